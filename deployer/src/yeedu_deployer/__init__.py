@@ -1,0 +1,1 @@
+"""Registers the deployments of a prefect.yaml."""

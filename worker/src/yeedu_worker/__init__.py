@@ -1,0 +1,1 @@
+"""The Linux worker of the platform."""

@@ -1,0 +1,1 @@
+"""Run Yeedu jobs and notebooks from Prefect 3."""
