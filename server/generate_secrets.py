@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""Writes every secret of the platform once, each into the folder that only its users mount.
+
+A secret comes from the user's own file, else the user's own value, else from the last start, else it is made
+now. What the database was created with cannot be changed from here, so a different value is refused. An
+optional secret that is no longer configured is emptied. Nothing is ever printed but names.
+
+Folders (volumes in docker-compose.yaml), and who mounts them:
+    database   postgres, migrate, server
+    server     migrate, server
+    api        server, deployer, worker
+    mock       yeedu-mock
+    deployer   deployer
+"""
+
+import base64
+import binascii
+import ipaddress
+import os
+import secrets
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class SecretError(Exception):
+    """A configured secret cannot be used; the message says which and what to do."""
+
+
+def _password() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def _fernet_key() -> str:
+    return base64.urlsafe_b64encode(os.urandom(32)).decode()
+
+
+def _check_fernet_key(value: str) -> None:
+    try:
+        length = len(base64.urlsafe_b64decode(value))
+    except (binascii.Error, ValueError):
+        length = 0
+    if length != 32:
+        raise SecretError(
+            "PREFECT_SERVER_ENCRYPTION_KEY is not a Fernet key (32 bytes, URL-safe base64); make one with: "
+            "python3 -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
+        )
+
+
+def _check_auth_string(value: str) -> None:
+    user, colon, password = value.partition(":")
+    if not (user and colon and password):
+        raise SecretError("PREFECT_API_AUTH_STRING must have the form user:password")
+
+
+@dataclass(frozen=True)
+class Secret:
+    """One secret: the knob that sets it, where it goes, and how it is made when nobody sets it."""
+
+    knob: str
+    folder: str
+    name: str
+    generate: Callable[[], str] | None = None
+    check: Callable[[str], None] | None = None
+    fixed: bool = False
+
+
+SECRETS = (
+    Secret("POSTGRES_PASSWORD", "database", "postgres-password", generate=_password, fixed=True),
+    Secret(
+        "PREFECT_SERVER_ENCRYPTION_KEY",
+        "server",
+        "encryption-key",
+        generate=_fernet_key,
+        check=_check_fernet_key,
+        fixed=True,
+    ),
+    Secret("PREFECT_API_AUTH_STRING", "api", "auth-string", check=_check_auth_string),
+    Secret("YEEDU_MOCK_PASSWORD", "mock", "yeedu-password", generate=_password),
+    Secret("YEEDU_PASSWORD", "deployer", "yeedu-password"),
+    Secret("YEEDU_TOKEN", "deployer", "yeedu-token"),
+    Secret("FLOWS_GIT_TOKEN", "deployer", "git-token"),
+)
+
+
+def own_values(file: Path) -> dict[str, str]:
+    """Read ``NAME=value`` lines; a value goes to the end of its line and may hold any character."""
+    values: dict[str, str] = {}
+    for line in file.read_text(encoding="utf-8").splitlines():
+        name, equals, value = line.partition("=")
+        if equals and value.strip():
+            values[name.strip()] = value.strip()
+    return values
+
+
+def _own(secret: Secret, values: dict[str, str], files: Path) -> str:
+    """Return what the user configured: the file's content, else the value, else an empty string."""
+    file = files / secret.knob
+    try:
+        content = file.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        content = ""
+    except OSError as error:
+        raise SecretError(
+            f"{secret.knob}_FILE cannot be read by user {os.getuid()} ({error.strerror}); "
+            f"make it readable: chmod a+r FILE"
+        ) from None
+    if content and secret.knob in values:
+        raise SecretError(f"{secret.knob} and {secret.knob}_FILE are both set; remove one of them")
+    value = content or values.get(secret.knob, "")
+    if "\n" in value:
+        raise SecretError(f"{secret.knob}_FILE holds more than one line; a secret is one line of text")
+    if value and secret.check:
+        secret.check(value)
+    return value
+
+
+def _write(target: Path, value: str) -> None:
+    """Write atomically. Readable by every user, since the folder is mounted only where it is needed."""
+    scratch = target.with_suffix(".new")
+    scratch.write_text(value, encoding="utf-8")
+    scratch.chmod(0o444)
+    scratch.replace(target)
+
+
+def write_secrets(root: Path, values: dict[str, str], files: Path) -> list[str]:
+    """Bring every secret file up to date and return one line for each one that changed.
+
+    Raises:
+        SecretError: A configured value is malformed, unreadable, or differs from one that cannot change.
+    """
+    planned: list[tuple[Path, str, str]] = []
+    chosen: dict[str, str] = {}
+    for secret in SECRETS:
+        target = root / secret.folder / secret.name
+        present = target.read_text(encoding="utf-8") if target.exists() else ""
+        own = _own(secret, values, files)
+        if secret.fixed and present and own and own != present:
+            raise SecretError(
+                f"{secret.knob} differs from the one that this platform's database was created with; "
+                f"unset it, or start afresh with `docker compose down -v` (which deletes all runs)"
+            )
+        value = own or (present or secret.generate() if secret.generate else "")
+        chosen[secret.knob] = value
+        if secret.knob == "YEEDU_PASSWORD" and not value:
+            value = chosen["YEEDU_MOCK_PASSWORD"]
+        if value != present or not target.exists():
+            planned.append((target, value, secret.knob))
+    for target, value, _ in planned:
+        _write(target, value)
+    return [f"{knob}: {'written' if value else 'not configured'}" for _, value, knob in planned]
+
+
+def check_bind_address(address: str, auth_string: str) -> None:
+    """Refuse to publish the API beyond this machine without a login.
+
+    Raises:
+        SecretError: The address is not a loopback address and no auth string is configured.
+    """
+    try:
+        is_loopback = ipaddress.ip_address(address.strip("[]")).is_loopback
+    except ValueError:
+        raise SecretError(f"PREFECT_BIND_ADDRESS={address!r} is not an IP address") from None
+    if not is_loopback and not auth_string:
+        raise SecretError(
+            f"PREFECT_BIND_ADDRESS={address} opens the API to other machines, so it needs a login: "
+            f"set PREFECT_API_AUTH_STRING=user:password in .env"
+        )
+
+
+def main() -> None:
+    """Write the secrets, or leave with one sentence and a non-zero code."""
+    root = Path(os.environ.get("SECRETS_ROOT", "/run/platform"))
+    files = Path(os.environ.get("OWN_FILES", "/run/secrets"))
+    values_file = Path(os.environ.get("OWN_VALUES", "/run/own-values"))
+    try:
+        values = own_values(values_file) if values_file.exists() else {}
+        auth = next(secret for secret in SECRETS if secret.knob == "PREFECT_API_AUTH_STRING")
+        check_bind_address(os.environ.get("PREFECT_BIND_ADDRESS", "127.0.0.1"), _own(auth, values, files))
+        for line in write_secrets(root, values, files):
+            print(line)
+    except SecretError as error:
+        sys.exit(f"secrets: {error}")
+    except OSError as error:
+        sys.exit(f"secrets: {error.filename}: {error.strerror}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""The one-shot that writes the platform's secrets."""
+
+import base64
+import importlib.util
+import os
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SERVER = Path(__file__).parents[1]
+
+
+def load(name: str) -> ModuleType:
+    specification = importlib.util.spec_from_file_location(name, SERVER / f"{name}.py")
+    assert specification
+    assert specification.loader
+    module = importlib.util.module_from_spec(specification)
+    import sys
+
+    sys.modules[name] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+generate = load("generate_secrets")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "volumes"
+    for secret in generate.SECRETS:
+        (root / secret.folder).mkdir(parents=True, exist_ok=True)
+    return root
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    return folder
+
+
+def contents(root: Path) -> dict[str, str]:
+    return {str(path.relative_to(root)): path.read_text() for path in root.rglob("*") if path.is_file()}
+
+
+def test_first_start_generates_what_is_needed_and_leaves_the_rest_empty(root: Path, files: Path) -> None:
+    generate.write_secrets(root, {}, files)
+    found = contents(root)
+    assert len(found["database/postgres-password"]) >= 40
+    assert len(base64.urlsafe_b64decode(found["server/encryption-key"])) == 32
+    assert found["api/auth-string"] == found["deployer/yeedu-token"] == found["deployer/git-token"] == ""
+    assert found["deployer/yeedu-password"] == found["mock/yeedu-password"] != ""
+
+
+def test_second_start_changes_nothing(root: Path, files: Path) -> None:
+    generate.write_secrets(root, {}, files)
+    before = contents(root)
+    assert generate.write_secrets(root, {}, files) == []
+    assert contents(root) == before
+
+
+def test_own_value_and_own_file_win_over_generated_ones(root: Path, files: Path) -> None:
+    (files / "YEEDU_TOKEN").write_text("from-file\n")
+    generate.write_secrets(root, {"POSTGRES_PASSWORD": "from-value", "YEEDU_PASSWORD": "real"}, files)
+    found = contents(root)
+    assert found["database/postgres-password"] == "from-value"
+    assert found["deployer/yeedu-token"] == "from-file"
+    assert found["deployer/yeedu-password"] == "real"
+    assert found["mock/yeedu-password"] != "real", "a real password must not reach the mock"
+
+
+def test_optional_secret_that_is_no_longer_configured_is_emptied(root: Path, files: Path) -> None:
+    generate.write_secrets(root, {"FLOWS_GIT_TOKEN": "token"}, files)
+    assert generate.write_secrets(root, {}, files) == ["FLOWS_GIT_TOKEN: not configured"]
+    assert contents(root)["deployer/git-token"] == ""
+
+
+@pytest.mark.parametrize("knob", ["POSTGRES_PASSWORD", "PREFECT_SERVER_ENCRYPTION_KEY"])
+def test_a_secret_that_the_database_was_created_with_cannot_be_swapped(
+    root: Path, files: Path, knob: str
+) -> None:
+    generate.write_secrets(root, {}, files)
+    before = contents(root)
+    other = base64.urlsafe_b64encode(os.urandom(32)).decode()
+    with pytest.raises(generate.SecretError, match=f"{knob} differs") as caught:
+        generate.write_secrets(root, {knob: other}, files)
+    assert other not in str(caught.value)
+    assert contents(root) == before
+
+
+@pytest.mark.parametrize(
+    ("knob", "value", "message"),
+    [
+        ("PREFECT_SERVER_ENCRYPTION_KEY", "short", "not a Fernet key"),
+        ("PREFECT_SERVER_ENCRYPTION_KEY", "é", "not a Fernet key"),
+        ("PREFECT_API_AUTH_STRING", "only-a-password", "user:password"),
+        ("PREFECT_API_AUTH_STRING", "user:", "user:password"),
+    ],
+)
+def test_malformed_value_is_refused_without_being_shown(
+    root: Path, files: Path, knob: str, value: str, message: str
+) -> None:
+    with pytest.raises(generate.SecretError, match=message) as caught:
+        generate.write_secrets(root, {knob: value}, files)
+    assert f"{value!r}" not in str(caught.value)
+    assert contents(root) == {}
+
+
+def test_value_and_file_for_one_secret_are_refused(root: Path, files: Path) -> None:
+    (files / "YEEDU_TOKEN").write_text("a")
+    with pytest.raises(generate.SecretError, match="YEEDU_TOKEN and YEEDU_TOKEN_FILE are both set"):
+        generate.write_secrets(root, {"YEEDU_TOKEN": "b"}, files)
+
+
+def test_file_of_several_lines_is_refused(root: Path, files: Path) -> None:
+    (files / "YEEDU_TOKEN").write_text("a\nb\n")
+    with pytest.raises(generate.SecretError, match="more than one line"):
+        generate.write_secrets(root, {}, files)
+
+
+def test_own_values_keep_every_character_after_the_first_equals_sign(tmp_path: Path) -> None:
+    file = tmp_path / "values"
+    file.write_text("POSTGRES_PASSWORD=a=b #c'\"\nYEEDU_TOKEN=\n")
+    assert generate.own_values(file) == {"POSTGRES_PASSWORD": "a=b #c'\""}
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.0.1", "::1", "[::1]"])
+def test_loopback_needs_no_login(address: str) -> None:
+    generate.check_bind_address(address, "")
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "192.168.1.5", "::"])
+def test_other_addresses_need_a_login(address: str) -> None:
+    generate.check_bind_address(address, "user:password")
+    with pytest.raises(generate.SecretError, match="set PREFECT_API_AUTH_STRING=user:password"):
+        generate.check_bind_address(address, "")
+
+
+def test_address_that_is_none_is_refused() -> None:
+    with pytest.raises(generate.SecretError, match="not an IP address"):
+        generate.check_bind_address("myhost", "user:password")

@@ -1,0 +1,76 @@
+"""The launcher that turns secret files into Prefect settings."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LAUNCHER = Path(__file__).parents[1] / "with_secrets.py"
+
+
+def run(environment: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(LAUNCHER), *command],
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_file_becomes_the_setting_and_its_path_is_gone(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("s3cret\n")
+    done = run({"PREFECT_SERVER_DATABASE_PASSWORD_FILE": str(file)}, "env")
+    assert done.returncode == 0
+    assert "PREFECT_SERVER_DATABASE_PASSWORD=s3cret\n" in done.stdout
+    assert "PREFECT_SERVER_DATABASE_PASSWORD_FILE" not in done.stdout
+
+
+def test_empty_file_leaves_the_setting_off(tmp_path: Path) -> None:
+    file = tmp_path / "auth"
+    file.touch()
+    done = run({"PREFECT_API_AUTH_STRING_FILE": str(file)}, "env")
+    assert done.returncode == 0
+    assert "PREFECT_API_AUTH_STRING" not in done.stdout
+
+
+def test_other_file_variables_are_left_alone() -> None:
+    done = run({"PREFECT_API_SSL_CERT_FILE": "/ca.pem", "YEEDU_PASSWORD_FILE": "/x"}, "env")
+    assert "PREFECT_API_SSL_CERT_FILE=/ca.pem\n" in done.stdout
+    assert "YEEDU_PASSWORD_FILE=/x\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("environment", "command", "message"),
+    [
+        ({"PREFECT_API_AUTH_STRING_FILE": "/nowhere"}, ["env"], "No such file or directory: '/nowhere'"),
+        (
+            {"PREFECT_API_AUTH_STRING_FILE": "/dev/null", "PREFECT_API_AUTH_STRING": "a:b"},
+            ["env"],
+            "both set",
+        ),
+        ({}, [], "name the command"),
+        ({}, ["no-such-command"], "No such file or directory"),
+    ],
+)
+def test_mistake_gives_one_sentence(environment: dict[str, str], command: list[str], message: str) -> None:
+    done = run(environment, *command)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_signals_reach_the_command() -> None:
+    with subprocess.Popen(
+        [sys.executable, str(LAUNCHER), "sh", "-c", "echo started; exec cat"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"started\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == -signal.SIGTERM

@@ -1,0 +1,52 @@
+"""Starts the Prefect worker of this container, with a name that outlives the container."""
+
+import os
+import re
+import sys
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
+
+
+class WorkerConfigurationError(Exception):
+    """A setting of the worker cannot be used; the message says which and what to do."""
+
+
+def worker_command(environment: dict[str, str]) -> list[str]:
+    """Return the command line of the worker that the environment describes.
+
+    Environment:
+        WORKER_POOL: The work pool to poll; default ``yeedu-pool``. The deployer creates it.
+        WORKER_NAME: The worker's name in the UI; default ``linux-worker``. Stable, because every new name
+            leaves one more offline worker record behind.
+        WORKER_LIMIT: The most flow runs at a time; default 10.
+
+    Raises:
+        WorkerConfigurationError: A value is malformed, or the API's address is missing.
+    """
+    if not environment.get("PREFECT_API_URL"):
+        raise WorkerConfigurationError(
+            "PREFECT_API_URL is not set; set it to the server's API, for example http://server:4200/api"
+        )
+    pool = environment.get("WORKER_POOL") or "yeedu-pool"
+    name = environment.get("WORKER_NAME") or "linux-worker"
+    limit = environment.get("WORKER_LIMIT") or "10"
+    if not _NAME.fullmatch(name):
+        raise WorkerConfigurationError(
+            f"WORKER_NAME={name!r}: use letters, digits, spaces, dots, dashes and underscores"
+        )
+    if not limit.isdecimal() or int(limit) < 1:
+        raise WorkerConfigurationError(f"WORKER_LIMIT={limit!r} is not a whole number of at least 1")
+    return [
+        *("prefect", "worker", "start", "--with-healthcheck"),
+        *("--type", "process", "--pool", pool, "--no-create-pool-if-not-found"),
+        *("--name", name, "--limit", limit),
+    ]
+
+
+def main() -> None:
+    """Replace this process by the worker, or leave with one sentence."""
+    try:
+        command = worker_command(dict(os.environ))
+    except WorkerConfigurationError as error:
+        sys.exit(f"worker: {error}")
+    os.execvp(command[0], command)  # noqa: S606 - the worker replaces this process, so that signals reach it
