@@ -1,0 +1,58 @@
+"""The page that README.md sends a newcomer to, in a real browser."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.platforms import ROOT, Platform
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"),
+    # A second name of this machine, as a colleague's DNS would give it.
+    "--host-resolver-rules=MAP workstation.example 127.0.0.1",
+]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A fresh page; the test fails if it logs an error or a request of it fails."""
+    problems: list[str] = []
+    page = browser.new_page(viewport={"width": 1280, "height": 960}, color_scheme="light")
+    page.on("console", lambda m: problems.append(f"{m.text} {m.location}") if m.type == "error" else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("response", lambda r: problems.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+    page.on("requestfailed", lambda r: problems.append(f"{r.failure} {r.url}"))
+    yield page
+    assert problems == []
+    page.close()
+
+
+@pytest.mark.parametrize("host", ["localhost", "workstation.example"])
+def test_deployments_are_listed_under_every_host_name(platform: Platform, page: Page, host: str) -> None:
+    page.goto(f"http://{host}:{platform.port}/deployments", wait_until="networkidle")
+    for name in platform.api.deployments():
+        expect(page.get_by_role("link", name=name, exact=True).first).to_be_visible()
+    target = Path(os.environ.get("SCREENSHOT_DIRECTORY") or ROOT / "tests" / "output")
+    target.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=target / f"deployments-{platform.kind}-{host}.png")
+
+
+def test_run_page_shows_the_yeedu_log(platform: Platform, page: Page) -> None:
+    run = platform.api.run("run-yeedu-job")
+    platform.api.log_with(run["id"], "stdout")
+    page.goto(f"{platform.address}/runs/flow-run/{run['id']}", wait_until="networkidle")
+    expect(page.get_by_text("Completed").first).to_be_visible()
+    expect(page.get_by_text("stdout").first).to_be_visible()

@@ -1,0 +1,67 @@
+"""Brings the platform up once for all end-to-end tests: both forms side by side, on ports of their own."""
+
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.platforms import ComposePlatform, LocalPlatform, Platform, copy_checkout
+
+FORMS = {"compose": ComposePlatform, "local": LocalPlatform}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give every test that takes `platform` one run per form of the platform."""
+    if "platform" in metafunc.fixturenames:
+        marked = metafunc.definition.get_closest_marker("docker")
+        forms = [
+            pytest.param(name, marks=[pytest.mark.docker] if name == "compose" else [])
+            for name in FORMS
+            if name == "compose" or not marked
+        ]
+        metafunc.parametrize("platform", forms, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def platforms(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Platform]]:
+    """The forms that the selected tests need, up, with their first Yeedu run Completed."""
+    needed = {
+        item.callspec.params["platform"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function)
+        and hasattr(item, "callspec")
+        and "platform" in item.callspec.params
+        and not item.get_closest_marker("skip")
+    }
+    running: dict[str, Platform] = {}
+    for name in sorted(needed):
+        checkout = tmp_path_factory.mktemp(name) / "yeedu-prefect"
+        checkout.mkdir()
+        copy_checkout(checkout)
+        running[name] = FORMS[name](checkout)
+    try:
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda platform: platform.up(), running.values()))
+        yield running
+    except BaseException:
+        _diagnose(running)
+        raise
+    finally:
+        if request.session.testsfailed:
+            _diagnose(running)
+        for platform in running.values():
+            platform.remove()
+
+
+def _diagnose(running: dict[str, Platform]) -> None:
+    for platform in running.values():
+        sys.stderr.write(f"\n===== {platform.kind}: the end of every log\n{platform.diagnose()}\n")
+
+
+@pytest.fixture(scope="session")
+def platform(request: pytest.FixtureRequest, platforms: dict[str, Platform]) -> Platform:
+    """One form of the platform; every test that takes it runs once per form."""
+    return platforms[request.param]

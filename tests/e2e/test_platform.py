@@ -1,0 +1,246 @@
+"""What a newcomer sees after `make up`, on both forms of the platform."""
+
+import json
+import socket
+
+import pytest
+import requests
+
+from tests.platforms import FINAL, JSON, Platform, free_port, wait_for
+
+LINUX = {
+    "check-yeedu-health",
+    "print-message",
+    "run-flows-in-parallel",
+    "run-shell-command",
+    "run-yeedu-job",
+    "run-yeedu-notebook",
+    "verify-file-names",
+}
+WINDOWS = "create-file-on-windows"
+TENANT = "0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e"
+
+
+def yeedu(platform: Platform, path: str) -> str:
+    """Return an address of the mock as the platform's worker reaches it."""
+    host = "yeedu-mock:8080" if platform.kind == "compose" else f"localhost:{platform.mock_port}"
+    return f"http://{host}/tenant/{TENANT}/workspace/1/spark/{path}"
+
+
+@pytest.mark.docker
+def test_every_service_is_healthy_and_every_one_shot_succeeded(platform: Platform) -> None:
+    lines = platform.must("docker", "compose", "ps", "--all", "--format", "json").splitlines()
+    services: dict[str, JSON] = {service["Service"]: service for service in map(json.loads, lines)}
+    assert services.keys() == {
+        *("secrets", "postgres", "migrate", "server"),
+        *("git-server", "yeedu-mock", "deployer", "worker"),
+    }
+    for name, service in services.items():
+        if name in {"secrets", "migrate", "deployer"}:
+            assert (service["State"], service["ExitCode"]) == ("exited", 0), name
+        else:
+            assert (service["State"], service["Health"]) == ("running", "healthy"), name
+
+
+def test_the_api_is_ready(platform: Platform) -> None:
+    assert requests.get(f"{platform.api.url}/ready", timeout=5).status_code == 200
+
+
+def test_all_eight_deployments_pull_from_git_on_their_schedules(platform: Platform) -> None:
+    deployments = platform.api.deployments()
+    assert deployments.keys() == LINUX | {WINDOWS}
+    for name, deployment in deployments.items():
+        assert list(deployment["pull_steps"][0]) == ["prefect.deployments.steps.git_clone"], name
+        [schedule] = deployment["schedules"]
+        assert schedule["schedule"]["cron"] == "*/5 * * * *"
+        assert schedule["slug"]
+        assert schedule["active"] == (name in LINUX)
+        assert deployment["work_pool_name"] == ("yeedu-pool" if name in LINUX else "windows-pool")
+
+
+@pytest.mark.parametrize("name", sorted(LINUX))
+def test_first_run_of_each_deployment_completes(platform: Platform, name: str) -> None:
+    first = next(run for run in platform.api.runs(name) if not run["auto_scheduled"])
+    run = platform.api.finished(first["id"])
+    assert run["state_type"] == "COMPLETED", platform.api.log(run["id"])
+
+
+def test_task_runs_are_stored(platform: Platform) -> None:
+    run = platform.api.run("run-shell-command")
+
+    def tasks() -> list[JSON]:
+        return platform.api.post("task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
+
+    assert wait_for("task run", tasks, 30)
+
+
+def test_shell_command_output_and_exit_code_reach_the_run(platform: Platform) -> None:
+    run = platform.api.run("run-shell-command", {"command": "echo out; echo err >&2; exit 3"})
+    assert run["state_type"] == "FAILED"
+    assert "3" in run["state"]["message"]
+    log = platform.api.log_with(run["id"], "err")
+    assert "out" in log.splitlines()
+
+
+def test_yeedu_job_output_is_in_the_run_log(platform: Platform) -> None:
+    run = platform.api.run("run-yeedu-job")
+    assert run["state_type"] == "COMPLETED", platform.api.log(run["id"])
+    log = platform.api.log_with(run["id"], "stderr")
+    assert "stdout" in log
+    assert f"http://localhost:{platform.mock_port}/tenant/{TENANT}/workspace/1/run/" in log
+
+
+def test_failing_yeedu_job_fails_the_run_with_its_reason(platform: Platform) -> None:
+    run = platform.api.run("run-yeedu-job", {"job_url": yeedu(platform, "job/102")})
+    assert run["state_type"] == "FAILED"
+    assert "ERROR" in run["state"]["message"]
+
+
+def test_notebook_outputs_are_in_the_run_log(platform: Platform) -> None:
+    run = platform.api.run("run-yeedu-notebook")
+    assert run["state_type"] == "COMPLETED", platform.api.log(run["id"])
+    assert "cell" in platform.api.log_with(run["id"], "cell")
+
+
+def test_failing_cell_fails_the_run_with_index_name_and_traceback(platform: Platform) -> None:
+    run = platform.api.run("run-yeedu-notebook", {"notebook_url": yeedu(platform, "notebook/202")})
+    assert run["state_type"] == "FAILED"
+    log = platform.api.log_with(run["id"], "Traceback")
+    for text in (run["state"]["message"], log):
+        assert "ZeroDivisionError" in text
+        assert "cell 2" in text.lower()
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("http://yeedu.example:8080/somewhere", "/tenant/"),
+        ("not a url", "http"),
+    ],
+)
+def test_bad_yeedu_url_fails_the_run_with_one_sentence(platform: Platform, url: str, sentence: str) -> None:
+    run = platform.api.run("run-yeedu-job", {"job_url": url})
+    assert run["state_type"] == "FAILED"
+    assert sentence in run["state"]["message"]
+    assert "\n" not in run["state"]["message"]
+
+
+def test_wrong_yeedu_password_fails_the_run_with_one_sentence(platform: Platform) -> None:
+    secret_type = platform.api.get("block_types/slug/secret")["id"]
+    [schema] = platform.api.post(
+        "block_schemas/filter", {"block_schemas": {"block_type_id": {"any_": [secret_type]}}}
+    )[:1]
+    platform.api.post(
+        "block_documents/",
+        {
+            "name": "wrong-password",
+            "block_type_id": secret_type,
+            "block_schema_id": schema["id"],
+            "data": {"value": "planted-wrong-password"},
+        },
+    )
+    run = platform.api.run("run-yeedu-job", {"login_password_block_name": "wrong_password"})
+    assert run["state_type"] == "FAILED"
+    assert "password" in run["state"]["message"]
+    assert "planted-wrong-password" not in run["state"]["message"] + platform.api.log(run["id"])
+
+
+def test_committed_change_of_a_flow_is_in_its_next_run(platform: Platform) -> None:
+    old = 'message: str = "Hello from Yeedu on Prefect"'
+    platform.edit("flows/print_message.py", old, 'message: str = "Changed by a commit"')
+    deployment = platform.api.deployments()["print-message"]
+    assert "message" not in deployment["parameters"], "the flow's own default decides"
+    run = platform.api.run("print-message")
+    assert run["state_type"] == "COMPLETED"
+    platform.api.log_with(run["id"], "Changed by a commit")
+
+
+def test_deploying_again_changes_nothing(platform: Platform) -> None:
+    before = platform.api.deployments()
+    done = platform.deploy()
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = platform.api.deployments()
+    for name, deployment in before.items():
+        for field in ("id", "updated", "schedules"):
+            assert after[name][field] == deployment[field], (name, field)
+
+
+def deploy_mistakes(platform: Platform) -> dict[str, tuple[dict[str, str], str]]:
+    """Return wrong inputs of the deployer, each as an environment and a part of the sentence."""
+    folder = platform.checkout.parent
+    good = (platform.checkout / "deployer" / "prefect.yaml").read_text(encoding="utf-8")
+    (folder / "broken.yaml").write_text(good + "\ndeployments: [\n", encoding="utf-8")
+    missing = good.replace("flows/print_message.py:print_message", "flows/missing.py:print_message")
+    assert missing != good
+    (folder / "missing.yaml").write_text(missing, encoding="utf-8")
+    return {
+        "broken": ({"PREFECT_FILE": str(folder / "broken.yaml")}, "line"),
+        "entrypoint": ({"PREFECT_FILE": str(folder / "missing.yaml")}, "flows/missing.py"),
+        "git": ({"FLOWS_GIT_URL": f"http://127.0.0.1:{free_port()}/flows.git"}, "FLOWS_GIT_URL"),
+    }
+
+
+@pytest.mark.parametrize("mistake", ["broken", "entrypoint", "git"])
+def test_wrong_input_of_the_deployer_is_one_clear_sentence(platform: Platform, mistake: str) -> None:
+    environment, sentence = deploy_mistakes(platform)[mistake]
+    before = platform.api.deployments()
+    done = platform.deploy(environment)
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert sentence in output
+    assert "Traceback" not in output
+    assert platform.api.deployments().keys() == before.keys()
+
+
+@pytest.mark.timeout(420)
+def test_scheduler_creates_runs_of_every_active_deployment_that_complete(platform: Platform) -> None:
+    def finished() -> dict[str, JSON] | None:
+        runs: dict[str, JSON] = {}
+        for name in LINUX:
+            ended = [
+                run for run in platform.api.runs(name) if run["auto_scheduled"] and run["state_type"] in FINAL
+            ]
+            if not ended:
+                return None
+            runs[name] = ended[0]
+        return runs
+
+    runs = wait_for("finished run made by the scheduler for every deployment", finished, 400, 2)
+    for name, run in runs.items():
+        assert run["state_type"] == "COMPLETED", (name, platform.api.log(run["id"]))
+
+
+@pytest.mark.timeout(300)
+def test_down_and_up_keep_everything_and_double_nothing(platform: Platform) -> None:
+    deployments = platform.api.deployments()
+    finished = [run["id"] for name in LINUX for run in platform.api.runs(name) if run["state_type"] in FINAL]
+    assert finished
+    platform.down()
+    with pytest.raises(requests.ConnectionError):
+        platform.api.get("health")
+    platform.up()
+    after = platform.api.deployments()
+    assert after.keys() == deployments.keys()
+    for name, deployment in deployments.items():
+        assert after[name]["id"] == deployment["id"]
+        slugs = [schedule["slug"] for schedule in after[name]["schedules"]]
+        assert slugs == [schedule["slug"] for schedule in deployment["schedules"]]
+    assert {run["id"] for name in LINUX for run in platform.api.runs(name)} >= set(finished)
+    blocks = [block["name"] for block in platform.api.post("block_documents/filter")]
+    assert len(blocks) == len(set(blocks))
+    assert {"yeedu-connection-details", "yeedu-password"} <= set(blocks)
+
+
+@pytest.mark.timeout(60)
+def test_port_in_use_is_named_with_its_process_and_its_knob(platform: Platform) -> None:
+    busy = free_port()
+    with socket.create_server(("127.0.0.1", busy)):
+        done = platform.command(
+            *("python3", "-m", "local", "up"),
+            environment={"PREFECT_PORT": str(busy), "COMPOSE_PROJECT_NAME": f"{platform.kind}-port-in-use"},
+        )
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert str(busy) in output
+    assert "PREFECT_PORT" in output
+    assert "Traceback" not in output

@@ -1,0 +1,251 @@
+"""The two forms of the platform under test, behind one face: compose services, and local processes."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import requests
+
+ROOT = Path(__file__).parents[1]
+T = TypeVar("T")
+JSON = dict[str, Any]
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+def wait_for(
+    what: str, look: Callable[[], T | None], timeout_seconds: float, pause_seconds: float = 0.5
+) -> T:
+    """Return the first true answer of `look`; fail the test after the deadline."""
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        answer = look()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"no {what} within {timeout_seconds:.0f} s")
+        time.sleep(pause_seconds)
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def copy_checkout(target: Path) -> None:
+    """Copy this working tree, uncommitted changes and all, into a repository of its own."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.check_output(listing, cwd=ROOT, text=True).split("\0"):
+        if name and (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=main"], cwd=target, check=True)
+    commit(target, "Start")
+
+
+def commit(checkout: Path, message: str) -> None:
+    """Commit everything in the checkout."""
+    subprocess.run(["git", "add", "--all"], cwd=checkout, check=True)
+    author = ["-c", "user.name=Tester", "-c", "user.email=tester@localhost"]
+    subprocess.run(["git", *author, "commit", "--quiet", "--message", message], cwd=checkout, check=True)
+
+
+class Api:
+    """The few calls of the Prefect API that the tests make."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def post(self, path: str, body: JSON | None = None) -> Any:
+        """POST JSON and return the JSON answer; raise for an error status."""
+        answer = requests.post(f"{self.url}/{path}", json=body or {}, timeout=30)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def get(self, path: str) -> Any:
+        """GET and return the JSON answer; raise for an error status."""
+        answer = requests.get(f"{self.url}/{path}", timeout=30)
+        answer.raise_for_status()
+        return answer.json()
+
+    def deployments(self) -> dict[str, JSON]:
+        """Return every deployment by its name."""
+        return {deployment["name"]: deployment for deployment in self.post("deployments/filter")}
+
+    def runs(self, name: str) -> list[JSON]:
+        """Return the flow runs of the deployment of that name, oldest first."""
+        return self.post(
+            "flow_runs/filter",
+            {"deployments": {"name": {"any_": [name]}}, "sort": "EXPECTED_START_TIME_ASC"},
+        )
+
+    def start(self, name: str, parameters: JSON | None = None) -> str:
+        """Create a flow run of a deployment and return its id."""
+        deployment = self.deployments()[name]["id"]
+        return self.post(
+            f"deployments/{deployment}/create_flow_run",
+            {"parameters": parameters or {}, "state": {"type": "SCHEDULED"}},
+        )["id"]
+
+    def finished(self, run_id: str, timeout_seconds: float = 90) -> JSON:
+        """Wait for the flow run's final state and return the run."""
+
+        def look() -> JSON | None:
+            run = self.get(f"flow_runs/{run_id}")
+            return run if run["state_type"] in FINAL else None
+
+        return wait_for(f"final state of run {run_id}", look, timeout_seconds)
+
+    def run(self, name: str, parameters: JSON | None = None) -> JSON:
+        """Run a deployment to its end and return the flow run."""
+        return self.finished(self.start(name, parameters))
+
+    def log(self, run_id: str) -> str:
+        """Return the flow run's log as the UI shows it, subflows not included."""
+        lines: list[JSON] = []
+        while page := self.post(
+            "logs/filter",
+            {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC", "offset": len(lines)},
+        ):
+            lines += page
+        return "\n".join(line["message"] for line in lines)
+
+    def log_with(self, run_id: str, text: str) -> str:
+        """Return the log once it holds the text: log lines reach the server in batches."""
+
+        def look() -> str | None:
+            log = self.log(run_id)
+            return log if text in log else None
+
+        try:
+            return wait_for(f"{text!r} in the log", look, 15)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the log is:\n{self.log(run_id)}") from None
+
+
+class Platform:
+    """One running platform: its checkout, its API, and the commands that a user would type."""
+
+    kind: str
+
+    def __init__(self, checkout: Path) -> None:
+        self.checkout = checkout
+        self.port = free_port()
+        self.mock_port = free_port()
+        self.address = f"http://localhost:{self.port}"
+        self.api = Api(f"{self.address}/api")
+        self.environment = {
+            **os.environ,
+            "COMPOSE_PROJECT_NAME": f"yeedu-prefect-test-{self.port}",
+            "PREFECT_PORT": str(self.port),
+            "YEEDU_MOCK_PORT": str(self.mock_port),
+        }
+
+    def command(
+        self, *arguments: str, environment: dict[str, str] | None = None, timeout_seconds: float = 300
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in the checkout with this platform's knobs; the caller looks at its exit code."""
+        return subprocess.run(
+            arguments,
+            cwd=self.checkout,
+            env={**self.environment, **(environment or {})},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout_seconds,
+        )
+
+    def must(self, *arguments: str, timeout_seconds: float = 300) -> str:
+        """Run a command that has to succeed, and return its standard output."""
+        done = self.command(*arguments, timeout_seconds=timeout_seconds)
+        if done.returncode:
+            raise AssertionError(f"{arguments} left with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        return done.stdout
+
+    def up(self) -> str:
+        """Start the platform and wait for its first Yeedu run; return what was printed."""
+        return self.must(sys.executable, "-m", "local", "up", timeout_seconds=900)
+
+    def down(self) -> None:
+        """Stop the platform and keep its data."""
+        self.must(sys.executable, "-m", "local", "down")
+
+    def deploy(self, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run the deployer once more."""
+        return self.command(sys.executable, "-m", "local", "deploy", environment=environment)
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Replace text in a file of the checkout and commit it."""
+        path = self.checkout / file
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+        commit(self.checkout, f"Change {file}")
+
+    def remove(self) -> None:
+        """Stop the platform, delete its data, and fail if anything is left behind."""
+        raise NotImplementedError
+
+    def diagnose(self) -> str:
+        """Return the end of every service's log."""
+        raise NotImplementedError
+
+
+class ComposePlatform(Platform):
+    """The platform as compose services, under a project name and ports of its own."""
+
+    kind = "compose"
+
+    def leftovers(self) -> str:
+        """Return the containers, volumes and networks of this project."""
+        project = f"label=com.docker.compose.project={self.environment['COMPOSE_PROJECT_NAME']}"
+        return "".join(
+            self.must("docker", *listing, "--filter", project, "--quiet")
+            for listing in (["ps", "--all"], ["volume", "ls"], ["network", "ls"])
+        )
+
+    def remove(self) -> None:
+        self.must("docker", "compose", "down", "--volumes")
+        assert not self.leftovers()
+
+    def diagnose(self) -> str:
+        done = self.command("docker", "compose", "logs", "--no-color", "--tail", "80")
+        return done.stdout + done.stderr
+
+
+class LocalPlatform(Platform):
+    """The platform as local processes, as on a machine without a Docker engine."""
+
+    kind = "local"
+
+    def __init__(self, checkout: Path) -> None:
+        super().__init__(checkout)
+        self.environment["DOCKER_HOST"] = "unix:///nonexistent"
+
+    def processes(self) -> list[str]:
+        """Return the command lines of living processes that mention this checkout."""
+        found: list[str] = []
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdecimal():
+                try:
+                    line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                except OSError:
+                    continue
+                if str(self.checkout) in line:
+                    found.append(line)
+        return found
+
+    def remove(self) -> None:
+        self.down()
+        assert self.processes() == []
+
+    def diagnose(self) -> str:
+        logs = sorted((self.checkout / ".local" / "logs").glob("*"))
+        return "\n".join(f"--- {log.name}\n{log.read_text(errors='replace')[-4000:]}" for log in logs)
