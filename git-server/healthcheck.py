@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""Exit 0 when this server hands out its newest commit over HTTP, as it does to every flow run.
+
+File contents are left out of the clone, so that the check stays cheap whatever the repository's size.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+URL = "http://127.0.0.1:8080/flows.git"
+TIMEOUT_SECONDS = 4  # below the container's own time limit, so that the reason is seen
+
+
+def main() -> int:
+    """Clone once; 1 with git's last words when that fails."""
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LC_ALL": "C",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_HTTP_USER_AGENT": "git-server-healthcheck",  # lighttpd.conf keeps it out of the access log
+    }
+    with tempfile.TemporaryDirectory(prefix="healthcheck-") as folder:
+        command = [
+            "git",
+            "-c",
+            "http.proxy=",
+            "clone",
+            "--quiet",
+            "--bare",
+            "--depth=1",
+            "--filter=blob:none",
+        ]
+        try:
+            clone = subprocess.run(
+                [*command, URL, str(Path(folder) / "flows.git")],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            print(f"no clone of {URL} within {TIMEOUT_SECONDS} s", file=sys.stderr)
+            return 1
+    if clone.returncode != 0:
+        print(f"cannot clone {URL}: {clone.stderr.strip()}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
