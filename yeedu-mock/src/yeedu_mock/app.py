@@ -1,0 +1,73 @@
+"""Build the web application of a mock."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from yeedu_mock.errors import MockError
+from yeedu_mock.request_log import RequestLog
+from yeedu_mock.routes import jobs_v2, kernels, login, notebooks_v2, pages
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from yeedu_mock.mock import Mock
+
+logger = logging.getLogger(__name__)
+
+API = "/api/v1"
+
+
+def create_app(mock: Mock) -> FastAPI:
+    """Return the application that serves a mock; its runs end when the application does."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        mock.runs.start()
+        try:
+            yield
+        finally:
+            await mock.runs.close()
+            mock.store.close()
+
+    app = FastAPI(title="Yeedu mock", version="0.1.0", lifespan=lifespan)
+    app.state.mock = mock
+    for module in (login, jobs_v2, notebooks_v2, kernels):
+        app.include_router(module.router, prefix=API)
+    app.include_router(pages.router)
+    app.add_middleware(RequestLog)
+    app.add_exception_handler(MockError, _mock_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(Exception, _unexpected_error)
+    return app
+
+
+def _mock_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, MockError)  # noqa: S101 - registered for nothing else
+    return JSONResponse(error.body(), status_code=error.status)
+
+
+def _http_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
+    wrong = MockError(error.detail, code=f"RFA-000{error.status_code}")
+    return JSONResponse(wrong.body(), status_code=error.status_code, headers=error.headers)
+
+
+def _validation_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    wrong = MockError(f"The request is wrong at {place}: {first['msg']}.", code="RFA-000400")
+    return JSONResponse(wrong.body(), status_code=400)
+
+
+def _unexpected_error(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse(MockError(f"The mock failed: {type(error).__name__}.").body(), status_code=500)

@@ -1,0 +1,77 @@
+"""What a request can be answered with when it cannot be served.
+
+Tree::
+
+    MockError                       anything that becomes a JSON error body
+      NotLoggedIn            401    no token, or one that is unknown or expired
+      NoAccess               403    the session has not selected a tenant, or may not do this
+      NotFound               404
+      Conflict               409    the object is in the wrong state for the request
+      BadRequest             400
+      TooLarge               413
+"""
+
+from __future__ import annotations
+
+
+class MockError(Exception):
+    """A request that is answered with an error body.
+
+    Args:
+        message: One sentence for the caller.
+        code: Overrides the class's error code.
+    """
+
+    status = 500
+    code = "RFA-000500"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.error_code = code or self.code
+
+    def body(self) -> dict[str, str]:
+        """Return the JSON body; `message` repeats the text because some clients read only that key."""
+        return {"error_code": self.error_code, "error_message": self.message, "message": self.message}
+
+
+class BadRequest(MockError):
+    """The request itself is wrong."""
+
+    status = 400
+    code = "RFA-000400"
+
+
+class NotLoggedIn(MockError):
+    """The request carries no usable token."""
+
+    status = 401
+    code = "RFA-000001"
+
+
+class NoAccess(MockError):
+    """The session may not do this."""
+
+    status = 403
+    code = "RFA-000403"
+
+
+class NotFound(MockError):
+    """No such object in what the session can see."""
+
+    status = 404
+    code = "RFA-000404"
+
+
+class Conflict(MockError):
+    """The object exists but is in the wrong state."""
+
+    status = 409
+    code = "RFA-000409"
+
+
+class TooLarge(MockError):
+    """The body is larger than Yeedu takes."""
+
+    status = 413
+    code = "RFA-000413"

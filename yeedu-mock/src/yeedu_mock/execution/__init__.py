@@ -1,0 +1,1 @@
+"""What the mock runs: job processes, Jupyter kernels, and the life cycle of a run."""

@@ -1,0 +1,192 @@
+"""Own one Jupyter kernel: its process, its state, and what it publishes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import zmq
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+
+from yeedu_mock.execution.kernel_connection import KernelConnection, read_message
+from yeedu_mock.execution.limits import minimal_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from yeedu_mock.execution.limits import Limits
+
+logger = logging.getLogger(__name__)
+
+START_TIMEOUT_SECONDS = 60.0
+LIVENESS_INTERVAL_SECONDS = 0.5
+KERNEL_MODULE = ("-m", "ipykernel_launcher", "-f", "{connection_file}", "--HistoryManager.hist_file=:memory:")
+
+
+class _LimitedKernelSpecs(KernelSpecManager):
+    """Knows one kernel: this interpreter's ipykernel, under limits; kernels installed by users stay out."""
+
+    command: list[str]
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        return KernelSpec(argv=self.command, display_name="Python 3", language="python", name=kernel_name)
+
+
+class Kernel:
+    """A running kernel.
+
+    Args:
+        folder: The kernel's working folder; `stdout.log` and `stderr.log` appear in it.
+        home: What the kernel sees as `HOME`.
+        limits: What it may use; its time is not bounded.
+    """
+
+    def __init__(self, folder: Path, home: Path, limits: Limits) -> None:
+        self.folder = folder
+        self.execution_state = "starting"
+        self.connections: set[KernelConnection] = set()
+        self.on_death: Callable[[], None] | None = None
+        self._home = home
+        # Unix socket paths must be short, and a state directory's need not be.
+        self._sockets = Path(tempfile.mkdtemp(prefix="yeedu-kernel-"))
+        specs = _LimitedKernelSpecs()
+        specs.command = limits.command(sys.executable, *KERNEL_MODULE)
+        self._manager = AsyncKernelManager(
+            kernel_spec_manager=specs,
+            connection_file=str(self._sockets / "k.json"),
+            transport="tcp" if sys.platform == "win32" else "ipc",
+        )
+        self._iopub: zmq.asyncio.Socket | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_restarting = False
+
+    async def start(self) -> None:
+        """Start the process and return once it answers.
+
+        Raises:
+            TimeoutError: It did not answer within a minute.
+            RuntimeError: It died while starting.
+        """
+        stdout, stderr = (self.folder / name for name in ("stdout.log", "stderr.log"))
+        with stdout.open("ab") as out, stderr.open("ab") as err:
+            await self._manager.start_kernel(
+                env=minimal_environment(self._home) | {"IPYTHONDIR": str(self._home / ".ipython")},
+                cwd=str(self.folder),
+                stdout=out,
+                stderr=err,
+            )
+        self._iopub = self._manager.connect_iopub()
+        self._tasks.append(asyncio.create_task(self._publish(), name="kernel-iopub"))
+        async with asyncio.timeout(START_TIMEOUT_SECONDS):
+            await self._until_ready()
+        self._tasks.append(asyncio.create_task(self._watch(), name="kernel-liveness"))
+
+    async def connect(self) -> KernelConnection:
+        """Open a connection as a websocket does; the caller closes it with `disconnect`."""
+        connection = KernelConnection(self._manager)
+        self.connections.add(connection)
+        connection.greet(self.execution_state)
+        return connection
+
+    def disconnect(self, connection: KernelConnection) -> None:
+        """Close one connection; the kernel goes on."""
+        self.connections.discard(connection)
+        connection.close()
+
+    async def interrupt(self) -> None:
+        """Interrupt the running cell."""
+        await self._manager.interrupt_kernel()
+
+    async def restart(self) -> None:
+        """Replace the process; connections stay and are told."""
+        self._is_restarting = True
+        try:
+            self._broadcast_state("restarting")
+            await self._manager.restart_kernel(now=True)
+            async with asyncio.timeout(START_TIMEOUT_SECONDS):
+                await self._until_ready()
+        finally:
+            self._is_restarting = False
+
+    async def kill_process(self) -> None:
+        """Kill the process as an out-of-memory killer would; the liveness watch then notices."""
+        if self._manager.provisioner is not None:
+            await self._manager.provisioner.kill()
+
+    async def shutdown(self) -> None:
+        """End the process and every connection."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for connection in list(self.connections):
+            connection.finish()
+        if self._manager.has_kernel:
+            await self._manager.shutdown_kernel(now=True)
+        if self._iopub is not None:
+            self._iopub.close(linger=0)
+        with contextlib.suppress(OSError):
+            shutil.rmtree(self._sockets)
+
+    async def _until_ready(self) -> None:
+        """Ask for the kernel's info until both a reply and a published state have arrived."""
+        connection = KernelConnection(self._manager)
+        self.execution_state = "starting"
+        try:
+            while self.execution_state == "starting" or not connection.has_replied:
+                if not await self._manager.is_alive():
+                    raise RuntimeError("The kernel died while starting; see its stderr.log.")
+                connection.ask_kernel_info()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.25):
+                        await connection.next_message()
+        finally:
+            connection.close()
+
+    async def _publish(self) -> None:
+        """Pass on what the kernel publishes to every connection, in order."""
+        assert self._iopub is not None  # noqa: S101 - start() made it
+        while True:
+            message = read_message(self._manager.session, await self._iopub.recv_multipart(), "iopub")
+            if message is None:
+                continue
+            if message["msg_type"] == "status":
+                self.execution_state = message["content"]["execution_state"]
+            elif message["msg_type"] == "stream":
+                self._log(message["content"])
+            for connection in self.connections:
+                connection.put(message)
+
+    async def _watch(self) -> None:
+        while self._is_restarting or await self._manager.is_alive():
+            await asyncio.sleep(LIVENESS_INTERVAL_SECONDS)
+        self._broadcast_state("restarting")
+        self.execution_state = "dead"
+        if self.on_death is not None:
+            self.on_death()
+
+    def _broadcast_state(self, state: str) -> None:
+        """Tell every connection of a state that only the owner of the process can know."""
+        self.execution_state = state
+        for connection in self.connections:
+            connection.put_status(state)
+
+    def _log(self, content: dict[str, Any]) -> None:
+        """Keep what cells print in the run's log as well."""
+        name = "stderr.log" if content.get("name") == "stderr" else "stdout.log"
+        with (self.folder / name).open("a", encoding="utf-8") as log:
+            log.write(str(content.get("text", "")))
+
+
+def new_kernel_folder(root: Path) -> Path:
+    """Create and return an empty working folder for a kernel that belongs to no run yet."""
+    folder = root / uuid.uuid4().hex
+    folder.mkdir(parents=True)
+    return folder

@@ -1,0 +1,139 @@
+"""Translate between one websocket's JSON messages and a kernel's ZeroMQ sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import zmq.asyncio
+from jupyter_client.jsonutil import json_default
+
+if TYPE_CHECKING:
+    from jupyter_client.manager import AsyncKernelManager
+    from jupyter_client.session import Session
+
+logger = logging.getLogger(__name__)
+
+Message = dict[str, Any]
+
+CHANNELS = ("shell", "control", "stdin")
+MAX_WAITING_MESSAGES = 10_000
+
+
+def read_message(session: Session, frames: list[bytes], channel: str) -> Message | None:
+    """Return a kernel's message in the form Jupyter servers send it, or None when it cannot be read.
+
+    `msg_type` and `msg_id` stand at the top level as well as in the header, because clients read them there.
+    """
+    try:
+        _, parts = session.feed_identities(frames)
+        message = session.deserialize(parts)
+    except (ValueError, TypeError, KeyError) as error:
+        logger.warning("A message on %s could not be read: %s", channel, error)
+        return None
+    return {
+        "header": message["header"],
+        "msg_id": message["msg_id"],
+        "msg_type": message["msg_type"],
+        "parent_header": message["parent_header"],
+        "metadata": message["metadata"],
+        "content": message["content"],
+        "buffers": [],
+        "channel": channel,
+    }
+
+
+class KernelConnection:
+    """One client's view of a kernel: requests go in, replies and publications come out in order of arrival."""
+
+    def __init__(self, manager: AsyncKernelManager) -> None:
+        # A session of its own: several clients may use the same ids, and replies must not be taken for replays.
+        self._session = manager.session.clone()
+        self._sockets: dict[str, zmq.asyncio.Socket] = {
+            "shell": manager.connect_shell(),
+            "control": manager.connect_control(),
+            "stdin": manager.connect_stdin(),
+        }
+        self._messages: asyncio.Queue[Message | None] = asyncio.Queue(MAX_WAITING_MESSAGES)
+        self._tasks = [asyncio.create_task(self._receive(channel)) for channel in CHANNELS]
+        self.has_replied = False
+
+    def greet(self, state: str) -> None:
+        """Send what a fresh connection sees: a status without a parent, then the answers to the proxy's own request."""
+        self.put_status(state)
+        self.ask_kernel_info()
+
+    def ask_kernel_info(self) -> None:
+        """Ask the kernel who it is."""
+        self._session.send(self._sockets["shell"], "kernel_info_request")
+
+    def forward(self, text: str) -> None:
+        """Pass a client's message on to the kernel; what is not a Jupyter message is logged and dropped."""
+        try:
+            message = json.loads(text)
+            header = message["header"]
+            request = {
+                "header": {**header, "msg_id": str(header["msg_id"]), "msg_type": str(header["msg_type"])},
+                "parent_header": message.get("parent_header") or {},
+                "metadata": message.get("metadata") or {},
+                "content": message.get("content") or {},
+            }
+            socket = self._sockets[message.get("channel") or "shell"]
+            self._session.send(socket, request)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            logger.warning("A websocket message was dropped, it is not a Jupyter message: %s", type(error).__name__)
+
+    def put(self, message: Message) -> None:
+        """Queue a message for the client; a client that does not read is cut off."""
+        try:
+            self._messages.put_nowait(message)
+        except asyncio.QueueFull:
+            self.finish()
+
+    def put_status(self, state: str) -> None:
+        """Queue a status message that no request caused."""
+        header = self._session.msg_header("status")
+        self.put(
+            {
+                "header": header,
+                "msg_id": header["msg_id"],
+                "msg_type": "status",
+                "parent_header": {},
+                "metadata": {},
+                "content": {"execution_state": state},
+                "buffers": [],
+                "channel": "iopub",
+            }
+        )
+
+    async def next_message(self) -> str | None:
+        """Return the next message as JSON text, or None when the kernel has ended."""
+        message = await self._messages.get()
+        return None if message is None else json.dumps(message, default=json_default)
+
+    def finish(self) -> None:
+        """Let the client read what is queued, then end."""
+        while True:
+            try:
+                self._messages.put_nowait(None)
+            except asyncio.QueueFull:
+                self._messages.get_nowait()
+            else:
+                return
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for task in self._tasks:
+            task.cancel()
+        for socket in self._sockets.values():
+            socket.close(linger=0)
+
+    async def _receive(self, channel: str) -> None:
+        while True:
+            frames = await self._sockets[channel].recv_multipart()
+            message = read_message(self._session, frames, channel)
+            if message is not None:
+                self.has_replied = True
+                self.put(message)

@@ -1,0 +1,42 @@
+"""Set limits on this process and become the program given on the command line.
+
+Run as a file (`python -I -S launcher.py MEMORY_BYTES FILE_BYTES PROGRAM ...`), it imports nothing of this package
+and so starts quickly. On Linux the program also dies with the mock, should the mock be killed outright.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+
+def limit(name: str, value: int) -> None:
+    """Lower a resource limit where the platform has it; never raise one that is lower already."""
+    try:
+        import resource  # noqa: PLC0415 - absent on Windows
+    except ImportError:
+        return
+    kind: int = getattr(resource, name)
+    _, hard = resource.getrlimit(kind)
+    bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (bound, bound))
+
+
+def main() -> None:
+    """Apply the limits and replace this process."""
+    memory_bytes, file_bytes, *command = sys.argv[1:]
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            sys.exit("The mock ended before the program started.")
+        limit("RLIMIT_AS", int(memory_bytes))
+    limit("RLIMIT_FSIZE", int(file_bytes))
+    limit("RLIMIT_CORE", 0)
+    os.execv(command[0], command)  # noqa: S606 - replacing the process is the point
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""Take a run through its life: submitted, running, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from yeedu_mock.errors import Conflict, NotFound
+from yeedu_mock.execution.job_process import JobProcess
+from yeedu_mock.execution.kernel_pool import KernelPool
+from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run, RunStatus, now
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from yeedu_mock.execution.kernel import Kernel
+    from yeedu_mock.execution.limits import Limits
+    from yeedu_mock.state.store import Store
+
+logger = logging.getLogger(__name__)
+
+LOG_STREAMS = ("stdout", "stderr")
+
+
+class RunService:
+    """Starts, follows and stops runs.
+
+    Args:
+        store: Where runs are kept.
+        folder: Where runs have their scratch folders, named by id.
+        home: What programs see as `HOME`.
+        limits: What each job and kernel may use.
+        spare_kernels: How many kernels are kept started ahead.
+        stop_delay_seconds: How long a stopped run stays in STOPPING.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        folder: Path,
+        home: Path,
+        limits: Limits,
+        *,
+        spare_kernels: int,
+        stop_delay_seconds: float,
+    ) -> None:
+        self._store = store
+        self._folder = folder
+        self._home = home
+        self._limits = limits
+        self._stop_delay_seconds = stop_delay_seconds
+        self._pool = KernelPool(folder / "spare-kernels", home, limits, spare_kernels)
+        self._jobs: dict[int, JobProcess] = {}
+        self._kernels: dict[int, Kernel] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    def start(self) -> None:
+        """End what an earlier process of this state left open, and start spare kernels."""
+        for run in self._store.all(Run):
+            if not run.status.is_terminal:
+                self._finish(run, RunStatus.TERMINATED, error="The server was restarted while this ran.")
+        self._home.mkdir(parents=True, exist_ok=True)
+        self._pool.fill()
+
+    async def close(self) -> None:
+        """End every run with TERMINATED, and every process."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(
+            *(job.stop(grace_seconds=0) for job in self._jobs.values()),
+            *(kernel.shutdown() for kernel in self._kernels.values()),
+            self._pool.close(),
+        )
+        for run in self._store.all(Run):
+            if not run.status.is_terminal:
+                self._finish(run, RunStatus.TERMINATED, error="The server was shut down while this ran.")
+
+    def submit(self, run: Run, definition: JobDefinition | NotebookDefinition) -> Run:
+        """Keep a new run and start it in the background."""
+        self._store.add(run)
+        self._run_folder(run).parent.mkdir(parents=True, exist_ok=True)
+        work = self._run_job(run, definition) if isinstance(definition, JobDefinition) else self._run_notebook(run)
+        task = asyncio.create_task(work, name=f"run-{run.id}")
+        self._tasks[run.id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(run.id, None))
+        return run
+
+    async def stop(self, run: Run) -> None:
+        """Bring a run to STOPPING and, in the background, to STOPPED.
+
+        Raises:
+            Conflict: It has ended or is being stopped already.
+        """
+        if run.status.is_terminal or run.status is RunStatus.STOPPING:
+            raise Conflict(f"The run {run.id} cannot be stopped, it is {run.status}.")
+        run.status = RunStatus.STOPPING
+        self._store.save(run)
+        previous = self._tasks.pop(run.id, None)
+        task = asyncio.create_task(self._stop(run, previous), name=f"stop-{run.id}")
+        self._tasks[-run.id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(-run.id, None))
+
+    def kernel(self, run: Run) -> Kernel:
+        """Return the kernel of a running notebook run.
+
+        Raises:
+            Conflict: The run has none (any more).
+        """
+        kernel = self._kernels.get(run.id)
+        if kernel is None or run.status is not RunStatus.RUNNING:
+            raise Conflict(f"The notebook run {run.id} has no kernel, it is {run.status}.")
+        return kernel
+
+    def log_path(self, run: Run, stream: str) -> Path:
+        """Return the file that holds a run's output.
+
+        Raises:
+            NotFound: The stream is neither stdout nor stderr.
+        """
+        if stream not in LOG_STREAMS:
+            raise NotFound(f"There is no log {stream!r}, only stdout and stderr.")
+        return self._run_folder(run) / f"{stream}.log"
+
+    def _run_folder(self, run: Run) -> Path:
+        return self._folder / str(run.id)
+
+    async def _run_job(self, run: Run, definition: JobDefinition) -> None:
+        folder = self._run_folder(run)
+        folder.mkdir()
+        job = self._jobs[run.id] = JobProcess(folder, self._home, self._limits)
+        try:
+            await job.start(definition, run)
+        except (OSError, ValueError) as error:
+            self._finish(run, RunStatus.ERROR, error=f"The program could not be started: {error}")
+        else:
+            if run.status is RunStatus.SUBMITTED:
+                self._mark_running(run)
+            status, code, error = await job.wait()
+            if run.status is not RunStatus.STOPPING:
+                self._finish(run, status, exit_code=code, error=error)
+        finally:
+            self._jobs.pop(run.id, None)
+
+    async def _run_notebook(self, run: Run) -> None:
+        try:
+            kernel = await self._pool.take(self._run_folder(run))
+        except (RuntimeError, TimeoutError, OSError) as error:
+            logger.warning("No kernel for run %d: %s", run.id, error)
+            self._finish(run, RunStatus.ERROR, error=f"The kernel could not be started: {error}")
+            return
+        self._kernels[run.id] = kernel
+        kernel.on_death = lambda: self._kernel_died(run)
+        if kernel.execution_state == "dead":
+            self._kernel_died(run)
+        else:
+            self._mark_running(run)
+
+    def _kernel_died(self, run: Run) -> None:
+        if run.status.is_terminal or run.status is RunStatus.STOPPING:
+            return
+        self._finish(run, RunStatus.ERROR, error="The kernel died.")
+        task = asyncio.create_task(self._drop_kernel(run), name=f"kernel-died-{run.id}")
+        self._tasks[-run.id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(-run.id, None))
+
+    async def _stop(self, run: Run, previous: asyncio.Task[None] | None) -> None:
+        await asyncio.sleep(self._stop_delay_seconds)
+        if (job := self._jobs.get(run.id)) is not None:
+            await job.stop()
+        elif previous is not None:  # a notebook whose kernel is still being started
+            previous.cancel()
+        if previous is not None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await previous
+        await self._drop_kernel(run)
+        self._finish(run, RunStatus.STOPPED)
+
+    async def _drop_kernel(self, run: Run) -> None:
+        kernel = self._kernels.pop(run.id, None)
+        if kernel is not None:
+            await kernel.shutdown()
+
+    def _mark_running(self, run: Run) -> None:
+        run.status = RunStatus.RUNNING
+        run.started_at = now()
+        self._store.save(run)
+
+    def _finish(
+        self, run: Run, status: RunStatus, *, exit_code: int | None = None, error: str | None = None
+    ) -> None:
+        run.status = status
+        run.ended_at = now()
+        run.exit_code = exit_code
+        if error is not None:
+            run.errors.append(error)
+        self._store.save(run)
+        logger.info("Run %d of %s ended: %s", run.id, run.definition_name, status)

@@ -1,0 +1,63 @@
+"""Put the parts of a mock together: store, sessions, runs."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from yeedu_mock.execution.limits import Limits
+from yeedu_mock.execution.runs import RunService
+from yeedu_mock.settings import Settings, SettingsError, ensure_password
+from yeedu_mock.state.seeds import seed
+from yeedu_mock.state.sessions import Sessions
+from yeedu_mock.state.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass
+class Mock:
+    """Everything a request may need."""
+
+    settings: Settings
+    store: Store
+    sessions: Sessions
+    runs: RunService
+    generated_password_file: Path | None
+    started_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def uptime_seconds(self) -> float:
+        """How long this mock has been running."""
+        return time.monotonic() - self.started_at
+
+
+def open_mock(settings: Settings) -> Mock:
+    """Open the state directory and return the mock that lives in it; nothing runs yet.
+
+    Raises:
+        SettingsError: The directory or the password cannot be used.
+    """
+    directory = settings.state_directory.absolute()
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe = directory / f".{secrets.token_hex(4)}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise SettingsError(f"The state directory {directory} cannot be used: {error.strerror}.") from error
+    password, generated = ensure_password(settings)
+    store = Store(directory / "state.db")
+    seed(store, settings.username, password)
+    runs = RunService(
+        store,
+        directory / "runs",
+        directory / "home",
+        Limits(time_seconds=settings.job_time_limit_seconds),
+        spare_kernels=settings.spare_kernels,
+        stop_delay_seconds=settings.stop_delay_seconds,
+    )
+    return Mock(settings, store, Sessions(store), runs, generated)

@@ -1,0 +1,85 @@
+"""What most routes need first: the mock, the session, the workspace."""
+
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Path
+from starlette.requests import HTTPConnection
+
+from yeedu_mock.errors import NoAccess, NotFound
+from yeedu_mock.mock import Mock
+from yeedu_mock.state.records import Definition, Run, Session, Workspace, type_of_run
+
+DefinitionType = TypeVar("DefinitionType", bound=Definition)
+
+# SQLite's integers end here.
+Identifier = Annotated[int, Path(ge=0, le=2**63 - 1)]
+
+
+def _mock(connection: HTTPConnection) -> Mock:
+    return connection.app.state.mock
+
+
+TheMock = Annotated[Mock, Depends(_mock)]
+
+
+def _session(connection: HTTPConnection, mock: TheMock) -> Session:
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    return mock.sessions.find(token.strip() if scheme.casefold() == "bearer" else None)
+
+
+TheSession = Annotated[Session, Depends(_session)]
+
+
+def workspace_of(mock: Mock, session: Session, identifier: int) -> Workspace:
+    """Return a workspace of the session's tenant.
+
+    Raises:
+        NoAccess: The session has not selected a tenant.
+        NotFound: The tenant has no such workspace.
+    """
+    if session.tenant is None:
+        raise NoAccess("No tenant is selected for the current session; call user/select first.")
+    workspace = mock.store.get(Workspace, identifier)
+    if workspace is None or workspace.tenant != session.tenant:
+        raise NotFound(f"There is no workspace {identifier} in the selected tenant.")
+    return workspace
+
+
+def _workspace(workspace_id: Identifier, mock: TheMock, session: TheSession) -> Workspace:
+    return workspace_of(mock, session, workspace_id)
+
+
+TheWorkspace = Annotated[Workspace, Depends(_workspace)]
+
+
+def find_run(mock: Mock, workspace: Workspace, kind: type_of_run, identifier: int) -> Run:
+    """Return a run of a workspace.
+
+    Raises:
+        NotFound: It has no such run.
+    """
+    run = mock.store.get(Run, identifier)
+    if run is None or run.type != kind or run.workspace_id != workspace.id:
+        raise NotFound(f"There is no {kind} run {identifier} in the workspace {workspace.id}.")
+    return run
+
+
+def find_definition(
+    mock: Mock,
+    workspace: Workspace,
+    kind: type[DefinitionType],
+    identifier: Any = None,
+    name: Any = None,
+) -> DefinitionType:
+    """Return a definition of a workspace by its id or, without one, by its name.
+
+    Raises:
+        NotFound: It has no such definition.
+    """
+    for definition in mock.store.all(kind):
+        if definition.workspace_id == workspace.id and (
+            definition.id == identifier if identifier is not None else definition.name == name
+        ):
+            return definition
+    called = identifier if identifier is not None else repr(name)
+    raise NotFound(f"There is no {kind.kind} {called} in the workspace {workspace.id}.")

@@ -1,0 +1,90 @@
+"""Shapes that several routes answer with: pages of a list, log files, runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Query, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from yeedu_mock.state.records import Run
+
+Item = TypeVar("Item")
+
+PageNumber = Annotated[int, Query(alias="pageNumber", ge=1, le=1_000_000)]
+PageLimit = Annotated[int, Query(alias="limit", ge=1, le=1000)]
+LineCount = Annotated[int | None, Query(ge=1, le=1_000_000)]
+ByteCount = Annotated[int | None, Query(ge=1)]
+
+READ_BLOCK_BYTES = 64 * 1024
+
+
+def one_page(items: Sequence[Item], number: int, limit: int) -> dict[str, Any]:
+    """Return one page of a list in the form of every list answer."""
+    start = (number - 1) * limit
+    return {
+        "data": list(items[start : start + limit]),
+        "result_set": {
+            "total_objects": len(items),
+            "total_pages": -(-len(items) // limit),
+            "current_page": number,
+            "limit": limit,
+        },
+    }
+
+
+def log_file(path: Path, last_n_lines: int | None, file_size_bytes: int | None) -> Response:
+    """Return a log as text, whole or its end; a run that has not started has an empty one."""
+    headers = {"Content-Disposition": f'attachment; filename="{path.name}"'}
+    return PlainTextResponse(read_tail(path, last_n_lines, file_size_bytes), headers=headers)
+
+
+def read_tail(path: Path, last_n_lines: int | None, file_size_bytes: int | None) -> bytes:
+    """Return the last lines, or the last bytes, of a file that may be growing; of an absent one nothing."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, 2)
+            start = max(0, end - file_size_bytes) if file_size_bytes is not None else 0
+            if last_n_lines is None:
+                file.seek(start)
+                return file.read(end - start)
+            tail = b""
+            position = end
+            while position > start and tail.count(b"\n") <= last_n_lines:
+                step = min(READ_BLOCK_BYTES, position - start)
+                position -= step
+                file.seek(position)
+                tail = file.read(step) + tail
+            return b"".join(tail.splitlines(keepends=True)[-last_n_lines:])
+    except FileNotFoundError:
+        return b""
+
+
+def json_file(content: Any, name: str) -> Response:
+    """Return a JSON document as a file."""
+    return JSONResponse(content, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+
+
+def run_v2(run: Run) -> dict[str, Any]:
+    """Return a run in the form of the v2 generation."""
+    return {
+        "run_id": run.id,
+        "run_status": run.status,
+        f"{run.type}_id": run.definition_id,
+        f"{run.type}_name": run.definition_name,
+        "workspace_id": run.workspace_id,
+        "cluster_id": run.cluster_id,
+        "arguments": run.arguments,
+        "conf": run.conf,
+        "exit_code": run.exit_code,
+        "created_by": run.created_by,
+        "created_at": run.created_at.isoformat(),
+        "start_time": run.started_at and run.started_at.isoformat(),
+        "end_time": run.ended_at and run.ended_at.isoformat(),
+        "execution_time_sec": round(run.duration_seconds, 3),
+    }
+
+
+def workflow_errors(run: Run) -> dict[str, Any]:
+    """Return what went wrong outside the program's own output."""
+    return {"data": [{"run_id": run.id, "error": error} for error in run.errors]}

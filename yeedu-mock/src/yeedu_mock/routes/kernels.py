@@ -1,0 +1,119 @@
+"""The kernel of a notebook run: its state, and the websocket through which cells are sent."""
+
+import asyncio
+import contextlib
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import JSONResponse
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from yeedu_mock.errors import MockError, NotLoggedIn
+from yeedu_mock.execution.kernel import Kernel
+from yeedu_mock.execution.kernel_connection import KernelConnection
+from yeedu_mock.mock import Mock
+from yeedu_mock.routes.access import Identifier, TheMock, TheWorkspace, find_run, workspace_of
+from yeedu_mock.state.records import Run
+
+router = APIRouter(prefix="/workspace/{workspace_id}/notebook", tags=["kernels"])
+
+NORMAL_CLOSE = 1000
+
+
+def kernel_status(run: Run, kernel: Kernel) -> dict[str, Any]:
+    """Return a kernel's state as every kernel route answers it."""
+    return {
+        "kernel_info": {
+            "kernel_id": run.id,
+            "kernel_status": kernel.execution_state,
+            "connections": len(kernel.connections),
+        }
+    }
+
+
+@router.post("/run/{run_id}/kernel/startOrGetStatus")
+@router.get("/run/{run_id}/kernel/status")
+async def start_or_get_status(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
+    """Return the kernel's state; a running notebook always has one."""
+    run = find_run(mock, workspace, "notebook", run_id)
+    return kernel_status(run, mock.runs.kernel(run))
+
+
+@router.post("/run/{run_id}/kernel/interrupt")
+async def interrupt(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
+    """Interrupt the running cell."""
+    run = find_run(mock, workspace, "notebook", run_id)
+    kernel = mock.runs.kernel(run)
+    await kernel.interrupt()
+    return kernel_status(run, kernel)
+
+
+@router.post("/run/{run_id}/kernel/restart")
+async def restart(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
+    """Restart the kernel; its variables are gone."""
+    run = find_run(mock, workspace, "notebook", run_id)
+    kernel = mock.runs.kernel(run)
+    await kernel.restart()
+    return kernel_status(run, kernel)
+
+
+@router.get("/run/{run_id}/kernel/ws")
+async def websocket_details(
+    run_id: Identifier,
+    workspace: TheWorkspace,
+    mock: TheMock,
+    yeedu_session: Annotated[str | None, Query()] = None,
+) -> dict[str, Any]:
+    """Say that the websocket may be opened."""
+    mock.sessions.find(yeedu_session)
+    run = find_run(mock, workspace, "notebook", run_id)
+    return {"message": "The websocket is ready.", **kernel_status(run, mock.runs.kernel(run))}
+
+
+@router.websocket("/run/{run_id}/kernel/ws/yeedu_session/{token:path}")
+async def websocket(socket: WebSocket, workspace_id: int, run_id: int, token: str) -> None:
+    """Carry Jupyter messages to and from the kernel of a run."""
+    mock: Mock = socket.app.state.mock
+    try:
+        session = mock.sessions.find(token)
+        workspace = workspace_of(mock, session, workspace_id)
+        kernel = mock.runs.kernel(find_run(mock, workspace, "notebook", run_id))
+    except MockError as error:
+        # A refused token is a 403 here and not a 401: clients stop retrying on either.
+        status = 403 if isinstance(error, NotLoggedIn) else error.status
+        await socket.send_denial_response(JSONResponse(error.body(), status_code=status))
+        return
+    await socket.accept()
+    connection = await kernel.connect()
+    try:
+        await _carry(socket, connection)
+    finally:
+        kernel.disconnect(connection)
+
+
+async def _carry(socket: WebSocket, connection: KernelConnection) -> None:
+    """Carry messages both ways until either side ends."""
+    incoming = asyncio.create_task(_from_client(socket, connection))
+    outgoing = asyncio.create_task(_to_client(socket, connection))
+    tasks = {incoming, outgoing}
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _from_client(socket: WebSocket, connection: KernelConnection) -> None:
+    while True:
+        event = await socket.receive()
+        if event["type"] == "websocket.disconnect":
+            return
+        connection.forward(event.get("text") or (event.get("bytes") or b"").decode("utf-8", "replace"))
+
+
+async def _to_client(socket: WebSocket, connection: KernelConnection) -> None:
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the client may leave at any time
+        while (text := await connection.next_message()) is not None:
+            await socket.send_text(text)
+        await socket.close(NORMAL_CLOSE, "The kernel has ended.")

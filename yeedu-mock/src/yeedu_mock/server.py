@@ -1,0 +1,99 @@
+"""Listen, serve a mock, and end in order when told to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from yeedu_mock.app import create_app
+from yeedu_mock.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from yeedu_mock.mock import Mock
+
+MAX_FRAME_BYTES = 64 * 1024**2
+SHUTDOWN_GRACE_SECONDS = 3
+
+
+def bind(settings: Settings) -> socket.socket:
+    """Return a socket that listens as the settings say.
+
+    Raises:
+        SettingsError: The address is taken, or is none of this machine's.
+    """
+    where = f"{settings.host}:{settings.port}"
+    try:
+        family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=128)
+    except OSError as error:
+        raise SettingsError(
+            f"Cannot listen on {where}: {error.strerror}; give another --port (or YEEDU_MOCK_PORT), or 0 for a free one."
+        ) from error
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return the base URL of a listening socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class MockServer(uvicorn.Server):
+    """A uvicorn server that leaves signals alone.
+
+    uvicorn raises a signal again after it has shut down, which would turn an orderly end into exit code 143.
+    """
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Capture nothing; `serve` below does."""
+        yield
+
+
+def new_server(mock: Mock) -> MockServer:
+    """Return a server for a mock, not yet serving."""
+    # uvicorn's own log holds websocket paths, and those hold tokens.
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("websockets").setLevel(logging.WARNING)
+    return MockServer(
+        uvicorn.Config(
+            create_app(mock),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws="websockets-sansio",
+            ws_max_size=MAX_FRAME_BYTES,
+            timeout_graceful_shutdown=SHUTDOWN_GRACE_SECONDS,
+        )
+    )
+
+
+def serve(mock: Mock, listener: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT, then end every job and kernel."""
+    server = new_server(mock)
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    async def run() -> None:
+        with _signals(stop):
+            await server.serve(sockets=[listener])
+
+    asyncio.run(run())
+
+
+@contextlib.contextmanager
+def _signals(handler: Callable[..., None]) -> Generator[None, None, None]:
+    previous = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, before in previous.items():
+            signal.signal(number, before)

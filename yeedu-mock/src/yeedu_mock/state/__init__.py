@@ -1,0 +1,1 @@
+"""What the mock knows: records, the store that keeps them, sessions, seeds."""

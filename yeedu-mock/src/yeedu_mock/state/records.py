@@ -1,0 +1,157 @@
+"""The records the mock keeps, one class per noun."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, Field
+
+type_of_run = Literal["job", "notebook"]
+
+
+def now() -> datetime:
+    """Return the present time in UTC."""
+    return datetime.now(UTC)
+
+
+class RunStatus(StrEnum):
+    """The states of a run, as the API spells them."""
+
+    SUBMITTED = "SUBMITTED"
+    RUNNING = "RUNNING"
+    DONE = "DONE"
+    ERROR = "ERROR"
+    TERMINATED = "TERMINATED"
+    STOPPING = "STOPPING"
+    STOPPED = "STOPPED"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the run has ended."""
+        return self in {RunStatus.DONE, RunStatus.ERROR, RunStatus.TERMINATED, RunStatus.STOPPED}
+
+
+class Record(BaseModel):
+    """Anything the store keeps; `id` is unique over all kinds, so that mixed-up ids find nothing."""
+
+    kind: ClassVar[str]
+
+    id: int = Field(default=0, description="Set by the store when the record is added.")
+    created_at: datetime = Field(default_factory=now)
+    modified_at: datetime = Field(default_factory=now)
+
+
+class Tenant(Record):
+    """A tenant; the API names it by its UUID."""
+
+    kind: ClassVar[str] = "tenant"
+
+    uuid: str
+    name: str
+
+
+class User(Record):
+    """Someone who can log in."""
+
+    kind: ClassVar[str] = "user"
+
+    username: str
+    password_hash: str = Field(repr=False)
+    tenants: list[str] = Field(default_factory=list, description="UUIDs of the tenants the user may select.")
+    is_admin: bool = False
+
+
+class Session(Record):
+    """One login; only the hash of its token is kept."""
+
+    kind: ClassVar[str] = "session"
+
+    token_hash: str = Field(repr=False)
+    user_id: int
+    tenant: str | None = None
+    expires_at: datetime | None = None
+    description: str | None = Field(default=None, description="Set for personal tokens.")
+
+
+class Workspace(Record):
+    """A workspace of one tenant; `number` is the id in URLs, small and fixed by the seed."""
+
+    kind: ClassVar[str] = "workspace"
+
+    tenant: str
+    name: str
+    description: str = ""
+    is_enabled: bool = True
+
+
+class Cluster(Record):
+    """A cluster that definitions can be bound to."""
+
+    kind: ClassVar[str] = "cluster"
+
+    tenant: str
+    name: str
+    status: str = "RUNNING"
+
+
+class Definition(Record):
+    """What a job and a notebook definition have in common."""
+
+    workspace_id: int
+    name: str
+    cluster_id: int | None = None
+    arguments: str | None = None
+    conf: list[str] = Field(default_factory=list)
+    language: str = "Python3"
+    is_enabled: bool = True
+    created_by: str = ""
+
+
+class JobDefinition(Definition):
+    """A job: a Python or shell program kept as text."""
+
+    kind: ClassVar[str] = "job"
+
+    job_type: str = "RAW_PYTHON"
+    program: str
+    settings: dict[str, Any] = Field(default_factory=dict, description="Fields a client sent, echoed back.")
+
+
+class NotebookDefinition(Definition):
+    """A notebook: its nbformat 4 content."""
+
+    kind: ClassVar[str] = "notebook"
+
+    content: dict[str, Any]
+    settings: dict[str, Any] = Field(default_factory=dict, description="Fields a client sent, echoed back.")
+
+
+class Run(Record):
+    """One execution of a definition."""
+
+    kind: ClassVar[str] = "run"
+
+    type: type_of_run
+    definition_id: int
+    definition_name: str
+    workspace_id: int
+    tenant: str
+    cluster_id: int | None = None
+    status: RunStatus = RunStatus.SUBMITTED
+    arguments: str | None = None
+    conf: list[str] = Field(default_factory=list)
+    created_by: str = ""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    exit_code: int | None = None
+    errors: list[str] = Field(default_factory=list, description="What `workflow/errors` answers.")
+    notebook: dict[str, Any] | None = Field(default=None, description="The run's own copy of the notebook.")
+
+    @property
+    def duration_seconds(self) -> float:
+        """Seconds between start and end (or now)."""
+        if self.started_at is None:
+            return 0.0
+        return ((self.ended_at or now()) - self.started_at).total_seconds()

@@ -1,0 +1,155 @@
+"""Log users in and out; a session is known by its token and remembers the tenant it selected."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import secrets
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from yeedu_mock.errors import BadRequest, Conflict, NoAccess, NotFound, NotLoggedIn
+from yeedu_mock.state.passwords import hash_password, is_password
+from yeedu_mock.state.records import Session, Tenant, User, now
+
+if TYPE_CHECKING:
+    from yeedu_mock.state.store import Store
+
+DEFAULT_TIMEOUT = "48h"
+SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+TIMEOUT = re.compile(r"\s*(\d{1,9})\s*([a-z]*)\s*", re.IGNORECASE)
+MAX_TIMEOUT_SECONDS = 10 * 365 * 86400
+
+
+class Sessions:
+    """The sessions of one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._signing_key = secrets.token_bytes(32)
+        self._nobody = hash_password(secrets.token_hex())
+
+    def log_in(self, username: str, password: str, timeout: object = None) -> str:
+        """Open a session and return its token.
+
+        Args:
+            username: Who.
+            password: Their password.
+            timeout: How long it lasts: `infinity`, `48h` (default), `2 days`, `1700s`, or a number of hours.
+
+        Raises:
+            NotLoggedIn: The user or the password is wrong.
+            BadRequest: The timeout cannot be read.
+        """
+        seconds = timeout_seconds(timeout)
+        user = next((user for user in self._store.all(User) if user.username == username), None)
+        # An unknown user costs the same time as a wrong password.
+        if not is_password(password, user.password_hash if user else self._nobody) or user is None:
+            raise NotLoggedIn("The user name or the password is wrong.", code="RFA-000002")
+        return self.open(user, seconds)[1]
+
+    def open(self, user: User, seconds: float | None, description: str | None = None) -> tuple[Session, str]:
+        """Open a session for a user without asking for a password; return it and its token."""
+        token = self._new_token(user, seconds)
+        expires_at = None if seconds is None else now() + timedelta(seconds=seconds)
+        session = Session(
+            token_hash=_hash(token), user_id=user.id, expires_at=expires_at, description=description
+        )
+        return self._store.add(session), token
+
+    def find(self, token: str | None) -> Session:
+        """Return the session of a token.
+
+        Raises:
+            NotLoggedIn: There is no token, or no living session for it.
+        """
+        if not token:
+            raise NotLoggedIn("Auth Token not found")
+        token_hash = _hash(token)
+        for session in self._store.all(Session):
+            if hmac.compare_digest(session.token_hash, token_hash):
+                if session.expires_at is None or session.expires_at > now():
+                    return session
+                self._store.remove(session)
+                break
+        raise NotLoggedIn("User session has expired. Please login again.")
+
+    def user(self, session: Session) -> User:
+        """Return whose session it is."""
+        user = self._store.get(User, session.user_id)
+        if user is None:
+            raise NotLoggedIn("User session has expired. Please login again.")
+        return user
+
+    def select_tenant(self, session: Session, tenant: str, *, again: bool = False) -> Tenant:
+        """Bind a session to a tenant.
+
+        Args:
+            session: The session.
+            tenant: The tenant's UUID.
+            again: Whether a session may select more than once.
+
+        Raises:
+            NotFound: There is no such tenant.
+            NoAccess: The user does not belong to it.
+            Conflict: The session has selected a tenant already.
+        """
+        found = next((known for known in self._store.all(Tenant) if known.uuid == tenant), None)
+        if found is None:
+            raise NotFound(f"There is no tenant with the id {tenant}.")
+        if tenant not in self.user(session).tenants:
+            raise NoAccess(f"The user does not belong to the tenant {tenant}.")
+        if session.tenant is not None and not again:
+            raise Conflict(
+                f"Association to the tenant Id: {tenant} is not allowed for the current session. "
+                "A tenant has been selected already."
+            )
+        session.tenant = tenant
+        self._store.save(session)
+        return found
+
+    def close(self, session: Session) -> None:
+        """Log out."""
+        self._store.remove(session)
+
+    def _new_token(self, user: User, seconds: float | None) -> str:
+        """Return a token in the form of a JWT; whether it is valid is decided by the store alone."""
+        issued = int(time.time())
+        claims: dict[str, object] = {"user_id": user.id, "iat": issued, "jti": secrets.token_urlsafe(24)}
+        if seconds is not None:
+            claims["exp"] = issued + int(seconds)
+        signed = f"{_segment({'alg': 'HS256', 'typ': 'JWT'})}.{_segment(claims)}"
+        signature = hmac.digest(self._signing_key, signed.encode(), "sha256")
+        return f"{signed}.{_base64(signature)}"
+
+
+def timeout_seconds(timeout: object) -> float | None:
+    """Return the seconds a session's `timeout` means, None for `infinity`.
+
+    Raises:
+        BadRequest: It cannot be read.
+    """
+    text = str(DEFAULT_TIMEOUT if timeout is None else timeout).strip()
+    if text.casefold() == "infinity":
+        return None
+    match = TIMEOUT.fullmatch(text)
+    factor = SECONDS_PER_UNIT.get((match[2] or "h")[0].casefold()) if match else None
+    if match is None or factor is None or not 0 < int(match[1]) * factor <= MAX_TIMEOUT_SECONDS:
+        raise BadRequest(f"The timeout {text[:40]!r} is none; write 48h, 2 days, 1700s or infinity.")
+    return int(match[1]) * factor
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _segment(content: dict[str, object]) -> str:
+    return _base64(json.dumps(content, separators=(",", ":")).encode())
+
+
+def _base64(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
