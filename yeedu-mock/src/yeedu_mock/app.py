@@ -16,7 +16,7 @@ from yeedu_mock.request_log import RequestLog
 from yeedu_mock.routes import jobs_v2, kernels, login, notebooks_v2, pages
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from yeedu_mock.mock import Mock
 
@@ -29,7 +29,7 @@ def create_app(mock: Mock) -> FastAPI:
     """Return the application that serves a mock; its runs end when the application does."""
 
     @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
         mock.runs.start()
         try:
             yield

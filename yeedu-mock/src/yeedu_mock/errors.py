@@ -3,12 +3,12 @@
 Tree::
 
     MockError                       anything that becomes a JSON error body
-      NotLoggedIn            401    no token, or one that is unknown or expired
-      NoAccess               403    the session has not selected a tenant, or may not do this
-      NotFound               404
-      Conflict               409    the object is in the wrong state for the request
-      BadRequest             400
-      TooLarge               413
+      NotLoggedInError       401    no token, or one that is unknown or expired
+      NoAccessError          403    the session has not selected a tenant, or may not do this
+      NotFoundError          404
+      ConflictError          409    the object is in the wrong state for the request
+      BadRequestError        400
+      TooLargeError          413
 """
 
 from __future__ import annotations
@@ -35,42 +35,42 @@ class MockError(Exception):
         return {"error_code": self.error_code, "error_message": self.message, "message": self.message}
 
 
-class BadRequest(MockError):
+class BadRequestError(MockError):
     """The request itself is wrong."""
 
     status = 400
     code = "RFA-000400"
 
 
-class NotLoggedIn(MockError):
+class NotLoggedInError(MockError):
     """The request carries no usable token."""
 
     status = 401
     code = "RFA-000001"
 
 
-class NoAccess(MockError):
+class NoAccessError(MockError):
     """The session may not do this."""
 
     status = 403
     code = "RFA-000403"
 
 
-class NotFound(MockError):
+class NotFoundError(MockError):
     """No such object in what the session can see."""
 
     status = 404
     code = "RFA-000404"
 
 
-class Conflict(MockError):
+class ConflictError(MockError):
     """The object exists but is in the wrong state."""
 
     status = 409
     code = "RFA-000409"
 
 
-class TooLarge(MockError):
+class TooLargeError(MockError):
     """The body is larger than Yeedu takes."""
 
     status = 413

@@ -51,4 +51,6 @@ class RequestLog:
             path = redacted(scope["path"] + (f"?{query}" if query else ""))
             method = scope.get("method", "WS")
             # A path can hold anything; a line break in it must not make a second log line.
-            logger.info("%s %s %s %.1f ms", method, ascii(path)[1:-1], status, (time.perf_counter() - started) * 1000)
+            logger.info(
+                "%s %s %s %.1f ms", method, ascii(path)[1:-1], status, (time.perf_counter() - started) * 1000
+            )

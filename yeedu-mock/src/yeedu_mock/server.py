@@ -31,11 +31,14 @@ def bind(settings: Settings) -> socket.socket:
     """
     where = f"{settings.host}:{settings.port}"
     try:
-        family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[
+            0
+        ]
         return socket.create_server(address[:2], family=family, backlog=128)
     except OSError as error:
         raise SettingsError(
-            f"Cannot listen on {where}: {error.strerror}; give another --port (or YEEDU_MOCK_PORT), or 0 for a free one."
+            f"Cannot listen on {where}: {error.strerror}; "
+            "give another --port (or YEEDU_MOCK_PORT), or 0 for a free one."
         ) from error
 
 
@@ -57,11 +60,17 @@ class MockServer(uvicorn.Server):
         yield
 
 
+def _is_about_more_than_a_refusal(record: logging.LogRecord) -> bool:
+    """Drop what uvicorn logs as an error for every websocket that is refused with a body."""
+    return record.msg != "ASGI callable returned without completing handshake."
+
+
 def new_server(mock: Mock) -> MockServer:
     """Return a server for a mock, not yet serving."""
     # uvicorn's own log holds websocket paths, and those hold tokens.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("websockets").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(_is_about_more_than_a_refusal)
     return MockServer(
         uvicorn.Config(
             create_app(mock),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import secrets
 from dataclasses import dataclass, field
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    import argparse
+    from collections.abc import Mapping
 
 AUTH_TYPES = ("LDAP", "AAD", "AZURE_SSO")
 MAX_SPARE_KERNELS = 8
@@ -89,7 +89,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if option.is_on_command_line:
             default = f"; default {option.default}" if option.default else ""
             parser.add_argument(
-                option.flag, dest=option.name, metavar="VALUE", help=f"{option.help} [{option.variable}{default}]"
+                option.flag,
+                dest=option.name,
+                metavar="VALUE",
+                help=f"{option.help} [{option.variable}{default}]",
             )
 
 
@@ -100,7 +103,9 @@ def read_settings(arguments: argparse.Namespace, environment: Mapping[str, str])
         SettingsError: A value cannot be used.
     """
     given = {
-        option.name: getattr(arguments, option.name, None) or environment.get(option.variable) or option.default
+        option.name: getattr(arguments, option.name, None)
+        or environment.get(option.variable)
+        or option.default
         for option in OPTIONS
     }
     return Settings(
@@ -133,7 +138,9 @@ def ensure_password(settings: Settings) -> tuple[str, Path | None]:
                 file.write(secrets.token_urlsafe(18) + "\n")
         return _first_line(path), path
     except OSError as error:
-        raise SettingsError(f"The generated password's file {path} cannot be used: {error.strerror}.") from error
+        raise SettingsError(
+            f"The generated password's file {path} cannot be used: {error.strerror}."
+        ) from error
 
 
 def _password(password: str | None, file: str | None) -> str | None:
@@ -176,7 +183,9 @@ def _username(text: str | None) -> str:
 
 def _auth_type(text: str | None) -> str:
     if text not in AUTH_TYPES:
-        raise SettingsError(f"--auth-type (or YEEDU_MOCK_AUTH_TYPE) must be one of {', '.join(AUTH_TYPES)}, not {text!r}.")
+        raise SettingsError(
+            f"--auth-type (or YEEDU_MOCK_AUTH_TYPE) must be one of {', '.join(AUTH_TYPES)}, not {text!r}."
+        )
     return text
 
 

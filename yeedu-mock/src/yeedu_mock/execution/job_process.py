@@ -54,7 +54,10 @@ class JobProcess:
             "YEEDU_RUN_ID": str(run.id),
             "YEEDU_CONF": json.dumps(run.conf),
         }
-        with (self._folder / "stdout.log").open("ab") as stdout, (self._folder / "stderr.log").open("ab") as stderr:
+        with (
+            (self._folder / "stdout.log").open("ab") as stdout,
+            (self._folder / "stderr.log").open("ab") as stderr,
+        ):
             self._process = await asyncio.create_subprocess_exec(
                 *self._limits.command(*interpreter, str(program), *arguments),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -79,7 +82,11 @@ class JobProcess:
                 code = await self._process.wait()
         except TimeoutError:
             await self._end(grace_seconds=0)
-            return RunStatus.TERMINATED, -signal.SIGKILL, f"Ended after {self._limits.time_seconds:g} seconds, the limit."
+            return (
+                RunStatus.TERMINATED,
+                -signal.SIGKILL,
+                f"Ended after {self._limits.time_seconds:g} seconds, the limit.",
+            )
         self._signal(signal.SIGKILL)
         if self._is_stopping:
             return RunStatus.STOPPED, code, None

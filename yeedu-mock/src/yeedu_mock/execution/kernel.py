@@ -12,15 +12,16 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import zmq
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 
-from yeedu_mock.execution.kernel_connection import KernelConnection, read_message
+from yeedu_mock.execution.kernel_connection import KernelConnection, open_socket, read_message
 from yeedu_mock.execution.limits import minimal_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import zmq.asyncio
 
     from yeedu_mock.execution.limits import Limits
 
@@ -59,7 +60,8 @@ class Kernel:
         self._sockets = Path(tempfile.mkdtemp(prefix="yeedu-kernel-"))
         specs = _LimitedKernelSpecs()
         specs.command = limits.command(sys.executable, *KERNEL_MODULE)
-        self._manager = AsyncKernelManager(
+        # The library leaves most of its methods' results untyped.
+        self._manager: Any = AsyncKernelManager(
             kernel_spec_manager=specs,
             connection_file=str(self._sockets / "k.json"),
             transport="tcp" if sys.platform == "win32" else "ipc",
@@ -83,7 +85,7 @@ class Kernel:
                 stdout=out,
                 stderr=err,
             )
-        self._iopub = self._manager.connect_iopub()
+        self._iopub = open_socket(self._manager, "iopub")
         self._tasks.append(asyncio.create_task(self._publish(), name="kernel-iopub"))
         async with asyncio.timeout(START_TIMEOUT_SECONDS):
             await self._until_ready()

@@ -7,10 +7,12 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-import zmq.asyncio
 from jupyter_client.jsonutil import json_default
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import zmq.asyncio
     from jupyter_client.manager import AsyncKernelManager
     from jupyter_client.session import Session
 
@@ -20,6 +22,12 @@ Message = dict[str, Any]
 
 CHANNELS = ("shell", "control", "stdin")
 MAX_WAITING_MESSAGES = 10_000
+
+
+def open_socket(manager: AsyncKernelManager, channel: str) -> zmq.asyncio.Socket:
+    """Return a new socket on one of a kernel's channels; the caller closes it."""
+    connect: Callable[[], zmq.asyncio.Socket] = getattr(manager, f"connect_{channel}")
+    return connect()
 
 
 def read_message(session: Session, frames: list[bytes], channel: str) -> Message | None:
@@ -46,22 +54,20 @@ def read_message(session: Session, frames: list[bytes], channel: str) -> Message
 
 
 class KernelConnection:
-    """One client's view of a kernel: requests go in, replies and publications come out in order of arrival."""
+    """One client's view of a kernel: requests go in, replies and publications come out as they arrive."""
 
     def __init__(self, manager: AsyncKernelManager) -> None:
-        # A session of its own: several clients may use the same ids, and replies must not be taken for replays.
+        # A session of its own: clients may use the same ids, and replies must not be taken for replays.
         self._session = manager.session.clone()
         self._sockets: dict[str, zmq.asyncio.Socket] = {
-            "shell": manager.connect_shell(),
-            "control": manager.connect_control(),
-            "stdin": manager.connect_stdin(),
+            channel: open_socket(manager, channel) for channel in CHANNELS
         }
         self._messages: asyncio.Queue[Message | None] = asyncio.Queue(MAX_WAITING_MESSAGES)
         self._tasks = [asyncio.create_task(self._receive(channel)) for channel in CHANNELS]
         self.has_replied = False
 
     def greet(self, state: str) -> None:
-        """Send what a fresh connection sees: a status without a parent, then the answers to the proxy's own request."""
+        """Send what a new connection sees: a status without a parent, and answers to the mock's own request."""
         self.put_status(state)
         self.ask_kernel_info()
 
@@ -83,7 +89,9 @@ class KernelConnection:
             socket = self._sockets[message.get("channel") or "shell"]
             self._session.send(socket, request)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            logger.warning("A websocket message was dropped, it is not a Jupyter message: %s", type(error).__name__)
+            logger.warning(
+                "A websocket message was dropped, it is not a Jupyter message: %s", type(error).__name__
+            )
 
     def put(self, message: Message) -> None:
         """Queue a message for the client; a client that does not read is cut off."""

@@ -1,7 +1,7 @@
 """Set limits on this process and become the program given on the command line.
 
-Run as a file (`python -I -S launcher.py MEMORY_BYTES FILE_BYTES PROGRAM ...`), it imports nothing of this package
-and so starts quickly. On Linux the program also dies with the mock, should the mock be killed outright.
+Run as a file (`python -I -S launcher.py MEMORY_BYTES FILE_BYTES PROGRAM ...`), it imports nothing of this
+package and so starts quickly. On Linux the program also dies with the mock, should that be killed outright.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ PR_SET_PDEATHSIG = 1
 def limit(name: str, value: int) -> None:
     """Lower a resource limit where the platform has it; never raise one that is lower already."""
     try:
-        import resource  # noqa: PLC0415 - absent on Windows
+        import resource
     except ImportError:
         return
     kind: int = getattr(resource, name)

@@ -25,7 +25,7 @@ class Limits:
     file_bytes: int = 256 * 1024**2
 
     def command(self, *program: str) -> list[str]:
-        """Return the command that runs `program`, whose first part is an absolute path, under these limits."""
+        """Return the command that runs `program`, which starts with an absolute path, under these limits."""
         launcher = [sys.executable, "-I", "-S", str(LAUNCHER)]
         return [*launcher, str(self.memory_bytes), str(self.file_bytes), *program]
 

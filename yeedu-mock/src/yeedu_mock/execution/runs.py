@@ -7,7 +7,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from yeedu_mock.errors import Conflict, NotFound
+from yeedu_mock.errors import ConflictError, NotFoundError
 from yeedu_mock.execution.job_process import JobProcess
 from yeedu_mock.execution.kernel_pool import KernelPool
 from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run, RunStatus, now
@@ -82,7 +82,11 @@ class RunService:
         """Keep a new run and start it in the background."""
         self._store.add(run)
         self._run_folder(run).parent.mkdir(parents=True, exist_ok=True)
-        work = self._run_job(run, definition) if isinstance(definition, JobDefinition) else self._run_notebook(run)
+        work = (
+            self._run_job(run, definition)
+            if isinstance(definition, JobDefinition)
+            else self._run_notebook(run)
+        )
         task = asyncio.create_task(work, name=f"run-{run.id}")
         self._tasks[run.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(run.id, None))
@@ -92,10 +96,10 @@ class RunService:
         """Bring a run to STOPPING and, in the background, to STOPPED.
 
         Raises:
-            Conflict: It has ended or is being stopped already.
+            ConflictError: It has ended or is being stopped already.
         """
         if run.status.is_terminal or run.status is RunStatus.STOPPING:
-            raise Conflict(f"The run {run.id} cannot be stopped, it is {run.status}.")
+            raise ConflictError(f"The run {run.id} cannot be stopped, it is {run.status}.")
         run.status = RunStatus.STOPPING
         self._store.save(run)
         previous = self._tasks.pop(run.id, None)
@@ -107,21 +111,21 @@ class RunService:
         """Return the kernel of a running notebook run.
 
         Raises:
-            Conflict: The run has none (any more).
+            ConflictError: The run has none (any more).
         """
         kernel = self._kernels.get(run.id)
         if kernel is None or run.status is not RunStatus.RUNNING:
-            raise Conflict(f"The notebook run {run.id} has no kernel, it is {run.status}.")
+            raise ConflictError(f"The notebook run {run.id} has no kernel, it is {run.status}.")
         return kernel
 
     def log_path(self, run: Run, stream: str) -> Path:
         """Return the file that holds a run's output.
 
         Raises:
-            NotFound: The stream is neither stdout nor stderr.
+            NotFoundError: The stream is neither stdout nor stderr.
         """
         if stream not in LOG_STREAMS:
-            raise NotFound(f"There is no log {stream!r}, only stdout and stderr.")
+            raise NotFoundError(f"There is no log {stream!r}, only stdout and stderr.")
         return self._run_folder(run) / f"{stream}.log"
 
     def _run_folder(self, run: Run) -> Path:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Path
 from starlette.requests import HTTPConnection
 
-from yeedu_mock.errors import NoAccess, NotFound
+from yeedu_mock.errors import NoAccessError, NotFoundError
 from yeedu_mock.mock import Mock
 from yeedu_mock.state.records import Definition, Run, Session, Workspace, type_of_run
 
@@ -34,14 +34,14 @@ def workspace_of(mock: Mock, session: Session, identifier: int) -> Workspace:
     """Return a workspace of the session's tenant.
 
     Raises:
-        NoAccess: The session has not selected a tenant.
-        NotFound: The tenant has no such workspace.
+        NoAccessError: The session has not selected a tenant.
+        NotFoundError: The tenant has no such workspace.
     """
     if session.tenant is None:
-        raise NoAccess("No tenant is selected for the current session; call user/select first.")
+        raise NoAccessError("No tenant is selected for the current session; call user/select first.")
     workspace = mock.store.get(Workspace, identifier)
     if workspace is None or workspace.tenant != session.tenant:
-        raise NotFound(f"There is no workspace {identifier} in the selected tenant.")
+        raise NotFoundError(f"There is no workspace {identifier} in the selected tenant.")
     return workspace
 
 
@@ -56,11 +56,11 @@ def find_run(mock: Mock, workspace: Workspace, kind: type_of_run, identifier: in
     """Return a run of a workspace.
 
     Raises:
-        NotFound: It has no such run.
+        NotFoundError: It has no such run.
     """
     run = mock.store.get(Run, identifier)
     if run is None or run.type != kind or run.workspace_id != workspace.id:
-        raise NotFound(f"There is no {kind} run {identifier} in the workspace {workspace.id}.")
+        raise NotFoundError(f"There is no {kind} run {identifier} in the workspace {workspace.id}.")
     return run
 
 
@@ -74,7 +74,7 @@ def find_definition(
     """Return a definition of a workspace by its id or, without one, by its name.
 
     Raises:
-        NotFound: It has no such definition.
+        NotFoundError: It has no such definition.
     """
     for definition in mock.store.all(kind):
         if definition.workspace_id == workspace.id and (
@@ -82,4 +82,4 @@ def find_definition(
         ):
             return definition
     called = identifier if identifier is not None else repr(name)
-    raise NotFound(f"There is no {kind.kind} {called} in the workspace {workspace.id}.")
+    raise NotFoundError(f"There is no {kind.kind} {called} in the workspace {workspace.id}.")

@@ -8,10 +8,9 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from yeedu_mock.errors import MockError, NotLoggedIn
+from yeedu_mock.errors import MockError, NotLoggedInError
 from yeedu_mock.execution.kernel import Kernel
 from yeedu_mock.execution.kernel_connection import KernelConnection
-from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import Identifier, TheMock, TheWorkspace, find_run, workspace_of
 from yeedu_mock.state.records import Run
 
@@ -71,16 +70,17 @@ async def websocket_details(
 
 
 @router.websocket("/run/{run_id}/kernel/ws/yeedu_session/{token:path}")
-async def websocket(socket: WebSocket, workspace_id: int, run_id: int, token: str) -> None:
+async def websocket(
+    socket: WebSocket, workspace_id: Identifier, run_id: Identifier, token: str, mock: TheMock
+) -> None:
     """Carry Jupyter messages to and from the kernel of a run."""
-    mock: Mock = socket.app.state.mock
     try:
         session = mock.sessions.find(token)
         workspace = workspace_of(mock, session, workspace_id)
         kernel = mock.runs.kernel(find_run(mock, workspace, "notebook", run_id))
     except MockError as error:
         # A refused token is a 403 here and not a 401: clients stop retrying on either.
-        status = 403 if isinstance(error, NotLoggedIn) else error.status
+        status = 403 if isinstance(error, NotLoggedInError) else error.status
         await socket.send_denial_response(JSONResponse(error.body(), status_code=status))
         return
     await socket.accept()

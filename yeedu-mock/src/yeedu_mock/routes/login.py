@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from yeedu_mock.errors import BadRequest
+from yeedu_mock.errors import BadRequestError
 from yeedu_mock.routes.access import TheMock, TheSession
 from yeedu_mock.state.records import now
 
@@ -39,7 +39,7 @@ async def log_in(request: LoginRequest, mock: TheMock) -> dict[str, Any]:
     """Open a session."""
     expected = mock.settings.auth_type
     if request.auth_type not in {None, expected}:
-        raise BadRequest(f"This server's auth_type is {expected}, not {request.auth_type}.")
+        raise BadRequestError(f"This server's auth_type is {expected}, not {request.auth_type}.")
     return {"token": mock.sessions.log_in(request.username, request.password, request.timeout)}
 
 
@@ -63,4 +63,9 @@ async def select_tenant(tenant: str, mock: TheMock, session: TheSession) -> JSON
 async def user_info(mock: TheMock, session: TheSession) -> dict[str, Any]:
     """Say who is logged in."""
     user = mock.sessions.user(session)
-    return {"user_id": user.id, "username": user.username, "tenant_id": session.tenant, "is_admin": user.is_admin}
+    return {
+        "user_id": user.id,
+        "username": user.username,
+        "tenant_id": session.tenant,
+        "is_admin": user.is_admin,
+    }

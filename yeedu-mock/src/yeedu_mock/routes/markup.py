@@ -2,19 +2,22 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, cast
 
 from fastapi.responses import HTMLResponse
 
+JSONObject = dict[str, Any]
+
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #1d2433; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem;
+color: #1d2433; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .3rem .8rem .3rem 0;
 border-bottom: 1px solid #dfe3ea; vertical-align: top; overflow-wrap: anywhere; }
 pre { background: #f4f6f9; padding: .8rem; overflow: auto; max-height: 32rem; } img { max-width: 100%; }
 iframe { border: 1px solid #dfe3ea; width: 100%; height: 12rem; background: #fff; } a { color: #0b57c2; }
-@media (prefers-color-scheme: dark) { body { background: #14181f; color: #e4e8ef; } pre { background: #1d232d; }
-a { color: #8ab4f8; } th, td { border-color: #333b47; } }
+@media (prefers-color-scheme: dark) { body { background: #14181f; color: #e4e8ef; }
+pre { background: #1d232d; } a { color: #8ab4f8; } th, td { border-color: #333b47; } }
 """
 # Notebook outputs are shown too: nothing on a page may run, or load anything from elsewhere.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-src 'self'; form-action 'self'"
@@ -71,24 +74,27 @@ def block(content: str) -> str:
     return f"<pre>{escape(content) or '(empty)'}</pre>"
 
 
-def notebook_cells(cells: Sequence[Any]) -> str:
+def notebook_cells(content: JSONObject) -> str:
     """Return a notebook's cells with their outputs, in whichever of the clients' forms they were saved."""
     parts: list[str] = []
-    for number, cell in enumerate(cells, 1):
-        if not isinstance(cell, dict):
-            continue
+    for number, cell in enumerate(_objects(content.get("cells")), 1):
         parts.append(heading(f"Cell {number}") + block(joined(cell.get("source", cell.get("code", "")))))
-        outputs: Any = cell.get("outputs", cell.get("output")) or []
-        parts.extend(_output(output) for output in outputs if isinstance(output, dict))
+        parts.extend(_output(output) for output in _objects(cell.get("outputs", cell.get("output"))))
     return "".join(parts)
+
+
+def _objects(value: Any) -> list[JSONObject]:
+    """Return the objects in what should be a list of them; clients decide what they save."""
+    items = cast("list[Any]", value) if isinstance(value, list) else []
+    return [cast("JSONObject", item) for item in items if isinstance(item, dict)]
 
 
 def joined(value: Any) -> str:
     """Return text that may be a list of lines."""
-    return "".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "".join(str(line) for line in cast("list[Any]", value)) if isinstance(value, list) else str(value)
 
 
-def _output(output: Mapping[str, Any]) -> str:
+def _output(output: JSONObject) -> str:
     kind = output.get("output_type", output.get("type"))
     content = joined(output.get("Celloutput", output.get("text", "")))
     if kind == "html":

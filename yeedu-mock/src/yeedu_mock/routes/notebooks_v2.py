@@ -2,12 +2,12 @@
 
 import copy
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from yeedu_mock.errors import BadRequest, NotFound, TooLarge
+from yeedu_mock.errors import BadRequestError, NotFoundError, TooLargeError
 from yeedu_mock.routes.access import (
     Identifier,
     TheMock,
@@ -181,25 +181,26 @@ async def read_notebook(request: Request) -> dict[str, Any]:
     """Return the notebook in a request's body.
 
     Raises:
-        TooLarge: The body is over 32 MiB.
-        BadRequest: It is not JSON with `cells`.
+        TooLargeError: The body is over 32 MiB.
+        BadRequestError: It is not JSON with `cells`.
     """
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_NOTEBOOK_BYTES:
-            raise TooLarge("The notebook is larger than 32 MiB.")
+            raise TooLargeError("The notebook is larger than 32 MiB.")
     try:
         content: Any = json.loads(body)
     except ValueError as error:
-        raise BadRequest("The notebook is not JSON.") from error
-    if not isinstance(content, dict) or not isinstance(content.get("cells"), list):
-        raise BadRequest("The notebook has no list of cells.")
-    return content
+        raise BadRequestError("The notebook is not JSON.") from error
+    notebook = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
+    if not isinstance(notebook.get("cells"), list):
+        raise BadRequestError("The notebook has no list of cells.")
+    return notebook
 
 
 def _run_of(mock: TheMock, workspace: TheWorkspace, notebook_id: int, run_id: int) -> Run:
     run = find_run(mock, workspace, "notebook", run_id)
     if run.definition_id != notebook_id:
-        raise NotFound(f"The run {run_id} is not of the notebook {notebook_id}.")
+        raise NotFoundError(f"The run {run_id} is not of the notebook {notebook_id}.")
     return run

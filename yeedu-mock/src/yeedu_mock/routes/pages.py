@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from yeedu_mock.errors import NotFound
+from yeedu_mock.errors import NotFoundError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes import markup
 from yeedu_mock.routes.access import Identifier, TheMock
@@ -80,10 +80,14 @@ async def overview(request: Request, mock: TheMock) -> Response:
 
 @router.get(UI_WORKSPACE + "/spark/job/{definition_id}")
 @router.get(UI_WORKSPACE + "/job/{definition_id}")
-async def job_page(tenant: str, workspace_id: Identifier, definition_id: Identifier, mock: TheMock) -> Response:
+async def job_page(
+    tenant: str, workspace_id: Identifier, definition_id: Identifier, mock: TheMock
+) -> Response:
     """Show a job and its runs."""
     definition = mock.store.get(JobDefinition, definition_id)
-    return _definition_page(mock, tenant, workspace_id, definition, definition and markup.block(definition.program))
+    return _definition_page(
+        mock, tenant, workspace_id, definition, definition and markup.block(definition.program)
+    )
 
 
 @router.get(UI_WORKSPACE + "/spark/notebook/{definition_id}")
@@ -93,7 +97,7 @@ async def notebook_page(
 ) -> Response:
     """Show a notebook and its runs."""
     definition = mock.store.get(NotebookDefinition, definition_id)
-    content = definition and markup.notebook_cells(definition.content["cells"])
+    content = definition and markup.notebook_cells(definition.content)
     return _definition_page(mock, tenant, workspace_id, definition, content)
 
 
@@ -118,7 +122,7 @@ async def run_page(tenant: str, workspace_id: Identifier, run_id: Identifier, mo
         *(_log_block(mock, run, stream) for stream in ("stdout", "stderr")),
     ]
     if run.notebook is not None:
-        parts.append(markup.notebook_cells(run.notebook["cells"]))
+        parts.append(markup.notebook_cells(run.notebook))
     refresh = None if run.status.is_terminal else REFRESH_SECONDS
     return markup.page(f"Run {run.id} of {run.definition_name}", *parts, refresh_seconds=refresh)
 
@@ -147,11 +151,19 @@ def _definition_page(
     mock: Mock, tenant: str, workspace_id: int, definition: Definition | None, content: str | None
 ) -> Response:
     workspace = mock.store.get(Workspace, workspace_id)
-    if definition is None or definition.workspace_id != workspace_id or not workspace or workspace.tenant != tenant:
-        raise NotFound("There is nothing at this address.")
+    if (
+        definition is None
+        or definition.workspace_id != workspace_id
+        or not workspace
+        or workspace.tenant != tenant
+    ):
+        raise NotFoundError("There is nothing at this address.")
     runs = [run for run in mock.store.all(Run) if run.definition_id == definition.id]
     return markup.page(
-        definition.name, content or "", markup.heading("Latest runs"), _run_table(runs[: -MAX_PAGE_RUNS - 1 : -1])
+        definition.name,
+        content or "",
+        markup.heading("Latest runs"),
+        _run_table(runs[: -MAX_PAGE_RUNS - 1 : -1]),
     )
 
 
@@ -177,14 +189,16 @@ def _log_block(mock: Mock, run: Run, stream: str) -> str:
 def _run(mock: Mock, tenant: str, workspace_id: int, run_id: int) -> Run:
     run = mock.store.get(Run, run_id)
     if run is None or run.tenant != tenant or run.workspace_id != workspace_id:
-        raise NotFound(f"There is no run {run_id} at this address.")
+        raise NotFoundError(f"There is no run {run_id} at this address.")
     return run
 
 
 def _overview_json(
     base: str, definitions: list[tuple[Any, Workspace]], runs: list[Run], mock: Mock
 ) -> dict[str, Any]:
-    paths = {definition.name: base + definition_path(definition, space.tenant) for definition, space in definitions}
+    paths = {
+        definition.name: base + definition_path(definition, space.tenant) for definition, space in definitions
+    }
     return {
         "api": f"{base}/api/v1/",
         "docs": f"{base}/docs",
@@ -209,7 +223,12 @@ def _overview_json(
             if isinstance(definition, NotebookDefinition)
         ],
         "runs": [
-            {"run_id": run.id, "run_status": run.status, "of": run.definition_name, "url": base + run_path(run)}
+            {
+                "run_id": run.id,
+                "run_status": run.status,
+                "of": run.definition_name,
+                "url": base + run_path(run),
+            }
             for run in runs
         ],
     }

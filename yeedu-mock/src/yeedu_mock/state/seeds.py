@@ -35,7 +35,11 @@ def seed(store: Store, username: str, password: str) -> None:
         user.password_hash = hash_password(password)
         store.save(user)
     else:
-        store.add(User(username=username, password_hash=hash_password(password), tenants=[DEMO_TENANT], is_admin=True))
+        store.add(
+            User(
+                username=username, password_hash=hash_password(password), tenants=[DEMO_TENANT], is_admin=True
+            )
+        )
 
 
 def _seed_demo_tenant(store: Store) -> None:

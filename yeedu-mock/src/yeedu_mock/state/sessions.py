@@ -12,7 +12,7 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from yeedu_mock.errors import BadRequest, Conflict, NoAccess, NotFound, NotLoggedIn
+from yeedu_mock.errors import BadRequestError, ConflictError, NoAccessError, NotFoundError, NotLoggedInError
 from yeedu_mock.state.passwords import hash_password, is_password
 from yeedu_mock.state.records import Session, Tenant, User, now
 
@@ -42,14 +42,14 @@ class Sessions:
             timeout: How long it lasts: `infinity`, `48h` (default), `2 days`, `1700s`, or a number of hours.
 
         Raises:
-            NotLoggedIn: The user or the password is wrong.
-            BadRequest: The timeout cannot be read.
+            NotLoggedInError: The user or the password is wrong.
+            BadRequestError: The timeout cannot be read.
         """
         seconds = timeout_seconds(timeout)
         user = next((user for user in self._store.all(User) if user.username == username), None)
         # An unknown user costs the same time as a wrong password.
         if not is_password(password, user.password_hash if user else self._nobody) or user is None:
-            raise NotLoggedIn("The user name or the password is wrong.", code="RFA-000002")
+            raise NotLoggedInError("The user name or the password is wrong.", code="RFA-000002")
         return self.open(user, seconds)[1]
 
     def open(self, user: User, seconds: float | None, description: str | None = None) -> tuple[Session, str]:
@@ -65,10 +65,10 @@ class Sessions:
         """Return the session of a token.
 
         Raises:
-            NotLoggedIn: There is no token, or no living session for it.
+            NotLoggedInError: There is no token, or no living session for it.
         """
         if not token:
-            raise NotLoggedIn("Auth Token not found")
+            raise NotLoggedInError("Auth Token not found")
         token_hash = _hash(token)
         for session in self._store.all(Session):
             if hmac.compare_digest(session.token_hash, token_hash):
@@ -76,13 +76,13 @@ class Sessions:
                     return session
                 self._store.remove(session)
                 break
-        raise NotLoggedIn("User session has expired. Please login again.")
+        raise NotLoggedInError("User session has expired. Please login again.")
 
     def user(self, session: Session) -> User:
         """Return whose session it is."""
         user = self._store.get(User, session.user_id)
         if user is None:
-            raise NotLoggedIn("User session has expired. Please login again.")
+            raise NotLoggedInError("User session has expired. Please login again.")
         return user
 
     def select_tenant(self, session: Session, tenant: str, *, again: bool = False) -> Tenant:
@@ -94,17 +94,17 @@ class Sessions:
             again: Whether a session may select more than once.
 
         Raises:
-            NotFound: There is no such tenant.
-            NoAccess: The user does not belong to it.
-            Conflict: The session has selected a tenant already.
+            NotFoundError: There is no such tenant.
+            NoAccessError: The user does not belong to it.
+            ConflictError: The session has selected a tenant already.
         """
         found = next((known for known in self._store.all(Tenant) if known.uuid == tenant), None)
         if found is None:
-            raise NotFound(f"There is no tenant with the id {tenant}.")
+            raise NotFoundError(f"There is no tenant with the id {tenant}.")
         if tenant not in self.user(session).tenants:
-            raise NoAccess(f"The user does not belong to the tenant {tenant}.")
+            raise NoAccessError(f"The user does not belong to the tenant {tenant}.")
         if session.tenant is not None and not again:
-            raise Conflict(
+            raise ConflictError(
                 f"Association to the tenant Id: {tenant} is not allowed for the current session. "
                 "A tenant has been selected already."
             )
@@ -131,7 +131,7 @@ def timeout_seconds(timeout: object) -> float | None:
     """Return the seconds a session's `timeout` means, None for `infinity`.
 
     Raises:
-        BadRequest: It cannot be read.
+        BadRequestError: It cannot be read.
     """
     text = str(DEFAULT_TIMEOUT if timeout is None else timeout).strip()
     if text.casefold() == "infinity":
@@ -139,7 +139,7 @@ def timeout_seconds(timeout: object) -> float | None:
     match = TIMEOUT.fullmatch(text)
     factor = SECONDS_PER_UNIT.get((match[2] or "h")[0].casefold()) if match else None
     if match is None or factor is None or not 0 < int(match[1]) * factor <= MAX_TIMEOUT_SECONDS:
-        raise BadRequest(f"The timeout {text[:40]!r} is none; write 48h, 2 days, 1700s or infinity.")
+        raise BadRequestError(f"The timeout {text[:40]!r} is none; write 48h, 2 days, 1700s or infinity.")
     return int(match[1]) * factor
 
 

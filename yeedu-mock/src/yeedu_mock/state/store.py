@@ -54,7 +54,9 @@ class Store:
         self._database.execute("PRAGMA synchronous = NORMAL")
         self._database.execute(SCHEMA)
         self._records: dict[int, Record] = {}
-        for identifier, kind, body in self._database.execute("SELECT id, kind, body FROM records ORDER BY id"):
+        for identifier, kind, body in self._database.execute(
+            "SELECT id, kind, body FROM records ORDER BY id"
+        ):
             record = KINDS[kind].model_validate_json(body)
             record.id = identifier
             self._records[identifier] = record
