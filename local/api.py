@@ -1,0 +1,187 @@
+"""Asks the Prefect REST API what its flow runs do, with nothing but the standard library."""
+
+import base64
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPException
+from typing import Any
+
+from local.errors import CommandError
+
+FINAL_STATES = frozenset({"COMPLETED", "FAILED", "CANCELLED", "CRASHED"})
+FIRST_RUN_DEPLOYMENT = "run-yeedu-job"
+_NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class ApiUnavailableError(Exception):
+    """The API did not answer, or not with what was asked for; asking again may help."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A registered deployment; an active one has a schedule that is not paused."""
+
+    id: str
+    name: str
+    is_active: bool
+
+
+@dataclass(frozen=True)
+class FlowRun:
+    """One run of a deployment, as it was when asked."""
+
+    id: str
+    name: str
+    deployment: str
+    state_type: str
+    state_name: str
+    message: str
+
+    @property
+    def is_final(self) -> bool:
+        """Whether its state will not change any more."""
+        return self.state_type in FINAL_STATES
+
+
+class PrefectApi:
+    """The REST API of one Prefect server.
+
+    Args:
+        url: For example ``http://127.0.0.1:8080/api``.
+        auth_string: ``user:password``, or empty when the server asks for none.
+    """
+
+    def __init__(self, url: str, auth_string: str = "") -> None:
+        self.url = url
+        self._headers = {"Content-Type": "application/json"}
+        if auth_string:
+            self._headers["Authorization"] = "Basic " + base64.b64encode(auth_string.encode()).decode()
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """Return what the API answers.
+
+        Raises:
+            ApiUnavailableError: It does not answer, or not with JSON.
+            CommandError: It refuses the login.
+        """
+        request = urllib.request.Request(  # noqa: S310 - the address is the platform's own
+            self.url + path, json.dumps(body).encode(), self._headers
+        )
+        try:
+            with _NO_PROXY.open(request, timeout=10) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code in {401, 403}:
+                raise CommandError(
+                    f"{self.url} refuses the login: PREFECT_API_AUTH_STRING is not the one that the server "
+                    f"was started with; `make down`, then `make up` restarts it with the present one"
+                ) from None
+            raise ApiUnavailableError(f"{self.url}{path} answered {error.code}") from None
+        except (OSError, HTTPException, ValueError) as error:
+            raise ApiUnavailableError(f"{self.url}{path}: {error}") from None
+
+    def deployments(self) -> list[Deployment]:
+        """Return every deployment."""
+        return [
+            Deployment(
+                id=item["id"],
+                name=item["name"],
+                is_active=not item["paused"] and any(schedule["active"] for schedule in item["schedules"]),
+            )
+            for item in self.post("/deployments/filter", {"limit": 200})
+        ]
+
+    def due_runs(self, deployments: list[Deployment]) -> list[FlowRun]:
+        """Return the newest runs that are under way or over, latest first; future ones are left out."""
+        names = {deployment.id: deployment.name for deployment in deployments}
+        now = datetime.now(UTC) + timedelta(seconds=2)
+        body = {
+            "sort": "EXPECTED_START_TIME_DESC",
+            "limit": 100,
+            "flow_runs": {
+                "deployment_id": {"any_": list(names)},
+                "expected_start_time": {"before_": now.isoformat()},
+            },
+        }
+        items: list[dict[str, Any]] = self.post("/flow_runs/filter", body)
+        return [
+            FlowRun(
+                id=item["id"],
+                name=item["name"],
+                deployment=names[item["deployment_id"]],
+                state_type=item["state_type"] or "PENDING",
+                state_name=item["state_name"] or "Pending",
+                message=item["state"]["message"] or "" if item["state"] else "",
+            )
+            for item in items
+        ]
+
+
+def is_answering(url: str) -> bool:
+    """Tell whether a GET of the address answers with success within two seconds."""
+    try:
+        _NO_PROXY.open(url, timeout=2).close()
+    except (OSError, HTTPException):  # an HTTP error status is an OSError too
+        return False
+    return True
+
+
+def await_first_run(
+    api: PrefectApi, timeout_seconds: float, report: Callable[[FlowRun], None]
+) -> FlowRun | None:
+    """Wait until the newest due run of the Yeedu job's deployment is over, and return it.
+
+    Args:
+        api: The server.
+        timeout_seconds: How long to wait, on the monotonic clock.
+        report: Called once for every new state of every run seen on the way.
+
+    Returns:
+        The run; ``None`` when there is none to wait for, because the deployment is not registered, or has
+        neither a run nor an active schedule.
+
+    Raises:
+        CommandError: Time is up, or the API refuses the login.
+    """
+    last = "no run of it has begun"
+    states: dict[str, str] = {}
+    for deployments, runs in _polled(api, timeout_seconds):
+        for run in reversed(runs):
+            if states.get(run.id) != run.state_name:
+                states[run.id] = run.state_name
+                report(run)
+        first = next((run for run in runs if run.deployment == FIRST_RUN_DEPLOYMENT), None)
+        if first and first.is_final:
+            return first
+        if first:
+            last = f"{first.name} is still {first.state_name}"
+        elif not any(item.name == FIRST_RUN_DEPLOYMENT and item.is_active for item in deployments):
+            return None
+    raise CommandError(
+        f"{FIRST_RUN_DEPLOYMENT}: {last} after {timeout_seconds:.0f} s; the platform keeps running: "
+        f"look at the run in the UI, or at the worker with `make logs`"
+    )
+
+
+def _polled(api: PrefectApi, timeout_seconds: float) -> Iterator[tuple[list[Deployment], list[FlowRun]]]:
+    """Yield all deployments and their due runs twice a second until time is up."""
+    deadline = time.monotonic() + timeout_seconds
+    unavailable = ""
+    while time.monotonic() < deadline:
+        try:
+            deployments = api.deployments()
+            runs = api.due_runs(deployments)
+            unavailable = ""
+        except ApiUnavailableError as error:
+            unavailable = str(error)
+        else:
+            yield deployments, runs
+        time.sleep(0.5)
+    if unavailable:
+        raise CommandError(f"{unavailable}; the server stopped answering, see `make logs`")

@@ -1,0 +1,160 @@
+"""The platform in containers: ``docker compose`` with progress, a reason when it fails, and an end."""
+
+import subprocess
+import time
+
+from local.api import PrefectApi
+from local.console import Console
+from local.engine import Container, Project, containers_publishing
+from local.errors import CommandError
+from local.first_run import report_first_run
+from local.knobs import Knobs
+from local.ports import holder, is_free
+
+_START_SECONDS = 300.0
+_POLL_SECONDS = 0.7
+
+
+class ComposeMode:
+    """Starts, watches and stops the compose project."""
+
+    def __init__(self, knobs: Knobs, console: Console) -> None:
+        self._knobs = knobs
+        self._console = console
+        self._project = Project(knobs)
+
+    def is_up(self) -> bool:
+        """Whether any container of the project is running."""
+        return any(container.status == "running" for container in self._project.containers())
+
+    def exists(self) -> bool:
+        """Whether the project has containers, running or not."""
+        return bool(self._project.containers())
+
+    def up(self) -> int:
+        """Build and start everything, wait for the first Yeedu run, and return the exit code.
+
+        Raises:
+            CommandError: A port is taken, a build failed, or a service did not start.
+        """
+        before = self._project.containers()
+        self.check_ports(before)
+        was_up = any(container.status == "running" for container in before)
+        try:
+            self._prepare_images()
+            self._start(before)
+            api = PrefectApi(self._knobs.api_url, self._knobs.auth_string())
+            return report_first_run(api, self._knobs, self._console)
+        except KeyboardInterrupt:
+            if not was_up:
+                self._console.step("interrupted: stopping the containers")
+                self._project.run("down")
+            raise
+
+    def check_ports(self, containers: list[Container]) -> None:
+        """Refuse to start while something else holds a port that is to be published.
+
+        Raises:
+            CommandError: It names the port, its holder, and the knob.
+        """
+        held = frozenset[int]().union(*(container.ports for container in containers))
+        for knob, address, port in (
+            ("PREFECT_PORT", self._knobs.bind_address, self._knobs.prefect_port),
+            ("YEEDU_MOCK_PORT", "127.0.0.1", self._knobs.mock_port),
+        ):
+            if port not in held and not is_free(address, port):
+                names = containers_publishing(port)
+                by = f"the container {names[0]}" if names else holder(port) or "another process"
+                raise port_taken(knob, port, str(by))
+
+    def _prepare_images(self) -> None:
+        self._console.step("images: pulling what is missing, building what changed")
+        for arguments in (("pull", "--quiet", "--policy", "missing", "--ignore-buildable"), ("build",)):
+            code = self._project.run(*arguments)
+            if code:
+                raise CommandError(
+                    f"`docker compose {arguments[0]}` failed with code {code}; its last lines say why"
+                )
+
+    def _start(self, before: list[Container]) -> None:
+        """Run ``up -d``, print every step as it happens, and wait until all is healthy."""
+        stale = {
+            (container.id, container.started_at) for container in before if container.status != "running"
+        }
+        shown: dict[str, str] = {}
+        process = self._project.compose("up", "--detach", "--no-build", "--remove-orphans", quiet=True)
+        deadline = time.monotonic() + _START_SECONDS
+        try:
+            while True:
+                has_ended = (
+                    process.poll() is not None
+                )  # asked first: what is read below is then the end state
+                containers = [
+                    container
+                    for container in self._project.containers()
+                    if (container.id, container.started_at) not in stale and container.status != "created"
+                ]
+                for container in containers:
+                    if shown.get(container.service) != str(container) and str(container) != "starting":
+                        shown[container.service] = str(container)
+                        self._console.step(f"{container.service:<12} {container}")
+                self._check(containers, process, has_ended)
+                if has_ended and all(container.is_ready for container in containers):
+                    return
+                if time.monotonic() > deadline:
+                    late = ", ".join(f"{one.service} ({one})" for one in containers if not one.is_ready)
+                    raise CommandError(f"not ready after {_START_SECONDS:.0f} s: {late}; see `make logs`")
+                time.sleep(_POLL_SECONDS)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            process.communicate()
+
+    def _check(self, containers: list[Container], process: subprocess.Popen[str], has_ended: bool) -> None:
+        """Stop with the failing service's own last words.
+
+        Raises:
+            CommandError: A service failed, or Compose itself did.
+        """
+        failed = [container for container in containers if container.has_failed]
+        if failed:
+            self._console.say(self._project.last_lines(failed[0].service))
+            raise CommandError(f"{failed[0].service}: {failed[0]}; the last lines of its log are above")
+        if has_ended and process.returncode:
+            output = (process.stdout.read() if process.stdout else "").strip().splitlines()
+            raise CommandError(f"`docker compose up` failed: {output[-1] if output else process.returncode}")
+
+    def down(self) -> None:
+        """Stop and remove the containers; the volumes stay."""
+        self._must(self._project.run("down", "--remove-orphans"), "down")
+
+    def clean(self) -> None:
+        """Remove the containers and the volumes with all runs and secrets."""
+        self._must(self._project.run("down", "--remove-orphans", "--volumes"), "down")
+
+    def logs(self) -> int:
+        """Follow the logs of all services until interrupted."""
+        return self._project.run("logs", "--follow", "--tail=100")
+
+    def deploy(self) -> int:
+        """Run the deployer once more with its output shown, and return its exit code."""
+        return self._project.run("run", "--rm", "--no-deps", "--build", "deployer")
+
+    def status(self) -> int:
+        """Print one line per service; return 0 when all are well."""
+        containers = self._project.containers()
+        for container in containers:
+            self._console.say(f"{container.service:<12} {container}")
+        return 0 if containers and all(container.is_ready for container in containers) else 1
+
+    def _must(self, code: int, command: str) -> None:
+        if code:
+            raise CommandError(f"`docker compose {command}` failed with code {code}")
+
+
+def port_taken(knob: str, port: int, by: str) -> CommandError:
+    """Return the error for a port that something else holds."""
+    return CommandError(
+        f"port {port} is already in use by {by}; nothing was started. "
+        f"End it, or choose another port: make up {knob}={port + 1000 if port < 64000 else port - 1000}"
+    )

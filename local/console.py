@@ -1,0 +1,18 @@
+"""Progress on the terminal: one line per step, with the seconds since the command began."""
+
+import time
+
+
+class Console:
+    """Prints lines at once, so that they appear in order between the output of child processes."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    def step(self, text: str) -> None:
+        """Print one step of the progress."""
+        print(f"[{time.monotonic() - self._started:6.1f} s] {text}", flush=True)
+
+    def say(self, text: str = "") -> None:
+        """Print a line as it is."""
+        print(text, flush=True)

@@ -1,0 +1,166 @@
+"""Talks to Docker: whether an engine answers, and what each container of the compose project is doing."""
+
+import json
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from typing import Any
+
+from local.errors import CommandError
+from local.knobs import ROOT, Knobs
+
+NEEDED_COMPOSE = (2, 24)
+_PROJECT = "yeedu-prefect"  # `name:` of docker-compose.yaml
+_SERVICE_LABEL = "com.docker.compose.service"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What answered: the versions of the engine and of Compose, or the reason why there is none to use."""
+
+    description: str
+    is_usable: bool
+
+
+def find_engine() -> Engine:
+    """Ask for a Docker engine and for Compose, for at most a quarter of a minute each."""
+    info = _ask("docker", "info", "--format", "{{.ServerVersion}}")
+    version = info.stdout.strip()
+    if info.returncode or not version:
+        return Engine(f"no Docker engine answers ({_reason(info.stderr)})", is_usable=False)
+    compose = _ask("docker", "compose", "version", "--short")
+    numbers = tuple(int(part) for part in re.findall(r"\d+", compose.stdout)[:2])
+    if compose.returncode or numbers < NEEDED_COMPOSE:
+        needed = ".".join(map(str, NEEDED_COMPOSE))
+        found = f"is {compose.stdout.strip()}" if numbers else "does not answer"
+        return Engine(f"Docker Compose {found} ({needed} or newer is needed)", is_usable=False)
+    return Engine(f"Docker {version} with Compose {compose.stdout.strip()}", is_usable=True)
+
+
+def _ask(*command: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=15, check=False
+        )
+    except FileNotFoundError:
+        return subprocess.CompletedProcess(command, 127, "", "docker is not installed")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return subprocess.CompletedProcess(command, 1, "", str(error))
+
+
+def _reason(stderr: str) -> str:
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    return next(
+        (line for line in reversed(lines) if "annot connect" in line), lines[-1] if lines else "no answer"
+    )
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container of the project, as it was when asked."""
+
+    id: str
+    service: str
+    status: str
+    exit_code: int
+    health: str
+    started_at: str
+    is_one_shot: bool
+    ports: frozenset[int]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it did its work (a one-shot), or is healthy."""
+        if self.is_one_shot:
+            return self.status == "exited" and self.exit_code == 0
+        return self.status == "running" and self.health in {"healthy", ""}
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ended when it should not have, or is unhealthy."""
+        if self.status in {"exited", "dead"}:
+            return not self.is_one_shot or self.exit_code != 0
+        return self.status == "restarting" or self.health == "unhealthy"
+
+    def __str__(self) -> str:
+        if self.status == "exited":
+            return (
+                "done" if self.is_one_shot and self.exit_code == 0 else f"exited with code {self.exit_code}"
+            )
+        if self.status == "running" and not self.is_one_shot:
+            return self.health or "running"
+        return self.status
+
+
+class Project:
+    """The compose project: its name is ``COMPOSE_PROJECT_NAME``, else the compose file's own."""
+
+    def __init__(self, knobs: Knobs) -> None:
+        self.name = knobs.get("COMPOSE_PROJECT_NAME", _PROJECT)
+        self._environment = {**os.environ, "COMPOSE_PROJECT_NAME": self.name}
+
+    def compose(self, *arguments: str, quiet: bool = False) -> subprocess.Popen[str]:
+        """Start ``docker compose`` in the checkout; ``quiet`` collects its output instead of showing it."""
+        output = subprocess.PIPE if quiet else None
+        return subprocess.Popen(
+            ["docker", "compose", *arguments],
+            cwd=ROOT,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT if quiet else None,
+            text=True,
+        )
+
+    def run(self, *arguments: str) -> int:
+        """Run ``docker compose`` with its output shown, and return its exit code."""
+        return self.compose(*arguments).wait()
+
+    def containers(self) -> list[Container]:
+        """Return the project's containers, in the order in which they started.
+
+        Raises:
+            CommandError: The engine stopped answering.
+        """
+        label = f"label=com.docker.compose.project={self.name}"
+        listed = _ask("docker", "ps", "--all", "--quiet", "--filter", label)
+        if listed.returncode:
+            raise CommandError(f"docker ps: {_reason(listed.stderr)}")
+        if not listed.stdout.split():
+            return []
+        inspected = _ask("docker", "inspect", *listed.stdout.split())
+        items: list[dict[str, Any]] = json.loads(inspected.stdout or "[]")  # without those removed meanwhile
+        found = [_container(item) for item in items if not _is_one_off(item)]
+        return sorted(found, key=lambda container: container.started_at)
+
+    def last_lines(self, service: str, count: int = 15) -> str:
+        """Return the last lines of a service's log."""
+        logs = self.compose("logs", "--no-color", "--no-log-prefix", f"--tail={count}", service, quiet=True)
+        return logs.communicate()[0].rstrip()
+
+
+def containers_publishing(port: int) -> list[str]:
+    """Return the names of the containers, of any project, that hold a port of this machine."""
+    return _ask("docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}").stdout.split()
+
+
+def _is_one_off(item: dict[str, Any]) -> bool:
+    return item["Config"]["Labels"].get("com.docker.compose.oneoff") == "True"
+
+
+def _container(item: dict[str, Any]) -> Container:
+    state = item["State"]
+    bindings: dict[str, list[dict[str, str]] | None] = item["NetworkSettings"]["Ports"] or {}
+    return Container(
+        id=item["Id"],
+        service=item["Config"]["Labels"].get(_SERVICE_LABEL, item["Name"]),
+        status=state["Status"],
+        exit_code=state["ExitCode"],
+        health=state["Health"]["Status"] if state.get("Health") else "",
+        started_at=state["StartedAt"],
+        is_one_shot=item["HostConfig"]["RestartPolicy"]["Name"] in {"", "no"},
+        ports=frozenset(
+            int(one["HostPort"]) for many in bindings.values() for one in many or [] if one["HostPort"]
+        ),
+    )

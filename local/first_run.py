@@ -1,0 +1,29 @@
+"""The end of ``make up``, the same in both modes: the first Yeedu run, and where to look."""
+
+from local.api import FIRST_RUN_DEPLOYMENT, FlowRun, PrefectApi, await_first_run
+from local.console import Console
+from local.knobs import Knobs
+
+_FIRST_RUN_SECONDS = 600.0
+
+
+def report_first_run(api: PrefectApi, knobs: Knobs, console: Console) -> int:
+    """Wait for the first Yeedu run, print it and the UI's address, and return the exit code.
+
+    Raises:
+        CommandError: It did not end in time.
+    """
+
+    def report(run: FlowRun) -> None:
+        console.step(f"{run.deployment}: {run.name}: {run.state_name}")
+
+    run = await_first_run(api, _FIRST_RUN_SECONDS, report)
+    console.say()
+    console.say(f"UI               {knobs.ui_url}/deployments")
+    if run is None:
+        console.say(f"First Yeedu run  none: no active deployment is named {FIRST_RUN_DEPLOYMENT}")
+        return 0
+    console.say(f"First Yeedu run  {run.state_name}  {knobs.ui_url}/runs/flow-run/{run.id}")
+    if run.state_type != "COMPLETED" and run.message:
+        console.say(f"                 {run.message.strip().splitlines()[0]}")
+    return 0 if run.state_type == "COMPLETED" else 1
