@@ -15,17 +15,17 @@ CONFIGURATION = Path(__file__).with_name("lighttpd.conf")
 LIGHTTPD = "/usr/sbin/lighttpd"
 
 
-def main() -> int:
-    """Return the exit code when the checkout cannot be served; otherwise never return."""
+def main() -> None:
+    """Become lighttpd, or exit with the code of a checkout that cannot be served."""
     # As process 1 of a container, Python would ignore SIGTERM while it takes a snapshot.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     exit_code = publish_checkout([str(CHECKOUT), str(REPOSITORY)])
     if exit_code != 0:
-        return exit_code
+        sys.exit(exit_code)
     sys.stdout.flush()
     os.dup2(1, 3)  # lighttpd puts /dev/null in place of its standard output; its access log goes here
     os.execv(LIGHTTPD, [LIGHTTPD, "-D", "-f", str(CONFIGURATION)])  # noqa: S606 - there is no shell to want
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

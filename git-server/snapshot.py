@@ -1,8 +1,9 @@
 """How a checkout of this repository is offered for cloning: live where possible, else as a snapshot.
 
-Live means that the published path is a symbolic link to the checkout, so a clone gets the commit that HEAD names at
-that moment. A snapshot is a new repository with one commit of the checkout's files, for checkouts whose history is
-not at hand. Only the standard library and git are needed, so that the container and the local processes share it:
+Live means that the published path is a symbolic link to the checkout, so a clone gets the commit that HEAD
+names at that moment. A snapshot is a new repository with one commit of the checkout's files, for checkouts
+whose history is not at hand or still empty. Only the standard library and git are needed, so that the
+container and the local processes share it:
 
     python git-server/snapshot.py CHECKOUT TARGET
 """
@@ -97,6 +98,7 @@ def why_not_live(checkout: Path) -> str | None:
     dot_git = checkout / ".git"
     if not os.path.lexists(dot_git):
         return "it has no .git (a downloaded archive)"
+    _require_readable(dot_git, is_recursive=False)
     if dot_git.is_dir():
         for name in _SERVED_NAMES:
             if os.path.lexists(dot_git / name):
@@ -104,10 +106,8 @@ def why_not_live(checkout: Path) -> str | None:
         missing = _missing_alternate(dot_git / "objects")
         if missing is not None:
             return f"its .git borrows objects from {missing}, which is not there"
-    else:
-        _require_readable(dot_git, is_recursive=False)
-        if _git(checkout, "rev-parse", "--git-dir").returncode != 0:
-            return "its .git is a file (a linked worktree or a submodule) and what it points to is not there"
+    elif _git(checkout, "rev-parse", "--git-dir").returncode != 0:
+        return "its .git is a file (a linked worktree or a submodule) and what it points to is not there"
     if _git(checkout, "rev-parse", "--quiet", "--verify", "HEAD").returncode != 0:
         return "its repository has no commit yet"
     walk = _git(checkout, "rev-list", "--objects", "--quiet", "--max-count=1", "HEAD")
@@ -119,8 +119,8 @@ def why_not_live(checkout: Path) -> str | None:
 def take_snapshot(checkout: Path, target: Path) -> None:
     """Make a bare repository at `target` with one commit of the checkout's files.
 
-    It holds the tracked files and those that no .gitignore excludes, never a `.env`, never a nested repository.
-    Author and date are fixed, so that the same files always give the same commit.
+    It holds the tracked files and those that no .gitignore excludes, never a `.env`, never a nested
+    repository. Author and date are fixed, so that the same files always give the same commit.
 
     Raises:
         CheckoutError: A file cannot be read, or there is none to serve.
@@ -180,7 +180,10 @@ def _missing_alternate(objects: Path) -> Path | None:
 
 def _require_readable(path: Path, *, is_recursive: bool) -> None:
     """Raise with the first path at or below `path` that this process may not read."""
-    details = path.lstat()
+    try:
+        details = path.lstat()
+    except FileNotFoundError:
+        return  # git tidied up meanwhile
     if stat.S_ISLNK(details.st_mode):
         return
     is_folder = stat.S_ISDIR(details.st_mode)
@@ -201,7 +204,8 @@ def _unreadable_sentence(path: Path, details: os.stat_result) -> str:
             f"set CHECKOUT_UID={owner} and CHECKOUT_GID={group} in .env,"
             " or let others read it: chmod -R go+rX in the checkout"
         )
-    return f"cannot read {path} (owner {owner}:{group}, mode {mode:04o}) as user {os.getuid()}:{os.getgid()}; {mend}."
+    reader = f"user {os.getuid()}:{os.getgid()}"
+    return f"cannot read {path} (owner {owner}:{group}, mode {mode:04o}) as {reader}; {mend}."
 
 
 def _remove(target: Path) -> None:
@@ -238,9 +242,12 @@ def _git(folder: Path, *arguments: str, stdin: bytes = b"") -> subprocess.Comple
         environment[f"GIT_{role}_NAME"] = SNAPSHOT_AUTHOR
         environment[f"GIT_{role}_EMAIL"] = SNAPSHOT_EMAIL
         environment[f"GIT_{role}_DATE"] = SNAPSHOT_DATE
-    return subprocess.run(
-        ["git", *arguments], cwd=folder, env=environment, input=stdin, capture_output=True, check=False
-    )
+    try:
+        return subprocess.run(
+            ["git", *arguments], cwd=folder, env=environment, input=stdin, capture_output=True, check=False
+        )
+    except FileNotFoundError:
+        raise CheckoutError("git was not found: install it, and see that it is on PATH.") from None
 
 
 def _last_line(text: bytes) -> str:

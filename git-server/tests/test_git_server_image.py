@@ -1,0 +1,253 @@
+"""The image itself: clones over HTTP from real containers, under the limits that compose sets."""
+
+import os
+import subprocess
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.docker
+
+REPOSITORY_ROOT = Path(__file__).parents[2]
+HARDENED = [
+    "--read-only",
+    "--tmpfs=/tmp",
+    "--tmpfs=/srv",
+    "--cap-drop=ALL",
+    "--security-opt=no-new-privileges",
+]
+
+Git = Callable[..., str]
+Start = Callable[..., "Server"]
+
+
+def docker(*arguments: str, timeout_seconds: float = 100) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["docker", *arguments], capture_output=True, text=True, timeout=timeout_seconds, check=False
+    )
+
+
+class Server:
+    """One running container."""
+
+    def __init__(self, container: str) -> None:
+        self.container = container
+        port = docker("port", container, "8080/tcp").stdout.split(":")[-1].strip()
+        self.base = f"http://127.0.0.1:{port}"
+        self.url = f"{self.base}/flows.git"
+
+    def wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + 30
+        while (check := self.check_health()).returncode != 0:
+            assert time.monotonic() < deadline, f"{check.stderr}\n{self.logs()}"
+            time.sleep(0.1)
+
+    def check_health(self) -> subprocess.CompletedProcess[str]:
+        return docker("exec", self.container, "/opt/git-server/healthcheck")
+
+    def logs(self) -> str:
+        result = docker("logs", self.container)
+        return result.stdout + result.stderr
+
+    def stop(self) -> float:
+        """Send SIGTERM and return the seconds until the container was gone."""
+        started = time.monotonic()
+        docker("stop", "--time=20", self.container)
+        return time.monotonic() - started
+
+
+@pytest.fixture(scope="module")
+def image() -> Iterator[str]:
+    if docker("info").returncode != 0:
+        assert os.environ.get("REQUIRE_DOCKER") != "1", "REQUIRE_DOCKER=1, but no Docker engine answers"
+        pytest.skip("no Docker engine answers")
+    tag = f"git-server-test-{uuid.uuid4().hex[:12]}"
+    dockerfile = REPOSITORY_ROOT / "git-server" / "Dockerfile"
+    built = docker("build", "--tag", tag, "--file", str(dockerfile), str(REPOSITORY_ROOT))
+    assert built.returncode == 0, built.stderr
+    yield tag
+    docker("image", "rm", "--force", tag)
+
+
+@pytest.fixture
+def start(image: str) -> Iterator[Start]:
+    containers: list[str] = []
+
+    def run(checkout: Path, *options: str, user: str = "10001:10001") -> Server:
+        mount = f"type=bind,source={checkout},target=/checkout,readonly"
+        started = docker(
+            "run",
+            "--detach",
+            "--publish=127.0.0.1:0:8080",
+            f"--mount={mount}",
+            f"--user={user}",
+            *options,
+            image,
+        )
+        assert started.returncode == 0, started.stderr
+        containers.append(started.stdout.strip())
+        return Server(containers[-1])
+
+    yield run
+    for container in containers:
+        docker("rm", "--force", "--volumes", container)
+
+
+def test_a_commit_is_in_the_next_clone_and_nothing_can_be_pushed(
+    start: Start, checkout: Path, folder: Path, git: Git
+) -> None:
+    git(checkout, "config", "http.receivepack", "true")  # the checkout's own settings open nothing
+    server = start(checkout, *HARDENED)
+    server.wait_until_healthy()
+    git(folder, "clone", "--quiet", "--depth=1", server.url, "one")
+    assert (folder / "one" / "flows" / "hello.py").read_text() == "print('two')\n"
+    (checkout / "flows" / "hello.py").write_text("print('three')\n")
+    git(checkout, "commit", "--quiet", "--all", "--message", "Three")
+    git(folder, "clone", "--quiet", "--depth=1", server.url, "two")
+    assert (folder / "two" / "flows" / "hello.py").read_text() == "print('three')\n"
+    with pytest.raises(AssertionError, match="403"):
+        git(folder / "two", "push", "--quiet", "origin", "HEAD:refs/heads/intruder")
+    assert git(checkout, "branch", "--list", "intruder") == ""
+
+
+def test_branches_tags_and_commit_ids_can_be_cloned_and_nothing_private_is_offered(
+    start: Start, checkout: Path, folder: Path, git: Git
+) -> None:
+    first = git(checkout, "rev-parse", "HEAD~1")
+    git(checkout, "branch", "feature", first)
+    git(checkout, "tag", "v1", first)
+    git(checkout, "update-ref", "refs/remotes/origin/other", first)
+    (checkout / "flows" / "hello.py").write_text("stashed\n")
+    git(checkout, "stash", "--quiet")
+    server = start(checkout, *HARDENED)
+    server.wait_until_healthy()
+    offered = [line.split("\t")[1] for line in git(folder, "ls-remote", server.url).splitlines()]
+    assert offered == ["HEAD", "refs/heads/feature", "refs/heads/main", "refs/tags/v1"]
+    for reference in ("feature", "v1"):
+        git(folder, "clone", "--quiet", "--depth=1", f"--branch={reference}", server.url, reference)
+        assert git(folder / reference, "rev-parse", "HEAD") == first
+    git(folder, "init", "--quiet", "by-id")
+    git(folder / "by-id", "fetch", "--quiet", "--depth=1", server.url, first)
+    assert git(folder / "by-id", "rev-parse", "FETCH_HEAD") == first
+
+
+def test_a_shallow_checkout_at_a_detached_commit_of_no_branch_can_be_cloned(
+    start: Start, checkout: Path, folder: Path, git: Git
+) -> None:
+    git(checkout, "update-ref", "refs/pull/1/merge", "HEAD")
+    ci = folder / "ci"
+    git(folder, "init", "--quiet", str(ci))
+    git(
+        ci,
+        "fetch",
+        "--quiet",
+        "--depth=1",
+        f"file://{checkout}",
+        "+refs/pull/1/merge:refs/remotes/pull/1/merge",
+    )
+    git(ci, "checkout", "--quiet", "--detach", "refs/remotes/pull/1/merge")
+    server = start(ci, *HARDENED)
+    server.wait_until_healthy()
+    for name, depth in (("shallow", ["--depth=1"]), ("whole", [])):
+        git(folder, "clone", "--quiet", *depth, server.url, name)
+        assert git(folder / name, "rev-parse", "HEAD") == git(ci, "rev-parse", "HEAD")
+        assert (folder / name / "flows" / "hello.py").is_file()
+
+
+@pytest.mark.parametrize("shape", ["archive", "linked worktree"])
+def test_a_checkout_without_its_history_is_served_from_a_snapshot(
+    start: Start, checkout: Path, folder: Path, git: Git, shape: str
+) -> None:
+    if shape == "archive":
+        mounted = checkout
+        (checkout / ".git").rename(folder / "elsewhere")
+    else:
+        mounted = folder / "worktree"
+        git(checkout, "worktree", "add", "--quiet", str(mounted))
+    (mounted / ".env").write_text("PASSWORD=hunter2\n")
+    server = start(mounted, *HARDENED)
+    server.wait_until_healthy()
+    git(folder, "clone", "--quiet", "--depth=1", server.url, "clone")
+    assert "flows/hello.py" in git(folder / "clone", "ls-files").splitlines()
+    assert not (folder / "clone" / ".env").exists()
+    told = [line for line in server.logs().splitlines() if "snapshot" in line]
+    assert len(told) == 1
+    assert shape in told[0]
+
+
+def test_a_private_checkout_is_refused_with_its_mend_and_the_mend_works(start: Start, checkout: Path) -> None:
+    if os.getuid() == 0:
+        for path in (checkout, *checkout.rglob("*")):
+            os.chown(path, 4321, 4322)
+    checkout.chmod(0o700)
+    owner = checkout.stat()
+    refused = start(checkout, *HARDENED)
+    assert docker("wait", refused.container, timeout_seconds=30).stdout.strip() == "1"
+    sentence = refused.logs()
+    mend = f"CHECKOUT_UID={owner.st_uid} and CHECKOUT_GID={owner.st_gid}"
+    assert f"cannot read /checkout (owner {owner.st_uid}:{owner.st_gid}, mode 0700)" in sentence
+    assert mend in sentence
+    assert sentence.count("\n") == 1
+    start(checkout, *HARDENED, user=f"{owner.st_uid}:{owner.st_gid}").wait_until_healthy()
+
+
+def test_the_server_is_unhealthy_when_it_can_no_longer_serve(start: Start, checkout: Path) -> None:
+    server = start(checkout, *HARDENED)
+    server.wait_until_healthy()
+    (checkout / ".git" / "HEAD").write_text("nonsense\n")
+    check = server.check_health()
+    assert check.returncode == 1
+    assert "cannot clone http://127.0.0.1:8080/flows.git" in check.stderr
+
+
+def test_it_stops_at_once_restarts_and_writes_nothing_on_the_checkout(
+    start: Start, checkout: Path, git: Git
+) -> None:
+    server = start(checkout)  # with a writable root, as in compose, what a restart finds is there again
+    server.wait_until_healthy()
+    assert server.stop() < 2
+    assert docker("inspect", "--format={{.State.ExitCode}}", server.container).stdout.strip() == "0"
+    docker("start", server.container)
+    Server(server.container).wait_until_healthy()
+    assert git(checkout, "status", "--porcelain") == "?? .env\n?? .env.example"
+
+
+def test_the_access_log_has_requests_but_no_credentials_and_no_health_checks(
+    start: Start, checkout: Path, folder: Path, git: Git
+) -> None:
+    server = start(checkout, *HARDENED)
+    server.wait_until_healthy()
+    with_password = server.url.replace("http://", "http://ada:hunter2@")
+    git(folder, "clone", "--quiet", with_password, "clone")
+    server.stop()  # lighttpd writes its access log out at the end
+    logs = server.logs()
+    assert "GET /flows.git/info/refs 200" in logs
+    assert "POST /flows.git/git-upload-pack 200" in logs
+    assert "hunter2" not in logs
+    assert "127.0.0.1" not in logs
+
+
+def test_nothing_but_the_fetch_protocol_is_served(start: Start, checkout: Path) -> None:
+    server = start(checkout, *HARDENED)
+    server.wait_until_healthy()
+    paths = [
+        "/",
+        "/flows.git",
+        "/flows.git/HEAD",
+        "/flows.git/config",
+        "/flows.git/../entrypoint.py",
+        "/flows.git/objects/info/packs",
+        "/flows.git/info/refs",
+        "/flows.git/info/refs?service=git-receive-pack",
+        "/other.git/info/refs?service=git-upload-pack",
+    ]
+    for path in paths:
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(server.base + path, timeout=10)
+        with caught.value as answer:
+            assert answer.code in (403, 404), path
