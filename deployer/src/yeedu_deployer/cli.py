@@ -1,0 +1,125 @@
+"""The command line: `deployer apply` and `deployer plan`.
+
+Exit codes: 0 done, or nothing to do; 1 something failed; 2 `plan` found something to do.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from yeedu_deployer.configuration import AUTH_STRING, Configuration, adopt_auth_string
+from yeedu_deployer.errors import DeployerError
+from yeedu_deployer.report import Report, redact
+
+DONE, FAILED, CHANGES_PLANNED = 0, 1, 2
+COMMANDS = ("apply", "plan")
+DEFAULT_TIMEOUT_SECONDS = 120.0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the deployer and leave with its exit code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command.
+
+    Returns:
+        The exit code; every failure has been told in one sentence on standard error.
+    """
+    if not any(argument in (*COMMANDS, "-h", "--help") for argument in arguments):
+        arguments = ["apply", *arguments]
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        report = _deploy(options)
+    except DeployerError as error:
+        for line in str(error).splitlines():
+            print(f"error: {redact(line, _environment_secrets())}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("error: Interrupted; run the same command again to finish.", file=sys.stderr)
+        return FAILED
+    report.print()
+    if report.failures:
+        return FAILED
+    return CHANGES_PLANNED if options.command == "plan" and report.changes_planned else DONE
+
+
+def _deploy(options: argparse.Namespace) -> Report:
+    adopt_auth_string()
+    configuration = Configuration.from_environment(os.environ)
+    # Prefect reads its settings when it is imported: what imports it comes after the lines above.
+    from yeedu_deployer.apply import Deployer, Desired
+    from yeedu_deployer.pool_spec import load_pools
+    from yeedu_deployer.server import open_client, wait_until_ready
+    from yeedu_deployer.spec import load_deployments
+
+    file = Path(options.file)
+    pools_file = Path(options.work_pools) if options.work_pools else file.with_name("work-pools.yaml")
+    desired = Desired(
+        deployments=load_deployments(file, os.environ),
+        pools=load_pools(pools_file, os.environ) if options.work_pools or pools_file.exists() else (),
+    )
+    wait_until_ready(configuration.api_url, options.timeout)
+    with open_client(configuration.api_url) as client:
+        deployer = Deployer(client, configuration, os.environ, plan_only=options.command == "plan")
+        deployer.run(desired)
+        deployer.note_missing_password()
+        return deployer.report
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Leave with one sentence, and with 1 because 2 means that a plan found something to do."""
+        self.exit(FAILED, f"error: {message}; see '{self.prog} --help'.\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="deployer", description="Registers the deployments of a prefect.yaml on a Prefect server."
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    helps = {
+        "apply": "bring the server to the desired state (the default)",
+        "plan": "say what apply would do",
+    }
+    for name in COMMANDS:
+        command = commands.add_parser(name, help=helps[name], description=helps[name].capitalize() + ".")
+        command.add_argument(
+            "--file", default="prefect.yaml", metavar="PATH", help="the desired state (default: %(default)s)"
+        )
+        command.add_argument(
+            "--work-pools", metavar="PATH", help="the work pools (default: work-pools.yaml beside the file)"
+        )
+        command.add_argument(
+            "--timeout",
+            type=_seconds,
+            default=DEFAULT_TIMEOUT_SECONDS,
+            metavar="SECONDS",
+            help="how long to wait for the server (default: %(default)g)",
+        )
+    return parser
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value
+
+
+def _environment_secrets() -> tuple[str, ...]:
+    value = os.environ.get(AUTH_STRING)
+    return (value,) if value else ()
+
+
+def _stop(_signal: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,111 @@
+"""What the environment tells the deployer: addresses, credentials, and files that hold secrets."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from yeedu_deployer.errors import ConfigurationError
+
+MAXIMUM_SECRET_BYTES = 64 * 1024
+AUTH_STRING = "PREFECT_API_AUTH_STRING"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Everything that comes from the environment.
+
+    Attributes:
+        api_url: The Prefect API, for example `http://localhost:8080/api`.
+        ui_url: Where people see the UI; links begin with it.
+        username: The Yeedu user (`YEEDU_USERNAME`, default `demo`).
+        verify_ssl: Whether Yeedu's certificate is checked (`YEEDU_VERIFY_SSL`, default true).
+        ssl_cert_file: A CA file for it on the worker (`YEEDU_SSL_CERT_FILE`), or empty.
+        password: The content of `YEEDU_PASSWORD_FILE`, or None when not configured.
+        token: The content of `YEEDU_TOKEN_FILE`, or None when not configured.
+        git_token: The content of `FLOWS_GIT_TOKEN_FILE`, or None when not configured.
+    """
+
+    api_url: str
+    ui_url: str
+    username: str = "demo"
+    verify_ssl: bool = True
+    ssl_cert_file: str = ""
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    git_token: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Configuration":
+        """Read and check every variable.
+
+        Raises:
+            ConfigurationError: A variable or a secret file is missing or wrong.
+        """
+        api_url = environment.get("PREFECT_API_URL", "").rstrip("/")
+        if not api_url:
+            raise ConfigurationError(
+                "PREFECT_API_URL is not set; set it to the server's API, for example http://localhost:8080/api."
+            )
+        if urlsplit(api_url).scheme not in ("http", "https") or not urlsplit(api_url).hostname:
+            raise ConfigurationError(
+                f"PREFECT_API_URL is {api_url!r}, which is no http URL; it looks like http://localhost:8080/api."
+            )
+        verify = environment.get("YEEDU_VERIFY_SSL") or "true"
+        if verify.lower() not in ("true", "false"):
+            raise ConfigurationError(f"YEEDU_VERIFY_SSL must be true or false, but it is {verify!r}.")
+        return cls(
+            api_url=api_url,
+            ui_url=(environment.get("PREFECT_UI_URL") or api_url.removesuffix("/api")).rstrip("/"),
+            username=environment.get("YEEDU_USERNAME") or "demo",
+            verify_ssl=verify.lower() == "true",
+            ssl_cert_file=environment.get("YEEDU_SSL_CERT_FILE", ""),
+            password=read_secret_file("YEEDU_PASSWORD_FILE", environment),
+            token=read_secret_file("YEEDU_TOKEN_FILE", environment),
+            git_token=read_secret_file("FLOWS_GIT_TOKEN_FILE", environment),
+        )
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret value that must never be shown."""
+        return tuple(value for value in (self.password, self.token, self.git_token) if value)
+
+
+def read_secret_file(variable: str, environment: Mapping[str, str]) -> str | None:
+    """Read the secret in the file that a variable names, without its trailing newline.
+
+    Returns:
+        The secret, or None when the variable is unset or empty, or the file is empty: that means "off".
+
+    Raises:
+        ConfigurationError: The file is missing, unreadable or implausibly long.
+    """
+    name = environment.get(variable)
+    if not name:
+        return None
+    try:
+        with Path(name).open("rb") as file:
+            content = file.read(MAXIMUM_SECRET_BYTES + 1)
+        value = content.decode("utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{variable} names {name}, which cannot be read: {error.strerror or error}."
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{variable} names {name}, which is not UTF-8 text.") from None
+    if len(content) > MAXIMUM_SECRET_BYTES:
+        raise ConfigurationError(f"{variable} names {name}, which is too long for a secret.")
+    return value if value.strip() else None
+
+
+def adopt_auth_string(environment: dict[str, str] | None = None) -> None:
+    """Turn `PREFECT_API_AUTH_STRING_FILE` into the setting that Prefect reads; call before importing Prefect.
+
+    Raises:
+        ConfigurationError: The file is missing or unreadable.
+    """
+    target = os.environ if environment is None else environment
+    value = read_secret_file(f"{AUTH_STRING}_FILE", target)
+    if value is not None:
+        target[AUTH_STRING] = value

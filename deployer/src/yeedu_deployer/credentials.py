@@ -1,0 +1,104 @@
+"""The credential blocks: made from the environment, and left alone once someone edited them in the UI."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from prefect.client.orchestration import SyncPrefectClient
+
+from yeedu_deployer.configuration import Configuration
+from yeedu_deployer.memory import AppliedSecret
+from yeedu_deployer.secret_blocks import read_secret, write_secret
+
+CONNECTION_BLOCK = "yeedu-connection-details"
+PASSWORD_BLOCK = "yeedu-password"  # noqa: S105 - the block's name, not a password
+TOKEN_BLOCK = "yeedu-token"  # noqa: S105 - likewise
+GIT_TOKEN_BLOCK = "github-pat-token"  # noqa: S105 - likewise
+
+
+class BlockAction(StrEnum):
+    """What is to be done with one credential block."""
+
+    CREATE = "create"
+    CHANGE = "change"
+    UNCHANGED = "unchanged"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True)
+class BlockPlan:
+    """One credential block, its configured value, and what is to be done.
+
+    Attributes:
+        name: The block's name.
+        value: The configured value.
+        action: What is to be done; `KEEP` means that the server has another value that someone put there.
+        stored: The value that the server has now, or None.
+    """
+
+    name: str
+    action: BlockAction
+    value: object = field(repr=False)
+    stored: object = field(default=None, repr=False)
+
+    @property
+    def effective(self) -> object:
+        """The value that flows will see once the plan is applied."""
+        return self.value if self.action in (BlockAction.CREATE, BlockAction.CHANGE) else self.stored
+
+
+def configured_blocks(configuration: Configuration) -> dict[str, object]:
+    """List the blocks that the environment gives values for."""
+    values: dict[str, object | None] = {
+        CONNECTION_BLOCK: {
+            "username": configuration.username,
+            # Yeedu's own guides write the words, and its operators compare with them.
+            "YEEDU_VERIFY_SSL": "true" if configuration.verify_ssl else "false",
+            "YEEDU_SSL_CERT_FILE": configuration.ssl_cert_file,
+        },
+        PASSWORD_BLOCK: configuration.password,
+        TOKEN_BLOCK: configuration.token,
+        GIT_TOKEN_BLOCK: configuration.git_token,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def decide(value: object, stored: object | None, applied: AppliedSecret | None) -> BlockAction:
+    """Decide about one block from the configured value, the server's value, and what was last applied."""
+    if stored is None:
+        return BlockAction.CREATE
+    if stored == value:
+        return BlockAction.UNCHANGED
+    if applied is None or applied.matches(value):
+        return BlockAction.KEEP
+    return BlockAction.CHANGE
+
+
+def plan_blocks(
+    client: SyncPrefectClient, configuration: Configuration, applied: Mapping[str, AppliedSecret]
+) -> dict[str, BlockPlan]:
+    """Compare every configured block with the server."""
+    plans: dict[str, BlockPlan] = {}
+    for name, value in configured_blocks(configuration).items():
+        stored = read_secret(client, name)
+        plans[name] = BlockPlan(name, decide(value, stored, applied.get(name)), value, stored)
+    return plans
+
+
+def apply_block(plan: BlockPlan) -> None:
+    """Write one block if its plan says so.
+
+    Raises:
+        ServerError: The server refused it.
+    """
+    if plan.action in (BlockAction.CREATE, BlockAction.CHANGE):
+        write_secret(plan.name, plan.value)
+
+
+def remember(plan: BlockPlan, applied: dict[str, AppliedSecret]) -> bool:
+    """Remember the configured value of a block; tells whether the memory changed."""
+    before = applied.get(plan.name)
+    if before is not None and before.matches(plan.value):
+        return False
+    applied[plan.name] = AppliedSecret.of(plan.value)
+    return True

@@ -1,0 +1,98 @@
+"""What the deployer remembers between its runs, kept on the server in a Secret block.
+
+A Secret block is encrypted, has no size limit, and travels with the server's backup. Fingerprints of definitions
+are plain hashes; of credentials only a salted slow hash is kept.
+"""
+
+import hashlib
+import hmac
+import json
+import secrets
+
+from prefect.client.orchestration import SyncPrefectClient
+from pydantic import BaseModel, Field, ValidationError
+
+from yeedu_deployer.errors import ServerError
+from yeedu_deployer.secret_blocks import read_secret, write_secret
+
+BLOCK_NAME = "yeedu-deployer-state"
+FORMAT = 1
+# About 50 ms and 16 MB for each guess at a credential.
+SCRYPT_COST, SCRYPT_BLOCK_SIZE, SALT_BYTES = 2**14, 8, 16
+
+
+class AppliedSecret(BaseModel):
+    """A salted slow hash of a credential as it was last applied."""
+
+    salt: str
+    digest: str
+
+    @classmethod
+    def of(cls, value: object) -> "AppliedSecret":
+        """Hash a credential with a new salt."""
+        salt = secrets.token_hex(SALT_BYTES)
+        return cls(salt=salt, digest=_slow_hash(value, salt))
+
+    def matches(self, value: object) -> bool:
+        """Tell whether this is the credential that was hashed."""
+        return hmac.compare_digest(self.digest, _slow_hash(value, self.salt))
+
+
+class AppliedDeployment(BaseModel):
+    """Fingerprints of one deployment as it was last applied.
+
+    Attributes:
+        id: The deployment on the server; another id under the same name is someone else's.
+        created: Whether the deployer made it, rather than finding it.
+        fields: Fingerprint of each field.
+        schedules: Fingerprint of each field of each schedule, by slug.
+    """
+
+    id: str
+    created: bool
+    fields: dict[str, str] = Field(default_factory=dict)
+    schedules: dict[str, dict[str, str]] = Field(default_factory=dict)
+
+
+class Memory(BaseModel):
+    """Everything that was applied so far."""
+
+    format: int = FORMAT
+    deployments: dict[str, AppliedDeployment] = Field(default_factory=dict)
+    pools: dict[str, dict[str, str]] = Field(default_factory=dict)
+    blocks: dict[str, AppliedSecret] = Field(default_factory=dict)
+
+    @classmethod
+    def load(cls, client: SyncPrefectClient) -> "Memory":
+        """Read the memory; a server that has none yet gives an empty one.
+
+        Raises:
+            ServerError: It cannot be read, or a newer deployer wrote it.
+        """
+        stored = read_secret(client, BLOCK_NAME)
+        if stored is None:
+            return cls()
+        try:
+            memory = cls.model_validate(stored)
+        except ValidationError:
+            raise ServerError(
+                f"The Secret block {BLOCK_NAME!r} does not hold what the deployer wrote; delete it in the "
+                "UI, and the next run finds out anew what is there."
+            ) from None
+        if memory.format != FORMAT:
+            raise ServerError(
+                f"The Secret block {BLOCK_NAME!r} was written by another version of the deployer "
+                f"(format {memory.format}, not {FORMAT}); use that version."
+            )
+        return memory
+
+    def save(self) -> None:
+        """Write the memory to the server."""
+        write_secret(BLOCK_NAME, self.model_dump(mode="json"))
+
+
+def _slow_hash(value: object, salt: str) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.scrypt(
+        text.encode(), salt=bytes.fromhex(salt), n=SCRYPT_COST, r=SCRYPT_BLOCK_SIZE, p=1
+    ).hex()

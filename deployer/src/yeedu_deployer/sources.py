@@ -1,0 +1,88 @@
+"""Turns declared deployments into definitions: checks each git source once, and imports its flows."""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from yeedu_deployer.definition import Definition, define
+from yeedu_deployer.errors import DeployerError, FlowError
+from yeedu_deployer.git import Credential, Repository
+from yeedu_deployer.inspection import Inspection, inspect_flows
+from yeedu_deployer.pull_steps import PullStep, Source, source_of, with_access_token
+from yeedu_deployer.spec import DeploymentSpec
+
+FindCredential = Callable[[str, str], str | Credential]
+
+
+@dataclass
+class Resolved:
+    """What came of the declared deployments.
+
+    Attributes:
+        definitions: The deployments that can be applied, by their name in the file.
+        errors: For every other one what is wrong; the same object for all that share a broken source.
+        failed_sources: The sources that could not be read.
+    """
+
+    definitions: dict[str, Definition] = field(default_factory=dict[str, Definition])
+    errors: dict[str, DeployerError] = field(default_factory=dict[str, DeployerError])
+    failed_sources: list[Source] = field(default_factory=list[Source])
+
+
+def resolve_deployments(
+    specs: tuple[DeploymentSpec, ...],
+    environment: Mapping[str, str],
+    token_block: str | None,
+    find_credential: FindCredential,
+) -> Resolved:
+    """Check every git source, import every entrypoint, and complete the declarations.
+
+    Args:
+        specs: What the file declares.
+        environment: Values for `{{ $NAME }}` in pull steps, as a worker would see them.
+        token_block: The Secret block whose token git_clone steps get, or None for open repositories.
+        find_credential: Gives the credential in a block, by type and name; may raise `DeployerError`.
+    """
+    resolved = Resolved()
+    by_source: dict[Source, list[tuple[DeploymentSpec, tuple[PullStep, ...]]]] = {}
+    for spec in specs:
+        pull = spec.pull
+        if token_block:
+            pull = tuple(with_access_token(step, token_block) for step in pull)
+        by_source.setdefault(source_of(pull, environment), []).append((spec, pull))
+    for source, members in by_source.items():
+        try:
+            found = _inspect(source, [spec.entrypoint for spec, _ in members], find_credential)
+        except DeployerError as error:
+            resolved.failed_sources.append(source)
+            resolved.errors |= {spec.name: error for spec, _ in members}
+            continue
+        for spec, pull in members:
+            try:
+                resolved.definitions[spec.name] = _define(spec, pull, found[spec.entrypoint])
+            except FlowError as error:
+                resolved.errors[spec.name] = error
+    return resolved
+
+
+def _inspect(
+    source: Source, entrypoints: list[str], find_credential: FindCredential
+) -> dict[str, Inspection]:
+    credential = find_credential(*source.credential) if source.credential else None
+    repository = Repository.from_url(source.url, credential)
+    repository.check(source.revision)
+    with tempfile.TemporaryDirectory(prefix="deployer-", ignore_cleanup_errors=True) as folder:
+        clone, scratch = Path(folder, "clone"), Path(folder, "home")
+        clone.mkdir()
+        scratch.mkdir()
+        repository.fetch(source.revision, clone)
+        return inspect_flows(clone, entrypoints, scratch)
+
+
+def _define(spec: DeploymentSpec, pull: tuple[PullStep, ...], inspection: Inspection) -> Definition:
+    if inspection.error is not None:
+        raise inspection.error
+    if inspection.facts is None:
+        raise FlowError(f"Nothing is known about {spec.entrypoint}.")
+    return define(spec, pull, inspection.facts)

@@ -1,0 +1,195 @@
+"""prefect.yaml as the desired state: read, checked, and explained where it is wrong."""
+
+from collections.abc import Mapping as EnvironmentMapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from yeedu_deployer.located import Mapping, Problems, load
+from yeedu_deployer.pull_steps import GIT_CLONE, PullStep, read_pull
+from yeedu_deployer.schedules import ScheduleSpec, read_schedules
+from yeedu_deployer.section import Section
+
+TOP_LEVEL_KEYS = ("name", "prefect-version", "definitions", "pull", "deployments")
+DEPLOYMENT_KEYS = (
+    "name",
+    "version",
+    "tags",
+    "description",
+    "schedules",
+    "paused",
+    "concurrency_limit",
+    "flow_name",
+    "entrypoint",
+    "parameters",
+    "enforce_parameter_schema",
+    "pull",
+    "work_pool",
+)
+WORK_POOL_KEYS = ("name", "work_queue_name", "job_variables")
+CONCURRENCY_KEYS = ("limit", "collision_strategy", "grace_period_seconds")
+COLLISION_STRATEGIES = ("ENQUEUE", "CANCEL_NEW")
+BUILD_REFUSED = "is not supported: flow code comes from git when a run starts; leave it empty"
+REFUSED_TOP_LEVEL = {"build": BUILD_REFUSED, "push": BUILD_REFUSED}
+REFUSED_IN_DEPLOYMENT = {
+    **REFUSED_TOP_LEVEL,
+    "schedule": "is the old form; write a list under 'schedules'",
+    "triggers": "is not supported by this deployer; create the automation in the UI",
+    "sla": "exists in Prefect Cloud only",
+    "version_type": "exists in Prefect Cloud only",
+}
+
+
+@dataclass(frozen=True)
+class DeploymentSpec:
+    """One deployment as the file declares it; `None` means that the file does not say."""
+
+    name: str
+    line: int
+    entrypoint: str
+    work_pool: str
+    pull: tuple[PullStep, ...]
+    flow_name: str | None = None
+    work_queue: str | None = None
+    description: str | None = None
+    version: str | None = None
+    paused: bool | None = None
+    enforce_parameter_schema: bool = True
+    concurrency_limit: int | None = None
+    concurrency_options: dict[str, JsonValue] | None = None
+    tags: tuple[str, ...] = ()
+    parameters: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    parameter_lines: dict[str, int] = field(default_factory=dict[str, int])
+    job_variables: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    schedules: tuple[ScheduleSpec, ...] = ()
+
+
+def load_deployments(path: Path, environment: EnvironmentMapping[str, str]) -> tuple[DeploymentSpec, ...]:
+    """Read every deployment of a prefect.yaml.
+
+    Args:
+        path: The file; messages show it as given.
+        environment: Values for `{{ $NAME }}` outside of pull steps, which keep theirs for run time.
+
+    Raises:
+        SpecError: Something in the file is wrong; every problem is told, each with its line.
+    """
+    root = load(path, str(path))
+    problems = Problems(str(path))
+    top = Section(root, "the file", problems, environment)
+    top.check_keys(TOP_LEVEL_KEYS, REFUSED_TOP_LEVEL)
+    shared_pull = read_pull(top, "the file")
+    sections = top.sections("deployments", "deployment")
+    if top.entry("deployments") is None:
+        problems.add(top.line_of("deployments"), "the file declares no deployments.")
+    found: list[DeploymentSpec] = []
+    for section in sections:
+        deployment = _read_deployment(section, shared_pull)
+        twin = next((other for other in found if other.name == deployment.name), None)
+        if twin and deployment.name:
+            problems.add(
+                section.line_of("name"),
+                f"two deployments are named {deployment.name!r}; the other one is in line {twin.line}.",
+            )
+        found.append(deployment)
+    problems.raise_if_any()
+    return tuple(found)
+
+
+def _read_deployment(section: Section, shared_pull: tuple[PullStep, ...]) -> DeploymentSpec:
+    name = section.text("name", required=True) or ""
+    if name:
+        section = Section(section.node, f"deployment {name!r}", section.problems, section.environment)
+    if "/" in name or "%" in name:
+        section.problems.add(section.line_of("name"), f"{section.where}: a name may not contain '/' or '%'.")
+    section.check_keys(DEPLOYMENT_KEYS, REFUSED_IN_DEPLOYMENT)
+    work_pool, work_queue, job_variables = _read_work_pool(section)
+    limit, options = _read_concurrency(section)
+    enforce = section.boolean("enforce_parameter_schema")
+    pull = read_pull(section, section.where) if section.entry("pull") else shared_pull
+    if not any(step.function == GIT_CLONE for step in pull):
+        section.problems.add(
+            section.line_of("pull"),
+            f"{section.where} has no {GIT_CLONE} step under 'pull'; flow code is checked and run from git.",
+        )
+    parameters = section.section("parameters", section.where)
+    return DeploymentSpec(
+        name=name,
+        line=section.line_of("name"),
+        entrypoint=_read_entrypoint(section),
+        work_pool=work_pool,
+        work_queue=work_queue,
+        job_variables=job_variables,
+        pull=pull,
+        flow_name=section.text("flow_name"),
+        description=section.text("description"),
+        version=section.text("version"),
+        paused=section.boolean("paused"),
+        enforce_parameter_schema=True if enforce is None else enforce,
+        concurrency_limit=limit,
+        concurrency_options=options,
+        tags=section.texts("tags"),
+        parameters=section.values("parameters"),
+        parameter_lines={key: entry.line for key, entry in parameters.node.entries.items()}
+        if parameters
+        else {},
+        schedules=read_schedules(section, section.where),
+    )
+
+
+def _read_entrypoint(section: Section) -> str:
+    entrypoint = section.text("entrypoint", required=True) or ""
+    path, _, function = entrypoint.rpartition(":")
+    if entrypoint and (
+        not path.endswith(".py") or not function or path.startswith("/") or ".." in path.split("/")
+    ):
+        section.problems.add(
+            section.line_of("entrypoint"),
+            f"{section.where}: the entrypoint {entrypoint!r} must have the form 'folder/file.py:function', "
+            "relative to the repository.",
+        )
+    return entrypoint
+
+
+def _read_work_pool(section: Section) -> tuple[str, str | None, dict[str, JsonValue]]:
+    pool = section.section("work_pool", f"{section.where}: work_pool")
+    if pool is None:
+        if section.entry("work_pool") is None:
+            section.problems.add(
+                section.line_of("work_pool"), f"{section.where}: 'work_pool' with a 'name' is missing."
+            )
+        return "", None, {}
+    pool.check_keys(WORK_POOL_KEYS)
+    return (
+        pool.text("name", required=True) or "",
+        pool.text("work_queue_name"),
+        pool.values("job_variables"),
+    )
+
+
+def _read_concurrency(section: Section) -> tuple[int | None, dict[str, JsonValue] | None]:
+    entry = section.entry("concurrency_limit")
+    if entry is None:
+        return None, None
+    if not isinstance(entry.value, Mapping):
+        return section.integer("concurrency_limit", minimum=1), None
+    limit = section.section("concurrency_limit", f"{section.where}: concurrency_limit")
+    if limit is None:
+        return None, None
+    limit.check_keys(CONCURRENCY_KEYS)
+    options: dict[str, JsonValue] = {}
+    strategy = limit.text("collision_strategy")
+    if strategy is not None:
+        if strategy not in COLLISION_STRATEGIES:
+            limit.problems.add(
+                limit.line_of("collision_strategy"),
+                f"{limit.where}: collision_strategy must be ENQUEUE or CANCEL_NEW, but it is {strategy!r}.",
+            )
+        options["collision_strategy"] = strategy
+    grace = limit.integer("grace_period_seconds", minimum=60)
+    if grace is not None:
+        options["grace_period_seconds"] = grace
+    if limit.entry("limit") is None:
+        limit.problems.add(limit.node.line, f"{limit.where}: 'limit' is missing.")
+    return limit.integer("limit", minimum=1), options or None
