@@ -20,7 +20,7 @@ def _missing_docker() -> str:
 
 def _missing_browser() -> str:
     """Return why tests that need Chromium cannot run here, or an empty string."""
-    return "" if shutil.which("chromium") else "no chromium command"
+    return "" if shutil.which("chromium") or shutil.which("google-chrome") else "no chromium command"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,0 +1,116 @@
+"""The rules that docker-compose.yaml keeps, checked on the file as it is written."""
+
+import itertools
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
+COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+ONE_SHOTS = {name for name, service in SERVICES.items() if service["restart"] == "no"}
+EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
+DOCKERFILES = sorted(ROOT.glob("*/Dockerfile"))
+
+
+def test_services_are_the_ones_of_the_design() -> None:
+    assert set(SERVICES) == {
+        *("secrets", "postgres", "migrate", "server"),
+        *("git-server", "yeedu-mock", "deployer", "worker"),
+    }
+    assert {"secrets", "migrate", "deployer"} == ONE_SHOTS
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_service_keeps_the_common_rules(name: str) -> None:
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["logging"]["options"]["max-size"]
+    assert "container_name" not in service
+    assert "privileged" not in service
+    assert name in ONE_SHOTS or (service["restart"] == "unless-stopped" and service["healthcheck"]["test"])
+    for volume in service.get("volumes", []):
+        source = volume["source"] if isinstance(volume, dict) else volume.partition(":")[0]
+        assert source in COMPOSE["volumes"] or volume["read_only"], f"{volume} is anonymous or writable"
+        assert "docker.sock" not in str(volume)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_ports_are_published_on_loopback_unless_told_otherwise(name: str) -> None:
+    for port in SERVICES[name].get("ports", []):
+        assert port.startswith(("127.0.0.1:", "${PREFECT_BIND_ADDRESS:-127.0.0.1}:"))
+
+
+def test_start_order_is_gated_step_by_step() -> None:
+    order = [*("secrets", "postgres", "migrate", "server", "deployer", "worker")]
+    for earlier, later in itertools.pairwise(order):
+        condition = "service_completed_successfully" if earlier in ONE_SHOTS else "service_healthy"
+        assert SERVICES[later]["depends_on"][earlier] == {"condition": condition}
+
+
+def test_no_secret_is_in_the_environment_of_a_service() -> None:
+    for name, service in SERVICES.items():
+        for variable, value in service.get("environment", {}).items():
+            if re.search(r"PASSWORD|TOKEN|KEY|AUTH", variable):
+                assert variable.endswith("_FILE"), f"{name}: {variable}"
+                assert value.startswith("/run/platform/"), f"{name}: {variable}"
+
+
+def test_secrets_are_mounted_only_where_they_are_needed() -> None:
+    mounts = {
+        volume: {
+            name
+            for name, service in SERVICES.items()
+            if any(str(mount).startswith(f"{volume}:") for mount in service.get("volumes", []))
+        }
+        for volume in COMPOSE["volumes"]
+        if volume.endswith("-secrets")
+    }
+    assert mounts == {
+        "database-secrets": {"secrets", "postgres", "migrate", "server"},
+        "server-secrets": {"secrets", "migrate", "server"},
+        "api-secrets": {"secrets", "server", "deployer", "worker"},
+        "mock-secrets": {"secrets", "yeedu-mock"},
+        "deployer-secrets": {"secrets", "deployer"},
+    }
+
+
+def test_every_knob_has_a_default_and_a_line_in_the_example() -> None:
+    body = re.sub(r"(?m)^\s*#.*$", "", TEXT)
+    bare = re.findall(r"\$\{(\w+)\}|\$(?!\{)(\w+)", body)
+    assert bare == [], "a knob without a default"
+    used = set(re.findall(r"\$\{(\w+):?-", body))
+    described = set(re.findall(r"(?m)^#(\w+)=", EXAMPLE))
+    assert used == described
+
+
+def test_example_shows_the_defaults_that_compose_uses() -> None:
+    inner = r"\$\{%s:?-((?:[^{}]|\$\{[^}]*\})*)\}"
+    for name, shown in re.findall(r"(?m)^#(\w+)=(.*)$", EXAMPLE):
+        defaults = {re.sub(r"\$\{\w+:?-([^}]*)\}", r"\1", found) for found in re.findall(inner % name, TEXT)}
+        defaults.discard("/dev/null")
+        assert defaults in ({shown}, set() if not shown else {shown}), name
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.parent.name)
+def test_image_runs_as_a_fixed_user_with_exec_form_commands(file: Path) -> None:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    users = [line.split()[1] for line in lines if line.startswith("USER ")]
+    assert users, "no USER line"
+    assert users[-1] == "10001:10001"
+    for line in lines:
+        if line.startswith(("ENTRYPOINT", "CMD")):
+            assert "[" in line, f"shell form: {line}"
+
+
+def test_images_of_server_worker_and_deployer_share_their_head() -> None:
+    heads = {
+        name: (ROOT / name / "Dockerfile").read_text(encoding="utf-8").partition("\n# -----")[0]
+        for name in ("server", "worker", "deployer")
+    }
+    assert len(set(heads.values())) == 1, "the shared head differs between the Dockerfiles"

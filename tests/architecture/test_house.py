@@ -1,0 +1,131 @@
+"""The rules of the house that a linter does not know."""
+
+import ast
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FILES = [
+    ROOT / name
+    for name in subprocess.check_output(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True
+    ).splitlines()
+    if (ROOT / name).is_file()
+]
+PYTHON = [file for file in FILES if file.suffix == ".py"]
+SOURCES = [file for file in PYTHON if "tests" not in file.relative_to(ROOT).parts]
+LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+
+# Imports of prefect_yeedu go downward only: a module may import from the rows below its own, and its own row.
+# A folder stands for all its modules.
+LAYERS = tomllib.loads((ROOT / "yeedu-operator" / "pyproject.toml").read_text())["tool"]["layers"]["order"]
+
+
+def name_of(file: Path) -> str:
+    return str(file.relative_to(ROOT))
+
+
+def imports_of(file: Path) -> set[str]:
+    """Return the dotted names of the modules that a file imports, relative ones resolved."""
+    package = list(file.relative_to(ROOT).parts[:-1])
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[len(package) - node.level + 1 :] if node.level else []
+            start = package[: len(package) - node.level + 1] if node.level else base
+            module = ".".join([*start, *(node.module or "").split(".")]).strip(".")
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return {name.removeprefix("yeedu-operator.src.") for name in found}
+
+
+def layer_of(module: str) -> int | None:
+    """Return the row of a dotted module of the operator; the facade is the top one."""
+    for row, names in enumerate(LAYERS):
+        if any(module == name or module.startswith(f"{name}.") for name in names):
+            return row
+    return None
+
+
+OPERATOR = [file for file in SOURCES if "yeedu-operator/src" in name_of(file)]
+
+
+@pytest.mark.parametrize("file", OPERATOR, ids=name_of)
+def test_operator_imports_only_downward(file: Path) -> None:
+    parts = file.relative_to(ROOT / "yeedu-operator" / "src").with_suffix("").parts
+    module = ".".join(parts).removesuffix(".__init__")
+    if module == "prefect_yeedu":
+        return  # the public face imports what it shows
+    own = layer_of(module)
+    assert own is not None, f"{module} has no row in [tool.layers] of yeedu-operator/pyproject.toml"
+    for imported in imports_of(file):
+        other = layer_of(imported)
+        assert other is None or other <= own, f"{module} imports {imported}, which is above it"
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=name_of)
+def test_module_is_short_enough_to_read(file: Path) -> None:
+    lines = file.read_text(encoding="utf-8").count("\n")
+    assert lines <= 300, f"{lines} lines"
+    assert file.stem not in {"utils", "helpers", "misc", "common"}
+
+
+@pytest.mark.parametrize("file", LOCKS, ids=name_of)
+def test_lock_pins_every_package_with_its_hashes(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    packages = re.findall(r"(?m)^([a-z0-9][^ \n]*)==", text)
+    assert packages
+    assert len(re.findall(r"(?m)^[a-z0-9].* \\\n    --hash=sha256:", text)) == len(packages)
+
+
+def test_locks_agree_on_every_version() -> None:
+    versions: dict[str, set[str]] = {}
+    for file in LOCKS:
+        for name, version in re.findall(r"(?m)^([a-z0-9._-]+)(?:\[.*\])?==([^ ]+)", file.read_text()):
+            versions.setdefault(name, set()).add(version)
+    assert {name: found for name, found in versions.items() if len(found) > 1} == {}
+
+
+def test_every_pin_has_its_reason() -> None:
+    lines = (ROOT / "requirements" / "constraints.in").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert pins
+    for pin in pins:
+        assert re.search(r"[=<>].* # .{10,}", pin), pin
+
+
+def test_no_file_names_a_package_registrys_host() -> None:
+    hosts = re.compile(r"|".join(["py" + r"pi\.org", "python" + r"hosted\.org", "npm" + r"js\.(org|com)"]))
+    named = [
+        name_of(file) for file in FILES if hosts.search(file.read_text(encoding="utf-8", errors="ignore"))
+    ]
+    assert named == []
+
+
+def test_members_and_changelog_carry_one_version() -> None:
+    versions = {
+        tomllib.loads(file.read_text(encoding="utf-8"))["project"]["version"]
+        for file in ROOT.glob("*/pyproject.toml")
+    }
+    assert len(versions) == 1
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(r"(?m)^## \[?([^\] ]+)\]?", changelog).group(1) in {*versions, "Unreleased"}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z][a-z-]*)", README))))
+def test_make_target_of_the_readme_exists_and_is_explained(target: str) -> None:
+    assert re.search(rf"(?m)^{target}:.*## \S", MAKEFILE), f"make {target}"
+
+
+def test_links_of_the_readme_and_the_docs_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]:
+        for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if not link.startswith(("http://", "https://")):
+                assert (page.parent / link).exists(), f"{name_of(page)}: {link}"
