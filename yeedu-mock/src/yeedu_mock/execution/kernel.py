@@ -19,7 +19,7 @@ from yeedu_mock.execution.kernel_connection import KernelConnection, open_socket
 from yeedu_mock.execution.limits import minimal_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     import zmq.asyncio
 
@@ -48,9 +48,10 @@ class Kernel:
         folder: The kernel's working folder; `stdout.log` and `stderr.log` appear in it.
         home: What the kernel sees as `HOME`.
         limits: What it may use; its time is not bounded.
+        context: Where its sockets live; several kernels share one.
     """
 
-    def __init__(self, folder: Path, home: Path, limits: Limits) -> None:
+    def __init__(self, folder: Path, home: Path, limits: Limits, context: zmq.asyncio.Context) -> None:
         self.folder = folder
         self.execution_state = "starting"
         self.connections: set[KernelConnection] = set()
@@ -62,6 +63,7 @@ class Kernel:
         specs.command = limits.command(sys.executable, *KERNEL_MODULE)
         # The library leaves most of its methods' results untyped.
         self._manager: Any = AsyncKernelManager(
+            context=context,
             kernel_spec_manager=specs,
             connection_file=str(self._sockets / "k.json"),
             transport="tcp" if sys.platform == "win32" else "ipc",
@@ -77,14 +79,8 @@ class Kernel:
             TimeoutError: It did not answer within a minute.
             RuntimeError: It died while starting.
         """
-        stdout, stderr = (self.folder / name for name in ("stdout.log", "stderr.log"))
-        with stdout.open("ab") as out, stderr.open("ab") as err:
-            await self._manager.start_kernel(
-                env=minimal_environment(self._home) | {"IPYTHONDIR": str(self._home / ".ipython")},
-                cwd=str(self.folder),
-                stdout=out,
-                stderr=err,
-            )
+        with self._launch_options() as options:
+            await self._manager.start_kernel(**options)
         self._iopub = open_socket(self._manager, "iopub")
         self._tasks.append(asyncio.create_task(self._publish(), name="kernel-iopub"))
         async with asyncio.timeout(START_TIMEOUT_SECONDS):
@@ -112,7 +108,8 @@ class Kernel:
         self._is_restarting = True
         try:
             self._broadcast_state("restarting")
-            await self._manager.restart_kernel(now=True)
+            with self._launch_options() as options:
+                await self._manager.restart_kernel(now=True, **options)
             async with asyncio.timeout(START_TIMEOUT_SECONDS):
                 await self._until_ready()
         finally:
@@ -132,10 +129,20 @@ class Kernel:
             connection.finish()
         if self._manager.has_kernel:
             await self._manager.shutdown_kernel(now=True)
+        else:
+            await self._manager.cleanup_resources()
         if self._iopub is not None:
             self._iopub.close(linger=0)
         with contextlib.suppress(OSError):
             shutil.rmtree(self._sockets)
+
+    @contextlib.contextmanager
+    def _launch_options(self) -> Generator[dict[str, Any], None, None]:
+        """Open the logs for the process that is started in the block; it keeps them open itself."""
+        stdout, stderr = (self.folder / name for name in ("stdout.log", "stderr.log"))
+        with stdout.open("ab") as out, stderr.open("ab") as err:
+            environment = minimal_environment(self._home) | {"IPYTHONDIR": str(self._home / ".ipython")}
+            yield {"env": environment, "cwd": str(self.folder), "stdout": out, "stderr": err}
 
     async def _until_ready(self) -> None:
         """Ask for the kernel's info until both a reply and a published state have arrived."""

@@ -67,7 +67,7 @@ class KernelConnection:
         self.has_replied = False
 
     def greet(self, state: str) -> None:
-        """Send what a new connection sees: a status without a parent, and answers to the mock's own request."""
+        """Send what a new connection sees: a status without a parent, then answers to our own request."""
         self.put_status(state)
         self.ask_kernel_info()
 

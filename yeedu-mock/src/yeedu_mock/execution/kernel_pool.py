@@ -7,6 +7,8 @@ import logging
 import shutil
 from typing import TYPE_CHECKING
 
+import zmq.asyncio
+
 from yeedu_mock.execution.kernel import Kernel, new_kernel_folder
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ class KernelPool:
         self._home = home
         self._limits = limits
         self._spares = spares
+        self._context = zmq.asyncio.Context()
         self._starting: list[asyncio.Task[Kernel]] = []
 
     def fill(self) -> None:
@@ -54,9 +57,10 @@ class KernelPool:
         return kernel
 
     async def close(self) -> None:
-        """End every spare."""
+        """End every spare; kernels that were handed out must have ended before."""
         tasks, self._starting, self._spares = self._starting, [], 0
         await asyncio.gather(*(_discard(task) for task in tasks))
+        self._context.destroy(linger=0)
         shutil.rmtree(self._root, ignore_errors=True)
 
     async def _next(self) -> Kernel:
@@ -70,7 +74,7 @@ class KernelPool:
             self.fill()
 
     async def _start(self) -> Kernel:
-        kernel = Kernel(new_kernel_folder(self._root), self._home, self._limits)
+        kernel = Kernel(new_kernel_folder(self._root), self._home, self._limits, self._context)
         try:
             await kernel.start()
         except BaseException:

@@ -72,8 +72,8 @@ class RunService:
         await asyncio.gather(
             *(job.stop(grace_seconds=0) for job in self._jobs.values()),
             *(kernel.shutdown() for kernel in self._kernels.values()),
-            self._pool.close(),
         )
+        await self._pool.close()
         for run in self._store.all(Run):
             if not run.status.is_terminal:
                 self._finish(run, RunStatus.TERMINATED, error="The server was shut down while this ran.")
