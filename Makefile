@@ -1,6 +1,6 @@
-# The commands of the host; each is described in one line by `make help`. Only git, make and Python 3.11 are needed.
+# The commands of the host; `make help` describes each in a line. Needed: git, make, Python 3.11 or newer.
 PYTHON ?= python3
-VENV := .venv/bin
+PROGRAMS := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-up: ## Start the platform and wait until its first Yeedu run is over (containers, or local processes without Docker)
+up: ## Start the platform, as containers or (without Docker) local processes, and wait for its first Yeedu run
 	@$(PYTHON) -m local up
 
 down: ## Stop the platform; its data stays
@@ -26,3 +26,30 @@ deploy: ## Register what deployer/prefect.yaml says, once more
 
 clean: ## Stop the platform and delete its data: runs, deployments, secrets
 	@$(PYTHON) -m local clean
+
+install: ## Make .venv with everything that a contributor needs, from the hashed lock
+	@$(PYTHON) -m local install
+
+lint: install ## Check style, types and shell scripts
+	$(PROGRAMS)/ruff check
+	$(PROGRAMS)/ruff format --check
+	$(PROGRAMS)/pyright
+	@if command -v shellcheck >/dev/null; then set -x; shellcheck $(SHELL_SCRIPTS); else echo "shellcheck is not installed: shell scripts were left out"; fi
+
+format: install ## Put the code into the house's format
+	$(PROGRAMS)/ruff check --fix
+	$(PROGRAMS)/ruff format
+
+test: install ## Run every test that this machine can run (ARGS="-k name" for some; REQUIRE_DOCKER=1 to leave none out)
+	$(PROGRAMS)/pytest $(ARGS)
+
+test-unit: install ## Run the tests that start no platform
+	$(PROGRAMS)/pytest --ignore=tests/e2e --ignore=tests/browser $(ARGS)
+
+test-e2e: install ## Run the tests of the whole platform
+	$(PROGRAMS)/pytest tests/e2e tests/browser $(ARGS)
+
+lock: install ## Compile requirements/*.in to hashed locks (ARGS=--upgrade for new versions)
+	UV=$(CURDIR)/$(PROGRAMS)/uv requirements/lock $(ARGS)
+
+SHELL_SCRIPTS = $(shell git ls-files | xargs grep -lE '^\#!.*\b(ba)?sh\b' --)

@@ -7,11 +7,14 @@ from types import FrameType
 
 from local.compose_mode import ComposeMode
 from local.console import Console
-from local.engine import find_engine
+from local.engine import Engine, find_engine
 from local.errors import CommandError
+from local.install import install
 from local.knobs import Knobs
+from local.process_mode import ProcessMode
+from local.services import STATE
 
-COMMANDS = ("up", "down", "logs", "status", "deploy", "clean")
+COMMANDS = ("up", "down", "logs", "status", "deploy", "clean", "install")
 
 
 def run(command: str) -> int:
@@ -21,22 +24,42 @@ def run(command: str) -> int:
         CommandError: It could not; the message is for the user.
     """
     knobs, console = Knobs.read(), Console()
+    if command == "install":
+        install(console, for_development=True)
+        return 0
     engine = find_engine()
-    mode = ComposeMode(knobs, console)
+    containers, processes = ComposeMode(knobs, console), ProcessMode(knobs, console)
     if command == "up":
-        console.step(f"{engine.description}: starting the platform in containers")
-        return mode.up()
-    if command == "down":
-        mode.down()
-        return 0
-    if command == "clean":
-        mode.clean()
-        return 0
-    if command == "logs":
-        return mode.logs()
-    if command == "status":
-        return mode.status()
-    return mode.deploy()
+        if engine.is_usable and processes.is_up():
+            raise CommandError("the platform already runs as local processes; `make down` ends them first")
+        form = "in containers" if engine.is_usable else "as local processes"
+        console.step(f"{engine.description}: starting the platform {form}")
+        return containers.up() if engine.is_usable else processes.up()
+    if command in {"down", "clean"}:
+        return _end(command, engine, containers, processes, console)
+    if processes.is_up():
+        mode = processes
+    elif engine.is_usable and containers.exists():
+        mode = containers
+    else:
+        raise CommandError("the platform is not running; `make up` starts it")
+    return {"logs": mode.logs, "status": mode.status, "deploy": mode.deploy}[command]()
+
+
+def _end(
+    command: str, engine: Engine, containers: ComposeMode, processes: ProcessMode, console: Console
+) -> int:
+    """Stop the platform in either form, and delete its data for ``clean``."""
+    was_running = False
+    if processes.exists() or (command == "clean" and STATE.exists()):
+        was_running = True
+        processes.clean() if command == "clean" else processes.down()
+    if engine.is_usable and (command == "clean" or containers.exists()):
+        was_running = True
+        containers.clean() if command == "clean" else containers.down()
+    if not was_running:
+        console.say("The platform is not running.")
+    return 0
 
 
 def main() -> None:

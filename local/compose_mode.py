@@ -9,7 +9,7 @@ from local.engine import Container, Project, containers_publishing
 from local.errors import CommandError
 from local.first_run import report_first_run
 from local.knobs import Knobs
-from local.ports import holder, is_free
+from local.ports import holder, is_free, port_taken
 
 _START_SECONDS = 300.0
 _POLL_SECONDS = 0.7
@@ -150,11 +150,3 @@ class ComposeMode:
     def _must(self, code: int, command: str) -> None:
         if code:
             raise CommandError(f"`docker compose {command}` failed with code {code}")
-
-
-def port_taken(knob: str, port: int, by: str) -> CommandError:
-    """Return the error for a port that something else holds."""
-    return CommandError(
-        f"port {port} is already in use by {by}; nothing was started. "
-        f"End it, or choose another port: make up {knob}={port + 1000 if port < 64000 else port - 1000}"
-    )

@@ -60,6 +60,14 @@ def holder(port: int, proc: Path = Path("/proc")) -> Holder | None:
     return None
 
 
+def port_taken(knob: str, port: int, by: str) -> CommandError:
+    """Return the error for a port that something else holds."""
+    return CommandError(
+        f"port {port} is already in use by {by}; nothing was started. "
+        f"End it, or choose another port: make up {knob}={port + 1000 if port < 64000 else port - 1000}"
+    )
+
+
 def _listening_inodes(port: int, proc: Path) -> set[str]:
     """Read the kernel's socket tables, whose lines are: slot, local address, remote, state, ..., inode."""
     inodes: set[str] = set()

@@ -1,0 +1,34 @@
+"""What the platform's processes inherit of the user's environment: enough to run, and nothing private."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+# Where programs and the user's own git settings are, language and time, certificates, proxies.
+_INHERITED = frozenset(
+    {
+        *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG", "LANGUAGE", "TZ"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"),
+    }
+)
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def child_environment(environment: Mapping[str, str], programs: Path) -> dict[str, str]:
+    """Return the environment that every process of the platform starts from.
+
+    Args:
+        environment: The user's.
+        programs: The folder of the virtual environment's programs, which come first.
+    """
+    result = {
+        name: value for name, value in environment.items() if name in _INHERITED or name.startswith("LC_")
+    }
+    result["PATH"] = os.pathsep.join([str(programs), environment.get("PATH") or os.defpath])
+    result.setdefault("LANG", "C.UTF-8")
+    # A proxy is for other machines: the platform's own parts talk to each other at once.
+    own = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    result["NO_PROXY"] = result["no_proxy"] = ",".join([*filter(None, [own]), *_LOOPBACK])
+    result["PYTHONUNBUFFERED"] = "1"
+    return result

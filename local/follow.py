@@ -1,0 +1,51 @@
+"""Shows the logs of several processes as they grow, each line with its process's name."""
+
+import os
+import time
+from pathlib import Path
+
+from local.console import Console
+
+_POLL_SECONDS = 0.3
+_FIRST_BYTES = 8_000
+
+
+def follow(folder: Path, console: Console) -> int:
+    """Print the end of every ``*.log``, then every new line until interrupted; return 0 if there is none."""
+    followed: dict[Path, _Log] = {}
+    while True:
+        for file in sorted(folder.glob("*.log")):
+            log = followed.setdefault(file, _Log(file))
+            for line in log.new_lines():
+                console.say(f"{file.stem:<12} | {line}")
+        if not followed:
+            console.say(f"no log in {folder}")
+            return 0
+        time.sleep(_POLL_SECONDS)
+
+
+class _Log:
+    """One file that grows, or is begun anew."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._inode = 0
+        self._offset = 0
+        self._rest = b""
+
+    def new_lines(self) -> list[str]:
+        """Return the whole lines written since the last call; the first time, the last ones of the file."""
+        try:
+            with self._file.open("rb") as source:
+                status = os.fstat(source.fileno())
+                if status.st_ino != self._inode:
+                    is_first = self._inode == 0
+                    self._inode, self._rest = status.st_ino, b""
+                    self._offset = max(0, status.st_size - _FIRST_BYTES) if is_first else 0
+                source.seek(self._offset)
+                data = source.read()
+        except FileNotFoundError:
+            return []
+        self._offset += len(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return [line.decode(errors="replace") for line in lines]

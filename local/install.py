@@ -1,0 +1,111 @@
+"""Makes ``.venv`` from the hashed locks: what the platform needs, or that and what the tests need."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from local.console import Console
+from local.errors import CommandError
+from local.knobs import ROOT
+
+VENV = ROOT / ".venv"
+PROGRAMS = VENV / "bin"
+PACKAGES = ("yeedu-operator", "yeedu-mock", "deployer", "worker")
+PLATFORM_LOCKS = ("server.txt", "deployer.txt", "yeedu-mock.txt")  # the deployer's has all of the worker's
+DEVELOPMENT_LOCKS = ("dev.txt",)  # has all of the platform's
+_STAMP = VENV / "installed.json"
+
+
+def install(console: Console, *, for_development: bool) -> None:
+    """Bring ``.venv`` up to date with the locks; at once when it already is.
+
+    An environment that has the development tools keeps them.
+
+    Raises:
+        CommandError: The environment cannot be made, or a package cannot be installed.
+    """
+    has_python = (
+        subprocess.run([PROGRAMS / "python", "-c", ""], check=False).returncode == 0 if _exists() else False
+    )
+    stamp = _read_stamp() if has_python else {}
+    with_tools = for_development or "development" in stamp
+    kind, locks = ("development", DEVELOPMENT_LOCKS) if with_tools else ("platform", PLATFORM_LOCKS)
+    wanted = {kind: lock_digest(locks)}
+    if stamp == wanted:
+        return
+    _STAMP.unlink(missing_ok=True)
+    if not has_python:
+        console.step(f"python: making {VENV.relative_to(ROOT)} with Python {sys.version.split()[0]}")
+        _make_venv()
+    console.step(f"python: installing what requirements/{' and '.join(locks)} list")
+    uv = _uv()
+    requirements = [argument for lock in locks for argument in ("--requirements", f"requirements/{lock}")]
+    _must([*uv, "--require-hashes", *requirements], "the locked packages")
+    editable = [argument for package in PACKAGES for argument in ("--editable", f"./{package}")]
+    _must([*uv, "--no-deps", *editable], "the platform's own packages")
+    _STAMP.write_text(json.dumps(wanted) + "\n", encoding="utf-8")
+
+
+def lock_digest(locks: Sequence[str]) -> str:
+    """Return a digest of everything that decides what an installation contains."""
+    files = [ROOT / "requirements" / lock for lock in locks]
+    files += [ROOT / package / "pyproject.toml" for package in PACKAGES]
+    return files_digest(files)
+
+
+def files_digest(files: Sequence[Path]) -> str:
+    """Return a digest of the names and contents of files.
+
+    Raises:
+        CommandError: One of them cannot be read.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise CommandError(f"{file}: {error.strerror}; is this checkout complete?") from None
+        digest.update(f"{file.relative_to(ROOT)} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def _exists() -> bool:
+    return (PROGRAMS / "python").exists()
+
+
+def _read_stamp() -> dict[str, str]:
+    try:
+        return json.loads(_STAMP.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _make_venv() -> None:
+    made = subprocess.run(
+        [sys.executable, "-m", "venv", "--clear", str(VENV)], capture_output=True, text=True, check=False
+    )
+    if made.returncode:
+        shutil.rmtree(VENV, ignore_errors=True)
+        lines = (made.stdout + made.stderr).strip().splitlines()
+        raise CommandError(
+            f"`{sys.executable} -m venv` failed ({lines[-1] if lines else made.returncode}); "
+            f"install Python's venv module, for example: apt-get install python3-venv"
+        )
+
+
+def _uv() -> list[str]:
+    """Install uv into the environment from its lock, and return the beginning of ``uv pip install``."""
+    pip = [str(PROGRAMS / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    _must([*pip, "--require-hashes", "--requirement", "requirements/uv.txt"], "uv")
+    return [str(PROGRAMS / "uv"), "pip", "install", "--python", str(PROGRAMS / "python")]
+
+
+def _must(command: list[str], what: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:
+        raise CommandError(f"installing {what} failed; the last lines above say why")

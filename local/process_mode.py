@@ -1,0 +1,218 @@
+"""The platform as local processes, on SQLite, for a machine without a Docker engine."""
+
+import os
+import shutil
+import subprocess
+import time
+
+from local.api import PrefectApi, is_answering
+from local.child_environment import child_environment
+from local.console import Console
+from local.errors import CommandError
+from local.first_run import report_first_run
+from local.follow import follow
+from local.install import PROGRAMS, install
+from local.knobs import Knobs
+from local.lock import exclusive
+from local.ports import free_port, holder, is_free, port_taken
+from local.preparation import prepare_flows, prepare_secrets, prepare_ui
+from local.processes import Supervisor, last_lines
+from local.services import STATE, Service, deployer, own_flows_url, server, worker, yeedu_mock
+
+_START_SECONDS = 120.0
+_DEPLOY_SECONDS = 300.0
+_POLL_SECONDS = 0.2
+
+
+class ProcessMode:
+    """Starts, watches and stops the local processes."""
+
+    def __init__(self, knobs: Knobs, console: Console) -> None:
+        self._knobs = knobs
+        self._console = console
+        self._supervisor = Supervisor(STATE)
+        self._environment = child_environment(os.environ, PROGRAMS)
+
+    def is_up(self) -> bool:
+        """Whether any process of the platform is running."""
+        return any(record.is_living for record in self._supervisor.records())
+
+    def exists(self) -> bool:
+        """Whether any process was started and not stopped since, be it alive or not."""
+        return bool(self._supervisor.records())
+
+    def up(self) -> int:
+        """Install and start everything, wait for the first Yeedu run, and return the exit code.
+
+        Raises:
+            CommandError: Something is missing, a port is taken, or a service did not start.
+        """
+        _check_machine()
+        with exclusive(STATE / "lock"):
+            first, second = server(self._knobs), yeedu_mock(self._knobs)
+            for knob, service, address in (
+                ("PREFECT_PORT", first, self._knobs.bind_address),
+                ("YEEDU_MOCK_PORT", second, "127.0.0.1"),
+            ):
+                self._check_port(knob, service, address)
+            try:
+                install(self._console, for_development=False)
+                flows_url = self._prepare()
+                for service in (second, first):
+                    self._ensure(service)
+                for service in (second, first):
+                    self._await_ready(service)
+                self._run_deployer(deployer(self._knobs, flows_url))
+                third = worker(self._knobs, flows_url, self._worker_port())
+                self._ensure(third)
+                self._await_ready(third)
+                api = PrefectApi(self._knobs.api_url, self._knobs.auth_string())
+                return report_first_run(api, self._knobs, self._console)
+            except KeyboardInterrupt:
+                self._console.step("interrupted: stopping what was started")
+                self._stop(self._supervisor.started)
+                raise
+
+    def _check_port(self, knob: str, service: Service, address: str) -> None:
+        running = self._supervisor.find(service.name)
+        if not (running and running.port == service.port) and not is_free(address, service.port):
+            raise port_taken(knob, service.port, str(holder(service.port) or "another process"))
+
+    def _prepare(self) -> str:
+        """Make secrets, the UI's files and the flows' repository; return the address that runs clone."""
+        prepare_secrets(self._knobs)
+        prepare_ui(self._environment)
+        url = own_flows_url(self._knobs)
+        if url:
+            self._console.step(f"flows: cloned from {url}")
+            return url
+        url, description = prepare_flows(self._environment)
+        self._console.step(f"flows: {description}")
+        return url
+
+    def _worker_port(self) -> int:
+        running = self._supervisor.find("worker")
+        return running.port if running else free_port()
+
+    def _ensure(self, service: Service) -> None:
+        """Start a service unless it runs already, from the same command, settings and sources."""
+        fingerprint = service.fingerprint()
+        running = self._supervisor.find(service.name)
+        if running and running.fingerprint == fingerprint:
+            self._console.step(f"{service.name:<12} already running")
+            return
+        if running:
+            self._console.step(f"{service.name:<12} changed: stopping it to start it again")
+        self._supervisor.stop(service.name)  # of a dead one too: its children may live
+        self._start(service, fingerprint)
+
+    def _start(self, service: Service, fingerprint: str) -> None:
+        try:
+            self._supervisor.start(
+                service.name,
+                service.command,
+                {**self._environment, **service.environment},
+                STATE / service.name,
+                port=service.port,
+                fingerprint=fingerprint,
+            )
+        except OSError as error:
+            raise CommandError(f"{service.name} cannot be started: {error}") from None
+
+    def _await_ready(self, service: Service) -> None:
+        """Wait until the service answers.
+
+        Raises:
+            CommandError: It ended, or does not answer in time.
+        """
+        deadline = time.monotonic() + _START_SECONDS
+        while not is_answering(service.ready_url):
+            if not self._supervisor.find(service.name):
+                raise self._failed(service.name, "ended")
+            if time.monotonic() > deadline:
+                raise self._failed(service.name, f"does not answer after {_START_SECONDS:.0f} s")
+            time.sleep(_POLL_SECONDS)
+        self._console.step(f"{service.name:<12} healthy")
+
+    def _run_deployer(self, service: Service) -> None:
+        """Run the deployer to its end.
+
+        Raises:
+            CommandError: It failed, or does not end in time.
+        """
+        self._supervisor.stop(service.name)
+        self._start(service, "")
+        deadline = time.monotonic() + _DEPLOY_SECONDS
+        while (code := self._supervisor.exit_code(service.name)) is None:
+            if time.monotonic() > deadline:
+                self._supervisor.stop(service.name)
+                raise self._failed(service.name, f"did not end within {_DEPLOY_SECONDS:.0f} s")
+            time.sleep(_POLL_SECONDS)
+        self._supervisor.stop(service.name)
+        if code:
+            raise self._failed(service.name, f"exited with code {code}")
+        self._console.step(f"{service.name:<12} done")
+
+    def _failed(self, name: str, what: str) -> CommandError:
+        log = self._supervisor.log(name)
+        self._console.say(last_lines(log))
+        return CommandError(f"{name}: {what}; the last lines of its log are above (all of it: {log})")
+
+    def down(self) -> None:
+        """Stop every process that was started here, and whatever those started."""
+        with exclusive(STATE / "lock"):
+            self._stop([record.name for record in self._supervisor.records()])
+
+    def _stop(self, names: list[str]) -> None:
+        for name in reversed(names):
+            was_left = self._supervisor.stop(name)
+            self._console.step(f"{name:<12} {'stopped' if was_left else 'was not running'}")
+
+    def clean(self) -> None:
+        """Stop everything and delete its data: runs, deployments, secrets, logs."""
+        self.down()
+        shutil.rmtree(STATE)
+
+    def logs(self) -> int:
+        """Follow the logs of all processes until interrupted."""
+        return follow(STATE / "logs", self._console)
+
+    def deploy(self) -> int:
+        """Run the deployer once more with its output shown, and return its exit code."""
+        with exclusive(STATE / "lock"):
+            flows_url = self._prepare()
+            service = deployer(self._knobs, flows_url)
+            environment = {**self._environment, **service.environment}
+            return subprocess.run(
+                service.command, env=environment, cwd=STATE / service.name, check=False
+            ).returncode
+
+    def status(self) -> int:
+        """Print one line per process; return 0 when all are well."""
+        port = self._worker_port()
+        states: list[bool] = []
+        for service in (server(self._knobs), yeedu_mock(self._knobs), worker(self._knobs, "", port)):
+            record = self._supervisor.find(service.name)
+            state = (
+                "not running" if not record else "healthy" if is_answering(service.ready_url) else "unhealthy"
+            )
+            states.append(state == "healthy")
+            where = f"process {record.pid}, port {record.port}" if record else ""
+            self._console.say(f"{service.name:<12} {state:<12} {where}".rstrip())
+        return 0 if all(states) else 1
+
+
+def _check_machine() -> None:
+    """Refuse what local processes cannot run on.
+
+    Raises:
+        CommandError: The system is Windows, or git is missing.
+    """
+    if os.name != "posix":
+        raise CommandError(
+            "local processes need Linux or macOS; on Windows, start Docker Desktop and try again"
+        )
+    if not shutil.which("git"):
+        raise CommandError(
+            "git is missing: flows are cloned with it; install it, for example: apt-get install git"
+        )

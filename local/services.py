@@ -1,0 +1,181 @@
+"""What runs in place of each container: command, environment and health check of every local process.
+
+The variables are those of ``docker-compose.yaml`` (a test holds them together); only what is a container's
+own - host names, mounts, the database's driver - differs.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from local.install import PROGRAMS, files_digest
+from local.knobs import ROOT, Knobs
+
+STATE = ROOT / ".local"
+SECRETS = STATE / "secrets"
+UI = STATE / "ui"
+_TENANT = "tenant/0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e/workspace/1/spark"
+_SOURCES = {
+    "server": ("requirements/server.txt", "server/with_secrets.py"),
+    "yeedu-mock": ("requirements/yeedu-mock.txt", "yeedu-mock/src"),
+    "worker": ("requirements/worker.txt", "worker/src", "yeedu-operator/src", "server/with_secrets.py"),
+}
+
+
+@dataclass(frozen=True)
+class Service:
+    """One process of the platform.
+
+    Attributes:
+        name: As the compose service is called.
+        command: The program and its arguments.
+        environment: What it gets beside that which every process gets.
+        port: At which it answers; 0 for a one-shot.
+        ready_url: Answers with success when the service does its work; empty for a one-shot.
+        sources: Files and folders which, when changed, mean that it has to be started again.
+    """
+
+    name: str
+    command: Sequence[str]
+    environment: dict[str, str] = field(repr=False)
+    port: int = 0
+    ready_url: str = ""
+    sources: Sequence[str] = ()
+
+    def fingerprint(self) -> str:
+        """Return a digest of what the process is started from."""
+        files = [file for source in self.sources for file in sorted(_files(ROOT / source))]
+        described = json.dumps([*self.command, self.environment], sort_keys=True)
+        return hashlib.sha256(f"{files_digest(files)} {described}".encode()).hexdigest()
+
+
+def server(knobs: Knobs) -> Service:
+    """Return the Prefect server, on SQLite."""
+    environment = {
+        **_prefect("server"),
+        "PREFECT_SERVER_ENCRYPTION_KEY_FILE": str(SECRETS / "server" / "encryption-key"),
+        "PREFECT_SERVER_API_AUTH_STRING_FILE": str(SECRETS / "api" / "auth-string"),
+        "PREFECT_API_AUTH_STRING_FILE": str(SECRETS / "api" / "auth-string"),
+        "PREFECT_SERVER_UI_API_URL": "/api",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(UI),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": knobs.get("RETENTION_SECONDS", "7776000"),
+    }
+    address, port = knobs.bind_address, knobs.prefect_port
+    command = ["prefect", "server", "start", "--host", address, "--port", str(port)]
+    return Service(
+        "server", _with_secrets(*command), environment, port, f"{knobs.api_url}/ready", _SOURCES["server"]
+    )
+
+
+def yeedu_mock(knobs: Knobs) -> Service:
+    """Return the mock Yeedu."""
+    port = knobs.mock_port
+    environment = {
+        "YEEDU_MOCK_HOST": "127.0.0.1",
+        "YEEDU_MOCK_PORT": str(port),
+        "YEEDU_MOCK_STATE_DIRECTORY": str(STATE / "yeedu-mock"),
+        "YEEDU_MOCK_PASSWORD_FILE": str(SECRETS / "mock" / "yeedu-password"),
+        "YEEDU_MOCK_EXTERNAL_URL": f"http://localhost:{port}",
+    }
+    return Service(
+        "yeedu-mock",
+        [str(PROGRAMS / "yeedu-mock")],
+        environment,
+        port,
+        f"http://127.0.0.1:{port}/healthCheck",
+        _SOURCES["yeedu-mock"],
+    )
+
+
+def deployer(knobs: Knobs, flows_url: str) -> Service:
+    """Return the one-shot that registers the deployments."""
+    mock = f"http://localhost:{knobs.mock_port}"
+    file = knobs.path("PREFECT_FILE", "./deployer/prefect.yaml")
+    environment = {
+        **_prefect("deployer"),
+        **_api(knobs),
+        **_flows(knobs, flows_url),
+        "PREFECT_UI_URL": knobs.ui_url,
+        "FLOWS_GIT_TOKEN_FILE": str(SECRETS / "deployer" / "git-token"),
+        "YEEDU_USERNAME": knobs.get("YEEDU_USERNAME", "demo"),
+        "YEEDU_PASSWORD_FILE": str(SECRETS / "deployer" / "yeedu-password"),
+        "YEEDU_TOKEN_FILE": str(SECRETS / "deployer" / "yeedu-token"),
+        "YEEDU_VERIFY_SSL": knobs.get("YEEDU_VERIFY_SSL", "true"),
+        "YEEDU_SSL_CERT_FILE": knobs.get("YEEDU_SSL_CERT_FILE"),
+        "YEEDU_JOB_URL": _yeedu_url(knobs, "YEEDU_JOB_URL", f"{mock}/{_TENANT}/job/101"),
+        "YEEDU_NOTEBOOK_URL": _yeedu_url(knobs, "YEEDU_NOTEBOOK_URL", f"{mock}/{_TENANT}/notebook/201"),
+        "YEEDU_HEALTH_URL": _yeedu_url(knobs, "YEEDU_HEALTH_URL", f"{mock}/healthCheck"),
+    }
+    command = _with_secrets("deployer", "apply", "--file", str(file))
+    return Service("deployer", command, environment)
+
+
+def worker(knobs: Knobs, flows_url: str, port: int) -> Service:
+    """Return the Linux worker, whose health endpoint gets a port of its own."""
+    environment = {
+        **_prefect("worker"),
+        **_api(knobs),
+        **_flows(knobs, flows_url),
+        "WORKER_NAME": knobs.get("WORKER_NAME", "linux-worker"),
+        "WORKER_LIMIT": knobs.get("WORKER_LIMIT", "10"),
+        "PREFECT_WORKER_QUERY_SECONDS": knobs.get("WORKER_QUERY_SECONDS", "2"),
+        "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
+        "PREFECT_WORKER_WEBSERVER_PORT": str(port),
+        "YEEDU_UI_URL": knobs.given("YEEDU_UI_URL", f"http://localhost:{knobs.mock_port}"),
+    }
+    return Service(
+        "worker",
+        _with_secrets("yeedu-worker"),
+        environment,
+        port,
+        f"http://127.0.0.1:{port}/health",
+        _SOURCES["worker"],
+    )
+
+
+def own_flows_url(knobs: Knobs) -> str:
+    """Return the git address that the user chose; empty for this checkout."""
+    url = knobs.get("FLOWS_GIT_URL")
+    return "" if url == "http://git-server:8080/flows.git" else url
+
+
+def _yeedu_url(knobs: Knobs, name: str, default: str) -> str:
+    """Return an address of Yeedu; the mock's name among the containers means the mock here as well."""
+    url = knobs.get(name, default)
+    return url.replace("http://yeedu-mock:8080/", f"http://localhost:{knobs.mock_port}/", 1)
+
+
+def _with_secrets(*command: str) -> list[str]:
+    """Return a command that turns secret files into settings first, as the images' entrypoint does."""
+    launcher = ROOT / "server" / "with_secrets.py"
+    return [str(PROGRAMS / "python"), str(launcher), str(PROGRAMS / command[0]), *command[1:]]
+
+
+def _prefect(name: str) -> dict[str, str]:
+    """Return what the images set for every Prefect process."""
+    return {
+        "PREFECT_HOME": str(STATE / name),
+        "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def _api(knobs: Knobs) -> dict[str, str]:
+    return {
+        "PREFECT_API_URL": knobs.api_url,
+        "PREFECT_API_AUTH_STRING_FILE": str(SECRETS / "api" / "auth-string"),
+    }
+
+
+def _flows(knobs: Knobs, url: str) -> dict[str, str]:
+    return {"FLOWS_GIT_URL": url, "FLOWS_GIT_REF": knobs.get("FLOWS_GIT_REF")}
+
+
+def _files(path: Path) -> list[Path]:
+    return list(path.rglob("*.py")) if path.is_dir() else [path]
