@@ -20,6 +20,7 @@ from yeedu_deployer.credentials import (
 from yeedu_deployer.deployments import apply_deployment, observe, start_first_run
 from yeedu_deployer.errors import DeployerError, ServerError, SourceError
 from yeedu_deployer.git import Credential
+from yeedu_deployer.inspection import FlowInspector
 from yeedu_deployer.memory import Memory
 from yeedu_deployer.merge import fingerprints
 from yeedu_deployer.plan import Action, DeploymentPlan, applied_state, plan_deployment
@@ -64,6 +65,7 @@ class Deployer:
         client: SyncPrefectClient,
         configuration: Configuration,
         environment: Mapping[str, str],
+        inspector: FlowInspector,
         *,
         plan_only: bool = False,
     ) -> None:
@@ -73,12 +75,14 @@ class Deployer:
             client: An open client.
             configuration: What the environment says.
             environment: The environment itself, for templates in pull steps.
+            inspector: Imports the flows.
             plan_only: Whether to find out what would be done and write nothing.
         """
         self.report = Report(configuration.secrets)
         self._client = client
         self._configuration = configuration
         self._environment = environment
+        self._inspector = inspector
         self._plan_only = plan_only
         self._memory = Memory.load(client)
         self._before = self._memory.model_copy(deep=True)
@@ -96,6 +100,7 @@ class Deployer:
             self._environment,
             token_block,
             lambda kind, name: self._credential(kind, name, blocks),
+            self._inspector,
         )
         try:
             for block in blocks.values():

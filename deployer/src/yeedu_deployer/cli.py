@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from yeedu_deployer.configuration import AUTH_STRING, Configuration, adopt_auth_string
 from yeedu_deployer.errors import DeployerError
+from yeedu_deployer.inspection import FlowInspector
 from yeedu_deployer.report import Report, redact
 
 DONE, FAILED, CHANGES_PLANNED = 0, 1, 2
@@ -53,7 +54,14 @@ def run(arguments: list[str]) -> int:
 def _deploy(options: argparse.Namespace) -> Report:
     adopt_auth_string()
     configuration = Configuration.from_environment(os.environ)
-    # Prefect reads its settings when it is imported: what imports it comes after the lines above.
+    with FlowInspector() as inspector:  # it gets ready while this process does the same
+        return _deploy_with(inspector, options, configuration)
+
+
+def _deploy_with(
+    inspector: FlowInspector, options: argparse.Namespace, configuration: Configuration
+) -> Report:
+    # Prefect reads its settings when it is imported: what imports it comes after the auth string was adopted.
     from yeedu_deployer.apply import Deployer, Desired
     from yeedu_deployer.pool_spec import load_pools
     from yeedu_deployer.server import open_client, wait_until_ready
@@ -67,7 +75,7 @@ def _deploy(options: argparse.Namespace) -> Report:
     )
     wait_until_ready(configuration.api_url, options.timeout)
     with open_client(configuration.api_url) as client:
-        deployer = Deployer(client, configuration, os.environ, plan_only=options.command == "plan")
+        deployer = Deployer(client, configuration, os.environ, inspector, plan_only=options.command == "plan")
         deployer.run(desired)
         deployer.note_missing_password()
         return deployer.report

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from prefect.utilities.schema_tools.validation import CircularSchemaRefError, ValidationError, validate
 from pydantic import JsonValue
 
 from yeedu_deployer.errors import FlowError
@@ -83,26 +82,17 @@ def define(spec: DeploymentSpec, pull: tuple[PullStep, ...], facts: FlowFacts) -
     return Definition(facts.name, spec.name, fields, schedules)
 
 
+def parameter_sets(spec: DeploymentSpec) -> dict[str, dict[str, JsonValue]]:
+    """List the sets of parameters that the file gives, each under its name in messages."""
+    sets = {"": spec.parameters}
+    return sets | {f" of schedule {schedule.slug!r}": schedule.parameters for schedule in spec.schedules}
+
+
 def _check_parameters(spec: DeploymentSpec, facts: FlowFacts) -> None:
-    properties = facts.parameter_schema.get("properties")
-    known = sorted(properties) if isinstance(properties, dict) else []
-    for name, line in spec.parameter_lines.items():
-        if name not in known:
-            raise FlowError(
-                f"Deployment {spec.name!r} sets the parameter {name!r} (line {line}), which its flow does "
-                f"not have; it has {', '.join(known) or 'none'}."
-            )
     if not spec.enforce_parameter_schema:
         return
-    for source, values in (
-        ("", spec.parameters),
-        *((f" of schedule {s.slug!r}", s.parameters) for s in spec.schedules),
-    ):
-        try:
-            # The server applies the same check when the deployment is written.
-            validate(dict(values), dict(facts.parameter_schema), raise_on_error=True, ignore_required=True)
-        except (ValidationError, CircularSchemaRefError) as error:
-            reason = " ".join(str(error).split()).rstrip(".")
+    for name, reason in zip(parameter_sets(spec), facts.parameter_errors, strict=True):
+        if reason is not None:
             raise FlowError(
-                f"The parameters{source} of deployment {spec.name!r} do not fit its flow: {reason}."
-            ) from None
+                f"The parameters{name} of deployment {spec.name!r} (line {spec.line}) do not fit: {reason}."
+            )

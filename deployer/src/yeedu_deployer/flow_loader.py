@@ -1,8 +1,9 @@
-"""Child program: imports entrypoints, each in a forked process of its own, and prints what they are as JSON.
+"""Child program: imports entrypoints, each in a forked process of its own, and says what they are.
 
-It runs with the clone as its working directory and without any secret in its environment, because flow code
-is code that the deployer has not seen before. Input: a JSON list of entrypoints. Output: a JSON object that
-maps each entrypoint to either `{"flow": …}` or `{"error": …}`.
+It runs without any secret in its environment, because flow code is code that the deployer has not seen before.
+It imports Prefect once and then answers line by line, so it can be started early and get ready meanwhile.
+A request is `{"root": folder, "wanted": [{"entrypoint": ..., "parameters": [{...}, ...]}, ...]}`; the answer is a
+list with `{"flow": {...}}` or `{"error": sentence}` for each.
 """
 
 import json
@@ -13,29 +14,37 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from prefect.exceptions import MissingFlowError, ScriptError
 from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.main import flow as flow_decorator
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.hashing import file_hash
+from prefect.utilities.schema_tools.validation import CircularSchemaRefError, ValidationError, validate
 
 IMPORT_TIMEOUT_SECONDS = 60
 
 
 def main() -> None:
-    """Read entrypoints from standard input, and print what was found."""
-    entrypoints: list[str] = json.load(sys.stdin)
-    root = Path.cwd().resolve()
-    print(json.dumps({entrypoint: _load_in_fork(entrypoint, root) for entrypoint in entrypoints}))
+    """Answer each line of standard input with one line, until the input ends."""
+    # What every flow needs is imported here once, rather than in each fork.
+    parameter_schema(flow_decorator(name="warm-up")(main))
+    for line in sys.stdin:
+        request = json.loads(line)
+        os.chdir(request["root"])
+        answers = [
+            _answer_from_fork(wanted["entrypoint"], wanted["parameters"]) for wanted in request["wanted"]
+        ]
+        print(json.dumps(answers), flush=True)
 
 
-def _load_in_fork(entrypoint: str, root: Path) -> dict[str, Any]:
+def _answer_from_fork(entrypoint: str, parameter_sets: list[dict[str, Any]]) -> dict[str, Any]:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
-        _report_and_exit(entrypoint, root, writing)
+        _answer_and_exit(entrypoint, parameter_sets, writing)
     os.close(writing)
     try:
         answer = _read_until_closed(reading, time.monotonic() + IMPORT_TIMEOUT_SECONDS)
@@ -63,34 +72,49 @@ def _read_until_closed(reading: int, deadline: float) -> bytes | None:
     return None
 
 
-def _report_and_exit(entrypoint: str, root: Path, writing: int) -> None:
+def _answer_and_exit(entrypoint: str, parameter_sets: list[dict[str, Any]], writing: int) -> NoReturn:
     # What flow code prints while it is imported must not mix with the answer.
     silence = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(silence, descriptor)
     try:
-        answer = {"flow": _describe_flow(entrypoint)}
+        answer = {"flow": describe_flow(entrypoint, parameter_sets)}
     except BaseException as error:  # noqa: BLE001 - flow code may raise anything, SystemExit included
-        answer = {"error": explain(entrypoint, error, root)}
+        answer = {"error": explain(entrypoint, error, Path.cwd().resolve())}
     with os.fdopen(writing, "wb") as pipe:
         pipe.write(json.dumps(answer).encode())
     os._exit(0)
 
 
-def _describe_flow(entrypoint: str) -> dict[str, Any]:
+def describe_flow(entrypoint: str, parameter_sets: list[dict[str, Any]]) -> dict[str, Any]:
+    """Import an entrypoint and describe its flow, as `inspection.FlowFacts`."""
     path = Path(entrypoint.rpartition(":")[0])
     if not path.is_file():
         raise FileNotFoundError(entrypoint)
     flow: Flow[..., Any] = load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
-    # Prefect's default version is a hash of the file. It would be wrong at the next commit, since runs pull
-    # their code from git, so only a version that the author chose is kept.
-    chosen = flow.version if flow.version != file_hash(str(path)) else None
+    schema = parameter_schema(flow).model_dump_for_openapi()
     return {
         "name": flow.name,
         "description": flow.description,
-        "version": chosen,
-        "parameter_schema": parameter_schema(flow).model_dump_for_openapi(),
+        # Prefect's default version is a hash of the file. It would be wrong at the next commit, since runs
+        # pull their code from git, so only a version that the author chose is kept.
+        "version": flow.version if flow.version != file_hash(str(path)) else None,
+        "parameter_schema": schema,
+        "parameter_errors": [_parameter_error(values, schema) for values in parameter_sets],
     }
+
+
+def _parameter_error(values: dict[str, Any], schema: dict[str, Any]) -> str | None:
+    known = sorted(schema.get("properties", {}))
+    for name in values:
+        if name not in known:
+            return f"the flow has no parameter {name!r}; it has {', '.join(known) or 'none'}"
+    try:
+        # The check that the server applies when a run is made.
+        validate(values, schema, raise_on_error=True, ignore_required=True)  # pyright: ignore[reportArgumentType]
+    except (ValidationError, CircularSchemaRefError) as error:
+        return " ".join(str(error).split()).rstrip(".")
+    return None
 
 
 def explain(entrypoint: str, error: BaseException, root: Path) -> str:
@@ -109,14 +133,14 @@ def explain(entrypoint: str, error: BaseException, root: Path) -> str:
             return f"{path} has no function {function!r}"
         return f"{function!r} in {path} is not a flow; decorate it with @flow"
     cause = error.user_exc if isinstance(error, ScriptError) else error
-    text = " ".join(str(cause).split())[:300]
+    name, text = type(cause).__name__, " ".join(str(cause).split())[:300]
     if isinstance(cause, SyntaxError):
-        where, text = (cause.filename or path, cause.lineno), cause.msg
+        filename, line, text = cause.filename or path, cause.lineno, cause.msg
     else:
-        where = _innermost(cause, root)
-    name = type(cause).__name__
-    place = f" ({_relative(where[0], root)}, line {where[1]})" if where[1] else ""
-    return f"{path}:{function} does not import: {name}: {text}{place}".replace(f"{name}: (", f"{name} (")
+        filename, line = _innermost(cause, root)
+    said = f"{name}: {text.rstrip('.')}" if text else name
+    place = f" ({_relative(filename, root)}, line {line})" if line else ""
+    return f"{path}:{function} does not import: {said}{place}"
 
 
 def _innermost(error: BaseException, root: Path) -> tuple[str, int | None]:

@@ -81,8 +81,8 @@ class Credential:
     def from_token(cls, token: str, host: str) -> "Credential":
         """Form the credential that Prefect's git_clone step sends for a token.
 
-        GitHub and unknown hosts get the token alone, GitLab `oauth2:`, Bitbucket `x-token-auth:`; a token with
-        a colon is a user name and a password already.
+        GitHub and unknown hosts get the token alone, GitLab `oauth2:`, Bitbucket `x-token-auth:`; a token
+        with a colon is a user name and a password already.
         """
         prefix = {"gitlab": "oauth2", "bitbucket": "x-token-auth"}
         for provider, username in prefix.items():

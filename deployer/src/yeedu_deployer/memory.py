@@ -1,7 +1,7 @@
 """What the deployer remembers between its runs, kept on the server in a Secret block.
 
-A Secret block is encrypted, has no size limit, and travels with the server's backup. Fingerprints of definitions
-are plain hashes; of credentials only a salted slow hash is kept.
+A Secret block is encrypted, has no size limit, and travels with the server's backup. Fingerprints of
+definitions are plain hashes; of credentials only a salted slow hash is kept.
 """
 
 import hashlib

@@ -8,7 +8,6 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import WorkPool
 from prefect.exceptions import ObjectNotFound
-from prefect.workers.process import ProcessWorker
 
 from yeedu_deployer.errors import SpecError
 from yeedu_deployer.merge import FieldChange, changed_fields
@@ -53,6 +52,9 @@ def create_pool(client: SyncPrefectClient, spec: PoolSpec) -> None:
         SpecError: A job variable does not exist in that template.
         ServerError: The server refused the pool.
     """
+    # Importing a worker takes half a second, and most runs create no pool.
+    from prefect.workers.process import ProcessWorker
+
     template = with_defaults(ProcessWorker.get_default_base_job_template(), spec.name, spec.job_variables)
     with explained(f"The work pool {spec.name!r} could not be created"):
         client.create_work_pool(

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from yeedu_deployer.definition import Definition, define
+from yeedu_deployer.definition import Definition, define, parameter_sets
 from yeedu_deployer.errors import DeployerError, FlowError
 from yeedu_deployer.git import Credential, Repository
-from yeedu_deployer.inspection import Inspection, inspect_flows
+from yeedu_deployer.inspection import FlowFacts, FlowInspector, Wanted
 from yeedu_deployer.pull_steps import PullStep, Source, source_of, with_access_token
 from yeedu_deployer.spec import DeploymentSpec
 
@@ -35,6 +35,7 @@ def resolve_deployments(
     environment: Mapping[str, str],
     token_block: str | None,
     find_credential: FindCredential,
+    inspector: FlowInspector,
 ) -> Resolved:
     """Check every git source, import every entrypoint, and complete the declarations.
 
@@ -43,6 +44,7 @@ def resolve_deployments(
         environment: Values for `{{ $NAME }}` in pull steps, as a worker would see them.
         token_block: The Secret block whose token git_clone steps get, or None for open repositories.
         find_credential: Gives the credential in a block, by type and name; may raise `DeployerError`.
+        inspector: Imports the flows.
     """
     resolved = Resolved()
     by_source: dict[Source, list[tuple[DeploymentSpec, tuple[PullStep, ...]]]] = {}
@@ -53,36 +55,33 @@ def resolve_deployments(
         by_source.setdefault(source_of(pull, environment), []).append((spec, pull))
     for source, members in by_source.items():
         try:
-            found = _inspect(source, [spec.entrypoint for spec, _ in members], find_credential)
+            found = _inspect(source, [spec for spec, _ in members], find_credential, inspector)
         except DeployerError as error:
             resolved.failed_sources.append(source)
             resolved.errors |= {spec.name: error for spec, _ in members}
             continue
-        for spec, pull in members:
+        for (spec, pull), facts in zip(members, found, strict=True):
             try:
-                resolved.definitions[spec.name] = _define(spec, pull, found[spec.entrypoint])
+                resolved.definitions[spec.name] = _define(spec, pull, facts)
             except FlowError as error:
                 resolved.errors[spec.name] = error
     return resolved
 
 
 def _inspect(
-    source: Source, entrypoints: list[str], find_credential: FindCredential
-) -> dict[str, Inspection]:
+    source: Source, specs: list[DeploymentSpec], find_credential: FindCredential, inspector: FlowInspector
+) -> list[FlowFacts | FlowError]:
     credential = find_credential(*source.credential) if source.credential else None
     repository = Repository.from_url(source.url, credential)
     repository.check(source.revision)
-    with tempfile.TemporaryDirectory(prefix="deployer-", ignore_cleanup_errors=True) as folder:
-        clone, scratch = Path(folder, "clone"), Path(folder, "home")
-        clone.mkdir()
-        scratch.mkdir()
-        repository.fetch(source.revision, clone)
-        return inspect_flows(clone, entrypoints, scratch)
+    with tempfile.TemporaryDirectory(prefix="deployer-clone-", ignore_cleanup_errors=True) as folder:
+        repository.fetch(source.revision, Path(folder))
+        return inspector.inspect(
+            Path(folder), [Wanted(spec.entrypoint, tuple(parameter_sets(spec).values())) for spec in specs]
+        )
 
 
-def _define(spec: DeploymentSpec, pull: tuple[PullStep, ...], inspection: Inspection) -> Definition:
-    if inspection.error is not None:
-        raise inspection.error
-    if inspection.facts is None:
-        raise FlowError(f"Nothing is known about {spec.entrypoint}.")
-    return define(spec, pull, inspection.facts)
+def _define(spec: DeploymentSpec, pull: tuple[PullStep, ...], found: FlowFacts | FlowError) -> Definition:
+    if isinstance(found, FlowError):
+        raise found
+    return define(spec, pull, found)

@@ -60,7 +60,6 @@ class DeploymentSpec:
     concurrency_options: dict[str, JsonValue] | None = None
     tags: tuple[str, ...] = ()
     parameters: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
-    parameter_lines: dict[str, int] = field(default_factory=dict[str, int])
     job_variables: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     schedules: tuple[ScheduleSpec, ...] = ()
 
@@ -113,7 +112,6 @@ def _read_deployment(section: Section, shared_pull: tuple[PullStep, ...]) -> Dep
             section.line_of("pull"),
             f"{section.where} has no {GIT_CLONE} step under 'pull'; flow code is checked and run from git.",
         )
-    parameters = section.section("parameters", section.where)
     return DeploymentSpec(
         name=name,
         line=section.line_of("name"),
@@ -131,9 +129,6 @@ def _read_deployment(section: Section, shared_pull: tuple[PullStep, ...]) -> Dep
         concurrency_options=options,
         tags=section.texts("tags"),
         parameters=section.values("parameters"),
-        parameter_lines={key: entry.line for key, entry in parameters.node.entries.items()}
-        if parameters
-        else {},
         schedules=read_schedules(section, section.where),
     )
 
