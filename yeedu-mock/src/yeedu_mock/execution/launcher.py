@@ -1,7 +1,7 @@
 """Set limits on this process and become the program given on the command line.
 
-Run as a file (`python -I -S launcher.py MEMORY_BYTES FILE_BYTES PROGRAM ...`), it imports nothing of this
-package and so starts quickly. On Linux the program also dies with the mock, should that be killed outright.
+Run as a file (`python -I -S launcher.py PARENT MEMORY_BYTES FILE_BYTES PROGRAM ...`), it imports nothing of
+this package and so starts quickly. On Linux the program also dies with the mock, should that be killed outright.
 """
 
 import ctypes
@@ -26,11 +26,10 @@ def limit(name: str, value: int) -> None:
 
 def main() -> None:
     """Apply the limits and replace this process."""
-    memory_bytes, file_bytes, *command = sys.argv[1:]
-    parent = os.getppid()
+    parent, memory_bytes, file_bytes, *command = sys.argv[1:]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
+        if os.getppid() != int(parent):
             sys.exit("The mock ended before the program started.")
         limit("RLIMIT_AS", int(memory_bytes))
     limit("RLIMIT_FSIZE", int(file_bytes))

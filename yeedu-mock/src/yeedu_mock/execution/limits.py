@@ -26,7 +26,7 @@ class Limits:
 
     def command(self, *program: str) -> list[str]:
         """Return the command that runs `program`, which starts with an absolute path, under these limits."""
-        launcher = [sys.executable, "-I", "-S", str(LAUNCHER)]
+        launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid())]
         return [*launcher, str(self.memory_bytes), str(self.file_bytes), *program]
 
 

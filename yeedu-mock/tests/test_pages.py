@@ -1,0 +1,38 @@
+import pytest
+import requests
+
+
+def test_examples_are_urls_that_open(yeedu_mock, client):
+    overview = requests.get(yeedu_mock.url, headers={"Accept": "application/json"}, timeout=5).json()
+    assert overview["examples"]["v2"]["job"] == yeedu_mock.job_url(101)
+    assert overview["examples"]["v2"]["notebook"] == yeedu_mock.notebook_url(201)
+    for url in (*overview["examples"]["v2"].values(), overview["examples"]["health"], overview["docs"]):
+        assert requests.get(url, timeout=5).status_code == 200
+
+
+def test_links_that_clients_print_show_the_run(yeedu_mock, client):
+    run_id = client.run_job(102, arguments="<script>alert(1)</script>")
+    client.wait("spark/job", run_id)
+    base = f"{yeedu_mock.url}/tenant/{yeedu_mock.tenant}/workspace/1"
+    for path in ("run/{}/run-metrics?type=spark_job", "spark/{}/run-metrics?type=spark_job"):
+        page = requests.get(f"{base}/{path.format(run_id)}", timeout=5).text
+        assert "ERROR" in page
+        assert "orders does not exist" in page
+        assert "<script>" not in page
+    for path in ("run/{}/run-logs", "spark/{}/run-logs", "spark/run/{}/run-logs"):
+        logs = requests.get(f"{base}/{path.format(run_id)}", params={"log_type": "stderr"}, timeout=5).text
+        assert "orders does not exist" in logs
+        assert "Reading the table" not in logs
+
+
+@pytest.mark.parametrize(
+    "path", ["tenant/x/workspace/1/run/101/run-metrics", "tenant/x/workspace/1/spark/job/101", "run/1"]
+)
+def test_nothing_is_shown_at_a_wrong_address(yeedu_mock, path):
+    assert requests.get(f"{yeedu_mock.url}/{path}", timeout=5).status_code == 404
+
+
+def test_overview_lists_runs(yeedu_mock, client):
+    run_id = client.run_job(102)
+    page = requests.get(yeedu_mock.url, headers={"Accept": "text/html"}, timeout=5).text
+    assert f"run/{run_id}/run-metrics" in page
