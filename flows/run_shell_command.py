@@ -1,0 +1,171 @@
+"""Run a shell command, with its output in the run's log line by line as it appears."""
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+from typing import IO, Annotated
+
+from prefect import flow, task
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from pydantic import Field
+
+DEFAULT_COMMAND = 'for step in 1 2 3; do echo "step $step of 3"; sleep 0.5; done; uname -a'
+LAST_LINES = 10
+LONGEST_LINE_CHARACTERS = 65_536
+TERMINATION_SECONDS = 5.0  # between the request to end and the kill; Prefect itself gives a cancelled run 30
+OUTPUT_SECONDS = 5.0  # for what a command left in the background to write its last output
+
+# The worker's way into the Prefect API; a command that needs it can be given a key of its own.
+WITHHELD_VARIABLES = ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")
+
+_running: set["subprocess.Popen[str]"] = set()
+
+
+class CommandError(RuntimeError):
+    """A command could not be started, took too long, or ended with another exit code than 0."""
+
+
+def _run_name() -> str:
+    return f"$ {' '.join(str(flow_run.parameters['command']).split())[:60]}"
+
+
+@flow(name="run-shell-command", flow_run_name=_run_name)
+def run_shell_command(
+    command: Annotated[str, Field(min_length=1)] = DEFAULT_COMMAND,
+    working_directory: str | None = None,
+    timeout_seconds: Annotated[float, Field(gt=0)] | None = None,
+) -> list[str]:
+    """Run a shell command, with its output in the run's log line by line as it appears.
+
+    Standard output is logged as INFO, standard error as WARNING. The command gets no input. It is ended, with
+    all that it started, when the run is cancelled or its time is over. What it leaves in the background is
+    ended too.
+
+    Args:
+        command: What the worker's shell runs; several lines are a script.
+        working_directory: Where it runs; the flows' repository when empty.
+        timeout_seconds: The longest it may take, in seconds; no limit when empty.
+
+    Returns:
+        The last lines of its output, at most ten.
+
+    Raises:
+        CommandError: It exited with another code than 0, took too long, or could not be started.
+    """
+    return run_command(command, working_directory, timeout_seconds)
+
+
+@task(name="run-command")
+def run_command(command: str, working_directory: str | None, timeout_seconds: float | None) -> list[str]:
+    """Run one command to its end; see `run_shell_command`."""
+    logger = get_run_logger()
+    last_lines: deque[str] = deque(maxlen=LAST_LINES)
+    process = _start(command, working_directory)
+    _running.add(process)
+    streams = ((process.stdout, logger.info), (process.stderr, logger.warning))
+    readers = [_read(stream, last_lines, log) for stream, log in streams if stream is not None]
+    try:
+        exit_code = process.wait(timeout_seconds)
+    except subprocess.TimeoutExpired:
+        raise CommandError(
+            _with_lines(f"The command was ended after {timeout_seconds:g} seconds.", last_lines)
+        ) from None
+    else:
+        if not _have_ended(readers, OUTPUT_SECONDS):
+            logger.warning("The command left processes in the background; they are ended now.")
+    finally:
+        _end(process)
+        _have_ended(readers, OUTPUT_SECONDS)
+        _running.discard(process)
+    if exit_code != 0:
+        raise CommandError(_with_lines(f"The command {_describe(exit_code)}.", last_lines))
+    return list(last_lines)
+
+
+def end_running_commands() -> None:
+    """End every command of this process: for flows that run some in threads, which no signal reaches."""
+    for process in tuple(_running):
+        _end(process)
+
+
+def _start(command: str, working_directory: str | None) -> "subprocess.Popen[str]":
+    if working_directory is not None and not Path(working_directory).is_dir():
+        raise CommandError(f"The working directory {working_directory!r} is not a folder on this worker.")
+    environment = {name: value for name, value in os.environ.items() if name not in WITHHELD_VARIABLES}
+    return subprocess.Popen(  # noqa: S602 - a shell command is what this flow is for
+        command,
+        shell=True,
+        cwd=working_directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        bufsize=1,
+        # A group of its own, so that everything the command starts can be ended together.
+        process_group=0 if os.name == "posix" else None,
+    )
+
+
+def _read(stream: IO[str], last_lines: deque[str], log: Callable[[str, str], None]) -> Thread:
+    def read_to_end() -> None:
+        with stream:
+            while line := stream.readline(LONGEST_LINE_CHARACTERS):
+                # Postgres stores no NUL character, and would refuse the whole batch of log lines.
+                text = line.rstrip("\n").replace("\0", "\N{REPLACEMENT CHARACTER}")
+                last_lines.append(text)
+                log("%s", text)
+
+    thread = Thread(target=read_to_end, daemon=True)
+    thread.start()
+    return thread
+
+
+def _have_ended(readers: list[Thread], seconds: float) -> bool:
+    for reader in readers:
+        reader.join(seconds)
+    return not any(reader.is_alive() for reader in readers)
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """End the command and all that it started: politely first, by force when that does not help."""
+    try:
+        _signal_group(process, is_forced=False)
+        process.wait(TERMINATION_SECONDS)
+    except subprocess.TimeoutExpired:
+        logging.getLogger(__name__).debug("Process %s ignores the request to end.", process.pid)
+    finally:
+        _signal_group(process, is_forced=True)
+
+
+def _signal_group(process: "subprocess.Popen[str]", *, is_forced: bool) -> None:
+    if os.name != "posix":
+        process.kill()
+        return
+    with contextlib.suppress(ProcessLookupError):  # all of them have ended
+        os.killpg(process.pid, signal.SIGKILL if is_forced else signal.SIGTERM)
+
+
+def _describe(exit_code: int) -> str:
+    if exit_code >= 0:
+        return f"exited with code {exit_code}"
+    return f"was ended by signal {-exit_code} ({signal.Signals(-exit_code).name})"
+
+
+def _with_lines(sentence: str, last_lines: deque[str]) -> str:
+    if not last_lines:
+        return f"{sentence} It wrote nothing."
+    return "\n".join([f"{sentence} Its last lines:", *last_lines])
+
+
+if __name__ == "__main__":
+    run_shell_command()
