@@ -1,15 +1,14 @@
 """``python3 -m local COMMAND``: runs one command of the host; see ``make help``."""
 
 import argparse
-import signal
 import sys
-from types import FrameType
 
 from local.compose_mode import ComposeMode
 from local.console import Console
 from local.engine import Engine, find_engine
 from local.errors import CommandError
 from local.install import install
+from local.interrupts import raise_on_interrupts
 from local.knobs import Knobs
 from local.process_mode import ProcessMode
 from local.services import STATE
@@ -69,17 +68,13 @@ def main() -> None:
     )
     parser.add_argument("command", choices=COMMANDS)
     command = parser.parse_args().command
-    signal.signal(signal.SIGTERM, _interrupt)  # a terminated command cleans up as an interrupted one does
+    raise_on_interrupts()
     try:
         sys.exit(run(command))
     except CommandError as error:
         sys.exit(f"make {command}: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from local.console import Console
 from local.engine import Container, Project, containers_publishing
 from local.errors import CommandError
 from local.first_run import report_first_run
+from local.interrupts import ignore_interrupts
 from local.knobs import Knobs
 from local.ports import holder, is_free, port_taken
 
@@ -46,6 +47,7 @@ class ComposeMode:
             api = PrefectApi(self._knobs.api_url, self._knobs.auth_string())
             return report_first_run(api, self._knobs, self._console)
         except KeyboardInterrupt:
+            ignore_interrupts()
             if not was_up:
                 self._console.step("interrupted: stopping the containers")
                 self._project.run("down")

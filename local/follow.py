@@ -2,25 +2,20 @@
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
-
-from local.console import Console
 
 _POLL_SECONDS = 0.3
 _FIRST_BYTES = 8_000
 
 
-def follow(folder: Path, console: Console) -> int:
-    """Print the end of every ``*.log``, then every new line until interrupted; return 0 if there is none."""
-    followed: dict[Path, _Log] = {}
+def follow(folder: Path) -> Iterator[str]:
+    """Yield the end of every ``*.log``, then every new line, for ever."""
+    logs: dict[Path, _Log] = {}
     while True:
         for file in sorted(folder.glob("*.log")):
-            log = followed.setdefault(file, _Log(file))
-            for line in log.new_lines():
-                console.say(f"{file.stem:<12} | {line}")
-        if not followed:
-            console.say(f"no log in {folder}")
-            return 0
+            for line in logs.setdefault(file, _Log(file)).new_lines():
+                yield f"{file.stem:<12} | {line}"
         time.sleep(_POLL_SECONDS)
 
 

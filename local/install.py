@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from local.console import Console
@@ -29,12 +29,9 @@ def install(console: Console, *, for_development: bool) -> None:
     Raises:
         CommandError: The environment cannot be made, or a package cannot be installed.
     """
-    has_python = (
-        subprocess.run([PROGRAMS / "python", "-c", ""], check=False).returncode == 0 if _exists() else False
-    )
+    has_python = _has_python()
     stamp = _read_stamp() if has_python else {}
-    with_tools = for_development or "development" in stamp
-    kind, locks = ("development", DEVELOPMENT_LOCKS) if with_tools else ("platform", PLATFORM_LOCKS)
+    kind, locks = choose(stamp, for_development=for_development)
     wanted = {kind: lock_digest(locks)}
     if stamp == wanted:
         return
@@ -49,6 +46,18 @@ def install(console: Console, *, for_development: bool) -> None:
     editable = [argument for package in PACKAGES for argument in ("--editable", f"./{package}")]
     _must([*uv, "--no-deps", *editable], "the platform's own packages")
     _STAMP.write_text(json.dumps(wanted) + "\n", encoding="utf-8")
+
+
+def choose(stamp: Mapping[str, str], *, for_development: bool) -> tuple[str, Sequence[str]]:
+    """Return the kind of environment to install, and its locks; one with the tools is never made smaller.
+
+    Args:
+        stamp: What is installed: the digest of its locks by its kind; empty for nothing.
+        for_development: Whether the tools are asked for.
+    """
+    if for_development or "development" in stamp:
+        return "development", DEVELOPMENT_LOCKS
+    return "platform", PLATFORM_LOCKS
 
 
 def lock_digest(locks: Sequence[str]) -> str:
@@ -74,8 +83,13 @@ def files_digest(files: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _exists() -> bool:
-    return (PROGRAMS / "python").exists()
+def _has_python() -> bool:
+    """Tell whether the environment's Python runs: the one that it was made from may be gone."""
+    python = PROGRAMS / "python"
+    return (
+        python.exists()
+        and subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
+    )
 
 
 def _read_stamp() -> dict[str, str]:
@@ -102,7 +116,8 @@ def _uv() -> list[str]:
     """Install uv into the environment from its lock, and return the beginning of ``uv pip install``."""
     pip = [str(PROGRAMS / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     _must([*pip, "--require-hashes", "--requirement", "requirements/uv.txt"], "uv")
-    return [str(PROGRAMS / "uv"), "pip", "install", "--python", str(PROGRAMS / "python")]
+    quiet = [] if sys.stderr.isatty() else ["--quiet"]  # its progress bars are for a terminal
+    return [str(PROGRAMS / "uv"), "pip", "install", *quiet, "--python", str(PROGRAMS / "python")]
 
 
 def _must(command: list[str], what: str) -> None:

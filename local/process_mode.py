@@ -12,6 +12,7 @@ from local.errors import CommandError
 from local.first_run import report_first_run
 from local.follow import follow
 from local.install import PROGRAMS, install
+from local.interrupts import ignore_interrupts
 from local.knobs import Knobs
 from local.lock import exclusive
 from local.ports import free_port, holder, is_free, port_taken
@@ -49,6 +50,7 @@ class ProcessMode:
         """
         _check_machine()
         with exclusive(STATE / "lock"):
+            STATE.chmod(0o700)  # logs and the database are this user's
             first, second = server(self._knobs), yeedu_mock(self._knobs)
             for knob, service, address in (
                 ("PREFECT_PORT", first, self._knobs.bind_address),
@@ -69,6 +71,7 @@ class ProcessMode:
                 api = PrefectApi(self._knobs.api_url, self._knobs.auth_string())
                 return report_first_run(api, self._knobs, self._console)
             except KeyboardInterrupt:
+                ignore_interrupts()
                 self._console.step("interrupted: stopping what was started")
                 self._stop(self._supervisor.started)
                 raise
@@ -99,7 +102,6 @@ class ProcessMode:
         fingerprint = service.fingerprint()
         running = self._supervisor.find(service.name)
         if running and running.fingerprint == fingerprint:
-            self._console.step(f"{service.name:<12} already running")
             return
         if running:
             self._console.step(f"{service.name:<12} changed: stopping it to start it again")
@@ -132,7 +134,8 @@ class ProcessMode:
             if time.monotonic() > deadline:
                 raise self._failed(service.name, f"does not answer after {_START_SECONDS:.0f} s")
             time.sleep(_POLL_SECONDS)
-        self._console.step(f"{service.name:<12} healthy")
+        is_new = service.name in self._supervisor.started
+        self._console.step(f"{service.name:<12} {'healthy' if is_new else 'healthy, already running'}")
 
     def _run_deployer(self, service: Service) -> None:
         """Run the deployer to its end.
@@ -175,7 +178,9 @@ class ProcessMode:
 
     def logs(self) -> int:
         """Follow the logs of all processes until interrupted."""
-        return follow(STATE / "logs", self._console)
+        for line in follow(STATE / "logs"):
+            self._console.say(line)
+        return 0
 
     def deploy(self) -> int:
         """Run the deployer once more with its output shown, and return its exit code."""

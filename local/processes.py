@@ -11,7 +11,7 @@ from pathlib import Path
 
 from local.family import TOKEN_VARIABLE, await_end, family, is_living, living_processes, send
 
-TERM_SECONDS = 10.0
+_ORPHAN_SECONDS = 3.0
 _KILL_SECONDS = 5.0
 
 
@@ -46,9 +46,11 @@ class Supervisor:
 
     Args:
         folder: Where both are kept.
+        grace_seconds: How long a process that was asked to end may take.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, grace_seconds: float = 10.0) -> None:
+        self._grace_seconds = grace_seconds
         self._records = folder / "processes"
         self._logs = folder / "logs"
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -78,6 +80,8 @@ class Supervisor:
         """
         for parent in (self._records, self._logs, folder):
             parent.mkdir(parents=True, exist_ok=True)
+        if name in self._children:
+            self._children[name].wait()
         record = Record(name, secrets.token_hex(16), fingerprint, port)
         self._write(record)  # before it runs: should this command be killed in between, the token finds it
         log = self.log(name)
@@ -135,11 +139,11 @@ class Supervisor:
         members = family(record.pid, record.started, record.token)
         leader = [member for member in members if member.pid == record.pid]
         send(leader, signal.SIGTERM)
-        await_end(leader, TERM_SECONDS)
+        await_end(leader, self._grace_seconds)
         # A child may have been started, or have lost its parent, in the meantime.
         rest = list({*members, *family(record.pid, record.started, record.token)})
         send(rest, signal.SIGTERM)
-        left = await_end(rest, _KILL_SECONDS / 2)
+        left = await_end(rest, min(self._grace_seconds, _ORPHAN_SECONDS))
         send(left, signal.SIGKILL)
         await_end(left, _KILL_SECONDS)
         if name in self._children:

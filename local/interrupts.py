@@ -1,0 +1,24 @@
+"""Makes every polite way of ending a command the same: Ctrl-C, SIGTERM, and a closed terminal."""
+
+import signal
+from types import FrameType
+
+_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)  # Windows has no SIGHUP
+
+
+def raise_on_interrupts() -> None:
+    """Raise `KeyboardInterrupt` for each of them, so that a command can stop what it started."""
+    for number in _SIGNALS:
+        signal.signal(number, _interrupt)
+
+
+def ignore_interrupts() -> None:
+    """Let a second Ctrl-C not interrupt the stopping itself."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

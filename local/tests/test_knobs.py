@@ -1,0 +1,67 @@
+"""Knobs from the environment and .env."""
+
+from pathlib import Path
+
+import pytest
+
+from local.errors import CommandError
+from local.knobs import Knobs
+
+
+def test_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("PREFECT_PORT=1111\nYEEDU_MOCK_PORT=2222\n")
+    monkeypatch.setenv("PREFECT_PORT", "3333")
+    monkeypatch.delenv("YEEDU_MOCK_PORT", raising=False)
+    knobs = Knobs.read(tmp_path)
+    assert (knobs.prefect_port, knobs.mock_port) == (3333, 2222)
+
+
+def test_defaults_need_no_file() -> None:
+    knobs = Knobs({})
+    assert (knobs.prefect_port, knobs.mock_port, knobs.bind_address) == (8080, 8088, "127.0.0.1")
+    assert (knobs.ui_url, knobs.api_url) == ("http://localhost:8080", "http://127.0.0.1:8080/api")
+    assert knobs.auth_string() == ""
+
+
+def test_empty_value_is_the_default_except_where_empty_means_something() -> None:
+    knobs = Knobs({"A": ""})
+    assert knobs.get("A", "default") == "default"
+    assert knobs.given("A", "default") == ""
+    assert knobs.given("B", "default") == "default"
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http", "80 80", "-1"])
+def test_port_that_is_none_is_refused_by_name(port: str) -> None:
+    with pytest.raises(CommandError, match=f"PREFECT_PORT='{port}' is not a port"):
+        _ = Knobs({"PREFECT_PORT": port}).prefect_port
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:8080/api"),
+        ("::", "http://[::1]:8080/api"),
+        ("[::1]", "http://[::1]:8080/api"),
+        ("192.0.2.7", "http://192.0.2.7:8080/api"),
+    ],
+)
+def test_api_is_asked_where_it_is_published(address: str, url: str) -> None:
+    assert Knobs({"PREFECT_BIND_ADDRESS": address}).api_url == url
+
+
+def test_bind_address_that_is_a_name_is_refused() -> None:
+    with pytest.raises(CommandError, match="PREFECT_BIND_ADDRESS='localhost' is not an IP address"):
+        _ = Knobs({"PREFECT_BIND_ADDRESS": "localhost"}).bind_address
+
+
+def test_login_comes_from_a_value_or_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "auth"
+    file.write_text("me:from-file\n")
+    assert Knobs({"PREFECT_API_AUTH_STRING": "me:value"}).auth_string() == "me:value"
+    assert Knobs({"PREFECT_API_AUTH_STRING_FILE": str(file)}).auth_string() == "me:from-file"
+    with pytest.raises(CommandError, match="PREFECT_API_AUTH_STRING_FILE"):
+        Knobs({"PREFECT_API_AUTH_STRING_FILE": str(tmp_path / "none")}).auth_string()
+
+
+def test_no_value_appears_when_knobs_are_printed() -> None:
+    assert "hidden" not in repr(Knobs({"YEEDU_PASSWORD": "hidden"}))
