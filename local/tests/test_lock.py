@@ -1,5 +1,6 @@
 """One command at a time."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,14 +10,9 @@ from local.lock import exclusive
 
 
 def test_second_command_is_refused_while_the_first_is_at_work(tmp_path: Path) -> None:
-    import os
-
-    with (
-        exclusive(tmp_path / "lock"),
-        pytest.raises(CommandError, match=rf"at work on this checkout's platform \(process {os.getpid()}\)"),
-        exclusive(tmp_path / "lock"),
-    ):
-        pass
+    message = rf"at work on this checkout's platform \(process {os.getpid()}\)"
+    with exclusive(tmp_path / "lock"), pytest.raises(CommandError, match=message):
+        exclusive(tmp_path / "lock").__enter__()
     with exclusive(tmp_path / "lock"):
         pass
 

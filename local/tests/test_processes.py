@@ -40,6 +40,8 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
     yield supervisor
     for record in supervisor.records():
         supervisor.stop(record.name)
+    for name in supervisor.started:
+        until(lambda name=name: supervisor.exit_code(name) is not None)
 
 
 def until(condition: Callable[[], object], timeout_seconds: float = 20) -> None:
@@ -124,9 +126,7 @@ def test_process_that_ignores_the_request_is_killed(tmp_path: Path) -> None:
     assert supervisor.exit_code("service") == -signal.SIGKILL
 
 
-def test_process_that_got_the_number_of_an_ended_one_is_left_alone(
-    supervisor: Supervisor, tmp_path: Path
-) -> None:
+def test_process_that_got_a_used_number_is_left_alone(supervisor: Supervisor, tmp_path: Path) -> None:
     start(supervisor, SLEEPER)
     with subprocess.Popen([sys.executable, "-c", SLEEPER], stdout=subprocess.PIPE) as other:
         assert other.stdout
