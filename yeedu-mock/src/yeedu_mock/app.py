@@ -11,9 +11,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from yeedu_mock.control.middleware import RequestWatch
 from yeedu_mock.errors import MockError
-from yeedu_mock.request_log import RequestLog
-from yeedu_mock.routes import jobs_v2, kernels, login, notebooks_v2, pages
+from yeedu_mock.routes import control, jobs_v2, kernels, login, notebooks_v2, pages
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 API = "/api/v1"
 
 
-def create_app(mock: Mock) -> FastAPI:
+def create_app(mock: Mock) -> RequestWatch:
     """Return the application that serves a mock; its runs end when the application does."""
 
     @contextlib.asynccontextmanager
@@ -41,13 +41,14 @@ def create_app(mock: Mock) -> FastAPI:
     app.state.mock = mock
     for module in (login, jobs_v2, notebooks_v2, kernels):
         app.include_router(module.router, prefix=API)
+    if mock.settings.control:
+        app.include_router(control.router)
     app.include_router(pages.router)
-    app.add_middleware(RequestLog)
     app.add_exception_handler(MockError, _mock_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(Exception, _unexpected_error)
-    return app
+    return RequestWatch(app, mock.control)
 
 
 def _mock_error(_: Request, error: Exception) -> JSONResponse:

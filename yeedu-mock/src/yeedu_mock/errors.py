@@ -20,14 +20,16 @@ class MockError(Exception):
     Args:
         message: One sentence for the caller.
         code: Overrides the class's error code.
+        status: Overrides the class's status.
     """
 
     status = 500
     code = "RFA-000500"
 
-    def __init__(self, message: str, *, code: str | None = None) -> None:
+    def __init__(self, message: str, *, code: str | None = None, status: int | None = None) -> None:
         super().__init__(message)
         self.message = message
+        self.status = status or type(self).status
         self.error_code = code or self.code
 
     def body(self) -> dict[str, str]:

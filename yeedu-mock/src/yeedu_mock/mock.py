@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from yeedu_mock.control.control import Control
+from yeedu_mock.control.switches import Switches
 from yeedu_mock.execution.limits import Limits
 from yeedu_mock.execution.runs import RunService
 from yeedu_mock.settings import Settings, SettingsError, ensure_password
@@ -26,6 +28,8 @@ class Mock:
     store: Store
     sessions: Sessions
     runs: RunService
+    control: Control
+    password: str = field(repr=False)
     generated_password_file: Path | None
     started_at: float = field(default_factory=time.monotonic)
 
@@ -52,12 +56,13 @@ def open_mock(settings: Settings) -> Mock:
     password, generated = ensure_password(settings)
     store = Store(directory / "state.db")
     seed(store, settings.username, password)
+    control = Control(Switches(stop_delay_seconds=settings.stop_delay_seconds))
     runs = RunService(
         store,
         directory / "runs",
         directory / "home",
         Limits(time_seconds=settings.job_time_limit_seconds),
         spare_kernels=settings.spare_kernels,
-        stop_delay_seconds=settings.stop_delay_seconds,
+        switches=control.switches,
     )
-    return Mock(settings, store, Sessions(store), runs, generated)
+    return Mock(settings, store, Sessions(store, control.switches), runs, control, password, generated)

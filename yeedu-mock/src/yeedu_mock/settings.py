@@ -36,6 +36,7 @@ class Settings:
         spare_kernels: How many Jupyter kernels are kept started ahead.
         job_time_limit_seconds: When a running job is ended.
         stop_delay_seconds: How long a run stays in STOPPING.
+        control: Whether `/_control/*` is served, to anyone who can reach the port.
     """
 
     host: str = "127.0.0.1"
@@ -48,6 +49,7 @@ class Settings:
     spare_kernels: int = 1
     job_time_limit_seconds: float = 3600.0
     stop_delay_seconds: float = 0.0
+    control: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ OPTIONS = (
     _Option("spare_kernels", "1", f"kernels kept started ahead, 0 to {MAX_SPARE_KERNELS}"),
     _Option("job_time_limit", "3600", "seconds after which a job is ended"),
     _Option("stop_delay", "0", "seconds a run stays in STOPPING"),
+    _Option("control", "off", "on to serve /_control/* to anyone who can reach the port"),
 )
 
 
@@ -119,6 +122,7 @@ def read_settings(arguments: argparse.Namespace, environment: Mapping[str, str])
         spare_kernels=int(_number("spare_kernels", given["spare_kernels"], 0, MAX_SPARE_KERNELS, whole=True)),
         job_time_limit_seconds=_number("job_time_limit", given["job_time_limit"], 1, 7 * 86400),
         stop_delay_seconds=_number("stop_delay", given["stop_delay"], 0, 600),
+        control=_switch("control", given["control"]),
     )
 
 
@@ -173,6 +177,13 @@ def _number(name: str, text: str | None, low: float, high: float, *, whole: bool
             f"{option.flag} (or {option.variable}) must be {kind} from {low:g} to {high:g}, not {text!r}."
         )
     return value
+
+
+def _switch(name: str, text: str | None) -> bool:
+    option = next(option for option in OPTIONS if option.name == name)
+    if text not in {"on", "off"}:
+        raise SettingsError(f"{option.flag} (or {option.variable}) must be on or off, not {text!r}.")
+    return text == "on"
 
 
 def _username(text: str | None) -> str:

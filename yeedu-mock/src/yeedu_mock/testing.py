@@ -91,5 +91,5 @@ def running_mock(settings: Settings) -> Generator[RunningMock, None, None]:
 
 
 def default_settings(state_directory: Path) -> Settings:
-    """Return settings for tests: a free port, no spare kernel, state in the given directory."""
-    return Settings(port=0, state_directory=state_directory, spare_kernels=0)
+    """Return settings for tests: a free port, no spare kernel, `/_control/*`, the given directory."""
+    return Settings(port=0, state_directory=state_directory, spare_kernels=0, control=True)

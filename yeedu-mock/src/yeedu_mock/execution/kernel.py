@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 
+from yeedu_mock.control.switches import Switches
+from yeedu_mock.execution.disturbance import Disturbance
 from yeedu_mock.execution.kernel_connection import KernelConnection, open_socket, read_message
 from yeedu_mock.execution.limits import minimal_environment
 
@@ -49,14 +51,19 @@ class Kernel:
         home: What the kernel sees as `HOME`.
         limits: What it may use; its time is not bounded.
         context: Where its sockets live; several kernels share one.
+        switches: How connections are to be disturbed.
     """
 
-    def __init__(self, folder: Path, home: Path, limits: Limits, context: zmq.asyncio.Context) -> None:
+    def __init__(
+        self, folder: Path, home: Path, limits: Limits, context: zmq.asyncio.Context, switches: Switches
+    ) -> None:
         self.folder = folder
         self.execution_state = "starting"
         self.connections: set[KernelConnection] = set()
         self.on_death: Callable[[], None] | None = None
         self._home = home
+        self._switches = switches
+        self._parked: KernelConnection | None = None
         # Unix socket paths must be short, and a state directory's need not be.
         self._sockets = Path(tempfile.mkdtemp(prefix="yeedu-kernel-"))
         specs = _LimitedKernelSpecs()
@@ -89,15 +96,29 @@ class Kernel:
 
     async def connect(self) -> KernelConnection:
         """Open a connection as a websocket does; the caller closes it with `disconnect`."""
-        connection = KernelConnection(self._manager)
+        connection, self._parked = self._parked, None
+        if connection is not None:  # with what has been published since it was parked
+            connection.resume()
+            return connection
+        connection = KernelConnection(self._manager, Disturbance(self._switches))
         self.connections.add(connection)
         connection.greet(self.execution_state)
         return connection
 
     def disconnect(self, connection: KernelConnection) -> None:
         """Close one connection; the kernel goes on."""
+        if self._switches.websocket_buffers and self.connections == {connection}:
+            self._parked = connection
+            return
         self.connections.discard(connection)
         connection.close()
+
+    def drop_connections(self) -> int:
+        """Have every open connection dropped without a close frame; return how many."""
+        dropped = self.connections - {self._parked}
+        for connection in dropped:
+            connection.drop()
+        return len(dropped)
 
     async def interrupt(self) -> None:
         """Interrupt the running cell."""
@@ -125,8 +146,10 @@ class Kernel:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for connection in list(self.connections):
+        for connection in self.connections:
             connection.finish()
+        if self._parked is not None:
+            self._parked.close()
         if self._manager.has_kernel:
             await self._manager.shutdown_kernel(now=True)
         else:
@@ -146,7 +169,7 @@ class Kernel:
 
     async def _until_ready(self) -> None:
         """Ask for the kernel's info until both a reply and a published state have arrived."""
-        connection = KernelConnection(self._manager)
+        connection = KernelConnection(self._manager, Disturbance(Switches()))
         self.execution_state = "starting"
         try:
             while self.execution_state == "starting" or not connection.has_replied:

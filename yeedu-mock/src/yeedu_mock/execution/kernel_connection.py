@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     import zmq.asyncio
     from jupyter_client.manager import AsyncKernelManager
     from jupyter_client.session import Session
+
+    from yeedu_mock.execution.disturbance import Disturbance
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +59,7 @@ def read_message(session: Session, frames: list[bytes], channel: str) -> Message
 class KernelConnection:
     """One client's view of a kernel: requests go in, replies and publications come out as they arrive."""
 
-    def __init__(self, manager: AsyncKernelManager) -> None:
+    def __init__(self, manager: AsyncKernelManager, disturbance: Disturbance) -> None:
         # A session of its own: clients may use the same ids, and replies must not be taken for replays.
         self._session = manager.session.clone()
         self._sockets: dict[str, zmq.asyncio.Socket] = {
@@ -64,6 +67,8 @@ class KernelConnection:
         }
         self._messages: asyncio.Queue[Message | None] = asyncio.Queue(MAX_WAITING_MESSAGES)
         self._tasks = [asyncio.create_task(self._receive(channel)) for channel in CHANNELS]
+        self._disturbance = disturbance
+        self._is_dropped = False
         self.has_replied = False
 
     def greet(self, state: str) -> None:
@@ -95,10 +100,12 @@ class KernelConnection:
 
     def put(self, message: Message) -> None:
         """Queue a message for the client; a client that does not read is cut off."""
-        try:
-            self._messages.put_nowait(message)
-        except asyncio.QueueFull:
-            self.finish()
+        for copy in self._disturbance.pass_on(message):
+            try:
+                self._messages.put_nowait(copy)
+            except asyncio.QueueFull:
+                self.finish()
+                return
 
     def put_status(self, state: str) -> None:
         """Queue a status message that no request caused."""
@@ -120,6 +127,20 @@ class KernelConnection:
         """Return the next message as JSON text, or None when the kernel has ended."""
         message = await self._messages.get()
         return None if message is None else json.dumps(message, default=json_default)
+
+    def is_to_be_dropped(self) -> bool:
+        """Return whether the connection is to be dropped instead of sending the next message."""
+        return self._is_dropped or self._disturbance.is_to_be_dropped()
+
+    def drop(self) -> None:
+        """Have the connection dropped; what is queued stays unsent."""
+        self._is_dropped = True
+        with contextlib.suppress(asyncio.QueueFull):
+            self._messages.put_nowait({})  # only wakes the sender, which sends nothing any more
+
+    def resume(self) -> None:
+        """Go on with what is queued, for a client that has come back."""
+        self._is_dropped = False
 
     def finish(self) -> None:
         """Let the client read what is queued, then end."""

@@ -14,6 +14,7 @@ from yeedu_mock.execution.kernel import Kernel, new_kernel_folder
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from yeedu_mock.control.switches import Switches
     from yeedu_mock.execution.limits import Limits
 
 logger = logging.getLogger(__name__)
@@ -27,13 +28,15 @@ class KernelPool:
         home: What kernels see as `HOME`.
         limits: What each kernel may use.
         spares: How many are kept started ahead.
+        switches: How their connections are to be disturbed.
     """
 
-    def __init__(self, root: Path, home: Path, limits: Limits, spares: int) -> None:
+    def __init__(self, root: Path, home: Path, limits: Limits, spares: int, switches: Switches) -> None:
         self._root = root
         self._home = home
         self._limits = limits
         self._spares = spares
+        self._switches = switches
         self._context = zmq.asyncio.Context()
         self._starting: list[asyncio.Task[Kernel]] = []
 
@@ -74,7 +77,8 @@ class KernelPool:
             self.fill()
 
     async def _start(self) -> Kernel:
-        kernel = Kernel(new_kernel_folder(self._root), self._home, self._limits, self._context)
+        folder = new_kernel_folder(self._root)
+        kernel = Kernel(folder, self._home, self._limits, self._context, self._switches)
         try:
             await kernel.start()
         except BaseException:

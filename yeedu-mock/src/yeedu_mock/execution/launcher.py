@@ -1,7 +1,7 @@
 """Set limits on this process and become the program given on the command line.
 
 Run as a file (`python -I -S launcher.py PARENT MEMORY_BYTES FILE_BYTES PROGRAM ...`), it imports nothing of
-this package and so starts quickly. On Linux the program also dies with the mock, should that be killed outright.
+this package and so starts quickly. On Linux the program also dies with the mock, should that be killed.
 """
 
 import ctypes

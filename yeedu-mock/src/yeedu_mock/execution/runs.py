@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shutil
 from typing import TYPE_CHECKING
 
 from yeedu_mock.errors import ConflictError, NotFoundError
@@ -15,12 +16,15 @@ from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run, Run
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from yeedu_mock.control.switches import Switches
     from yeedu_mock.execution.kernel import Kernel
     from yeedu_mock.execution.limits import Limits
     from yeedu_mock.state.store import Store
 
 logger = logging.getLogger(__name__)
 
+POLL_SECONDS = 0.02
+MAX_ENDED_RUNS = 1000
 LOG_STREAMS = ("stdout", "stderr")
 
 
@@ -33,7 +37,7 @@ class RunService:
         home: What programs see as `HOME`.
         limits: What each job and kernel may use.
         spare_kernels: How many kernels are kept started ahead.
-        stop_delay_seconds: How long a stopped run stays in STOPPING.
+        switches: How long runs take to start and stop.
     """
 
     def __init__(
@@ -44,14 +48,15 @@ class RunService:
         limits: Limits,
         *,
         spare_kernels: int,
-        stop_delay_seconds: float,
+        switches: Switches,
     ) -> None:
         self._store = store
         self._folder = folder
         self._home = home
         self._limits = limits
-        self._stop_delay_seconds = stop_delay_seconds
-        self._pool = KernelPool(folder / "spare-kernels", home, limits, spare_kernels)
+        self._switches = switches
+        self._pool = KernelPool(folder / "spare-kernels", home, limits, spare_kernels, switches)
+        self._released: set[int] = set()
         self._jobs: dict[int, JobProcess] = {}
         self._kernels: dict[int, Kernel] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -65,22 +70,28 @@ class RunService:
         self._pool.fill()
 
     async def close(self) -> None:
-        """End every run with TERMINATED, and every process."""
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-        await asyncio.gather(
-            *(job.stop(grace_seconds=0) for job in self._jobs.values()),
-            *(kernel.shutdown() for kernel in self._kernels.values()),
-        )
+        """End every run with TERMINATED, and every process; nothing can be submitted afterwards."""
+        await self.end_all("The server was shut down while this ran.")
         await self._pool.close()
+
+    async def end_all(self, reason: str) -> None:
+        """End every run with TERMINATED, and its process."""
+        jobs, kernels, tasks = [*self._jobs.values()], [*self._kernels.values()], [*self._tasks.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(
+            *(job.stop(grace_seconds=0) for job in jobs), *(kernel.shutdown() for kernel in kernels)
+        )
+        self._kernels.clear()
         for run in self._store.all(Run):
             if not run.status.is_terminal:
-                self._finish(run, RunStatus.TERMINATED, error="The server was shut down while this ran.")
+                self._finish(run, RunStatus.TERMINATED, error=reason)
 
     def submit(self, run: Run, definition: JobDefinition | NotebookDefinition) -> Run:
-        """Keep a new run and start it in the background."""
+        """Keep a new run and start it in the background; the oldest of too many runs is forgotten."""
         self._store.add(run)
+        self._forget_oldest()
         self._run_folder(run).parent.mkdir(parents=True, exist_ok=True)
         work = (
             self._run_job(run, definition)
@@ -99,6 +110,8 @@ class RunService:
             ConflictError: It has ended or is being stopped already.
         """
         if run.status.is_terminal or run.status is RunStatus.STOPPING:
+            if self._switches.idempotent_stop:
+                return
             raise ConflictError(f"The run {run.id} cannot be stopped, it is {run.status}.")
         run.status = RunStatus.STOPPING
         self._store.save(run)
@@ -106,6 +119,22 @@ class RunService:
         task = asyncio.create_task(self._stop(run, previous), name=f"stop-{run.id}")
         self._tasks[-run.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(-run.id, None))
+
+    def release(self, run: Run) -> None:
+        """Let a run start that is kept SUBMITTED by hand."""
+        self._released.add(run.id)
+
+    async def force(self, run: Run, status: RunStatus, error: str | None) -> None:
+        """End a run's process and give the run the state that is asked for."""
+        task = self._tasks.get(run.id)
+        job = self._jobs.get(run.id)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if job is not None:
+            await job.stop(grace_seconds=0)
+        self._finish(run, status, error=error)
+        await self._drop_kernel(run)
 
     def kernel(self, run: Run) -> Kernel:
         """Return the kernel of a running notebook run.
@@ -128,10 +157,17 @@ class RunService:
             raise NotFoundError(f"There is no log {stream!r}, only stdout and stderr.")
         return self._run_folder(run) / f"{stream}.log"
 
+    def _forget_oldest(self) -> None:
+        ended = [run for run in self._store.all(Run) if run.status.is_terminal]
+        for run in ended[: max(0, len(ended) - MAX_ENDED_RUNS)]:
+            self._store.remove(run)
+            shutil.rmtree(self._run_folder(run), ignore_errors=True)
+
     def _run_folder(self, run: Run) -> Path:
         return self._folder / str(run.id)
 
     async def _run_job(self, run: Run, definition: JobDefinition) -> None:
+        await self._until_it_may_start(run)
         folder = self._run_folder(run)
         folder.mkdir()
         job = self._jobs[run.id] = JobProcess(folder, self._home, self._limits)
@@ -148,7 +184,14 @@ class RunService:
         finally:
             self._jobs.pop(run.id, None)
 
+    async def _until_it_may_start(self, run: Run) -> None:
+        await asyncio.sleep(self._switches.start_delay_seconds)
+        while self._switches.start_by_hand and run.id not in self._released:
+            await asyncio.sleep(POLL_SECONDS)
+        self._released.discard(run.id)
+
     async def _run_notebook(self, run: Run) -> None:
+        await self._until_it_may_start(run)
         try:
             kernel = await self._pool.take(self._run_folder(run))
         except (RuntimeError, TimeoutError, OSError) as error:
@@ -171,7 +214,7 @@ class RunService:
         task.add_done_callback(lambda _: self._tasks.pop(-run.id, None))
 
     async def _stop(self, run: Run, previous: asyncio.Task[None] | None) -> None:
-        await asyncio.sleep(self._stop_delay_seconds)
+        await asyncio.sleep(self._switches.stop_delay_seconds)
         if (job := self._jobs.get(run.id)) is not None:
             await job.stop()
         elif previous is not None:  # a notebook whose kernel is still being started
@@ -183,9 +226,10 @@ class RunService:
         self._finish(run, RunStatus.STOPPED)
 
     async def _drop_kernel(self, run: Run) -> None:
-        kernel = self._kernels.pop(run.id, None)
+        kernel = self._kernels.get(run.id)
         if kernel is not None:
             await kernel.shutdown()
+            self._kernels.pop(run.id, None)  # only now: until it has ended, `end_all` must find it
 
     def _mark_running(self, run: Run) -> None:
         run.status = RunStatus.RUNNING

@@ -37,10 +37,11 @@ def workspace_of(mock: Mock, session: Session, identifier: int) -> Workspace:
         NoAccessError: The session has not selected a tenant.
         NotFoundError: The tenant has no such workspace.
     """
-    if session.tenant is None:
+    tenant = mock.sessions.tenant(session)
+    if tenant is None:
         raise NoAccessError("No tenant is selected for the current session; call user/select first.")
     workspace = mock.store.get(Workspace, identifier)
-    if workspace is None or workspace.tenant != session.tenant:
+    if workspace is None or workspace.tenant != tenant:
         raise NotFoundError(f"There is no workspace {identifier} in the selected tenant.")
     return workspace
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from yeedu_mock.control.middleware import DROP_CONNECTION
 from yeedu_mock.errors import MockError, NotLoggedInError
 from yeedu_mock.execution.kernel import Kernel
 from yeedu_mock.execution.kernel_connection import KernelConnection
@@ -35,7 +36,11 @@ def kernel_status(run: Run, kernel: Kernel) -> dict[str, Any]:
 async def start_or_get_status(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
     """Return the kernel's state; a running notebook always has one."""
     run = find_run(mock, workspace, "notebook", run_id)
-    return kernel_status(run, mock.runs.kernel(run))
+    status = kernel_status(run, mock.runs.kernel(run))
+    if mock.control.switches.kernel_not_ready_answers:
+        mock.control.switches.kernel_not_ready_answers -= 1
+        status["kernel_info"]["kernel_status"] = "not_started"
+    return status
 
 
 @router.post("/run/{run_id}/kernel/interrupt")
@@ -115,5 +120,8 @@ async def _from_client(socket: WebSocket, connection: KernelConnection) -> None:
 async def _to_client(socket: WebSocket, connection: KernelConnection) -> None:
     with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the client may leave at any time
         while (text := await connection.next_message()) is not None:
+            if connection.is_to_be_dropped():
+                socket.scope[DROP_CONNECTION]()
+                return
             await socket.send_text(text)
         await socket.close(NORMAL_CLOSE, "The kernel has ended.")

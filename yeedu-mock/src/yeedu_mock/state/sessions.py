@@ -17,6 +17,7 @@ from yeedu_mock.state.passwords import hash_password, is_password
 from yeedu_mock.state.records import Session, Tenant, User, now
 
 if TYPE_CHECKING:
+    from yeedu_mock.control.switches import Switches
     from yeedu_mock.state.store import Store
 
 DEFAULT_TIMEOUT = "48h"
@@ -28,8 +29,9 @@ MAX_TIMEOUT_SECONDS = 10 * 365 * 86400
 class Sessions:
     """The sessions of one store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, switches: Switches) -> None:
         self._store = store
+        self._switches = switches
         self._signing_key = secrets.token_bytes(32)
         self._nobody = hash_password(secrets.token_hex())
 
@@ -76,22 +78,27 @@ class Sessions:
                     return session
                 self._store.remove(session)
                 break
-        raise NotLoggedInError("User session has expired. Please login again.")
+        raise self._expired()
 
     def user(self, session: Session) -> User:
         """Return whose session it is."""
         user = self._store.get(User, session.user_id)
         if user is None:
-            raise NotLoggedInError("User session has expired. Please login again.")
+            raise self._expired()
         return user
 
-    def select_tenant(self, session: Session, tenant: str, *, again: bool = False) -> Tenant:
+    def tenant(self, session: Session) -> str | None:
+        """Return the tenant a session has selected, or None."""
+        if session.tenant is None and not self._switches.tenant_required:
+            return next(iter(self.user(session).tenants), None)
+        return session.tenant
+
+    def select_tenant(self, session: Session, tenant: str) -> Tenant:
         """Bind a session to a tenant.
 
         Args:
             session: The session.
             tenant: The tenant's UUID.
-            again: Whether a session may select more than once.
 
         Raises:
             NotFoundError: There is no such tenant.
@@ -103,7 +110,7 @@ class Sessions:
             raise NotFoundError(f"There is no tenant with the id {tenant}.")
         if tenant not in self.user(session).tenants:
             raise NoAccessError(f"The user does not belong to the tenant {tenant}.")
-        if session.tenant is not None and not again:
+        if session.tenant is not None and not self._switches.select_again:
             raise ConflictError(
                 f"Association to the tenant Id: {tenant} is not allowed for the current session. "
                 "A tenant has been selected already."
@@ -115,6 +122,16 @@ class Sessions:
     def close(self, session: Session) -> None:
         """Log out."""
         self._store.remove(session)
+
+    def expire_all(self) -> None:
+        """End every session as if its time were up."""
+        for session in self._store.all(Session):
+            self._store.remove(session)
+
+    def _expired(self) -> NotLoggedInError:
+        return NotLoggedInError(
+            "User session has expired. Please login again.", status=self._switches.expired_status
+        )
 
     def _new_token(self, user: User, seconds: float | None) -> str:
         """Return a token in the form of a JWT; whether it is valid is decided by the store alone."""

@@ -1,0 +1,76 @@
+"""Rules that make chosen requests fail."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+
+class Fault(BaseModel):
+    """One rule; the first that matches a request is applied to it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str = Field(description="Regular expression searched in the path, such as `job/run$`.")
+    method: str | None = Field(default=None, description="GET, POST, ..., WS for a websocket; None for any.")
+    times: int | None = Field(default=1, ge=1, description="How many requests it applies to; null for ever.")
+    skip: int = Field(default=0, ge=0, description="How many matching requests are let through first.")
+    status: int | None = Field(default=None, ge=400, le=599, description="Answer this, and handle nothing.")
+    body: Any = Field(default=None, description="The answer's JSON body; null for the usual error body.")
+    headers: dict[str, str] = Field(default_factory=dict, description="More headers of that answer.")
+    delay_seconds: float = Field(default=0, ge=0, le=600, description="Wait so long before anything else.")
+    drop: Literal["before", "after"] | None = Field(
+        default=None,
+        description="Drop the connection before the request is handled, or instead of its answer.",
+    )
+
+    @field_validator("path")
+    @classmethod
+    def _path_is_a_regular_expression(cls, path: str) -> str:
+        try:
+            re.compile(path)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        return path
+
+    def matches(self, method: str, path: str) -> bool:
+        """Return whether the rule is about this request."""
+        return (self.method is None or self.method.upper() == method) and re.search(
+            self.path, path
+        ) is not None
+
+
+class Faults:
+    """The rules in force, in the order they were added."""
+
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+
+    def add(self, fault: Fault) -> None:
+        """Put a rule in force, after those that are."""
+        self._faults.append(fault)
+
+    def all(self) -> list[Fault]:
+        """Return the rules that still apply to something."""
+        return list(self._faults)
+
+    def clear(self) -> None:
+        """Lift every rule."""
+        self._faults.clear()
+
+    def take(self, method: str, path: str) -> Fault | None:
+        """Return the rule to apply to a request, and count it as applied once."""
+        for fault in self._faults:
+            if not fault.matches(method, path):
+                continue
+            if fault.skip:
+                fault.skip -= 1
+                continue
+            if fault.times is not None:
+                fault.times -= 1
+                if not fault.times:
+                    self._faults.remove(fault)
+            return fault
+        return None

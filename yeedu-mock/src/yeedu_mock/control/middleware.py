@@ -1,0 +1,123 @@
+"""Log each request once, enter it in the journal, and make it fail where a fault says so."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse
+
+from yeedu_mock.control.journal import Entry
+from yeedu_mock.errors import MockError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from yeedu_mock.control.control import Control
+    from yeedu_mock.control.faults import Fault
+
+logger = logging.getLogger(__name__)
+
+TOKEN = re.compile(r"(yeedu_session[/=])[^/&\s]+", re.IGNORECASE)
+CONTROL_PREFIX = "/_control/"
+DROP_CONNECTION = "yeedu_mock.drop_connection"
+"""The key of a scope under which a route finds what drops its connection."""
+
+
+def redacted(path: str) -> str:
+    """Return a path and query without the token that kernel routes carry in them."""
+    return TOKEN.sub(r"\1***", path)
+
+
+class RequestWatch:
+    """The outermost layer of the application; nothing may stand between it and uvicorn.
+
+    Args:
+        app: The application.
+        control: Where faults come from and requests are entered.
+    """
+
+    def __init__(self, app: ASGIApp, control: Control) -> None:
+        self._app = app
+        self._control = control
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or websocket."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        method = scope.get("method", "WS")
+        is_control = scope["path"].startswith(CONTROL_PREFIX)
+        fault = None if is_control else self._control.faults.take(method, scope["path"])
+        number = self._control.journal.next_number()
+        scope = {**scope, DROP_CONNECTION: partial(drop_connection, send)}
+        begun, clock = time.time(), time.perf_counter()
+        status: int | None = None
+
+        async def note_status(message: Message) -> None:
+            nonlocal status
+            status = _status(message, status)
+            await send(message)
+
+        try:
+            if fault is None:
+                await self._app(scope, receive, note_status)
+            else:
+                await self._fail(fault, scope, receive, note_status, send)
+        finally:
+            duration = time.perf_counter() - clock
+            path = _printable_path(scope)
+            logger.info("%s %s %s %.1f ms", method, path, status or "dropped", duration * 1000)
+            if not is_control:
+                self._control.journal.enter(Entry(number, begun, method, path, status, duration))
+
+    async def _fail(
+        self, fault: Fault, scope: Scope, receive: Receive, note_status: Send, send: Send
+    ) -> None:
+        await asyncio.sleep(fault.delay_seconds)
+        if fault.drop == "before":
+            drop_connection(send)
+        elif fault.drop == "after":
+            await self._app(scope, receive, _into_nothing)
+            drop_connection(send)
+        elif fault.status is not None:
+            body = fault.body if fault.body is not None else MockError("A fault was injected.").body()
+            response = JSONResponse(body, status_code=fault.status, headers=fault.headers)
+            if scope["type"] == "websocket":
+                await receive()
+            await response(scope, receive, note_status)
+        else:
+            await self._app(scope, receive, note_status)
+
+
+def drop_connection(send: Send) -> None:
+    """Reset the client's connection without a word.
+
+    ASGI has no message for that: uvicorn's `send` is a method of the object that holds the transport.
+    """
+    cycle: Any = send.__self__  # type: ignore[attr-defined]
+    cycle.transport.abort()
+
+
+async def _into_nothing(_: Message) -> None:
+    """Take an answer that nobody gets."""
+
+
+def _status(message: Message, before: int | None) -> int | None:
+    if message["type"] in {"http.response.start", "websocket.http.response.start"}:
+        return message["status"]
+    if message["type"] == "websocket.accept":
+        return 101
+    if message["type"] == "websocket.close" and before is None:
+        return 403  # closed before it was accepted
+    return before
+
+
+def _printable_path(scope: Scope) -> str:
+    """Return path and query on one line: a path can hold anything, line breaks too."""
+    query = scope.get("query_string", b"").decode("latin-1")
+    return ascii(redacted(scope["path"] + (f"?{query}" if query else "")))[1:-1]

@@ -1,0 +1,179 @@
+"""`/_control/*`: what tests may do to a running mock. Served only when switched on, and then to anyone."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from yeedu_mock.control.faults import Fault
+from yeedu_mock.control.switches import Switches
+from yeedu_mock.errors import BadRequestError, NotFoundError
+from yeedu_mock.mock import Mock
+from yeedu_mock.routes.access import Identifier, TheMock
+from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run, RunStatus, Workspace
+from yeedu_mock.state.seeds import seed
+
+router = APIRouter(prefix="/_control", tags=["control"])
+
+
+class NewJob(BaseModel):
+    """A job to add."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    program: str
+    name: str = "test-job"
+    language: str = "Python3"
+    workspace_id: int = 1
+
+
+class NewNotebook(BaseModel):
+    """A notebook to add: the code of its cells, or whole cells."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cells: list[str | dict[str, Any]]
+    name: str = "test-notebook"
+    language: str = "Python3"
+    workspace_id: int = 1
+
+
+class NewState(BaseModel):
+    """The state a run shall have."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Literal[
+        RunStatus.RUNNING, RunStatus.DONE, RunStatus.ERROR, RunStatus.TERMINATED, RunStatus.STOPPED
+    ]
+    error: str | None = Field(default=None, description="Added to the run's workflow errors.")
+
+
+@router.get("/switches")
+async def switches(mock: TheMock) -> Switches:
+    """Return every switch."""
+    return mock.control.switches
+
+
+@router.patch("/switches")
+async def change_switches(changes: dict[str, Any], mock: TheMock) -> Switches:
+    """Change some switches; either all of the changes are made or none."""
+    current = mock.control.switches
+    try:
+        changed = Switches.model_validate({**current.model_dump(), **changes})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadRequestError(f"The switch {first['loc'][0]} cannot be so: {first['msg']}.") from error
+    for name in changes:
+        setattr(current, name, getattr(changed, name))
+    return current
+
+
+@router.get("/faults")
+async def faults(mock: TheMock) -> list[Fault]:
+    """Return the faults that still apply to something."""
+    return mock.control.faults.all()
+
+
+@router.post("/faults", status_code=201)
+async def add_fault(fault: Fault, mock: TheMock) -> Fault:
+    """Make chosen requests fail."""
+    mock.control.faults.add(fault)
+    return fault
+
+
+@router.delete("/faults", status_code=204)
+async def clear_faults(mock: TheMock) -> None:
+    """Lift every fault."""
+    mock.control.faults.clear()
+
+
+@router.get("/journal")
+async def journal(mock: TheMock, since: Annotated[int, Query(ge=0)] = 0) -> list[dict[str, Any]]:
+    """Return the requests that began after the one with the given number."""
+    return mock.control.journal.since(since)
+
+
+@router.delete("/journal", status_code=204)
+async def clear_journal(mock: TheMock) -> None:
+    """Forget every request."""
+    mock.control.journal.clear()
+
+
+@router.post("/reset")
+async def reset(mock: TheMock) -> dict[str, str]:
+    """End every run, forget everything, and seed again; sessions end too."""
+    await mock.runs.end_all("The mock was reset.")
+    mock.store.clear()
+    mock.control.reset()
+    seed(mock.store, mock.settings.username, mock.password)
+    return {"message": "The mock is as new."}
+
+
+@router.post("/sessions/expire")
+async def expire_sessions(mock: TheMock) -> dict[str, str]:
+    """End every session, as if its time were up."""
+    mock.sessions.expire_all()
+    return {"message": "Every session has expired."}
+
+
+@router.post("/jobs", status_code=201)
+async def add_job(job: NewJob, mock: TheMock) -> dict[str, int]:
+    """Add a job; its id is the `job_id` of v2 and the `job_conf_id` of v1."""
+    _workspace(mock, job.workspace_id)
+    return {"job_id": mock.store.add(JobDefinition(**job.model_dump())).id}
+
+
+@router.post("/notebooks", status_code=201)
+async def add_notebook(notebook: NewNotebook, mock: TheMock) -> dict[str, int]:
+    """Add a notebook; its id is the `notebook_id` of v2 and the `notebook_conf_id` of v1."""
+    _workspace(mock, notebook.workspace_id)
+    cells = [cell if isinstance(cell, dict) else code_cell(cell) for cell in notebook.cells]
+    definition = NotebookDefinition(
+        **notebook.model_dump(exclude={"cells"}),
+        content={"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 4},
+    )
+    return {"notebook_id": mock.store.add(definition).id}
+
+
+@router.post("/runs/{run_id}")
+async def set_state(run_id: Identifier, state: NewState, mock: TheMock) -> dict[str, str]:
+    """Give a run a state by hand; a final one ends its process."""
+    run = _run(mock, run_id)
+    if state.status is RunStatus.RUNNING:
+        mock.runs.release(run)
+    else:
+        await mock.runs.force(run, state.status, state.error)
+    return {"run_status": run.status}
+
+
+@router.post("/runs/{run_id}/kernel/kill")
+async def kill_kernel(run_id: Identifier, mock: TheMock) -> dict[str, str]:
+    """Kill the process of a run's kernel."""
+    run = _run(mock, run_id)
+    await mock.runs.kernel(run).kill_process()
+    return {"message": "The kernel's process is killed."}
+
+
+@router.post("/runs/{run_id}/kernel/drop")
+async def drop_websockets(run_id: Identifier, mock: TheMock) -> dict[str, int]:
+    """Drop every websocket of a run; the kernel goes on."""
+    dropped = mock.runs.kernel(_run(mock, run_id)).drop_connections()
+    return {"dropped": dropped}
+
+
+def code_cell(source: str) -> dict[str, Any]:
+    """Return a cell of code as nbformat 4 has it."""
+    return {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [], "source": source}
+
+
+def _run(mock: Mock, run_id: int) -> Run:
+    run = mock.store.get(Run, run_id)
+    if run is None:
+        raise NotFoundError(f"There is no run {run_id}.")
+    return run
+
+
+def _workspace(mock: Mock, workspace_id: int) -> None:
+    if mock.store.get(Workspace, workspace_id) is None:
+        raise NotFoundError(f"There is no workspace {workspace_id}.")
