@@ -1,0 +1,5 @@
+"""The import path of the operator that Yeedu publishes: `from operators.yeedu import YeeduOperator`."""
+
+from prefect_yeedu.facade import YeeduOperator
+
+__all__ = ["YeeduOperator"]

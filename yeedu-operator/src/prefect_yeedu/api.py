@@ -1,0 +1,183 @@
+"""Yeedu's calls about runs and definitions, the same for every generation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from prefect_yeedu.answers import number_of, object_of, objects_of, read_json, read_object, text_of
+from prefect_yeedu.errors import YeeduError, YeeduNotFound, YeeduServerError
+from prefect_yeedu.models import Generation, RunKind, RunState
+from prefect_yeedu.routes import ROUTES, Routes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import requests
+
+    from prefect_yeedu.answers import JsonObject
+    from prefect_yeedu.client import YeeduClient
+
+STOP_STATUSES = frozenset({200, 201, 409})  # 409: it has ended already, which is what was wanted
+
+
+@dataclass(frozen=True)
+class RunSnapshot:
+    """A run as Yeedu showed it at one moment.
+
+    Attributes:
+        run_id: The run.
+        state: Its state.
+        conf: The conf entries of its submission, where Yeedu shows them.
+        fields: Everything else that Yeedu said.
+    """
+
+    run_id: int
+    state: RunState
+    conf: tuple[str, ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+class RunAPI:
+    """Calls about one kind of run in one workspace.
+
+    Args:
+        client: A session with Yeedu.
+        kind: Jobs or notebooks.
+        generation: Which API generation the server speaks.
+    """
+
+    def __init__(self, client: YeeduClient, kind: RunKind, generation: Generation) -> None:
+        self.client = client
+        self.kind = kind
+        self.generation = generation
+        self.routes: Routes = ROUTES[kind, generation]
+
+    def path(self, route: str, *, run: int = 0, definition: int = 0, stream: str = "") -> str:
+        """Return a route's path below the API's base."""
+        below = route.format(run=run, definition=definition, stream=stream)
+        return f"workspace/{self.client.url.workspace_id}/{below}"
+
+    def submit(self, definition: int, *, arguments: str | None = None, conf: Sequence[str] = ()) -> int:
+        """Start a run and return its id; never repeated when Yeedu may have acted on the first try.
+
+        Raises:
+            YeeduNotFound: There is no such definition.
+        """
+        body: dict[str, object] = {self.routes.definition_field: definition, **dict(self.routes.submission)}
+        if arguments is not None:
+            body["arguments"] = arguments
+        if conf:
+            body["conf"] = list(conf)
+        try:
+            response = self.client.call(
+                "POST",
+                self.path(self.routes.submit),
+                f"to run {self.kind} {definition}",
+                json=body,
+                is_repeatable=False,
+            )
+        except YeeduNotFound as error:
+            raise self._no_definition(definition, error) from None
+        run_id = number_of(read_object(response, self.routes.submit), self.routes.run_field)
+        if run_id is None:
+            raise YeeduServerError(
+                f"Yeedu accepted {self.kind} {definition} without naming a run ({self.routes.run_field}).",
+                status=response.status_code,
+            )
+        return run_id
+
+    def read(self, run_id: int, *, attempts: int | None = None) -> RunSnapshot:
+        """Return a run as it is now."""
+        response = self.client.get(
+            self.path(self.routes.run, run=run_id), f"about run {run_id}", attempts=attempts
+        )
+        return self._snapshot(read_object(response, self.routes.run), run_id)
+
+    def stop(self, run_id: int, *, attempts: int | None = None) -> None:
+        """Ask Yeedu to end a run; one that has ended already is fine."""
+        self.client.call(
+            "POST",
+            self.path(self.routes.stop, run=run_id),
+            f"to stop run {run_id}",
+            accepted=STOP_STATUSES,
+            attempts=attempts,
+        )
+
+    def open_log(
+        self, run_id: int, stream: str, offset_bytes: int, *, attempts: int = 1
+    ) -> requests.Response:
+        """Return a log as a stream of bytes, which the caller closes.
+
+        Args:
+            run_id: The run.
+            stream: `stdout` or `stderr`.
+            offset_bytes: What is known already. A server that understands `Range` leaves it out (206, or 416
+                when there is nothing more); another one sends the whole log (200).
+            attempts: Calls in total.
+        """
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
+        if offset_bytes:
+            headers["Range"] = f"bytes={offset_bytes}-"
+        return self.client.call(
+            "GET",
+            self.path(self.routes.log, run=run_id, stream=stream),
+            f"for the {stream} log of run {run_id}",
+            headers=headers,
+            is_streamed=True,
+            accepted=frozenset({200, 206, 416}),
+            attempts=attempts,
+        )
+
+    def workflow_errors(self, run_id: int) -> tuple[str, ...]:
+        """Return what Yeedu reports about a failure; nothing where it cannot say."""
+        if self.routes.errors is None:
+            return ()
+        try:
+            response = self.client.get(
+                self.path(self.routes.errors, run=run_id), f"for the errors of run {run_id}", attempts=2
+            )
+            answer = read_object(response, self.routes.errors)
+        except YeeduError:
+            return ()  # the failure itself is what matters; this is only its comment
+        errors = (text_of(item, "error") for item in objects_of(answer, "data"))
+        return tuple(self.client.redactor.scrub(error) for error in errors if error)
+
+    def definition(self, definition: int) -> JsonObject:
+        """Return a job's or notebook's definition.
+
+        Raises:
+            YeeduNotFound: There is no such definition.
+        """
+        try:
+            response = self.client.get(
+                self.path(self.routes.definition),
+                f"about {self.kind} {definition}",
+                params={self.routes.definition_field: definition},
+            )
+        except YeeduNotFound as error:
+            raise self._no_definition(definition, error) from None
+        value = read_json(response, self.routes.definition)
+        items = objects_of({"data": value}, "data") or objects_of(object_of({"v": value}, "v"), "data")
+        if items:  # some servers answer with a list of one
+            return items[0]
+        return object_of({"value": value}, "value")
+
+    def _snapshot(self, answer: JsonObject, run_id: int) -> RunSnapshot:
+        conf: object = answer.get("conf")
+        entries = tuple(str(entry) for entry in conf) if isinstance(conf, list) else ()  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        return RunSnapshot(
+            run_id=number_of(answer, self.routes.run_field) or run_id,
+            state=RunState(text_of(answer, self.routes.state_field) or "UNKNOWN"),
+            conf=entries,
+            fields=answer,
+        )
+
+    def _no_definition(self, definition: int, error: YeeduNotFound) -> YeeduNotFound:
+        url = self.client.url
+        return YeeduNotFound(
+            f"There is no {self.kind} {definition} in workspace {url.workspace_id} of tenant {url.tenant} "
+            f"at {url.origin}, or this user may not see it; check the URL.",
+            status=error.status,
+            code=error.code,
+        )

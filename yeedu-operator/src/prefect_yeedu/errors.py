@@ -1,0 +1,204 @@
+"""What can go wrong with Yeedu: a branch says what to do, a leaf says what happened.
+
+Tree::
+
+    YeeduError
+      YeeduConfigurationError          a bad URL, a missing secret, a TLS file that is not there
+      YeeduTransportError              unreachable, timed out, connection lost            (retryable)
+      YeeduAPIError                    Yeedu answered, but not with what was asked for
+        YeeduAuthenticationError       401, 403, 440
+        YeeduNotFound                  404
+        YeeduConflict                  409
+        YeeduRateLimited               429                                                (retryable)
+        YeeduServerError               5xx                                                (retryable)
+        YeeduUnhealthy                 the health check did not answer 200                (retryable)
+      YeeduRunError                    about one remote run
+        YeeduRunFailed                 it ended in ERROR or TERMINATED
+        YeeduRunCancelled              somebody stopped it
+        YeeduRunTimedOut               it took longer than its budget
+        YeeduSubmissionUnknown         nobody can say whether Yeedu accepted the submission
+        YeeduKernelError               a notebook's kernel
+          YeeduKernelDied              it died, restarted or could not be reached any more
+          YeeduCellFailed              one of the notebook's cells raised
+"""
+
+# ruff: noqa: N818 - leaves are named after what happened; the base class says Error
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class YeeduError(Exception):
+    """Everything this package raises on purpose; the text is one sentence for the user."""
+
+    is_retryable: ClassVar[bool] = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without calling `__init__`, whose keywords the default form would lose."""
+        return _rebuild, (type(self), self.args, dict(self.__dict__))
+
+
+def _rebuild(kind: type[YeeduError], args: tuple[Any, ...], state: dict[str, Any]) -> YeeduError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class YeeduConfigurationError(YeeduError):
+    """What the user gave cannot be used: a URL, a block, a file, an argument."""
+
+
+class YeeduTransportError(YeeduError):
+    """Yeedu could not be reached, or the connection was lost before an answer came.
+
+    Attributes:
+        was_sent: Whether Yeedu may have received the request and acted on it.
+    """
+
+    is_retryable = True
+
+    def __init__(self, message: str, *, was_sent: bool = True) -> None:
+        super().__init__(message)
+        self.was_sent = was_sent
+
+
+class YeeduAPIError(YeeduError):
+    """Yeedu answered with an error, or with something that is not an answer.
+
+    Attributes:
+        status: The HTTP status.
+        code: Yeedu's own code, such as `RFA-000404`, where it gave one.
+        retry_after_seconds: How long Yeedu asked to wait, where it did.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        code: str | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.retry_after_seconds = retry_after_seconds
+
+
+class YeeduAuthenticationError(YeeduAPIError):
+    """The user name, password or token was refused, or it may not do this."""
+
+
+class YeeduNotFound(YeeduAPIError):
+    """There is no such object, or this user may not see it."""
+
+
+class YeeduConflict(YeeduAPIError):
+    """The object is in the wrong state for the request."""
+
+
+class YeeduRateLimited(YeeduAPIError):
+    """Yeedu asked to be called less often."""
+
+    is_retryable = True
+
+
+class YeeduServerError(YeeduAPIError):
+    """Yeedu failed while it worked on the request."""
+
+    is_retryable = True
+
+
+class YeeduUnhealthy(YeeduAPIError):
+    """The health check answered that Yeedu is not well."""
+
+    is_retryable = True
+
+
+class YeeduRunError(YeeduError):
+    """Something about one remote run.
+
+    Attributes:
+        run_id: Yeedu's id of the run, None before there is one.
+        state: The last state seen.
+        run_url: The run's page in Yeedu's user interface.
+    """
+
+    def __init__(
+        self, message: str, *, run_id: int | None = None, state: str | None = None, run_url: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.state = state
+        self.run_url = run_url
+
+
+class YeeduRunFailed(YeeduRunError):
+    """The remote run ended without success.
+
+    Attributes:
+        workflow_errors: What Yeedu itself reports about the failure.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        run_id: int | None = None,
+        state: str | None = None,
+        run_url: str | None = None,
+        workflow_errors: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message, run_id=run_id, state=state, run_url=run_url)
+        self.workflow_errors = workflow_errors
+
+
+class YeeduRunCancelled(YeeduRunError):
+    """The remote run was stopped by somebody."""
+
+
+class YeeduRunTimedOut(YeeduRunError):
+    """The remote run took longer than its budget and was asked to stop."""
+
+
+class YeeduSubmissionUnknown(YeeduRunError):
+    """The answer to a submission was lost, and whether a run exists cannot be found out."""
+
+
+class YeeduKernelError(YeeduRunError):
+    """Something about a notebook run's kernel."""
+
+
+class YeeduKernelDied(YeeduKernelError):
+    """The kernel died, restarted, or stayed out of reach."""
+
+
+class YeeduCellFailed(YeeduKernelError):
+    """A cell of a notebook raised.
+
+    Attributes:
+        cell_index: Position of the cell in the notebook, counted from 1.
+        ename: The exception's class, such as `ZeroDivisionError`.
+        evalue: The exception's text.
+        traceback: The kernel's traceback, without terminal colours.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        cell_index: int = 0,
+        ename: str = "",
+        evalue: str = "",
+        traceback: str = "",
+        run_id: int | None = None,
+        state: str | None = None,
+        run_url: str | None = None,
+    ) -> None:
+        super().__init__(message, run_id=run_id, state=state, run_url=run_url)
+        self.cell_index = cell_index
+        self.ename = ename
+        self.evalue = evalue
+        self.traceback = traceback

@@ -1,0 +1,133 @@
+"""From an address to a finished run: choose the generation, submit, wait, return the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from prefect_yeedu.api import RunAPI
+from prefect_yeedu.errors import YeeduConfigurationError, YeeduNotFound
+from prefect_yeedu.job_run import JobRun
+from prefect_yeedu.models import Generation, RunKind, YeeduResult
+from prefect_yeedu.notebook_run import NotebookRun
+from prefect_yeedu.remote_run import RunListener, WaitOptions
+from prefect_yeedu.urls import TargetKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from prefect_yeedu.client import YeeduClient
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What to run a job or notebook with.
+
+    Attributes:
+        arguments: Given to the program as one text; None leaves the definition's own.
+        conf: Spark settings, each `key=value`.
+        generation: The server's API generation, where it is not to be found out.
+        ui_url: Base of links into Yeedu's user interface; None derives it.
+        options: How long to wait for what.
+    """
+
+    arguments: str | None = None
+    conf: tuple[str, ...] = ()
+    generation: Generation | None = None
+    ui_url: str | None = None
+    options: WaitOptions = field(default_factory=WaitOptions)
+
+
+def checked_conf(conf: Sequence[str]) -> tuple[str, ...]:
+    """Return conf entries without those that a later one overrides.
+
+    Raises:
+        YeeduConfigurationError: An entry is not `key=value`.
+    """
+    entries: dict[str, str] = {}
+    for entry in [conf] if isinstance(conf, str) else conf:
+        key, separator, value = entry.partition("=")
+        if not (separator and key.strip() and value.strip()):
+            raise YeeduConfigurationError(
+                f"The conf entry '{entry}' is not of the form key=value; correct it."
+            )
+        entries.pop(key.strip(), None)
+        entries[key.strip()] = value.strip()
+    return tuple(f"{key}={value}" for key, value in entries.items())
+
+
+def execute(client: YeeduClient, request: RunRequest, listener: RunListener | None = None) -> YeeduResult:
+    """Run what the client's address points at and return its result.
+
+    Args:
+        client: A session with the Yeedu at that address.
+        request: What to run it with.
+        listener: Hears what happens.
+
+    Raises:
+        YeeduError: It did not succeed; the class says why.
+    """
+    url = client.url
+    if url.kind is TargetKind.HEALTH:
+        details = client.check_health()
+        return YeeduResult("health", None, "healthy", f"{url.base_url}/healthCheck", details=details)
+    if url.kind is TargetKind.RUN:
+        return _attach(client, request, listener)
+    if url.run_kind is RunKind.NOTEBOOK:
+        api = RunAPI(client, RunKind.NOTEBOOK, _generation_of_notebook(client, request))
+    else:
+        api = RunAPI(client, RunKind.JOB, request.generation or url.generation or Generation.V2)
+    run_id = api.submit(url.id, arguments=request.arguments, conf=checked_conf(request.conf))
+    run = make_run(api, run_id, request, listener)
+    run.listener.on_submitted(run, is_new=True)
+    return run.execute(url.id) if isinstance(run, NotebookRun) else run.wait()
+
+
+def make_run(
+    api: RunAPI, run_id: int, request: RunRequest, listener: RunListener | None
+) -> JobRun | NotebookRun:
+    """Return the object that stands for a run which exists on Yeedu."""
+    kind = NotebookRun if api.kind is RunKind.NOTEBOOK else JobRun
+    return kind(api, run_id, ui_url=request.ui_url, options=request.options, listener=listener)
+
+
+def _attach(client: YeeduClient, request: RunRequest, listener: RunListener | None) -> YeeduResult:
+    """Wait for a run that exists; a run's address does not always say what it executes."""
+    url = client.url
+    generation = request.generation or url.generation or Generation.V2
+    if url.run_kind is RunKind.NOTEBOOK:
+        raise YeeduConfigurationError(
+            f"Run {url.id} is a notebook's, whose cells the one who submitted it sends; "
+            "give the notebook's own address to execute it."
+        )
+    api = RunAPI(client, RunKind.JOB, generation)
+    try:
+        api.read(url.id)
+    except YeeduNotFound as error:
+        raise YeeduNotFound(
+            f"There is no job run {url.id} in workspace {url.workspace_id} of tenant {url.tenant} "
+            f"at {url.origin}, or this user may not see it; check the URL.",
+            status=error.status,
+            code=error.code,
+        ) from None
+    run = JobRun(api, url.id, ui_url=request.ui_url, options=request.options, listener=listener)
+    run.listener.on_submitted(run, is_new=False)
+    return run.wait()
+
+
+def _generation_of_notebook(client: YeeduClient, request: RunRequest) -> Generation:
+    """Return which generation knows the notebook; the address of a notebook is the same in all of them."""
+    known = request.generation or client.url.generation
+    if known is not None:
+        return known
+    try:
+        RunAPI(client, RunKind.NOTEBOOK, Generation.V2).definition(client.url.id)
+    except YeeduNotFound as error:
+        not_found = error
+    else:
+        return Generation.V2
+    try:
+        RunAPI(client, RunKind.NOTEBOOK, Generation.V1).definition(client.url.id)
+    except YeeduNotFound:
+        raise not_found from None
+    return Generation.V1

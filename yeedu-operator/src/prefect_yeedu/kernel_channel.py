@@ -1,0 +1,170 @@
+"""The websocket to a notebook's kernel: it moves texts, and knows whether the other side is still there."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
+
+import websocket
+
+from prefect_yeedu.errors import YeeduAuthenticationError, YeeduNotFound, YeeduTransportError
+
+if TYPE_CHECKING:
+    from prefect_yeedu.client import YeeduClient
+
+logger = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_SECONDS = 15.0
+SEND_TIMEOUT_SECONDS = 30.0
+PING_AFTER_SECONDS = 10.0
+LOST_AFTER_SECONDS = 30.0
+# The token is part of the path and is not escaped; only what would break the address is.
+UNESCAPED = "/:@!$&'()*+,;=-._~"
+
+
+class KernelChannel:
+    """A connection to one run's kernel; used by one thread.
+
+    Args:
+        client: The session whose token opens the websocket.
+        path: The kernel's routes below the API's base.
+    """
+
+    def __init__(self, client: YeeduClient, path: str) -> None:
+        self._client = client
+        self._path = path
+        self._socket: websocket.WebSocket | None = None
+        self._heard_at = 0.0
+        self._pinged_at = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection, as far as is known."""
+        return self._socket is not None
+
+    def open(self) -> None:
+        """Open the websocket, logging in again once when the token is refused.
+
+        Raises:
+            YeeduTransportError: It cannot be opened now.
+            YeeduAuthenticationError: The new token is refused as well.
+            YeeduNotFound: There is no such kernel (any more).
+        """
+        self.close()
+        token = self._client.token()
+        try:
+            self._socket = self._connect(token)
+        except YeeduAuthenticationError:
+            self._socket = self._connect(self._client.token(instead_of=token))
+        self._heard_at = self._pinged_at = self._client.clock.now()
+
+    def send(self, text: str) -> None:
+        """Send a text.
+
+        Raises:
+            YeeduTransportError: The connection is lost; whether the text arrived is not known.
+        """
+        socket = self._require()
+        try:
+            socket.settimeout(SEND_TIMEOUT_SECONDS)
+            socket.send(text)
+        except (websocket.WebSocketException, OSError) as error:
+            failure = self._lost(error)
+        else:
+            return
+        raise failure
+
+    def receive(self, timeout_seconds: float) -> str | None:
+        """Return the next text, or None when none came in time.
+
+        A connection that has been silent is asked for a sign of life, and given up when it stays silent.
+
+        Raises:
+            YeeduTransportError: The connection is lost.
+        """
+        socket = self._require()
+        try:
+            while True:
+                socket.settimeout(max(timeout_seconds, 0.001))
+                opcode, frame = cast("tuple[int, Any]", socket.recv_data_frame(control_frame=True))  # pyright: ignore[reportUnknownMemberType]
+                self._heard_at = self._client.clock.now()
+                if opcode in {websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY}:
+                    data = cast("bytes | str", frame.data)
+                    return data if isinstance(data, str) else data.decode("utf-8", "replace")
+                if opcode == websocket.ABNF.OPCODE_CLOSE:
+                    raise websocket.WebSocketConnectionClosedException("closed by Yeedu")
+        except websocket.WebSocketTimeoutException:
+            failure = self._check_silence(socket)
+        except (websocket.WebSocketException, OSError) as error:
+            failure = self._lost(error)
+        if failure is not None:
+            raise failure
+        return None
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        socket, self._socket = self._socket, None
+        if socket is None:
+            return
+        try:
+            socket.close(timeout=0)  # do not wait for the other side's farewell
+        except (websocket.WebSocketException, OSError) as error:
+            logger.debug("Closing the kernel's websocket failed: %s", type(error).__name__)
+
+    def _require(self) -> websocket.WebSocket:
+        if self._socket is None:
+            raise YeeduTransportError("The kernel's websocket is not open.")
+        return self._socket
+
+    def _check_silence(self, socket: websocket.WebSocket) -> YeeduTransportError | None:
+        now = self._client.clock.now()
+        if now - self._heard_at > LOST_AFTER_SECONDS:
+            return self._lost(TimeoutError("no sign of life"))
+        if now - max(self._heard_at, self._pinged_at) > PING_AFTER_SECONDS:
+            self._pinged_at = now
+            try:
+                socket.ping()
+            except (websocket.WebSocketException, OSError) as error:
+                return self._lost(error)
+        return None
+
+    def _lost(self, error: Exception) -> YeeduTransportError:
+        self.close()
+        reason = self._client.redactor.scrub(str(error)) or type(error).__name__
+        return YeeduTransportError(f"The websocket to the kernel is lost ({reason[:200]}).")
+
+    def _connect(self, token: str) -> websocket.WebSocket:
+        base = self._client.url.base_url
+        address = (
+            f"ws{base.removeprefix('http')}/{self._path}/ws/yeedu_session/{quote(token, safe=UNESCAPED)}"
+        )
+        options: dict[str, Any] = {"context": self._client.tls.context()} if base.startswith("https") else {}
+        try:
+            socket = websocket.create_connection(
+                address,
+                timeout=CONNECT_TIMEOUT_SECONDS,
+                sslopt=options,
+                enable_multithread=False,
+                skip_utf8_validation=True,  # pure Python and slow on large outputs; decoding replaces instead
+            )
+        except websocket.WebSocketBadStatusException as error:
+            status = error.status_code
+            failure = _refusal(status)
+        except (websocket.WebSocketException, OSError, ValueError) as error:
+            reason = self._client.redactor.scrub(str(error)) or type(error).__name__
+            failure = YeeduTransportError(f"The websocket to the kernel cannot be opened ({reason[:200]}).")
+        else:
+            return socket
+        # Raised here: the library's exceptions may hold the address, of which the token is a part.
+        raise failure
+
+
+def _refusal(status: int) -> YeeduAuthenticationError | YeeduNotFound | YeeduTransportError:
+    if status in {401, 403, 440}:
+        return YeeduAuthenticationError(
+            f"Yeedu refuses the token for the kernel's websocket (status {status}).", status=status
+        )
+    if status == 404:
+        return YeeduNotFound("Yeedu knows no such kernel; the run has ended.", status=status)
+    return YeeduTransportError(f"The websocket to the kernel was refused with status {status}.")

@@ -1,0 +1,186 @@
+"""Who we are to Yeedu: log in, choose the tenant, log out again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from prefect_yeedu.answers import read_object, text_of
+from prefect_yeedu.errors import (
+    YeeduAuthenticationError,
+    YeeduConfigurationError,
+    YeeduConflict,
+    YeeduError,
+    YeeduNotFound,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import requests
+
+    from prefect_yeedu.redaction import Redactor
+
+    # Sends a request that may be repeated: method, path, token, JSON body, what was asked.
+    Send = Callable[[str, str, str | None, object, str], requests.Response]
+
+logger = logging.getLogger(__name__)
+
+PASSWORD_AUTH_TYPES = frozenset({"LDAP", "AAD"})
+SSO_AUTH_TYPE = "AZURE_SSO"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A user name and password, or a token; secrets are not part of the text form.
+
+    Attributes:
+        username: Who logs in; not needed with a token.
+        password: With which password.
+        token: A token made elsewhere (single sign-on, personal token); it goes before the password.
+    """
+
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.token and not (self.username and self.password):
+            missing = "user name" if self.password else "password"
+            raise YeeduConfigurationError(
+                f"Yeedu needs a user name and a password, or a token, but the {missing} is missing; "
+                "give the names of the blocks that hold them."
+            )
+
+
+class LoginSession:
+    """One session with Yeedu, bound to a tenant; several threads may share it.
+
+    Args:
+        credentials: Who logs in.
+        tenant: The tenant to choose.
+        redactor: Learns every secret of the session.
+        send: Sends one request.
+    """
+
+    def __init__(self, credentials: Credentials, tenant: str, redactor: Redactor, send: Send) -> None:
+        self._credentials = credentials
+        self._tenant = tenant
+        self._redactor = redactor
+        self._send = send
+        self._lock = threading.Lock()
+        self._token: str | None = None
+        self._auth_type: str | None = None
+        redactor.add(credentials.password)
+        redactor.add(credentials.token)
+
+    def token(self, *, instead_of: str | None = None) -> str:
+        """Return a token that is bound to the tenant, logging in when there is none.
+
+        Args:
+            instead_of: A token that Yeedu has just refused; if another thread has replaced it already, the
+                new one is returned without another login.
+
+        Raises:
+            YeeduAuthenticationError: Yeedu refuses the credentials.
+        """
+        with self._lock:
+            if self._token is not None and self._token != instead_of:
+                return self._token
+            if instead_of is not None and self._credentials.token:
+                raise YeeduAuthenticationError(
+                    "Yeedu no longer accepts the token (it has expired or was revoked); "
+                    "store a new one in the token's block.",
+                    status=401,
+                )
+            if instead_of is not None:
+                logger.info("The Yeedu session has expired; logging in again.")
+            self._token = None
+            token = self._credentials.token.strip() if self._credentials.token else self._log_in()
+            self._redactor.add(token)
+            self._select_tenant(token)
+            self._token = token
+            return token
+
+    def close(self) -> None:
+        """Log out of a session that this object opened; a token that was given stays valid."""
+        with self._lock:
+            token, self._token = self._token, None
+        if token is None or self._credentials.token or self._auth_type not in PASSWORD_AUTH_TYPES:
+            return
+        try:
+            self._send("POST", "logout", token, None, "to log out")
+        except YeeduError as error:
+            logger.debug("The logout did not work, the session will expire by itself: %s", error)
+
+    def _log_in(self) -> str:
+        self._auth_type = self._discover_auth_type()
+        body = {"username": self._credentials.username, "password": self._credentials.password}
+        if self._auth_type is not None:
+            body |= {"auth_type": self._auth_type, "timeout": "infinity"}
+        try:
+            response = self._send("POST", "login", None, body, f"to log in {self._credentials.username}")
+        except YeeduAuthenticationError as error:
+            raise YeeduAuthenticationError(
+                f"Yeedu refuses the user name '{self._credentials.username}' or its password ({error}); "
+                "correct the connection details and the password's block.",
+                status=error.status,
+                code=error.code,
+            ) from None
+        answer = read_object(response, "login")
+        token = text_of(answer, "token")
+        if token:
+            return token
+        address = text_of(answer, "loginURL")
+        if address:
+            raise YeeduConfigurationError(
+                f"This Yeedu uses single sign-on: open {address}, then store the token it shows in a block "
+                "and give that block's name as token_block_name."
+            )
+        raise YeeduAuthenticationError(
+            "Yeedu answered the login without a token.", status=response.status_code
+        )
+
+    def _discover_auth_type(self) -> str | None:
+        """Return how users log in here, or None where the server is too old to say."""
+        try:
+            response = self._send("GET", "login/auth_type", None, None, "how users log in")
+        except YeeduNotFound:
+            return None
+        return text_of(read_object(response, "login/auth_type"), "auth_type")
+
+    def _select_tenant(self, token: str) -> None:
+        path = f"user/select/{self._tenant}"
+        try:
+            self._send("POST", path, token, None, f"to select the tenant {self._tenant}")
+        except YeeduConflict:
+            pass  # the session of this token has a tenant already; which one, the next lines find out
+        except YeeduError as error:
+            if not self._is_already_selected(error):
+                raise
+        else:
+            return
+        self._check_tenant(token)
+
+    def _is_already_selected(self, error: YeeduError) -> bool:
+        text = str(error)
+        return (
+            f"Association to the tenant Id: {self._tenant}" in text
+            and "is not allowed for the current session" in text
+        )
+
+    def _check_tenant(self, token: str) -> None:
+        """Refuse a token whose session belongs to another tenant: every id would mean something else."""
+        try:
+            answer = read_object(self._send("GET", "user/info", token, None, "who we are"), "user/info")
+        except YeeduError as error:
+            logger.debug("The session's tenant could not be checked: %s", error)
+            return
+        selected = text_of(answer, "tenant_id")
+        if selected and selected.lower() != self._tenant.lower():
+            raise YeeduConfigurationError(
+                f"The token's session belongs to the tenant {selected}, not to {self._tenant} "
+                "as the URL says; use another token."
+            )

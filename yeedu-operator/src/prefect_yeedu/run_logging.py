@@ -1,0 +1,122 @@
+"""Say in the run's log what happens on Yeedu."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_run_logger
+from prefect.logging.loggers import flow_run_logger
+from prefect.runtime import flow_run as runtime_flow_run
+
+from prefect_yeedu.models import CellResult, Output, RunKind, RunState
+from prefect_yeedu.remote_run import RemoteRun, RunListener
+
+if TYPE_CHECKING:
+    import contextvars
+    from collections.abc import Callable
+
+    from prefect_yeedu.log_follower import Stream
+
+    Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
+MAX_OUTPUT_CHARACTERS = 100_000
+
+
+def find_logger(context: contextvars.Context | None = None) -> Logger:
+    """Return the logger of the run we are in, else a plain one.
+
+    Args:
+        context: The context of whoever made the object that logs. A thread that the flow started by itself
+            has no run context of its own; this one is used then, and after it the process's flow run.
+    """
+    for find in (get_run_logger, *([_in(context)] if context is not None else [])):
+        try:
+            return find()
+        except MissingContextError:
+            continue
+    identifier = runtime_flow_run.id
+    if identifier:
+        return flow_run_logger(flow_run_id=UUID(str(identifier)))
+    return logging.getLogger("prefect_yeedu")
+
+
+def _in(context: contextvars.Context) -> Callable[[], Logger]:
+    # A copy: a context can be entered only once at a time, and several threads may ask.
+    return lambda: context.copy().run(get_run_logger)
+
+
+class RunLogListener(RunListener):
+    """Writes to a log: the run's address first, each state once, each line of output once.
+
+    Args:
+        logger: Where to.
+    """
+
+    def __init__(self, logger: Logger) -> None:
+        self._logger = logger
+        self._rest: dict[tuple[int, str], str] = {}
+
+    def on_submitted(self, run: RemoteRun, *, is_new: bool) -> None:
+        """Say where the run can be seen."""
+        name = f"Yeedu {run.api.kind} run {run.run_id}"
+        self._logger.info("%s %s: %s", name, "submitted" if is_new else "found again", run.url)
+
+    def on_state(self, run: RemoteRun, state: RunState) -> None:
+        """Say the new state; anything but the expected ones is a warning."""
+        is_normal = state in {RunState.SUBMITTED, RunState.RUNNING, RunState.DONE} or (
+            run.api.kind is RunKind.NOTEBOOK and state.is_stopped
+        )
+        level = logging.INFO if is_normal else logging.WARNING
+        self._logger.log(level, "Yeedu %s run %d is %s.", run.api.kind, run.run_id, state)
+
+    def on_line(self, stream: Stream, line: str) -> None:
+        """Pass on what a job printed; that it stands on stderr makes none of it a warning."""
+        self._logger.info("[%s] %s", stream, line)
+
+    def on_cell_started(self, index: int, total: int) -> None:
+        """Say which cell is executed."""
+        self._logger.info("Cell %d of %d is executed.", index, total)
+
+    def on_output(self, index: int, output: Output) -> None:
+        """Pass on a cell's output, streams line by line."""
+        if output.kind == "stream":
+            self._pass_on_stream(index, output)
+        elif output.kind == "error":
+            self._flush(index)
+            self._logger.error("[cell %d] %s", index, output.text[:MAX_OUTPUT_CHARACTERS])
+        else:
+            self._flush(index)
+            text = output.text or f"({', '.join(sorted(output.data)) or 'empty'} output)"
+            self._logger.info("[cell %d] %s", index, text[:MAX_OUTPUT_CHARACTERS])
+
+    def on_cell_finished(self, result: CellResult) -> None:
+        """Say how the cell ended."""
+        self._flush(result.index)
+        words = {"ok": "is done", "exit": "has ended the notebook", "error": "has failed"}
+        word = words.get(result.status, f"is {result.status}")
+        self._logger.info("Cell %d %s after %.1f s.", result.index, word, result.duration_seconds)
+
+    def on_trouble(self, text: str) -> None:
+        """Warn."""
+        self._logger.warning("%s", text)
+
+    def _pass_on_stream(self, index: int, output: Output) -> None:
+        key = (index, output.name)
+        *lines, rest = (self._rest.pop(key, "") + output.text).split("\n")
+        for line in lines:
+            self._log_stream_line(key, line)
+        if rest:
+            self._rest[key] = rest
+
+    def _flush(self, index: int) -> None:
+        for key in [key for key in self._rest if key[0] == index]:
+            self._log_stream_line(key, self._rest.pop(key))
+
+    def _log_stream_line(self, key: tuple[int, str], line: str) -> None:
+        index, name = key
+        mark = "" if name == "stdout" else f" {name}"
+        # What overwrites a line in a terminal (a progress bar) leaves only its last state.
+        self._logger.info("[cell %d%s] %s", index, mark, line.rstrip("\r").rpartition("\r")[2])

@@ -1,0 +1,254 @@
+"""One HTTP request and its answer: time limits, TLS, and errors that name what happened."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, cast
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from prefect_yeedu.errors import (
+    YeeduAPIError,
+    YeeduAuthenticationError,
+    YeeduConfigurationError,
+    YeeduConflict,
+    YeeduError,
+    YeeduNotFound,
+    YeeduRateLimited,
+    YeeduServerError,
+    YeeduTransportError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from prefect_yeedu.redaction import Redactor
+    from prefect_yeedu.tls import TLSSettings
+
+logger = logging.getLogger(__name__)
+
+# Yeedu's own codes go before the statuses they come with.
+ERRORS_BY_CODE: dict[str, type[YeeduAPIError]] = {"RFA-000001": YeeduAuthenticationError}
+ERRORS_BY_STATUS: dict[int, type[YeeduAPIError]] = {
+    401: YeeduAuthenticationError,
+    403: YeeduAuthenticationError,
+    404: YeeduNotFound,
+    409: YeeduConflict,
+    429: YeeduRateLimited,
+    440: YeeduAuthenticationError,
+}
+MAX_ERROR_CHARACTERS = 500
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Time limits of one request, in seconds.
+
+    Attributes:
+        connect_seconds: Until the connection stands.
+        read_seconds: Until the next piece of the answer comes.
+    """
+
+    connect_seconds: float = 10.0
+    read_seconds: float = 60.0
+
+
+class _SharedContextAdapter(HTTPAdapter):
+    """Makes all connections with one TLS context, which trusts what the settings say."""
+
+    def __init__(self, tls: TLSSettings) -> None:
+        self._context = tls.context()
+        super().__init__(pool_maxsize=16)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs, ssl_context=self._context)  # pyright: ignore[reportUnknownMemberType]
+
+    def proxy_manager_for(self, proxy: Any, **proxy_kwargs: Any) -> Any:
+        return super().proxy_manager_for(proxy, **proxy_kwargs, ssl_context=self._context)
+
+
+class _TokenAuth(AuthBase):
+    """Sets the token, or nothing; without it `requests` would take a password from `~/.netrc`."""
+
+    def __init__(self, token: str | None) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token is not None:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class Transport:
+    """Sends requests to one Yeedu; may be used by several threads.
+
+    Args:
+        base_url: Base of the REST API, such as `https://yeedu.example:8080/api/v1`.
+        tls: How certificates are checked.
+        timeouts: Time limits of each request.
+        redactor: Knows the secrets that must not appear in messages.
+    """
+
+    def __init__(self, base_url: str, *, tls: TLSSettings, timeouts: Timeouts, redactor: Redactor) -> None:
+        self.base_url = base_url
+        self._tls = tls
+        self._timeouts = timeouts
+        self._redactor = redactor
+        self._session = requests.Session()
+        self._session.mount("https://", _SharedContextAdapter(tls))
+        self._session.mount("http://", HTTPAdapter(pool_maxsize=16))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        params: Mapping[str, object] | None = None,
+        json: object = None,
+        headers: Mapping[str, str] | None = None,
+        is_streamed: bool = False,
+    ) -> requests.Response:
+        """Send one request and return its answer, whatever its status.
+
+        Raises:
+            YeeduTransportError: There was no answer.
+        """
+        started_at = time.monotonic()
+        try:
+            response = self._session.request(
+                method,
+                f"{self.base_url}/{path}",
+                params=cast("Any", params),
+                json=json,
+                headers={"Accept": "application/json", **(headers or {})},
+                auth=_TokenAuth(token),
+                timeout=(self._timeouts.connect_seconds, self._timeouts.read_seconds),
+                verify=self._tls.ca_file or self._tls.verify,
+                allow_redirects=False,  # a redirected POST would become a GET, and the token would travel
+                stream=is_streamed,
+            )
+        except (requests.RequestException, OSError) as error:
+            failure = self._failure(error)
+        else:
+            logger.debug(
+                "%s %s -> %d in %.3f s", method, path, response.status_code, time.monotonic() - started_at
+            )
+            return response
+        # Raised here and not above: the library's exception holds the address, and with it perhaps a token.
+        logger.debug("%s %s failed: %s", method, path, failure)
+        raise failure
+
+    def broken_answer(self, error: Exception) -> YeeduError:
+        """Return the error for an answer whose body could not be read to its end."""
+        return self._failure(error)
+
+    def _failure(self, error: Exception) -> YeeduError:
+        where = self.base_url.removesuffix("/api/v1")
+        if isinstance(error, requests.exceptions.SSLError):
+            return YeeduConfigurationError(
+                f"The TLS certificate of {where} is not trusted or not valid ({_cause(error)}); set "
+                "YEEDU_SSL_CERT_FILE to the CA's file, or YEEDU_VERIFY_SSL to false for a test system."
+            )
+        if isinstance(error, requests.exceptions.ReadTimeout):
+            limit = self._timeouts.read_seconds
+            return YeeduTransportError(f"Yeedu at {where} did not answer within {limit:g} seconds.")
+        was_sent = not _is_connection_failure(error)
+        reason = self._redactor.scrub(_cause(error))
+        return YeeduTransportError(
+            f"Yeedu at {where} cannot be reached ({reason}); check the host, the port and the network."
+            if not was_sent
+            else f"The connection to Yeedu at {where} broke before the answer came ({reason}).",
+            was_sent=was_sent,
+        )
+
+    def error_of(self, response: requests.Response, what: str) -> YeeduAPIError:
+        """Return the error that an answer means.
+
+        Args:
+            response: An answer that is not the one asked for.
+            what: What was asked, such as `to submit job 5`.
+        """
+        body = _json_object(response)
+        code = body.get("error_code")
+        code = code if isinstance(code, str) else None
+        text = next((value for key in ("error_message", "message", "error") if (value := body.get(key))), "")
+        detail = self._redactor.scrub(_one_line(str(text)))[:MAX_ERROR_CHARACTERS]
+        status = response.status_code
+        kind = ERRORS_BY_CODE.get(code or "") or ERRORS_BY_STATUS.get(status)
+        if kind is None:
+            kind = YeeduServerError if status >= 500 else YeeduAPIError
+        host = self.base_url.removesuffix("/api/v1")
+        message = f"Yeedu at {host} answered {status} when asked {what}"
+        if 300 <= status < 400:
+            message += " (a redirect; paste the address it leads to, with the port of the REST API)"
+        return kind(
+            f"{message}: {detail}" if detail else f"{message}.",
+            status=status,
+            code=code,
+            retry_after_seconds=_retry_after_seconds(response.headers.get("Retry-After")),
+        )
+
+
+def _json_object(response: requests.Response) -> dict[str, object]:
+    try:
+        body: object = response.json()
+    except (ValueError, requests.RequestException):
+        return {}
+    return cast("dict[str, object]", body) if isinstance(body, dict) else {}
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def _is_connection_failure(error: Exception) -> bool:
+    """Tell whether the request never left: no connection stood."""
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return True
+    if not isinstance(error, requests.exceptions.ConnectionError):
+        # The library refuses to send what it cannot encode: no request left either.
+        return isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader)
+    text = repr(error.args)
+    return "NewConnectionError" in text or "NameResolutionError" in text or "ConnectTimeoutError" in text
+
+
+def _cause(error: BaseException) -> str:
+    """Return the innermost reason in a few words, without the address that outer exceptions repeat."""
+    current: BaseException = error
+    for _ in range(10):
+        reason: object = getattr(current, "reason", None)
+        inner = next((a for a in (reason, *current.args) if isinstance(a, BaseException)), None)
+        if inner is None:
+            break
+        current = inner
+    if isinstance(current, OSError) and current.strerror:
+        return current.strerror
+    text = _one_line(str(current)).rpartition(": ")[2]
+    return text[:200] or type(current).__name__
+
+
+def _retry_after_seconds(value: str | None) -> float | None:
+    """Return what a `Retry-After` header asks for: a number of seconds, or a date."""
+    if not value:
+        return None
+    try:
+        if value.strip().isdigit():
+            return float(value)
+        moment = parsedate_to_datetime(value)
+    except (ValueError, TypeError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
