@@ -47,6 +47,11 @@ class FlowRun:
         """Whether its state will not change any more."""
         return self.state_type in FINAL_STATES
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether its flow began to run, or never will."""
+        return self.state_type not in {"SCHEDULED", "PENDING"}
+
 
 class PrefectApi:
     """The REST API of one Prefect server.
@@ -140,7 +145,7 @@ def await_first_run(
     Args:
         api: The server.
         timeout_seconds: How long to wait, on the monotonic clock.
-        report: Called once for every new state of every run seen on the way.
+        report: Called once for every state of every run from its start on, but not for what was over before.
 
     Returns:
         The run; ``None`` when there is none to wait for, because the deployment is not registered, or has
@@ -150,10 +155,12 @@ def await_first_run(
         CommandError: Time is up, or the API refuses the login.
     """
     last = "no run of it has begun"
-    states: dict[str, str] = {}
+    states: dict[str, str] | None = None
     for deployments, runs in _polled(api, timeout_seconds):
+        if states is None:
+            states = {run.id: run.state_name for run in runs if run.is_final}
         for run in reversed(runs):
-            if states.get(run.id) != run.state_name:
+            if run.has_begun and states.get(run.id) != run.state_name:
                 states[run.id] = run.state_name
                 report(run)
         first = next((run for run in runs if run.deployment == FIRST_RUN_DEPLOYMENT), None)

@@ -5,7 +5,7 @@ import time
 
 from local.api import PrefectApi
 from local.console import Console
-from local.engine import Container, Project, containers_publishing
+from local.engine import Container, Project, containers_publishing, last_lines
 from local.errors import CommandError
 from local.first_run import report_first_run
 from local.interrupts import ignore_interrupts
@@ -120,7 +120,7 @@ class ComposeMode:
         """
         failed = [container for container in containers if container.has_failed]
         if failed:
-            self._console.say(self._project.last_lines(failed[0].service))
+            self._console.say(last_lines(failed[0]))
             raise CommandError(f"{failed[0].service}: {failed[0]}; the last lines of its log are above")
         if has_ended and process.returncode:
             output = (process.stdout.read() if process.stdout else "").strip().splitlines()

@@ -134,10 +134,18 @@ class Project:
         found = [_container(item) for item in items if not _is_one_off(item)]
         return sorted(found, key=lambda container: container.started_at)
 
-    def last_lines(self, service: str, count: int = 15) -> str:
-        """Return the last lines of a service's log."""
-        logs = self.compose("logs", "--no-color", "--no-log-prefix", f"--tail={count}", service, quiet=True)
-        return logs.communicate()[0].rstrip()
+
+def last_lines(container: Container, count: int = 15) -> str:
+    """Return the last lines of a container's log."""
+    logs = subprocess.run(
+        ["docker", "logs", f"--tail={count}", container.id],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,  # in the order of writing
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    return logs.stdout.rstrip()
 
 
 def containers_publishing(port: int) -> list[str]:

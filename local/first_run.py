@@ -15,8 +15,10 @@ def report_first_run(api: PrefectApi, knobs: Knobs, console: Console) -> int:
     """
 
     def report(run: FlowRun) -> None:
-        console.step(f"{run.deployment}: {run.name}: {run.state_name}")
+        name = " ".join(run.name.split())  # may be any text, a shell command for example
+        console.step(f"{run.deployment:<22} {run.state_name:<10} {name[:60]}")
 
+    console.step(f"waiting for the first run of {FIRST_RUN_DEPLOYMENT}")
     run = await_first_run(api, _FIRST_RUN_SECONDS, report)
     console.say()
     console.say(f"UI               {knobs.ui_url}/deployments")

@@ -188,6 +188,7 @@ class ProcessMode:
             flows_url = self._prepare()
             service = deployer(self._knobs, flows_url)
             environment = {**self._environment, **service.environment}
+            (STATE / service.name).mkdir(exist_ok=True)
             return subprocess.run(
                 service.command, env=environment, cwd=STATE / service.name, check=False
             ).returncode

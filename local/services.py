@@ -101,7 +101,6 @@ def deployer(knobs: Knobs, flows_url: str) -> Service:
         **_prefect("deployer"),
         **_api(knobs),
         **_flows(knobs, flows_url),
-        "PREFECT_UI_URL": knobs.ui_url,
         "FLOWS_GIT_TOKEN_FILE": str(SECRETS / "deployer" / "git-token"),
         "YEEDU_USERNAME": knobs.get("YEEDU_USERNAME", "demo"),
         "YEEDU_PASSWORD_FILE": str(SECRETS / "deployer" / "yeedu-password"),
@@ -169,6 +168,7 @@ def _prefect(name: str) -> dict[str, str]:
 def _api(knobs: Knobs) -> dict[str, str]:
     return {
         "PREFECT_API_URL": knobs.api_url,
+        "PREFECT_UI_URL": knobs.ui_url,
         "PREFECT_API_AUTH_STRING_FILE": str(SECRETS / "api" / "auth-string"),
     }
 

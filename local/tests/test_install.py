@@ -1,0 +1,56 @@
+"""When the environment is installed anew, and from which locks."""
+
+from pathlib import Path
+
+import pytest
+
+from local import install
+from local.errors import CommandError
+
+
+def test_tools_are_added_when_asked_for_and_never_taken_away() -> None:
+    assert install.choose({}, for_development=False) == ("platform", install.PLATFORM_LOCKS)
+    assert install.choose({"platform": "x"}, for_development=True) == (
+        "development",
+        install.DEVELOPMENT_LOCKS,
+    )
+    assert install.choose({"development": "x"}, for_development=False) == (
+        "development",
+        install.DEVELOPMENT_LOCKS,
+    )
+
+
+def test_digest_changes_with_a_lock_and_with_a_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install, "ROOT", tmp_path)
+    (tmp_path / "requirements").mkdir()
+    lock = tmp_path / "requirements" / "dev.txt"
+    lock.write_text("a==1")
+    for package in install.PACKAGES:
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "pyproject.toml").write_text("[project]")
+    first = install.lock_digest(["dev.txt"])
+    assert install.lock_digest(["dev.txt"]) == first
+    lock.write_text("a==2")
+    second = install.lock_digest(["dev.txt"])
+    (tmp_path / "worker" / "pyproject.toml").write_text("[project]\n")
+    assert len({first, second, install.lock_digest(["dev.txt"])}) == 3
+
+
+def test_incomplete_checkout_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install, "ROOT", tmp_path)
+    with pytest.raises(
+        CommandError, match=r"dev\.txt: No such file or directory; is this checkout complete\?"
+    ):
+        install.lock_digest(["dev.txt"])
+
+
+def test_platform_locks_hold_everything_that_its_packages_need() -> None:
+    """A package of the worker's lock is in the deployer's, so that one installation serves both."""
+    names = {
+        lock: {line.partition("==")[0] for line in text.splitlines() if "==" in line}
+        for lock in ("worker.txt", "deployer.txt")
+        for text in [(install.ROOT / "requirements" / lock).read_text(encoding="utf-8")]
+    }
+    assert names["worker.txt"] <= names["deployer.txt"]

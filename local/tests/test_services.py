@@ -1,0 +1,129 @@
+"""Local processes get what containers get."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from local import services
+from local.knobs import ROOT, Knobs
+
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))
+FLOWS = "file:///checkout"
+DATABASE = re.compile(r"PREFECT_SERVER_DATABASE_\w+")  # another one
+# Given by the images, or a place of their own.
+OF_THE_IMAGE = {
+    *("PREFECT_HOME", "PREFECT_SERVER_EPHEMERAL_ENABLED", "DO_NOT_TRACK"),
+    *("PREFECT_SERVER_UI_STATIC_DIRECTORY", "YEEDU_MOCK_PORT", "YEEDU_MOCK_STATE_DIRECTORY"),
+}
+
+
+def built(name: str, knobs: Knobs) -> services.Service:
+    return {
+        "server": lambda: services.server(knobs),
+        "yeedu-mock": lambda: services.yeedu_mock(knobs),
+        "deployer": lambda: services.deployer(knobs, FLOWS),
+        "worker": lambda: services.worker(knobs, FLOWS, 8081),
+    }[name]()
+
+
+def expanded(text: str, values: dict[str, str]) -> str:
+    """Expand ${NAME:-default} as Compose does, the innermost first."""
+    pattern = re.compile(r"\$\{(\w+)(:?)-([^${}]*)\}")
+    while match := pattern.search(text):
+        name, colon, default = match.groups()
+        value = values.get(name)
+        chosen = default if value is None or (colon and not value) else value
+        text = text[: match.start()] + chosen + text[match.end() :]
+    return text
+
+
+def as_on_this_machine(value: str, knobs: Knobs) -> str:
+    """Put the addresses and places of local processes where a container's are."""
+    for container, local in (
+        ("http://server:4200", f"http://127.0.0.1:{knobs.prefect_port}"),
+        ("http://yeedu-mock:8080", f"http://localhost:{knobs.mock_port}"),
+        ("http://git-server:8080/flows.git", FLOWS),
+        ("/run/platform", str(services.SECRETS)),
+        ("0.0.0.0", "127.0.0.1"),
+    ):
+        value = value.replace(container, local)
+    return value
+
+
+CHOSEN = {
+    "PREFECT_PORT": "18080",
+    "YEEDU_MOCK_PORT": "18088",
+    "RETENTION_SECONDS": "60",
+    "WORKER_NAME": "box",
+    "WORKER_LIMIT": "3",
+    "WORKER_QUERY_SECONDS": "9",
+    "YEEDU_UI_URL": "",
+    "YEEDU_USERNAME": "me",
+    "YEEDU_VERIFY_SSL": "false",
+    "YEEDU_SSL_CERT_FILE": "/ca.pem",
+    "YEEDU_JOB_URL": "https://yeedu.example:8080/job",
+    "FLOWS_GIT_REF": "next",
+    "PREFECT_UI_URL": "https://prefect.example",
+}
+
+
+@pytest.mark.parametrize("values", [{}, CHOSEN], ids=["defaults", "knobs"])
+@pytest.mark.parametrize("name", ["server", "yeedu-mock", "deployer", "worker"])
+def test_process_has_the_variables_of_its_container(name: str, values: dict[str, str]) -> None:
+    knobs = Knobs(values)
+    container = {
+        variable: as_on_this_machine(expanded(str(value), values), knobs)
+        for variable, value in COMPOSE["services"][name]["environment"].items()
+        if not DATABASE.fullmatch(variable) and variable not in OF_THE_IMAGE
+    }
+    process = {
+        variable: value
+        for variable, value in built(name, knobs).environment.items()
+        if variable not in OF_THE_IMAGE
+    }
+    assert process == container
+
+
+def test_fingerprint_changes_with_a_knob_and_not_without() -> None:
+    first = built("worker", Knobs({})).fingerprint()
+    assert built("worker", Knobs({})).fingerprint() == first
+    assert built("worker", Knobs({"WORKER_LIMIT": "3"})).fingerprint() != first
+
+
+def test_fingerprint_changes_with_the_code_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "ROOT", tmp_path)
+    monkeypatch.setattr("local.install.ROOT", tmp_path)
+    (tmp_path / "src").mkdir()
+    code = tmp_path / "src" / "code.py"
+    code.write_text("1")
+    service = services.Service("x", ["x"], {}, sources=("src",))
+    first = service.fingerprint()
+    code.write_text("2")
+    assert service.fingerprint() != first
+
+
+def test_names_among_the_containers_mean_their_local_counterparts() -> None:
+    values = {
+        "YEEDU_HEALTH_URL": "http://yeedu-mock:8080/healthCheck",
+        "FLOWS_GIT_URL": "http://git-server:8080/flows.git",
+    }
+    knobs = Knobs(values)
+    assert (
+        services.deployer(knobs, FLOWS).environment["YEEDU_HEALTH_URL"] == "http://localhost:8088/healthCheck"
+    )
+    assert services.own_flows_url(knobs) == ""
+    assert (
+        services.own_flows_url(Knobs({"FLOWS_GIT_URL": "https://git.example/x"})) == "https://git.example/x"
+    )
+
+
+def test_no_secret_is_on_a_command_line_or_in_what_is_printed() -> None:
+    knobs = Knobs({"YEEDU_PASSWORD": "hidden", "PREFECT_API_AUTH_STRING": "me:hidden"})
+    for name in ("server", "yeedu-mock", "deployer", "worker"):
+        service = built(name, knobs)
+        assert "hidden" not in " ".join(service.command)
+        assert "hidden" not in repr(service)
+        assert "hidden" not in str(service.environment)
