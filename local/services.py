@@ -111,7 +111,8 @@ def deployer(knobs: Knobs, flows_url: str) -> Service:
         "YEEDU_NOTEBOOK_URL": _yeedu_url(knobs, "YEEDU_NOTEBOOK_URL", f"{mock}/{_TENANT}/notebook/201"),
         "YEEDU_HEALTH_URL": _yeedu_url(knobs, "YEEDU_HEALTH_URL", f"{mock}/healthCheck"),
     }
-    command = _with_secrets("deployer", "apply", "--file", str(file))
+    pools = ROOT / "deployer" / "work-pools.yaml"  # also for a file elsewhere, as in the container
+    command = _with_secrets("deployer", "apply", "--file", str(file), "--work-pools", str(pools))
     return Service("deployer", command, environment)
 
 

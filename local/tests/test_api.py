@@ -44,19 +44,22 @@ class FakeServer(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: FakeServer
+    @property
+    def fake(self) -> FakeServer:
+        assert isinstance(self.server, FakeServer)
+        return self.server
 
     def do_POST(self) -> None:
         question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        expected = "Basic " + base64.b64encode(self.server.login.encode()).decode()
-        if self.server.login and self.headers["Authorization"] != expected:
+        expected = "Basic " + base64.b64encode(self.fake.login.encode()).decode()
+        if self.fake.login and self.headers["Authorization"] != expected:
             self._answer(401, {})
         elif self.path == "/api/deployments/filter":
-            self._answer(200, self.server.deployments)
+            self._answer(200, self.fake.deployments)
         else:
             assert self.path == "/api/flow_runs/filter"
-            self.server.questions.append(question)
-            answers = self.server.answers
+            self.fake.questions.append(question)
+            answers = self.fake.answers
             answer = answers.pop(0) if len(answers) > 1 else answers[0]
             self._answer(answer if isinstance(answer, int) else 200, answer)
 
