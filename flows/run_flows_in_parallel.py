@@ -1,7 +1,7 @@
 """Run several flows as subflows at the same time, and report how each of them ended."""
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import partial
 from typing import Any
@@ -42,7 +42,7 @@ def run_flows_in_parallel(
     Raises:
         SubflowError: At least one subflow did not complete; the message says which, and why.
     """
-    states = _run_all(
+    states = run_subflows(
         {
             "print-message": partial(print_message, message, return_state=True),
             "run-shell-command": partial(run_shell_command, command, return_state=True),
@@ -58,7 +58,7 @@ def run_flows_in_parallel(
     return {name: state.name or state.type.value for name, state in states.items()}
 
 
-def _run_all(subflows: dict[str, Callable[[], State[Any]]]) -> dict[str, State[Any]]:
+def run_subflows(subflows: dict[str, Callable[[], State[Any]]]) -> dict[str, State[Any]]:
     """Call each in a thread with a copy of this flow run's context, which makes it a subflow of it."""
     with ThreadPoolExecutor(max_workers=len(subflows)) as executor:
         futures: dict[str, Future[State[Any]]] = {
@@ -67,8 +67,10 @@ def _run_all(subflows: dict[str, Callable[[], State[Any]]]) -> dict[str, State[A
         try:
             return {name: future.result() for name, future in futures.items()}
         except BaseException:
-            # A cancellation arrives here, in the main thread; the threads end when their commands do.
-            end_running_commands()
+            # A cancellation arrives here, in the main thread, and the other threads end when their commands
+            # do. One of them may be about to start its command, so once is not enough.
+            while wait(futures.values(), timeout=0.2).not_done:
+                end_running_commands()
             raise
 
 

@@ -6,10 +6,9 @@ import os
 import signal
 import subprocess
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
-from typing import IO, Annotated
+from typing import Annotated
 
 from prefect import flow, task
 from prefect.logging import get_run_logger
@@ -20,10 +19,12 @@ DEFAULT_COMMAND = 'for step in 1 2 3; do echo "step $step of 3"; sleep 0.5; done
 LAST_LINES = 10
 LONGEST_LINE_CHARACTERS = 65_536
 TERMINATION_SECONDS = 5.0  # between the request to end and the kill; Prefect itself gives a cancelled run 30
-OUTPUT_SECONDS = 5.0  # for what a command left in the background to write its last output
+OUTPUT_SECONDS = 3.0  # for what a command left in the background to write its last output
 
 # The worker's way into the Prefect API; a command that needs it can be given a key of its own.
 WITHHELD_VARIABLES = ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")
+
+RunLogger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 _running: set["subprocess.Popen[str]"] = set()
 
@@ -44,9 +45,9 @@ def run_shell_command(
 ) -> list[str]:
     """Run a shell command, with its output in the run's log line by line as it appears.
 
-    Standard output is logged as INFO, standard error as WARNING. The command gets no input. It is ended, with
-    all that it started, when the run is cancelled or its time is over. What it leaves in the background is
-    ended too.
+    Standard output and standard error are logged together, in the order in which they were written. The
+    command gets no input. It is ended, with all that it started, when the run is cancelled or its time is over.
+    What it leaves in the background is ended too.
 
     Args:
         command: What the worker's shell runs; several lines are a script.
@@ -69,8 +70,8 @@ def run_command(command: str, working_directory: str | None, timeout_seconds: fl
     last_lines: deque[str] = deque(maxlen=LAST_LINES)
     process = _start(command, working_directory)
     _running.add(process)
-    streams = ((process.stdout, logger.info), (process.stderr, logger.warning))
-    readers = [_read(stream, last_lines, log) for stream, log in streams if stream is not None]
+    reader = Thread(target=_log_output, args=(process, last_lines, logger), daemon=True)
+    reader.start()
     try:
         exit_code = process.wait(timeout_seconds)
     except subprocess.TimeoutExpired:
@@ -78,11 +79,12 @@ def run_command(command: str, working_directory: str | None, timeout_seconds: fl
             _with_lines(f"The command was ended after {timeout_seconds:g} seconds.", last_lines)
         ) from None
     else:
-        if not _have_ended(readers, OUTPUT_SECONDS):
+        reader.join(OUTPUT_SECONDS)
+        if reader.is_alive():
             logger.warning("The command left processes in the background; they are ended now.")
     finally:
         _end(process)
-        _have_ended(readers, OUTPUT_SECONDS)
+        reader.join(OUTPUT_SECONDS)
         _running.discard(process)
     if exit_code != 0:
         raise CommandError(_with_lines(f"The command {_describe(exit_code)}.", last_lines))
@@ -106,7 +108,7 @@ def _start(command: str, working_directory: str | None) -> "subprocess.Popen[str
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.STDOUT,  # one pipe: with two, nobody knows what was written first
         text=True,
         encoding="utf-8",
         errors="replace",
@@ -116,24 +118,14 @@ def _start(command: str, working_directory: str | None) -> "subprocess.Popen[str
     )
 
 
-def _read(stream: IO[str], last_lines: deque[str], log: Callable[[str, str], None]) -> Thread:
-    def read_to_end() -> None:
-        with stream:
-            while line := stream.readline(LONGEST_LINE_CHARACTERS):
-                # Postgres stores no NUL character, and would refuse the whole batch of log lines.
-                text = line.rstrip("\n").replace("\0", "\N{REPLACEMENT CHARACTER}")
-                last_lines.append(text)
-                log("%s", text)
-
-    thread = Thread(target=read_to_end, daemon=True)
-    thread.start()
-    return thread
-
-
-def _have_ended(readers: list[Thread], seconds: float) -> bool:
-    for reader in readers:
-        reader.join(seconds)
-    return not any(reader.is_alive() for reader in readers)
+def _log_output(process: "subprocess.Popen[str]", last_lines: deque[str], logger: RunLogger) -> None:
+    assert process.stdout is not None  # noqa: S101 - tells the type checker what _start made
+    with process.stdout:
+        while line := process.stdout.readline(LONGEST_LINE_CHARACTERS):
+            # Postgres stores no NUL character, and would refuse the whole batch of log lines.
+            text = line.rstrip("\n").replace("\0", "\N{REPLACEMENT CHARACTER}")
+            last_lines.append(text)
+            logger.info("%s", text)
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
@@ -145,6 +137,7 @@ def _end(process: "subprocess.Popen[str]") -> None:
         logging.getLogger(__name__).debug("Process %s ignores the request to end.", process.pid)
     finally:
         _signal_group(process, is_forced=True)
+        process.wait()
 
 
 def _signal_group(process: "subprocess.Popen[str]", *, is_forced: bool) -> None:

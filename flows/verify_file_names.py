@@ -42,7 +42,10 @@ def verify_file_names(folder: str = "flows/content_files") -> int:
         raise FileNameError(
             f"{len(invalid)} of {len(files)} file names in {folder} are not snake_case: {listing}"
         )
-    print(f"All {len(files)} file names in {folder} are snake_case.")
+    if files:
+        print(f"All {len(files)} file names in {folder} are snake_case.")
+    else:
+        print(f"There are no files in {folder}.")
     return len(files)
 
 

@@ -1,0 +1,46 @@
+"""Check that Yeedu and everything it depends on is well."""
+
+import os
+from typing import Any
+
+from prefect import flow
+
+from operators.yeedu import YeeduOperator
+
+# The mock Yeedu as its host sees it; a deployment gives the address that its worker sees.
+SAMPLE_HEALTH_URL = "http://localhost:8088/healthCheck"
+
+
+@flow(name="check-yeedu-health", flow_run_name="yeedu health check", log_prints=True)
+def check_yeedu_health(
+    health_url: str = os.environ.get("YEEDU_HEALTH_URL") or SAMPLE_HEALTH_URL,
+    connection_block_name: str = "yeedu_connection_details",
+    login_password_block_name: str | None = "yeedu_password",  # noqa: S107 - the name of a block
+    token_block_name: str | None = None,
+) -> dict[str, Any]:
+    """Check that Yeedu and everything it depends on is well, and log what Yeedu says about each part.
+
+    Args:
+        health_url: The address of Yeedu's health check: its REST API's address and /healthCheck.
+        connection_block_name: The Secret block with the user name and the TLS settings, as JSON.
+        login_password_block_name: The Secret block with the password, for LDAP and Azure AD; empty for SSO.
+        token_block_name: The Secret block with a token, for SSO.
+
+    Returns:
+        What Yeedu said about itself.
+
+    Raises:
+        YeeduError: The address or the credentials are wrong, Yeedu cannot be reached, or it is not well.
+    """
+    operator = YeeduOperator(
+        job_url=health_url,
+        connection_block_name=connection_block_name,
+        login_password_block_name=login_password_block_name,
+        token_block_name=token_block_name,
+    )
+    result = operator.execute()
+    return result.details
+
+
+if __name__ == "__main__":
+    check_yeedu_health()

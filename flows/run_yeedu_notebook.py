@@ -1,0 +1,59 @@
+"""Run a Yeedu notebook, with its cells' outputs in the run's log."""
+
+import os
+import re
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from operators.yeedu import YeeduOperator
+
+# The mock Yeedu as its host sees it; a deployment gives the address that its worker sees.
+SAMPLE_NOTEBOOK_URL = (
+    "http://localhost:8088/tenant/0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e/workspace/1/spark/notebook/201"
+)
+
+
+def _run_name() -> str:
+    number = re.search(r"/notebook/(\d+)", str(flow_run.parameters["notebook_url"]))
+    return f"yeedu notebook {number[1]}" if number else "yeedu notebook"
+
+
+@flow(name="run-yeedu-notebook", flow_run_name=_run_name, log_prints=True)
+def run_yeedu_notebook_flow(
+    notebook_url: str = os.environ.get("YEEDU_NOTEBOOK_URL") or SAMPLE_NOTEBOOK_URL,
+    connection_block_name: str = "yeedu_connection_details",
+    login_password_block_name: str | None = "yeedu_password",  # noqa: S107 - the name of a block
+    token_block_name: str | None = None,
+) -> dict[str, str | int | None]:
+    """Run a Yeedu notebook cell by cell, and log every cell's outputs.
+
+    Args:
+        notebook_url: The notebook's address, as in Yeedu's UI, with the port of Yeedu's REST API.
+        connection_block_name: The Secret block with the user name and the TLS settings, as JSON.
+        login_password_block_name: The Secret block with the password, for LDAP and Azure AD; empty for SSO.
+        token_block_name: The Secret block with a token, for SSO.
+
+    Returns:
+        The Yeedu run's id, page in Yeedu's UI, number of cells, and what the notebook exited with.
+
+    Raises:
+        YeeduError: The address or the credentials are wrong, Yeedu cannot be reached, or a cell failed.
+    """
+    operator = YeeduOperator(
+        job_url=notebook_url,
+        connection_block_name=connection_block_name,
+        login_password_block_name=login_password_block_name,
+        token_block_name=token_block_name,
+    )
+    result = operator.execute()
+    return {
+        "run_id": result.run_id,
+        "url": result.url,
+        "cells": len(result.cells),
+        "exit_value": result.exit_value,
+    }
+
+
+if __name__ == "__main__":
+    run_yeedu_notebook_flow()
