@@ -51,7 +51,7 @@ def define(spec: DeploymentSpec, pull: tuple[PullStep, ...], facts: FlowFacts) -
     """
     if spec.flow_name and spec.flow_name != facts.name:
         raise FlowError(
-            f"Deployment {spec.name!r} expects the flow {spec.flow_name!r}, "
+            f"Deployment {spec.name!r} ({spec.file}:{spec.line}) expects the flow {spec.flow_name!r}, "
             f"but {spec.entrypoint} is the flow {facts.name!r}."
         )
     _check_parameters(spec, facts)
@@ -94,5 +94,6 @@ def _check_parameters(spec: DeploymentSpec, facts: FlowFacts) -> None:
     for name, reason in zip(parameter_sets(spec), facts.parameter_errors, strict=True):
         if reason is not None:
             raise FlowError(
-                f"The parameters{name} of deployment {spec.name!r} (line {spec.line}) do not fit: {reason}."
+                f"The parameters{name} of deployment {spec.name!r} ({spec.file}:{spec.line}) "
+                f"do not fit its flow: {reason}."
             )

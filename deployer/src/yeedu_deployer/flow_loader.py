@@ -1,9 +1,9 @@
 """Child program: imports entrypoints, each in a forked process of its own, and says what they are.
 
-It runs without any secret in its environment, because flow code is code that the deployer has not seen before.
+It runs without any secret in its environment, because flow code is code that the deployer has not seen yet.
 It imports Prefect once and then answers line by line, so it can be started early and get ready meanwhile.
-A request is `{"root": folder, "wanted": [{"entrypoint": ..., "parameters": [{...}, ...]}, ...]}`; the answer is a
-list with `{"flow": {...}}` or `{"error": sentence}` for each.
+A request is `{"root": folder, "wanted": [{"entrypoint": ..., "parameters": [{...}, ...]}, ...]}`; the answer
+is a list with `{"flow": {...}}` or `{"error": sentence}` for each.
 """
 
 import json
@@ -77,13 +77,16 @@ def _answer_and_exit(entrypoint: str, parameter_sets: list[dict[str, Any]], writ
     silence = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(silence, descriptor)
+    root = Path.cwd().resolve()
     try:
         answer = {"flow": describe_flow(entrypoint, parameter_sets)}
     except BaseException as error:  # noqa: BLE001 - flow code may raise anything, SystemExit included
-        answer = {"error": explain(entrypoint, error, Path.cwd().resolve())}
-    with os.fdopen(writing, "wb") as pipe:
-        pipe.write(json.dumps(answer).encode())
-    os._exit(0)
+        answer = {"error": explain(entrypoint, error, root)}
+    try:
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(json.dumps(answer).encode())
+    finally:
+        os._exit(0)  # nothing of this fork may run on, whatever the flow code did to it
 
 
 def describe_flow(entrypoint: str, parameter_sets: list[dict[str, Any]]) -> dict[str, Any]:

@@ -81,16 +81,14 @@ class Credential:
     def from_token(cls, token: str, host: str) -> "Credential":
         """Form the credential that Prefect's git_clone step sends for a token.
 
-        GitHub and unknown hosts get the token alone, GitLab `oauth2:`, Bitbucket `x-token-auth:`; a token
-        with a colon is a user name and a password already.
+        GitHub and unknown hosts get the token alone, GitLab `oauth2:`, Bitbucket `x-token-auth:`; for these
+        two a token with a colon is a user name and a password already.
         """
-        prefix = {"gitlab": "oauth2", "bitbucket": "x-token-auth"}
-        for provider, username in prefix.items():
+        for provider, username in (("gitlab", "oauth2"), ("bitbucket", "x-token-auth")):
             if provider in host:
                 user, colon, password = token.partition(":")
                 return cls(user, password) if colon else cls(username, token)
-        user, _, password = token.partition(":")
-        return cls(user, password)
+        return cls(token)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class DeploymentSpec:
     """One deployment as the file declares it; `None` means that the file does not say."""
 
     name: str
+    file: str
     line: int
     entrypoint: str
     work_pool: str
@@ -114,6 +115,7 @@ def _read_deployment(section: Section, shared_pull: tuple[PullStep, ...]) -> Dep
         )
     return DeploymentSpec(
         name=name,
+        file=section.problems.path,
         line=section.line_of("name"),
         entrypoint=_read_entrypoint(section),
         work_pool=work_pool,

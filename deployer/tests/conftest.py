@@ -1,0 +1,223 @@
+"""A real Prefect server with authentication, real git repositories, and the deployer against both."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
+    temporary_settings,
+)
+
+from yeedu_deployer.apply import Deployer, Desired
+from yeedu_deployer.configuration import Configuration
+from yeedu_deployer.inspection import FlowInspector
+from yeedu_deployer.pool_spec import load_pools
+from yeedu_deployer.report import Report
+from yeedu_deployer.spec import load_deployments
+
+AUTH_STRING = "admin:canary-of-the-auth-string"
+POOLS = """
+work_pools:
+  - {name: yeedu-pool, type: process, job_variables: {command: python -m prefect.engine}}
+  - {name: windows-pool, type: process}
+"""
+FLOW = '''
+from prefect import flow
+
+@flow(name="{name}", log_prints=True)
+def run(message: str = "hello", count: int = 1):
+    """Says something."""
+    print(message)
+'''
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running Prefect server."""
+
+    url: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PREFECT_API_URL": self.url, "PREFECT_API_AUTH_STRING": AUTH_STRING}
+
+
+@dataclass
+class GitRepository:
+    """A real repository with the flows of a test."""
+
+    path: Path
+    url: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.url = self.path.as_uri()
+        self.git("init", "--quiet", "--initial-branch=main", str(self.path))
+
+    def git(self, *arguments: str) -> str:
+        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
+        command = ["git", *identity, *arguments]
+        return subprocess.run(
+            command, cwd=self.path, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    def commit(self, files: dict[str, str]) -> str:
+        """Write files and commit them; returns the commit."""
+        for name, content in files.items():
+            file = self.path / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content, encoding="utf-8")
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", "Change")
+        return self.git("rev-parse", "HEAD")
+
+    def add_flows(self, *names: str) -> str:
+        return self.commit({f"flows/{name.replace('-', '_')}.py": FLOW.format(name=name) for name in names})
+
+
+@dataclass
+class Platform:
+    """The deployer, run in this process against the test's server and repository."""
+
+    client: SyncPrefectClient
+    server: Server
+    repository: GitRepository
+    inspector: FlowInspector
+    folder: Path
+
+    def apply(
+        self, yaml: str, *, pools: str = POOLS, environment: dict[str, str] | None = None, plan: bool = False
+    ) -> Report:
+        file, pools_file = self.folder / "prefect.yaml", self.folder / "work-pools.yaml"
+        file.write_text(textwrap.dedent(yaml), encoding="utf-8")
+        pools_file.write_text(pools, encoding="utf-8")
+        variables = {**self.server.environment, "FLOWS_GIT_URL": self.repository.url, **(environment or {})}
+        desired = Desired(load_deployments(file, variables), load_pools(pools_file, variables))
+        configuration = Configuration.from_environment(variables)
+        return Deployer(self.client, configuration, variables, self.inspector, plan_only=plan).run(desired)
+
+    def outcomes(self, report: Report, kind: str = "deployment") -> dict[str, str]:
+        return {row.name: row.outcome.value for row in report.rows if row.kind == kind}
+
+    def secret(self, name: str, value: object) -> Path:
+        """Write a secret file for a `*_FILE` variable."""
+        file = self.folder / name
+        file.write_text(f"{value}\n", encoding="utf-8")
+        return file
+
+
+def wait_for(read: Callable[[], object], what: str, timeout_seconds: float = 60) -> object:
+    """Poll until something is there; fails with what was waited for."""
+    deadline = time.monotonic() + timeout_seconds
+    while not (value := read()):
+        assert time.monotonic() < deadline, f"waited {timeout_seconds} seconds for {what}"
+        time.sleep(0.1)
+    return value
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., object]:
+    return wait_for
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("prefect-server")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    environment = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ} | {
+        "HOME": str(home),
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_API_AUTH_STRING": AUTH_STRING,
+        "PREFECT_API_AUTH_STRING": AUTH_STRING,
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    log = home / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "prefect",
+                "server",
+                "start",
+                "--host=127.0.0.1",
+                f"--port={port}",
+                "--no-ui",
+            ],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        url = f"http://127.0.0.1:{port}/api"
+
+        def is_ready() -> bool:
+            assert process.poll() is None, log.read_text()
+            try:
+                return httpx.get(f"{url}/ready").is_success
+            except httpx.TransportError:
+                return False
+
+        wait_for(is_ready, "the server")
+        yield Server(url)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def inspector() -> Iterator[FlowInspector]:
+    with FlowInspector() as running:
+        yield running
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> GitRepository:
+    (tmp_path / "repository").mkdir()
+    return GitRepository(tmp_path / "repository")
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[SyncPrefectClient]:
+    """A client of the server, which is emptied first."""
+    settings = {
+        PREFECT_API_URL: server.url,
+        PREFECT_API_AUTH_STRING: AUTH_STRING,
+        PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: False,
+    }
+    with temporary_settings(settings), get_client(sync_client=True) as opened:
+        for flow in opened.read_flows():
+            opened.delete_flow(flow.id)
+        for document in opened.read_block_documents():
+            opened.delete_block_document(document.id)
+        for pool in opened.read_work_pools():
+            opened.delete_work_pool(pool.name)
+        yield opened
+
+
+@pytest.fixture
+def platform(
+    client: SyncPrefectClient,
+    server: Server,
+    repository: GitRepository,
+    inspector: FlowInspector,
+    tmp_path: Path,
+) -> Platform:
+    repository.add_flows("one", "two")
+    return Platform(client, server, repository, inspector, tmp_path)

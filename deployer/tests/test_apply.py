@@ -1,0 +1,353 @@
+"""The desired state on a real server: what is written, what is left alone, and what failures leave behind."""
+
+import pytest
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.exceptions import ObjectNotFound
+
+HEAD = """
+pull:
+  - prefect.deployments.steps.git_clone:
+      repository: "{{ $FLOWS_GIT_URL }}"
+      branch: "{{ $FLOWS_GIT_REF }}"
+deployments:
+"""
+ONE = """
+  - name: one
+    entrypoint: flows/one.py:run
+    tags: [first]
+    work_pool: {name: yeedu-pool}
+    schedules: [{cron: "*/5 * * * *", slug: often}]
+"""
+TWO = """
+  - name: two
+    entrypoint: flows/two.py:run
+    work_pool: {name: windows-pool}
+    schedules: [{cron: "0 * * * *", slug: hourly, active: false}]
+"""
+
+
+def runs_of(client, deployment_id):
+    of_deployment = FlowRunFilterDeploymentId(any_=[deployment_id])
+    runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(deployment_id=of_deployment))
+    return {run.id: run.auto_scheduled for run in runs}
+
+
+def snapshot(client, name):
+    deployment = client.read_deployment_by_name(name)
+    return (
+        deployment.id,
+        deployment.updated,
+        [(schedule.id, schedule.updated, schedule.active) for schedule in deployment.schedules],
+    )
+
+
+def test_new_deployments_are_created_with_what_file_and_flow_say(platform):
+    report = platform.apply(HEAD + ONE + TWO)
+
+    assert report.failures == []
+    assert platform.outcomes(report) == {"one": "created", "two": "created"}
+    deployment = platform.client.read_deployment_by_name("one/one")
+    assert deployment.description == "Says something."
+    assert deployment.tags == ["first"]
+    assert deployment.version is None
+    assert deployment.work_pool_name == "yeedu-pool"
+    assert set(deployment.parameter_openapi_schema["properties"]) == {"message", "count"}
+    assert deployment.pull_steps == [
+        {
+            "prefect.deployments.steps.git_clone": {
+                "repository": "{{ $FLOWS_GIT_URL }}",
+                "branch": "{{ $FLOWS_GIT_REF }}",
+            }
+        }
+    ]
+    (schedule,) = deployment.schedules
+    assert (schedule.slug, schedule.active) == ("often", True)
+    assert schedule.schedule == CronSchedule(cron="*/5 * * * *", timezone="UTC")
+    (inactive,) = platform.client.read_deployment_by_name("two/two").schedules
+    assert inactive.active is False
+
+
+def test_pools_are_created_with_the_default_template_and_our_command(platform):
+    platform.apply(HEAD + ONE)
+
+    linux = platform.client.read_work_pool("yeedu-pool").base_job_template
+    windows = platform.client.read_work_pool("windows-pool").base_job_template
+    assert linux["variables"]["properties"]["command"]["default"] == "python -m prefect.engine"
+    assert windows["variables"]["properties"]["command"].get("default") is None
+    assert linux["job_configuration"] == windows["job_configuration"]
+
+
+def test_only_a_new_deployment_with_an_active_schedule_gets_a_first_run(platform):
+    report = platform.apply(HEAD + ONE + TWO)
+
+    assert platform.outcomes(report, "first run") == {"one": "started"}
+    one = platform.client.read_deployment_by_name("one/one").id
+    two = platform.client.read_deployment_by_name("two/two").id
+    assert list(runs_of(platform.client, one).values()).count(False) == 1
+    assert runs_of(platform.client, two) == {}
+
+
+def test_no_first_run_on_a_paused_pool(platform):
+    platform.apply(HEAD + TWO)
+    platform.client.request("PATCH", "/work_pools/yeedu-pool", json={"is_paused": True})
+
+    report = platform.apply(HEAD + ONE + TWO)
+
+    assert platform.outcomes(report, "first run") == {}
+
+
+def test_applying_again_touches_neither_deployments_nor_schedules_nor_future_runs(platform, eventually):
+    platform.apply(HEAD + ONE + TWO)
+    one = platform.client.read_deployment_by_name("one/one").id
+    eventually(lambda: any(runs_of(platform.client, one).values()), "the scheduler to create runs")
+    before = [snapshot(platform.client, name) for name in ("one/one", "two/two")]
+    runs = runs_of(platform.client, one)
+    blocks = {document.name: document.updated for document in platform.client.read_block_documents()}
+    pools = {pool.name: pool.updated for pool in platform.client.read_work_pools()}
+
+    for _ in range(3):
+        report = platform.apply(HEAD + ONE + TWO)
+        assert {row.outcome.value for row in report.rows} == {"unchanged"}
+
+    assert [snapshot(platform.client, name) for name in ("one/one", "two/two")] == before
+    assert runs.keys() <= runs_of(platform.client, one).keys()
+    assert {d.name: d.updated for d in platform.client.read_block_documents()} == blocks
+    assert {pool.name: pool.updated for pool in platform.client.read_work_pools()} == pools
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field", "expected"),
+    [
+        ("tags: [first]", "tags: [second, third]", "tags", ["second", "third"]),
+        ("tags: [first]", "tags: [first]\n    description: New", "description", "New"),
+        ("tags: [first]", "tags: [first]\n    parameters: {count: 3}", "parameters", {"count": 3}),
+        ("tags: [first]", "tags: [first]\n    version: 7", "version", "7"),
+        ("tags: [first]", "tags: [first]\n    paused: true", "paused", True),
+        ("yeedu-pool", "windows-pool", "work_pool_name", "windows-pool"),
+        ("yeedu-pool", "yeedu-pool, job_variables: {env: {A: b}}", "job_variables", {"env": {"A": "b"}}),
+        ("flows/one.py", "flows/moved.py", "entrypoint", "flows/moved.py:run"),
+    ],
+)
+def test_a_changed_field_is_written_and_nothing_else(platform, old, new, field, expected):
+    platform.repository.commit({"flows/moved.py": (platform.repository.path / "flows/one.py").read_text()})
+    platform.apply(HEAD + ONE + TWO)
+    schedules = platform.client.read_deployment_by_name("one/one").schedules
+    other = snapshot(platform.client, "two/two")
+
+    report = platform.apply(HEAD + ONE.replace(old, new) + TWO)
+
+    (row,) = [row for row in report.rows if row.name == "one"]
+    assert (row.outcome.value, row.detail) == ("changed", field)
+    deployment = platform.client.read_deployment_by_name("one/one")
+    assert getattr(deployment, field) == expected
+    assert deployment.schedules == schedules
+    assert snapshot(platform.client, "two/two") == other
+
+
+def test_a_concurrency_limit_is_set_changed_and_taken_away(platform):
+    def limit():
+        found = platform.client.read_deployment_by_name("one/one").global_concurrency_limit
+        return found and found.limit
+
+    platform.apply(HEAD + ONE + "    concurrency_limit: 1\n")
+    assert limit() == 1
+    platform.apply(HEAD + ONE + "    concurrency_limit: {limit: 3, collision_strategy: CANCEL_NEW}\n")
+    assert limit() == 3
+    options = platform.client.read_deployment_by_name("one/one").concurrency_options
+    assert options.collision_strategy.value == "CANCEL_NEW"
+    assert platform.outcomes(platform.apply(HEAD + ONE))["one"] == "changed"
+    assert limit() is None
+
+
+def test_a_changed_time_keeps_the_schedule_and_a_dropped_one_is_removed(platform):
+    platform.apply(HEAD + ONE.replace("slug: often}", 'slug: often}, {cron: "1 1 * * *", slug: daily}'))
+    before = {s.slug: s.id for s in platform.client.read_deployment_by_name("one/one").schedules}
+
+    platform.apply(HEAD + ONE.replace("*/5", "*/7"))
+
+    (schedule,) = platform.client.read_deployment_by_name("one/one").schedules
+    assert schedule.id == before["often"]
+    assert schedule.schedule.cron == "*/7 * * * *"
+
+
+def test_all_schedules_can_be_dropped(platform):
+    platform.apply(HEAD + ONE)
+    platform.apply(HEAD + ONE.replace('[{cron: "*/5 * * * *", slug: often}]', "[]"))
+    assert platform.client.read_deployment_by_name("one/one").schedules == []
+
+
+def test_what_an_operator_switched_survives_until_the_file_says_something_new_about_it(platform):
+    platform.apply(HEAD + ONE + TWO)
+    one = platform.client.read_deployment_by_name("one/one")
+    two = platform.client.read_deployment_by_name("two/two")
+    platform.client.update_deployment_schedule(one.id, one.schedules[0].id, active=False)
+    platform.client.update_deployment_schedule(two.id, two.schedules[0].id, active=True)
+    platform.client.pause_deployment(two.id)
+
+    unchanged = platform.apply(HEAD + ONE + TWO)
+    changed = platform.apply(
+        HEAD + ONE.replace("*/5", "*/7") + TWO.replace("two.py:run", "two.py:run\n    tags: [x]")
+    )
+
+    assert platform.outcomes(unchanged) == {"one": "unchanged", "two": "unchanged"}
+    assert platform.outcomes(changed) == {"one": "changed", "two": "changed"}
+    one = platform.client.read_deployment_by_name("one/one")
+    two = platform.client.read_deployment_by_name("two/two")
+    assert (one.schedules[0].schedule.cron, one.schedules[0].active) == ("*/7 * * * *", False)
+    assert (two.paused, two.schedules[0].active) == (True, True)
+
+    platform.apply(HEAD + ONE + TWO.replace("active: false", "active: true"))
+    platform.apply(HEAD + ONE + TWO)
+    assert platform.client.read_deployment_by_name("two/two").schedules[0].active is False
+
+
+def test_a_schedule_that_was_added_in_the_ui_stays(platform):
+    platform.apply(HEAD + ONE)
+    one = platform.client.read_deployment_by_name("one/one")
+    platform.client.create_deployment_schedules(one.id, [(CronSchedule(cron="0 0 1 1 *"), True)])
+
+    report = platform.apply(HEAD + ONE.replace("first", "second"))
+
+    assert platform.outcomes(report)["one"] == "changed"
+    schedules = platform.client.read_deployment_by_name("one/one").schedules
+    assert {schedule.slug for schedule in schedules} == {"often", None}
+
+
+def test_an_edited_parameter_survives_and_a_deleted_schedule_comes_back(platform):
+    platform.apply(HEAD + ONE)
+    one = platform.client.read_deployment_by_name("one/one")
+    platform.client.request("PATCH", f"/deployments/{one.id}", json={"parameters": {"count": 9}})
+    platform.client.delete_deployment_schedule(one.id, one.schedules[0].id)
+
+    report = platform.apply(HEAD + ONE)
+
+    (row,) = [row for row in report.rows if row.kind == "deployment"]
+    assert row.detail == "schedule often created"
+    one = platform.client.read_deployment_by_name("one/one")
+    assert one.parameters == {"count": 9}
+    assert [schedule.slug for schedule in one.schedules] == ["often"]
+
+
+def test_lost_memory_writes_nothing_and_keeps_a_pause(platform):
+    platform.apply(HEAD + ONE + TWO)
+    one = platform.client.read_deployment_by_name("one/one")
+    platform.client.pause_deployment(one.id)
+    platform.client.update_deployment_schedule(one.id, one.schedules[0].id, active=False)
+    before = [snapshot(platform.client, name) for name in ("one/one", "two/two")]
+    state = platform.client.read_block_document_by_name("yeedu-deployer-state", "secret")
+    platform.client.delete_block_document(state.id)
+
+    report = platform.apply(HEAD + ONE + TWO)
+
+    assert platform.outcomes(report) == {"one": "unchanged", "two": "unchanged"}
+    assert [snapshot(platform.client, name) for name in ("one/one", "two/two")] == before
+
+
+def test_a_deleted_deployment_is_made_again_with_a_first_run(platform):
+    platform.apply(HEAD + ONE)
+    platform.client.delete_deployment(platform.client.read_deployment_by_name("one/one").id)
+
+    report = platform.apply(HEAD + ONE)
+
+    assert platform.outcomes(report) == {"one": "created"}
+    assert platform.outcomes(report, "first run") == {"one": "started"}
+
+
+def test_a_failing_deployment_does_not_stop_the_others(platform):
+    platform.repository.commit({"flows/broken.py": "import no_such_module\n"})
+    broken = ONE.replace("name: one", "name: broken").replace("flows/one.py", "flows/broken.py")
+
+    report = platform.apply(HEAD + broken + ONE + TWO.replace("windows-pool", "no-such-pool"))
+
+    assert platform.outcomes(report) == {"broken": "failed", "one": "created", "two": "failed"}
+    assert report.failures == [
+        "flows/broken.py:run does not import: ModuleNotFoundError: No module named 'no_such_module' "
+        "(flows/broken.py, line 1).",
+        "Deployment 'two' needs the work pool 'no-such-pool', which is not declared and does not exist.",
+    ]
+
+
+def test_an_unreachable_source_is_told_once_and_fails_its_deployments(platform):
+    report = platform.apply(HEAD + ONE + TWO, environment={"FLOWS_GIT_URL": "http://127.0.0.1:9/flows.git"})
+
+    assert platform.outcomes(report) == {"one": "failed", "two": "failed"}
+    assert report.failures == [
+        "The git repository http://127.0.0.1:9/flows.git cannot be reached: nothing answers there."
+    ]
+    assert platform.outcomes(report, "work pool") == {"yeedu-pool": "created", "windows-pool": "created"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ("{mesage: x}", "the flow has no parameter 'mesage'; it has count, message"),
+        (
+            "{count: many}",
+            "Validation failed for field 'count'. Failure reason: 'many' is not of type 'integer'",
+        ),
+    ],
+)
+def test_parameters_that_do_not_fit_the_flow_are_refused(platform, parameters, reason):
+    report = platform.apply(HEAD + ONE + f"    parameters: {parameters}\n")
+
+    place = f"{platform.folder / 'prefect.yaml'}:8"
+    assert report.failures == [f"The parameters of deployment 'one' ({place}) do not fit its flow: {reason}."]
+    with pytest.raises(ObjectNotFound):
+        platform.client.read_deployment_by_name("one/one")
+
+
+def test_parameters_take_environment_variables_when_applied(platform):
+    parameters = '    parameters: {message: "to {{ $WHOM }}"}\n'
+
+    platform.apply(HEAD + ONE + parameters, environment={"WHOM": "you"})
+
+    assert platform.client.read_deployment_by_name("one/one").parameters == {"message": "to you"}
+
+
+def test_plan_says_what_apply_would_do_and_writes_nothing(platform):
+    planned = platform.apply(HEAD + ONE + TWO, plan=True)
+
+    assert planned.changes_planned
+    assert {row.outcome.value for row in planned.rows} == {"create"}
+    assert platform.client.read_deployments() == []
+    assert platform.client.read_work_pools() == []
+    assert platform.client.read_block_documents() == []
+
+    platform.apply(HEAD + ONE + TWO)
+    assert not platform.apply(HEAD + ONE + TWO, plan=True).changes_planned
+
+    changed = platform.apply(HEAD + ONE.replace("*/5", "*/7") + TWO, plan=True)
+    assert [(row.name, row.detail) for row in changed.rows if row.outcome.value == "change"] == [
+        ("one", "schedule often rule")
+    ]
+    assert not platform.apply(HEAD + ONE + TWO, plan=True).changes_planned
+
+
+def test_a_pool_keeps_what_an_operator_edited_and_takes_what_the_file_changed(platform):
+    platform.apply(HEAD + ONE)
+    pool = platform.client.read_work_pool("yeedu-pool")
+    template = pool.base_job_template
+    template["variables"]["properties"]["working_dir"]["default"] = "/srv"
+    changes = {"description": "Mine", "base_job_template": template}
+    platform.client.request("PATCH", "/work_pools/yeedu-pool", json=changes)
+
+    pools = "work_pools: [{name: yeedu-pool, job_variables: {command: python3 -m prefect.engine}}]"
+    report = platform.apply(HEAD + ONE, pools=pools)
+
+    assert [row.detail for row in report.rows if row.kind == "work pool"] == ["job_variables.command"]
+    pool = platform.client.read_work_pool("yeedu-pool")
+    properties = pool.base_job_template["variables"]["properties"]
+    assert pool.description == "Mine"
+    assert properties["working_dir"]["default"] == "/srv"
+    assert properties["command"]["default"] == "python3 -m prefect.engine"
+
+
+def test_a_pool_of_another_type_is_not_taken_over(platform):
+    platform.client.request("POST", "/work_pools/", json={"name": "yeedu-pool", "type": "docker"})
+
+    report = platform.apply(HEAD + ONE)
+
+    assert platform.outcomes(report, "work pool")["yeedu-pool"] == "failed"
+    assert "exists as a 'docker' pool, not as 'process'" in report.failures[0]
+    assert platform.outcomes(report) == {"one": "failed"}

@@ -1,0 +1,109 @@
+"""The credential blocks: made from the environment, kept when edited, renewed when newly configured."""
+
+import pytest
+
+from yeedu_deployer.credentials import BlockAction, decide
+from yeedu_deployer.memory import AppliedSecret
+from yeedu_deployer.secret_blocks import read_secret, write_secret
+
+YAML = """
+pull: [{prefect.deployments.steps.git_clone: {repository: "{{ $FLOWS_GIT_URL }}"}}]
+deployments:
+  - {name: one, entrypoint: "flows/one.py:run", work_pool: {name: yeedu-pool}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("configured", "stored", "applied", "action"),
+    [
+        ("a", None, None, BlockAction.CREATE),
+        ("a", None, "a", BlockAction.CREATE),
+        ("a", "a", None, BlockAction.UNCHANGED),
+        ("a", "a", "b", BlockAction.UNCHANGED),
+        ("a", "edited", "a", BlockAction.KEEP),
+        ("a", "theirs", None, BlockAction.KEEP),
+        ("b", "a", "a", BlockAction.CHANGE),
+        ("b", "edited", "a", BlockAction.CHANGE),
+    ],
+)
+def test_a_block_is_written_when_missing_or_newly_configured(configured, stored, applied, action):
+    remembered = None if applied is None else AppliedSecret.of(applied)
+    assert decide(configured, stored, remembered) is action
+
+
+def test_what_is_remembered_of_a_credential_is_salted_and_does_not_hold_it():
+    first, second = AppliedSecret.of("canary"), AppliedSecret.of("canary")
+    assert first.matches("canary")
+    assert not first.matches("canary ")
+    assert first.digest != second.digest
+    assert "canary" not in first.model_dump_json()
+
+
+def test_the_blocks_are_made_from_the_environment(platform):
+    environment = {
+        "YEEDU_USERNAME": "ada",
+        "YEEDU_PASSWORD_FILE": str(platform.secret("password", "123456")),
+        "YEEDU_TOKEN_FILE": str(platform.secret("token", "")),
+        "YEEDU_VERIFY_SSL": "false",
+        "YEEDU_SSL_CERT_FILE": "/etc/ca.pem",
+    }
+
+    report = platform.apply(YAML, environment=environment)
+
+    assert platform.outcomes(report, "block") == {
+        "yeedu-connection-details": "created",
+        "yeedu-password": "created",
+    }
+    assert read_secret(platform.client, "yeedu-password") == "123456"
+    assert read_secret(platform.client, "yeedu-connection-details") == {
+        "username": "ada",
+        "YEEDU_VERIFY_SSL": "false",
+        "YEEDU_SSL_CERT_FILE": "/etc/ca.pem",
+    }
+
+
+def test_an_edit_in_the_ui_survives_until_the_configured_value_changes(platform):
+    configured = {"YEEDU_PASSWORD_FILE": str(platform.secret("password", "first"))}
+    platform.apply(YAML, environment=configured)
+    write_secret("yeedu-password", "edited")
+
+    kept = platform.apply(YAML, environment=configured)
+    assert platform.outcomes(kept, "block")["yeedu-password"] == "kept"
+    assert read_secret(platform.client, "yeedu-password") == "edited"
+
+    platform.secret("password", "second")
+    changed = platform.apply(YAML, environment=configured)
+    assert platform.outcomes(changed, "block")["yeedu-password"] == "changed"
+    assert read_secret(platform.client, "yeedu-password") == "second"
+
+
+def test_a_token_gives_the_pull_step_a_placeholder_and_an_unusable_one_is_not_stored(platform):
+    """The repository is a folder here, so the token itself is not asked for; over http it is refused."""
+    token = {"FLOWS_GIT_TOKEN_FILE": str(platform.secret("token", "canary-token"))}
+
+    refused = platform.apply(YAML, environment={**token, "FLOWS_GIT_URL": "http://127.0.0.1:9/x.git"})
+    assert platform.outcomes(refused, "block")["github-pat-token"] == "failed"
+    assert len(refused.failures) == 1
+    assert read_secret(platform.client, "github-pat-token") is None
+
+    applied = platform.apply(YAML, environment=token)
+    assert platform.outcomes(applied, "block")["github-pat-token"] == "created"
+    (step,) = platform.client.read_deployment_by_name("one/one").pull_steps
+    inputs = step["prefect.deployments.steps.git_clone"]
+    assert inputs["access_token"] == "{{ prefect.blocks.secret.github-pat-token }}"
+    assert "canary" not in repr(applied)
+
+
+def test_a_credential_block_that_does_not_exist_is_named(platform):
+    text = YAML.replace("repository:", 'access_token: "{{ prefect.blocks.secret.mine }}", repository:')
+
+    missing = platform.apply(text)
+    write_secret("mine", "canary-token")
+    present = platform.apply(text)
+
+    assert missing.failures == [
+        "The pull step names the Secret block 'mine', which does not exist; create it, or name the token's "
+        "file in FLOWS_GIT_TOKEN_FILE."
+    ]
+    assert platform.outcomes(present) == {"one": "created"}
+    assert "canary-token" in present.secrets

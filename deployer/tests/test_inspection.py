@@ -1,0 +1,103 @@
+"""What importing real files tells, and the one sentence for every way in which it fails."""
+
+# ruff: noqa: E501 - tables of whole sentences read best with a case on each line
+
+import pytest
+
+from yeedu_deployer.errors import FlowError
+from yeedu_deployer.inspection import FlowInspector, Wanted
+
+HEAD = "from prefect import flow\n"
+
+
+def inspect(inspector, folder, content, function="run"):
+    file = folder / "flows/one.py"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(content, encoding="utf-8")
+    (found,) = inspector.inspect(folder, [Wanted(f"flows/one.py:{function}")])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("def other(): ...", "flows/one.py has no function 'run'."),
+        ("def run(): ...", "'run' in flows/one.py is not a flow; decorate it with @flow."),
+        ("\nimport pandas_is_missing", "flows/one.py:run does not import: ModuleNotFoundError: No module named 'pandas_is_missing' (flows/one.py, line 2)."),
+        ("x = 1\ndef run(:", "flows/one.py:run does not import: SyntaxError: invalid syntax (flows/one.py, line 2)."),
+        ("raise ValueError('bad\\nvalue.')", "flows/one.py:run does not import: ValueError: bad value (flows/one.py, line 1)."),
+        ("import sys\nsys.exit(3)", "flows/one.py:run does not import: SystemExit: 3 (flows/one.py, line 2)."),
+        ("import json\n\njson.loads('x')", "flows/one.py:run does not import: JSONDecodeError: Expecting value: line 1 column 1 (char 0) (flows/one.py, line 3)."),
+        ("import os\nos._exit(0)", "flows/one.py:run ended the Python process while it was imported."),
+    ],
+)  # fmt: skip
+def test_a_failing_import_gets_one_sentence(inspector, tmp_path, content, sentence):
+    found = inspect(inspector, tmp_path, content)
+    assert isinstance(found, FlowError)
+    assert str(found) == sentence
+
+
+def test_an_error_in_a_helper_is_named_where_it_is(inspector, tmp_path):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared/helper.py").write_text("\n\n1 / 0\n")
+    found = inspect(inspector, tmp_path, "import shared.helper\n")
+    assert str(found) == (
+        "flows/one.py:run does not import: ZeroDivisionError: division by zero (shared/helper.py, line 3)."
+    )
+
+
+def test_a_missing_file_is_named(inspector, tmp_path):
+    (found,) = inspector.inspect(tmp_path, [Wanted("flows/none.py:run")])
+    assert str(found) == "flows/none.py is not in the repository, so its function 'run' cannot be deployed."
+
+
+def test_a_flow_is_described(inspector, tmp_path):
+    content = HEAD + '@flow(version="3")\ndef run(month: int, colour: str = "red"):\n    """Loads."""\n'
+    found = inspect(inspector, tmp_path, content)
+    assert (found.name, found.description, found.version) == ("run", "Loads.", "3")
+    assert found.parameter_schema["required"] == ["month"]
+    assert list(found.parameter_schema["properties"]) == ["month", "colour"]
+
+
+def test_the_hash_of_a_file_is_no_version(inspector, tmp_path):
+    assert inspect(inspector, tmp_path, HEAD + "@flow\ndef run(): ...\n").version is None
+
+
+def test_parameters_are_checked_against_the_flow(inspector, tmp_path):
+    inspect(inspector, tmp_path, HEAD + "@flow\ndef run(month: int, colour: str = 'red'): ...\n")
+    sets = ({}, {"month": 1}, {"month": "x"}, {"moth": 1})
+    (found,) = inspector.inspect(tmp_path, [Wanted("flows/one.py:run", sets)])
+    assert found.parameter_errors == [
+        None,
+        None,
+        "Validation failed for field 'month'. Failure reason: 'x' is not of type 'integer'",
+        "the flow has no parameter 'moth'; it has colour, month",
+    ]
+
+
+def test_flow_code_sees_no_secret_and_cannot_disturb_the_answer(tmp_path, monkeypatch):
+    for name in ("PREFECT_API_AUTH_STRING", "YEEDU_PASSWORD_FILE", "FLOWS_GIT_TOKEN_FILE", "PREFECT_API_URL"):
+        monkeypatch.setenv(name, "canary")
+    content = HEAD + "import os\nprint('noise')\n@flow(description=str(dict(os.environ)))\ndef run(): ...\n"
+    with FlowInspector() as inspector:
+        found = inspect(inspector, tmp_path, content)
+    assert "PREFECT_HOME" in found.description
+    assert "canary" not in found.description
+
+
+def test_one_entrypoint_cannot_spoil_another(inspector, tmp_path):
+    (tmp_path / "a.py").write_text(
+        "import builtins, json, os\njson.loads = builtins.print = None\nos.chdir('/')\nraise OSError\n"
+    )
+    (tmp_path / "b.py").write_text(HEAD + "@flow\ndef run(): ...\n")
+    broken, good = inspector.inspect(tmp_path, [Wanted("a.py:run"), Wanted("b.py:run")])
+    assert str(broken) == "a.py:run does not import: OSError (a.py, line 4)."
+    assert good.name == "run"
+
+
+def test_a_child_that_dies_gives_one_sentence(tmp_path):
+    with (
+        FlowInspector() as inspector,
+        pytest.raises(FlowError, match="The process that imports the flows failed: "),
+    ):
+        inspector.inspect(tmp_path / "missing", [Wanted("a.py:run")])

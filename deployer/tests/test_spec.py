@@ -1,0 +1,206 @@
+"""What prefect.yaml may say, and the one sentence for everything that it may not."""
+
+# ruff: noqa: E501 - tables of whole sentences read best with a case on each line
+
+import textwrap
+
+import pytest
+
+from yeedu_deployer.errors import SpecError
+from yeedu_deployer.pool_spec import load_pools
+from yeedu_deployer.spec import load_deployments
+
+GOOD = """\
+pull:
+  - prefect.deployments.steps.git_clone:
+      repository: "{{ $FLOWS_GIT_URL }}"
+deployments:
+  - name: one
+    entrypoint: flows/one.py:run
+    work_pool:
+      name: yeedu-pool
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    def read(text, environment=None):
+        file = tmp_path / "prefect.yaml"
+        file.write_text(textwrap.dedent(text), encoding="utf-8")
+        try:
+            return load_deployments(file, environment or {})
+        except SpecError as error:
+            return [problem.removeprefix(f"{file}:") for problem in error.problems]
+
+    return read
+
+
+def test_a_minimal_file_takes_the_defaults(load):
+    (spec,) = load(GOOD)
+
+    assert (spec.name, spec.entrypoint, spec.work_pool) == ("one", "flows/one.py:run", "yeedu-pool")
+    assert (spec.paused, spec.description, spec.concurrency_limit) == (None, None, None)
+    assert spec.enforce_parameter_schema is True
+    assert spec.schedules == ()
+    assert spec.pull[0].inputs == {"repository": "{{ $FLOWS_GIT_URL }}"}
+
+
+def test_every_kind_of_schedule_is_read(load):
+    (spec,) = load(
+        GOOD
+        + """\
+    schedules:
+      - {cron: "*/5 * * * *", slug: often, timezone: Europe/Vienna, day_or: false}
+      - {interval: 3600, anchor_date: 2026-01-01T00:00:00+00:00}
+      - {rrule: "FREQ=DAILY;COUNT=3", active: false, parameters: {count: 2}}
+"""
+    )
+
+    assert [schedule.slug for schedule in spec.schedules] == ["often", "schedule-2", "schedule-3"]
+    assert spec.schedules[0].rule == {"cron": "*/5 * * * *", "timezone": "Europe/Vienna", "day_or": False}
+    assert spec.schedules[1].rule == {
+        "interval": 3600,
+        "timezone": "UTC",
+        "anchor_date": "2026-01-01T00:00:00+00:00",
+    }
+    assert (spec.schedules[2].active, spec.schedules[2].parameters) == (False, {"count": 2})
+
+
+def test_anchors_and_merge_keys_work_with_explicit_keys_winning(load):
+    (spec,) = load(
+        """\
+        definitions:
+          base: &base {tags: [a], entrypoint: flows/one.py:run, work_pool: {name: x}}
+          clock: &clock {cron: "* * * * *", slug: s}
+        deployments:
+          - <<: *base
+            name: one
+            tags: [b]
+            pull: [{prefect.deployments.steps.git_clone: {repository: x}}]
+            schedules: [{<<: *clock, active: false}]
+        """
+    )
+
+    assert (spec.tags, spec.work_pool) == (("b",), "x")
+    assert (spec.schedules[0].slug, spec.schedules[0].active) == ("s", False)
+
+
+def test_templates_are_resolved_outside_of_pull_steps_only(load):
+    text = (
+        GOOD
+        + "    parameters: {url: '{{ $URL }}/x', list: ['{{ $URL }}'], other: '{{ prefect.variables.v }}'}\n"
+    )
+
+    (spec,) = load(text, {"URL": "http://a"})
+
+    assert spec.parameters == {
+        "url": "http://a/x",
+        "list": ["http://a"],
+        "other": "{{ prefect.variables.v }}",
+    }
+    assert spec.pull[0].inputs["repository"] == "{{ $FLOWS_GIT_URL }}"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (("entrypoint:", "entrypont:"), "6: deployment 'one': the key 'entrypont' is unknown; did you mean 'entrypoint'?"),
+        (("deployments:", "deploymnts:"), "4: the file: the key 'deploymnts' is unknown; did you mean 'deployments'?"),
+        (("      name: yeedu-pool", "      nme: x"), "8: deployment 'one': work_pool: the key 'nme' is unknown; did you mean 'name'?"),
+        (("repository:", "repositry:"), "3: the file: git_clone: the key 'repositry' is unknown; did you mean 'repository'?"),
+        (("  - name: one\n    entry", "  - entry"), "5: deployment 1: 'name' is missing."),
+        (("    entrypoint: flows/one.py:run\n", ""), "5: deployment 'one': 'entrypoint' is missing."),
+        (("flows/one.py:run", "flows/one.py"), "6: deployment 'one': the entrypoint 'flows/one.py' must have the form 'folder/file.py:function', relative to the repository."),
+        (("flows/one.py:run", "/flows/one.py:run"), "6: deployment 'one': the entrypoint '/flows/one.py:run' must have the form 'folder/file.py:function', relative to the repository."),
+        (("    work_pool:\n      name: yeedu-pool\n", ""), "5: deployment 'one': 'work_pool' with a 'name' is missing."),
+        (("name: one", "name: one/two"), "5: deployment 'one/two': a name may not contain '/' or '%'."),
+        (("name: one", "name: [one]"), "5: deployment 1: 'name' must be a text, but it is a list."),
+        (("      name: yeedu-pool", "      name: yeedu-pool\n    tags: {a: b}"), "9: deployment 'one': 'tags' must be a list of texts, but one is a mapping."),
+        (("      name: yeedu-pool", "      name: yeedu-pool\n    parameters: 5"), "9: deployment 'one': 'parameters' must be a mapping, but it is a number."),
+        (("      name: yeedu-pool", "      name: yeedu-pool\n    paused: maybe"), "9: deployment 'one': 'paused' must be true or false, but it is a text."),
+        (("      name: yeedu-pool", "      name: yeedu-pool\n    concurrency_limit: 0"), "9: deployment 'one': 'concurrency_limit' must be a whole number of at least 1, but it is a number."),
+        (("      name: yeedu-pool", "      name: yeedu-pool\n    concurrency_limit: {limit: 1, collision_strategy: WAIT}"), "9: deployment 'one': concurrency_limit: collision_strategy must be ENQUEUE or CANCEL_NEW, but it is 'WAIT'."),
+        (("      name: yeedu-pool", "      name: yeedu-pool\n    parameters: {a: '{{ $NOPE }}'}"), "9: deployment 'one': the environment variable NOPE is not set; set it and apply again."),
+        (("      name: yeedu-pool", "      name: yeedu-pool\n    triggers: [{}]"), "9: deployment 'one': 'triggers' is not supported by this deployer; create the automation in the UI."),
+        (("      name: yeedu-pool", "      name: yeedu-pool\n    schedule: {cron: '* * * * *'}"), "9: deployment 'one': 'schedule' is the old form; write a list under 'schedules'."),
+        (("      name: yeedu-pool", "      name: yeedu-pool\n    schedules: [{slug: x}]"), "9: deployment 'one': schedule 1 needs exactly one of cron, interval and rrule, but has none of them."),
+        (("      name: yeedu-pool", "      name: yeedu-pool\n    schedules: [{cron: '* * *'}]"), "9: deployment 'one': schedule 1: cron '* * *' is not valid: Invalid cron string: \"* * *\"."),
+        (("      name: yeedu-pool", "      name: yeedu-pool\n    schedules: [{cron: '* * * * *', timezone: Mars/Base}]"), "9: deployment 'one': schedule 1: timezone 'Mars/Base' is not valid: Invalid timezone: \"Mars/Base\" (specify in IANA tzdata format, for example, America/New_York)."),
+        (("      name: yeedu-pool", "      name: yeedu-pool\n    schedules: [{interval: 0}]"), "9: deployment 'one': schedule 1: interval 0 is not valid: Input should be greater than 0 seconds."),
+        (("      name: yeedu-pool", "      name: yeedu-pool\n    schedules: [{cron: '* * * * *', slug: a}, {cron: '1 * * * *', slug: a}]"), "9: deployment 'one': schedule 2: the slug 'a' is taken already."),
+        (("      name: yeedu-pool", "      name: yeedu-pool\n      name: other"), "9: 'name' is given twice in one mapping."),
+        (("pull:", "build: [{a: {}}]\npull:"), "1: the file: 'build' is not supported: flow code comes from git when a run starts; leave it empty."),
+        (("  - name: one", " - name: one\n  x"), "6: this is not valid YAML: expected <block end>, but found '<scalar>'."),
+        (("name: one", "name: 'one"), "9: this is not valid YAML: found unexpected end of stream."),
+    ],
+)  # fmt: skip
+def test_a_mistake_gets_one_sentence_with_its_line(load, change, problem):
+    broken = GOOD.replace(*change)
+    assert broken != GOOD
+    assert problem in load(broken)
+
+
+def test_one_mistake_is_told_once(load):
+    assert load(GOOD.replace("flows/one.py:run", "flows/one.py")) == [
+        "6: deployment 'one': the entrypoint 'flows/one.py' must have the form 'folder/file.py:function', "
+        "relative to the repository."
+    ]
+
+
+def test_two_deployments_of_one_name_are_refused(load):
+    twin = GOOD + GOOD.partition("deployments:\n")[2]
+    assert load(twin) == ["9: two deployments are named 'one'; the other one is in line 5."]
+
+
+def test_several_mistakes_are_told_together_in_the_order_of_lines(load):
+    text = GOOD.replace("entrypoint:", "entrypont:").replace(
+        "      name: yeedu-pool", "      nam: yeedu-pool"
+    )
+    assert [problem.partition(":")[0] for problem in load(text)] == ["5", "6", "8", "8"]
+
+
+def test_a_mistake_in_an_anchor_is_told_at_the_anchor_and_once(load):
+    text = "definitions: {pool: &pool {nme: x}}\n" + GOOD.replace("\n      name: yeedu-pool", " *pool")
+    assert load(text) == [
+        "1: deployment 'one': work_pool: 'name' is missing.",
+        "1: deployment 'one': work_pool: the key 'nme' is unknown; did you mean 'name'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "1: the file must be a mapping, but it is empty."),
+        ("- a", "1: the file must be a mapping, but it is a list."),
+        ("deployments:", "1: the file declares no deployments."),
+        ("deployments: {}", "1: the file: 'deployments' must be a list, but it is a mapping."),
+        ("deployments: [x]", "1: deployment 1 must be a mapping, but it is a text."),
+        ("a: &a [*a]", "1: an anchor contains itself."),
+        ("1: x", "1: a key must be a text, but this one is a number."),
+        ("name: !!python/object:os.system x", "1: this is not valid YAML: could not determine a constructor for the tag 'tag:yaml.org,2002:python/object:os.system'."),
+    ],
+)  # fmt: skip
+def test_a_file_of_another_shape_gets_one_sentence(load, text, problem):
+    assert load(text) == [problem]
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(SpecError, match=r"nowhere\.yaml:1: there is no such file; name it with --file\."):
+        load_deployments(tmp_path / "nowhere.yaml", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("pools: []", "1: the file: the key 'pools' is unknown; did you mean 'work_pools'?"),
+        ("work_pools: [{type: process}]", "1: work pool 1: 'name' is missing."),
+        ("work_pools: [{name: a, type: docker}]", "1: work pool 'a': the type must be process, but it is 'docker'; create a pool of another type by hand."),
+        ("work_pools: [{name: a}, {name: a}]", "1: two work pools are named 'a'."),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_work_pools_gets_one_sentence(tmp_path, text, problem):
+    file = tmp_path / "work-pools.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError) as caught:
+        load_pools(file, {})
+    assert caught.value.problems == (f"{file}:{problem}",)
