@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from tempfile import TemporaryFile
 
 from local.api import PrefectApi
 from local.console import Console
@@ -79,52 +80,53 @@ class ComposeMode:
                 )
 
     def _start(self, before: list[Container]) -> None:
-        """Run ``up -d``, print every step as it happens, and wait until all is healthy."""
-        stale = {
-            (container.id, container.started_at) for container in before if container.status != "running"
-        }
-        shown: dict[str, str] = {}
-        process = self._project.compose("up", "--detach", "--no-build", "--remove-orphans", quiet=True)
-        deadline = time.monotonic() + _START_SECONDS
-        try:
-            while True:
-                has_ended = (
-                    process.poll() is not None
-                )  # asked first: what is read below is then the end state
-                containers = [
-                    container
-                    for container in self._project.containers()
-                    if (container.id, container.started_at) not in stale and container.status != "created"
-                ]
-                for container in containers:
-                    if shown.get(container.service) != str(container) and str(container) != "starting":
-                        shown[container.service] = str(container)
-                        self._console.step(f"{container.service:<12} {container}")
-                self._check(containers, process, has_ended)
-                if has_ended and all(container.is_ready for container in containers):
-                    return
-                if time.monotonic() > deadline:
-                    late = ", ".join(f"{one.service} ({one})" for one in containers if not one.is_ready)
-                    raise CommandError(f"not ready after {_START_SECONDS:.0f} s: {late}; see `make logs`")
-                time.sleep(_POLL_SECONDS)
-        finally:
-            if process.poll() is None:
-                process.terminate()
-            process.communicate()
-
-    def _check(self, containers: list[Container], process: subprocess.Popen[str], has_ended: bool) -> None:
-        """Stop with the failing service's own last words.
+        """Run ``up -d``, and wait until all is healthy.
 
         Raises:
-            CommandError: A service failed, or Compose itself did.
+            CommandError: A service failed, Compose itself did, or not all is healthy in time.
         """
-        failed = [container for container in containers if container.has_failed]
-        if failed:
-            self._console.say(last_lines(failed[0]))
-            raise CommandError(f"{failed[0].service}: {failed[0]}; the last lines of its log are above")
-        if has_ended and process.returncode:
-            output = (process.stdout.read() if process.stdout else "").strip().splitlines()
-            raise CommandError(f"`docker compose up` failed: {output[-1] if output else process.returncode}")
+        with TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+            arguments = ("up", "--detach", "--no-build", "--remove-orphans")
+            process = self._project.compose(*arguments, output=output)
+            try:
+                self._watch(process, before)
+            finally:
+                if process.poll() is None:
+                    process.terminate()
+                process.wait()
+            if process.returncode:
+                output.seek(0)
+                lines = output.read().strip().splitlines()
+                raise CommandError(
+                    f"`docker compose up` failed: {lines[-1] if lines else process.returncode}"
+                )
+
+    def _watch(self, process: subprocess.Popen[str], before: list[Container]) -> None:
+        """Print every step as it happens, until Compose has failed or all is healthy.
+
+        Raises:
+            CommandError: A service failed, or not all is healthy in time.
+        """
+        deadline = time.monotonic() + _START_SECONDS
+        shown: dict[str, str] = {}
+        while True:
+            code = process.poll()  # asked first: what is read below is then the end state
+            containers = self._project.containers()
+            current = containers if code == 0 else _without_ended(containers, before)
+            for container in current:
+                if str(container) not in {"created", "starting", shown.get(container.service)}:
+                    shown[container.service] = str(container)
+                    self._console.step(f"{container.service:<12} {container}")
+            failed = next((container for container in current if container.has_failed), None)
+            if failed:
+                self._console.say(last_lines(failed))
+                raise CommandError(f"{failed.service}: {failed}; the last lines of its log are above")
+            if code or (code == 0 and all(container.is_ready for container in containers)):
+                return
+            if time.monotonic() > deadline:
+                late = ", ".join(f"{one.service} ({one})" for one in containers if not one.is_ready)
+                raise CommandError(f"not ready after {_START_SECONDS:.0f} s: {late}; see `make logs`")
+            time.sleep(_POLL_SECONDS)
 
     def down(self) -> None:
         """Stop and remove the containers; the volumes stay."""
@@ -152,3 +154,13 @@ class ComposeMode:
     def _must(self, code: int, command: str) -> None:
         if code:
             raise CommandError(f"`docker compose {command}` failed with code {code}")
+
+
+def _without_ended(containers: list[Container], before: list[Container]) -> list[Container]:
+    """Leave out what ended earlier, or is being replaced: it has not been started since."""
+    known = {(container.id, container.started_at) for container in before}
+    return [
+        container
+        for container in containers
+        if container.status == "running" or (container.id, container.started_at) not in known
+    ]

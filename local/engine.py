@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from local.errors import CommandError
 from local.knobs import ROOT, Knobs
@@ -100,16 +100,15 @@ class Project:
         self.name = knobs.get("COMPOSE_PROJECT_NAME", _PROJECT)
         self._environment = {**os.environ, "COMPOSE_PROJECT_NAME": self.name}
 
-    def compose(self, *arguments: str, quiet: bool = False) -> subprocess.Popen[str]:
-        """Start ``docker compose`` in the checkout; ``quiet`` collects its output instead of showing it."""
-        output = subprocess.PIPE if quiet else None
+    def compose(self, *arguments: str, output: IO[str] | None = None) -> subprocess.Popen[str]:
+        """Start ``docker compose`` in the checkout, with its output shown, or in a file."""
         return subprocess.Popen(
             ["docker", "compose", *arguments],
             cwd=ROOT,
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=subprocess.STDOUT if quiet else None,
+            stderr=output,
             text=True,
         )
 
