@@ -13,7 +13,18 @@ from starlette.exceptions import HTTPException
 
 from yeedu_mock.control.middleware import RequestWatch
 from yeedu_mock.errors import MockError
-from yeedu_mock.routes import control, jobs_v2, kernels, login, notebooks_v2, pages
+from yeedu_mock.routes import (
+    control,
+    definitions_v1,
+    definitions_v2,
+    either,
+    kernels,
+    login,
+    notebook_files,
+    pages,
+    runs_v1,
+    runs_v2,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -23,6 +34,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 API = "/api/v1"
+JOB = API + "/workspace/{workspace_id}/spark/job"
+NOTEBOOK = API + "/workspace/{workspace_id}/notebook"
 
 
 def create_app(mock: Mock) -> RequestWatch:
@@ -39,8 +52,15 @@ def create_app(mock: Mock) -> RequestWatch:
 
     app = FastAPI(title="Yeedu mock", version="0.1.0", lifespan=lifespan)
     app.state.mock = mock
-    for module in (login, jobs_v2, notebooks_v2, kernels):
-        app.include_router(module.router, prefix=API)
+    for router in (login.router, either.router, kernels.router, notebook_files.router):
+        app.include_router(router, prefix=API)
+    for generation in (runs_v1, runs_v2):
+        app.include_router(generation.job_runs, prefix=JOB)
+        app.include_router(generation.notebook_runs, prefix=NOTEBOOK)
+    app.include_router(definitions_v1.job_confs, prefix=JOB)
+    app.include_router(definitions_v1.notebook_confs, prefix=NOTEBOOK)
+    app.include_router(definitions_v2.job_definitions, prefix=JOB)
+    app.include_router(definitions_v2.notebook_definitions, prefix=NOTEBOOK)
     if mock.settings.control:
         app.include_router(control.router)
     app.include_router(pages.router)

@@ -1,13 +1,22 @@
 """What most routes need first: the mock, the session, the workspace."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Path
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 
-from yeedu_mock.errors import NoAccessError, NotFoundError
+from yeedu_mock.errors import BadRequestError, NoAccessError, NotFoundError
 from yeedu_mock.mock import Mock
-from yeedu_mock.state.records import Definition, Run, Session, Workspace, type_of_run
+from yeedu_mock.state.records import (
+    Definition,
+    JobDefinition,
+    NotebookDefinition,
+    Run,
+    Session,
+    Workspace,
+    type_of_run,
+)
 
 DefinitionType = TypeVar("DefinitionType", bound=Definition)
 
@@ -51,6 +60,24 @@ def _workspace(workspace_id: Identifier, mock: TheMock, session: TheSession) -> 
 
 
 TheWorkspace = Annotated[Workspace, Depends(_workspace)]
+
+
+AnyDefinition = JobDefinition | NotebookDefinition
+
+
+def definition_in_query(
+    kind: type[JobDefinition] | type[NotebookDefinition], id_key: str, name_key: str
+) -> Callable[..., AnyDefinition]:
+    """Return a dependency: the definition whose id or name the query gives under these keys."""
+
+    def find(request: Request, workspace: TheWorkspace, mock: TheMock) -> AnyDefinition:
+        identifier = request.query_params.get(id_key)
+        if identifier is not None and not identifier.isdecimal():
+            raise BadRequestError(f"The {id_key} must be a number.")
+        number = None if identifier is None else int(identifier)
+        return find_definition(mock, workspace, kind, number, request.query_params.get(name_key))
+
+    return find
 
 
 def find_run(mock: Mock, workspace: Workspace, kind: type_of_run, identifier: int) -> Run:

@@ -107,6 +107,7 @@ class Definition(Record):
     language: str = "Python3"
     is_enabled: bool = True
     created_by: str = ""
+    settings: dict[str, Any] = Field(default_factory=dict, description="Fields a client sent, echoed back.")
 
 
 class JobDefinition(Definition):
@@ -116,7 +117,6 @@ class JobDefinition(Definition):
 
     job_type: str = "RAW_PYTHON"
     program: str
-    settings: dict[str, Any] = Field(default_factory=dict, description="Fields a client sent, echoed back.")
 
 
 class NotebookDefinition(Definition):
@@ -125,7 +125,6 @@ class NotebookDefinition(Definition):
     kind: ClassVar[str] = "notebook"
 
     content: dict[str, Any]
-    settings: dict[str, Any] = Field(default_factory=dict, description="Fields a client sent, echoed back.")
 
 
 class Run(Record):

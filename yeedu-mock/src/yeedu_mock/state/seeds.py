@@ -46,6 +46,7 @@ def _seed_demo_tenant(store: Store) -> None:
     store.add(Workspace(id=DEMO_WORKSPACE_ID, tenant=DEMO_TENANT, name="demo", description="Samples to run."))
     store.add(Tenant(id=10, uuid=DEMO_TENANT, name="demo"))
     store.add(Cluster(id=30, tenant=DEMO_TENANT, name="demo-cluster"))
+    store.add(Cluster(id=31, tenant=DEMO_TENANT, name="larger-cluster"))
     for identifier, name in SAMPLE_JOBS.items():
         store.add(
             JobDefinition(

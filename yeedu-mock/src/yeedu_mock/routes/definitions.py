@@ -1,0 +1,140 @@
+"""What jobs and notebooks look like in each generation, and how requests create and change them."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from yeedu_mock.errors import BadRequestError, ConflictError, NotFoundError
+from yeedu_mock.mock import Mock
+from yeedu_mock.state.records import Cluster, Definition, JobDefinition, NotebookDefinition, Workspace
+
+Generation = Literal["v1", "v2"]
+
+UNRUNNABLE = "import sys\nsys.exit({reason!r})\n"
+
+
+class DefinitionRequest(BaseModel):
+    """The fields of a definition that the mock acts on; all others are kept and echoed."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str | None = Field(default=None, min_length=1, max_length=255)
+    notebook_name: str | None = Field(default=None, min_length=1, max_length=255)
+    cluster_id: int | None = None
+    cluster_name: str | None = None
+    job_type: str | None = None
+    notebook_type: str | None = None
+    language: str | None = None
+    arguments: str | None = None
+    conf: list[str] | None = None
+    program: str | None = Field(default=None, description="The mock's own: Python (or shell) source text.")
+    job_command: str | None = Field(default=None, description="Run by the shell, in the run's folder.")
+    notebook_cells: dict[str, Any] | None = None
+
+
+def definition_v2(definition: Definition) -> dict[str, Any]:
+    """Return a job or a notebook in the form of the v2 generation."""
+    return _shown(definition, f"{definition.kind}_id")
+
+
+def definition_v1(definition: Definition) -> dict[str, Any]:
+    """Return a job or a notebook in the form of the v1 generation; notebooks name their file as in v1b."""
+    shown = _shown(definition, f"{definition.kind}_conf_id")
+    if isinstance(definition, NotebookDefinition):
+        shown["notebook_file_id"] = definition.id
+    return shown
+
+
+def create_definition(
+    mock: Mock,
+    workspace: Workspace,
+    kind: type[JobDefinition] | type[NotebookDefinition],
+    request: DefinitionRequest,
+) -> JobDefinition | NotebookDefinition:
+    """Add a job or notebook.
+
+    Raises:
+        BadRequestError: It has no name.
+        ConflictError: The workspace has one of that name already.
+    """
+    name = request.notebook_name or request.name
+    if name is None:
+        raise BadRequestError(f"A {kind.kind} needs a name.")
+    if any(known.name == name and known.workspace_id == workspace.id for known in mock.store.all(kind)):
+        raise ConflictError(f"The workspace has a {kind.kind} called {name} already.")
+    if kind is JobDefinition:
+        definition = JobDefinition(workspace_id=workspace.id, name=name, program="")
+    else:
+        content: dict[str, Any] = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}
+        definition = NotebookDefinition(workspace_id=workspace.id, name=name, content=content)
+    change(mock, workspace, definition, request)
+    return mock.store.add(definition)
+
+
+def change(
+    mock: Mock,
+    workspace: Workspace,
+    definition: JobDefinition | NotebookDefinition,
+    request: DefinitionRequest,
+) -> None:
+    """Apply the fields that a request carries."""
+    definition.name = request.notebook_name or request.name or definition.name
+    if request.cluster_id is not None or request.cluster_name is not None:
+        definition.cluster_id = find_cluster(
+            mock, workspace.tenant, request.cluster_id, request.cluster_name
+        ).id
+    if request.arguments is not None:
+        definition.arguments = request.arguments
+    if request.conf is not None:
+        definition.conf = request.conf
+    definition.language = request.language or request.notebook_type or definition.language
+    definition.settings |= request.model_extra or {}
+    if isinstance(definition, NotebookDefinition):
+        if request.notebook_cells is not None and isinstance(request.notebook_cells.get("cells"), list):
+            definition.content = {**definition.content, "cells": request.notebook_cells["cells"]}
+        return
+    definition.job_type = request.job_type or definition.job_type
+    if request.program is not None:
+        definition.program = request.program
+    elif request.job_command is not None:
+        definition.program, definition.language = request.job_command, "shell"
+        definition.settings["job_command"] = request.job_command
+    elif not definition.program:
+        reason = (
+            "The mock cannot run this kind of job; give it a job_command, or program: Python source text."
+        )
+        definition.program = UNRUNNABLE.format(reason=reason)
+
+
+def find_cluster(mock: Mock, tenant: str | None, identifier: int | None, name: str | None) -> Cluster:
+    """Return a cluster of a tenant by its id or, without one, by its name.
+
+    Raises:
+        NotFoundError: The tenant has no such cluster.
+    """
+    for cluster in mock.store.all(Cluster):
+        if cluster.tenant == tenant and (
+            cluster.id == identifier if identifier is not None else cluster.name == name
+        ):
+            return cluster
+    raise NotFoundError(f"There is no cluster {identifier if identifier is not None else repr(name)}.")
+
+
+def _shown(definition: Definition, id_key: str) -> dict[str, Any]:
+    job_type = definition.job_type if isinstance(definition, JobDefinition) else "NOTEBOOK"
+    name_key = "name" if isinstance(definition, JobDefinition) else "notebook_name"
+    return {
+        **definition.settings,
+        id_key: definition.id,
+        name_key: definition.name,
+        "job_type": job_type,
+        "spark_job_type": {"job_type": job_type, "language": definition.language},
+        "workspace_id": definition.workspace_id,
+        "cluster_id": definition.cluster_id,
+        "arguments": definition.arguments,
+        "conf": definition.conf,
+        "enable": definition.is_enabled,
+        "created_by": definition.created_by,
+        "created_at": definition.created_at.isoformat(),
+        "modified_at": definition.modified_at.isoformat(),
+    }

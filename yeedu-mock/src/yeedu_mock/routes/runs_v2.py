@@ -1,0 +1,138 @@
+"""Runs in the v2 generation, where `run_id` is an execution; jobs and notebooks differ in names only."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+
+from yeedu_mock.errors import NotFoundError
+from yeedu_mock.routes.access import Identifier, TheMock, TheSession, TheWorkspace, find_definition, find_run
+from yeedu_mock.routes.answers import (
+    ByteCount,
+    LineCount,
+    PageLimit,
+    PageNumber,
+    log_file,
+    one_page,
+    run_v2,
+    workflow_errors,
+)
+from yeedu_mock.routes.submission import StartOptions, start_run
+from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run
+
+Status = Annotated[list[str] | None, Query()]
+Ids = Annotated[list[int] | None, Query()]
+
+
+class StartJob(StartOptions):
+    """What starts a job run."""
+
+    job_id: int | None = None
+    job_name: str | None = None
+
+
+class StartNotebook(StartOptions):
+    """What starts a notebook run."""
+
+    notebook_id: int | None = None
+    notebook_name: str | None = None
+    is_background: bool = True
+
+
+def run_routes(kind: Literal["job", "notebook"]) -> APIRouter:
+    """Return the routes of one kind of run, relative to `.../spark/job` or `.../notebook`."""
+    router = APIRouter(tags=[f"{kind}s v2"])
+
+    @router.get("/run/{run_id:int}")
+    async def run(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
+        """Return a run."""
+        return run_v2(find_run(mock, workspace, kind, run_id))
+
+    @router.get("/run/{run_id:int}/status")
+    async def status(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
+        """Return a run's status alone."""
+        found = find_run(mock, workspace, kind, run_id)
+        return {"run_id": found.id, "run_status": found.status}
+
+    @router.get("/run/{run_id:int}/log/{stream}")
+    async def log(
+        run_id: Identifier,
+        stream: str,
+        workspace: TheWorkspace,
+        mock: TheMock,
+        last_n_lines: LineCount = None,
+        file_size_bytes: ByteCount = None,
+    ) -> Response:
+        """Return a run's output so far; a notebook's holds what its cells have printed."""
+        path = mock.runs.log_path(find_run(mock, workspace, kind, run_id), stream)
+        return log_file(path, last_n_lines, file_size_bytes)
+
+    # Jobs are stopped and notebooks killed; clients that mix the two up mean the same.
+    @router.post("/run/stop/{run_id:int}", status_code=201)
+    @router.post("/run/kill/{run_id:int}", status_code=201)
+    async def stop(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
+        """Stop a run."""
+        found = find_run(mock, workspace, kind, run_id)
+        await mock.runs.stop(found)
+        return run_v2(found)
+
+    @router.get("/run/{run_id:int}/workflow/errors")
+    async def errors(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
+        """Return what went wrong outside the program's own output."""
+        return workflow_errors(find_run(mock, workspace, kind, run_id))
+
+    @router.get("/runs/search")
+    @router.get("/runs")
+    async def runs(
+        request: Request,
+        workspace: TheWorkspace,
+        mock: TheMock,
+        job_ids: Ids = None,
+        notebook_ids: Ids = None,
+        job_name: str | None = None,
+        notebook_name: str | None = None,
+        cluster_ids: Ids = None,
+        run_status: Status = None,
+        page_number: PageNumber = 1,
+        limit: PageLimit = 100,
+    ) -> dict[str, Any]:
+        """List runs, the newest first; a search that finds nothing is a 404."""
+        ids, name = (job_ids, job_name) if kind == "job" else (notebook_ids, notebook_name)
+        found = [
+            run_v2(run)
+            for run in reversed(list(mock.store.all(Run)))
+            if run.type == kind
+            and run.workspace_id == workspace.id
+            and (not ids or run.definition_id in ids)
+            and (name is None or name.casefold() in run.definition_name.casefold())
+            and (not cluster_ids or run.cluster_id in cluster_ids)
+            and (not run_status or run.status in {status.upper() for status in run_status})
+        ]
+        if not found and request.url.path.endswith("/search"):
+            raise NotFoundError(f"No {kind} run was found.")
+        return one_page(found, page_number, limit)
+
+    return router
+
+
+job_runs = run_routes("job")
+notebook_runs = run_routes("notebook")
+
+
+@job_runs.post("/run")
+async def run_job(
+    request: StartJob, workspace: TheWorkspace, mock: TheMock, session: TheSession
+) -> dict[str, Any]:
+    """Start a run of a job."""
+    definition = find_definition(mock, workspace, JobDefinition, request.job_id, request.job_name)
+    return run_v2(start_run(mock, session, workspace, definition, request))
+
+
+@notebook_runs.post("/run")
+async def run_notebook(
+    request: StartNotebook, workspace: TheWorkspace, mock: TheMock, session: TheSession
+) -> dict[str, Any]:
+    """Start a run of a notebook: a kernel that waits for cells."""
+    definition = find_definition(
+        mock, workspace, NotebookDefinition, request.notebook_id, request.notebook_name
+    )
+    return run_v2(start_run(mock, session, workspace, definition, request))

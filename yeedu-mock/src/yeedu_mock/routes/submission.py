@@ -1,0 +1,42 @@
+"""Start a run, whichever generation asks for it."""
+
+import copy
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from yeedu_mock.mock import Mock
+from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run, Session, Workspace
+
+
+class StartOptions(BaseModel):
+    """What every request that starts a run may carry besides the definition's id or name."""
+
+    arguments: str | None = Field(default=None, max_length=100_000)
+    conf: list[str] | None = Field(default=None, max_length=1000)
+
+
+def start_run(
+    mock: Mock,
+    session: Session,
+    workspace: Workspace,
+    definition: JobDefinition | NotebookDefinition,
+    options: StartOptions,
+) -> Run:
+    """Submit a run of a definition; the options' arguments replace, their conf extends the definition's."""
+    content: dict[str, Any] | None = None
+    if isinstance(definition, NotebookDefinition):
+        content = copy.deepcopy(definition.content)
+    run = Run(
+        type="job" if isinstance(definition, JobDefinition) else "notebook",
+        definition_id=definition.id,
+        definition_name=definition.name,
+        workspace_id=workspace.id,
+        tenant=workspace.tenant,
+        cluster_id=definition.cluster_id,
+        arguments=definition.arguments if options.arguments is None else options.arguments,
+        conf=definition.conf + (options.conf or []),
+        created_by=mock.sessions.user(session).username,
+        notebook=content,
+    )
+    return mock.runs.submit(run, definition)

@@ -1,0 +1,62 @@
+import pytest
+
+
+@pytest.fixture
+def job(client, request):
+    body = {"name": request.node.name, "job_type": "SPARK_JOB", "cluster_id": 30, "max_concurrency": 5}
+    answer = client.post(client.workspace("spark/job"), body | {"program": "print('first')"})
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def test_created_job_shows_every_field_that_was_sent(client, job):
+    read = client.get(client.workspace("spark/job"), params={"job_id": job["job_id"]}).json()
+    assert read == job
+    assert read["max_concurrency"] == 5
+
+
+def test_cluster_can_be_changed_to_one_that_exists(client, job):
+    query = {"job_id": job["job_id"]}
+    answer = client.request("PUT", client.workspace("spark/job"), params=query, json={"cluster_id": 31})
+    assert answer.status_code == 200
+    assert client.get(client.workspace("spark/job"), params=query).json()["cluster_id"] == 31
+    answer = client.request("PUT", client.workspace("spark/job"), params=query, json={"cluster_id": 999})
+    assert answer.status_code == 404
+    run = client.run_job(job["job_id"])
+    assert client.get(client.workspace(f"spark/job/run/{run}")).json()["cluster_id"] == 31
+    client.wait("spark/job", run)
+
+
+def test_names_are_unique_in_a_workspace(client, job):
+    assert client.post(client.workspace("spark/job"), {"name": job["name"]}).status_code == 409
+
+
+def test_job_that_the_mock_cannot_run_says_so(client):
+    body = {"name": "scala", "job_type": "RAW_SCALA", "job_rawScalaCode": "println(1)"}
+    run = client.run_job(client.post(client.workspace("spark/job"), body).json()["job_id"])
+    assert client.wait("spark/job", run) == "ERROR"
+    assert "The mock cannot run this kind of job" in client.log("spark/job", run, "stderr")
+
+
+def test_definition_is_disabled_searched_and_exported(client, job):
+    query = {"job_id": job["job_id"]}
+    assert client.request("PUT", client.workspace("spark/job/disable"), params=query).status_code == 200
+    search = client.workspace("spark/jobs/search")
+    assert client.get(search, params={"job_name": job["name"], "enable": "true"}).status_code == 404
+    found = client.get(search, params={"job_name": job["name"], "enable": "false"}).json()
+    assert [item["job_id"] for item in found["data"]] == [job["job_id"]]
+    exported = client.get(client.workspace("spark/job/export"), params=query)
+    assert exported.headers["content-disposition"].startswith("attachment")
+
+
+def test_notebook_is_cloned_with_its_cells(client):
+    query = {"notebook_id": 201, "new_notebook_name": "a-clone"}
+    clone = client.post(client.workspace("notebook/clone"), params=query)
+    assert clone.status_code == 201
+    assert clone.json()["notebook_id"] not in {0, 201}
+    assert client.post(client.workspace("notebook/clone"), params=query).status_code == 409
+
+
+@pytest.mark.parametrize("query", [{"job_id": "x"}, {"job_id": "9" * 30}, {"job_id": 102.5}, {}])
+def test_wrong_id_is_refused(client, query):
+    assert client.get(client.workspace("spark/job"), params=query).status_code in {400, 404}
