@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from yeedu_mock.control.middleware import RequestWatch
 from yeedu_mock.errors import MockError
 from yeedu_mock.routes import (
+    clusters,
     control,
     definitions_v1,
     definitions_v2,
@@ -24,6 +25,9 @@ from yeedu_mock.routes import (
     pages,
     runs_v1,
     runs_v2,
+    single_sign_on,
+    users,
+    workspaces,
 )
 
 if TYPE_CHECKING:
@@ -52,8 +56,8 @@ def create_app(mock: Mock) -> RequestWatch:
 
     app = FastAPI(title="Yeedu mock", version="0.1.0", lifespan=lifespan)
     app.state.mock = mock
-    for router in (login.router, either.router, kernels.router, notebook_files.router):
-        app.include_router(router, prefix=API)
+    for module in (login, users, workspaces, clusters, either, kernels, notebook_files):
+        app.include_router(module.router, prefix=API)
     for generation in (runs_v1, runs_v2):
         app.include_router(generation.job_runs, prefix=JOB)
         app.include_router(generation.notebook_runs, prefix=NOTEBOOK)
@@ -63,6 +67,7 @@ def create_app(mock: Mock) -> RequestWatch:
     app.include_router(definitions_v2.notebook_definitions, prefix=NOTEBOOK)
     if mock.settings.control:
         app.include_router(control.router)
+    app.include_router(single_sign_on.router)
     app.include_router(pages.router)
     app.add_exception_handler(MockError, _mock_error)
     app.add_exception_handler(HTTPException, _http_error)

@@ -31,12 +31,36 @@ def _mock(connection: HTTPConnection) -> Mock:
 TheMock = Annotated[Mock, Depends(_mock)]
 
 
+def base_url(request: Request, mock: Mock) -> str:
+    """Return the base of the URLs handed out: the configured one, else the one the caller used."""
+    return mock.settings.external_url or str(request.base_url).rstrip("/")
+
+
 def _session(connection: HTTPConnection, mock: TheMock) -> Session:
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     return mock.sessions.find(token.strip() if scheme.casefold() == "bearer" else None)
 
 
 TheSession = Annotated[Session, Depends(_session)]
+
+
+def tenant_of(mock: Mock, session: Session) -> str:
+    """Return the tenant of a session.
+
+    Raises:
+        NoAccessError: The session has not selected one.
+    """
+    tenant = mock.sessions.tenant(session)
+    if tenant is None:
+        raise NoAccessError("No tenant is selected for the current session; call user/select first.")
+    return tenant
+
+
+def _tenant(mock: TheMock, session: TheSession) -> str:
+    return tenant_of(mock, session)
+
+
+TheTenant = Annotated[str, Depends(_tenant)]
 
 
 def workspace_of(mock: Mock, session: Session, identifier: int) -> Workspace:
@@ -46,9 +70,7 @@ def workspace_of(mock: Mock, session: Session, identifier: int) -> Workspace:
         NoAccessError: The session has not selected a tenant.
         NotFoundError: The tenant has no such workspace.
     """
-    tenant = mock.sessions.tenant(session)
-    if tenant is None:
-        raise NoAccessError("No tenant is selected for the current session; call user/select first.")
+    tenant = tenant_of(mock, session)
     workspace = mock.store.get(Workspace, identifier)
     if workspace is None or workspace.tenant != tenant:
         raise NotFoundError(f"There is no workspace {identifier} in the selected tenant.")

@@ -7,10 +7,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from yeedu_mock.control.faults import Fault
 from yeedu_mock.control.switches import Switches
-from yeedu_mock.errors import BadRequestError, NotFoundError
+from yeedu_mock.errors import BadRequestError, ConflictError, NotFoundError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import Identifier, TheMock
-from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run, RunStatus, Workspace
+from yeedu_mock.state.passwords import hash_password
+from yeedu_mock.state.records import (
+    JobDefinition,
+    NotebookDefinition,
+    Run,
+    RunStatus,
+    Tenant,
+    User,
+    Workspace,
+)
 from yeedu_mock.state.seeds import seed
 
 router = APIRouter(prefix="/_control", tags=["control"])
@@ -36,6 +45,16 @@ class NewNotebook(BaseModel):
     name: str = "test-notebook"
     language: str = "Python3"
     workspace_id: int = 1
+
+
+class NewUser(BaseModel):
+    """A user to add."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    username: str = Field(min_length=1)
+    password: str = Field(min_length=1, repr=False)
+    tenants: list[str] = Field(min_length=1)
 
 
 class NewState(BaseModel):
@@ -134,6 +153,19 @@ async def add_notebook(notebook: NewNotebook, mock: TheMock) -> dict[str, int]:
         content={"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 4},
     )
     return {"notebook_id": mock.store.add(definition).id}
+
+
+@router.post("/users", status_code=201)
+async def add_user(user: NewUser, mock: TheMock) -> dict[str, int]:
+    """Add a user; an unknown tenant of theirs is added too."""
+    if any(known.username == user.username for known in mock.store.all(User)):
+        raise ConflictError(f"There is a user called {user.username} already.")
+    known = {tenant.uuid for tenant in mock.store.all(Tenant)}
+    for tenant in user.tenants:
+        if tenant not in known:
+            mock.store.add(Tenant(uuid=tenant, name=tenant))
+    record = User(username=user.username, password_hash=hash_password(user.password), tenants=user.tenants)
+    return {"user_id": mock.store.add(record).id}
 
 
 @router.post("/runs/{run_id}")

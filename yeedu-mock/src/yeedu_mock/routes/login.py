@@ -1,14 +1,15 @@
-"""Health, login and logout, the choice of a tenant, and who one is; the same in every generation."""
+"""Health, login and logout, and the choice of a tenant; the same in every generation."""
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from yeedu_mock.errors import BadRequestError
-from yeedu_mock.routes.access import TheMock, TheSession
-from yeedu_mock.state.records import now
+from yeedu_mock.routes import single_sign_on
+from yeedu_mock.routes.access import TheMock, TheSession, base_url
+from yeedu_mock.state.records import RunStatus, now
 
 router = APIRouter(tags=["login"])
 
@@ -16,8 +17,8 @@ router = APIRouter(tags=["login"])
 class LoginRequest(BaseModel):
     """What clients send to log in; the older ones only the first two."""
 
-    username: str
-    password: str
+    username: str | None = None
+    password: str | None = None
     auth_type: str | None = None
     timeout: str | int | None = None
 
@@ -35,12 +36,16 @@ async def auth_type(mock: TheMock) -> dict[str, Any]:
 
 
 @router.post("/login")
-async def log_in(request: LoginRequest, mock: TheMock) -> dict[str, Any]:
-    """Open a session."""
+async def log_in(login: LoginRequest, request: Request, mock: TheMock) -> dict[str, Any]:
+    """Open a session, or say where to log in when that is done elsewhere."""
     expected = mock.settings.auth_type
-    if request.auth_type not in {None, expected}:
-        raise BadRequestError(f"This server's auth_type is {expected}, not {request.auth_type}.")
-    return {"token": mock.sessions.log_in(request.username, request.password, request.timeout)}
+    if login.auth_type not in {None, expected}:
+        raise BadRequestError(f"This server's auth_type is {expected}, not {login.auth_type}.")
+    if expected == "AZURE_SSO":
+        return {"loginURL": base_url(request, mock) + single_sign_on.PATH}
+    if not login.username or not login.password:
+        raise BadRequestError("Give a username and a password.")
+    return {"token": mock.sessions.log_in(login.username, login.password, login.timeout)}
 
 
 @router.post("/logout")
@@ -59,13 +64,7 @@ async def select_tenant(tenant: str, mock: TheMock, session: TheSession) -> JSON
     )
 
 
-@router.get("/user/info")
-async def user_info(mock: TheMock, session: TheSession) -> dict[str, Any]:
-    """Say who is logged in."""
-    user = mock.sessions.user(session)
-    return {
-        "user_id": user.id,
-        "username": user.username,
-        "tenant_id": session.tenant,
-        "is_admin": user.is_admin,
-    }
+@router.get("/lookup_spark_job_status")
+async def run_states(_: TheSession) -> list[dict[str, Any]]:
+    """List the states a run can have."""
+    return [{"id": number, "name": status} for number, status in enumerate(RunStatus)]

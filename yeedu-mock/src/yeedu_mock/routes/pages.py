@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse, Response
 from yeedu_mock.errors import NotFoundError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes import markup
-from yeedu_mock.routes.access import Identifier, TheMock
+from yeedu_mock.routes.access import Identifier, TheMock, base_url
 from yeedu_mock.routes.answers import read_tail
 from yeedu_mock.routes.login import health_check
 from yeedu_mock.state.records import (
@@ -27,11 +27,6 @@ MAX_PAGE_LOG_LINES = 1000
 MAX_PAGE_RUNS = 50
 REFRESH_SECONDS = 2
 UI_WORKSPACE = "/tenant/{tenant}/workspace/{workspace_id}"
-
-
-def base_url(request: Request, mock: Mock) -> str:
-    """Return the base of the URLs handed out: the configured one, else the one the caller used."""
-    return mock.settings.external_url or str(request.base_url).rstrip("/")
 
 
 def definition_path(definition: Definition, tenant: str) -> str:

@@ -94,6 +94,8 @@ class Cluster(Record):
     tenant: str
     name: str
     status: str = "RUNNING"
+    is_enabled: bool = True
+    settings: dict[str, Any] = Field(default_factory=dict, description="Fields a client sent, echoed back.")
 
 
 class Definition(Record):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 DEMO_TENANT = "0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e"
 DEMO_WORKSPACE_ID = 1
+OTHER_TENANT = "8d3f1a90-7c44-4f0b-b1de-2f6a9c5e7b10"
+OTHER_WORKSPACE_ID = 2
 FIRST_FREE_ID = 1001
 
 SAMPLE_JOBS = {101: "hello_job", 102: "failing_job", 103: "long_job"}
@@ -37,14 +39,19 @@ def seed(store: Store, username: str, password: str) -> None:
     else:
         store.add(
             User(
-                username=username, password_hash=hash_password(password), tenants=[DEMO_TENANT], is_admin=True
+                username=username,
+                password_hash=hash_password(password),
+                tenants=[DEMO_TENANT, OTHER_TENANT],
+                is_admin=True,
             )
         )
 
 
 def _seed_demo_tenant(store: Store) -> None:
     store.add(Workspace(id=DEMO_WORKSPACE_ID, tenant=DEMO_TENANT, name="demo", description="Samples to run."))
+    store.add(Workspace(id=OTHER_WORKSPACE_ID, tenant=OTHER_TENANT, name="other"))
     store.add(Tenant(id=10, uuid=DEMO_TENANT, name="demo"))
+    store.add(Tenant(id=11, uuid=OTHER_TENANT, name="other"))
     store.add(Cluster(id=30, tenant=DEMO_TENANT, name="demo-cluster"))
     store.add(Cluster(id=31, tenant=DEMO_TENANT, name="larger-cluster"))
     for identifier, name in SAMPLE_JOBS.items():

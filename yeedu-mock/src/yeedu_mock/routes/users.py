@@ -1,0 +1,110 @@
+"""The logged-in user's tenants, roles and personal tokens."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from yeedu_mock.errors import NotFoundError
+from yeedu_mock.routes.access import Identifier, TheMock, TheSession
+from yeedu_mock.routes.answers import PageLimit, PageNumber, one_page
+from yeedu_mock.state.records import Session, Tenant
+from yeedu_mock.state.sessions import timeout_seconds
+
+router = APIRouter(prefix="/user", tags=["users"])
+
+DEFAULT_TOKEN_TIMEOUT = "30 days"  # noqa: S105 - how long a token lasts, not a token
+
+
+class TokenRequest(BaseModel):
+    """What makes a personal token."""
+
+    description: str | None = Field(default=None, max_length=1000)
+    timeout: str | int | None = None
+
+
+@router.get("/info")
+async def user_info(mock: TheMock, session: TheSession) -> dict[str, Any]:
+    """Say who is logged in."""
+    user = mock.sessions.user(session)
+    return {
+        "user_id": user.id,
+        "username": user.username,
+        "tenant_id": mock.sessions.tenant(session),
+        "is_admin": user.is_admin,
+    }
+
+
+@router.get("/info/roles")
+async def roles(mock: TheMock, session: TheSession) -> dict[str, Any]:
+    """Say what the user may do; in the mock everything in the user's tenants."""
+    user = mock.sessions.user(session)
+    return {
+        "data": [{"tenant_id": tenant, "roles": [{"role_name": "Admin"}]} for tenant in user.tenants],
+        "user_roles": [{"role_name": "User"}],
+    }
+
+
+@router.get("/tenants/search")
+@router.get("/tenants")
+async def tenants(
+    mock: TheMock,
+    session: TheSession,
+    tenant_name: str = "",
+    page_number: PageNumber = 1,
+    limit: PageLimit = 100,
+) -> dict[str, Any]:
+    """List the user's tenants; finding none is a 404."""
+    allowed = mock.sessions.user(session).tenants
+    found = [
+        {"tenant_id": tenant.uuid, "name": tenant.name}
+        for tenant in mock.store.all(Tenant)
+        if tenant.uuid in allowed and tenant_name.casefold() in tenant.name.casefold()
+    ]
+    if not found:
+        raise NotFoundError("No tenant was found.")
+    return one_page(found, page_number, limit)
+
+
+@router.post("/token", status_code=201)
+async def create_token(request: TokenRequest, mock: TheMock, session: TheSession) -> dict[str, Any]:
+    """Make a personal token; it is shown this once."""
+    seconds = timeout_seconds(DEFAULT_TOKEN_TIMEOUT if request.timeout is None else request.timeout)
+    user = mock.sessions.user(session)
+    opened, token = mock.sessions.open(user, seconds, description=request.description or "")
+    return {**_shown(opened), "token": token}
+
+
+@router.get("/tokens")
+async def tokens(
+    mock: TheMock, session: TheSession, page_number: PageNumber = 1, limit: PageLimit = 100
+) -> dict[str, Any]:
+    """List the user's personal tokens, without the tokens themselves."""
+    return one_page([_shown(known) for known in _tokens(mock, session)], page_number, limit)
+
+
+@router.delete("/token/{token_id:int}")
+async def delete_token(token_id: Identifier, mock: TheMock, session: TheSession) -> dict[str, Any]:
+    """End a personal token."""
+    for known in _tokens(mock, session):
+        if known.id == token_id:
+            mock.sessions.close(known)
+            return {"message": "The token is deleted.", "token_id": token_id}
+    raise NotFoundError(f"There is no token {token_id}.")
+
+
+def _tokens(mock: TheMock, session: TheSession) -> list[Session]:
+    return [
+        known
+        for known in mock.store.all(Session)
+        if known.user_id == session.user_id and known.description is not None
+    ]
+
+
+def _shown(session: Session) -> dict[str, Any]:
+    return {
+        "token_id": session.id,
+        "description": session.description,
+        "created_at": session.created_at.isoformat(),
+        "expires_at": session.expires_at and session.expires_at.isoformat(),
+    }
