@@ -25,6 +25,7 @@ class Configuration:
         password: The content of `YEEDU_PASSWORD_FILE`, or None when not configured.
         token: The content of `YEEDU_TOKEN_FILE`, or None when not configured.
         git_token: The content of `FLOWS_GIT_TOKEN_FILE`, or None when not configured.
+        auth_string: What Prefect's API asks for (`PREFECT_API_AUTH_STRING`), or None.
     """
 
     api_url: str
@@ -35,6 +36,7 @@ class Configuration:
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     git_token: str | None = field(default=None, repr=False)
+    auth_string: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Configuration":
@@ -64,12 +66,14 @@ class Configuration:
             password=read_secret_file("YEEDU_PASSWORD_FILE", environment),
             token=read_secret_file("YEEDU_TOKEN_FILE", environment),
             git_token=read_secret_file("FLOWS_GIT_TOKEN_FILE", environment),
+            auth_string=environment.get(AUTH_STRING) or None,
         )
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret value that must never be shown."""
-        return tuple(value for value in (self.password, self.token, self.git_token) if value)
+        values = (self.password, self.token, self.git_token, self.auth_string)
+        return tuple(value for value in values if value)
 
 
 def read_secret_file(variable: str, environment: Mapping[str, str]) -> str | None:

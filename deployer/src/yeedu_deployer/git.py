@@ -188,15 +188,20 @@ class Repository:
         return completed.stdout
 
     def _environment(self) -> dict[str, str]:
-        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if name in PASSED_ON or name.startswith("GIT_CONFIG_")
+        }
         environment |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": ""}
         if self.credential:
             pair = f"{self.credential.username}:{self.credential.password}".encode()
             parts = urlsplit(self.url)
+            count = int(environment.get("GIT_CONFIG_COUNT") or 0)
             environment |= {
-                "GIT_CONFIG_COUNT": "1",
-                "GIT_CONFIG_KEY_0": f"http.{parts.scheme}://{parts.netloc}/.extraHeader",
-                "GIT_CONFIG_VALUE_0": f"Authorization: Basic {base64.b64encode(pair).decode()}",
+                "GIT_CONFIG_COUNT": str(count + 1),
+                f"GIT_CONFIG_KEY_{count}": f"http.{parts.scheme}://{parts.netloc}/.extraHeader",
+                f"GIT_CONFIG_VALUE_{count}": f"Authorization: Basic {base64.b64encode(pair).decode()}",
             }
         return environment
 

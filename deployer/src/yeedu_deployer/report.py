@@ -6,9 +6,14 @@ from enum import StrEnum
 from typing import TextIO
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
+MAXIMUM_COLUMNS = 1000
 HIDDEN = "********"
+# A shorter secret is as likely to be an ordinary word, which would make the report unreadable.
+MINIMUM_HIDDEN_CHARACTERS = 6
 
 
 class Outcome(StrEnum):
@@ -87,15 +92,20 @@ class Report:
     def _print_table(self, stream: TextIO) -> None:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for column in ("", "name", "outcome", "", "link"):
-            table.add_column(column, no_wrap=column == "link", overflow="fold")
+            table.add_column(column, no_wrap=True)
         for row in self.rows:
-            style = STYLES.get(row.outcome, "dim")
             cells = [
                 redact(cell, self.secrets) for cell in (row.kind, row.name, row.outcome, row.detail, row.link)
             ]
-            cells[2] = f"[{style}]{cells[2]}[/]"
-            table.add_row(*cells)
-        Console(file=stream).print(table)
+            styles = ("", "", STYLES.get(row.outcome, "dim"), "", "dim")
+            table.add_row(
+                *(Text(redact(cell, self.secrets), style) for cell, style in zip(cells, styles, strict=True))
+            )
+        console = Console(file=stream)
+        # As wide as it needs to be: a link that a terminal wraps can be clicked, one cut by a cell cannot.
+        unlimited = console.options.update(max_width=MAXIMUM_COLUMNS)
+        console.width = Measurement.get(console, unlimited, table).maximum
+        console.print(table)
 
     def _print_lines(self, stream: TextIO) -> None:
         for row in self.rows:
@@ -107,5 +117,6 @@ class Report:
 def redact(text: str, secrets: tuple[str, ...]) -> str:
     """Replace every secret in a text; longer ones first, so that none is left in part."""
     for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
+        if len(secret) >= MINIMUM_HIDDEN_CHARACTERS:
+            text = text.replace(secret, HIDDEN)
     return text

@@ -1,0 +1,57 @@
+"""The platform's own prefect.yaml and work-pools.yaml, checked against the platform's own flows."""
+
+from pathlib import Path
+
+import pytest
+
+from yeedu_deployer.definition import define, parameter_sets
+from yeedu_deployer.inspection import Wanted
+from yeedu_deployer.pool_spec import load_pools
+from yeedu_deployer.spec import load_deployments
+
+CHECKOUT = Path(__file__).parents[2]
+URLS = {name: f"http://yeedu/{name}" for name in ("YEEDU_JOB_URL", "YEEDU_NOTEBOOK_URL", "YEEDU_HEALTH_URL")}
+
+
+@pytest.fixture(scope="module")
+def specs():
+    return {spec.name: spec for spec in load_deployments(CHECKOUT / "deployer/prefect.yaml", URLS)}
+
+
+def test_every_deployment_is_a_flow_of_its_name_whose_parameters_fit(specs, inspector):
+    wanted = [Wanted(spec.entrypoint, tuple(parameter_sets(spec).values())) for spec in specs.values()]
+
+    found = inspector.inspect(CHECKOUT, wanted)
+
+    assert len(specs) == 8
+    for spec, facts in zip(specs.values(), found, strict=True):
+        assert define(spec, spec.pull, facts).key == f"{spec.name}/{spec.name}"
+
+
+def test_seven_linux_deployments_run_every_five_minutes_and_the_windows_one_waits(specs):
+    linux = {name: spec for name, spec in specs.items() if spec.work_pool == "yeedu-pool"}
+    (windows,) = [spec for spec in specs.values() if spec.work_pool == "windows-pool"]
+
+    assert len(linux) == 7
+    assert windows.name == "create-file-on-windows"
+    assert [schedule.active for schedule in windows.schedules] == [False]
+    for spec in linux.values():
+        (schedule,) = spec.schedules
+        assert (schedule.slug, schedule.active) == ("every-five-minutes", True)
+        assert schedule.rule == {"cron": "*/5 * * * *", "timezone": "UTC"}
+
+
+def test_every_deployment_pulls_from_the_repository_that_the_worker_is_told(specs):
+    for spec in specs.values():
+        (step,) = spec.pull
+        assert step.inputs == {"repository": "{{ $FLOWS_GIT_URL }}", "branch": "{{ $FLOWS_GIT_REF }}"}
+        assert spec.tags
+        assert spec.description
+
+
+def test_the_pools_of_the_deployments_are_declared(specs):
+    pools = {pool.name: pool for pool in load_pools(CHECKOUT / "deployer/work-pools.yaml", {})}
+
+    assert pools.keys() == {spec.work_pool for spec in specs.values()}
+    assert pools["yeedu-pool"].job_variables == {"command": "python -m prefect.engine"}
+    assert pools["windows-pool"].job_variables == {}
