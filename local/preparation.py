@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from local.console import Console
 from local.errors import CommandError
 from local.install import PROGRAMS, files_digest
 from local.knobs import ROOT, Knobs
@@ -67,7 +68,7 @@ def prepare_flows(environment: Mapping[str, str]) -> tuple[str, str]:
                 return ROOT.as_uri(), published.describe(ROOT)
             target.unlink()  # a link to the checkout, which git refuses to clone: another user owns it
             script.take_snapshot(ROOT, target)
-            published = script.Published(target, "git refuses to clone it, because another user owns it")
+            published = script.Published(target, "another user owns it, so that git refuses to clone it")
     except script.CheckoutError as error:
         raise CommandError(str(error)) from None
     return target.as_uri(), published.describe(ROOT)
@@ -80,7 +81,7 @@ def _is_clonable(url: str, environment: Mapping[str, str]) -> bool:
     return asked.returncode == 0
 
 
-def prepare_ui(environment: Mapping[str, str]) -> None:
+def prepare_ui(environment: Mapping[str, str], console: Console) -> None:
     """Unpack Prefect's UI once for each version of it, as the server's image does when it is built.
 
     Raises:
@@ -91,6 +92,7 @@ def prepare_ui(environment: Mapping[str, str]) -> None:
     stamp = UI / "prepared"
     if stamp.exists() and stamp.read_text(encoding="utf-8") == digest:
         return
+    console.step("ui: unpacking")
     done = subprocess.run(
         [PROGRAMS / "python", script, UI],
         env={**environment, "PREFECT_HOME": str(STATE / "server")},

@@ -84,7 +84,7 @@ class ProcessMode:
     def _prepare(self) -> str:
         """Make secrets, the UI's files and the flows' repository; return the address that runs clone."""
         prepare_secrets(self._knobs)
-        prepare_ui(self._environment)
+        prepare_ui(self._environment, self._console)
         url = own_flows_url(self._knobs)
         if url:
             self._console.step(f"flows: cloned from {url}")

@@ -1,12 +1,14 @@
-"""Secrets for the local processes."""
+"""Secrets for the local processes, and the repository that their flows are cloned from."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from local import preparation
 from local.errors import CommandError
-from local.knobs import Knobs
+from local.knobs import ROOT, Knobs
 
 
 @pytest.fixture
@@ -60,3 +62,54 @@ def test_value_that_cannot_be_used_is_named_without_it(secrets: Path) -> None:
     with pytest.raises(CommandError, match="PREFECT_SERVER_ENCRYPTION_KEY is not a Fernet key") as caught:
         preparation.prepare_secrets(Knobs({"PREFECT_SERVER_ENCRYPTION_KEY": "hidden"}))
     assert "hidden" not in str(caught.value)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small checkout without a repository."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    (folder / "git-server").symlink_to(ROOT / "git-server")
+    (folder / "flow.py").write_text("first")
+    monkeypatch.setattr(preparation, "ROOT", folder)
+    monkeypatch.setattr(preparation, "STATE", tmp_path / "state")
+    return folder
+
+
+def git(folder: Path, *arguments: str) -> None:
+    author = ["-c", "user.name=Tester", "-c", "user.email=tester@localhost"]
+    subprocess.run(["git", *author, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def cloned_flow(url: str, target: Path) -> str:
+    git(target.parent, "clone", "--depth", "1", url, str(target))
+    return (target / "flow.py").read_text()
+
+
+def test_checkout_with_a_repository_is_cloned_live(checkout: Path, tmp_path: Path) -> None:
+    git(checkout, "init")
+    git(checkout, "add", "flow.py")
+    git(checkout, "commit", "--message", "first")
+    url, description = preparation.prepare_flows(os.environ)
+    assert "live" in description
+    assert cloned_flow(url, tmp_path / "first") == "first"
+    (checkout / "flow.py").write_text("second")
+    git(checkout, "commit", "--all", "--message", "second")
+    assert cloned_flow(url, tmp_path / "second") == "second"
+
+
+def test_downloaded_archive_is_cloned_from_a_snapshot(checkout: Path, tmp_path: Path) -> None:
+    url, description = preparation.prepare_flows(os.environ)
+    assert "snapshot" in description
+    assert cloned_flow(url, tmp_path / "first") == "first"
+
+
+def test_repository_that_git_refuses_is_cloned_from_a_snapshot(checkout: Path, tmp_path: Path) -> None:
+    git(checkout, "init")
+    git(checkout, "add", "flow.py")
+    git(checkout, "commit", "--message", "first")
+    # What git does where another user owns the repository.
+    strict = {**os.environ, "GIT_TEST_ASSUME_DIFFERENT_OWNER": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+    url, description = preparation.prepare_flows(strict)
+    assert "another user owns it" in description
+    assert cloned_flow(url, tmp_path / "first") == "first"
