@@ -1,4 +1,4 @@
-"""Check that Yeedu and everything it depends on is well."""
+"""Check that Yeedu is well."""
 
 import os
 from typing import Any
@@ -18,19 +18,19 @@ def check_yeedu_health(
     login_password_block_name: str | None = "yeedu_password",  # noqa: S107 - the name of a block
     token_block_name: str | None = None,
 ) -> dict[str, Any]:
-    """Check that Yeedu and everything it depends on is well, and log what Yeedu says about each part.
+    """Check that Yeedu is well, and log what it says about itself; this needs no login.
 
     Args:
-        health_url: The address of Yeedu's health check: its REST API's address and /healthCheck.
+        health_url: The address of Yeedu's health check: that of its REST API, with the path /healthCheck.
         connection_block_name: The Secret block with the user name and the TLS settings, as JSON.
         login_password_block_name: The Secret block with the password, for LDAP and Azure AD; empty for SSO.
         token_block_name: The Secret block with a token, for SSO.
 
     Returns:
-        What Yeedu said about itself.
+        What Yeedu says about itself.
 
     Raises:
-        YeeduError: The address or the credentials are wrong, Yeedu cannot be reached, or it is not well.
+        YeeduError: The address is wrong, Yeedu cannot be reached, or it is not well.
     """
     operator = YeeduOperator(
         job_url=health_url,
@@ -39,6 +39,8 @@ def check_yeedu_health(
         token_block_name=token_block_name,
     )
     result = operator.execute()
+    for name, value in result.details.items():
+        print(f"{name}: {value}")
     return result.details
 
 

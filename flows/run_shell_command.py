@@ -46,7 +46,7 @@ def run_shell_command(
     """Run a shell command, with its output in the run's log line by line as it appears.
 
     Standard output and standard error are logged together, in the order in which they were written. The
-    command gets no input. It is ended, with all that it started, when the run is cancelled or its time is over.
+    command gets no input. It is ended, with all that it started, when the run is cancelled or its time is up.
     What it leaves in the background is ended too.
 
     Args:

@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import State
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_LOGGING_TO_API_BATCH_INTERVAL,
+    PREFECT_SERVER_ANALYTICS_ENABLED,
     temporary_settings,
 )
 from prefect.testing.utilities import prefect_test_harness
@@ -48,6 +49,8 @@ def wait_for() -> Callable[..., Any]:
 def prefect_server() -> Iterator[str]:
     """The address of a Prefect server of these tests' own."""
     with (
+        # The telemetry of a starting server may lock its database just when a test saves a block.
+        temporary_settings({PREFECT_SERVER_ANALYTICS_ENABLED: False}),
         prefect_test_harness(server_startup_timeout=SERVER_START_SECONDS),
         temporary_settings({PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 0.1}),
     ):

@@ -1,0 +1,156 @@
+"""The three Yeedu flows, and the flow code of the published guide, against the mock Yeedu."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from check_yeedu_health import check_yeedu_health
+from prefect.blocks.system import Secret
+from prefect.client.orchestration import get_client
+from pydantic import SecretStr
+from run_yeedu_job import run_yeedu_job_flow
+from run_yeedu_notebook import run_yeedu_notebook_flow
+
+ReadLog = Callable[..., list[str]]
+FLOWS = Path(__file__).parents[1]
+PASSWORD = "planted-password"
+TENANT = "0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e"
+
+# Section 4 of "Setting up Yeedu with Prefect", letter by letter as Yeedu publishes it, placeholders included.
+PUBLISHED_GUIDE = Path(__file__).with_name("published_guide_flow.txt")
+
+
+@pytest.fixture(scope="module")
+def yeedu(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a mock Yeedu in a process of its own; blocks on the Prefect server open it."""
+    details = {"username": "demo", "YEEDU_VERIFY_SSL": "false", "YEEDU_SSL_CERT_FILE": ""}
+    Secret(value=details).save("yeedu-connection-details", overwrite=True)
+    Secret(value=SecretStr(PASSWORD)).save("yeedu-password", overwrite=True)
+    command = shutil.which("yeedu-mock", path=str(Path(sys.executable).parent))
+    assert command is not None
+    state = tmp_path_factory.mktemp("yeedu")
+    with (state / "log").open("w") as log:
+        process = subprocess.Popen(
+            [command, "--port", "0", "--state-directory", str(state)],
+            env=os.environ | {"YEEDU_MOCK_PASSWORD": PASSWORD},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    try:
+        assert process.stdout is not None
+        listens = re.search(r"http://[\w.:]+", process.stdout.readline())
+        assert listens is not None, (state / "log").read_text()
+        yield listens[0]
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+@pytest.fixture
+def address(yeedu: str) -> Callable[[str], str]:
+    """Turn a path such as job/101 into the address that a user would paste."""
+    return lambda path: f"{yeedu}/tenant/{TENANT}/workspace/1/spark/{path}"
+
+
+def test_a_jobs_output_is_in_the_log_and_its_run_is_the_result(
+    address: Callable[[str], str], read_log: ReadLog
+) -> None:
+    state = run_yeedu_job_flow(address("job/101"), return_state=True)
+    assert state.is_completed(), state.message
+    result: dict[str, Any] = json.loads(json.dumps(state.result()))
+    assert result["state"] == "DONE"
+    assert f"/run/{result['run_id']}" in result["url"]
+    log = "\n".join(read_log(state))
+    assert "stdout" in log
+    assert "stderr" in log
+    assert PASSWORD not in log
+    assert state.state_details.flow_run_id is not None
+    with get_client(sync_client=True) as client:
+        assert client.read_flow_run(state.state_details.flow_run_id).name == "yeedu job 101"
+
+
+def test_a_failing_job_fails_the_run_with_its_state(address: Callable[[str], str]) -> None:
+    state = run_yeedu_job_flow(address("job/102"), return_state=True)
+    assert state.is_failed()
+    assert "ERROR" in (state.message or "")
+
+
+def test_a_notebooks_outputs_are_in_the_log(address: Callable[[str], str], read_log: ReadLog) -> None:
+    state = run_yeedu_notebook_flow(address("notebook/201"), return_state=True)
+    assert state.is_completed(), state.message
+    result: dict[str, Any] = json.loads(json.dumps(state.result()))
+    assert result["cells"] == 3
+    assert any("cell" in line.lower() for line in read_log(state))
+
+
+def test_a_failing_cell_fails_the_run_with_its_index_and_error(address: Callable[[str], str]) -> None:
+    state = run_yeedu_notebook_flow(address("notebook/202"), return_state=True)
+    assert state.is_failed()
+    assert "ZeroDivisionError" in (state.message or "")
+    assert "cell 2" in (state.message or "").lower()
+
+
+def test_a_healthy_yeedu_says_so(yeedu: str, read_log: ReadLog) -> None:
+    state = check_yeedu_health(f"{yeedu}/healthCheck", return_state=True)
+    assert state.is_completed(), state.message
+    assert json.loads(json.dumps(state.result()))["message"] == "OK"
+    assert "message: OK" in read_log(state)
+    assert f"Yeedu at {yeedu} is healthy." in read_log(state)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ({"job_url": "not a url"}, "http"),
+        ({"login_password_block_name": "no_such_block"}, "no-such-block"),
+        ({"login_password_block_name": None}, "password"),
+    ],
+)
+def test_wrong_parameters_fail_the_run_with_one_sentence(
+    address: Callable[[str], str], arguments: dict[str, Any], word: str
+) -> None:
+    state = run_yeedu_job_flow(**{"job_url": address("job/101")} | arguments, return_state=True)
+    assert state.is_failed()
+    assert word in (state.message or "")
+    assert "\n" not in (state.message or "")
+
+
+@pytest.mark.parametrize("value", ["https://yeedu.example:8080/here", ""])
+def test_addresses_default_to_the_environment_and_then_to_the_mock(
+    run_python: Callable[..., Any], value: str
+) -> None:
+    code = """
+from check_yeedu_health import check_yeedu_health as health
+from run_yeedu_job import run_yeedu_job_flow as job
+from run_yeedu_notebook import run_yeedu_notebook_flow as notebook
+print(*(flow.fn.__defaults__[0] for flow in (job, notebook, health)))
+"""
+    variables = dict.fromkeys(("YEEDU_JOB_URL", "YEEDU_NOTEBOOK_URL", "YEEDU_HEALTH_URL"), value)
+    output, _ = run_python("-c", code, PYTHONPATH=str(FLOWS), **variables).communicate(timeout=60)
+    mock = "http://localhost:8088"
+    workspace = f"{mock}/tenant/{TENANT}/workspace/1/spark"
+    samples = [f"{workspace}/job/101", f"{workspace}/notebook/201", f"{mock}/healthCheck"]
+    assert output.split() == ([value] * 3 if value else samples)
+
+
+def test_the_published_guides_flow_runs_unchanged(
+    address: Callable[[str], str], run_python: Callable[..., Any], tmp_path: Path
+) -> None:
+    code = PUBLISHED_GUIDE.read_text().replace("<YEEDU_JOB_URL>", address("job/101"))
+    code = code.replace("<NAME_OF_CONNECTION_BLOCK_VARIABLE>", "yeedu_connection_details")
+    code = code.replace("NAME_OF_PASSWORD_BLOCK_VARIABLE", "yeedu_password")
+    (tmp_path / "published_guide.py").write_text(code)
+    process = run_python("-c", "from published_guide import job_run_flow; job_run_flow()")
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, output
+    assert "error stream" in output  # what the job writes
+    assert "Finished in state Completed()" in output
+    assert PASSWORD not in output
