@@ -63,9 +63,6 @@ class Server:
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[str]:
-    if docker("info").returncode != 0:
-        assert os.environ.get("REQUIRE_DOCKER") != "1", "REQUIRE_DOCKER=1, but no Docker engine answers"
-        pytest.skip("no Docker engine answers")
     tag = f"git-server-test-{uuid.uuid4().hex[:12]}"
     dockerfile = REPOSITORY_ROOT / "git-server" / "Dockerfile"
     built = docker("build", "--tag", tag, "--file", str(dockerfile), str(REPOSITORY_ROOT))
