@@ -50,10 +50,10 @@ def _ask(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def _reason(stderr: str) -> str:
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    return next(
-        (line for line in reversed(lines) if "annot connect" in line), lines[-1] if lines else "no answer"
-    )
+    """Return the last line that says something, without Docker's decoration."""
+    lines = [line.strip().removeprefix("ERROR: ") for line in stderr.splitlines()]
+    told = [line for line in lines if line and line != "errors pretty printing info"]
+    return told[-1].rstrip(".") if told else "no answer"
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,11 @@ class Process:
 
 def living_processes() -> dict[int, Process]:
     """Return every process of the machine by number, without those that only wait to be reaped."""
-    return _from_proc() if sys.platform == "linux" else _from_ps()
+    return from_proc() if sys.platform == "linux" else from_ps()
 
 
-def _from_proc() -> dict[int, Process]:
+def from_proc() -> dict[int, Process]:
+    """Read Linux's /proc."""
     boot = (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     found: dict[int, Process] = {}
     for folder in _PROC.iterdir():
@@ -52,7 +53,7 @@ def _from_proc() -> dict[int, Process]:
     return found
 
 
-def _from_ps() -> dict[int, Process]:
+def from_ps() -> dict[int, Process]:
     """Ask ``ps``, where there is no /proc; the process group stands for the session."""
     listing = subprocess.run(
         ["ps", "-axo", "pid=,ppid=,pgid=,stat=,lstart="],

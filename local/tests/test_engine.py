@@ -58,7 +58,7 @@ def test_missing_compose_is_named(docker: Path) -> None:
 
 def test_client_without_an_engine_tells_why(docker: Path) -> None:
     refusal = "Cannot connect to the Docker daemon at unix:///nonexistent. Is the docker daemon running?"
-    answer(docker, ("info", f"{refusal}\nerrors pretty printing info\n", 1))
+    answer(docker, ("info", f"ERROR: {refusal}\nerrors pretty printing info\n", 1))
     engine = find_engine()
     assert not engine.is_usable
     assert engine.description == f"no Docker engine answers ({refusal})"

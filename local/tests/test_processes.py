@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from local.family import TOKEN_VARIABLE, is_living, living_processes
+from local.family import TOKEN_VARIABLE, from_ps, is_living, living_processes
 from local.processes import Record, Supervisor, last_lines
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
@@ -156,6 +157,16 @@ def test_process_sees_only_the_environment_that_it_was_given(
     monkeypatch.setenv("MY_PRIVATE_KEY", "hidden")
     start(supervisor, "import os; print(*sorted(os.environ), flush=True)")
     assert set(supervisor.log("service").read_text().split()) <= {"PATH", TOKEN_VARIABLE, "LC_CTYPE"}
+
+
+@pytest.mark.skipif(not shutil.which("ps"), reason="there is no ps")
+def test_ps_tells_the_same_where_there_is_no_proc(supervisor: Supervisor) -> None:
+    record = start(supervisor, PARENT)
+    child = child_of(supervisor)
+    first, second = from_ps(), from_ps()
+    assert first[record.pid] == second[record.pid]
+    assert (first[record.pid].session, first[child].session) == (record.pid, child)
+    assert first[child].parent == record.pid
 
 
 def test_log_of_the_run_before_is_kept(supervisor: Supervisor) -> None:
