@@ -111,6 +111,8 @@ class KernelChannel:
             socket.close(timeout=0)  # do not wait for the other side's farewell
         except (websocket.WebSocketException, OSError) as error:
             logger.debug("Closing the kernel's websocket failed: %s", type(error).__name__)
+        finally:
+            socket.shutdown()  # a connection that the other side has closed is left open by close()
 
     def _require(self) -> websocket.WebSocket:
         if self._socket is None:

@@ -1,0 +1,77 @@
+"""A scripted Yeedu on a free port, and the mock Yeedu as a subprocess."""
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+# Tests are imported without packages, so what they share needs a place that Python searches.
+sys.path.append(str(Path(__file__).parent / "support"))
+
+from mock_yeedu import MockYeedu, base_of
+from scripted_yeedu import TENANT, TOKEN, Handler, ScriptedYeedu
+
+
+@pytest.fixture
+def yeedu() -> Iterator[ScriptedYeedu]:
+    """A Yeedu that knows how to log in; everything else is for the test to say."""
+    scripted = ScriptedYeedu()
+    handler = type("BoundHandler", (Handler,), {"yeedu": scripted})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    server.block_on_close = False  # a handler may be waiting on purpose
+    scripted.port = server.server_address[1]
+    scripted.on("GET", "login/auth_type", (200, {"auth_type": "LDAP"}))
+    scripted.on("POST", "login", (200, {"token": TOKEN}))
+    scripted.on("POST", f"user/select/{TENANT}", (201, {}))
+    scripted.on("POST", "logout", (200, {}))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield scripted
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="session")
+def mock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MockYeedu]:
+    folder = tmp_path_factory.mktemp("yeedu-mock")
+    password = secrets.token_urlsafe(12)
+    (folder / "password").write_text(password)
+    log = folder / "log"
+    program = Path(sys.executable).with_name("yeedu-mock")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [
+                program,
+                "--port",
+                "0",
+                "--state-directory",
+                folder / "state",
+                "--password-file",
+                folder / "password",
+            ],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "YEEDU_MOCK_CONTROL": "on"},
+        )
+    try:
+        yield MockYeedu(base_of(process, log), password, process)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port on which nothing listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]

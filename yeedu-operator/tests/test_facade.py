@@ -1,0 +1,189 @@
+"""The facade on a real Prefect server, with the mock Yeedu."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID
+
+import pytest
+from mock_yeedu import MockYeedu
+from prefect import flow, task
+from prefect.blocks.system import Secret
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.states import State
+from prefect.testing.utilities import prefect_test_harness
+from prefect.variables import Variable
+
+from operators.yeedu import YeeduOperator
+from prefect_yeedu import YeeduConfigurationError, YeeduResult, YeeduUnhealthy
+
+# Prefect's own clients leave sockets to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _prefect(mock: MockYeedu) -> Iterator[None]:
+    with prefect_test_harness():
+        details = {"username": "demo", "YEEDU_VERIFY_SSL": "true", "YEEDU_SSL_CERT_FILE": ""}
+        Secret(value=details).save("yeedu-connection-details")
+        Secret(value=json.dumps(details)).save("details-as-text")
+        Secret(value=mock.password).save("yeedu-password")
+        Secret(value="wrong").save("wrong-password")
+        Secret(value={"no": "text"}).save("not-a-password")
+        with mock.client("job/101") as client:
+            Secret(value=client.token()).save("yeedu-token")
+            yield
+
+
+def operator(url: str, **keywords: Any) -> YeeduOperator:
+    given = {
+        "connection_block_name": "yeedu_connection_details",
+        "login_password_block_name": "yeedu_password",
+        **keywords,
+    }
+    return YeeduOperator(job_url=url, **given)
+
+
+def logs_of(state: State[Any]) -> list[str]:
+    """Return a finished flow run's log, once all of it has reached the server."""
+    flow_run_id = state.state_details.flow_run_id
+    assert isinstance(flow_run_id, UUID)
+    log_filter = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run_id]))
+    deadline = time.monotonic() + 30
+    with get_client(sync_client=True) as client:
+        while time.monotonic() < deadline:
+            messages = [log.message for log in client.read_logs(log_filter, limit=200)]
+            if any(message.startswith("Finished in state") for message in messages):
+                return messages
+            time.sleep(0.1)
+    raise AssertionError(f"The log did not arrive; so far: {messages}")
+
+
+def test_a_flow_gets_the_result_and_its_log_begins_with_the_run_link(
+    mock: MockYeedu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("YEEDU_UI_URL", "http://localhost:8088")
+
+    @flow
+    def nightly() -> YeeduResult:
+        return operator(mock.url("spark/job/101")).execute()
+
+    state = nightly(return_state=True)
+    result = state.result()
+    assert result.state == "DONE"
+    assert result.url.startswith("http://localhost:8088/tenant/")
+    messages = logs_of(state)
+    ours = [message for message in messages if "flow run" not in message.lower()]
+    assert ours[0].startswith("Yeedu job run ")
+    assert result.url in ours[0]
+    assert messages.count("[stdout] Done.") == 1
+    assert any(message.startswith("[stderr] ") for message in messages)
+    assert mock.password not in "\n".join(messages)
+
+
+@pytest.mark.parametrize("way", ["task", "submitted task", "own thread", "made in the flow"])
+def test_the_run_log_is_found_from_everywhere(mock: MockYeedu, way: str) -> None:
+    url = mock.url("spark/job/101")
+
+    @task
+    def in_task() -> str:
+        return operator(url).execute().state
+
+    @flow
+    def caller() -> str:
+        if way == "task":
+            return in_task()
+        if way == "submitted task":
+            return in_task.submit().result()
+        if way == "own thread":
+            made = operator(url)
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(made.execute).result().state
+        states: list[str] = []
+        made = operator(url)
+        thread = threading.Thread(target=lambda: states.append(made.execute().state))
+        thread.start()
+        thread.join()
+        return states[0]
+
+    state = caller(return_state=True)
+    assert state.result() == "DONE"
+    assert logs_of(state).count("[stdout] Done.") == 1
+
+
+async def _in_async_flow(url: str) -> str:
+    return (await operator(url).aexecute()).state
+
+
+def test_an_async_flow_awaits_it(mock: MockYeedu) -> None:
+    import asyncio
+
+    @flow
+    async def caller() -> str:
+        return await _in_async_flow(mock.url("spark/job/101"))
+
+    assert asyncio.run(caller()) == "DONE"
+
+
+def test_a_token_needs_no_password(mock: MockYeedu) -> None:
+    made = operator(
+        mock.url("spark/notebook/201"), login_password_block_name=None, token_block_name="yeedu_token"
+    )
+    assert made.execute().state == "STOPPED"
+
+
+@pytest.mark.parametrize("name", ["details_as_text", "details_variable", "details-variable"])
+def test_connection_details_may_be_text_or_a_variable(mock: MockYeedu, name: str) -> None:
+    Variable.set("details_variable", {"username": "demo"}, overwrite=True)
+    assert operator(mock.url("spark/job/101"), connection_block_name=name).execute().state == "DONE"
+
+
+def test_health_needs_no_block_and_fails_when_unhealthy(mock: MockYeedu) -> None:
+    result = YeeduOperator(f"{mock.base}/healthCheck").execute()
+    assert (result.kind, result.state) == ("health", "healthy")
+    assert result.details["message"] == "OK"
+    assert operator(f"{mock.base}/healthCheck", connection_block_name="absent").execute().state == "healthy"
+    mock.control("POST", "faults", json={"path": "healthCheck", "status": 503, "times": None})
+    try:
+        with pytest.raises(YeeduUnhealthy, match="503"):
+            YeeduOperator(f"{mock.base}/healthCheck").execute()
+    finally:
+        mock.control("DELETE", "faults")
+
+
+@pytest.mark.parametrize(
+    ("keywords", "sentence"),
+    [
+        ({"connection_block_name": "absent_details"}, "no Secret block 'absent-details' and no Variable"),
+        ({"login_password_block_name": "absent_password"}, "no Secret block 'absent-password'"),
+        ({"login_password_block_name": None}, "Neither login_password_block_name nor token_block_name"),
+        ({"login_password_block_name": "not_a_password"}, "'not-a-password' holds no text"),
+        ({"login_password_block_name": "wrong_password"}, "refuses the user name 'demo' or its password"),
+        ({"connection_block_name": "yeedu_password"}, "not a JSON object"),
+    ],
+)
+def test_what_is_missing_is_said_in_one_sentence(
+    mock: MockYeedu, keywords: dict[str, Any], sentence: str
+) -> None:
+    from prefect_yeedu import YeeduError
+
+    with pytest.raises(YeeduError, match=sentence) as caught:
+        operator(mock.url("spark/job/101"), **keywords).execute()
+    assert mock.password not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_arguments_are_refused_before_anything_happens(mock: MockYeedu) -> None:
+    url = mock.url("spark/job/101")
+    with pytest.raises(YeeduConfigurationError, match="not a Yeedu URL"):
+        operator("http://localhost:8088/")
+    with pytest.raises(YeeduConfigurationError, match="key=value"):
+        operator(url, conf=["x"])
+    with pytest.raises(YeeduConfigurationError, match="more than 0 seconds"):
+        operator(url, timeout_seconds=0)
+    with pytest.raises(YeeduConfigurationError, match="one of v1, v1b, v2"):
+        operator(url, generation="v9")

@@ -1,0 +1,61 @@
+"""The package's layers: imports go only downward, and only the top knows Prefect."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import prefect_yeedu
+
+PACKAGE = Path(prefect_yeedu.__file__).parent
+# From the bottom up; a module may import those of the lines below it and of its own line before it.
+LAYERS = [
+    ["errors", "models", "urls", "redaction", "tls"],
+    ["answers", "retry", "kernel_protocol", "notebook_document"],
+    ["transport", "login", "client", "kernel_channel"],
+    ["routes", "api", "log_follower", "remote_run", "job_run", "cell_runner", "notebook_run", "execution"],
+    ["connection", "run_logging", "facade"],
+]
+ORDER = [name for layer in LAYERS for name in layer]
+
+
+def imports_of(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+        elif isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+    return found
+
+
+def test_every_module_has_its_layer() -> None:
+    assert {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"} == set(ORDER)
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_imports_go_downward(module: str) -> None:
+    imported = {
+        name.removeprefix("prefect_yeedu.")
+        for name in imports_of(PACKAGE / f"{module}.py")
+        if name.startswith("prefect_yeedu.")
+    }
+    assert imported <= set(ORDER[: ORDER.index(module)])
+
+
+@pytest.mark.parametrize("module", [name for layer in LAYERS[:-1] for name in layer])
+def test_only_the_top_layer_knows_prefect(module: str) -> None:
+    assert not any(name.partition(".")[0] == "prefect" for name in imports_of(PACKAGE / f"{module}.py"))
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+def test_modules_stay_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 300
+
+
+def test_importing_takes_nothing_but_the_three_requirements() -> None:
+    program = "import sys, operators.yeedu, prefect_yeedu; print('yeedu_mock' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "False"
