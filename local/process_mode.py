@@ -20,7 +20,7 @@ from local.preparation import prepare_flows, prepare_secrets, prepare_ui
 from local.processes import Supervisor, last_lines
 from local.services import STATE, Service, deployer, own_flows_url, server, worker, yeedu_mock
 
-_START_SECONDS = 120.0
+_START_SECONDS = 300.0
 _DEPLOY_SECONDS = 300.0
 _POLL_SECONDS = 0.2
 

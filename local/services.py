@@ -45,10 +45,14 @@ class Service:
     sources: Sequence[str] = ()
 
     def fingerprint(self) -> str:
-        """Return a digest of what the process is started from."""
+        """Return a digest of what the process is started from, the contents of its secret files included."""
         files = [file for source in self.sources for file in sorted(_files(ROOT / source))]
         described = json.dumps([*self.command, self.environment], sort_keys=True)
-        return hashlib.sha256(f"{files_digest(files)} {described}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{files_digest(files)} {described}".encode())
+        for name, value in sorted(self.environment.items()):
+            if name.endswith("_FILE") and Path(value).is_file():
+                digest.update(f"{name} ".encode() + Path(value).read_bytes())
+        return digest.hexdigest()
 
 
 def server(knobs: Knobs) -> Service:

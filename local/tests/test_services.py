@@ -105,6 +105,15 @@ def test_fingerprint_changes_with_the_code_that_runs(tmp_path: Path, monkeypatch
     assert service.fingerprint() != first
 
 
+def test_fingerprint_changes_with_a_secret(tmp_path: Path) -> None:
+    secret = tmp_path / "auth-string"
+    secret.write_text("me:first")
+    service = services.Service("x", ["x"], {"PREFECT_API_AUTH_STRING_FILE": str(secret)})
+    first = service.fingerprint()
+    secret.write_text("me:second")
+    assert service.fingerprint() != first
+
+
 def test_names_among_the_containers_mean_their_local_counterparts() -> None:
     values = {
         "YEEDU_HEALTH_URL": "http://yeedu-mock:8080/healthCheck",
