@@ -174,7 +174,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             except httpx.TransportError:
                 return False
 
-        wait_for(is_ready, "the server")
+        wait_for(is_ready, "the server", timeout_seconds=110)
         yield Server(url)
     finally:
         os.killpg(process.pid, signal.SIGTERM)

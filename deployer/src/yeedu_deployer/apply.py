@@ -144,12 +144,9 @@ class Deployer:
 
     def _deal_with_block(self, block: BlockPlan, resolved: Resolved) -> None:
         try:
-            used_by = ("secret", block.name)
-            if any(source.credential == used_by for source in resolved.failed_sources):
-                # A token that does not work must not replace one that may.
-                raise SourceError(
-                    next(str(e) for e in resolved.errors.values() if isinstance(e, SourceError))
-                )
+            for source, error in resolved.unreadable.items():
+                if source.credential == ("secret", block.name):
+                    raise error  # a token that does not work must not replace one that may
             if not self._plan_only:
                 apply_block(block)
                 remember(block, self._memory.blocks)

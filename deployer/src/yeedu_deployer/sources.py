@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from yeedu_deployer.definition import Definition, define, parameter_sets
-from yeedu_deployer.errors import DeployerError, FlowError
+from yeedu_deployer.errors import DeployerError, FlowError, SourceError
 from yeedu_deployer.git import Credential, Repository
 from yeedu_deployer.inspection import FlowFacts, FlowInspector, Wanted
 from yeedu_deployer.pull_steps import PullStep, Source, source_of, with_access_token
@@ -22,12 +22,12 @@ class Resolved:
     Attributes:
         definitions: The deployments that can be applied, by their name in the file.
         errors: For every other one what is wrong; the same object for all that share a broken source.
-        failed_sources: The sources that could not be read.
+        unreadable: The sources that could not be read, and why.
     """
 
     definitions: dict[str, Definition] = field(default_factory=dict[str, Definition])
     errors: dict[str, DeployerError] = field(default_factory=dict[str, DeployerError])
-    failed_sources: list[Source] = field(default_factory=list[Source])
+    unreadable: dict[Source, SourceError] = field(default_factory=dict[Source, SourceError])
 
 
 def resolve_deployments(
@@ -57,7 +57,8 @@ def resolve_deployments(
         try:
             found = _inspect(source, [spec for spec, _ in members], find_credential, inspector)
         except DeployerError as error:
-            resolved.failed_sources.append(source)
+            if isinstance(error, SourceError):
+                resolved.unreadable[source] = error
             resolved.errors |= {spec.name: error for spec, _ in members}
             continue
         for (spec, pull), facts in zip(members, found, strict=True):
