@@ -31,6 +31,29 @@ def _in_query(
 ClusterInQuery = Annotated[Cluster, Depends(_in_query)]
 
 
+class WhichCluster(BaseModel):
+    """Names a cluster in a body; clients do so where they change its state."""
+
+    cluster_id: int | None = None
+    cluster_name: str | None = None
+
+
+def _in_query_or_body(
+    mock: TheMock,
+    tenant: TheTenant,
+    body: WhichCluster | None = None,
+    cluster_id: int | None = None,
+    cluster_name: str | None = None,
+) -> Cluster:
+    if body is not None:
+        cluster_id = body.cluster_id if cluster_id is None else cluster_id
+        cluster_name = cluster_name or body.cluster_name
+    return find_cluster(mock, tenant, cluster_id, cluster_name)
+
+
+ClusterInRequest = Annotated[Cluster, Depends(_in_query_or_body)]
+
+
 @router.get("/clusters/search")
 @router.get("/clusters")
 async def clusters(
@@ -84,7 +107,7 @@ async def edit(request: ClusterRequest, found: ClusterInQuery, mock: TheMock) ->
 @router.post("/cluster/start", status_code=201)
 @router.post("/cluster/stop", status_code=201)
 @router.post("/cluster/destroy", status_code=201)
-async def change_state(request: Request, found: ClusterInQuery, mock: TheMock) -> dict[str, Any]:
+async def change_state(request: Request, found: ClusterInRequest, mock: TheMock) -> dict[str, Any]:
     """Start, stop or destroy a cluster."""
     action = request.url.path.rpartition("/")[2]
     wanted = {"start": "RUNNING", "stop": "STOPPED", "destroy": "DESTROYED"}[action]
@@ -97,7 +120,7 @@ async def change_state(request: Request, found: ClusterInQuery, mock: TheMock) -
 
 @router.put("/cluster/enable")
 @router.put("/cluster/disable")
-async def enable(request: Request, found: ClusterInQuery, mock: TheMock) -> dict[str, Any]:
+async def enable(request: Request, found: ClusterInRequest, mock: TheMock) -> dict[str, Any]:
     """Enable or disable a cluster."""
     found.is_enabled = request.url.path.endswith("/enable")
     mock.store.save(found)
