@@ -25,10 +25,6 @@ class ComposeMode:
         self._console = console
         self._project = Project(knobs)
 
-    def is_up(self) -> bool:
-        """Whether any container of the project is running."""
-        return any(container.status == "running" for container in self._project.containers())
-
     def exists(self) -> bool:
         """Whether the project has containers, running or not."""
         return bool(self._project.containers())
@@ -40,7 +36,7 @@ class ComposeMode:
             CommandError: A port is taken, a build failed, or a service did not start.
         """
         before = self._project.containers()
-        self.check_ports(before)
+        self._check_ports(before)
         was_up = any(container.status == "running" for container in before)
         try:
             self._prepare_images()
@@ -54,7 +50,7 @@ class ComposeMode:
                 self._project.run("down")
             raise
 
-    def check_ports(self, containers: list[Container]) -> None:
+    def _check_ports(self, containers: list[Container]) -> None:
         """Refuse to start while something else holds a port that is to be published.
 
         Raises:
