@@ -156,9 +156,11 @@ def test_committed_change_of_a_flow_is_in_its_next_run(platform: Platform) -> No
 
 
 def test_deploying_again_changes_nothing(platform: Platform) -> None:
+    first = platform.deploy()
+    assert first.returncode == 0, first.stdout + first.stderr
     before = platform.api.deployments()
-    done = platform.deploy()
-    assert done.returncode == 0, done.stdout + done.stderr
+    again = platform.deploy()
+    assert again.returncode == 0, again.stdout + again.stderr
     after = platform.api.deployments()
     for name, deployment in before.items():
         for field in ("id", "updated", "schedules"):
