@@ -16,6 +16,8 @@ import pytest
 sys.path.append(str(Path(__file__).parent / "support"))
 
 from mock_yeedu import MockYeedu, base_of
+from prefect.testing.utilities import prefect_test_harness
+from prefect_blocks import save_blocks
 from scripted_yeedu import TENANT, TOKEN, Handler, ScriptedYeedu
 
 
@@ -75,3 +77,11 @@ def unused_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def prefect_server(mock: MockYeedu) -> Iterator[None]:
+    """A Prefect server of our own, with the blocks of the published guide."""
+    with prefect_test_harness():
+        save_blocks(mock)
+        yield

@@ -1,6 +1,5 @@
 """The facade on a real Prefect server, with the mock Yeedu."""
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +14,6 @@ from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.states import State
-from prefect.testing.utilities import prefect_test_harness
 from prefect.variables import Variable
 
 from operators.yeedu import YeeduOperator
@@ -26,17 +24,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _prefect(mock: MockYeedu) -> Iterator[None]:
-    with prefect_test_harness():
-        details = {"username": "demo", "YEEDU_VERIFY_SSL": "true", "YEEDU_SSL_CERT_FILE": ""}
-        Secret(value=details).save("yeedu-connection-details")
-        Secret(value=json.dumps(details)).save("details-as-text")
-        Secret(value=mock.password).save("yeedu-password")
-        Secret(value="wrong").save("wrong-password")
-        Secret(value={"no": "text"}).save("not-a-password")
-        with mock.client("job/101") as client:
-            Secret(value=client.token()).save("yeedu-token")
-            yield
+def _token(prefect_server: None, mock: MockYeedu) -> Iterator[None]:
+    with mock.client("job/101") as client:
+        Secret(value=client.token()).save("yeedu-token", overwrite=True)
+        yield
 
 
 def operator(url: str, **keywords: Any) -> YeeduOperator:

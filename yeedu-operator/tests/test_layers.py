@@ -15,8 +15,9 @@ LAYERS = [
     ["errors", "models", "urls", "redaction", "tls"],
     ["answers", "retry", "kernel_protocol", "notebook_document"],
     ["transport", "login", "client", "kernel_channel"],
-    ["routes", "api", "log_follower", "remote_run", "job_run", "cell_runner", "notebook_run", "execution"],
-    ["connection", "run_logging", "facade"],
+    ["routes", "api", "log_follower", "remote_run", "job_run"],
+    ["cell_runner", "saved_outputs", "cell_sequence", "submission", "notebook_run", "execution"],
+    ["connection", "run_logging", "run_record", "facade"],
 ]
 ORDER = [name for layer in LAYERS for name in layer]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from prefect_yeedu.answers import number_of, object_of, objects_of, read_json, read_object, text_of
+from prefect_yeedu.answers import number_of, object_of, objects_of, read_json, read_object, text_of, texts_of
 from prefect_yeedu.errors import YeeduError, YeeduNotFound, YeeduServerError
 from prefect_yeedu.models import Generation, RunKind, RunState
 from prefect_yeedu.routes import ROUTES, Routes
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from prefect_yeedu.answers import JsonObject
     from prefect_yeedu.client import YeeduClient
 
+PAGE_RUNS = 100
 STOP_STATUSES = frozenset({200, 201, 409})  # 409: it has ended already, which is what was wanted
 
 
@@ -28,13 +29,13 @@ class RunSnapshot:
     Attributes:
         run_id: The run.
         state: Its state.
-        conf: The conf entries of its submission, where Yeedu shows them.
+        conf: The conf entries of its submission; None where Yeedu does not show them.
         fields: Everything else that Yeedu said.
     """
 
     run_id: int
     state: RunState
-    conf: tuple[str, ...] = ()
+    conf: tuple[str, ...] | None = None
     fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -163,13 +164,28 @@ class RunAPI:
             return items[0]
         return object_of({"value": value}, "value")
 
+    def list_runs(self, definition: int, *, max_pages: int = 10) -> list[RunSnapshot]:
+        """Return a definition's runs; an empty list, however Yeedu says that there are none."""
+        runs: list[RunSnapshot] = []
+        for page in range(1, max_pages + 1):
+            params = {self.routes.definition_filter: definition, "pageNumber": page, "limit": PAGE_RUNS}
+            try:
+                answer = self.client.get_object(
+                    self.path(self.routes.runs), f"for the runs of {self.kind} {definition}", params=params
+                )
+            except YeeduNotFound:
+                break
+            items = objects_of(answer, "data")
+            runs.extend(self._snapshot(item, 0) for item in items)
+            if len(items) < PAGE_RUNS:
+                break
+        return runs
+
     def _snapshot(self, answer: JsonObject, run_id: int) -> RunSnapshot:
-        conf: object = answer.get("conf")
-        entries = tuple(str(entry) for entry in conf) if isinstance(conf, list) else ()  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
         return RunSnapshot(
             run_id=number_of(answer, self.routes.run_field) or run_id,
             state=RunState(text_of(answer, self.routes.state_field) or "UNKNOWN"),
-            conf=entries,
+            conf=texts_of(answer, "conf"),
             fields=answer,
         )
 

@@ -121,20 +121,15 @@ class CellRunner:
                 return execution
         raise self._died(f"cell {cell.index} could not be sent to it in {MAX_TRIES} tries")
 
-    def count_executed(self) -> int:
-        """Return how many cells the kernel has executed, waiting for the one it is executing.
+    def ask_kernel(self) -> Finding:
+        """Return what the kernel has executed so far, waiting for what it is executing.
 
         Raises:
             YeeduKernelError: The kernel cannot say; only IPython kernels can.
         """
-        self._executed = self._probe(None, 0).executed
-        return self._executed
-
-    def last_end(self) -> Execution:
-        """Return how the last executed cell ended, without its outputs."""
-        execution = Execution("")
-        self._probe(None, 0).fill(execution)
-        return execution
+        finding = self._probe(None, 0)
+        self._executed = finding.executed
+        return finding
 
     def _send_and_follow(self, execution: Execution, cell: Cell) -> bool:
         """Execute a cell over the present connection; return False when that was lost on the way."""

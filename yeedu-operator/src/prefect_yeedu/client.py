@@ -59,6 +59,7 @@ class YeeduClient:
         self.tls = tls or TLSSettings()
         self.clock = clock or SystemClock()
         self.redactor = Redactor()
+        self._credentials = credentials
         self._retry_policy = retry_policy or RetryPolicy()
         self._transport = Transport(
             url.base_url, tls=self.tls, timeouts=timeouts or Timeouts(), redactor=self.redactor
@@ -72,6 +73,11 @@ class YeeduClient:
             logger.warning(
                 "The TLS certificate of %s is not checked (YEEDU_VERIFY_SSL is false).", url.origin
             )
+
+    @property
+    def username(self) -> str | None:
+        """Who calls, where that is known."""
+        return self._credentials.username if self._credentials is not None else None
 
     def __enter__(self) -> Self:
         return self

@@ -6,11 +6,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from prefect_yeedu.api import RunAPI
-from prefect_yeedu.errors import YeeduConfigurationError, YeeduNotFound
+from prefect_yeedu.errors import (
+    YeeduAPIError,
+    YeeduConfigurationError,
+    YeeduError,
+    YeeduNotFound,
+    YeeduSubmissionUnknown,
+    YeeduTransportError,
+)
 from prefect_yeedu.job_run import JobRun
 from prefect_yeedu.models import Generation, RunKind, YeeduResult
 from prefect_yeedu.notebook_run import NotebookRun
 from prefect_yeedu.remote_run import RunListener, WaitOptions
+from prefect_yeedu.submission import Ledger, Outcome, may_have_been_accepted, submit_once
 from prefect_yeedu.urls import TargetKind
 
 if TYPE_CHECKING:
@@ -56,13 +64,19 @@ def checked_conf(conf: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{key}={value}" for key, value in entries.items())
 
 
-def execute(client: YeeduClient, request: RunRequest, listener: RunListener | None = None) -> YeeduResult:
+def execute(
+    client: YeeduClient,
+    request: RunRequest,
+    listener: RunListener | None = None,
+    ledger: Ledger | None = None,
+) -> YeeduResult:
     """Run what the client's address points at and return its result.
 
     Args:
         client: A session with the Yeedu at that address.
         request: What to run it with.
         listener: Hears what happens.
+        ledger: Remembers runs, so that a call that is made again finds its run again.
 
     Raises:
         YeeduError: It did not succeed; the class says why.
@@ -77,10 +91,45 @@ def execute(client: YeeduClient, request: RunRequest, listener: RunListener | No
         api = RunAPI(client, RunKind.NOTEBOOK, _generation_of_notebook(client, request))
     else:
         api = RunAPI(client, RunKind.JOB, request.generation or url.generation or Generation.V2)
-    run_id = api.submit(url.id, arguments=request.arguments, conf=checked_conf(request.conf))
+    return _execute_recorded(api, request, listener, ledger or Ledger())
+
+
+def _execute_recorded(
+    api: RunAPI, request: RunRequest, listener: RunListener | None, ledger: Ledger
+) -> YeeduResult:
+    """Submit or find the run, wait for it, and record each step before the next is taken."""
+    definition = api.client.url.id
+    record = ledger.open()
+    try:
+        run_id = submit_once(
+            api, definition, record, arguments=request.arguments, conf=checked_conf(request.conf)
+        )
+    except YeeduSubmissionUnknown:
+        raise  # the next attempt has to look for the run again
+    except YeeduError as error:
+        if not may_have_been_accepted(error):
+            ledger.note_outcome(Outcome.FAILURE, "not submitted")
+        raise
     run = make_run(api, run_id, request, listener)
-    run.listener.on_submitted(run, is_new=True)
-    return run.execute(url.id) if isinstance(run, NotebookRun) else run.wait()
+    if record.run_id is None:
+        ledger.note_run(run_id, run.url)
+    run.listener.on_submitted(run, is_new=record.is_new)
+    try:
+        if isinstance(run, NotebookRun):
+            result = run.execute(definition, ledger=ledger, record=record)
+        else:
+            result = run.wait()
+    except YeeduError as error:
+        if api.kind is RunKind.JOB and isinstance(error, YeeduTransportError | YeeduAPIError):
+            raise  # the remote run goes on, and the next attempt finds it
+        ledger.note_outcome(Outcome.FAILURE, str(run.state))
+        raise
+    except BaseException:
+        ledger.note_outcome(Outcome.STOPPED, str(run.state))
+        raise
+    if record.outcome is not Outcome.SUCCESS:
+        ledger.note_outcome(Outcome.SUCCESS, result.state, exit_value=result.exit_value)
+    return result
 
 
 def make_run(

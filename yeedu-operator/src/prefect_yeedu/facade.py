@@ -7,6 +7,8 @@ import contextvars
 import os
 from typing import TYPE_CHECKING
 
+from prefect.context import FlowRunContext, TaskRunContext
+
 from prefect_yeedu.client import YeeduClient
 from prefect_yeedu.connection import Connection, load_connection
 from prefect_yeedu.errors import YeeduConfigurationError
@@ -14,6 +16,7 @@ from prefect_yeedu.execution import RunRequest, checked_conf, execute
 from prefect_yeedu.models import Generation, YeeduResult
 from prefect_yeedu.remote_run import WaitOptions
 from prefect_yeedu.run_logging import RunLogListener, find_logger
+from prefect_yeedu.run_record import ArtifactLedger
 from prefect_yeedu.urls import TargetKind, parse_url
 
 if TYPE_CHECKING:
@@ -88,13 +91,35 @@ class YeeduOperator:
         Raises:
             YeeduError: It did not succeed; the class says why, the text what to do.
         """
-        logger = find_logger(self._context)
+        if FlowRunContext.get() is None and TaskRunContext.get() is None:
+            # A copy: a context can be entered only once at a time, and several threads may execute this.
+            return self._context.copy().run(self._execute)
+        return self._execute()
+
+    def _execute(self) -> YeeduResult:
+        logger = find_logger()
         connection = self._load_connection()
+        ledger = ArtifactLedger.of_this_call(self._fingerprint(), f"Yeedu {self.url.kind} {self.url.id}")
         with YeeduClient(self.url, connection.credentials, tls=connection.tls) as client:
-            result = execute(client, self.request, RunLogListener(logger))
+            result = execute(client, self.request, RunLogListener(logger), ledger)
         if result.kind == TargetKind.HEALTH:
             logger.info("Yeedu at %s is healthy.", self.url.origin)
         return result
+
+    def _fingerprint(self) -> str:
+        """Return what makes two calls the same one, apart from where they are made."""
+        url = self.url
+        return repr(
+            (
+                url.origin,
+                url.tenant,
+                url.workspace_id,
+                url.kind,
+                url.id,
+                self.request.arguments,
+                self.request.conf,
+            )
+        )
 
     async def aexecute(self) -> YeeduResult:
         """Do the same without blocking the event loop."""

@@ -34,13 +34,17 @@ class NotebookDocument:
         content: The notebook: nbformat 4 (`source`, `outputs`), or the first generation's cells (`code`,
             `output`).
         language: The notebook's language; SQL is sent to the kernel as a `%%sql` cell.
+        is_first_form: Whether the cells have the first generation's form.
 
     Raises:
         YeeduConfigurationError: There are no cells in it.
     """
 
-    def __init__(self, content: JsonObject, language: str | None = None) -> None:
+    def __init__(
+        self, content: JsonObject, language: str | None = None, *, is_first_form: bool = False
+    ) -> None:
         self.content = content
+        self.is_first_form = is_first_form
         self._is_sql = (language or "").strip().lower() == "sql"
         if not isinstance(content.get("cells"), list):
             raise YeeduConfigurationError(
@@ -53,7 +57,7 @@ class NotebookDocument:
     def of_definition(cls, definition: JsonObject, language: str | None) -> NotebookDocument | None:
         """Return the notebook that a first-generation definition holds itself, if it does."""
         content = object_of(definition, "notebook_cells")
-        return cls(content, language) if "cells" in content else None
+        return cls(content, language, is_first_form=True) if "cells" in content else None
 
     def _read_cells(self) -> tuple[Cell, ...]:
         seen: set[str] = set()

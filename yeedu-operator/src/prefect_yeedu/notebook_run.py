@@ -7,21 +7,17 @@ from typing import TYPE_CHECKING
 
 from prefect_yeedu.answers import JsonObject, number_of, object_of, read_object, text_of
 from prefect_yeedu.cell_runner import CellRunner
-from prefect_yeedu.errors import (
-    YeeduCellFailed,
-    YeeduConfigurationError,
-    YeeduError,
-    YeeduKernelDied,
-    YeeduKernelError,
-)
-from prefect_yeedu.kernel_protocol import CLEAN_EXIT, Execution
+from prefect_yeedu.cell_sequence import CellSequence
+from prefect_yeedu.errors import YeeduConfigurationError, YeeduError, YeeduKernelDied
 from prefect_yeedu.models import CellResult, RunState, YeeduResult
 from prefect_yeedu.notebook_document import NotebookDocument
 from prefect_yeedu.remote_run import RemoteRun
 from prefect_yeedu.retry import Deadline, PollSchedule
+from prefect_yeedu.saved_outputs import restore_outputs
+from prefect_yeedu.submission import Outcome
 
 if TYPE_CHECKING:
-    from prefect_yeedu.notebook_document import Cell
+    from prefect_yeedu.submission import Ledger, Record
 
 logger = logging.getLogger(__name__)
 
@@ -35,13 +31,17 @@ class NotebookRun(RemoteRun):
     its normal final state.
     """
 
-    def execute(self, definition_id: int) -> YeeduResult:
+    def execute(
+        self, definition_id: int, *, ledger: Ledger | None = None, record: Record | None = None
+    ) -> YeeduResult:
         """Execute all cells of a notebook on this run's kernel and end the run.
 
         Whatever happens, the remote run is asked to end.
 
         Args:
             definition_id: The notebook.
+            ledger: Told of the success before the run is ended, because an ended run does not tell.
+            record: What an earlier attempt has recorded about this run.
 
         Returns:
             The result, with what became of each cell.
@@ -53,8 +53,16 @@ class NotebookRun(RemoteRun):
             YeeduRunFailed: The run ended by itself before the cells were executed.
             YeeduRunTimedOut: It took longer than its budget.
         """
+        exit_value = record.exit_value if record is not None else None
         try:
-            results, exit_value = self._execute_cells(definition_id)
+            if record is not None and record.outcome is Outcome.SUCCESS:
+                self.look()
+                cells = self._restore_cells(definition_id)
+            else:
+                is_resumed = record is not None and not record.is_new
+                cells, exit_value = self._execute_cells(definition_id, is_resumed=is_resumed)
+                if ledger is not None:
+                    ledger.note_outcome(Outcome.SUCCESS, str(self.state), exit_value=exit_value)
         except BaseException:
             if not self.state.is_terminal:
                 self.stop_quietly()
@@ -62,13 +70,15 @@ class NotebookRun(RemoteRun):
         return YeeduResult(
             kind=str(self.api.kind),
             run_id=self.run_id,
-            state=str(self._end()),
+            state=str(self.state if self.state.is_terminal else self._end()),
             url=self.url,
-            cells=tuple(results),
+            cells=cells,
             exit_value=exit_value,
         )
 
-    def _execute_cells(self, definition_id: int) -> tuple[list[CellResult], str | None]:
+    def _execute_cells(
+        self, definition_id: int, *, is_resumed: bool
+    ) -> tuple[tuple[CellResult, ...], str | None]:
         deadline = self.start_deadline()
         self._wait_until_running(deadline)
         document = self._load(definition_id)
@@ -76,9 +86,22 @@ class NotebookRun(RemoteRun):
         runner = CellRunner(self, deadline)
         try:
             runner.open()
-            return self._send_cells(runner, document)
+            sequence = CellSequence(self, runner, document, definition_id)
+            return sequence.execute(is_resumed=is_resumed), sequence.exit_value
         finally:
             runner.close()
+
+    def _restore_cells(self, definition_id: int) -> tuple[CellResult, ...]:
+        """Return the cells of a run that an earlier attempt has finished, as they were saved in Yeedu."""
+        document = self._load(definition_id)
+        return tuple(
+            CellResult(
+                cell.index,
+                "ok" if cell.is_executable else "skipped",
+                restore_outputs(document.raw_cells[cell.index - 1], self.run_id),
+            )
+            for cell in document.cells
+        )
 
     def _end(self) -> RunState:
         """End the run after success; that all cells succeeded is not undone by an end that does not come."""
@@ -149,47 +172,3 @@ class NotebookRun(RemoteRun):
             )
         params = {"file_id": file_id, "workspace_id": client.url.workspace_id}
         return client.get_object("workspace/file/download", what, params=params)
-
-    def _send_cells(
-        self, runner: CellRunner, document: NotebookDocument
-    ) -> tuple[list[CellResult], str | None]:
-        results: list[CellResult] = []
-        exit_value: str | None = None
-        for cell in document.cells:
-            if not cell.is_executable or exit_value is not None:
-                results.append(CellResult(cell.index, "skipped"))
-                continue
-            self.listener.on_cell_started(cell.index, len(document.cells))
-            started_at = self.clock.now()
-            execution = runner.execute(cell)
-            is_exit = execution.status == "error" and execution.ename == CLEAN_EXIT
-            result = CellResult(
-                cell.index,
-                "exit" if is_exit else str(execution.status),
-                tuple(output for output in execution.outputs if not (is_exit and output.kind == "error")),
-                self.clock.now() - started_at,
-                execution.execution_count,
-            )
-            self.listener.on_cell_finished(result)
-            results.append(result)
-            if is_exit:
-                exit_value = execution.evalue
-            elif execution.status != "ok":
-                raise self._cell_error(cell, execution, len(document.cells))
-        return results, exit_value
-
-    def _cell_error(self, cell: Cell, execution: Execution, total: int) -> YeeduKernelError:
-        where = f"Cell {cell.index} of {total} of notebook run {self.run_id}"
-        if execution.status == "aborted":
-            return YeeduKernelError(
-                f"{where} was aborted by the kernel before it was executed; see {self.url}.", **self.context()
-            )
-        evalue = execution.evalue.strip().partition("\n")[0][:500]
-        return YeeduCellFailed(
-            f"{where} failed with {execution.ename}: {evalue}; see {self.url}.",
-            cell_index=cell.index,
-            ename=execution.ename,
-            evalue=execution.evalue,
-            traceback=execution.traceback,
-            **self.context(),
-        )

@@ -46,6 +46,7 @@ class WaitOptions:
         kernel_seconds: How long a notebook's kernel may take to be ready once the run is RUNNING.
         max_poll_seconds: Longest wait between two looks at the run.
         follows_logs: Whether a job's logs are read while it runs.
+        saves_outputs: Whether the outputs of a notebook's cells are saved in Yeedu.
     """
 
     timeout_seconds: float | None = None
@@ -55,6 +56,7 @@ class WaitOptions:
     kernel_seconds: float = 600.0
     max_poll_seconds: float = 10.0
     follows_logs: bool = True
+    saves_outputs: bool = True
 
 
 class RunListener:

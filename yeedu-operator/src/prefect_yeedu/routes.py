@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from prefect_yeedu.models import Generation, RunKind
@@ -30,7 +30,7 @@ class Routes:
         definition: GET reads the definition, PUT changes it.
         errors: GET reads what Yeedu reports about a failure; None where there is no such call.
         submission: Further fields of a submission.
-        takes_conf: Whether a submission may carry `arguments` and `conf`.
+        takes_conf: Whether a submission may carry `arguments` and `conf`; the first generation's may not.
         kernel: Prefix of a notebook's kernel routes.
         document: GET reads a run's copy of the notebook; None where the definition leads to it.
         update: POST saves a notebook.
@@ -65,6 +65,7 @@ _V1_JOB = Routes(
     runs="spark/jobs",
     definition_filter="job_conf_ids",
     definition="spark/job/conf",
+    takes_conf=False,
 )
 _V1_NOTEBOOK = Routes(
     submit="notebook",
@@ -77,6 +78,7 @@ _V1_NOTEBOOK = Routes(
     runs="notebooks",
     definition_filter="notebook_conf_ids",
     definition="notebook/conf",
+    takes_conf=False,
     kernel="notebook/{run}/kernel",
     update="notebook/{definition}/update",
 )
@@ -113,9 +115,9 @@ _V2_NOTEBOOK = Routes(
 
 ROUTES: Mapping[tuple[RunKind, Generation], Routes] = {
     (RunKind.JOB, Generation.V1): _V1_JOB,
-    (RunKind.JOB, Generation.V1B): _V1_JOB,
+    (RunKind.JOB, Generation.V1B): replace(_V1_JOB, takes_conf=True),
     (RunKind.JOB, Generation.V2): _V2_JOB,
     (RunKind.NOTEBOOK, Generation.V1): _V1_NOTEBOOK,
-    (RunKind.NOTEBOOK, Generation.V1B): _V1_NOTEBOOK,
+    (RunKind.NOTEBOOK, Generation.V1B): replace(_V1_NOTEBOOK, takes_conf=True),
     (RunKind.NOTEBOOK, Generation.V2): _V2_NOTEBOOK,
 }

@@ -15,9 +15,6 @@ from prefect_yeedu.models import CellResult, Output, RunKind, RunState
 from prefect_yeedu.remote_run import RemoteRun, RunListener
 
 if TYPE_CHECKING:
-    import contextvars
-    from collections.abc import Callable
-
     from prefect_yeedu.log_follower import Stream
 
     Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
@@ -25,27 +22,15 @@ if TYPE_CHECKING:
 MAX_OUTPUT_CHARACTERS = 100_000
 
 
-def find_logger(context: contextvars.Context | None = None) -> Logger:
-    """Return the logger of the run we are in, else a plain one.
-
-    Args:
-        context: The context of whoever made the object that logs. A thread that the flow started by itself
-            has no run context of its own; this one is used then, and after it the process's flow run.
-    """
-    for find in (get_run_logger, *([_in(context)] if context is not None else [])):
-        try:
-            return find()
-        except MissingContextError:
-            continue
-    identifier = runtime_flow_run.id
+def find_logger() -> Logger:
+    """Return the logger of the run we are in, else of the process's flow run, else a plain one."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        identifier = runtime_flow_run.id
     if identifier:
         return flow_run_logger(flow_run_id=UUID(str(identifier)))
     return logging.getLogger("prefect_yeedu")
-
-
-def _in(context: contextvars.Context) -> Callable[[], Logger]:
-    # A copy: a context can be entered only once at a time, and several threads may ask.
-    return lambda: context.copy().run(get_run_logger)
 
 
 class RunLogListener(RunListener):

@@ -1,0 +1,210 @@
+"""Remember a call's remote run as an artifact of its flow run, so that a retried flow run finds it again."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+    ArtifactFilterTaskRunId,
+)
+from prefect.client.schemas.sorting import ArtifactSort
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.exceptions import PrefectHTTPStatusError
+
+from prefect_yeedu.errors import YeeduConfigurationError
+from prefect_yeedu.submission import Ledger, Outcome, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    from prefect.client.schemas.objects import Artifact
+
+Answer = TypeVar("Answer")
+
+logger = logging.getLogger(__name__)
+
+# Before anything is submitted an unreachable Prefect server is worth a wait, and then an error; once a run
+# exists its record is only a help, because the run's own key can be searched for.
+INTENT_SECONDS = 60.0
+NOTE_SECONDS = 20.0
+MAX_METADATA_CHARACTERS = 500
+_counting = threading.Lock()
+
+
+class ArtifactLedger(Ledger):
+    """Records the run of one call in one artifact.
+
+    Args:
+        what: Names the job or notebook, its arguments and conf.
+        title: For the artifact's text, such as `Yeedu job 5`.
+        flow_run_id: The flow run; None in a task without a flow.
+        task_run_id: The task run, where the call is made in one.
+        place: What tells the call apart from others with the same `what`, the same in every attempt.
+    """
+
+    def __init__(
+        self, what: str, title: str, *, flow_run_id: UUID | None, task_run_id: UUID | None, place: str
+    ) -> None:
+        self._title = title
+        self._flow_run_id = flow_run_id
+        self._task_run_id = task_run_id
+        root = str(flow_run_id or task_run_id)
+        self._identity = hashlib.sha256(f"{root}|{place}|{what}".encode()).hexdigest()[:24]
+        self._artifact_id: UUID | None = None
+        self._fields: dict[str, str] = {}
+
+    @classmethod
+    def of_this_call(cls, what: str, title: str) -> Ledger:
+        """Return the ledger for a call made here and now; outside of runs one that forgets."""
+        flow_context = FlowRunContext.get()
+        task_context = TaskRunContext.get()
+        flow_run = flow_context.flow_run if flow_context is not None else None
+        task_run = task_context.task_run if task_context is not None else None
+        if flow_run is None and task_run is None:
+            return Ledger()
+        place = f"{task_run.task_key}|{task_run.dynamic_key}" if task_run is not None else ""
+        attempt = task_run.run_count if task_run is not None else 0
+        position = _position(flow_context, f"yeedu|{place}|{attempt}|{what}")
+        return cls(
+            what,
+            title,
+            flow_run_id=flow_run.id if flow_run is not None else None,
+            task_run_id=task_run.id if task_run is not None else None,
+            place=f"{place}|{position}",
+        )
+
+    def open(self) -> Record:
+        """Record the intent to run something, or return what was recorded before.
+
+        A run whose failure somebody has seen is left alone: a retry is meant to run it again.
+
+        Raises:
+            YeeduConfigurationError: The Prefect server cannot be reached.
+        """
+        try:
+            known = _patiently(self._read, INTENT_SECONDS)
+            if known is not None:
+                self._artifact_id, self._fields = known.id, dict(known.metadata_ or {})
+                outcome = self._fields.get("outcome")
+                if outcome in {None, "", str(Outcome.SUCCESS)}:
+                    return self._record(is_new=False)
+            attempt = int(self._fields.get("attempt", "0")) + 1
+            self._fields = {"key": f"{self._identity}-{attempt}", "attempt": str(attempt)}
+            _patiently(self._create, INTENT_SECONDS)
+        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+            reason = type(error).__name__
+        else:
+            return self._record(is_new=True)
+        raise YeeduConfigurationError(
+            f"The intent to run {self._title} cannot be recorded on the Prefect server ({reason}), so it was "
+            "not submitted; check PREFECT_API_URL and that the server is up."
+        )
+
+    def note_run(self, run_id: int, url: str) -> None:
+        """Record the remote run."""
+        self._note(run_id=str(run_id), url=url)
+
+    def note_outcome(self, outcome: Outcome, state: str, *, exit_value: str | None = None) -> None:
+        """Record how it ended."""
+        extra = {"exit_value": exit_value} if exit_value is not None else {}
+        self._note(outcome=str(outcome), state=state, **extra)
+
+    def _record(self, *, is_new: bool) -> Record:
+        run_id = self._fields.get("run_id", "")
+        outcome = self._fields.get("outcome")
+        return Record(
+            key=self._fields["key"],
+            is_new=is_new,
+            run_id=int(run_id) if run_id.isdigit() else None,
+            outcome=Outcome(outcome) if outcome else None,
+            exit_value=self._fields.get("exit_value"),
+        )
+
+    def _note(self, **fields: str) -> None:
+        self._fields |= {name: text[:MAX_METADATA_CHARACTERS] for name, text in fields.items()}
+        try:
+            _patiently(self._update, NOTE_SECONDS)
+        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+            logger.warning("%s could not be recorded on the Prefect server: %r", self._title, error)
+
+    def _read(self, client: SyncPrefectClient) -> Artifact | None:
+        key = ArtifactFilterKey(any_=[self._artifact_key])
+        if self._flow_run_id is not None:
+            wanted = ArtifactFilter(key=key, flow_run_id=ArtifactFilterFlowRunId(any_=[self._flow_run_id]))
+        else:
+            task_run_id = ArtifactFilterTaskRunId(any_=[self._task_run_id] if self._task_run_id else [])
+            wanted = ArtifactFilter(key=key, task_run_id=task_run_id)
+        found = client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=1)
+        return found[0] if found else None
+
+    def _create(self, client: SyncPrefectClient) -> None:
+        artifact = client.create_artifact(
+            ArtifactCreate(
+                key=self._artifact_key,
+                type="markdown",
+                description=f"The run of {self._title} that this flow run stands for.",
+                data=self._text(),
+                metadata_=self._fields,
+                flow_run_id=self._flow_run_id,
+                task_run_id=self._task_run_id,
+            )
+        )
+        self._artifact_id = artifact.id
+
+    def _update(self, client: SyncPrefectClient) -> None:
+        if self._artifact_id is not None:
+            client.update_artifact(
+                self._artifact_id, ArtifactUpdate(data=self._text(), metadata_=self._fields)
+            )
+
+    @property
+    def _artifact_key(self) -> str:
+        return f"yeedu-run-{self._identity}"
+
+    def _text(self) -> str:
+        run_id, url = self._fields.get("run_id"), self._fields.get("url")
+        run = "is being submitted" if run_id is None else f"is [run {run_id}]({url})"
+        end = self._fields.get("state")
+        return f"{self._title} {run}." + (f"\n\nIt ended in **{end}**." if end else "")
+
+
+def _position(context: FlowRunContext | None, name: str) -> int:
+    """Return how many equal calls this attempt has made before; the context lives as long as the attempt."""
+    if context is None:
+        return 0
+    with _counting:
+        count = context.task_run_dynamic_keys.get(name, 0)
+        position = count if isinstance(count, int) else 0
+        context.task_run_dynamic_keys[name] = position + 1
+        return position
+
+
+def _patiently(call: Callable[[SyncPrefectClient], Answer], seconds: float) -> Answer:
+    """Call the Prefect server, again and again while it is away; then the last failure is raised."""
+    deadline = time.monotonic() + seconds
+    wait_seconds = 0.5
+    while True:
+        try:
+            with get_client(sync_client=True) as client:
+                return call(client)
+        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+            if _is_final(error) or time.monotonic() + wait_seconds > deadline:
+                raise
+        time.sleep(wait_seconds)
+        wait_seconds = min(2 * wait_seconds, 5.0)
+
+
+def _is_final(error: Any) -> bool:
+    """Tell whether the server's answer will be the same next time."""
+    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500

@@ -1,0 +1,301 @@
+"""Exactly one remote run, whatever happens on the way."""
+
+from typing import Any
+
+import pytest
+from mock_yeedu import MockYeedu
+from prefect import flow, task
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+from operators.yeedu import YeeduOperator
+from prefect_yeedu import YeeduCellFailed, YeeduConfigurationError, YeeduRunFailed, YeeduTransportError
+from prefect_yeedu.execution import RunRequest, execute
+from prefect_yeedu.job_run import JobRun
+from prefect_yeedu.models import YeeduResult
+from prefect_yeedu.notebook_run import NotebookRun
+from prefect_yeedu.remote_run import RunListener
+from prefect_yeedu.run_record import ArtifactLedger
+from prefect_yeedu.submission import Ledger, Outcome, Record
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server"),
+    # Prefect's own clients leave sockets to the garbage collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+class SimulatedKillError(BaseException):
+    """Stands for the end of the process: nothing after it is done."""
+
+
+def new_job(mock: MockYeedu, program: str = "print('done')") -> int:
+    return mock.control("POST", "jobs", json={"program": program})["job_id"]
+
+
+def runs_of(
+    mock: MockYeedu, job: int, kind: str = "spark/job", name: str = "job_ids"
+) -> list[dict[str, Any]]:
+    with mock.client("job/1") as client:
+        return client.get_object(f"workspace/1/{kind}/runs", "for runs", params={name: job})["data"]
+
+
+def operator(mock: MockYeedu, job: int, **keywords: Any) -> YeeduOperator:
+    return YeeduOperator(mock.url(f"job/{job}"), "yeedu_connection_details", "yeedu_password", **keywords)
+
+
+def test_the_run_is_recorded_as_an_artifact_with_its_link(mock: MockYeedu) -> None:
+    job = new_job(mock)
+
+    @flow
+    def caller() -> YeeduResult:
+        return operator(mock, job).execute()
+
+    state = caller(return_state=True)
+    result = state.result()
+    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
+    with get_client(sync_client=True) as client:
+        [artifact] = client.read_artifacts(artifact_filter=wanted)
+    assert artifact.metadata_ is not None
+    assert artifact.metadata_["run_id"] == str(result.run_id)
+    assert artifact.metadata_["outcome"] == "success"
+    assert result.url in str(artifact.data)
+    assert mock.password not in str(artifact)
+    assert any(entry.endswith(artifact.metadata_["key"]) for entry in runs_of(mock, job)[0]["conf"])
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"drop": "after"},
+        {"drop": "before"},
+        {"status": 500},
+        {"status": 503, "headers": {"Retry-After": "0"}},
+        {"status": 429, "headers": {"Retry-After": "0"}},
+    ],
+)
+def test_a_lost_or_failed_answer_to_the_submission_leaves_one_run(
+    mock: MockYeedu, fault: dict[str, Any]
+) -> None:
+    job = new_job(mock)
+    mock.control("POST", "faults", json={"path": "job/run$", "method": "POST", **fault})
+    with mock.client(f"job/{job}") as client:
+        assert execute(client, RunRequest()).state == "DONE"
+    assert len(runs_of(mock, job)) == 1
+
+
+def test_a_kill_between_acceptance_and_record_leaves_one_run(
+    mock: MockYeedu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = new_job(mock)
+    kills = iter([True])
+    note_run = ArtifactLedger.note_run
+
+    def killed(self: ArtifactLedger, run_id: int, url: str) -> None:
+        if next(kills, False):
+            raise RuntimeError("killed")
+        note_run(self, run_id, url)
+
+    monkeypatch.setattr(ArtifactLedger, "note_run", killed)
+
+    @flow(retries=1)
+    def caller() -> YeeduResult:
+        return operator(mock, job).execute()
+
+    result = caller()
+    [run] = runs_of(mock, job)
+    assert (result.run_id, result.state) == (run["run_id"], "DONE")
+
+
+def test_a_retried_flow_waits_for_the_run_that_goes_on(
+    mock: MockYeedu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = new_job(mock, "import time; time.sleep(1.5); print('slept')")
+    losses = iter([True])
+    wait = JobRun.wait
+
+    def lost(self: JobRun) -> YeeduResult:
+        if next(losses, False):
+            raise YeeduTransportError("Yeedu cannot be reached.")
+        return wait(self)
+
+    monkeypatch.setattr(JobRun, "wait", lost)
+
+    @task
+    def in_task() -> YeeduResult:
+        return operator(mock, job).execute()
+
+    @flow(retries=1)
+    def caller() -> YeeduResult:
+        return in_task()
+
+    assert caller().stdout == "slept\n"
+    assert len(runs_of(mock, job)) == 1
+
+
+def test_a_retry_after_a_failure_runs_again(mock: MockYeedu) -> None:
+    job = new_job(mock, "raise SystemExit(3)")
+
+    @task(retries=1)
+    def in_task() -> None:
+        operator(mock, job).execute()
+
+    @flow
+    def caller() -> None:
+        in_task()
+
+    with pytest.raises(YeeduRunFailed):
+        caller()
+    assert len(runs_of(mock, job)) == 2
+
+
+def test_a_flow_retried_for_another_reason_takes_the_result(mock: MockYeedu) -> None:
+    job = new_job(mock)
+    failures = iter([True])
+    results: list[YeeduResult] = []
+
+    @flow(retries=1)
+    def caller() -> None:
+        results.append(operator(mock, job).execute())
+        if next(failures, False):
+            raise ValueError("a later step failed")
+
+    caller()
+    assert [result.stdout for result in results] == ["done\n", "done\n"]
+    assert len(runs_of(mock, job)) == 1
+
+
+def test_equal_calls_of_one_flow_are_different_runs(mock: MockYeedu) -> None:
+    job = new_job(mock)
+
+    @flow
+    def caller() -> None:
+        operator(mock, job).execute()
+        operator(mock, job).execute()
+        operator(mock, job, arguments="x").execute()
+
+    caller()
+    assert len(runs_of(mock, job)) == 3
+
+
+def test_an_unknown_job_can_be_tried_again(mock: MockYeedu) -> None:
+    @flow(retries=1)
+    def caller() -> None:
+        operator(mock, 999_999).execute()
+
+    with pytest.raises(Exception, match="There is no job 999999"):
+        caller()
+
+
+def test_nothing_is_submitted_when_the_intent_cannot_be_recorded(
+    mock: MockYeedu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import httpx
+
+    def refuse(self: ArtifactLedger, client: Any) -> None:
+        raise httpx.ConnectError("no server")
+
+    job = new_job(mock)
+    monkeypatch.setattr("prefect_yeedu.run_record.INTENT_SECONDS", 0.1)
+    monkeypatch.setattr(ArtifactLedger, "_create", refuse)
+
+    @flow
+    def caller() -> None:
+        operator(mock, job).execute()
+
+    with pytest.raises(YeeduConfigurationError, match="cannot be recorded"):
+        caller()
+    assert runs_of(mock, job) == []
+
+
+class MemoryLedger(Ledger):
+    """What a process that was killed has left behind."""
+
+    def __init__(self) -> None:
+        self.record: Record | None = None
+
+    def open(self) -> Record:
+        if self.record is None:
+            self.record = Record(key="key-in-memory")
+            return self.record
+        self.record = Record(
+            self.record.key, False, self.record.run_id, self.record.outcome, self.record.exit_value
+        )
+        return self.record
+
+    def note_run(self, run_id: int, url: str) -> None:
+        assert self.record is not None
+        self.record = Record(self.record.key, False, run_id)
+
+    def note_outcome(self, outcome: Outcome, state: str, *, exit_value: str | None = None) -> None:
+        assert self.record is not None
+        self.record = Record(self.record.key, False, self.record.run_id, outcome, exit_value)
+
+
+class KillAt(RunListener):
+    def __init__(self, cell: int) -> None:
+        self.cell = cell
+
+    def on_cell_started(self, index: int, total: int) -> None:
+        if index == self.cell:
+            raise SimulatedKillError
+
+
+class KillWhileExecuted(RunListener):
+    def on_output(self, index: int, output: Any) -> None:
+        if index == 2:
+            raise SimulatedKillError
+
+
+CELLS = [
+    "count = 1",
+    "print('in 2', flush=True); import time; time.sleep(0.5); count += 1",
+    "count += 1; count",
+]
+
+
+def killed_notebook(
+    mock: MockYeedu, monkeypatch: pytest.MonkeyPatch, listener: RunListener, cells: list[str]
+) -> tuple[str, MemoryLedger]:
+    """Start a notebook and lose the process that executes it; nothing is stopped or recorded any more."""
+    notebook = mock.control("POST", "notebooks", json={"cells": cells})["notebook_id"]
+    ledger = MemoryLedger()
+    path = f"notebook/{notebook}"
+    with monkeypatch.context() as patch:
+        patch.setattr(NotebookRun, "stop_quietly", lambda self: None)
+        patch.setattr(MemoryLedger, "note_outcome", lambda *args, **keywords: None)
+        with mock.client(path) as client, pytest.raises(SimulatedKillError):
+            execute(client, RunRequest(), listener, ledger)
+    return path, ledger
+
+
+@pytest.mark.parametrize("listener", [KillAt(1), KillAt(2), KillAt(3), KillWhileExecuted()])
+def test_a_notebook_is_taken_over_where_it_was_left(
+    mock: MockYeedu, monkeypatch: pytest.MonkeyPatch, listener: RunListener
+) -> None:
+    path, ledger = killed_notebook(mock, monkeypatch, listener, CELLS)
+    with mock.client(path) as client:
+        result = execute(client, RunRequest(), None, ledger)
+    assert [cell.status for cell in result.cells] == ["ok", "ok", "ok"]
+    assert result.cells[2].outputs[0].text == "3"
+    assert len(runs_of(mock, int(path.rpartition("/")[2]), "notebook", "notebook_ids")) == 1
+
+
+def test_a_cell_that_failed_while_nobody_looked_is_a_failure(
+    mock: MockYeedu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = ["1", "print('in 2', flush=True); import time; time.sleep(0.5); 1 / 0", "print('never')"]
+    path, ledger = killed_notebook(mock, monkeypatch, KillWhileExecuted(), cells)
+    with mock.client(path) as client, pytest.raises(YeeduCellFailed, match="Cell 2 of 3") as caught:
+        execute(client, RunRequest(), None, ledger)
+    assert caught.value.ename == "ZeroDivisionError"
+
+
+def test_a_finished_notebook_gives_its_result_again(mock: MockYeedu) -> None:
+    notebook = mock.control("POST", "notebooks", json={"cells": ["print('kept')", "6 * 7"]})["notebook_id"]
+    ledger = MemoryLedger()
+    for _ in range(2):
+        with mock.client(f"notebook/{notebook}") as client:
+            result = execute(client, RunRequest(), None, ledger)
+        assert [output.text for output in result.outputs] == ["kept\n", "42"]
+    assert len(runs_of(mock, notebook, "notebook", "notebook_ids")) == 1
