@@ -73,9 +73,9 @@ class ArtifactLedger(Ledger):
         task_run = task_context.task_run if task_context is not None else None
         if flow_run is None and task_run is None:
             return Ledger()
-        place = f"{task_run.task_key}|{task_run.dynamic_key}" if task_run is not None else ""
-        attempt = task_run.run_count if task_run is not None else 0
-        position = _position(flow_context, f"yeedu|{place}|{attempt}|{what}")
+        place = task_run.task_key if task_run is not None else ""
+        attempt = f"{task_run.id}|{task_run.run_count}" if task_run is not None else ""
+        position = _position(flow_context, place, attempt.partition("|")[0], attempt, what)
         return cls(
             what,
             title,
@@ -179,15 +179,31 @@ class ArtifactLedger(Ledger):
         return f"{self._title} {run}." + (f"\n\nIt ended in **{end}**." if end else "")
 
 
-def _position(context: FlowRunContext | None, name: str) -> int:
-    """Return how many equal calls this attempt has made before; the context lives as long as the attempt."""
+def _position(context: FlowRunContext | None, place: str, task: str, attempt: str, what: str) -> int:
+    """Return which of the equal calls of this flow run this one is, the same in every attempt.
+
+    A flow's attempts make their calls in the same order, and each has a context of its own, which counts.
+    The ids of task runs change between them, but not between the attempts of one task.
+    """
     if context is None:
         return 0
+    keys = context.task_run_dynamic_keys
+
+    def count(name: str) -> int:
+        before = keys.get(name, 0)
+        number = before if isinstance(before, int) else 0
+        keys[name] = number + 1
+        return number
+
     with _counting:
-        count = context.task_run_dynamic_keys.get(name, 0)
-        position = count if isinstance(count, int) else 0
-        context.task_run_dynamic_keys[name] = position + 1
-        return position
+        within_attempt = count(f"yeedu|{attempt}|{what}")
+        if not task:
+            return within_attempt
+        known = f"yeedu|{task}|{within_attempt}|{what}"
+        if known not in keys:
+            keys[known] = count(f"yeedu|{place}|{what}")
+        position = keys[known]
+        return position if isinstance(position, int) else 0
 
 
 def _patiently(call: Callable[[SyncPrefectClient], Answer], seconds: float) -> Answer:
