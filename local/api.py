@@ -41,6 +41,8 @@ class FlowRun:
     state_type: str
     state_name: str
     message: str
+    since: datetime
+    """When it took on its state; for a final state, when it ended."""
 
     @property
     def is_final(self) -> bool:
@@ -123,6 +125,7 @@ class PrefectApi:
                 state_type=item["state_type"] or "PENDING",
                 state_name=item["state_name"] or "Pending",
                 message=item["state"]["message"] or "" if item["state"] else "",
+                since=datetime.fromisoformat(item["state"]["timestamp"]) if item["state"] else now,
             )
             for item in items
         ]
@@ -140,7 +143,7 @@ def is_answering(url: str) -> bool:
 def await_first_run(
     api: PrefectApi, timeout_seconds: float, report: Callable[[FlowRun], None]
 ) -> FlowRun | None:
-    """Wait until the newest due run of the Yeedu job's deployment is over, and return it.
+    """Wait until a run of the Yeedu job's deployment is over, and return the newest such run.
 
     Args:
         api: The server.
@@ -163,11 +166,12 @@ def await_first_run(
             if run.has_begun and states.get(run.id) != run.state_name:
                 states[run.id] = run.state_name
                 report(run)
-        first = next((run for run in runs if run.deployment == FIRST_RUN_DEPLOYMENT), None)
-        if first and first.is_final:
-            return first
-        if first:
-            last = f"{first.name} is still {first.state_name}"
+        mine = [run for run in runs if run.deployment == FIRST_RUN_DEPLOYMENT]
+        over = next((run for run in mine if run.is_final), None)
+        if over:
+            return over
+        if mine:
+            last = f"{mine[0].name} is still {mine[0].state_name}"
         elif not any(item.name == FIRST_RUN_DEPLOYMENT and item.is_active for item in deployments):
             return None
     raise CommandError(

@@ -1,6 +1,7 @@
 """Progress on the terminal: one line per step, with the seconds since the command began."""
 
 import time
+from datetime import UTC, datetime
 
 
 class Console:
@@ -8,6 +9,7 @@ class Console:
 
     def __init__(self) -> None:
         self._started = time.monotonic()
+        self.began_at = datetime.now(UTC)
 
     def step(self, text: str) -> None:
         """Print one step of the progress."""

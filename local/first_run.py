@@ -25,7 +25,10 @@ def report_first_run(api: PrefectApi, knobs: Knobs, console: Console) -> int:
     if run is None:
         console.say(f"First Yeedu run  none: no active deployment is named {FIRST_RUN_DEPLOYMENT}")
         return 0
-    console.say(f"First Yeedu run  {run.state_name}  {knobs.ui_url}/runs/flow-run/{run.id}")
+    is_new = run.since >= console.began_at
+    label = "First Yeedu run" if is_new else "Last Yeedu run "
+    console.say(f"{label}  {run.state_name}  {knobs.ui_url}/runs/flow-run/{run.id}")
     if run.state_type != "COMPLETED" and run.message:
         console.say(f"                 {run.message.strip().splitlines()[0]}")
-    return 0 if run.state_type == "COMPLETED" else 1
+    # How a run of an earlier life ended says nothing about whether the platform came up.
+    return 0 if run.state_type == "COMPLETED" or not is_new else 1

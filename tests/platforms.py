@@ -65,15 +65,20 @@ class Api:
 
     def post(self, path: str, body: JSON | None = None) -> Any:
         """POST JSON and return the JSON answer; raise for an error status."""
-        answer = requests.post(f"{self.url}/{path}", json=body or {}, timeout=30)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
+        return self._call("POST", path, body or {})
 
     def get(self, path: str) -> Any:
         """GET and return the JSON answer; raise for an error status."""
-        answer = requests.get(f"{self.url}/{path}", timeout=30)
+        return self._call("GET", path)
+
+    def _call(self, method: str, path: str, body: JSON | None = None) -> Any:
+        """Ask again after a 503, as Prefect's client does: a loaded SQLite answers so while it is locked."""
+        for _ in range(5):
+            answer = requests.request(method, f"{self.url}/{path}", json=body, timeout=30)
+            if answer.status_code != 503:
+                break
         answer.raise_for_status()
-        return answer.json()
+        return answer.json() if answer.content else None
 
     def deployments(self) -> dict[str, JSON]:
         """Return every deployment by its name."""

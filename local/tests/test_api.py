@@ -25,7 +25,7 @@ def run(identity: str, deployment: str, state: str, message: str | None = None) 
         "deployment_id": deployment,
         "state_type": state,
         "state_name": name,
-        "state": {"type": state, "name": name, "message": message},
+        "state": {"type": state, "name": name, "message": message, "timestamp": "2026-01-02T03:04:05Z"},
     }
 
 

@@ -176,7 +176,7 @@ def deploy_mistakes(platform: Platform) -> dict[str, tuple[dict[str, str], str]]
     assert missing != good
     (folder / "missing.yaml").write_text(missing, encoding="utf-8")
     return {
-        "broken": ({"PREFECT_FILE": str(folder / "broken.yaml")}, "line"),
+        "broken": ({"PREFECT_FILE": str(folder / "broken.yaml")}, "yaml:92: this is not valid YAML"),
         "entrypoint": ({"PREFECT_FILE": str(folder / "missing.yaml")}, "flows/missing.py"),
         "git": ({"FLOWS_GIT_URL": f"http://127.0.0.1:{free_port()}/flows.git"}, "FLOWS_GIT_URL"),
     }

@@ -41,12 +41,12 @@ REASONS = (
         ),
         "refused",
     ),
-    (("could not resolve host",), "cannot be reached: its host name does not resolve"),
+    (("could not resolve host",), "cannot be reached: its host name does not resolve; check FLOWS_GIT_URL"),
     (
         ("connection refused", "couldn't connect", "failed to connect"),
-        "cannot be reached: nothing answers there",
+        "cannot be reached: nothing answers there; check FLOWS_GIT_URL",
     ),
-    (("timed out",), "cannot be reached: the connection timed out"),
+    (("timed out",), "cannot be reached: the connection timed out; check FLOWS_GIT_URL"),
     (
         ("ssl certificate", "server certificate", "tls connect", "ssl_connect"),
         "has a TLS certificate that is not trusted",
@@ -181,7 +181,8 @@ class Repository:
             raise SourceError("git is not installed, or not on PATH.") from None
         except subprocess.TimeoutExpired:
             raise SourceError(
-                f"The git repository {self.url} cannot be reached: no answer in {GIT_TIMEOUT_SECONDS} s."
+                f"The git repository {self.url} cannot be reached: no answer in {GIT_TIMEOUT_SECONDS} s; "
+                f"check FLOWS_GIT_URL."
             ) from None
         if completed.returncode:
             raise SourceError(self._explain(completed.stderr))
