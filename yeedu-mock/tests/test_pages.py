@@ -6,7 +6,8 @@ def test_examples_are_urls_that_open(yeedu_mock, client):
     overview = requests.get(yeedu_mock.url, headers={"Accept": "application/json"}, timeout=5).json()
     assert overview["examples"]["v2"]["job"] == yeedu_mock.job_url(101)
     assert overview["examples"]["v2"]["notebook"] == yeedu_mock.notebook_url(201)
-    for url in (*overview["examples"]["v2"].values(), overview["examples"]["health"], overview["docs"]):
+    examples = [*overview["examples"]["v1"].values(), *overview["examples"]["v2"].values()]
+    for url in (*examples, overview["examples"]["health"], overview["docs"]):
         assert requests.get(url, timeout=5).status_code == 200
 
 

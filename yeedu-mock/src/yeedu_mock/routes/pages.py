@@ -75,6 +75,8 @@ async def overview(request: Request, mock: TheMock) -> Response:
 
 @router.get(UI_WORKSPACE + "/spark/job/{definition_id}")
 @router.get(UI_WORKSPACE + "/job/{definition_id}")
+@router.get(UI_WORKSPACE + "/spark/conf/{definition_id}")
+@router.get(UI_WORKSPACE + "/spark/conf/{definition_id}/metrics")
 async def job_page(
     tenant: str, workspace_id: Identifier, definition_id: Identifier, mock: TheMock
 ) -> Response:
@@ -194,12 +196,14 @@ def _overview_json(
     paths = {
         definition.name: base + definition_path(definition, space.tenant) for definition, space in definitions
     }
+    job, notebook = paths.get("hello-job", ""), paths.get("hello-notebook", "")
     return {
         "api": f"{base}/api/v1/",
         "docs": f"{base}/docs",
         "auth_type": mock.settings.auth_type,
         "examples": {
-            "v2": {"job": paths.get("hello-job"), "notebook": paths.get("hello-notebook")},
+            "v1": {"job": job.replace("/spark/job/", "/spark/conf/"), "notebook": notebook},
+            "v2": {"job": job, "notebook": notebook},
             "health": f"{base}/healthCheck",
         },
         "tenants": [{"tenant_id": tenant.uuid, "name": tenant.name} for tenant in mock.store.all(Tenant)],
