@@ -117,6 +117,8 @@ async def _read_notebook(request: Request) -> dict[str, Any]:
             raise TooLargeError("The notebook is larger than 32 MiB.")
     try:
         content: Any = json.loads(body)
+        # NaN and lone surrogates pass Python's parser, and could neither be kept nor be answered as JSON.
+        json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         raise BadRequestError("The notebook is not JSON.") from error
     notebook = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
