@@ -139,7 +139,7 @@ def write_secrets(root: Path, values: dict[str, str], files: Path) -> list[str]:
         if secret.fixed and present and own and own != present:
             raise SecretError(
                 f"{secret.knob} differs from the one that this platform's database was created with; "
-                f"unset it, or start afresh with `docker compose down -v` (which deletes all runs)"
+                f"unset it, or start afresh with `make clean` (which deletes all runs)"
             )
         value = own or (present or secret.generate() if secret.generate else "")
         chosen[secret.knob] = value
