@@ -5,9 +5,10 @@ import logging
 import os
 import signal
 import subprocess
+import threading
 from collections import deque
+from collections.abc import Generator
 from pathlib import Path
-from threading import Thread
 from typing import Annotated
 
 from prefect import flow, task
@@ -68,24 +69,26 @@ def run_command(command: str, working_directory: str | None, timeout_seconds: fl
     """Run one command to its end; see `run_shell_command`."""
     logger = get_run_logger()
     last_lines: deque[str] = deque(maxlen=LAST_LINES)
-    process = _start(command, working_directory)
-    _running.add(process)
-    reader = Thread(target=_log_output, args=(process, last_lines, logger), daemon=True)
-    reader.start()
+    process = reader = None
     try:
+        with _signals_held_back():
+            process = _start(command, working_directory)
+            _running.add(process)
+            reader = threading.Thread(target=_log_output, args=(process, last_lines, logger), daemon=True)
+            reader.start()
         exit_code = process.wait(timeout_seconds)
-    except subprocess.TimeoutExpired:
-        raise CommandError(
-            _with_lines(f"The command was ended after {timeout_seconds:g} seconds.", last_lines)
-        ) from None
-    else:
         reader.join(OUTPUT_SECONDS)
         if reader.is_alive():
             logger.warning("The command left processes in the background; they are ended now.")
+    except subprocess.TimeoutExpired:
+        sentence = f"The command was ended after {timeout_seconds:g} seconds."
+        raise CommandError(_with_lines(sentence, last_lines)) from None
     finally:
-        _end(process)
-        reader.join(OUTPUT_SECONDS)
-        _running.discard(process)
+        if process is not None:
+            _end(process)
+            _running.discard(process)
+        if reader is not None:
+            reader.join(OUTPUT_SECONDS)
     if exit_code != 0:
         raise CommandError(_with_lines(f"The command {_describe(exit_code)}.", last_lines))
     return list(last_lines)
@@ -95,6 +98,26 @@ def end_running_commands() -> None:
     """End every command of this process: for flows that run some in threads, which no signal reaches."""
     for process in tuple(_running):
         _end(process)
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Generator[None, None, None]:
+    """Let a cancellation wait: in the middle of a start, it would leave a command that nobody knows."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread only
+        return
+    received: list[int] = []
+    previous = {
+        number: signal.signal(number, lambda number, _frame: received.append(number))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        for number in received:
+            signal.raise_signal(number)
 
 
 def _start(command: str, working_directory: str | None) -> "subprocess.Popen[str]":

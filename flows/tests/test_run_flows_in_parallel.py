@@ -79,7 +79,9 @@ def test_cancelling_ends_the_commands_of_subflows(
     pid = tmp_path / "pid"
     code = "import sys; from run_flows_in_parallel import *; run_flows_in_parallel(command=sys.argv[1])"
     process = run_python("-c", code, f"echo $$ > {pid}; exec sleep 600", PYTHONPATH=FLOWS)
-    process_id = wait_for("running command", lambda: pid.exists() and pid.read_text().strip(), 60)
+    wait_for("running command", lambda: pid.exists() or process.poll() is not None, 60)
+    assert process.poll() is None, process.communicate()
+    process_id = wait_for("its number", lambda: pid.read_text().strip())
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=30)
     assert process.returncode != 0, output

@@ -146,10 +146,36 @@ def test_a_cancelled_run_ends_its_command_and_all_that_it_started(
 ) -> None:
     pids = tmp_path / "pids"
     process = run_python("-c", START, f"sleep 600 & echo $$ $! > {pids}; wait", PYTHONPATH=FLOWS)
-    process_ids = wait_for("running command", lambda: read_process_ids(pids, 2), 60)
+    wait_for("running command", lambda: read_process_ids(pids, 2) or process.poll() is not None, 60)
+    process_ids = read_process_ids(pids, 2)
+    assert process_ids, process.communicate()
     process.send_signal(number)
     output, _ = process.communicate(timeout=30)
     assert process.returncode != 0, output
+    wait_for("end of the command", lambda: have_ended(process_ids))
+
+
+def test_a_cancellation_in_the_middle_of_the_start_still_ends_the_command(
+    run_python: Callable[..., Any], tmp_path: Path, wait_for: WaitFor
+) -> None:
+    code = """
+import os, signal, sys, run_shell_command as module
+start = module._start
+def start_and_be_cancelled(*arguments):
+    process = start(*arguments)
+    with open(sys.argv[1], "w") as pid:
+        print(process.pid, file=pid)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return process
+module._start = start_and_be_cancelled
+module.run_shell_command("sleep 600")
+"""
+    pid = tmp_path / "pid"
+    process = run_python("-c", code, str(pid), PYTHONPATH=FLOWS)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode != 0, output
+    process_ids = read_process_ids(pid, 1)
+    assert process_ids, output
     wait_for("end of the command", lambda: have_ended(process_ids))
 
 

@@ -31,7 +31,7 @@ PUBLISHED_GUIDE = Path(__file__).with_name("published_guide_flow.txt")
 def yeedu(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a mock Yeedu in a process of its own; blocks on the Prefect server open it."""
     details = {"username": "demo", "YEEDU_VERIFY_SSL": "false", "YEEDU_SSL_CERT_FILE": ""}
-    Secret(value=details).save("yeedu-connection-details", overwrite=True)
+    Secret.model_validate({"value": details}).save("yeedu-connection-details", overwrite=True)
     Secret(value=SecretStr(PASSWORD)).save("yeedu-password", overwrite=True)
     command = shutil.which("yeedu-mock", path=str(Path(sys.executable).parent))
     assert command is not None
