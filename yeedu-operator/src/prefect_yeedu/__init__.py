@@ -1,5 +1,6 @@
 """Run Yeedu jobs and notebooks from Prefect 3."""
 
+from prefect_yeedu.credentials import YeeduCredentials
 from prefect_yeedu.errors import (
     YeeduAPIError,
     YeeduAuthenticationError,
@@ -14,7 +15,9 @@ from prefect_yeedu.errors import (
     YeeduUnhealthy,
 )
 from prefect_yeedu.facade import YeeduOperator
+from prefect_yeedu.job_blocks import YeeduJob, YeeduNotebook, YeeduRun
 from prefect_yeedu.models import CellResult, Generation, Output, RunState, YeeduResult
+from prefect_yeedu.tasks import run_yeedu_job, run_yeedu_notebook
 
 __all__ = [
     "CellResult",
@@ -25,13 +28,19 @@ __all__ = [
     "YeeduAuthenticationError",
     "YeeduCellFailed",
     "YeeduConfigurationError",
+    "YeeduCredentials",
     "YeeduError",
+    "YeeduJob",
     "YeeduKernelDied",
+    "YeeduNotebook",
     "YeeduOperator",
     "YeeduResult",
+    "YeeduRun",
     "YeeduRunCancelled",
     "YeeduRunFailed",
     "YeeduRunTimedOut",
     "YeeduTransportError",
     "YeeduUnhealthy",
+    "run_yeedu_job",
+    "run_yeedu_notebook",
 ]

@@ -203,7 +203,7 @@ class CellRunner:
                 target.is_idle = True  # the reply is what counts
             elif now - heard_at > HALF_SECONDS and target.is_idle:
                 raise YeeduTransportError("The kernel is done with a cell whose reply did not come.")
-            self._run.check_deadline(self._deadline)
+            self._run.ensure_wanted(self._deadline)
             if now >= look_at:
                 self._look_after_kernel()
                 look_at = clock.now() + watch.next_wait_seconds()
@@ -260,7 +260,7 @@ class CellRunner:
             else:
                 return
             self._look_after_kernel()
-            self._run.check_deadline(self._deadline)
+            self._run.ensure_wanted(self._deadline)
             if limit.has_passed:
                 raise self._died(f"it stayed out of reach for {RECONNECT_SECONDS:g} seconds; {last}")
             clock.sleep(wait_seconds)

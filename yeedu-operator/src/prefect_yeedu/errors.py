@@ -15,6 +15,7 @@ Tree::
       YeeduRunError                    about one remote run
         YeeduRunFailed                 it ended in ERROR or TERMINATED
         YeeduRunCancelled              somebody stopped it
+          YeeduStopRequested           we stopped it, because nobody waits for it any more
         YeeduRunTimedOut               it took longer than its budget
         YeeduSubmissionUnknown         nobody can say whether Yeedu accepted the submission
         YeeduKernelError               a notebook's kernel
@@ -157,6 +158,10 @@ class YeeduRunFailed(YeeduRunError):
 
 class YeeduRunCancelled(YeeduRunError):
     """The remote run was stopped by somebody."""
+
+
+class YeeduStopRequested(YeeduRunCancelled):
+    """The remote run was asked to stop, because the flow run that waits for it is being cancelled."""
 
 
 class YeeduRunTimedOut(YeeduRunError):

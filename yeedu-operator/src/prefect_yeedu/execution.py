@@ -6,11 +6,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from prefect_yeedu.api import RunAPI
+from prefect_yeedu.clusters import bind_cluster, current_cluster, exhaustion_marker, restore_cluster
 from prefect_yeedu.errors import (
     YeeduAPIError,
     YeeduConfigurationError,
     YeeduError,
+    YeeduKernelError,
     YeeduNotFound,
+    YeeduRunCancelled,
+    YeeduRunFailed,
+    YeeduStopRequested,
     YeeduSubmissionUnknown,
     YeeduTransportError,
 )
@@ -18,7 +23,7 @@ from prefect_yeedu.job_run import JobRun
 from prefect_yeedu.models import Generation, RunKind, YeeduResult
 from prefect_yeedu.notebook_run import NotebookRun
 from prefect_yeedu.remote_run import RunListener, WaitOptions
-from prefect_yeedu.submission import Ledger, Outcome, may_have_been_accepted, submit_once
+from prefect_yeedu.submission import Ledger, Outcome, Record, may_have_been_accepted, submit_once
 from prefect_yeedu.urls import TargetKind
 
 if TYPE_CHECKING:
@@ -37,6 +42,7 @@ class RunRequest:
         generation: The server's API generation, where it is not to be found out.
         ui_url: Base of links into Yeedu's user interface; None derives it.
         options: How long to wait for what.
+        cluster_ids: Clusters to try in order when resources run out on the definition's own.
     """
 
     arguments: str | None = None
@@ -44,6 +50,7 @@ class RunRequest:
     generation: Generation | None = None
     ui_url: str | None = None
     options: WaitOptions = field(default_factory=WaitOptions)
+    cluster_ids: tuple[int, ...] = ()
 
 
 def checked_conf(conf: Sequence[str]) -> tuple[str, ...]:
@@ -87,17 +94,64 @@ def execute(
         return YeeduResult("health", None, "healthy", f"{url.base_url}/healthCheck", details=details)
     if url.kind is TargetKind.RUN:
         return _attach(client, request, listener)
-    if url.run_kind is RunKind.NOTEBOOK:
-        api = RunAPI(client, RunKind.NOTEBOOK, _generation_of_notebook(client, request))
-    else:
-        api = RunAPI(client, RunKind.JOB, request.generation or url.generation or Generation.V2)
-    return _execute_recorded(api, request, listener, ledger or Ledger())
+    api = find_api(client, request)
+    if request.cluster_ids:
+        return _execute_on_clusters(api, request, listener, ledger or Ledger())
+    return start(api, request, listener, ledger).finish()
 
 
-def _execute_recorded(
-    api: RunAPI, request: RunRequest, listener: RunListener | None, ledger: Ledger
-) -> YeeduResult:
-    """Submit or find the run, wait for it, and record each step before the next is taken."""
+class StartedRun:
+    """A run that exists on Yeedu and has still to be waited for.
+
+    Args:
+        run: The run.
+        ledger: Where it is recorded.
+        record: What was recorded before.
+    """
+
+    def __init__(self, run: JobRun | NotebookRun, ledger: Ledger, record: Record) -> None:
+        self.run = run
+        self._ledger = ledger
+        self._record = record
+
+    def finish(self) -> YeeduResult:
+        """Wait for the end, record it, and return the result.
+
+        Raises:
+            YeeduError: It did not succeed; the class says why.
+        """
+        run, record = self.run, self._record
+        try:
+            if isinstance(run, NotebookRun):
+                result = run.execute(run.api.client.url.id, ledger=self._ledger, record=record)
+            else:
+                result = run.wait()
+        except YeeduStopRequested:
+            self._ledger.note_outcome(Outcome.STOPPED, str(run.state))
+            raise
+        except YeeduError as error:
+            if isinstance(run, JobRun) and isinstance(error, YeeduTransportError | YeeduAPIError):
+                raise  # the remote run goes on, and the next attempt finds it
+            self._ledger.note_outcome(Outcome.FAILURE, str(run.state))
+            raise
+        except BaseException:
+            self._ledger.note_outcome(Outcome.STOPPED, str(run.state))
+            raise
+        if record.outcome is not Outcome.SUCCESS:
+            self._ledger.note_outcome(Outcome.SUCCESS, result.state, exit_value=result.exit_value)
+        return result
+
+
+def start(
+    api: RunAPI, request: RunRequest, listener: RunListener | None = None, ledger: Ledger | None = None
+) -> StartedRun:
+    """Submit what the client's address points at, or find the run that was submitted before.
+
+    Raises:
+        YeeduSubmissionUnknown: Whether there is a run cannot be found out.
+        YeeduError: Yeedu refuses to run it.
+    """
+    ledger = ledger or Ledger()
     definition = api.client.url.id
     record = ledger.open()
     try:
@@ -114,22 +168,39 @@ def _execute_recorded(
     if record.run_id is None:
         ledger.note_run(run_id, run.url)
     run.listener.on_submitted(run, is_new=record.is_new)
+    return StartedRun(run, ledger, record)
+
+
+def find_api(client: YeeduClient, request: RunRequest) -> RunAPI:
+    """Return the calls about the kind of run that the client's address points at."""
+    if client.url.run_kind is RunKind.NOTEBOOK:
+        return RunAPI(client, RunKind.NOTEBOOK, _generation_of_notebook(client, request))
+    return RunAPI(client, RunKind.JOB, request.generation or client.url.generation or Generation.V2)
+
+
+def _execute_on_clusters(
+    api: RunAPI, request: RunRequest, listener: RunListener | None, ledger: Ledger
+) -> YeeduResult:
+    """Run on the definition's own cluster, and on further ones as long as resources run out."""
+    listener = listener or RunListener()
+    own_cluster = current_cluster(api)
+    waiting = [cluster for cluster in dict.fromkeys(request.cluster_ids) if cluster != own_cluster]
     try:
-        if isinstance(run, NotebookRun):
-            result = run.execute(definition, ledger=ledger, record=record)
-        else:
-            result = run.wait()
-    except YeeduError as error:
-        if api.kind is RunKind.JOB and isinstance(error, YeeduTransportError | YeeduAPIError):
-            raise  # the remote run goes on, and the next attempt finds it
-        ledger.note_outcome(Outcome.FAILURE, str(run.state))
-        raise
-    except BaseException:
-        ledger.note_outcome(Outcome.STOPPED, str(run.state))
-        raise
-    if record.outcome is not Outcome.SUCCESS:
-        ledger.note_outcome(Outcome.SUCCESS, result.state, exit_value=result.exit_value)
-    return result
+        while True:
+            started = start(api, request, listener, ledger)
+            try:
+                return started.finish()
+            except (YeeduRunFailed, YeeduRunCancelled, YeeduKernelError) as error:
+                if isinstance(error, YeeduStopRequested) or not waiting:
+                    raise
+                marker = exhaustion_marker(api, started.run.run_id, error)
+                if marker is None:
+                    raise
+            cluster = waiting.pop(0)
+            listener.on_trouble(f"Resources ran out ({marker}); running again on cluster {cluster}.")
+            bind_cluster(api, cluster)
+    finally:
+        restore_cluster(api, own_cluster, listener)
 
 
 def make_run(

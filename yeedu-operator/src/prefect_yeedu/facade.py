@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
-import os
 from typing import TYPE_CHECKING
 
 from prefect.context import FlowRunContext, TaskRunContext
 
-from prefect_yeedu.client import YeeduClient
+from prefect_yeedu.calls import YeeduCall, make_request
 from prefect_yeedu.connection import Connection, load_connection
 from prefect_yeedu.errors import YeeduConfigurationError
-from prefect_yeedu.execution import RunRequest, checked_conf, execute
-from prefect_yeedu.models import Generation, YeeduResult
-from prefect_yeedu.remote_run import WaitOptions
-from prefect_yeedu.run_logging import RunLogListener, find_logger
-from prefect_yeedu.run_record import ArtifactLedger
+from prefect_yeedu.stopping import run_in_thread
 from prefect_yeedu.urls import TargetKind, parse_url
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Sequence
+
+    from prefect_yeedu.models import YeeduResult
 
 
 class YeeduOperator:
@@ -39,6 +36,9 @@ class YeeduOperator:
         timeout_seconds: Budget of the run, after which the remote run is stopped; None waits for ever.
         generation: The server's API generation (`v1`, `v1b`, `v2`), where it is not to be found out.
         ui_url: Base of the links that are logged; default: `YEEDU_UI_URL`, else derived from `job_url`.
+        cluster_ids: Clusters to try in order when resources run out on the definition's own, to which it is
+            bound again afterwards.
+        saves_outputs: Whether the outputs of a notebook's cells are saved in Yeedu.
 
     Raises:
         YeeduConfigurationError: The address or another argument cannot be used.
@@ -70,17 +70,21 @@ class YeeduOperator:
         timeout_seconds: float | None = None,
         generation: str | None = None,
         ui_url: str | None = None,
+        cluster_ids: Sequence[int] = (),
+        saves_outputs: bool = True,
     ) -> None:
         self.url = parse_url(job_url)
         self.connection_block_name = connection_block_name
         self.login_password_block_name = login_password_block_name
         self.token_block_name = token_block_name
-        self.request = RunRequest(
+        self.request = make_request(
             arguments=arguments,
-            conf=checked_conf(conf),
-            generation=_generation(generation),
-            ui_url=ui_url or os.environ.get("YEEDU_UI_URL") or None,
-            options=WaitOptions(timeout_seconds=_budget(timeout_seconds)),
+            conf=conf,
+            timeout_seconds=timeout_seconds,
+            generation=generation,
+            ui_url=ui_url,
+            cluster_ids=cluster_ids,
+            saves_outputs=saves_outputs,
         )
         # The run's context, for an object that a flow makes and a thread of its own executes.
         self._context = contextvars.copy_context()
@@ -91,39 +95,20 @@ class YeeduOperator:
         Raises:
             YeeduError: It did not succeed; the class says why, the text what to do.
         """
-        if FlowRunContext.get() is None and TaskRunContext.get() is None:
-            # A copy: a context can be entered only once at a time, and several threads may execute this.
-            return self._context.copy().run(self._execute)
-        return self._execute()
-
-    def _execute(self) -> YeeduResult:
-        logger = find_logger()
-        connection = self._load_connection()
-        ledger = ArtifactLedger.of_this_call(self._fingerprint(), f"Yeedu {self.url.kind} {self.url.id}")
-        with YeeduClient(self.url, connection.credentials, tls=connection.tls) as client:
-            result = execute(client, self.request, RunLogListener(logger), ledger)
-        if result.kind == TargetKind.HEALTH:
-            logger.info("Yeedu at %s is healthy.", self.url.origin)
-        return result
-
-    def _fingerprint(self) -> str:
-        """Return what makes two calls the same one, apart from where they are made."""
-        url = self.url
-        return repr(
-            (
-                url.origin,
-                url.tenant,
-                url.workspace_id,
-                url.kind,
-                url.id,
-                self.request.arguments,
-                self.request.conf,
-            )
-        )
+        return self._execute(None)
 
     async def aexecute(self) -> YeeduResult:
-        """Do the same without blocking the event loop."""
-        return await asyncio.to_thread(self.execute)
+        """Do the same without blocking the event loop; cancelling it stops the remote run."""
+        return await run_in_thread(self._execute)
+
+    def _execute(self, event: threading.Event | None) -> YeeduResult:
+        if FlowRunContext.get() is None and TaskRunContext.get() is None:
+            # A copy: a context can be entered only once at a time, and several threads may execute this.
+            return self._context.copy().run(self._call, event)
+        return self._call(event)
+
+    def _call(self, event: threading.Event | None) -> YeeduResult:
+        return YeeduCall(self.url, self.request, self._load_connection()).execute(event)
 
     def _load_connection(self) -> Connection:
         if self.url.kind is not TargetKind.HEALTH:
@@ -138,24 +123,3 @@ class YeeduOperator:
             if self.url.scheme == "https":
                 raise
             return Connection()  # over plain http nothing in the details matters
-
-
-def _generation(text: str | None) -> Generation | None:
-    if text is None:
-        return None
-    try:
-        return Generation(text.strip().lower())
-    except ValueError:
-        pass
-    raise YeeduConfigurationError(
-        f"The API generation '{text}' is not known; it is one of {', '.join(Generation)}."
-    )
-
-
-def _budget(seconds: float | None) -> float | None:
-    if seconds is not None and seconds <= 0:
-        raise YeeduConfigurationError(
-            f"timeout_seconds is {seconds:g}, but a budget is more than 0 seconds; "
-            "leave it out to wait for ever."
-        )
-    return seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prefect_yeedu.errors import YeeduError, YeeduRunTimedOut
+from prefect_yeedu.errors import YeeduError, YeeduRunTimedOut, YeeduStopRequested
 from prefect_yeedu.log_follower import LogFollower
 from prefect_yeedu.models import RunState, YeeduResult
 from prefect_yeedu.remote_run import RemoteRun
@@ -34,7 +34,7 @@ class JobRun(RemoteRun):
         followers = [LogFollower(self.api, self.run_id, stream, self.listener.on_line) for stream in STREAMS]
         try:
             state = self._wait_for_end(followers)
-        except YeeduRunTimedOut:
+        except (YeeduRunTimedOut, YeeduStopRequested):
             self.stop_quietly()
             raise
         except YeeduError:

@@ -13,6 +13,7 @@ from prefect_yeedu.errors import (
     YeeduRunError,
     YeeduRunFailed,
     YeeduRunTimedOut,
+    YeeduStopRequested,
 )
 from prefect_yeedu.models import CellResult, Output, RunState
 from prefect_yeedu.retry import Deadline, PollSchedule
@@ -83,6 +84,10 @@ class RunListener:
     def on_trouble(self, text: str) -> None:
         """Something is not as it should be, and is being dealt with."""
 
+    def stop_reason(self) -> str | None:
+        """Return why the remote run is to be stopped, or None while it is wanted; asked often."""
+        return None
+
 
 class RemoteRun:
     """One run on Yeedu.
@@ -140,12 +145,18 @@ class RemoteRun:
         self._note_state(snapshot)
         return self.state
 
-    def check_deadline(self, deadline: Deadline) -> None:
-        """Raise when the budget is spent.
+    def ensure_wanted(self, deadline: Deadline) -> None:
+        """Raise when there is no reason to wait any longer.
 
         Raises:
-            YeeduRunTimedOut: It is.
+            YeeduRunTimedOut: The budget is spent.
+            YeeduStopRequested: The listener says that the run is not wanted any more.
         """
+        reason = self.listener.stop_reason()
+        if reason is not None:
+            raise YeeduStopRequested(
+                f"Run {self.run_id} was asked to stop, because {reason}; see {self.url}.", **self.context()
+            )
         if deadline.has_passed:
             raise YeeduRunTimedOut(
                 f"Run {self.run_id} did not end within {self.options.timeout_seconds:g} seconds and "
@@ -158,8 +169,9 @@ class RemoteRun:
 
         Raises:
             YeeduRunTimedOut: The budget is spent.
+            YeeduStopRequested: The run is not wanted any more.
         """
-        self.check_deadline(deadline)
+        self.ensure_wanted(deadline)
         wait_seconds = schedule.next_wait_seconds()
         if self._failures:
             wait_seconds = max(

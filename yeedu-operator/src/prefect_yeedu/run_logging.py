@@ -16,6 +16,7 @@ from prefect_yeedu.remote_run import RemoteRun, RunListener
 
 if TYPE_CHECKING:
     from prefect_yeedu.log_follower import Stream
+    from prefect_yeedu.stopping import StopWatch
 
     Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
@@ -38,10 +39,12 @@ class RunLogListener(RunListener):
 
     Args:
         logger: Where to.
+        watch: Knows when the run is not wanted any more; None for always.
     """
 
-    def __init__(self, logger: Logger) -> None:
+    def __init__(self, logger: Logger, watch: StopWatch | None = None) -> None:
         self._logger = logger
+        self._watch = watch
         self._rest: dict[tuple[int, str], str] = {}
 
     def on_submitted(self, run: RemoteRun, *, is_new: bool) -> None:
@@ -87,6 +90,10 @@ class RunLogListener(RunListener):
     def on_trouble(self, text: str) -> None:
         """Warn."""
         self._logger.warning("%s", text)
+
+    def stop_reason(self) -> str | None:
+        """Return why the run is not wanted any more, or None while it is."""
+        return self._watch.stop_reason() if self._watch is not None else None
 
     def _pass_on_stream(self, index: int, output: Output) -> None:
         key = (index, output.name)

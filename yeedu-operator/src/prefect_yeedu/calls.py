@@ -1,0 +1,139 @@
+"""One call of Yeedu from Prefect: what the facade, the tasks and the blocks have in common."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prefect_yeedu.client import YeeduClient
+from prefect_yeedu.errors import YeeduConfigurationError
+from prefect_yeedu.execution import RunRequest, StartedRun, checked_conf, execute, find_api, start
+from prefect_yeedu.models import Generation, YeeduResult
+from prefect_yeedu.remote_run import WaitOptions
+from prefect_yeedu.run_logging import RunLogListener, find_logger
+from prefect_yeedu.run_record import ArtifactLedger
+from prefect_yeedu.stopping import StopWatch
+from prefect_yeedu.urls import TargetKind
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Sequence
+
+    from prefect_yeedu.connection import Connection
+    from prefect_yeedu.submission import Ledger
+    from prefect_yeedu.urls import YeeduURL
+
+
+class StoppableClock:
+    """The monotonic clock, whose waits end at once when a stop is asked for.
+
+    Args:
+        event: Set when a stop is asked for.
+    """
+
+    def __init__(self, event: threading.Event) -> None:
+        self._event = event
+
+    def now(self) -> float:
+        """Return seconds on a clock that never goes back."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, or return early when a stop is asked for."""
+        self._event.wait(seconds)
+
+
+@dataclass(frozen=True)
+class YeeduCall:
+    """A call that can be made.
+
+    Attributes:
+        url: What is called.
+        request: With what.
+        connection: By whom.
+    """
+
+    url: YeeduURL
+    request: RunRequest
+    connection: Connection
+
+    def execute(self, event: threading.Event | None = None) -> YeeduResult:
+        """Run it, wait for its end, and return what came of it.
+
+        Args:
+            event: Set when the run is not wanted any more.
+        """
+        with self.open_client(event) as client:
+            result = execute(client, self.request, self.listener(event), self.ledger())
+        if self.url.kind is TargetKind.HEALTH:
+            find_logger().info("Yeedu at %s is healthy.", self.url.origin)
+        return result
+
+    def start(self, client: YeeduClient, event: threading.Event | None = None) -> StartedRun:
+        """Submit it, or find the run again that an earlier attempt submitted."""
+        if self.url.kind not in {TargetKind.JOB, TargetKind.NOTEBOOK}:
+            raise YeeduConfigurationError("Only a job's or a notebook's address can be triggered.")
+        return start(find_api(client, self.request), self.request, self.listener(event), self.ledger())
+
+    def open_client(self, event: threading.Event | None = None) -> YeeduClient:
+        """Return a client, which the caller closes."""
+        clock = StoppableClock(event) if event is not None else None
+        return YeeduClient(self.url, self.connection.credentials, tls=self.connection.tls, clock=clock)
+
+    def listener(self, event: threading.Event | None = None) -> RunLogListener:
+        """Return what writes to the run's log."""
+        return RunLogListener(find_logger(), StopWatch(event))
+
+    def ledger(self) -> Ledger:
+        """Return where the run of this call is recorded."""
+        url = self.url
+        what = (url.origin, url.tenant, url.workspace_id, str(url.kind), url.id)
+        return ArtifactLedger.of_this_call(
+            repr((*what, self.request.arguments, self.request.conf)), f"Yeedu {url.kind} {url.id}"
+        )
+
+
+def make_request(
+    *,
+    arguments: str | None = None,
+    conf: Sequence[str] = (),
+    timeout_seconds: float | None = None,
+    generation: str | None = None,
+    ui_url: str | None = None,
+    cluster_ids: Sequence[int] = (),
+    saves_outputs: bool = True,
+) -> RunRequest:
+    """Return a request of checked arguments.
+
+    Raises:
+        YeeduConfigurationError: One of them cannot be used.
+    """
+    if timeout_seconds is not None and timeout_seconds <= 0:
+        raise YeeduConfigurationError(
+            f"timeout_seconds is {timeout_seconds:g}, but a budget is more than 0 seconds; "
+            "leave it out to wait for ever."
+        )
+    if any(cluster <= 0 for cluster in cluster_ids):
+        raise YeeduConfigurationError("cluster_ids holds a number that is not a cluster's id; correct it.")
+    return RunRequest(
+        arguments=arguments,
+        conf=checked_conf(conf),
+        generation=_generation(generation),
+        ui_url=ui_url or os.environ.get("YEEDU_UI_URL") or None,
+        options=WaitOptions(timeout_seconds=timeout_seconds, saves_outputs=saves_outputs),
+        cluster_ids=tuple(cluster_ids),
+    )
+
+
+def _generation(text: str | None) -> Generation | None:
+    if text is None:
+        return None
+    try:
+        return Generation(text.strip().lower())
+    except ValueError:
+        pass
+    raise YeeduConfigurationError(
+        f"The API generation '{text}' is not known; it is one of {', '.join(Generation)}."
+    )

@@ -1,0 +1,88 @@
+"""Recognize a run that failed for want of resources, and move its definition to another cluster.
+
+The words to look for are those of yeedu-protocol section 4.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from prefect_yeedu.answers import number_of
+from prefect_yeedu.errors import YeeduCellFailed, YeeduError, YeeduRunFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prefect_yeedu.api import RunAPI
+    from prefect_yeedu.remote_run import RunListener
+
+LOG_LINES = 1000
+_MARKERS = re.compile(
+    r"exit code:?\s*(?:137|143|139|134|52)\b|oomkilled|outofmemoryerror|java heap space"
+    r"|gc overhead limit exceeded|killed process|sigkill|sigterm|sigsegv|sigabrt|segmentation fault"
+    r"|sparkexitcode|exceed_max_executor_failures|driver_timeout|killed[^\n]{0,200}exceeding memory limits",
+    re.IGNORECASE,
+)
+
+
+def find_marker(text: str) -> str | None:
+    """Return the first words in a text that speak of exhausted resources."""
+    found = _MARKERS.search(text)
+    return found[0] if found else None
+
+
+def exhaustion_marker(api: RunAPI, run_id: int, error: YeeduError) -> str | None:
+    """Return what shows that a run failed for want of resources, or None when nothing does.
+
+    Yeedu's own errors are looked at first, then a cell's traceback, then the end of the logs.
+    """
+    return next((marker for text in _texts(api, run_id, error) if (marker := find_marker(text))), None)
+
+
+def _texts(api: RunAPI, run_id: int, error: YeeduError) -> Iterator[str]:
+    yield str(error)
+    if isinstance(error, YeeduRunFailed):
+        yield from error.workflow_errors
+    if isinstance(error, YeeduCellFailed):
+        yield error.traceback
+    for stream in ("stderr", "stdout"):
+        path = api.path(api.routes.log, run=run_id, stream=stream)
+        try:
+            answer = api.client.get(
+                path, f"for the {stream} log of run {run_id}", params={"last_n_lines": LOG_LINES}, attempts=2
+            )
+        except YeeduError:
+            continue  # a log that is not to be had says nothing
+        yield answer.text
+
+
+def current_cluster(api: RunAPI) -> int | None:
+    """Return the cluster that the client's job or notebook is bound to, where Yeedu says so."""
+    return number_of(api.definition(api.client.url.id), "cluster_id")
+
+
+def bind_cluster(api: RunAPI, cluster: int) -> None:
+    """Bind the client's job or notebook to a cluster."""
+    definition = api.client.url.id
+    api.client.call(
+        "PUT",
+        api.path(api.routes.definition),
+        f"to run {api.kind} {definition} on cluster {cluster}",
+        params={api.routes.definition_field: definition},
+        json={"cluster_id": cluster},
+    )
+
+
+def restore_cluster(api: RunAPI, cluster: int | None, listener: RunListener) -> None:
+    """Bind the client's job or notebook to its own cluster again; a failure is only reported."""
+    if cluster is None:
+        return
+    try:
+        if current_cluster(api) != cluster:
+            bind_cluster(api, cluster)
+    except YeeduError as error:
+        listener.on_trouble(
+            f"The {api.kind} {api.client.url.id} could not be bound to its own cluster {cluster} again; "
+            f"do it by hand. {error}"
+        )
