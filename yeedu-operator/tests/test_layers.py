@@ -13,11 +13,11 @@ PACKAGE = Path(prefect_yeedu.__file__).parent
 # From the bottom up; a module may import those of the lines below it and of its own line before it.
 LAYERS = [
     ["errors", "models", "urls", "redaction", "tls"],
-    ["answers", "retry", "kernel_protocol", "notebook_document"],
+    ["answers", "retry", "kernel_protocol", "notebook_document", "html_tables"],
     ["transport", "login", "client", "kernel_channel"],
     ["routes", "api", "log_follower", "remote_run", "job_run"],
     ["cell_runner", "saved_outputs", "cell_sequence", "submission", "notebook_run", "clusters", "execution"],
-    ["connection", "stopping", "run_logging", "run_record", "calls"],
+    ["connection", "stopping", "run_artifacts", "run_logging", "run_record", "calls"],
     ["dispatch", "credentials", "job_blocks", "tasks", "facade"],
 ]
 ORDER = [name for layer in LAYERS for name in layer]

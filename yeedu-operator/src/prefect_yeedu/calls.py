@@ -12,6 +12,7 @@ from prefect_yeedu.errors import YeeduConfigurationError
 from prefect_yeedu.execution import RunRequest, StartedRun, checked_conf, execute, find_api, start
 from prefect_yeedu.models import Generation, YeeduResult
 from prefect_yeedu.remote_run import WaitOptions
+from prefect_yeedu.run_artifacts import RunArtifacts
 from prefect_yeedu.run_logging import RunLogListener, find_logger
 from prefect_yeedu.run_record import ArtifactLedger
 from prefect_yeedu.stopping import StopWatch
@@ -83,8 +84,9 @@ class YeeduCall:
         return YeeduClient(self.url, self.connection.credentials, tls=self.connection.tls, clock=clock)
 
     def listener(self, event: threading.Event | None = None) -> RunLogListener:
-        """Return what writes to the run's log."""
-        return RunLogListener(find_logger(), StopWatch(event))
+        """Return what writes to the run's log and makes its artifacts."""
+        artifacts = RunArtifacts(f"yeedu-{self.url.kind}-{self.url.id}")
+        return RunLogListener(find_logger(), StopWatch(event), artifacts)
 
     def ledger(self) -> Ledger:
         """Return where the run of this call is recorded."""

@@ -16,6 +16,7 @@ from prefect_yeedu.remote_run import RemoteRun, RunListener
 
 if TYPE_CHECKING:
     from prefect_yeedu.log_follower import Stream
+    from prefect_yeedu.run_artifacts import RunArtifacts
     from prefect_yeedu.stopping import StopWatch
 
     Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
@@ -40,11 +41,16 @@ class RunLogListener(RunListener):
     Args:
         logger: Where to.
         watch: Knows when the run is not wanted any more; None for always.
+        artifacts: Shows what a notebook shows; None for nothing.
     """
 
-    def __init__(self, logger: Logger, watch: StopWatch | None = None) -> None:
+    def __init__(
+        self, logger: Logger, watch: StopWatch | None = None, artifacts: RunArtifacts | None = None
+    ) -> None:
         self._logger = logger
         self._watch = watch
+        self._artifacts = artifacts
+        self._total_cells = 0
         self._rest: dict[tuple[int, str], str] = {}
 
     def on_submitted(self, run: RemoteRun, *, is_new: bool) -> None:
@@ -66,6 +72,7 @@ class RunLogListener(RunListener):
 
     def on_cell_started(self, index: int, total: int) -> None:
         """Say which cell is executed."""
+        self._total_cells = total
         self._logger.info("Cell %d of %d is executed.", index, total)
 
     def on_output(self, index: int, output: Output) -> None:
@@ -79,6 +86,8 @@ class RunLogListener(RunListener):
             self._flush(index)
             text = output.text or f"({', '.join(sorted(output.data)) or 'empty'} output)"
             self._logger.info("[cell %d] %s", index, text[:MAX_OUTPUT_CHARACTERS])
+            if self._artifacts is not None:
+                self._artifacts.show(index, output)
 
     def on_cell_finished(self, result: CellResult) -> None:
         """Say how the cell ended."""
@@ -86,6 +95,8 @@ class RunLogListener(RunListener):
         words = {"ok": "is done", "exit": "has ended the notebook", "error": "has failed"}
         word = words.get(result.status, f"is {result.status}")
         self._logger.info("Cell %d %s after %.1f s.", result.index, word, result.duration_seconds)
+        if self._artifacts is not None:
+            self._artifacts.show_progress(result.index, self._total_cells)
 
     def on_trouble(self, text: str) -> None:
         """Warn."""
