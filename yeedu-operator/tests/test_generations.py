@@ -1,0 +1,282 @@
+"""The same jobs and notebooks in each API generation, on the mock; and SQL, TLS, single sign-on, clusters."""
+
+import datetime as dt
+import ipaddress
+import ssl
+import threading
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mock_yeedu import MockYeedu
+from scripted_yeedu import Handler, ScriptedYeedu
+
+from prefect_yeedu.client import YeeduClient
+from prefect_yeedu.clusters import find_marker
+from prefect_yeedu.errors import (
+    YeeduCellFailed,
+    YeeduConfigurationError,
+    YeeduRunFailed,
+    YeeduSubmissionUnknown,
+)
+from prefect_yeedu.execution import RunRequest, execute
+from prefect_yeedu.kernel_protocol import execute_request
+from prefect_yeedu.login import Credentials
+from prefect_yeedu.models import Generation, YeeduResult
+from prefect_yeedu.notebook_document import NotebookDocument
+from prefect_yeedu.remote_run import WaitOptions
+from prefect_yeedu.tls import TLSSettings
+from prefect_yeedu.urls import parse_url
+
+
+def run(mock: MockYeedu, path: str, **request: Any) -> YeeduResult:
+    with mock.client(path) as client:
+        return execute(client, RunRequest(**request))
+
+
+JOB_FORMS = [
+    "spark/conf/{}",
+    "spark/conf/{}/metrics?type=spark_job",
+    "spark/conf/job/{}",
+    "spark/job/{}",
+    "job/{}",
+]
+
+
+@pytest.mark.parametrize("form", JOB_FORMS)
+def test_a_job_runs_by_every_form_of_its_address(mock: MockYeedu, form: str) -> None:
+    result = run(mock, form.format(101))
+    assert result.state == "DONE"
+    assert "Done." in result.stdout
+
+
+@pytest.mark.parametrize("form", JOB_FORMS)
+def test_a_failing_job_fails_by_every_form(mock: MockYeedu, form: str) -> None:
+    with pytest.raises(YeeduRunFailed):
+        run(mock, form.format(102))
+
+
+@pytest.mark.parametrize("generation", list(Generation))
+def test_a_notebook_runs_in_every_generation(mock: MockYeedu, generation: Generation) -> None:
+    result = run(mock, "spark/notebook/201", generation=generation)
+    assert result.state == "STOPPED"
+    assert [cell.status for cell in result.cells] == ["ok"] * 3
+    assert result.outputs[1].text == "45"
+
+
+@pytest.mark.parametrize("generation", list(Generation))
+def test_a_failing_notebook_fails_in_every_generation(mock: MockYeedu, generation: Generation) -> None:
+    with pytest.raises(YeeduCellFailed, match="Cell 2 of 3"):
+        run(mock, "spark/notebook/202", generation=generation)
+
+
+def test_a_run_s_own_address_attaches_to_it(mock: MockYeedu) -> None:
+    first = run(mock, "job/101")
+    again = run(mock, f"run/{first.run_id}/run-metrics?type=spark_job")
+    assert (again.run_id, again.stdout) == (first.run_id, first.stdout)
+
+
+def test_a_first_generation_submission_whose_answer_is_lost_is_not_repeated(yeedu: ScriptedYeedu) -> None:
+    yeedu.on("POST", "workspace/1/spark/job", (0, {}))
+    with (
+        yeedu.client("spark/conf/5") as client,
+        pytest.raises(YeeduSubmissionUnknown, match="is not known whether"),
+    ):
+        execute(client, RunRequest())
+    assert len(yeedu.called("POST", "workspace/1/spark/job")) == 1
+
+
+@pytest.mark.parametrize("language", ["SQL", "sql"])
+def test_sql_cells_are_sent_as_sql(language: str) -> None:
+    cells = [
+        {"source": "SELECT 1"},
+        {"source": ["%%sql\n", "SELECT 2"]},
+        {"cell_type": "markdown", "source": "# x"},
+    ]
+    document = NotebookDocument({"cells": cells}, language)
+    assert [cell.code for cell in document.cells][:2] == ["%%sql\nSELECT 1", "%%sql\nSELECT 2"]
+    assert [cell.is_executable for cell in document.cells] == [True, True, False]
+    assert "SELECT 1" in execute_request(document.cells[0].code, message_id="m", session_id="s")
+
+
+def test_copied_cells_get_ids_of_their_own() -> None:
+    document = NotebookDocument(
+        {"cells": [{"cell_uuid": "a", "source": "1"}, {"cell_uuid": "a", "source": "2"}]}
+    )
+    assert document.cells[0].id == "a"
+    assert document.cells[1].id not in {"", "a"}
+
+
+def test_a_notebook_without_cells_is_refused() -> None:
+    with pytest.raises(YeeduConfigurationError, match="has no cells"):
+        NotebookDocument({"metadata": {}})
+
+
+@pytest.fixture
+def clusters(yeedu: ScriptedYeedu) -> ScriptedYeedu:
+    """A job bound to cluster 1, which runs out of memory there and on cluster 2."""
+    bound = {"cluster": 1, "run": 8}
+
+    def bind(call: Any) -> Any:
+        bound["cluster"] = call.body["cluster_id"]
+        return 201, {}
+
+    def submit(call: Any) -> Any:
+        bound["run"] += 1
+        status = "DONE" if bound["cluster"] == 3 else "ERROR"
+        place = f"workspace/1/spark/job/run/{bound['run']}"
+        yeedu.on("GET", place, (200, {"run_status": status}))
+        yeedu.on("GET", f"{place}/workflow/errors", (200, {"data": [{"error": "Container exit code: 137"}]}))
+        yeedu.on("GET", f"{place}/log/stdout", (200, b""))
+        yeedu.on("GET", f"{place}/log/stderr", (200, b""))
+        return 200, {"run_id": bound["run"]}
+
+    yeedu.on("GET", "workspace/1/spark/job", lambda call: (200, {"cluster_id": bound["cluster"]}))
+    yeedu.on("PUT", "workspace/1/spark/job", bind)
+    yeedu.on("POST", "workspace/1/spark/job/run", submit)
+    return yeedu
+
+
+def bindings(yeedu: ScriptedYeedu) -> list[int]:
+    return [call.body["cluster_id"] for call in yeedu.called("PUT", "workspace/1/spark/job")]
+
+
+def test_clusters_are_tried_in_order_and_the_own_one_is_restored(clusters: ScriptedYeedu) -> None:
+    with clusters.client() as client:
+        assert execute(client, RunRequest(cluster_ids=(2, 2, 3, 4))).run_id == 11
+    assert bindings(clusters) == [2, 3, 1]
+
+
+def test_when_no_cluster_is_left_the_failure_stands(clusters: ScriptedYeedu) -> None:
+    with clusters.client() as client, pytest.raises(YeeduRunFailed, match="137"):
+        execute(client, RunRequest(cluster_ids=(2,)))
+    assert bindings(clusters) == [2, 1]
+
+
+def test_another_failure_tries_no_other_cluster(clusters: ScriptedYeedu) -> None:
+    path = "workspace/1/spark/job/run/9/workflow/errors"
+
+    def submit(call: Any) -> Any:
+        clusters.on("GET", "workspace/1/spark/job/run/9", (200, {"run_status": "ERROR"}))
+        clusters.on("GET", path, (200, {"data": [{"error": "table not found"}]}))
+        return 200, {"run_id": 9}
+
+    clusters.on("POST", "workspace/1/spark/job/run", submit)
+    request = RunRequest(cluster_ids=(2,), options=WaitOptions(log_patience_seconds=0))
+    with clusters.client() as client, pytest.raises(YeeduRunFailed, match="table not found"):
+        execute(client, request)
+    assert bindings(clusters) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Exit code: 137.",
+        "exit code 52",
+        "OOMKilled",
+        "java.lang.OutOfMemoryError: x",
+        "Container killed by YARN for exceeding memory limits",
+        "DRIVER_TIMEOUT",
+    ],
+)
+def test_markers_of_exhausted_resources_are_found(text: str) -> None:
+    assert find_marker(text)
+
+
+@pytest.mark.parametrize("text", ["exit code 1", "exit code: 1370", "killed it on stage", ""])
+def test_other_texts_are_no_markers(text: str) -> None:
+    assert find_marker(text) is None
+
+
+@pytest.fixture
+def tls_yeedu(tmp_path: Path) -> Iterator[tuple[ScriptedYeedu, Path]]:
+    """A Yeedu behind TLS, with a certificate that only its own file vouches for."""
+    certificate = _self_signed(tmp_path)
+    scripted = ScriptedYeedu()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"yeedu": scripted}))
+    server.daemon_threads = True
+    server.block_on_close = False
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    scripted.port = server.server_address[1]
+    scripted.on("GET", "healthCheck", (200, {"message": "OK"}))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield scripted, certificate
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def _self_signed(folder: Path) -> Path:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "yeedu")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "yeedu.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+def check(yeedu: ScriptedYeedu, tls: TLSSettings) -> str:
+    with YeeduClient(parse_url(f"https://127.0.0.1:{yeedu.port}/healthCheck"), tls=tls) as client:
+        return client.check_health()["message"]
+
+
+def test_a_ca_file_is_trusted(tls_yeedu: tuple[ScriptedYeedu, Path]) -> None:
+    yeedu, certificate = tls_yeedu
+    assert check(yeedu, TLSSettings.from_options("true", str(certificate))) == "OK"
+
+
+def test_by_default_the_systems_certificates_decide(tls_yeedu: tuple[ScriptedYeedu, Path]) -> None:
+    with pytest.raises(YeeduConfigurationError, match="not trusted or not valid"):
+        check(tls_yeedu[0], TLSSettings())
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_checking_can_be_switched_off_with_a_warning(
+    tls_yeedu: tuple[ScriptedYeedu, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert check(tls_yeedu[0], TLSSettings.from_options("FALSE", "")) == "OK"
+    assert "is not checked" in caplog.text
+
+
+def test_wrong_tls_options_are_named(tmp_path: Path) -> None:
+    with pytest.raises(YeeduConfigurationError, match="only true and false"):
+        TLSSettings.from_options("maybe", None)
+    with pytest.raises(YeeduConfigurationError, match="not a file on this machine"):
+        TLSSettings.from_options("true", str(tmp_path / "absent.pem"))
+    empty = tmp_path / "empty.pem"
+    empty.write_text("nothing")
+    with pytest.raises(YeeduConfigurationError, match="cannot be read as PEM"):
+        TLSSettings.from_options(True, str(empty)).context()
+
+
+def test_credentials_need_a_password_or_a_token() -> None:
+    with pytest.raises(YeeduConfigurationError, match="password is missing"):
+        Credentials("demo")
+    with pytest.raises(YeeduConfigurationError, match="user name is missing"):
+        Credentials(password="x")
