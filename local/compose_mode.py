@@ -1,6 +1,7 @@
 """The platform in containers: ``docker compose`` with progress, a reason when it fails, and an end."""
 
 import subprocess
+import sys
 import time
 from tempfile import TemporaryFile
 
@@ -67,8 +68,9 @@ class ComposeMode:
                 raise port_taken(knob, port, str(by))
 
     def _prepare_images(self) -> None:
-        self._console.step("images: pulling what is missing, building what changed")
-        for arguments in (("pull", "--quiet", "--policy", "missing", "--ignore-buildable"), ("build",)):
+        self._console.step("images: building what changed; the first time takes a few minutes")
+        build = ("build",) if sys.stdout.isatty() else ("build", "--quiet")  # a file wants no progress bars
+        for arguments in (("pull", "--quiet", "--policy", "missing", "--ignore-buildable"), build):
             code = self._project.run(*arguments)
             if code:
                 raise CommandError(

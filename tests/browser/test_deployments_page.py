@@ -32,7 +32,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """A fresh page; the test fails if it logs an error or a request of it fails."""
     problems: list[str] = []
-    page = browser.new_page(viewport={"width": 1280, "height": 960}, color_scheme="light")
+    page = browser.new_page(viewport={"width": 1280, "height": 760}, color_scheme="light")
     page.on("console", lambda m: problems.append(f"{m.text} {m.location}") if m.type == "error" else None)
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("response", lambda r: problems.append(f"{r.status} {r.url}") if r.status >= 400 else None)
