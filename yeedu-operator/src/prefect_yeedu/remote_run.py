@@ -55,7 +55,7 @@ class WaitOptions:
     log_patience_seconds: float = 15.0
     stop_seconds: float = 60.0
     kernel_seconds: float = 600.0
-    max_poll_seconds: float = 10.0
+    max_poll_seconds: float = 10.5
     follows_logs: bool = True
     saves_outputs: bool = True
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from prefect_yeedu.errors import YeeduAPIError, YeeduError, YeeduTransportError
 
 MAX_RETRY_AFTER_SECONDS = 60.0
+SQUARE_SHARE = 0.02
 
 
 class Clock(Protocol):
@@ -109,20 +110,20 @@ def retry_reason(error: YeeduError, *, is_repeatable: bool) -> str | None:
 class PollSchedule:
     """Growing waits between looks at a run: soon at first, and never late by much in proportion.
 
-    Each wait is a share of the time since the start, so a short run is noticed within a tenth of a second and
-    an hour costs about 390 looks.
+    The wait grows with the square of the elapsed time, then with the time itself, so a run of two seconds is
+    noticed a tenth of a second after its end, and an hour costs fewer than 400 looks.
 
     Attributes:
         clock: Where time comes from.
         min_seconds: Shortest wait.
         max_seconds: Longest wait.
-        share: Which part of the elapsed time one wait takes.
+        share: Largest part of the elapsed time that one wait takes.
     """
 
     clock: Clock
     min_seconds: float = 0.1
-    max_seconds: float = 10.0
-    share: float = 0.15
+    max_seconds: float = 10.5
+    share: float = 0.18
     _started_at: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -131,4 +132,5 @@ class PollSchedule:
     def next_wait_seconds(self) -> float:
         """Return how long to wait now."""
         elapsed = self.clock.now() - self._started_at
-        return min(max(self.min_seconds, self.share * elapsed), self.max_seconds)
+        growing = min(SQUARE_SHARE * elapsed**2, self.share * elapsed)
+        return min(max(self.min_seconds, growing), self.max_seconds)

@@ -1,0 +1,74 @@
+import pytest
+
+from prefect_yeedu.errors import YeeduNotFound, YeeduRateLimited, YeeduServerError, YeeduTransportError
+from prefect_yeedu.retry import Deadline, PollSchedule, RetryPolicy, retry_reason
+
+
+class FakeClock:
+    """Time that passes only when somebody waits."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+
+def looks_at(clock: FakeClock, until: float) -> list[float]:
+    schedule = PollSchedule(clock)
+    looks = [0.0]
+    while clock.time < until:
+        clock.sleep(schedule.next_wait_seconds())
+        looks.append(clock.time)
+    return looks
+
+
+def test_an_hour_costs_fewer_than_400_looks() -> None:
+    assert len(looks_at(FakeClock(), 3600)) < 400
+
+
+@pytest.mark.parametrize(("ends_at", "late"), [(0.5, 0.11), (2.0, 0.11), (5, 0.55), (60, 10.6), (600, 10.6)])
+def test_an_end_is_noticed_soon_in_proportion(ends_at: float, late: float) -> None:
+    looks = looks_at(FakeClock(), ends_at + 20)
+    assert max(next(look for look in looks if look >= end) - end for end in [ends_at, ends_at * 0.97]) <= late
+
+
+def test_waits_double_with_jitter_up_to_the_longest() -> None:
+    policy = RetryPolicy(first_wait_seconds=1.0, max_wait_seconds=8.0)
+    for failures, full in [(1, 1.0), (2, 2.0), (4, 8.0), (5, 8.0), (10_000, 8.0)]:
+        assert 0.75 * full <= policy.wait_seconds(failures, YeeduTransportError("x")) <= full
+
+
+def test_retry_after_is_obeyed_up_to_a_minute() -> None:
+    policy = RetryPolicy()
+    assert policy.wait_seconds(1, YeeduServerError("x", status=503, retry_after_seconds=7)) == 7
+    assert policy.wait_seconds(1, YeeduServerError("x", status=503, retry_after_seconds=86_400)) == 60
+
+
+@pytest.mark.parametrize(
+    ("error", "repeatable", "other"),
+    [
+        (YeeduTransportError("x", was_sent=True), True, False),
+        (YeeduTransportError("x", was_sent=False), True, True),
+        (YeeduServerError("x", status=500), True, False),
+        (YeeduRateLimited("x", status=429), True, True),
+        (YeeduNotFound("x", status=404), False, False),
+    ],
+)
+def test_only_what_is_safe_is_repeated(error: YeeduTransportError, repeatable: bool, other: bool) -> None:
+    assert bool(retry_reason(error, is_repeatable=True)) is repeatable
+    assert bool(retry_reason(error, is_repeatable=False)) is other
+
+
+def test_a_deadline_shortens_waits_and_passes() -> None:
+    clock = FakeClock()
+    deadline = Deadline.after(clock, 5)
+    clock.sleep(4)
+    assert (deadline.limit(10), deadline.has_passed) == (1, False)
+    clock.sleep(2)
+    assert (deadline.limit(10), deadline.has_passed) == (0, True)
+    assert not Deadline.after(clock, None).has_passed
+    assert Deadline.after(clock, None).limit(10) == 10
