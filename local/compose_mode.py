@@ -70,7 +70,7 @@ class ComposeMode:
     def _prepare_images(self) -> None:
         self._console.step("images: building what changed; the first time takes a few minutes")
         build = ("build",) if sys.stdout.isatty() else ("build", "--quiet")  # a file wants no progress bars
-        for arguments in (("pull", "--quiet", "--policy", "missing", "--ignore-buildable"), build):
+        for arguments in (("pull", "--quiet", "--policy", "missing", "postgres"), build):
             code = self._project.run(*arguments)
             if code:
                 raise CommandError(
