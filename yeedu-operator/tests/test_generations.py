@@ -1,8 +1,5 @@
 """The same jobs and notebooks in each API generation, on the mock; and SQL, TLS, single sign-on, clusters."""
 
-import datetime as dt
-import ipaddress
-import ssl
 import threading
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
@@ -11,7 +8,8 @@ from typing import Any
 
 import pytest
 from mock_yeedu import MockYeedu
-from scripted_yeedu import Handler, ScriptedYeedu
+from scripted_yeedu import TENANT, Handler, ScriptedYeedu
+from tls_server import self_signed, server_context, tls_proxy
 
 from prefect_yeedu.client import YeeduClient
 from prefect_yeedu.clusters import find_marker
@@ -193,14 +191,12 @@ def test_other_texts_are_no_markers(text: str) -> None:
 @pytest.fixture
 def tls_yeedu(tmp_path: Path) -> Iterator[tuple[ScriptedYeedu, Path]]:
     """A Yeedu behind TLS, with a certificate that only its own file vouches for."""
-    certificate = _self_signed(tmp_path)
+    certificate = self_signed(tmp_path)
     scripted = ScriptedYeedu()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"yeedu": scripted}))
     server.daemon_threads = True
     server.block_on_close = False
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.socket = server_context(certificate).wrap_socket(server.socket, server_side=True)
     scripted.port = server.server_address[1]
     scripted.on("GET", "healthCheck", (200, {"message": "OK"}))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -209,36 +205,6 @@ def tls_yeedu(tmp_path: Path) -> Iterator[tuple[ScriptedYeedu, Path]]:
     server.shutdown()
     server.server_close()
     thread.join()
-
-
-def _self_signed(folder: Path) -> Path:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "yeedu")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "yeedu.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-    return path
 
 
 def check(yeedu: ScriptedYeedu, tls: TLSSettings) -> str:
@@ -280,3 +246,17 @@ def test_credentials_need_a_password_or_a_token() -> None:
         Credentials("demo")
     with pytest.raises(YeeduConfigurationError, match="user name is missing"):
         Credentials(password="x")
+
+
+@pytest.mark.parametrize("target", ["spark/job/101", "spark/notebook/201", "spark/conf/101"])
+@pytest.mark.parametrize("mode", ["password", "token"])
+def test_jobs_and_notebooks_run_over_tls_with_a_private_ca(
+    mock: MockYeedu, tmp_path: Path, target: str, mode: str
+) -> None:
+    certificate = self_signed(tmp_path)
+    with tls_proxy(certificate, int(mock.base.rpartition(":")[2])) as port, mock.client("job/1") as other:
+        token = other.token() if mode == "token" else None
+        credentials = Credentials(token=token) if token else Credentials("demo", mock.password)
+        url = parse_url(f"https://127.0.0.1:{port}/tenant/{TENANT}/workspace/1/{target}")
+        with YeeduClient(url, credentials, tls=TLSSettings.from_options(True, certificate)) as client:
+            assert execute(client, RunRequest()).state in {"DONE", "STOPPED"}

@@ -1,7 +1,9 @@
 """Against the mock Yeedu: real processes, real Jupyter kernels."""
 
+import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -217,3 +219,21 @@ def test_sessions_that_expire_on_the_way_are_renewed(mock: MockYeedu) -> None:
 
     result = run(mock, path, Listener(output=expire))
     assert [cell.status for cell in result.cells] == ["ok", "ok"]
+
+
+def test_neither_token_nor_password_is_in_any_log_or_traceback(
+    mock: MockYeedu, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = notebook(mock, "print('busy', flush=True)\nimport time; time.sleep(1)", "1 / 0")
+    drop = Listener(output=lambda run_id: mock.control("POST", f"runs/{run_id}/kernel/drop"))
+    caplog.set_level(logging.DEBUG)
+    with mock.client(path) as client:
+        secrets = [client.token(), mock.password]
+        mock.control("POST", "faults", json={"path": "kernel/ws/", "method": "WS", "status": 403, "skip": 1})
+        with pytest.raises(YeeduCellFailed) as caught:
+            execute(client, RunRequest(), drop)
+        secrets.append(client.token())
+    texts = [caplog.text, "".join(traceback.format_exception(caught.value)), *drop.troubles]
+    assert drop.troubles
+    for secret in secrets:
+        assert all(secret not in text for text in texts)
