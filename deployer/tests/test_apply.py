@@ -206,7 +206,8 @@ def test_an_unreachable_source_is_told_once_and_fails_its_deployments(platform):
 
     assert platform.outcomes(report) == {"one": "failed", "two": "failed"}
     assert report.failures == [
-        "The git repository http://127.0.0.1:9/flows.git cannot be reached: nothing answers there; check FLOWS_GIT_URL."
+        "The git repository http://127.0.0.1:9/flows.git cannot be reached: nothing answers there; "
+        "check FLOWS_GIT_URL."
     ]
     assert platform.outcomes(report, "work pool") == {"yeedu-pool": "created", "windows-pool": "created"}
 

@@ -14,7 +14,11 @@ def outcome(monkeypatch: pytest.MonkeyPatch, state: str, *, ended_seconds_after_
     console = Console()
     ended_at = console.began_at + timedelta(seconds=ended_seconds_after_start)
     run = FlowRun("id", "name", "run-yeedu-job", state.upper(), state, "the reason", ended_at)
-    monkeypatch.setattr(first_run, "await_first_run", lambda *_: run)
+
+    def over(*_: object) -> FlowRun:
+        return run
+
+    monkeypatch.setattr(first_run, "await_first_run", over)
     knobs = Knobs({})
     return first_run.report_first_run(PrefectApi("http://unused"), knobs, console)
 
