@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from prefect_yeedu.clusters import find_marker
 from prefect_yeedu.errors import (
     YeeduCellFailed,
     YeeduConfigurationError,
+    YeeduNotFound,
     YeeduRunFailed,
     YeeduSubmissionUnknown,
 )
-from prefect_yeedu.execution import RunRequest, execute
+from prefect_yeedu.execution import RunRequest, execute, find_api
 from prefect_yeedu.kernel_protocol import execute_request
 from prefect_yeedu.login import Credentials
 from prefect_yeedu.models import Generation, YeeduResult
@@ -76,14 +78,52 @@ def test_a_run_s_own_address_attaches_to_it(mock: MockYeedu) -> None:
     assert (again.run_id, again.stdout) == (first.run_id, first.stdout)
 
 
-def test_a_first_generation_submission_whose_answer_is_lost_is_not_repeated(yeedu: ScriptedYeedu) -> None:
+@pytest.mark.parametrize("drop", ["before", "after"])
+def test_a_first_generation_run_is_found_by_time_and_user(mock: MockYeedu, drop: str) -> None:
+    job = mock.control("POST", "jobs", json={"program": "print('once')"})["job_id"]
+    mock.control("POST", "faults", json={"path": "spark/job$", "method": "POST", "drop": drop})
+    assert run(mock, f"spark/conf/{job}").stdout == "once\n"
+    with mock.client("job/1") as client:
+        answer = client.get_object("workspace/1/spark/jobs", "for runs", params={"job_conf_ids": job})
+    assert len(answer["data"]) == 1
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        [{"job_id": 8}],
+        [{"job_id": number, "created_at": "2999-01-01T00:00:00", "created_by": "demo"} for number in (8, 9)],
+    ],
+)
+def test_a_submission_that_nobody_can_vouch_for_is_not_repeated(
+    yeedu: ScriptedYeedu, runs: list[dict[str, Any]]
+) -> None:
     yeedu.on("POST", "workspace/1/spark/job", (0, {}))
+    yeedu.on("GET", "workspace/1/spark/jobs", (200, {"data": runs}))
     with (
         yeedu.client("spark/conf/5") as client,
-        pytest.raises(YeeduSubmissionUnknown, match="is not known whether"),
+        pytest.raises(YeeduSubmissionUnknown, match="not known whether"),
     ):
         execute(client, RunRequest())
     assert len(yeedu.called("POST", "workspace/1/spark/job")) == 1
+
+
+def test_the_generation_of_a_notebook_is_found_out(yeedu: ScriptedYeedu) -> None:
+    with yeedu.client("spark/notebook/5") as client:
+        with pytest.raises(YeeduNotFound, match="There is no notebook 5 in workspace 1"):
+            find_api(client, RunRequest())
+        yeedu.on("GET", "workspace/1/notebook/conf", (200, {"notebook_cells": {"cells": []}}))
+        assert find_api(client, RunRequest()).generation is Generation.V1
+        yeedu.on("GET", "workspace/1/notebook", (200, {"notebook_id": 5}))
+        assert find_api(client, RunRequest()).generation is Generation.V2
+
+
+def test_what_a_generation_does_not_take_is_refused(yeedu: ScriptedYeedu) -> None:
+    request = RunRequest(arguments="--day 1")
+    with yeedu.client("spark/conf/5") as client:
+        with pytest.raises(YeeduConfigurationError, match="neither arguments nor conf"):
+            find_api(client, request)
+        assert find_api(client, replace(request, generation=Generation.V1B)).routes.takes_conf
 
 
 @pytest.mark.parametrize("language", ["SQL", "sql"])

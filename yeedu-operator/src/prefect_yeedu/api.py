@@ -11,7 +11,7 @@ from prefect_yeedu.models import Generation, RunKind, RunState
 from prefect_yeedu.routes import ROUTES, Routes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import requests
 
@@ -36,7 +36,7 @@ class RunSnapshot:
     run_id: int
     state: RunState
     conf: tuple[str, ...] | None = None
-    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    fields: JsonObject = field(default_factory=dict[str, Any])
 
 
 class RunAPI:
@@ -176,7 +176,8 @@ class RunAPI:
             except YeeduNotFound:
                 break
             items = objects_of(answer, "data")
-            runs.extend(self._snapshot(item, 0) for item in items)
+            snapshots = (self._snapshot(item, 0) for item in items)
+            runs.extend(snapshot for snapshot in snapshots if snapshot.run_id)
             if len(items) < PAGE_RUNS:
                 break
         return runs

@@ -172,10 +172,21 @@ def start(
 
 
 def find_api(client: YeeduClient, request: RunRequest) -> RunAPI:
-    """Return the calls about the kind of run that the client's address points at."""
+    """Return the calls about the kind of run that the client's address points at.
+
+    Raises:
+        YeeduConfigurationError: The request asks for something that the API generation does not have.
+    """
     if client.url.run_kind is RunKind.NOTEBOOK:
-        return RunAPI(client, RunKind.NOTEBOOK, _generation_of_notebook(client, request))
-    return RunAPI(client, RunKind.JOB, request.generation or client.url.generation or Generation.V2)
+        api = RunAPI(client, RunKind.NOTEBOOK, _generation_of_notebook(client, request))
+    else:
+        api = RunAPI(client, RunKind.JOB, request.generation or client.url.generation or Generation.V2)
+    if not api.routes.takes_conf and (request.arguments is not None or request.conf):
+        raise YeeduConfigurationError(
+            "Yeedu's first API generation takes neither arguments nor conf for a run; leave them out, "
+            "or set generation to 'v1b' if this server is a later one."
+        )
+    return api
 
 
 def _execute_on_clusters(

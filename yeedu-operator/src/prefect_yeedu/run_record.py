@@ -100,7 +100,11 @@ class ArtifactLedger(Ledger):
                 if outcome in {None, "", str(Outcome.SUCCESS)}:
                     return self._record(is_new=False)
             attempt = int(self._fields.get("attempt", "0")) + 1
-            self._fields = {"key": f"{self._identity}-{attempt}", "attempt": str(attempt)}
+            self._fields = {
+                "key": f"{self._identity}-{attempt}",
+                "attempt": str(attempt),
+                "intended_at": str(time.time()),
+            }
             _patiently(self._create, INTENT_SECONDS)
         except (httpx.HTTPError, PrefectHTTPStatusError) as error:
             reason = type(error).__name__
@@ -129,6 +133,7 @@ class ArtifactLedger(Ledger):
             run_id=int(run_id) if run_id.isdigit() else None,
             outcome=Outcome(outcome) if outcome else None,
             exit_value=self._fields.get("exit_value"),
+            intended_at=float(self._fields.get("intended_at", "0")),
         )
 
     def _note(self, **fields: str) -> None:

@@ -1,17 +1,21 @@
 """Start a remote run exactly once, through lost answers and through crashes of this process.
 
 The intent is recorded before Yeedu is asked, and the run's id before it is waited for. A submission carries a
-key as a conf entry; whoever cannot know whether Yeedu accepted looks for the run with that key.
+key as a conf entry; whoever cannot know whether Yeedu accepted looks for the run with that key. The first API
+generation takes no conf entries, so there time and user have to tell.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from prefect_yeedu.answers import text_of
 from prefect_yeedu.errors import (
     YeeduError,
     YeeduNotFound,
@@ -31,6 +35,8 @@ logger = logging.getLogger(__name__)
 KEY_NAME = "spark.yeedu.prefect_key"
 # How long a submission whose answer was lost may take to show up in the list of runs.
 SEARCH_SECONDS = 10.0
+# By how much the clocks of the two machines may differ where only time tells runs apart.
+CLOCK_SKEW_SECONDS = 10.0
 RESUBMISSION_POLICY = RetryPolicy(attempts=3, first_wait_seconds=0.5)
 
 
@@ -52,6 +58,7 @@ class Record:
         run_id: The remote run, once it is known.
         outcome: How it ended, once somebody saw that.
         exit_value: What the notebook passed to `dbutils.notebook.exit`, if it did.
+        intended_at: When the intent was recorded, in seconds since 1970.
     """
 
     key: str
@@ -59,6 +66,7 @@ class Record:
     run_id: int | None = None
     outcome: Outcome | None = None
     exit_value: str | None = None
+    intended_at: float = field(default_factory=time.time)
 
 
 class Ledger:
@@ -99,7 +107,7 @@ def submit_once(
     if record.run_id is not None:
         return record.run_id
     if not record.is_new:
-        found = find_submitted(api, definition, record.key)
+        found = find_submitted(api, definition, record)
         if found is not None:
             return found
     entries = [*conf, f"{KEY_NAME}={record.key}"] if api.routes.takes_conf else list(conf)
@@ -110,7 +118,7 @@ def submit_once(
             if not may_have_been_accepted(error):
                 raise
             failure = error
-        found = find_submitted(api, definition, record.key)
+        found = find_submitted(api, definition, record)
         if found is not None:
             return found
         if failures == RESUBMISSION_POLICY.attempts:
@@ -127,33 +135,32 @@ def may_have_been_accepted(error: YeeduError) -> bool:
     return isinstance(error, YeeduServerError)
 
 
-def find_submitted(api: RunAPI, definition: int, key: str) -> int | None:
-    """Return the run whose submission carried a key, or None when there certainly is none.
+def find_submitted(api: RunAPI, definition: int, record: Record) -> int | None:
+    """Return the run that a record's submission started, or None when there certainly is none.
 
     Raises:
         YeeduSubmissionUnknown: The server cannot say.
     """
-    if not api.routes.takes_conf:
-        raise _unknown(api, definition, key, "this API generation cannot search for a submission")
+    search = _search_by_key if api.routes.takes_conf else _search_by_time
     clock = api.client.clock
     deadline = Deadline.after(clock, SEARCH_SECONDS)
     schedule = PollSchedule(clock, min_seconds=0.25, max_seconds=2.0, share=0.5)
     while True:
         try:
-            found = _search(api, definition, key)
+            found = search(api, definition, record)
+        except YeeduSubmissionUnknown:
+            raise
         except YeeduError as error:
-            raise _unknown(api, definition, key, str(error)) from None
+            raise _unknown(api, definition, record, str(error)) from None
         if found is not None or deadline.has_passed:
             return found
         clock.sleep(deadline.limit(schedule.next_wait_seconds()))
 
 
-def _search(api: RunAPI, definition: int, key: str) -> int | None:
+def _search_by_key(api: RunAPI, definition: int, record: Record) -> int | None:
     """Look once; a list that leaves out the conf entries is completed run by run."""
-    wanted = f"{KEY_NAME}={key}"
+    wanted = f"{KEY_NAME}={record.key}"
     for run in api.list_runs(definition):
-        if run.run_id == 0:
-            continue
         conf = run.conf
         if conf is None:
             try:
@@ -161,14 +168,42 @@ def _search(api: RunAPI, definition: int, key: str) -> int | None:
             except YeeduNotFound:
                 continue
         if conf is None:
-            raise _unknown(api, definition, key, "its runs do not show their conf entries")
+            raise _unknown(api, definition, record, "its runs do not show their conf entries")
         if wanted in (entry.replace(" ", "") for entry in conf):
             return run.run_id
     return None
 
 
-def _unknown(api: RunAPI, definition: int, key: str, reason: str) -> YeeduSubmissionUnknown:
+def _search_by_time(api: RunAPI, definition: int, record: Record) -> int | None:
+    """Look once for the only run that this user started since the intent."""
+    username = api.client.username
+    candidates: list[int] = []
+    for run in api.list_runs(definition):
+        creator = text_of(run.fields, "created_by")
+        if username is not None and creator is not None and creator != username:
+            continue
+        created_at = _moment(text_of(run.fields, "created_at"))
+        if created_at is None:
+            raise _unknown(api, definition, record, "its runs do not show when they were started")
+        if created_at >= record.intended_at - CLOCK_SKEW_SECONDS:
+            candidates.append(run.run_id)
+    if len(candidates) > 1:
+        raise _unknown(api, definition, record, f"the runs {candidates} may all be the one")
+    return candidates[0] if candidates else None
+
+
+def _moment(text: str | None) -> float | None:
+    """Return a time in seconds since 1970; one without a zone is taken as UTC."""
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _unknown(api: RunAPI, definition: int, record: Record, reason: str) -> YeeduSubmissionUnknown:
+    sign = f"with the conf entry {KEY_NAME}={record.key}" if api.routes.takes_conf else "of that time"
     return YeeduSubmissionUnknown(
         f"It is not known whether Yeedu started {api.kind} {definition} ({reason}); look in Yeedu for a run "
-        f"with the conf entry {KEY_NAME}={key}, and start it again only if there is none."
+        f"{sign}, and start it again only if there is none."
     )
