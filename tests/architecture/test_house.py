@@ -1,6 +1,5 @@
 """The rules of the house that a linter does not know."""
 
-import ast
 import re
 import subprocess
 import tomllib
@@ -22,74 +21,9 @@ LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
-# These modules of the operator decide, and move no bytes: they reach no network library, however indirectly.
-WITHOUT_INPUT_OUTPUT = ("errors", "models", "urls", "kernel_protocol", "notebook_document")
-
 
 def name_of(file: Path) -> str:
     return str(file.relative_to(ROOT))
-
-
-def imports_of(file: Path) -> set[str]:
-    """Return the dotted names that a file imports when it runs; relative imports are not used here."""
-    found: set[str] = set()
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    for_types_only = {
-        child
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for child in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if node in for_types_only:
-            continue
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{name_of(file)}: relative import"
-            found |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
-def module_of(file: Path) -> str:
-    source = ROOT / "yeedu-operator" / "src"
-    return ".".join(file.relative_to(source).with_suffix("").parts).removesuffix(".__init__")
-
-
-OPERATOR = {module_of(file): imports_of(file) for file in SOURCES if "yeedu-operator/src" in name_of(file)}
-PUBLIC_FACES = {"prefect_yeedu", "operators", "operators.yeedu"}
-
-
-def reaches(module: str) -> set[str]:
-    """Return every name that a module of the operator imports, directly or through other modules of it."""
-    found: set[str] = set()
-    waiting = [module]
-    while waiting:
-        for name in OPERATOR.get(waiting.pop(), set()) - found:
-            found.add(name)
-            if name in OPERATOR and name not in PUBLIC_FACES:
-                waiting.append(name)
-    return found
-
-
-def imports_any(names: set[str], *packages: str) -> bool:
-    return any(name.partition(".")[0] in packages for name in names)
-
-
-@pytest.mark.parametrize("module", sorted(OPERATOR))
-def test_operator_has_no_import_cycle(module: str) -> None:
-    assert module not in reaches(module)
-
-
-def test_running_jobs_and_notebooks_needs_no_prefect() -> None:
-    assert "prefect_yeedu.remote_run" in reaches("prefect_yeedu.execution")
-    assert not imports_any(reaches("prefect_yeedu.execution"), "prefect")
-
-
-@pytest.mark.parametrize("name", WITHOUT_INPUT_OUTPUT)
-def test_what_decides_moves_no_bytes(name: str) -> None:
-    [module] = [module for module in OPERATOR if module.rpartition(".")[2] == name]
-    assert not imports_any(reaches(module), "requests", "websocket", "prefect", "socket", "urllib3")
 
 
 @pytest.mark.parametrize("file", SOURCES, ids=name_of)
