@@ -68,11 +68,9 @@ def test_a_job_is_submitted_watched_and_its_logs_returned(job: ScriptedYeedu) ->
     result = run_job(job, listener, arguments="--day 1", conf=("spark.a=1",))
     assert (result.run_id, result.state, result.stdout, result.stderr) == (9, "DONE", "one\ntwo\n", "warn\n")
     assert listener.states == [RunState.RUNNING, RunState.DONE]
-    assert job.called("POST", f"{JOB}/run")[0].body == {
-        "job_id": 5,
-        "arguments": "--day 1",
-        "conf": ["spark.a=1"],
-    }
+    body = job.called("POST", f"{JOB}/run")[0].body
+    assert (body["job_id"], body["arguments"], body["conf"][0]) == (5, "--day 1", "spark.a=1")
+    assert body["conf"][1].startswith("spark.yeedu.prefect_key=")
     assert not job.called("POST", f"{JOB}/run/stop/9")
 
 
