@@ -12,16 +12,16 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
 from operators.yeedu import YeeduOperator
-from prefect_yeedu.execution import RunRequest, execute
-from prefect_yeedu.html_tables import read_tables
 from prefect_yeedu.models import CellResult, Generation, Output
-from prefect_yeedu.saved_outputs import (
+from prefect_yeedu.runs.execution import RunRequest, execute
+from prefect_yeedu.runs.saved_outputs import (
     MAX_NOTEBOOK_BYTES,
     duration_text,
     fitting,
     restore_outputs,
     save_result,
 )
+from prefect_yeedu.wire.html_tables import read_tables
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGP4z8DwHwAFAAH/iZk9HQAAAABJRU5ErkJggg=="
 SHOW_PNG = (

@@ -8,8 +8,10 @@ import pytest
 from scripted_yeedu import PASSWORD, TENANT, TOKEN, ScriptedYeedu
 
 from prefect_yeedu import errors
-from prefect_yeedu.api import RunAPI
-from prefect_yeedu.client import YeeduClient
+from prefect_yeedu.client.api import RunAPI
+from prefect_yeedu.client.client import YeeduClient
+from prefect_yeedu.client.login import Credentials
+from prefect_yeedu.client.transport import Timeouts
 from prefect_yeedu.errors import (
     YeeduAuthenticationError,
     YeeduConfigurationError,
@@ -20,11 +22,9 @@ from prefect_yeedu.errors import (
     YeeduTransportError,
     YeeduUnhealthy,
 )
-from prefect_yeedu.login import Credentials
 from prefect_yeedu.models import Generation, RunKind, RunState
-from prefect_yeedu.retry import RetryPolicy
-from prefect_yeedu.transport import Timeouts
 from prefect_yeedu.urls import parse_url
+from prefect_yeedu.wire.retry import RetryPolicy
 
 RUN = "workspace/1/spark/job/run/9"
 SUBMIT = "workspace/1/spark/job/run"

@@ -10,13 +10,13 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 
 from operators.yeedu import YeeduOperator
 from prefect_yeedu import YeeduCellFailed, YeeduConfigurationError, YeeduRunFailed, YeeduTransportError
-from prefect_yeedu.execution import RunRequest, execute
-from prefect_yeedu.job_run import JobRun
+from prefect_yeedu.flow_run.run_record import ArtifactLedger
 from prefect_yeedu.models import YeeduResult
-from prefect_yeedu.notebook_run import NotebookRun
-from prefect_yeedu.remote_run import RunListener
-from prefect_yeedu.run_record import ArtifactLedger
-from prefect_yeedu.submission import Ledger, Outcome, Record
+from prefect_yeedu.runs.execution import RunRequest, execute
+from prefect_yeedu.runs.job_run import JobRun
+from prefect_yeedu.runs.notebook_run import NotebookRun
+from prefect_yeedu.runs.remote_run import RunListener
+from prefect_yeedu.runs.submission import Ledger, Outcome, Record
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_server"),
@@ -196,7 +196,7 @@ def test_nothing_is_submitted_when_the_intent_cannot_be_recorded(
         raise httpx.ConnectError("no server")
 
     job = new_job(mock)
-    monkeypatch.setattr("prefect_yeedu.run_record.INTENT_SECONDS", 0.1)
+    monkeypatch.setattr("prefect_yeedu.flow_run.run_record.INTENT_SECONDS", 0.1)
     monkeypatch.setattr(ArtifactLedger, "_create", refuse)
 
     @flow

@@ -12,8 +12,9 @@ from mock_yeedu import MockYeedu
 from scripted_yeedu import TENANT, Handler, ScriptedYeedu
 from tls_server import self_signed, server_context, tls_proxy
 
-from prefect_yeedu.client import YeeduClient
-from prefect_yeedu.clusters import find_marker
+from prefect_yeedu.client.client import YeeduClient
+from prefect_yeedu.client.login import Credentials
+from prefect_yeedu.client.tls import TLSSettings
 from prefect_yeedu.errors import (
     YeeduCellFailed,
     YeeduConfigurationError,
@@ -21,14 +22,13 @@ from prefect_yeedu.errors import (
     YeeduRunFailed,
     YeeduSubmissionUnknown,
 )
-from prefect_yeedu.execution import RunRequest, execute, find_api
-from prefect_yeedu.kernel_protocol import execute_request
-from prefect_yeedu.login import Credentials
 from prefect_yeedu.models import Generation, YeeduResult
-from prefect_yeedu.notebook_document import NotebookDocument
-from prefect_yeedu.remote_run import WaitOptions
-from prefect_yeedu.tls import TLSSettings
+from prefect_yeedu.runs.clusters import find_marker
+from prefect_yeedu.runs.execution import RunRequest, execute, find_api
+from prefect_yeedu.runs.remote_run import WaitOptions
 from prefect_yeedu.urls import parse_url
+from prefect_yeedu.wire.kernel_protocol import execute_request
+from prefect_yeedu.wire.notebook_document import NotebookDocument
 
 
 def run(mock: MockYeedu, path: str, **request: Any) -> YeeduResult:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from scripted_yeedu import Call, ScriptedYeedu
 
+from prefect_yeedu.client.log_follower import LineSplitter
 from prefect_yeedu.errors import (
     YeeduAuthenticationError,
     YeeduConfigurationError,
@@ -13,10 +14,9 @@ from prefect_yeedu.errors import (
     YeeduRunTimedOut,
     YeeduTransportError,
 )
-from prefect_yeedu.execution import RunRequest, checked_conf, execute
-from prefect_yeedu.log_follower import LineSplitter
 from prefect_yeedu.models import RunState, YeeduResult
-from prefect_yeedu.remote_run import RemoteRun, RunListener, WaitOptions
+from prefect_yeedu.runs.execution import RunRequest, checked_conf, execute
+from prefect_yeedu.runs.remote_run import RemoteRun, RunListener, WaitOptions
 
 JOB = "workspace/1/spark/job"
 RUN = f"{JOB}/run/9"

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 import pytest
 from scripted_yeedu import TENANT, TOKEN
 
-from prefect_yeedu import kernel_channel
-from prefect_yeedu.client import YeeduClient
+from prefect_yeedu.client import kernel_channel
+from prefect_yeedu.client.client import YeeduClient
+from prefect_yeedu.client.kernel_channel import KernelChannel
+from prefect_yeedu.client.login import Credentials
 from prefect_yeedu.errors import YeeduAuthenticationError, YeeduError, YeeduNotFound, YeeduTransportError
-from prefect_yeedu.kernel_channel import KernelChannel
-from prefect_yeedu.login import Credentials
 from prefect_yeedu.urls import parse_url
 
 SELECTED = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"

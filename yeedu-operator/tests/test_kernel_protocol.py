@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_yeedu.kernel_protocol import Execution, KernelMessage, execute_request, parse_message, plain
 from prefect_yeedu.models import Output
+from prefect_yeedu.wire.kernel_protocol import Execution, KernelMessage, execute_request, parse_message, plain
 
 
 def message(kind: str, **content: Any) -> KernelMessage:

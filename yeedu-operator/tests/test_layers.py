@@ -11,16 +11,35 @@ import prefect_yeedu
 
 PACKAGE = Path(prefect_yeedu.__file__).parent
 # From the bottom up; a module may import those of the lines below it and of its own line before it.
-LAYERS = [
-    ["errors", "models", "urls", "redaction", "tls"],
-    ["answers", "retry", "kernel_protocol", "notebook_document", "html_tables"],
-    ["transport", "login", "client", "kernel_channel"],
-    ["routes", "api", "log_follower", "remote_run", "job_run"],
-    ["cell_runner", "saved_outputs", "cell_sequence", "submission", "notebook_run", "clusters", "execution"],
-    ["connection", "stopping", "run_artifacts", "run_logging", "run_record", "calls"],
-    ["dispatch", "credentials", "job_blocks", "tasks", "facade"],
+LAYERS = {
+    "": ["errors", "models", "urls"],
+    "wire.": [
+        "redaction",
+        "answers",
+        "retry",
+        "kernel_protocol",
+        "notebook_document",
+        "html_tables",
+        "routes",
+    ],
+    "client.": ["tls", "transport", "login", "client", "kernel_channel", "api", "log_follower"],
+    "runs.": [
+        *("remote_run", "job_run", "cell_runner", "saved_outputs", "cell_sequence"),
+        *("submission", "notebook_run", "clusters", "execution"),
+    ],
+    "flow_run.": [
+        *("connection", "stopping", "run_artifacts", "run_logging", "run_record", "calls", "dispatch"),
+    ],
+}
+WITHOUT_PREFECT = [
+    folder + name for folder, names in LAYERS.items() for name in names if folder != "flow_run."
 ]
-ORDER = [name for layer in LAYERS for name in layer]
+PUBLIC = ["credentials", "job_blocks", "tasks", "facade"]
+ORDER = [*(folder + name for folder, names in LAYERS.items() for name in names), *PUBLIC]
+
+
+def path_of(module: str) -> Path:
+    return PACKAGE / f"{module.replace('.', '/')}.py"
 
 
 def imports_of(path: Path) -> set[str]:
@@ -34,22 +53,23 @@ def imports_of(path: Path) -> set[str]:
 
 
 def test_every_module_has_its_layer() -> None:
-    assert {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"} == set(ORDER)
+    paths = {path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py")}
+    assert {".".join(path.parts) for path in paths if path.name != "__init__"} == set(ORDER)
 
 
 @pytest.mark.parametrize("module", ORDER)
 def test_imports_go_downward(module: str) -> None:
     imported = {
         name.removeprefix("prefect_yeedu.")
-        for name in imports_of(PACKAGE / f"{module}.py")
+        for name in imports_of(path_of(module))
         if name.startswith("prefect_yeedu.")
     }
     assert imported <= set(ORDER[: ORDER.index(module)])
 
 
-@pytest.mark.parametrize("module", [name for layer in LAYERS[:-2] for name in layer])
+@pytest.mark.parametrize("module", WITHOUT_PREFECT)
 def test_only_the_top_layer_knows_prefect(module: str) -> None:
-    assert not any(name.partition(".")[0] == "prefect" for name in imports_of(PACKAGE / f"{module}.py"))
+    assert not any(name.partition(".")[0] == "prefect" for name in imports_of(path_of(module)))
 
 
 def test_importing_takes_nothing_but_the_three_requirements() -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from prefect_yeedu.errors import YeeduNotFound, YeeduRateLimited, YeeduServerError, YeeduTransportError
-from prefect_yeedu.retry import Deadline, PollSchedule, RetryPolicy, retry_reason
+from prefect_yeedu.wire.retry import Deadline, PollSchedule, RetryPolicy, retry_reason
 
 
 class FakeClock:

@@ -11,9 +11,9 @@ import pytest
 from mock_yeedu import MockYeedu
 
 from prefect_yeedu.errors import YeeduCellFailed, YeeduKernelDied, YeeduRunCancelled, YeeduRunFailed
-from prefect_yeedu.execution import RunRequest, execute
 from prefect_yeedu.models import Output, YeeduResult
-from prefect_yeedu.remote_run import RemoteRun, RunListener
+from prefect_yeedu.runs.execution import RunRequest, execute
+from prefect_yeedu.runs.remote_run import RemoteRun, RunListener
 
 
 class Listener(RunListener):

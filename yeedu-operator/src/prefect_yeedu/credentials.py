@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr
 
-from prefect_yeedu.client import YeeduClient
-from prefect_yeedu.connection import Connection
-from prefect_yeedu.login import Credentials
-from prefect_yeedu.tls import TLSSettings
+from prefect_yeedu.client.client import YeeduClient
+from prefect_yeedu.client.login import Credentials
+from prefect_yeedu.client.tls import TLSSettings
+from prefect_yeedu.flow_run.connection import Connection
 from prefect_yeedu.urls import parse_url
 
 if TYPE_CHECKING:

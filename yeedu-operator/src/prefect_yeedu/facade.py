@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from prefect.context import FlowRunContext, TaskRunContext
 
-from prefect_yeedu.calls import YeeduCall, make_request
-from prefect_yeedu.connection import Connection, load_connection
 from prefect_yeedu.errors import YeeduConfigurationError
-from prefect_yeedu.stopping import run_in_thread
+from prefect_yeedu.flow_run.calls import YeeduCall, make_request
+from prefect_yeedu.flow_run.connection import Connection, load_connection
+from prefect_yeedu.flow_run.stopping import run_in_thread
 from prefect_yeedu.urls import TargetKind, parse_url
 
 if TYPE_CHECKING:

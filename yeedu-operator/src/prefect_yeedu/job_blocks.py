@@ -9,17 +9,17 @@ from prefect.blocks.abstract import JobBlock
 from prefect.blocks.abstract import JobRun as PrefectJobRun
 from pydantic import Field
 
-from prefect_yeedu.calls import YeeduCall, make_request
 from prefect_yeedu.credentials import DOCUMENTATION_URL, YeeduCredentials
-from prefect_yeedu.dispatch import async_dispatch
 from prefect_yeedu.errors import YeeduConfigurationError, YeeduRunError
+from prefect_yeedu.flow_run.calls import YeeduCall, make_request
+from prefect_yeedu.flow_run.dispatch import async_dispatch
+from prefect_yeedu.flow_run.stopping import run_in_thread
 from prefect_yeedu.models import RunKind, YeeduResult
-from prefect_yeedu.stopping import run_in_thread
 from prefect_yeedu.urls import parse_url
 
 if TYPE_CHECKING:
-    from prefect_yeedu.client import YeeduClient
-    from prefect_yeedu.execution import StartedRun
+    from prefect_yeedu.client.client import YeeduClient
+    from prefect_yeedu.runs.execution import StartedRun
 
 
 class YeeduRun(PrefectJobRun[YeeduResult]):  # NOT A BLOCK

@@ -2,8 +2,8 @@
 
 from prefect import task
 
-from prefect_yeedu.calls import YeeduCall, make_request
 from prefect_yeedu.credentials import YeeduCredentials
+from prefect_yeedu.flow_run.calls import YeeduCall, make_request
 from prefect_yeedu.models import YeeduResult
 from prefect_yeedu.urls import parse_url
 

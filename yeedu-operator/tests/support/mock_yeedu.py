@@ -10,8 +10,8 @@ from typing import Any
 import requests
 from scripted_yeedu import TENANT
 
-from prefect_yeedu.client import YeeduClient
-from prefect_yeedu.login import Credentials
+from prefect_yeedu.client.client import YeeduClient
+from prefect_yeedu.client.login import Credentials
 from prefect_yeedu.urls import parse_url
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from prefect_yeedu.client import YeeduClient
-from prefect_yeedu.login import Credentials
-from prefect_yeedu.retry import RetryPolicy
-from prefect_yeedu.transport import Timeouts
+from prefect_yeedu.client.client import YeeduClient
+from prefect_yeedu.client.login import Credentials
+from prefect_yeedu.client.transport import Timeouts
 from prefect_yeedu.urls import parse_url
+from prefect_yeedu.wire.retry import RetryPolicy
 
 TENANT = "0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e"
 TOKEN = "tok-" + "s3cr3t-of-the-session"

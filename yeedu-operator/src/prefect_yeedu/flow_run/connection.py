@@ -12,9 +12,9 @@ from prefect.blocks.system import Secret
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.variables import Variable
 
+from prefect_yeedu.client.login import Credentials
+from prefect_yeedu.client.tls import TLSSettings
 from prefect_yeedu.errors import YeeduConfigurationError
-from prefect_yeedu.login import Credentials
-from prefect_yeedu.tls import TLSSettings
 
 logger = logging.getLogger(__name__)
 

@@ -29,8 +29,8 @@ from prefect_yeedu.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from prefect_yeedu.redaction import Redactor
-    from prefect_yeedu.tls import TLSSettings
+    from prefect_yeedu.client.tls import TLSSettings
+    from prefect_yeedu.wire.redaction import Redactor
 
 logger = logging.getLogger(__name__)
 

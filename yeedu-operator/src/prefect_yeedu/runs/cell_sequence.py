@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prefect_yeedu.errors import YeeduCellFailed, YeeduError, YeeduKernelError
-from prefect_yeedu.kernel_protocol import CLEAN_EXIT, Execution
 from prefect_yeedu.models import CellResult, Generation
-from prefect_yeedu.saved_outputs import fitting, restore_outputs, save_result
+from prefect_yeedu.runs.saved_outputs import fitting, restore_outputs, save_result
+from prefect_yeedu.wire.kernel_protocol import CLEAN_EXIT, Execution
 
 if TYPE_CHECKING:
-    from prefect_yeedu.cell_runner import CellRunner
-    from prefect_yeedu.notebook_document import Cell, NotebookDocument
-    from prefect_yeedu.remote_run import RemoteRun
+    from prefect_yeedu.runs.cell_runner import CellRunner
+    from prefect_yeedu.runs.remote_run import RemoteRun
+    from prefect_yeedu.wire.notebook_document import Cell, NotebookDocument
 
 # Saving after each cell would cost a quick notebook more than its cells; at the end it is always saved.
 SAVE_SECONDS = 10.0

@@ -5,18 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from prefect_yeedu.answers import number_of, object_of, objects_of, read_json, read_object, text_of, texts_of
 from prefect_yeedu.errors import YeeduError, YeeduNotFound, YeeduServerError
 from prefect_yeedu.models import Generation, RunKind, RunState
-from prefect_yeedu.routes import ROUTES, Routes
+from prefect_yeedu.wire.answers import (
+    number_of,
+    object_of,
+    objects_of,
+    read_json,
+    read_object,
+    text_of,
+    texts_of,
+)
+from prefect_yeedu.wire.routes import ROUTES, Routes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import requests
 
-    from prefect_yeedu.answers import JsonObject
-    from prefect_yeedu.client import YeeduClient
+    from prefect_yeedu.client.client import YeeduClient
+    from prefect_yeedu.wire.answers import JsonObject
 
 PAGE_RUNS = 100
 STOP_STATUSES = frozenset({200, 201, 409})  # 409: it has ended already, which is what was wanted

@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prefect_yeedu.answers import object_of, read_object
+from prefect_yeedu.client.kernel_channel import KernelChannel
 from prefect_yeedu.errors import (
     YeeduError,
     YeeduKernelDied,
@@ -16,13 +16,13 @@ from prefect_yeedu.errors import (
     YeeduNotFound,
     YeeduTransportError,
 )
-from prefect_yeedu.kernel_channel import KernelChannel
-from prefect_yeedu.kernel_protocol import Execution, execute_request, parse_message
-from prefect_yeedu.retry import Deadline, PollSchedule
+from prefect_yeedu.wire.answers import object_of, read_object
+from prefect_yeedu.wire.kernel_protocol import Execution, execute_request, parse_message
+from prefect_yeedu.wire.retry import Deadline, PollSchedule
 
 if TYPE_CHECKING:
-    from prefect_yeedu.notebook_document import Cell
-    from prefect_yeedu.remote_run import RemoteRun
+    from prefect_yeedu.runs.remote_run import RemoteRun
+    from prefect_yeedu.wire.notebook_document import Cell
 
 logger = logging.getLogger(__name__)
 

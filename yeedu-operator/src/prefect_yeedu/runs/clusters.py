@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from prefect_yeedu.answers import number_of
 from prefect_yeedu.errors import YeeduCellFailed, YeeduError, YeeduRunFailed
+from prefect_yeedu.wire.answers import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from prefect_yeedu.api import RunAPI
-    from prefect_yeedu.remote_run import RunListener
+    from prefect_yeedu.client.api import RunAPI
+    from prefect_yeedu.runs.remote_run import RunListener
 
 LOG_LINES = 1000
 _MARKERS = re.compile(

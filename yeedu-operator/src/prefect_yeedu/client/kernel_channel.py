@@ -11,7 +11,7 @@ import websocket
 from prefect_yeedu.errors import YeeduAuthenticationError, YeeduNotFound, YeeduTransportError
 
 if TYPE_CHECKING:
-    from prefect_yeedu.client import YeeduClient
+    from prefect_yeedu.client.client import YeeduClient
 
 logger = logging.getLogger(__name__)
 

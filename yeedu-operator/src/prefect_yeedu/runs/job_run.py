@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from prefect_yeedu.client.log_follower import LogFollower
 from prefect_yeedu.errors import YeeduError, YeeduRunTimedOut, YeeduStopRequested
-from prefect_yeedu.log_follower import LogFollower
 from prefect_yeedu.models import RunState, YeeduResult
-from prefect_yeedu.remote_run import RemoteRun
+from prefect_yeedu.runs.remote_run import RemoteRun
 
 if TYPE_CHECKING:
-    from prefect_yeedu.log_follower import Stream
+    from prefect_yeedu.client.log_follower import Stream
 
 STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 

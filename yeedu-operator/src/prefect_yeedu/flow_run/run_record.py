@@ -22,7 +22,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import PrefectHTTPStatusError
 
 from prefect_yeedu.errors import YeeduConfigurationError
-from prefect_yeedu.submission import Ledger, Outcome, Record
+from prefect_yeedu.runs.submission import Ledger, Outcome, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from prefect_yeedu.api import RunAPI
-from prefect_yeedu.clusters import bind_cluster, current_cluster, exhaustion_marker, restore_cluster
+from prefect_yeedu.client.api import RunAPI
 from prefect_yeedu.errors import (
     YeeduAPIError,
     YeeduConfigurationError,
@@ -19,17 +18,18 @@ from prefect_yeedu.errors import (
     YeeduSubmissionUnknown,
     YeeduTransportError,
 )
-from prefect_yeedu.job_run import JobRun
 from prefect_yeedu.models import Generation, RunKind, YeeduResult
-from prefect_yeedu.notebook_run import NotebookRun
-from prefect_yeedu.remote_run import RunListener, WaitOptions
-from prefect_yeedu.submission import Ledger, Outcome, Record, may_have_been_accepted, submit_once
+from prefect_yeedu.runs.clusters import bind_cluster, current_cluster, exhaustion_marker, restore_cluster
+from prefect_yeedu.runs.job_run import JobRun
+from prefect_yeedu.runs.notebook_run import NotebookRun
+from prefect_yeedu.runs.remote_run import RunListener, WaitOptions
+from prefect_yeedu.runs.submission import Ledger, Outcome, Record, may_have_been_accepted, submit_once
 from prefect_yeedu.urls import TargetKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prefect_yeedu.client import YeeduClient
+    from prefect_yeedu.client.client import YeeduClient
 
 
 @dataclass(frozen=True)

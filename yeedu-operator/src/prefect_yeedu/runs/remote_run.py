@@ -16,11 +16,11 @@ from prefect_yeedu.errors import (
     YeeduStopRequested,
 )
 from prefect_yeedu.models import CellResult, Output, RunState
-from prefect_yeedu.retry import Deadline, PollSchedule
+from prefect_yeedu.wire.retry import Deadline, PollSchedule
 
 if TYPE_CHECKING:
-    from prefect_yeedu.api import RunAPI, RunSnapshot
-    from prefect_yeedu.log_follower import Stream
+    from prefect_yeedu.client.api import RunAPI, RunSnapshot
+    from prefect_yeedu.client.log_follower import Stream
 
 logger = logging.getLogger(__name__)
 

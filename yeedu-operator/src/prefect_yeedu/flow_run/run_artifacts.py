@@ -13,7 +13,7 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import PrefectHTTPStatusError
 
-from prefect_yeedu.html_tables import read_tables
+from prefect_yeedu.wire.html_tables import read_tables
 
 if TYPE_CHECKING:
     from uuid import UUID

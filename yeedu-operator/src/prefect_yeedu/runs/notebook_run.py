@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from prefect_yeedu.answers import JsonObject, number_of, object_of, read_object, text_of
-from prefect_yeedu.cell_runner import CellRunner
-from prefect_yeedu.cell_sequence import CellSequence
 from prefect_yeedu.errors import YeeduConfigurationError, YeeduError, YeeduKernelDied
 from prefect_yeedu.models import CellResult, RunState, YeeduResult
-from prefect_yeedu.notebook_document import NotebookDocument
-from prefect_yeedu.remote_run import RemoteRun
-from prefect_yeedu.retry import Deadline, PollSchedule
-from prefect_yeedu.saved_outputs import restore_outputs
-from prefect_yeedu.submission import Outcome
+from prefect_yeedu.runs.cell_runner import CellRunner
+from prefect_yeedu.runs.cell_sequence import CellSequence
+from prefect_yeedu.runs.remote_run import RemoteRun
+from prefect_yeedu.runs.saved_outputs import restore_outputs
+from prefect_yeedu.runs.submission import Outcome
+from prefect_yeedu.wire.answers import JsonObject, number_of, object_of, read_object, text_of
+from prefect_yeedu.wire.notebook_document import NotebookDocument
+from prefect_yeedu.wire.retry import Deadline, PollSchedule
 
 if TYPE_CHECKING:
-    from prefect_yeedu.submission import Ledger, Record
+    from prefect_yeedu.runs.submission import Ledger, Record
 
 logger = logging.getLogger(__name__)
 

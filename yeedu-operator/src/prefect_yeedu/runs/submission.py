@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from prefect_yeedu.answers import text_of
 from prefect_yeedu.errors import (
     YeeduError,
     YeeduNotFound,
@@ -23,12 +22,13 @@ from prefect_yeedu.errors import (
     YeeduSubmissionUnknown,
     YeeduTransportError,
 )
-from prefect_yeedu.retry import Deadline, PollSchedule, RetryPolicy
+from prefect_yeedu.wire.answers import text_of
+from prefect_yeedu.wire.retry import Deadline, PollSchedule, RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prefect_yeedu.api import RunAPI
+    from prefect_yeedu.client.api import RunAPI
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from prefect_yeedu.answers import read_object, text_of
 from prefect_yeedu.errors import (
     YeeduAuthenticationError,
     YeeduConfigurationError,
@@ -15,13 +14,14 @@ from prefect_yeedu.errors import (
     YeeduError,
     YeeduNotFound,
 )
+from prefect_yeedu.wire.answers import read_object, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import requests
 
-    from prefect_yeedu.redaction import Redactor
+    from prefect_yeedu.wire.redaction import Redactor
 
     # Sends a request that may be repeated: method, path, token, JSON body, what was asked.
     Send = Callable[[str, str, str | None, object, str], requests.Response]

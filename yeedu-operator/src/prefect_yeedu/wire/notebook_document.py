@@ -6,8 +6,8 @@ import uuid
 from dataclasses import dataclass
 from typing import cast
 
-from prefect_yeedu.answers import JsonObject, object_of, objects_of, text_of
 from prefect_yeedu.errors import YeeduConfigurationError
+from prefect_yeedu.wire.answers import JsonObject, object_of, objects_of, text_of
 
 
 @dataclass(frozen=True)

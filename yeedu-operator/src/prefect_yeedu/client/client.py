@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Self
 
-from prefect_yeedu.answers import JsonObject, read_object
+from prefect_yeedu.client.login import Credentials, LoginSession
+from prefect_yeedu.client.tls import TLSSettings
+from prefect_yeedu.client.transport import Timeouts, Transport
 from prefect_yeedu.errors import (
     YeeduAPIError,
     YeeduAuthenticationError,
@@ -13,11 +15,9 @@ from prefect_yeedu.errors import (
     YeeduError,
     YeeduUnhealthy,
 )
-from prefect_yeedu.login import Credentials, LoginSession
-from prefect_yeedu.redaction import Redactor
-from prefect_yeedu.retry import Clock, RetryPolicy, SystemClock, retry_reason
-from prefect_yeedu.tls import TLSSettings
-from prefect_yeedu.transport import Timeouts, Transport
+from prefect_yeedu.wire.answers import JsonObject, read_object
+from prefect_yeedu.wire.redaction import Redactor
+from prefect_yeedu.wire.retry import Clock, RetryPolicy, SystemClock, retry_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,8 +6,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from prefect_yeedu.answers import JsonObject, object_of, objects_of, text_of
 from prefect_yeedu.models import CellResult, Generation, Output
+from prefect_yeedu.wire.answers import JsonObject, object_of, objects_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import cast
 
-from prefect_yeedu.answers import JsonObject, object_of, text_of
 from prefect_yeedu.models import Output
+from prefect_yeedu.wire.answers import JsonObject, object_of, text_of
 
 CLEAN_EXIT = "CleanExit"
 _TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -15,8 +15,8 @@ from prefect_yeedu.errors import YeeduError, YeeduNotFound
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from prefect_yeedu.api import RunAPI
-    from prefect_yeedu.retry import Clock
+    from prefect_yeedu.client.api import RunAPI
+    from prefect_yeedu.wire.retry import Clock
 
     Stream = Literal["stdout", "stderr"]
     LineCallback = Callable[[Stream, str], None]

@@ -7,23 +7,23 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prefect_yeedu.client import YeeduClient
+from prefect_yeedu.client.client import YeeduClient
 from prefect_yeedu.errors import YeeduConfigurationError
-from prefect_yeedu.execution import RunRequest, StartedRun, checked_conf, execute, find_api, start
+from prefect_yeedu.flow_run.run_artifacts import RunArtifacts
+from prefect_yeedu.flow_run.run_logging import RunLogListener, find_logger
+from prefect_yeedu.flow_run.run_record import ArtifactLedger
+from prefect_yeedu.flow_run.stopping import StopWatch
 from prefect_yeedu.models import Generation, YeeduResult
-from prefect_yeedu.remote_run import WaitOptions
-from prefect_yeedu.run_artifacts import RunArtifacts
-from prefect_yeedu.run_logging import RunLogListener, find_logger
-from prefect_yeedu.run_record import ArtifactLedger
-from prefect_yeedu.stopping import StopWatch
+from prefect_yeedu.runs.execution import RunRequest, StartedRun, checked_conf, execute, find_api, start
+from prefect_yeedu.runs.remote_run import WaitOptions
 from prefect_yeedu.urls import TargetKind
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Sequence
 
-    from prefect_yeedu.connection import Connection
-    from prefect_yeedu.submission import Ledger
+    from prefect_yeedu.flow_run.connection import Connection
+    from prefect_yeedu.runs.submission import Ledger
     from prefect_yeedu.urls import YeeduURL
 
 

@@ -12,12 +12,12 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run as runtime_flow_run
 
 from prefect_yeedu.models import CellResult, Output, RunKind, RunState
-from prefect_yeedu.remote_run import RemoteRun, RunListener
+from prefect_yeedu.runs.remote_run import RemoteRun, RunListener
 
 if TYPE_CHECKING:
-    from prefect_yeedu.log_follower import Stream
-    from prefect_yeedu.run_artifacts import RunArtifacts
-    from prefect_yeedu.stopping import StopWatch
+    from prefect_yeedu.client.log_follower import Stream
+    from prefect_yeedu.flow_run.run_artifacts import RunArtifacts
+    from prefect_yeedu.flow_run.stopping import StopWatch
 
     Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 

@@ -1,0 +1,1 @@
+"""REST and websocket connections to one Yeedu, with their login."""
