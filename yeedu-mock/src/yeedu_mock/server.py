@@ -31,19 +31,18 @@ def bind(settings: Settings) -> socket.socket:
     """
     where = f"{settings.host}:{settings.port}"
     try:
-        family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[
-            0
-        ]
+        addresses = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+        family, _, _, _, address = addresses[0]
         listener = socket.create_server(address[:2], family=family, backlog=128)
-        # Connections inherit this. asyncio sets it only on sockets that were made for TCP by number, and without
-        # it a small answer on a kept connection waits some 40 ms for the client's acknowledgement.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return listener
     except OSError as error:
         raise SettingsError(
             f"Cannot listen on {where}: {error.strerror}; "
             "give another --port (or YEEDU_MOCK_PORT), or 0 for a free one."
         ) from error
+    # Connections inherit this. asyncio sets it only on sockets that were made for TCP by number; without it a
+    # small answer on a kept connection waits some 40 ms for the client's acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def url_of(listener: socket.socket) -> str:
