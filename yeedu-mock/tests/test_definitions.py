@@ -27,6 +27,16 @@ def test_cluster_can_be_changed_to_one_that_exists(client, job):
     client.wait("spark/job", run)
 
 
+def test_jobs_own_arguments_are_passed_unless_the_run_brings_others(client):
+    body = {"name": "echo", "job_command": 'echo "$*"', "job_arguments": "of the job"}
+    job = client.post(client.workspace("spark/job"), body).json()
+    assert (job["job_arguments"], job["arguments"]) == ("of the job", "of the job")
+    for sent, printed in (({}, "of the job\n"), ({"arguments": "of the run"}, "of the run\n")):
+        run = client.run_job(job["job_id"], **sent)
+        assert client.wait("spark/job", run) == "DONE"
+        assert client.log("spark/job", run, "stdout") == printed
+
+
 def test_names_are_unique_in_a_workspace(client, job):
     assert client.post(client.workspace("spark/job"), {"name": job["name"]}).status_code == 409
 

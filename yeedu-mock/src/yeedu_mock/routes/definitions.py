@@ -26,6 +26,7 @@ class DefinitionRequest(BaseModel):
     notebook_type: str | None = None
     language: str | None = None
     arguments: str | None = None
+    job_arguments: str | None = Field(default=None, description="What yeedu-cli calls a job's arguments.")
     conf: list[str] | None = None
     program: str | None = Field(default=None, description="The mock's own: Python (or shell) source text.")
     job_command: str | None = Field(default=None, description="Run by the shell, in the run's folder.")
@@ -83,6 +84,8 @@ def change(
         definition.cluster_id = find_cluster(
             mock, workspace.tenant, request.cluster_id, request.cluster_name
         ).id
+    if request.job_arguments is not None:
+        definition.arguments = definition.settings["job_arguments"] = request.job_arguments
     if request.arguments is not None:
         definition.arguments = request.arguments
     if request.conf is not None:
