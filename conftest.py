@@ -3,36 +3,40 @@
 import os
 import shutil
 import subprocess
+from functools import cache
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parent
 
-def _missing_docker() -> str:
-    """Return why tests that need a Docker engine cannot run here, or an empty string."""
+
+@cache
+def _missing(what: str) -> str:
+    """Return why tests that need Docker, or a browser, cannot run here; an empty string when they can."""
+    if what == "browser":
+        found = shutil.which("chromium") or shutil.which("google-chrome")
+        return "" if found else "no chromium command"
     if not shutil.which("docker"):
         return "no docker command"
     for command in (["docker", "info"], ["docker", "compose", "version"]):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            return f"`{' '.join(command)}` failed"
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            return f"no Docker engine: `{' '.join(command)}` failed"
     return ""
 
 
-def _missing_browser() -> str:
-    """Return why tests that need Chromium cannot run here, or an empty string."""
-    return "" if shutil.which("chromium") or shutil.which("google-chrome") else "no chromium command"
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """With REQUIRE_DOCKER=1, refuse a machine that would leave tests out."""
+    if os.environ.get("REQUIRE_DOCKER") and not hasattr(session.config, "workerinput"):
+        lacks = [reason for what in ("docker", "browser") if (reason := _missing(what))]
+        if lacks:
+            pytest.exit(f"REQUIRE_DOCKER is set, but this machine has {' and '.join(lacks)}", returncode=1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what this machine cannot run, and say why; with REQUIRE_DOCKER=1 fail instead."""
-    needed = {name for item in items for name in ("docker", "browser") if item.get_closest_marker(name)}
-    missing = {"docker": _missing_docker, "browser": _missing_browser}
-    reasons = {name: reason for name in sorted(needed) if (reason := missing[name]())}
-    if reasons and os.environ.get("REQUIRE_DOCKER"):
-        pytest.exit(
-            f"REQUIRE_DOCKER is set, but this machine has {'; '.join(reasons.values())}", returncode=1
-        )
-    for item in items:
-        for name, reason in reasons.items():
-            if item.get_closest_marker(name):
-                item.add_marker(pytest.mark.skip(reason=reason))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Skip what this machine cannot run, and keep tests that share servers in one process."""
+    for what in ("docker", "browser"):
+        if item.get_closest_marker(what) and (reason := _missing(what)):
+            item.add_marker(pytest.mark.skip(reason=reason))
+    if not item.get_closest_marker("xdist_group"):
+        item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).parts[0]))

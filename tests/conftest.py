@@ -1,12 +1,11 @@
 """Brings the platform up once for all end-to-end tests: both forms side by side, on ports of their own."""
 
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.platforms import ComposePlatform, LocalPlatform, Platform, copy_checkout
+from tests.platforms import OUTPUT, ComposePlatform, LocalPlatform, Platform, copy_checkout
 
 FORMS = {"compose": ComposePlatform, "local": LocalPlatform}
 
@@ -46,19 +45,12 @@ def platforms(
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda platform: platform.up(), running.values()))
         yield running
-    except BaseException:
-        _diagnose(running)
-        raise
     finally:
-        if request.session.testsfailed:
-            _diagnose(running)
+        OUTPUT.mkdir(parents=True, exist_ok=True)
+        for platform in running.values():
+            (OUTPUT / f"{platform.kind}.log").write_text(platform.diagnose(), encoding="utf-8")
         for platform in running.values():
             platform.remove()
-
-
-def _diagnose(running: dict[str, Platform]) -> None:
-    for platform in running.values():
-        sys.stderr.write(f"\n===== {platform.kind}: the end of every log\n{platform.diagnose()}\n")
 
 
 @pytest.fixture(scope="session")

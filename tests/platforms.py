@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import requests
 
 ROOT = Path(__file__).parents[1]
+OUTPUT = ROOT / "tests" / "output"  # screenshots, and the logs of every service; ignored by git
 T = TypeVar("T")
 JSON = dict[str, Any]
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}

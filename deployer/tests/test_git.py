@@ -176,7 +176,10 @@ def test_a_wrong_branch_is_named_with_the_nearest_one(repository):
     [
         ("file:///no/such/repository", "is not a git repository, or the credential may not see it."),
         ("http://127.0.0.1:9/x.git", "cannot be reached: nothing answers there; check FLOWS_GIT_URL."),
-        ("http://host.invalid/x.git", "its host name does not resolve; check FLOWS_GIT_URL."),
+        (
+            "http://host.invalid/x.git",
+            "cannot be reached: its host name does not resolve; check FLOWS_GIT_URL.",
+        ),
     ],
 )
 def test_an_unreachable_repository_gets_one_sentence(url, reason):

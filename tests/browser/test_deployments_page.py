@@ -1,16 +1,14 @@
 """The page that README.md sends a newcomer to, in a real browser."""
 
-import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.platforms import ROOT, Platform
+from tests.platforms import OUTPUT, Platform
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("platform")]
 
 CHROMIUM = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"),
@@ -47,9 +45,8 @@ def test_deployments_are_listed_under_every_host_name(platform: Platform, page: 
     page.goto(f"http://{host}:{platform.port}/deployments", wait_until="networkidle")
     for name in platform.api.deployments():
         expect(page.get_by_role("link", name=name, exact=True).first).to_be_visible()
-    target = Path(os.environ.get("SCREENSHOT_DIRECTORY") or ROOT / "tests" / "output")
-    target.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=target / f"deployments-{platform.kind}-{host}.png")
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=OUTPUT / f"deployments-{platform.kind}-{host}.png")
 
 
 def test_run_page_shows_the_yeedu_log(platform: Platform, page: Page) -> None:

@@ -8,6 +8,8 @@ import requests
 
 from tests.platforms import FINAL, JSON, Platform, free_port, wait_for
 
+pytestmark = pytest.mark.xdist_group("platform")
+
 LINUX = {
     "check-yeedu-health",
     "print-message",
