@@ -1,0 +1,118 @@
+"""What is done with `yeedu-cli`: commands as a user types them, against a mock of their own."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.conformance.client_process import Ended, run_client
+from tests.conformance.environments import YEEDU_CLI, environment_of
+from tests.conformance.mock_process import MockProcess, mock_process
+
+IN_DEMO = ("--workspace_id", "1")
+JOB_COMMAND = 'echo "Arguments: $*"; echo "Conf: $YEEDU_CONF"; echo "To the error stream." >&2'
+
+
+@dataclass
+class Terminal:
+    """A user's terminal, in which commands are typed one after the other.
+
+    Attributes:
+        mock: The mock that the commands speak to.
+        home: The user's home folder, where the client keeps its token.
+        typed: The last command of each kind, by the words it began with.
+        calls: The mock's journal at the end.
+        saved: The notebook's cells as the mock has them at the end, where one was run.
+    """
+
+    mock: MockProcess
+    home: Path
+    typed: dict[str, Ended] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    saved: list[dict[str, Any]] = field(default_factory=list)
+
+    def type(self, command: str, *options: str, **environment: str) -> None:
+        """Run `yeedu COMMAND OPTIONS` to its end."""
+        self.typed[command] = run_client(
+            [str(environment_of(YEEDU_CLI) / "bin" / "yeedu"), *command.split(), *options],
+            self.home,
+            YEEDU_RESTAPI_URL=self.mock.url,
+            YEEDU_CLI_VERIFY_SSL="false",  # else it asks for a file of certificates, for plain HTTP too
+            **environment,
+        )
+
+    def answer(self, command: str) -> Any:
+        """Return what a command has printed as JSON."""
+        return json.loads(self.typed[command].output)
+
+
+def job(folder: Path) -> Terminal:
+    """Create a job, run it to its end, look at it, and log out."""
+    with _logged_in(folder) as terminal:
+        terminal.type(
+            "job create",
+            *(*IN_DEMO, "--name", "made-here", "--cluster_id", "30", "--job-type", "Python3"),
+            *("--job-command", JOB_COMMAND, "--job-arguments", "of the job", "--conf", "spark.a=1"),
+        )
+        terminal.type("job get", *IN_DEMO, "--job_name", "made-here")
+        terminal.type("job start", *IN_DEMO, "--job_name", "made-here", "--conf", "spark.b=2", "--follow")
+        terminal.type("job list-runs", *IN_DEMO, "--run_status", "done")
+        run_id = terminal.answer("job list-runs")["data"][0]["run_id"]
+        terminal.type("job logs", *IN_DEMO, "--run_id", str(run_id), "--last_n_lines", "1")
+        terminal.type("logout")
+        terminal.type("job list", *IN_DEMO)
+    return terminal
+
+
+def failing_job(folder: Path) -> Terminal:
+    """Run a job that fails."""
+    with _logged_in(folder) as terminal:
+        terminal.type("job start", *IN_DEMO, "--job_id", "102", "--follow")
+    return terminal
+
+
+def stopped_job(folder: Path) -> Terminal:
+    """Start a long job, look at it while it runs, stop it, and stop it again."""
+    with _logged_in(folder) as terminal:
+        terminal.type("job start", *IN_DEMO, "--job_name", "long-job")
+        of_run = (*IN_DEMO, "--run_id", str(terminal.answer("job start")["run_id"]))
+        terminal.type("job run-status", *of_run)
+        terminal.type("job logs", *of_run, "--log_type", "stdout")
+        terminal.type("job stop", *of_run)
+        terminal.type("job get-run", *of_run)
+        terminal.type("job stop", *of_run)
+    return terminal
+
+
+def notebook(folder: Path) -> Terminal:
+    """Run a notebook of three cells."""
+    return _notebook(folder, 201)
+
+
+def failing_notebook(folder: Path) -> Terminal:
+    """Run a notebook whose second cell of three fails."""
+    return _notebook(folder, 202)
+
+
+def _notebook(folder: Path, notebook_id: int) -> Terminal:
+    with _logged_in(folder) as terminal:
+        terminal.type("notebook start", *IN_DEMO, "--notebook_id", str(notebook_id), "--follow")
+        terminal.calls = terminal.mock.calls()
+        terminal.type("notebook list-runs", *IN_DEMO)
+        run_id = terminal.answer("notebook list-runs")["data"][0]["run_id"]
+        path = f"workspace/1/notebook/{notebook_id}/run/{run_id}/download"
+        terminal.saved = terminal.mock.get(terminal.mock.log_in(), path)["cells"]
+    return terminal
+
+
+@contextmanager
+def _logged_in(folder: Path) -> Iterator[Terminal]:
+    """A terminal whose user has logged in and selected the tenant; the journal is read at the end."""
+    with mock_process(folder) as mock:
+        terminal = Terminal(mock, folder)
+        terminal.type("configure", YEEDU_USERNAME=mock.username, YEEDU_PASSWORD=mock.password)
+        terminal.type("iam associate-tenant", "--tenant_id", mock.tenant)
+        yield terminal
+        terminal.calls = terminal.calls or mock.calls()

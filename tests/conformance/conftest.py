@@ -1,0 +1,60 @@
+"""Drives the published clients, each in an environment of its own, all at the same time: they sleep a lot."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conformance import cli_scenarios, operator_scenarios
+from tests.conformance.environments import EnvironmentUnavailableError
+
+SCENARIOS: dict[str, Callable[[Path], Any]] = {
+    "operator_jobs": operator_scenarios.jobs,
+    "operator_notebook": operator_scenarios.notebook,
+    "operator_token": operator_scenarios.token,
+    "cli_job": cli_scenarios.job,
+    "cli_failing_job": cli_scenarios.failing_job,
+    "cli_stopped_job": cli_scenarios.stopped_job,
+    "cli_notebook": cli_scenarios.notebook,
+    "cli_failing_notebook": cli_scenarios.failing_notebook,
+}
+
+
+@pytest.fixture(scope="session")
+def started(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Any]]]:
+    """The scenarios that the selected tests look at, all under way."""
+    wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    with ThreadPoolExecutor(len(SCENARIOS)) as pool:
+        yield {
+            name: pool.submit(scenario, tmp_path_factory.mktemp(name))
+            for name, scenario in SCENARIOS.items()
+            if name in wanted
+        }
+
+
+def _report_of(name: str) -> Any:
+    @pytest.fixture(scope="session", name=name)
+    def report(started: dict[str, Future[Any]]) -> Any:
+        try:
+            return started[name].result()
+        except EnvironmentUnavailableError as error:
+            if os.environ.get("REQUIRE_DOCKER"):
+                pytest.fail(f"REQUIRE_DOCKER is set, but the client cannot be installed: {error}")
+            pytest.skip(f"the client cannot be installed: {error}")
+
+    return report
+
+
+operator_jobs = _report_of("operator_jobs")
+operator_notebook = _report_of("operator_notebook")
+operator_token = _report_of("operator_token")
+cli_job = _report_of("cli_job")
+cli_failing_job = _report_of("cli_failing_job")
+cli_stopped_job = _report_of("cli_stopped_job")
+cli_notebook = _report_of("cli_notebook")
+cli_failing_notebook = _report_of("cli_failing_notebook")
