@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from tests.conformance.client_process import Ended, run_client
-from tests.conformance.environments import YEEDU_CLI, environment_of
 from tests.conformance.mock_process import MockProcess, mock_process
 
 IN_DEMO = ("--workspace_id", "1")
@@ -22,6 +21,7 @@ class Terminal:
     Attributes:
         mock: The mock that the commands speak to.
         home: The user's home folder, where the client keeps its token.
+        program: The client.
         typed: The last command of each kind, by the words it began with.
         calls: The mock's journal at the end.
         saved: The notebook's cells as the mock has them at the end, where one was run.
@@ -29,6 +29,7 @@ class Terminal:
 
     mock: MockProcess
     home: Path
+    program: Path
     typed: dict[str, Ended] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     saved: list[dict[str, Any]] = field(default_factory=list)
@@ -36,7 +37,7 @@ class Terminal:
     def type(self, command: str, *options: str, **environment: str) -> None:
         """Run `yeedu COMMAND OPTIONS` to its end."""
         self.typed[command] = run_client(
-            [str(environment_of(YEEDU_CLI) / "bin" / "yeedu"), *command.split(), *options],
+            [str(self.program), *command.split(), *options],
             self.home,
             YEEDU_RESTAPI_URL=self.mock.url,
             YEEDU_CLI_VERIFY_SSL="false",  # else it asks for a file of certificates, for plain HTTP too
@@ -48,9 +49,9 @@ class Terminal:
         return json.loads(self.typed[command].output)
 
 
-def job(folder: Path) -> Terminal:
+def job(folder: Path, installed: Path) -> Terminal:
     """Create a job, run it to its end, look at it, and log out."""
-    with _logged_in(folder) as terminal:
+    with _logged_in(folder, installed) as terminal:
         terminal.type(
             "job create",
             *(*IN_DEMO, "--name", "made-here", "--cluster_id", "30", "--job-type", "Python3"),
@@ -66,16 +67,16 @@ def job(folder: Path) -> Terminal:
     return terminal
 
 
-def failing_job(folder: Path) -> Terminal:
+def failing_job(folder: Path, installed: Path) -> Terminal:
     """Run a job that fails."""
-    with _logged_in(folder) as terminal:
+    with _logged_in(folder, installed) as terminal:
         terminal.type("job start", *IN_DEMO, "--job_id", "102", "--follow")
     return terminal
 
 
-def stopped_job(folder: Path) -> Terminal:
+def stopped_job(folder: Path, installed: Path) -> Terminal:
     """Start a long job, look at it while it runs, stop it, and stop it again."""
-    with _logged_in(folder) as terminal:
+    with _logged_in(folder, installed) as terminal:
         terminal.type("job start", *IN_DEMO, "--job_name", "long-job")
         of_run = (*IN_DEMO, "--run_id", str(terminal.answer("job start")["run_id"]))
         terminal.type("job run-status", *of_run)
@@ -86,18 +87,18 @@ def stopped_job(folder: Path) -> Terminal:
     return terminal
 
 
-def notebook(folder: Path) -> Terminal:
+def notebook(folder: Path, installed: Path) -> Terminal:
     """Run a notebook of three cells."""
-    return _notebook(folder, 201)
+    return _notebook(folder, installed, 201)
 
 
-def failing_notebook(folder: Path) -> Terminal:
+def failing_notebook(folder: Path, installed: Path) -> Terminal:
     """Run a notebook whose second cell of three fails."""
-    return _notebook(folder, 202)
+    return _notebook(folder, installed, 202)
 
 
-def _notebook(folder: Path, notebook_id: int) -> Terminal:
-    with _logged_in(folder) as terminal:
+def _notebook(folder: Path, installed: Path, notebook_id: int) -> Terminal:
+    with _logged_in(folder, installed) as terminal:
         terminal.type("notebook start", *IN_DEMO, "--notebook_id", str(notebook_id), "--follow")
         terminal.calls = terminal.mock.calls()
         terminal.type("notebook list-runs", *IN_DEMO)
@@ -108,10 +109,10 @@ def _notebook(folder: Path, notebook_id: int) -> Terminal:
 
 
 @contextmanager
-def _logged_in(folder: Path) -> Iterator[Terminal]:
+def _logged_in(folder: Path, installed: Path) -> Iterator[Terminal]:
     """A terminal whose user has logged in and selected the tenant; the journal is read at the end."""
     with mock_process(folder) as mock:
-        terminal = Terminal(mock, folder)
+        terminal = Terminal(mock, folder, installed / "bin" / "yeedu")
         terminal.type("configure", YEEDU_USERNAME=mock.username, YEEDU_PASSWORD=mock.password)
         terminal.type("iam associate-tenant", "--tenant_id", mock.tenant)
         yield terminal

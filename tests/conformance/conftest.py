@@ -9,11 +9,17 @@ from typing import Any
 import pytest
 
 from tests.conformance import cli_scenarios, operator_scenarios
-from tests.conformance.environments import EnvironmentUnavailableError
+from tests.conformance.environments import (
+    PREFECT_YEEDU_OPERATOR,
+    YEEDU_CLI,
+    EnvironmentUnavailableError,
+    environment_of,
+)
 
-SCENARIOS: dict[str, Callable[[Path], Any]] = {
-    "operator_jobs": operator_scenarios.jobs,
+CLIENTS = {"operator": PREFECT_YEEDU_OPERATOR, "cli": YEEDU_CLI}
+SCENARIOS: dict[str, Callable[[Path, Path], Any]] = {
     "operator_notebook": operator_scenarios.notebook,
+    "operator_jobs": operator_scenarios.jobs,
     "operator_token": operator_scenarios.token,
     "cli_job": cli_scenarios.job,
     "cli_failing_job": cli_scenarios.failing_job,
@@ -29,12 +35,18 @@ def started(
 ) -> Iterator[dict[str, Future[Any]]]:
     """The scenarios that the selected tests look at, all under way."""
     wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
-    with ThreadPoolExecutor(len(SCENARIOS)) as pool:
-        yield {
-            name: pool.submit(scenario, tmp_path_factory.mktemp(name))
-            for name, scenario in SCENARIOS.items()
-            if name in wanted
+    selected = [name for name in SCENARIOS if name in wanted]
+    with ThreadPoolExecutor(len(CLIENTS) + len(SCENARIOS)) as pool:
+        installed = {
+            kind: pool.submit(environment_of, client)
+            for kind, client in CLIENTS.items()
+            if any(name.startswith(f"{kind}_") for name in selected)
         }
+
+        def drive(name: str) -> Any:
+            return SCENARIOS[name](tmp_path_factory.mktemp(name), installed[name.split("_")[0]].result())
+
+        yield {name: pool.submit(drive, name) for name in selected}
 
 
 def _report_of(name: str) -> Any:
@@ -44,7 +56,9 @@ def _report_of(name: str) -> Any:
             return started[name].result()
         except EnvironmentUnavailableError as error:
             if os.environ.get("REQUIRE_DOCKER"):
-                pytest.fail(f"REQUIRE_DOCKER is set, but the client cannot be installed: {error}")
+                pytest.fail(
+                    f"REQUIRE_DOCKER is set, but the client cannot be installed: {error}", pytrace=False
+                )
             pytest.skip(f"the client cannot be installed: {error}")
 
     return report

@@ -131,6 +131,7 @@ def _run(command: list[str], environment: dict[str, str]) -> None:
         timeout=BUILD_TIMEOUT_SECONDS,
     )
     if done.returncode:
-        is_unreachable = any(text in done.stderr for text in NO_NETWORK)
-        kind = EnvironmentUnavailableError if is_unreachable else RuntimeError
-        raise kind(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
+        why = done.stderr.strip()
+        if any(text in why for text in NO_NETWORK):
+            raise EnvironmentUnavailableError(why.splitlines()[-1].strip().removeprefix("cause: "))
+        raise RuntimeError(f"`{' '.join(command)}` failed: {why}")

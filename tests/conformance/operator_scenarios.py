@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from tests.conformance.client_process import Ended, run_client
-from tests.conformance.environments import PREFECT_YEEDU_OPERATOR, environment_of
 from tests.conformance.mock_process import MockProcess, mock_process
 
 SCRIPT = Path(__file__).with_name("flows_on_prefect_2.py")
@@ -32,32 +31,33 @@ class FlowRuns:
     cells: list[dict[str, Any]]
 
 
-def jobs(folder: Path) -> FlowRuns:
+def jobs(folder: Path, installed: Path) -> FlowRuns:
     """Check the health, run a job that succeeds, and one that fails, as three flow runs."""
     with mock_process(folder) as mock:
         urls = [mock.examples["health"], mock.job_conf_url(101), mock.job_conf_url(102)]
-        return _run_flows(mock, folder, urls)
+        return _run_flows(mock, folder, installed, urls)
 
 
-def notebook(folder: Path) -> FlowRuns:
+def notebook(folder: Path, installed: Path) -> FlowRuns:
     """Run a notebook of three cells."""
     with mock_process(folder) as mock:
-        runs = _run_flows(mock, folder, [mock.examples["v1"]["notebook"]])
+        runs = _run_flows(mock, folder, installed, [mock.examples["v1"]["notebook"]])
         conf = mock.get(mock.log_in(), "workspace/1/notebook/conf?notebook_conf_id=201")
         return FlowRuns(runs.process, runs.states, runs.calls, runs.mock_url, conf["notebook_cells"]["cells"])
 
 
-def token(folder: Path) -> FlowRuns:
+def token(folder: Path, installed: Path) -> FlowRuns:
     """Run a job with a token that has been used before, with the one switch that this client needs for it."""
     with mock_process(folder) as mock:
         stored = mock.log_in()
         mock.forget_calls()
         mock.switch(select_again=True)
-        return _run_flows(mock, folder, [mock.job_conf_url(101)], YEEDU_TOKEN=stored)
+        return _run_flows(mock, folder, installed, [mock.job_conf_url(101)], YEEDU_TOKEN=stored)
 
 
-def _run_flows(mock: MockProcess, folder: Path, urls: list[str], **environment: str) -> FlowRuns:
-    installed = environment_of(PREFECT_YEEDU_OPERATOR)
+def _run_flows(
+    mock: MockProcess, folder: Path, installed: Path, urls: list[str], **environment: str
+) -> FlowRuns:
     prefect_home = folder / "prefect-home"
     shutil.copytree(installed / "home", prefect_home)
     report = folder / "report.json"

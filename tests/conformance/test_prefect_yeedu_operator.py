@@ -14,7 +14,7 @@ import pytest
 from tests.conformance.mock_process import steps
 from tests.conformance.operator_scenarios import FlowRuns
 
-pytestmark = pytest.mark.timeout(400, func_only=False)
+pytestmark = pytest.mark.timeout(600, func_only=False)
 
 TENANT = "0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e"
 LOGIN = ["POST login 200", f"POST user/select/{TENANT} 201"]
@@ -36,6 +36,7 @@ def test_flow_runs_end_as_their_jobs_do(operator_jobs):
     assert states == ["COMPLETED", "COMPLETED", "FAILED"], operator_jobs.process.output
     finals = re.findall(r"Final Job Status: (\w+)", operator_jobs.process.output)
     assert finals == ["DONE", "ERROR"]
+    assert "Login successful. Token: ***" in operator_jobs.process.output, "the token it prints is struck out"
 
 
 def test_failed_flow_run_points_at_the_logs_of_its_own_job(operator_jobs):
