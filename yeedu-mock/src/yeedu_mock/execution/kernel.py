@@ -102,7 +102,7 @@ class Kernel:
             return connection
         connection = KernelConnection(self._manager, Disturbance(self._switches))
         self.connections.add(connection)
-        connection.greet(self.execution_state)
+        await connection.greet(self.execution_state)
         return connection
 
     def disconnect(self, connection: KernelConnection) -> None:
@@ -175,7 +175,7 @@ class Kernel:
             while self.execution_state == "starting" or not connection.has_replied:
                 if not await self._manager.is_alive():
                     raise RuntimeError("The kernel died while starting; see its stderr.log.")
-                connection.ask_kernel_info()
+                await connection.ask_kernel_info()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(0.25):
                         await connection.next_message()

@@ -71,16 +71,16 @@ class KernelConnection:
         self._is_dropped = False
         self.has_replied = False
 
-    def greet(self, state: str) -> None:
+    async def greet(self, state: str) -> None:
         """Send what a new connection sees: a status without a parent, then answers to our own request."""
         self.put_status(state)
-        self.ask_kernel_info()
+        await self.ask_kernel_info()
 
-    def ask_kernel_info(self) -> None:
+    async def ask_kernel_info(self) -> None:
         """Ask the kernel who it is."""
-        self._session.send(self._sockets["shell"], "kernel_info_request")
+        await self._send("shell", self._session.msg("kernel_info_request"))
 
-    def forward(self, text: str) -> None:
+    async def forward(self, text: str) -> None:
         """Pass a client's message on to the kernel; what is not a Jupyter message is logged and dropped."""
         try:
             message = json.loads(text)
@@ -91,8 +91,7 @@ class KernelConnection:
                 "metadata": message.get("metadata") or {},
                 "content": message.get("content") or {},
             }
-            socket = self._sockets[message.get("channel") or "shell"]
-            self._session.send(socket, request)
+            await self._send(message.get("channel") or "shell", request)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             logger.warning(
                 "A websocket message was dropped, it is not a Jupyter message: %s", type(error).__name__
@@ -158,6 +157,12 @@ class KernelConnection:
             task.cancel()
         for socket in self._sockets.values():
             socket.close(linger=0)
+
+    async def _send(self, channel: str, message: Message) -> None:
+        # Not with the session's own send(), which goes past asyncio: sending takes up ZeroMQ's signal that a
+        # reply has come, and whoever waits for that reply would not be woken.
+        socket: Any = self._sockets[channel]  # its methods' types are only half known
+        await socket.send_multipart(self._session.serialize(message))
 
     async def _receive(self, channel: str) -> None:
         while True:

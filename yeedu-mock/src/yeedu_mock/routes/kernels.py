@@ -123,7 +123,7 @@ async def _from_client(socket: WebSocket, connection: KernelConnection) -> None:
         event = await socket.receive()
         if event["type"] == "websocket.disconnect":
             return
-        connection.forward(event.get("text") or (event.get("bytes") or b"").decode("utf-8", "replace"))
+        await connection.forward(event.get("text") or (event.get("bytes") or b"").decode("utf-8", "replace"))
 
 
 async def _to_client(socket: WebSocket, connection: KernelConnection) -> None:
