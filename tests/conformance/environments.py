@@ -122,9 +122,11 @@ def _uv(*arguments: str) -> None:
 
 
 def _run(command: list[str], environment: dict[str, str]) -> None:
+    # Without what the user has set for a Prefect of their own: another database, for example.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     done = subprocess.run(
         command,
-        env=os.environ | environment,
+        env=inherited | environment,
         capture_output=True,
         text=True,
         check=False,
