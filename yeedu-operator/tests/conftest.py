@@ -15,10 +15,15 @@ import pytest
 # Tests are imported without packages, so what they share needs a place that Python searches.
 sys.path.append(str(Path(__file__).parent / "support"))
 
+from hypothesis import HealthCheck, settings
 from mock_yeedu import MockYeedu, base_of
 from prefect.testing.utilities import prefect_test_harness
 from prefect_blocks import save_blocks
 from scripted_yeedu import TENANT, TOKEN, Handler, ScriptedYeedu
+
+# How long an example takes says more about the machine's other work than about ours.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 
 @pytest.fixture

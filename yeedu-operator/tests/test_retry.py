@@ -1,20 +1,8 @@
 import pytest
+from fake_clock import FakeClock
 
 from prefect_yeedu.errors import YeeduNotFound, YeeduRateLimited, YeeduServerError, YeeduTransportError
 from prefect_yeedu.wire.retry import Deadline, PollSchedule, RetryPolicy, retry_reason
-
-
-class FakeClock:
-    """Time that passes only when somebody waits."""
-
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
 
 
 def looks_at(clock: FakeClock, until: float) -> list[float]:

@@ -12,7 +12,7 @@ from prefect_yeedu.client.client import YeeduClient
 from prefect_yeedu.client.login import Credentials
 from prefect_yeedu.client.transport import Timeouts
 from prefect_yeedu.urls import parse_url
-from prefect_yeedu.wire.retry import RetryPolicy
+from prefect_yeedu.wire.retry import Clock, RetryPolicy
 
 TENANT = "0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e"
 TOKEN = "tok-" + "s3cr3t-of-the-session"
@@ -57,12 +57,15 @@ class ScriptedYeedu:
     def url(self, path: str = "spark/job/5") -> str:
         return f"http://127.0.0.1:{self.port}/tenant/{TENANT}/workspace/1/{path}"
 
-    def client(self, path: str = "spark/job/5", credentials: Credentials | None = None) -> YeeduClient:
+    def client(
+        self, path: str = "spark/job/5", credentials: Credentials | None = None, clock: Clock | None = None
+    ) -> YeeduClient:
         return YeeduClient(
             parse_url(self.url(path)),
             credentials or Credentials("demo", PASSWORD),
             timeouts=Timeouts(2.0, 2.0),
             retry_policy=RetryPolicy(attempts=3, first_wait_seconds=0.01),
+            clock=clock,
         )
 
 

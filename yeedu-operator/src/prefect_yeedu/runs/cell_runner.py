@@ -31,6 +31,8 @@ RECONNECT_SECONDS = 120.0
 # How long one half of "reply and idle" is waited for after the other half has come.
 HALF_SECONDS = 5.0
 MAX_TRIES = 5
+PROBE_AGAIN_SECONDS = 0.2
+LASTING_SECONDS = 60.0
 DEAD_KERNEL_STATES = frozenset({"dead", "restarting", "autorestarting", "terminating"})
 
 # Asks an IPython kernel how its last counted execution ended. It is silent, so it is not counted itself; it
@@ -161,8 +163,15 @@ class CellRunner:
         return False
 
     def _probe(self, execution: Execution | None, index: int) -> Finding:
-        """Ask the kernel for its counter and its last end; it answers when it is done with what it does."""
-        for _ in range(MAX_TRIES):
+        """Ask the kernel for its counter and its last end; it answers when it is done with what it does.
+
+        Asking does not change the answer, so it is asked again when the answer, or a part of it, was lost.
+        Connections that had lasted are not counted: a long cell may outlive many.
+        """
+        clock, tries = self._run.clock, 0
+        while tries < MAX_TRIES:
+            clock.sleep(self._deadline.limit(PROBE_AGAIN_SECONDS * tries**2))
+            asked_at, tries = clock.now(), tries + 1
             probe = Execution(str(uuid.uuid4()))
             request = execute_request(
                 PROBE, message_id=probe.message_id, session_id=self._session_id, is_silent=True
@@ -171,16 +180,17 @@ class CellRunner:
                 self._channel.send(request)
                 self._receive_until_finished(probe, index, also=execution)
             except YeeduTransportError as error:
+                if clock.now() - asked_at > LASTING_SECONDS:
+                    tries = 0
                 self._reconnect(error)
                 continue
-            if probe.status == "aborted":
-                continue  # it was queued behind a cell that failed
             finding = Finding.parse("".join(output.text for output in probe.outputs))
             if finding is None and execution is not None and execution.status is not None:
                 finding = Finding(self._executed, is_ok=True)  # the reply came after all and says it itself
             if finding is not None:
                 return finding
-            break
+            if probe.status == "error":
+                break  # not an IPython kernel
         raise YeeduKernelError(
             f"The connection to the kernel of run {self._run.run_id} was lost, and the kernel cannot say "
             f"what it has executed; see {self._run.url}.",
