@@ -4,7 +4,7 @@ PROGRAMS := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up down logs status deploy clean install lint format test test-unit test-e2e lock
+.PHONY: help up down logs status deploy clean install lint format test test-unit test-e2e bench lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test-unit: install ## Run the tests that start no platform
 
 test-e2e: install ## Run the tests of the whole platform
 	$(PROGRAMS)/pytest tests/e2e tests/browser $(ARGS)
+
+bench: install ## Measure, side by side with the stock way (ARGS="operator" for one part)
+	$(PROGRAMS)/python -m bench $(ARGS)
 
 lock: install ## Compile requirements/*.in to hashed locks (ARGS=--upgrade for new versions)
 	UV=$(CURDIR)/$(PROGRAMS)/uv requirements/lock $(ARGS)
