@@ -134,7 +134,8 @@ def test_kernel_says_it_is_not_ready_for_so_many_answers(client, control, notebo
     control("PATCH", "switches", {"kernel_not_ready_answers": 1})
     path = client.workspace(f"notebook/run/{notebook_run}/kernel/startOrGetStatus")
     states = [client.post(path).json()["kernel_info"]["kernel_status"] for _ in range(2)]
-    assert states == ["not_started", "idle"]
+    assert states[0] == "not_started"
+    assert states[1] in {"idle", "busy"}, "a kernel that answers somebody else is ready too"
 
 
 @pytest.mark.parametrize("order", ["reply_first", "idle_first"])
