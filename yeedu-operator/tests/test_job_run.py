@@ -101,7 +101,8 @@ def test_each_line_of_a_growing_log_is_passed_on_once(job: ScriptedYeedu, unders
 
 def test_a_log_that_comes_late_is_waited_for(job: ScriptedYeedu) -> None:
     job.on("GET", f"{RUN}/log/stdout", (404, {}), (200, b"late\n"))
-    assert run_job(job).stdout == "late\n"
+    patient = WaitOptions(log_patience_seconds=20, max_poll_seconds=0.2)
+    assert run_job(job, options=patient).stdout == "late\n"
 
 
 def test_a_failed_job_says_what_yeedu_says(job: ScriptedYeedu) -> None:
