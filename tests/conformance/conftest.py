@@ -43,10 +43,11 @@ def started(
             if any(name.startswith(f"{kind}_") for name in selected)
         }
 
-        def drive(name: str) -> Any:
-            return SCENARIOS[name](tmp_path_factory.mktemp(name), installed[name.split("_")[0]].result())
+        def drive(name: str, folder: Path) -> Any:
+            return SCENARIOS[name](folder, installed[name.split("_")[0]].result())
 
-        yield {name: pool.submit(drive, name) for name in selected}
+        # Folders are made here: pytest's factory is not for several threads at once.
+        yield {name: pool.submit(drive, name, tmp_path_factory.mktemp(name)) for name in selected}
 
 
 def _report_of(name: str) -> Any:

@@ -147,8 +147,9 @@ def test_followed_notebook_prints_every_cell_and_ends_with_0(cli_notebook):
     assert process.exit_code == 0, process.output
     cells = re.split(r"\[Cell \d/3\] ─+\n", process.output)
     assert len(cells) == 4, process.output
-    assert cells[1].startswith("Hello from a Yeedu notebook, process ")
-    assert cells[2].startswith("45\n")
+    # A cell's "[OK]" comes with its reply, which may be later than the next cell's start.
+    assert "Hello from a Yeedu notebook, process " in cells[1]
+    assert "45\n" in cells[2]
     assert process.output.count("[OK]") == 3
     assert "Cells:      3/3 completed" in cells[3]
     assert "Status:     STOPPED" in cells[3], "a notebook's run ends by being killed"
