@@ -64,7 +64,7 @@ def _run(mock: MockProcess, folder: Path, python: Path, home: Path | None, urls:
 
 
 def measure() -> dict[str, dict[str, float]]:
-    """Return, per kind of work, the median seconds of the published operator, of this one, and of the work."""
+    """Return per kind of work the median seconds of the published operator, of this one, and of the work."""
     print("making the published operator's environment", flush=True)
     published = environment_of(PREFECT_YEEDU_OPERATOR)
     with TemporaryDirectory() as scratch, mock_process(Path(scratch)) as mock:
@@ -102,7 +102,10 @@ def table(results: dict[str, dict[str, float]]) -> str:
         "| work | published operator 1.0.8 | this operator | overhead, times less |",
         "| --- | --- | --- | --- |",
     ]
-    names = {"job": f"a job of {JOB_SECONDS} s", "notebook": f"a notebook of {CELLS} cells of {CELL_SECONDS} s"}
+    names = {
+        "job": f"a job of {JOB_SECONDS} s",
+        "notebook": f"a notebook of {CELLS} cells of {CELL_SECONDS} s",
+    }
     for kind, row in results.items():
         work, theirs, ours = row["work_seconds"], row["published_seconds"], row["this_seconds"]
         ratio = (theirs - work) / max(ours - work, 0.001)

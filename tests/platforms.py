@@ -113,14 +113,18 @@ class Api:
         """Run a deployment to its end and return the flow run."""
         return self.finished(self.start(name, parameters))
 
+    def everything(self, path: str, body: JSON | None = None) -> list[JSON]:
+        """Return all pages of a filter's answer."""
+        found: list[JSON] = []
+        while page := self.post(path, {**(body or {}), "offset": len(found)}):
+            found += page
+        return found
+
     def log(self, run_id: str) -> str:
         """Return the flow run's log as the UI shows it, subflows not included."""
-        lines: list[JSON] = []
-        while page := self.post(
-            "logs/filter",
-            {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC", "offset": len(lines)},
-        ):
-            lines += page
+        lines = self.everything(
+            "logs/filter", {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC"}
+        )
         return "\n".join(line["message"] for line in lines)
 
     def log_with(self, run_id: str, text: str) -> str:
@@ -199,8 +203,8 @@ class Platform:
         """Stop the platform, delete its data, and fail if anything is left behind."""
         raise NotImplementedError
 
-    def diagnose(self) -> str:
-        """Return the end of every service's log."""
+    def diagnose(self, lines: int = 80) -> str:
+        """Return the last lines of every service's log."""
         raise NotImplementedError
 
 
@@ -221,8 +225,8 @@ class ComposePlatform(Platform):
         self.must("docker", "compose", "down", "--volumes")
         assert not self.leftovers()
 
-    def diagnose(self) -> str:
-        done = self.command("docker", "compose", "logs", "--no-color", "--tail", "80")
+    def diagnose(self, lines: int = 80) -> str:
+        done = self.command("docker", "compose", "logs", "--no-color", "--tail", str(lines))
         return done.stdout + done.stderr
 
 
@@ -252,6 +256,9 @@ class LocalPlatform(Platform):
         self.down()
         assert self.processes() == []
 
-    def diagnose(self) -> str:
-        logs = sorted((self.checkout / ".local" / "logs").glob("*"))
-        return "\n".join(f"--- {log.name}\n{log.read_text(errors='replace')[-4000:]}" for log in logs)
+    def diagnose(self, lines: int = 80) -> str:
+        ends = {
+            log.name: log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+            for log in sorted((self.checkout / ".local" / "logs").glob("*"))
+        }
+        return "\n".join("\n".join([f"--- {name}", *end]) for name, end in ends.items())
