@@ -75,8 +75,14 @@ def run(mock: MockYeedu, path: str, listener: RunListener | None = None, **reque
 
 
 def final_state(mock: MockYeedu, kind: str, run_id: int) -> str:
+    """Return a run's state, once it is no longer on its way to its end."""
+    deadline = time.monotonic() + 60
     with mock.client("job/1") as client:
-        return client.get_object(f"workspace/1/{kind}/run/{run_id}", "about a run")["run_status"]
+        while True:
+            state = client.get_object(f"workspace/1/{kind}/run/{run_id}", "about a run")["run_status"]
+            if state != "STOPPING" or time.monotonic() > deadline:
+                return state
+            time.sleep(0.1)
 
 
 def later(seconds: float, action: Callable[[], Any]) -> None:

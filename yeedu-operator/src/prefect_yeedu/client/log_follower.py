@@ -27,7 +27,10 @@ CHUNK_BYTES = 64 * 1024
 MAX_LINE_CHARACTERS = 32 * 1024
 MAX_KEPT_CHARACTERS = 10 * 1024**2
 MIN_WAIT_SECONDS = 0.5
-MAX_WAIT_SECONDS = 60.0
+# A log that grows is read again after a share of the time, one that does not after twice its last wait.
+GROWING_SHARE = 0.5
+MAX_GROWING_WAIT_SECONDS = 110.0
+MAX_QUIET_WAIT_SECONDS = 600.0
 # How much of the time may go into fetching logs from a server that sends them whole each time.
 FETCH_SHARE = 0.1
 
@@ -73,6 +76,7 @@ class LogFollower:
         self._offset_bytes = 0
         self._kept: deque[str] = deque()
         self._kept_characters = 0
+        self._first_at: float | None = None
         self._next_at = 0.0
         self._wait_seconds = MIN_WAIT_SECONDS
 
@@ -86,17 +90,20 @@ class LogFollower:
         started_at = clock.now()
         if started_at < self._next_at:
             return
+        if self._first_at is None:
+            self._first_at = started_at
         before = self._offset_bytes
         try:
             self._read()
         except YeeduError as error:
             logger.debug("The %s log of run %d is not to be had now: %s", self._stream, self._run_id, error)
-        took_seconds = clock.now() - started_at
-        has_grown = self._offset_bytes > before
-        self._wait_seconds = (
-            MIN_WAIT_SECONDS if has_grown else min(self._wait_seconds * 1.5, MAX_WAIT_SECONDS)
-        )
-        self._next_at = clock.now() + max(self._wait_seconds, took_seconds / FETCH_SHARE)
+        now = clock.now()
+        if self._offset_bytes > before:
+            share = GROWING_SHARE * (now - self._first_at)
+            self._wait_seconds = min(max(share, MIN_WAIT_SECONDS), MAX_GROWING_WAIT_SECONDS)
+        else:
+            self._wait_seconds = min(2 * self._wait_seconds, MAX_QUIET_WAIT_SECONDS)
+        self._next_at = now + max(self._wait_seconds, (now - started_at) / FETCH_SHARE)
 
     def finish(self, clock: Clock, *, patience_seconds: float) -> None:
         """Read the rest after the run's end.

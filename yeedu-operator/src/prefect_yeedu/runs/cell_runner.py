@@ -30,6 +30,8 @@ RECEIVE_SECONDS = 1.0
 RECONNECT_SECONDS = 120.0
 # How long one half of "reply and idle" is waited for after the other half has come.
 HALF_SECONDS = 5.0
+# Each look at run and kernel is two calls; the websocket tells most things sooner.
+MAX_WATCH_SECONDS = 24.0
 MAX_TRIES = 5
 PROBE_AGAIN_SECONDS = 0.2
 LASTING_SECONDS = 60.0
@@ -99,6 +101,8 @@ class CellRunner:
         self._channel = KernelChannel(run.api.client, self._kernel_path)
         self._session_id = str(uuid.uuid4())
         self._executed = 0
+        self._watch = PollSchedule(run.clock, min_seconds=1.0, max_seconds=MAX_WATCH_SECONDS)
+        self._look_at = run.clock.now() + self._watch.min_seconds
 
     def open(self) -> None:
         """Open the connection to the kernel."""
@@ -202,9 +206,7 @@ class CellRunner:
     ) -> None:
         """Receive until a request is finished, looking after run and kernel meanwhile."""
         clock = self._run.clock
-        watch = PollSchedule(clock, min_seconds=1.0, max_seconds=20.0)
         heard_at = clock.now()
-        look_at = heard_at + watch.min_seconds
         while not target.is_finished:
             text = self._channel.receive(self._deadline.limit(RECEIVE_SECONDS))
             now = clock.now()
@@ -216,9 +218,9 @@ class CellRunner:
             elif now - heard_at > HALF_SECONDS and target.is_idle:
                 raise YeeduTransportError("The kernel is done with a cell whose reply did not come.")
             self._run.ensure_wanted(self._deadline)
-            if now >= look_at:
+            if now >= self._look_at:
                 self._look_after_kernel()
-                look_at = clock.now() + watch.next_wait_seconds()
+                self._look_at = clock.now() + self._watch.next_wait_seconds()
 
     def _take(self, text: str, index: int, target: Execution, also: Execution | None) -> None:
         message = parse_message(text)

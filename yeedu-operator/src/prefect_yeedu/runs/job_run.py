@@ -21,6 +21,10 @@ class JobRun(RemoteRun):
     def wait(self) -> YeeduResult:
         """Wait until the run has ended, passing on each line it prints once.
 
+        An hour costs fewer than 400 calls in all. The end is noticed within a fifth of a second in the first
+        two seconds, within 0.3 of the elapsed time in the first 43, then within 13 seconds: 6.5 on average.
+        A log that grows is read again after half the elapsed time, and at least every two minutes.
+
         An interrupt, a cancelled flow and a spent budget stop the remote run; a lost Yeedu does not.
 
         Returns:

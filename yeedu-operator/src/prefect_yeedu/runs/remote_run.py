@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_OUTAGE_WAIT_SECONDS = 30.0
+# Leaves a hundred of an hour's 400 calls for the logs.
+MAX_POLL_SECONDS = 13.0
 
 
 class RunContext(TypedDict):
@@ -45,7 +47,8 @@ class WaitOptions:
         log_patience_seconds: How long a log that Yeedu does not have yet is waited for after the end.
         stop_seconds: How long a run that was asked to stop is watched until it has.
         kernel_seconds: How long a notebook's kernel may take to be ready once the run is RUNNING.
-        max_poll_seconds: Longest wait between two looks at the run.
+        max_poll_seconds: Longest wait between two looks at the run; None keeps all calls of an hour, with
+            those for logs, below 400.
         follows_logs: Whether a job's logs are read while it runs.
         saves_outputs: Whether the outputs of a notebook's cells are saved in Yeedu.
     """
@@ -55,7 +58,7 @@ class WaitOptions:
     log_patience_seconds: float = 15.0
     stop_seconds: float = 60.0
     kernel_seconds: float = 600.0
-    max_poll_seconds: float = 10.5
+    max_poll_seconds: float | None = None
     follows_logs: bool = True
     saves_outputs: bool = True
 
@@ -125,7 +128,8 @@ class RemoteRun:
 
     def start_polling(self) -> PollSchedule:
         """Return the waits between looks, counted from now."""
-        return PollSchedule(self.clock, max_seconds=self.options.max_poll_seconds)
+        longest = MAX_POLL_SECONDS if self.options.max_poll_seconds is None else self.options.max_poll_seconds
+        return PollSchedule(self.clock, max_seconds=longest)
 
     def look(self) -> RunState | None:
         """Return the state now, or None while Yeedu is out of reach.
