@@ -281,6 +281,19 @@ def test_a_notebook_is_taken_over_where_it_was_left(
     assert len(runs_of(mock, int(path.rpartition("/")[2]), "notebook", "notebook_ids")) == 1
 
 
+@pytest.mark.parametrize("page", ["run-metrics?type=notebook", "run-logs?log_type=stdout"])
+def test_a_notebook_is_taken_over_by_its_run_s_address(
+    mock: MockYeedu, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    _, ledger = killed_notebook(mock, monkeypatch, KillAt(2), CELLS)
+    assert ledger.record is not None
+    with mock.client(f"run/{ledger.record.run_id}/{page}") as client:
+        result = execute(client, RunRequest())
+    assert result.run_id == ledger.record.run_id
+    assert [cell.status for cell in result.cells] == ["ok", "ok", "ok"]
+    assert result.cells[2].outputs[0].text == "3"
+
+
 def test_a_cell_that_failed_while_nobody_looked_is_a_failure(
     mock: MockYeedu, monkeypatch: pytest.MonkeyPatch
 ) -> None:

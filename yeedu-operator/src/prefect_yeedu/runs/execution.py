@@ -25,6 +25,7 @@ from prefect_yeedu.runs.notebook_run import NotebookRun
 from prefect_yeedu.runs.remote_run import RunListener, WaitOptions
 from prefect_yeedu.runs.submission import Ledger, Outcome, Record, may_have_been_accepted, submit_once
 from prefect_yeedu.urls import TargetKind
+from prefect_yeedu.wire.answers import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -223,27 +224,34 @@ def make_run(
 
 
 def _attach(client: YeeduClient, request: RunRequest, listener: RunListener | None) -> YeeduResult:
-    """Wait for a run that exists; a run's address does not always say what it executes."""
+    """Wait for a run that exists; a run's address does not always say what it executes.
+
+    A notebook's run is taken over: its cells are sent by whoever started it, who must be gone by then.
+    """
     url = client.url
     generation = request.generation or url.generation or Generation.V2
-    if url.run_kind is RunKind.NOTEBOOK:
-        raise YeeduConfigurationError(
-            f"Run {url.id} is a notebook's, whose cells the one who submitted it sends; "
-            "give the notebook's own address to execute it."
-        )
-    api = RunAPI(client, RunKind.JOB, generation)
-    try:
-        api.read(url.id)
-    except YeeduNotFound as error:
-        raise YeeduNotFound(
-            f"There is no job run {url.id} in workspace {url.workspace_id} of tenant {url.tenant} "
-            f"at {url.origin}, or this user may not see it; check the URL.",
-            status=error.status,
-            code=error.code,
-        ) from None
-    run = JobRun(api, url.id, ui_url=request.ui_url, options=request.options, listener=listener)
-    run.listener.on_submitted(run, is_new=False)
-    return run.wait()
+    kinds = [url.run_kind] if url.run_kind is not None else list(RunKind)
+    for kind in kinds:
+        api = RunAPI(client, kind, generation)
+        try:
+            snapshot = api.read(url.id)
+        except YeeduNotFound:
+            continue
+        run = make_run(api, url.id, request, listener)
+        run.listener.on_submitted(run, is_new=False)
+        if isinstance(run, JobRun):
+            return run.wait()
+        definition = number_of(snapshot.fields, api.routes.definition_field)
+        if definition is None:
+            raise YeeduConfigurationError(
+                f"Yeedu does not say which notebook run {url.id} executes; give the notebook's own address."
+            )
+        return run.execute(definition, record=Record(key="", is_new=False, run_id=url.id))
+    raise YeeduNotFound(
+        f"There is no {' or '.join(kinds)} run {url.id} in workspace {url.workspace_id} of tenant "
+        f"{url.tenant} at {url.origin}, or this user may not see it; check the URL.",
+        status=404,
+    )
 
 
 def _generation_of_notebook(client: YeeduClient, request: RunRequest) -> Generation:
