@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Path
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.requests import HTTPConnection, Request
 
 from yeedu_mock.errors import BadRequestError, NoAccessError, NotFoundError
@@ -21,7 +22,17 @@ from yeedu_mock.state.records import (
 DefinitionType = TypeVar("DefinitionType", bound=Definition)
 
 # SQLite's integers end here.
+MAX_IDENTIFIER_DIGITS = 19
 Identifier = Annotated[int, Path(ge=0, le=2**63 - 1)]
+
+
+class IdentifierConvertor(IntegerConvertor):
+    """What `{run_id:identifier}` matches: `int` also takes numbers too long for Python, and fails on them."""
+
+    regex = f"[0-9]{{1,{MAX_IDENTIFIER_DIGITS}}}"
+
+
+register_url_convertor("identifier", IdentifierConvertor())
 
 
 def _mock(connection: HTTPConnection) -> Mock:
@@ -94,8 +105,10 @@ def definition_in_query(
 
     def find(request: Request, workspace: TheWorkspace, mock: TheMock) -> AnyDefinition:
         identifier = request.query_params.get(id_key)
-        if identifier is not None and not identifier.isdecimal():
-            raise BadRequestError(f"The {id_key} must be a number.")
+        if identifier is not None and not (
+            identifier.isdecimal() and len(identifier) <= MAX_IDENTIFIER_DIGITS
+        ):
+            raise BadRequestError(f"The {id_key} must be a number of up to {MAX_IDENTIFIER_DIGITS} digits.")
         number = None if identifier is None else int(identifier)
         return find_definition(mock, workspace, kind, number, request.query_params.get(name_key))
 

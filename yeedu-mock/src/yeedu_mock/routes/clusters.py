@@ -146,7 +146,7 @@ async def status(
     return one_page([state], page_number, limit)
 
 
-@router.post("/cluster/{cluster_id:int}/stop_all_jobs", status_code=201)
+@router.post("/cluster/{cluster_id:identifier}/stop_all_jobs", status_code=201)
 async def stop_all_jobs(cluster_id: Identifier, mock: TheMock, tenant: TheTenant) -> dict[str, Any]:
     """Stop every run on a cluster."""
     found = find_cluster(mock, tenant, cluster_id, None)
@@ -160,7 +160,7 @@ async def stop_all_jobs(cluster_id: Identifier, mock: TheMock, tenant: TheTenant
     return {"message": f"{len(running)} runs are being stopped.", "run_ids": [run.id for run in running]}
 
 
-@router.get("/cluster/{cluster_id:int}/errors")
+@router.get("/cluster/{cluster_id:identifier}/errors")
 async def errors(
     cluster_id: Identifier,
     mock: TheMock,

@@ -34,10 +34,10 @@ def kernel_status(run: Run, kernel: Kernel) -> dict[str, Any]:
     }
 
 
-@router.post("/run/{run_id:int}/kernel/startOrGetStatus")
-@router.post("/{run_id:int}/kernel/startOrGetStatus")
-@router.get("/run/{run_id:int}/kernel/status")
-@router.get("/{run_id:int}/kernel/status")
+@router.post("/run/{run_id:identifier}/kernel/startOrGetStatus")
+@router.post("/{run_id:identifier}/kernel/startOrGetStatus")
+@router.get("/run/{run_id:identifier}/kernel/status")
+@router.get("/{run_id:identifier}/kernel/status")
 async def start_or_get_status(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
     """Return the kernel's state; a running notebook always has one."""
     run = find_run(mock, workspace, "notebook", run_id)
@@ -48,8 +48,8 @@ async def start_or_get_status(run_id: Identifier, workspace: TheWorkspace, mock:
     return status
 
 
-@router.post("/run/{run_id:int}/kernel/interrupt")
-@router.post("/{run_id:int}/kernel/interrupt")
+@router.post("/run/{run_id:identifier}/kernel/interrupt")
+@router.post("/{run_id:identifier}/kernel/interrupt")
 async def interrupt(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
     """Interrupt the running cell."""
     run = find_run(mock, workspace, "notebook", run_id)
@@ -58,8 +58,8 @@ async def interrupt(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) 
     return kernel_status(run, kernel)
 
 
-@router.post("/run/{run_id:int}/kernel/restart")
-@router.post("/{run_id:int}/kernel/restart")
+@router.post("/run/{run_id:identifier}/kernel/restart")
+@router.post("/{run_id:identifier}/kernel/restart")
 async def restart(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
     """Restart the kernel; its variables are gone."""
     run = find_run(mock, workspace, "notebook", run_id)
@@ -68,8 +68,8 @@ async def restart(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) ->
     return kernel_status(run, kernel)
 
 
-@router.get("/run/{run_id:int}/kernel/ws")
-@router.get("/{run_id:int}/kernel/ws")
+@router.get("/run/{run_id:identifier}/kernel/ws")
+@router.get("/{run_id:identifier}/kernel/ws")
 async def websocket_details(
     run_id: Identifier,
     workspace: TheWorkspace,
@@ -82,8 +82,8 @@ async def websocket_details(
     return {"message": "The websocket is ready.", **kernel_status(run, mock.runs.kernel(run))}
 
 
-@router.websocket("/run/{run_id:int}/kernel/ws/yeedu_session/{token:path}")
-@router.websocket("/{run_id:int}/kernel/ws/yeedu_session/{token:path}")
+@router.websocket("/run/{run_id:identifier}/kernel/ws/yeedu_session/{token:path}")
+@router.websocket("/{run_id:identifier}/kernel/ws/yeedu_session/{token:path}")
 async def websocket(
     socket: WebSocket, workspace_id: Identifier, run_id: Identifier, token: str, mock: TheMock
 ) -> None:

@@ -25,7 +25,7 @@ router = APIRouter(tags=["notebook files"])
 MAX_NOTEBOOK_BYTES = 32 * 1024**2
 
 
-@router.get("/workspace/{workspace_id}/notebook/{notebook_id:int}/run/{run_id:int}/download")
+@router.get("/workspace/{workspace_id}/notebook/{notebook_id:identifier}/run/{run_id:identifier}/download")
 async def download_notebook(
     notebook_id: Identifier, run_id: Identifier, workspace: TheWorkspace, mock: TheMock
 ) -> Response:
@@ -49,7 +49,7 @@ async def download_file(
     return json_file(definition.content, f"{definition.name}.ipynb")
 
 
-@router.post("/workspace/{workspace_id}/notebook/{notebook_id:int}/update")
+@router.post("/workspace/{workspace_id}/notebook/{notebook_id:identifier}/update")
 async def update_notebook(
     notebook_id: Identifier,
     request: Request,

@@ -30,13 +30,13 @@ def run_routes(kind: Literal["job", "notebook"]) -> APIRouter:
     """Return the routes of one kind of run, relative to `.../spark/job` or `.../notebook`."""
     router = APIRouter(tags=[f"{kind}s v1"])
 
-    @router.get("/{run_id:int}")
-    @router.get("/{run_id:int}/status")
+    @router.get("/{run_id:identifier}")
+    @router.get("/{run_id:identifier}/status")
     async def status(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
         """Return a run."""
         return run_v1(find_run(mock, workspace, kind, run_id))
 
-    @router.get("/{run_id:int}/log/{stream}")
+    @router.get("/{run_id:identifier}/log/{stream}")
     async def log(
         run_id: Identifier,
         stream: str,
@@ -49,7 +49,7 @@ def run_routes(kind: Literal["job", "notebook"]) -> APIRouter:
         path = mock.runs.log_path(find_run(mock, workspace, kind, run_id), stream)
         return log_file(path, last_n_lines, file_size_bytes)
 
-    @router.post("/kill/{run_id:int}", status_code=201)
+    @router.post("/kill/{run_id:identifier}", status_code=201)
     async def kill(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
         """Stop a run."""
         found = find_run(mock, workspace, kind, run_id)

@@ -42,18 +42,18 @@ def run_routes(kind: Literal["job", "notebook"]) -> APIRouter:
     """Return the routes of one kind of run, relative to `.../spark/job` or `.../notebook`."""
     router = APIRouter(tags=[f"{kind}s v2"])
 
-    @router.get("/run/{run_id:int}")
+    @router.get("/run/{run_id:identifier}")
     async def run(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
         """Return a run."""
         return run_v2(find_run(mock, workspace, kind, run_id))
 
-    @router.get("/run/{run_id:int}/status")
+    @router.get("/run/{run_id:identifier}/status")
     async def status(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
         """Return a run's status alone."""
         found = find_run(mock, workspace, kind, run_id)
         return {"run_id": found.id, "run_status": found.status}
 
-    @router.get("/run/{run_id:int}/log/{stream}")
+    @router.get("/run/{run_id:identifier}/log/{stream}")
     async def log(
         run_id: Identifier,
         stream: str,
@@ -67,15 +67,15 @@ def run_routes(kind: Literal["job", "notebook"]) -> APIRouter:
         return log_file(path, last_n_lines, file_size_bytes)
 
     # Jobs are stopped and notebooks killed; clients that mix the two up mean the same.
-    @router.post("/run/stop/{run_id:int}", status_code=201)
-    @router.post("/run/kill/{run_id:int}", status_code=201)
+    @router.post("/run/stop/{run_id:identifier}", status_code=201)
+    @router.post("/run/kill/{run_id:identifier}", status_code=201)
     async def stop(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
         """Stop a run."""
         found = find_run(mock, workspace, kind, run_id)
         await mock.runs.stop(found)
         return run_v2(found)
 
-    @router.get("/run/{run_id:int}/workflow/errors")
+    @router.get("/run/{run_id:identifier}/workflow/errors")
     async def errors(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
         """Return what went wrong outside the program's own output."""
         return workflow_errors(find_run(mock, workspace, kind, run_id))

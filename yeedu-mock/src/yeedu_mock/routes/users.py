@@ -83,7 +83,7 @@ async def tokens(
     return one_page([_shown(known) for known in _tokens(mock, session)], page_number, limit)
 
 
-@router.delete("/token/{token_id:int}")
+@router.delete("/token/{token_id:identifier}")
 async def delete_token(token_id: Identifier, mock: TheMock, session: TheSession) -> dict[str, Any]:
     """End a personal token."""
     for known in _tokens(mock, session):
