@@ -1,8 +1,10 @@
 """Shapes that several routes answer with: pages of a list, log files, runs."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from urllib.parse import quote
 
 from fastapi import Query, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -17,6 +19,8 @@ LineCount = Annotated[int | None, Query(ge=1, le=1_000_000)]
 ByteCount = Annotated[int | None, Query(ge=1)]
 
 READ_BLOCK_BYTES = 64 * 1024
+
+UNQUOTABLE = re.compile(r"[^ !#-\[\]-~]")
 
 
 def one_page(items: Sequence[Item], number: int, limit: int) -> dict[str, Any]:
@@ -61,8 +65,12 @@ def read_tail(path: Path, last_n_lines: int | None, file_size_bytes: int | None)
 
 
 def json_file(content: Any, name: str) -> Response:
-    """Return a JSON document as a file."""
-    return JSONResponse(content, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+    """Return a JSON document as a file, whose name may hold anything."""
+    plain_name = UNQUOTABLE.sub("_", name)
+    disposition = f'attachment; filename="{plain_name}"'
+    if plain_name != name:
+        disposition += f"; filename*=UTF-8''{quote(name, safe='')}"  # RFC 6266, section 4.3
+    return JSONResponse(content, headers={"Content-Disposition": disposition})
 
 
 def run_v2(run: Run) -> dict[str, Any]:
