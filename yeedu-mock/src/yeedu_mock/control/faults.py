@@ -7,6 +7,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+HEADER_VALUE = re.compile(r"([!-~]([ -~\t]*[!-~])?)?")
+
 
 class Fault(BaseModel):
     """One rule; the first that matches a request is applied to it."""
@@ -31,9 +34,17 @@ class Fault(BaseModel):
     def _path_is_a_regular_expression(cls, path: str) -> str:
         try:
             re.compile(path)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"not a regular expression: {error}") from error
         return path
+
+    @field_validator("headers")
+    @classmethod
+    def _headers_can_be_sent(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            if not HEADER_NAME.fullmatch(name) or not HEADER_VALUE.fullmatch(value):
+                raise ValueError(f"the header {name!r} cannot be sent; write it on one line and in ASCII")
+        return headers
 
     def matches(self, method: str, path: str) -> bool:
         """Return whether the rule is about this request."""
