@@ -1,5 +1,7 @@
 """Input that no client sends on purpose is refused or kept, and never a failure of the mock."""
 
+from urllib.parse import unquote
+
 import pytest
 
 SURROGATE = b'"\\ud800"'
@@ -23,6 +25,9 @@ SURROGATE = b'"\\ud800"'
         ("GET", "workspace/1/spark/job/runs?job_ids=999999999999999999999999", b""),
         ("GET", "workspace/1/notebook/run/%00", b""),
         ("GET", "workspace/1/spark/job/run/99999999999999999999999999", b""),
+        ("GET", "workspace/1/spark/job/run/" + "9" * 5000, b""),
+        ("GET", "workspace/1/spark/job?job_id=" + "9" * 5000, b""),
+        ("GET", "workspace/1/notebook/conf?notebook_conf_id=" + "9" * 5000, b""),
     ],
 )
 def test_odd_input_is_answered_in_json_and_is_no_failure_of_the_mock(client, method, path, body):
@@ -31,6 +36,41 @@ def test_odd_input_is_answered_in_json_and_is_no_failure_of_the_mock(client, met
     assert answer.headers["content-type"].startswith("application/json")
     assert client.get("workspace/1/spark/jobs").status_code == 200
     assert client.get("workspace/1/notebook/conf", params={"notebook_conf_id": 201}).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["日本", 'a"b\\', "a\r\nSet-Cookie: b", "\0"])
+def test_a_definition_of_any_name_is_downloaded_under_that_name(client, name):
+    notebook = client.post("workspace/1/notebook/conf", {"name": name}).json()["notebook_conf_id"]
+    exported = client.get("workspace/1/notebook/conf/export", params={"notebook_conf_id": notebook})
+    downloaded = client.get("workspace/file/download", params={"workspace_id": 1, "file_id": notebook})
+    assert exported.json()["notebook_name"] == name
+    for answer, ending in ((exported, ".json"), (downloaded, ".ipynb")):
+        disposition = answer.headers["content-disposition"]
+        assert unquote(disposition.partition("filename*=UTF-8''")[2]) == name + ending
+        assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"path": "a{99999999999}"},
+        {"path": "(" * 3000},
+        {"path": "x", "status": 503, "headers": {"日": "x"}},
+        {"path": "x", "status": 503, "headers": {"a": "b\r\nc: d"}},
+        {"path": "x", "status": 503, "headers": {"": "b"}},
+    ],
+)
+def test_a_fault_that_could_not_be_applied_is_refused(anonymous, fault):
+    answer = anonymous.session.post(f"{anonymous.url}/_control/faults", json=fault, timeout=30)
+    assert answer.status_code == 400, answer.text
+
+
+def test_a_message_too_deep_to_be_read_leaves_its_connection_open(client, notebook_run):
+    kernel = client.open_kernel(notebook_run)
+    kernel.socket.send("[" * 100_000)
+    request = kernel.send("print('still here')")
+    kernel.finish(request)
+    assert kernel.of(request, "execute_reply")[0]["status"] == "ok"
 
 
 def test_arguments_with_a_null_byte_end_the_run_with_the_reason(client):

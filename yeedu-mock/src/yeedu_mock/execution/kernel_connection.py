@@ -92,7 +92,7 @@ class KernelConnection:
                 "content": message.get("content") or {},
             }
             await self._send(message.get("channel") or "shell", request)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             logger.warning(
                 "A websocket message was dropped, it is not a Jupyter message: %s", type(error).__name__
             )
