@@ -9,7 +9,7 @@ from fake_clock import FakeClock
 from scripted_yeedu import ScriptedYeedu
 
 from prefect_yeedu.client.api import RunAPI
-from prefect_yeedu.errors import YeeduKernelError, YeeduTransportError
+from prefect_yeedu.errors import YeeduKernelDied, YeeduKernelError, YeeduTransportError
 from prefect_yeedu.models import Generation, RunKind
 from prefect_yeedu.runs.cell_runner import CellRunner
 from prefect_yeedu.runs.execution import RunRequest, make_run
@@ -95,6 +95,31 @@ def execute(
             return runner.execute(CELL), channel
 
     return execute
+
+
+def test_a_reply_that_is_there_before_sending_returns_counts(execute: Execute) -> None:
+    execution, channel = execute(DONE)
+    assert (execution.status, len(channel.sent)) == ("ok", 1)
+
+
+def test_a_websocket_that_is_never_accepted_is_given_up(
+    yeedu: ScriptedYeedu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yeedu.on("GET", "workspace/1/notebook/run/9", (200, {"run_status": "RUNNING"}))
+    attempts: list[float] = []
+
+    class Refusing(Channel):
+        def open(self) -> None:
+            attempts.append(self.clock.time)
+            raise YeeduTransportError("The websocket to the kernel was refused with status 500.")
+
+    clock = FakeClock()
+    monkeypatch.setattr("prefect_yeedu.runs.cell_runner.KernelChannel", lambda *_: Refusing(clock))
+    with yeedu.client("notebook/5", clock=clock) as client:
+        run = make_run(RunAPI(client, RunKind.NOTEBOOK, Generation.V2), 9, RunRequest(), None)
+        with pytest.raises(YeeduKernelDied, match="stayed out of reach for 120 seconds"):
+            CellRunner(run, Deadline.after(clock, None)).open()
+    assert 5 < len(attempts) < 50
 
 
 def test_a_cell_whose_reply_is_lost_is_not_sent_again(execute: Execute) -> None:

@@ -62,6 +62,16 @@ def test_a_given_token_is_used_without_login_and_stays_valid(yeedu: ScriptedYeed
     assert yeedu.calls[1].headers["authorization"] == "Bearer personal-token"
 
 
+def test_each_client_keeps_its_own_token(yeedu: ScriptedYeedu) -> None:
+    yeedu.on("GET", RUN, (200, {"run_status": "DONE"}))
+    first, second = (yeedu.client(credentials=Credentials(token=f"token-of-{who}")) for who in "ab")
+    with first, second:
+        for client in (first, second, first):
+            job_api(client).read(9)
+    used = [call.headers["authorization"] for call in yeedu.called("GET", RUN)]
+    assert used == ["Bearer token-of-a", "Bearer token-of-b", "Bearer token-of-a"]
+
+
 @pytest.mark.parametrize("status", [409, 403])
 def test_a_tenant_that_is_already_selected_is_fine(yeedu: ScriptedYeedu, status: int) -> None:
     text = f"Association to the tenant Id: {TENANT} is not allowed for the current session."

@@ -270,6 +270,19 @@ def test_checking_can_be_switched_off_with_a_warning(
     assert "is not checked" in caplog.text
 
 
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_one_client_s_tls_settings_are_not_another_s(tls_yeedu: tuple[ScriptedYeedu, Path]) -> None:
+    url = parse_url(f"https://127.0.0.1:{tls_yeedu[0].port}/healthCheck")
+    with (
+        YeeduClient(url) as checking,
+        YeeduClient(url, tls=TLSSettings.from_options("false", "")) as trusting,
+    ):
+        for _ in range(2):
+            assert trusting.check_health()["message"] == "OK"
+            with pytest.raises(YeeduConfigurationError, match="not trusted or not valid"):
+                checking.check_health()
+
+
 def test_wrong_tls_options_are_named(tmp_path: Path) -> None:
     with pytest.raises(YeeduConfigurationError, match="only true and false"):
         TLSSettings.from_options("maybe", None)
