@@ -43,8 +43,8 @@ def base_of(process: subprocess.Popen[bytes], log: Path) -> str:
             try:
                 if requests.get(f"{base}/healthCheck", timeout=5).ok:
                     return base
-            except requests.ConnectionError:
-                pass
+            except requests.RequestException:
+                pass  # not listening yet, or on a busy machine not answering yet
         if process.poll() is not None:
             break
         time.sleep(0.05)
