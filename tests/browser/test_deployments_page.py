@@ -49,8 +49,8 @@ def test_deployments_are_listed_under_every_host_name(platform: Platform, page: 
     page.screenshot(path=OUTPUT / f"deployments-{platform.kind}-{host}.png")
 
 
-# On containers only: local processes keep their data in SQLite, which answers 503 to a page while it is locked,
-# and the page then shows a notice and asks again.
+# On containers only: local processes keep their data in SQLite, which answers 503 to a page while it is
+# locked, and the page then shows a notice and asks again.
 @pytest.mark.docker
 def test_run_page_shows_the_yeedu_log(platform: Platform, page: Page) -> None:
     run = platform.api.run("run-yeedu-job")
