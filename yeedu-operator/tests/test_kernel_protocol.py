@@ -125,6 +125,8 @@ KEYS = [
 CONTENTS = st.dictionaries(st.sampled_from([*KEYS, "traceback", "wait"]), JSON_VALUES)
 
 
+# A thread of another test may draw a random number while hypothesis generates; it takes that for ours.
+@pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisDeprecationWarning")
 @given(st.lists(st.tuples(KINDS, CONTENTS), max_size=8))
 def test_no_message_breaks_an_execution(messages: list[tuple[str, dict[str, Any]]]) -> None:
     execution = Execution("cell")
