@@ -7,7 +7,10 @@ from functools import partial
 from typing import Any
 
 from prefect import flow
+from prefect.client.schemas import actions, filters, objects
 from prefect.client.schemas.objects import State
+from prefect.events.schemas import events
+from pydantic import BaseModel
 
 # Prefect puts the flow file's folder on the import path, from a git clone as well as from a local file.
 from print_message import print_message
@@ -58,8 +61,21 @@ def run_flows_in_parallel(
     return {name: state.name or state.type.value for name, state in states.items()}
 
 
+def build_prefect_models() -> None:
+    """Build those models of Prefect's client that would be built when they are first used.
+
+    Pydantic does not build safely in several threads at once: one of them may be checked by the model's base
+    class instead, which refuses all fields (``extra_forbidden``).
+    """
+    for module in (actions, events, filters, objects):
+        for model in vars(module).values():
+            if isinstance(model, type) and issubclass(model, BaseModel) and model is not BaseModel:
+                model.model_rebuild(raise_errors=False)
+
+
 def run_subflows(subflows: dict[str, Callable[[], State[Any]]]) -> dict[str, State[Any]]:
     """Call each in a thread with a copy of this flow run's context, which makes it a subflow of it."""
+    build_prefect_models()
     with ThreadPoolExecutor(max_workers=len(subflows)) as executor:
         futures: dict[str, Future[State[Any]]] = {
             name: executor.submit(copy_context().run, call) for name, call in subflows.items()

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from create_file_on_windows import FileCreationError, build_command, create_file_on_windows
 
 SPECIAL = '& | < > ^ % %PATH% ! !PATH! "quoted" ( ) ; , = `backtick` \' /? end^'

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
+
 from print_message import print_message
 
 FLOWS = Path(__file__).parents[1]

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import run_flows_in_parallel as module
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import State
+
+import run_flows_in_parallel as module
 
 ReadLog = Callable[..., list[Any]]
 FLOWS = str(Path(__file__).parents[1])
@@ -55,6 +56,32 @@ def test_one_failure_fails_the_run_after_all_have_ended(read_log: ReadLog, tmp_p
     assert sorted(subflow_states(state).values()) == ["Completed", "Failed", "Failed"]
     assert "print-message: Completed" in read_log(state)
     assert "verify-file-names: Failed" in read_log(state)
+
+
+UNBUILT = """
+import run_flows_in_parallel as module
+from pydantic import BaseModel
+
+def unbuilt(model=BaseModel):
+    names = set() if model.__pydantic_complete__ else {model.__qualname__}
+    return names.union(*map(unbuilt, model.__subclasses__()))
+
+def build_and_note(build=module.build_prefect_models):
+    assert "FlowRunUpdate" in unbuilt()
+    build()
+    module.left = unbuilt()
+
+module.build_prefect_models = build_and_note
+module.run_flows_in_parallel(command="echo here")
+print("first built in a thread:", sorted(module.left - unbuilt()))
+"""
+
+
+def test_no_model_of_prefect_is_first_built_in_a_thread(run_python: Callable[..., Any]) -> None:
+    process = run_python("-c", UNBUILT, PYTHONPATH=FLOWS)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "first built in a thread: []" in output
 
 
 @pytest.mark.filterwarnings("default")  # a broken barrier in one thread must not hide why

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
+
 from run_shell_command import run_shell_command
 
 ReadLog = Callable[..., list[Any]]

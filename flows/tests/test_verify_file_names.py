@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from verify_file_names import SNAKE_CASE, verify_file_names
 
 ReadLog = Callable[..., list[Any]]

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from check_yeedu_health import check_yeedu_health
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
 from pydantic import SecretStr
+
+from check_yeedu_health import check_yeedu_health
 from run_yeedu_job import run_yeedu_job_flow
 from run_yeedu_notebook import run_yeedu_notebook_flow
 
