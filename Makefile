@@ -34,6 +34,7 @@ lint: install ## Check style, types and shell scripts
 	$(PROGRAMS)/ruff check
 	$(PROGRAMS)/ruff format --check
 	$(PROGRAMS)/pyright
+	$(PROGRAMS)/pyright --pythonplatform Windows worker/attach
 	@if command -v shellcheck >/dev/null; then set -x; shellcheck $(SHELL_SCRIPTS); else echo "shellcheck is not installed: shell scripts were left out"; fi
 
 format: install ## Put the code into the house's format

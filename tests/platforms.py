@@ -72,6 +72,10 @@ class Api:
         """GET and return the JSON answer; raise for an error status."""
         return self._call("GET", path)
 
+    def delete(self, path: str) -> None:
+        """DELETE; raise for an error status."""
+        self._call("DELETE", path)
+
     def _call(self, method: str, path: str, body: JSON | None = None) -> Any:
         """Ask again after a 503, as Prefect's client does: a loaded SQLite answers so while it is locked."""
         for _ in range(5):

@@ -1,0 +1,209 @@
+"""The commands: ``attach check``, ``run``, ``install``, ``status`` and ``detach``.
+
+Exit codes: 0 all is well; 1 something is wrong, and was said in one sentence.
+"""
+
+import argparse
+import dataclasses
+import getpass
+import os
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from attach import folder, service
+from attach.attachment import Attachment, resolve
+from attach.checks import WRONG, check_all
+from attach.environment import make_environment
+from attach.errors import AttachError
+from attach.lock import held, holder, is_held
+from attach.options import parse
+from attach.places import Places
+from attach.process import worker_command, worker_environment
+from attach.settings import checked_auth_string, load, read_auth_string, without_login
+from attach.stopping import stop
+from attach.supervisor import Supervisor, stop_on_signals
+
+LOCK = folder.CHECKOUT / "requirements" / "worker.txt"
+
+
+def main() -> None:
+    """Run the command of the command line and leave with its exit code."""
+    options = parse(sys.argv[1:])
+    try:
+        sys.exit(run(options))
+    except AttachError as error:
+        sys.exit(f"attach: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run one command and return its exit code.
+
+    Raises:
+        AttachError: It cannot go on.
+    """
+    if options.command == "serve":
+        return _serve(Places(Path(options.folder)))
+    attachment = resolve(options)
+    if options.command == "status":
+        return _status(attachment)
+    if options.command == "detach":
+        return _detach(attachment, forget=options.forget)
+    if is_held(Path(attachment.places.lock)) and options.command == "run":
+        raise AttachError(f"worker {attachment.settings.name} already runs here; `attach status` says how")
+    attachment = _with_login(attachment)
+    is_fine = _check(attachment)
+    if options.command == "check":
+        return 0 if is_fine else 1
+    if not is_fine and not options.anyway:
+        raise AttachError("put right what is WRONG above, or give --anyway")
+    if options.command == "install":
+        return _install(attachment, options)
+    _prepare(attachment, options.wheels)
+    return _serve(attachment.places)
+
+
+def _check(attachment: Attachment) -> bool:
+    """Print one line per check; return whether nothing hinders the worker."""
+    settings = attachment.settings
+    environment = worker_environment(settings, attachment.places, os.environ, "", 0)
+    is_fine = True
+    for finding in check_all(settings, attachment.server, LOCK, environment):
+        is_fine = is_fine and finding.status != WRONG
+        print(f"{finding.status:<5}  {finding.check:<8} {finding.text}", flush=True)
+    return is_fine
+
+
+def _with_login(attachment: Attachment) -> Attachment:
+    """Ask at the terminal for the server's login when it wants one and none was given."""
+    if attachment.auth_string or not sys.stdin.isatty() or not attachment.server.needs_login():
+        return attachment
+    value = getpass.getpass(f"Login of {attachment.settings.server} (user:password): ")
+    return dataclasses.replace(attachment, auth_string=checked_auth_string(value.strip(), "the login"))
+
+
+def _prepare(attachment: Attachment, wheels: str | None) -> None:
+    """Make folder and environment, and remember how the worker is attached."""
+    places = attachment.places
+    folder.make_home(places)
+    attachment.remember()
+    folder.fill_home(places)
+    if not attachment.settings.environment:
+        make_environment(
+            folder.CHECKOUT, Path(places.environment), Path(wheels).absolute() if wheels else None, _say
+        )
+
+
+def _serve(places: Places) -> int:
+    """Run the worker in the foreground until someone asks to stop."""
+    settings = load(Path(places.settings))
+    if settings is None:
+        raise AttachError(f"no worker is attached in {places.home}")
+    kept = Path(places.auth_string)
+    auth_string = read_auth_string(kept) if kept.exists() and kept.stat().st_size else ""
+
+    def environment() -> Mapping[str, str]:
+        return worker_environment(settings, places, os.environ, auth_string, _free_port())
+
+    with held(Path(places.lock), os.getpid()):
+        supervisor = Supervisor(
+            worker_command(settings, places),
+            environment,
+            Path(places.home),
+            Path(places.log),
+            Path(places.stop_request),
+        )
+        stop_on_signals(supervisor)
+        supervisor.run()
+    return 0
+
+
+def _install(attachment: Attachment, options: argparse.Namespace) -> int:
+    """Install the worker as a service, wait until the server sees it, and say so."""
+    before = attachment.settings
+    settings = dataclasses.replace(before, scope=options.scope or before.scope or "user")
+    attachment = dataclasses.replace(attachment, settings=settings)
+    run_as = options.run_as or os.environ.get("SUDO_USER") or ""
+    service.check_possible(settings, run_as)
+    if before.scope and before.scope != settings.scope:
+        raise AttachError(f"it is a {before.scope} service already; `attach detach` first")
+    if is_held(Path(attachment.places.lock)):
+        if before.scope:
+            service.unregister(before)
+        stop(attachment.places, _say)
+    _prepare(attachment, options.wheels)
+    folder.copy_program(attachment.places)
+    service.register(settings, attachment.places, run_as)
+    _say(f"service: {service.state(settings)}")
+    deadline = time.monotonic() + 60
+    while not _is_online(attachment):
+        if time.monotonic() > deadline:
+            raise AttachError(f"the server did not see the worker in 60 s; its log: {attachment.places.log}")
+        time.sleep(1)
+    _say(f"worker {settings.name} polls {settings.pool}")
+    return 0
+
+
+def _is_online(attachment: Attachment) -> bool:
+    record = attachment.server.worker(attachment.settings.pool, attachment.settings.name)
+    return bool(record) and record["status"] == "ONLINE"
+
+
+def _status(attachment: Attachment) -> int:
+    """Print how the worker is; return 0 when it runs and the server sees it."""
+    settings, places = attachment.settings, attachment.places
+    if not attachment.was_attached:
+        raise AttachError(f"no worker is attached in {places.home}")
+    runs = is_held(Path(places.lock))
+    print(f"worker   {settings.name} of {settings.pool} on {settings.server}")
+    print(f"folder   {places.home}")
+    print(f"flows    {without_login(settings.flows_git_url)}")
+    print(f"service  {f'{settings.scope}, {service.state(settings)}' if settings.scope else 'none'}")
+    print(f"process  {f'{holder(Path(places.lock))}, running' if runs else 'not running'}")
+    record = attachment.server.worker(settings.pool, settings.name)
+    seen = f"{record['status']}, last seen {record['last_heartbeat_time']}" if record else "not seen yet"
+    print(f"server   {seen}")
+    print(f"log      {places.log}")
+    return 0 if runs and record and record["status"] == "ONLINE" else 1
+
+
+def _detach(attachment: Attachment, *, forget: bool) -> int:
+    """Stop the worker and remove everything of it.
+
+    The folder goes last: with it go the address and the login by which the server can be asked to forget.
+    """
+    settings, places = attachment.settings, attachment.places
+    if attachment.was_attached:
+        if settings.scope:
+            service.unregister(settings)
+        stop(places, _say)
+        if settings.scope:
+            service.forget(settings)
+            _say("removed the service")
+    try:
+        was_known = attachment.server.forget_worker(settings.pool, settings.name)
+    except AttachError as error:
+        if not forget:
+            raise AttachError(
+                f"{error}; the worker is stopped, but the server still lists it: run this again later, or "
+                f"with --forget to leave the record behind"
+            ) from None
+        _say(f"the server was not told: {error}")
+    else:
+        _say(f"server: {'removed the record of' if was_known else 'has no record of'} {settings.name}")
+    if attachment.was_attached:
+        folder.remove(Path(places.home), _say)
+    return 0
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

@@ -1,0 +1,114 @@
+"""Makes the worker's Python environment: the hashed lock, and the operator of this checkout or of wheels."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePath
+
+from attach.errors import AttachError
+from attach.places import programs_of, python_of
+
+PACKAGES = {"yeedu-operator": "yeedu_prefect_operator", "worker": "yeedu_prefect_worker"}
+_LOCKS = ("uv.txt", "worker.txt")
+
+
+def make_environment(
+    checkout: Path, environment: Path, wheels: Path | None, say: Callable[[str], None]
+) -> None:
+    """Bring the environment up to date; at once when it already is.
+
+    Args:
+        checkout: This repository, with its locks.
+        environment: The folder of the environment.
+        wheels: A folder of wheels to install from, without any package index; `None` to use the index.
+        say: Called with each step that takes time.
+
+    Raises:
+        AttachError: It cannot be made.
+    """
+    stamp = environment / "made-from"
+    wanted = digest(checkout)
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted and _runs(environment):
+        return
+    stamp.unlink(missing_ok=True)
+    say(f"environment: making {environment}")
+    _must([sys.executable, "-m", "venv", "--clear", str(environment)], "making the environment")
+    say("environment: installing Prefect and the Yeedu operator; this takes a minute")
+    for command in install_commands(checkout, environment, wheels):
+        _must(command, "installing")
+    stamp.write_text(wanted, encoding="utf-8")
+
+
+def digest(checkout: Path) -> str:
+    """Return a digest of everything that decides what the environment contains.
+
+    Raises:
+        AttachError: The checkout is not complete.
+    """
+    files = [checkout / "requirements" / lock for lock in _LOCKS]
+    for package in PACKAGES:
+        files += [checkout / package / "pyproject.toml", *sorted((checkout / package / "src").rglob("*.py"))]
+    result = hashlib.sha256(sys.version.encode())
+    for file in files:
+        try:
+            content = file.read_bytes()
+        except OSError:
+            raise AttachError(f"{file} is missing; run this from a whole clone of the repository") from None
+        result.update(f"{file.relative_to(checkout).as_posix()} {len(content)}\n".encode() + content)
+    return result.hexdigest()
+
+
+def install_commands(
+    checkout: PurePath, environment: PurePath, wheels: PurePath | None, own: Sequence[PurePath] | None = None
+) -> list[list[str]]:
+    """Return the commands that fill an empty environment.
+
+    Args:
+        checkout: This repository.
+        environment: The folder of the environment.
+        wheels: A folder of wheels, or `None` for the package index.
+        own: What to install this repository's packages from; `None` to look.
+    """
+    source = ["--no-index", "--find-links", str(wheels)] if wheels else []
+    locks = [str(checkout / "requirements" / lock) for lock in _LOCKS]
+    uv = programs_of(environment) / ("uv.exe" if os.name == "nt" else "uv")
+    pip = [str(python_of(environment)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install = [str(uv), "pip", "install", "--quiet", "--python", str(python_of(environment)), *source]
+    packages = own if own is not None else own_packages(checkout, wheels)
+    return [
+        [*pip, *source, "--require-hashes", "--requirement", locks[0]],
+        [*install, "--require-hashes", "--requirements", locks[1]],
+        [*install, "--no-deps", *map(str, packages)],
+    ]
+
+
+def own_packages(checkout: PurePath, wheels: PurePath | None) -> list[PurePath]:
+    """Return what this repository's own packages are installed from: wheels if given, else their folders."""
+    found: list[PurePath] = []
+    for folder, distribution in PACKAGES.items():
+        built = sorted(Path(wheels).glob(f"{distribution}-*.whl")) if wheels else []
+        found.append(built[-1] if built else checkout / folder)
+    return found
+
+
+def _runs(environment: Path) -> bool:
+    """Tell whether the environment's Python runs: the one that it was made from may be gone."""
+    try:
+        return subprocess.run([str(python_of(environment)), "-c", ""], check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def _must(command: list[str], what: str) -> None:
+    """Run a command to its end.
+
+    Raises:
+        AttachError: It failed; its own output is on the terminal.
+    """
+    environment: Mapping[str, str] = {
+        name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "PYTHONPATH"}
+    }
+    if subprocess.run(command, env=environment, check=False).returncode:
+        raise AttachError(f"{what} failed; the last lines above say why")

@@ -1,0 +1,67 @@
+"""A file that the running worker keeps locked, so that others know that it runs."""
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from io import BufferedRandom
+from pathlib import Path
+
+from attach.errors import AttachError
+
+_LOCKED_BYTE = 1 << 30  # far behind the content: on Windows nobody else can read what is locked
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_to_lock(file: BufferedRandom) -> bool:
+        file.seek(_LOCKED_BYTE)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+else:
+    import fcntl
+
+    def _try_to_lock(file: BufferedRandom) -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+
+@contextmanager
+def held(path: Path, number: int) -> Generator[None]:
+    """Hold the lock while the block runs, and leave the number of this process in the file.
+
+    Raises:
+        AttachError: Another process holds it.
+    """
+    with path.open("a+b") as file:
+        if not _try_to_lock(file):
+            raise AttachError(
+                f"this worker already runs as process {holder(path)}; stop it, or give another --name"
+            )
+        file.truncate(0)
+        file.write(str(number).encode())
+        file.flush()
+        yield
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether some process holds the lock."""
+    try:
+        with path.open("r+b") as file:
+            return not _try_to_lock(file)
+    except FileNotFoundError:
+        return False
+
+
+def holder(path: Path) -> int:
+    """Return the number of the process that took the lock last; 0 when it left none."""
+    try:
+        text = path.read_bytes().decode(errors="replace").strip()
+    except OSError:
+        return 0
+    return int(text) if text.isdecimal() else 0

@@ -1,0 +1,105 @@
+"""The command line of the program."""
+
+import argparse
+import sys
+from typing import NoReturn
+
+COMMANDS = {
+    "check": "check everything that the worker needs, and change nothing",
+    "run": "check, make the environment, and run the worker here until Ctrl-C",
+    "install": "the same as a service, which outlives this terminal and the machine's next start",
+    "status": "say how the attached worker is",
+    "detach": "stop it and remove its service, its folder, and its record on the server",
+    "serve": "",  # what a service runs
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Leave with one sentence."""
+        self.exit(1, f"attach: {message}; see --help\n")
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Return the options; leave with one sentence when they cannot be understood."""
+    parser = _Parser(
+        prog="attach", description="Attaches this machine to a work pool of a Prefect server, as a worker."
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, description in COMMANDS.items():
+        if name == "serve":
+            command = commands.add_parser(name)
+            command.add_argument("--folder", required=True)
+            continue
+        command = commands.add_parser(name, help=description, description=f"{description.capitalize()}.")
+        _add_identity(command)
+        if name in {"check", "run", "install"}:
+            _add_settings(command)
+        if name == "detach":
+            command.add_argument(
+                "--forget",
+                action="store_true",
+                help="remove what is on this machine even when the server cannot be reached",
+            )
+        if name == "install":
+            command.add_argument(
+                "--run-as",
+                metavar="USER",
+                help="with --scope system on Linux: who the flows run as",
+            )
+    return parser.parse_args(arguments)
+
+
+def _add_identity(command: argparse.ArgumentParser) -> None:
+    """Add what says which worker is meant, and how to reach its server."""
+    windows = sys.platform == "win32"
+    command.add_argument("--name", help="the worker's name on the server (default: this machine's name)")
+    command.add_argument("--folder", help="the worker's folder (default: one in the user's own data folder)")
+    command.add_argument(
+        "--scope",
+        choices=("user", "system"),
+        help="a service of the user, or of the machine (default: user)"
+        + (
+            "; user starts at log-on, system at the machine's start and needs an administrator"
+            if windows
+            else ""
+        ),
+    )
+    command.add_argument(
+        "--server", metavar="URL", help="the Prefect server, for example http://prefect:8080"
+    )
+    command.add_argument("--pool", help=f"the work pool (default: {default_pool()})")
+    command.add_argument(
+        "--auth-string-file", metavar="FILE", help="holds the server's login, user:password, if it has one"
+    )
+    command.add_argument(
+        "--env-file", metavar="FILE", help="NAME=value lines: these settings, and variables for the flows"
+    )
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--limit", metavar="NUMBER", help="the most flow runs at a time (default: 10)")
+    command.add_argument("--query-seconds", metavar="SECONDS", help="between two polls for work (default: 2)")
+    command.add_argument(
+        "--flows-git-url",
+        metavar="URL",
+        help="the flows' repository as this machine reaches it (default: where this checkout came from)",
+    )
+    command.add_argument(
+        "--flows-git-ref", metavar="NAME", help="its branch or tag (default: the repository's own default)"
+    )
+    command.add_argument("--yeedu-url", metavar="URL", help="Yeedu's REST API, to check that it answers")
+    command.add_argument(
+        "--environment",
+        metavar="FOLDER",
+        help="a Python environment that has the operator, instead of making one",
+    )
+    command.add_argument(
+        "--wheels", metavar="FOLDER", help="install from the wheels in this folder, without a package index"
+    )
+    command.add_argument("--anyway", action="store_true", help="go on although a check found something wrong")
+
+
+def default_pool() -> str:
+    """Return the pool that a machine of this kind belongs to unless told otherwise."""
+    return "windows-pool" if sys.platform == "win32" else "yeedu-pool"

@@ -1,0 +1,114 @@
+"""The command and the environment of the worker's process, as data."""
+
+import os
+from collections.abc import Mapping
+from pathlib import PurePath
+
+from attach.places import Places, programs_of, python_of
+from attach.settings import AUTH_STRING, Settings
+
+# Where programs and the user's own git settings are, language and time, certificates, proxies - and nothing
+# that is private: a worker passes its whole environment to every flow.
+_INHERITED = frozenset(
+    {
+        *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+        *("SSH_AUTH_SOCK", "GIT_SSH_COMMAND"),
+    }
+)
+# Without these, programs of Windows do not start, or do not find their user.
+_INHERITED_ON_WINDOWS = frozenset(
+    {
+        *("SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "OS", "PROCESSOR_ARCHITECTURE"),
+        *("NUMBER_OF_PROCESSORS", "COMPUTERNAME", "USERNAME", "USERDOMAIN", "USERPROFILE", "HOMEDRIVE"),
+        *("HOMEPATH", "APPDATA", "LOCALAPPDATA", "PROGRAMDATA", "ALLUSERSPROFILE", "PUBLIC"),
+        *("PROGRAMFILES", "PROGRAMFILES(X86)", "PROGRAMW6432", "COMMONPROGRAMFILES", "PSMODULEPATH"),
+    }
+)
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def environment_of(settings: Settings, places: Places) -> PurePath:
+    """Return the worker's Python environment: the one that the user named, or the one that is made for it."""
+    return type(places.home)(settings.environment) if settings.environment else places.environment
+
+
+def worker_command(settings: Settings, places: Places) -> list[str]:
+    """Return the command line of the worker.
+
+    Linux starts the platform's own worker. Windows can neither replace a process nor fork one, so there it is
+    Prefect's.
+    """
+    environment = environment_of(settings, places)
+    if not places.is_windows:
+        return [str(programs_of(environment) / "yeedu-worker")]
+    return [
+        *(str(python_of(environment)), "-m", "prefect", "worker", "start", "--type", "process"),
+        *("--pool", settings.pool, "--no-create-pool-if-not-found", "--name", settings.name),
+        *("--limit", str(settings.limit)),
+    ]
+
+
+def worker_environment(
+    settings: Settings, places: Places, inherited: Mapping[str, str], auth_string: str, health_port: int
+) -> dict[str, str]:
+    """Return the whole environment of the worker, which its flows get too.
+
+    Args:
+        settings: How the worker is attached.
+        places: Its files.
+        inherited: The environment of the process that starts it.
+        auth_string: The login of the server's API; empty for none.
+        health_port: Where its health endpoint listens, on the loopback interface.
+    """
+    names = _INHERITED | (_INHERITED_ON_WINDOWS if places.is_windows else frozenset[str]())
+    result = {
+        name: value for name, value in inherited.items() if name.upper() in names or name.startswith("LC_")
+    }
+    path = next((result.pop(name) for name in list(result) if name.upper() == "PATH"), os.defpath)
+    separator = ";" if places.is_windows else ":"
+    result["PATH"] = separator.join([str(programs_of(environment_of(settings, places))), path])
+    if not places.is_windows:
+        result.setdefault("LANG", "C.UTF-8")
+    result |= _proxy_exceptions(result)
+    result |= settings.variables
+    result |= {
+        "PREFECT_API_URL": settings.server,
+        "PREFECT_HOME": str(places.prefect),
+        "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+        "PREFECT_WORKER_QUERY_SECONDS": f"{settings.query_seconds:g}",
+        "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
+        "PREFECT_WORKER_WEBSERVER_PORT": str(health_port),
+        "DO_NOT_TRACK": "1",
+        "WORKER_POOL": settings.pool,
+        "WORKER_NAME": settings.name,
+        "WORKER_LIMIT": str(settings.limit),
+        "FLOWS_GIT_URL": settings.flows_git_url,
+        "FLOWS_GIT_REF": settings.flows_git_ref,
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONUTF8": "1",
+    }
+    result |= dict.fromkeys(("TEMP", "TMP") if places.is_windows else ("TMPDIR",), str(places.temporary))
+    if places.is_windows:
+        result |= _long_paths(result)
+    if auth_string:
+        result[AUTH_STRING] = auth_string
+    return result
+
+
+def _proxy_exceptions(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables by which a proxy is not asked for what is on this machine."""
+    own = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    value = ",".join([*filter(None, [own]), *_LOOPBACK])
+    return {"NO_PROXY": value, "no_proxy": value}
+
+
+def _long_paths(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables by which git on Windows writes files whose path has more than 260 characters."""
+    count = int(environment.get("GIT_CONFIG_COUNT") or 0)
+    return {
+        "GIT_CONFIG_COUNT": str(count + 1),
+        f"GIT_CONFIG_KEY_{count}": "core.longpaths",
+        f"GIT_CONFIG_VALUE_{count}": "true",
+    }

@@ -1,0 +1,188 @@
+"""Asks the Prefect server, with nothing but the standard library."""
+
+import base64
+import json
+import re
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from http.client import HTTPException
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from attach.errors import AttachError
+
+_TIMEOUT_SECONDS = 10
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class UnreachableError(AttachError):
+    """Nothing answered at an address; the message says why, as far as it is known."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an HTTP server answered, be it success or not.
+
+    Attributes:
+        date: The server's clock, to a second; `None` when it did not say.
+    """
+
+    status: int
+    body: bytes
+    date: datetime | None = None
+
+    def json(self) -> Any:
+        """Return the body's value; `None` when it is not JSON."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+
+def ask(
+    method: str, url: str, headers: Mapping[str, str] | None = None, body: object = None, context: Any = None
+) -> Answer:
+    """Make one HTTP request.
+
+    Args:
+        method: For example ``GET``.
+        url: An http or https address.
+        headers: Beside the usual ones.
+        body: Sent as JSON, unless `None`.
+        context: The TLS context; `None` for the system's.
+
+    Raises:
+        UnreachableError: There was no answer.
+    """
+    content = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, content, dict(headers or {}), method=method)  # noqa: S310 - checked
+    if content is not None:
+        request.add_header("Content-Type", "application/json")
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=context)]
+    if urlsplit(url).hostname in _LOOPBACK:
+        handlers.append(urllib.request.ProxyHandler({}))
+    try:
+        with urllib.request.build_opener(*handlers).open(request, timeout=_TIMEOUT_SECONDS) as response:
+            return _answer(response.status, response.read(), response.headers.get("Date"))
+    except urllib.error.HTTPError as error:
+        with error:
+            return _answer(error.code, error.read(), error.headers.get("Date"))
+    except (OSError, HTTPException, ValueError) as error:
+        raise UnreachableError(_reason(error)) from None
+
+
+def _answer(status: int, body: bytes, date: str | None) -> Answer:
+    try:
+        return Answer(status, body, parsedate_to_datetime(date) if date else None)
+    except ValueError:
+        return Answer(status, body)
+
+
+def _reason(error: Exception) -> str:
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, socket.gaierror):
+        return "its host name does not resolve"
+    if isinstance(cause, ConnectionRefusedError):
+        return "nothing answers there"
+    if isinstance(cause, TimeoutError):
+        return f"no answer in {_TIMEOUT_SECONDS} s"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its TLS certificate is not trusted ({cause.verify_message}); set SSL_CERT_FILE to its CA"
+    if isinstance(cause, ssl.SSLError) and cause.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}:
+        return "it does not speak TLS; should the address begin with http:// ?"
+    return str(cause) or type(cause).__name__
+
+
+def api_url(address: str) -> str:
+    """Return the API's URL for what a user gives as the server's address.
+
+    Raises:
+        AttachError: It is not an http or https address.
+    """
+    url = address.strip().rstrip("/")
+    parts = urlsplit(url)
+    try:
+        is_complete = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_complete = False
+    if not is_complete or parts.query or parts.fragment or parts.username is not None:
+        raise AttachError(
+            f"--server {address!r}: give the address that this machine's browser would open, without a "
+            f"login, for example http://prefect.example.com:8080"
+        )
+    return url if re.search(r"/api(/|$)", parts.path) else f"{url}/api"
+
+
+class Server:
+    """The REST API of one Prefect server.
+
+    Args:
+        url: For example ``http://prefect.example.com:8080/api``.
+        auth_string: ``user:password``, or empty for none.
+    """
+
+    def __init__(self, url: str, auth_string: str = "") -> None:
+        self.url = url
+        self.has_login = bool(auth_string)
+        self._headers: dict[str, str] = {}
+        if auth_string:
+            self._headers["Authorization"] = "Basic " + base64.b64encode(auth_string.encode()).decode()
+
+    def ask(self, method: str, path: str, body: object = None) -> Answer:
+        """Make one request of the API.
+
+        Raises:
+            UnreachableError: There was no answer.
+        """
+        return ask(method, self.url + path, self._headers, body)
+
+    def needs_login(self) -> bool:
+        """Tell whether the server refuses requests with the present login; of none that answers, no."""
+        try:
+            return self.ask("GET", "/admin/version").status in {401, 403}
+        except UnreachableError:
+            return False
+
+    def pool(self, pool: str) -> Answer:
+        """Return the answer that describes a work pool."""
+        return self.ask("GET", f"/work_pools/{quote(pool, safe='')}")
+
+    def pool_names(self) -> list[str]:
+        """Return the names of the work pools that the server has."""
+        pools = self.ask("POST", "/work_pools/filter", {}).json()
+        return sorted(str(pool["name"]) for pool in pools) if isinstance(pools, list) else []  # pyright: ignore
+
+    def worker(self, pool: str, name: str) -> dict[str, Any] | None:
+        """Return the server's record of a worker; `None` when there is none.
+
+        Raises:
+            AttachError: The server did not answer, or refused.
+        """
+        path = f"/work_pools/{quote(pool, safe='')}/workers/filter"
+        answer = self.ask("POST", path, {"workers": {}, "limit": 200})
+        if answer.status == 404:  # the pool is gone, and its workers with it
+            return None
+        records = answer.json()
+        if answer.status != 200 or not isinstance(records, list):
+            raise AttachError(f"{self.url} answered {answer.status} when asked for the workers of {pool}")
+        return next((record for record in records if record["name"] == name), None)  # pyright: ignore
+
+    def forget_worker(self, pool: str, name: str) -> bool:
+        """Delete the server's record of a worker; return whether there was one.
+
+        Raises:
+            AttachError: The server did not answer, or refused.
+        """
+        answer = self.ask("DELETE", f"/work_pools/{quote(pool, safe='')}/workers/{quote(name, safe='')}")
+        if answer.status in {200, 204}:
+            return True
+        if answer.status == 404:
+            return False
+        hint = "; its login has changed: give --auth-string-file" if answer.status in {401, 403} else ""
+        raise AttachError(f"{self.url} answered {answer.status} when asked to forget worker {name}{hint}")

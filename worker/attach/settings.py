@@ -1,0 +1,182 @@
+"""What a worker is attached with, and what of it is remembered in the worker's folder."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from attach.errors import AttachError
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+AUTH_STRING = "PREFECT_API_AUTH_STRING"
+# The names of settings in an environment file, where they are called as on the platform's own worker.
+VARIABLES = {
+    "server": "PREFECT_API_URL",
+    "pool": "WORKER_POOL",
+    "name": "WORKER_NAME",
+    "limit": "WORKER_LIMIT",
+    "query_seconds": "PREFECT_WORKER_QUERY_SECONDS",
+    "flows_git_url": "FLOWS_GIT_URL",
+    "flows_git_ref": "FLOWS_GIT_REF",
+    "yeedu_url": "YEEDU_URL",
+    "auth_string_file": "PREFECT_API_AUTH_STRING_FILE",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one worker is attached. No secret is among it, unless the user put one into the environment file.
+
+    Attributes:
+        server: The API's URL.
+        pool: The work pool.
+        name: The worker's name on the server.
+        limit: The most flow runs at a time.
+        query_seconds: Seconds between two polls.
+        flows_git_url: The flows' repository as this machine reaches it: the pull steps' ``$FLOWS_GIT_URL``.
+        flows_git_ref: Its branch or tag; empty for the default branch.
+        yeedu_url: Where this machine reaches Yeedu, to be checked; empty for no check.
+        environment: A Python environment that has the operator already; empty to make one.
+        variables: Further ones of the environment file, which the flows see.
+        scope: ``user`` or ``system`` once a service is installed; empty for none.
+    """
+
+    server: str
+    pool: str
+    name: str
+    limit: int = 10
+    query_seconds: float = 2.0
+    flows_git_url: str = ""
+    flows_git_ref: str = ""
+    yeedu_url: str = ""
+    environment: str = ""
+    variables: dict[str, str] = field(default_factory=dict[str, str], repr=False)
+    scope: str = ""
+
+
+def save(settings: Settings, file: Path) -> None:
+    """Remember the settings, whole or not at all."""
+    part = file.with_name(f"{file.name}.part")
+    part.write_text(json.dumps(dataclasses.asdict(settings), indent=2) + "\n", encoding="utf-8")
+    part.replace(file)
+
+
+def load(file: Path) -> Settings | None:
+    """Return the remembered settings; `None` when there are none.
+
+    Raises:
+        AttachError: The file cannot be read or was not written by this program.
+    """
+    try:
+        return Settings(**json.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise AttachError(f"{file} cannot be read ({error.strerror}); run as the worker's user") from None
+    except (ValueError, TypeError):
+        raise AttachError(f"{file} is damaged; delete the folder {file.parent} and attach again") from None
+
+
+def parse_environment_file(text: str, source: str) -> dict[str, str]:
+    """Return the variables of an environment file: lines of ``NAME=value``, nothing in them expanded.
+
+    Raises:
+        AttachError: A line is neither that, nor empty, nor a comment.
+    """
+    values: dict[str, str] = {}
+    for number, raw in enumerate(text.splitlines(), start=1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        name, value = name.strip(), value.strip()
+        if not equals or not _NAME.fullmatch(name):
+            raise AttachError(f"{source}, line {number}: write NAME=value, or begin a comment with #")
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+            value = value[1:-1]
+        values[name] = value
+    return values
+
+
+def read_environment_file(file: Path) -> dict[str, str]:
+    """Return the variables of an environment file.
+
+    Raises:
+        AttachError: It cannot be read, or a line is malformed.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AttachError(f"--env-file {file} cannot be read ({error}); give a UTF-8 text file") from None
+    return parse_environment_file(text, str(file))
+
+
+def read_auth_string(file: Path) -> str:
+    """Return the login that a file holds.
+
+    Raises:
+        AttachError: It cannot be read, or does not hold one line of ``user:password``.
+    """
+    try:
+        value = file.read_text(encoding="utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError):
+        raise AttachError(f"the auth string's file {file} cannot be read; check path and owner") from None
+    return checked_auth_string(value, str(file))
+
+
+def checked_auth_string(value: str, source: str) -> str:
+    """Return the login unless it is malformed.
+
+    Raises:
+        AttachError: It is.
+    """
+    if "\n" in value or ":" not in value:
+        raise AttachError(
+            f"{source} does not hold the server's PREFECT_API_AUTH_STRING, one line of user:password"
+        )
+    return value
+
+
+def number(text: str, source: str, *, whole: bool) -> float:
+    """Return a number of at least 1, or above 0 when it need not be whole.
+
+    Raises:
+        AttachError: It is not.
+    """
+    try:
+        value = float(int(text) if whole else text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1_000_000:
+        kind = "a whole number of at least 1" if whole else "a number of seconds above 0"
+        raise AttachError(f"{source}={text!r} is not {kind}")
+    return value
+
+
+def without_login(url: str) -> str:
+    """Return an address as it may be shown: without user and password."""
+    return re.sub(r"^([a-z+]+://)[^/@]*@", r"\1", url)
+
+
+def merged(
+    given: Mapping[str, str | None], from_file: Mapping[str, str], remembered: Settings | None
+) -> dict[str, str]:
+    """Return each setting's value: the command line's, else the environment file's, else the remembered one.
+
+    Args:
+        given: The command line's options by the setting's name; `None` for one that is not there.
+        from_file: The environment file's variables.
+        remembered: What the worker was attached with before.
+    """
+    before = dataclasses.asdict(remembered) if remembered else {}
+    values: dict[str, str] = {}
+    for name in (*VARIABLES, "environment"):
+        chosen = given.get(name)
+        if chosen is None:
+            chosen = from_file.get(VARIABLES.get(name, ""))
+        if chosen is None and name in before:
+            chosen = str(before[name])
+        values[name] = chosen or ""
+    return values

@@ -1,0 +1,41 @@
+"""Stops the running worker from another process, on every system in the same way."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from attach import windows_task
+from attach.lock import holder, is_held
+from attach.places import Places
+from attach.supervisor import STOP_SECONDS
+
+_LOOK_SECONDS = 0.2
+
+
+def stop(places: Places, say: Callable[[str], None]) -> None:
+    """Ask the worker to stop, and wait until it has; end it when it does not."""
+    lock, request = Path(places.lock), Path(places.stop_request)
+    if not is_held(lock):
+        return
+    number = holder(lock)
+    say(f"stopping process {number}")
+    request.touch()
+    deadline = time.monotonic() + STOP_SECONDS + 10
+    while is_held(lock):
+        if time.monotonic() > deadline:
+            say(f"process {number} did not stop in time: ending it")
+            _end(number)
+            deadline = float("inf")
+        time.sleep(_LOOK_SECONDS)
+    request.unlink(missing_ok=True)
+
+
+def _end(number: int) -> None:
+    if sys.platform == "win32":
+        subprocess.run(windows_task.tree_end_command(number), capture_output=True, check=False)
+    else:
+        os.kill(number, signal.SIGKILL)

@@ -1,0 +1,150 @@
+"""Keeps the worker's process running, keeps what it says in rotated files, and ends it in order."""
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any
+
+LOG_BYTES, LOG_FILES = 5_000_000, 5
+STOP_SECONDS = 30.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
+_STEADY_SECONDS = 300.0  # a process that lived so long is started again without a longer pause
+_LOOK_SECONDS = 0.25
+# A group of its own, so that a terminal's Ctrl-C reaches the supervisor alone.
+_OWN_GROUP: dict[str, Any] = (
+    {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    if sys.platform == "win32"
+    else {"process_group": 0}
+)
+
+
+class Supervisor:
+    """Runs one command again and again until it is asked to stop.
+
+    Args:
+        command: The command line.
+        environment: Its whole environment; called before each start, since ports and secrets may change.
+        folder: Where it runs.
+        log: The newest log file; older ones have a number appended.
+        stop_request: A file whose appearance means to stop.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Callable[[], Mapping[str, str]],
+        folder: Path,
+        log: Path,
+        stop_request: Path,
+    ) -> None:
+        self._command = list(command)
+        self._environment = environment
+        self._folder = folder
+        self._stop_request = stop_request
+        self._asked = threading.Event()
+        self._log = _logger(log)
+
+    def stop(self) -> None:
+        """Ask `run` to end; may be called from a signal handler or another thread."""
+        self._asked.set()
+
+    def run(self) -> None:
+        """Run the command until someone asks to stop; start it again, after a pause, if it just ends."""
+        self._stop_request.unlink(missing_ok=True)
+        pause = FIRST_PAUSE_SECONDS
+        while not self._is_asked():
+            started = time.monotonic()
+            code = self._run_once()
+            if self._is_asked():
+                break
+            if time.monotonic() - started > _STEADY_SECONDS:
+                pause = FIRST_PAUSE_SECONDS
+            self._log.warning("the worker ended with code %s; it starts again in %.0f s", code, pause)
+            self._wait(lambda: False, pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        self._stop_request.unlink(missing_ok=True)
+
+    def _is_asked(self) -> bool:
+        return self._asked.is_set() or self._stop_request.exists()
+
+    def _wait(self, is_over: Callable[[], bool], seconds: float) -> None:
+        """Return when it is over, when someone asks to stop, or when time is up."""
+        deadline = time.monotonic() + seconds
+        while not is_over() and not self._is_asked() and time.monotonic() < deadline:
+            self._asked.wait(_LOOK_SECONDS)
+
+    def _run_once(self) -> int | str:
+        """Run the command to its end, or until someone asks to stop; return its exit code."""
+        try:
+            process = subprocess.Popen(
+                self._command,
+                env=dict(self._environment()),
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+                errors="replace",
+                **_OWN_GROUP,
+            )
+        except OSError as error:
+            return str(error)
+        reader = threading.Thread(target=self._keep, args=(process,), daemon=True)
+        reader.start()
+        self._wait(lambda: process.poll() is not None, float("inf"))
+        if process.poll() is None:
+            self._log.info("stopping the worker")
+        _end(process, STOP_SECONDS)
+        reader.join(STOP_SECONDS)
+        return process.returncode
+
+    def _keep(self, process: subprocess.Popen[str]) -> None:
+        for line in process.stdout or ():
+            self._log.info("%s", line.rstrip())
+
+
+def stop_on_signals(supervisor: Supervisor) -> None:
+    """Let the signals that mean to stop do so, in order."""
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # each system has some of them
+    for number in [getattr(signal, name) for name in names if hasattr(signal, name)]:
+        signal.signal(number, lambda _number, _frame: supervisor.stop())
+
+
+def _end(process: subprocess.Popen[str], grace_seconds: float) -> None:
+    """End a process that may have ended already, and what is left of its group."""
+    if process.poll() is None:
+        # Windows has no SIGTERM; a new process group gets CTRL_BREAK alone.
+        process.send_signal(signal.CTRL_BREAK_EVENT if sys.platform == "win32" else signal.SIGTERM)
+        try:
+            process.wait(grace_seconds)
+        except subprocess.TimeoutExpired:
+            if sys.platform == "win32":
+                tree = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
+                subprocess.run(tree, capture_output=True, check=False)
+    if sys.platform != "win32":
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _logger(file: Path) -> logging.Logger:
+    """Return a logger that writes to rotated files, and to the terminal if there is one."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    logger = logging.getLogger(f"attach.{file}")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    handlers: list[logging.Handler] = [
+        RotatingFileHandler(file, maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1, encoding="utf-8", delay=True)
+    ]
+    if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison] - a service of Windows has none
+        handlers.append(logging.StreamHandler(sys.stdout))
+    logger.handlers = handlers
+    return logger

@@ -1,0 +1,108 @@
+"""The systemd unit of an attached worker, and the commands that bring it in and out; all of it as data."""
+
+from pathlib import PurePosixPath
+
+from attach.places import Places
+from attach.settings import Settings
+
+SYSTEM_UNITS = PurePosixPath("/etc/systemd/system")
+
+
+def unit_name(name: str) -> str:
+    """Return the unit's name."""
+    return f"yeedu-worker-{name}.service"
+
+
+def unit_file(
+    name: str, scope: str, home: PurePosixPath, configuration: PurePosixPath | None = None
+) -> PurePosixPath:
+    """Return where the unit's file belongs.
+
+    Args:
+        name: The worker's name.
+        scope: ``user`` or ``system``.
+        home: The user's home folder.
+        configuration: The user's XDG_CONFIG_HOME, if it is set.
+    """
+    folder = SYSTEM_UNITS if scope == "system" else (configuration or home / ".config") / "systemd" / "user"
+    return folder / unit_name(name)
+
+
+def unit(settings: Settings, places: Places, command: list[str], user: str = "") -> str:
+    """Return the unit's text. It holds no secret: the worker reads those from its own folder.
+
+    Args:
+        settings: How the worker is attached.
+        places: Its files.
+        command: What runs the worker in the foreground.
+        user: Who the worker runs as, for the machine's own services; empty for a user's.
+    """
+    is_system = settings.scope == "system"
+    network = ["Wants=network-online.target", "After=network-online.target"] if is_system else []
+    lines = [
+        "[Unit]",
+        f"Description={_text(f'Yeedu worker {settings.name} of {settings.pool}')}",
+        *network,
+        "StartLimitIntervalSec=0",
+        "",
+        "[Service]",
+        f"ExecStart={' '.join(map(_argument, command))}",
+        f"WorkingDirectory={_text(str(places.home))}",
+        *([f"User={user}"] if is_system else []),
+        "Restart=always",
+        "RestartSec=5",
+        # The worker ends its flow runs in order; whatever is left after that is killed.
+        "KillMode=mixed",
+        "TimeoutStopSec=60",
+        "UMask=0077",
+        "NoNewPrivileges=true",
+        "",
+        "[Install]",
+        f"WantedBy={'multi-user.target' if is_system else 'default.target'}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def start_commands(name: str, scope: str) -> list[list[str]]:
+    """Return the commands after which the unit runs, now and from the next start of the machine on."""
+    control = _control(scope)
+    return [
+        [*control, "daemon-reload"],
+        [*control, "enable", unit_name(name)],
+        [*control, "restart", unit_name(name)],
+    ]
+
+
+def stop_commands(name: str, scope: str) -> list[list[str]]:
+    """Return the commands after which the unit does not run any more; its file may then be deleted."""
+    return [[*_control(scope), "disable", "--now", unit_name(name)]]
+
+
+def forget_commands(scope: str) -> list[list[str]]:
+    """Return the commands after which systemd does not know the deleted unit any more."""
+    return [[*_control(scope), "daemon-reload"]]
+
+
+def state_command(name: str, scope: str) -> list[str]:
+    """Return the command that prints the unit's state and succeeds when it runs."""
+    return [*_control(scope), "is-active", unit_name(name)]
+
+
+def linger_command(user: str) -> list[str]:
+    """Return the command that keeps a user's services running while the user is logged out."""
+    return ["loginctl", "enable-linger", user]
+
+
+def _control(scope: str) -> list[str]:
+    return ["systemctl"] if scope == "system" else ["systemctl", "--user"]
+
+
+def _text(value: str) -> str:
+    return value.replace("%", "%%")
+
+
+def _argument(value: str) -> str:
+    """Quote one argument: systemd expands specifiers and variables, and splits at spaces."""
+    escaped = _text(value).replace("$", "$$").replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

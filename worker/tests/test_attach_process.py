@@ -1,0 +1,105 @@
+"""The worker's command and environment, on both systems."""
+
+import os
+from pathlib import PurePosixPath, PureWindowsPath
+
+import pytest
+
+from attach.places import Places
+from attach.process import worker_command, worker_environment
+from attach.settings import Settings
+from yeedu_worker.entrypoint import worker_command as entrypoint_command
+
+LINUX = Places(PurePosixPath("/w/box"))
+WINDOWS = Places(PureWindowsPath(r"C:\w\box"))
+SETTINGS = Settings(
+    server="http://prefect:8080/api",
+    pool="my pool",
+    name="box",
+    limit=3,
+    flows_git_url="https://git.example/flows.git",
+    flows_git_ref="main",
+    variables={"MY_KEY": "mine", "WORKER_NAME": "not this"},
+)
+PRIVATE = {"AWS_SECRET_ACCESS_KEY": "hidden", "PREFECT_API_KEY": "hidden", "PREFECT_PROFILE": "other"}
+
+
+def environment(
+    places: Places, inherited: dict[str, str] | None = None, auth_string: str = ""
+) -> dict[str, str]:
+    return worker_environment(SETTINGS, places, inherited or {}, auth_string, 18081)
+
+
+def test_linux_starts_the_platforms_own_worker() -> None:
+    assert worker_command(SETTINGS, LINUX) == ["/w/box/env/bin/yeedu-worker"]
+
+
+def test_the_platforms_own_worker_reads_what_it_is_given() -> None:
+    command = entrypoint_command(environment(LINUX))
+    for name, value in (("--pool", "my pool"), ("--name", "box"), ("--limit", "3"), ("--type", "process")):
+        assert command[command.index(name) + 1] == value
+
+
+def test_windows_starts_prefects_worker() -> None:
+    assert worker_command(SETTINGS, WINDOWS) == [
+        *(r"C:\w\box\env\Scripts\python.exe", "-m", "prefect", "worker", "start", "--type", "process"),
+        *("--pool", "my pool", "--no-create-pool-if-not-found", "--name", "box", "--limit", "3"),
+    ]
+
+
+def test_named_environment_is_used_instead_of_a_made_one() -> None:
+    settings = Settings("http://x/api", "pool", "box", environment="/opt/venv")
+    assert worker_command(settings, LINUX) == ["/opt/venv/bin/yeedu-worker"]
+
+
+@pytest.mark.parametrize("places", [LINUX, WINDOWS], ids=["linux", "windows"])
+def test_settings_reach_the_worker_and_its_flows(places: Places) -> None:
+    result = environment(places, auth_string="me:secret")
+    assert result["PREFECT_API_URL"] == "http://prefect:8080/api"
+    assert result["PREFECT_API_AUTH_STRING"] == "me:secret"
+    assert result["WORKER_NAME"] == "box"
+    assert result["FLOWS_GIT_URL"] == "https://git.example/flows.git"
+    assert result["FLOWS_GIT_REF"] == "main"
+    assert result["MY_KEY"] == "mine"
+    assert result["PYTHONUTF8"] == "1"
+    assert result["PREFECT_WORKER_WEBSERVER_PORT"] == "18081"
+    assert "localhost" in result["NO_PROXY"]
+
+
+@pytest.mark.parametrize("places", [LINUX, WINDOWS], ids=["linux", "windows"])
+def test_nothing_private_of_the_user_reaches_flows(places: Places) -> None:
+    assert "hidden" not in str(environment(places, PRIVATE))
+    assert "PREFECT_PROFILE" not in environment(places, PRIVATE)
+    assert "PREFECT_API_AUTH_STRING" not in environment(places, PRIVATE)
+
+
+def test_programs_of_the_environment_come_first() -> None:
+    assert environment(LINUX, {"PATH": "/usr/bin"})["PATH"] == "/w/box/env/bin:/usr/bin"
+    assert environment(WINDOWS, {"Path": r"C:\git"})["PATH"] == r"C:\w\box\env\Scripts;C:\git"
+    assert [name for name in environment(WINDOWS, {"Path": r"C:\git"}) if name.upper() == "PATH"] == ["PATH"]
+    assert environment(LINUX, {})["PATH"].endswith(os.defpath)
+
+
+def test_clones_go_to_the_workers_own_folder() -> None:
+    assert environment(LINUX)["TMPDIR"] == "/w/box/t"
+    assert environment(WINDOWS)["TEMP"] == environment(WINDOWS)["TMP"] == r"C:\w\box\t"
+
+
+def test_git_on_windows_writes_long_paths_beside_the_users_own_settings() -> None:
+    own = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "http.proxy", "GIT_CONFIG_VALUE_0": "x"}
+    settings = Settings("http://x/api", "pool", "box", variables=own)
+    result = worker_environment(settings, WINDOWS, {}, "", 1)
+    assert (result["GIT_CONFIG_COUNT"], result["GIT_CONFIG_KEY_0"]) == ("2", "http.proxy")
+    assert (result["GIT_CONFIG_KEY_1"], result["GIT_CONFIG_VALUE_1"]) == ("core.longpaths", "true")
+
+
+def test_windows_programs_find_their_system() -> None:
+    inherited = {"SystemRoot": r"C:\Windows", "ComSpec": r"C:\Windows\system32\cmd.exe", "TEMP": r"C:\long"}
+    result = environment(WINDOWS, inherited)
+    assert result["SystemRoot"] == r"C:\Windows"
+    assert result["ComSpec"].endswith("cmd.exe")
+    assert "SystemRoot" not in environment(LINUX, inherited)
+
+
+def test_own_proxy_exceptions_stay() -> None:
+    assert environment(LINUX, {"no_proxy": "intra.example"})["NO_PROXY"].startswith("intra.example,")

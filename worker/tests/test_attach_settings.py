@@ -1,0 +1,184 @@
+"""What a worker is attached with: options, environment file, and what is remembered."""
+
+import argparse
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from attach.attachment import Attachment, resolve
+from attach.errors import AttachError
+from attach.folder import fill_home, make_home, remove, write_private
+from attach.options import parse
+from attach.places import Places
+from attach.server import api_url
+from attach.settings import parse_environment_file, without_login
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="file modes are of POSIX")
+
+
+def options(folder: Path, *arguments: str) -> argparse.Namespace:
+    return parse(["run", "--folder", str(folder), *arguments])
+
+
+def attached(folder: Path, *arguments: str) -> Attachment:
+    """Resolve and remember a worker."""
+    attachment = resolve(options(folder, "--server", "http://prefect:8080", "--name", "box", *arguments))
+    make_home(attachment.places)
+    attachment.remember()
+    return attachment
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("http://prefect:8080", "http://prefect:8080/api"),
+        ("http://prefect:8080/", "http://prefect:8080/api"),
+        ("https://prefect.example/api/", "https://prefect.example/api"),
+        ("https://example.com/prefect", "https://example.com/prefect/api"),
+        ("http://[::1]:8080", "http://[::1]:8080/api"),
+    ],
+)
+def test_server_address(address: str, url: str) -> None:
+    assert api_url(address) == url
+
+
+@pytest.mark.parametrize(
+    "address", ["prefect:8080", "", "ftp://x", "http://", "http://x:99999", "http://me:pw@x", "http://x?a=b"]
+)
+def test_address_that_cannot_be_used_is_one_sentence(address: str) -> None:
+    with pytest.raises(AttachError, match=r"--server .*example\.com:8080"):
+        api_url(address)
+
+
+def test_environment_file_is_plain_lines() -> None:
+    text = "# comment\n\nA=1\n B = two words \nC='$HOME # kept'\nD=\nE=\"x\"\nF=a=b\n"
+    assert parse_environment_file(text, "x") == {
+        "A": "1",
+        "B": "two words",
+        "C": "$HOME # kept",
+        "D": "",
+        "E": "x",
+        "F": "a=b",
+    }
+
+
+@pytest.mark.parametrize("line", ["A", "1A=2", "a-b=c", "=x", "export A=1"])
+def test_malformed_line_of_the_environment_file_is_named(line: str) -> None:
+    with pytest.raises(AttachError, match=r"my\.env, line 2: write NAME=value"):
+        parse_environment_file(f"A=1\n{line}\n", "my.env")
+
+
+def test_command_line_wins_over_environment_file_over_memory(tmp_path: Path) -> None:
+    file = tmp_path / "my.env"
+    file.write_text("WORKER_POOL=of-file\nWORKER_LIMIT=4\nFLOWS_GIT_URL=https://of.file\nKEY=value\n")
+    folder = tmp_path / "w"
+    attached(folder, "--pool", "before", "--limit", "2", "--query-seconds", "7")
+    settings = resolve(options(folder, "--pool", "given", "--env-file", str(file))).settings
+    assert (settings.pool, settings.limit, settings.query_seconds) == ("given", 4, 7)
+    assert settings.flows_git_url == "https://of.file"
+    assert settings.variables == {"KEY": "value"}
+
+
+def test_later_commands_need_only_the_folder(tmp_path: Path) -> None:
+    login = tmp_path / "login"
+    login.write_text("me:secret\n")
+    before = attached(tmp_path / "w", "--pool", "p", "--auth-string-file", str(login))
+    login.unlink()
+    after = resolve(parse(["detach", "--folder", str(tmp_path / "w")]))
+    assert after.settings == before.settings
+    assert after.auth_string == "me:secret"
+    assert after.was_attached
+
+
+@posix
+def test_login_and_settings_are_the_users_alone(tmp_path: Path) -> None:
+    login = tmp_path / "login"
+    login.write_text("me:secret")
+    old = os.umask(0)
+    try:
+        places = attached(tmp_path / "w", "--auth-string-file", str(login)).places
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(Path(places.home).stat().st_mode) == 0o700
+    assert stat.S_IMODE(Path(places.auth_string).stat().st_mode) == 0o600
+    assert "secret" not in Path(places.settings).read_text()
+
+
+@pytest.mark.parametrize("value", ["no-colon", "two:lines\nof:it", ""])
+def test_malformed_login_is_one_sentence_without_it(tmp_path: Path, value: str) -> None:
+    login = tmp_path / "login"
+    login.write_text(value)
+    with pytest.raises(AttachError, match="user:password") as caught:
+        attached(tmp_path / "w", "--auth-string-file", str(login))
+    assert not value or value not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--limit", "0"), "--limit='0' is not a whole number of at least 1"),
+        (("--limit", "1.5"), "--limit='1.5'"),
+        (("--limit", "nan"), "--limit='nan'"),
+        (("--query-seconds", "-1"), "--query-seconds='-1' is not a number of seconds above 0"),
+        (("--query-seconds", "nan"), "--query-seconds='nan'"),
+        (("--name", "../x"), "--name '../x'"),
+        (("--env-file", "missing.env"), "--env-file missing.env cannot be read"),
+        (("--auth-string-file", "missing"), "missing cannot be read"),
+    ],
+)
+def test_wrong_option_is_one_sentence(tmp_path: Path, arguments: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(AttachError) as caught:
+        resolve(options(tmp_path / "w", "--server", "http://x", *arguments))
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(AttachError, match="holds something else"):
+        attached(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_damaged_memory_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text("{")
+    with pytest.raises(AttachError, match="is damaged; delete the folder"):
+        resolve(options(tmp_path, "--server", "http://x"))
+
+
+def test_folder_is_removed_with_read_only_files(tmp_path: Path) -> None:
+    places = attached(tmp_path / "w").places
+    fill_home(places)
+    pack = Path(places.temporary) / "clone" / "pack.idx"
+    pack.parent.mkdir()
+    pack.write_text("x")
+    pack.chmod(0o400)
+    said: list[str] = []
+    remove(Path(places.home), said.append)
+    assert not Path(places.home).exists()
+    assert said == [f"removed {places.home}"]
+
+
+def test_private_file_replaces_an_older_one(tmp_path: Path) -> None:
+    file = tmp_path / "x"
+    write_private(file, "first")
+    write_private(file, "second")
+    assert file.read_text() == "second"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+def test_login_in_an_address_is_not_shown() -> None:
+    assert without_login("https://me:token@git.example/x.git") == "https://git.example/x.git"
+    assert without_login("https://git.example/a@b") == "https://git.example/a@b"
+    assert without_login("git@github.com:team/x.git") == "git@github.com:team/x.git"
+
+
+def test_folder_of_another_name_is_another_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALAPPDATA" if sys.platform == "win32" else "XDG_DATA_HOME", str(tmp_path))
+    one = resolve(parse(["run", "--server", "http://x", "--name", "one"]))
+    two = resolve(parse(["run", "--server", "http://x", "--name", "two"]))
+    assert one.places.home != two.places.home
+    assert isinstance(one.places, Places)
