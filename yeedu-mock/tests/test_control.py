@@ -231,3 +231,17 @@ def test_reset_makes_the_mock_as_new(tmp_path):
         assert overview["runs"] == []
         assert [job["job_id"] for job in overview["jobs"]] == [101, 102, 103]
         assert run > 1000
+
+
+def test_what_runs_on_a_cluster_that_is_too_small_runs_out_of_memory(client, control):
+    cluster = client.post("cluster", {"name": "tiny"}).json()["cluster_id"]
+    path = client.workspace("spark/job?job_id=101")
+    own = client.get(path).json()["cluster_id"]
+    assert client.request("PUT", path, json={"cluster_id": cluster}).status_code == 200
+    control("PATCH", f"clusters/{cluster}", {"is_too_small": True})
+    run = client.run_job(101)
+    assert client.wait("spark/job", run) == "ERROR"
+    errors = client.get(client.workspace(f"spark/job/run/{run}/workflow/errors")).json()["data"]
+    assert "exit code: 137" in errors[0]["error"]
+    assert "OutOfMemoryError" in client.log("spark/job", run, "stderr")
+    assert client.request("PUT", path, json={"cluster_id": own}).status_code == 200

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from yeedu_mock.errors import ConflictError, NotFoundError
 from yeedu_mock.execution.job_process import JobProcess
 from yeedu_mock.execution.kernel_pool import KernelPool
-from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run, RunStatus, now
+from yeedu_mock.state.records import Cluster, JobDefinition, NotebookDefinition, Run, RunStatus, now
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.02
 MAX_ENDED_RUNS = 1000
 LOG_STREAMS = ("stdout", "stderr")
+OUT_OF_MEMORY = "java.lang.OutOfMemoryError: Java heap space"
+OUT_OF_MEMORY_EXIT_CODE = 137
 
 
 class RunService:
@@ -170,6 +172,9 @@ class RunService:
         await self._until_it_may_start(run)
         folder = self._run_folder(run)
         folder.mkdir()
+        if self._is_too_small(run):
+            self._run_out_of_memory(run)
+            return
         job = self._jobs[run.id] = JobProcess(folder, self._home, self._limits)
         try:
             await job.start(definition, run)
@@ -192,6 +197,10 @@ class RunService:
 
     async def _run_notebook(self, run: Run) -> None:
         await self._until_it_may_start(run)
+        if self._is_too_small(run):
+            self._run_folder(run).mkdir()
+            self._run_out_of_memory(run)
+            return
         try:
             kernel = await self._pool.take(self._run_folder(run))
         except (RuntimeError, TimeoutError, OSError) as error:
@@ -204,6 +213,17 @@ class RunService:
             self._kernel_died(run)
         else:
             self._mark_running(run)
+
+    def _is_too_small(self, run: Run) -> bool:
+        cluster = self._store.get(Cluster, run.cluster_id) if run.cluster_id is not None else None
+        return cluster is not None and cluster.is_too_small
+
+    def _run_out_of_memory(self, run: Run) -> None:
+        """End a run as Yeedu ends one whose cluster has too little memory for it."""
+        self._mark_running(run)
+        (self._run_folder(run) / "stderr.log").write_text(f"{OUT_OF_MEMORY}\n", encoding="utf-8")
+        error = f"The container was killed, exit code: {OUT_OF_MEMORY_EXIT_CODE}."
+        self._finish(run, RunStatus.ERROR, exit_code=OUT_OF_MEMORY_EXIT_CODE, error=error)
 
     def _kernel_died(self, run: Run) -> None:
         if run.status.is_terminal or run.status is RunStatus.STOPPING:

@@ -12,6 +12,7 @@ from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import Identifier, TheMock
 from yeedu_mock.state.passwords import hash_password
 from yeedu_mock.state.records import (
+    Cluster,
     JobDefinition,
     NotebookDefinition,
     Run,
@@ -34,6 +35,7 @@ class NewJob(BaseModel):
     name: str = "test-job"
     language: str = "Python3"
     workspace_id: int = 1
+    cluster_id: int | None = None
 
 
 class NewNotebook(BaseModel):
@@ -45,6 +47,7 @@ class NewNotebook(BaseModel):
     name: str = "test-notebook"
     language: str = "Python3"
     workspace_id: int = 1
+    cluster_id: int | None = None
 
 
 class NewUser(BaseModel):
@@ -55,6 +58,14 @@ class NewUser(BaseModel):
     username: str = Field(min_length=1)
     password: str = Field(min_length=1, repr=False)
     tenants: list[str] = Field(min_length=1)
+
+
+class NewSize(BaseModel):
+    """Whether a cluster has too little memory for whatever runs on it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    is_too_small: bool
 
 
 class NewState(BaseModel):
@@ -166,6 +177,17 @@ async def add_user(user: NewUser, mock: TheMock) -> dict[str, int]:
             mock.store.add(Tenant(uuid=tenant, name=tenant))
     record = User(username=user.username, password_hash=hash_password(user.password), tenants=user.tenants)
     return {"user_id": mock.store.add(record).id}
+
+
+@router.patch("/clusters/{cluster_id}")
+async def change_cluster(cluster_id: Identifier, change: NewSize, mock: TheMock) -> dict[str, Any]:
+    """Have everything that starts on a cluster from now on run out of memory, or no longer."""
+    cluster = mock.store.get(Cluster, cluster_id)
+    if cluster is None:
+        raise NotFoundError(f"There is no cluster {cluster_id}.")
+    cluster.is_too_small = change.is_too_small
+    mock.store.save(cluster)
+    return {"cluster_id": cluster_id, "is_too_small": cluster.is_too_small}
 
 
 @router.post("/runs/{run_id}")

@@ -95,6 +95,7 @@ class Cluster(Record):
     name: str
     status: str = "RUNNING"
     is_enabled: bool = True
+    is_too_small: bool = Field(default=False, description="Whether all that runs on it runs out of memory.")
     settings: dict[str, Any] = Field(default_factory=dict, description="Fields a client sent, echoed back.")
 
 
