@@ -24,11 +24,12 @@ LAYERS = {
     ],
     "client.": ["tls", "transport", "login", "client", "kernel_channel", "api", "log_follower"],
     "runs.": [
-        *("remote_run", "job_run", "cell_runner", "saved_outputs", "cell_sequence"),
+        *("remote_run", "expected_end", "job_run", "cell_runner", "saved_outputs", "cell_sequence"),
         *("submission", "notebook_run", "clusters", "execution"),
     ],
     "flow_run.": [
-        *("connection", "stopping", "run_artifacts", "run_logging", "run_record", "calls", "dispatch"),
+        *("connection", "stopping", "run_artifacts", "run_logging", "prefect_server", "cluster_record"),
+        *("run_record", "calls", "dispatch"),
     ],
 }
 WITHOUT_PREFECT = [

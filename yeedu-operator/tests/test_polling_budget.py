@@ -12,6 +12,7 @@ from prefect_yeedu.runs.execution import RunRequest, execute
 
 HOUR_SECONDS = 3600.0
 RUN = "workspace/1/spark/job/run/9"
+RUNS = "workspace/1/spark/job/runs"
 
 
 @dataclass
@@ -35,19 +36,29 @@ class HourOfWork:
         self.yeedu.on("GET", f"{RUN}/log/{stream}", read)
 
 
-@pytest.mark.parametrize("growing", [(), ("stdout",), ("stdout", "stderr")])
-def test_an_hour_costs_fewer_than_400_calls_and_little_delay(
-    yeedu: ScriptedYeedu, growing: tuple[str, ...]
-) -> None:
-    work = HourOfWork(yeedu, FakeClock())
+@pytest.fixture
+def work(yeedu: ScriptedYeedu) -> HourOfWork:
     yeedu.on("POST", "workspace/1/spark/job/run", (200, {"run_id": 9}))
+    work = HourOfWork(yeedu, FakeClock())
     yeedu.on("GET", RUN, work.look)
+    return work
+
+
+def wait(work: HourOfWork, growing: tuple[str, ...]) -> list[float]:
+    """Run the job, and return the gaps between the looks at it."""
     for stream in ("stdout", "stderr"):
         work.log(stream, grows=stream in growing)
-    with yeedu.client(clock=work.clock) as client:
+    with work.yeedu.client(clock=work.clock) as client:
         assert execute(client, RunRequest()).state == "DONE"
-    assert len(yeedu.calls) < 400
-    gaps = [later - sooner for sooner, later in pairwise(work.looks)]
+    return [later - sooner for sooner, later in pairwise(work.looks)]
+
+
+@pytest.mark.parametrize("growing", [(), ("stdout",), ("stdout", "stderr")])
+def test_an_hour_costs_fewer_than_400_calls_and_little_delay(
+    work: HourOfWork, growing: tuple[str, ...]
+) -> None:
+    gaps = wait(work, growing)
+    assert len(work.yeedu.calls) < 400
     # A run that ends at some moment of the hour is noticed at the next look.
     assert sum(gap**2 for gap in gaps) / 2 / sum(gaps) <= 6.5
     assert max(gaps) <= 13.001
@@ -55,3 +66,45 @@ def test_an_hour_costs_fewer_than_400_calls_and_little_delay(
         reads = work.reads[stream]
         assert max(later - sooner for sooner, later in pairwise(reads)) <= 120.001
         assert len([read for read in reads if read < 60]) >= 10
+
+
+def earlier_run(run_id: int, seconds: float, **fields: Any) -> dict[str, Any]:
+    return {"run_id": run_id, "run_status": "DONE", "execution_time_sec": seconds, **fields}
+
+
+@pytest.mark.parametrize(
+    ("earlier", "growing"),
+    [(3600, ()), (3600, ("stdout",)), (3400, ("stdout", "stderr")), (3850, ("stdout", "stderr"))],
+)
+def test_an_end_about_when_the_job_ended_before_is_noticed_within_5_seconds(
+    work: HourOfWork, growing: tuple[str, ...], earlier: float
+) -> None:
+    own = {"run_id": 9, "run_status": "RUNNING"}
+    failed = earlier_run(7, 4.0, run_status="ERROR")
+    work.yeedu.on("GET", RUNS, (200, {"data": [own, earlier_run(8, earlier), failed]}))
+    gaps = wait(work, growing)
+    assert len(work.yeedu.calls) < 400
+    assert len(work.yeedu.called("GET", RUNS)) == 1
+    assert gaps[-1] <= 5.0
+    assert max(gaps) <= 20.001
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        [],
+        [earlier_run(7, 600), earlier_run(8, 3600)],  # now this, now that
+        [{"run_id": 8, "run_status": "DONE"}, earlier_run(7, -1), earlier_run(6, "soon")],
+        [earlier_run(7, 1200)],  # took longer this time
+    ],
+)
+def test_earlier_runs_that_tell_nothing_change_little(work: HourOfWork, runs: list[dict[str, Any]]) -> None:
+    work.yeedu.on("GET", RUNS, (200, {"data": runs}))
+    assert max(wait(work, ())[-100:]) <= 13.001
+    assert len(work.yeedu.calls) < 400
+
+
+def test_a_run_found_again_is_expected_to_end_when_it_would_have(work: HourOfWork) -> None:
+    own = {"run_id": 9, "run_status": "RUNNING", "execution_time_sec": 2000.0}
+    work.yeedu.on("GET", RUNS, (200, {"data": [own, earlier_run(8, 2000 + HOUR_SECONDS - 60)]}))
+    assert wait(work, ())[-1] <= 5.0

@@ -71,6 +71,7 @@ class ScriptedYeedu:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else the body waits some 40 ms for the client to acknowledge the head
     yeedu: ScriptedYeedu
 
     def do_GET(self) -> None:

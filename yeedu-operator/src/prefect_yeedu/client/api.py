@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from prefect_yeedu.wire.answers import JsonObject
 
 PAGE_RUNS = 100
+DURATION_FIELDS = ("execution_time_sec", "job_execution_time_sec")
 STOP_STATUSES = frozenset({200, 201, 409})  # 409: it has ended already, which is what was wanted
 
 
@@ -45,6 +47,15 @@ class RunSnapshot:
     state: RunState
     conf: tuple[str, ...] | None = None
     fields: JsonObject = field(default_factory=dict[str, Any])
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """How long it has been running, or ran; None where Yeedu does not show that."""
+        for name in DURATION_FIELDS:
+            value = self.fields.get(name)
+            if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
+                return float(value)
+        return None
 
 
 class RunAPI:

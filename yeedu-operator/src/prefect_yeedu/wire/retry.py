@@ -11,6 +11,11 @@ from prefect_yeedu.errors import YeeduAPIError, YeeduError, YeeduTransportError
 
 MAX_RETRY_AFTER_SECONDS = 60.0
 SQUARE_SHARE = 0.05
+# Where an end is expected a run is looked at this often, and rather more seldom than more often than that.
+DENSE_SECONDS = 4.8
+MAX_DENSE_LOOKS = 120
+# Before that, a longer wait than otherwise pays for it.
+SPARSE_SECONDS = 20.0
 
 
 class Clock(Protocol):
@@ -126,12 +131,39 @@ class PollSchedule:
     max_seconds: float = 10.0
     share: float = 0.3
     _started_at: float = field(init=False)
+    _expected: tuple[float, float] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._started_at = self.clock.now()
 
+    def expect_end(self, earliest_at: float, latest_at: float) -> None:
+        """Look more often between two moments, and less often before.
+
+        An end between them is noticed within 4.8 seconds, or, where they are more than ten minutes apart,
+        within the 120th part of that time; one before them within 20 seconds.
+
+        Args:
+            earliest_at: When the run may have ended, on the schedule's clock.
+            latest_at: When it should have; afterwards the schedule is what it was.
+        """
+        self._expected = (earliest_at, max(earliest_at, latest_at))
+
     def next_wait_seconds(self) -> float:
         """Return how long to wait now."""
-        elapsed = self.clock.now() - self._started_at
+        now = self.clock.now()
+        elapsed = now - self._started_at
         growing = min(SQUARE_SHARE * elapsed**2, self.share * elapsed)
-        return min(max(self.min_seconds, growing), self.max_seconds)
+        wait_seconds = min(max(self.min_seconds, growing), self._longest_seconds(now))
+        if self._expected is not None and now < self._expected[0]:
+            return min(wait_seconds, self._expected[0] - now)
+        return wait_seconds
+
+    def _longest_seconds(self, now: float) -> float:
+        if self._expected is None:
+            return self.max_seconds
+        earliest_at, latest_at = self._expected
+        if now < earliest_at:
+            return max(SPARSE_SECONDS, self.max_seconds)
+        if now < latest_at:
+            return min(self.max_seconds, max(DENSE_SECONDS, (latest_at - earliest_at) / MAX_DENSE_LOOKS))
+        return self.max_seconds
