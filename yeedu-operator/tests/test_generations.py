@@ -1,4 +1,4 @@
-"""The same jobs and notebooks in each API generation, on the mock; and SQL, TLS, single sign-on, clusters."""
+"""The same jobs and notebooks in each API generation, on the mock; and SQL, TLS, single sign-on."""
 
 import threading
 from collections.abc import Iterator
@@ -23,9 +23,7 @@ from prefect_yeedu.errors import (
     YeeduSubmissionUnknown,
 )
 from prefect_yeedu.models import Generation, YeeduResult
-from prefect_yeedu.runs.clusters import find_marker
 from prefect_yeedu.runs.execution import RunRequest, execute, find_api
-from prefect_yeedu.runs.remote_run import WaitOptions
 from prefect_yeedu.urls import parse_url
 from prefect_yeedu.wire.kernel_protocol import execute_request
 from prefect_yeedu.wire.notebook_document import NotebookDocument
@@ -150,82 +148,6 @@ def test_copied_cells_get_ids_of_their_own() -> None:
 def test_a_notebook_without_cells_is_refused() -> None:
     with pytest.raises(YeeduConfigurationError, match="has no cells"):
         NotebookDocument({"metadata": {}})
-
-
-@pytest.fixture
-def clusters(yeedu: ScriptedYeedu) -> ScriptedYeedu:
-    """A job bound to cluster 1, which runs out of memory there and on cluster 2."""
-    bound = {"cluster": 1, "run": 8}
-
-    def bind(call: Any) -> Any:
-        bound["cluster"] = call.body["cluster_id"]
-        return 201, {}
-
-    def submit(call: Any) -> Any:
-        bound["run"] += 1
-        status = "DONE" if bound["cluster"] == 3 else "ERROR"
-        place = f"workspace/1/spark/job/run/{bound['run']}"
-        yeedu.on("GET", place, (200, {"run_status": status}))
-        yeedu.on("GET", f"{place}/workflow/errors", (200, {"data": [{"error": "Container exit code: 137"}]}))
-        yeedu.on("GET", f"{place}/log/stdout", (200, b""))
-        yeedu.on("GET", f"{place}/log/stderr", (200, b""))
-        return 200, {"run_id": bound["run"]}
-
-    yeedu.on("GET", "workspace/1/spark/job", lambda call: (200, {"cluster_id": bound["cluster"]}))
-    yeedu.on("PUT", "workspace/1/spark/job", bind)
-    yeedu.on("POST", "workspace/1/spark/job/run", submit)
-    return yeedu
-
-
-def bindings(yeedu: ScriptedYeedu) -> list[int]:
-    return [call.body["cluster_id"] for call in yeedu.called("PUT", "workspace/1/spark/job")]
-
-
-def test_clusters_are_tried_in_order_and_the_own_one_is_restored(clusters: ScriptedYeedu) -> None:
-    with clusters.client() as client:
-        assert execute(client, RunRequest(cluster_ids=(2, 2, 3, 4))).run_id == 11
-    assert bindings(clusters) == [2, 3, 1]
-
-
-def test_when_no_cluster_is_left_the_failure_stands(clusters: ScriptedYeedu) -> None:
-    with clusters.client() as client, pytest.raises(YeeduRunFailed, match="137"):
-        execute(client, RunRequest(cluster_ids=(2,)))
-    assert bindings(clusters) == [2, 1]
-
-
-def test_another_failure_tries_no_other_cluster(clusters: ScriptedYeedu) -> None:
-    path = "workspace/1/spark/job/run/9/workflow/errors"
-
-    def submit(call: Any) -> Any:
-        clusters.on("GET", "workspace/1/spark/job/run/9", (200, {"run_status": "ERROR"}))
-        clusters.on("GET", path, (200, {"data": [{"error": "table not found"}]}))
-        return 200, {"run_id": 9}
-
-    clusters.on("POST", "workspace/1/spark/job/run", submit)
-    request = RunRequest(cluster_ids=(2,), options=WaitOptions(log_patience_seconds=0))
-    with clusters.client() as client, pytest.raises(YeeduRunFailed, match="table not found"):
-        execute(client, request)
-    assert bindings(clusters) == []
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Exit code: 137.",
-        "exit code 52",
-        "OOMKilled",
-        "java.lang.OutOfMemoryError: x",
-        "Container killed by YARN for exceeding memory limits",
-        "DRIVER_TIMEOUT",
-    ],
-)
-def test_markers_of_exhausted_resources_are_found(text: str) -> None:
-    assert find_marker(text)
-
-
-@pytest.mark.parametrize("text", ["exit code 1", "exit code: 1370", "killed it on stage", ""])
-def test_other_texts_are_no_markers(text: str) -> None:
-    assert find_marker(text) is None
 
 
 @pytest.fixture

@@ -1,110 +1,184 @@
 """The process is killed anywhere; the flow run, started again, ends with the one remote run's result."""
 
-import json
+from __future__ import annotations
+
 import os
 import random
 import secrets
-import subprocess
 import sys
-import time
-from pathlib import Path
-from typing import Any
-from uuid import UUID
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from mock_yeedu import MockYeedu
-from prefect import flow
+from killed_flow import FlowProcess, Work, killed
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 from prefect.states import AwaitingRetry
+from scripted_yeedu import TENANT
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from mock_yeedu import MockYeedu
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_server"),
     # Prefect's own clients leave sockets to the garbage collector.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.timeout(900),
 ]
 
 # Half as many for notebooks as for jobs. The seed is drawn anew each time, and shown when a test fails.
-POINTS = int(os.environ.get("YEEDU_KILL_POINTS", "4"))
+POINTS = int(os.environ.get("YEEDU_KILL_POINTS", "8"))
+FIRST_POINT = int(os.environ.get("YEEDU_KILL_FIRST_POINT", "0"))
+AT_ONCE = int(os.environ.get("YEEDU_KILL_AT_ONCE", "4"))
 SEED = int(os.environ.get("YEEDU_KILL_SEED") or secrets.randbelow(2**32))
-LAST_POINT_SECONDS = 2.0
-
-PROGRAM = """
-import json, sys
-from uuid import UUID
-from prefect import flow
-from prefect.client.orchestration import get_client
-from prefect.flow_engine import run_flow
-from operators.yeedu import YeeduOperator
-
-@flow(name="killed")
-def killed():
-    print("ready", flush=True)
-    result = YeeduOperator(sys.argv[1], "yeedu_connection_details", "yeedu_password").execute()
-    cells = [cell.status for cell in result.cells]
-    print(json.dumps({"run_id": result.run_id, "stdout": result.stdout, "cells": cells}), flush=True)
-
-with get_client(sync_client=True) as client:
-    flow_run = client.read_flow_run(UUID(sys.argv[2]))
-run_flow(killed, flow_run=flow_run)
-"""
 
 
-@flow(name="killed")
-def killed() -> None:
-    """Stands for the program's flow, of which the server knows only the name."""
+@dataclass(frozen=True)
+class Kind:
+    """What is killed.
+
+    Attributes:
+        route: Where its runs are.
+        last_step: About how many moments before and after a call the flow has.
+        lost_answers: Calls that Yeedu takes while its answer is lost; half of the points lose none.
+        result: What the flow run ends with: standard output and cells.
+    """
+
+    name: str
+    route: str
+    last_step: int
+    lost_answers: tuple[str, ...]
+    result: tuple[str, list[str]]
 
 
-def begin(program: Path, address: str, flow_run_id: UUID) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
-    process = subprocess.Popen(
-        [sys.executable, str(program), address, str(flow_run_id)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
+JOB = Kind("job", "spark/job", 44, ("spark/job/run$", r"spark/job/run/\d+$"), ("result\n", []))
+NOTEBOOK = Kind(
+    "notebook",
+    "notebook",
+    86,
+    ("notebook/run$", r"run/kill/\d+$", "/update$", "startOrGetStatus$"),
+    ("", ["ok"] * 4),
+)
+# A job that runs out of memory on its own cluster, and ends well on another one.
+FALLBACK = Kind("fallback", "spark/job", 74, ("spark/job/run$", "spark/job$"), ("result\n", []))
+LAST_SECOND = 2.5
+
+
+@dataclass(frozen=True)
+class Yeedu:
+    """The mock, and one workspace of it, so that the faults of one point strike no other."""
+
+    mock: MockYeedu
+    kind: Kind
+
+    @cached_property
+    def workspace(self) -> int:
+        return self._create("workspace")
+
+    @cached_property
+    def clusters(self) -> list[int]:
+        return [self._create("cluster") for _ in range(2 if self.kind is FALLBACK else 1)]
+
+    @cached_property
+    def definition(self) -> int:
+        """Add the job or notebook, on the first cluster; a fallback's is too small for it."""
+        place: dict[str, Any] = {"workspace_id": self.workspace, "cluster_id": self.clusters[0]}
+        if self.kind is FALLBACK:
+            self.mock.control("PATCH", f"clusters/{self.clusters[0]}", json={"is_too_small": True})
+        if self.kind is NOTEBOOK:
+            cells = ["n = 1", "import time; time.sleep(0.3); n += 1", "n += 1", "assert n == 3"]
+            return self.mock.control("POST", "notebooks", json={"cells": cells, **place})["notebook_id"]
+        program = "import time; time.sleep(0.8); print('result')"
+        return self.mock.control("POST", "jobs", json={"program": program, **place})["job_id"]
+
+    @property
+    def work(self) -> Work:
+        kind = self.kind.route.rpartition("/")[2]
+        address = f"{self.mock.base}/tenant/{TENANT}/workspace/{self.workspace}/{kind}/{self.definition}"
+        return Work(address, self.clusters[1:])
+
+    def lose_answer(self, path: str) -> None:
+        """Have the next call of a path taken, and its answer lost."""
+        fault = {"path": f"workspace/{self.workspace}/.*{path}", "drop": "after"}
+        self.mock.control("POST", "faults", json=fault)
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Return every run there ever was."""
+        return self._read(f"{self.kind.route}/runs")["data"]
+
+    def cluster(self) -> int:
+        """Return the cluster on which the definition is now."""
+        name = self.kind.route.rpartition("/")[2]
+        return self._read(self.kind.route, **{f"{name}_id": self.definition})["cluster_id"]
+
+    def _read(self, path: str, **query: int) -> dict[str, Any]:
+        with self.mock.client("job/1") as client:
+            return client.get_object(f"workspace/{self.workspace}/{path}", f"for {path}", params=query)
+
+    def _create(self, what: str) -> int:
+        with self.mock.client("job/1") as client:
+            body = {"name": uuid.uuid4().hex}
+            return client.call("POST", what, f"for a {what}", json=body).json()[f"{what}_id"]
+
+
+def check_point(mock: MockYeedu, api_url: str, kind: Kind, number: int) -> str | None:
+    """Kill a flow run's first attempts where a number says; return what is wrong at its end, if anything."""
+    chance = random.Random(f"{SEED} {kind.name} {number}")
+    yeedu = Yeedu(mock, kind)
+    lost = chance.choice(kind.lost_answers) if chance.random() < 0.5 else None
+    if lost is not None:
+        yeedu.lose_answer(lost)
+    with get_client(sync_client=True) as client:
+        flow_run_id = client.create_flow_run(killed, parameters={}).id
+    story = [f"{kind.name} {number}", f"lost answer: {lost}"]
+    try:
+        for _ in range(1 if chance.random() < 0.75 else 2):
+            story += [kill_once(chance, kind, api_url, yeedu.work, flow_run_id)]
+        answer = FlowProcess(api_url, yeedu.work, flow_run_id).result(120)
+    except AssertionError as error:
+        return f"{'; '.join(story)}; {error}"
+    print(*story, f"steps of the last attempt: {answer['steps']}", sep="; ")
+    runs = yeedu.runs()
+    # A run that was seen to run out of memory may be tried once more on its own cluster, but no other one.
+    counting = [run["run_id"] for run in runs if kind is not FALLBACK or run["run_status"] != "ERROR"]
+    found = (counting, answer["stdout"], answer["cells"], yeedu.cluster())
+    wanted = ([answer["run_id"]], *kind.result, yeedu.clusters[0])
+    return None if found == wanted else f"{'; '.join(story)}; {found} and not {wanted}, runs: {runs}"
+
+
+def kill_once(chance: random.Random, kind: Kind, api_url: str, work: Work, flow_run_id: UUID) -> str:
+    """Kill an attempt between two of its calls, or at any time; have the flow run tried again."""
+    step = chance.choice([0, chance.randint(1, kind.last_step)])
+    process = FlowProcess(api_url, work, flow_run_id, step)
+    if step:
+        is_killed, where = process.wait_for_its_own_kill(120), f"at step {step}"
+    else:
+        seconds = chance.uniform(0, LAST_SECOND)
+        is_killed, where = process.kill_after(seconds), f"after {seconds:.3f} s"
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(flow_run_id, AwaitingRetry(), force=True)
+    return f"killed {where}" if is_killed else f"had ended {where}"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize(
-    ("kind", "point"),
-    [("job", point) for point in range(POINTS)]
-    + [("notebook", point) for point in range(max(1, POINTS // 2))],
+    ("kind", "points"),
+    [(JOB, POINTS), (NOTEBOOK, max(1, POINTS // 2)), (FALLBACK, max(1, POINTS // 2))],
+    ids=["job", "notebook", "fallback"],
 )
-def test_one_remote_run_whenever_the_process_is_killed(
-    mock: MockYeedu, tmp_path: Path, kind: str, point: int
-) -> None:
-    if kind == "job":
-        program = "import time; time.sleep(0.8); print('result')"
-        definition = mock.control("POST", "jobs", json={"program": program})["job_id"]
-    else:
-        cells = ["n = 1", "import time; time.sleep(0.3); n += 1", "n += 1", "assert n == 3"]
-        definition = mock.control("POST", "notebooks", json={"cells": cells})["notebook_id"]
-    path = tmp_path / "program.py"
-    path.write_text(PROGRAM)
-    address = mock.url(f"{kind}/{definition}")
-    with get_client(sync_client=True) as client:
-        flow_run_id = client.create_flow_run(killed).id
-    first = begin(path, address, flow_run_id)
-    delay_seconds = random.Random(f"{SEED} {kind} {point}").uniform(0, LAST_POINT_SECONDS)
-    print(f"Killed after {delay_seconds:.3f} s; YEEDU_KILL_SEED={SEED} kills there again.")
-    time.sleep(delay_seconds)  # the point of the kill is what this test is about
-    first.kill()
-    first.communicate()
-    with get_client(sync_client=True) as client:
-        client.set_flow_run_state(flow_run_id, AwaitingRetry(), force=True)
-    second = begin(path, address, flow_run_id)
-    output, _ = second.communicate(timeout=90)
-    answer: dict[str, Any] = json.loads(output)
-    route = "spark/job" if kind == "job" else "notebook"
-    with mock.client("job/1") as client:
-        runs = client.get_object(f"workspace/1/{route}/runs", "for runs", params={f"{kind}_ids": definition})[
-            "data"
-        ]
-    assert [run["run_id"] for run in runs] == [answer["run_id"]]
-    assert answer["stdout"] == ("result\n" if kind == "job" else "")
-    assert answer["cells"] == ([] if kind == "job" else ["ok"] * 4)
+def test_one_remote_run_whenever_the_process_is_killed(mock: MockYeedu, kind: Kind, points: int) -> None:
+    api_url = str(PREFECT_API_URL.value())
+    context = copy_context()  # holds the Prefect server's address
+
+    def check(number: int) -> str | None:
+        return context.copy().run(check_point, mock, api_url, kind, number)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        wrong = [text for text in pool.map(check, range(FIRST_POINT, FIRST_POINT + points)) if text]
+    assert not wrong, "\n".join([f"YEEDU_KILL_SEED={SEED} kills there again:", *wrong])

@@ -93,7 +93,9 @@ class YeeduCall:
         url = self.url
         what = (url.origin, url.tenant, url.workspace_id, str(url.kind), url.id)
         return ArtifactLedger.of_this_call(
-            repr((*what, self.request.arguments, self.request.conf)), f"Yeedu {url.kind} {url.id}"
+            repr((*what, self.request.arguments, self.request.conf)),
+            repr(what),
+            f"Yeedu {url.kind} {url.id}",
         )
 
 

@@ -6,10 +6,8 @@ import hashlib
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-import httpx
-from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -19,18 +17,17 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.sorting import ArtifactSort
 from prefect.context import FlowRunContext, TaskRunContext
-from prefect.exceptions import PrefectHTTPStatusError
 
 from prefect_yeedu.errors import YeeduConfigurationError
-from prefect_yeedu.runs.submission import Ledger, Outcome, Record
+from prefect_yeedu.flow_run.cluster_record import ClusterRecord
+from prefect_yeedu.flow_run.prefect_server import FAILURES, patiently
+from prefect_yeedu.runs.submission import ClusterMove, Ledger, Outcome, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from uuid import UUID
 
+    from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import Artifact
-
-Answer = TypeVar("Answer")
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +44,7 @@ class ArtifactLedger(Ledger):
 
     Args:
         what: Names the job or notebook, its arguments and conf.
+        definition: Names the job or notebook alone.
         title: For the artifact's text, such as `Yeedu job 5`.
         flow_run_id: The flow run; None in a task without a flow.
         task_run_id: The task run, where the call is made in one.
@@ -54,7 +52,14 @@ class ArtifactLedger(Ledger):
     """
 
     def __init__(
-        self, what: str, title: str, *, flow_run_id: UUID | None, task_run_id: UUID | None, place: str
+        self,
+        what: str,
+        definition: str,
+        title: str,
+        *,
+        flow_run_id: UUID | None,
+        task_run_id: UUID | None,
+        place: str,
     ) -> None:
         self._title = title
         self._flow_run_id = flow_run_id
@@ -63,9 +68,12 @@ class ArtifactLedger(Ledger):
         self._identity = hashlib.sha256(f"{root}|{place}|{what}".encode()).hexdigest()[:24]
         self._artifact_id: UUID | None = None
         self._fields: dict[str, str] = {}
+        self._clusters = ClusterRecord(
+            definition, title, self._identity, flow_run_id=flow_run_id, task_run_id=task_run_id
+        )
 
     @classmethod
-    def of_this_call(cls, what: str, title: str) -> Ledger:
+    def of_this_call(cls, what: str, definition: str, title: str) -> Ledger:
         """Return the ledger for a call made here and now; outside of runs one that forgets."""
         flow_context = FlowRunContext.get()
         task_context = TaskRunContext.get()
@@ -78,6 +86,7 @@ class ArtifactLedger(Ledger):
         position = _position(flow_context, place, attempt.partition("|")[0], attempt, what)
         return cls(
             what,
+            definition,
             title,
             flow_run_id=flow_run.id if flow_run is not None else None,
             task_run_id=task_run.id if task_run is not None else None,
@@ -93,7 +102,7 @@ class ArtifactLedger(Ledger):
             YeeduConfigurationError: The Prefect server cannot be reached.
         """
         try:
-            known = _patiently(self._read, INTENT_SECONDS)
+            known = patiently(self._read, INTENT_SECONDS)
             if known is not None:
                 self._artifact_id, self._fields = known.id, dict(known.metadata_ or {})
                 outcome = self._fields.get("outcome")
@@ -105,8 +114,8 @@ class ArtifactLedger(Ledger):
                 "attempt": str(attempt),
                 "intended_at": str(time.time()),
             }
-            _patiently(self._create, INTENT_SECONDS)
-        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+            patiently(self._create, INTENT_SECONDS)
+        except FAILURES as error:
             reason = type(error).__name__
         else:
             return self._record(is_new=True)
@@ -124,6 +133,18 @@ class ArtifactLedger(Ledger):
         extra = {"exit_value": exit_value} if exit_value is not None else {}
         self._note(outcome=str(outcome), state=state, **extra)
 
+    def read_move(self) -> ClusterMove | None:
+        """Return where the definition was moved, by this call or another, and not moved back from."""
+        return self._clusters.read()
+
+    def note_move(self, own_cluster: int, cluster: int) -> None:
+        """Record that the definition is about to be moved."""
+        self._clusters.note(own_cluster, cluster)
+
+    def forget_move(self) -> None:
+        """Record that it is where it belongs."""
+        self._clusters.forget()
+
     def _record(self, *, is_new: bool) -> Record:
         run_id = self._fields.get("run_id", "")
         outcome = self._fields.get("outcome")
@@ -139,8 +160,8 @@ class ArtifactLedger(Ledger):
     def _note(self, **fields: str) -> None:
         self._fields |= {name: text[:MAX_METADATA_CHARACTERS] for name, text in fields.items()}
         try:
-            _patiently(self._update, NOTE_SECONDS)
-        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+            patiently(self._update, NOTE_SECONDS)
+        except FAILURES as error:
             logger.warning("%s could not be recorded on the Prefect server: %r", self._title, error)
 
     def _read(self, client: SyncPrefectClient) -> Artifact | None:
@@ -209,23 +230,3 @@ def _position(context: FlowRunContext | None, place: str, task: str, attempt: st
             keys[known] = count(f"yeedu|{place}|{what}")
         position = keys[known]
         return position if isinstance(position, int) else 0
-
-
-def _patiently(call: Callable[[SyncPrefectClient], Answer], seconds: float) -> Answer:
-    """Call the Prefect server, again and again while it is away; then the last failure is raised."""
-    deadline = time.monotonic() + seconds
-    wait_seconds = 0.5
-    while True:
-        try:
-            with get_client(sync_client=True) as client:
-                return call(client)
-        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
-            if _is_final(error) or time.monotonic() + wait_seconds > deadline:
-                raise
-        time.sleep(wait_seconds)
-        wait_seconds = min(2 * wait_seconds, 5.0)
-
-
-def _is_final(error: Any) -> bool:
-    """Tell whether the server's answer will be the same next time."""
-    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500

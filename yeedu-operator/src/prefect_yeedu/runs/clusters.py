@@ -12,10 +12,11 @@ from prefect_yeedu.errors import YeeduCellFailed, YeeduError, YeeduRunFailed
 from prefect_yeedu.wire.answers import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from prefect_yeedu.client.api import RunAPI
     from prefect_yeedu.runs.remote_run import RunListener
+    from prefect_yeedu.runs.submission import Ledger
 
 LOG_LINES = 1000
 _MARKERS = re.compile(
@@ -74,8 +75,32 @@ def bind_cluster(api: RunAPI, cluster: int) -> None:
     )
 
 
-def restore_cluster(api: RunAPI, cluster: int | None, listener: RunListener) -> None:
-    """Bind the client's job or notebook to its own cluster again; a failure is only reported."""
+def take_up_clusters(
+    api: RunAPI, cluster_ids: Sequence[int], listener: RunListener, ledger: Ledger
+) -> tuple[int | None, list[int]]:
+    """Return the definition's own cluster, and the clusters that are still to be tried.
+
+    An attempt that was killed may have left the definition on another cluster. If it was one of this call,
+    the sequence goes on from there; if it was somebody else's, the definition is moved back first.
+    """
+    move = ledger.read_move()
+    own_cluster = current_cluster(api) if move is None else move.own_cluster
+    waiting = [cluster for cluster in dict.fromkeys(cluster_ids) if cluster != own_cluster]
+    if move is None:
+        return own_cluster, waiting
+    if not move.is_of_this_call or move.cluster not in waiting:
+        restore_cluster(api, own_cluster, listener, ledger)
+        return own_cluster, waiting
+    if current_cluster(api) != move.cluster:
+        bind_cluster(api, move.cluster)
+    return own_cluster, waiting[waiting.index(move.cluster) + 1 :]
+
+
+def restore_cluster(api: RunAPI, cluster: int | None, listener: RunListener, ledger: Ledger) -> None:
+    """Bind the client's job or notebook to its own cluster again; a failure is only reported.
+
+    After a failure the next call for the same definition with fallback clusters tries again.
+    """
     if cluster is None:
         return
     try:
@@ -86,3 +111,5 @@ def restore_cluster(api: RunAPI, cluster: int | None, listener: RunListener) -> 
             f"The {api.kind} {api.client.url.id} could not be bound to its own cluster {cluster} again; "
             f"do it by hand. {error}"
         )
+    else:
+        ledger.forget_move()

@@ -19,7 +19,12 @@ from prefect_yeedu.errors import (
     YeeduTransportError,
 )
 from prefect_yeedu.models import Generation, RunKind, YeeduResult
-from prefect_yeedu.runs.clusters import bind_cluster, current_cluster, exhaustion_marker, restore_cluster
+from prefect_yeedu.runs.clusters import (
+    bind_cluster,
+    exhaustion_marker,
+    restore_cluster,
+    take_up_clusters,
+)
 from prefect_yeedu.runs.job_run import JobRun
 from prefect_yeedu.runs.notebook_run import NotebookRun
 from prefect_yeedu.runs.remote_run import RunListener, WaitOptions
@@ -195,8 +200,7 @@ def _execute_on_clusters(
 ) -> YeeduResult:
     """Run on the definition's own cluster, and on further ones as long as resources run out."""
     listener = listener or RunListener()
-    own_cluster = current_cluster(api)
-    waiting = [cluster for cluster in dict.fromkeys(request.cluster_ids) if cluster != own_cluster]
+    own_cluster, waiting = take_up_clusters(api, request.cluster_ids, listener, ledger)
     try:
         while True:
             started = start(api, request, listener, ledger)
@@ -210,9 +214,11 @@ def _execute_on_clusters(
                     raise
             cluster = waiting.pop(0)
             listener.on_trouble(f"Resources ran out ({marker}); running again on cluster {cluster}.")
+            if own_cluster is not None:
+                ledger.note_move(own_cluster, cluster)
             bind_cluster(api, cluster)
     finally:
-        restore_cluster(api, own_cluster, listener)
+        restore_cluster(api, own_cluster, listener, ledger)
 
 
 def make_run(

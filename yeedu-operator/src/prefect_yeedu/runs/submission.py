@@ -69,6 +69,21 @@ class Record:
     intended_at: float = field(default_factory=time.time)
 
 
+@dataclass(frozen=True)
+class ClusterMove:
+    """A definition that was moved to another cluster, and has to be moved back.
+
+    Attributes:
+        own_cluster: Where it belongs.
+        cluster: Where it was moved.
+        is_of_this_call: Whether an earlier attempt of the same call moved it.
+    """
+
+    own_cluster: int
+    cluster: int
+    is_of_this_call: bool = True
+
+
 class Ledger:
     """Remembers runs; this one only as long as the call lasts."""
 
@@ -81,6 +96,16 @@ class Ledger:
 
     def note_outcome(self, outcome: Outcome, state: str, *, exit_value: str | None = None) -> None:
         """Record how it ended."""
+
+    def read_move(self) -> ClusterMove | None:
+        """Return the cluster to which the definition was moved and from which it was not moved back."""
+        return None
+
+    def note_move(self, own_cluster: int, cluster: int) -> None:
+        """Record that the definition is about to be moved."""
+
+    def forget_move(self) -> None:
+        """Record that it is where it belongs."""
 
 
 def submit_once(
