@@ -4,10 +4,10 @@ PROGRAMS := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up down logs status deploy clean install lint format test test-unit test-e2e bench lock
+.PHONY: help up down logs status deploy activate-windows clean install lint format test test-unit test-e2e bench lock
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: ## Start the platform, as containers or (without Docker) local processes, and wait for its first Yeedu run
 	@$(PYTHON) -m local up
@@ -23,6 +23,9 @@ status: ## Print the state of every service
 
 deploy: ## Register what deployer/prefect.yaml says, once more
 	@$(PYTHON) -m local deploy
+
+activate-windows: ## Switch the Windows deployment's schedule on, once a Windows worker is attached
+	@$(PYTHON) -m local activate-windows
 
 clean: ## Stop the platform and delete its data: runs, deployments, secrets
 	@$(PYTHON) -m local clean

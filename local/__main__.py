@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+from local.activation import WINDOWS_DEPLOYMENT, activate
+from local.api import PrefectApi
 from local.compose_mode import ComposeMode
 from local.console import Console
 from local.engine import Engine, find_engine
@@ -13,7 +15,7 @@ from local.knobs import Knobs
 from local.process_mode import ProcessMode
 from local.services import STATE
 
-COMMANDS = ("up", "down", "logs", "status", "deploy", "clean", "install")
+COMMANDS = ("up", "down", "logs", "status", "deploy", "clean", "install", "activate-windows")
 
 
 def run(command: str) -> int:
@@ -25,6 +27,9 @@ def run(command: str) -> int:
     knobs, console = Knobs.read(), Console()
     if command == "install":
         install(console, for_development=True)
+        return 0
+    if command == "activate-windows":
+        activate(PrefectApi(knobs.api_url, knobs.auth_string()), WINDOWS_DEPLOYMENT, console)
         return 0
     engine = find_engine()
     containers, processes = ComposeMode(knobs, console), ProcessMode(knobs, console)

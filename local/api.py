@@ -76,12 +76,19 @@ class PrefectApi:
             ApiUnavailableError: It does not answer, or not with JSON.
             CommandError: It refuses the login.
         """
+        return self._ask("POST", path, body)
+
+    def patch(self, path: str, body: dict[str, Any]) -> None:
+        """Change something; raise as `post` does."""
+        self._ask("PATCH", path, body)
+
+    def _ask(self, method: str, path: str, body: dict[str, Any]) -> Any:
         request = urllib.request.Request(  # noqa: S310 - the address is the platform's own
-            self.url + path, json.dumps(body).encode(), self._headers
+            self.url + path, json.dumps(body).encode(), self._headers, method=method
         )
         try:
             with _NO_PROXY.open(request, timeout=10) as response:
-                return json.load(response)
+                return json.loads(response.read() or b"null")
         except urllib.error.HTTPError as error:
             error.close()
             if error.code in {401, 403}:

@@ -72,6 +72,10 @@ class Api:
         """GET and return the JSON answer; raise for an error status."""
         return self._call("GET", path)
 
+    def patch(self, path: str, body: JSON) -> None:
+        """PATCH; raise for an error status."""
+        self._call("PATCH", path, body)
+
     def delete(self, path: str) -> None:
         """DELETE; raise for an error status."""
         self._call("DELETE", path)

@@ -1,6 +1,7 @@
 """A file that the running worker keeps locked, so that others know that it runs."""
 
 import sys
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from io import BufferedRandom
@@ -9,6 +10,7 @@ from pathlib import Path
 from attach.errors import AttachError
 
 _LOCKED_BYTE = 1 << 30  # far behind the content: on Windows nobody else can read what is locked
+_TRIES, _PAUSE_SECONDS = 10, 0.1  # whoever asks whether it is held, holds it for a moment
 
 if sys.platform == "win32":
     import msvcrt
@@ -39,7 +41,7 @@ def held(path: Path, number: int) -> Generator[None]:
         AttachError: Another process holds it.
     """
     with path.open("a+b") as file:
-        if not _try_to_lock(file):
+        if not any(_try_to_lock(file) or time.sleep(_PAUSE_SECONDS) for _ in range(_TRIES)):
             raise AttachError(
                 f"this worker already runs as process {holder(path)}; stop it, or give another --name"
             )

@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import ssl
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from urllib.parse import quote, urlsplit
 from attach.errors import AttachError
 
 _TIMEOUT_SECONDS = 10
+_TRIES, _PAUSE_SECONDS = 5, 0.5
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -135,11 +137,16 @@ class Server:
             self._headers["Authorization"] = "Basic " + base64.b64encode(auth_string.encode()).decode()
 
     def ask(self, method: str, path: str, body: object = None) -> Answer:
-        """Make one request of the API.
+        """Make one request of the API; again after a 503, which a server answers while its database is busy.
 
         Raises:
             UnreachableError: There was no answer.
         """
+        for _ in range(_TRIES - 1):
+            answer = ask(method, self.url + path, self._headers, body)
+            if answer.status != 503:
+                return answer
+            time.sleep(_PAUSE_SECONDS)
         return ask(method, self.url + path, self._headers, body)
 
     def needs_login(self) -> bool:

@@ -87,8 +87,7 @@ def state(settings: Settings) -> str:
     """Return in a word or two what the system says about the service."""
     if sys.platform == "win32":
         done = _run(windows_task.state_command(settings.name))
-        lines = [line for line in done.stdout.splitlines() if line.strip()]
-        return lines[-1].partition(":")[2].strip() if done.returncode == 0 and lines else "not installed"
+        return windows_task.state_of(done.stdout) if done.returncode == 0 else "not installed"
     return _run(systemd.state_command(settings.name, settings.scope)).stdout.strip() or "not installed"
 
 

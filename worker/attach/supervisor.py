@@ -1,6 +1,7 @@
 """Keeps the worker's process running, keeps what it says in rotated files, and ends it in order."""
 
 import contextlib
+import io
 import logging
 import os
 import signal
@@ -71,6 +72,8 @@ class Supervisor:
             self._wait(lambda: False, pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         self._stop_request.unlink(missing_ok=True)
+        for handler in self._log.handlers:
+            handler.close()
 
     def _is_asked(self) -> bool:
         return self._asked.is_set() or self._stop_request.exists()
@@ -107,8 +110,9 @@ class Supervisor:
         return process.returncode
 
     def _keep(self, process: subprocess.Popen[str]) -> None:
-        for line in process.stdout or ():
-            self._log.info("%s", line.rstrip())
+        with process.stdout or io.StringIO() as lines:
+            for line in lines:
+                self._log.info("%s", line.rstrip())
 
 
 def stop_on_signals(supervisor: Supervisor) -> None:
@@ -121,8 +125,9 @@ def stop_on_signals(supervisor: Supervisor) -> None:
 def _end(process: subprocess.Popen[str], grace_seconds: float) -> None:
     """End a process that may have ended already, and what is left of its group."""
     if process.poll() is None:
-        # Windows has no SIGTERM; a new process group gets CTRL_BREAK alone.
-        process.send_signal(signal.CTRL_BREAK_EVENT if sys.platform == "win32" else signal.SIGTERM)
+        # Windows has no SIGTERM; there, only a process of the same console can be asked.
+        with contextlib.suppress(OSError):
+            process.send_signal(signal.CTRL_BREAK_EVENT if sys.platform == "win32" else signal.SIGTERM)
         try:
             process.wait(grace_seconds)
         except subprocess.TimeoutExpired:

@@ -90,7 +90,12 @@ def forget_commands(name: str) -> list[list[str]]:
 
 def state_command(name: str) -> list[str]:
     """Return the command that prints the task's state and succeeds when there is such a task."""
-    return ["schtasks", "/Query", "/TN", task_name(name), "/FO", "LIST"]
+    return ["schtasks", "/Query", "/TN", task_name(name), "/FO", "CSV", "/NH"]
+
+
+def state_of(output: str) -> str:
+    """Return the state in the words of `state_command`: the last field of its line."""
+    return output.strip().rpartition(",")[2].strip('"')
 
 
 def privacy_command(folder: PurePath, user: str) -> list[str]:

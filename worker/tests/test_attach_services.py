@@ -138,6 +138,12 @@ def test_task_is_brought_in_and_out() -> None:
     assert windows_task.stop_commands("box") == [["schtasks", "/Change", "/TN", name, "/DISABLE"]]
 
 
+def test_state_of_the_task_is_read() -> None:
+    assert windows_task.state_command("box")[-3:] == ["/FO", "CSV", "/NH"]
+    line = '"\\\\Yeedu\\\\yeedu-worker-box","N/A","Running"\n'
+    assert windows_task.state_of(line) == "Running"
+
+
 def test_folder_is_its_users_alone() -> None:
     assert windows_task.privacy_command(WINDOWS.home, USER) == [
         *("icacls", str(WINDOWS.home), "/inheritance:r", "/grant:r", f"{USER}:(OI)(CI)F", "/Q")

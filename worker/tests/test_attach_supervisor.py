@@ -1,0 +1,192 @@
+"""The supervisor, the lock and stopping, on real processes; the same on every system."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from attach import stopping, supervisor
+from attach.errors import AttachError
+from attach.folder import CHECKOUT
+from attach.lock import held, holder, is_held
+from attach.places import Places
+from attach.stopping import stop
+from attach.supervisor import Supervisor
+
+SLEEPER = "import time; print('ready é', flush=True); time.sleep(600)"
+STUBBORN = """
+import signal, time
+for name in ("SIGTERM", "SIGBREAK"):
+    if hasattr(signal, name):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+print("ready", flush=True)
+time.sleep(600)
+"""
+# What `attach run` does once everything is prepared, with another command.
+HOLDER = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from attach.lock import held
+from attach.supervisor import Supervisor, stop_on_signals
+home, command = Path(sys.argv[2]), [sys.executable, "-c", sys.argv[3]]
+with held(home / "lock", os.getpid()):
+    supervisor = Supervisor(command, lambda: os.environ, home, home / "logs" / "worker.log", home / "stop")
+    stop_on_signals(supervisor)
+    supervisor.run()
+"""
+
+
+def until(condition: Callable[[], object], timeout_seconds: float = 30) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.02)
+
+
+def log_of(home: Path) -> str:
+    file = home / "logs" / "worker.log"
+    return file.read_text(encoding="utf-8") if file.exists() else ""
+
+
+@contextmanager
+def supervised(home: Path, program: str) -> Iterator[Supervisor]:
+    """Supervise a program in a thread, and stop it at the end."""
+    one = Supervisor(
+        [sys.executable, "-X", "utf8", "-c", program],
+        lambda: os.environ,
+        home,
+        home / "logs" / "worker.log",
+        home / "stop",
+    )
+    thread = threading.Thread(target=one.run)
+    thread.start()
+    try:
+        yield one
+    finally:
+        one.stop()
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+@contextmanager
+def holding(home: Path, program: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the supervisor and its lock in another process."""
+    command = [sys.executable, "-c", HOLDER, str(CHECKOUT / "worker"), str(home), program]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_output_is_kept_and_the_process_ends_when_asked(tmp_path: Path) -> None:
+    with supervised(tmp_path, SLEEPER):
+        until(lambda: "ready é" in log_of(tmp_path))
+    assert "stopping the worker" in log_of(tmp_path)
+
+
+def test_process_that_ends_by_itself_is_started_again_with_growing_pauses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE_SECONDS", 0.01)
+    with supervised(tmp_path, "import sys; print('once'); sys.exit(3)"):
+        until(lambda: log_of(tmp_path).count("once") >= 3)
+    assert "the worker ended with code 3; it starts again" in log_of(tmp_path)
+
+
+def test_program_that_is_missing_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE_SECONDS", 0.01)
+    one = Supervisor(
+        [str(tmp_path / "none")],
+        lambda: os.environ,
+        tmp_path,
+        tmp_path / "logs" / "worker.log",
+        tmp_path / "stop",
+    )
+    thread = threading.Thread(target=one.run)
+    thread.start()
+    until(lambda: log_of(tmp_path).count("starts again") >= 2)
+    one.stop()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_stop_request_ends_it_and_is_taken_away(tmp_path: Path) -> None:
+    with supervised(tmp_path, SLEEPER):
+        until(lambda: "ready" in log_of(tmp_path))
+        (tmp_path / "stop").touch()
+        until(lambda: not (tmp_path / "stop").exists())
+
+
+def test_stop_request_of_an_earlier_day_hinders_nothing(tmp_path: Path) -> None:
+    (tmp_path / "stop").touch()
+    with supervised(tmp_path, SLEEPER):
+        until(lambda: "ready" in log_of(tmp_path))
+
+
+def test_process_that_ignores_the_request_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "STOP_SECONDS", 0.2)
+    with supervised(tmp_path, STUBBORN):
+        until(lambda: "ready" in log_of(tmp_path))
+
+
+def test_logs_are_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "LOG_BYTES", 1000)
+    with supervised(tmp_path, "for n in range(2000): print('line', n)\nimport time; time.sleep(600)"):
+        until(lambda: "line 1999" in log_of(tmp_path))
+    files = sorted(file.name for file in (tmp_path / "logs").iterdir())
+    assert files == ["worker.log", *(f"worker.log.{number}" for number in range(1, supervisor.LOG_FILES))]
+    assert all(file.stat().st_size <= 1000 for file in (tmp_path / "logs").iterdir())
+
+
+def test_lock_tells_who_runs_and_keeps_a_second_one_out(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    assert not is_held(lock)
+    with holding(tmp_path, SLEEPER) as process:
+        until(lambda: is_held(lock) and holder(lock) == process.pid)
+        with pytest.raises(AttachError, match=f"runs as process {process.pid}"), held(lock, 1):
+            pass
+        process.kill()
+        process.wait()
+        assert not is_held(lock)
+
+
+def test_another_process_stops_the_running_one(tmp_path: Path) -> None:
+    said: list[str] = []
+    with holding(tmp_path, SLEEPER) as process:
+        until(lambda: "ready" in log_of(tmp_path))
+        stop(Places(tmp_path), said.append)
+        assert process.wait(10) == 0
+    assert said == [f"stopping process {process.pid}"]
+    assert not (tmp_path / "stop").exists()
+
+
+def test_one_that_does_not_stop_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "STOP_SECONDS", -9.5)
+    program = f"""
+import os, sys, time
+sys.path.insert(0, {str(CHECKOUT / "worker")!r})
+from pathlib import Path
+from attach.lock import held
+with held(Path({str(tmp_path / "lock")!r}), os.getpid()):
+    time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", program]) as process:
+        until(lambda: is_held(tmp_path / "lock"))
+        said: list[str] = []
+        stop(Places(tmp_path), said.append)
+        assert process.wait(10) != 0
+    assert "ending it" in said[-1]
+
+
+def test_stopping_what_does_not_run_does_nothing(tmp_path: Path) -> None:
+    said: list[str] = []
+    stop(Places(tmp_path), said.append)
+    assert said == []

@@ -1,0 +1,319 @@
+"""The whole way, with a real Prefect server and its login: attach, work, outlast a restart, detach."""
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ATTACH = [sys.executable, "-X", "utf8", str(ROOT / "worker" / "attach")]
+LOGIN = "admin:canary-of-the-login"
+FLOW = """
+import os
+from prefect import flow
+
+@flow(log_prints=True)
+def say():
+    print("ran on", os.environ["WORKER_NAME"], "with", os.environ["MY_OWN_KEY"])
+"""
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+pytestmark = pytest.mark.timeout(500)
+
+
+def until(what: str, look: Callable[[], Any], timeout_seconds: float = 90) -> Any:
+    deadline = time.monotonic() + timeout_seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"no {what} within {timeout_seconds:.0f} s"
+        time.sleep(0.3)
+    return found
+
+
+class PrefectServer:
+    """A Prefect server on SQLite that can be stopped and started again."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port = probe.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
+            "PREFECT_HOME": str(self.home),
+            "PREFECT_SERVER_API_AUTH_STRING": LOGIN,
+            "PREFECT_API_AUTH_STRING": LOGIN,
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_UI_ENABLED": "false",
+            "PYTHONUTF8": "1",
+        }
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
+        with (self.home / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--port", str(self.port)], env=environment, stdout=log, stderr=log
+            )
+        until("ready server", self.is_ready, 200)
+
+    def kill(self) -> None:
+        assert self.process
+        self.process.kill()
+        self.process.wait()
+
+    def is_ready(self) -> bool:
+        assert self.process
+        assert self.process.poll() is None, (self.home / "server.log").read_text()[-3000:]
+        try:
+            return bool(self.ask("GET", "/ready"))
+        except OSError:
+            return False
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        request = urllib.request.Request(f"{self.address}/api{path}", method=method)
+        request.add_header("Authorization", "Basic " + base64.b64encode(LOGIN.encode()).decode())
+        if body is not None:
+            request.data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+        def answer() -> tuple[Any] | None:
+            try:
+                with opener.open(request, timeout=30) as response:
+                    return (json.loads(response.read() or b"null"),)
+            except urllib.error.HTTPError as error:
+                with error:
+                    if error.code != 503:  # what a busy SQLite answers
+                        raise
+                return None
+
+        return until("answer", answer)[0]
+
+    def worker(self, name: str) -> dict[str, Any] | None:
+        records = self.ask("POST", "/work_pools/own-pool/workers/filter", {})
+        found = [record for record in records if record["name"] == name]
+        assert len(found) <= 1
+        return found[0] if found else None
+
+    def run(self, deployment: str) -> tuple[str, str]:
+        """Run a deployment to its end; return its state and its log."""
+        made = self.ask(
+            "POST", f"/deployments/{deployment}/create_flow_run", {"state": {"type": "SCHEDULED"}}
+        )
+
+        def ended() -> str | None:
+            state = self.ask("GET", f"/flow_runs/{made['id']}")["state_type"]
+            return state if state in FINAL else None
+
+        state = until("final state", ended)
+
+        def log() -> str | None:
+            body = {"logs": {"flow_run_id": {"any_": [made["id"]]}}}
+            lines = "\n".join(line["message"] for line in self.ask("POST", "/logs/filter", body))
+            return lines if state != "COMPLETED" or "ran on" in lines else None
+
+        return state, until("log", log)
+
+
+@pytest.fixture(scope="module")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    server = PrefectServer(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def flows(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a repository with a flow."""
+    folder = tmp_path_factory.mktemp("flows")
+    (folder / "say.py").write_text(FLOW)
+    author = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
+    for command in (
+        ["init", "--quiet"],
+        ["add", "--all"],
+        [*author, "commit", "--quiet", "--message", "Start"],
+    ):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    return folder.as_uri()
+
+
+@pytest.fixture(scope="module")
+def deployment(prefect: PrefectServer) -> str:
+    """A deployment in a pool of its own, whose runs clone the repository that the worker names."""
+    prefect.ask("POST", "/work_pools/", {"name": "own-pool", "type": "process"})
+    flow = prefect.ask("POST", "/flows/", {"name": "say"})
+    clone = {"prefect.deployments.steps.git_clone": {"repository": "{{ $FLOWS_GIT_URL }}"}}
+    body = {"name": "say", "flow_id": flow["id"], "entrypoint": "say.py:say", "work_pool_name": "own-pool"}
+    return prefect.ask("POST", "/deployments/", {**body, "pull_steps": [clone]})["id"]
+
+
+@pytest.fixture
+def login(tmp_path: Path) -> Path:
+    file = tmp_path / "login"
+    file.write_text(LOGIN)
+    return file
+
+
+def attach(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*ATTACH, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=120,
+    )
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([*ATTACH, "run", *arguments], stdin=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def test_worker_attaches_works_outlasts_a_restart_and_leaves_nothing(
+    prefect: PrefectServer, deployment: str, flows: str, login: Path, tmp_path: Path
+) -> None:
+    folder, own = tmp_path / "worker", tmp_path / "my.env"
+    own.write_text("MY_OWN_KEY=my-value\nWORKER_NAME=box\nWORKER_POOL=own-pool\n")
+    options = ["--server", prefect.address, "--folder", str(folder), "--env-file", str(own)]
+    options += ["--auth-string-file", str(login), "--flows-git-url", flows, "--environment", sys.prefix]
+    where = ["--folder", str(folder)]
+    with running(*options, "--query-seconds", "1") as process:
+        until("worker", lambda: prefect.worker("box"))
+        state, log = prefect.run(deployment)
+        assert (state, "ran on box with my-value" in log) == ("COMPLETED", True), log
+
+        second = attach("run", *where)
+        assert second.returncode == 1
+        assert "already runs here" in second.stderr
+
+        kept = (folder / "settings.json").read_text() + (folder / "logs" / "worker.log").read_text()
+        assert "canary" not in kept
+
+        prefect.kill()
+        prefect.start()
+        assert prefect.run(deployment)[0] == "COMPLETED"
+        assert process.poll() is None
+
+        status = attach("status", *where)
+        assert status.returncode == 0, status.stdout
+        assert "ONLINE" in status.stdout
+
+        detached = attach("detach", *where)
+        assert detached.returncode == 0, detached.stderr
+        assert process.wait(30) == 0
+    assert prefect.worker("box") is None
+    assert not folder.exists()
+    assert "canary" not in status.stdout + detached.stdout
+    assert attach("status", *where).stderr.startswith("attach: no worker is attached in")
+
+
+def test_detach_waits_for_a_server_that_does_not_answer(
+    prefect: PrefectServer, deployment: str, flows: str, login: Path, tmp_path: Path
+) -> None:
+    """The worker is stopped in any case; its folder stays until the server has forgotten it."""
+    folder = tmp_path / "worker"
+    options = ["--server", prefect.address, "--folder", str(folder), "--name", "box", "--pool", "own-pool"]
+    options += ["--auth-string-file", str(login), "--flows-git-url", flows, "--environment", sys.prefix]
+    with running(*options) as process:
+        until("worker", lambda: prefect.worker("box"))
+        prefect.kill()
+        refused = attach("detach", "--folder", str(folder))
+        assert process.wait(60) == 0
+    assert refused.returncode == 1
+    assert "run this again later" in refused.stderr
+    assert folder.exists()
+    prefect.start()
+    assert prefect.worker("box")
+    assert attach("detach", "--folder", str(folder)).returncode == 0
+    assert prefect.worker("box") is None
+    assert not folder.exists()
+
+
+@pytest.mark.skipif(not os.environ.get("ATTACH_SERVICE"), reason="ATTACH_SERVICE=1 lets it install a service")
+def test_service_runs_after_its_installer_ended_and_leaves_nothing(
+    prefect: PrefectServer, deployment: str, flows: str, login: Path, tmp_path: Path
+) -> None:
+    folder, own = tmp_path / "worker", tmp_path / "my.env"
+    own.write_text("MY_OWN_KEY=my-value\n")
+    options = ["--server", prefect.address, "--folder", str(folder), "--name", "box", "--pool", "own-pool"]
+    options += ["--auth-string-file", str(login), "--flows-git-url", flows, "--environment", sys.prefix]
+    scope = ["--scope", "system" if sys.platform == "win32" else "user"]
+    installed = attach("install", *options, *scope, "--env-file", str(own))
+    try:
+        assert installed.returncode == 0, installed.stdout + installed.stderr
+        state, log = prefect.run(deployment)
+        assert (state, "ran on box with my-value" in log) == ("COMPLETED", True), log
+        status = attach("status", "--folder", str(folder))
+        assert status.returncode == 0, status.stdout + status.stderr
+    finally:
+        detached = attach("detach", "--folder", str(folder))
+    assert detached.returncode == 0, detached.stderr
+    assert "removed the service" in detached.stdout
+    assert prefect.worker("box") is None
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ([], "WRONG  login"),
+        (
+            ["--auth-string-file", "LOGIN", "--pool", "other"],
+            "no work pool 'other'; give --pool one of: own-pool",
+        ),
+        (
+            ["--auth-string-file", "LOGIN", "--pool", "own-pool"],
+            "ok     pool     'own-pool', of type process",
+        ),
+    ],
+)
+def test_check_tells_what_is_wrong_and_changes_nothing(
+    prefect: PrefectServer,
+    deployment: str,
+    flows: str,
+    login: Path,
+    tmp_path: Path,
+    options: list[str],
+    line: str,
+) -> None:
+    folder = tmp_path / "worker"
+    chosen = [str(login) if option == "LOGIN" else option for option in options]
+    place = ["--server", prefect.address, "--folder", str(folder), "--environment", sys.prefix]
+    done = attach("check", *place, "--flows-git-url", flows, *chosen)
+    assert line in done.stdout
+    assert done.returncode == (1 if "WRONG" in done.stdout else 0)
+    assert not folder.exists()
+
+
+def test_nothing_starts_while_a_check_is_wrong(prefect: PrefectServer, flows: str, tmp_path: Path) -> None:
+    folder = tmp_path / "worker"
+    done = attach("run", "--server", prefect.address, "--folder", str(folder), "--flows-git-url", flows)
+    assert done.returncode == 1
+    assert "put right what is WRONG above" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not folder.exists()
+
+
+def test_missing_server_option_is_one_sentence(tmp_path: Path) -> None:
+    done = attach("check", "--folder", str(tmp_path / "worker"))
+    assert done.returncode == 1
+    assert "give --server the Prefect server's address" in done.stderr
+    assert done.stderr.count("\n") == 1
