@@ -80,6 +80,7 @@ def worker_environment(
         "PREFECT_WORKER_QUERY_SECONDS": f"{settings.query_seconds:g}",
         "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
         "PREFECT_WORKER_WEBSERVER_PORT": str(health_port),
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # by which the platform tells which runs are alive
         "DO_NOT_TRACK": "1",
         "WORKER_POOL": settings.pool,
         "WORKER_NAME": settings.name,

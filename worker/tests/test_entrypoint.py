@@ -13,17 +13,18 @@ API = {"PREFECT_API_URL": "http://server:4200/api"}
 
 def test_defaults_poll_the_platforms_pool_under_a_stable_name() -> None:
     command = worker_command(API)
-    assert command[:3] == ["prefect", "worker", "start"]
+    assert command[:3] == [sys.executable, "-m", "yeedu_worker.serve"]
     assert command[command.index("--pool") + 1] == "yeedu-pool"
     assert command[command.index("--name") + 1] == "linux-worker"
-    assert "--with-healthcheck" in command
 
 
 def test_environment_chooses_pool_name_and_limit() -> None:
-    command = worker_command({**API, "WORKER_POOL": "gpu", "WORKER_NAME": "box 7", "WORKER_LIMIT": "3"})
+    chosen = {"WORKER_POOL": "gpu", "WORKER_NAME": "box 7", "WORKER_LIMIT": "3", "WORKER_GRACE_SECONDS": "60"}
+    command = worker_command({**API, **chosen})
     assert command[command.index("--pool") + 1] == "gpu"
     assert command[command.index("--name") + 1] == "box 7"
     assert command[command.index("--limit") + 1] == "3"
+    assert command[command.index("--patience-seconds") + 1] == "50"
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,7 @@ def test_environment_chooses_pool_name_and_limit() -> None:
         ({}, "PREFECT_API_URL is not set"),
         ({**API, "WORKER_LIMIT": "0"}, "WORKER_LIMIT='0'"),
         ({**API, "WORKER_LIMIT": "many"}, "WORKER_LIMIT='many'"),
+        ({**API, "WORKER_GRACE_SECONDS": "5"}, "WORKER_GRACE_SECONDS='5'"),
         ({**API, "WORKER_NAME": "a/b"}, "WORKER_NAME='a/b'"),
     ],
 )

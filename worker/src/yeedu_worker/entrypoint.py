@@ -4,6 +4,8 @@ import os
 import re
 import sys
 
+_HAND_OVER_SECONDS = 10
+_LEAST_GRACE_SECONDS = 15
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
 
 
@@ -19,6 +21,8 @@ def worker_command(environment: dict[str, str]) -> list[str]:
         WORKER_NAME: The worker's name in the UI; default ``linux-worker``. Stable, because every new name
             leaves one more offline worker record behind.
         WORKER_LIMIT: The most flow runs at a time; default 10.
+        WORKER_GRACE_SECONDS: From SIGTERM until this process is killed; default 30, at least 15. Flow runs
+            may go on for all but the last ten of them, which are for handing over.
 
     Raises:
         WorkerConfigurationError: A value is malformed, or the API's address is missing.
@@ -36,10 +40,14 @@ def worker_command(environment: dict[str, str]) -> list[str]:
         )
     if not limit.isdecimal() or int(limit) < 1:
         raise WorkerConfigurationError(f"WORKER_LIMIT={limit!r} is not a whole number of at least 1")
+    grace = environment.get("WORKER_GRACE_SECONDS") or "30"
+    if not grace.isdecimal() or int(grace) < _LEAST_GRACE_SECONDS:
+        raise WorkerConfigurationError(
+            f"WORKER_GRACE_SECONDS={grace!r} is not a whole number of at least {_LEAST_GRACE_SECONDS}"
+        )
     return [
-        *("prefect", "worker", "start", "--with-healthcheck"),
-        *("--type", "process", "--pool", pool, "--no-create-pool-if-not-found"),
-        *("--name", name, "--limit", limit),
+        *(sys.executable, "-m", "yeedu_worker.serve", "--pool", pool, "--name", name, "--limit", limit),
+        *("--patience-seconds", str(int(grace) - _HAND_OVER_SECONDS)),
     ]
 
 

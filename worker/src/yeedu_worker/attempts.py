@@ -1,0 +1,87 @@
+"""The process of one flow run: its number, and an end from which nobody draws conclusions."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio.abc import TaskStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass
+class Attempt:
+    """One flow run's process, and the task that watches over it.
+
+    Attributes:
+        scope: Around everything that watches over the process.
+        process_id: Of the process; 0 until it has started.
+        has_ended: Set when nothing watches over it any more.
+    """
+
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    process_id: int = 0
+    has_ended: anyio.Event = field(default_factory=anyio.Event)
+
+    async def end(self) -> None:
+        """Kill the process before it runs any more code, and wait until nothing is left of it.
+
+        A flow that was asked to end would stop the remote run that it waits for, and that its next attempt
+        is to find. Between the kill and the cancellation nothing is awaited, or the end would be taken for a
+        crash.
+        """
+        if self.process_id:
+            _kill_family(self.process_id)
+        self.scope.cancel()
+        await self.has_ended.wait()
+
+
+class NotedStart(TaskStatus[int]):
+    """Passes on that the process has started, and notes its number.
+
+    Args:
+        attempt: Where to note it.
+        task_status: To whom to pass it on.
+    """
+
+    def __init__(self, attempt: Attempt, task_status: TaskStatus[int] | None) -> None:
+        self._attempt = attempt
+        self._task_status = task_status
+
+    def started(self, value: int | None = None) -> None:
+        """Take note of the process's number."""
+        self._attempt.process_id = value or 0
+        if self._task_status is not None:
+            self._task_status.started(value or 0)
+
+
+def _kill_family(process_id: int) -> None:
+    """Kill a process and its descendants: first all are stopped, so that none starts another meanwhile."""
+    family = [process_id]
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        family = list(dict.fromkeys([process_id, *_descendants(process_id), *family]))
+        for member in family:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(member, number)
+
+
+def _descendants(process_id: int) -> Iterator[int]:
+    """Yield what a process has started, and what that has; nothing where there is no /proc."""
+    parents: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError):
+            # The second field is the program's name in brackets, and may hold anything.
+            fields = status.read_text(errors="replace").rpartition(")")[2].split()
+            parents.setdefault(int(fields[1]), []).append(int(status.parent.name))
+    waiting = [process_id]
+    while waiting:
+        children = parents.get(waiting.pop(), [])
+        yield from children
+        waiting += children

@@ -1,0 +1,170 @@
+"""A process worker that leaves no flow run behind: it lets them end, and hands over those that do not.
+
+Prefect's own worker, told to stop, ends its flows within two seconds and leaves their runs RUNNING for ever;
+and it gives up, with the same effect, when the server is away for some minutes.
+"""
+
+from __future__ import annotations
+
+import abc
+import logging
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+import anyio
+import httpx
+from prefect.client.schemas.objects import StateType
+from prefect.exceptions import ObjectNotFound
+from prefect.states import AwaitingRetry
+from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
+
+from yeedu_worker.attempts import Attempt, NotedStart
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from anyio.abc import TaskStatus
+    from prefect.client.schemas.objects import FlowRun
+
+logger = logging.getLogger("prefect.workers.draining")  # shown where Prefect's own are
+
+_POLL_SECONDS = 0.2
+_START_SECONDS = 5.0
+_STATE_SECONDS = 5.0
+_UNFINISHED = frozenset({StateType.PENDING, StateType.RUNNING})
+
+
+class Drained(Exception):  # noqa: N818 - not an error
+    """The worker was told to stop, and holds no flow run any more."""
+
+
+# With `abc.ABC` among its bases Prefect does not register it in the place of its own process worker.
+class DrainingWorker(ProcessWorker, abc.ABC):
+    """Prefect's process worker, with another end and more patience with the server.
+
+    Args:
+        limit: The most flow runs at a time.
+        options: Prefect's own.
+    """
+
+    def __init__(self, *, limit: int, **options: Any) -> None:
+        super().__init__(limit=limit, **options)
+        self._attempts: dict[UUID, Attempt] = {}
+        self._deadline: float | None = None
+        self._is_server_away = False
+
+    def drain(self, patience_seconds: float) -> None:
+        """Claim no more flow runs, and hand over what has not ended in time.
+
+        Args:
+            patience_seconds: How long flow runs may go on; told twice, the longer time counts, but 0 always
+                means at once.
+        """
+        deadline = time.monotonic() + patience_seconds
+        if self._deadline is None or patience_seconds == 0 or deadline > self._deadline:
+            self._deadline = deadline
+            logger.info("told to stop; %d flow runs may go on for %.0f s", self._active, patience_seconds)
+
+    @property
+    def _active(self) -> int:
+        """How many flow runs are claimed and have not ended."""
+        return int(self._limiter.borrowed_tokens) if self._limiter else 0
+
+    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+        """Claim the flow runs that are due.
+
+        Raises:
+            Drained: The worker was told to stop, and holds no flow run any more.
+        """
+        if self._deadline is not None:
+            await self._await_end()
+            await self._hand_over()
+            raise Drained
+        try:
+            runs = await super().get_and_submit_flow_runs()
+        except httpx.HTTPError as error:
+            self._note_outage(error)
+            return []
+        self._note_answer()
+        return runs
+
+    async def sync_with_backend(self) -> None:
+        """Tell the server that this worker lives, and hear about its work pool."""
+        try:
+            await super().sync_with_backend()
+        except httpx.HTTPError as error:
+            self._note_outage(error)
+
+    def _note_outage(self, error: httpx.HTTPError) -> None:
+        """Go on asking, while the server is away: flows that run do not need this worker's word.
+
+        Raises:
+            httpx.HTTPStatusError: The server is there, and refuses.
+        """
+        if isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500:
+            raise error
+        if not self._is_server_away:
+            logger.warning("the server does not answer (%r); asking until it does", error)
+        self._is_server_away = True
+
+    def _note_answer(self) -> None:
+        if self._is_server_away:
+            logger.info("the server answers again")
+        self._is_server_away = False
+
+    async def run(
+        self,
+        flow_run: FlowRun,
+        configuration: ProcessJobConfiguration,
+        task_status: TaskStatus[int] | None = None,
+    ) -> ProcessWorkerResult:
+        """Run a flow run in a process of its own, of which this worker never has two.
+
+        A run that was taken for dead, and was not, may come back to the worker that still has its process.
+        """
+        if earlier := self._attempts.get(flow_run.id):
+            logger.warning("flow run %s comes again; its earlier process is ended first", flow_run.id)
+            await earlier.end()
+        attempt = self._attempts[flow_run.id] = Attempt()
+        try:
+            with attempt.scope:
+                return await super().run(flow_run, configuration, NotedStart(attempt, task_status))
+        finally:
+            del self._attempts[flow_run.id]
+            attempt.has_ended.set()
+        return ProcessWorkerResult(status_code=0, identifier=str(attempt.process_id))
+
+    async def _await_end(self) -> None:
+        """Wait until all flow runs have ended, or time is up."""
+        while self._active and self._deadline is not None and time.monotonic() < self._deadline:
+            await anyio.sleep(_POLL_SECONDS)
+
+    async def _hand_over(self) -> None:
+        """End the processes that are left, and put their flow runs back to the queue."""
+        with anyio.move_on_after(_START_SECONDS):  # one that is just being started gets its process first
+            while self._active > sum(attempt.process_id > 0 for attempt in self._attempts.values()):
+                await anyio.sleep(_POLL_SECONDS)
+        left = cast("list[UUID]", list(self.limiter.statistics().borrowers))
+        async with anyio.create_task_group() as group:
+            for flow_run_id in left:
+                group.start_soon(self._hand_over_one, flow_run_id)
+
+    async def _hand_over_one(self, flow_run_id: UUID) -> None:
+        if attempt := self._attempts.get(flow_run_id):
+            await attempt.end()
+        with anyio.move_on_after(_STATE_SECONDS):
+            try:
+                await self._put_back(flow_run_id)
+            except (httpx.HTTPError, ObjectNotFound) as error:
+                logger.warning("flow run %s could not be put back to its queue: %r", flow_run_id, error)
+
+    async def _put_back(self, flow_run_id: UUID) -> None:
+        """Make a flow run wait for the next worker, unless it has ended after all."""
+        flow_run = await self.client.read_flow_run(flow_run_id)
+        if flow_run.state is None or flow_run.state.type not in _UNFINISHED:
+            return
+        message = f"handed over: worker {self.name} was stopped before this run ended"
+        await self.client.set_flow_run_state(flow_run_id, AwaitingRetry(message=message))
+        # With the number of the process that is gone, a cancellation would wait for a worker that has it.
+        await self.client.update_flow_run(flow_run_id, infrastructure_pid="")
+        logger.info("flow run %r (%s): %s", flow_run.name, flow_run_id, message)

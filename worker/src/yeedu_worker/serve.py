@@ -1,0 +1,82 @@
+"""Polls the work pool until it is told to stop: ``python -m yeedu_worker.serve``; see ``--help``.
+
+SIGTERM or SIGINT: no more flow runs are claimed; those that run may go on for a while; the rest is handed
+over. A second one: they are handed over at once. SIGUSR1: no more flow runs are claimed, and those that run
+may go on for as long as they need, whatever SIGTERM says afterwards (``make drain``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import anyio
+from prefect.settings import get_current_settings
+
+from yeedu_worker.draining import Drained, DrainingWorker
+from yeedu_worker.sweep import sweep_left_folders
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_SIGNALS = [signal.SIGTERM, signal.SIGINT]
+if sys.platform != "win32":
+    _SIGNALS.append(signal.SIGUSR1)
+
+
+async def serve(worker: DrainingWorker, patience_seconds: float) -> None:
+    """Poll the work pool until a signal says to stop, and no flow run is left.
+
+    Args:
+        worker: The worker.
+        patience_seconds: How long flow runs may go on after the first signal.
+    """
+    with anyio.open_signal_receiver(*_SIGNALS) as signals:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_obey, worker, patience_seconds, signals)
+            try:
+                await worker.start(with_healthcheck=True)
+            except* Drained:
+                print("worker: stopped, and no flow run is left behind")
+            group.cancel_scope.cancel()
+
+
+async def _obey(
+    worker: DrainingWorker, patience_seconds: float, signals: AsyncIterator[signal.Signals]
+) -> None:
+    told = 0
+    async for number in signals:
+        if number not in (signal.SIGTERM, signal.SIGINT):
+            worker.drain(math.inf)
+            continue
+        told += 1
+        worker.drain(patience_seconds if told == 1 else 0)
+
+
+def main() -> None:
+    """Serve what the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m yeedu_worker.serve")
+    parser.add_argument("--pool", required=True, help="the work pool to poll")
+    parser.add_argument("--name", required=True, help="the worker's name in the UI")
+    parser.add_argument("--limit", required=True, type=int, help="the most flow runs at a time")
+    parser.add_argument(
+        "--patience-seconds", required=True, type=float, help="how long flow runs may go on after SIGTERM"
+    )
+    arguments = parser.parse_args()
+    if count := sweep_left_folders():
+        print(f"worker: deleted {count} working folders of flow runs that ended without a word")
+    worker = DrainingWorker(
+        name=arguments.name,
+        work_pool_name=arguments.pool,
+        limit=arguments.limit,
+        create_pool_if_not_found=False,
+        heartbeat_interval_seconds=int(get_current_settings().worker.heartbeat_seconds),
+    )
+    anyio.run(serve, worker, arguments.patience_seconds)
+
+
+if __name__ == "__main__":
+    main()
