@@ -15,7 +15,7 @@ from local.knobs import ROOT
 
 VENV = ROOT / ".venv"
 PROGRAMS = VENV / "bin"
-PACKAGES = ("yeedu-operator", "yeedu-mock", "deployer", "worker")
+PACKAGES = ("yeedu-operator", "yeedu-mock", "deployer", "rescue", "worker")
 PLATFORM_LOCKS = ("server.txt", "deployer.txt", "yeedu-mock.txt")  # the deployer's has all of the worker's
 DEVELOPMENT_LOCKS = ("dev.txt",)  # has all of the platform's
 _STAMP = VENV / "installed.json"

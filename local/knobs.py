@@ -43,6 +43,17 @@ class Knobs:
             raise CommandError(f"{name}={text!r} is not a port: set it to a whole number from 1 to 65535")
         return int(text)
 
+    def seconds(self, name: str, default: int) -> int:
+        """Return a knob that is a time in whole seconds.
+
+        Raises:
+            CommandError: It is not a whole number above 0.
+        """
+        text = self.get(name, str(default))
+        if not text.isdecimal() or not int(text):
+            raise CommandError(f"{name}={text!r} is not a time: set it to a whole number of seconds")
+        return int(text)
+
     @property
     def prefect_port(self) -> int:
         """The port of the Prefect UI and API on this machine."""

@@ -20,6 +20,7 @@ _TENANT = "tenant/0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e/workspace/1/spark"
 _SOURCES = {
     "server": ("requirements/server.txt", "server/with_secrets.py"),
     "yeedu-mock": ("requirements/yeedu-mock.txt", "yeedu-mock/src"),
+    "rescue": ("rescue/src", "server/with_secrets.py"),
     "worker": ("requirements/worker.txt", "worker/src", "yeedu-operator/src", "server/with_secrets.py"),
 }
 
@@ -69,6 +70,7 @@ def server(knobs: Knobs) -> Service:
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": knobs.get("RETENTION_SECONDS", "7776000"),
+        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": knobs.get("EVENT_RETENTION_SECONDS", "604800"),
     }
     address, port = knobs.bind_address, knobs.prefect_port
     command = ["prefect", "server", "start", "--host", address, "--port", str(port)]
@@ -128,6 +130,8 @@ def worker(knobs: Knobs, flows_url: str, port: int) -> Service:
         **_flows(knobs, flows_url),
         "WORKER_NAME": knobs.get("WORKER_NAME", "linux-worker"),
         "WORKER_LIMIT": knobs.get("WORKER_LIMIT", "10"),
+        "WORKER_GRACE_SECONDS": knobs.get("WORKER_GRACE_SECONDS", "30"),
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "PREFECT_WORKER_QUERY_SECONDS": knobs.get("WORKER_QUERY_SECONDS", "2"),
         "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
         "PREFECT_WORKER_WEBSERVER_PORT": str(port),
@@ -140,6 +144,26 @@ def worker(knobs: Knobs, flows_url: str, port: int) -> Service:
         port,
         f"http://127.0.0.1:{port}/health",
         _SOURCES["worker"],
+    )
+
+
+def rescue(knobs: Knobs, port: int) -> Service:
+    """Return the service that looks after flow runs whose process is gone; it gets a port of its own."""
+    environment = {
+        **_api(knobs),
+        "RESCUE_HEARTBEAT_SECONDS": knobs.get("RESCUE_HEARTBEAT_SECONDS", "90"),
+        "RESCUE_PENDING_SECONDS": knobs.get("RESCUE_PENDING_SECONDS", "180"),
+        "RESCUE_ATTEMPTS": knobs.get("RESCUE_ATTEMPTS", "3"),
+        "RESCUE_WORKER_SECONDS": knobs.get("RESCUE_WORKER_SECONDS", "86400"),
+        "RESCUE_PORT": str(port),
+    }
+    return Service(
+        "rescue",
+        _with_secrets("yeedu-rescue"),
+        environment,
+        port,
+        f"http://127.0.0.1:{port}/",
+        _SOURCES["rescue"],
     )
 
 

@@ -16,7 +16,7 @@ DATABASE = re.compile(r"PREFECT_SERVER_DATABASE_\w+")  # another one
 # Given by the images, or a place of their own.
 OF_THE_IMAGE = {
     *("PREFECT_HOME", "PREFECT_SERVER_EPHEMERAL_ENABLED", "DO_NOT_TRACK"),
-    *("PREFECT_SERVER_UI_STATIC_DIRECTORY", "YEEDU_MOCK_PORT", "YEEDU_MOCK_STATE_DIRECTORY"),
+    *("PREFECT_SERVER_UI_STATIC_DIRECTORY", "YEEDU_MOCK_PORT", "YEEDU_MOCK_STATE_DIRECTORY", "RESCUE_PORT"),
 }
 
 
@@ -26,6 +26,7 @@ def built(name: str, knobs: Knobs) -> services.Service:
         "yeedu-mock": lambda: services.yeedu_mock(knobs),
         "deployer": lambda: services.deployer(knobs, FLOWS),
         "worker": lambda: services.worker(knobs, FLOWS, 8081),
+        "rescue": lambda: services.rescue(knobs, 8082),
     }[name]()
 
 
@@ -57,6 +58,12 @@ CHOSEN = {
     "PREFECT_PORT": "18080",
     "YEEDU_MOCK_PORT": "18088",
     "RETENTION_SECONDS": "60",
+    "EVENT_RETENTION_SECONDS": "30",
+    "WORKER_GRACE_SECONDS": "15",
+    "RESCUE_HEARTBEAT_SECONDS": "120",
+    "RESCUE_PENDING_SECONDS": "60",
+    "RESCUE_ATTEMPTS": "1",
+    "RESCUE_WORKER_SECONDS": "0",
     "WORKER_NAME": "box",
     "WORKER_LIMIT": "3",
     "WORKER_QUERY_SECONDS": "9",
@@ -71,7 +78,7 @@ CHOSEN = {
 
 
 @pytest.mark.parametrize("values", [{}, CHOSEN], ids=["defaults", "knobs"])
-@pytest.mark.parametrize("name", ["server", "yeedu-mock", "deployer", "worker"])
+@pytest.mark.parametrize("name", ["server", "yeedu-mock", "deployer", "worker", "rescue"])
 def test_process_has_the_variables_of_its_container(name: str, values: dict[str, str]) -> None:
     knobs = Knobs(values)
     container = {
@@ -131,7 +138,7 @@ def test_names_among_the_containers_mean_their_local_counterparts() -> None:
 
 def test_no_secret_is_on_a_command_line_or_in_what_is_printed() -> None:
     knobs = Knobs({"YEEDU_PASSWORD": "hidden", "PREFECT_API_AUTH_STRING": "me:hidden"})
-    for name in ("server", "yeedu-mock", "deployer", "worker"):
+    for name in ("server", "yeedu-mock", "deployer", "worker", "rescue"):
         service = built(name, knobs)
         assert "hidden" not in " ".join(service.command)
         assert "hidden" not in repr(service)

@@ -20,7 +20,7 @@ DOCKERFILES = sorted(ROOT.glob("*/Dockerfile"))
 def test_services_are_the_ones_of_the_design() -> None:
     assert set(SERVICES) == {
         *("secrets", "postgres", "migrate", "server"),
-        *("git-server", "yeedu-mock", "deployer", "worker"),
+        *("git-server", "yeedu-mock", "deployer", "worker", "rescue"),
     }
     assert {"secrets", "migrate", "deployer"} == ONE_SHOTS
 
@@ -74,7 +74,7 @@ def test_secrets_are_mounted_only_where_they_are_needed() -> None:
     assert mounts == {
         "database-secrets": {"secrets", "postgres", "migrate", "server"},
         "server-secrets": {"secrets", "migrate", "server"},
-        "api-secrets": {"secrets", "server", "deployer", "worker"},
+        "api-secrets": {"secrets", "server", "deployer", "worker", "rescue"},
         "mock-secrets": {"secrets", "yeedu-mock"},
         "deployer-secrets": {"secrets", "deployer"},
     }

@@ -35,7 +35,7 @@ def test_every_service_is_healthy_and_every_one_shot_succeeded(platform: Platfor
     services: dict[str, JSON] = {service["Service"]: service for service in map(json.loads, lines)}
     assert services.keys() == {
         *("secrets", "postgres", "migrate", "server"),
-        *("git-server", "yeedu-mock", "deployer", "worker"),
+        *("git-server", "yeedu-mock", "deployer", "worker", "rescue"),
     }
     for name, service in services.items():
         if name in {"secrets", "migrate", "deployer"}:

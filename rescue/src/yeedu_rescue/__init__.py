@@ -1,0 +1,1 @@
+"""Ends, restarts or reports flow runs whose process is gone."""

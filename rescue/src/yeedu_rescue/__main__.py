@@ -1,0 +1,49 @@
+"""``yeedu-rescue``: watches the server until it is told to stop."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+
+from yeedu_rescue.errors import SettingError
+from yeedu_rescue.rounds import Rounds
+from yeedu_rescue.server import Server
+from yeedu_rescue.settings import Settings
+from yeedu_rescue.status_page import status_page
+
+
+def watch(settings: Settings, stop: threading.Event) -> None:
+    """Do one round after the other until the event is set.
+
+    Raises:
+        OSError: The port of the status page is taken.
+    """
+    rounds = Rounds(Server(settings.api_url, settings.auth_string), settings, time.monotonic)
+    with status_page(rounds, settings.port):
+        while not stop.is_set():
+            rounds.go()
+            stop.wait(settings.interval_seconds)
+
+
+def main() -> None:
+    """Watch, or leave with one sentence."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    stop = threading.Event()
+
+    def end(*_: object) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    try:
+        watch(Settings.from_environment(os.environ), stop)
+    except SettingError as error:
+        sys.exit(f"rescue: {error}")
+    except OSError as error:
+        sys.exit(f"rescue: the status page cannot be opened ({error}); set RESCUE_PORT to a free port")
+
+
+if __name__ == "__main__":
+    main()

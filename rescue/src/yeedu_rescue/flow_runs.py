@@ -1,0 +1,147 @@
+"""Flow runs as the server tells them, and the one way in which this service changes them."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from yeedu_rescue.errors import ServerRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from yeedu_rescue.server import JSON, Server
+
+logger = logging.getLogger(__name__)
+
+MARK = "rescued: "  # how every message that this service leaves in a run's history begins
+_NAMESPACE = uuid.UUID("1b0b8a53-4c8f-4a37-9d5e-7f2f4f5a3c11")
+
+
+@dataclass(frozen=True)
+class FlowRun:
+    """A flow run as it was when asked.
+
+    Attributes:
+        id: Its id.
+        name: Its name; any text.
+        state_id: Of the state that it was in.
+        state_type: Such as ``RUNNING``.
+        state_name: Such as ``AwaitingRetry``.
+        state_message: Why it is in that state.
+        deployment_id: Empty for a run that was started without one.
+        work_pool: From which a worker took it; empty for others.
+        tags: Its deployment's and its own.
+        retry_type: ``in_process`` while the process that runs it waits for a retry.
+        due: When it was to start next, ISO 8601; empty for none.
+    """
+
+    id: str
+    name: str
+    state_id: str
+    state_type: str
+    state_name: str
+    state_message: str
+    deployment_id: str
+    work_pool: str
+    tags: tuple[str, ...]
+    retry_type: str
+    due: str
+
+    def __str__(self) -> str:
+        return f"{' '.join(self.name.split())[:60]!r} ({self.id})"
+
+
+def find(server: Server, **conditions: JSON) -> Iterator[FlowRun]:
+    """Yield the flow runs for which all conditions of the server's filter hold.
+
+    Raises:
+        ServerError: See `errors`.
+    """
+    for item in server.pages("/flow_runs/filter", {"flow_runs": conditions, "sort": "ID_DESC"}):
+        if item["state"] is not None:
+            yield _flow_run(item)
+
+
+def _flow_run(item: JSON) -> FlowRun:
+    state: JSON = item["state"]
+    return FlowRun(
+        id=item["id"],
+        name=item["name"],
+        state_id=state["id"],
+        state_type=state["type"],
+        state_name=state["name"],
+        state_message=state["message"] or "",
+        deployment_id=item["deployment_id"] or "",
+        work_pool=item.get("work_pool_name") or "",
+        tags=tuple(item["tags"]),
+        retry_type=item["empirical_policy"].get("retry_type") or "",
+        due=item.get("next_scheduled_start_time") or state["state_details"].get("scheduled_time") or "",
+    )
+
+
+def rescues(server: Server, run: FlowRun, kind: str) -> int:
+    """Count how often a run was rescued in one way, from its own history.
+
+    Raises:
+        ServerError: See `errors`.
+    """
+    states: list[JSON] = server.get(f"/flow_run_states/?flow_run_id={run.id}")
+    return sum((state["message"] or "").startswith(MARK + kind) for state in states)
+
+
+def crash(server: Server, run: FlowRun, why: str) -> bool:
+    """Make a run CRASHED; return whether it was this call that did."""
+    return _set_state(server, run, {"type": "CRASHED", "name": "Crashed", "message": MARK + why})
+
+
+def cancel(server: Server, run: FlowRun, why: str) -> bool:
+    """Make a run CANCELLED that nobody is left to cancel; return whether it was this call that did."""
+    return _set_state(server, run, {"type": "CANCELLED", "name": "Cancelled", "message": MARK + why})
+
+
+def start_again(server: Server, run: FlowRun, why: str, due: datetime) -> bool:
+    """Put a run back to its queue, as Prefect does for a retry; return whether it was this call that did.
+
+    Args:
+        server: The server.
+        run: A run with a deployment.
+        why: For the run's history.
+        due: When a worker may take it.
+    """
+    details = {"scheduled_time": due.isoformat()}
+    state: JSON = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": MARK + why}
+    was_changed = _set_state(server, run, {**state, "state_details": details})
+    if was_changed:
+        # The process that it had is gone; with its id, a cancellation would wait for that process's worker.
+        server.patch(f"/flow_runs/{run.id}", {"infrastructure_pid": None})
+    return was_changed
+
+
+def _set_state(server: Server, run: FlowRun, state: JSON) -> bool:
+    """Change a run's state, unless it has another one by now than was judged.
+
+    The change's id follows from the state that it leaves, so that of several services that judge alike only
+    one is heeded. Prefect's rules apply: slots that the run held are released.
+    """
+    try:
+        current: JSON = server.get(f"/flow_runs/{run.id}")
+        if current["state_id"] != run.state_id:
+            return False
+        details: JSON = {
+            **state.get("state_details", {}),
+            "transition_id": str(uuid.uuid5(_NAMESPACE, f"{run.state_id} {state['name']}")),
+        }
+        body = {"state": {**state, "state_details": details}, "force": False}
+        answer: JSON = server.post(f"/flow_runs/{run.id}/set_state", body)
+    except ServerRefused as refused:
+        if refused.status != 404:  # deleted meanwhile: nothing is left to rescue
+            raise
+        return False
+    if answer["status"] != "ACCEPT":
+        return False
+    logger.info("run %s: %s -> %s: %s", run, run.state_name, state["name"], state["message"])
+    return True

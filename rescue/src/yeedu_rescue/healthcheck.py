@@ -1,0 +1,19 @@
+"""Succeeds when the service does its work: ``python -m yeedu_rescue.healthcheck``."""
+
+import os
+import sys
+import urllib.error
+import urllib.request
+
+
+def main() -> None:
+    """Leave with 0 when its status page says so, else with 1 and the reason."""
+    url = f"http://127.0.0.1:{os.environ.get('RESCUE_PORT') or '8082'}/"
+    try:
+        urllib.request.urlopen(url, timeout=3).close()
+    except (urllib.error.URLError, OSError) as error:
+        sys.exit(f"{url}: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The knobs of the service, from its environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from yeedu_rescue.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HEARTBEAT_SECONDS = 30  # PREFECT_FLOWS_HEARTBEAT_FREQUENCY of the platform's workers, and Prefect's least
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How patient the service is.
+
+    Attributes:
+        api_url: The server's API, without a slash at the end.
+        auth_string: ``user:password``, or empty when the server asks for no login.
+        interval_seconds: Between two looks at the server.
+        heartbeat_seconds: After so long without a heartbeat a RUNNING run is taken for dead.
+        pending_seconds: After so long in PENDING a run's process is taken never to have started.
+        attempts: How often a run that did not start is put back to its queue.
+        worker_seconds: After so long offline a worker's record is deleted; 0 keeps all of them.
+        port: Of the status page on the loopback interface.
+    """
+
+    api_url: str
+    auth_string: str = ""
+    interval_seconds: float = 5.0
+    heartbeat_seconds: float = 90.0
+    pending_seconds: float = 180.0
+    attempts: int = 3
+    worker_seconds: float = 86400.0
+    port: int = 8082
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read ``PREFECT_API_URL``, ``PREFECT_API_AUTH_STRING`` and ``RESCUE_*``.
+
+        Raises:
+            SettingError: One is missing or cannot be used.
+        """
+        api_url = environment.get("PREFECT_API_URL", "").rstrip("/")
+        if not api_url.startswith(("http://", "https://")):
+            raise SettingError(
+                f"PREFECT_API_URL={api_url!r} is not an address; "
+                f"set it to the server's API, for example http://server:4200/api"
+            )
+        numbers = {
+            field.name: number
+            for field in fields(cls)
+            if field.name not in {"api_url", "auth_string"}
+            and (number := _number(environment, f"RESCUE_{field.name.upper()}")) is not None
+        }
+        if "heartbeat_seconds" in numbers and numbers["heartbeat_seconds"] < 2 * HEARTBEAT_SECONDS:
+            raise SettingError(
+                f"RESCUE_HEARTBEAT_SECONDS={numbers['heartbeat_seconds']:g} is too short: runs send a "
+                f"heartbeat every {HEARTBEAT_SECONDS} s, so set it to {2 * HEARTBEAT_SECONDS} or more"
+            )
+        whole = {name: int(number) for name, number in numbers.items() if name in {"attempts", "port"}}
+        seconds = {name: number for name, number in numbers.items() if name not in whole}
+        return cls(api_url, environment.get("PREFECT_API_AUTH_STRING", ""), **seconds, **whole)  # pyright: ignore[reportArgumentType]
+
+
+def _number(environment: Mapping[str, str], name: str) -> float | None:
+    text = environment.get(name, "")
+    if not text:
+        return None
+    is_whole = name in {"RESCUE_ATTEMPTS", "RESCUE_PORT"}
+    try:
+        number = int(text) if is_whole else float(text)
+    except ValueError:
+        number = -1
+    zero_is_meant = name in {"RESCUE_WORKER_SECONDS", "RESCUE_ATTEMPTS"}
+    if not (0 < number < 1e9 or (number == 0 and zero_is_meant)):
+        what = "a whole number" if is_whole else "a number of seconds"
+        raise SettingError(f"{name}={text!r} is not {what} {'from' if zero_is_meant else 'above'} 0")
+    return number

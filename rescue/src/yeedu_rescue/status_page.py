@@ -1,0 +1,54 @@
+"""A page on the loopback interface that says whether this service does its work."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from yeedu_rescue.rounds import Rounds
+
+# A round asks the server a few times, and each question may take a quarter of a minute.
+STALLED_SECONDS = 120.0
+
+
+@contextmanager
+def status_page(rounds: Rounds, port: int) -> Generator[int]:
+    """Serve the page while the context is open, and yield its port.
+
+    Args:
+        rounds: What the page is about.
+        port: On 127.0.0.1; 0 takes any free one.
+
+    Raises:
+        OSError: The port is taken.
+    """
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seconds = time.monotonic() - rounds.ended_at
+            told = {"last_round_seconds_ago": round(seconds, 1), "trouble": rounds.trouble}
+            body = json.dumps(told).encode()
+            self.send_response(200 if seconds < STALLED_SECONDS else 503)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+            """Say nothing: a health check every few seconds is not worth a line."""
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Page) as server:
+        thread = threading.Thread(target=server.serve_forever, name="status page", daemon=True)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()

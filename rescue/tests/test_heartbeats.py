@@ -1,0 +1,95 @@
+"""RUNNING runs whose heartbeats stop become CRASHED; everybody else is left alone."""
+
+from typing import Any
+
+import pytest
+
+
+def test_silent_run_is_crashed_within_the_window_with_its_reason(scene: Any) -> None:
+    run_id = scene.run("PENDING", "RUNNING")
+    scene.beat(run_id)
+    scene.pass_time(70)
+    assert scene.state(run_id)["type"] == "RUNNING"
+    scene.await_probe(run_id)
+    scene.pass_time(30)
+    state = scene.state(run_id)
+    assert state["type"] == "CRASHED"
+    assert state["message"].startswith("rescued: no heartbeat for ")
+
+
+def test_run_that_beats_goes_on(scene: Any) -> None:
+    run_id = scene.run("PENDING", "RUNNING")
+    for _ in range(5):
+        scene.beat(run_id)
+        scene.pass_time(30)
+    assert scene.state(run_id)["type"] == "RUNNING"
+
+
+@pytest.mark.parametrize("clock_ahead_seconds", [300, -300])
+def test_workers_clock_does_not_matter(scene: Any, clock_ahead_seconds: float) -> None:
+    run_id = scene.run("PENDING", "RUNNING")
+    scene.pass_time(40)
+    scene.beat(run_id, clock_ahead_seconds=clock_ahead_seconds)
+    scene.pass_time(70)
+    assert scene.state(run_id)["type"] == "RUNNING"
+    scene.await_probe(run_id)
+    scene.pass_time(60)
+    assert scene.state(run_id)["type"] == "CRASHED"
+
+
+def test_run_that_is_crashed_by_mistake_keeps_its_end(scene: Any) -> None:
+    run_id = scene.run("PENDING", "RUNNING")
+    scene.pass_time(70)
+    scene.await_probe(run_id)
+    scene.pass_time(40)
+    assert scene.state(run_id)["type"] == "CRASHED"
+    assert scene.set_state(run_id, "COMPLETED")["status"] == "ACCEPT"
+    scene.pass_time(60)
+    assert scene.state(run_id)["type"] == "COMPLETED"
+
+
+def test_silent_run_that_is_being_cancelled_is_cancelled(scene: Any) -> None:
+    run_id = scene.run("PENDING", "RUNNING", "CANCELLING")
+    scene.pass_time(70)
+    assert scene.state(run_id)["type"] == "CANCELLING"
+    scene.await_probe(run_id)
+    scene.pass_time(40)
+    assert scene.state(run_id)["type"] == "CANCELLED"
+
+
+def test_run_from_elsewhere_may_beat_as_slowly_as_prefect_does(scene: Any) -> None:
+    run_id = scene.run_without_deployment("RUNNING")
+    scene.beat(run_id)
+    scene.pass_time(500)
+    assert scene.state(run_id)["type"] == "RUNNING"
+    scene.pass_time(50)
+    scene.await_probe(run_id)
+    scene.pass_time(60)
+    assert scene.state(run_id)["type"] == "CRASHED"
+
+
+def test_slot_of_a_crashed_run_is_free_again(scene: Any) -> None:
+    deployment = scene.deployment(limit=1)
+    run_id = scene.run("PENDING", "RUNNING", deployment=deployment)
+    waiting = scene.run(deployment=deployment)
+    assert scene.set_state(waiting, "PENDING")["state"]["name"] == "AwaitingConcurrencySlot"
+    scene.pass_time(70)
+    scene.await_probe(run_id)
+    scene.pass_time(40)
+    assert scene.state(run_id)["type"] == "CRASHED"
+    assert scene.set_state(waiting, "PENDING")["status"] == "ACCEPT"
+
+
+def test_several_services_do_what_one_does(scene: Any) -> None:
+    run_id = scene.run("PENDING", "RUNNING")
+    second = scene.rescuer()
+    second.go()
+    for _ in range(7):
+        scene.pass_time(10)
+        second.go()
+    scene.await_probe(run_id)
+    for _ in range(5):
+        scene.pass_time(10)
+        second.go()
+    assert scene.state(run_id)["type"] == "CRASHED"
+    assert sum(message.startswith("rescued: ") for message in scene.messages(run_id)) == 1

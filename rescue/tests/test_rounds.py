@@ -1,0 +1,76 @@
+"""A server that is away, and what it was not told meanwhile."""
+
+import time
+from typing import Any
+
+from yeedu_rescue.rounds import Rounds
+from yeedu_rescue.server import Server
+from yeedu_rescue.settings import Settings
+
+
+def test_outage_of_the_server_is_nobodys_fault(scene: Any, prefect: Any) -> None:
+    running, pending = scene.run("PENDING", "RUNNING"), scene.run("PENDING")
+    scene.pass_time(40)
+    prefect.stop()
+    for _ in range(8):
+        scene.skip_time(25)
+        scene.rounds.go()
+    assert "Connection refused" in scene.rounds.trouble
+    prefect.start()
+    scene.pass_time(60)
+    assert scene.state(running)["type"] == "RUNNING"
+    assert scene.state(pending)["type"] == "PENDING"
+    scene.await_probe(running)
+    scene.pass_time(130)
+    assert scene.state(running)["type"] == "CRASHED"
+    assert scene.state(pending)["name"] == "AwaitingRetry"
+
+
+def test_sleep_of_the_machine_is_nobodys_fault(scene: Any) -> None:
+    run_id = scene.run("PENDING", "RUNNING")
+    scene.pass_time(20)
+    scene.skip_time(8 * 3600)
+    scene.pass_time(60)
+    assert scene.state(run_id)["type"] == "RUNNING"
+
+
+def test_events_that_do_not_come_through_are_nobodys_silence(scene: Any, caplog: Any) -> None:
+    run_id = scene.run("PENDING", "RUNNING")
+    real_post = scene.server.post
+
+    def post(path: str, body: Any) -> Any:
+        return None if path == "/events" else real_post(path, body)
+
+    scene.server.post = post
+    scene.pass_time(200)
+    assert scene.state(run_id)["type"] == "RUNNING"
+    assert "events do not come through the server" in caplog.text
+
+
+def test_wrong_login_is_said_and_waited_for(prefect: Any, caplog: Any) -> None:
+    settings = Settings(prefect.url, "admin:wrong")
+    rounds = Rounds(Server(prefect.url, "admin:wrong"), settings, lambda: 0.0)
+    rounds.go()
+    assert "401" in rounds.trouble
+    assert "wrong" not in caplog.text
+
+
+def test_record_of_a_worker_that_is_long_offline_is_deleted(scene: Any) -> None:
+    deployment = scene.server.get(f"/deployments/{scene.deployment()}")
+    path = f"/work_pools/{deployment['work_pool_name']}/workers"
+    scene.server.post(f"{path}/heartbeat", {"name": "gone for good", "heartbeat_interval_seconds": 1})
+
+    def names(status: str) -> list[str]:
+        workers = scene.server.post(f"{path}/filter", {})
+        return [worker["name"] for worker in workers if worker["status"] == status]
+
+    deadline = time.monotonic() + 60
+    while not names("OFFLINE"):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    scene.skip_time(80000)
+    scene.pass_time(100)
+    assert names("OFFLINE") == ["gone for good"]
+    scene.skip_time(10000)
+    scene.pass_time(100)  # after a break the workers get a minute to come back
+    assert names("OFFLINE") == names("ONLINE") == []
