@@ -4,7 +4,7 @@ PROGRAMS := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up down logs status deploy activate-windows clean install lint format test test-unit test-e2e bench lock
+.PHONY: help up down logs status drain deploy activate-windows clean install lint format test test-unit test-e2e test-faults bench lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,8 +18,11 @@ down: ## Stop the platform; its data stays
 logs: ## Follow the logs of all services
 	@$(PYTHON) -m local logs
 
-status: ## Print the state of every service
+status: ## Print the state of every service, of the flow runs, and what takes space
 	@$(PYTHON) -m local status
+
+drain: ## Stop the worker once its flow runs have ended, however long they take
+	@$(PYTHON) -m local drain
 
 deploy: ## Register what deployer/prefect.yaml says, once more
 	@$(PYTHON) -m local deploy
@@ -52,6 +55,9 @@ test-unit: install ## Run the tests that start no platform
 
 test-e2e: install ## Run the tests of the whole platform
 	$(PROGRAMS)/pytest tests/e2e tests/browser $(ARGS)
+
+test-faults: install ## Kill, stop and cut off the platform's containers, and print what held (FAULT_KILLS=3)
+	$(PROGRAMS)/pytest tests/faults --numprocesses=0 $(ARGS)
 
 bench: install ## Measure, side by side with the stock way (ARGS="operator" for one part)
 	$(PROGRAMS)/python -m bench $(ARGS)

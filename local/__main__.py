@@ -15,7 +15,7 @@ from local.knobs import Knobs
 from local.process_mode import ProcessMode
 from local.services import STATE
 
-COMMANDS = ("up", "down", "logs", "status", "deploy", "clean", "install", "activate-windows")
+COMMANDS = ("up", "down", "logs", "status", "drain", "deploy", "clean", "install", "activate-windows")
 
 
 def run(command: str) -> int:
@@ -47,6 +47,9 @@ def run(command: str) -> int:
         mode = containers
     else:
         raise CommandError("the platform is not running; `make up` starts it")
+    if command == "drain":
+        mode.drain()
+        return 0
     return {"logs": mode.logs, "status": mode.status, "deploy": mode.deploy}[command]()
 
 

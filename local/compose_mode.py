@@ -10,12 +10,14 @@ from local.console import Console
 from local.engine import Container, Project, containers_publishing, last_lines
 from local.errors import CommandError
 from local.first_run import report_first_run
+from local.growth import run_lines, volume_lines
 from local.interrupts import ignore_interrupts
 from local.knobs import Knobs
 from local.ports import holder, is_free, port_taken
 
 _START_SECONDS = 300.0
 _POLL_SECONDS = 0.7
+_DRAIN_SECONDS = 86400
 
 
 class ComposeMode:
@@ -142,11 +144,22 @@ class ComposeMode:
         """Run the deployer once more with its output shown, and return its exit code."""
         return self._project.run("run", "--rm", "--no-deps", "--build", "deployer")
 
+    def drain(self) -> None:
+        """Stop the worker once its flow runs have ended, however long they take."""
+        self._console.step("worker       claims no more flow runs; waiting for those that run")
+        self._must(self._project.run("kill", "--signal", "SIGUSR1", "worker"), "kill")
+        self._must(self._project.run("stop", "--timeout", str(_DRAIN_SECONDS), "worker"), "stop")
+        self._console.step("worker       stopped; `make up` starts it again")
+
     def status(self) -> int:
-        """Print one line per service; return 0 when all are well."""
+        """Print one line per service, and what the server and the volumes say; return 0 when all are well."""
         containers = self._project.containers()
         for container in containers:
             self._console.say(f"{container.service:<12} {container}")
+        self._console.say()
+        api = PrefectApi(self._knobs.api_url, self._knobs.auth_string())
+        for line in [*run_lines(api), *volume_lines(self._project)]:
+            self._console.say(line)
         return 0 if containers and all(container.is_ready for container in containers) else 1
 
     def _must(self, code: int, command: str) -> None:

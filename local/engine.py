@@ -116,6 +116,24 @@ class Project:
         """Run ``docker compose`` with its output shown, and return its exit code."""
         return self.compose(*arguments).wait()
 
+    def inside(self, service: str, *command: str) -> str:
+        """Run a command in a service's container and return what it prints; nothing when it cannot."""
+        listed = ["docker", "compose", "exec", "--no-TTY", service, *command]
+        try:
+            done = subprocess.run(
+                listed,
+                cwd=ROOT,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return ""
+        return done.stdout
+
     def containers(self) -> list[Container]:
         """Return the project's containers, in the order in which they started.
 

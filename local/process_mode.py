@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 
@@ -11,6 +12,7 @@ from local.console import Console
 from local.errors import CommandError
 from local.first_run import report_first_run
 from local.follow import follow
+from local.growth import run_lines, sqlite_lines
 from local.install import PROGRAMS, install
 from local.interrupts import ignore_interrupts
 from local.knobs import Knobs
@@ -18,10 +20,11 @@ from local.lock import exclusive
 from local.ports import free_port, holder, is_free, port_taken
 from local.preparation import prepare_flows, prepare_secrets, prepare_ui
 from local.processes import Supervisor, last_lines
-from local.services import STATE, Service, deployer, own_flows_url, server, worker, yeedu_mock
+from local.services import STATE, Service, deployer, own_flows_url, rescue, server, worker, yeedu_mock
 
 _START_SECONDS = 300.0
 _DEPLOY_SECONDS = 300.0
+_DRAIN_SECONDS = 86400.0
 _POLL_SECONDS = 0.2
 
 
@@ -64,10 +67,11 @@ class ProcessMode:
                     self._ensure(service)
                 for service in (second, first):
                     self._await_ready(service)
+                self._ensure(third := rescue(self._knobs, self._port("rescue")))
                 self._run_deployer(deployer(self._knobs, flows_url))
-                third = worker(self._knobs, flows_url, self._worker_port())
-                self._ensure(third)
-                self._await_ready(third)
+                self._ensure(fourth := worker(self._knobs, flows_url, self._port("worker")))
+                for service in (third, fourth):
+                    self._await_ready(service)
                 api = PrefectApi(self._knobs.api_url, self._knobs.auth_string())
                 return report_first_run(api, self._knobs, self._console)
             except KeyboardInterrupt:
@@ -93,8 +97,9 @@ class ProcessMode:
         self._console.step(f"flows: {description}")
         return url
 
-    def _worker_port(self) -> int:
-        running = self._supervisor.find("worker")
+    def _port(self, name: str) -> int:
+        """Return the port of a service that takes any: the one that it has, or a free one."""
+        running = self._supervisor.find(name)
         return running.port if running else free_port()
 
     def _ensure(self, service: Service) -> None:
@@ -105,7 +110,7 @@ class ProcessMode:
             return
         if running:
             self._console.step(f"{service.name:<12} changed: stopping it to start it again")
-        self._supervisor.stop(service.name)  # of a dead one too: its children may live
+        self._stop_one(service.name)  # of a dead one too: its children may live
         self._start(service, fingerprint)
 
     def _start(self, service: Service, fingerprint: str) -> None:
@@ -168,8 +173,26 @@ class ProcessMode:
 
     def _stop(self, names: list[str]) -> None:
         for name in reversed(names):
-            was_left = self._supervisor.stop(name)
+            was_left = self._stop_one(name)
             self._console.step(f"{name:<12} {'stopped' if was_left else 'was not running'}")
+
+    def _stop_one(self, name: str) -> bool:
+        """Stop a process; a worker gets the time that its flow runs are promised."""
+        is_worker = name == "worker"
+        return self._supervisor.stop(
+            name, self._knobs.seconds("WORKER_GRACE_SECONDS", 30) if is_worker else None
+        )
+
+    def drain(self) -> None:
+        """Stop the worker once its flow runs have ended, however long they take."""
+        with exclusive(STATE / "lock"):
+            record = self._supervisor.find("worker")
+            if record is None:
+                raise CommandError("the worker is not running")
+            self._console.step("worker       claims no more flow runs; waiting for those that run")
+            os.kill(record.pid, signal.SIGUSR1)
+            self._supervisor.stop("worker", _DRAIN_SECONDS)
+            self._console.step("worker       stopped; `make up` starts it again")
 
     def clean(self) -> None:
         """Stop everything and delete its data: runs, deployments, secrets, logs."""
@@ -194,10 +217,14 @@ class ProcessMode:
             ).returncode
 
     def status(self) -> int:
-        """Print one line per process; return 0 when all are well."""
-        port = self._worker_port()
+        """Print one line per process, and what the server and the disk say; return 0 when all are well."""
         states: list[bool] = []
-        for service in (server(self._knobs), yeedu_mock(self._knobs), worker(self._knobs, "", port)):
+        for service in (
+            server(self._knobs),
+            yeedu_mock(self._knobs),
+            rescue(self._knobs, self._port("rescue")),
+            worker(self._knobs, "", self._port("worker")),
+        ):
             record = self._supervisor.find(service.name)
             state = (
                 "not running" if not record else "healthy" if is_answering(service.ready_url) else "unhealthy"
@@ -205,6 +232,12 @@ class ProcessMode:
             states.append(state == "healthy")
             where = f"process {record.pid}, port {record.port}" if record else ""
             self._console.say(f"{service.name:<12} {state:<12} {where}".rstrip())
+        self._console.say()
+        for line in [
+            *run_lines(PrefectApi(self._knobs.api_url, self._knobs.auth_string())),
+            *sqlite_lines(STATE),
+        ]:
+            self._console.say(line)
         return 0 if all(states) else 1
 
 
