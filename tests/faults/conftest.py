@@ -1,0 +1,76 @@
+"""One compose platform for all faults, and the table of what was injected and what held."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.faults.stack import Stack
+from tests.platforms import OUTPUT, copy_checkout
+
+KILLS = int(os.environ.get("FAULT_KILLS", "3"))
+_rows: dict[str, "Row"] = {}
+
+
+@dataclass
+class Row:
+    """A line of the table, kept up to date by its test.
+
+    Attributes:
+        number: Of the fault, as the issues of the platform's design count them.
+        injected: What was done to the platform.
+        held: What was seen to hold.
+    """
+
+    number: str
+    injected: str = ""
+    held: list[str] = field(default_factory=list)
+    outcome: str = "not run"
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The platform, up, without schedules that start runs of their own."""
+    checkout = tmp_path_factory.mktemp("faults") / "yeedu-prefect"
+    checkout.mkdir()
+    copy_checkout(checkout)
+    stack = Stack(checkout)
+    stack.prepare()
+    try:
+        stack.up()
+        stack.stop_schedules()
+        yield stack
+    finally:
+        OUTPUT.mkdir(parents=True, exist_ok=True)
+        (OUTPUT / "faults.log").write_text(stack.diagnose(lines=2000), encoding="utf-8")
+        stack.remove()
+
+
+@pytest.fixture
+def row(request: pytest.FixtureRequest) -> Row:
+    """The test's line in the table; its number is the marker's."""
+    marker = request.node.get_closest_marker("fault")
+    assert marker is not None, "give the test its row: @pytest.mark.fault(2)"
+    return _rows.setdefault(request.node.nodeid, Row(str(marker.args[0])))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Note how each test ended."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    line = _rows.get(item.nodeid)
+    if line and (report.when == "call" or report.failed):
+        line.outcome = "held" if report.passed else "FAILED"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table."""
+    if not _rows:
+        return
+    terminalreporter.section("faults")
+    for line in sorted(_rows.values(), key=lambda line: int(line.number)):
+        terminalreporter.write_line(f"{line.number:>3}  {line.outcome:<8} {line.injected}")
+        for held in line.held:
+            terminalreporter.write_line(f"{'':14}{held}")
