@@ -64,7 +64,8 @@ def run(options: argparse.Namespace) -> int:
     if options.command == "install":
         return _install(attachment, options)
     _prepare(attachment, options.wheels)
-    return _serve(attachment.places)
+    _serve(attachment.places)
+    return _detach(attachment, forget=True) if options.temporary else 0
 
 
 def _check(attachment: Attachment) -> bool:
@@ -177,7 +178,10 @@ def _detach(attachment: Attachment, *, forget: bool) -> int:
     The folder goes last: with it go the address and the login by which the server can be asked to forget.
     """
     settings, places = attachment.settings, attachment.places
-    if attachment.was_attached:
+    is_attached = Path(places.settings).exists()
+    if is_held(Path(places.lock)) and holder(Path(places.lock)) == 1:
+        raise AttachError("the worker is this container's main process: stop the container instead")
+    if is_attached:
         if settings.scope:
             service.unregister(settings)
         stop(places, _say)
@@ -195,7 +199,7 @@ def _detach(attachment: Attachment, *, forget: bool) -> int:
         _say(f"the server was not told: {error}")
     else:
         _say(f"server: {'removed the record of' if was_known else 'has no record of'} {settings.name}")
-    if attachment.was_attached:
+    if is_attached:
         folder.remove(Path(places.home), _say)
     return 0
 

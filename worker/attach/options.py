@@ -41,6 +41,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                 action="store_true",
                 help="remove what is on this machine even when the server cannot be reached",
             )
+        if name == "run":
+            command.add_argument(
+                "--temporary",
+                action="store_true",
+                help="detach when stopped, as in a container that goes as a whole",
+            )
         if name == "install":
             command.add_argument(
                 "--run-as",

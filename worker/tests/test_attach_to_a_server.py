@@ -16,6 +16,11 @@ from typing import Any
 
 import pytest
 
+from attach.attachment import resolve
+from attach.folder import copy_program, fill_home, make_home
+from attach.options import parse
+from attach.service import serve_command
+
 ROOT = Path(__file__).parents[2]
 ATTACH = [sys.executable, "-X", "utf8", str(ROOT / "worker" / "attach")]
 LOGIN = "admin:canary-of-the-login"
@@ -178,8 +183,8 @@ def attach(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen([*ATTACH, "run", *arguments], stdin=subprocess.DEVNULL) as process:
+def running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
         try:
             yield process
         finally:
@@ -195,7 +200,7 @@ def test_worker_attaches_works_outlasts_a_restart_and_leaves_nothing(
     options = ["--server", prefect.address, "--folder", str(folder), "--env-file", str(own)]
     options += ["--auth-string-file", str(login), "--flows-git-url", flows, "--environment", sys.prefix]
     where = ["--folder", str(folder)]
-    with running(*options, "--query-seconds", "1") as process:
+    with running([*ATTACH, "run", *options, "--query-seconds", "1"]) as process:
         until("worker", lambda: prefect.worker("box"))
         state, log = prefect.run(deployment)
         assert (state, "ran on box with my-value" in log) == ("COMPLETED", True), log
@@ -228,11 +233,16 @@ def test_worker_attaches_works_outlasts_a_restart_and_leaves_nothing(
 def test_detach_waits_for_a_server_that_does_not_answer(
     prefect: PrefectServer, deployment: str, flows: str, login: Path, tmp_path: Path
 ) -> None:
-    """The worker is stopped in any case; its folder stays until the server has forgotten it."""
+    """Started as by its service, the worker is stopped; its folder stays until the server forgot it."""
     folder = tmp_path / "worker"
     options = ["--server", prefect.address, "--folder", str(folder), "--name", "box", "--pool", "own-pool"]
     options += ["--auth-string-file", str(login), "--flows-git-url", flows, "--environment", sys.prefix]
-    with running(*options) as process:
+    attachment = resolve(parse(["install", *options]))
+    make_home(attachment.places)
+    attachment.remember()
+    fill_home(attachment.places)
+    copy_program(attachment.places)
+    with running(serve_command(attachment.settings, attachment.places)) as process:
         until("worker", lambda: prefect.worker("box"))
         prefect.kill()
         refused = attach("detach", "--folder", str(folder))
