@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from attach.attachment import Attachment, resolve
+from attach.cli import run
 from attach.errors import AttachError
 from attach.folder import fill_home, make_home, remove, write_private
+from attach.lock import held
 from attach.options import parse
 from attach.places import Places
 from attach.server import api_url
@@ -147,6 +149,15 @@ def test_damaged_memory_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text("{")
     with pytest.raises(AttachError, match="is damaged; delete the folder"):
         resolve(options(tmp_path, "--server", "http://x"))
+
+
+def test_main_process_of_a_container_is_not_detached_from_inside(tmp_path: Path) -> None:
+    """The container would end in the middle, with the record still there."""
+    places = attached(tmp_path / "w").places
+    with held(Path(places.lock), 1), pytest.raises(AttachError, match="stop the container instead"):
+        run(parse(["detach", "--folder", str(tmp_path / "w")]))
+    assert Path(places.settings).exists()
+    assert not Path(places.stop_request).exists()
 
 
 def test_folder_is_removed_with_read_only_files(tmp_path: Path) -> None:
