@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from prefect_yeedu.wire.answers import JsonObject
 
 PAGE_RUNS = 100
+MAX_DURATION_SECONDS = 10 * 365 * 86400.0
 DURATION_FIELDS = ("execution_time_sec", "job_execution_time_sec")
 STOP_STATUSES = frozenset({200, 201, 409})  # 409: it has ended already, which is what was wanted
 
@@ -53,7 +53,11 @@ class RunSnapshot:
         """How long it has been running, or ran; None where Yeedu does not show that."""
         for name in DURATION_FIELDS:
             value = self.fields.get(name)
-            if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
+            if (
+                isinstance(value, int | float)
+                and not isinstance(value, bool)
+                and 0 < value < MAX_DURATION_SECONDS
+            ):
                 return float(value)
         return None
 

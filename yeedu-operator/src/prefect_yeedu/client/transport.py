@@ -204,7 +204,7 @@ class Transport:
 def _json_object(response: requests.Response) -> dict[str, object]:
     try:
         body: object = response.json()
-    except (ValueError, requests.RequestException):
+    except (ValueError, RecursionError, requests.RequestException):
         return {}
     return cast("dict[str, object]", body) if isinstance(body, dict) else {}
 

@@ -13,6 +13,7 @@ from prefect.runtime import flow_run as runtime_flow_run
 
 from prefect_yeedu.models import CellResult, Output, RunKind, RunState
 from prefect_yeedu.runs.remote_run import RemoteRun, RunListener
+from prefect_yeedu.wire.redaction import storable
 
 if TYPE_CHECKING:
     from prefect_yeedu.client.log_follower import Stream
@@ -68,7 +69,7 @@ class RunLogListener(RunListener):
 
     def on_line(self, stream: Stream, line: str) -> None:
         """Pass on what a job printed; that it stands on stderr makes none of it a warning."""
-        self._logger.info("[%s] %s", stream, line)
+        self._logger.info("[%s] %s", stream, storable(line))
 
     def on_cell_started(self, index: int, total: int) -> None:
         """Say which cell is executed."""

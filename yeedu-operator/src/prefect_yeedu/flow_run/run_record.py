@@ -9,12 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
-    ArtifactFilterKey,
-    ArtifactFilterTaskRunId,
-)
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import ArtifactSort
 from prefect.context import FlowRunContext, TaskRunContext
 
@@ -27,7 +22,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.objects import Artifact
+    from prefect.client.schemas.objects import Artifact, FlowRun
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +43,7 @@ class ArtifactLedger(Ledger):
         title: For the artifact's text, such as `Yeedu job 5`.
         flow_run_id: The flow run; None in a task without a flow.
         task_run_id: The task run, where the call is made in one.
+        root: Names the flow run, or the task run without a flow, the same in every attempt.
         place: What tells the call apart from others with the same `what`, the same in every attempt.
     """
 
@@ -59,12 +55,12 @@ class ArtifactLedger(Ledger):
         *,
         flow_run_id: UUID | None,
         task_run_id: UUID | None,
+        root: str,
         place: str,
     ) -> None:
         self._title = title
         self._flow_run_id = flow_run_id
         self._task_run_id = task_run_id
-        root = str(flow_run_id or task_run_id)
         self._identity = hashlib.sha256(f"{root}|{place}|{what}".encode()).hexdigest()[:24]
         self._artifact_id: UUID | None = None
         self._fields: dict[str, str] = {}
@@ -82,14 +78,16 @@ class ArtifactLedger(Ledger):
         if flow_run is None and task_run is None:
             return Ledger()
         place = task_run.task_key if task_run is not None else ""
-        attempt = f"{task_run.id}|{task_run.run_count}" if task_run is not None else ""
-        position = _position(flow_context, place, attempt.partition("|")[0], attempt, what)
+        task = str(task_run.id) if task_run is not None else ""
+        attempt = f"{task}|{task_run.run_count}" if task_run is not None else ""
+        position = _position(flow_context, place, task, attempt, what)
         return cls(
             what,
             definition,
             title,
             flow_run_id=flow_run.id if flow_run is not None else None,
             task_run_id=task_run.id if task_run is not None else None,
+            root=task if flow_run is None else _root(flow_run, title),
             place=f"{place}|{position}",
         )
 
@@ -116,13 +114,10 @@ class ArtifactLedger(Ledger):
             }
             patiently(self._create, INTENT_SECONDS)
         except FAILURES as error:
-            reason = type(error).__name__
+            failure = _not_recorded(self._title, error)
         else:
             return self._record(is_new=True)
-        raise YeeduConfigurationError(
-            f"The intent to run {self._title} cannot be recorded on the Prefect server ({reason}), so it was "
-            "not submitted; check PREFECT_API_URL and that the server is up."
-        )
+        raise failure
 
     def note_run(self, run_id: int, url: str) -> None:
         """Record the remote run."""
@@ -165,12 +160,7 @@ class ArtifactLedger(Ledger):
             logger.warning("%s could not be recorded on the Prefect server: %r", self._title, error)
 
     def _read(self, client: SyncPrefectClient) -> Artifact | None:
-        key = ArtifactFilterKey(any_=[self._artifact_key])
-        if self._flow_run_id is not None:
-            wanted = ArtifactFilter(key=key, flow_run_id=ArtifactFilterFlowRunId(any_=[self._flow_run_id]))
-        else:
-            task_run_id = ArtifactFilterTaskRunId(any_=[self._task_run_id] if self._task_run_id else [])
-            wanted = ArtifactFilter(key=key, task_run_id=task_run_id)
+        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[self._artifact_key]))
         found = client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=1)
         return found[0] if found else None
 
@@ -203,6 +193,43 @@ class ArtifactLedger(Ledger):
         run = "is being submitted" if run_id is None else f"is [run {run_id}]({url})"
         end = self._fields.get("state")
         return f"{self._title} {run}." + (f"\n\nIt ended in **{end}**." if end else "")
+
+
+def _root(flow_run: FlowRun, title: str) -> str:
+    """Return what names a flow run and, where it is a subflow, the ones that its parent's retries bring.
+
+    A retried parent starts its subflows as new flow runs; that they are called from the same place is what
+    stays. So a subflow is named by the outermost flow run and the calls that lead from there to it.
+
+    Raises:
+        YeeduConfigurationError: The Prefect server cannot be reached.
+    """
+
+    def read(client: SyncPrefectClient) -> str:
+        calls: list[str] = []
+        inner = flow_run
+        while inner.parent_task_run_id is not None:
+            call = client.read_task_run(inner.parent_task_run_id)
+            calls.append(f"{call.task_key}|{call.dynamic_key}")
+            if call.flow_run_id is None:
+                break
+            inner = client.read_flow_run(call.flow_run_id)
+        return "|".join([str(inner.id), *calls])
+
+    if flow_run.parent_task_run_id is None:
+        return str(flow_run.id)
+    try:
+        return patiently(read, INTENT_SECONDS)
+    except FAILURES as error:
+        failure = _not_recorded(title, error)
+    raise failure
+
+
+def _not_recorded(title: str, error: Exception) -> YeeduConfigurationError:
+    return YeeduConfigurationError(
+        f"The intent to run {title} cannot be recorded on the Prefect server ({type(error).__name__}), so it "
+        "was not submitted; check PREFECT_API_URL and that the server is up."
+    )
 
 
 def _position(context: FlowRunContext | None, place: str, task: str, attempt: str, what: str) -> int:

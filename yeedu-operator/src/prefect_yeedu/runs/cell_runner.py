@@ -66,7 +66,7 @@ class Finding:
         """Return what the probe printed, or None when it is something else."""
         try:
             value: object = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         match value:
             case [int(count), True]:

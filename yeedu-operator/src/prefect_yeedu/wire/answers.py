@@ -24,7 +24,7 @@ def read_json(response: requests.Response, what: str) -> object:
     """
     try:
         return cast("object", response.json())
-    except ValueError:
+    except (ValueError, RecursionError):
         pass  # raised below, without the library's exception: it holds the whole body
     raise YeeduServerError(
         f"Yeedu answered the call {what} with something that is not JSON "

@@ -14,6 +14,7 @@ from typing import cast
 
 from prefect_yeedu.models import Output
 from prefect_yeedu.wire.answers import JsonObject, object_of, text_of
+from prefect_yeedu.wire.redaction import storable
 
 CLEAN_EXIT = "CleanExit"
 _TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -38,8 +39,10 @@ def parse_message(text: str) -> KernelMessage | None:
     """Return a message, or None for what is not one."""
     try:
         value: object = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
+    if "\\u" in text:
+        value = _storable(value)
     if not isinstance(value, dict):
         return None
     message = cast("JsonObject", value)
@@ -48,6 +51,18 @@ def parse_message(text: str) -> KernelMessage | None:
         return None
     parent_id = text_of(object_of(message, "parent_header"), "msg_id") or ""
     return KernelMessage(kind, parent_id, object_of(message, "content"))
+
+
+def _storable(value: object) -> object:
+    """Return a JSON value whose texts can be stored wherever outputs go: log, artifact, notebook."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, list):
+        return [_storable(item) for item in cast("list[object]", value)]
+    if isinstance(value, dict):
+        items = cast("dict[str, object]", value).items()
+        return {storable(key): _storable(item) for key, item in items}
+    return value
 
 
 def execute_request(code: str, *, message_id: str, session_id: str, is_silent: bool = False) -> str:

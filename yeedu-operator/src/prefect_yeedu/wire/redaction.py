@@ -1,4 +1,4 @@
-"""Keep secrets out of every text that leaves this package."""
+"""Keep secrets, and characters that cannot be kept, out of every text that leaves this package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from urllib.parse import quote
 MASK = "********"
 _TOKEN_PATH = re.compile(r"(yeedu_session[/=])[^\s/?&#'\"]+")
 _BEARER = re.compile(r"(?i)(bearer\s+)[A-Za-z0-9._~+/=-]+")
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 MIN_SECRET_CHARACTERS = 4
+
+
+def storable(text: str) -> str:
+    """Return a text without what a database or UTF-8 refuses: null characters and halves of surrogate pairs.
+
+    Prefect loses a whole batch of log lines, and a run its final state, to one such character.
+    """
+    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 class Redactor:
@@ -26,7 +35,8 @@ class Redactor:
                 self._secrets |= {secret, quote(secret, safe="")}
 
     def scrub(self, text: str) -> str:
-        """Return the text without secrets."""
+        """Return the text without secrets, and fit to be stored."""
+        text = storable(text)
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, MASK)
         return _BEARER.sub(rf"\1{MASK}", _TOKEN_PATH.sub(rf"\1{MASK}", text))
