@@ -132,6 +132,8 @@ def worker(knobs: Knobs, flows_url: str, port: int) -> Service:
         "WORKER_LIMIT": knobs.get("WORKER_LIMIT", "10"),
         "WORKER_GRACE_SECONDS": knobs.get("WORKER_GRACE_SECONDS", "30"),
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        "WORKER_PREFORK": knobs.get("WORKER_PREFORK", "true"),
+        "WORKER_CHECKOUT_CACHE_MEGABYTES": knobs.get("WORKER_CHECKOUT_CACHE_MEGABYTES", "1024"),
         "PREFECT_WORKER_QUERY_SECONDS": knobs.get("WORKER_QUERY_SECONDS", "2"),
         "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
         "PREFECT_WORKER_WEBSERVER_PORT": str(port),

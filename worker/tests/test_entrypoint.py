@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from yeedu_worker.entrypoint import WorkerConfigurationError, worker_command
+from yeedu_worker.entrypoint import WorkerConfigurationError, has_prefork, worker_command
 
 API = {"PREFECT_API_URL": "http://server:4200/api"}
 
@@ -40,6 +40,13 @@ def test_environment_chooses_pool_name_and_limit() -> None:
 def test_mistake_names_the_setting(environment: dict[str, str], message: str) -> None:
     with pytest.raises(WorkerConfigurationError, match=message):
         worker_command(environment)
+
+
+def test_prefork_server_is_on_unless_switched_off() -> None:
+    assert has_prefork({}) == has_prefork({"WORKER_PREFORK": "TRUE"}) == (sys.platform == "linux")
+    assert not has_prefork({"WORKER_PREFORK": "false"})
+    with pytest.raises(WorkerConfigurationError, match="WORKER_PREFORK='perhaps' is neither true nor false"):
+        has_prefork({"WORKER_PREFORK": "perhaps"})
 
 
 def test_mistake_on_the_command_line_is_one_sentence() -> None:

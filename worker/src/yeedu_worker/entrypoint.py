@@ -1,11 +1,18 @@
-"""Starts the Prefect worker of this container, with a name that outlives the container."""
+"""Starts the Prefect worker of this container, and beside it the prefork server for its flow runs."""
 
 import os
 import re
+import shutil
 import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from yeedu_worker.prefork import protocol
 
 _HAND_OVER_SECONDS = 10
 _LEAST_GRACE_SECONDS = 15
+_SWITCH = {"true": True, "false": False}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
 
 
@@ -13,7 +20,7 @@ class WorkerConfigurationError(Exception):
     """A setting of the worker cannot be used; the message says which and what to do."""
 
 
-def worker_command(environment: dict[str, str]) -> list[str]:
+def worker_command(environment: Mapping[str, str]) -> list[str]:
     """Return the command line of the worker that the environment describes.
 
     Environment:
@@ -51,10 +58,39 @@ def worker_command(environment: dict[str, str]) -> list[str]:
     ]
 
 
+def has_prefork(environment: Mapping[str, str]) -> bool:
+    """Tell whether flow runs are to be forked from a warm parent (``WORKER_PREFORK``, on by default).
+
+    Raises:
+        WorkerConfigurationError: The value is neither true nor false.
+    """
+    value = environment.get("WORKER_PREFORK") or "true"
+    if value.lower() not in _SWITCH:
+        raise WorkerConfigurationError(f"WORKER_PREFORK={value!r} is neither true nor false")
+    return _SWITCH[value.lower()] and sys.platform == "linux"
+
+
+def start_prefork() -> None:
+    """Start the prefork server, and leave its address to the flow runs' commands in the environment."""
+    from yeedu_worker.prefork import keeper
+
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="yeedu-prefork-"))
+        os.environ[protocol.ADDRESS_VARIABLE] = keeper.start(folder)
+    except OSError as error:
+        print(f"worker: no prefork server, flow runs start the slow way: {error}", file=sys.stderr)
+
+
 def main() -> None:
     """Replace this process by the worker, or leave with one sentence."""
     try:
-        command = worker_command(dict(os.environ))
+        command = worker_command(os.environ)
+        is_wanted = has_prefork(os.environ)
     except WorkerConfigurationError as error:
         sys.exit(f"worker: {error}")
+    if not shutil.which("yeedu-flow-run"):  # the work pool's command, started by its full path itself
+        programs = str(Path(sys.executable).parent)
+        os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH") or os.defpath])
+    if is_wanted:
+        start_prefork()
     os.execvp(command[0], command)  # noqa: S606 - the worker replaces this process, so that signals reach it

@@ -1,0 +1,182 @@
+"""Imports once what every flow run needs, and takes note of all that the imports depend on.
+
+A child may only run a flow run that would see the same after imports of its own. What imports depend on is
+the files that they read, the environment variables that they looked at, and the folders that they searched.
+"""
+
+import gc
+import importlib
+import os
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+from yeedu_worker.prefork.shelf import Group, Shelf
+
+# What the stock engine has imported by the time it loads a flow from git. Nothing else may be in a child's
+# `sys.modules` at that moment: a repository may have modules of its own under any other name.
+ENGINE = (
+    "prefect.main",
+    "prefect.flow_engine",
+    "prefect._internal.metrics",
+    "prefect.deployments.steps.core",
+    "prefect.deployments.steps.pull",
+    "prefect.runner.storage",
+    "prefect.client.orchestration",
+    "yeedu_worker.checkouts.substitute",
+)
+# What flows import themselves, and the engine later. A child gets each when it is imported, if that import
+# would find the same file. A later one may need an earlier one.
+LATER = ("requests", "websocket", "prefect_yeedu", "operators.yeedu")
+
+# Read by the interpreter, the C library or OpenSSL, which leave no trace in `os.environ`.
+_READ_BY_C = ("PYTHON", "LC_", "LD_", "MALLOC_", "OPENSSL_", "GLIBC_")
+_READ_BY_C_NAMES = frozenset({"LANG", "LANGUAGE", "TZDIR"})
+# Prefect's settings are read again in each child.
+_READ_AGAIN = "PREFECT_"
+
+
+class _SweptName(str):
+    """A name from a loop over the whole environment, which is no interest in this very variable."""
+
+    __slots__ = ()
+
+
+class _NotedEnvironment(os._Environ[str]):  # pyright: ignore[reportPrivateUsage] - what `os.environ` is
+    """`os.environ` while it takes note of the names that are asked for."""
+
+    asked: ClassVar[set[str]] = set()
+
+    def __getitem__(self, key: str) -> str:
+        if type(key) is not _SweptName:
+            self.asked.add(key)
+        return super().__getitem__(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return map(_SweptName, super().__iter__())
+
+
+@dataclass(frozen=True)
+class Preloaded:
+    """What was imported, and what it depends on.
+
+    Attributes:
+        shelf: The modules of `LATER`, kept out of `sys.modules`.
+        environment: The variables that were looked at, with their values; absent ones are empty.
+        files: Every imported file, and the folders that tell which packages are installed.
+        versions: What these files were: time of change and size.
+    """
+
+    shelf: Shelf
+    environment: dict[bytes, bytes]
+    files: Sequence[str]
+    versions: Sequence[tuple[int, int]]
+
+    def changed_file(self) -> str:
+        """Return a file that is not what was imported any more, or an empty string."""
+        if (now := _versions(self.files)) == self.versions:
+            return ""
+        return next(
+            file
+            for file, before, after in zip(self.files, self.versions, now, strict=True)
+            if before != after
+        )
+
+    def differing_variable(self, environment: dict[bytes, bytes]) -> str:
+        """Return a variable that would have made the imports other ones, or an empty string."""
+        for name, value in self.environment.items():
+            if environment.get(name, b"") != value:
+                return os.fsdecode(name)
+        for name in environment:
+            if name not in self.environment and _is_read_by_c(os.fsdecode(name)):
+                return os.fsdecode(name)
+        return ""
+
+
+def preload() -> Preloaded:
+    """Import everything, and check that forking is safe.
+
+    Raises:
+        RuntimeError: An import started a thread, which a fork would not have.
+    """
+    asked, groups = _import_with_notes()
+    shelf = Shelf(groups)
+    # Started threads would be missing in a child, with whatever locks they hold.
+    if threading.active_count() != 1 or len(os.listdir("/proc/self/task")) != 1:  # noqa: PTH208
+        names = ", ".join(thread.name for thread in threading.enumerate())
+        raise RuntimeError(f"imports left threads behind ({names}), so forking is not safe")
+    files = _files([*sys.modules.values(), *shelf.modules()])
+    names = {name for name in asked if not name.startswith(_READ_AGAIN)}
+    names |= {name for name in os.environ if _is_read_by_c(name)}
+    environment = {os.fsencode(name): os.environb.get(os.fsencode(name), b"") for name in names}
+    gc.collect()
+    gc.freeze()
+    return Preloaded(shelf, environment, files, _versions(files))
+
+
+def _import_with_notes() -> tuple[set[str], list[Group]]:
+    """Import everything but the set-up of logging, which belongs to each child.
+
+    Returns:
+        The variables that were looked at, and the modules of `LATER` in groups.
+    """
+    ordinary = type(os.environ)
+    os.environ.__class__ = _NotedEnvironment
+    try:
+        configuration: Any = importlib.import_module("prefect.logging.configuration")
+        setup_logging = configuration.setup_logging
+        configuration.setup_logging = _set_up_nothing
+        try:
+            for name in ENGINE:
+                importlib.import_module(name)
+        finally:
+            configuration.setup_logging = setup_logging
+        groups = [_import_apart(name) for name in LATER]
+    finally:
+        os.environ.__class__ = ordinary
+    for group in groups:
+        for name in group:
+            del sys.modules[name]
+    return _NotedEnvironment.asked, groups
+
+
+def _set_up_nothing() -> None:
+    """Stand in for Prefect's set-up of logging, which depends on the settings of a run."""
+
+
+def _import_apart(name: str) -> Group:
+    """Import a module and return what came with it under names that nothing had before."""
+    before = {module.partition(".")[0] for module in sys.modules}
+    importlib.import_module(name)
+    return {
+        found: module
+        for found, module in sys.modules.items()
+        if found.partition(".")[0] not in before and found != "__main__"
+    }
+
+
+def _files(modules: Iterable[ModuleType]) -> Sequence[str]:
+    """Return the files of modules, and the folders whose entries tell which packages are installed."""
+    specs = [getattr(module, "__spec__", None) for module in modules]
+    files = {spec.origin for spec in specs if spec and spec.has_location and spec.origin}
+    return sorted(files) + [path for path in sys.path if Path(path).name.endswith("-packages")]
+
+
+def _versions(files: Iterable[str]) -> Sequence[tuple[int, int]]:
+    return [_version(file) for file in files]
+
+
+def _version(file: str) -> tuple[int, int]:
+    try:
+        status = os.stat(file)  # noqa: PTH116 - thousands of them for each run
+    except OSError:
+        return (0, 0)
+    return (status.st_mtime_ns, status.st_size)
+
+
+def _is_read_by_c(name: str) -> bool:
+    return name in _READ_BY_C_NAMES or name.startswith(_READ_BY_C)

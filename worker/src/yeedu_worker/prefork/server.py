@@ -1,0 +1,133 @@
+"""The warm parent: forks one child for each flow run, on request of `client`.
+
+Usage: ``python -m yeedu_worker.prefork.server LISTENER WORKER``, two open files: the listening socket, and a
+pipe that is closed when the worker ends. Has one thread and no signal handlers, for children inherit both.
+Children outlive it: each belongs to its client.
+"""
+
+import contextlib
+import os
+import select
+import socket
+import struct
+import sys
+from dataclasses import dataclass, field
+
+from yeedu_worker.prefork import protocol
+from yeedu_worker.prefork.child import Assignment, run
+from yeedu_worker.prefork.preload import Preloaded, preload
+
+Child = tuple[socket.socket, int]
+
+
+@dataclass
+class Server:
+    """The state of the loop, by the numbers of open files.
+
+    Attributes:
+        listener: Where clients connect.
+        worker: Readable once the worker has ended.
+        preloaded: What was imported.
+        asking: Connections whose request has not come yet.
+        running: Connection and process number of every child, by its pidfd.
+    """
+
+    listener: socket.socket
+    worker: int
+    preloaded: Preloaded
+    asking: dict[int, socket.socket] = field(default_factory=dict[int, socket.socket])
+    running: dict[int, Child] = field(default_factory=dict[int, Child])
+
+    def serve(self) -> Assignment | None:
+        """Serve until the worker ends or an imported file changes.
+
+        Returns:
+            In a child, what it has to do; in the server, ``None``: it is time to end.
+        """
+        while True:
+            waiting = select.poll()
+            for file in (self.listener.fileno(), self.worker, *self.asking, *self.running):
+                waiting.register(file, select.POLLIN)
+            for file, _ in waiting.poll():
+                if file == self.worker:
+                    return None
+                if file == self.listener.fileno():
+                    connection, _ = self.listener.accept()
+                    self.asking[connection.fileno()] = connection
+                elif file in self.running:
+                    self._report_end(file)
+                else:
+                    assignment = self._answer(self.asking.pop(file))
+                    if assignment or self.preloaded.changed_file():
+                        return assignment
+
+    def _answer(self, connection: socket.socket) -> Assignment | None:
+        """Read what a client asks, and do it. Returns in the child as well, with its assignment."""
+        files: list[int] = []
+        try:
+            message, files = protocol.receive_with_files(connection)
+            if message == protocol.PING:
+                connection.send(protocol.PONG, socket.MSG_NOSIGNAL)
+            elif message == protocol.ASK and len(files) == protocol.FILES:
+                request = protocol.read_request(files[0])
+                if reason := self._reason_against(connection, request):
+                    connection.send(protocol.DECLINE + reason.encode(), socket.MSG_NOSIGNAL)
+                elif child := os.fork():
+                    self.running[os.pidfd_open(child)] = (connection, child)
+                    _close(files)
+                    return None
+                else:
+                    return Assignment(request, files, connection, self.preloaded.shelf)
+        except (OSError, EOFError, TypeError, ValueError) as error:
+            _say(f"a request was dropped: {error!r}")
+        _close(files)
+        connection.close()
+        return None
+
+    def _reason_against(self, connection: socket.socket, request: protocol.Request) -> str:
+        """Return why a child of this process would not be what the client wants, or an empty string."""
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        if struct.unpack("3i", credentials)[1] != os.geteuid():
+            return "the prefork server belongs to another user"
+        if request.executable != sys.executable:
+            return f"the prefork server runs another Python, {sys.executable}"
+        if file := self.preloaded.changed_file():
+            return f"{file} has changed since the prefork server started"
+        if name := self.preloaded.differing_variable(request.environment):
+            return f"{name} has another value than in the prefork server, which imports depend on"
+        return ""
+
+    def _report_end(self, pidfd: int) -> None:
+        """Tell the client how its child ended."""
+        connection, child = self.running.pop(pidfd)
+        os.close(pidfd)
+        _, status = os.waitpid(child, 0)
+        with connection, contextlib.suppress(OSError):
+            connection.send(protocol.STATUS + str(status).encode(), socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+
+
+def _close(files: list[int]) -> None:
+    for file in files:
+        os.close(file)
+
+
+def _say(text: str) -> None:
+    print(f"yeedu-prefork: {text}", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Import everything, serve, and in a child run the flow run."""
+    listener, worker = (int(argument) for argument in sys.argv[1:])
+    os.set_inheritable(listener, False)
+    os.set_inheritable(worker, False)
+    preloaded = preload()
+    server = Server(socket.socket(fileno=listener), worker, preloaded)
+    _say("ready")
+    assignment = server.serve()
+    del server, preloaded
+    if assignment:
+        run(assignment)
+
+
+if __name__ == "__main__":
+    main()

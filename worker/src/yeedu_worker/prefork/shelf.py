@@ -1,0 +1,74 @@
+"""Imported modules that are not in ``sys.modules`` until somebody imports them."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.abc import Loader
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+
+Group = dict[str, ModuleType]
+
+
+class Shelf:
+    """Hands out modules that were imported before, as an import of theirs would have made them.
+
+    A finder of ``sys.meta_path``. A module is handed out together with its group and all groups before, on
+    which it may depend, and only while the import system would find the same files for all of them: a flow's
+    repository may have a module of the same name. Else the group and those after are forgotten, and imported
+    anew.
+
+    Args:
+        groups: The modules by their names. One may import from those before it.
+    """
+
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self._groups = list(groups)
+
+    def modules(self) -> Iterable[ModuleType]:
+        """Return all modules on the shelf."""
+        return [module for group in self._groups for module in group.values()]
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Put the module and what it needs into ``sys.modules``; see ``importlib.abc.MetaPathFinder``."""
+        position = next((index for index, group in enumerate(self._groups) if name in group), None)
+        if position is None:
+            return None
+        groups = self._groups[: position + 1]
+        for index, group in enumerate(groups):
+            if not all(_is_found_again(module) for module in group.values()):
+                del self._groups[index:]
+                return self.find_spec(name, path, target)
+        del self._groups[: position + 1]
+        for group in groups:
+            for found, module in group.items():
+                sys.modules.setdefault(found, module)
+        return ModuleSpec(name, _Handover(sys.modules[name]))
+
+
+class _Handover(Loader):
+    """The loader of a module that is there already."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+        self._spec = module.__spec__
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:  # noqa: ARG002 - the import system's call
+        """Return the module, in place of an empty one."""
+        return self._module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Give the module its own spec back, which the import system has just replaced."""
+        module.__spec__ = self._spec
+
+
+def _is_found_again(module: ModuleType) -> bool:
+    """Whether an import would find the same file; what is inside a package follows the package."""
+    if "." in module.__name__:
+        return True
+    spec = module.__spec__
+    if spec is None or not spec.has_location:
+        return True  # built in, or made by another module
+    found = PathFinder.find_spec(module.__name__)
+    return found is not None and found.origin == spec.origin
