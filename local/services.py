@@ -18,7 +18,12 @@ SECRETS = STATE / "secrets"
 UI = STATE / "ui"
 _TENANT = "tenant/0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e/workspace/1/spark"
 _SOURCES = {
-    "server": ("requirements/server.txt", "server/with_secrets.py"),
+    "server": (
+        "requirements/server.txt",
+        "server/guard.py",
+        "server/serve.py",
+        "server/with_secrets.py",
+    ),
     "yeedu-mock": ("requirements/yeedu-mock.txt", "yeedu-mock/src"),
     "rescue": ("rescue/src", "server/with_secrets.py"),
     "worker": ("requirements/worker.txt", "worker/src", "yeedu-operator/src", "server/with_secrets.py"),
@@ -63,6 +68,9 @@ def server(knobs: Knobs) -> Service:
         "PREFECT_SERVER_ENCRYPTION_KEY_FILE": str(SECRETS / "server" / "encryption-key"),
         "PREFECT_SERVER_API_AUTH_STRING_FILE": str(SECRETS / "api" / "auth-string"),
         "PREFECT_API_AUTH_STRING_FILE": str(SECRETS / "api" / "auth-string"),
+        "PREFECT_ALLOWED_HOSTS": knobs.get("PREFECT_ALLOWED_HOSTS"),
+        "PREFECT_UI_URL": knobs.ui_url,
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": knobs.ui_url,
         "PREFECT_SERVER_UI_API_URL": "/api",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(UI),
@@ -73,10 +81,9 @@ def server(knobs: Knobs) -> Service:
         "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": knobs.get("EVENT_RETENTION_SECONDS", "604800"),
     }
     address, port = knobs.bind_address, knobs.prefect_port
-    command = ["prefect", "server", "start", "--host", address, "--port", str(port)]
-    return Service(
-        "server", _with_secrets(*command), environment, port, f"{knobs.api_url}/ready", _SOURCES["server"]
-    )
+    serve = str(ROOT / "server" / "serve.py")
+    command = _with_secrets("python", serve, "--host", address, "--port", str(port))
+    return Service("server", command, environment, port, f"{knobs.api_url}/ready", _SOURCES["server"])
 
 
 def yeedu_mock(knobs: Knobs) -> Service:

@@ -164,6 +164,7 @@ class Platform:
             "COMPOSE_PROJECT_NAME": f"yeedu-prefect-test-{self.port}",
             "PREFECT_PORT": str(self.port),
             "YEEDU_MOCK_PORT": str(self.mock_port),
+            "PREFECT_ALLOWED_HOSTS": "workstation.example",
         }
 
     def command(

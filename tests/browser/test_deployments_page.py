@@ -1,29 +1,13 @@
 """The page that README.md sends a newcomer to, in a real browser."""
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from tests.platforms import OUTPUT, Platform
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("platform")]
-
-CHROMIUM = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"),
-    # A second name of this machine, as a colleague's DNS would give it.
-    "--host-resolver-rules=MAP workstation.example 127.0.0.1",
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        program = shutil.which("chromium") or shutil.which("google-chrome")
-        browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

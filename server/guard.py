@@ -1,0 +1,102 @@
+"""Keeps web pages of other sites away from the Prefect API, which trusts whoever reaches it.
+
+A browser lets any page send requests to ``localhost``, and a page under a name of its own that its owner
+points at this machine (DNS rebinding) may read the answers as well. Three rules, for HTTP and websockets:
+
+- The ``Host`` that is asked for is an address, a name without a dot (``localhost``, ``server``: nobody
+  outside can own one), a name below ``.localhost``, or one of the allowed hosts.
+- A request that names an ``Origin`` comes from the very host that it asks, or from the UI's own address.
+- A request that a page of another site makes without naming it (``Sec-Fetch-Site``) never reaches the API.
+
+Programs send neither ``Origin`` nor ``Sec-Fetch-Site`` and are not affected. This is what browsers' vendors
+advise in place of tokens (https://web.dev/articles/fetch-metadata); it costs no request.
+"""
+
+import ipaddress
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_SAME_SITE = {"", "none", "same-origin"}
+_RESPONSE_HEADERS = {
+    "X-Frame-Options": "SAMEORIGIN",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+
+
+class Guard:
+    """An ASGI application that passes on what its own pages and programs send, and refuses the rest.
+
+    Args:
+        app: What is guarded.
+        allowed_hosts: Further host names under which this server is reached, without ports; ``*.example.com``
+            stands for all names below ``example.com``.
+        ui_url: The address of the UI, whose host and origin are allowed; empty for none.
+    """
+
+    def __init__(self, app: ASGIApp, allowed_hosts: Iterable[str] = (), ui_url: str = "") -> None:
+        ui = urlsplit(ui_url)
+        self._app = app
+        self._hosts = {host.strip().lower() for host in allowed_hosts if host.strip()}
+        self._hosts |= {ui.hostname} if ui.hostname else set()
+        self._ui_origin = f"{ui.scheme}://{ui.netloc}".lower()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 403 in one sentence, or pass the request on and keep its answer out of frames."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        refusal = self._refusal(Headers(scope=scope), str(scope["path"]))
+        if not refusal:
+            await self._app(scope, receive, _with_headers(send))
+        elif scope["type"] == "http":
+            await PlainTextResponse(f"{refusal}\n", status_code=403)(scope, receive, send)
+        else:
+            await receive()
+            await send({"type": "websocket.close", "code": 1008, "reason": refusal})
+
+    def _refusal(self, headers: Headers, path: str) -> str:
+        host = headers.get("host", "").lower()
+        if not self._is_known(host):
+            return (
+                f"{host!r} is not a name of this server; "
+                f"if it should be one, add it to PREFECT_ALLOWED_HOSTS and start the server again"
+            )
+        origin = headers.get("origin", "").lower()
+        if origin and origin != self._ui_origin and urlsplit(origin).netloc != host:
+            return f"pages of {origin} may not use this server"
+        if not origin and path.startswith("/api") and headers.get("sec-fetch-site", "") not in _SAME_SITE:
+            return "pages of other sites may not use this server"
+        return ""
+
+    def _is_known(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        if not name:
+            return False
+        if "." not in name or name.endswith(".localhost") or name in self._hosts:
+            return True
+        if any(name.endswith(known[1:]) for known in self._hosts if known.startswith("*.")):
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+
+def _with_headers(send: Send) -> Send:
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _RESPONSE_HEADERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return send_with_headers

@@ -1,0 +1,41 @@
+#!/usr/bin/env python3
+"""Starts the Prefect server behind the guard: ``prefect server start`` of one process, with no way around it.
+
+Environment, beside Prefect's own settings:
+    PREFECT_ALLOWED_HOSTS: Further host names under which the server is reached, separated by commas.
+    PREFECT_UI_URL: The UI's address as users type it; its host and origin are allowed.
+"""
+
+import argparse
+import os
+
+import uvicorn
+from guard import Guard
+from prefect.server.api.server import create_app
+from prefect.settings import get_current_settings
+
+
+def main() -> None:
+    """Serve until a signal ends it."""
+    parser = argparse.ArgumentParser(description="Starts the Prefect server behind its guard.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", default=4200, type=int, help="port to listen on (default: %(default)s)")
+    arguments = parser.parse_args()
+    settings = get_current_settings().server
+    uvicorn.run(
+        Guard(
+            create_app(final=True),
+            allowed_hosts=os.environ.get("PREFECT_ALLOWED_HOSTS", "").split(","),
+            ui_url=os.environ.get("PREFECT_UI_URL", ""),
+        ),
+        host=arguments.host,
+        port=arguments.port,
+        timeout_keep_alive=settings.api.keepalive_timeout,
+        ws_ping_interval=settings.api.websocket_ping_interval,
+        ws_ping_timeout=settings.api.websocket_ping_timeout,
+        log_level=settings.logging_level.lower(),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""The guard between web pages and the API, in front of a small application on a real port."""
+
+import http.client
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import uvicorn
+import websocket
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from tests.platforms import wait_for
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from guard import Guard
+
+
+async def answer(request: Request) -> Response:
+    return PlainTextResponse("data")
+
+
+async def talk(socket: WebSocket) -> None:
+    await socket.accept()
+    await socket.send_text("data")
+    await socket.close()
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: http.client.HTTPMessage
+    text: str
+
+
+class Client:
+    """Sends exactly the headers that it is given."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def request(self, method: str, path: str, headers: dict[str, str]) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        answered = connection.getresponse()
+        text = answered.read().decode()
+        connection.close()
+        return Answer(answered.status, answered.headers, text)
+
+    def get(self, path: str, headers: dict[str, str]) -> Answer:
+        return self.request("GET", path, headers)
+
+    def first_message(self, host: str, origin: str | None) -> str:
+        socket = websocket.create_connection(
+            f"ws://127.0.0.1:{self.port}/api/events/in",
+            host=host,
+            origin=origin,
+            suppress_origin=origin is None,
+            timeout=10,
+        )
+        message = str(socket.recv())
+        socket.close()
+        return message
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    routes = [
+        Route("/api/flows", answer, methods=["GET", "POST"]),
+        Route("/runs", answer),
+        WebSocketRoute("/api/events/in", talk),
+    ]
+    guard = Guard(
+        Starlette(routes=routes),
+        allowed_hosts=["prefect.example.com", " *.corp.example ", ""],
+        ui_url="https://flows.example.org/prefect",
+    )
+    server = uvicorn.Server(uvicorn.Config(guard, port=0, log_level="warning", ws="websockets-sansio"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    wait_for("started server", lambda: server.started, 30, 0.01)
+    yield Client(server.servers[0].sockets[0].getsockname()[1])
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("localhost", "localhost:8080", "LOCALHOST:8080", "server:4200", "ui.localhost:8080"),
+        *("127.0.0.1:8080", "[::1]:8080", "192.0.2.7"),
+        *("prefect.example.com", "prefect.example.com:8443", "build.corp.example", "flows.example.org"),
+    ],
+)
+def test_names_of_the_server_are_answered(client: Client, host: str) -> None:
+    assert client.get("/api/flows", {"Host": host}).text == "data"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "attacker.example",
+            "attacker.example:8080",
+            "localhost.attacker.example",
+            "127.0.0.1.attacker.example",
+        ),
+        *(
+            "corp.example",
+            "evilcorp.example",
+            "prefect.example.com.attacker.example",
+            "localhost@attacker.example",
+        ),
+        *("", "[::1", "a b.example"),
+    ],
+)
+def test_rebound_names_are_refused_with_what_to_do(client: Client, host: str) -> None:
+    for path in ("/api/flows", "/runs"):
+        refused = client.get(path, {"Host": host})
+        assert refused.status == 403
+        assert "PREFECT_ALLOWED_HOSTS" in refused.text
+        assert "data" not in refused.text
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("http://attacker.example", "http://localhost:8088", "http://localhost", "null"),
+        *("https://flows.example.org.attacker.example", "http://localhost:8080.attacker.example"),
+    ],
+)
+def test_pages_of_other_origins_can_neither_read_nor_write(client: Client, origin: str) -> None:
+    headers = {"Host": "localhost:8080", "Origin": origin}
+    for method in ("GET", "POST", "OPTIONS"):
+        refused = client.request(method, "/api/flows", headers)
+        assert refused.status == 403, method
+        assert "access-control-allow-origin" not in refused.headers
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://localhost:8080", "https://localhost:8080", "https://flows.example.org"]
+)
+def test_own_pages_may_write(client: Client, origin: str) -> None:
+    headers = {"Host": "localhost:8080", "Origin": origin}
+    assert client.request("POST", "/api/flows", headers).text == "data"
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_silent_requests_of_other_sites_never_reach_the_api(client: Client, site: str) -> None:
+    headers = {"Host": "localhost:8080", "Sec-Fetch-Site": site}
+    assert client.get("/api/flows", headers).status == 403
+    assert client.get("/runs", headers).text == "data", "a link to the UI works from anywhere"
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [("attacker.example:8080", None), ("localhost:8080", "http://attacker.example")],
+)
+def test_websockets_are_guarded_too(client: Client, host: str, origin: str | None) -> None:
+    with pytest.raises(websocket.WebSocketBadStatusException, match="403"):
+        client.first_message(host, origin)
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"), [("server:4200", None), ("localhost:8080", "http://localhost:8080")]
+)
+def test_websockets_of_programs_and_own_pages_are_open(client: Client, host: str, origin: str | None) -> None:
+    assert client.first_message(host, origin) == "data"
+
+
+def test_answers_keep_pages_out_of_frames(client: Client) -> None:
+    headers = client.get("/runs", {"Host": "localhost"}).headers
+    assert headers["X-Frame-Options"] == "SAMEORIGIN"
+    assert headers["X-Content-Type-Options"] == "nosniff"
