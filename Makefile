@@ -4,7 +4,7 @@ PROGRAMS := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up down logs status drain deploy activate-windows clean install lint format test test-unit test-e2e test-faults bench lock
+.PHONY: help up down logs status drain deploy activate-windows clean install lint format test test-unit test-e2e test-faults bench lock audit
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,5 +64,8 @@ bench: install ## Measure, side by side with the stock way (ARGS="operator" for 
 
 lock: install ## Compile requirements/*.in to hashed locks (ARGS=--upgrade for new versions)
 	UV=$(CURDIR)/$(PROGRAMS)/uv requirements/lock $(ARGS)
+
+audit: install ## Look for secrets in files and known vulnerabilities in locked versions; write bills of materials
+	UV=$(CURDIR)/$(PROGRAMS)/uv requirements/audit
 
 SHELL_SCRIPTS = $(shell git ls-files | xargs grep -lE '^\#!.*\b(ba)?sh\b' --)

@@ -44,6 +44,8 @@ def test_lock_pins_every_package_with_its_hashes(file: Path) -> None:
 def test_locks_agree_on_every_version() -> None:
     versions: dict[str, set[str]] = {}
     for file in LOCKS:
+        if file.name == "audit.txt":
+            continue  # tools in an environment of their own
         for name, version in re.findall(r"(?m)^([a-z0-9._-]+)(?:\[.*\])?==([^ ]+)", file.read_text()):
             versions.setdefault(name, set()).add(version)
     assert {name: found for name, found in versions.items() if len(found) > 1} == {}
