@@ -26,6 +26,8 @@ from attach.settings import (
     save,
 )
 
+LEAST_GRACE_SECONDS = 15  # the worker's own limit
+
 
 @dataclasses.dataclass(frozen=True)
 class Attachment:
@@ -84,6 +86,7 @@ def resolve(options: argparse.Namespace) -> Attachment:
         name=name,
         limit=int(number(values["limit"] or "10", "--limit", whole=True)),
         query_seconds=number(values["query_seconds"] or "2", "--query-seconds", whole=False),
+        grace_seconds=_grace(values["grace_seconds"]),
         flows_git_url=values["flows_git_url"] or origin_of(str(CHECKOUT)),
         flows_git_ref=values["flows_git_ref"],
         yeedu_url=values["yeedu_url"],
@@ -100,6 +103,18 @@ def _folder(options: argparse.Namespace, name: str) -> Path:
     is_system = options.scope == "system" and sys.platform != "win32"
     parent = default_parent(os.environ, windows=sys.platform == "win32", system=is_system)
     return Path(parent) / name
+
+
+def _grace(text: str) -> int:
+    """Return the seconds that a worker has to stop in, of which its own way of stopping needs some.
+
+    Raises:
+        AttachError: It is not a number of seconds, or too small a one.
+    """
+    seconds = int(number(text or "30", "--grace-seconds", whole=True))
+    if seconds < LEAST_GRACE_SECONDS:
+        raise AttachError(f"--grace-seconds={text!r} is less than {LEAST_GRACE_SECONDS}")
+    return seconds
 
 
 def _environment(folder: str) -> str:

@@ -117,6 +117,7 @@ def _serve(places: Places) -> int:
             Path(places.home),
             Path(places.log),
             Path(places.stop_request),
+            settings.grace_seconds,
         )
         stop_on_signals(supervisor)
         supervisor.run()
@@ -135,7 +136,7 @@ def _install(attachment: Attachment, options: argparse.Namespace) -> int:
     if is_held(Path(attachment.places.lock)):
         if before.scope:
             service.unregister(before)
-        stop(attachment.places, _say)
+        stop(attachment.places, before.grace_seconds, _say)
     _prepare(attachment, options.wheels)
     folder.copy_program(attachment.places)
     service.register(settings, attachment.places, run_as)
@@ -184,7 +185,7 @@ def _detach(attachment: Attachment, *, forget: bool) -> int:
     if is_attached:
         if settings.scope:
             service.unregister(settings)
-        stop(places, _say)
+        stop(places, settings.grace_seconds, _say)
         if settings.scope:
             service.forget(settings)
             _say("removed the service")

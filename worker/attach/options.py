@@ -87,6 +87,11 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
     command.add_argument("--limit", metavar="NUMBER", help="the most flow runs at a time (default: 10)")
     command.add_argument("--query-seconds", metavar="SECONDS", help="between two polls for work (default: 2)")
     command.add_argument(
+        "--grace-seconds",
+        metavar="SECONDS",
+        help="until a worker that was asked to stop is killed; its runs may end meanwhile (default: 30)",
+    )
+    command.add_argument(
         "--flows-git-url",
         metavar="URL",
         help="the flows' repository as this machine reaches it (default: where this checkout came from)",

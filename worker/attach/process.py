@@ -85,6 +85,7 @@ def worker_environment(
         "WORKER_POOL": settings.pool,
         "WORKER_NAME": settings.name,
         "WORKER_LIMIT": str(settings.limit),
+        "WORKER_GRACE_SECONDS": str(settings.grace_seconds),
         "FLOWS_GIT_URL": settings.flows_git_url,
         "FLOWS_GIT_REF": settings.flows_git_ref,
         "PYTHONUNBUFFERED": "1",

@@ -18,6 +18,7 @@ VARIABLES = {
     "name": "WORKER_NAME",
     "limit": "WORKER_LIMIT",
     "query_seconds": "PREFECT_WORKER_QUERY_SECONDS",
+    "grace_seconds": "WORKER_GRACE_SECONDS",
     "flows_git_url": "FLOWS_GIT_URL",
     "flows_git_ref": "FLOWS_GIT_REF",
     "yeedu_url": "YEEDU_URL",
@@ -35,6 +36,7 @@ class Settings:
         name: The worker's name on the server.
         limit: The most flow runs at a time.
         query_seconds: Seconds between two polls.
+        grace_seconds: From asking the worker to stop until it is killed; its runs may end meanwhile.
         flows_git_url: The flows' repository as this machine reaches it: the pull steps' ``$FLOWS_GIT_URL``.
         flows_git_ref: Its branch or tag; empty for the default branch.
         yeedu_url: Where this machine reaches Yeedu, to be checked; empty for no check.
@@ -48,6 +50,7 @@ class Settings:
     name: str
     limit: int = 10
     query_seconds: float = 2.0
+    grace_seconds: int = 30
     flows_git_url: str = ""
     flows_git_ref: str = ""
     yeedu_url: str = ""

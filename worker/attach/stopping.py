@@ -11,12 +11,12 @@ from pathlib import Path
 from attach import windows_task
 from attach.lock import holder, is_held
 from attach.places import Places
-from attach.supervisor import STOP_SECONDS
 
 _LOOK_SECONDS = 0.2
+_SPARE_SECONDS = 20.0  # beyond the worker's own time, for the supervisor's
 
 
-def stop(places: Places, say: Callable[[str], None]) -> None:
+def stop(places: Places, grace_seconds: float, say: Callable[[str], None]) -> None:
     """Ask the worker to stop, and wait until it has; end it when it does not."""
     lock, request = Path(places.lock), Path(places.stop_request)
     if not is_held(lock):
@@ -24,7 +24,7 @@ def stop(places: Places, say: Callable[[str], None]) -> None:
     number = holder(lock)
     say(f"stopping process {number}")
     request.touch()
-    deadline = time.monotonic() + STOP_SECONDS + 10
+    deadline = time.monotonic() + grace_seconds + _SPARE_SECONDS
     while is_held(lock):
         if time.monotonic() > deadline:
             say(f"process {number} did not stop in time: ending it")

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 LOG_BYTES, LOG_FILES = 5_000_000, 5
-STOP_SECONDS = 30.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 _STEADY_SECONDS = 300.0  # a process that lived so long is started again without a longer pause
 _LOOK_SECONDS = 0.25
+_READ_SECONDS = 10.0  # for the last lines, should something else still hold the pipe
 # A group of its own, so that a terminal's Ctrl-C reaches the supervisor alone.
 _OWN_GROUP: dict[str, Any] = (
     {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
@@ -36,6 +36,7 @@ class Supervisor:
         folder: Where it runs.
         log: The newest log file; older ones have a number appended.
         stop_request: A file whose appearance means to stop.
+        grace_seconds: From asking the command to stop until it is killed.
     """
 
     def __init__(
@@ -45,11 +46,13 @@ class Supervisor:
         folder: Path,
         log: Path,
         stop_request: Path,
+        grace_seconds: float,
     ) -> None:
         self._command = list(command)
         self._environment = environment
         self._folder = folder
         self._stop_request = stop_request
+        self._grace_seconds = grace_seconds
         self._asked = threading.Event()
         self._log = _logger(log)
 
@@ -105,8 +108,8 @@ class Supervisor:
         self._wait(lambda: process.poll() is not None, float("inf"))
         if process.poll() is None:
             self._log.info("stopping the worker")
-        _end(process, STOP_SECONDS)
-        reader.join(STOP_SECONDS)
+        _end(process, self._grace_seconds)
+        reader.join(_READ_SECONDS)
         return process.returncode
 
     def _keep(self, process: subprocess.Popen[str]) -> None:

@@ -53,7 +53,7 @@ def unit(settings: Settings, places: Places, command: list[str], user: str = "")
         "RestartSec=5",
         # The worker ends its flow runs in order; whatever is left after that is killed.
         "KillMode=mixed",
-        "TimeoutStopSec=60",
+        f"TimeoutStopSec={settings.grace_seconds + 30}",
         "UMask=0077",
         "NoNewPrivileges=true",
         "",

@@ -36,7 +36,12 @@ def test_linux_starts_the_platforms_own_worker() -> None:
 
 def test_the_platforms_own_worker_reads_what_it_is_given() -> None:
     command = entrypoint_command(environment(LINUX))
-    for name, value in (("--pool", "my pool"), ("--name", "box"), ("--limit", "3"), ("--type", "process")):
+    for name, value in (
+        ("--pool", "my pool"),
+        ("--name", "box"),
+        ("--limit", "3"),
+        ("--patience-seconds", "20"),
+    ):
         assert command[command.index(name) + 1] == value
 
 

@@ -126,6 +126,7 @@ def test_malformed_login_is_one_sentence_without_it(tmp_path: Path, value: str) 
         (("--limit", "nan"), "--limit='nan'"),
         (("--query-seconds", "-1"), "--query-seconds='-1' is not a number of seconds above 0"),
         (("--query-seconds", "nan"), "--query-seconds='nan'"),
+        (("--grace-seconds", "14"), "--grace-seconds='14' is less than 15"),
         (("--name", "../x"), "--name '../x'"),
         (("--env-file", "missing.env"), "--env-file missing.env cannot be read"),
         (("--auth-string-file", "missing"), "missing cannot be read"),

@@ -36,8 +36,9 @@ sys.path.insert(0, sys.argv[1])
 from attach.lock import held
 from attach.supervisor import Supervisor, stop_on_signals
 home, command = Path(sys.argv[2]), [sys.executable, "-c", sys.argv[3]]
+log = home / "logs" / "worker.log"
 with held(home / "lock", os.getpid()):
-    supervisor = Supervisor(command, lambda: os.environ, home, home / "logs" / "worker.log", home / "stop")
+    supervisor = Supervisor(command, lambda: os.environ, home, log, home / "stop", 20)
     stop_on_signals(supervisor)
     supervisor.run()
 """
@@ -56,7 +57,7 @@ def log_of(home: Path) -> str:
 
 
 @contextmanager
-def supervised(home: Path, program: str) -> Iterator[Supervisor]:
+def supervised(home: Path, program: str, grace_seconds: float = 20) -> Iterator[Supervisor]:
     """Supervise a program in a thread, and stop it at the end."""
     one = Supervisor(
         [sys.executable, "-X", "utf8", "-c", program],
@@ -64,6 +65,7 @@ def supervised(home: Path, program: str) -> Iterator[Supervisor]:
         home,
         home / "logs" / "worker.log",
         home / "stop",
+        grace_seconds,
     )
     thread = threading.Thread(target=one.run)
     thread.start()
@@ -109,6 +111,7 @@ def test_program_that_is_missing_is_tried_again(tmp_path: Path, monkeypatch: pyt
         tmp_path,
         tmp_path / "logs" / "worker.log",
         tmp_path / "stop",
+        20,
     )
     thread = threading.Thread(target=one.run)
     thread.start()
@@ -131,9 +134,8 @@ def test_stop_request_of_an_earlier_day_hinders_nothing(tmp_path: Path) -> None:
         until(lambda: "ready" in log_of(tmp_path))
 
 
-def test_process_that_ignores_the_request_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "STOP_SECONDS", 0.2)
-    with supervised(tmp_path, STUBBORN):
+def test_process_that_ignores_the_request_is_killed(tmp_path: Path) -> None:
+    with supervised(tmp_path, STUBBORN, grace_seconds=0.2):
         until(lambda: "ready" in log_of(tmp_path))
 
 
@@ -162,14 +164,14 @@ def test_another_process_stops_the_running_one(tmp_path: Path) -> None:
     said: list[str] = []
     with holding(tmp_path, SLEEPER) as process:
         until(lambda: "ready" in log_of(tmp_path))
-        stop(Places(tmp_path), said.append)
+        stop(Places(tmp_path), 20, said.append)
         assert process.wait(10) == 0
     assert said == [f"stopping process {process.pid}"]
     assert not (tmp_path / "stop").exists()
 
 
 def test_one_that_does_not_stop_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stopping, "STOP_SECONDS", -9.5)
+    monkeypatch.setattr(stopping, "_SPARE_SECONDS", 0.5)
     program = f"""
 import os, sys, time
 sys.path.insert(0, {str(CHECKOUT / "worker")!r})
@@ -181,12 +183,12 @@ with held(Path({str(tmp_path / "lock")!r}), os.getpid()):
     with subprocess.Popen([sys.executable, "-c", program]) as process:
         until(lambda: is_held(tmp_path / "lock"))
         said: list[str] = []
-        stop(Places(tmp_path), said.append)
+        stop(Places(tmp_path), 0, said.append)
         assert process.wait(10) != 0
     assert "ending it" in said[-1]
 
 
 def test_stopping_what_does_not_run_does_nothing(tmp_path: Path) -> None:
     said: list[str] = []
-    stop(Places(tmp_path), said.append)
+    stop(Places(tmp_path), 20, said.append)
     assert said == []
