@@ -78,7 +78,7 @@ def server(knobs: Knobs) -> Service:
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": knobs.get("RETENTION_SECONDS", "7776000"),
-        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": knobs.get("EVENT_RETENTION_SECONDS", "604800"),
+        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"PT{knobs.get('EVENT_RETENTION_SECONDS', '604800')}S",
     }
     address, port = knobs.bind_address, knobs.prefect_port
     serve = str(ROOT / "server" / "serve.py")
