@@ -15,7 +15,7 @@ import requests
 from tests.platforms import JSON, OUTPUT, Platform, free_port, wait_for
 
 # Beside the other tests of the platform, so that all of them share one running platform.
-pytestmark = [pytest.mark.xdist_group("platform"), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.xdist_group("platform"), pytest.mark.timeout(600)]
 
 POOL = "attached-pool"
 WINDOWS = "create-file-on-windows"
@@ -64,7 +64,7 @@ def run_on(platform: Platform, name: str) -> None:
 def restart_server(platform: Platform) -> None:
     """Restart the platform's Prefect server, and nothing else that is running, between two runs."""
     under_way = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}}}
-    wait_for("pause between runs", lambda: not platform.api.post("flow_runs/filter", under_way), 90)
+    wait_for("pause between runs", lambda: not platform.api.post("flow_runs/filter", under_way), 200)
     if platform.kind == "compose":
         platform.must("docker", "compose", "restart", "server")
     else:

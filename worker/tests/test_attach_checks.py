@@ -116,8 +116,7 @@ def found(
         }
         | changes
     )
-    environment = {"PATH": os.environ["PATH"]}
-    findings = list(check_all(settings, Server(settings.server, auth_string), lock, environment))
+    findings = list(check_all(settings, Server(settings.server, auth_string), lock, os.environ))
     assert all("\n" not in finding.text for finding in findings)
     return {finding.check: finding for finding in findings}
 
