@@ -17,6 +17,7 @@ VENV = ROOT / ".venv"
 PROGRAMS = VENV / "bin"
 PACKAGES = ("yeedu-operator", "yeedu-mock", "deployer", "rescue", "worker")
 PLATFORM_LOCKS = ("server.txt", "deployer.txt", "yeedu-mock.txt")  # the deployer's has all of the worker's
+WAREHOUSE_LOCK = "warehouse.txt"
 DEVELOPMENT_LOCKS = ("dev.txt",)  # has all of the platform's
 _STAMP = VENV / "installed.json"
 
@@ -32,7 +33,7 @@ def install(console: Console, *, for_development: bool) -> None:
     has_python = _has_python()
     stamp = _read_stamp() if has_python else {}
     kind, locks = choose(stamp, for_development=for_development)
-    wanted = {kind: lock_digest(locks)}
+    wanted = {kind: lock_digest([*locks, WAREHOUSE_LOCK])}
     if stamp == wanted:
         return
     _STAMP.unlink(missing_ok=True)
@@ -43,9 +44,24 @@ def install(console: Console, *, for_development: bool) -> None:
     uv = _uv()
     requirements = [argument for lock in locks for argument in ("--requirements", f"requirements/{lock}")]
     _must([*uv, "--require-hashes", *requirements], "the locked packages")
+    if kind == "platform":
+        _install_warehouse(uv, console)
     editable = [argument for package in PACKAGES for argument in ("--editable", f"./{package}")]
     _must([*uv, "--no-deps", *editable], "the platform's own packages")
     _STAMP.write_text(json.dumps(wanted) + "\n", encoding="utf-8")
+
+
+def _install_warehouse(uv: Sequence[str], console: Console) -> None:
+    """Install Postgres, which has no wheel for some kinds of machine: there the platform does without."""
+    arguments = (
+        "--require-hashes",
+        "--only-binary=:all:",
+        "--requirements",
+        f"requirements/{WAREHOUSE_LOCK}",
+    )
+    done = subprocess.run([*uv, *arguments], cwd=ROOT, env=_environment(), capture_output=True, check=False)
+    if done.returncode:
+        console.step("python: no Postgres for the warehouse could be installed")
 
 
 def choose(stamp: Mapping[str, str], *, for_development: bool) -> tuple[str, Sequence[str]]:
@@ -121,6 +137,9 @@ def _uv() -> list[str]:
 
 
 def _must(command: list[str], what: str) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
-    if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:
+    if subprocess.run(command, cwd=ROOT, env=_environment(), check=False).returncode:
         raise CommandError(f"installing {what} failed; the last lines above say why")
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}

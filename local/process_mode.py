@@ -6,7 +6,8 @@ import signal
 import subprocess
 import time
 
-from local.api import PrefectApi, is_answering
+from local import warehouse as postgres
+from local.api import PrefectApi
 from local.child_environment import child_environment
 from local.console import Console
 from local.errors import CommandError
@@ -20,7 +21,20 @@ from local.lock import exclusive
 from local.ports import free_port, holder, is_free, port_taken
 from local.preparation import prepare_flows, prepare_secrets, prepare_ui
 from local.processes import Supervisor, last_lines
-from local.services import STATE, Service, deployer, own_flows_url, rescue, server, worker, yeedu_mock
+from local.services import (
+    SECRETS,
+    STATE,
+    WAREHOUSE,
+    Service,
+    deployer,
+    own_flows_url,
+    own_warehouse_url,
+    rescue,
+    server,
+    warehouse,
+    worker,
+    yeedu_mock,
+)
 
 _START_SECONDS = 300.0
 _DEPLOY_SECONDS = 300.0
@@ -65,10 +79,11 @@ class ProcessMode:
                 flows_url = self._prepare()
                 for service in (second, first):
                     self._ensure(service)
+                warehouse_url = self.ensure_warehouse()
                 for service in (second, first):
                     self._await_ready(service)
                 self._ensure(third := rescue(self._knobs, self._port("rescue")))
-                self._run_deployer(deployer(self._knobs, flows_url))
+                self._run_deployer(deployer(self._knobs, flows_url, warehouse_url))
                 self._ensure(fourth := worker(self._knobs, flows_url, self._port("worker")))
                 for service in (third, fourth):
                     self._await_ready(service)
@@ -102,6 +117,24 @@ class ProcessMode:
         running = self._supervisor.find(name)
         return running.port if running else free_port()
 
+    def ensure_warehouse(self) -> str:
+        """Start the platform's own warehouse, unless the user has one, and return its address.
+
+        Where no Postgres can run the platform comes up without: only flows that load into it need it.
+        """
+        own = own_warehouse_url(self._knobs)
+        reason = "" if own else postgres.why_not()
+        if own or reason:
+            self._console.step(f"warehouse    {f'left out: {reason}' if reason else 'your own'}")
+            self._supervisor.stop("warehouse")
+            return own
+        password = SECRETS / "warehouse" / "postgres-password"
+        postgres.make_database(WAREHOUSE, password, self._environment)
+        service = warehouse(self._port("warehouse"))
+        self._ensure(service)
+        self._await_ready(service)
+        return postgres.address(service.port)
+
     def _ensure(self, service: Service) -> None:
         """Start a service unless it runs already, from the same command, settings and sources."""
         fingerprint = service.fingerprint()
@@ -133,7 +166,7 @@ class ProcessMode:
             CommandError: It ended, or does not answer in time.
         """
         deadline = time.monotonic() + _START_SECONDS
-        while not is_answering(service.ready_url):
+        while not service.is_ready():
             if not self._supervisor.find(service.name):
                 raise self._failed(service.name, "ended")
             if time.monotonic() > deadline:
@@ -209,7 +242,11 @@ class ProcessMode:
         """Run the deployer once more with its output shown, and return its exit code."""
         with exclusive(STATE / "lock"):
             flows_url = self._prepare()
-            service = deployer(self._knobs, flows_url)
+            running = self._supervisor.find("warehouse")
+            own = own_warehouse_url(self._knobs)
+            service = deployer(
+                self._knobs, flows_url, own or (postgres.address(running.port) if running else "")
+            )
             environment = {**self._environment, **service.environment}
             (STATE / service.name).mkdir(exist_ok=True)
             return subprocess.run(
@@ -218,17 +255,14 @@ class ProcessMode:
 
     def status(self) -> int:
         """Print one line per process, and what the server and the disk say; return 0 when all are well."""
+        services = [server(self._knobs), yeedu_mock(self._knobs), rescue(self._knobs, self._port("rescue"))]
+        if not own_warehouse_url(self._knobs) and not postgres.why_not():
+            services.append(warehouse(self._port("warehouse")))
+        services.append(worker(self._knobs, "", self._port("worker")))
         states: list[bool] = []
-        for service in (
-            server(self._knobs),
-            yeedu_mock(self._knobs),
-            rescue(self._knobs, self._port("rescue")),
-            worker(self._knobs, "", self._port("worker")),
-        ):
+        for service in services:
             record = self._supervisor.find(service.name)
-            state = (
-                "not running" if not record else "healthy" if is_answering(service.ready_url) else "unhealthy"
-            )
+            state = "not running" if not record else "healthy" if service.is_ready() else "unhealthy"
             states.append(state == "healthy")
             where = f"process {record.pid}, port {record.port}" if record else ""
             self._console.say(f"{service.name:<12} {state:<12} {where}".rstrip())

@@ -6,16 +6,20 @@ own - host names, mounts, the database's driver - differs.
 
 import hashlib
 import json
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from local import warehouse as postgres
+from local.api import is_answering
 from local.install import PROGRAMS, files_digest
 from local.knobs import ROOT, Knobs
 
 STATE = ROOT / ".local"
 SECRETS = STATE / "secrets"
 UI = STATE / "ui"
+WAREHOUSE = STATE / "warehouse-data"
 _TENANT = "tenant/0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e/workspace/1/spark"
 _SOURCES = {
     "server": (
@@ -40,6 +44,7 @@ class Service:
         environment: What it gets beside that which every process gets.
         port: At which it answers; 0 for a one-shot.
         ready_url: Answers with success when the service does its work; empty for a one-shot.
+        ready_command: Succeeds instead, for a service that does not speak HTTP.
         sources: Files and folders which, when changed, mean that it has to be started again.
     """
 
@@ -48,7 +53,14 @@ class Service:
     environment: dict[str, str] = field(repr=False)
     port: int = 0
     ready_url: str = ""
+    ready_command: Sequence[str] = ()
     sources: Sequence[str] = ()
+
+    def is_ready(self) -> bool:
+        """Whether the service does its work."""
+        if self.ready_command:
+            return subprocess.run(self.ready_command, capture_output=True, check=False).returncode == 0
+        return is_answering(self.ready_url)
 
     def fingerprint(self) -> str:
         """Return a digest of what the process is started from, the contents of its secret files included."""
@@ -106,8 +118,19 @@ def yeedu_mock(knobs: Knobs) -> Service:
     )
 
 
-def deployer(knobs: Knobs, flows_url: str) -> Service:
-    """Return the one-shot that registers the deployments."""
+def warehouse(port: int) -> Service:
+    """Return the Postgres that flows load into."""
+    return Service(
+        "warehouse",
+        postgres.command(WAREHOUSE, port),
+        {},
+        port,
+        ready_command=postgres.ready_command(port),
+    )
+
+
+def deployer(knobs: Knobs, flows_url: str, warehouse_url: str) -> Service:
+    """Return the one-shot that registers the deployments; without a warehouse its address is empty."""
     mock = f"http://localhost:{knobs.mock_port}"
     file = knobs.path("PREFECT_FILE", "./deployer/prefect.yaml")
     environment = {
@@ -115,6 +138,8 @@ def deployer(knobs: Knobs, flows_url: str) -> Service:
         **_api(knobs),
         **_flows(knobs, flows_url),
         "FLOWS_GIT_TOKEN_FILE": str(SECRETS / "deployer" / "git-token"),
+        "WAREHOUSE_URL": warehouse_url,
+        "WAREHOUSE_PASSWORD_FILE": str(SECRETS / "deployer" / "warehouse-password"),
         "YEEDU_USERNAME": knobs.get("YEEDU_USERNAME", "demo"),
         "YEEDU_PASSWORD_FILE": str(SECRETS / "deployer" / "yeedu-password"),
         "YEEDU_TOKEN_FILE": str(SECRETS / "deployer" / "yeedu-token"),
@@ -180,6 +205,12 @@ def own_flows_url(knobs: Knobs) -> str:
     """Return the git address that the user chose; empty for this checkout."""
     url = knobs.get("FLOWS_GIT_URL")
     return "" if url == "http://git-server:8080/flows.git" else url
+
+
+def own_warehouse_url(knobs: Knobs) -> str:
+    """Return the address of the user's own warehouse; empty for the platform's."""
+    url = knobs.get("WAREHOUSE_URL")
+    return "" if url == "postgresql://warehouse@warehouse:5432/warehouse" else url
 
 
 def _yeedu_url(knobs: Knobs, name: str, default: str) -> str:

@@ -11,6 +11,7 @@ Folders (volumes in docker-compose.yaml), and who mounts them:
     api        server, deployer, worker
     mock       yeedu-mock
     deployer   deployer
+    warehouse  warehouse
 """
 
 import base64
@@ -56,7 +57,10 @@ def _check_auth_string(value: str) -> None:
 
 @dataclass(frozen=True)
 class Secret:
-    """One secret: the knob that sets it, where it goes, and how it is made when nobody sets it."""
+    """One secret: the knob that sets it, where it goes, and where it comes from when nobody sets it.
+
+    Either it is made, or it is another one's value, or it is left empty.
+    """
 
     knob: str
     folder: str
@@ -64,6 +68,7 @@ class Secret:
     generate: Callable[[], str] | None = None
     check: Callable[[str], None] | None = None
     fixed: bool = False
+    else_like: str = ""
 
 
 SECRETS = (
@@ -78,7 +83,9 @@ SECRETS = (
     ),
     Secret("PREFECT_API_AUTH_STRING", "api", "auth-string", check=_check_auth_string),
     Secret("YEEDU_MOCK_PASSWORD", "mock", "yeedu-password", generate=_password),
-    Secret("YEEDU_PASSWORD", "deployer", "yeedu-password"),
+    Secret("WAREHOUSE_POSTGRES_PASSWORD", "warehouse", "postgres-password", generate=_password, fixed=True),
+    Secret("YEEDU_PASSWORD", "deployer", "yeedu-password", else_like="YEEDU_MOCK_PASSWORD"),
+    Secret("WAREHOUSE_PASSWORD", "deployer", "warehouse-password", else_like="WAREHOUSE_POSTGRES_PASSWORD"),
     Secret("YEEDU_TOKEN", "deployer", "yeedu-token"),
     Secret("FLOWS_GIT_TOKEN", "deployer", "git-token"),
 )
@@ -143,8 +150,7 @@ def write_secrets(root: Path, values: dict[str, str], files: Path) -> list[str]:
             )
         value = own or (present or secret.generate() if secret.generate else "")
         chosen[secret.knob] = value
-        if secret.knob == "YEEDU_PASSWORD" and not value:
-            value = chosen["YEEDU_MOCK_PASSWORD"]
+        value = value or chosen.get(secret.else_like, "")
         if value != present or not target.exists():
             planned.append((target, value, secret.knob))
     for target, value, _ in planned:

@@ -11,6 +11,10 @@ from yeedu_deployer.spec import load_deployments
 
 CHECKOUT = Path(__file__).parents[2]
 URLS = {name: f"http://yeedu/{name}" for name in ("YEEDU_JOB_URL", "YEEDU_NOTEBOOK_URL", "YEEDU_HEALTH_URL")}
+FREQUENT = {
+    *("print-message", "run-shell-command", "verify-file-names", "run-flows-in-parallel"),
+    *("run-yeedu-job", "run-yeedu-notebook", "check-yeedu-health"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -23,19 +27,22 @@ def test_every_deployment_is_a_flow_of_its_name_whose_parameters_fit(specs, insp
 
     found = inspector.inspect(CHECKOUT, wanted)
 
-    assert len(specs) == 8
+    assert len(specs) == 14
     for spec, facts in zip(specs.values(), found, strict=True):
-        assert define(spec, spec.pull, facts).key == f"{spec.name}/{spec.name}"
+        flow = spec.name.removesuffix("-from-image")
+        assert define(spec, spec.pull, facts).key == f"{flow}/{spec.name}"
 
 
-def test_seven_linux_deployments_run_every_five_minutes_and_the_windows_one_waits(specs):
-    linux = {name: spec for name, spec in specs.items() if spec.work_pool == "yeedu-pool"}
+def test_seven_linux_deployments_run_every_five_minutes_and_the_others_wait(specs):
+    frequent = {
+        name: spec for name, spec in specs.items() if any(schedule.active for schedule in spec.schedules)
+    }
     (windows,) = [spec for spec in specs.values() if spec.work_pool == "windows-pool"]
 
-    assert len(linux) == 7
+    assert frequent.keys() == FREQUENT
     assert windows.name == "create-file-on-windows"
-    assert [schedule.active for schedule in windows.schedules] == [False]
-    for spec in linux.values():
+    for spec in frequent.values():
+        assert spec.work_pool == "yeedu-pool"
         (schedule,) = spec.schedules
         assert (schedule.slug, schedule.active) == ("every-five-minutes", True)
         assert schedule.rule == {"cron": "*/5 * * * *", "timezone": "UTC"}
@@ -43,8 +50,9 @@ def test_seven_linux_deployments_run_every_five_minutes_and_the_windows_one_wait
 
 def test_every_deployment_pulls_from_the_repository_that_the_worker_is_told(specs):
     for spec in specs.values():
-        (step,) = spec.pull
+        (step,) = spec.source_pull
         assert step.inputs == {"repository": "{{ $FLOWS_GIT_URL }}", "branch": "{{ $FLOWS_GIT_REF }}"}
+        assert (spec.pull == spec.source_pull) == (spec.work_pool != "image-pool")
         assert spec.tags
         assert spec.description
 

@@ -1,14 +1,21 @@
-"""One Prefect server for all tests of the flows, and what they read from it."""
+"""One Prefect server and one warehouse for all tests of the flows, and what they read from them."""
 
 import os
+import re
+import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
+from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter
 from prefect.client.schemas.objects import State
@@ -20,6 +27,8 @@ from prefect.settings import (
 )
 from prefect.testing.utilities import prefect_test_harness
 
+from local import warehouse
+
 FLOWS = Path(__file__).parents[1]
 SERVER_START_SECONDS = 90
 
@@ -27,6 +36,10 @@ SERVER_START_SECONDS = 90
 sys.path.insert(0, str(FLOWS))
 
 ReadLog = Callable[..., list[str]]
+Query = Callable[..., list[tuple[Any, ...]]]
+WAREHOUSE_PASSWORD = "planted-warehouse-password"
+YEEDU_PASSWORD = "planted-password"
+TENANT = "0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e"
 RunPython = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -77,6 +90,131 @@ def read_log(prefect_server: str) -> ReadLog:
         return _wait_for("complete log", complete)
 
     return read
+
+
+@pytest.fixture(scope="session")
+def warehouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Postgres of these tests' own."""
+    if reason := warehouse.why_not():
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("warehouse")
+    password = folder / "password"
+    password.write_text(WAREHOUSE_PASSWORD)
+    warehouse.make_database(folder / "data", password, os.environ)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(warehouse.command(folder / "data", port), stdout=log, stderr=log)
+    try:
+        ready = warehouse.ready_command(port)
+        _wait_for("answer of Postgres", lambda: subprocess.run(ready, check=False).returncode == 0)
+        yield warehouse.address(port)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        shutil.rmtree(folder / "data")
+
+
+@pytest.fixture
+def query(prefect_server: str, warehouse_url: str) -> Query:
+    """Ask the warehouse, whose block flows find; it is empty when a test begins."""
+    block = {"url": warehouse_url, "password": WAREHOUSE_PASSWORD}
+    Secret.model_validate({"value": block}).save("warehouse", overwrite=True)
+
+    def ask(statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        connection = psycopg2.connect(warehouse_url, password=WAREHOUSE_PASSWORD)
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(statement, values)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    ask("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    return ask
+
+
+class FileServer(ThreadingHTTPServer):
+    """Serves one body for every path, after the statuses that it is told, and remembers who asked."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.body = b""
+        self.statuses: list[int] = []
+        self.asked: list[str] = []
+        self.headers: list[dict[str, str]] = []
+        self.delay_seconds = 0.0
+        self.active = self.most_active = 0
+        self.counting = threading.Lock()
+        self.template = f"http://127.0.0.1:{self.server_port}/{{colour}}_{{year}}-{{month:02}}.csv.gz"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        files = self.server
+        assert isinstance(files, FileServer)
+        with files.counting:
+            files.asked.append(self.path)
+            files.headers.append(dict(self.headers))
+            files.active += 1
+            files.most_active = max(files.most_active, files.active)
+        time.sleep(files.delay_seconds)
+        with files.counting:
+            files.active -= 1
+        status = files.statuses.pop(0) if files.statuses else 200
+        body = files.body if status == 200 else b"no"
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name it has there
+        """Be silent."""
+
+
+@pytest.fixture(scope="session")
+def yeedu(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a mock Yeedu in a process of its own; blocks on the Prefect server open it."""
+    details = {"username": "demo", "YEEDU_VERIFY_SSL": "false", "YEEDU_SSL_CERT_FILE": ""}
+    Secret.model_validate({"value": details}).save("yeedu-connection-details", overwrite=True)
+    Secret.model_validate({"value": YEEDU_PASSWORD}).save("yeedu-password", overwrite=True)
+    command = shutil.which("yeedu-mock", path=str(Path(sys.executable).parent))
+    assert command is not None
+    state = tmp_path_factory.mktemp("yeedu")
+    with (state / "log").open("w") as log:
+        process = subprocess.Popen(
+            [command, "--port", "0", "--state-directory", str(state)],
+            env=os.environ | {"YEEDU_MOCK_PASSWORD": YEEDU_PASSWORD},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    try:
+        assert process.stdout is not None
+        listens = re.search(r"http://[\w.:]+", process.stdout.readline())
+        assert listens is not None, (state / "log").read_text()
+        yield listens[0]
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+@pytest.fixture
+def address(yeedu: str) -> Callable[[str], str]:
+    """Turn a path such as job/101 into the address that a user would paste."""
+    return lambda path: f"{yeedu}/tenant/{TENANT}/workspace/1/spark/{path}"
+
+
+@pytest.fixture
+def file_server() -> Iterator[FileServer]:
+    """A real HTTP server for files, on a port of its own."""
+    with FileServer() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture

@@ -1,19 +1,12 @@
 """The three Yeedu flows, and the flow code of the published guide, against the mock Yeedu."""
 
 import json
-import os
-import re
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
-from pydantic import SecretStr
 
 from check_yeedu_health import check_yeedu_health
 from run_yeedu_job import run_yeedu_job_flow
@@ -26,39 +19,6 @@ TENANT = "0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e"
 
 # Section 4 of "Setting up Yeedu with Prefect", letter by letter as Yeedu publishes it, placeholders included.
 PUBLISHED_GUIDE = Path(__file__).with_name("published_guide_flow.txt")
-
-
-@pytest.fixture(scope="module")
-def yeedu(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a mock Yeedu in a process of its own; blocks on the Prefect server open it."""
-    details = {"username": "demo", "YEEDU_VERIFY_SSL": "false", "YEEDU_SSL_CERT_FILE": ""}
-    Secret.model_validate({"value": details}).save("yeedu-connection-details", overwrite=True)
-    Secret(value=SecretStr(PASSWORD)).save("yeedu-password", overwrite=True)
-    command = shutil.which("yeedu-mock", path=str(Path(sys.executable).parent))
-    assert command is not None
-    state = tmp_path_factory.mktemp("yeedu")
-    with (state / "log").open("w") as log:
-        process = subprocess.Popen(
-            [command, "--port", "0", "--state-directory", str(state)],
-            env=os.environ | {"YEEDU_MOCK_PASSWORD": PASSWORD},
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-    try:
-        assert process.stdout is not None
-        listens = re.search(r"http://[\w.:]+", process.stdout.readline())
-        assert listens is not None, (state / "log").read_text()
-        yield listens[0]
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
-
-
-@pytest.fixture
-def address(yeedu: str) -> Callable[[str], str]:
-    """Turn a path such as job/101 into the address that a user would paste."""
-    return lambda path: f"{yeedu}/tenant/{TENANT}/workspace/1/spark/{path}"
 
 
 def test_a_jobs_output_is_in_the_log_and_its_run_is_the_result(

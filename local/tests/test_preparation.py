@@ -41,6 +41,7 @@ def test_own_values_and_files_are_taken(secrets: Path, tmp_path: Path) -> None:
         "deployer",
         "mock",
         "server",
+        "warehouse",
     ]
 
 

@@ -12,6 +12,7 @@ from local.knobs import ROOT, Knobs
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))
 FLOWS = "file:///checkout"
+WAREHOUSE = "postgresql://warehouse@127.0.0.1:5433/warehouse"
 DATABASE = re.compile(r"PREFECT_SERVER_DATABASE_\w+")  # another one
 # Given by the images, or a place of their own.
 OF_THE_IMAGE = {
@@ -24,7 +25,7 @@ def built(name: str, knobs: Knobs) -> services.Service:
     return {
         "server": lambda: services.server(knobs),
         "yeedu-mock": lambda: services.yeedu_mock(knobs),
-        "deployer": lambda: services.deployer(knobs, FLOWS),
+        "deployer": lambda: services.deployer(knobs, FLOWS, WAREHOUSE),
         "worker": lambda: services.worker(knobs, FLOWS, 8081),
         "rescue": lambda: services.rescue(knobs, 8082),
     }[name]()
@@ -47,6 +48,7 @@ def as_on_this_machine(value: str, knobs: Knobs) -> str:
         ("http://server:4200", f"http://127.0.0.1:{knobs.prefect_port}"),
         ("http://yeedu-mock:8080", f"http://localhost:{knobs.mock_port}"),
         ("http://git-server:8080/flows.git", FLOWS),
+        ("postgresql://warehouse@warehouse:5432/warehouse", WAREHOUSE),
         ("/run/platform", str(services.SECRETS)),
         ("0.0.0.0", "127.0.0.1"),
     ):
@@ -128,12 +130,17 @@ def test_names_among_the_containers_mean_their_local_counterparts() -> None:
     }
     knobs = Knobs(values)
     assert (
-        services.deployer(knobs, FLOWS).environment["YEEDU_HEALTH_URL"] == "http://localhost:8088/healthCheck"
+        services.deployer(knobs, FLOWS, WAREHOUSE).environment["YEEDU_HEALTH_URL"]
+        == "http://localhost:8088/healthCheck"
     )
     assert services.own_flows_url(knobs) == ""
     assert (
         services.own_flows_url(Knobs({"FLOWS_GIT_URL": "https://git.example/x"})) == "https://git.example/x"
     )
+    default = COMPOSE["services"]["deployer"]["environment"]["WAREHOUSE_URL"]
+    assert services.own_warehouse_url(Knobs({"WAREHOUSE_URL": expanded(default, {})})) == ""
+    own = "postgresql://me@db.example/analytics"
+    assert services.own_warehouse_url(Knobs({"WAREHOUSE_URL": own})) == own
 
 
 def test_no_secret_is_on_a_command_line_or_in_what_is_printed() -> None:

@@ -20,7 +20,7 @@ DOCKERFILES = sorted(ROOT.glob("*/Dockerfile"))
 def test_services_are_the_ones_of_the_design() -> None:
     assert set(SERVICES) == {
         *("secrets", "postgres", "migrate", "server"),
-        *("git-server", "yeedu-mock", "deployer", "worker", "rescue"),
+        *("git-server", "yeedu-mock", "deployer", "worker", "image-worker", "rescue", "warehouse"),
     }
     assert {"secrets", "migrate", "deployer"} == ONE_SHOTS
 
@@ -74,10 +74,21 @@ def test_secrets_are_mounted_only_where_they_are_needed() -> None:
     assert mounts == {
         "database-secrets": {"secrets", "postgres", "migrate", "server"},
         "server-secrets": {"secrets", "migrate", "server"},
-        "api-secrets": {"secrets", "server", "deployer", "worker", "rescue"},
+        "api-secrets": {"secrets", "server", "deployer", "worker", "image-worker", "rescue"},
         "mock-secrets": {"secrets", "yeedu-mock"},
         "deployer-secrets": {"secrets", "deployer"},
+        "warehouse-secrets": {"secrets", "warehouse"},
     }
+
+
+def test_flows_reach_the_warehouse_and_not_prefects_database() -> None:
+    assert COMPOSE["networks"]["warehouse"] == {"internal": True}
+    on = {
+        network: {name for name, service in SERVICES.items() if network in service.get("networks", [])}
+        for network in ("database", "warehouse")
+    }
+    assert on["database"] == {"postgres", "migrate", "server"}
+    assert on["warehouse"] == {"warehouse", "worker", "image-worker"}
 
 
 def test_every_knob_has_a_default_and_a_line_in_the_example() -> None:

@@ -20,6 +20,12 @@ LINUX = {
     "verify-file-names",
 }
 WINDOWS = "create-file-on-windows"
+# Run when someone wants them to, so that they do not slow the start of the platform.
+ON_REQUEST = {
+    *("fetch-api", "load-taxi-trips", "publish-after-approval", "run-shell-command-from-image"),
+    *("run-yeedu-pipeline", "summarise-taxi-trips"),
+}
+FROM_IMAGE = "run-shell-command-from-image"
 TENANT = "0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e"
 
 
@@ -35,7 +41,7 @@ def test_every_service_is_healthy_and_every_one_shot_succeeded(platform: Platfor
     services: dict[str, JSON] = {service["Service"]: service for service in map(json.loads, lines)}
     assert services.keys() == {
         *("secrets", "postgres", "migrate", "server"),
-        *("git-server", "yeedu-mock", "deployer", "worker", "rescue"),
+        *("git-server", "yeedu-mock", "deployer", "worker", "rescue", "warehouse"),
     }
     for name, service in services.items():
         if name in {"secrets", "migrate", "deployer"}:
@@ -48,9 +54,15 @@ def test_the_api_is_ready(platform: Platform) -> None:
     assert requests.get(f"{platform.api.url}/ready", timeout=5).status_code == 200
 
 
-def test_all_eight_deployments_pull_from_git_on_their_schedules(platform: Platform) -> None:
+def test_all_deployments_pull_from_git_on_their_schedules(platform: Platform) -> None:
     deployments = platform.api.deployments()
-    assert deployments.keys() == LINUX | {WINDOWS}
+    assert deployments.keys() == LINUX | {WINDOWS} | ON_REQUEST
+    for name in ON_REQUEST:
+        deployment = deployments.pop(name)
+        step = "set_working_directory" if name == FROM_IMAGE else "git_clone"
+        assert list(deployment["pull_steps"][0]) == [f"prefect.deployments.steps.{step}"], name
+        assert not any(schedule["active"] for schedule in deployment["schedules"]), name
+        assert deployment["work_pool_name"] == ("image-pool" if name == FROM_IMAGE else "yeedu-pool")
     for name, deployment in deployments.items():
         assert list(deployment["pull_steps"][0]) == ["prefect.deployments.steps.git_clone"], name
         [schedule] = deployment["schedules"]
@@ -178,7 +190,10 @@ def deploy_mistakes(platform: Platform) -> dict[str, tuple[dict[str, str], str]]
     assert missing != good
     (folder / "missing.yaml").write_text(missing, encoding="utf-8")
     return {
-        "broken": ({"PREFECT_FILE": str(folder / "broken.yaml")}, "yaml:92: this is not valid YAML"),
+        "broken": (
+            {"PREFECT_FILE": str(folder / "broken.yaml")},
+            f"yaml:{good.count(chr(10)) + 2}: this is not valid YAML",
+        ),
         "entrypoint": ({"PREFECT_FILE": str(folder / "missing.yaml")}, "flows/missing.py"),
         "git": ({"FLOWS_GIT_URL": f"http://127.0.0.1:{free_port()}/flows.git"}, "FLOWS_GIT_URL"),
     }

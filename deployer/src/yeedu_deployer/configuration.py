@@ -25,6 +25,8 @@ class Configuration:
         password: The content of `YEEDU_PASSWORD_FILE`, or None when not configured.
         token: The content of `YEEDU_TOKEN_FILE`, or None when not configured.
         git_token: The content of `FLOWS_GIT_TOKEN_FILE`, or None when not configured.
+        warehouse_url: The warehouse's address (`WAREHOUSE_URL`), without its password; empty for none.
+        warehouse_password: The content of `WAREHOUSE_PASSWORD_FILE`, or None when not configured.
         auth_string: What Prefect's API asks for (`PREFECT_API_AUTH_STRING`), or None.
     """
 
@@ -36,6 +38,8 @@ class Configuration:
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     git_token: str | None = field(default=None, repr=False)
+    warehouse_url: str = ""
+    warehouse_password: str | None = field(default=None, repr=False)
     auth_string: str | None = field(default=None, repr=False)
 
     @classmethod
@@ -66,14 +70,39 @@ class Configuration:
             password=read_secret_file("YEEDU_PASSWORD_FILE", environment),
             token=read_secret_file("YEEDU_TOKEN_FILE", environment),
             git_token=read_secret_file("FLOWS_GIT_TOKEN_FILE", environment),
+            warehouse_url=_warehouse_url(environment.get("WAREHOUSE_URL", "")),
+            warehouse_password=read_secret_file("WAREHOUSE_PASSWORD_FILE", environment),
             auth_string=environment.get(AUTH_STRING) or None,
         )
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret value that must never be shown."""
-        values = (self.password, self.token, self.git_token, self.auth_string)
+        values = (self.password, self.token, self.git_token, self.warehouse_password, self.auth_string)
         return tuple(value for value in values if value)
+
+
+def _warehouse_url(text: str) -> str:
+    """Check the warehouse's address, which is kept in the open: its password has a place of its own."""
+    if not text:
+        return ""
+    try:
+        parts = urlsplit(text)
+        is_usable = parts.scheme in ("postgres", "postgresql") and bool(
+            parts.hostname and parts.path.strip("/")
+        )
+        has_password = parts.password is not None
+    except ValueError:
+        is_usable = has_password = False
+    if has_password:
+        raise ConfigurationError(
+            "WAREHOUSE_URL holds a password; take it out, and give it in WAREHOUSE_PASSWORD."
+        )
+    if not is_usable:
+        raise ConfigurationError(
+            f"WAREHOUSE_URL is {text!r}; it looks like postgresql://USER@HOST:5432/DATABASE."
+        )
+    return text
 
 
 def read_secret_file(variable: str, environment: Mapping[str, str]) -> str | None:

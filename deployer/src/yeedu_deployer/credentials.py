@@ -14,6 +14,7 @@ CONNECTION_BLOCK = "yeedu-connection-details"
 PASSWORD_BLOCK = "yeedu-password"  # noqa: S105 - the block's name, not a password
 TOKEN_BLOCK = "yeedu-token"  # noqa: S105 - likewise
 GIT_TOKEN_BLOCK = "github-pat-token"  # noqa: S105 - likewise
+WAREHOUSE_BLOCK = "warehouse"
 
 
 class BlockAction(StrEnum):
@@ -59,8 +60,15 @@ def configured_blocks(configuration: Configuration) -> dict[str, object]:
         PASSWORD_BLOCK: configuration.password,
         TOKEN_BLOCK: configuration.token,
         GIT_TOKEN_BLOCK: configuration.git_token,
+        WAREHOUSE_BLOCK: _warehouse(configuration),
     }
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _warehouse(configuration: Configuration) -> dict[str, str] | None:
+    if not configuration.warehouse_url:
+        return None
+    return {"url": configuration.warehouse_url, "password": configuration.warehouse_password or ""}
 
 
 def decide(value: object, stored: object | None, applied: AppliedSecret | None) -> BlockAction:

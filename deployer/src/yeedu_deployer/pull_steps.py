@@ -11,6 +11,7 @@ from yeedu_deployer.section import Section
 from yeedu_deployer.templating import resolve_at_run_time
 
 GIT_CLONE = "prefect.deployments.steps.git_clone"
+SET_WORKING_DIRECTORY = "prefect.deployments.steps.set_working_directory"
 GIT_CLONE_KEYS = (
     "repository",
     "branch",
@@ -51,6 +52,16 @@ class Source:
     url: str
     revision: str = ""
     credential: tuple[str, str] | None = None
+
+
+def clones(steps: tuple[PullStep, ...]) -> bool:
+    """Whether the steps fetch the code from git."""
+    return any(step.function == GIT_CLONE for step in steps)
+
+
+def finds_code_in_image(steps: tuple[PullStep, ...]) -> bool:
+    """Whether the steps only say where the code is that the worker's image holds."""
+    return bool(steps) and all(step.function == SET_WORKING_DIRECTORY for step in steps)
 
 
 def with_access_token(step: PullStep, block_name: str) -> PullStep:

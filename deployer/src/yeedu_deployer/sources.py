@@ -49,10 +49,11 @@ def resolve_deployments(
     resolved = Resolved()
     by_source: dict[Source, list[tuple[DeploymentSpec, tuple[PullStep, ...]]]] = {}
     for spec in specs:
-        pull = spec.pull
+        pull, source_pull = spec.pull, spec.source_pull
         if token_block:
             pull = tuple(with_access_token(step, token_block) for step in pull)
-        by_source.setdefault(source_of(pull, environment), []).append((spec, pull))
+            source_pull = tuple(with_access_token(step, token_block) for step in source_pull)
+        by_source.setdefault(source_of(source_pull, environment), []).append((spec, pull))
     for source, members in by_source.items():
         try:
             found = _inspect(source, [spec for spec, _ in members], find_credential, inspector)

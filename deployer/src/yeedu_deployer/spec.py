@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from yeedu_deployer.located import Mapping, Problems, load
-from yeedu_deployer.pull_steps import GIT_CLONE, PullStep, read_pull
+from yeedu_deployer.pull_steps import GIT_CLONE, PullStep, clones, finds_code_in_image, read_pull
 from yeedu_deployer.schedules import ScheduleSpec, read_schedules
 from yeedu_deployer.section import Section
 
@@ -43,7 +43,13 @@ REFUSED_IN_DEPLOYMENT = {
 
 @dataclass(frozen=True)
 class DeploymentSpec:
-    """One deployment as the file declares it; `None` means that the file does not say."""
+    """One deployment as the file declares it; `None` means that the file does not say.
+
+    Attributes:
+        pull: The steps that a worker takes.
+        source_pull: The steps whose git_clone tells where the flow can be read: `pull`, or those of the file
+            for a deployment whose code is in its workers' image, which is built from the same repository.
+    """
 
     name: str
     file: str
@@ -51,6 +57,7 @@ class DeploymentSpec:
     entrypoint: str
     work_pool: str
     pull: tuple[PullStep, ...]
+    source_pull: tuple[PullStep, ...]
     flow_name: str | None = None
     work_queue: str | None = None
     description: str | None = None
@@ -108,7 +115,8 @@ def _read_deployment(section: Section, shared_pull: tuple[PullStep, ...]) -> Dep
     limit, options = _read_concurrency(section)
     enforce = section.boolean("enforce_parameter_schema")
     pull = read_pull(section, section.where) if section.entry("pull") else shared_pull
-    if not any(step.function == GIT_CLONE for step in pull):
+    source_pull = shared_pull if finds_code_in_image(pull) else pull
+    if not clones(source_pull):
         section.problems.add(
             section.line_of("pull"),
             f"{section.where} has no {GIT_CLONE} step under 'pull'; flow code is checked and run from git.",
@@ -122,6 +130,7 @@ def _read_deployment(section: Section, shared_pull: tuple[PullStep, ...]) -> Dep
         work_queue=work_queue,
         job_variables=job_variables,
         pull=pull,
+        source_pull=source_pull,
         flow_name=section.text("flow_name"),
         description=section.text("description"),
         version=section.text("version"),

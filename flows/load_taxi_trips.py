@@ -1,0 +1,248 @@
+"""Load New York's taxi trips into the warehouse, month by month: download, keep the raw file, clean, copy."""
+
+import csv
+import hashlib
+import tempfile
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Annotated, Any, TypedDict
+
+import requests
+from prefect import flow, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import INPUTS, TASK_SOURCE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.tasks import Task, exponential_backoff
+from pydantic import Field
+
+from lake import open_lake, read_file, write_file
+from taxi_trips import COLUMNS, Colour, Month, clean_rows, fetch_file
+from warehouse import WAREHOUSE_BLOCK, WarehouseUnreachableError, copy_rows, lock, open_warehouse
+
+TABLE = "taxi_trips"
+CREATE_TABLE = """
+CREATE TABLE IF NOT EXISTS taxi_trips (
+    colour         text NOT NULL,
+    year           smallint NOT NULL,
+    month          smallint NOT NULL,
+    pickup_at      timestamp NOT NULL,
+    dropoff_at     timestamp NOT NULL,
+    passengers     smallint NOT NULL,
+    distance_miles numeric(9, 2) NOT NULL,
+    pickup_zone    smallint,
+    dropoff_zone   smallint,
+    payment_type   smallint,
+    fare           numeric(9, 2) NOT NULL,
+    tip            numeric(9, 2),
+    tolls          numeric(9, 2),
+    total          numeric(9, 2) NOT NULL
+);
+CREATE INDEX IF NOT EXISTS taxi_trips_month ON taxi_trips (year, month, colour);
+"""
+OF_THE_MONTH = "WHERE colour = %s AND year = %s AND month = %s"
+
+
+class TaxiLoadError(RuntimeError):
+    """A month could not be downloaded or loaded; the message says why."""
+
+
+class RawFileGoneError(TaxiLoadError):
+    """The lake no longer has the file that was put there, or has another one in its place."""
+
+
+class RawFile(TypedDict):
+    """A file in the lake."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class LoadedMonth(TypedDict):
+    """What was loaded for one month."""
+
+    month: str
+    file: str
+    rows: int
+
+
+def _parent_name() -> str:
+    given: dict[str, Any] = flow_run.parameters
+    return f"{given['colour']} {given['year']}: months {', '.join(map(str, given['months']))}"
+
+
+@flow(name="load-taxi-trips", flow_run_name=_parent_name, log_prints=True)
+def load_taxi_trips(
+    months: Annotated[list[Annotated[int, Field(ge=1, le=12)]], Field(min_length=1)] = [1, 2],  # noqa: B006
+    year: Annotated[int, Field(ge=2009, le=2100)] = 2020,
+    colour: Colour = "green",
+    source_url: str = "",
+    lake: str = "",
+    warehouse_block_name: str = WAREHOUSE_BLOCK,
+    refresh: bool = False,
+) -> list[LoadedMonth]:
+    """Load New York's taxi trips into the warehouse's table taxi_trips, with a subflow for each month.
+
+    Loading a month again replaces it. Every month is tried, whatever happens to the others.
+
+    Args:
+        months: The months to load, 1 to 12.
+        year: Their year.
+        colour: The taxis' colour.
+        source_url: Where the files are: an address with {colour}, {year} and {month:02}; when empty, made-up
+            sample files are loaded, which needs no network.
+        lake: The block of the file system that raw files are kept in, as type and name: s3-bucket/lake; when
+            empty, the folder "lake" on the worker.
+        warehouse_block_name: The Secret block that tells where the warehouse is.
+        refresh: Download again what was downloaded less than a day ago.
+
+    Returns:
+        For each month the file and the number of rows.
+
+    Raises:
+        TaxiLoadError: Some months could not be loaded; the message says which, and why.
+    """
+    loaded: list[LoadedMonth] = []
+    reasons: list[str] = []
+    for number in dict.fromkeys(months):
+        state: State[LoadedMonth] = load_month(
+            number, year, colour, source_url, lake, warehouse_block_name, refresh, return_state=True
+        )
+        if state.is_completed():
+            loaded.append(state.result())
+        else:
+            reasons.append(f"{Month(colour, year, number)}: {state.result(raise_on_failure=False)}")
+    if loaded:
+        _show(loaded)
+    if reasons:
+        raise TaxiLoadError(
+            f"{len(reasons)} of {len(reasons) + len(loaded)} months were not loaded. {'; '.join(reasons)}"
+        )
+    print(f"Loaded {sum(month['rows'] for month in loaded)} trips of {len(loaded)} months.")
+    return loaded
+
+
+@flow(name="load-taxi-trips-of-a-month", flow_run_name="{colour} {year}-{month:02}", log_prints=True)
+def load_month(
+    month: int,
+    year: int,
+    colour: Colour,
+    source_url: str,
+    lake: str,
+    warehouse_block_name: str,
+    refresh: bool,
+) -> LoadedMonth:
+    """Load one month: the raw file into the lake, its rows into the warehouse; see `load_taxi_trips`."""
+    of = Month(colour, year, month)
+    raw = fetch_to_lake.with_options(refresh_cache=refresh)(of, source_url, lake)
+    try:
+        rows = copy_to_warehouse(of, raw, lake, warehouse_block_name)
+    except RawFileGoneError as error:  # since it was fetched, within the last day
+        print(error)
+        raw = fetch_to_lake.with_options(refresh_cache=True)(of, source_url, lake)
+        rows = copy_to_warehouse(of, raw, lake, warehouse_block_name)
+    return LoadedMonth(month=str(of), file=raw["path"], rows=rows)
+
+
+def _is_worth_another_try(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Tell a passing trouble from one that stays: only what the network or a server did passes."""
+    trouble = state.result(raise_on_failure=False)
+    return isinstance(trouble, requests.RequestException | WarehouseUnreachableError)
+
+
+@task(
+    name="fetch-to-lake",
+    task_run_name="fetch {of}",
+    retries=4,
+    retry_delay_seconds=exponential_backoff(backoff_factor=1),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=_is_worth_another_try,
+    cache_policy=INPUTS + TASK_SOURCE,
+    cache_expiration=timedelta(days=1),
+    persist_result=True,
+)
+def fetch_to_lake(of: Month, source_url: str, lake: str) -> RawFile:
+    """Put the month's raw file into the lake, as it is; within a day, the same inputs fetch nothing again.
+
+    Raises:
+        TaxiDataError: There is no such file, or `source_url` is no address.
+        RequestException: The server could not be reached, or answered with an error; it is asked again, after
+            1, 2, 4 and 8 seconds or a little more.
+    """
+    content = fetch_file(of, source_url)
+    path = f"taxi_trips/{of.colour}/{of.file_name}"
+    write_file(open_lake(lake), path, content)
+    print(f"{path}: {len(content)} bytes into the lake")
+    return RawFile(path=path, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+@task(
+    name="copy-to-warehouse",
+    task_run_name="copy {of}",
+    retries=2,
+    retry_delay_seconds=[1, 5],
+    retry_condition_fn=_is_worth_another_try,
+)
+def copy_to_warehouse(of: Month, raw: RawFile, lake: str, warehouse_block_name: str) -> int:
+    """Replace the month's rows in the warehouse by those of the raw file, all or none, and count them.
+
+    Raises:
+        RawFileGoneError: The lake's file is not the one that was fetched.
+        TaxiLoadError: Rows got lost on the way.
+        TaxiDataError: The file does not hold what it should.
+        WarehouseError: The warehouse cannot be used.
+    """
+    content = _read_raw(raw, lake)
+    key = (of.colour, of.year, of.month)
+    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as rows:
+        cleaned = _write_rows(rows, ([*map(str, key), *fields] for fields in clean_rows(content, of)))
+        rows.seek(0)
+        with open_warehouse(warehouse_block_name) as warehouse, warehouse.cursor() as cursor:
+            lock(cursor, TABLE)
+            cursor.execute(CREATE_TABLE)
+            cursor.execute(f"DELETE FROM taxi_trips {OF_THE_MONTH}", key)  # noqa: S608 - constants
+            replaced = cursor.rowcount
+            copied = copy_rows(cursor, TABLE, ("colour", "year", "month", *COLUMNS), rows)
+            cursor.execute(f"SELECT count(*) FROM taxi_trips {OF_THE_MONTH}", key)  # noqa: S608 - constants
+            counted = (cursor.fetchone() or (0,))[0]
+            if not cleaned == copied == counted:
+                raise TaxiLoadError(
+                    f"Of {cleaned} rows, {copied} were copied and {counted} would be in the warehouse; "
+                    "nothing was changed."
+                )
+    get_run_logger().info("%s: %d rows in the warehouse, %d replaced", of, counted, replaced)
+    return counted
+
+
+def _read_raw(raw: RawFile, lake: str) -> bytes:
+    files = open_lake(lake)
+    try:
+        content = read_file(files, raw["path"])
+    except Exception as error:  # noqa: BLE001 - every kind of file system has its own
+        raise RawFileGoneError(f"{raw['path']} is not in the lake any more: {error}") from None
+    if hashlib.sha256(content).hexdigest() != raw["sha256"]:
+        raise RawFileGoneError(f"{raw['path']} in the lake has changed since it was fetched.")
+    return content
+
+
+def _write_rows(file: Any, rows: Iterable[list[str]]) -> int:
+    writer = csv.writer(file, lineterminator="\n")
+    count = 0
+    for row in rows:
+        writer.writerow(row)
+        count += 1
+    return count
+
+
+def _show(loaded: list[LoadedMonth]) -> None:
+    create_table_artifact(
+        key="taxi-trips",
+        table=[dict(month) for month in loaded],
+        description="Trips loaded into the warehouse",
+    )
+
+
+if __name__ == "__main__":
+    load_taxi_trips()

@@ -1,0 +1,103 @@
+"""The warehouse as a local process, with a real Postgres."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from local import process_mode, services, warehouse
+from local.child_environment import child_environment
+from local.console import Console
+from local.errors import CommandError
+from local.install import PROGRAMS
+from local.knobs import Knobs
+from local.ports import free_port
+from local.process_mode import ProcessMode
+from local.processes import Supervisor
+
+PASSWORD = "planted-password"
+needs_postgres = pytest.mark.skipif(bool(warehouse.why_not()), reason=warehouse.why_not())
+
+
+def ask(url: str, statement: str, password: str = PASSWORD) -> list[tuple[object, ...]]:
+    connection = psycopg2.connect(url, password=password)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessMode]:
+    """Local processes in a folder of the test's own; whatever they start is stopped with the test."""
+    for module in (process_mode, services):
+        for name, value in (
+            ("STATE", tmp_path),
+            ("WAREHOUSE", tmp_path / "data"),
+            ("SECRETS", tmp_path / "secrets"),
+        ):
+            monkeypatch.setattr(module, name, value)
+    password = tmp_path / "secrets" / "warehouse" / "postgres-password"
+    password.parent.mkdir(parents=True)
+    password.write_text(PASSWORD)
+    mode = ProcessMode(Knobs({}), Console())
+    yield mode
+    mode.down()
+
+
+@needs_postgres
+def test_it_starts_once_keeps_its_data_and_lets_nobody_in_without_the_password(
+    mode: ProcessMode, tmp_path: Path
+) -> None:
+    url = mode.ensure_warehouse()
+    assert ask(url, "SELECT current_database(), current_user") == [("warehouse", "warehouse")]
+    with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+        ask(url, "SELECT 1", password="another")
+    ask(url, "CREATE TABLE kept AS SELECT 17 AS number")
+    assert mode.ensure_warehouse() == url, "it runs already"
+    mode.down()
+    assert Supervisor(tmp_path).find("warehouse") is None
+    again = mode.ensure_warehouse()
+    assert ask(again, "SELECT number FROM kept") == [(17,)]
+    for file in (tmp_path / "processes").iterdir():
+        assert PASSWORD not in file.read_text()
+
+
+@needs_postgres
+def test_it_listens_on_loopback_alone_and_has_no_socket_file(tmp_path: Path) -> None:
+    command = " ".join(warehouse.command(tmp_path, free_port()))
+    assert "listen_addresses=127.0.0.1" in command
+    assert "unix_socket_directories= " in command + " "
+
+
+def test_a_warehouse_of_ones_own_is_taken_and_none_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(process_mode, "STATE", tmp_path)
+    url = "postgresql://me@db.example/analytics"
+    mode = ProcessMode(Knobs({"WAREHOUSE_URL": url}), Console())
+    assert mode.ensure_warehouse() == url
+    assert not (tmp_path / "processes").exists()
+
+
+def test_a_machine_without_postgres_comes_up_without_a_warehouse_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(process_mode, "STATE", tmp_path)
+    monkeypatch.setattr(warehouse, "VENV", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    mode = ProcessMode(Knobs({}), Console())
+    assert mode.ensure_warehouse() == ""
+    assert "left out: no Postgres was found" in capsys.readouterr().out
+
+
+@needs_postgres
+def test_a_database_that_cannot_be_made_leaves_nothing_half_done(tmp_path: Path) -> None:
+    environment = child_environment(os.environ, PROGRAMS)
+    with pytest.raises(CommandError, match="warehouse: cannot be made: "):
+        warehouse.make_database(tmp_path / "data", tmp_path / "no-such-password", environment)
+    assert not (tmp_path / "data").exists()
