@@ -1,6 +1,7 @@
 """Keeps the worker's process running, keeps what it says in rotated files, and ends it in order."""
 
 import contextlib
+import ctypes
 import io
 import logging
 import os
@@ -20,11 +21,20 @@ _STEADY_SECONDS = 300.0  # a process that lived so long is started again without
 _LOOK_SECONDS = 0.25
 _READ_SECONDS = 10.0  # for the last lines, should something else still hold the pipe
 # A group of its own, so that a terminal's Ctrl-C reaches the supervisor alone.
-_OWN_GROUP: dict[str, Any] = (
+_OF_PROCESS: dict[str, Any] = (
     {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     if sys.platform == "win32"
     else {"process_group": 0}
 )
+
+if sys.platform == "linux":
+    _LIBC, _PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
+
+    def _end_with_parent() -> None:
+        """Have Linux ask this new process to stop when its parent is gone, killed even: nobody else would."""
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    _OF_PROCESS["preexec_fn"] = _end_with_parent
 
 
 class Supervisor:
@@ -99,7 +109,7 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 encoding="utf-8",
                 errors="replace",
-                **_OWN_GROUP,
+                **_OF_PROCESS,
             )
         except OSError as error:
             return str(error)

@@ -160,6 +160,16 @@ def test_lock_tells_who_runs_and_keeps_a_second_one_out(tmp_path: Path) -> None:
         assert not is_held(lock)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells a process that its parent is gone")
+def test_process_ends_when_its_supervisor_is_killed(tmp_path: Path) -> None:
+    with holding(tmp_path, "import os; print('number', os.getpid(), flush=True)\n" + SLEEPER) as process:
+        until(lambda: "ready" in log_of(tmp_path))
+        number = log_of(tmp_path).split()[1]
+        assert Path("/proc", number).exists()
+        process.kill()
+        until(lambda: not Path("/proc", number).exists())
+
+
 def test_another_process_stops_the_running_one(tmp_path: Path) -> None:
     said: list[str] = []
     with holding(tmp_path, SLEEPER) as process:
