@@ -44,8 +44,8 @@ class Service:
         environment: What it gets beside that which every process gets.
         port: At which it answers; 0 for a one-shot.
         ready_url: Answers with success when the service does its work; empty for a one-shot.
-        ready_command: Succeeds instead, for a service that does not speak HTTP.
         sources: Files and folders which, when changed, mean that it has to be started again.
+        ready_command: Succeeds when a service that does not speak HTTP does its work.
     """
 
     name: str
@@ -53,8 +53,8 @@ class Service:
     environment: dict[str, str] = field(repr=False)
     port: int = 0
     ready_url: str = ""
-    ready_command: Sequence[str] = ()
     sources: Sequence[str] = ()
+    ready_command: Sequence[str] = field(default=(), kw_only=True)
 
     def is_ready(self) -> bool:
         """Whether the service does its work."""

@@ -150,3 +150,11 @@ def test_no_secret_is_on_a_command_line_or_in_what_is_printed() -> None:
         assert "hidden" not in " ".join(service.command)
         assert "hidden" not in repr(service)
         assert "hidden" not in str(service.environment)
+
+
+@pytest.mark.parametrize("name", ["server", "yeedu-mock", "worker"])
+def test_services_that_speak_http_are_asked_by_it(name: str) -> None:
+    service = built(name, Knobs({}))
+    assert service.ready_url.startswith("http://")
+    assert not service.ready_command
+    assert service.sources
