@@ -70,3 +70,13 @@ def test_notebook_is_cloned_with_its_cells(client):
 @pytest.mark.parametrize("query", [{"job_id": "x"}, {"job_id": "9" * 30}, {"job_id": 102.5}, {}])
 def test_wrong_id_is_refused(client, query):
     assert client.get(client.workspace("spark/job"), params=query).status_code in {400, 404}
+
+
+def test_a_job_with_a_command_keeps_its_language_and_says_who_made_it(client, yeedu_mock):
+    body = {"name": "commanded", "job_command": "echo by the shell", "language": "Scala"}
+    job = client.post(client.workspace("spark/job"), body).json()
+    assert job["spark_job_type"]["language"] == "Scala"
+    assert job["created_by"] == yeedu_mock.settings.username
+    run = client.run_job(job["job_id"])
+    assert client.wait("spark/job", run) == "DONE"
+    assert client.log("spark/job", run, "stdout") == "by the shell\n"

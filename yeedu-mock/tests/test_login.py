@@ -1,6 +1,12 @@
 import pytest
 import requests
 
+from yeedu_mock.control.switches import Switches
+from yeedu_mock.errors import NotLoggedInError
+from yeedu_mock.state.records import Session, User
+from yeedu_mock.state.sessions import Sessions
+from yeedu_mock.state.store import Store
+
 
 def test_health_check_needs_no_token_with_and_without_the_prefix(yeedu_mock):
     for path in ("/healthCheck", "/api/v1/healthCheck"):
@@ -79,3 +85,18 @@ def test_unknown_routes_answer_json(client, method, path, status):
     answer = client.request(method, path)
     assert answer.status_code == status
     assert answer.json()["error_code"].startswith("RFA-")
+
+
+def test_sessions_that_are_over_and_too_many_logins_are_forgotten(tmp_path, monkeypatch):
+    monkeypatch.setattr("yeedu_mock.state.sessions.MAX_LOGINS", 3)
+    store = Store(tmp_path / "state.db")
+    sessions = Sessions(store, Switches())
+    user = store.add(User(username="demo", password_hash=""))
+    _, personal = sessions.open(user, None, description="mine")
+    sessions.open(user, -1)
+    tokens = [sessions.open(user, None)[1] for _ in range(4)]
+    with pytest.raises(NotLoggedInError):
+        sessions.find(tokens[0])
+    assert all(sessions.find(token) for token in [personal, *tokens[1:]])
+    assert len(store.all(Session)) == 4
+    store.close()

@@ -37,3 +37,10 @@ def test_overview_lists_runs(yeedu_mock, client):
     run_id = client.run_job(102)
     page = requests.get(yeedu_mock.url, headers={"Accept": "text/html"}, timeout=5).text
     assert f"run/{run_id}/run-metrics" in page
+
+
+def test_a_workspace_shows_what_can_be_run_in_it(yeedu_mock):
+    page = requests.get(f"{yeedu_mock.url}/tenant/{yeedu_mock.tenant}/workspace/1", timeout=5)
+    assert page.status_code == 200
+    assert "hello-notebook" in page.text
+    assert requests.get(page.url.removesuffix("1") + "2", timeout=5).status_code == 404

@@ -1,9 +1,6 @@
 """A scripted Yeedu on a free port, and the mock Yeedu as a subprocess."""
 
-import os
-import secrets
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,10 +13,11 @@ import pytest
 sys.path.append(str(Path(__file__).parent / "support"))
 
 from hypothesis import HealthCheck, is_hypothesis_test, settings
-from mock_yeedu import MockYeedu, base_of
+from mock_yeedu import MockYeedu, running_mock
 from prefect.testing.utilities import prefect_test_harness
 from prefect_blocks import save_blocks
 from scripted_yeedu import TENANT, TOKEN, Handler, ScriptedYeedu
+from tls_server import self_signed
 
 # How long an example takes says more about the machine's other work than about ours.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -55,31 +53,16 @@ def yeedu() -> Iterator[ScriptedYeedu]:
 
 @pytest.fixture(scope="session")
 def mock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MockYeedu]:
-    folder = tmp_path_factory.mktemp("yeedu-mock")
-    password = secrets.token_urlsafe(12)
-    (folder / "password").write_text(password)
-    log = folder / "log"
-    program = Path(sys.executable).with_name("yeedu-mock")
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [
-                program,
-                "--port",
-                "0",
-                "--state-directory",
-                folder / "state",
-                "--password-file",
-                folder / "password",
-            ],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "YEEDU_MOCK_CONTROL": "on"},
-        )
-    try:
-        yield MockYeedu(base_of(process, log), password, process)
-    finally:
-        process.terminate()
-        process.wait(30)
+    with running_mock(tmp_path_factory.mktemp("yeedu-mock")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def tls_mock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MockYeedu]:
+    """A mock that serves https, with a certificate that only its own file vouches for."""
+    folder = tmp_path_factory.mktemp("yeedu-mock-tls")
+    with running_mock(folder, self_signed(folder)) as running:
+        yield running
 
 
 @pytest.fixture

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 from mock_yeedu import MockYeedu
-from scripted_yeedu import TENANT, Handler, ScriptedYeedu
-from tls_server import self_signed, server_context, tls_proxy
+from scripted_yeedu import Handler, ScriptedYeedu
+from tls_server import self_signed, server_context
 
 from prefect_yeedu.client.client import YeeduClient
 from prefect_yeedu.client.login import Credentials
 from prefect_yeedu.client.tls import TLSSettings
 from prefect_yeedu.errors import (
-    YeeduCellFailed,
     YeeduConfigurationError,
     YeeduNotFound,
     YeeduRunFailed,
@@ -54,20 +53,6 @@ def test_a_job_runs_by_every_form_of_its_address(mock: MockYeedu, form: str) -> 
 def test_a_failing_job_fails_by_every_form(mock: MockYeedu, form: str) -> None:
     with pytest.raises(YeeduRunFailed):
         run(mock, form.format(102))
-
-
-@pytest.mark.parametrize("generation", list(Generation))
-def test_a_notebook_runs_in_every_generation(mock: MockYeedu, generation: Generation) -> None:
-    result = run(mock, "spark/notebook/201", generation=generation)
-    assert result.state == "STOPPED"
-    assert [cell.status for cell in result.cells] == ["ok"] * 3
-    assert result.outputs[1].text == "45"
-
-
-@pytest.mark.parametrize("generation", list(Generation))
-def test_a_failing_notebook_fails_in_every_generation(mock: MockYeedu, generation: Generation) -> None:
-    with pytest.raises(YeeduCellFailed, match="Cell 2 of 3"):
-        run(mock, "spark/notebook/202", generation=generation)
 
 
 def test_a_run_s_own_address_attaches_to_it(mock: MockYeedu) -> None:
@@ -221,17 +206,3 @@ def test_credentials_need_a_password_or_a_token() -> None:
         Credentials("demo")
     with pytest.raises(YeeduConfigurationError, match="user name is missing"):
         Credentials(password="x")
-
-
-@pytest.mark.parametrize("target", ["spark/job/101", "spark/notebook/201", "spark/conf/101"])
-@pytest.mark.parametrize("mode", ["password", "token"])
-def test_jobs_and_notebooks_run_over_tls_with_a_private_ca(
-    mock: MockYeedu, tmp_path: Path, target: str, mode: str
-) -> None:
-    certificate = self_signed(tmp_path)
-    with tls_proxy(certificate, int(mock.base.rpartition(":")[2])) as port, mock.client("job/1") as other:
-        token = other.token() if mode == "token" else None
-        credentials = Credentials(token=token) if token else Credentials("demo", mock.password)
-        url = parse_url(f"https://127.0.0.1:{port}/tenant/{TENANT}/workspace/1/{target}")
-        with YeeduClient(url, credentials, tls=TLSSettings.from_options(True, certificate)) as client:
-            assert execute(client, RunRequest()).state in {"DONE", "STOPPED"}

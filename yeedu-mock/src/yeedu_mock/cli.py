@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import ssl
 import sys
 import urllib.error
 import urllib.request
@@ -53,7 +54,7 @@ def _serve(settings: Settings) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     listener = bind(settings)
     mock = open_mock(settings)
-    print(f"yeedu-mock listens on {url_of(listener)}, user {settings.username}", flush=True)
+    print(f"yeedu-mock listens on {url_of(listener, settings)}, user {settings.username}", flush=True)
     if mock.generated_password_file is not None:
         print(f"The generated password is in {mock.generated_password_file}", flush=True)
     serve(mock, listener)
@@ -62,9 +63,15 @@ def _serve(settings: Settings) -> int:
 
 def _check(settings: Settings) -> int:
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104
-    url = f"http://{host}:{settings.port}/healthCheck"
+    url = f"{settings.scheme}://{host}:{settings.port}/healthCheck"
+    handlers: list[urllib.request.BaseHandler] = []
+    if settings.tls_certificate is not None:
+        trust = ssl.create_default_context()
+        trust.check_hostname = False  # nothing is said to it, and its CA need not be known here
+        trust.verify_mode = ssl.CERT_NONE
+        handlers.append(urllib.request.HTTPSHandler(context=trust))
     # Never through a proxy that the environment may name: the mock is on this machine.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), *handlers)
     try:
         with opener.open(url, timeout=CHECK_TIMEOUT_SECONDS):
             return 0

@@ -45,10 +45,10 @@ def bind(settings: Settings) -> socket.socket:
     return listener
 
 
-def url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket, settings: Settings) -> str:
     """Return the base URL of a listening socket."""
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{settings.scheme}://[{host}]:{port}" if ":" in host else f"{settings.scheme}://{host}:{port}"
 
 
 class MockServer(uvicorn.Server):
@@ -83,6 +83,8 @@ def new_server(mock: Mock) -> MockServer:
             ws="websockets-sansio",
             ws_max_size=MAX_FRAME_BYTES,
             timeout_graceful_shutdown=SHUTDOWN_GRACE_SECONDS,
+            ssl_certfile=mock.settings.tls_certificate,
+            ssl_keyfile=mock.settings.tls_key,
         )
     )
 

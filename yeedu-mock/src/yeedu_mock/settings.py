@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,8 @@ class Settings:
         spare_kernels: How many Jupyter kernels are kept started ahead.
         job_time_limit_seconds: When a running job is ended.
         stop_delay_seconds: How long a run stays in STOPPING.
+        tls_certificate: PEM file with the certificate to serve https with; None serves http.
+        tls_key: PEM file with its key; None takes it from the certificate's file.
         control: Whether `/_control/*` is served, to anyone who can reach the port.
     """
 
@@ -49,7 +52,14 @@ class Settings:
     spare_kernels: int = 1
     job_time_limit_seconds: float = 3600.0
     stop_delay_seconds: float = 0.0
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
     control: bool = False
+
+    @property
+    def scheme(self) -> str:
+        """`https` with a certificate, else `http`."""
+        return "https" if self.tls_certificate else "http"
 
 
 @dataclass(frozen=True)
@@ -82,6 +92,8 @@ OPTIONS = (
     _Option("spare_kernels", "1", f"kernels kept started ahead, 0 to {MAX_SPARE_KERNELS}"),
     _Option("job_time_limit", "3600", "seconds after which a job is ended"),
     _Option("stop_delay", "0", "seconds a run stays in STOPPING"),
+    _Option("tls_certificate", None, "PEM file of a certificate, to serve https"),
+    _Option("tls_key", None, "PEM file of its key, where it is not in the certificate's"),
     _Option("control", "off", "on to serve /_control/* to anyone who can reach the port"),
 )
 
@@ -122,6 +134,8 @@ def read_settings(arguments: argparse.Namespace, environment: Mapping[str, str])
         spare_kernels=int(_number("spare_kernels", given["spare_kernels"], 0, MAX_SPARE_KERNELS, whole=True)),
         job_time_limit_seconds=_number("job_time_limit", given["job_time_limit"], 1, 7 * 86400),
         stop_delay_seconds=_number("stop_delay", given["stop_delay"], 0, 600),
+        tls_certificate=_certificate(given["tls_certificate"], given["tls_key"]),
+        tls_key=Path(given["tls_key"]) if given["tls_key"] else None,
         control=_switch("control", given["control"]),
     )
 
@@ -184,6 +198,21 @@ def _switch(name: str, text: str | None) -> bool:
     if text not in {"on", "off"}:
         raise SettingsError(f"{option.flag} (or {option.variable}) must be on or off, not {text!r}.")
     return text == "on"
+
+
+def _certificate(certificate: str | None, key: str | None) -> Path | None:
+    if certificate is None:
+        if key is not None:
+            raise SettingsError("--tls-key (or YEEDU_MOCK_TLS_KEY) needs a --tls-certificate to go with it.")
+        return None
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except OSError as error:  # among them what is wrong with the files' content
+        raise SettingsError(
+            f"The certificate {certificate} cannot be used with its key ({error.strerror or error}); "
+            "--tls-certificate and --tls-key take PEM files that belong together."
+        ) from error
+    return Path(certificate)
 
 
 def _username(text: str | None) -> str:

@@ -81,7 +81,7 @@ def running_mock(settings: Settings) -> Generator[RunningMock, None, None]:
     try:
         if not started.wait(START_TIMEOUT_SECONDS) or not server.started:
             raise RuntimeError("The mock did not start; its log says why.")
-        yield RunningMock(url_of(listener), settings, mock)
+        yield RunningMock(url_of(listener, settings), settings, mock)
     finally:
         server.should_exit = True
         thread.join(STOP_TIMEOUT_SECONDS)

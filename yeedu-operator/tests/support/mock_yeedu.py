@@ -1,8 +1,13 @@
 """The mock Yeedu as a process, and what a test may do to it."""
 
+import contextlib
+import os
 import re
+import secrets
 import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +17,7 @@ from scripted_yeedu import TENANT
 
 from prefect_yeedu.client.client import YeeduClient
 from prefect_yeedu.client.login import Credentials
+from prefect_yeedu.client.tls import TLSSettings
 from prefect_yeedu.urls import parse_url
 
 
@@ -22,12 +28,16 @@ class MockYeedu:
     base: str
     password: str
     process: subprocess.Popen[bytes]
+    certificate: Path | None = None
 
     def url(self, path: str) -> str:
         return f"{self.base}/tenant/{TENANT}/workspace/1/{path}"
 
-    def client(self, path: str) -> YeeduClient:
-        return YeeduClient(parse_url(self.url(path)), Credentials("demo", self.password))
+    def client(self, path: str, token: str | None = None) -> YeeduClient:
+        """Return a client of the user `demo`, who logs in with the password or has a token."""
+        credentials = Credentials(token=token) if token else Credentials("demo", self.password)
+        tls = TLSSettings.from_options(True, self.certificate)
+        return YeeduClient(parse_url(self.url(path)), credentials, tls=tls)
 
     def control(self, method: str, path: str, **arguments: Any) -> Any:
         response = requests.request(method, f"{self.base}/_control/{path}", timeout=30, **arguments)
@@ -35,13 +45,36 @@ class MockYeedu:
         return response.json() if response.content else None
 
 
-def base_of(process: subprocess.Popen[bytes], log: Path) -> str:
+@contextlib.contextmanager
+def running_mock(folder: Path, certificate: Path | None = None) -> Iterator[MockYeedu]:
+    """Run a mock until the block ends; with a certificate it serves https."""
+    password = secrets.token_urlsafe(12)
+    (folder / "password").write_text(password)
+    log = folder / "log"
+    options = ["--port", "0", "--state-directory", folder / "state", "--password-file", folder / "password"]
+    if certificate is not None:
+        options += ["--tls-certificate", certificate]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [Path(sys.executable).with_name("yeedu-mock"), *options],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "YEEDU_MOCK_CONTROL": "on"},
+        )
+    try:
+        yield MockYeedu(base_of(process, log, certificate), password, process, certificate)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def base_of(process: subprocess.Popen[bytes], log: Path, certificate: Path | None) -> str:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if match := re.search(r"http://127\.0\.0\.1:[1-9]\d*", log.read_text()):
+        if match := re.search(r"https?://127\.0\.0\.1:[1-9]\d*", log.read_text()):
             base = match[0]
             try:
-                if requests.get(f"{base}/healthCheck", timeout=5).ok:
+                if requests.get(f"{base}/healthCheck", timeout=5, verify=str(certificate or "") or True).ok:
                     return base
             except requests.RequestException:
                 pass  # not listening yet, or on a busy machine not answering yet

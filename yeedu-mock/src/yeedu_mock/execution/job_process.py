@@ -45,7 +45,7 @@ class JobProcess:
             ValueError: The arguments cannot be split as a shell would.
             OSError: The program cannot be started.
         """
-        is_shell = definition.language.casefold() == "shell"
+        is_shell = definition.is_command or definition.language.casefold() == "shell"
         program = self._folder / ("program.sh" if is_shell else "program.py")
         program.write_text(definition.program, encoding="utf-8")
         interpreter = ["/bin/sh"] if is_shell else [sys.executable, "-u"]

@@ -6,7 +6,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from yeedu_mock.errors import BadRequestError, ConflictError, NotFoundError
 from yeedu_mock.mock import Mock
-from yeedu_mock.state.records import Cluster, Definition, JobDefinition, NotebookDefinition, Workspace
+from yeedu_mock.state.records import (
+    Cluster,
+    Definition,
+    JobDefinition,
+    NotebookDefinition,
+    Session,
+    Workspace,
+)
 
 Generation = Literal["v1", "v2"]
 
@@ -51,8 +58,9 @@ def create_definition(
     workspace: Workspace,
     kind: type[JobDefinition] | type[NotebookDefinition],
     request: DefinitionRequest,
+    session: Session,
 ) -> JobDefinition | NotebookDefinition:
-    """Add a job or notebook.
+    """Add a job or notebook of the session's user.
 
     Raises:
         BadRequestError: It has no name.
@@ -68,6 +76,7 @@ def create_definition(
     else:
         content: dict[str, Any] = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}
         definition = NotebookDefinition(workspace_id=workspace.id, name=name, content=content)
+    definition.created_by = mock.sessions.user(session).username
     change(mock, workspace, definition, request)
     return mock.store.add(definition)
 
@@ -98,9 +107,9 @@ def change(
         return
     definition.job_type = request.job_type or definition.job_type
     if request.program is not None:
-        definition.program = request.program
+        definition.program, definition.is_command = request.program, False
     elif request.job_command is not None:
-        definition.program, definition.language = request.job_command, "shell"
+        definition.program, definition.is_command = request.job_command, True
         definition.settings["job_command"] = request.job_command
     elif not definition.program:
         reason = (

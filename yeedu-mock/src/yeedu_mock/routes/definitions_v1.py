@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from yeedu_mock.errors import NotFoundError
-from yeedu_mock.routes.access import AnyDefinition, TheMock, TheWorkspace, definition_in_query
+from yeedu_mock.routes.access import AnyDefinition, TheMock, TheSession, TheWorkspace, definition_in_query
 from yeedu_mock.routes.answers import PageLimit, PageNumber, json_file, one_page
 from yeedu_mock.routes.definitions import DefinitionRequest, change, create_definition, definition_v1
 from yeedu_mock.routes.notebook_files import cells_v1
@@ -24,9 +24,11 @@ def conf_routes(kind: type[JobDefinition] | type[NotebookDefinition]) -> APIRout
         return _whole(definition)
 
     @router.post("/conf")
-    async def create(request: DefinitionRequest, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
+    async def create(
+        request: DefinitionRequest, workspace: TheWorkspace, mock: TheMock, session: TheSession
+    ) -> dict[str, Any]:
         """Create a conf."""
-        return definition_v1(create_definition(mock, workspace, kind, request))
+        return definition_v1(create_definition(mock, workspace, kind, request, session))
 
     @router.put("/conf")
     async def edit(

@@ -38,7 +38,7 @@ async def start_or_create_job(
 ) -> dict[str, Any]:
     """Start a run (v1) or create a job (v2)."""
     if request.job_conf_id is None and request.job_conf_name is None:
-        return definition_v2(create_definition(mock, workspace, JobDefinition, request))
+        return definition_v2(create_definition(mock, workspace, JobDefinition, request, session))
     definition = find_definition(mock, workspace, JobDefinition, request.job_conf_id, request.job_conf_name)
     return run_v1(start_run(mock, session, workspace, definition, request))
 
@@ -50,7 +50,7 @@ async def start_or_create_notebook(
     """Start a run (v1) or create a notebook (v2)."""
     is_start_by_name = request.model_fields_set <= {"notebook_name", "arguments", "conf"}
     if request.notebook_conf_id is None and not is_start_by_name:
-        return definition_v2(create_definition(mock, workspace, NotebookDefinition, request))
+        return definition_v2(create_definition(mock, workspace, NotebookDefinition, request, session))
     definition = find_definition(
         mock, workspace, NotebookDefinition, request.notebook_conf_id, request.notebook_name
     )

@@ -35,6 +35,11 @@ def definition_path(definition: Definition, tenant: str) -> str:
     return f"/tenant/{tenant}/workspace/{definition.workspace_id}/spark/{kind}/{definition.id}"
 
 
+def workspace_path(workspace: Workspace) -> str:
+    """Return the UI path of a workspace."""
+    return UI_WORKSPACE.format(tenant=workspace.tenant, workspace_id=workspace.id)
+
+
 def run_path(run: Run) -> str:
     """Return the UI path of a run."""
     kind = "spark_job" if run.type == "job" else "notebook"
@@ -58,7 +63,7 @@ async def overview(request: Request, mock: TheMock) -> Response:
         (
             markup.link(definition.name, definition_path(definition, workspace.tenant)),
             markup.text(definition.kind),
-            markup.text(workspace.name),
+            markup.link(workspace.name, workspace_path(workspace)),
             markup.text(base + definition_path(definition, workspace.tenant)),
         )
         for definition, workspace in definitions
@@ -70,6 +75,29 @@ async def overview(request: Request, mock: TheMock) -> Response:
         markup.table(("Name", "Kind", "Workspace", "URL to paste"), definition_rows),
         markup.heading("Latest runs"),
         _run_table(runs),
+    )
+
+
+@router.get(UI_WORKSPACE)
+async def workspace_page(tenant: str, workspace_id: Identifier, mock: TheMock) -> Response:
+    """Show a workspace: what can be run in it, and its latest runs."""
+    workspace = mock.store.get(Workspace, workspace_id)
+    if workspace is None or workspace.tenant != tenant:
+        raise NotFoundError("There is nothing at this address.")
+    rows = (
+        (markup.link(definition.name, definition_path(definition, tenant)), markup.text(definition.kind))
+        for kind in (JobDefinition, NotebookDefinition)
+        for definition in mock.store.all(kind)
+        if definition.workspace_id == workspace_id
+    )
+    runs = [run for run in mock.store.all(Run) if run.workspace_id == workspace_id]
+    return markup.page(
+        f"Workspace {workspace.name}",
+        markup.paragraph(workspace.description),
+        markup.heading("Jobs and notebooks"),
+        markup.table(("Name", "Kind"), rows),
+        markup.heading("Latest runs"),
+        _run_table(runs[: -MAX_PAGE_RUNS - 1 : -1]),
     )
 
 

@@ -120,6 +120,7 @@ class JobDefinition(Definition):
 
     job_type: str = "RAW_PYTHON"
     program: str
+    is_command: bool = Field(default=False, description="Whether it is a `job_command`, for a shell.")
 
 
 class NotebookDefinition(Definition):

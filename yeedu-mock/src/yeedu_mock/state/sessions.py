@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT = "48h"
 SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 TIMEOUT = re.compile(r"\s*(\d{1,9})\s*([a-z]*)\s*", re.IGNORECASE)
+# Clients that never log out, with sessions that never end, are among the published ones.
+MAX_LOGINS = 500
 MAX_TIMEOUT_SECONDS = 10 * 365 * 86400
 
 
@@ -55,7 +57,11 @@ class Sessions:
         return self.open(user, seconds)[1]
 
     def open(self, user: User, seconds: float | None, description: str | None = None) -> tuple[Session, str]:
-        """Open a session for a user without asking for a password; return it and its token."""
+        """Open a session for a user without asking for a password; return it and its token.
+
+        Sessions whose time is up are forgotten, and the user's oldest ones where there are too many.
+        """
+        self._forget_old(user)
         token = self._new_token(user, seconds)
         expires_at = None if seconds is None else now() + timedelta(seconds=seconds)
         session = Session(
@@ -126,6 +132,16 @@ class Sessions:
     def expire_all(self) -> None:
         """End every session as if its time were up."""
         for session in self._store.all(Session):
+            self._store.remove(session)
+
+    def _forget_old(self, user: User) -> None:
+        living: list[Session] = []
+        for session in self._store.all(Session):
+            if session.expires_at is not None and session.expires_at <= now():
+                self._store.remove(session)
+            elif session.user_id == user.id and session.description is None:
+                living.append(session)
+        for session in living[: max(0, len(living) - MAX_LOGINS + 1)]:
             self._store.remove(session)
 
     def _expired(self) -> NotLoggedInError:
