@@ -29,7 +29,7 @@ LAYERS = {
     ],
     "flow_run.": [
         *("connection", "stopping", "run_artifacts", "run_logging", "prefect_server", "cluster_record"),
-        *("run_record", "calls", "dispatch"),
+        *("run_record", "calls", "dispatch", "left_runs"),
     ],
 }
 WITHOUT_PREFECT = [

@@ -19,6 +19,7 @@ from prefect.states import AwaitingRetry
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
 from yeedu_worker.attempts import Attempt, NotedStart
+from yeedu_worker.left_runs import PAUSE_SECONDS, LeftRuns
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -52,6 +53,8 @@ class DrainingWorker(ProcessWorker, abc.ABC):
         self._attempts: dict[UUID, Attempt] = {}
         self._deadline: float | None = None
         self._is_server_away = False
+        self._left_runs = LeftRuns(self._work_pool_name)
+        self._looked_at = time.monotonic()
 
     def drain(self, patience_seconds: float) -> None:
         """Claim no more flow runs, and hand over what has not ended in time.
@@ -94,6 +97,18 @@ class DrainingWorker(ProcessWorker, abc.ABC):
             await super().sync_with_backend()
         except httpx.HTTPError as error:
             self._note_outage(error)
+            return
+        is_due = time.monotonic() - self._looked_at > PAUSE_SECONDS
+        if is_due and self._deadline is None and self._runs_task_group is not None:
+            self._looked_at = time.monotonic()
+            self._runs_task_group.start_soon(self._stop_left_runs)
+
+    async def _stop_left_runs(self) -> None:
+        """Have what ended flow runs left on Yeedu stopped; a failure is told, and tried again later."""
+        try:
+            await self._left_runs.stop(self.client)
+        except (httpx.HTTPError, OSError) as error:
+            logger.warning("what flow runs left behind cannot be looked for now: %r", error)
 
     def _note_outage(self, error: httpx.HTTPError) -> None:
         """Go on asking, while the server is away: flows that run do not need this worker's word.

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 INTENT_SECONDS = 60.0
 NOTE_SECONDS = 20.0
 MAX_METADATA_CHARACTERS = 500
+ARTIFACT_PREFIX = "yeedu-run-"
 _counting = threading.Lock()
 
 
@@ -186,7 +187,7 @@ class ArtifactLedger(Ledger):
 
     @property
     def _artifact_key(self) -> str:
-        return f"yeedu-run-{self._identity}"
+        return f"{ARTIFACT_PREFIX}{self._identity}"
 
     def _text(self) -> str:
         run_id, url = self._fields.get("run_id"), self._fields.get("url")
