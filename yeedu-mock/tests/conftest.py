@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 import uuid
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +15,9 @@ import requests
 import websocket
 
 from yeedu_mock.pytest_plugin import yeedu_mock
+
+# Tests are imported without packages, so what they share needs a place that Python searches.
+sys.path.append(str(Path(__file__).parent / "support"))
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["yeedu_mock"]
 
 TERMINAL = {"DONE", "ERROR", "STOPPED", "TERMINATED"}
-KERNEL_TIMEOUT_SECONDS = 30
+# A busy machine is no failure.
+TIMEOUT_SECONDS = 90
 
 
 @dataclass
@@ -37,7 +43,7 @@ class Client:
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         response = self.session.request(
-            method, f"{self.url}/api/v1/{path}", headers=headers, timeout=30, **options
+            method, f"{self.url}/api/v1/{path}", headers=headers, timeout=TIMEOUT_SECONDS, **options
         )
         if response.headers["content-type"].startswith("application/json"):
             response.json()
@@ -84,7 +90,7 @@ class Client:
         address = self.url.replace("http", "ws", 1) + path
         kernel = Kernel(websocket.WebSocket())
         self.kernels.append(kernel)
-        kernel.socket.connect(address, timeout=KERNEL_TIMEOUT_SECONDS)
+        kernel.socket.connect(address, timeout=TIMEOUT_SECONDS)
         return kernel
 
 
@@ -141,7 +147,7 @@ def _is(message: dict[str, Any], message_id: str, wanted: dict[str, str]) -> boo
     return message["parent_header"].get("msg_id") == message_id and wanted.items() <= found.items()
 
 
-def until(condition: Callable[[], Any], timeout_seconds: float = 30) -> Any:
+def until(condition: Callable[[], Any], timeout_seconds: float = TIMEOUT_SECONDS) -> Any:
     """Poll until a condition is true and return its value."""
     deadline = time.monotonic() + timeout_seconds
     while not (value := condition()):
