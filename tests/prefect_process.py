@@ -46,7 +46,7 @@ class PrefectProcess:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 110
+        deadline = time.monotonic() + 240  # on a busy machine
         while not self.is_ready():
             assert self._process.poll() is None, self._log.read_text()[-2000:]
             assert time.monotonic() < deadline, self._log.read_text()[-2000:]

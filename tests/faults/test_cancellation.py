@@ -35,7 +35,7 @@ def test_cancelled_flow_stops_its_remote_run(stack: Stack, row: Row) -> None:
 @pytest.mark.fault(14)
 def test_cancelled_flow_without_a_worker_is_cancelled_all_the_same(stack: Stack, row: Row) -> None:
     row.injected = "the worker is killed, then its flow run is cancelled"
-    job = stack.yeedu_job(20)
+    job = stack.yeedu_job(900)
     run_id = stack.start_yeedu(job)
     stack.await_remote_run(job)
     began = time.monotonic()
@@ -46,3 +46,11 @@ def test_cancelled_flow_without_a_worker_is_cancelled_all_the_same(stack: Stack,
         row.held.append(f"Cancelled after {seconds_since(began)}")
     finally:
         stack.start_service("worker")
+    wait_for(
+        "stopped remote run",
+        lambda: [run for run in stack.remote_runs(job) if run["run_status"] == "STOPPED"],
+        240,
+    )
+    row.held.append(
+        f"the worker that came back stopped the remote run, {seconds_since(began)} after the kill"
+    )
