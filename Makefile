@@ -24,8 +24,8 @@ status: ## Print the state of every service, of the flow runs, and what takes sp
 drain: ## Stop the worker once its flow runs have ended, however long they take
 	@$(PYTHON) -m local drain
 
-deploy: ## Register what deployer/prefect.yaml says, once more
-	@$(PYTHON) -m local deploy
+deploy: ## Register what deployer/prefect.yaml says, once more (ENVIRONMENT=staging for one of environments.yaml)
+	@$(PYTHON) -m local deploy $(if $(ENVIRONMENT),--environment $(ENVIRONMENT))
 
 activate-windows: ## Switch the Windows deployment's schedule on, once a Windows worker is attached
 	@$(PYTHON) -m local activate-windows

@@ -18,8 +18,12 @@ from local.services import STATE
 COMMANDS = ("up", "down", "logs", "status", "drain", "deploy", "clean", "install", "activate-windows")
 
 
-def run(command: str) -> int:
+def run(command: str, of_environment: str = "") -> int:
     """Run one command and return its exit code.
+
+    Args:
+        command: One of `COMMANDS`.
+        of_environment: For ``deploy``: an environment of deployer/environments.yaml.
 
     Raises:
         CommandError: It could not; the message is for the user.
@@ -50,7 +54,9 @@ def run(command: str) -> int:
     if command == "drain":
         mode.drain()
         return 0
-    return {"logs": mode.logs, "status": mode.status, "deploy": mode.deploy}[command]()
+    if command == "deploy":
+        return mode.deploy(of_environment)
+    return {"logs": mode.logs, "status": mode.status}[command]()
 
 
 def _end(
@@ -75,10 +81,12 @@ def main() -> None:
         prog="python3 -m local", description="The commands of the host (`make help`)."
     )
     parser.add_argument("command", choices=COMMANDS)
-    command = parser.parse_args().command
+    parser.add_argument("--environment", default="", help="for deploy: one of deployer/environments.yaml")
+    options = parser.parse_args()
+    command = options.command
     raise_on_interrupts()
     try:
-        sys.exit(run(command))
+        sys.exit(run(command, options.environment))
     except CommandError as error:
         sys.exit(f"make {command}: {error}")
     except KeyboardInterrupt:

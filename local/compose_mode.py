@@ -140,9 +140,13 @@ class ComposeMode:
         """Follow the logs of all services until interrupted."""
         return self._project.run("logs", "--follow", "--tail=100")
 
-    def deploy(self) -> int:
+    def deploy(self, of_environment: str = "") -> int:
         """Run the deployer once more with its output shown, and return its exit code."""
-        return self._project.run("run", "--rm", "--no-deps", "--build", "deployer")
+        command = ["run", "--rm", "--no-deps", "--build", "deployer"]
+        if of_environment:
+            file = "/etc/deployer/prefect.yaml"
+            command += ["deployer", "apply", "--file", file, "--environment", of_environment]
+        return self._project.run(*command)
 
     def drain(self) -> None:
         """Stop the worker once its flow runs have ended, however long they take."""

@@ -238,15 +238,14 @@ class ProcessMode:
             self._console.say(line)
         return 0
 
-    def deploy(self) -> int:
+    def deploy(self, of_environment: str = "") -> int:
         """Run the deployer once more with its output shown, and return its exit code."""
         with exclusive(STATE / "lock"):
             flows_url = self._prepare()
             running = self._supervisor.find("warehouse")
             own = own_warehouse_url(self._knobs)
-            service = deployer(
-                self._knobs, flows_url, own or (postgres.address(running.port) if running else "")
-            )
+            warehouse_url = own or (postgres.address(running.port) if running else "")
+            service = deployer(self._knobs, flows_url, warehouse_url, of_environment)
             environment = {**self._environment, **service.environment}
             (STATE / service.name).mkdir(exist_ok=True)
             return subprocess.run(

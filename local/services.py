@@ -129,8 +129,11 @@ def warehouse(port: int) -> Service:
     )
 
 
-def deployer(knobs: Knobs, flows_url: str, warehouse_url: str) -> Service:
-    """Return the one-shot that registers the deployments; without a warehouse its address is empty."""
+def deployer(knobs: Knobs, flows_url: str, warehouse_url: str, of_environment: str = "") -> Service:
+    """Return the one-shot that registers the deployments; without a warehouse its address is empty.
+
+    With `of_environment` it registers those of that environment beside them.
+    """
     mock = f"http://localhost:{knobs.mock_port}"
     file = knobs.path("PREFECT_FILE", "./deployer/prefect.yaml")
     environment = {
@@ -140,6 +143,11 @@ def deployer(knobs: Knobs, flows_url: str, warehouse_url: str) -> Service:
         "FLOWS_GIT_TOKEN_FILE": str(SECRETS / "deployer" / "git-token"),
         "WAREHOUSE_URL": warehouse_url,
         "WAREHOUSE_PASSWORD_FILE": str(SECRETS / "deployer" / "warehouse-password"),
+        "ALERT_WEBHOOK_URL_FILE": str(SECRETS / "deployer" / "alert-webhook-url"),
+        "ALERT_SLACK_WEBHOOK_URL_FILE": str(SECRETS / "deployer" / "alert-slack-webhook-url"),
+        "ALERT_SENDGRID_API_KEY_FILE": str(SECRETS / "deployer" / "alert-sendgrid-api-key"),
+        "ALERT_EMAIL_FROM": knobs.get("ALERT_EMAIL_FROM"),
+        "ALERT_EMAIL_TO": knobs.get("ALERT_EMAIL_TO"),
         "YEEDU_USERNAME": knobs.get("YEEDU_USERNAME", "demo"),
         "YEEDU_PASSWORD_FILE": str(SECRETS / "deployer" / "yeedu-password"),
         "YEEDU_TOKEN_FILE": str(SECRETS / "deployer" / "yeedu-token"),
@@ -149,8 +157,12 @@ def deployer(knobs: Knobs, flows_url: str, warehouse_url: str) -> Service:
         "YEEDU_NOTEBOOK_URL": _yeedu_url(knobs, "YEEDU_NOTEBOOK_URL", f"{mock}/{_TENANT}/notebook/201"),
         "YEEDU_HEALTH_URL": _yeedu_url(knobs, "YEEDU_HEALTH_URL", f"{mock}/healthCheck"),
     }
-    pools = ROOT / "deployer" / "work-pools.yaml"  # also for a file elsewhere, as in the container
-    command = _with_secrets("deployer", "apply", "--file", str(file), "--work-pools", str(pools))
+    options = ["--file", str(file)]
+    for name in ("work-pools", "alerts", "environments"):  # also for a file elsewhere, as in the container
+        options += [f"--{name}", str(ROOT / "deployer" / f"{name}.yaml")]
+    if of_environment:
+        options += ["--environment", of_environment]
+    command = _with_secrets("deployer", "apply", *options)
     return Service("deployer", command, environment)
 
 

@@ -22,11 +22,13 @@ from prefect.settings import (
 )
 
 from yeedu_deployer.apply import Deployer, Desired
+from yeedu_deployer.automation_spec import load_automations
 from yeedu_deployer.configuration import Configuration
+from yeedu_deployer.environments import Environment, in_environment
 from yeedu_deployer.inspection import FlowInspector
 from yeedu_deployer.pool_spec import load_pools
 from yeedu_deployer.report import Report
-from yeedu_deployer.spec import load_deployments
+from yeedu_deployer.spec import load_file
 
 AUTH_STRING = "admin:canary-of-the-auth-string"
 POOLS = """
@@ -98,15 +100,35 @@ class Platform:
     folder: Path
 
     def apply(
-        self, yaml: str, *, pools: str = POOLS, environment: dict[str, str] | None = None, plan: bool = False
+        self,
+        yaml: str,
+        *,
+        pools: str = POOLS,
+        alerts: str = "",
+        environment: dict[str, str] | None = None,
+        plan: bool = False,
+        chosen: Environment | None = None,
     ) -> Report:
         file, pools_file = self.folder / "prefect.yaml", self.folder / "work-pools.yaml"
         file.write_text(textwrap.dedent(yaml), encoding="utf-8")
         pools_file.write_text(pools, encoding="utf-8")
         variables = {**self.server.environment, "FLOWS_GIT_URL": self.repository.url, **(environment or {})}
-        desired = Desired(load_deployments(file, variables), load_pools(pools_file, variables))
+        declared = load_file(file, variables)
+        deployments = in_environment(declared.deployments, chosen) if chosen else declared.deployments
+        automations = None
+        if alerts:
+            (self.folder / "alerts.yaml").write_text(alerts, encoding="utf-8")
+            automations = load_automations(self.folder / "alerts.yaml", variables)
+        desired = Desired(deployments, load_pools(pools_file, variables), declared.name, automations)
         configuration = Configuration.from_environment(variables)
-        return Deployer(self.client, configuration, variables, self.inspector, plan_only=plan).run(desired)
+        return Deployer(
+            self.client,
+            configuration,
+            variables,
+            self.inspector,
+            plan_only=plan,
+            memory_of=chosen.name if chosen else "",
+        ).run(desired)
 
     def outcomes(self, report: Report, kind: str = "deployment") -> dict[str, str]:
         return {row.name: row.outcome.value for row in report.rows if row.kind == kind}
@@ -143,6 +165,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "PREFECT_SERVER_API_AUTH_STRING": AUTH_STRING,
         "PREFECT_API_AUTH_STRING": AUTH_STRING,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # What the server notices by itself, it notices soon.
+        "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "2",
+        "PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS": "2",
         "DO_NOT_TRACK": "1",
     }
     log = home / "server.log"
@@ -206,6 +231,8 @@ def client(server: Server) -> Iterator[SyncPrefectClient]:
             opened.delete_flow(flow.id)
         for document in opened.read_block_documents():
             opened.delete_block_document(document.id)
+        for automation in opened.read_automations():
+            opened.delete_automation(automation.id)
         for pool in opened.read_work_pools():
             opened.delete_work_pool(pool.name)
         yield opened

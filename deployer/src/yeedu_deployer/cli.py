@@ -1,6 +1,7 @@
-"""The command line: `deployer apply` and `deployer plan`.
+"""The command line: `deployer apply`, `deployer plan` and `deployer status`.
 
-Exit codes: 0 done, or nothing to do; 1 something failed; 2 `plan` found something to do.
+Exit codes: 0 done, or nothing to do; 1 something failed; 2 `plan` found something to do, or `status` that
+server and file differ.
 """
 
 import argparse
@@ -14,10 +15,10 @@ from typing import NoReturn
 from yeedu_deployer.configuration import AUTH_STRING, Configuration, adopt_auth_string
 from yeedu_deployer.errors import DeployerError
 from yeedu_deployer.inspection import FlowInspector
-from yeedu_deployer.report import Report, redact
+from yeedu_deployer.report import redact
 
 DONE, FAILED, CHANGES_PLANNED = 0, 1, 2
-COMMANDS = ("apply", "plan")
+COMMANDS = ("apply", "plan", "status")
 DEFAULT_TIMEOUT_SECONDS = 120.0
 
 
@@ -37,7 +38,7 @@ def run(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _stop)
     try:
-        report = _deploy(options)
+        return _deploy(options)
     except DeployerError as error:
         for line in str(error).splitlines():
             print(f"error: {redact(line, _environment_secrets())}", file=sys.stderr)
@@ -45,40 +46,68 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("error: Interrupted; run the same command again to finish.", file=sys.stderr)
         return FAILED
-    report.print()
-    if report.failures:
-        return FAILED
-    return CHANGES_PLANNED if options.command == "plan" and report.changes_planned else DONE
 
 
-def _deploy(options: argparse.Namespace) -> Report:
+def _deploy(options: argparse.Namespace) -> int:
     adopt_auth_string()
     configuration = Configuration.from_environment(os.environ)
     with FlowInspector() as inspector:  # it gets ready while this process does the same
         return _deploy_with(inspector, options, configuration)
 
 
-def _deploy_with(
-    inspector: FlowInspector, options: argparse.Namespace, configuration: Configuration
-) -> Report:
+def _deploy_with(inspector: FlowInspector, options: argparse.Namespace, configuration: Configuration) -> int:
     # Prefect reads its settings when it is imported: what imports it comes after the auth string was adopted.
     from yeedu_deployer.apply import Deployer, Desired
+    from yeedu_deployer.automation_spec import load_automations
+    from yeedu_deployer.environments import in_environment, load_environment
     from yeedu_deployer.pool_spec import load_pools
     from yeedu_deployer.server import open_client, wait_until_ready
-    from yeedu_deployer.spec import load_deployments
+    from yeedu_deployer.spec import load_file
+    from yeedu_deployer.status_report import is_in_step, print_status
 
     file = Path(options.file)
     pools_file = Path(options.work_pools) if options.work_pools else file.with_name("work-pools.yaml")
+    alerts_file = Path(options.alerts) if options.alerts else file.with_name("alerts.yaml")
+    declared = load_file(file, os.environ)
+    deployments = declared.deployments
+    if options.environment:
+        environments = file.with_name("environments.yaml")
+        if options.environments:
+            environments = Path(options.environments)
+        names = [spec.name for spec in deployments]
+        chosen = load_environment(environments, options.environment, os.environ, names)
+        deployments = in_environment(deployments, chosen)
     desired = Desired(
-        deployments=load_deployments(file, os.environ),
+        deployments=deployments,
         pools=load_pools(pools_file, os.environ) if options.work_pools or pools_file.exists() else (),
+        project=declared.name,
+        automations=load_automations(alerts_file, os.environ)
+        if options.alerts or alerts_file.exists()
+        else None,
     )
     wait_until_ready(configuration.api_url, options.timeout)
     with open_client(configuration.api_url) as client:
-        deployer = Deployer(client, configuration, os.environ, inspector, plan_only=options.command == "plan")
+        plan_only = options.command != "apply"
+        deployer = Deployer(
+            client,
+            configuration,
+            os.environ,
+            inspector,
+            plan_only=plan_only,
+            memory_of=options.environment or "",
+            deployments_only=options.deployments_only,
+        )
+        if options.command == "status":
+            rows, report = deployer.status(desired), deployer.report
+            print_status(rows, report.failures, report.secrets, as_json=options.json)
+            return FAILED if report.failures else DONE if is_in_step(rows) else CHANGES_PLANNED
         deployer.run(desired)
         deployer.note_missing_password()
-        return deployer.report
+    report = deployer.report
+    report.print(json_of=options.command if options.json else "")
+    if report.failures:
+        return FAILED
+    return CHANGES_PLANNED if options.command == "plan" and report.changes_planned else DONE
 
 
 class _Parser(argparse.ArgumentParser):
@@ -95,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     helps = {
         "apply": "bring the server to the desired state (the default)",
         "plan": "say what apply would do",
+        "status": "compare the server's deployments with the file: drift, last and next run, workers",
     }
     for name in COMMANDS:
         command = commands.add_parser(name, help=helps[name], description=helps[name].capitalize() + ".")
@@ -105,12 +135,23 @@ def _parser() -> argparse.ArgumentParser:
             "--work-pools", metavar="PATH", help="the work pools (default: work-pools.yaml beside the file)"
         )
         command.add_argument(
+            "--alerts", metavar="PATH", help="the automations (default: alerts.yaml beside the file)"
+        )
+        command.add_argument("--environment", metavar="NAME", help="an environment of environments.yaml")
+        command.add_argument(
+            "--environments", metavar="PATH", help="(default: environments.yaml beside the file)"
+        )
+        command.add_argument(
+            "--deployments-only", action="store_true", help="leave blocks, work pools and alerts as they are"
+        )
+        command.add_argument(
             "--timeout",
             type=_seconds,
             default=DEFAULT_TIMEOUT_SECONDS,
             metavar="SECONDS",
             help="how long to wait for the server (default: %(default)g)",
         )
+        command.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
     return parser
 
 

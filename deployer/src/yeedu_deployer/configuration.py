@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 from urllib.parse import urlsplit
 
 from yeedu_deployer.errors import ConfigurationError
@@ -28,6 +29,11 @@ class Configuration:
         warehouse_url: The warehouse's address (`WAREHOUSE_URL`), without its password; empty for none.
         warehouse_password: The content of `WAREHOUSE_PASSWORD_FILE`, or None when not configured.
         auth_string: What Prefect's API asks for (`PREFECT_API_AUTH_STRING`), or None.
+        slack_webhook_url: Where alerts go in Slack (the content of `ALERT_SLACK_WEBHOOK_URL_FILE`), or None.
+        webhook_url: Where alerts are posted as JSON (of `ALERT_WEBHOOK_URL_FILE`), or None.
+        sendgrid_key: The key that alerts are mailed with (of `ALERT_SENDGRID_API_KEY_FILE`), or None.
+        email_from: Who mails them (`ALERT_EMAIL_FROM`).
+        email_to: Who gets them (`ALERT_EMAIL_TO`, separated by commas).
     """
 
     api_url: str
@@ -41,6 +47,11 @@ class Configuration:
     warehouse_url: str = ""
     warehouse_password: str | None = field(default=None, repr=False)
     auth_string: str | None = field(default=None, repr=False)
+    slack_webhook_url: str | None = field(default=None, repr=False)
+    webhook_url: str | None = field(default=None, repr=False)
+    sendgrid_key: str | None = field(default=None, repr=False)
+    email_from: str = ""
+    email_to: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Configuration":
@@ -73,13 +84,53 @@ class Configuration:
             warehouse_url=_warehouse_url(environment.get("WAREHOUSE_URL", "")),
             warehouse_password=read_secret_file("WAREHOUSE_PASSWORD_FILE", environment),
             auth_string=environment.get(AUTH_STRING) or None,
+            slack_webhook_url=_secret_url("ALERT_SLACK_WEBHOOK_URL_FILE", environment),
+            webhook_url=_secret_url("ALERT_WEBHOOK_URL_FILE", environment),
+            **_mail(environment),
         )
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret value that must never be shown."""
-        values = (self.password, self.token, self.git_token, self.warehouse_password, self.auth_string)
+        values = (
+            self.password,
+            self.token,
+            self.git_token,
+            self.warehouse_password,
+            self.auth_string,
+            self.slack_webhook_url,
+            self.webhook_url,
+            self.sendgrid_key,
+        )
         return tuple(value for value in values if value)
+
+
+def _secret_url(variable: str, environment: Mapping[str, str]) -> str | None:
+    value = read_secret_file(variable, environment)
+    if value is not None and (
+        urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname
+    ):
+        raise ConfigurationError(f"{variable} names a file that holds no http URL.")
+    return value
+
+
+class _Mail(TypedDict):
+    sendgrid_key: str | None
+    email_from: str
+    email_to: tuple[str, ...]
+
+
+def _mail(environment: Mapping[str, str]) -> _Mail:
+    key = read_secret_file("ALERT_SENDGRID_API_KEY_FILE", environment)
+    sender = environment.get("ALERT_EMAIL_FROM", "").strip()
+    receivers = tuple(
+        name.strip() for name in environment.get("ALERT_EMAIL_TO", "").split(",") if name.strip()
+    )
+    if key and not (sender and receivers):
+        raise ConfigurationError(
+            "ALERT_SENDGRID_API_KEY is set; set ALERT_EMAIL_FROM and ALERT_EMAIL_TO too, or leave it out."
+        )
+    return _Mail(sendgrid_key=key, email_from=sender, email_to=receivers)
 
 
 def _warehouse_url(text: str) -> str:

@@ -1,4 +1,7 @@
-"""The credential blocks: made from the environment, and left alone once someone edited them in the UI."""
+"""The blocks of credentials and notification targets.
+
+They are made from the environment, and left alone once someone edited them in the UI.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,17 +11,20 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from yeedu_deployer.configuration import Configuration
 from yeedu_deployer.memory import AppliedSecret
-from yeedu_deployer.secret_blocks import read_secret, write_secret
+from yeedu_deployer.typed_blocks import EMAIL, SECRET, SLACK, WEBHOOK, read_block, write_block
 
 CONNECTION_BLOCK = "yeedu-connection-details"
 PASSWORD_BLOCK = "yeedu-password"  # noqa: S105 - the block's name, not a password
 TOKEN_BLOCK = "yeedu-token"  # noqa: S105 - likewise
 GIT_TOKEN_BLOCK = "github-pat-token"  # noqa: S105 - likewise
 WAREHOUSE_BLOCK = "warehouse"
+SLACK_BLOCK, WEBHOOK_BLOCK, EMAIL_BLOCK = "alerts-slack", "alerts-webhook", "alerts-email"
+# The blocks that alerts are sent through, by the slug of their type.
+NOTIFICATION_BLOCKS = {SLACK: SLACK_BLOCK, WEBHOOK: WEBHOOK_BLOCK, EMAIL: EMAIL_BLOCK}
 
 
 class BlockAction(StrEnum):
-    """What is to be done with one credential block."""
+    """What is to be done with one block."""
 
     CREATE = "create"
     CHANGE = "change"
@@ -28,19 +34,21 @@ class BlockAction(StrEnum):
 
 @dataclass(frozen=True)
 class BlockPlan:
-    """One credential block, its configured value, and what is to be done.
+    """One block, its configured value, and what is to be done.
 
     Attributes:
         name: The block's name.
         value: The configured value.
         action: What is to be done; `KEEP` means that the server has another value that someone put there.
         stored: The value that the server has now, or None.
+        kind: The slug of the block's type.
     """
 
     name: str
     action: BlockAction
     value: object = field(repr=False)
     stored: object = field(default=None, repr=False)
+    kind: str = SECRET
 
     @property
     def effective(self) -> object:
@@ -48,9 +56,9 @@ class BlockPlan:
         return self.value if self.action in (BlockAction.CREATE, BlockAction.CHANGE) else self.stored
 
 
-def configured_blocks(configuration: Configuration) -> dict[str, object]:
-    """List the blocks that the environment gives values for."""
-    values: dict[str, object | None] = {
+def configured_blocks(configuration: Configuration) -> dict[str, tuple[str, object]]:
+    """List the blocks that the environment gives values for, each with the slug of its type."""
+    secrets: dict[str, object | None] = {
         CONNECTION_BLOCK: {
             "username": configuration.username,
             # Yeedu's own guides write the words, and its operators compare with them.
@@ -62,7 +70,35 @@ def configured_blocks(configuration: Configuration) -> dict[str, object]:
         GIT_TOKEN_BLOCK: configuration.git_token,
         WAREHOUSE_BLOCK: _warehouse(configuration),
     }
-    return {name: value for name, value in values.items() if value is not None}
+    found = {name: (SECRET, value) for name, value in secrets.items() if value is not None}
+    return found | _notification_targets(configuration)
+
+
+def _notification_targets(configuration: Configuration) -> dict[str, tuple[str, object]]:
+    found: dict[str, tuple[str, object]] = {}
+    if configuration.slack_webhook_url:
+        found[SLACK_BLOCK] = (SLACK, {"url": configuration.slack_webhook_url})
+    if configuration.webhook_url:
+        # Its address may hold a token, and this type keeps only what is under `secrets` out of sight.
+        found[WEBHOOK_BLOCK] = (
+            WEBHOOK,
+            {
+                "name": "yeedu-prefect",
+                "url": "{{ address }}",
+                "json_data": {"subject": "{{ subject }}", "body": "{{ body }}"},
+                "secrets": {"address": configuration.webhook_url},
+            },
+        )
+    if configuration.sendgrid_key and configuration.email_to:
+        found[EMAIL_BLOCK] = (
+            EMAIL,
+            {
+                "api_key": configuration.sendgrid_key,
+                "sender_email": configuration.email_from,
+                "to_emails": list(configuration.email_to),
+            },
+        )
+    return found
 
 
 def _warehouse(configuration: Configuration) -> dict[str, str] | None:
@@ -87,9 +123,9 @@ def plan_blocks(
 ) -> dict[str, BlockPlan]:
     """Compare every configured block with the server."""
     plans: dict[str, BlockPlan] = {}
-    for name, value in configured_blocks(configuration).items():
-        stored = read_secret(client, name)
-        plans[name] = BlockPlan(name, decide(value, stored, applied.get(name)), value, stored)
+    for name, (kind, value) in configured_blocks(configuration).items():
+        stored = read_block(client, kind, name, value)
+        plans[name] = BlockPlan(name, decide(value, stored, applied.get(name)), value, stored, kind)
     return plans
 
 
@@ -100,7 +136,7 @@ def apply_block(plan: BlockPlan) -> None:
         ServerError: The server refused it.
     """
     if plan.action in (BlockAction.CREATE, BlockAction.CHANGE):
-        write_secret(plan.name, plan.value)
+        write_block(plan.kind, plan.name, plan.value)
 
 
 def remember(plan: BlockPlan, applied: dict[str, AppliedSecret]) -> bool:

@@ -14,9 +14,12 @@ from yeedu_deployer.definition import Definition
 from yeedu_deployer.plan import Action, DeploymentPlan, ObservedDeployment, ObservedSchedule, ScheduleChange
 from yeedu_deployer.schedules import to_prefect_schedule
 from yeedu_deployer.server import explained
+from yeedu_deployer.ticks import kept_ticks
 
 # Prefect takes these two together: a pool without a queue means the pool's default queue.
 POOL_FIELDS = ("work_pool_name", "work_queue_name")
+# What the scheduler copies into the runs that it makes, or obeys.
+RUN_FIELDS = ("parameters", "tags", "version", "paused", *POOL_FIELDS)
 
 
 def observe(client: SyncPrefectClient, definition: Definition) -> ObservedDeployment | None:
@@ -56,11 +59,42 @@ def apply_deployment(client: SyncPrefectClient, plan: DeploymentPlan) -> UUID:
     with explained(f"The deployment {plan.definition.name!r} could not be written"):
         if plan.observed is None:
             return _create(client, plan.definition)
-        if plan.fields:
-            client.update_deployment(plan.observed.id, DeploymentUpdate(**_update_values(plan)))
-        for change in plan.schedules:
-            _apply_schedule(client, plan.observed.id, plan.definition, change)
+        if plan.action is Action.UNCHANGED:
+            return plan.observed.id
+        with kept_ticks(client, plan.observed.id):
+            if plan.fields:
+                client.update_deployment(plan.observed.id, DeploymentUpdate(**_update_values(plan)))
+            for change in plan.schedules:
+                _apply_schedule(client, plan.observed.id, plan.definition, change)
         return plan.observed.id
+
+
+def makes_runs_stale(plan: DeploymentPlan) -> bool:
+    """Tell whether a plan changes what the scheduler writes into its runs, or when they are due."""
+    return bool(plan.schedules) or any(change.field in RUN_FIELDS for change in plan.fields)
+
+
+def read_id(client: SyncPrefectClient, key: str) -> UUID | None:
+    """Read the id of the deployment `flow/name`, or None when there is none.
+
+    Raises:
+        ServerError: The server cannot be read.
+    """
+    with explained(f"The deployment {key!r} could not be read"):
+        try:
+            return client.read_deployment_by_name(key).id
+        except ObjectNotFound:
+            return None
+
+
+def delete_deployment(client: SyncPrefectClient, deployment_id: UUID, name: str) -> None:
+    """Delete a deployment and its scheduled runs; runs that have begun stay.
+
+    Raises:
+        ServerError: The server refused it.
+    """
+    with explained(f"The deployment {name!r} could not be deleted"):
+        client.delete_deployment(deployment_id)
 
 
 def start_first_run(client: SyncPrefectClient, deployment_id: UUID, name: str) -> UUID:

@@ -44,14 +44,32 @@ class AppliedDeployment(BaseModel):
     Attributes:
         id: The deployment on the server; another id under the same name is someone else's.
         created: Whether the deployer made it, rather than finding it.
+        project: The `name` of the file that declared it.
         fields: Fingerprint of each field.
         schedules: Fingerprint of each field of each schedule, by slug.
     """
 
     id: str
     created: bool
+    project: str = ""
     fields: dict[str, str] = Field(default_factory=dict)
     schedules: dict[str, dict[str, str]] = Field(default_factory=dict)
+
+
+class AppliedAutomation(BaseModel):
+    """Fingerprints of one automation as it was last applied.
+
+    Attributes:
+        id: The automation on the server.
+        scope: Whose it is: the platform's alerts, or the triggers of one file's deployments.
+        created: Whether the deployer made it, rather than finding it.
+        fields: Fingerprint of each field.
+    """
+
+    id: str
+    scope: str
+    created: bool
+    fields: dict[str, str] = Field(default_factory=dict)
 
 
 class Memory(BaseModel):
@@ -61,34 +79,43 @@ class Memory(BaseModel):
     deployments: dict[str, AppliedDeployment] = Field(default_factory=dict)
     pools: dict[str, dict[str, str]] = Field(default_factory=dict)
     blocks: dict[str, AppliedSecret] = Field(default_factory=dict)
+    automations: dict[str, AppliedAutomation] = Field(default_factory=dict)
 
     @classmethod
-    def load(cls, client: SyncPrefectClient) -> "Memory":
-        """Read the memory; a server that has none yet gives an empty one.
+    def load(cls, client: SyncPrefectClient, environment: str = "") -> "Memory":
+        """Read the memory of an environment; a server that has none yet gives an empty one.
+
+        Each environment has a block of its own, so that two of them may be applied at the same time.
 
         Raises:
             ServerError: It cannot be read, or a newer deployer wrote it.
         """
-        stored = read_secret(client, BLOCK_NAME)
+        name = block_name(environment)
+        stored = read_secret(client, name)
         if stored is None:
             return cls()
         try:
             memory = cls.model_validate(stored)
         except ValidationError:
             raise ServerError(
-                f"The Secret block {BLOCK_NAME!r} does not hold what the deployer wrote; delete it in the "
+                f"The Secret block {name!r} does not hold what the deployer wrote; delete it in the "
                 "UI, and the next run finds out anew what is there."
             ) from None
         if memory.format != FORMAT:
             raise ServerError(
-                f"The Secret block {BLOCK_NAME!r} was written by another version of the deployer "
+                f"The Secret block {name!r} was written by another version of the deployer "
                 f"(format {memory.format}, not {FORMAT}); use that version."
             )
         return memory
 
-    def save(self) -> None:
+    def save(self, environment: str = "") -> None:
         """Write the memory to the server."""
-        write_secret(BLOCK_NAME, self.model_dump(mode="json"))
+        write_secret(block_name(environment), self.model_dump(mode="json"))
+
+
+def block_name(environment: str = "") -> str:
+    """Name the Secret block that holds an environment's memory; empty is the platform itself."""
+    return f"{BLOCK_NAME}-{environment}" if environment else BLOCK_NAME
 
 
 def _slow_hash(value: object, salt: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 # What operators switch by hand in the UI: these stay even when it is not known what was applied last.
-OPERATOR_OWNED = frozenset({"paused", "active"})
+OPERATOR_OWNED = frozenset({"paused", "active", "enabled"})
 
 
 @dataclass(frozen=True)

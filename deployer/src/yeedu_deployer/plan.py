@@ -45,6 +45,7 @@ class ScheduleChange:
     action: Action
     id: UUID | None = None
     fields: tuple[FieldChange, ...] = ()
+    old_rule: object = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,21 @@ class DeploymentPlan:
         if self.observed is None:
             return Action.CREATE
         return Action.CHANGE if self.fields or self.schedules else Action.UNCHANGED
+
+    @property
+    def changes(self) -> tuple[FieldChange, ...]:
+        """Every changed field with its old and new value; those of schedules as `schedules.SLUG.FIELD`."""
+        found = list(self.fields)
+        for change in self.schedules:
+            if change.action is Action.CHANGE:
+                found += [
+                    FieldChange(f"schedules.{change.slug}.{one.field}", one.old, one.new)
+                    for one in change.fields
+                ]
+                continue
+            wanted = self.definition.schedules.get(change.slug, {}).get("rule")
+            found.append(FieldChange(f"schedules.{change.slug}", change.old_rule, wanted))
+        return tuple(found)
 
     @property
     def summary(self) -> str:
@@ -92,7 +108,7 @@ def plan_deployment(
 
 
 def applied_state(
-    plan: DeploymentPlan, deployment_id: UUID, before: AppliedDeployment | None
+    plan: DeploymentPlan, deployment_id: UUID, before: AppliedDeployment | None, project: str = ""
 ) -> AppliedDeployment:
     """Form what is to be remembered once the plan is applied."""
     created = plan.observed is None or (
@@ -101,6 +117,7 @@ def applied_state(
     return AppliedDeployment(
         id=str(deployment_id),
         created=created,
+        project=project,
         fields=fingerprints(plan.definition.fields),
         schedules={slug: fingerprints(fields) for slug, fields in plan.definition.schedules.items()},
     )
@@ -121,7 +138,7 @@ def _plan_schedules(
             changes.append(ScheduleChange(slug, Action.CHANGE, existing.id, changed))
     # Only what was applied from the file is removed with it; a schedule that someone added in the UI stays.
     changes.extend(
-        ScheduleChange(slug, Action.REMOVE, present[slug].id)
+        ScheduleChange(slug, Action.REMOVE, present[slug].id, old_rule=present[slug].fields["rule"])
         for slug in applied
         if slug in present and slug not in definition.schedules
     )

@@ -6,24 +6,15 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from yeedu_deployer import keys
+from yeedu_deployer.git import is_commit
 from yeedu_deployer.located import Items, Mapping, describe
 from yeedu_deployer.section import Section
 from yeedu_deployer.templating import resolve_at_run_time
 
+REVISION_KEYS = ("branch", "commit_sha")
 GIT_CLONE = "prefect.deployments.steps.git_clone"
 SET_WORKING_DIRECTORY = "prefect.deployments.steps.set_working_directory"
-GIT_CLONE_KEYS = (
-    "repository",
-    "branch",
-    "commit_sha",
-    "include_submodules",
-    "access_token",
-    "credentials",
-    "directories",
-    "clone_directory_name",
-    "id",
-    "requires",
-)
 BLOCK_PATTERN = re.compile(r"{{\s*prefect\.blocks\.([a-z0-9-]+)\.([a-z0-9-]+)[\w.\[\]-]*\s*}}")
 
 
@@ -72,6 +63,20 @@ def with_access_token(step: PullStep, block_name: str) -> PullStep:
     return PullStep(step.function, {**step.inputs, "access_token": placeholder})
 
 
+def at_revision(step: PullStep, revision: str) -> PullStep:
+    """Let a git_clone step clone one branch, tag or commit, whatever it says itself."""
+    if step.function != GIT_CLONE:
+        return step
+    inputs = {key: value for key, value in step.inputs.items() if key not in REVISION_KEYS}
+    return PullStep(step.function, {**inputs, "commit_sha" if is_commit(revision) else "branch": revision})
+
+
+def with_commit(step: PullStep, environment: EnvironmentMapping[str, str]) -> PullStep:
+    """Let a step whose branch is a commit, with this machine's environment, clone that commit."""
+    branch = resolve_at_run_time(str(step.inputs.get("branch") or ""), environment).strip()
+    return at_revision(step, branch) if is_commit(branch) else step
+
+
 def source_of(steps: tuple[PullStep, ...], environment: EnvironmentMapping[str, str]) -> Source:
     """Find out what the first git_clone step would clone with this machine's environment."""
     inputs = next(step.inputs for step in steps if step.function == GIT_CLONE)
@@ -107,7 +112,7 @@ def read_pull(section: Section, where: str) -> tuple[PullStep, ...]:
             continue
         if function == GIT_CLONE:
             step = Section(body.value, f"{where}: git_clone", section.problems, section.environment)
-            step.check_keys(GIT_CLONE_KEYS)
+            step.check_keys(keys.GIT_CLONE)
             if step.entry("repository") is None:
                 section.problems.add(body.line, f"{step.where}: 'repository' is missing.")
         inputs = section.plain(body.value, templates=False)

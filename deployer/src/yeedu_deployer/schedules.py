@@ -6,21 +6,12 @@ from dataclasses import dataclass
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 from pydantic import JsonValue, ValidationError
 
+from yeedu_deployer.keys import SCHEDULE
 from yeedu_deployer.section import Section
 
-SCHEDULE_KEYS = (
-    "cron",
-    "interval",
-    "rrule",
-    "timezone",
-    "day_or",
-    "anchor_date",
-    "active",
-    "parameters",
-    "slug",
-)
 REFUSED_KEYS = {"replaces": "is not supported; change the slug, and the old schedule is removed"}
 RULES = {"cron": CronSchedule, "interval": IntervalSchedule, "rrule": RRuleSchedule}
+ONLY_FOR = {"anchor_date": "interval", "day_or": "cron"}
 PrefectSchedule = CronSchedule | IntervalSchedule | RRuleSchedule
 
 
@@ -50,7 +41,7 @@ def read_schedules(deployment: Section, where: str) -> tuple[ScheduleSpec, ...]:
     """Read and check `schedules`; problems go to the section's collector."""
     found: list[ScheduleSpec] = []
     for number, section in enumerate(deployment.sections("schedules", f"{where}: schedule"), start=1):
-        section.check_keys(SCHEDULE_KEYS, REFUSED_KEYS)
+        section.check_keys(SCHEDULE, REFUSED_KEYS)
         schedule = _read_schedule(section, f"schedule-{number}")
         if schedule is None:
             continue
@@ -71,6 +62,10 @@ def _read_schedule(section: Section, derived_slug: str) -> ScheduleSpec | None:
             f"{section.where} needs exactly one of cron, interval and rrule, but has {have}.",
         )
         return None
+    for key, kind in ONLY_FOR.items():
+        if section.entry(key) and given[0] != kind:
+            article = "an" if kind == "interval" else "a"
+            section.problems.add(section.line_of(key), f"{section.where}: {key!r} is for {article} {kind}.")
     rule = _read_rule(section, given[0])
     active = section.boolean("active")
     schedule = ScheduleSpec(

@@ -9,7 +9,7 @@ from yeedu_deployer.definition import Definition, define, parameter_sets
 from yeedu_deployer.errors import DeployerError, FlowError, SourceError
 from yeedu_deployer.git import Credential, Repository
 from yeedu_deployer.inspection import FlowFacts, FlowInspector, Wanted
-from yeedu_deployer.pull_steps import PullStep, Source, source_of, with_access_token
+from yeedu_deployer.pull_steps import PullStep, Source, source_of, with_access_token, with_commit
 from yeedu_deployer.spec import DeploymentSpec
 
 FindCredential = Callable[[str, str], str | Credential]
@@ -49,7 +49,9 @@ def resolve_deployments(
     resolved = Resolved()
     by_source: dict[Source, list[tuple[DeploymentSpec, tuple[PullStep, ...]]]] = {}
     for spec in specs:
-        pull, source_pull = spec.pull, spec.source_pull
+        pull, source_pull = (
+            tuple(with_commit(step, environment) for step in steps) for steps in (spec.pull, spec.source_pull)
+        )
         if token_block:
             pull = tuple(with_access_token(step, token_block) for step in pull)
             source_pull = tuple(with_access_token(step, token_block) for step in source_pull)

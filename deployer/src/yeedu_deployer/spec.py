@@ -1,41 +1,26 @@
 """prefect.yaml as the desired state: read, checked, and explained where it is wrong."""
 
+import difflib
 from collections.abc import Mapping as EnvironmentMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import JsonValue
 
+from yeedu_deployer.keys import CONCURRENCY, DEPLOYMENT, TOP_LEVEL, WORK_POOL
 from yeedu_deployer.located import Mapping, Problems, load
 from yeedu_deployer.pull_steps import GIT_CLONE, PullStep, clones, finds_code_in_image, read_pull
 from yeedu_deployer.schedules import ScheduleSpec, read_schedules
 from yeedu_deployer.section import Section
+from yeedu_deployer.triggers import read_triggers
+from yeedu_worker.catch_up import TAG_PREFIX, Policy
 
-TOP_LEVEL_KEYS = ("name", "prefect-version", "definitions", "pull", "deployments")
-DEPLOYMENT_KEYS = (
-    "name",
-    "version",
-    "tags",
-    "description",
-    "schedules",
-    "paused",
-    "concurrency_limit",
-    "flow_name",
-    "entrypoint",
-    "parameters",
-    "enforce_parameter_schema",
-    "pull",
-    "work_pool",
-)
-WORK_POOL_KEYS = ("name", "work_queue_name", "job_variables")
-CONCURRENCY_KEYS = ("limit", "collision_strategy", "grace_period_seconds")
 COLLISION_STRATEGIES = ("ENQUEUE", "CANCEL_NEW")
 BUILD_REFUSED = "is not supported: flow code comes from git when a run starts; leave it empty"
 REFUSED_TOP_LEVEL = {"build": BUILD_REFUSED, "push": BUILD_REFUSED}
 REFUSED_IN_DEPLOYMENT = {
     **REFUSED_TOP_LEVEL,
     "schedule": "is the old form; write a list under 'schedules'",
-    "triggers": "is not supported by this deployer; create the automation in the UI",
     "sla": "exists in Prefect Cloud only",
     "version_type": "exists in Prefect Cloud only",
 }
@@ -70,10 +55,29 @@ class DeploymentSpec:
     parameters: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     job_variables: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     schedules: tuple[ScheduleSpec, ...] = ()
+    triggers: tuple[dict[str, JsonValue], ...] = ()
+
+
+@dataclass(frozen=True)
+class PrefectFile:
+    """A whole prefect.yaml.
+
+    Attributes:
+        name: The file's own name; deployments are remembered with the name of the file that declared them.
+        deployments: What it declares.
+    """
+
+    name: str
+    deployments: tuple[DeploymentSpec, ...]
 
 
 def load_deployments(path: Path, environment: EnvironmentMapping[str, str]) -> tuple[DeploymentSpec, ...]:
-    """Read every deployment of a prefect.yaml.
+    """Read every deployment of a prefect.yaml; see `load_file`."""
+    return load_file(path, environment).deployments
+
+
+def load_file(path: Path, environment: EnvironmentMapping[str, str]) -> PrefectFile:
+    """Read a prefect.yaml.
 
     Args:
         path: The file; messages show it as given.
@@ -85,7 +89,7 @@ def load_deployments(path: Path, environment: EnvironmentMapping[str, str]) -> t
     root = load(path, str(path))
     problems = Problems(str(path))
     top = Section(root, "the file", problems, environment)
-    top.check_keys(TOP_LEVEL_KEYS, REFUSED_TOP_LEVEL)
+    top.check_keys(TOP_LEVEL, REFUSED_TOP_LEVEL)
     shared_pull = read_pull(top, "the file")
     sections = top.sections("deployments", "deployment")
     if top.entry("deployments") is None:
@@ -100,8 +104,9 @@ def load_deployments(path: Path, environment: EnvironmentMapping[str, str]) -> t
                 f"two deployments are named {deployment.name!r}; the other one is in line {twin.line}.",
             )
         found.append(deployment)
+    name = top.text("name") or ""
     problems.raise_if_any()
-    return tuple(found)
+    return PrefectFile(name, tuple(found))
 
 
 def _read_deployment(section: Section, shared_pull: tuple[PullStep, ...]) -> DeploymentSpec:
@@ -110,7 +115,7 @@ def _read_deployment(section: Section, shared_pull: tuple[PullStep, ...]) -> Dep
         section = Section(section.node, f"deployment {name!r}", section.problems, section.environment)
     if "/" in name or "%" in name:
         section.problems.add(section.line_of("name"), f"{section.where}: a name may not contain '/' or '%'.")
-    section.check_keys(DEPLOYMENT_KEYS, REFUSED_IN_DEPLOYMENT)
+    section.check_keys(DEPLOYMENT, REFUSED_IN_DEPLOYMENT)
     work_pool, work_queue, job_variables = _read_work_pool(section)
     limit, options = _read_concurrency(section)
     enforce = section.boolean("enforce_parameter_schema")
@@ -138,10 +143,30 @@ def _read_deployment(section: Section, shared_pull: tuple[PullStep, ...]) -> Dep
         enforce_parameter_schema=True if enforce is None else enforce,
         concurrency_limit=limit,
         concurrency_options=options,
-        tags=section.texts("tags"),
+        tags=_read_tags(section),
         parameters=section.values("parameters"),
         schedules=read_schedules(section, section.where),
+        triggers=read_triggers(section, section.where, name),
     )
+
+
+def _read_tags(section: Section) -> tuple[str, ...]:
+    """Read the tags; the one that chooses the catch-up policy must name one that there is."""
+    tags = section.texts("tags")
+    known = [f"{TAG_PREFIX}{policy}" for policy in Policy]
+    given = [tag for tag in tags if tag.startswith(TAG_PREFIX)]
+    for tag in given:
+        if tag not in known:
+            near = difflib.get_close_matches(tag, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
+            section.problems.add(
+                section.line_of("tags"), f"{section.where}: the tag {tag!r} is no catch-up policy; {hint}"
+            )
+    if len(given) > 1:
+        section.problems.add(
+            section.line_of("tags"), f"{section.where}: has {len(given)} catch-up tags; leave one."
+        )
+    return tags
 
 
 def _read_entrypoint(section: Section) -> str:
@@ -166,7 +191,7 @@ def _read_work_pool(section: Section) -> tuple[str, str | None, dict[str, JsonVa
                 section.line_of("work_pool"), f"{section.where}: 'work_pool' with a 'name' is missing."
             )
         return "", None, {}
-    pool.check_keys(WORK_POOL_KEYS)
+    pool.check_keys(WORK_POOL)
     return (
         pool.text("name", required=True) or "",
         pool.text("work_queue_name"),
@@ -183,7 +208,7 @@ def _read_concurrency(section: Section) -> tuple[int | None, dict[str, JsonValue
     limit = section.section("concurrency_limit", f"{section.where}: concurrency_limit")
     if limit is None:
         return None, None
-    limit.check_keys(CONCURRENCY_KEYS)
+    limit.check_keys(CONCURRENCY)
     options: dict[str, JsonValue] = {}
     strategy = limit.text("collision_strategy")
     if strategy is not None:

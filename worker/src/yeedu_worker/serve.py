@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import anyio
 from prefect.settings import get_current_settings
 
+from yeedu_worker.catch_up import catch_up_before_polling
 from yeedu_worker.draining import Drained, DrainingWorker
 from yeedu_worker.sweep import sweep_left_folders
 
@@ -68,6 +69,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if count := sweep_left_folders():
         print(f"worker: deleted {count} working folders of flow runs that ended without a word")
+    catch_up_before_polling(arguments.pool, arguments.name)
     worker = DrainingWorker(
         name=arguments.name,
         work_pool_name=arguments.pool,

@@ -1,0 +1,80 @@
+"""Brings the blocks to the desired state, and finds the credentials that pull steps name."""
+
+from collections.abc import Mapping
+
+from prefect.exceptions import ObjectNotFound
+
+from yeedu_deployer.credentials import PASSWORD_BLOCK, BlockAction, BlockPlan, apply_block, remember
+from yeedu_deployer.errors import DeployerError, SourceError
+from yeedu_deployer.git import Credential
+from yeedu_deployer.report import Outcome
+from yeedu_deployer.secret_blocks import read_secret
+from yeedu_deployer.server import explained
+from yeedu_deployer.sources import Resolved
+from yeedu_deployer.stage import Stage
+
+OUTCOMES = {
+    BlockAction.CREATE: (Outcome.CREATED, Outcome.TO_CREATE, ""),
+    BlockAction.CHANGE: (Outcome.CHANGED, Outcome.TO_CHANGE, ""),
+    BlockAction.UNCHANGED: (Outcome.UNCHANGED, Outcome.UNCHANGED, ""),
+    BlockAction.KEEP: (Outcome.KEPT, Outcome.KEPT, "edited on the server; the configured value is as before"),
+}
+
+
+def bring_blocks(stage: Stage, blocks: Mapping[str, BlockPlan], resolved: Resolved) -> None:
+    """Write every block whose plan says so; a git token that does not work is not stored."""
+    for block in blocks.values():
+        try:
+            for source, error in resolved.unreadable.items():
+                if source.credential == ("secret", block.name):
+                    raise error  # a token that does not work must not replace one that may
+            if not stage.plan_only:
+                apply_block(block)
+                remember(block, stage.memory.blocks)
+        except DeployerError as error:
+            stage.report.fail("block", block.name, error)
+            continue
+        done, planned, detail = OUTCOMES[block.action]
+        stage.report.add("block", block.name, planned if stage.plan_only else done, detail)
+
+
+def find_credential(stage: Stage, kind: str, name: str, blocks: Mapping[str, BlockPlan]) -> str | Credential:
+    """Find the credential that a worker's git_clone step would use once the blocks are applied.
+
+    Raises:
+        SourceError: There is no such block, or it holds no credential.
+    """
+    if kind == "secret":
+        block = blocks.get(name)
+        value = block.effective if block else read_secret(stage.client, name)
+        if value is None:
+            raise SourceError(
+                f"The pull step names the Secret block {name!r}, which does not exist; create it, "
+                "or name the token's file in FLOWS_GIT_TOKEN_FILE."
+            )
+        return _kept_secret(stage, str(value))
+    with explained(f"The block {name!r} of type {kind!r} could not be read", quote_answer=False):
+        try:
+            data = stage.client.read_block_document_by_name(name, kind, include_secrets=True).data
+        except ObjectNotFound:
+            raise SourceError(
+                f"The pull step names the {kind} block {name!r}, which does not exist."
+            ) from None
+    token = data.get("token") or data.get("access_token") or data.get("password")
+    if not token:
+        raise SourceError(f"The {kind} block {name!r} holds no token.")
+    username = data.get("username")
+    _kept_secret(stage, str(token))
+    return Credential(str(username), str(token)) if username else str(token)
+
+
+def note_missing_password(stage: Stage) -> None:
+    """Say that Yeedu flows find no password when neither the environment nor the server has one."""
+    if stage.configuration.password is None and read_secret(stage.client, PASSWORD_BLOCK) is None:
+        detail = "absent: set YEEDU_PASSWORD_FILE or create it in the UI"
+        stage.report.add("block", PASSWORD_BLOCK, Outcome.KEPT, detail)
+
+
+def _kept_secret(stage: Stage, value: str) -> str:
+    stage.report.secrets = (*stage.report.secrets, value)
+    return value

@@ -1,0 +1,140 @@
+"""Keeps the ticks of a deployment's schedules while the deployment is changed.
+
+Prefect deletes the scheduled runs of a deployment whenever one of its fields or schedules is changed, and
+makes them again at the scheduler's next turn: after 5 seconds, or after 60 when only a schedule changed. A
+tick in between would be lost. So they are made again at once, by the server itself and under the
+scheduler's own idempotency keys: a tick whose run a worker has taken already does not get a second one.
+
+A scheduler that read the deployment just before the change may write its runs just after it. They carry the
+old parameters, or are due at the old times, and so they are made again once more a moment later.
+"""
+
+import datetime as dt
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentUpdate
+from pydantic import BaseModel, TypeAdapter
+
+PAGE = 200
+# Longer than the server's scheduler takes from reading a deployment to writing its runs.
+SCHEDULER_TURN_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A scheduled run: the schedule that made it, and when it is due."""
+
+    schedule_id: str
+    due: dt.datetime
+
+
+class _Creator(BaseModel):
+    id: str | None = None
+
+
+class _Run(BaseModel):
+    auto_scheduled: bool
+    expected_start_time: dt.datetime
+    created_by: _Creator | None = None
+
+
+_RUNS = TypeAdapter(list[_Run])
+
+
+@contextmanager
+def kept_ticks(client: SyncPrefectClient, deployment_id: UUID) -> Generator[None]:
+    """Make sure that what the block does to a deployment loses no tick, not even when it fails half-way.
+
+    The ticks of a schedule that the block removes or switches off go with it; a paused deployment gets none.
+    """
+    before = scheduled_ticks(client, deployment_id)
+    begun = server_time(client)
+    try:
+        yield
+    finally:
+        _make_again(client, deployment_id, before, begun)
+
+
+def replace_stale_runs(client: SyncPrefectClient, deployment_ids: Sequence[UUID], changed_at: float) -> None:
+    """Make the scheduled runs of changed deployments again, once no scheduler still writes old ones.
+
+    Args:
+        client: An open client.
+        deployment_ids: The deployments.
+        changed_at: When the last of them was changed, on the monotonic clock.
+    """
+    time.sleep(max(0.0, changed_at + SCHEDULER_TURN_SECONDS - time.monotonic()))
+    for deployment_id in deployment_ids:
+        with kept_ticks(client, deployment_id):
+            # Writing what is there already deletes, in one transaction, the runs that no worker has taken.
+            description = client.read_deployment(deployment_id).description
+            client.update_deployment(deployment_id, DeploymentUpdate(description=description))
+
+
+def _make_again(
+    client: SyncPrefectClient, deployment_id: UUID, before: frozenset[Tick], begun: dt.datetime
+) -> None:
+    deployment = client.read_deployment(deployment_id)
+    active = {str(schedule.id) for schedule in deployment.schedules if schedule.active}
+    if deployment.paused or not active:
+        return
+    schedule_runs(client, deployment_id, begun)
+    # Removing a schedule also deletes the overdue runs of the others, which no scheduler would make again.
+    overdue = {tick for tick in before if tick.due < begun and tick.schedule_id in active}
+    if overdue:
+        lost = overdue - scheduled_ticks(client, deployment_id)
+        for due in sorted({tick.due for tick in lost}):
+            schedule_runs(client, deployment_id, due, due)
+
+
+def scheduled_ticks(client: SyncPrefectClient, deployment_id: UUID) -> frozenset[Tick]:
+    """Read the runs that the scheduler made for a deployment and that no worker has taken yet."""
+    found: set[Tick] = set()
+    offset = 0
+    while True:
+        query = {
+            "flow_runs": {
+                "deployment_id": {"any_": [str(deployment_id)]},
+                "state": {"type": {"any_": ["SCHEDULED"]}},
+            },
+            "sort": "EXPECTED_START_TIME_ASC",
+            "limit": PAGE,
+            "offset": offset,
+        }
+        page = _RUNS.validate_json(client.request("POST", "/flow_runs/filter", json=query).content)
+        found |= {
+            Tick(run.created_by.id, run.expected_start_time)
+            for run in page
+            if run.auto_scheduled and run.created_by and run.created_by.id
+        }
+        offset += len(page)
+        if len(page) < PAGE:
+            return frozenset(found)
+
+
+def schedule_runs(
+    client: SyncPrefectClient, deployment_id: UUID, start: dt.datetime, end: dt.datetime | None = None
+) -> None:
+    """Let the server make the runs of a deployment's active schedules from `start` on, as its scheduler does.
+
+    Args:
+        client: An open client.
+        deployment_id: The deployment; whether it is paused is not looked at.
+        start: The first tick's earliest time.
+        end: The last tick's latest time; `None` for as far ahead as the scheduler goes.
+    """
+    window = {"start_time": start.isoformat()} | ({"end_time": end.isoformat()} if end else {})
+    client.request("POST", "/deployments/{id}/schedule", path_params={"id": deployment_id}, json=window)
+
+
+def server_time(client: SyncPrefectClient) -> dt.datetime:
+    """Tell the time on the server's clock, whole seconds and never later than it is."""
+    stated = client.request("GET", "/health").headers.get("date")
+    now = parsedate_to_datetime(stated) if stated else dt.datetime.now(dt.UTC)
+    return now.astimezone(dt.UTC).replace(microsecond=0)

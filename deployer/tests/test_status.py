@@ -1,0 +1,115 @@
+"""What `deployer status` says of each deployment: drift, its last and next run, and who polls."""
+
+import datetime as dt
+import json
+
+import pytest
+from prefect.states import Completed
+
+from yeedu_deployer.apply import Deployer, Desired
+from yeedu_deployer.configuration import Configuration
+from yeedu_deployer.pool_spec import load_pools
+from yeedu_deployer.spec import load_file
+from yeedu_deployer.status import State
+from yeedu_deployer.status_report import is_in_step, print_status
+
+HEAD = """
+pull:
+  - prefect.deployments.steps.git_clone:
+      repository: "{{ $FLOWS_GIT_URL }}"
+deployments:
+"""
+ONE = """
+  - name: one
+    entrypoint: flows/one.py:run
+    tags: [first]
+    work_pool: {name: yeedu-pool}
+    schedules: [{cron: "*/5 * * * *", slug: often}]
+"""
+TWO = """
+  - name: two
+    entrypoint: flows/two.py:run
+    work_pool: {name: windows-pool}
+"""
+
+
+@pytest.fixture
+def status(platform):
+    def read(yaml):
+        file = platform.folder / "prefect.yaml"
+        file.write_text(yaml)
+        variables = {**platform.server.environment, "FLOWS_GIT_URL": platform.repository.url}
+        declared = load_file(file, variables)
+        desired = Desired(declared.deployments, load_pools(platform.folder / "work-pools.yaml", variables))
+        configuration = Configuration.from_environment(variables)
+        deployer = Deployer(platform.client, configuration, variables, platform.inspector, plan_only=True)
+        return {row.name: row for row in deployer.status(desired)}
+
+    return read
+
+
+def test_each_way_to_differ_has_its_name_and_its_fields(platform, status):
+    platform.apply(HEAD + ONE + TWO)
+    flow_id = platform.client.create_flow_from_name("two")
+    platform.client.create_deployment(flow_id=flow_id, name="by-hand")
+    assert {name: row.state for name, row in status(HEAD + ONE + TWO).items()} == {
+        "one": State.IN_STEP,
+        "two": State.IN_STEP,
+        "by-hand": State.FOREIGN,
+    }
+
+    one = platform.client.read_deployment_by_name("one/one")
+    platform.client.update_deployment_schedule(one.id, one.schedules[0].id, active=False)
+    edited = status(HEAD + ONE)
+    assert (edited["one"].state, edited["two"].state) == (State.EDITED, State.DROPPED)
+    (change,) = edited["one"].drift
+    assert (change.field, change.old, change.new) == ("schedules.often.active", False, True)
+
+    changed = status(HEAD + ONE.replace("[first]", "[second]") + TWO.replace("name: two", "name: three"))
+    assert {name: row.state for name, row in changed.items()} == {
+        "one": State.FILE_CHANGED,
+        "three": State.MISSING,
+        "two": State.DROPPED,
+        "by-hand": State.FOREIGN,
+    }
+    assert {change.field for change in changed["one"].drift} == {"tags", "schedules.often.active"}
+
+
+def test_runs_workers_and_pauses_are_told(platform, status, eventually):
+    platform.apply(HEAD + ONE + TWO)
+    one = platform.client.read_deployment_by_name("one/one").id
+    first = next(run for run in platform.client.read_flow_runs() if not run.auto_scheduled)
+    platform.client.set_flow_run_state(first.id, Completed(), force=True)
+    platform.client.send_worker_heartbeat("yeedu-pool", "linux-worker")
+    eventually(lambda: status(HEAD + ONE + TWO)["one"].next_run, "the scheduler's first run")
+
+    rows = status(HEAD + ONE + TWO)
+
+    assert (rows["one"].last_run.id, rows["one"].last_run.state) == (str(first.id), "Completed")
+    assert rows["one"].next_run > dt.datetime.now(dt.UTC)
+    assert (rows["one"].workers, rows["two"].workers) == (("linux-worker",), ())
+    assert (rows["two"].last_run, rows["two"].next_run, rows["two"].is_paused) == (None, None, False)
+    platform.client.pause_deployment(one)
+    assert status(HEAD + ONE + TWO)["one"].is_paused
+
+
+def test_lines_and_json_say_the_same(platform, status, capsys):
+    platform.apply(HEAD + ONE + TWO)
+    rows = list(status(HEAD + ONE.replace("[first]", "[canary-secret]") + TWO).values())
+    secrets = ("canary-secret",)
+
+    print_status(rows, [], secrets)
+    lines = capsys.readouterr().out.splitlines()
+    print_status(rows, [], secrets, as_json=True)
+    document = json.loads(capsys.readouterr().out)
+
+    assert not is_in_step(rows)
+    assert lines[0].startswith("one: file changed  last run none  next run ")
+    assert '    tags: server ["first"], file ["********"]' in lines
+    assert lines[-1] == "two: in step  last run none  next run none  workers none polls"
+    assert (document["format"], document["command"], document["in_step"]) == (1, "status", False)
+    assert [one["state"] for one in document["deployments"]] == ["file changed", "in step"]
+    assert document["deployments"][0]["drift"] == [
+        {"field": "tags", "server": ["first"], "file": ["********"]}
+    ]
+    assert document["deployments"][1]["workers"] == []

@@ -1,0 +1,237 @@
+"""Deals with the runs that a work pool missed while no worker polled it, before a worker polls it again.
+
+Prefect starts them all at once when a worker comes back, oldest first: a five-minute deployment that nobody
+served for a night would run 144 times. What happens instead is the deployment's choice, made by a tag:
+
+    catch-up:latest   the newest missed run of each schedule runs (without a tag, too)
+    catch-up:all      every missed run runs
+    catch-up:skip     none runs; the next one is the next tick
+
+A run that is dropped ends as Cancelled, under the name Skipped, so that the server never makes it again. Runs
+that people or other flows started are left alone, and so is everything while another worker polls the pool:
+then nothing was missed, there is only a queue.
+"""
+
+import datetime as dt
+import os
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any, cast
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+
+TAG_PREFIX = "catch-up:"
+# A worker that is merely started anew misses nothing: a run that is due for less than this is never skipped.
+GRACE_SECONDS = 60.0
+# States of runs that no worker has taken yet; a run that waits for a concurrency slot or a retry has begun.
+UNTAKEN = ("Scheduled", "Late")
+READ_PAGE, WRITE_PAGE = 200, 50
+RETRY_SECONDS = 1.0
+NOT_FOUND, SERVER_ERROR = 404, 500
+
+
+class Policy(StrEnum):
+    """What becomes of the runs that a deployment missed."""
+
+    LATEST = "latest"
+    ALL = "all"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True)
+class MissedRun:
+    """A run of a schedule that was due while nobody polled.
+
+    Attributes:
+        id: The flow run's id.
+        deployment: Its deployment's name.
+        schedule: Which of the deployment's schedules made it.
+        due: When it should have started.
+        policy: What its deployment wants.
+    """
+
+    id: str
+    deployment: str
+    schedule: str
+    due: dt.datetime
+    policy: Policy
+
+
+@dataclass
+class CaughtUp:
+    """What was found and done for one pool.
+
+    Attributes:
+        polling: The workers that poll the pool already; nothing was done if there is one.
+        skipped: How many runs of each deployment were dropped, or would be.
+    """
+
+    polling: list[str] = field(default_factory=list[str])
+    skipped: Counter[str] = field(default_factory=Counter[str])
+
+
+def policy_of(tags: Iterable[str]) -> Policy:
+    """Read a deployment's policy from its tags; an unknown one counts as none."""
+    for policy in Policy:
+        if f"{TAG_PREFIX}{policy}" in tags:
+            return policy
+    return Policy.LATEST
+
+
+def to_drop(missed: Sequence[MissedRun], now: dt.datetime) -> list[MissedRun]:
+    """Choose the runs that are not to run any more."""
+    by_schedule: dict[tuple[str, str], list[MissedRun]] = defaultdict(list)
+    for run in missed:
+        by_schedule[run.deployment, run.schedule].append(run)
+    dropped: list[MissedRun] = []
+    for runs in by_schedule.values():
+        runs.sort(key=lambda run: run.due)
+        if runs[0].policy is Policy.LATEST:
+            dropped += runs[:-1]
+        elif runs[0].policy is Policy.SKIP:
+            dropped += [run for run in runs if (now - run.due).total_seconds() >= GRACE_SECONDS]
+    return dropped
+
+
+def catch_up(
+    client: SyncPrefectClient, pool: str, *, own_name: str = "", plan_only: bool = False
+) -> CaughtUp:
+    """Apply the policies of all deployments of a pool to the runs that they missed.
+
+    Args:
+        client: An open client.
+        pool: The work pool; one that does not exist has missed nothing.
+        own_name: The name of the worker that is about to poll; its record may still say that it does.
+        plan_only: Whether to count only.
+
+    Raises:
+        httpx.HTTPError: The server does not answer, or refuses.
+    """
+    found = CaughtUp()
+    try:
+        workers = _post(client, f"/work_pools/{pool}/workers/filter", {})
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code == NOT_FOUND:
+            return found
+        raise
+    found.polling = [one["name"] for one in workers if one["status"] == "ONLINE" and one["name"] != own_name]
+    if found.polling:
+        return found
+    now = _server_time(client)
+    dropped = to_drop(_missed_runs(client, pool, now), now)
+    if plan_only:
+        found.skipped.update(run.deployment for run in dropped)
+        return found
+    for start in range(0, len(dropped), WRITE_PAGE):
+        page = dropped[start : start + WRITE_PAGE]
+        ended = _end(client, [run.id for run in page])
+        found.skipped.update(run.deployment for run in page if run.id in ended)
+    return found
+
+
+def catch_up_before_polling(pool: str, worker_name: str) -> None:
+    """Catch up one pool; waits for a server that does not answer yet, as its worker could not poll either."""
+    told = False
+    while True:
+        try:
+            with get_client(sync_client=True) as client:
+                found = catch_up(client, pool, own_name=worker_name)
+        except httpx.HTTPError as error:
+            status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else SERVER_ERROR
+            if status < SERVER_ERROR:
+                print(
+                    f"worker: the runs that {pool} missed were left as they are: the server answered {status}"
+                )
+                return
+            if not told:
+                print("worker: waiting for the Prefect server", flush=True)
+                told = True
+            time.sleep(RETRY_SECONDS)
+            continue
+        for deployment, number in sorted(found.skipped.items()):
+            print(f"worker: skipped {number} missed runs of {deployment}", flush=True)
+        return
+
+
+def _missed_runs(client: SyncPrefectClient, pool: str, now: dt.datetime) -> list[MissedRun]:
+    deployments = {
+        item["id"]: (item["name"], policy_of(item["tags"]))
+        for item in _pages(client, "/deployments/filter", {"work_pools": {"name": {"any_": [pool]}}})
+    }
+    wanted = {
+        "work_pools": {"name": {"any_": [pool]}},
+        "flow_runs": {
+            "state": {"name": {"any_": list(UNTAKEN)}},
+            "expected_start_time": {"before_": now.isoformat()},
+        },
+        "sort": "EXPECTED_START_TIME_ASC",
+    }
+    return [
+        MissedRun(
+            id=item["id"],
+            deployment=deployments[item["deployment_id"]][0],
+            schedule=_schedule_of(item),
+            due=dt.datetime.fromisoformat(item["expected_start_time"]),
+            policy=deployments[item["deployment_id"]][1],
+        )
+        for item in _pages(client, "/flow_runs/filter", wanted)
+        if item["auto_scheduled"] and item["deployment_id"] in deployments
+    ]
+
+
+def _schedule_of(item: dict[str, Any]) -> str:
+    creator = cast("dict[str, Any]", item.get("created_by") or {})
+    return str(creator.get("id"))
+
+
+def _end(client: SyncPrefectClient, ids: Sequence[str]) -> set[str]:
+    """Cancel runs that no worker has taken meanwhile; returns those that were cancelled."""
+    body = {
+        "flow_runs": {"id": {"any_": list(ids)}, "state": {"name": {"any_": list(UNTAKEN)}}},
+        "state": {
+            "type": "CANCELLED",
+            "name": "Skipped",
+            "message": "No worker polled when this run was due; the deployment's catch-up policy drops it.",
+        },
+        "limit": WRITE_PAGE,
+    }
+    results = cast("dict[str, Any]", _post(client, "/flow_runs/bulk_set_state", body))["results"]
+    return {result["flow_run_id"] for result in results if result["status"] == "ACCEPT"}
+
+
+def _pages(client: SyncPrefectClient, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    while True:
+        page = _post(client, path, {**body, "limit": READ_PAGE, "offset": len(found)})
+        found += page
+        if len(page) < READ_PAGE:
+            return found
+
+
+def _post(client: SyncPrefectClient, path: str, body: dict[str, Any]) -> Any:
+    # The client's own table of routes is for its typed calls; these filters have none.
+    return client.request("POST", cast("Any", path), json=body).json()
+
+
+def _server_time(client: SyncPrefectClient) -> dt.datetime:
+    stated = client.request("GET", "/health").headers.get("date")
+    return parsedate_to_datetime(stated) if stated else dt.datetime.now(dt.UTC)
+
+
+def main() -> None:
+    """Catch up the pool of `WORKER_POOL`; for workers that are started without this platform's entrypoint."""
+    if not os.environ.get("PREFECT_API_URL"):
+        sys.exit("worker: PREFECT_API_URL is not set; set it to the server's API")
+    catch_up_before_polling(
+        os.environ.get("WORKER_POOL") or "yeedu-pool", os.environ.get("WORKER_NAME") or ""
+    )
+
+
+if __name__ == "__main__":
+    main()
