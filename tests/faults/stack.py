@@ -1,9 +1,8 @@
 """The compose platform that faults are injected into, with a mock Yeedu that obeys tests."""
 
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -163,13 +162,6 @@ class Stack(ComposePlatform):
         """Return the flow runs that are under way, those aside that are due later."""
         body = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}}
         return self.api.post("flow_runs/filter", body)
-
-
-def in_background(call: Callable[[], object]) -> threading.Thread:
-    """Run something beside the test."""
-    thread = threading.Thread(target=call)
-    thread.start()
-    return thread
 
 
 def seconds_since(began: float) -> str:
