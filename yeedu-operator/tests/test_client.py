@@ -241,6 +241,15 @@ def test_an_unreachable_host_is_named(unused_port: int) -> None:
     assert not caught.value.was_sent
 
 
+def test_https_where_http_is_spoken_is_named(yeedu: ScriptedYeedu) -> None:
+    url = parse_url(yeedu.url().replace("http://", "https://"))
+    with (
+        YeeduClient(url, Credentials("demo", PASSWORD)) as client,
+        pytest.raises(YeeduConfigurationError, match="does not speak TLS at this port; write http://"),
+    ):
+        client.log_in()
+
+
 def test_a_redirect_is_an_error_that_does_not_carry_the_token_away(yeedu: ScriptedYeedu) -> None:
     yeedu.on("GET", RUN, (302, {}, {"Location": f"http://127.0.0.1:{yeedu.port}/elsewhere"}))
     with yeedu.client() as client, pytest.raises(YeeduError, match="redirect"):

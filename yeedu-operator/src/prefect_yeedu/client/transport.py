@@ -45,6 +45,8 @@ ERRORS_BY_STATUS: dict[int, type[YeeduAPIError]] = {
     440: YeeduAuthenticationError,
 }
 MAX_ERROR_CHARACTERS = 500
+# How the versions of OpenSSL call an answer in plain HTTP.
+NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,10 @@ class Transport:
     def _failure(self, error: Exception) -> YeeduError:
         where = self.base_url.removesuffix("/api/v1")
         if isinstance(error, requests.exceptions.SSLError):
+            if any(words in str(error) for words in NOT_TLS):
+                return YeeduConfigurationError(
+                    f"{where} does not speak TLS at this port; write http://, or the port that does."
+                )
             return YeeduConfigurationError(
                 f"The TLS certificate of {where} is not trusted or not valid ({_cause(error)}); set "
                 "YEEDU_SSL_CERT_FILE to the CA's file, or YEEDU_VERIFY_SSL to false for a test system."
