@@ -69,6 +69,16 @@ class DrainingWorker(ProcessWorker, abc.ABC):
             logger.info("told to stop; %d flow runs may go on for %.0f s", self._active, patience_seconds)
 
     @property
+    def is_draining(self) -> bool:
+        """Whether this worker claims no more flow runs."""
+        return self._deadline is not None
+
+    @property
+    def pool_id(self) -> UUID | None:
+        """The identity of the work pool, once the server has told it."""
+        return self._work_pool.id if self._work_pool else None
+
+    @property
     def _active(self) -> int:
         """How many flow runs are claimed and have not ended."""
         return int(self._limiter.borrowed_tokens) if self._limiter else 0

@@ -12,6 +12,7 @@ from yeedu_worker.prefork import protocol
 
 _HAND_OVER_SECONDS = 10
 _LEAST_GRACE_SECONDS = 15
+_LONGEST_FOLDER = 95  # the address of a Unix socket has at most 107 bytes
 _SWITCH = {"true": True, "false": False}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
 
@@ -76,6 +77,9 @@ def start_prefork() -> None:
 
     try:
         folder = Path(tempfile.mkdtemp(prefix="yeedu-prefork-"))
+        if len(os.fsencode(folder)) > _LONGEST_FOLDER:
+            folder.rmdir()
+            folder = Path(tempfile.mkdtemp(prefix="yeedu-prefork-", dir="/tmp"))
         os.environ[protocol.ADDRESS_VARIABLE] = keeper.start(folder)
     except OSError as error:
         print(f"worker: no prefork server, flow runs start the slow way: {error}", file=sys.stderr)

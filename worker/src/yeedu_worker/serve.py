@@ -19,6 +19,7 @@ from prefect.settings import get_current_settings
 from yeedu_worker.catch_up import catch_up_before_polling
 from yeedu_worker.draining import Drained, DrainingWorker
 from yeedu_worker.sweep import sweep_left_folders
+from yeedu_worker.triggers import poll_when_triggered
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,6 +39,7 @@ async def serve(worker: DrainingWorker, patience_seconds: float) -> None:
     with anyio.open_signal_receiver(*_SIGNALS) as signals:
         async with anyio.create_task_group() as group:
             group.start_soon(_obey, worker, patience_seconds, signals)
+            group.start_soon(poll_when_triggered, worker)
             try:
                 await worker.start(with_healthcheck=True)
             except* Drained:

@@ -105,15 +105,26 @@ class PrefectServer:
         """Make a flow run that is due now, and return its id."""
         body = {"parameters": dict(parameters or {}), "state": {"type": "SCHEDULED"}, **more}
 
-        def create() -> str | None:
-            try:
-                return self.api.post(f"deployments/{deployment}/create_flow_run", body)["id"]
-            except requests.HTTPError as error:
-                if error.response.status_code != 503:  # SQLite is locked, on a machine that is busy
-                    raise
-                return None
+        return self._post_patiently(f"deployments/{deployment}/create_flow_run", body)["id"]
 
-        return wait_for("flow run", create, 60)
+    def cancel(self, run: str) -> None:
+        """Ask for the cancellation of a flow run."""
+        self._post_patiently(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
+
+    def _post_patiently(self, path: str, body: dict[str, Any]) -> Any:
+        """Post again while SQLite is locked, on a machine that is busy."""
+
+        def post() -> Any:
+            try:
+                return self.api.post(path, body)
+            except requests.HTTPError as error:
+                if error.response.status_code != 503:
+                    raise
+            except requests.Timeout:
+                pass
+            return None
+
+        return wait_for(f"answer to {path}", post, 120)
 
     def state(self, run: str) -> str:
         return self.api.get(f"flow_runs/{run}")["state_type"]

@@ -1,0 +1,69 @@
+"""Polls as soon as a flow run is triggered, so that the regular polls may be rare.
+
+Runs of a schedule need none of this: a poll claims them up to ten seconds before they are due.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import anyio
+from prefect.events.clients import get_events_subscriber
+from prefect.events.filters import EventFilter, EventNameFilter, EventRelatedFilter
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from anyio.abc import ObjectReceiveStream
+
+    from yeedu_worker.draining import DrainingWorker
+
+logger = logging.getLogger("prefect.workers.triggers")
+
+_PAUSE_SECONDS = 5.0
+_CHECK_SECONDS = 0.1
+
+
+async def poll_when_triggered(worker: DrainingWorker) -> None:
+    """Poll once more whenever a flow run of the pool is scheduled, until the worker is told to stop.
+
+    The server is followed over a websocket. While it cannot be reached, the regular polls have to do.
+    """
+    while not worker.is_draining and worker.pool_id is None:
+        await anyio.sleep(_CHECK_SECONDS)
+    while not worker.is_draining and worker.pool_id is not None:
+        try:
+            await _follow(worker, worker.pool_id)
+        except* Exception as errors:  # noqa: BLE001 - whatever happens here, the regular polls go on
+            logger.info("triggers cannot be followed: %s", errors.exceptions)
+        await anyio.sleep(_PAUSE_SECONDS)
+
+
+async def _follow(worker: DrainingWorker, pool_id: UUID) -> None:
+    triggered = EventFilter(
+        event=EventNameFilter(name=["prefect.flow-run.Scheduled", "prefect.flow-run.AwaitingRetry"]),
+        related=EventRelatedFilter(id=[f"prefect.work-pool.{pool_id}"]),
+    )
+    # Room for one: whatever is triggered while a poll is under way needs no more than one other poll.
+    told, wanted = anyio.create_memory_object_stream[None](1)
+    async with (
+        told,
+        wanted,
+        anyio.create_task_group() as group,
+        get_events_subscriber(filter=triggered) as events,
+    ):
+        logger.info("following triggers of the work pool")
+        group.start_soon(_poll, worker, wanted)
+        async for _ in events:
+            try:
+                told.send_nowait(None)
+            except anyio.WouldBlock:
+                continue
+        group.cancel_scope.cancel()
+
+
+async def _poll(worker: DrainingWorker, wanted: ObjectReceiveStream[None]) -> None:
+    async for _ in wanted:
+        if not worker.is_draining:
+            await worker.get_and_submit_flow_runs()

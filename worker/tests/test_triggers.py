@@ -1,0 +1,28 @@
+"""A triggered flow run starts without waiting for the worker's next regular poll."""
+
+from pathlib import Path
+
+from prefect_processes import OURS, PrefectServer, commit, worker
+
+FLOW = """
+from prefect import flow
+
+@flow
+def quick():
+    pass
+"""
+
+
+def test_triggered_runs_do_not_wait_for_a_poll_that_is_an_hour_away(
+    server: PrefectServer, tmp_path: Path
+) -> None:
+    repository = tmp_path / "repository"
+    commit(repository, {"quick.py": FLOW})
+    server.make_pool("triggers", OURS)
+    deployment = server.deploy("quick", "quick.py:quick", repository.as_uri(), work_pool_name="triggers")
+    with worker(server, "triggers", tmp_path / "worker", PREFECT_WORKER_QUERY_SECONDS="3600") as started:
+        started.await_log("following triggers")
+        runs = [server.start_run(deployment) for _ in range(3)]
+        for run in runs:
+            assert server.await_state(run)["state_type"] == "COMPLETED"
+        started.process.kill()  # told to stop, it would do so at its next poll
