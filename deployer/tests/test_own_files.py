@@ -61,5 +61,5 @@ def test_the_pools_of_the_deployments_are_declared(specs):
     pools = {pool.name: pool for pool in load_pools(CHECKOUT / "deployer/work-pools.yaml", {})}
 
     assert pools.keys() == {spec.work_pool for spec in specs.values()}
-    assert pools["yeedu-pool"].job_variables == {"command": "python -m prefect.engine"}
+    assert pools["yeedu-pool"].job_variables == {"command": "yeedu-flow-run"}
     assert pools["windows-pool"].job_variables == {}
