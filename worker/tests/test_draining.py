@@ -201,6 +201,19 @@ def test_run_that_is_cancelled_during_a_drain_is_cancelled(works: Works) -> None
     assert works.state(run_id)["type"] == "CANCELLED"
 
 
+def test_run_that_comes_again_never_has_two_processes(works: Works) -> None:
+    worker = works.start_worker()
+    run_id = works.start_run(seconds=8)
+    first, _ = works.running()
+    (works.folder / "began").unlink()
+    works.api.post(f"flow_runs/{run_id}/set_state", {"state": {"type": "SCHEDULED"}})
+    second, _ = works.running()
+    assert second != first
+    assert not lives(first)
+    assert works.api.finished(run_id)["state_type"] == "COMPLETED"
+    assert worker.poll() is None
+
+
 def test_idle_worker_stops_at_once(works: Works) -> None:
     worker = works.start_worker(patience_seconds=300)
     wait_for("poll", lambda: works.api.post(f"work_pools/{works.pool}/workers/filter"), 60)

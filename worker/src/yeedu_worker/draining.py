@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskStatus
     from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.responses import WorkerFlowRunResponse
 
 logger = logging.getLogger("prefect.workers.draining")  # shown where Prefect's own are
 
@@ -101,6 +102,19 @@ class DrainingWorker(ProcessWorker, abc.ABC):
         self._note_answer()
         return runs
 
+    async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
+        """Return the flow runs that are due, without those whose process this worker still has.
+
+        A run that was taken for dead, and was not, may come back. Its process is ended, and the run is
+        claimed once nothing is left of it: never are there two.
+        """
+        due = await super()._get_scheduled_flow_runs()
+        held = set(self.limiter.statistics().borrowers)
+        for flow_run_id in {entry.flow_run.id for entry in due} & set(self._attempts):
+            logger.warning("flow run %s comes again; its earlier process is ended", flow_run_id)
+            await self._attempts[flow_run_id].end()
+        return [entry for entry in due if entry.flow_run.id not in held]
+
     async def sync_with_backend(self) -> None:
         """Tell the server that this worker lives, and hear about its work pool."""
         try:
@@ -143,13 +157,7 @@ class DrainingWorker(ProcessWorker, abc.ABC):
         configuration: ProcessJobConfiguration,
         task_status: TaskStatus[int] | None = None,
     ) -> ProcessWorkerResult:
-        """Run a flow run in a process of its own, of which this worker never has two.
-
-        A run that was taken for dead, and was not, may come back to the worker that still has its process.
-        """
-        if earlier := self._attempts.get(flow_run.id):
-            logger.warning("flow run %s comes again; its earlier process is ended first", flow_run.id)
-            await earlier.end()
+        """Run a flow run in a process of its own."""
         attempt = self._attempts[flow_run.id] = Attempt()
         try:
             with attempt.scope:
