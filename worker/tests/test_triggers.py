@@ -4,6 +4,8 @@ from pathlib import Path
 
 from prefect_processes import OURS, PrefectServer, commit, worker
 
+from tests.platforms import wait_for
+
 FLOW = """
 from prefect import flow
 
@@ -25,4 +27,5 @@ def test_triggered_runs_do_not_wait_for_a_poll_that_is_an_hour_away(
         runs = [server.start_run(deployment) for _ in range(3)]
         for run in runs:
             assert server.await_state(run)["state_type"] == "COMPLETED"
+        wait_for("removal of the runs' folders", lambda: not list(started.temporary.glob("*prefect")), 60)
         started.process.kill()  # told to stop, it would do so at its next poll
