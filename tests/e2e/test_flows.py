@@ -7,32 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psycopg2
 import pytest
 
 from tests.platforms import JSON, Platform, wait_for
+from tests.warehouse import query
 
 pytestmark = pytest.mark.xdist_group("platform")
-
-
-def query(platform: Platform, statement: str) -> list[list[str]]:
-    """Ask the platform's warehouse as its operator would; every value comes back as text."""
-    if platform.kind == "compose":
-        psql = ("psql", "--username=warehouse", "--no-align", "--tuples-only", "--field-separator=\t")
-        answer = platform.must("docker", "compose", "exec", "-T", "warehouse", *psql, "--command", statement)
-        return [line.split("\t") for line in answer.splitlines()]
-    state = platform.checkout / ".local"
-    port = json.loads((state / "processes" / "warehouse.json").read_text())["port"]
-    password = (state / "secrets" / "warehouse" / "postgres-password").read_text()
-    connection = psycopg2.connect(
-        host="127.0.0.1", port=port, user="warehouse", dbname="warehouse", password=password
-    )
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute(statement)
-            return [[str(value) for value in row] for row in cursor.fetchall()]
-    finally:
-        connection.close()
 
 
 def lake_files(platform: Platform) -> set[str]:
