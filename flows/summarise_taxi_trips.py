@@ -1,13 +1,16 @@
 """Summarise many files of taxi trips at the same time, but never more of them at once than a limit allows."""
 
 from decimal import Decimal
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
+import requests
 from prefect import flow, task, unmapped
 from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.concurrency.sync import concurrency
 from prefect.futures import wait
+from prefect.tasks import Task, exponential_backoff
 from pydantic import Field
 
 from taxi_trips import COLUMNS, Colour, Month, clean_rows, fetch_file
@@ -75,7 +78,18 @@ def summarise_taxi_trips(
     return summaries
 
 
-@task(name="summarise-file", task_run_name="{of}", retries=1, retry_delay_seconds=2)
+def _is_worth_another_try(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    return isinstance(state.result(raise_on_failure=False), requests.RequestException)
+
+
+@task(
+    name="summarise-file",
+    task_run_name="{of}",
+    retries=4,
+    retry_delay_seconds=exponential_backoff(backoff_factor=1),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=_is_worth_another_try,
+)
 def summarise_file(of: Month, source_url: str) -> Summary:
     """Count a file's trips and add up what they cost, once there is a free place under the limit."""
     with concurrency(LIMIT, strict=True):
