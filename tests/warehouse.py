@@ -1,5 +1,7 @@
 """The warehouse of a platform under test, asked as its operator would."""
 
+import csv
+import io
 import json
 
 import psycopg2
@@ -10,9 +12,9 @@ from tests.platforms import Platform
 def query(platform: Platform, statement: str) -> list[list[str]]:
     """Ask the platform's warehouse as its operator would; every value comes back as text."""
     if platform.kind == "compose":
-        psql = ("psql", "--username=warehouse", "--no-align", "--tuples-only", "--field-separator=\t")
+        psql = ("psql", "--username=warehouse", "--csv", "--tuples-only")
         answer = platform.must("docker", "compose", "exec", "-T", "warehouse", *psql, "--command", statement)
-        return [line.split("\t") for line in answer.splitlines()]
+        return list(csv.reader(io.StringIO(answer)))
     state = platform.checkout / ".local"
     port = json.loads((state / "processes" / "warehouse.json").read_text())["port"]
     password = (state / "secrets" / "warehouse" / "postgres-password").read_text()
