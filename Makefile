@@ -4,7 +4,7 @@ PROGRAMS := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up down logs status drain deploy activate-windows clean install lint format test test-unit test-e2e test-faults bench lock audit
+.PHONY: backup restore help up down logs status drain deploy activate-windows clean install lint format test test-unit test-e2e test-faults bench lock audit
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,12 @@ deploy: ## Register what deployer/prefect.yaml says, once more (ENVIRONMENT=stag
 
 activate-windows: ## Switch the Windows deployment's schedule on, once a Windows worker is attached
 	@$(PYTHON) -m local activate-windows
+
+backup: ## Write a backup of the running platform to backups/ (FILE=... for another place)
+	@$(PYTHON) -m local backup $(FILE)
+
+restore: ## Replace the platform's data by a backup's (FILE=backups/NAME.tar), and start it
+	@$(PYTHON) -m local restore $(FILE)
 
 clean: ## Stop the platform and delete its data: runs, deployments, secrets
 	@$(PYTHON) -m local clean

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from local.activation import WINDOWS_DEPLOYMENT, activate
 from local.api import PrefectApi
@@ -15,14 +16,18 @@ from local.knobs import Knobs
 from local.process_mode import ProcessMode
 from local.services import STATE
 
-COMMANDS = ("up", "down", "logs", "status", "drain", "deploy", "clean", "install", "activate-windows")
+COMMANDS = (
+    *("up", "down", "logs", "status", "drain", "deploy", "clean", "install", "activate-windows"),
+    *("backup", "restore"),
+)
 
 
-def run(command: str, of_environment: str = "") -> int:
+def run(command: str, file: Path | None = None, of_environment: str = "") -> int:
     """Run one command and return its exit code.
 
     Args:
         command: One of `COMMANDS`.
+        file: What ``backup`` writes (default: a new one in ``backups/``) and ``restore`` reads.
         of_environment: For ``deploy``: an environment of deployer/environments.yaml.
 
     Raises:
@@ -45,6 +50,10 @@ def run(command: str, of_environment: str = "") -> int:
         return containers.up() if engine.is_usable else processes.up()
     if command in {"down", "clean"}:
         return _end(command, engine, containers, processes, console)
+    if command == "restore":
+        if file is None:
+            raise CommandError("name the backup: make restore FILE=backups/NAME.tar")
+        return (containers if engine.is_usable and not processes.is_up() else processes).restore(file)
     if processes.is_up():
         mode = processes
     elif engine.is_usable and containers.exists():
@@ -53,6 +62,9 @@ def run(command: str, of_environment: str = "") -> int:
         raise CommandError("the platform is not running; `make up` starts it")
     if command == "drain":
         mode.drain()
+        return 0
+    if command == "backup":
+        mode.backup(file)
         return 0
     if command == "deploy":
         return mode.deploy(of_environment)
@@ -81,12 +93,13 @@ def main() -> None:
         prog="python3 -m local", description="The commands of the host (`make help`)."
     )
     parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("file", nargs="?", type=Path, help="the backup to write or to restore")
     parser.add_argument("--environment", default="", help="for deploy: one of deployer/environments.yaml")
     options = parser.parse_args()
-    command = options.command
+    command: str = options.command
     raise_on_interrupts()
     try:
-        sys.exit(run(command, options.environment))
+        sys.exit(run(command, options.file, options.environment))
     except CommandError as error:
         sys.exit(f"make {command}: {error}")
     except KeyboardInterrupt:

@@ -3,10 +3,13 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 from tempfile import TemporaryFile
 
 from local.api import PrefectApi
+from local.backup import Backups
 from local.console import Console
+from local.databases import PostgresDatabase
 from local.engine import Container, Project, containers_publishing, last_lines
 from local.errors import CommandError
 from local.first_run import report_first_run
@@ -147,6 +150,32 @@ class ComposeMode:
             file = "/etc/deployer/prefect.yaml"
             command += ["deployer", "apply", "--file", file, "--environment", of_environment]
         return self._project.run(*command)
+
+    def backup(self, target: Path | None) -> None:
+        """Write a backup of the running platform, by default into ``backups/``."""
+        self._backups().backup(target)
+
+    def restore(self, source: Path) -> int:
+        """Replace the data by a backup's, start everything, and return the exit code of `up`."""
+        self._prepare_images()
+        started = ("up", "--detach", "--no-build", "--wait", "postgres")
+        self._must(self._project.run(*started), "up postgres")
+        users = ("worker", "rescue", "deployer", "server")
+        self._backups().restore(source, lambda: self._must(self._project.run("stop", *users), "stop"))
+        return self.up()
+
+    def _backups(self) -> Backups:
+        return Backups(PostgresDatabase(self._project), self._read_key, self._write_key, self._console)
+
+    def _read_key(self) -> str:
+        return self._project.stream("server", "cat", "/run/platform/server/encryption-key").decode("ascii")
+
+    def _write_key(self, key: str) -> None:
+        script = ("python", "/opt/server/generate_secrets.py", "--restore", "PREFECT_SERVER_ENCRYPTION_KEY")
+        with TemporaryFile() as content:
+            content.write(key.encode("ascii"))
+            content.seek(0)
+            self._project.stream("secrets", *script, content=content, is_new=True)
 
     def drain(self) -> None:
         """Stop the worker once its flow runs have ended, however long they take."""

@@ -134,6 +134,43 @@ class Project:
             return ""
         return done.stdout
 
+    def stream(
+        self,
+        service: str,
+        *command: str,
+        content: IO[bytes] | None = None,
+        output: IO[bytes] | None = None,
+        is_new: bool = False,
+    ) -> bytes:
+        """Run a command in a service's container with a file as its input or output.
+
+        Args:
+            service: Whose container.
+            command: The program and its arguments.
+            content: What it reads; nothing by default.
+            output: Where it writes to.
+            is_new: Run it in a container of its own, since the service's has ended.
+
+        Returns:
+            What it prints, unless that goes to a file.
+
+        Raises:
+            CommandError: It failed; with the last line of what it says.
+        """
+        how = ("run", "--rm", "--no-deps") if is_new else ("exec",)
+        done = subprocess.run(
+            ["docker", "compose", *how, "--no-TTY", service, *command],
+            cwd=ROOT,
+            env=self._environment,
+            stdin=content or subprocess.DEVNULL,
+            stdout=output or subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        if done.returncode:
+            raise CommandError(f"{command[0]} in {service}: {_reason(done.stderr.decode(errors='replace'))}")
+        return done.stdout or b""
+
     def containers(self) -> list[Container]:
         """Return the project's containers, in the order in which they started.
 

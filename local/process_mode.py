@@ -5,11 +5,14 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 from local import warehouse as postgres
 from local.api import PrefectApi
+from local.backup import Backups
 from local.child_environment import child_environment
 from local.console import Console
+from local.databases import SqliteDatabase
 from local.errors import CommandError
 from local.first_run import report_first_run
 from local.follow import follow
@@ -36,6 +39,7 @@ from local.services import (
     yeedu_mock,
 )
 
+_KEY = SECRETS / "server" / "encryption-key"
 _START_SECONDS = 300.0
 _DEPLOY_SECONDS = 300.0
 _DRAIN_SECONDS = 86400.0
@@ -215,6 +219,24 @@ class ProcessMode:
         return self._supervisor.stop(
             name, self._knobs.seconds("WORKER_GRACE_SECONDS", 30) if is_worker else None
         )
+
+    def backup(self, target: Path | None) -> None:
+        """Write a backup, by default into ``backups/``."""
+        self._backups().backup(target)
+
+    def restore(self, source: Path) -> int:
+        """Replace the data by a backup's, start everything, and return the exit code of `up`."""
+        self._backups().restore(source, self.down)
+        return self.up()
+
+    def _backups(self) -> Backups:
+        database = SqliteDatabase(STATE / "server" / "prefect.db")
+        return Backups(database, _KEY.read_text, self._write_key, self._console)
+
+    def _write_key(self, key: str) -> None:
+        _KEY.parent.mkdir(parents=True, exist_ok=True)
+        _KEY.touch(mode=0o600)
+        _KEY.write_text(key, encoding="ascii")
 
     def drain(self) -> None:
         """Stop the worker once its flow runs have ended, however long they take."""

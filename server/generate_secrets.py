@@ -5,6 +5,9 @@ A secret comes from the user's own file, else the user's own value, else from th
 now. What the database was created with cannot be changed from here, so a different value is refused. An
 optional secret that is no longer configured is emptied. Nothing is ever printed but names.
 
+Usage: generate_secrets.py                    (see above)
+       generate_secrets.py --restore KNOB     (standard input takes the place of that secret)
+
 Folders (volumes in docker-compose.yaml), and who mounts them:
     database   postgres, migrate, server
     server     migrate, server
@@ -161,6 +164,20 @@ def write_secrets(root: Path, values: dict[str, str], files: Path) -> list[str]:
     return [f"{knob}: {'written' if value else 'not configured'}" for _, value, knob in planned]
 
 
+def restore_secret(root: Path, knob: str, value: str) -> None:
+    """Write one secret of a backup, whatever is there.
+
+    Raises:
+        SecretError: There is no such secret, or the value is malformed.
+    """
+    secret = next((secret for secret in SECRETS if secret.knob == knob), None)
+    if secret is None or not value:
+        raise SecretError(f"{knob}: no such secret, or nothing on standard input")
+    if secret.check:
+        secret.check(value)
+    _write(root / secret.folder / secret.name, value)
+
+
 def check_bind_address(address: str, auth_string: str) -> None:
     """Refuse to publish the API beyond this machine without a login.
 
@@ -184,6 +201,9 @@ def main() -> None:
     files = Path(os.environ.get("OWN_FILES", "/run/secrets"))
     values_file = Path(os.environ.get("OWN_VALUES", "/run/own-values"))
     try:
+        if sys.argv[1:2] == ["--restore"] and len(sys.argv) == 3:
+            restore_secret(root, sys.argv[2], sys.stdin.read().strip())
+            return
         values = own_values(values_file) if values_file.exists() else {}
         auth = next(secret for secret in SECRETS if secret.knob == "PREFECT_API_AUTH_STRING")
         check_bind_address(os.environ.get("PREFECT_BIND_ADDRESS", "127.0.0.1"), _own(auth, values, files))
