@@ -6,13 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Protocol
 
 from local.archive import read_archive, write_archive
 from local.console import Console
+from local.databases import PostgresDatabase, SqliteDatabase
+from local.engine import Project
 from local.errors import CommandError
 from local.knobs import ROOT
+from local.services import SECRETS, STATE
 
 _DATABASE = "database"
 _KEY = "encryption-key"
@@ -125,6 +128,34 @@ class Backups:
             self.console.step("settings     .env is back")
         elif settings.read_bytes() != saved.read_bytes():
             self.console.step("settings     .env differs from the backup's, and was left as it is")
+
+
+def of_containers(project: Project, console: Console) -> Backups:
+    """Return the backups of the platform in containers; ``server`` has to run for one to be made."""
+
+    def read_key() -> str:
+        return project.stream("server", "cat", "/run/platform/server/encryption-key").decode("ascii")
+
+    def write_key(key: str) -> None:
+        script = ("python", "/opt/server/generate_secrets.py", "--restore", "PREFECT_SERVER_ENCRYPTION_KEY")
+        with TemporaryFile() as content:
+            content.write(key.encode("ascii"))
+            content.seek(0)
+            project.stream("secrets", *script, content=content, is_new=True)
+
+    return Backups(PostgresDatabase(project), read_key, write_key, console)
+
+
+def of_processes(console: Console) -> Backups:
+    """Return the backups of the platform as local processes."""
+    key_file = SECRETS / "server" / "encryption-key"
+
+    def write_key(key: str) -> None:
+        key_file.parent.mkdir(parents=True, exist_ok=True)
+        key_file.touch(mode=0o600)
+        key_file.write_text(key, encoding="ascii")
+
+    return Backups(SqliteDatabase(STATE / "server" / "prefect.db"), key_file.read_text, write_key, console)
 
 
 def prefect_version(root: Path) -> str:

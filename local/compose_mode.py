@@ -7,9 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from local.api import PrefectApi
-from local.backup import Backups
+from local.backup import of_containers
 from local.console import Console
-from local.databases import PostgresDatabase
 from local.engine import Container, Project, containers_publishing, last_lines
 from local.errors import CommandError
 from local.first_run import report_first_run
@@ -153,7 +152,7 @@ class ComposeMode:
 
     def backup(self, target: Path | None) -> None:
         """Write a backup of the running platform, by default into ``backups/``."""
-        self._backups().backup(target)
+        of_containers(self._project, self._console).backup(target)
 
     def restore(self, source: Path) -> int:
         """Replace the data by a backup's, start everything, and return the exit code of `up`."""
@@ -161,21 +160,9 @@ class ComposeMode:
         started = ("up", "--detach", "--no-build", "--wait", "postgres")
         self._must(self._project.run(*started), "up postgres")
         users = ("worker", "rescue", "deployer", "server")
-        self._backups().restore(source, lambda: self._must(self._project.run("stop", *users), "stop"))
+        backups = of_containers(self._project, self._console)
+        backups.restore(source, lambda: self._must(self._project.run("stop", *users), "stop"))
         return self.up()
-
-    def _backups(self) -> Backups:
-        return Backups(PostgresDatabase(self._project), self._read_key, self._write_key, self._console)
-
-    def _read_key(self) -> str:
-        return self._project.stream("server", "cat", "/run/platform/server/encryption-key").decode("ascii")
-
-    def _write_key(self, key: str) -> None:
-        script = ("python", "/opt/server/generate_secrets.py", "--restore", "PREFECT_SERVER_ENCRYPTION_KEY")
-        with TemporaryFile() as content:
-            content.write(key.encode("ascii"))
-            content.seek(0)
-            self._project.stream("secrets", *script, content=content, is_new=True)
 
     def drain(self) -> None:
         """Stop the worker once its flow runs have ended, however long they take."""

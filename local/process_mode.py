@@ -9,10 +9,9 @@ from pathlib import Path
 
 from local import warehouse as postgres
 from local.api import PrefectApi
-from local.backup import Backups
+from local.backup import of_processes
 from local.child_environment import child_environment
 from local.console import Console
-from local.databases import SqliteDatabase
 from local.errors import CommandError
 from local.first_run import report_first_run
 from local.follow import follow
@@ -39,7 +38,6 @@ from local.services import (
     yeedu_mock,
 )
 
-_KEY = SECRETS / "server" / "encryption-key"
 _START_SECONDS = 300.0
 _DEPLOY_SECONDS = 300.0
 _DRAIN_SECONDS = 86400.0
@@ -222,21 +220,12 @@ class ProcessMode:
 
     def backup(self, target: Path | None) -> None:
         """Write a backup, by default into ``backups/``."""
-        self._backups().backup(target)
+        of_processes(self._console).backup(target)
 
     def restore(self, source: Path) -> int:
         """Replace the data by a backup's, start everything, and return the exit code of `up`."""
-        self._backups().restore(source, self.down)
+        of_processes(self._console).restore(source, self.down)
         return self.up()
-
-    def _backups(self) -> Backups:
-        database = SqliteDatabase(STATE / "server" / "prefect.db")
-        return Backups(database, _KEY.read_text, self._write_key, self._console)
-
-    def _write_key(self, key: str) -> None:
-        _KEY.parent.mkdir(parents=True, exist_ok=True)
-        _KEY.touch(mode=0o600)
-        _KEY.write_text(key, encoding="ascii")
 
     def drain(self) -> None:
         """Stop the worker once its flow runs have ended, however long they take."""
@@ -288,10 +277,8 @@ class ProcessMode:
             where = f"process {record.pid}, port {record.port}" if record else ""
             self._console.say(f"{service.name:<12} {state:<12} {where}".rstrip())
         self._console.say()
-        for line in [
-            *run_lines(PrefectApi(self._knobs.api_url, self._knobs.auth_string())),
-            *sqlite_lines(STATE),
-        ]:
+        api = PrefectApi(self._knobs.api_url, self._knobs.auth_string())
+        for line in [*run_lines(api), *sqlite_lines(STATE)]:
             self._console.say(line)
         return 0 if all(states) else 1
 
