@@ -38,5 +38,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     for what in ("docker", "browser"):
         if item.get_closest_marker(what) and (reason := _missing(what)):
             item.add_marker(pytest.mark.skip(reason=reason))
+    if item.get_closest_marker("long") and not os.environ.get("LONG_TESTS"):
+        item.add_marker(pytest.mark.skip(reason="takes long: LONG_TESTS=1 make test"))
     if not item.get_closest_marker("xdist_group"):
         item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).parts[0]))

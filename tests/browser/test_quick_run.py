@@ -26,7 +26,8 @@ def test_the_form_of_the_etl_is_filled_started_and_followed_to_its_end(
 ) -> None:
     page.goto(f"{platform.address}/deployments", wait_until="networkidle")
     page.get_by_role("link", name="load-taxi-trips", exact=True).last.click()
-    page.locator("button:visible", has_text="Run").first.click()
+    page.wait_for_url("**/deployments/deployment/**")
+    page.get_by_role("button", name="Run", exact=True).locator("visible=true").first.click()
     page.get_by_role("link", name="Custom run").click()
 
     expect(page.get_by_text("The months to load, 1 to 12.")).to_be_visible()

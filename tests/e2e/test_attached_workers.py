@@ -15,7 +15,7 @@ import requests
 from tests.platforms import JSON, OUTPUT, Platform, free_port, wait_for
 
 # Beside the other tests of the platform, so that all of them share one running platform.
-pytestmark = [pytest.mark.xdist_group("platform"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("platform"), pytest.mark.timeout(600)]
 
 POOL = "attached-pool"
 WINDOWS = "create-file-on-windows"

@@ -192,7 +192,7 @@ def deploy_mistakes(platform: Platform) -> dict[str, tuple[dict[str, str], str]]
     return {
         "broken": (
             {"PREFECT_FILE": str(folder / "broken.yaml")},
-            f"yaml:{good.count(chr(10)) + 2}: this is not valid YAML",
+            f"yaml:{good.count(chr(10)) + 3}: this is not valid YAML",  # the list is open at the file's end
         ),
         "entrypoint": ({"PREFECT_FILE": str(folder / "missing.yaml")}, "flows/missing.py"),
         "git": ({"FLOWS_GIT_URL": f"http://127.0.0.1:{free_port()}/flows.git"}, "FLOWS_GIT_URL"),

@@ -34,7 +34,7 @@ def say():
 """
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
-pytestmark = pytest.mark.timeout(500)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(500)]
 
 
 def until(what: str, look: Callable[[], Any], timeout_seconds: float = 90) -> Any:

@@ -3,6 +3,7 @@
 They are made from the environment, and left alone once someone edited them in the UI.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -101,10 +102,12 @@ def _notification_targets(configuration: Configuration) -> dict[str, tuple[str, 
     return found
 
 
-def _warehouse(configuration: Configuration) -> dict[str, str] | None:
+def _warehouse(configuration: Configuration) -> str | None:
+    """Return the block's JSON as a text: the API hides that, but shows what a Secret's dictionary holds."""
     if not configuration.warehouse_url:
         return None
-    return {"url": configuration.warehouse_url, "password": configuration.warehouse_password or ""}
+    details = {"url": configuration.warehouse_url, "password": configuration.warehouse_password or ""}
+    return json.dumps(details)
 
 
 def decide(value: object, stored: object | None, applied: AppliedSecret | None) -> BlockAction:
