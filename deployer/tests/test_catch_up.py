@@ -12,6 +12,8 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymen
 
 from yeedu_worker.catch_up import catch_up
 
+pytestmark = pytest.mark.long
+
 MISSED = 6  # the ticks of half an hour
 BEGUN = dt.datetime.now(dt.UTC)
 

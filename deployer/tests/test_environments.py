@@ -37,6 +37,8 @@ STAGING = Environment(
 SAYS_WHERE_IT_IS_FROM = """
 from prefect import flow
 
+pytestmark = pytest.mark.long
+
 @flow(name="one", log_prints=True)
 def run(message: str = "hello", count: int = 1):
     print("code:", {code!r}, "message:", message)

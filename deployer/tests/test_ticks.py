@@ -8,6 +8,8 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymen
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Completed, Pending
 
+pytestmark = pytest.mark.long
+
 HEAD = """
 pull:
   - prefect.deployments.steps.git_clone:

@@ -13,7 +13,8 @@ import pytest
 from tests.platforms import Api, free_port, wait_for
 from tests.prefect_process import PrefectProcess
 
-pytestmark = pytest.mark.timeout(400)  # several interpreters with Prefect start one after the other
+# Several interpreters with Prefect start one after the other.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 FLOW = '''
 import os, subprocess, time

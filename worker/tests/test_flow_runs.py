@@ -18,6 +18,8 @@ import os, resource, signal, subprocess, sys, time
 from pathlib import Path
 from prefect import flow, task
 
+pytestmark = pytest.mark.long
+
 @flow(log_prints=True)
 def wait(seconds: float = 600.0, mark: str = ""):
     child = subprocess.Popen(["sleep", "600"]) if mark else None

@@ -9,6 +9,8 @@ from tests.platforms import wait_for
 FLOW = """
 from prefect import flow
 
+pytestmark = pytest.mark.long
+
 @flow
 def quick():
     pass
