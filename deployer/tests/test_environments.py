@@ -12,6 +12,8 @@ import pytest
 from yeedu_deployer.environments import Environment, load_environment
 from yeedu_deployer.errors import SpecError
 
+pytestmark = pytest.mark.long
+
 YAML = """
 pull:
   - prefect.deployments.steps.git_clone:
@@ -36,8 +38,6 @@ STAGING = Environment(
 )
 SAYS_WHERE_IT_IS_FROM = """
 from prefect import flow
-
-pytestmark = pytest.mark.long
 
 @flow(name="one", log_prints=True)
 def run(message: str = "hello", count: int = 1):

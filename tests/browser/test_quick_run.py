@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.platforms import OUTPUT, Platform
 from tests.warehouse import query
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("platform")]
+pytestmark = [pytest.mark.long, pytest.mark.browser, pytest.mark.xdist_group("platform")]
 
 RUN = "yellow 2012: months 3, 4"
 

@@ -12,13 +12,13 @@ from prefect_processes import OURS, STOCK, PrefectServer, Worker, commit, worker
 
 from tests.platforms import wait_for
 
+pytestmark = pytest.mark.long
+
 CANCELLATIONS = int(os.environ.get("WORKER_CANCELLATIONS", "6"))
 FLOWS = """
 import os, resource, signal, subprocess, sys, time
 from pathlib import Path
 from prefect import flow, task
-
-pytestmark = pytest.mark.long
 
 @flow(log_prints=True)
 def wait(seconds: float = 600.0, mark: str = ""):

@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
+import pytest
 from prefect_processes import OURS, PrefectServer, commit, worker
 
 from tests.platforms import wait_for
 
+pytestmark = pytest.mark.long
+
 FLOW = """
 from prefect import flow
-
-pytestmark = pytest.mark.long
 
 @flow
 def quick():
