@@ -8,7 +8,7 @@ import pytest
 
 from tests.platforms import JSON, Platform
 
-pytestmark = pytest.mark.xdist_group("platform")
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("platform")]
 
 
 def secret_block(platform: Platform, name: str, value: str | None = None) -> str:
