@@ -3,26 +3,64 @@
 import json
 import platform
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-from bench import operator_overhead
+from bench import operator_overhead, run_start, schedules, startup, throughput
+from bench.workers import Workers, running_workers
 
-BENCHMARKS = {"operator": operator_overhead}
+_ALONE: dict[str, tuple[Callable[[], Any], Callable[[Any], str]]] = {
+    "operator": (operator_overhead.measure, operator_overhead.table),
+    "up": (startup.measure, startup.table),
+}
+
+
+def _few_schedules(workers: Workers) -> schedules.Figures:
+    return {"10": schedules.measure(workers, 10, 60), "100": schedules.measure(workers, 100, 60)}
+
+
+def _many_schedules(workers: Workers) -> schedules.Figures:
+    return {"500": schedules.measure(workers, 500, 300)}
+
+
+# On one platform, for as many as are named.
+_ON_A_PLATFORM: dict[str, tuple[Callable[[Workers], Any], Callable[[Any], str]]] = {
+    "start": (run_start.measure, run_start.table),
+    "throughput": (throughput.measure, throughput.table),
+    "schedules": (_few_schedules, schedules.table),
+    "schedules-500": (_many_schedules, schedules.table),
+}
 
 
 def main() -> None:
     """Run what is named, print each table, and keep the figures."""
-    names = sys.argv[1:] or list(BENCHMARKS)
-    unknown = [name for name in names if name not in BENCHMARKS]
+    known = [*_ALONE, *_ON_A_PLATFORM]
+    names = sys.argv[1:] or known
+    unknown = [name for name in names if name not in known]
     if unknown:
-        sys.exit(f"bench: no benchmark is named {', '.join(unknown)}; there is {', '.join(BENCHMARKS)}")
+        sys.exit(f"bench: no benchmark is named {', '.join(unknown)}; there is {', '.join(known)}")
     file = Path(__file__).with_name("results.json")
     results = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     results["machine"] = platform.platform()
-    for name in names:
-        results[name] = BENCHMARKS[name].measure()
+
+    def keep(name: str, figures: Any, table: Callable[[Any], str]) -> None:
+        results[name] = figures
         file.write_text(json.dumps(results, indent=2), encoding="utf-8")
-        print(BENCHMARKS[name].table(results[name]), flush=True)
+        print(f"\n{table(figures)}\n", flush=True)
+
+    for name in names:
+        if name in _ALONE:
+            measure, table = _ALONE[name]
+            keep(name, measure(), table)
+    with ExitStack() as stack:
+        workers = None
+        for name in names:
+            if name in _ON_A_PLATFORM:
+                workers = workers or stack.enter_context(running_workers())
+                measure_on, table = _ON_A_PLATFORM[name]
+                keep(name, measure_on(workers), table)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,14 @@ from snapshot import main as publish_checkout
 
 CHECKOUT = Path("/checkout")
 REPOSITORY = Path("/srv/flows.git")  # lighttpd.conf names it too
-CONFIGURATION = Path(__file__).with_name("lighttpd.conf")
+LOGIN = Path("/run/platform/api/auth-string")  # lighttpd-login.conf and git-credential-platform name it too
 LIGHTTPD = "/usr/sbin/lighttpd"
+
+
+def configuration() -> Path:
+    """Return lighttpd's configuration: the one with a login when the platform has one."""
+    has_login = LOGIN.exists() and bool(LOGIN.read_text(encoding="utf-8").strip())
+    return Path(__file__).with_name("lighttpd-login.conf" if has_login else "lighttpd.conf")
 
 
 def main() -> None:
@@ -24,7 +30,7 @@ def main() -> None:
         sys.exit(exit_code)
     sys.stdout.flush()
     os.dup2(1, 3)  # lighttpd puts /dev/null in place of its standard output; its access log goes here
-    os.execv(LIGHTTPD, [LIGHTTPD, "-D", "-f", str(CONFIGURATION)])  # noqa: S606 - there is no shell to want
+    os.execv(LIGHTTPD, [LIGHTTPD, "-D", "-f", str(configuration())])  # noqa: S606 - there is no shell to want
 
 
 if __name__ == "__main__":

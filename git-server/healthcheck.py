@@ -23,6 +23,9 @@ def main() -> int:
         "LC_ALL": "C",
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "credential.helper",
+        "GIT_CONFIG_VALUE_0": "/usr/local/bin/git-credential-platform",
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_HTTP_USER_AGENT": "git-server-healthcheck",  # lighttpd.conf keeps it out of the access log
     }

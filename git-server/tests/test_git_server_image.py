@@ -156,6 +156,25 @@ def test_a_shallow_checkout_at_a_detached_commit_of_no_branch_can_be_cloned(
         assert (folder / name / "flows" / "hello.py").is_file()
 
 
+def test_with_a_login_every_request_without_it_is_refused(
+    start: Start, checkout: Path, folder: Path, git: Git
+) -> None:
+    (folder / "api").mkdir()
+    (folder / "api" / "auth-string").write_text("admin:canary-login\n")
+    server = start(checkout, *HARDENED, f"--volume={folder / 'api'}:/run/platform/api:ro")
+    server.wait_until_healthy()  # it has the helper that the workers have
+    for path in ("", "/flows.git/info/refs?service=git-upload-pack", "/flows.git/HEAD", "/other"):
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(f"{server.base}{path}", timeout=10)
+    for wrong in ("admin:wrong", "other:canary-login", "admin:"):
+        with pytest.raises(AssertionError, match="Authentication failed|could not read"):
+            git(folder, "ls-remote", server.url.replace("://", f"://{wrong}@"))
+    right = server.url.replace("://", "://admin:canary-login@")
+    git(folder, "clone", "--quiet", "--depth=1", right, "clone")
+    assert (folder / "clone" / "flows" / "hello.py").is_file()
+    assert "canary-login" not in server.logs()
+
+
 @pytest.mark.parametrize("shape", ["archive", "linked worktree"])
 def test_a_checkout_without_its_history_is_served_from_a_snapshot(
     start: Start, checkout: Path, folder: Path, git: Git, shape: str

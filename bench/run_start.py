@@ -1,0 +1,48 @@
+"""How long a triggered run takes to start and to complete: stock workers and this one, in one run."""
+
+import statistics
+
+from bench.workers import OURS, STOCK, STOCK_AT_OUR_PACE, Workers, now, seconds_between
+
+_TIMES = {STOCK: 7, STOCK_AT_OUR_PACE: 9, OURS: 20}
+
+Figures = dict[str, dict[str, float]]
+
+
+def measure(workers: Workers) -> Figures:
+    """Trigger runs one after another and return, per worker, seconds to Running and to Completed."""
+    results: Figures = {}
+    for worker, times in _TIMES.items():
+        print(f"{worker}: {times} runs, one after another", flush=True)
+        running, completed = list[float](), list[float]()
+        for _ in range(times):
+            began = now()
+            [run] = workers.ended([workers.trigger(worker)])
+            running.append(seconds_between(began, run["start_time"]))
+            completed.append(seconds_between(began, run["end_time"]))
+        results[worker] = {
+            "running_p50": statistics.median(running),
+            "running_p95": percentile(running, 95),
+            "completed_p50": statistics.median(completed),
+            "completed_p95": percentile(completed, 95),
+        }
+    return results
+
+
+def percentile(values: list[float], percent: int) -> float:
+    """Return the smallest value that so many percent of the values do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, -(-len(ordered) * percent // 100) - 1)]
+
+
+def table(results: Figures) -> str:
+    """Return the results as a Markdown table."""
+    lines = [
+        "| empty flow, trigger to | Running p50 | Running p95 | Completed p50 | Completed p95 | times faster |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    ours = results[OURS]["completed_p50"]
+    for worker, row in results.items():
+        cells = " | ".join(f"{seconds:.2f} s" for seconds in row.values())
+        lines.append(f"| {worker} | {cells} | {row['completed_p50'] / ours:.1f} |")
+    return "\n".join(lines)

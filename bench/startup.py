@@ -1,0 +1,104 @@
+"""From nothing to the first Completed Yeedu run, and what the platform costs when nothing is due."""
+
+import json
+import re
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from bench.docker_stats import usage
+from bench.workers import now, seconds_between
+from tests.platforms import FINAL, JSON, ComposePlatform, copy_checkout, wait_for
+
+_IDLE_SECONDS = 60.0
+
+
+def measure() -> dict[str, Any]:
+    """Build the images, start on empty volumes, and return the seconds until each service did its part."""
+    with TemporaryDirectory(prefix="yeedu-bench-") as folder:
+        checkout = Path(folder) / "yeedu-prefect"
+        checkout.mkdir()
+        copy_checkout(checkout)
+        platform = ComposePlatform(checkout)
+        print("building the images, which does not count", flush=True)
+        platform.must("docker", "compose", "build", "--quiet", timeout_seconds=1200)
+        try:
+            print("docker compose up -d on empty volumes", flush=True)
+            began = now()
+            platform.must("docker", "compose", "up", "--detach", "--no-build")
+            first = wait_for("first Yeedu run", lambda: _first_run(platform), 300, 0.3)
+            if first["state_type"] != "COMPLETED":
+                raise RuntimeError(f"the first Yeedu run is {first['state_name']}")
+            steps = _steps(platform, began)
+            print(f"nothing is due for {_IDLE_SECONDS:.0f} s", flush=True)
+            idle = _idle(platform)
+        finally:
+            platform.must("docker", "compose", "down", "--volumes")
+    return {
+        "first_yeedu_run_seconds": seconds_between(began, first["end_time"]),
+        "steps": steps,
+        "idle": idle,
+    }
+
+
+def _first_run(platform: ComposePlatform) -> JSON | None:
+    try:
+        runs = platform.api.runs("run-yeedu-job")
+    except OSError:  # not up yet; requests' errors are of this kind
+        return None
+    return next((run for run in runs if run["state_type"] in FINAL), None)
+
+
+def _steps(platform: ComposePlatform, began: float) -> dict[str, float]:
+    """Return when each service became healthy, or ended, by the engine's own record of events."""
+    project = f"label=com.docker.compose.project={platform.environment['COMPOSE_PROJECT_NAME']}"
+    lines = platform.must(
+        *("docker", "events", "--since", f"{began:.3f}", "--until", f"{now():.3f}", "--format", "{{json .}}"),
+        *("--filter", "type=container", "--filter", project),
+        *("--filter", "event=die", "--filter", "event=health_status"),
+    )
+    steps: dict[str, float] = {}
+    for line in lines.splitlines():
+        event = json.loads(line)
+        if event["Action"] in {"die", "health_status: healthy"}:
+            service = event["Actor"]["Attributes"]["com.docker.compose.service"]
+            steps.setdefault(service, event["timeNano"] / 1e9 - began)
+    return dict(sorted(steps.items(), key=lambda step: step[1]))
+
+
+def _idle(platform: ComposePlatform) -> dict[str, dict[str, float]]:
+    """Return each service's share of one core, and its memory, while no schedule ticks."""
+    for deployment in platform.api.deployments().values():
+        for schedule in deployment["schedules"]:
+            path = f"deployments/{deployment['id']}/schedules/{schedule['id']}"
+            platform.api.patch(path, {"active": False})
+    under_way = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "SCHEDULED"]}}}}
+    wait_for("quiet platform", lambda: not platform.api.post("flow_runs/filter", under_way), 300)
+    listing = platform.must("docker", "compose", "ps", "--format", "{{.Service}} {{.ID}}")
+    containers = dict(re.findall(r"^(\S+) (\S+)$", listing, re.MULTILINE))
+    before = {service: usage(container) for service, container in containers.items()}
+    began = time.monotonic()
+    time.sleep(_IDLE_SECONDS)  # the length is what the figures are about
+    seconds = time.monotonic() - began
+    after = {service: usage(container) for service, container in containers.items()}
+    return {
+        service: {
+            "core_percent": (after[service].cpu_seconds - before[service].cpu_seconds) / seconds * 100,
+            "megabytes": after[service].memory_bytes / 1e6,
+        }
+        for service in containers
+    }
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return the results as two Markdown tables."""
+    lines = ["| `docker compose up -d` on empty volumes | after |", "| --- | --- |"]
+    lines += [f"| {service} | {seconds:.1f} s |" for service, seconds in results["steps"].items()]
+    lines += [f"| **first Yeedu run Completed** | **{results['first_yeedu_run_seconds']:.1f} s** |", ""]
+    lines += ["| idle | % of one core | MB |", "| --- | --- | --- |"]
+    idle = results["idle"]
+    lines += [f"| {service} | {row['core_percent']:.1f} | {row['megabytes']:.0f} |" for service, row in idle.items()]
+    total = [sum(row[name] for row in idle.values()) for name in ("core_percent", "megabytes")]
+    lines.append(f"| **all** | **{total[0]:.1f}** | **{total[1]:.0f}** |")
+    return "\n".join(lines)

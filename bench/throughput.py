@@ -1,0 +1,73 @@
+"""How many runs a worker completes while there are always more, and what each of them costs."""
+
+import threading
+
+from bench.docker_stats import usage
+from bench.workers import OURS, STOCK, Workers, seconds_between
+
+_RUNS = {STOCK: 24, OURS: 72}
+_SAMPLE_SECONDS = 0.1
+_LIMIT = 10  # runs at a time, of either worker
+
+Figures = dict[str, dict[str, float]]
+
+
+class _MemoryPeak:
+    """The most memory that a container has in use while this is open."""
+
+    def __init__(self, container: str) -> None:
+        self.most_bytes = 0
+        self._container = container
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> "_MemoryPeak":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(_SAMPLE_SECONDS):
+            self.most_bytes = max(self.most_bytes, usage(self._container).memory_bytes)
+
+
+def measure(workers: Workers) -> Figures:
+    """Trigger many runs at once and return, per worker, their rate and what a run costs."""
+    results: Figures = {}
+    for worker, runs in _RUNS.items():
+        print(f"{worker}: {runs} runs at once, {_LIMIT} at a time", flush=True)
+        container = workers.worker_container(worker)
+        before = usage(container)
+        with _MemoryPeak(container) as peak:
+            done = workers.ended([workers.trigger(worker) for _ in range(runs)])
+        after = usage(container)
+        began = min(seconds_between(0, run["start_time"]) for run in done)
+        seconds = max(seconds_between(began, run["end_time"]) for run in done)
+        results[worker] = {
+            "runs_per_minute": runs / seconds * 60,
+            "cpu_seconds_per_run": (after.cpu_seconds - before.cpu_seconds) / runs,
+            "megabytes_per_concurrent_run": (peak.most_bytes - before.memory_bytes) / _LIMIT / 1e6,
+        }
+    return results
+
+
+def table(results: Figures) -> str:
+    """Return the results as a Markdown table."""
+    lines = [
+        f"| empty flow, {_LIMIT} at a time | runs per minute | CPU seconds per run | MB per concurrent run |",
+        "| --- | --- | --- | --- |",
+    ]
+    for worker, row in results.items():
+        rate, cpu, memory = row.values()
+        lines.append(f"| {worker} | {rate:.0f} | {cpu:.2f} | {memory:.0f} |")
+    theirs, ours = results[STOCK], results[OURS]
+    ratios = [f"{ours['runs_per_minute'] / theirs['runs_per_minute']:.1f} times more"]
+    ratios += [
+        f"{theirs[name] / ours[name]:.1f} times less"
+        for name in ("cpu_seconds_per_run", "megabytes_per_concurrent_run")
+    ]
+    lines.append(f"| | {' | '.join(ratios)} |")
+    return "\n".join(lines)
