@@ -38,7 +38,7 @@ def percentile(values: list[float], percent: int) -> float:
 def table(results: Figures) -> str:
     """Return the results as a Markdown table."""
     lines = [
-        "| empty flow, trigger to | Running p50 | Running p95 | Completed p50 | Completed p95 | times faster |",
+        "| empty flow | Running p50 | Running p95 | Completed p50 | Completed p95 | times faster |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     ours = results[OURS]["completed_p50"]

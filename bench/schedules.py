@@ -15,7 +15,7 @@ Figures = dict[str, dict[str, float]]
 def measure(workers: Workers, deployments: int, window_seconds: float) -> dict[str, float]:
     """Spread one tick of every deployment over the window, and return how late the runs were.
 
-    The window is what the deployments leave between them: 500 on a five-minute schedule are 100 ticks a minute.
+    500 deployments on a five-minute schedule, spread over all of it, are 100 ticks a minute.
     Each deployment has a schedule of its own with an anchor of its own, as Prefect's interval schedules have.
     """
     print(f"{deployments} deployments, a tick of each within {window_seconds:.0f} s", flush=True)
@@ -49,7 +49,9 @@ def measure(workers: Workers, deployments: int, window_seconds: float) -> dict[s
     runs = wait_for("end of the scheduled runs", all_completed, window_seconds + 300, 2)
     for deployment in made:
         workers.api.delete(f"deployments/{deployment}")
-    late = [seconds_between(0, run["start_time"]) - seconds_between(0, run["expected_start_time"]) for run in runs]
+    late = [
+        seconds_between(0, run["start_time"]) - seconds_between(0, run["expected_start_time"]) for run in runs
+    ]
     ran = {run["deployment_id"] for run in runs}
     return {
         "ticks_per_minute": deployments / window_seconds * 60,
@@ -62,7 +64,10 @@ def measure(workers: Workers, deployments: int, window_seconds: float) -> dict[s
 
 def _schedule(first_tick: float) -> JSON:
     anchor = _iso(first_tick)
-    return {"active": True, "schedule": {"interval": _INTERVAL_SECONDS, "anchor_date": anchor, "timezone": "UTC"}}
+    return {
+        "active": True,
+        "schedule": {"interval": _INTERVAL_SECONDS, "anchor_date": anchor, "timezone": "UTC"},
+    }
 
 
 def _iso(seconds: float) -> str:
@@ -72,7 +77,7 @@ def _iso(seconds: float) -> str:
 def table(results: Figures) -> str:
     """Return the results as a Markdown table."""
     lines = [
-        "| deployments every five minutes | ticks per minute | lateness p50 | lateness p99 | lost | doubled |",
+        "| deployments | ticks per minute | lateness p50 | lateness p99 | lost | doubled |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for deployments, row in results.items():

@@ -98,7 +98,9 @@ def table(results: dict[str, Any]) -> str:
     lines += [f"| **first Yeedu run Completed** | **{results['first_yeedu_run_seconds']:.1f} s** |", ""]
     lines += ["| idle | % of one core | MB |", "| --- | --- | --- |"]
     idle = results["idle"]
-    lines += [f"| {service} | {row['core_percent']:.1f} | {row['megabytes']:.0f} |" for service, row in idle.items()]
+    lines += [
+        f"| {service} | {row['core_percent']:.1f} | {row['megabytes']:.0f} |" for service, row in idle.items()
+    ]
     total = [sum(row[name] for row in idle.values()) for name in ("core_percent", "megabytes")]
     lines.append(f"| **all** | **{total[0]:.1f}** | **{total[1]:.0f}** |")
     return "\n".join(lines)

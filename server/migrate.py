@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Brings Prefect's database to the schema of this image; the only process that changes the schema.
+"""Brings Prefect's database to the state that this image's Prefect expects: its schema and block types.
 
-An empty database gets the snapshot that the same migrations made while the image was built, in a fraction of the
-time that they take. A database that is already there is left alone when it has the snapshot's revision; any other
-is migrated by Prefect.
+The only process that changes the schema. An empty database gets the snapshot that the same steps made while
+the image was built, in a fraction of the time that they take. A database that this version of Prefect has
+prepared is left alone. Any other is migrated by Prefect.
+
+Usage: migrate.py [--without-snapshot]
 
 Environment:
     PREFECT_SERVER_DATABASE_HOST, _PORT, _NAME, _USER, _PASSWORD: Where the database is.
@@ -11,70 +13,84 @@ Environment:
 
 import asyncio
 import os
+import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import asyncpg
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
-SNAPSHOT = Path(__file__).with_name("schema.sql")
-MIGRATE = ["prefect", "server", "database", "upgrade", "--yes"]
-_MARK = "INSERT INTO public.alembic_version VALUES ('"
-
-
-def revision_of(snapshot: str) -> str:
-    """Return the revision of a snapshot's schema.
-
-    Raises:
-        ValueError: It has none, so it is no snapshot of Prefect's schema.
-    """
-    revision = snapshot.partition(_MARK)[2].partition("'")[0]
-    if not revision:
-        raise ValueError(f"{SNAPSHOT} holds no revision; build the image again")
-    return revision
+FOLDER = Path(__file__).parent
+SNAPSHOT = FOLDER / "schema.sql"
+STEPS = (
+    ["prefect", "server", "database", "upgrade", "--yes"],
+    [sys.executable, str(FOLDER / "register_block_types.py")],
+)
+# Which version prepared the database is kept in it, as a comment; the snapshot holds the comment, too.
+MARK = f"COMMENT ON TABLE public.block_type IS 'Prefect {version('prefect')}'"
+READ_MARK = "SELECT obj_description(to_regclass('public.block_type'), 'pg_class')"
+COUNT_TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
 
 
-async def has_schema_of(snapshot: str, database: Any) -> bool:
-    """Load the snapshot into an empty database, all or nothing; tell whether the database has its schema now.
+async def is_prepared(database: Any, snapshot: str) -> bool:
+    """Load the snapshot into an empty database, all or nothing; tell whether the database is prepared now.
 
     Raises:
-        ValueError: The snapshot holds no revision.
+        ValueError: The snapshot was made by another version.
     """
-    revision = revision_of(snapshot)
-    tables = await database.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-    if not tables:
+    if MARK not in snapshot:
+        raise ValueError(f"{SNAPSHOT} was not made by Prefect {version('prefect')}; build the image again")
+    if not await database.fetchval(COUNT_TABLES):
         await database.execute(f"BEGIN;{snapshot}COMMIT;")
-        print(f"migrate: an empty database; loaded the schema of revision {revision}")
+        print("migrate: an empty database; loaded the schema from the image")
         return True
-    found = None
-    if "alembic_version" in {row["tablename"] for row in tables}:
-        found = await database.fetchval("SELECT version_num FROM public.alembic_version")
-    if found == revision:
-        print(f"migrate: the database has revision {revision}; nothing to do")
+    found = await database.fetchval(READ_MARK)
+    if found and found in MARK:
+        print(f"migrate: the database is that of {found}; nothing to do")
         return True
-    print(f"migrate: the database has revision {found or 'none'}, not {revision}; migrating")
+    print(f"migrate: the database is that of {found or 'another program or version'}; migrating", flush=True)
     return False
 
 
-async def bring_to_snapshot() -> bool:
-    """Connect, and do what needs no migration; tell whether that was all there was to do."""
-    names = {"host": "HOST", "port": "PORT", "database": "NAME", "user": "USER", "password": "PASSWORD"}
-    settings = {key: os.environ.get(f"PREFECT_SERVER_DATABASE_{name}") for key, name in names.items()}
-    database = await asyncpg.connect(**settings, timeout=10)
+async def connect() -> Any:
+    """Connect to the database."""
+    driver: Any = asyncpg  # it has no types
+    host, port, name, user, password = (
+        os.environ[f"PREFECT_SERVER_DATABASE_{name}"] for name in ("HOST", "PORT", "NAME", "USER", "PASSWORD")
+    )
+    return await driver.connect(
+        host=host, port=int(port), database=name, user=user, password=password, timeout=10
+    )
+
+
+async def prepare(*, has_snapshot: bool) -> None:
+    """Do what is left to do.
+
+    Raises:
+        CalledProcessError: A step failed; its own output says why.
+    """
+    database = await connect()
     try:
-        return await has_schema_of(SNAPSHOT.read_text(encoding="utf-8"), database)
+        if has_snapshot and await is_prepared(database, SNAPSHOT.read_text(encoding="utf-8")):
+            return
+        for step in STEPS:
+            subprocess.run(step, check=True)
+        await database.execute(MARK)
     finally:
         await database.close()
 
 
 def main() -> None:
-    """Leave when the schema is this image's, or become Prefect's own migration."""
+    """Leave with 0 when the database is prepared, else with one sentence."""
     try:
-        is_done = asyncio.run(bring_to_snapshot())
+        asyncio.run(prepare(has_snapshot="--without-snapshot" not in sys.argv[1:]))
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"migrate: `{' '.join(error.cmd)}` ended with exit code {error.returncode}")
+    except KeyError as error:
+        sys.exit(f"migrate: {error.args[0]} is not set")
     except (OSError, TimeoutError, ValueError, asyncpg.PostgresError) as error:
         sys.exit(f"migrate: {error or type(error).__name__}")
-    if not is_done:
-        os.execvp(MIGRATE[0], MIGRATE)  # noqa: S606 - it replaces this process, so that signals reach it
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give every test that takes `platform` one run per form of the platform."""
     if "platform" in metafunc.fixturenames:
         marked = metafunc.definition.get_closest_marker("docker")
+        of_local = [pytest.mark.long] if metafunc.definition.get_closest_marker("long_locally") else []
         forms = [
-            pytest.param(name, marks=[pytest.mark.docker] if name == "compose" else [])
+            pytest.param(name, marks=[pytest.mark.docker] if name == "compose" else of_local)
             for name in FORMS
             if name == "compose" or not marked
         ]

@@ -82,10 +82,12 @@ class Api:
 
     def _call(self, method: str, path: str, body: JSON | None = None) -> Any:
         """Ask again after a 503, as Prefect's client does: a loaded SQLite answers so while it is locked."""
-        for _ in range(5):
+
+        def ask() -> list[requests.Response]:
             answer = requests.request(method, f"{self.url}/{path}", json=body, timeout=30)
-            if answer.status_code != 503:
-                break
+            return [answer] if answer.status_code != 503 else []
+
+        [answer] = wait_for(f"answer but 503 to {path}", ask, 60)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 

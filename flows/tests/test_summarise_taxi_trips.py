@@ -44,7 +44,7 @@ def test_a_file_that_is_missing_is_named_and_the_others_are_tried(
 ) -> None:
     file_server.body = make_sample(Month("green", 2020, 1))
     file_server.statuses = [404] * 2
-    state = summarise_taxi_trips(2020, ["green"], 1, file_server.template, return_state=True)
+    state = summarise_taxi_trips(2020, ["green"], 6, file_server.template, return_state=True)
     assert state.is_failed()
     assert "2 of 12 files were not summarised." in (state.message or "")
     assert "The server answers 404 Not Found" in (state.message or "")

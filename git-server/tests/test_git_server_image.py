@@ -167,7 +167,7 @@ def test_with_a_login_every_request_without_it_is_refused(
         with pytest.raises(urllib.error.HTTPError, match="401"):
             urllib.request.urlopen(f"{server.base}{path}", timeout=10)
     for wrong in ("admin:wrong", "other:canary-login", "admin:"):
-        with pytest.raises(AssertionError, match="Authentication failed|could not read"):
+        with pytest.raises(AssertionError, match=r"Authentication failed|could not read"):
             git(folder, "ls-remote", server.url.replace("://", f"://{wrong}@"))
     right = server.url.replace("://", "://admin:canary-login@")
     git(folder, "clone", "--quiet", "--depth=1", right, "clone")

@@ -1,7 +1,8 @@
-"""What is done to a database depends on what is in it; the snapshot itself is loaded by every test of the platform."""
+"""What is done to a database depends on what is in it; every test of the platform loads the snapshot."""
 
 import asyncio
 import importlib.util
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import pytest
 
 SCRIPT = Path(__file__).parents[1] / "migrate.py"
-SNAPSHOT = "CREATE TABLE public.run ();\nINSERT INTO public.alembic_version VALUES ('abc123');\n"
 
 
 @pytest.fixture
@@ -23,51 +23,38 @@ def migrate() -> ModuleType:
 
 
 class Database:
-    """Answers as asyncpg does for a database with these tables and this revision."""
+    """Answers as asyncpg does for a database with so many tables, and this mark."""
 
-    def __init__(self, tables: tuple[str, ...] = (), revision: str | None = None) -> None:
-        self.tables = tables
-        self.revision = revision
+    def __init__(self, migrate: ModuleType, tables: int = 0, mark: str | None = None) -> None:
+        self.answers = {migrate.COUNT_TABLES: tables, migrate.READ_MARK: mark}
         self.executed: list[str] = []
 
-    async def fetch(self, _query: str) -> list[dict[str, Any]]:
-        return [{"tablename": name} for name in self.tables]
-
-    async def fetchval(self, _query: str) -> str | None:
-        return self.revision
+    async def fetchval(self, query: str) -> Any:
+        return self.answers[query]
 
     async def execute(self, script: str) -> None:
         self.executed.append(script)
 
 
-def done(migrate: ModuleType, database: Database, snapshot: str = SNAPSHOT) -> bool:
-    return asyncio.run(migrate.has_schema_of(snapshot, database))
-
-
 def test_an_empty_database_gets_the_snapshot_in_one_transaction(migrate: ModuleType) -> None:
-    database = Database()
-    assert done(migrate, database)
-    assert database.executed == [f"BEGIN;{SNAPSHOT}COMMIT;"]
+    database, snapshot = Database(migrate), f"CREATE TABLE public.run (); {migrate.MARK};"
+    assert asyncio.run(migrate.is_prepared(database, snapshot))
+    assert database.executed == [f"BEGIN;{snapshot}COMMIT;"]
 
 
-def test_a_database_of_the_same_revision_is_left_alone(migrate: ModuleType) -> None:
-    database = Database(("alembic_version", "run"), "abc123")
-    assert done(migrate, database)
+def test_a_database_of_the_same_version_is_left_alone(migrate: ModuleType) -> None:
+    database = Database(migrate, 40, f"Prefect {version('prefect')}")
+    assert asyncio.run(migrate.is_prepared(database, migrate.MARK))
     assert database.executed == []
 
 
-@pytest.mark.parametrize(
-    ("tables", "revision"),
-    [(("alembic_version", "run"), "older1"), (("alembic_version",), None), (("somebody_elses",), None)],
-)
-def test_any_other_database_is_left_to_prefects_migrations(
-    migrate: ModuleType, tables: tuple[str, ...], revision: str | None
-) -> None:
-    database = Database(tables, revision)
-    assert not done(migrate, database)
+@pytest.mark.parametrize("mark", ["Prefect 3.8.7", None])
+def test_any_other_database_is_left_to_prefects_migrations(migrate: ModuleType, mark: str | None) -> None:
+    database = Database(migrate, 40, mark)
+    assert not asyncio.run(migrate.is_prepared(database, migrate.MARK))
     assert database.executed == []
 
 
-def test_a_snapshot_without_a_revision_is_refused(migrate: ModuleType) -> None:
-    with pytest.raises(ValueError, match="holds no revision"):
-        done(migrate, Database(), "CREATE TABLE public.run ();")
+def test_the_snapshot_of_another_version_is_refused(migrate: ModuleType) -> None:
+    with pytest.raises(ValueError, match="build the image again"):
+        asyncio.run(migrate.is_prepared(Database(migrate), "CREATE TABLE public.run ();"))

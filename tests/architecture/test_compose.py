@@ -19,10 +19,10 @@ DOCKERFILES = sorted(ROOT.glob("*/Dockerfile"))
 
 def test_services_are_the_ones_of_the_design() -> None:
     assert set(SERVICES) == {
-        *("secrets", "postgres", "migrate", "server"),
+        *("secrets", "postgres", "migrate", "server", "ready"),
         *("git-server", "yeedu-mock", "deployer", "worker", "image-worker", "rescue", "warehouse"),
     }
-    assert {"secrets", "migrate", "deployer"} == ONE_SHOTS
+    assert {"secrets", "migrate", "deployer", "ready"} == ONE_SHOTS
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -47,16 +47,30 @@ def test_ports_are_published_on_loopback_unless_told_otherwise(name: str) -> Non
 
 
 def test_start_order_is_gated_step_by_step() -> None:
-    order = [*("secrets", "postgres", "migrate", "server", "deployer", "worker")]
-    for earlier, later in itertools.pairwise(order):
-        condition = "service_completed_successfully" if earlier in ONE_SHOTS else "service_healthy"
-        assert SERVICES[later]["depends_on"][earlier] == {"condition": condition}
+    for earlier, later in itertools.pairwise(("secrets", "postgres", "migrate", "server", "rescue", "ready")):
+        assert SERVICES[later]["depends_on"][earlier] == {"condition": end_of(earlier)}
+
+
+def test_up_returns_once_everything_is_well() -> None:
+    """Compose waits for what a service depends on, and for what that depends on."""
+    awaited, new = set[str](), {"ready"}
+    while new:
+        awaited |= new
+        new = {before for name in new for before in SERVICES[name].get("depends_on", {})} - awaited
+    assert awaited == {name for name, service in SERVICES.items() if not service.get("profiles")}
+    for service in SERVICES.values():
+        for earlier, how in service.get("depends_on", {}).items():
+            assert how == {"condition": end_of(earlier)}
+
+
+def end_of(service: str) -> str:
+    return "service_completed_successfully" if service in ONE_SHOTS else "service_healthy"
 
 
 def test_no_secret_is_in_the_environment_of_a_service() -> None:
     for name, service in SERVICES.items():
         for variable, value in service.get("environment", {}).items():
-            if re.search(r"PASSWORD|TOKEN|KEY|AUTH", variable):
+            if re.search(r"PASSWORD|TOKEN|KEY|AUTH", variable) and not variable.startswith("GIT_CONFIG_KEY_"):
                 assert variable.endswith("_FILE"), f"{name}: {variable}"
                 assert value.startswith("/run/platform/"), f"{name}: {variable}"
 
@@ -74,7 +88,9 @@ def test_secrets_are_mounted_only_where_they_are_needed() -> None:
     assert mounts == {
         "database-secrets": {"secrets", "postgres", "migrate", "server"},
         "server-secrets": {"secrets", "migrate", "server"},
-        "api-secrets": {"secrets", "server", "deployer", "worker", "image-worker", "rescue"},
+        "api-secrets": {
+            *("secrets", "server", "git-server", "deployer", "worker", "image-worker", "rescue"),
+        },
         "mock-secrets": {"secrets", "yeedu-mock"},
         "deployer-secrets": {"secrets", "deployer"},
         "warehouse-secrets": {"secrets", "warehouse"},

@@ -16,7 +16,7 @@ import pytest
 from prefect_processes import PrefectServer, commit
 from prefork_processes import Prefork, prefork
 
-RUNS = int(os.environ.get("WORKER_ISOLATION_RUNS", "12"))
+RUNS = int(os.environ.get("WORKER_ISOLATION_RUNS", "6"))
 SEED = int(os.environ.get("WORKER_ISOLATION_SEED", "0")) or secrets.randbelow(10**9)
 OBSERVING = (Path(__file__).parent / "support" / "observing_flow.py").read_text(encoding="utf-8")
 ENGINE = [sys.executable, "-m", "prefect.engine"]

@@ -33,7 +33,7 @@ pytestmark = [
 ]
 
 # Half as many for notebooks as for jobs. The seed is drawn anew each time, and shown when a test fails.
-POINTS = int(os.environ.get("YEEDU_KILL_POINTS", "8"))
+POINTS = int(os.environ.get("YEEDU_KILL_POINTS", "4"))
 FIRST_POINT = int(os.environ.get("YEEDU_KILL_FIRST_POINT", "0"))
 AT_ONCE = int(os.environ.get("YEEDU_KILL_AT_ONCE", "4"))
 SEED = int(os.environ.get("YEEDU_KILL_SEED") or secrets.randbelow(2**32))

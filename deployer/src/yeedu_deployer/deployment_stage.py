@@ -24,6 +24,9 @@ from yeedu_deployer.spec import DeploymentSpec
 from yeedu_deployer.stage import Stage
 from yeedu_deployer.ticks import replace_stale_runs
 
+# One after another, first runs are soon done; all at once, each would wait for the others on a small machine.
+FIRST_RUNS_APART_SECONDS = 1.5
+
 
 @dataclass
 class DeploymentStage:
@@ -45,6 +48,7 @@ class DeploymentStage:
     dropped: list[str] = field(default_factory=list[str])
     ids: dict[str, UUID | None] = field(default_factory=dict[str, UUID | None])
     _stale: list[UUID] = field(default_factory=list[UUID])
+    _next_first_run: float = 0.0
 
     def bring(self, specs: Sequence[DeploymentSpec], resolved: Resolved) -> None:
         """Create and change what the file declares, then prune what it dropped."""
@@ -123,6 +127,9 @@ class DeploymentStage:
         pool = observe_pool(self.stage.client, str(definition.fields["work_pool_name"]))
         if not definition.starts_runs or pool is None or pool.is_paused:
             return
-        run_id = start_first_run(self.stage.client, deployment_id, definition.name)
+        now = time.monotonic()
+        due = max(now, self._next_first_run)
+        self._next_first_run = due + FIRST_RUNS_APART_SECONDS
+        run_id = start_first_run(self.stage.client, deployment_id, definition.name, due - now)
         link = self.stage.link(f"runs/flow-run/{run_id}")
         self.stage.report.add("first run", definition.name, Outcome.STARTED, link=link)

@@ -1,6 +1,7 @@
 """Deployments on the server: read as plain fields, and written one by one through the client."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentU
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
+from prefect.states import Scheduled
 
 from yeedu_deployer.definition import Definition
 from yeedu_deployer.plan import Action, DeploymentPlan, ObservedDeployment, ObservedSchedule, ScheduleChange
@@ -97,8 +99,10 @@ def delete_deployment(client: SyncPrefectClient, deployment_id: UUID, name: str)
         client.delete_deployment(deployment_id)
 
 
-def start_first_run(client: SyncPrefectClient, deployment_id: UUID, name: str) -> UUID:
-    """Start a run now, so that the UI shows life at once; a deployment gets at most one such run.
+def start_first_run(
+    client: SyncPrefectClient, deployment_id: UUID, name: str, after_seconds: float = 0
+) -> UUID:
+    """Start a run soon, so that the UI shows life at once; a deployment gets at most one such run.
 
     Returns:
         The run's id.
@@ -108,7 +112,9 @@ def start_first_run(client: SyncPrefectClient, deployment_id: UUID, name: str) -
     """
     with explained(f"The first run of {name!r} could not be started"):
         run = client.create_flow_run_from_deployment(
-            deployment_id, idempotency_key=f"first-run-{deployment_id}"
+            deployment_id,
+            state=Scheduled(scheduled_time=datetime.now(UTC) + timedelta(seconds=after_seconds)),
+            idempotency_key=f"first-run-{deployment_id}",
         )
         return run.id
 

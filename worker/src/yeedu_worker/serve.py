@@ -18,6 +18,7 @@ from prefect.settings import get_current_settings
 
 from yeedu_worker.catch_up import catch_up_before_polling
 from yeedu_worker.draining import Drained, DrainingWorker
+from yeedu_worker.pool import wait_for_pool
 from yeedu_worker.sweep import sweep_left_folders
 from yeedu_worker.triggers import poll_when_triggered
 
@@ -71,6 +72,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if count := sweep_left_folders():
         print(f"worker: deleted {count} working folders of flow runs that ended without a word")
+    wait_for_pool(arguments.pool)
     catch_up_before_polling(arguments.pool, arguments.name)
     worker = DrainingWorker(
         name=arguments.name,
