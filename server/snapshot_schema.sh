@@ -13,8 +13,8 @@ export PREFECT_HOME="$folder/prefect" PREFECT_SERVER_DATABASE_DRIVER=postgresql+
     --options="-c listen_addresses=127.0.0.1 -c unix_socket_directories=$folder -c fsync=off"
   createdb --host=127.0.0.1 --username=prefect prefect
   python /opt/server/migrate.py --without-snapshot
+  pg_dump --host=127.0.0.1 --username=prefect --inserts --no-owner --no-privileges --file="$folder/dump" prefect
+  pg_ctl --pgdata="$folder/data" --mode=immediate stop
 } >&2
-# Statements alone: what begins with a backslash is for psql.
-pg_dump --host=127.0.0.1 --username=prefect --inserts --no-owner --no-privileges prefect | grep -v '^\\'
-pg_ctl --pgdata="$folder/data" --mode=immediate stop >&2
+grep -v '^[\]' "$folder/dump" # what begins with a backslash is for psql alone
 rm -r "$folder"
