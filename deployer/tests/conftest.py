@@ -1,5 +1,7 @@
 """A real Prefect server with authentication, real git repositories, and the deployer against both."""
 
+import datetime as dt
+import ipaddress
 import os
 import signal
 import socket
@@ -13,6 +15,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import (
     PREFECT_API_AUTH_STRING,
@@ -139,6 +144,28 @@ class Platform:
         file.write_text(f"{value}\n", encoding="utf-8")
         return file
 
+    def work_once(self, **variables: str) -> str:
+        """Let a real worker run what is due, and return what it says; `variables` join its environment."""
+        home = self.folder / "home"
+        home.mkdir(exist_ok=True)
+        command = ["prefect", "worker", "start", "--pool=yeedu-pool", "--name=test", "--run-once"]
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=self.folder,
+            env={
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                "HOME": str(home),
+                "FLOWS_GIT_URL": self.repository.url,
+                **variables,
+                **self.server.environment,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=90,
+        )
+        return done.stdout + done.stderr
+
 
 def wait_for(read: Callable[[], object], what: str, timeout_seconds: float = 60) -> object:
     """Poll until something is there; fails with what was waited for."""
@@ -210,6 +237,34 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def inspector() -> Iterator[FlowInspector]:
     with FlowInspector() as running:
         yield running
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A key and a certificate for 127.0.0.1 that signed itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file = tmp_path / "certificate.pem"
+    file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + secret)
+    return file
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """Real repositories, over files and over https with a token, and a sentence for each way to fail."""
 
 import base64
-import datetime as dt
-import ipaddress
 import os
 import ssl
 import stat
@@ -12,9 +10,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, urlsplit
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from prefect.runner import storage
 
 from yeedu_deployer.errors import SourceError
@@ -73,37 +68,10 @@ class GitHandler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
 
-def make_certificate(folder):
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    file = folder / "certificate.pem"
-    file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + secret)
-    return file
-
-
 @pytest.fixture
-def private_url(repository, tmp_path, monkeypatch):
+def private_url(repository, certificate, monkeypatch):
     """The repository over https, which asks for the token; the certificate is trusted."""
     repository.add_flows("one")
-    certificate = make_certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     server = ThreadingHTTPServer(("127.0.0.1", 0), GitHandler)

@@ -1,9 +1,6 @@
 """A deployment that the deployer made, run by a real worker: pool and pull steps keep their promises."""
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
@@ -30,7 +27,7 @@ def run():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the parent process from /proc")
 @pytest.mark.parametrize(("reference", "marker"), [(None, "main"), ("", "main"), ("other", "other")])
-def test_a_run_pulls_the_right_branch_in_one_interpreter(platform, tmp_path, reference, marker):
+def test_a_run_pulls_the_right_branch_in_one_interpreter(platform, reference, marker):
     platform.repository.commit({"flows/one.py": PRINTS_ITS_PARENT, "marker": "main"})
     platform.repository.git("checkout", "--quiet", "-b", "other")
     platform.repository.commit({"marker": "other"})
@@ -39,36 +36,11 @@ def test_a_run_pulls_the_right_branch_in_one_interpreter(platform, tmp_path, ref
     platform.apply(YAML, environment=variables)
     deployment = platform.client.read_deployment_by_name("one/one").id
     platform.client.create_flow_run_from_deployment(deployment)
-    (tmp_path / "home").mkdir()
-
-    worker = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "prefect",
-            "worker",
-            "start",
-            "--pool=yeedu-pool",
-            "--name=test",
-            "--run-once",
-        ],
-        cwd=tmp_path,
-        env={
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "HOME": str(tmp_path / "home"),
-            "FLOWS_GIT_URL": platform.repository.url,
-            **variables,
-            **platform.server.environment,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=90,
-    )
+    output = platform.work_once(**variables)
 
     of_deployment = FlowRunFilterDeploymentId(any_=[deployment])
     (run,) = platform.client.read_flow_runs(flow_run_filter=FlowRunFilter(deployment_id=of_deployment))
-    assert run.state.is_completed(), worker.stdout + worker.stderr
-    (line,) = [line for line in (worker.stdout + worker.stderr).splitlines() if "branch:" in line]
+    assert run.state.is_completed(), output
+    (line,) = [line for line in output.splitlines() if "branch:" in line]
     assert f"branch: {marker} parent:" in line
     assert "prefect worker start" in line  # the worker itself, with no supervisor in between

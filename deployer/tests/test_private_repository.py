@@ -1,0 +1,174 @@
+"""A private repository, served by git-server to those who have the token, over TLS as Prefect wants it."""
+
+import contextlib
+import json
+import os
+import socket
+import ssl
+import subprocess
+import threading
+import uuid
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(240)]
+
+ROOT = Path(__file__).parents[2]
+TOKEN = "canary-of-the-git-token"
+YAML = """
+pull:
+  - prefect.deployments.steps.git_clone:
+      repository: "{{ $FLOWS_GIT_URL }}"
+deployments:
+  - {name: one, entrypoint: "flows/one.py:run", work_pool: {name: yeedu-pool}}
+"""
+
+
+def docker(*arguments):
+    return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def image():
+    tag = f"git-server-test-{uuid.uuid4().hex[:12]}"
+    docker("build", "--quiet", f"--tag={tag}", f"--file={ROOT / 'git-server' / 'Dockerfile'}", str(ROOT))
+    yield tag
+    docker("image", "rm", "--force", tag)
+
+
+def relay(listener, port):
+    """Pass each connection on, without its encryption."""
+
+    def copy(source, target):
+        try:
+            while part := source.recv(65536):
+                target.sendall(part)
+        except OSError:
+            pass
+        finally:
+            for end in (source, target):
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    while True:
+        try:
+            outside, _ = listener.accept()
+        except ssl.SSLError:
+            continue
+        except OSError:
+            return
+        inside = socket.create_connection(("127.0.0.1", port))
+        for pair in ((outside, inside), (inside, outside)):
+            threading.Thread(target=copy, args=pair, daemon=True).start()
+
+
+class PrivateRepository:
+    """The repository behind git-server; `login` is the one that it takes at the moment."""
+
+    def __init__(self, platform, image, certificate):
+        self.folder = platform.folder / "login"
+        self.folder.mkdir()
+        self.login = TOKEN
+        mounts = [
+            f"--volume={platform.repository.path}:/checkout:ro",
+            f"--volume={self.folder}:/run/platform/api:ro",
+        ]
+        user = f"--user={os.getuid()}:{os.getgid()}"
+        self.container = docker("run", "--detach", "--publish=127.0.0.1:0:8080", user, *mounts, image)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        self.listener = context.wrap_socket(socket.create_server(("127.0.0.1", 0)), server_side=True)
+        port = int(docker("port", self.container, "8080/tcp").rpartition(":")[2])
+        threading.Thread(target=relay, args=(self.listener, port), daemon=True).start()
+        self.url = f"https://127.0.0.1:{self.listener.getsockname()[1]}/flows.git"
+
+    @property
+    def login(self):
+        return (self.folder / "auth-string").read_text()
+
+    @login.setter
+    def login(self, token):
+        (self.folder / "auth-string").write_text(f"{token}:\n")
+
+    def is_healthy(self):
+        check = ["docker", "exec", self.container, "/opt/git-server/healthcheck"]
+        return not subprocess.run(check, capture_output=True, check=False).returncode
+
+    def log(self):
+        return docker("logs", self.container)
+
+    def remove(self):
+        self.listener.close()
+        docker("rm", "--force", "--volumes", self.container)
+
+
+@pytest.fixture
+def private(platform, image, certificate, eventually, monkeypatch):
+    monkeypatch.setenv("GIT_SSL_CAINFO", str(certificate))
+    repository = PrivateRepository(platform, image, certificate)
+    eventually(repository.is_healthy, "git-server")
+    yield repository
+    repository.remove()
+
+
+def places(platform, private, *reports):
+    """Return whatever may show a token: what the deployer said, the server answers, git-server logged."""
+    client = platform.client
+    answers = [
+        client.request("POST", f"/{kind}/filter", json={}).text
+        for kind in ("deployments", "block_documents", "flow_runs", "logs")
+    ]
+    said = [json.dumps([report.failures, [repr(row) for row in report.rows]]) for report in reports]
+    return [*said, *answers, private.log()]
+
+
+def test_the_right_token_deploys_and_runs_and_a_revoked_one_is_one_sentence(platform, private):
+    variables = {
+        "FLOWS_GIT_URL": private.url,
+        "FLOWS_GIT_TOKEN_FILE": str(platform.secret("token", TOKEN)),
+    }
+    tls = {"GIT_SSL_CAINFO": os.environ["GIT_SSL_CAINFO"]}
+    applied = platform.apply(YAML, environment=variables)
+    assert applied.failures == []
+    deployment = platform.client.read_deployment_by_name("one/one").id
+
+    def run():
+        run_id = platform.client.create_flow_run_from_deployment(deployment).id
+        output = platform.work_once(FLOWS_GIT_URL=private.url, **tls)
+        return platform.client.read_flow_run(run_id).state, output
+
+    state, output = run()
+    assert state.is_completed(), output
+    assert TOKEN not in output
+
+    private.login = "another"
+    revoked = platform.apply(YAML, environment=variables)
+    assert revoked.failures == [
+        f"The git repository {private.url} refused the credential; "
+        "check that it is valid and may read the repository."
+    ]
+    state, output = run()
+    assert not state.is_completed()
+    assert TOKEN not in output + (state.message or "")
+    assert not [place for place in places(platform, private, applied, revoked) if TOKEN in place]
+
+
+@pytest.mark.parametrize(
+    ("token", "reason"),
+    [
+        (
+            "canary-of-a-wrong-token",
+            "refused the credential; check that it is valid and may read the repository.",
+        ),
+        ("", "asks for a credential; name a token's file in FLOWS_GIT_TOKEN_FILE."),
+    ],
+)
+def test_a_wrong_and_an_empty_token_are_one_sentence(platform, private, token, reason):
+    variables = {
+        "FLOWS_GIT_URL": private.url,
+        "FLOWS_GIT_TOKEN_FILE": str(platform.secret("token", token)),
+    }
+    refused = platform.apply(YAML, environment=variables)
+    assert refused.failures == [f"The git repository {private.url} {reason}"]
+    assert not [place for place in places(platform, private, refused) if "canary-of-a" in place]
