@@ -159,7 +159,7 @@ def test_container_on_another_network_path_attaches_works_and_detaches(
 ) -> None:
     """It is in none of the platform's networks: it has the published port, and a git address of its own."""
     git_port, container = free_port(), f"attached-worker-{platform.port}"
-    daemon = ["git", "daemon", "--export-all", f"--port={git_port}", "--listen=127.0.0.1"]
+    daemon = ["git", "daemon", "--verbose", "--export-all", f"--port={git_port}", "--listen=127.0.0.1"]
     daemon += [f"--base-path={platform.checkout.parent}", str(platform.checkout)]
     command = ["docker", "run", "--rm", "--network", "host", "--name", container]
     command += ["--volume", f"{platform.checkout}:/checkout:ro", "yeedu-prefect-worker"]

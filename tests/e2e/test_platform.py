@@ -40,11 +40,11 @@ def test_every_service_is_healthy_and_every_one_shot_succeeded(platform: Platfor
     lines = platform.must("docker", "compose", "ps", "--all", "--format", "json").splitlines()
     services: dict[str, JSON] = {service["Service"]: service for service in map(json.loads, lines)}
     assert services.keys() == {
-        *("secrets", "postgres", "migrate", "server"),
+        *("secrets", "postgres", "migrate", "server", "ready"),
         *("git-server", "yeedu-mock", "deployer", "worker", "rescue", "warehouse"),
     }
     for name, service in services.items():
-        if name in {"secrets", "migrate", "deployer"}:
+        if name in {"secrets", "migrate", "deployer", "ready"}:
             assert (service["State"], service["ExitCode"]) == ("exited", 0), name
         else:
             assert (service["State"], service["Health"]) == ("running", "healthy"), name

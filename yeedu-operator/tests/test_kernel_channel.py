@@ -84,7 +84,7 @@ def test_a_connection_without_a_sign_of_life_is_given_up(monkeypatch: pytest.Mon
 
 def test_a_connection_that_answers_pings_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_channel, "PING_AFTER_SECONDS", 0.1)
-    monkeypatch.setattr(kernel_channel, "LOST_AFTER_SECONDS", 0.5)
+    monkeypatch.setattr(kernel_channel, "LOST_AFTER_SECONDS", 2.0)
 
     def answer_pings(connection: socket.socket, request: bytes) -> None:
         connection.sendall(upgraded(request))
@@ -93,7 +93,7 @@ def test_a_connection_that_answers_pings_is_kept(monkeypatch: pytest.MonkeyPatch
 
     with server(answer_pings) as channel:
         channel.open()
-        listen(channel, 20)
+        listen(channel, 50)
         assert channel.is_open
 
 
