@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from prefect.client.orchestration import get_client
 
 from summarise_taxi_trips import LIMIT, summarise_taxi_trips
@@ -25,6 +26,7 @@ def test_every_colour_and_month_is_summarised(prefect_server: str) -> None:
         assert client.read_global_concurrency_limit_by_name(LIMIT).limit == 24
 
 
+@pytest.mark.long
 def test_two_runs_together_never_work_on_more_files_than_the_limit(
     run_python: Callable[..., Any], file_server: Any
 ) -> None:

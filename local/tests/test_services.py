@@ -13,7 +13,10 @@ from local.knobs import ROOT, Knobs
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))
 FLOWS = "file:///checkout"
 WAREHOUSE = "postgresql://warehouse@127.0.0.1:5433/warehouse"
-DATABASE = re.compile(r"PREFECT_SERVER_DATABASE_\w+")  # another one
+# Another database, which the server prepares itself; and the checkout itself instead of a git-server with a login.
+ELSEWHERE = re.compile(
+    r"PREFECT_SERVER_DATABASE_\w+|PREFECT_SERVER_API_BLOCKS_REGISTER_ON_START|GIT_CONFIG_\w+"
+)
 # Given by the images, or a place of their own.
 OF_THE_IMAGE = {
     *("PREFECT_HOME", "PREFECT_SERVER_EPHEMERAL_ENABLED", "DO_NOT_TRACK"),
@@ -86,7 +89,7 @@ def test_process_has_the_variables_of_its_container(name: str, values: dict[str,
     container = {
         variable: as_on_this_machine(expanded(str(value), values), knobs)
         for variable, value in COMPOSE["services"][name]["environment"].items()
-        if not DATABASE.fullmatch(variable) and variable not in OF_THE_IMAGE
+        if not ELSEWHERE.fullmatch(variable) and variable not in OF_THE_IMAGE
     }
     process = {
         variable: value
