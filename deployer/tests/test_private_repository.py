@@ -41,26 +41,24 @@ def relay(listener, port):
     """Pass each connection on, without its encryption."""
 
     def copy(source, target):
-        try:
+        with contextlib.suppress(OSError):
             while part := source.recv(65536):
                 target.sendall(part)
-        except OSError:
-            pass
-        finally:
-            for end in (source, target):
-                with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
-    while True:
-        try:
-            outside, _ = listener.accept()
-        except ssl.SSLError:
-            continue
-        except OSError:
-            return
-        inside = socket.create_connection(("127.0.0.1", port))
-        for pair in ((outside, inside), (inside, outside)):
-            threading.Thread(target=copy, args=pair, daemon=True).start()
+    def serve(outside):
+        with outside, socket.create_connection(("127.0.0.1", port)) as inside:
+            answers = threading.Thread(target=copy, args=(inside, outside))
+            answers.start()
+            copy(outside, inside)
+            answers.join()
+
+    with contextlib.suppress(OSError):
+        while True:
+            connection = listener.accept()[0]
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
 
 class PrivateRepository:

@@ -13,7 +13,7 @@ from local.knobs import ROOT, Knobs
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))
 FLOWS = "file:///checkout"
 WAREHOUSE = "postgresql://warehouse@127.0.0.1:5433/warehouse"
-# Another database, which the server prepares itself; and the checkout itself instead of a git-server with a login.
+# Another database, which the server prepares itself; and the checkout in place of a git-server with a login.
 ELSEWHERE = re.compile(
     r"PREFECT_SERVER_DATABASE_\w+|PREFECT_SERVER_API_BLOCKS_REGISTER_ON_START|GIT_CONFIG_\w+"
 )
