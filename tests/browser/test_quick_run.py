@@ -25,10 +25,11 @@ def test_the_form_of_the_etl_is_filled_started_and_followed_to_its_end(
     platform: Platform, page: Page
 ) -> None:
     page.goto(f"{platform.address}/deployments", wait_until="networkidle")
-    page.get_by_role("link", name="load-taxi-trips", exact=True).last.click()
+    deployment = "a[href*='/deployments/deployment/']"
+    page.locator(deployment, has_text="load-taxi-trips").first.click()  # its flow has the same name
     page.wait_for_url("**/deployments/deployment/**")
-    page.get_by_role("button", name="Run", exact=True).locator("visible=true").first.click()
-    page.get_by_role("link", name="Custom run").click()
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("button", name="Custom run").click()
 
     expect(page.get_by_text("The months to load, 1 to 12.")).to_be_visible()
     numbers = page.locator("input[type=number]")
