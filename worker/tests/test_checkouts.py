@@ -97,6 +97,19 @@ def test_clone_is_what_git_clones(cache: Cache, source: Path, tmp_path: Path, br
         assert described(cache.clone(source.as_uri(), branch)) == described(stock)
 
 
+def test_the_folder_that_a_process_works_in_can_be_the_clone(
+    cache: Cache, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    repository = Repository(str(source), str(source))
+    revision = revision_of(repository, None, None)
+    cache.snapshots.check_out(repository, revision, [], Path.cwd())
+    assert Path("flow.py").read_text() == "one = 2\n"
+    with pytest.raises(CloneUnavailableError, match="is not empty"):
+        cache.snapshots.check_out(repository, revision, [], Path.cwd())
+
+
 def test_sub_directories_are_what_git_checks_out(cache: Cache, source: Path, tmp_path: Path) -> None:
     stock = stock_clone(source.as_uri(), tmp_path / "stock", "--depth=1", "--sparse")
     git(stock, "sparse-checkout", "set", "--", "a")

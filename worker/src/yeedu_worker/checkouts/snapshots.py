@@ -58,17 +58,23 @@ class Snapshots:
         raise CloneUnavailableError(f"{place} is damaged again and again")
 
     def _copy(self, place: Path, target: Path) -> bool:
-        """Copy a snapshot; return whether there is one. A damaged one is removed."""
+        """Copy a snapshot; return whether there is one. A damaged one is removed.
+
+        Raises:
+            CloneUnavailableError: The target is a folder with something in it.
+        """
+        target.mkdir(parents=True, exist_ok=True)  # a repository called `.git` is cloned right here
+        if any(target.iterdir()):
+            raise CloneUnavailableError(f"{target} is not empty")
         try:
             with _shared(place / _LIST):
                 os.utime(place)
-                target.mkdir(parents=True)
                 copy_clone(place / _CLONE, target, read_list(place / _LIST))
         except FileNotFoundError:
-            shutil.rmtree(target, ignore_errors=True)
+            _empty(target)
             return False
         except DamagedError:
-            shutil.rmtree(target)
+            _empty(target)
             with _exclusive(place.parent / "lock"):
                 _remove(place)
             return False
@@ -104,6 +110,15 @@ class Snapshots:
             bytes_left -= _size_bytes(place)
             if place != keep and (bytes_left < 0 or seen[place.parent] > _KEPT_FOR_EACH_REPOSITORY):
                 _remove(place)
+
+
+def _empty(folder: Path) -> None:
+    """Remove what is in a folder; it may be the one that this process works in, so it stays."""
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
 
 
 def clone(repository: Repository, revision: Revision, directories: Sequence[str], target: Path) -> None:
