@@ -8,6 +8,7 @@ from bench.workers import OURS, STOCK, Workers, seconds_between
 _RUNS = {STOCK: 24, OURS: 72}
 _SAMPLE_SECONDS = 0.1
 _LIMIT = 10  # runs at a time, of either worker
+_OTHERS = ("server", "postgres")
 
 Figures = dict[str, dict[str, float]]
 
@@ -40,15 +41,17 @@ def measure(workers: Workers) -> Figures:
     for worker, runs in _RUNS.items():
         print(f"{worker}: {runs} runs at once, {_LIMIT} at a time", flush=True)
         container = workers.worker_container(worker)
-        before = usage(container)
+        others = [workers.container(service) for service in _OTHERS]
+        before, others_before = usage(container), [usage(other).cpu_seconds for other in others]
         with _MemoryPeak(container) as peak:
             done = workers.ended([workers.trigger(worker) for _ in range(runs)])
-        after = usage(container)
+        after, others_after = usage(container), [usage(other).cpu_seconds for other in others]
         began = min(seconds_between(0, run["start_time"]) for run in done)
         seconds = max(seconds_between(began, run["end_time"]) for run in done)
         results[worker] = {
             "runs_per_minute": runs / seconds * 60,
             "cpu_seconds_per_run": (after.cpu_seconds - before.cpu_seconds) / runs,
+            "server_cpu_seconds_per_run": (sum(others_after) - sum(others_before)) / runs,
             "megabytes_per_concurrent_run": (peak.most_bytes - before.memory_bytes) / _LIMIT / 1e6,
         }
     return results
@@ -57,17 +60,18 @@ def measure(workers: Workers) -> Figures:
 def table(results: Figures) -> str:
     """Return the results as a Markdown table."""
     lines = [
-        f"| empty flow, {_LIMIT} at a time | runs per minute | CPU seconds per run | MB per concurrent run |",
-        "| --- | --- | --- | --- |",
+        f"| empty flow, {_LIMIT} at a time | runs per minute | CPU s per run, worker | server and Postgres "
+        "| MB per concurrent run |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for worker, row in results.items():
-        rate, cpu, memory = row.values()
-        lines.append(f"| {worker} | {rate:.0f} | {cpu:.2f} | {memory:.0f} |")
+        rate, cpu, of_server, memory = row.values()
+        lines.append(f"| {worker} | {rate:.0f} | {cpu:.2f} | {of_server:.2f} | {memory:.0f} |")
     theirs, ours = results[STOCK], results[OURS]
     ratios = [f"{ours['runs_per_minute'] / theirs['runs_per_minute']:.1f} times more"]
     ratios += [
         f"{theirs[name] / ours[name]:.1f} times less"
-        for name in ("cpu_seconds_per_run", "megabytes_per_concurrent_run")
+        for name in ("cpu_seconds_per_run", "server_cpu_seconds_per_run", "megabytes_per_concurrent_run")
     ]
     lines.append(f"| | {' | '.join(ratios)} |")
     return "\n".join(lines)
