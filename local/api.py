@@ -18,8 +18,20 @@ FIRST_RUN_DEPLOYMENT = "run-yeedu-job"
 _NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
+_BUSY = 503  # a server whose SQLite is locked answers so
+_BUSY_SECONDS, _PAUSE_SECONDS = 20.0, 0.5
+
+
 class ApiUnavailableError(Exception):
-    """The API did not answer, or not with what was asked for; asking again may help."""
+    """The API did not answer, or not with what was asked for; asking again may help.
+
+    Attributes:
+        status: What it answered; 0 when it did not.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -79,8 +91,17 @@ class PrefectApi:
         return self._ask("POST", path, body)
 
     def patch(self, path: str, body: dict[str, Any]) -> None:
-        """Change something; raise as `post` does."""
-        self._ask("PATCH", path, body)
+        """Change something, again while the server is busy; raise as `post` does."""
+        deadline = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                self._ask("PATCH", path, body)
+            except ApiUnavailableError as error:
+                if error.status != _BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
+            else:
+                return
 
     def _ask(self, method: str, path: str, body: dict[str, Any]) -> Any:
         request = urllib.request.Request(  # noqa: S310 - the address is the platform's own
@@ -96,7 +117,7 @@ class PrefectApi:
                     f"{self.url} refuses the login: PREFECT_API_AUTH_STRING is not the one that the server "
                     f"was started with; `make down`, then `make up` restarts it with the present one"
                 ) from None
-            raise ApiUnavailableError(f"{self.url}{path} answered {error.code}") from None
+            raise ApiUnavailableError(f"{self.url}{path} answered {error.code}", error.code) from None
         except (OSError, HTTPException, ValueError) as error:
             raise ApiUnavailableError(f"{self.url}{path}: {error}") from None
 

@@ -81,10 +81,15 @@ class Api:
         self._call("DELETE", path)
 
     def _call(self, method: str, path: str, body: JSON | None = None) -> Any:
-        """Ask again after a 503, as Prefect's client does: a loaded SQLite answers so while it is locked."""
+        """Ask again after a 503, as Prefect's client does: a loaded SQLite answers so, or late, while locked."""
 
         def ask() -> list[requests.Response]:
-            answer = requests.request(method, f"{self.url}/{path}", json=body, timeout=30)
+            try:
+                answer = requests.request(method, f"{self.url}/{path}", json=body, timeout=30)
+            except requests.ReadTimeout:
+                if method == "GET":
+                    return []
+                raise
             return [answer] if answer.status_code != 503 else []
 
         [answer] = wait_for(f"answer but 503 to {path}", ask, 60)

@@ -29,6 +29,11 @@ class Handler(BaseHTTPRequestHandler):
             "/api/deployments/filter": self.server.deployments,  # type: ignore[attr-defined]
             "/api/work_pools/windows-pool/workers/filter": self.server.workers,  # type: ignore[attr-defined]
         }
+        if self.command == "PATCH" and self.server.busy:  # type: ignore[attr-defined]
+            self.server.busy -= 1  # type: ignore[attr-defined]
+            self.send_response(503)
+            self.end_headers()
+            return
         if self.command == "PATCH":
             self.server.patched.append((self.path, body))  # type: ignore[attr-defined]
         self.send_response(204 if self.command == "PATCH" else 200)
@@ -50,6 +55,7 @@ class FakeServer(ThreadingHTTPServer):
         self.deployments: list[dict[str, Any]] = [DEPLOYMENT]
         self.workers = [{"name": "box", "status": "ONLINE"}, {"name": "old", "status": "OFFLINE"}]
         self.patched: list[tuple[str, Any]] = []
+        self.busy = 0  # how many changes it refuses for now
 
 
 @pytest.fixture
@@ -64,6 +70,12 @@ def fake() -> Iterator[FakeServer]:
 
 def run(fake: FakeServer) -> None:
     activate(PrefectApi(f"http://127.0.0.1:{fake.server_port}/api"), "on-windows", Console())
+
+
+def test_a_busy_server_is_asked_again(fake: FakeServer) -> None:
+    fake.busy = 1
+    run(fake)
+    assert [path for path, _ in fake.patched] == ["/api/deployments/d1/schedules/s1"]
 
 
 def test_only_what_is_off_is_switched_on(fake: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
