@@ -81,7 +81,7 @@ class Api:
         self._call("DELETE", path)
 
     def _call(self, method: str, path: str, body: JSON | None = None) -> Any:
-        """Ask again after a 503, as Prefect's client does: a loaded SQLite answers so, or late, while locked."""
+        """Ask again as Prefect's client does: a loaded SQLite answers 503, or late, while it is locked."""
 
         def ask() -> list[requests.Response]:
             try:
