@@ -11,6 +11,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from prefect_github import GitHubCredentials
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(240)]
 
@@ -150,6 +151,25 @@ def test_the_right_token_deploys_and_runs_and_a_revoked_one_is_one_sentence(plat
     assert not state.is_completed()
     assert TOKEN not in output + (state.message or "")
     assert not [place for place in places(platform, private, applied, revoked) if TOKEN in place]
+
+
+def test_the_token_can_be_in_a_block_of_prefect_github(platform, private):
+    url = 'repository: "{{ $FLOWS_GIT_URL }}"'
+    block = 'credentials: "{{ prefect.blocks.github-credentials.mine }}"'
+    text = YAML.replace(url, f"{url}\n      {block}")
+    missing = platform.apply(text, environment={"FLOWS_GIT_URL": private.url})
+    assert missing.failures == [
+        "The pull step names the github-credentials block 'mine', which does not exist."
+    ]
+    GitHubCredentials(token=TOKEN).save("mine")
+    applied = platform.apply(text, environment={"FLOWS_GIT_URL": private.url})
+    assert applied.failures == []
+    run_id = platform.client.create_flow_run_from_deployment(
+        platform.client.read_deployment_by_name("one/one").id
+    ).id
+    output = platform.work_once(FLOWS_GIT_URL=private.url, GIT_SSL_CAINFO=os.environ["GIT_SSL_CAINFO"])
+    assert platform.client.read_flow_run(run_id).state.is_completed(), output
+    assert not [place for place in [*places(platform, private, applied), output] if TOKEN in place]
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def credentials(mock: MockYeedu) -> YeeduCredentials:
 
 def stopped(mock: MockYeedu, kind: str, definition: int, name: str) -> bool:
     """Wait until the only run of a definition has been stopped."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     with mock.client("job/1") as client:
         while time.monotonic() < deadline:
             found = client.get_object(f"workspace/1/{kind}/runs", "for runs", params={name: definition})[
@@ -73,7 +73,7 @@ def running_job(mock: MockYeedu) -> int:
 
 
 def wait_for_run(mock: MockYeedu, job: int) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     with mock.client("job/1") as client:
         while time.monotonic() < deadline:
             answer = client.get_object("workspace/1/spark/job/runs", "for runs", params={"job_ids": job})
@@ -185,6 +185,7 @@ caller()
 """
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to catch")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_the_flow_stops_the_remote_run(mock: MockYeedu, tmp_path: Path, number: int) -> None:
@@ -197,7 +198,7 @@ def test_a_signal_to_the_flow_stops_the_remote_run(mock: MockYeedu, tmp_path: Pa
     try:
         wait_for_run(mock, job)
         process.send_signal(number)
-        process.wait(30)
+        process.wait(60)
         assert stopped(mock, "spark/job", job, "job_ids")
     finally:
         process.kill()

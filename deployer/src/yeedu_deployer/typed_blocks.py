@@ -1,4 +1,4 @@
-"""Blocks of every type that the deployer makes: secrets, notification targets, git credentials."""
+"""Blocks of every type that the deployer makes: secrets and notification targets."""
 
 from importlib import import_module
 from typing import Any, cast
@@ -11,13 +11,11 @@ from yeedu_deployer.server import explained
 
 SECRET = "secret"  # noqa: S105 - a block type's slug
 SLACK, WEBHOOK, EMAIL = "slack-webhook", "custom-webhook", "sendgrid-email"
-GITHUB = "github-credentials"
 # Imported when one is written: the notification blocks take half a second, and most runs write none.
 CLASSES = {
     SLACK: ("prefect.blocks.notifications", "SlackWebhook"),
     WEBHOOK: ("prefect.blocks.notifications", "CustomWebhookNotificationBlock"),
     EMAIL: ("prefect.blocks.notifications", "SendgridEmail"),
-    GITHUB: ("prefect_github", "GitHubCredentials"),
 }
 
 
