@@ -199,6 +199,7 @@ def deploy_mistakes(platform: Platform) -> dict[str, tuple[dict[str, str], str]]
     }
 
 
+@pytest.mark.long_locally
 @pytest.mark.parametrize("mistake", ["broken", "entrypoint", "git"])
 def test_wrong_input_of_the_deployer_is_one_clear_sentence(platform: Platform, mistake: str) -> None:
     environment, sentence = deploy_mistakes(platform)[mistake]
