@@ -53,6 +53,7 @@ def _run(mock: MockProcess, folder: Path, python: Path, home: Path | None, urls:
         folder,
         PREFECT_HOME=str(prefect_home),
         PREFECT_SERVER_ANALYTICS_ENABLED="false",
+        PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="120",
         PREFECT_LOGGING_TO_API_ENABLED="false",  # the published operator logs its token
         DO_NOT_TRACK="1",
         YEEDU_USERNAME=mock.username,

@@ -138,7 +138,7 @@ def test_the_json_form_holds_every_object_and_every_changed_field(platform, caps
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("times", [10, pytest.param(50, marks=pytest.mark.long)])
+@pytest.mark.parametrize("times", [5, pytest.param(50, marks=pytest.mark.long)])
 def test_plan_says_no_changes_many_times_and_apply_touches_nothing(platform, eventually, times):
     platform.apply(HEAD + ONE + TWO)
 

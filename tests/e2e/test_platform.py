@@ -169,6 +169,7 @@ def test_committed_change_of_a_flow_is_in_its_next_run(platform: Platform) -> No
     platform.api.log_with(run["id"], "Changed by a commit")
 
 
+@pytest.mark.long_locally
 def test_deploying_again_changes_nothing(platform: Platform) -> None:
     first = platform.deploy()
     assert first.returncode == 0, first.stdout + first.stderr
