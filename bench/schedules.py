@@ -7,7 +7,8 @@ from bench.workers import Workers, now, seconds_between
 from tests.platforms import JSON, wait_for
 
 _INTERVAL_SECONDS = 300
-_LEAD_SECONDS = 20
+_LEAD_SECONDS = 40
+_MAKING_SECONDS = 0.15  # a deployment, and its runs by the scheduler
 
 Figures = dict[str, dict[str, float]]
 
@@ -19,8 +20,7 @@ def measure(workers: Workers, deployments: int, window_seconds: float) -> dict[s
     Each deployment has a schedule of its own with an anchor of its own, as Prefect's interval schedules have.
     """
     print(f"{deployments} deployments, a tick of each within {window_seconds:.0f} s", flush=True)
-    making_seconds = deployments * 0.05
-    began = now() + _LEAD_SECONDS + making_seconds
+    began = now() + _LEAD_SECONDS + deployments * _MAKING_SECONDS
     made = [
         workers.deploy_flow(
             f"scheduled-{deployments}-{number}",
@@ -39,6 +39,11 @@ def measure(workers: Workers, deployments: int, window_seconds: float) -> dict[s
             }
         },
     }
+
+    def all_scheduled() -> bool:
+        return workers.api.post("flow_runs/count", due) >= deployments
+
+    wait_for("run of every deployment, made by the scheduler", all_scheduled, began - now(), 1)
 
     def all_completed() -> list[JSON] | None:
         if now() < ended:
