@@ -28,7 +28,8 @@ STEPS = (
     [sys.executable, str(FOLDER / "register_block_types.py")],
 )
 # Which version prepared the database is kept in it, as a comment; the snapshot holds the comment, too.
-MARK = f"COMMENT ON TABLE public.block_type IS 'Prefect {version('prefect')}'"
+PREPARED_BY = f"Prefect {version('prefect')}"
+MARK = f"COMMENT ON TABLE public.block_type IS '{PREPARED_BY}'"
 READ_MARK = "SELECT obj_description(to_regclass('public.block_type'), 'pg_class')"
 COUNT_TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
 
@@ -40,13 +41,13 @@ async def is_prepared(database: Any, snapshot: str) -> bool:
         ValueError: The snapshot was made by another version.
     """
     if MARK not in snapshot:
-        raise ValueError(f"{SNAPSHOT} was not made by Prefect {version('prefect')}; build the image again")
+        raise ValueError(f"{SNAPSHOT} was not made by {PREPARED_BY}; build the image again")
     if not await database.fetchval(COUNT_TABLES):
         await database.execute(f"BEGIN;{snapshot}COMMIT;")
         print("migrate: an empty database; loaded the schema from the image")
         return True
     found = await database.fetchval(READ_MARK)
-    if found and found in MARK:
+    if found == PREPARED_BY:
         print(f"migrate: the database is that of {found}; nothing to do")
         return True
     print(f"migrate: the database is that of {found or 'another program or version'}; migrating", flush=True)

@@ -122,7 +122,12 @@ class Api:
             run = self.get(f"flow_runs/{run_id}")
             return run if run["state_type"] in FINAL else None
 
-        return wait_for(f"final state of run {run_id}", look, timeout_seconds)
+        try:
+            return wait_for(f"final state of run {run_id}", look, timeout_seconds)
+        except AssertionError as error:
+            states = self.get(f"flow_run_states/?flow_run_id={run_id}")
+            history = [f"{state['timestamp']} {state['name']} {state['message'] or ''}" for state in states]
+            raise AssertionError("\n".join([str(error), *history, self.log(run_id)])) from None
 
     def run(self, name: str, parameters: JSON | None = None) -> JSON:
         """Run a deployment to its end and return the flow run."""

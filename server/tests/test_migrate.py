@@ -48,7 +48,7 @@ def test_a_database_of_the_same_version_is_left_alone(migrate: ModuleType) -> No
     assert database.executed == []
 
 
-@pytest.mark.parametrize("mark", ["Prefect 3.8.7", None])
+@pytest.mark.parametrize("mark", ["Prefect 3.8.7", "Prefect 3", None])
 def test_any_other_database_is_left_to_prefects_migrations(migrate: ModuleType, mark: str | None) -> None:
     database = Database(migrate, 40, mark)
     assert not asyncio.run(migrate.is_prepared(database, migrate.MARK))

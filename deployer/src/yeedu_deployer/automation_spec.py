@@ -9,7 +9,6 @@ from prefect.events.actions import ActionTypes
 from prefect.events.schemas.automations import TriggerTypes
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from yeedu_deployer.located import Problems, load
 from yeedu_deployer.section import Section
 
 AUTOMATION_KEYS = ("name", "description", "enabled", "trigger", "notify", "actions")
@@ -45,9 +44,8 @@ def load_automations(path: Path, environment: EnvironmentMapping[str, str]) -> t
     Raises:
         SpecError: Something in the file is wrong; every problem is told, each with its line.
     """
-    root = load(path, str(path))
-    problems = Problems(str(path))
-    top = Section(root, "the file", problems, environment)
+    top = Section.of_file(path, environment)
+    problems = top.problems
     top.check_keys(("automations",))
     found: list[AutomationSpec] = []
     for section in top.sections("automations", "automation"):

@@ -15,12 +15,11 @@ from yeedu_deployer.memory import AppliedAutomation
 from yeedu_deployer.merge import FieldChange, changed_fields, fingerprints
 from yeedu_deployer.plan import Action
 from yeedu_deployer.report import Outcome
-from yeedu_deployer.server import explained
+from yeedu_deployer.server import all_pages, explained
 from yeedu_deployer.stage import Stage
 from yeedu_deployer.triggers import TRIGGER
 from yeedu_deployer.typed_blocks import block_id
 
-PAGE = 200
 # A block that the same run is going to create has no id yet; a plan shows this instead.
 NOT_YET = "00000000-0000-0000-0000-000000000000"
 KIND = "automation"
@@ -91,7 +90,7 @@ def bring_automations(
         untouched: Names of those that are declared but cannot be applied this time.
     """
     with explained("The automations could not be read"):
-        present = {str(one.id): one for one in _read_all(stage.client)}
+        present = {str(one.id): one for one in all_pages(stage.client.read_automations)}
     for spec in specs:
         try:
             _bring_one(stage, spec, scope, present)
@@ -200,12 +199,3 @@ def _observed(there: Automation) -> dict[str, object]:
         "trigger": as_json(there.trigger),
         "actions": [as_json(action) for action in there.actions],
     }
-
-
-def _read_all(client: SyncPrefectClient) -> list[Automation]:
-    found: list[Automation] = []
-    while True:
-        page = client.read_automations(limit=PAGE, offset=len(found))
-        found += page
-        if len(page) < PAGE:
-            return found

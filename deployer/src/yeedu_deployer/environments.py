@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from yeedu_deployer.errors import SpecError
-from yeedu_deployer.located import Mapping, Problems, load
+from yeedu_deployer.located import Mapping
 from yeedu_deployer.pull_steps import at_revision
 from yeedu_deployer.section import Section
 from yeedu_deployer.spec import DeploymentSpec
@@ -54,9 +54,8 @@ def load_environment(
     Raises:
         SpecError: Something in the file is wrong, or it has no such environment.
     """
-    root = load(path, str(path))
-    problems = Problems(str(path))
-    top = Section(root, "the file", problems, environment)
+    top = Section.of_file(path, environment)
+    problems = top.problems
     top.check_keys(("environments",))
     every = top.section("environments", "environments")
     known = sorted(every.node.entries) if every else []

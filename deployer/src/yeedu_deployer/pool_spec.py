@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from yeedu_deployer.located import Problems, load
 from yeedu_deployer.section import Section
 
 POOL_KEYS = ("name", "type", "description", "concurrency_limit", "job_variables")
@@ -39,9 +38,8 @@ def load_pools(path: Path, environment: EnvironmentMapping[str, str]) -> tuple[P
     Raises:
         SpecError: Something in the file is wrong; every problem is told, each with its line.
     """
-    root = load(path, str(path))
-    problems = Problems(str(path))
-    top = Section(root, "the file", problems, environment)
+    top = Section.of_file(path, environment)
+    problems = top.problems
     top.check_keys(("work_pools",))
     found: list[PoolSpec] = []
     for section in top.sections("work_pools", "work pool"):

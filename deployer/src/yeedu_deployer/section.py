@@ -4,10 +4,12 @@ import difflib
 from collections.abc import Iterable
 from collections.abc import Mapping as EnvironmentMapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 from pydantic import JsonValue
 
-from yeedu_deployer.located import Entry, Items, Mapping, Node, Problems, Scalar, describe
+from yeedu_deployer.located import Entry, Items, Mapping, Node, Problems, Scalar, describe, load
 from yeedu_deployer.templating import UnsetVariableError, resolve
 
 
@@ -26,6 +28,15 @@ class Section:
     where: str
     problems: Problems
     environment: EnvironmentMapping[str, str]
+
+    @classmethod
+    def of_file(cls, path: Path, environment: EnvironmentMapping[str, str]) -> Self:
+        """Open a file's own mapping.
+
+        Raises:
+            SpecError: The file cannot be read, or is no mapping.
+        """
+        return cls(load(path, str(path)), "the file", Problems(str(path)), environment)
 
     def check_keys(self, known: Iterable[str], refused: EnvironmentMapping[str, str] | None = None) -> None:
         """Report keys that are not known, with the nearest known one, and those refused with a reason."""

@@ -1,9 +1,9 @@
 """The Prefect server as the deployer meets it: wait for it, open a client, and explain its refusals."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -13,9 +13,15 @@ from pydantic import ValidationError
 
 from yeedu_deployer.errors import ServerError
 
+T = TypeVar("T", covariant=True)
 POLL_SECONDS = 0.25
+PAGE = 200
 UNAUTHORIZED = 401
 REQUEST_TIMEOUT_SECONDS = 5.0
+
+
+class _Reader(Protocol[T]):
+    def __call__(self, *, limit: int, offset: int) -> Sequence[T]: ...
 
 
 def wait_until_ready(api_url: str, timeout_seconds: float) -> None:
@@ -60,6 +66,16 @@ def open_client(api_url: str) -> Generator[SyncPrefectClient]:
         with explained(f"The Prefect server at {api_url} cannot be used"):
             client.request("GET", "/admin/version")
         yield client
+
+
+def all_pages(read: _Reader[T]) -> list[T]:
+    """Read page after page until one is not full."""
+    found: list[T] = []
+    while True:
+        page = read(limit=PAGE, offset=len(found))
+        found += page
+        if len(page) < PAGE:
+            return found
 
 
 @contextmanager

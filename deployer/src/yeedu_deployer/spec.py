@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from yeedu_deployer.keys import CONCURRENCY, DEPLOYMENT, TOP_LEVEL, WORK_POOL
-from yeedu_deployer.located import Mapping, Problems, load
+from yeedu_deployer.located import Mapping
 from yeedu_deployer.pull_steps import GIT_CLONE, PullStep, clones, finds_code_in_image, read_pull
 from yeedu_deployer.schedules import ScheduleSpec, read_schedules
 from yeedu_deployer.section import Section
@@ -86,9 +86,8 @@ def load_file(path: Path, environment: EnvironmentMapping[str, str]) -> PrefectF
     Raises:
         SpecError: Something in the file is wrong; every problem is told, each with its line.
     """
-    root = load(path, str(path))
-    problems = Problems(str(path))
-    top = Section(root, "the file", problems, environment)
+    top = Section.of_file(path, environment)
+    problems = top.problems
     top.check_keys(TOP_LEVEL, REFUSED_TOP_LEVEL)
     shared_pull = read_pull(top, "the file")
     sections = top.sections("deployments", "deployment")

@@ -11,9 +11,8 @@ from prefect.client.schemas.responses import DeploymentResponse
 
 from yeedu_deployer.merge import FieldChange, fingerprint
 from yeedu_deployer.plan import Action, DeploymentPlan, ObservedDeployment
-from yeedu_deployer.server import explained
+from yeedu_deployer.server import all_pages, explained
 
-PAGE = 200
 BEGUN = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED", "CANCELLING", "RUNNING", "PENDING", "PAUSED")
 
 
@@ -93,7 +92,7 @@ def read_status(
     """
     plans, dropped = list(plans), set(dropped)
     with explained("The state of the deployments could not be read"):
-        found = {str(one.id): one for one in _deployments(client)}
+        found = {str(one.id): one for one in all_pages(client.read_deployments)}
         flows = {str(flow.id): flow.name for flow in client.read_flows()}
         pools = _Pools(client)
         rows = [DeploymentStatus(name, State.FAILED) for name in failed]
@@ -207,12 +206,3 @@ class _Pools:
             online = sorted(worker["name"] for worker in found if worker["status"] == "ONLINE")
             self._workers[pool] = tuple(online)
         return self._workers[pool]
-
-
-def _deployments(client: SyncPrefectClient) -> list[DeploymentResponse]:
-    found: list[DeploymentResponse] = []
-    while True:
-        page = client.read_deployments(limit=PAGE, offset=len(found))
-        found += page
-        if len(page) < PAGE:
-            return found

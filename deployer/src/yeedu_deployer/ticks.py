@@ -14,14 +14,15 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
 from pydantic import BaseModel, TypeAdapter
 
-PAGE = 200
+from yeedu_deployer.server import all_pages
+from yeedu_worker.catch_up import server_time
+
 # Longer than the server's scheduler takes from reading a deployment to writing its runs.
 SCHEDULER_TURN_SECONDS = 1.0
 
@@ -95,27 +96,24 @@ def _make_again(
 
 def scheduled_ticks(client: SyncPrefectClient, deployment_id: UUID) -> frozenset[Tick]:
     """Read the runs that the scheduler made for a deployment and that no worker has taken yet."""
-    found: set[Tick] = set()
-    offset = 0
-    while True:
+
+    def read(*, limit: int, offset: int) -> list[_Run]:
         query = {
             "flow_runs": {
                 "deployment_id": {"any_": [str(deployment_id)]},
                 "state": {"type": {"any_": ["SCHEDULED"]}},
             },
             "sort": "EXPECTED_START_TIME_ASC",
-            "limit": PAGE,
+            "limit": limit,
             "offset": offset,
         }
-        page = _RUNS.validate_json(client.request("POST", "/flow_runs/filter", json=query).content)
-        found |= {
-            Tick(run.created_by.id, run.expected_start_time)
-            for run in page
-            if run.auto_scheduled and run.created_by and run.created_by.id
-        }
-        offset += len(page)
-        if len(page) < PAGE:
-            return frozenset(found)
+        return _RUNS.validate_json(client.request("POST", "/flow_runs/filter", json=query).content)
+
+    return frozenset(
+        Tick(run.created_by.id, run.expected_start_time)
+        for run in all_pages(read)
+        if run.auto_scheduled and run.created_by and run.created_by.id
+    )
 
 
 def schedule_runs(
@@ -131,10 +129,3 @@ def schedule_runs(
     """
     window = {"start_time": start.isoformat()} | ({"end_time": end.isoformat()} if end else {})
     client.request("POST", "/deployments/{id}/schedule", path_params={"id": deployment_id}, json=window)
-
-
-def server_time(client: SyncPrefectClient) -> dt.datetime:
-    """Tell the time on the server's clock, whole seconds and never later than it is."""
-    stated = client.request("GET", "/health").headers.get("date")
-    now = parsedate_to_datetime(stated) if stated else dt.datetime.now(dt.UTC)
-    return now.astimezone(dt.UTC).replace(microsecond=0)

@@ -15,7 +15,6 @@ then nothing was missed, there is only a queue.
 import datetime as dt
 import os
 import sys
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,9 @@ from enum import StrEnum
 from typing import Any, cast
 
 import httpx
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
+
+from yeedu_worker.pool import ask_until_answered
 
 TAG_PREFIX = "catch-up:"
 # A worker that is merely started anew misses nothing: a run that is due for less than this is never skipped.
@@ -32,8 +33,7 @@ GRACE_SECONDS = 60.0
 # States of runs that no worker has taken yet; a run that waits for a concurrency slot or a retry has begun.
 UNTAKEN = ("Scheduled", "Late")
 READ_PAGE, WRITE_PAGE = 200, 50
-RETRY_SECONDS = 1.0
-NOT_FOUND, SERVER_ERROR = 404, 500
+NOT_FOUND = 404
 
 
 class Policy(StrEnum):
@@ -123,7 +123,7 @@ def catch_up(
     found.polling = [one["name"] for one in workers if one["status"] == "ONLINE" and one["name"] != own_name]
     if found.polling:
         return found
-    now = _server_time(client)
+    now = server_time(client)
     dropped = to_drop(_missed_runs(client, pool, now), now)
     if plan_only:
         found.skipped.update(run.deployment for run in dropped)
@@ -137,26 +137,14 @@ def catch_up(
 
 def catch_up_before_polling(pool: str, worker_name: str) -> None:
     """Catch up one pool; waits for a server that does not answer yet, as its worker could not poll either."""
-    told = False
-    while True:
-        try:
-            with get_client(sync_client=True) as client:
-                found = catch_up(client, pool, own_name=worker_name)
-        except httpx.HTTPError as error:
-            status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else SERVER_ERROR
-            if status < SERVER_ERROR:
-                print(
-                    f"worker: the runs that {pool} missed were left as they are: the server answered {status}"
-                )
-                return
-            if not told:
-                print("worker: waiting for the Prefect server", flush=True)
-                told = True
-            time.sleep(RETRY_SECONDS)
-            continue
-        for deployment, number in sorted(found.skipped.items()):
-            print(f"worker: skipped {number} missed runs of {deployment}", flush=True)
+    try:
+        found = ask_until_answered(lambda client: catch_up(client, pool, own_name=worker_name))
+    except httpx.HTTPStatusError as error:
+        status = error.response.status_code
+        print(f"worker: the runs that {pool} missed were left as they are: the server answered {status}")
         return
+    for deployment, number in sorted(found.skipped.items()):
+        print(f"worker: skipped {number} missed runs of {deployment}", flush=True)
 
 
 def _missed_runs(client: SyncPrefectClient, pool: str, now: dt.datetime) -> list[MissedRun]:
@@ -219,9 +207,11 @@ def _post(client: SyncPrefectClient, path: str, body: dict[str, Any]) -> Any:
     return client.request("POST", cast("Any", path), json=body).json()
 
 
-def _server_time(client: SyncPrefectClient) -> dt.datetime:
+def server_time(client: SyncPrefectClient) -> dt.datetime:
+    """Tell the time on the server's clock, whole seconds and never later than it is."""
     stated = client.request("GET", "/health").headers.get("date")
-    return parsedate_to_datetime(stated) if stated else dt.datetime.now(dt.UTC)
+    now = parsedate_to_datetime(stated) if stated else dt.datetime.now(dt.UTC)
+    return now.astimezone(dt.UTC).replace(microsecond=0)
 
 
 def main() -> None:
