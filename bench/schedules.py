@@ -1,9 +1,10 @@
 """How late scheduled runs start, with ever more deployments on a five-minute schedule."""
 
-from datetime import UTC, datetime, timedelta
+import time
+from datetime import UTC, datetime
 
 from bench.run_start import percentile
-from bench.workers import Workers, now, seconds_between
+from bench.workers import Workers, seconds_between
 from tests.platforms import JSON, wait_for
 
 _INTERVAL_SECONDS = 300
@@ -20,7 +21,7 @@ def measure(workers: Workers, deployments: int, window_seconds: float) -> dict[s
     Each deployment has a schedule of its own with an anchor of its own, as Prefect's interval schedules have.
     """
     print(f"{deployments} deployments, a tick of each within {window_seconds:.0f} s", flush=True)
-    began = now() + _LEAD_SECONDS + deployments * _MAKING_SECONDS
+    began = time.time() + _LEAD_SECONDS + deployments * _MAKING_SECONDS
     made = [
         workers.deploy_flow(
             f"scheduled-{deployments}-{number}",
@@ -33,20 +34,17 @@ def measure(workers: Workers, deployments: int, window_seconds: float) -> dict[s
     due = {
         "deployments": {"id": {"any_": made}},
         "flow_runs": {
-            "expected_start_time": {
-                "after_": _iso(began - 1),
-                "before_": _iso(ended + 1),
-            }
+            "expected_start_time": {"after_": _iso(began - 1), "before_": _iso(ended + 1)},
         },
     }
 
     def all_scheduled() -> bool:
         return workers.api.post("flow_runs/count", due) >= deployments
 
-    wait_for("run of every deployment, made by the scheduler", all_scheduled, began - now(), 1)
+    wait_for("run of every deployment, made by the scheduler", all_scheduled, began - time.time(), 1)
 
     def all_completed() -> list[JSON] | None:
-        if now() < ended:
+        if time.time() < ended:
             return None
         runs = workers.api.everything("flow_runs/filter", due)
         return runs if all(run["state_type"] == "COMPLETED" for run in runs) else None
@@ -76,7 +74,7 @@ def _schedule(first_tick: float) -> JSON:
 
 
 def _iso(seconds: float) -> str:
-    return (datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)).isoformat()
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 def table(results: Figures) -> str:

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.docker_stats import usage
-from bench.workers import now, seconds_between
+from bench.workers import seconds_between
 from tests.platforms import FINAL, JSON, ComposePlatform, copy_checkout, wait_for
 
 _IDLE_SECONDS = 60.0
@@ -18,14 +18,13 @@ def measure() -> dict[str, Any]:
     """Build the images, start on empty volumes, and return the seconds until each service did its part."""
     with TemporaryDirectory(prefix="yeedu-bench-") as folder:
         checkout = Path(folder) / "yeedu-prefect"
-        checkout.mkdir()
         copy_checkout(checkout)
         platform = ComposePlatform(checkout)
         print("building the images, which does not count", flush=True)
         platform.must("docker", "compose", "build", "--quiet", timeout_seconds=1200)
         try:
             print("docker compose up -d on empty volumes", flush=True)
-            began = now()
+            began = time.time()
             platform.must("docker", "compose", "up", "--detach", "--no-build")
             first = wait_for("first Yeedu run", lambda: _first_run(platform), 300, 0.3)
             if first["state_type"] != "COMPLETED":
@@ -54,7 +53,16 @@ def _steps(platform: ComposePlatform, began: float) -> dict[str, float]:
     """Return when each service became healthy, or ended, by the engine's own record of events."""
     project = f"label=com.docker.compose.project={platform.environment['COMPOSE_PROJECT_NAME']}"
     lines = platform.must(
-        *("docker", "events", "--since", f"{began:.3f}", "--until", f"{now():.3f}", "--format", "{{json .}}"),
+        *(
+            "docker",
+            "events",
+            "--since",
+            f"{began:.3f}",
+            "--until",
+            f"{time.time():.3f}",
+            "--format",
+            "{{json .}}",
+        ),
         *("--filter", "type=container", "--filter", project),
         *("--filter", "event=die", "--filter", "event=health_status"),
     )
@@ -69,12 +77,7 @@ def _steps(platform: ComposePlatform, began: float) -> dict[str, float]:
 
 def _idle(platform: ComposePlatform) -> dict[str, dict[str, float]]:
     """Return each service's share of one core, and its memory, while no schedule ticks."""
-    for deployment in platform.api.deployments().values():
-        for schedule in deployment["schedules"]:
-            path = f"deployments/{deployment['id']}/schedules/{schedule['id']}"
-            platform.api.patch(path, {"active": False})
-    under_way = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "SCHEDULED"]}}}}
-    wait_for("quiet platform", lambda: not platform.api.post("flow_runs/filter", under_way), 300)
+    platform.stop_schedules()
     listing = platform.must("docker", "compose", "ps", "--format", "{{.Service}} {{.ID}}")
     containers = dict(re.findall(r"^(\S+) (\S+)$", listing, re.MULTILINE))
     before = {service: usage(container) for service, container in containers.items()}

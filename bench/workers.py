@@ -1,6 +1,5 @@
 """The compose platform with stock Prefect workers beside its own, all with the same empty flow."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -43,15 +42,6 @@ class Workers(ComposePlatform):
             wait_for(f"{worker}", lambda pool=pool: self._is_online(pool), 120)
             self._deployments[worker] = self.deploy_flow(pool, pool)
 
-    def stop_schedules(self) -> None:
-        """Switch every schedule off, and wait for what they started."""
-        for deployment in self.api.deployments().values():
-            for schedule in deployment["schedules"]:
-                path = f"deployments/{deployment['id']}/schedules/{schedule['id']}"
-                self.api.patch(path, {"active": False})
-        under_way = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "SCHEDULED"]}}}}
-        wait_for("quiet platform", lambda: not self.api.post("flow_runs/filter", under_way), 300)
-
     def deploy_flow(self, name: str, pool: str, schedules: list[JSON] | None = None) -> str:
         """Make a deployment of the empty flow in a work pool, and return its id."""
         original = self.api.deployments()[_FLOW]
@@ -86,10 +76,6 @@ class Workers(ComposePlatform):
             raise AssertionError(f"not Completed: {', '.join(failed)}")
         return found
 
-    def container(self, service: str) -> str:
-        """Return the id of a service's container."""
-        return self.must("docker", "compose", "ps", "--all", "--quiet", service).split()[0]
-
     def worker_container(self, worker: str) -> str:
         """Return the id of a worker's container."""
         return self.container(_SERVICES[worker])
@@ -103,17 +89,11 @@ def seconds_between(began: float, moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp() - began
 
 
-def now() -> float:
-    """Return the wall-clock time; the containers have the same clock."""
-    return time.time()
-
-
 @contextmanager
 def running_workers() -> Iterator[Workers]:
     """Bring the platform and the stock workers up, and remove all of it at the end."""
     with TemporaryDirectory(prefix="yeedu-bench-") as folder:
         checkout = Path(folder) / "yeedu-prefect"
-        checkout.mkdir()
         copy_checkout(checkout)
         workers = Workers(checkout)
         print("bringing the platform up on ports of its own, with two stock workers", flush=True)

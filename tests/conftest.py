@@ -39,7 +39,6 @@ def platforms(
     running: dict[str, Platform] = {}
     for name in sorted(needed):
         checkout = tmp_path_factory.mktemp(name) / "yeedu-prefect"
-        checkout.mkdir()
         copy_checkout(checkout)
         running[name] = FORMS[name](checkout)
     try:

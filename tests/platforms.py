@@ -41,7 +41,8 @@ def free_port() -> int:
 
 
 def copy_checkout(target: Path) -> None:
-    """Copy this working tree, uncommitted changes and all, into a repository of its own."""
+    """Copy this working tree, uncommitted changes and all, into a repository of its own, in a new folder."""
+    target.mkdir()
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.check_output(listing, cwd=ROOT, text=True).split("\0"):
         if name and (ROOT / name).is_file():
@@ -59,10 +60,17 @@ def commit(checkout: Path, message: str) -> None:
 
 
 class Api:
-    """The few calls of the Prefect API that the tests make."""
+    """The few calls of the Prefect API that the tests make.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: The API's address.
+        auth_string: The server's login, as `user:password`, if it has one.
+    """
+
+    def __init__(self, url: str, auth_string: str = "") -> None:
         self.url = url
+        user, _, password = auth_string.partition(":")
+        self._login = (user, password) if auth_string else None
 
     def post(self, path: str, body: JSON | None = None) -> Any:
         """POST JSON and return the JSON answer; raise for an error status."""
@@ -85,7 +93,9 @@ class Api:
 
         def ask() -> list[requests.Response]:
             try:
-                answer = requests.request(method, f"{self.url}/{path}", json=body, timeout=30)
+                answer = requests.request(
+                    method, f"{self.url}/{path}", json=body, auth=self._login, timeout=30
+                )
             except requests.ReadTimeout:
                 if method == "GET":
                     return []
@@ -220,6 +230,15 @@ class Platform:
         path.write_text(text.replace(old, new), encoding="utf-8")
         commit(self.checkout, f"Change {file}")
 
+    def stop_schedules(self) -> None:
+        """Switch every schedule off, and wait for the end of what they started."""
+        for deployment in self.api.deployments().values():
+            for schedule in deployment["schedules"]:
+                path = f"deployments/{deployment['id']}/schedules/{schedule['id']}"
+                self.api.patch(path, {"active": False})
+        under_way = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "SCHEDULED"]}}}}
+        wait_for("quiet platform", lambda: not self.api.post("flow_runs/filter", under_way), 300)
+
     def remove(self) -> None:
         """Stop the platform, delete its data, and fail if anything is left behind."""
         raise NotImplementedError
@@ -233,6 +252,10 @@ class ComposePlatform(Platform):
     """The platform as compose services, under a project name and ports of its own."""
 
     kind = "compose"
+
+    def container(self, service: str) -> str:
+        """Return the id of a service's container, running or not."""
+        return self.must("docker", "compose", "ps", "--all", "--quiet", service).split()[0]
 
     def leftovers(self) -> str:
         """Return the containers, volumes and networks of this project."""

@@ -62,6 +62,9 @@ class PrefectProcess:
     def stop(self) -> None:
         """Stop it, if it runs."""
         if self._process:
-            os.killpg(self._process.pid, signal.SIGTERM)
+            if sys.platform == "win32":
+                self._process.kill()
+            else:
+                os.killpg(self._process.pid, signal.SIGTERM)
             self._process.wait(timeout=60)
             self._process = None

@@ -1,10 +1,6 @@
 """A real Prefect server with authentication, real git repositories, and the deployer against both."""
 
-import datetime as dt
-import ipaddress
 import os
-import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -13,11 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import (
     PREFECT_API_AUTH_STRING,
@@ -26,6 +18,8 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from tests.prefect_process import PrefectProcess
+from tests.tls_server import self_signed
 from yeedu_deployer.apply import Deployer, Desired
 from yeedu_deployer.automation_spec import load_automations
 from yeedu_deployer.configuration import Configuration
@@ -34,6 +28,9 @@ from yeedu_deployer.inspection import FlowInspector
 from yeedu_deployer.pool_spec import load_pools
 from yeedu_deployer.report import Report
 from yeedu_deployer.spec import load_file
+
+# Tests are imported without packages, so what they share needs a place that Python searches.
+sys.path.append(str(Path(__file__).parent / "support"))
 
 AUTH_STRING = "admin:canary-of-the-auth-string"
 POOLS = """
@@ -183,54 +180,21 @@ def eventually() -> Callable[..., object]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    home = tmp_path_factory.mktemp("prefect-server")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    environment = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ} | {
-        "HOME": str(home),
-        "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_API_AUTH_STRING": AUTH_STRING,
-        "PREFECT_API_AUTH_STRING": AUTH_STRING,
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        # What the server notices by itself, it notices soon.
-        "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "2",
-        "PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS": "2",
-        "DO_NOT_TRACK": "1",
-    }
-    log = home / "server.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "prefect",
-                "server",
-                "start",
-                "--host=127.0.0.1",
-                f"--port={port}",
-                "--no-ui",
-            ],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    process = PrefectProcess(
+        tmp_path_factory.mktemp("prefect-server"),
+        {
+            "PREFECT_SERVER_API_AUTH_STRING": AUTH_STRING,
+            "PREFECT_API_AUTH_STRING": AUTH_STRING,
+            # What the server notices by itself, it notices soon.
+            "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "2",
+            "PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS": "2",
+        },
+    )
     try:
-        url = f"http://127.0.0.1:{port}/api"
-
-        def is_ready() -> bool:
-            assert process.poll() is None, log.read_text()
-            try:
-                return httpx.get(f"{url}/ready").is_success
-            except httpx.TransportError:
-                return False
-
-        wait_for(is_ready, "the server", timeout_seconds=110)
-        yield Server(url)
+        process.start()
+        yield Server(process.url)
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=30)
+        process.stop()
 
 
 @pytest.fixture(scope="session")
@@ -242,29 +206,7 @@ def inspector() -> Iterator[FlowInspector]:
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """A key and a certificate for 127.0.0.1 that signed itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    file = tmp_path / "certificate.pem"
-    file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + secret)
-    return file
+    return self_signed(tmp_path)
 
 
 @pytest.fixture

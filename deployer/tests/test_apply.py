@@ -1,45 +1,16 @@
 """The desired state on a real server: what is written, what is left alone, and what failures leave behind."""
 
 import pytest
+from declared import HEAD, ONE, TWO, snapshot
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
-
-HEAD = """
-pull:
-  - prefect.deployments.steps.git_clone:
-      repository: "{{ $FLOWS_GIT_URL }}"
-      branch: "{{ $FLOWS_GIT_REF }}"
-deployments:
-"""
-ONE = """
-  - name: one
-    entrypoint: flows/one.py:run
-    tags: [first]
-    work_pool: {name: yeedu-pool}
-    schedules: [{cron: "*/5 * * * *", slug: often}]
-"""
-TWO = """
-  - name: two
-    entrypoint: flows/two.py:run
-    work_pool: {name: windows-pool}
-    schedules: [{cron: "0 * * * *", slug: hourly, active: false}]
-"""
 
 
 def runs_of(client, deployment_id):
     of_deployment = FlowRunFilterDeploymentId(any_=[deployment_id])
     runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(deployment_id=of_deployment))
     return {run.id: run.auto_scheduled for run in runs}
-
-
-def snapshot(client, name):
-    deployment = client.read_deployment_by_name(name)
-    return (
-        deployment.id,
-        deployment.updated,
-        [(schedule.id, schedule.updated, schedule.active) for schedule in deployment.schedules],
-    )
 
 
 def test_new_deployments_are_created_with_what_file_and_flow_say(platform):

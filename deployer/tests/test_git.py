@@ -2,7 +2,6 @@
 
 import base64
 import os
-import ssl
 import stat
 import subprocess
 import threading
@@ -12,6 +11,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 from prefect.runner import storage
 
+from tests.tls_server import server_context
 from yeedu_deployer.errors import SourceError
 from yeedu_deployer.git import Credential, Repository
 
@@ -72,10 +72,8 @@ class GitHandler(BaseHTTPRequestHandler):
 def private_url(repository, certificate, monkeypatch):
     """The repository over https, which asks for the token; the certificate is trusted."""
     repository.add_flows("one")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
     server = ThreadingHTTPServer(("127.0.0.1", 0), GitHandler)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.socket = server_context(certificate).wrap_socket(server.socket, server_side=True)
     server.root, server.seen = repository.path.parent, []
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()

@@ -1,17 +1,15 @@
 """A private repository, served by git-server to those who have the token, over TLS as Prefect wants it."""
 
-import contextlib
 import json
 import os
-import socket
-import ssl
 import subprocess
-import threading
 import uuid
 from pathlib import Path
 
 import pytest
 from prefect_github import GitHubCredentials
+
+from tests.tls_server import tls_proxy
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(240)]
 
@@ -38,34 +36,10 @@ def image():
     docker("image", "rm", "--force", tag)
 
 
-def relay(listener, port):
-    """Pass each connection on, without its encryption."""
-
-    def copy(source, target):
-        with contextlib.suppress(OSError):
-            while part := source.recv(65536):
-                target.sendall(part)
-        for end in (source, target):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def serve(outside):
-        with outside, socket.create_connection(("127.0.0.1", port)) as inside:
-            answers = threading.Thread(target=copy, args=(inside, outside))
-            answers.start()
-            copy(outside, inside)
-            answers.join()
-
-    with contextlib.suppress(OSError):
-        while True:
-            connection = listener.accept()[0]
-            threading.Thread(target=serve, args=(connection,), daemon=True).start()
-
-
 class PrivateRepository:
     """The repository behind git-server; `login` is the one that it takes at the moment."""
 
-    def __init__(self, platform, image, certificate):
+    def __init__(self, platform, image):
         self.folder = platform.folder / "login"
         self.folder.mkdir()
         self.login = TOKEN
@@ -75,12 +49,7 @@ class PrivateRepository:
         ]
         user = f"--user={os.getuid()}:{os.getgid()}"
         self.container = docker("run", "--detach", "--publish=127.0.0.1:0:8080", user, *mounts, image)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        self.listener = context.wrap_socket(socket.create_server(("127.0.0.1", 0)), server_side=True)
-        port = int(docker("port", self.container, "8080/tcp").rpartition(":")[2])
-        threading.Thread(target=relay, args=(self.listener, port), daemon=True).start()
-        self.url = f"https://127.0.0.1:{self.listener.getsockname()[1]}/flows.git"
+        self.port = int(docker("port", self.container, "8080/tcp").rpartition(":")[2])
 
     @property
     def login(self):
@@ -98,17 +67,20 @@ class PrivateRepository:
         return docker("logs", self.container)
 
     def remove(self):
-        self.listener.close()
         docker("rm", "--force", "--volumes", self.container)
 
 
 @pytest.fixture
 def private(platform, image, certificate, eventually, monkeypatch):
     monkeypatch.setenv("GIT_SSL_CAINFO", str(certificate))
-    repository = PrivateRepository(platform, image, certificate)
-    eventually(repository.is_healthy, "git-server")
-    yield repository
-    repository.remove()
+    repository = PrivateRepository(platform, image)
+    try:
+        eventually(repository.is_healthy, "git-server")
+        with tls_proxy(certificate, repository.port) as port:
+            repository.url = f"https://127.0.0.1:{port}/flows.git"
+            yield repository
+    finally:
+        repository.remove()
 
 
 def places(platform, private, *reports):

@@ -3,22 +3,9 @@
 import json
 
 import pytest
+from declared import HEAD, ONE
 from prefect.exceptions import ObjectNotFound
 
-HEAD = """
-
-pull:
-  - prefect.deployments.steps.git_clone:
-      repository: "{{ $FLOWS_GIT_URL }}"
-deployments:
-"""
-ONE = """
-  - name: one
-    entrypoint: flows/one.py:run
-    tags: [first]
-    work_pool: {name: yeedu-pool}
-    schedules: [{cron: "*/5 * * * *", slug: often}]
-"""
 TWO = """
   - name: two
     entrypoint: flows/two.py:run

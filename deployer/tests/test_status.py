@@ -4,6 +4,7 @@ import datetime as dt
 import json
 
 import pytest
+from declared import HEAD, ONE
 from prefect.states import Completed
 
 from yeedu_deployer.apply import Deployer, Desired
@@ -13,19 +14,6 @@ from yeedu_deployer.spec import load_file
 from yeedu_deployer.status import State
 from yeedu_deployer.status_report import is_in_step, print_status
 
-HEAD = """
-pull:
-  - prefect.deployments.steps.git_clone:
-      repository: "{{ $FLOWS_GIT_URL }}"
-deployments:
-"""
-ONE = """
-  - name: one
-    entrypoint: flows/one.py:run
-    tags: [first]
-    work_pool: {name: yeedu-pool}
-    schedules: [{cron: "*/5 * * * *", slug: often}]
-"""
 TWO = """
   - name: two
     entrypoint: flows/two.py:run

@@ -33,7 +33,6 @@ class Row:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The platform, up, without schedules that start runs of their own."""
     checkout = tmp_path_factory.mktemp("faults") / "yeedu-prefect"
-    checkout.mkdir()
     copy_checkout(checkout)
     stack = Stack(checkout)
     stack.prepare()

@@ -43,10 +43,6 @@ class Stack(ComposePlatform):
         """Run ``docker compose``."""
         return self.must("docker", "compose", *arguments)
 
-    def container(self, service: str) -> str:
-        """Return the id of a service's container, running or not."""
-        return self.compose("ps", "--all", "--quiet", service).split()[0]
-
     def kill(self, service: str) -> None:
         """End a service's container without a word."""
         self.compose("kill", "--signal", "SIGKILL", service)
@@ -108,15 +104,6 @@ class Stack(ComposePlatform):
         )
 
     # --- flow runs ---
-
-    def stop_schedules(self) -> None:
-        """Let no flow run start but those of the test."""
-        for deployment in self.api.deployments().values():
-            for schedule in deployment["schedules"]:
-                path = f"deployments/{deployment['id']}/schedules/{schedule['id']}"
-                requests.patch(
-                    f"{self.api.url}/{path}", json={"active": False}, timeout=30
-                ).raise_for_status()
 
     def state(self, run_id: str) -> JSON:
         """Return a flow run's state."""

@@ -1,15 +1,9 @@
 """The whole way, with a real Prefect server and its login: attach, work, outlast a restart, detach."""
 
-import base64
-import json
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +14,8 @@ from attach.attachment import resolve
 from attach.folder import copy_program, fill_home, make_home
 from attach.options import parse
 from attach.service import serve_command
+from tests.platforms import Api, wait_for
+from tests.prefect_process import PrefectProcess
 
 ROOT = Path(__file__).parents[2]
 ATTACH = [sys.executable, "-X", "utf8", str(ROOT / "worker" / "attach")]
@@ -32,111 +28,41 @@ from prefect import flow
 def say():
     print("ran on", os.environ["WORKER_NAME"], "with", os.environ["MY_OWN_KEY"])
 """
-FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(500)]
 
 
-def until(what: str, look: Callable[[], Any], timeout_seconds: float = 90) -> Any:
-    deadline = time.monotonic() + timeout_seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"no {what} within {timeout_seconds:.0f} s"
-        time.sleep(0.3)
-    return found
-
-
-class PrefectServer:
-    """A Prefect server on SQLite that can be stopped and started again."""
+class PrefectServer(PrefectProcess):
+    """A Prefect server with a login, and what is looked up on it."""
 
     def __init__(self, home: Path) -> None:
-        self.home = home
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
-        self.address = f"http://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
-            "PREFECT_HOME": str(self.home),
-            "PREFECT_SERVER_API_AUTH_STRING": LOGIN,
-            "PREFECT_API_AUTH_STRING": LOGIN,
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_SERVER_UI_ENABLED": "false",
-            "PYTHONUTF8": "1",
-        }
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
-        with (self.home / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*command, "--port", str(self.port)], env=environment, stdout=log, stderr=log
-            )
-        until("ready server", self.is_ready, 200)
-
-    def kill(self) -> None:
-        assert self.process
-        self.process.kill()
-        self.process.wait()
-
-    def is_ready(self) -> bool:
-        assert self.process
-        assert self.process.poll() is None, (self.home / "server.log").read_text()[-3000:]
-        try:
-            return bool(self.ask("GET", "/ready"))
-        except OSError:
-            return False
-
-    def ask(self, method: str, path: str, body: object = None) -> Any:
-        request = urllib.request.Request(f"{self.address}/api{path}", method=method)
-        request.add_header("Authorization", "Basic " + base64.b64encode(LOGIN.encode()).decode())
-        if body is not None:
-            request.data = json.dumps(body).encode()
-            request.add_header("Content-Type", "application/json")
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-        def answer() -> tuple[Any] | None:
-            try:
-                with opener.open(request, timeout=30) as response:
-                    return (json.loads(response.read() or b"null"),)
-            except urllib.error.HTTPError as error:
-                with error:
-                    if error.code != 503:  # what a busy SQLite answers
-                        raise
-                return None
-
-        return until("answer", answer)[0]
+        logins = {"PREFECT_SERVER_API_AUTH_STRING": LOGIN, "PREFECT_API_AUTH_STRING": LOGIN}
+        super().__init__(home, logins)
+        self.address = self.url.removesuffix("/api")
+        self.api = Api(self.url, LOGIN)
 
     def worker(self, name: str) -> dict[str, Any] | None:
-        records = self.ask("POST", "/work_pools/own-pool/workers/filter", {})
+        records = self.api.post("work_pools/own-pool/workers/filter")
         found = [record for record in records if record["name"] == name]
         assert len(found) <= 1
         return found[0] if found else None
 
     def run(self, deployment: str) -> tuple[str, str]:
         """Run a deployment to its end; return its state and its log."""
-        made = self.ask(
-            "POST", f"/deployments/{deployment}/create_flow_run", {"state": {"type": "SCHEDULED"}}
-        )
-
-        def ended() -> str | None:
-            state = self.ask("GET", f"/flow_runs/{made['id']}")["state_type"]
-            return state if state in FINAL else None
-
-        state = until("final state", ended)
-
-        def log() -> str | None:
-            body = {"logs": {"flow_run_id": {"any_": [made["id"]]}}}
-            lines = "\n".join(line["message"] for line in self.ask("POST", "/logs/filter", body))
-            return lines if state != "COMPLETED" or "ran on" in lines else None
-
-        return state, until("log", log)
+        path = f"deployments/{deployment}/create_flow_run"
+        made = self.api.post(path, {"state": {"type": "SCHEDULED"}})["id"]
+        state = self.api.finished(made)["state_type"]
+        return state, self.api.log_with(made, "ran on") if state == "COMPLETED" else self.api.log(made)
 
 
 @pytest.fixture(scope="module")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     server = PrefectServer(tmp_path_factory.mktemp("server"))
-    server.start()
-    yield server
-    server.kill()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -157,11 +83,11 @@ def flows(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def deployment(prefect: PrefectServer) -> str:
     """A deployment in a pool of its own, whose runs clone the repository that the worker names."""
-    prefect.ask("POST", "/work_pools/", {"name": "own-pool", "type": "process"})
-    flow = prefect.ask("POST", "/flows/", {"name": "say"})
+    prefect.api.post("work_pools/", {"name": "own-pool", "type": "process"})
+    flow = prefect.api.post("flows/", {"name": "say"})
     clone = {"prefect.deployments.steps.git_clone": {"repository": "{{ $FLOWS_GIT_URL }}"}}
     body = {"name": "say", "flow_id": flow["id"], "entrypoint": "say.py:say", "work_pool_name": "own-pool"}
-    return prefect.ask("POST", "/deployments/", {**body, "pull_steps": [clone]})["id"]
+    return prefect.api.post("deployments/", {**body, "pull_steps": [clone]})["id"]
 
 
 @pytest.fixture
@@ -201,7 +127,7 @@ def test_worker_attaches_works_outlasts_a_restart_and_leaves_nothing(
     options += ["--auth-string-file", str(login), "--flows-git-url", flows, "--environment", sys.prefix]
     where = ["--folder", str(folder)]
     with running([*ATTACH, "run", *options, "--query-seconds", "1"]) as process:
-        until("worker", lambda: prefect.worker("box"))
+        wait_for("worker", lambda: prefect.worker("box"), 90)
         state, log = prefect.run(deployment)
         assert (state, "ran on box with my-value" in log) == ("COMPLETED", True), log
 
@@ -212,7 +138,7 @@ def test_worker_attaches_works_outlasts_a_restart_and_leaves_nothing(
         kept = (folder / "settings.json").read_text() + (folder / "logs" / "worker.log").read_text()
         assert "canary" not in kept
 
-        prefect.kill()
+        prefect.stop()
         prefect.start()
         assert prefect.run(deployment)[0] == "COMPLETED"
         assert process.poll() is None
@@ -243,8 +169,8 @@ def test_detach_waits_for_a_server_that_does_not_answer(
     fill_home(attachment.places)
     copy_program(attachment.places)
     with running(serve_command(attachment.settings, attachment.places)) as process:
-        until("worker", lambda: prefect.worker("box"))
-        prefect.kill()
+        wait_for("worker", lambda: prefect.worker("box"), 90)
+        prefect.stop()
         refused = attach("detach", "--folder", str(folder))
         assert process.wait(60) == 0
     assert refused.returncode == 1

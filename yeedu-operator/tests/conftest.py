@@ -17,7 +17,8 @@ from mock_yeedu import MockYeedu, running_mock
 from prefect.testing.utilities import prefect_test_harness
 from prefect_blocks import save_blocks
 from scripted_yeedu import TENANT, TOKEN, Handler, ScriptedYeedu
-from tls_server import self_signed
+
+from tests.tls_server import self_signed
 
 # How long an example takes says more about the machine's other work than about ours.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])

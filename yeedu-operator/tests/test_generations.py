@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from mock_yeedu import MockYeedu
 from scripted_yeedu import Handler, ScriptedYeedu
-from tls_server import self_signed, server_context
 
 from prefect_yeedu.client.client import YeeduClient
 from prefect_yeedu.client.login import Credentials
@@ -26,6 +25,7 @@ from prefect_yeedu.runs.execution import RunRequest, execute, find_api
 from prefect_yeedu.urls import parse_url
 from prefect_yeedu.wire.kernel_protocol import execute_request
 from prefect_yeedu.wire.notebook_document import NotebookDocument
+from tests.tls_server import self_signed, server_context
 
 
 def run(mock: MockYeedu, path: str, **request: Any) -> YeeduResult:

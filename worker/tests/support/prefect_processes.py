@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import requests
-
 from tests.platforms import FINAL, Api, free_port, wait_for
+from tests.prefect_process import PrefectProcess
 
 PROGRAMS = Path(sys.executable).parent
 STOCK = "python -m prefect.engine"
@@ -104,27 +103,11 @@ class PrefectServer:
     def start_run(self, deployment: str, parameters: Mapping[str, Any] | None = None, **more: Any) -> str:
         """Make a flow run that is due now, and return its id."""
         body = {"parameters": dict(parameters or {}), "state": {"type": "SCHEDULED"}, **more}
-
-        return self._post_patiently(f"deployments/{deployment}/create_flow_run", body)["id"]
+        return self.api.post(f"deployments/{deployment}/create_flow_run", body)["id"]
 
     def cancel(self, run: str) -> None:
         """Ask for the cancellation of a flow run."""
-        self._post_patiently(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
-
-    def _post_patiently(self, path: str, body: dict[str, Any]) -> Any:
-        """Post again while SQLite is locked, on a machine that is busy."""
-
-        def post() -> Any:
-            try:
-                return self.api.post(path, body)
-            except requests.HTTPError as error:
-                if error.response.status_code != 503:
-                    raise
-            except requests.Timeout:
-                pass
-            return None
-
-        return wait_for(f"answer to {path}", post, 120)
+        self.api.post(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
 
     def state(self, run: str) -> str:
         return self.api.get(f"flow_runs/{run}")["state_type"]
@@ -143,29 +126,12 @@ class PrefectServer:
 @contextmanager
 def prefect_server(folder: Path) -> Iterator[PrefectServer]:
     """Run a Prefect server in a folder."""
-    port = free_port()
-    server = PrefectServer(f"http://127.0.0.1:{port}/api", folder)
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [PROGRAMS / "prefect", "server", "start", "--port", str(port)],
-            env={**server.environment(), "PREFECT_SERVER_UI_ENABLED": "false"},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            wait_for("Prefect server", lambda: _is_ready(server.url), START_SECONDS, 0.2)
-            yield server
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(30)
-
-
-def _is_ready(url: str) -> bool:
+    process = PrefectProcess(folder)
     try:
-        return requests.get(f"{url}/ready", timeout=2).ok
-    except requests.RequestException:
-        return False
+        process.start()
+        yield PrefectServer(process.url, folder)
+    finally:
+        process.stop()
 
 
 @dataclass

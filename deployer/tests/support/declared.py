@@ -1,0 +1,31 @@
+"""What many tests declare: a repository, and one or two deployments of its flows."""
+
+HEAD = """
+pull:
+  - prefect.deployments.steps.git_clone:
+      repository: "{{ $FLOWS_GIT_URL }}"
+      branch: "{{ $FLOWS_GIT_REF }}"
+deployments:
+"""
+ONE = """
+  - name: one
+    entrypoint: flows/one.py:run
+    tags: [first]
+    work_pool: {name: yeedu-pool}
+    schedules: [{cron: "*/5 * * * *", slug: often}]
+"""
+TWO = """
+  - name: two
+    entrypoint: flows/two.py:run
+    work_pool: {name: windows-pool}
+    schedules: [{cron: "0 * * * *", slug: hourly, active: false}]
+"""
+
+
+def snapshot(client, name):
+    deployment = client.read_deployment_by_name(name)
+    return (
+        deployment.id,
+        deployment.updated,
+        [(schedule.id, schedule.updated, schedule.active) for schedule in deployment.schedules],
+    )
