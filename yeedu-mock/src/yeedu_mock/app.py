@@ -18,6 +18,7 @@ from yeedu_mock.routes import (
     control,
     definitions_v1,
     definitions_v2,
+    directory,
     either,
     kernels,
     login,
@@ -27,6 +28,7 @@ from yeedu_mock.routes import (
     runs_v2,
     single_sign_on,
     users,
+    workspace_access,
     workspaces,
 )
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 API = "/api/v1"
+ACCESS = API + "/ac/workspace/{workspace_id}"
 JOB = API + "/workspace/{workspace_id}/spark/job"
 NOTEBOOK = API + "/workspace/{workspace_id}/notebook"
 
@@ -56,8 +59,17 @@ def create_app(mock: Mock) -> RequestWatch:
 
     app = FastAPI(title="Yeedu mock", version="0.1.0", lifespan=lifespan)
     app.state.mock = mock
-    for module in (login, users, workspaces, clusters, either, kernels, notebook_files):
+    for module in (
+        *(login, users, workspaces),
+        clusters,
+        *(either, kernels, notebook_files),
+    ):
         app.include_router(module.router, prefix=API)
+    app.include_router(workspace_access.lookup, prefix=API)
+    for people in (workspace_access.of_users, workspace_access.of_groups):
+        app.include_router(people, prefix=ACCESS)
+    for people in (directory.users, directory.groups):
+        app.include_router(people, prefix=API)
     for generation in (runs_v1, runs_v2):
         app.include_router(generation.job_runs, prefix=JOB)
         app.include_router(generation.notebook_runs, prefix=NOTEBOOK)

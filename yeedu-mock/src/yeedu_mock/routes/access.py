@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection, Request
 
 from yeedu_mock.errors import BadRequestError, NoAccessError, NotFoundError
 from yeedu_mock.mock import Mock
+from yeedu_mock.state.permissions import permission_needed, permission_of
 from yeedu_mock.state.records import (
     Definition,
     JobDefinition,
@@ -16,6 +17,7 @@ from yeedu_mock.state.records import (
     Run,
     Session,
     Workspace,
+    WorkspacePermission,
     type_of_run,
 )
 
@@ -74,25 +76,67 @@ def _tenant(mock: TheMock, session: TheSession) -> str:
 TheTenant = Annotated[str, Depends(_tenant)]
 
 
-def workspace_of(mock: Mock, session: Session, identifier: int) -> Workspace:
-    """Return a workspace of the session's tenant.
+def workspace_of(mock: Mock, session: Session, identifier: int, permission: WorkspacePermission) -> Workspace:
+    """Return a workspace of the session's tenant in which the user has a permission.
 
     Raises:
-        NoAccessError: The session has not selected a tenant.
+        NoAccessError: The session has not selected a tenant, or the user may not do this in the workspace.
         NotFoundError: The tenant has no such workspace.
     """
     tenant = tenant_of(mock, session)
     workspace = mock.store.get(Workspace, identifier)
     if workspace is None or workspace.tenant != tenant:
         raise NotFoundError(f"There is no workspace {identifier} in the selected tenant.")
+    require(mock, session, workspace, permission)
     return workspace
 
 
-def _workspace(workspace_id: Identifier, mock: TheMock, session: TheSession) -> Workspace:
-    return workspace_of(mock, session, workspace_id)
+def require(mock: Mock, session: Session, workspace: Workspace, permission: WorkspacePermission) -> None:
+    """Do nothing if the session's user has a permission in a workspace.
+
+    Raises:
+        NoAccessError: They have not.
+    """
+    user = mock.sessions.user(session)
+    if (permission_of(mock.store, user, workspace) or 0) < permission:
+        raise NoAccessError(
+            f"The user {user.username} has not the permission {permission.name} in workspace {workspace.id}."
+        )
+
+
+def _workspace(
+    workspace_id: Identifier, connection: HTTPConnection, mock: TheMock, session: TheSession
+) -> Workspace:
+    needed = permission_needed(connection.scope["method"], connection.scope["path"])
+    return workspace_of(mock, session, workspace_id, needed)
 
 
 TheWorkspace = Annotated[Workspace, Depends(_workspace)]
+
+
+def workspace_by_id_or_name(
+    permission: WorkspacePermission,
+) -> Callable[[Mock, Session, int | None, str | None], Workspace]:
+    """Return a dependency: the workspace whose id or name the query gives."""
+
+    def find(
+        mock: TheMock, session: TheSession, workspace_id: int | None = None, workspace_name: str | None = None
+    ) -> Workspace:
+        tenant = tenant_of(mock, session)
+        for workspace in mock.store.all(Workspace):
+            if workspace.tenant == tenant and (
+                workspace.id == workspace_id if workspace_id is not None else workspace.name == workspace_name
+            ):
+                require(mock, session, workspace, permission)
+                return workspace
+        raise NotFoundError("There is no such workspace in the selected tenant.")
+
+    return find
+
+
+WorkspaceToView = Annotated[Workspace, Depends(workspace_by_id_or_name(WorkspacePermission.VIEW))]
+WorkspaceToEdit = Annotated[Workspace, Depends(workspace_by_id_or_name(WorkspacePermission.EDIT))]
+WorkspaceToManage = Annotated[Workspace, Depends(workspace_by_id_or_name(WorkspacePermission.MANAGE))]
 
 
 AnyDefinition = JobDefinition | NotebookDefinition

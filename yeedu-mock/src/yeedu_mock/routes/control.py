@@ -13,6 +13,7 @@ from yeedu_mock.routes.access import Identifier, TheMock
 from yeedu_mock.state.passwords import hash_password
 from yeedu_mock.state.records import (
     Cluster,
+    Group,
     JobDefinition,
     NotebookDefinition,
     Run,
@@ -21,7 +22,7 @@ from yeedu_mock.state.records import (
     User,
     Workspace,
 )
-from yeedu_mock.state.seeds import seed
+from yeedu_mock.state.seeds import DEMO_TENANT, seed
 
 router = APIRouter(prefix="/_control", tags=["control"])
 
@@ -58,6 +59,17 @@ class NewUser(BaseModel):
     username: str = Field(min_length=1)
     password: str = Field(min_length=1, repr=False)
     tenants: list[str] = Field(min_length=1)
+    is_admin: bool = False
+
+
+class NewGroup(BaseModel):
+    """A group of users to add."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    groupname: str = Field(min_length=1)
+    tenant: str = DEMO_TENANT
+    usernames: list[str] = Field(default_factory=list)
 
 
 class NewSize(BaseModel):
@@ -175,8 +187,26 @@ async def add_user(user: NewUser, mock: TheMock) -> dict[str, int]:
     for tenant in user.tenants:
         if tenant not in known:
             mock.store.add(Tenant(uuid=tenant, name=tenant))
-    record = User(username=user.username, password_hash=hash_password(user.password), tenants=user.tenants)
+    record = User(
+        username=user.username,
+        password_hash=hash_password(user.password),
+        tenants=user.tenants,
+        is_admin=user.is_admin,
+    )
     return {"user_id": mock.store.add(record).id}
+
+
+@router.post("/groups", status_code=201)
+async def add_group(group: NewGroup, mock: TheMock) -> dict[str, int]:
+    """Add a group of users of one tenant."""
+    people = {person.username: person.id for person in mock.store.all(User) if group.tenant in person.tenants}
+    if unknown := [name for name in group.usernames if name not in people]:
+        raise NotFoundError(f"The tenant has no user called {unknown[0]!r}.")
+    if any(known.tenant == group.tenant and known.name == group.groupname for known in mock.store.all(Group)):
+        raise ConflictError(f"There is a group called {group.groupname} already.")
+    members = [people[name] for name in group.usernames]
+    record = Group(tenant=group.tenant, name=group.groupname, members=members)
+    return {"group_id": mock.store.add(record).id}
 
 
 @router.patch("/clusters/{cluster_id}")

@@ -16,7 +16,7 @@ from yeedu_mock.errors import MockError, NotLoggedInError
 from yeedu_mock.execution.kernel import Kernel
 from yeedu_mock.execution.kernel_connection import KernelConnection
 from yeedu_mock.routes.access import Identifier, TheMock, TheWorkspace, find_run, workspace_of
-from yeedu_mock.state.records import Run
+from yeedu_mock.state.records import Run, WorkspacePermission
 
 router = APIRouter(prefix="/workspace/{workspace_id}/notebook", tags=["kernels"])
 
@@ -90,7 +90,7 @@ async def websocket(
     """Carry Jupyter messages to and from the kernel of a run."""
     try:
         session = mock.sessions.find(token)
-        workspace = workspace_of(mock, session, workspace_id)
+        workspace = workspace_of(mock, session, workspace_id, WorkspacePermission.RUN)
         kernel = mock.runs.kernel(find_run(mock, workspace, "notebook", run_id))
     except MockError as error:
         # A refused token is a 403 here and not a 401: clients stop retrying on either.

@@ -18,7 +18,7 @@ from yeedu_mock.routes.access import (
     workspace_of,
 )
 from yeedu_mock.routes.answers import json_file
-from yeedu_mock.state.records import NotebookDefinition, Run, Workspace
+from yeedu_mock.state.records import NotebookDefinition, Run, Workspace, WorkspacePermission
 
 router = APIRouter(tags=["notebook files"])
 
@@ -43,7 +43,7 @@ async def download_file(
     file_path: str | None = None,
 ) -> Response:
     """Return the file of a notebook (v1b): its id is the notebook's, its path `/NAME.ipynb`."""
-    workspace = workspace_of(mock, session, workspace_id)
+    workspace = workspace_of(mock, session, workspace_id, WorkspacePermission.VIEW)
     name = (file_path or "").rpartition("/")[2].removesuffix(".ipynb")
     definition = find_definition(mock, workspace, NotebookDefinition, file_id, name)
     return json_file(definition.content, f"{definition.name}.ipynb")

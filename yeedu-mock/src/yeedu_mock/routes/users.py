@@ -36,11 +36,18 @@ async def user_info(mock: TheMock, session: TheSession) -> dict[str, Any]:
 
 
 @router.get("/info/roles")
-async def roles(mock: TheMock, session: TheSession) -> dict[str, Any]:
-    """Say what the user may do; in the mock everything in the user's tenants."""
+async def roles(mock: TheMock, session: TheSession, tenant_id: str | None = None) -> dict[str, Any]:
+    """Say what the user may do, in one tenant or in all of theirs."""
     user = mock.sessions.user(session)
+    if tenant_id is not None and tenant_id not in user.tenants:
+        raise NotFoundError(f"The user does not belong to a tenant {tenant_id}.")
+    role = "Admin" if user.is_admin else "User"
     return {
-        "data": [{"tenant_id": tenant, "roles": [{"role_name": "Admin"}]} for tenant in user.tenants],
+        "data": [
+            {"tenant_id": tenant, "roles": [{"role_name": role}]}
+            for tenant in user.tenants
+            if tenant_id in {None, tenant}
+        ],
         "user_roles": [{"role_name": "User"}],
     }
 

@@ -1,14 +1,24 @@
 """The workspaces of the selected tenant."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from yeedu_mock.errors import BadRequestError, ConflictError, NotFoundError
-from yeedu_mock.routes.access import TheMock, TheTenant
+from yeedu_mock.mock import Mock
+from yeedu_mock.routes.access import TheMock, TheSession, TheTenant, WorkspaceToManage, WorkspaceToView
 from yeedu_mock.routes.answers import PageLimit, PageNumber, one_page
-from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run, Workspace
+from yeedu_mock.state.permissions import permission_of
+from yeedu_mock.state.records import (
+    JobDefinition,
+    NotebookDefinition,
+    Run,
+    User,
+    Workspace,
+    WorkspaceAccess,
+    WorkspacePermission,
+)
 
 router = APIRouter(tags=["workspaces"])
 
@@ -22,33 +32,25 @@ class WorkspaceRequest(BaseModel):
     description: str | None = None
 
 
-def _in_query(
-    mock: TheMock, tenant: TheTenant, workspace_id: int | None = None, workspace_name: str | None = None
-) -> Workspace:
-    for workspace in _all(mock, tenant):
-        if workspace.id == workspace_id if workspace_id is not None else workspace.name == workspace_name:
-            return workspace
-    raise NotFoundError("There is no such workspace in the selected tenant.")
-
-
-WorkspaceInQuery = Annotated[Workspace, Depends(_in_query)]
-
-
 @router.get("/workspaces/search")
 @router.get("/workspaces")
 async def workspaces(
     mock: TheMock,
     tenant: TheTenant,
+    session: TheSession,
     workspace_name: str = "",
     enable: bool | None = None,
     page_number: PageNumber = 1,
     limit: PageLimit = 100,
 ) -> dict[str, Any]:
-    """List workspaces; finding none is a 404."""
+    """List the workspaces that the user may look at; finding none is a 404."""
+    user = mock.sessions.user(session)
     found = [
         shown(workspace)
-        for workspace in _all(mock, tenant)
-        if workspace_name.casefold() in workspace.name.casefold()
+        for workspace in mock.store.all(Workspace)
+        if workspace.tenant == tenant
+        and permission_of(mock.store, user, workspace)
+        and workspace_name.casefold() in workspace.name.casefold()
         and (enable is None or enable == workspace.is_enabled)
     ]
     if not found:
@@ -57,34 +59,38 @@ async def workspaces(
 
 
 @router.get("/workspace")
-async def workspace(found: WorkspaceInQuery) -> dict[str, Any]:
+async def workspace(found: WorkspaceToView) -> dict[str, Any]:
     """Return a workspace by its id or name."""
     return shown(found)
 
 
 @router.post("/workspace")
-async def create(request: WorkspaceRequest, mock: TheMock, tenant: TheTenant) -> dict[str, Any]:
-    """Create a workspace."""
+async def create(
+    request: WorkspaceRequest, mock: TheMock, tenant: TheTenant, session: TheSession
+) -> dict[str, Any]:
+    """Create a workspace, which its user may manage."""
     if request.name is None:
         raise BadRequestError("A workspace needs a name.")
-    if any(known.name == request.name for known in _all(mock, tenant)):
-        raise ConflictError(f"The tenant has a workspace called {request.name} already.")
+    refuse_taken(mock, tenant, request.name)
     record = Workspace(tenant=tenant, name=request.name, description=request.description or "")
-    return shown(mock.store.add(record))
+    return shown(add_workspace(mock, record, mock.sessions.user(session)))
 
 
 @router.put("/workspace")
-async def edit(request: WorkspaceRequest, found: WorkspaceInQuery, mock: TheMock) -> dict[str, Any]:
-    """Change a workspace's name or description."""
-    found.name = request.name or found.name
-    found.description = found.description if request.description is None else request.description
+async def edit(request: WorkspaceRequest, found: WorkspaceToManage, mock: TheMock) -> dict[str, Any]:
+    """Change a workspace's name or description; an explicit null empties the description."""
+    if request.name is not None and request.name != found.name:
+        refuse_taken(mock, found.tenant, request.name)
+        found.name = request.name
+    if "description" in request.model_fields_set:
+        found.description = request.description or ""
     mock.store.save(found)
     return shown(found)
 
 
 @router.put("/workspace/enable")
 @router.put("/workspace/disable")
-async def enable(request: Request, found: WorkspaceInQuery, mock: TheMock) -> dict[str, Any]:
+async def enable(request: Request, found: WorkspaceToManage, mock: TheMock) -> dict[str, Any]:
     """Enable or disable a workspace."""
     found.is_enabled = request.url.path.endswith("/enable")
     mock.store.save(found)
@@ -92,7 +98,7 @@ async def enable(request: Request, found: WorkspaceInQuery, mock: TheMock) -> di
 
 
 @router.get("/workspace/stats")
-async def stats(found: WorkspaceInQuery, mock: TheMock) -> dict[str, Any]:
+async def stats(found: WorkspaceToView, mock: TheMock) -> dict[str, Any]:
     """Count what a workspace holds."""
     kinds = {"jobs": JobDefinition, "notebooks": NotebookDefinition, "runs": Run}
     counts = {
@@ -100,6 +106,25 @@ async def stats(found: WorkspaceInQuery, mock: TheMock) -> dict[str, Any]:
         for name, kind in kinds.items()
     }
     return {**shown(found), **counts}
+
+
+def refuse_taken(mock: Mock, tenant: str, name: str) -> None:
+    """Do nothing if a tenant has no workspace of this name.
+
+    Raises:
+        ConflictError: It has one.
+    """
+    if any(known.tenant == tenant and known.name == name for known in mock.store.all(Workspace)):
+        raise ConflictError(f"The tenant has a workspace called {name} already.")
+
+
+def add_workspace(mock: Mock, workspace: Workspace, user: User) -> Workspace:
+    """Keep a new workspace, and let its user manage it."""
+    mock.store.add(workspace)
+    mock.store.add(
+        WorkspaceAccess(workspace_id=workspace.id, permission=WorkspacePermission.MANAGE, user_id=user.id)
+    )
+    return workspace
 
 
 def shown(workspace: Workspace) -> dict[str, Any]:
@@ -112,7 +137,3 @@ def shown(workspace: Workspace) -> dict[str, Any]:
         "tenant_id": workspace.tenant,
         "created_at": workspace.created_at.isoformat(),
     }
-
-
-def _all(mock: TheMock, tenant: str) -> list[Workspace]:
-    return [workspace for workspace in mock.store.all(Workspace) if workspace.tenant == tenant]

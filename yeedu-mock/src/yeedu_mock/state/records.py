@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
@@ -31,6 +31,15 @@ class RunStatus(StrEnum):
     def is_terminal(self) -> bool:
         """Whether the run has ended."""
         return self in {RunStatus.DONE, RunStatus.ERROR, RunStatus.TERMINATED, RunStatus.STOPPED}
+
+
+class WorkspacePermission(IntEnum):
+    """What someone may do in a workspace; each holds the lesser ones, its value is the `permission_id`."""
+
+    VIEW = 1
+    RUN = 2
+    EDIT = 3
+    MANAGE = 4
 
 
 class Record(BaseModel):
@@ -63,6 +72,16 @@ class User(Record):
     is_admin: bool = False
 
 
+class Group(Record):
+    """Users of one tenant who are given access together."""
+
+    kind: ClassVar[str] = "group"
+
+    tenant: str
+    name: str
+    members: list[int] = Field(default_factory=list[int], description="The users' ids.")
+
+
 class Session(Record):
     """One login; only the hash of its token is kept."""
 
@@ -86,6 +105,54 @@ class Workspace(Record):
     is_enabled: bool = True
 
 
+class WorkspaceAccess(Record):
+    """One permission of a user or a group in a workspace."""
+
+    kind: ClassVar[str] = "workspace_access"
+
+    workspace_id: int
+    permission: WorkspacePermission
+    user_id: int | None = None
+    group_id: int | None = None
+
+
+class WorkspaceFile(Record):
+    """A file or folder of a workspace; a file's bytes are kept under its id."""
+
+    kind: ClassVar[str] = "workspace_file"
+
+    workspace_id: int
+    path: str = Field(description="Absolute, with `/` between its parts.")
+    is_folder: bool = False
+    size_bytes: int = 0
+    created_by: str = ""
+    notebook_id: int | None = Field(default=None, description="Set where it stands for a notebook's content.")
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
+
+class ClusterConf(Record):
+    """What clusters are made after: a machine type and what belongs to it."""
+
+    kind: ClassVar[str] = "cluster_conf"
+
+    tenant: str
+    name: str
+    machine_type_id: int
+    created_by: str = ""
+    settings: dict[str, Any] = Field(default_factory=dict, description="Fields a client sent, echoed back.")
+
+
+class ClusterEvent(BaseModel):
+    """A state that a cluster has come to."""
+
+    status: str
+    at: datetime = Field(default_factory=now)
+
+
 class Cluster(Record):
     """A cluster that definitions can be bound to."""
 
@@ -96,7 +163,20 @@ class Cluster(Record):
     status: str = "RUNNING"
     is_enabled: bool = True
     is_too_small: bool = Field(default=False, description="Whether all that runs on it runs out of memory.")
+    conf_id: int | None = Field(default=None, description="The cluster configuration it is made after.")
+    created_by: str = ""
+    modified_by: str = ""
     settings: dict[str, Any] = Field(default_factory=dict, description="Fields a client sent, echoed back.")
+    events: list[ClusterEvent] = Field(default_factory=list[ClusterEvent], description="The oldest first.")
+
+
+class WorkspaceCluster(Record):
+    """A cluster that a workspace has been given."""
+
+    kind: ClassVar[str] = "workspace_cluster"
+
+    workspace_id: int
+    cluster_id: int
 
 
 class Definition(Record):
@@ -110,6 +190,7 @@ class Definition(Record):
     language: str = "Python3"
     is_enabled: bool = True
     created_by: str = ""
+    modified_by: str = ""
     settings: dict[str, Any] = Field(default_factory=dict, description="Fields a client sent, echoed back.")
 
 
@@ -145,12 +226,18 @@ class Run(Record):
     status: RunStatus = RunStatus.SUBMITTED
     arguments: str | None = None
     conf: list[str] = Field(default_factory=list)
+    is_background: bool = True
     created_by: str = ""
     started_at: datetime | None = None
     ended_at: datetime | None = None
     exit_code: int | None = None
     errors: list[str] = Field(default_factory=list, description="What `workflow/errors` answers.")
     notebook: dict[str, Any] | None = Field(default=None, description="The run's own copy of the notebook.")
+
+    @property
+    def application_id(self) -> str:
+        """The id under which a Spark master would list the run."""
+        return f"app-{self.created_at:%Y%m%d%H%M%S}-{self.id:04d}"
 
     @property
     def duration_seconds(self) -> float:

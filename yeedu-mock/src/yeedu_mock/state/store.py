@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from yeedu_mock.state.records import (
     Cluster,
+    ClusterConf,
+    Group,
     JobDefinition,
     NotebookDefinition,
     Record,
@@ -18,6 +20,9 @@ from yeedu_mock.state.records import (
     Tenant,
     User,
     Workspace,
+    WorkspaceAccess,
+    WorkspaceCluster,
+    WorkspaceFile,
     now,
 )
 
@@ -29,7 +34,12 @@ RecordType = TypeVar("RecordType", bound=Record)
 
 KINDS: dict[str, type[Record]] = {
     record.kind: record
-    for record in (Tenant, User, Session, Workspace, Cluster, JobDefinition, NotebookDefinition, Run)
+    for record in (
+        *(Tenant, User, Group, Session),
+        *(Workspace, WorkspaceAccess, WorkspaceCluster, WorkspaceFile),
+        *(ClusterConf, Cluster),
+        *(JobDefinition, NotebookDefinition, Run),
+    )
 }
 
 SCHEMA = """
@@ -72,8 +82,10 @@ class Store:
         return record
 
     def save(self, record: Record) -> None:
-        """Write a changed record."""
+        """Write a changed record, or a changed copy of one."""
         record.modified_at = now()
+        if record.id in self._records:
+            self._records[record.id] = record
         self._database.execute(
             "UPDATE records SET body = ? WHERE id = ?", (record.model_dump_json(), record.id)
         )

@@ -1,0 +1,200 @@
+"""Who may do what in a workspace."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel
+
+from yeedu_mock.errors import BadRequestError, ConflictError, NotFoundError
+from yeedu_mock.mock import Mock
+from yeedu_mock.routes.access import Identifier, TheMock, TheSession, workspace_of
+from yeedu_mock.routes.answers import PageLimit, PageNumber, one_page
+from yeedu_mock.routes.people import NAME_KEYS, Kind, Person, people_of, search, shown, with_id, with_name
+from yeedu_mock.state.permissions import DESCRIPTIONS
+from yeedu_mock.state.records import Workspace, WorkspaceAccess, WorkspacePermission
+
+lookup = APIRouter(tags=["access control"])
+
+PermissionId = Annotated[int | None, Query()]
+
+
+class AccessRequest(BaseModel):
+    """What gives a user or a group, as the path says, a permission."""
+
+    permission_id: int
+    user_id: int | None = None
+    group_id: int | None = None
+
+
+def _to_view(workspace_id: Identifier, mock: TheMock, session: TheSession) -> Workspace:
+    return workspace_of(mock, session, workspace_id, WorkspacePermission.VIEW)
+
+
+def _to_manage(workspace_id: Identifier, mock: TheMock, session: TheSession) -> Workspace:
+    return workspace_of(mock, session, workspace_id, WorkspacePermission.MANAGE)
+
+
+ToView = Annotated[Workspace, Depends(_to_view)]
+ToManage = Annotated[Workspace, Depends(_to_manage)]
+
+
+@lookup.get("/workspace/permissions")
+async def permissions(_: TheSession) -> list[dict[str, Any]]:
+    """List the permissions that someone can have in a workspace, the least first."""
+    return [_permission(permission) for permission in WorkspacePermission]
+
+
+@lookup.get("/workspace/permission/{permission_id:identifier}")
+async def permission(permission_id: Identifier, _: TheSession) -> dict[str, Any]:
+    """Return a permission by its id."""
+    return _permission(_known(permission_id))
+
+
+def access_routes(kind: Kind) -> APIRouter:
+    """Return the routes of one kind of people, relative to `/ac/workspace/{workspace_id}`."""
+    router = APIRouter(tags=["access control"])
+    name_in_query = Query(alias=NAME_KEYS[kind])
+
+    @router.get(f"/{kind}s")
+    async def candidates(
+        workspace: ToView, mock: TheMock, page_number: PageNumber = 1, limit: PageLimit = 100
+    ) -> dict[str, Any]:
+        """List whom the workspace's tenant has, with a permission in the workspace or without."""
+        people = people_of(mock, kind, workspace.tenant)
+        return one_page([shown(person) for person in people], page_number, limit)
+
+    @router.get(f"/{kind}s/search")
+    async def search_candidates(
+        workspace: ToView,
+        mock: TheMock,
+        name: Annotated[str, name_in_query] = "",
+        page_number: PageNumber = 1,
+        limit: PageLimit = 100,
+    ) -> dict[str, Any]:
+        """List whom of its tenant a part of the name fits; finding nobody is a 404."""
+        found = search(people_of(mock, kind, workspace.tenant), name)
+        return one_page([shown(person) for person in found], page_number, limit)
+
+    @router.get(f"/{kind}/match/{{name}}")
+    async def match(name: str, workspace: ToView, mock: TheMock) -> dict[str, Any]:
+        """Return who of its tenant is called exactly so."""
+        return shown(with_name(mock, kind, workspace.tenant, name))
+
+    @router.get(f"/{kind}s/permission")
+    async def given(
+        workspace: ToView,
+        mock: TheMock,
+        permission_id: PermissionId = None,
+        page_number: PageNumber = 1,
+        limit: PageLimit = 100,
+    ) -> dict[str, Any]:
+        """List who has which permission."""
+        people = people_of(mock, kind, workspace.tenant)
+        return one_page(_given(mock, workspace, people, permission_id), page_number, limit)
+
+    @router.get(f"/{kind}s/permission/search")
+    async def search_given(
+        workspace: ToView,
+        mock: TheMock,
+        name: Annotated[str, name_in_query] = "",
+        permission_id: PermissionId = None,
+        page_number: PageNumber = 1,
+        limit: PageLimit = 100,
+    ) -> dict[str, Any]:
+        """List who has which permission, of those whom a part of the name fits; finding none is a 404."""
+        people = search(people_of(mock, kind, workspace.tenant), name)
+        found = _given(mock, workspace, people, permission_id)
+        if not found:
+            raise NotFoundError("Nobody with such a permission was found.")
+        return one_page(found, page_number, limit)
+
+    @router.get(f"/{kind}/{{person_id:identifier}}/permission")
+    async def given_to(person_id: Identifier, workspace: ToView, mock: TheMock) -> dict[str, Any]:
+        """Return someone's permissions; having none is a 404."""
+        person = with_id(mock, kind, workspace.tenant, person_id)
+        found = _given(mock, workspace, [person], None)
+        if not found:
+            raise NotFoundError(f"The {kind} {person_id} has no permission in the workspace {workspace.id}.")
+        return {**shown(person), "workspace_id": workspace.id, "permissions": found}
+
+    @router.post(f"/{kind}", status_code=201)
+    async def give(request: AccessRequest, workspace: ToManage, mock: TheMock) -> dict[str, Any]:
+        """Give someone a permission."""
+        person_id = request.user_id if kind == "user" else request.group_id
+        if person_id is None:
+            raise BadRequestError(f"Give the {kind}_id of whom it is for.")
+        person = with_id(mock, kind, workspace.tenant, person_id)
+        wanted = _known(request.permission_id)
+        if _given(mock, workspace, [person], wanted):
+            raise ConflictError(f"The {kind} {person_id} has the permission to {wanted.name} already.")
+        access = WorkspaceAccess(
+            workspace_id=workspace.id,
+            permission=wanted,
+            user_id=request.user_id if kind == "user" else None,
+            group_id=request.group_id if kind == "group" else None,
+        )
+        return _access(mock.store.add(access), person)
+
+    @router.delete(f"/{kind}/{{person_id:identifier}}/permission/{{permission_id:identifier}}")
+    async def take(
+        person_id: Identifier, permission_id: Identifier, workspace: ToManage, mock: TheMock
+    ) -> dict[str, Any]:
+        """Take a permission from someone."""
+        person = with_id(mock, kind, workspace.tenant, person_id)
+        for access in _of_person(mock, workspace, person):
+            if access.permission == permission_id:
+                mock.store.remove(access)
+                return {"message": "The permission is taken away.", **_access(access, person)}
+        raise NotFoundError(f"The {kind} {person_id} has no permission {permission_id} there.")
+
+    return router
+
+
+of_users = access_routes("user")
+of_groups = access_routes("group")
+
+
+def _known(permission_id: int) -> WorkspacePermission:
+    try:
+        return WorkspacePermission(permission_id)
+    except ValueError as error:
+        raise NotFoundError(f"There is no workspace permission {permission_id}.") from error
+
+
+def _permission(permission: WorkspacePermission) -> dict[str, Any]:
+    return {
+        "permission_id": permission.value,
+        "permission": permission.name,
+        "description": DESCRIPTIONS[permission],
+    }
+
+
+def _of_person(mock: Mock, workspace: Workspace, person: Person) -> list[WorkspaceAccess]:
+    return [
+        access
+        for access in mock.store.all(WorkspaceAccess)
+        if access.workspace_id == workspace.id
+        and (access.user_id if person.kind == "user" else access.group_id) == person.id
+    ]
+
+
+def _given(
+    mock: Mock, workspace: Workspace, people: Sequence[Person], permission_id: int | None
+) -> list[dict[str, Any]]:
+    return [
+        _access(access, person)
+        for person in people
+        for access in _of_person(mock, workspace, person)
+        if permission_id is None or access.permission == permission_id
+    ]
+
+
+def _access(access: WorkspaceAccess, person: Person) -> dict[str, Any]:
+    return {
+        **shown(person),
+        "workspace_id": access.workspace_id,
+        "permission_id": access.permission.value,
+        "permission": access.permission.name,
+        "created_at": access.created_at.isoformat(),
+    }
