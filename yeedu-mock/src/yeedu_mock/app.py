@@ -29,6 +29,7 @@ from yeedu_mock.routes import (
     single_sign_on,
     users,
     workspace_access,
+    workspace_files,
     workspaces,
 )
 
@@ -60,7 +61,7 @@ def create_app(mock: Mock) -> RequestWatch:
     app = FastAPI(title="Yeedu mock", version="0.1.0", lifespan=lifespan)
     app.state.mock = mock
     for module in (
-        *(login, users, workspaces),
+        *(login, users, workspaces, workspace_files),
         clusters,
         *(either, kernels, notebook_files),
     ):

@@ -1,4 +1,4 @@
-"""Put the parts of a mock together: store, sessions, runs."""
+"""Put the parts of a mock together: store, sessions, runs, files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from yeedu_mock.control.switches import Switches
 from yeedu_mock.execution.limits import Limits
 from yeedu_mock.execution.runs import RunService
 from yeedu_mock.settings import Settings, SettingsError, ensure_password
+from yeedu_mock.state.files import WorkspaceFiles
 from yeedu_mock.state.seeds import seed
 from yeedu_mock.state.sessions import Sessions
 from yeedu_mock.state.store import Store
@@ -28,6 +29,7 @@ class Mock:
     store: Store
     sessions: Sessions
     runs: RunService
+    files: WorkspaceFiles
     control: Control
     password: str = field(repr=False)
     generated_password_file: Path | None
@@ -65,4 +67,6 @@ def open_mock(settings: Settings) -> Mock:
         spare_kernels=settings.spare_kernels,
         switches=control.switches,
     )
-    return Mock(settings, store, Sessions(store, control.switches), runs, control, password, generated)
+    files = WorkspaceFiles(store, directory / "files")
+    sessions = Sessions(store, control.switches)
+    return Mock(settings, store, sessions, runs, files, control, password, generated)

@@ -7,7 +7,8 @@ from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
 from fastapi import Query, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import PlainTextResponse
+from pydantic_core import to_json
 
 from yeedu_mock.state.records import Run
 
@@ -20,7 +21,8 @@ ByteCount = Annotated[int | None, Query(ge=1)]
 
 READ_BLOCK_BYTES = 64 * 1024
 
-UNQUOTABLE = re.compile(r"[^ !#-\[\]-~]")
+# Besides what cannot be quoted, what would lead a client that saves under the plain name into other folders.
+UNQUOTABLE = re.compile(r"[^ !#-.0-:<>-\[\]-~]")
 
 
 def one_page(items: Sequence[Item], number: int, limit: int) -> dict[str, Any]:
@@ -64,13 +66,25 @@ def read_tail(path: Path, last_n_lines: int | None, file_size_bytes: int | None)
         return b""
 
 
-def json_file(content: Any, name: str) -> Response:
-    """Return a JSON document as a file, whose name may hold anything."""
+def tail_of(content: bytes, last_n_lines: int | None, file_size_bytes: int | None) -> bytes:
+    """Return the last lines, or the last bytes, of a text."""
+    tail = content if file_size_bytes is None else content[-file_size_bytes:]
+    return tail if last_n_lines is None else b"".join(tail.splitlines(keepends=True)[-last_n_lines:])
+
+
+def attachment(name: str) -> dict[str, str]:
+    """Return the header that makes an answer a file, whose name may hold anything."""
     plain_name = UNQUOTABLE.sub("_", name)
     disposition = f'attachment; filename="{plain_name}"'
     if plain_name != name:
         disposition += f"; filename*=UTF-8''{quote(name, safe='')}"  # RFC 6266, section 4.3
-    return JSONResponse(content, headers={"Content-Disposition": disposition})
+    return {"Content-Disposition": disposition}
+
+
+def json_file(content: Any, name: str) -> Response:
+    """Return a JSON document as a file."""
+    document = to_json(content, inf_nan_mode="null")
+    return Response(document, media_type="application/json", headers=attachment(name))
 
 
 def run_v2(run: Run) -> dict[str, Any]:
@@ -84,6 +98,8 @@ def run_v2(run: Run) -> dict[str, Any]:
         "cluster_id": run.cluster_id,
         "arguments": run.arguments,
         "conf": run.conf,
+        "is_background": run.is_background,
+        "application_id": run.application_id,
         "exit_code": run.exit_code,
         "created_by": run.created_by,
         "created_at": run.created_at.isoformat(),

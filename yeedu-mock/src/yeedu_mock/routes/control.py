@@ -147,6 +147,7 @@ async def reset(mock: TheMock) -> dict[str, str]:
     """End every run, forget everything, and seed again; sessions end too."""
     await mock.runs.end_all("The mock was reset.")
     mock.store.clear()
+    mock.files.clear()
     mock.control.reset()
     seed(mock.store, mock.settings.username, mock.password)
     return {"message": "The mock is as new."}

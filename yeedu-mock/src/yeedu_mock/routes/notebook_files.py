@@ -1,9 +1,9 @@
-"""Notebooks as files: what is downloaded, and what clients save back in each generation's form."""
+"""Notebooks as files: what a run has, and what clients save back in each generation's form."""
 
 import json
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from yeedu_mock.errors import BadRequestError, NotFoundError, TooLargeError
@@ -11,14 +11,12 @@ from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import (
     Identifier,
     TheMock,
-    TheSession,
     TheWorkspace,
     find_definition,
     find_run,
-    workspace_of,
 )
 from yeedu_mock.routes.answers import json_file
-from yeedu_mock.state.records import NotebookDefinition, Run, Workspace, WorkspacePermission
+from yeedu_mock.state.records import NotebookDefinition, Run, Workspace
 
 router = APIRouter(tags=["notebook files"])
 
@@ -32,21 +30,6 @@ async def download_notebook(
     """Return a run's own copy of the notebook, as a file (v2)."""
     run = _run_of(mock, workspace, notebook_id, run_id)
     return json_file(run.notebook, f"{run.definition_name}.ipynb")
-
-
-@router.get("/workspace/file/download")
-async def download_file(
-    mock: TheMock,
-    session: TheSession,
-    workspace_id: Annotated[int, Query()],
-    file_id: int | None = None,
-    file_path: str | None = None,
-) -> Response:
-    """Return the file of a notebook (v1b): its id is the notebook's, its path `/NAME.ipynb`."""
-    workspace = workspace_of(mock, session, workspace_id, WorkspacePermission.VIEW)
-    name = (file_path or "").rpartition("/")[2].removesuffix(".ipynb")
-    definition = find_definition(mock, workspace, NotebookDefinition, file_id, name)
-    return json_file(definition.content, f"{definition.name}.ipynb")
 
 
 @router.post("/workspace/{workspace_id}/notebook/{notebook_id:identifier}/update")
