@@ -14,6 +14,8 @@ from starlette.exceptions import HTTPException
 from yeedu_mock.control.middleware import RequestWatch
 from yeedu_mock.errors import MockError
 from yeedu_mock.routes import (
+    cluster_confs,
+    cluster_history,
     clusters,
     control,
     definitions_v1,
@@ -29,6 +31,7 @@ from yeedu_mock.routes import (
     single_sign_on,
     users,
     workspace_access,
+    workspace_clusters,
     workspace_files,
     workspaces,
 )
@@ -61,8 +64,8 @@ def create_app(mock: Mock) -> RequestWatch:
     app = FastAPI(title="Yeedu mock", version="0.1.0", lifespan=lifespan)
     app.state.mock = mock
     for module in (
-        *(login, users, workspaces, workspace_files),
-        clusters,
+        *(login, users, workspaces, workspace_clusters, workspace_files),
+        *(clusters, cluster_confs, cluster_history),
         *(either, kernels, notebook_files),
     ):
         app.include_router(module.router, prefix=API)

@@ -6,12 +6,18 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from yeedu_mock.errors import BadRequestError, ConflictError, NotFoundError
-from yeedu_mock.routes.access import Identifier, TheMock, TheTenant
+from yeedu_mock.mock import Mock
+from yeedu_mock.routes.access import Identifier, TheMock, TheSession, TheTenant
 from yeedu_mock.routes.answers import PageLimit, PageNumber, one_page
+from yeedu_mock.routes.authors import TheAuthors
+from yeedu_mock.routes.cluster_confs import find_conf, machine_of
 from yeedu_mock.routes.definitions import find_cluster
-from yeedu_mock.state.records import Cluster, Run
+from yeedu_mock.state.records import Cluster, ClusterConf, ClusterEvent, Run
 
 router = APIRouter(tags=["clusters"])
+
+Texts = Annotated[list[str] | None, Query()]
+Ids = Annotated[list[int] | None, Query()]
 
 
 class ClusterRequest(BaseModel):
@@ -20,6 +26,7 @@ class ClusterRequest(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     name: str | None = Field(default=None, min_length=1, max_length=255)
+    cluster_conf_id: int | None = None
 
 
 def _in_query(
@@ -54,24 +61,66 @@ def _in_query_or_body(
 ClusterInRequest = Annotated[Cluster, Depends(_in_query_or_body)]
 
 
+class WantedConfs:
+    """The cluster configurations that a list of clusters asks for; without any, all clusters are admitted."""
+
+    def __init__(
+        self,
+        mock: TheMock,
+        tenant: TheTenant,
+        cluster_conf_id: int | None = None,
+        cluster_conf_name: str | None = None,
+        cloud_providers: Texts = None,
+        machine_type_ids: Ids = None,
+    ) -> None:
+        self._ids: set[int | None] | None = None
+        if (cluster_conf_id, cluster_conf_name, cloud_providers, machine_type_ids) != (None,) * 4:
+            self._ids = {
+                conf.id
+                for conf in mock.store.all(ClusterConf)
+                if conf.tenant == tenant
+                and cluster_conf_id in {None, conf.id}
+                and cluster_conf_name in {None, conf.name}
+                and (not cloud_providers or machine_of(conf).cloud_provider in cloud_providers)
+                and (not machine_type_ids or conf.machine_type_id in machine_type_ids)
+            }
+
+    def admit(self, cluster: Cluster) -> bool:
+        """Return whether a cluster is made after one of them."""
+        return self._ids is None or cluster.conf_id in self._ids
+
+
 @router.get("/clusters/search")
 @router.get("/clusters")
 async def clusters(
     mock: TheMock,
     tenant: TheTenant,
+    confs: Annotated[WantedConfs, Depends()],
+    authors: TheAuthors,
     cluster_name: str = "",
-    cluster_status: Annotated[list[str] | None, Query()] = None,
+    cluster_status: Texts = None,
+    cluster_types: Texts = None,
+    spark_infra_version_ids: Ids = None,
+    enable: bool | None = None,
     page_number: PageNumber = 1,
     limit: PageLimit = 100,
 ) -> dict[str, Any]:
     """List clusters; finding none is a 404."""
-    states = {state.upper() for state in cluster_status or []}
+    states = {part.strip().upper() for state in cluster_status or [] for part in state.split(",")}
     found = [
         shown(cluster)
         for cluster in mock.store.all(Cluster)
         if cluster.tenant == tenant
         and cluster_name.casefold() in cluster.name.casefold()
         and (not states or cluster.status in states)
+        and (not cluster_types or cluster.settings.get("cluster_type") in cluster_types)
+        and (
+            not spark_infra_version_ids
+            or cluster.settings.get("spark_infra_version_id") in spark_infra_version_ids
+        )
+        and (enable is None or enable == cluster.is_enabled)
+        and confs.admit(cluster)
+        and authors.admit(cluster.created_by, cluster.modified_by)
     ]
     if not found:
         raise NotFoundError("No cluster was found.")
@@ -85,45 +134,64 @@ async def cluster(found: ClusterInQuery) -> dict[str, Any]:
 
 
 @router.post("/cluster")
-async def create(request: ClusterRequest, mock: TheMock, tenant: TheTenant) -> dict[str, Any]:
+async def create(
+    request: ClusterRequest, mock: TheMock, tenant: TheTenant, session: TheSession
+) -> dict[str, Any]:
     """Create a cluster, which runs at once."""
     if request.name is None:
         raise BadRequestError("A cluster needs a name.")
-    if any(known.tenant == tenant and known.name == request.name for known in mock.store.all(Cluster)):
-        raise ConflictError(f"The tenant has a cluster called {request.name} already.")
-    record = Cluster(tenant=tenant, name=request.name, settings=request.model_extra or {})
+    _refuse_taken(mock, tenant, request.name)
+    record = Cluster(
+        tenant=tenant,
+        name=request.name,
+        conf_id=_conf_id(mock, tenant, request),
+        created_by=mock.sessions.user(session).username,
+        settings=request.model_extra or {},
+        events=[ClusterEvent(status="RUNNING")],
+    )
     return shown(mock.store.add(record))
 
 
 @router.put("/cluster")
-async def edit(request: ClusterRequest, found: ClusterInQuery, mock: TheMock) -> dict[str, Any]:
+async def edit(
+    request: ClusterRequest, found: ClusterInQuery, mock: TheMock, session: TheSession
+) -> dict[str, Any]:
     """Change the fields that are sent."""
-    found.name = request.name or found.name
+    conf_id = _conf_id(mock, found.tenant, request)
+    if request.name is not None and request.name != found.name:
+        _refuse_taken(mock, found.tenant, request.name)
+        found.name = request.name
+    found.conf_id = found.conf_id if conf_id is None else conf_id
     found.settings |= request.model_extra or {}
-    mock.store.save(found)
+    _save(mock, found, session)
     return shown(found)
 
 
 @router.post("/cluster/start", status_code=201)
 @router.post("/cluster/stop", status_code=201)
 @router.post("/cluster/destroy", status_code=201)
-async def change_state(request: Request, found: ClusterInRequest, mock: TheMock) -> dict[str, Any]:
+async def change_state(
+    request: Request, found: ClusterInRequest, mock: TheMock, session: TheSession
+) -> dict[str, Any]:
     """Start, stop or destroy a cluster."""
     action = request.url.path.rpartition("/")[2]
     wanted = {"start": "RUNNING", "stop": "STOPPED", "destroy": "DESTROYED"}[action]
     if found.status in {wanted, "DESTROYED"}:
         raise ConflictError(f"The cluster {found.id} is {found.status}.")
     found.status = wanted
-    mock.store.save(found)
+    found.events.append(ClusterEvent(status=wanted))
+    _save(mock, found, session)
     return shown(found)
 
 
 @router.put("/cluster/enable")
 @router.put("/cluster/disable")
-async def enable(request: Request, found: ClusterInRequest, mock: TheMock) -> dict[str, Any]:
+async def enable(
+    request: Request, found: ClusterInRequest, mock: TheMock, session: TheSession
+) -> dict[str, Any]:
     """Enable or disable a cluster."""
     found.is_enabled = request.url.path.endswith("/enable")
-    mock.store.save(found)
+    _save(mock, found, session)
     return shown(found)
 
 
@@ -135,15 +203,6 @@ async def stats(found: ClusterInQuery, mock: TheMock) -> dict[str, Any]:
         if run.cluster_id == found.id:
             counts[run.status] = counts.get(run.status, 0) + 1
     return {"cluster_id": found.id, "job_stats": counts}
-
-
-@router.get("/cluster/status")
-async def status(
-    found: ClusterInQuery, page_number: PageNumber = 1, limit: PageLimit = 100
-) -> dict[str, Any]:
-    """Return a cluster's latest state as a list of one."""
-    state = {"cluster_id": found.id, "cluster_status": found.status, "at": found.modified_at.isoformat()}
-    return one_page([state], page_number, limit)
 
 
 @router.post("/cluster/{cluster_id:identifier}/stop_all_jobs", status_code=201)
@@ -160,19 +219,6 @@ async def stop_all_jobs(cluster_id: Identifier, mock: TheMock, tenant: TheTenant
     return {"message": f"{len(running)} runs are being stopped.", "run_ids": [run.id for run in running]}
 
 
-@router.get("/cluster/{cluster_id:identifier}/errors")
-async def errors(
-    cluster_id: Identifier,
-    mock: TheMock,
-    tenant: TheTenant,
-    page_number: PageNumber = 1,
-    limit: PageLimit = 100,
-) -> dict[str, Any]:
-    """List a cluster's errors; the mock's clusters have none."""
-    find_cluster(mock, tenant, cluster_id, None)
-    return one_page([], page_number, limit)
-
-
 def shown(cluster: Cluster) -> dict[str, Any]:
     """Return a cluster as the API answers it."""
     return {
@@ -180,7 +226,25 @@ def shown(cluster: Cluster) -> dict[str, Any]:
         "cluster_id": cluster.id,
         "name": cluster.name,
         "cluster_status": cluster.status,
+        "cluster_conf_id": cluster.conf_id,
         "enable": cluster.is_enabled,
         "tenant_id": cluster.tenant,
+        "created_by": cluster.created_by,
         "created_at": cluster.created_at.isoformat(),
     }
+
+
+def _conf_id(mock: Mock, tenant: str, request: ClusterRequest) -> int | None:
+    if request.cluster_conf_id is None:
+        return None
+    return find_conf(mock, tenant, request.cluster_conf_id, None).id
+
+
+def _refuse_taken(mock: Mock, tenant: str, name: str) -> None:
+    if any(known.tenant == tenant and known.name == name for known in mock.store.all(Cluster)):
+        raise ConflictError(f"The tenant has a cluster called {name} already.")
+
+
+def _save(mock: Mock, cluster: Cluster, session: TheSession) -> None:
+    cluster.modified_by = mock.sessions.user(session).username
+    mock.store.save(cluster)

@@ -7,7 +7,15 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from yeedu_mock.state.passwords import hash_password
-from yeedu_mock.state.records import Cluster, JobDefinition, NotebookDefinition, Tenant, User, Workspace
+from yeedu_mock.state.records import (
+    Cluster,
+    JobDefinition,
+    NotebookDefinition,
+    Tenant,
+    User,
+    Workspace,
+    WorkspaceCluster,
+)
 
 if TYPE_CHECKING:
     from yeedu_mock.state.store import Store
@@ -54,6 +62,8 @@ def _seed_demo_tenant(store: Store) -> None:
     store.add(Tenant(id=11, uuid=OTHER_TENANT, name="other"))
     store.add(Cluster(id=30, tenant=DEMO_TENANT, name="demo-cluster"))
     store.add(Cluster(id=31, tenant=DEMO_TENANT, name="larger-cluster"))
+    for number, cluster_id in enumerate((30, 31)):
+        store.add(WorkspaceCluster(id=40 + number, workspace_id=DEMO_WORKSPACE_ID, cluster_id=cluster_id))
     for identifier, name in SAMPLE_JOBS.items():
         store.add(
             JobDefinition(

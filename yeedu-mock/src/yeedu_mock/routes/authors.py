@@ -1,0 +1,38 @@
+"""Filter lists by who made or last changed what is in them."""
+
+from typing import Annotated
+
+from fastapi import Depends, Query
+
+from yeedu_mock.routes.access import TheMock
+from yeedu_mock.state.records import User
+
+Ids = Annotated[list[int] | None, Query()]
+
+
+class Authors:
+    """The users that a list's query asks for.
+
+    Args:
+        mock: Knows the users.
+        created_by_ids: Who may have made an item; None admits everyone.
+        modified_by_ids: Who may have changed it last; None admits everyone.
+    """
+
+    def __init__(self, mock: TheMock, created_by_ids: Ids = None, modified_by_ids: Ids = None) -> None:
+        names = {user.id: user.username for user in mock.store.all(User)}
+        self._created_by = _names(names, created_by_ids)
+        self._modified_by = _names(names, modified_by_ids)
+
+    def admit(self, created_by: str, modified_by: str) -> bool:
+        """Return whether an item of these users belongs in the list; its maker counts as changing it, too."""
+        return (self._created_by is None or created_by in self._created_by) and (
+            self._modified_by is None or (modified_by or created_by) in self._modified_by
+        )
+
+
+TheAuthors = Annotated[Authors, Depends()]
+
+
+def _names(names: dict[int, str], ids: list[int] | None) -> set[str] | None:
+    return None if not ids else {names[identifier] for identifier in ids if identifier in names}
