@@ -65,6 +65,12 @@ def test_notebook_is_cloned_with_its_cells(client):
     assert clone.status_code == 201
     assert clone.json()["notebook_id"] not in {0, 201}
     assert client.post(client.workspace("notebook/clone"), params=query).status_code == 409
+    elsewhere = query | {"new_notebook_name": "another", "clone_file_path": "/clones"}
+    cloned = client.post(client.workspace("notebook/clone"), params=elsewhere).json()["notebook_id"]
+    file = client.get("workspace/file", params={"workspace_id": 1, "file_id": cloned}).json()
+    assert file["file_path"] == "/clones/another.ipynb"
+    upwards = query | {"new_notebook_name": "out", "clone_file_path": "/../out"}
+    assert client.post(client.workspace("notebook/clone"), params=upwards).status_code == 400
 
 
 @pytest.mark.parametrize("query", [{"job_id": "x"}, {"job_id": "9" * 30}, {"job_id": 102.5}, {}])
@@ -80,3 +86,65 @@ def test_a_job_with_a_command_keeps_its_language_and_says_who_made_it(client, ye
     run = client.run_job(job["job_id"])
     assert client.wait("spark/job", run) == "DONE"
     assert client.log("spark/job", run, "stdout") == "by the shell\n"
+
+
+def test_names_stay_unique_when_something_is_renamed(client, job):
+    query = {"job_id": job["job_id"]}
+    for name, status in (("hello-job", 409), (job["name"], 200), (f"{job['name']} renamed", 200)):
+        answer = client.request("PUT", client.workspace("spark/job"), params=query, json={"name": name})
+        assert answer.status_code == status, answer.text
+
+
+def test_a_null_takes_a_jobs_arguments_away(client):
+    job = client.post(client.workspace("spark/job"), {"name": "bare", "job_arguments": "some"}).json()
+    query = {"job_id": job["job_id"]}
+    body = {"job_arguments": None}
+    changed = client.request("PUT", client.workspace("spark/job"), params=query, json=body).json()
+    assert (changed["job_arguments"], changed["arguments"]) == (None, None)
+
+
+def test_jobs_and_runs_are_listed_by_what_they_are_and_whose(client):
+    body = {"name": "listed", "job_type": "SPARK_SQL", "language": "SQL", "job_command": "exit 1"}
+    job = client.post(client.workspace("spark/job"), body).json()["job_id"]
+    run = client.run_job(job)
+    assert client.wait("spark/job", run) == "ERROR"
+    me = client.get("user/info").json()["user_id"]
+    for query, is_listed in (
+        (
+            {"job_type": "SPARK_SQL", "job_type_langs": "SQL", "created_by_ids": me, "modified_by_ids": me},
+            True,
+        ),
+        ({"job_type": ["SPARK_JOB", "SPARK_SQL"]}, True),
+        ({"job_type": "SPARK_JOB"}, False),
+        ({"job_type_langs": ["Jar", "Python3"]}, False),
+        ({"created_by_ids": 999_999}, False),
+    ):
+        jobs = client.get(client.workspace("spark/jobs"), params=query).json()["data"]
+        runs = client.get(client.workspace("spark/job/runs"), params=query).json()["data"]
+        assert (job in [one["job_id"] for one in jobs]) == is_listed, query
+        assert (run in [one["run_id"] for one in runs]) == is_listed, query
+    for status, is_listed in (("ERROR", True), ("DONE", False)):
+        query = {"job_name": "listed", "last_run_status": status}
+        found = client.get(client.workspace("spark/jobs/search"), params=query)
+        assert found.status_code == (200 if is_listed else 404)
+
+
+def test_a_run_is_found_by_its_spark_application(client):
+    run = client.run_job(101)
+    shown = client.get(client.workspace(f"spark/job/run/{run}")).json()
+    details = client.workspace("spark/job/run/workflow_job_instance_details")
+    assert client.get(f"{details}/{shown['application_id']}").json()["run_id"] == run
+    assert client.get(f"{details}/app-0").status_code == 404
+    client.wait("spark/job", run)
+
+
+def test_notebook_runs_are_listed_by_whether_they_are_in_the_background(client):
+    body = {"notebook_id": 201, "is_background": False}
+    run = client.post(client.workspace("notebook/run"), body).json()["run_id"]
+    for is_background in (True, False):
+        query = {"is_background": str(is_background).lower(), "limit": 1000}
+        found = client.get(client.workspace("notebook/runs"), params=query).json()["data"]
+        assert (run in [one["run_id"] for one in found]) is not is_background
+    client.wait("notebook", run, "RUNNING")
+    client.post(client.workspace(f"notebook/run/kill/{run}"))
+    client.wait("notebook", run)

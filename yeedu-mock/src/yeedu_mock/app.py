@@ -29,6 +29,7 @@ from yeedu_mock.routes import (
     runs_v1,
     runs_v2,
     single_sign_on,
+    transfer,
     users,
     workspace_access,
     workspace_clusters,
@@ -64,7 +65,7 @@ def create_app(mock: Mock) -> RequestWatch:
     app = FastAPI(title="Yeedu mock", version="0.1.0", lifespan=lifespan)
     app.state.mock = mock
     for module in (
-        *(login, users, workspaces, workspace_clusters, workspace_files),
+        *(login, users, workspaces, workspace_clusters, workspace_files, transfer),
         *(clusters, cluster_confs, cluster_history),
         *(either, kernels, notebook_files),
     ):

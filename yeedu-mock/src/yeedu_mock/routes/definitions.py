@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from yeedu_mock.errors import BadRequestError, ConflictError, NotFoundError
 from yeedu_mock.mock import Mock
+from yeedu_mock.routes.access import require
 from yeedu_mock.state.records import (
     Cluster,
     Definition,
@@ -13,6 +14,7 @@ from yeedu_mock.state.records import (
     NotebookDefinition,
     Session,
     Workspace,
+    WorkspacePermission,
 )
 
 Generation = Literal["v1", "v2"]
@@ -65,20 +67,49 @@ def create_definition(
     Raises:
         BadRequestError: It has no name.
         ConflictError: The workspace has one of that name already.
+        NoAccessError: The user may not edit in the workspace.
+    """
+    require(mock, session, workspace, WorkspacePermission.EDIT)
+    return mock.store.add(new_definition(mock, workspace, kind, request, session))
+
+
+def new_definition(
+    mock: Mock,
+    workspace: Workspace,
+    kind: type[JobDefinition] | type[NotebookDefinition],
+    request: DefinitionRequest,
+    session: Session,
+) -> JobDefinition | NotebookDefinition:
+    """Return a job or notebook of the session's user that is not kept yet.
+
+    Raises:
+        BadRequestError: It has no name.
+        ConflictError: The workspace has one of that name already.
     """
     name = request.notebook_name or request.name
     if name is None:
         raise BadRequestError(f"A {kind.kind} needs a name.")
-    if any(known.name == name and known.workspace_id == workspace.id for known in mock.store.all(kind)):
-        raise ConflictError(f"The workspace has a {kind.kind} called {name} already.")
+    refuse_taken(mock, workspace, kind, name)
     if kind is JobDefinition:
         definition = JobDefinition(workspace_id=workspace.id, name=name, program="")
     else:
         content: dict[str, Any] = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}
         definition = NotebookDefinition(workspace_id=workspace.id, name=name, content=content)
     definition.created_by = mock.sessions.user(session).username
-    change(mock, workspace, definition, request)
-    return mock.store.add(definition)
+    change(mock, workspace, definition, request, session)
+    return definition
+
+
+def refuse_taken(
+    mock: Mock, workspace: Workspace, kind: type[JobDefinition] | type[NotebookDefinition], name: str
+) -> None:
+    """Do nothing if a workspace has no job, or notebook, of this name.
+
+    Raises:
+        ConflictError: It has one.
+    """
+    if any(known.name == name and known.workspace_id == workspace.id for known in mock.store.all(kind)):
+        raise ConflictError(f"The workspace has a {kind.kind} called {name} already.")
 
 
 def change(
@@ -86,14 +117,19 @@ def change(
     workspace: Workspace,
     definition: JobDefinition | NotebookDefinition,
     request: DefinitionRequest,
+    session: Session,
 ) -> None:
-    """Apply the fields that a request carries."""
-    definition.name = request.notebook_name or request.name or definition.name
+    """Apply the fields that a request carries; an explicit null takes a job's arguments away."""
+    name = request.notebook_name or request.name or definition.name
+    if name != definition.name:
+        refuse_taken(mock, workspace, type(definition), name)
+    definition.name = name
+    definition.modified_by = mock.sessions.user(session).username
     if request.cluster_id is not None or request.cluster_name is not None:
         definition.cluster_id = find_cluster(
             mock, workspace.tenant, request.cluster_id, request.cluster_name
         ).id
-    if request.job_arguments is not None:
+    if "job_arguments" in request.model_fields_set:
         definition.arguments = definition.settings["job_arguments"] = request.job_arguments
     if request.arguments is not None:
         definition.arguments = request.arguments
@@ -132,8 +168,13 @@ def find_cluster(mock: Mock, tenant: str | None, identifier: int | None, name: s
     raise NotFoundError(f"There is no cluster {identifier if identifier is not None else repr(name)}.")
 
 
+def type_of(definition: Definition) -> str:
+    """Return the `job_type` of a definition."""
+    return definition.job_type if isinstance(definition, JobDefinition) else "NOTEBOOK"
+
+
 def _shown(definition: Definition, id_key: str) -> dict[str, Any]:
-    job_type = definition.job_type if isinstance(definition, JobDefinition) else "NOTEBOOK"
+    job_type = type_of(definition)
     name_key = "name" if isinstance(definition, JobDefinition) else "notebook_name"
     return {
         **definition.settings,
@@ -147,6 +188,7 @@ def _shown(definition: Definition, id_key: str) -> dict[str, Any]:
         "conf": definition.conf,
         "enable": definition.is_enabled,
         "created_by": definition.created_by,
+        "modified_by": definition.modified_by or definition.created_by,
         "created_at": definition.created_at.isoformat(),
         "modified_at": definition.modified_at.isoformat(),
     }

@@ -35,10 +35,11 @@ def conf_routes(kind: type[JobDefinition] | type[NotebookDefinition]) -> APIRout
         request: DefinitionRequest,
         workspace: TheWorkspace,
         mock: TheMock,
+        session: TheSession,
         definition: AnyDefinition = in_query,
     ) -> dict[str, Any]:
         """Change the fields that are sent."""
-        change(mock, workspace, definition, request)
+        change(mock, workspace, definition, request, session)
         mock.store.save(definition)
         return definition_v1(definition)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from yeedu_mock.errors import ConflictError, NotFoundError
+from yeedu_mock.errors import NotFoundError
 from yeedu_mock.routes.access import (
     AnyDefinition,
     TheMock,
@@ -15,8 +15,11 @@ from yeedu_mock.routes.access import (
     find_definition,
 )
 from yeedu_mock.routes.answers import PageLimit, PageNumber, json_file, one_page
-from yeedu_mock.routes.definitions import DefinitionRequest, change, definition_v2
-from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run
+from yeedu_mock.routes.authors import Authors
+from yeedu_mock.routes.definitions import DefinitionRequest, change, definition_v2, refuse_taken, type_of
+from yeedu_mock.routes.transfer import exported
+from yeedu_mock.state.paths import absolute
+from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run, now
 
 
 def definition_routes(kind: type[JobDefinition] | type[NotebookDefinition]) -> APIRouter:
@@ -34,10 +37,11 @@ def definition_routes(kind: type[JobDefinition] | type[NotebookDefinition]) -> A
         request: DefinitionRequest,
         workspace: TheWorkspace,
         mock: TheMock,
+        session: TheSession,
         definition: AnyDefinition = in_query,
     ) -> dict[str, Any]:
         """Change the fields that are sent, the cluster for example."""
-        change(mock, workspace, definition, request)
+        change(mock, workspace, definition, request, session)
         mock.store.save(definition)
         return definition_v2(definition)
 
@@ -55,8 +59,8 @@ def definition_routes(kind: type[JobDefinition] | type[NotebookDefinition]) -> A
 
     @router.get("/export")
     async def export(definition: AnyDefinition = in_query) -> Response:
-        """Return a definition as a file."""
-        return json_file(definition_v2(definition), f"{definition.name}.json")
+        """Return a definition as a file, which a workspace can import."""
+        return json_file(exported(definition), f"{definition.name}.yeedu")
 
     return router
 
@@ -73,16 +77,17 @@ async def clone_notebook(
     new_notebook_name: str,
     notebook_id: int | None = None,
     notebook_name: str | None = None,
+    clone_file_path: str | None = None,
 ) -> dict[str, Any]:
-    """Copy a notebook under a new name."""
+    """Copy a notebook under a new name, and its file to a path."""
     original = find_definition(mock, workspace, NotebookDefinition, notebook_id, notebook_name)
-    if any(
-        known.name == new_notebook_name and known.workspace_id == workspace.id
-        for known in mock.store.all(NotebookDefinition)
-    ):
-        raise ConflictError(f"The workspace has a notebook called {new_notebook_name} already.")
+    refuse_taken(mock, workspace, NotebookDefinition, new_notebook_name)
     clone = copy.deepcopy(original)
-    clone.id, clone.name, clone.created_by = 0, new_notebook_name, mock.sessions.user(session).username
+    clone.id, clone.name = 0, new_notebook_name
+    clone.created_by = clone.modified_by = mock.sessions.user(session).username
+    clone.created_at = clone.modified_at = now()
+    if clone_file_path is not None:
+        clone.settings["notebook_path"] = absolute(clone_file_path)
     return definition_v2(mock.store.add(clone))
 
 
@@ -91,26 +96,40 @@ def list_definitions(
     workspace: TheWorkspace,
     kind: type[JobDefinition] | type[NotebookDefinition],
     request: Request,
+    authors: Authors,
     page_number: PageNumber,
     limit: PageLimit,
 ) -> dict[str, Any]:
     """Return a page of a workspace's definitions, filtered as the query says; an empty search is a 404."""
     query = request.query_params
     name = query.get(f"{kind.kind}_name")
-    enable = query.get("enable")
     clusters = query.getlist("cluster_ids")
-    ran = {run.definition_id for run in mock.store.all(Run)}
+    last_states = {state.upper() for state in query.getlist("last_run_status")}
+    languages = {language.casefold() for language in query.getlist("job_type_langs")}
+    types = query.getlist("job_type")
+    enable, has_run = _truth(query.get("enable")), _truth(query.get("has_run"))
+    last_runs = {run.definition_id: run for run in mock.store.all(Run)}
     found = [
         definition_v2(definition)
         for definition in mock.store.all(kind)
         if definition.workspace_id == workspace.id
         and (name is None or name.casefold() in definition.name.casefold())
-        and (enable is None or (enable.casefold() == "true") == definition.is_enabled)
+        and enable in {None, definition.is_enabled}
         and (not clusters or str(definition.cluster_id) in clusters)
-        and (
-            query.get("has_run") is None or (query["has_run"].casefold() == "true") == (definition.id in ran)
-        )
+        and has_run in {None, definition.id in last_runs}
+        and (not last_states or _status(last_runs.get(definition.id)) in last_states)
+        and (not languages or definition.language.casefold() in languages)
+        and (not types or type_of(definition) in types)
+        and authors.admit(definition.created_by, definition.modified_by)
     ]
     if not found and request.url.path.endswith("/search"):
         raise NotFoundError(f"No {kind.kind} was found.")
     return one_page(found, page_number, limit)
+
+
+def _status(run: Run | None) -> str | None:
+    return run and run.status
+
+
+def _truth(text: str | None) -> bool | None:
+    return None if text is None else text.casefold() == "true"

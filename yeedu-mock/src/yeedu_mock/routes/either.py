@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from yeedu_mock.errors import NotFoundError
 from yeedu_mock.routes.access import TheMock, TheSession, TheWorkspace, find_definition
 from yeedu_mock.routes.answers import PageLimit, PageNumber, one_page
+from yeedu_mock.routes.authors import TheAuthors
 from yeedu_mock.routes.definitions import DefinitionRequest, create_definition, definition_v2
 from yeedu_mock.routes.definitions_v2 import list_definitions
 from yeedu_mock.routes.runs_v1 import run_v1
@@ -63,12 +64,13 @@ async def jobs(
     request: Request,
     workspace: TheWorkspace,
     mock: TheMock,
+    authors: TheAuthors,
     page_number: PageNumber = 1,
     limit: PageLimit = 100,
 ) -> dict[str, Any]:
     """List runs (v1) or jobs (v2)."""
     if V1_KEYS.isdisjoint(request.query_params):
-        return list_definitions(mock, workspace, JobDefinition, request, page_number, limit)
+        return list_definitions(mock, workspace, JobDefinition, request, authors, page_number, limit)
     return one_page(_runs_v1(mock, workspace, "job", request), page_number, limit)
 
 
@@ -78,12 +80,13 @@ async def notebooks(
     request: Request,
     workspace: TheWorkspace,
     mock: TheMock,
+    authors: TheAuthors,
     page_number: PageNumber = 1,
     limit: PageLimit = 100,
 ) -> dict[str, Any]:
     """List runs (v1) or notebooks (v2)."""
     if V1_NOTEBOOK_KEYS.isdisjoint(request.query_params):
-        return list_definitions(mock, workspace, NotebookDefinition, request, page_number, limit)
+        return list_definitions(mock, workspace, NotebookDefinition, request, authors, page_number, limit)
     return one_page(_runs_v1(mock, workspace, "notebook", request), page_number, limit)
 
 

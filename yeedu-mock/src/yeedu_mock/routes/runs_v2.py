@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from yeedu_mock.errors import NotFoundError
+from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import Identifier, TheMock, TheSession, TheWorkspace, find_definition, find_run
 from yeedu_mock.routes.answers import (
     ByteCount,
@@ -16,10 +17,12 @@ from yeedu_mock.routes.answers import (
     run_v2,
     workflow_errors,
 )
+from yeedu_mock.routes.authors import TheAuthors
+from yeedu_mock.routes.definitions import type_of
 from yeedu_mock.routes.submission import StartOptions, start_run
 from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run
 
-Status = Annotated[list[str] | None, Query()]
+Texts = Annotated[list[str] | None, Query()]
 Ids = Annotated[list[int] | None, Query()]
 
 
@@ -86,12 +89,16 @@ def run_routes(kind: Literal["job", "notebook"]) -> APIRouter:
         request: Request,
         workspace: TheWorkspace,
         mock: TheMock,
+        authors: TheAuthors,
         job_ids: Ids = None,
         notebook_ids: Ids = None,
         job_name: str | None = None,
         notebook_name: str | None = None,
         cluster_ids: Ids = None,
-        run_status: Status = None,
+        run_status: Texts = None,
+        job_type: Texts = None,
+        job_type_langs: Texts = None,
+        is_background: bool | None = None,
         page_number: PageNumber = 1,
         limit: PageLimit = 100,
     ) -> dict[str, Any]:
@@ -106,6 +113,9 @@ def run_routes(kind: Literal["job", "notebook"]) -> APIRouter:
             and (name is None or name.casefold() in run.definition_name.casefold())
             and (not cluster_ids or run.cluster_id in cluster_ids)
             and (not run_status or run.status in {status.upper() for status in run_status})
+            and is_background in {None, run.is_background}
+            and _is_of(mock, run, job_type, job_type_langs)
+            and authors.admit(run.created_by, run.created_by)
         ]
         if not found and request.url.path.endswith("/search"):
             raise NotFoundError(f"No {kind} run was found.")
@@ -135,4 +145,28 @@ async def run_notebook(
     definition = find_definition(
         mock, workspace, NotebookDefinition, request.notebook_id, request.notebook_name
     )
-    return run_v2(start_run(mock, session, workspace, definition, request))
+    return run_v2(
+        start_run(mock, session, workspace, definition, request, is_background=request.is_background)
+    )
+
+
+@job_runs.get("/run/workflow_job_instance_details/{application_id}")
+async def run_of_application(application_id: str, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
+    """Return the job run that a Spark application belongs to."""
+    for run in mock.store.all(Run):
+        if (run.type, run.workspace_id, run.application_id) == ("job", workspace.id, application_id):
+            return run_v2(run)
+    raise NotFoundError(
+        f"There is no run of the application {application_id!r} in the workspace {workspace.id}."
+    )
+
+
+def _is_of(mock: Mock, run: Run, types: list[str] | None, languages: list[str] | None) -> bool:
+    """Return whether what a run is of has one of the types and languages; none given means any."""
+    definition = mock.store.get(JobDefinition if run.type == "job" else NotebookDefinition, run.definition_id)
+    if definition is None:
+        return not types and not languages
+    wanted = {language.casefold() for language in languages or []}
+    return (not types or type_of(definition) in types) and (
+        not wanted or definition.language.casefold() in wanted
+    )

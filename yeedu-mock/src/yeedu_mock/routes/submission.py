@@ -22,6 +22,8 @@ def start_run(
     workspace: Workspace,
     definition: JobDefinition | NotebookDefinition,
     options: StartOptions,
+    *,
+    is_background: bool = True,
 ) -> Run:
     """Submit a run of a definition; the options' arguments replace, their conf extends the definition's."""
     content: dict[str, Any] | None = None
@@ -36,6 +38,7 @@ def start_run(
         cluster_id=definition.cluster_id,
         arguments=definition.arguments if options.arguments is None else options.arguments,
         conf=definition.conf + (options.conf or []),
+        is_background=is_background,
         created_by=mock.sessions.user(session).username,
         notebook=content,
     )
