@@ -11,6 +11,7 @@ from tests.conformance.client_process import Ended, run_client
 from tests.conformance.mock_process import MockProcess, mock_process
 
 IN_DEMO = ("--workspace_id", "1")
+UPLOADED = b"id,name\r\n1,\xe4\r\n"
 JOB_COMMAND = 'echo "Arguments: $*"; echo "Conf: $YEEDU_CONF"; echo "To the error stream." >&2'
 
 
@@ -34,15 +35,16 @@ class Terminal:
     calls: list[str] = field(default_factory=list)
     saved: list[dict[str, Any]] = field(default_factory=list)
 
-    def type(self, command: str, *options: str, **environment: str) -> None:
+    def type(self, command: str, *options: str, **environment: str) -> Ended:
         """Run `yeedu COMMAND OPTIONS` to its end."""
-        self.typed[command] = run_client(
+        self.typed[command] = ended = run_client(
             [str(self.program), *command.split(), *options],
             self.home,
             YEEDU_RESTAPI_URL=self.mock.url,
             YEEDU_CLI_VERIFY_SSL="false",  # else it asks for a file of certificates, for plain HTTP too
             **environment,
         )
+        return ended
 
     def answer(self, command: str) -> Any:
         """Return what a command has printed as JSON."""
@@ -51,7 +53,7 @@ class Terminal:
 
 def job(folder: Path, installed: Path) -> Terminal:
     """Create a job, run it to its end, look at it, and log out."""
-    with _logged_in(folder, installed) as terminal:
+    with logged_in(folder, installed) as terminal:
         terminal.type(
             "job create",
             *(*IN_DEMO, "--name", "made-here", "--cluster_id", "30", "--job-type", "Python3"),
@@ -69,14 +71,14 @@ def job(folder: Path, installed: Path) -> Terminal:
 
 def failing_job(folder: Path, installed: Path) -> Terminal:
     """Run a job that fails."""
-    with _logged_in(folder, installed) as terminal:
+    with logged_in(folder, installed) as terminal:
         terminal.type("job start", *IN_DEMO, "--job_id", "102", "--follow")
     return terminal
 
 
 def stopped_job(folder: Path, installed: Path) -> Terminal:
     """Start a long job, look at it while it runs, stop it, and stop it again."""
-    with _logged_in(folder, installed) as terminal:
+    with logged_in(folder, installed) as terminal:
         terminal.type("job start", *IN_DEMO, "--job_name", "long-job")
         of_run = (*IN_DEMO, "--run_id", str(terminal.answer("job start")["run_id"]))
         terminal.type("job run-status", *of_run)
@@ -97,8 +99,53 @@ def failing_notebook(folder: Path, installed: Path) -> Terminal:
     return _notebook(folder, installed, 202)
 
 
+def workspace(folder: Path, installed: Path) -> Terminal:
+    """Fill a workspace with files and another one's jobs, let a guest run them, and make a cluster."""
+    (folder / "upload" / "inner").mkdir(parents=True)
+    (folder / "upload" / "inner" / "data.csv").write_bytes(UPLOADED)
+    with logged_in(folder, installed) as terminal:
+        guest_id = terminal.mock.add_user("guest")
+        guest = {"YEEDU_RESTAPI_TOKEN": terminal.mock.log_in("guest")}
+        terminal.mock.forget_calls()
+        terminal.type("workspace create", "--name", "made-here", "--description", "For a guest.")
+        made = ("--workspace_id", str(terminal.answer("workspace create")["workspace_id"]))
+        terminal.type(
+            "workspace create-workspace-file",
+            *(*made, "--local_file_path", str(folder / "upload")),
+            *("--recursive", "true", "--root_output_dir", "/landing"),
+        )
+        terminal.type(
+            "workspace move-workspace-file",
+            *(*made, "--source_file_path", "/landing/upload/inner/data.csv"),
+            *("--destination_file_path", "/data.csv"),
+        )
+        terminal.type("workspace list-workspace-files", *made, "--recursive", "true")
+        terminal.type("workspace download-workspace-file", *made, "--file_path", "/data.csv")
+        terminal.type("workspace export", *IN_DEMO)
+        terminal.type(
+            "workspace import", *made, "--file_path", "demo.yeedu", "--cluster_name", "larger-cluster"
+        )
+        allow = ("--user_id", str(guest_id), "--permission_id", "2")
+        terminal.type("workspace create-user-access", *made, *allow)
+        terminal.type("job start", *made, "--job_name", "hello-job", **guest)
+        terminal.type("job edit", *made, "--job_name", "hello-job", "--max_concurrency", "2", **guest)
+        terminal.type("cluster create-conf", "--name", "general", "--machine_type_id", "1")
+        conf_id = str(terminal.answer("cluster create-conf")["cluster_conf_id"])
+        terminal.type("cluster create", *cluster_options("made-here", conf_id))
+        terminal.type("cluster list", "--cluster_conf_name", "general")
+    return terminal
+
+
+def cluster_options(name: str, conf_id: str) -> tuple[str, ...]:
+    """Return what `cluster create` asks for."""
+    return (
+        *("--name", name, "--cluster_conf_id", conf_id, "--cluster_type", "YEEDU"),
+        *("--cloud_env_id", "1", "--spark_infra_version_id", "1"),
+    )
+
+
 def _notebook(folder: Path, installed: Path, notebook_id: int) -> Terminal:
-    with _logged_in(folder, installed) as terminal:
+    with logged_in(folder, installed) as terminal:
         terminal.type("notebook start", *IN_DEMO, "--notebook_id", str(notebook_id), "--follow")
         terminal.calls = terminal.mock.calls()
         terminal.type("notebook list-runs", *IN_DEMO)
@@ -109,7 +156,7 @@ def _notebook(folder: Path, installed: Path, notebook_id: int) -> Terminal:
 
 
 @contextmanager
-def _logged_in(folder: Path, installed: Path) -> Iterator[Terminal]:
+def logged_in(folder: Path, installed: Path) -> Iterator[Terminal]:
     """A terminal whose user has logged in and selected the tenant; the journal is read at the end."""
     with mock_process(folder) as mock:
         terminal = Terminal(mock, folder, installed / "bin" / "yeedu")

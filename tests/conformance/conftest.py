@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance import cli_scenarios, operator_scenarios
+from tests.conformance import cli_commands, cli_scenarios, operator_scenarios
 from tests.conformance.environments import (
     PREFECT_YEEDU_OPERATOR,
     YEEDU_CLI,
@@ -26,6 +26,8 @@ SCENARIOS: dict[str, Callable[[Path, Path], Any]] = {
     "cli_stopped_job": cli_scenarios.stopped_job,
     "cli_notebook": cli_scenarios.notebook,
     "cli_failing_notebook": cli_scenarios.failing_notebook,
+    "cli_workspace": cli_scenarios.workspace,
+    "cli_every_command": cli_commands.every_command,
 }
 
 
@@ -34,7 +36,12 @@ def started(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future[Any]]]:
     """The scenarios that the selected tests look at, all under way."""
-    wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    wanted = {
+        name
+        for item in request.session.items
+        if not item.get_closest_marker("skip")
+        for name in getattr(item, "fixturenames", ())
+    }
     selected = [name for name in SCENARIOS if name in wanted]
     with ThreadPoolExecutor(len(CLIENTS) + len(SCENARIOS)) as pool:
         installed = {
@@ -73,3 +80,5 @@ cli_failing_job = _report_of("cli_failing_job")
 cli_stopped_job = _report_of("cli_stopped_job")
 cli_notebook = _report_of("cli_notebook")
 cli_failing_notebook = _report_of("cli_failing_notebook")
+cli_workspace = _report_of("cli_workspace")
+cli_every_command = _report_of("cli_every_command")

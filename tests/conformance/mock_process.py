@@ -72,9 +72,19 @@ class MockProcess:
             if entry["path"].startswith(API)
         ]
 
-    def log_in(self) -> str:
+    def add_user(self, username: str) -> int:
+        """Add a user of the tenant with the same password, who administers nothing, and return their id."""
+        body = {"username": username, "password": self.password, "tenants": [self.tenant]}
+        return self._control("users", body)["user_id"]
+
+    def add_group(self, groupname: str, *usernames: str) -> int:
+        """Add a group of users of the tenant and return its id."""
+        body = {"groupname": groupname, "tenant": self.tenant, "usernames": usernames}
+        return self._control("groups", body)["group_id"]
+
+    def log_in(self, username: str | None = None) -> str:
         """Log in, select the tenant, and return the token."""
-        body = {"username": self.username, "password": self.password}
+        body = {"username": username or self.username, "password": self.password}
         answer = requests.post(f"{self.url}{API}login", json=body, timeout=CALL_TIMEOUT_SECONDS)
         token = answer.json()["token"]
         selected = requests.post(
@@ -82,6 +92,11 @@ class MockProcess:
         )
         assert selected.status_code == 201
         return token
+
+    def _control(self, path: str, body: dict[str, Any]) -> Any:
+        answer = requests.post(f"{self.url}/_control/{path}", json=body, timeout=CALL_TIMEOUT_SECONDS)
+        answer.raise_for_status()
+        return answer.json()
 
     def get(self, token: str, path: str) -> Any:
         """Return the JSON answer of a GET of the API."""
