@@ -15,7 +15,7 @@ import anyio
 import httpx
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
-from prefect.states import AwaitingRetry
+from prefect.states import AwaitingRetry, Cancelled
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
 from yeedu_worker.attempts import Attempt, NotedStart
@@ -161,11 +161,28 @@ class DrainingWorker(ProcessWorker, abc.ABC):
         attempt = self._attempts[flow_run.id] = Attempt()
         try:
             with attempt.scope:
-                return await super().run(flow_run, configuration, NotedStart(attempt, task_status))
+                result = await super().run(flow_run, configuration, NotedStart(attempt, task_status))
+                if result.status_code:
+                    await self._finish_cancellation(flow_run.id)
+                return result
         finally:
             del self._attempts[flow_run.id]
             attempt.has_ended.set()
         return ProcessWorkerResult(status_code=0, identifier=str(attempt.process_id))
+
+    async def _finish_cancellation(self, flow_run_id: UUID) -> None:
+        """Cancel a flow run whose process ended on its own after somebody had asked for its cancellation.
+
+        An engine that meets it when it is about to begin leaves, and the server waits five minutes before it
+        takes note.
+        """
+        try:
+            flow_run = await self.client.read_flow_run(flow_run_id)
+            if flow_run.state and flow_run.state.is_cancelling():
+                state = Cancelled(message="Flow run was cancelled before its flow began.")
+                await self.client.set_flow_run_state(flow_run_id, state)
+        except (httpx.HTTPError, ObjectNotFound) as error:
+            logger.warning("whether flow run %s is cancelled is left to the server: %r", flow_run_id, error)
 
     async def _await_end(self) -> None:
         """Wait until all flow runs have ended, or time is up."""

@@ -28,6 +28,39 @@ class NoChildError(Exception):
     """The prefork server cannot run this flow run; the message says why."""
 
 
+class _Child:
+    """The process that runs the flow, and the leader of the group of what the flow starts.
+
+    Args:
+        file: A pidfd of it.
+        number: Its process number, and its group's.
+    """
+
+    def __init__(self, file: int, number: int) -> None:
+        self.file = file
+        self._number = number
+        self._is_terminated = False
+
+    def relay(self, number: int) -> None:
+        """Pass a signal on; one that ends the flow run, to all that the flow has started as well."""
+        try:
+            if number == signal.SIGTERM:
+                self._is_terminated = True
+                os.killpg(self._number, number)
+            else:
+                signal.pidfd_send_signal(self.file, number)
+        except ProcessLookupError:
+            return  # it has ended, and so does this process in a moment
+
+    def end_what_is_left(self) -> None:
+        """Kill what a terminated flow has left behind; what others leave is meant to stay."""
+        if self._is_terminated:
+            try:
+                os.killpg(self._number, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+
+
 def main() -> NoReturn:
     """Run the flow run that the environment names, and leave as its process left."""
     address = os.environ.pop(protocol.ADDRESS_VARIABLE, "")
@@ -70,12 +103,14 @@ def _run_in_child(address: str) -> NoReturn:
     finally:
         os.close(lifeline_end)
     for number in _relayed_signals():
-        signal.signal(number, lambda relayed, _frame: _relay(child, relayed))
+        signal.signal(number, lambda relayed, _frame: child.relay(relayed))
     try:
         connection.send(protocol.GO, socket.MSG_NOSIGNAL)
     except OSError:
         _leave_by_signal(signal.SIGKILL)
-    _leave_like(_await_end(connection, child))
+    status = _await_end(connection, child.file)
+    child.end_what_is_left()
+    _leave_like(status)
 
 
 def _explain(error: OSError) -> str:
@@ -117,16 +152,16 @@ def _is_open(file: int) -> bool:
     return True
 
 
-def _await_child(connection: "socket.socket") -> int:
-    """Return a pidfd of the child that is ready to run.
+def _await_child(connection: "socket.socket") -> "_Child":
+    """Return the child that is ready to run.
 
     Raises:
         NoChildError: The server declined, or died.
         OSError: It does not answer.
     """
     message, files = protocol.receive_with_files(connection)
-    if message == protocol.READY and len(files) == 1:
-        return files[0]
+    if message.startswith(protocol.READY) and len(files) == 1:
+        return _Child(files[0], int(message.removeprefix(protocol.READY)))
     if message.startswith(protocol.DECLINE):
         raise NoChildError(message.removeprefix(protocol.DECLINE).decode(errors="replace"))
     raise NoChildError("the prefork server ended while it was asked")
@@ -135,13 +170,6 @@ def _await_child(connection: "socket.socket") -> int:
 def _relayed_signals() -> list[int]:
     """Return the signals that somebody may send to stop or to tell something to a flow run."""
     return [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2]
-
-
-def _relay(child: int, number: int) -> None:
-    try:
-        signal.pidfd_send_signal(child, number)
-    except ProcessLookupError:
-        return  # it has ended, and so does this process in a moment
 
 
 def _await_end(connection: "socket.socket", child: int) -> int | None:
