@@ -7,6 +7,7 @@ Environment, beside Prefect's own settings:
 """
 
 import argparse
+import gc
 import os
 
 import uvicorn
@@ -22,9 +23,12 @@ def main() -> None:
     parser.add_argument("--port", default=4200, type=int, help="port to listen on (default: %(default)s)")
     arguments = parser.parse_args()
     settings = get_current_settings().server
+    application = create_app(final=True)
+    gc.collect()
+    gc.freeze()  # what stays until the end need not be looked through again and again
     uvicorn.run(
         Guard(
-            create_app(final=True),
+            application,
             allowed_hosts=os.environ.get("PREFECT_ALLOWED_HOSTS", "").split(","),
             ui_url=os.environ.get("PREFECT_UI_URL", ""),
         ),
