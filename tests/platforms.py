@@ -92,14 +92,7 @@ class Api:
         """Ask again as Prefect's client does: a loaded SQLite answers 503, or late, while it is locked."""
 
         def ask() -> list[requests.Response]:
-            try:
-                answer = requests.request(
-                    method, f"{self.url}/{path}", json=body, auth=self._login, timeout=30
-                )
-            except requests.ReadTimeout:
-                if method == "GET":
-                    return []
-                raise
+            answer = requests.request(method, f"{self.url}/{path}", json=body, auth=self._login, timeout=90)
             return [answer] if answer.status_code != 503 else []
 
         [answer] = wait_for(f"answer but 503 to {path}", ask, 60)

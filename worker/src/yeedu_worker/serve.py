@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 import anyio
 from prefect.settings import get_current_settings
 
+from yeedu_worker.attempts import separate_process_groups
 from yeedu_worker.catch_up import catch_up_before_polling
 from yeedu_worker.draining import Drained, DrainingWorker
 from yeedu_worker.pool import wait_for_pool
+from yeedu_worker.repeated_work import remember_settings_variables, share_certificates
 from yeedu_worker.sweep import sweep_left_folders
 from yeedu_worker.triggers import poll_when_triggered
 
@@ -72,6 +74,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if count := sweep_left_folders():
         print(f"worker: deleted {count} working folders of flow runs that ended without a word")
+    separate_process_groups()
+    share_certificates()
+    remember_settings_variables()
     wait_for_pool(arguments.pool)
     catch_up_before_polling(arguments.pool, arguments.name)
     worker = DrainingWorker(

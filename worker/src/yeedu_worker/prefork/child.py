@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
 from yeedu_worker.prefork import protocol
+from yeedu_worker.prefork.settings import Settings
 from yeedu_worker.prefork.shelf import Shelf
 
 # Above what a flow is likely to count in, and below the lowest common limit of open files.
@@ -34,12 +35,14 @@ class Assignment:
         files: The request's file, stdin, stdout, stderr and the lifeline.
         connection: To the client, shared with the server.
         shelf: Imported modules to hand out.
+        settings: What Prefect makes of the request's environment, where that is known.
     """
 
     request: protocol.Request
     files: list[int]
     connection: socket.socket
     shelf: Shelf
+    settings: Settings | None
 
 
 def run(assignment: Assignment) -> NoReturn:
@@ -54,7 +57,7 @@ def run(assignment: Assignment) -> NoReturn:
         os._exit(1)
     with contextlib.suppress(OSError):
         itself = os.pidfd_open(os.getpid())
-        protocol.send_with_files(connection, protocol.READY, [itself])
+        protocol.send_with_files(connection, protocol.READY + str(os.getpid()).encode(), [itself])
         os.close(itself)
     if connection.recv(protocol.MESSAGE_BYTES) != protocol.GO:
         os._exit(0)  # the client has given up, and runs the engine itself
@@ -116,7 +119,7 @@ def _take_over_interpreter(assignment: Assignment) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "yeedu_worker"]:
         del sys.modules[name]
     sys.meta_path.insert(0, assignment.shelf)  # pyright: ignore[reportArgumentType] - a finder by its shape
-    _refresh_prefect()
+    _refresh_prefect(assignment.settings)
     substitute(os.environ)
     gc.enable()
 
@@ -145,7 +148,7 @@ def _standard_files() -> tuple[TextIO, TextIO, TextIO]:
     )
 
 
-def _refresh_prefect() -> None:
+def _refresh_prefect(settings: Settings | None) -> None:
     """Read Prefect's settings and set up its logging, as importing Prefect does.
 
     Raises:
@@ -155,10 +158,13 @@ def _refresh_prefect() -> None:
     from prefect.logging.configuration import setup_logging
     from prefect.settings import get_current_settings
 
-    refresh_global_settings_context()
+    if settings:
+        settings.use()
+    else:
+        refresh_global_settings_context()
+        setup_logging()
     if get_current_settings().plugins.enabled:
         raise RuntimeError("PREFECT_PLUGINS_ENABLED is on")
-    setup_logging()
 
 
 def _run_engine() -> int:

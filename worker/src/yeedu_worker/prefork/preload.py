@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from yeedu_worker.prefork.shelf import Group, Shelf
+from yeedu_worker.repeated_work import complete_models, share_certificates
 
 # What the stock engine has imported by the time it loads a flow from git. Nothing else may be in a child's
 # `sys.modules` at that moment: a repository may have modules of its own under any other name.
@@ -27,11 +28,22 @@ ENGINE = (
     "prefect.deployments.steps.pull",
     "prefect.runner.storage",
     "prefect.client.orchestration",
+    "anyio._backends._asyncio",
+    "pydantic.v1",
+    "rich._emoji_codes",
     "yeedu_worker.checkouts.substitute",
 )
 # What flows import themselves, and the engine later. A child gets each when it is imported, if that import
 # would find the same file. A later one may need an earlier one.
-LATER = ("requests", "websocket", "prefect_yeedu", "operators.yeedu")
+LATER = (
+    "pytz",
+    "prefect._internal.pytz",
+    "prefect._vendor.croniter",
+    "requests",
+    "websocket",
+    "prefect_yeedu",
+    "operators.yeedu",
+)
 
 # Read by the interpreter, the C library or OpenSSL, which leave no trace in `os.environ`.
 _READ_BY_C = ("PYTHON", "LC_", "LD_", "MALLOC_", "OPENSSL_", "GLIBC_")
@@ -136,6 +148,9 @@ def _import_with_notes() -> tuple[set[str], list[Group]]:
         finally:
             configuration.setup_logging = setup_logging
         groups = [_import_apart(name) for name in LATER]
+        len(sys.modules["pytz"].all_timezones_set)  # looks at a file for each when it is first asked
+        complete_models()
+        share_certificates(at_once=True)
     finally:
         os.environ.__class__ = ordinary
     for group in groups:

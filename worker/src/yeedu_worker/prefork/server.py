@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from yeedu_worker.prefork import protocol
 from yeedu_worker.prefork.child import Assignment, run
 from yeedu_worker.prefork.preload import Preloaded, preload
+from yeedu_worker.prefork.settings import SettingsOfRuns
 
 Child = tuple[socket.socket, int]
 
@@ -28,6 +29,8 @@ class Server:
         listener: Where clients connect.
         worker: Readable once the worker has ended.
         preloaded: What was imported.
+        is_stale: Whether a file that was imported has changed.
+        settings: Prefect's settings in the environments of earlier requests.
         asking: Connections whose request has not come yet.
         running: Connection and process number of every child, by its pidfd.
     """
@@ -35,6 +38,8 @@ class Server:
     listener: socket.socket
     worker: int
     preloaded: Preloaded
+    is_stale: bool = False
+    settings: SettingsOfRuns = field(default_factory=SettingsOfRuns)
     asking: dict[int, socket.socket] = field(default_factory=dict[int, socket.socket])
     running: dict[int, Child] = field(default_factory=dict[int, Child])
 
@@ -58,7 +63,7 @@ class Server:
                     self._report_end(file)
                 else:
                     assignment = self._answer(self.asking.pop(file))
-                    if assignment or self.preloaded.changed_file():
+                    if assignment or self.is_stale:
                         return assignment
 
     def _answer(self, connection: socket.socket) -> Assignment | None:
@@ -67,17 +72,19 @@ class Server:
         try:
             message, files = protocol.receive_with_files(connection)
             if message == protocol.PING:
+                self.is_stale = bool(self.preloaded.changed_file())
                 connection.send(protocol.PONG, socket.MSG_NOSIGNAL)
             elif message == protocol.ASK and len(files) == protocol.FILES:
                 request = protocol.read_request(files[0])
                 if reason := self._reason_against(connection, request):
                     connection.send(protocol.DECLINE + reason.encode(), socket.MSG_NOSIGNAL)
-                elif child := os.fork():
+                else:
+                    settings = self.settings.of(request.environment, request.directory)
+                    if not (child := os.fork()):
+                        return Assignment(request, files, connection, self.preloaded.shelf, settings)
                     self.running[os.pidfd_open(child)] = (connection, child)
                     _close(files)
                     return None
-                else:
-                    return Assignment(request, files, connection, self.preloaded.shelf)
         except (OSError, EOFError, TypeError, ValueError) as error:
             _say(f"a request was dropped: {error!r}")
         _close(files)
@@ -92,6 +99,7 @@ class Server:
         if request.executable != sys.executable:
             return f"the prefork server runs another Python, {sys.executable}"
         if file := self.preloaded.changed_file():
+            self.is_stale = True
             return f"{file} has changed since the prefork server started"
         if name := self.preloaded.differing_variable(request.environment):
             return f"{name} has another value than in the prefork server, which imports depend on"

@@ -1,0 +1,126 @@
+"""Prefect's settings and set-up of logging, worked out once for all flow runs of the same environment.
+
+They take a third of what it costs to start a flow run, and depend on little: environment variables, and files
+that are rarely there. Where one is, the flow run's own process reads it, as it would without a server.
+"""
+
+import contextlib
+import copy
+import io
+import os
+import warnings
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+# Where Prefect looks for settings in the folder in which a process starts.
+_FILES = (b".env", b"prefect.toml", b"pyproject.toml")
+_MOST_KNOWN = 16
+
+Environment = dict[bytes, bytes]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What Prefect makes of an environment.
+
+    Attributes:
+        context: Its settings, with the profile that they come from.
+        logging: What it configures logging with.
+        absent: Files that would change all this.
+    """
+
+    context: Any
+    logging: dict[str, Any]
+    absent: tuple[Path, ...]
+
+    def use(self) -> None:
+        """Make them this process's settings, and set up its logging."""
+        import prefect.context
+        from prefect.logging import configuration
+
+        prefect.context.GLOBAL_SETTINGS_CONTEXT = self.context
+        module: Any = configuration
+        load = module.load_logging_config
+        module.load_logging_config = self._copy_logging
+        try:
+            module.setup_logging()
+        finally:
+            module.load_logging_config = load
+
+    def _copy_logging(self, _path: Path) -> dict[str, Any]:
+        return copy.deepcopy(self.logging)
+
+
+@dataclass
+class SettingsOfRuns:
+    """The settings that were worked out, by the variables that they depend on."""
+
+    _known: dict[frozenset[tuple[bytes, bytes]], Settings | None] = field(
+        default_factory=dict[frozenset[tuple[bytes, bytes]], Settings | None]
+    )
+
+    def of(self, environment: Environment, directory: bytes) -> Settings | None:
+        """Return what a process with that environment would make of it, if it started in that folder.
+
+        Returns:
+            Nothing where that depends on files, or where Prefect has something to say about it.
+        """
+        if any(os.path.exists(os.path.join(directory, name)) for name in _FILES):  # noqa: PTH110, PTH118
+            return None
+        variables = frozenset(pair for pair in environment.items() if _is_read(pair[0]))
+        if variables not in self._known:
+            while len(self._known) >= _MOST_KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[variables] = _work_out(environment, directory)
+        settings = self._known[variables]
+        if settings is None or any(path.exists() for path in settings.absent):
+            return None
+        return settings
+
+
+def _is_read(name: bytes) -> bool:
+    """Whether settings depend on a variable; ``PREFECT__`` begins what a process is told about its run."""
+    return name == b"HOME" or (name.upper().startswith(b"PREFECT_") and not name.startswith(b"PREFECT__"))
+
+
+def _work_out(environment: Environment, directory: bytes) -> Settings | None:
+    """Return what Prefect makes of an environment, or nothing if it complains."""
+    import prefect.context
+    from prefect.logging import configuration
+
+    module: Any = configuration
+    complaints = io.StringIO()
+    own_context = prefect.context.GLOBAL_SETTINGS_CONTEXT
+    try:
+        with (
+            _in_place_of_this_process(environment, directory),
+            warnings.catch_warnings(record=True) as warned,
+            contextlib.redirect_stderr(complaints),
+        ):
+            warnings.simplefilter("always")
+            context = prefect.context.GLOBAL_SETTINGS_CONTEXT = prefect.context.root_settings_context()
+            logging = module.load_logging_config(module.DEFAULT_LOGGING_SETTINGS_PATH)
+    except Exception:  # noqa: BLE001 - the run's own process says what is wrong, where it belongs
+        return None
+    finally:
+        prefect.context.GLOBAL_SETTINGS_CONTEXT = own_context
+    if warned or complaints.getvalue():
+        return None
+    return Settings(context, logging, (context.settings.profiles_path, context.settings.logging.config_path))
+
+
+@contextlib.contextmanager
+def _in_place_of_this_process(environment: Environment, directory: bytes) -> Generator[None]:
+    """Have another environment and working folder for a while; there is but one thread."""
+    own, folder = dict(os.environb), os.getcwdb()  # noqa: PTH109
+    try:
+        os.environb.clear()
+        os.environb.update(environment)
+        os.chdir(directory)
+        yield
+    finally:
+        os.chdir(folder)
+        os.environb.clear()
+        os.environb.update(own)

@@ -1,0 +1,84 @@
+"""What Prefect works out again and again with the same result, worked out once.
+
+Each function changes this process alone, and nothing that a flow could see. How much each of them saves is in
+docs/speed.md.
+"""
+
+import contextlib
+import os
+import ssl
+from types import SimpleNamespace
+from typing import Any, cast
+
+
+def share_certificates(*, at_once: bool = False) -> None:
+    """Let all of Prefect's clients use one TLS context for each file of certificates.
+
+    Each client reads some 140 certificates, for a server without TLS as well, and a flow run makes several
+    clients. Prefect changes none of these contexts; those of flows are their own.
+
+    Args:
+        at_once: Whether to read the file that the settings name now, for forks of this process.
+    """
+    import certifi
+    from prefect.client import orchestration
+    from prefect.settings import get_current_settings
+
+    contexts: dict[tuple[str, int, int], ssl.SSLContext] = {}
+
+    def create_default_context(*, cafile: str | None = None) -> ssl.SSLContext:
+        """Return the context of this file; without a file, Prefect wants one to change."""
+        if cafile is None:
+            return ssl.create_default_context()
+        status = os.stat(cafile)  # noqa: PTH116 - what `ssl` raises for a file that is not there
+        version = (cafile, status.st_mtime_ns, status.st_size)
+        if version not in contexts:
+            contexts[version] = ssl.create_default_context(cafile=cafile)
+        return contexts[version]
+
+    names = {name: getattr(ssl, name) for name in dir(ssl)}
+    module: Any = orchestration
+    module.ssl = SimpleNamespace(**{**names, "create_default_context": create_default_context})
+    if at_once:
+        with contextlib.suppress(OSError):  # told by the client that needs it
+            create_default_context(cafile=get_current_settings().api.ssl_cert_file or certifi.where())
+
+
+def remember_settings_variables() -> None:
+    """Keep Prefect's settings as environment variables, for the settings object that was asked last.
+
+    Prefect walks all of its settings whenever it passes them to a process, three times for each flow run. The
+    object that holds them is replaced when they change, never changed itself.
+    """
+    from prefect.settings.base import PrefectBaseSettings
+
+    settings_class: Any = PrefectBaseSettings
+    work_out = settings_class.to_environment_variables
+    known: dict[object, tuple[object, dict[str, str]]] = {}
+
+    def to_environment_variables(self: object, *options: bool, **named_options: bool) -> dict[str, str]:
+        """Convert the settings to environment variables; see ``PrefectBaseSettings``."""
+        question = (type(self), options, tuple(sorted(named_options.items())))
+        settings, variables = known.get(question, (None, cast("dict[str, str]", {})))
+        if settings is not self:
+            variables = work_out(self, *options, **named_options)
+            known[question] = (self, variables)
+        return dict(variables)
+
+    settings_class.to_environment_variables = to_environment_variables
+
+
+def complete_models() -> None:
+    """Build the validators of all of Prefect's imported models, which are built when they are first used."""
+    from pydantic import BaseModel
+
+    pending: list[type[BaseModel]] = [BaseModel]
+    seen: set[type[BaseModel]] = set()
+    while pending:
+        for model in pending.pop().__subclasses__():
+            if model in seen:
+                continue
+            seen.add(model)
+            pending.append(model)
+            if model.__module__.startswith("prefect.") and not model.__pydantic_complete__:
+                model.model_rebuild(raise_errors=False)

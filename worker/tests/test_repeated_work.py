@@ -1,0 +1,136 @@
+"""What is worked out once is what Prefect works out itself; each change is made in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.tls_server import self_signed
+
+SHARE = """
+import json, ssl, sys
+import certifi
+from prefect.client.orchestration import PrefectClient, SyncPrefectClient
+from yeedu_worker.repeated_work import share_certificates
+
+def context(made):
+    return made._client._transport._pool._ssl_context
+
+share_certificates(at_once=True)
+ours = context(SyncPrefectClient("https://server/api"))
+print(json.dumps({
+    "shared": ours is context(SyncPrefectClient("http://server/api")) is context(PrefectClient("http://server/api")),
+    "verifies": ours.verify_mode == ssl.CERT_REQUIRED and ours.check_hostname,
+    "certificates": len(ours.get_ca_certs()),
+    "as many": len(ssl.create_default_context(cafile=certifi.where()).get_ca_certs()),
+    "a flow's own": ssl.create_default_context(cafile=certifi.where()) is not ours,
+}))
+"""
+INSECURE = """
+import json, ssl
+import certifi
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.settings import PREFECT_API_TLS_INSECURE_SKIP_VERIFY, temporary_settings
+from yeedu_worker.repeated_work import share_certificates
+
+share_certificates()
+with temporary_settings({PREFECT_API_TLS_INSECURE_SKIP_VERIFY: True}):
+    insecure = SyncPrefectClient("https://server/api")._client._transport._pool._ssl_context
+secure = SyncPrefectClient("https://server/api")._client._transport._pool._ssl_context
+print(json.dumps([insecure.verify_mode == ssl.CERT_NONE, secure.verify_mode == ssl.CERT_REQUIRED]))
+"""
+FILES = """
+import json, shutil, sys
+from pathlib import Path
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.settings import PREFECT_API_SSL_CERT_FILE, temporary_settings
+from yeedu_worker.repeated_work import share_certificates
+
+share_certificates()
+file, other = Path(sys.argv[1]), Path(sys.argv[2])
+def names():
+    with temporary_settings({PREFECT_API_SSL_CERT_FILE: str(file)}):
+        context = SyncPrefectClient("https://server/api")._client._transport._pool._ssl_context
+    return [certificate["serialNumber"] for certificate in context.get_ca_certs()]
+first = names()
+shutil.copy(other, file)
+second = names()
+file.unlink()
+try:
+    names()
+except FileNotFoundError as error:
+    print(json.dumps([first, second, str(error)]))
+"""
+VARIABLES = """
+import json
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+from prefect.settings.base import PrefectBaseSettings
+from yeedu_worker.repeated_work import remember_settings_variables
+
+stock = PrefectBaseSettings.to_environment_variables
+remember_settings_variables()
+def is_stock(**options):
+    settings = get_current_settings()
+    return stock(settings, **options) == settings.to_environment_variables(**options)
+found = [is_stock(), is_stock(exclude_unset=True), is_stock(include_aliases=True)]
+with temporary_settings({PREFECT_API_URL: "http://elsewhere/api"}):
+    found += [is_stock(exclude_unset=True), is_stock()]
+found.append(is_stock(exclude_unset=True))
+get_current_settings().to_environment_variables()["PREFECT_API_URL"] = "changed by its caller"
+print(json.dumps([*found, is_stock()]))
+"""
+MODELS = """
+import json
+from pydantic import BaseModel
+from prefect.client.schemas.responses import DeploymentResponse
+from yeedu_worker.repeated_work import complete_models
+
+before = DeploymentResponse.__pydantic_complete__
+complete_models()
+print(json.dumps([before, DeploymentResponse.__pydantic_complete__]))
+"""
+
+
+def run(program: str, home: Path, *arguments: str) -> Any:
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "SSL_CERT_"))
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env={**environment, "PREFECT_HOME": str(home), "PREFECT_SERVER_EPHEMERAL_ENABLED": "false"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_prefects_clients_share_a_context_that_verifies(tmp_path: Path) -> None:
+    found = run(SHARE, tmp_path)
+    assert found["certificates"] == found["as many"] > 50
+    assert (found["shared"], found["verifies"], found["a flow's own"]) == (True, True, True)
+
+
+def test_a_client_that_does_not_verify_changes_no_other(tmp_path: Path) -> None:
+    assert run(INSECURE, tmp_path) == [True, True]
+
+
+def test_a_changed_file_of_certificates_is_read_again(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    one, two = self_signed(tmp_path / "one"), self_signed(tmp_path / "two", serial_number=2)
+    first, second, missing = run(FILES, tmp_path, str(one), str(two))
+    assert (first, second) == (["01"], ["02"])
+    assert str(one) in missing
+
+
+def test_variables_are_those_of_the_settings_that_are_current(tmp_path: Path) -> None:
+    assert run(VARIABLES, tmp_path) == [True] * 7
+
+
+def test_models_are_complete_before_their_first_use(tmp_path: Path) -> None:
+    assert run(MODELS, tmp_path) == [False, True]
