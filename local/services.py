@@ -242,6 +242,7 @@ def _prefect(name: str) -> dict[str, str]:
     return {
         "PREFECT_HOME": str(STATE / name),
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+        "PYTHONTZPATH": "",
         "DO_NOT_TRACK": "1",
     }
 

@@ -1,7 +1,6 @@
-"""Brings the platform up once for all end-to-end tests: both forms side by side, on ports of their own."""
+"""Brings the platform up once for all end-to-end tests: one form after the other, on ports of their own."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -24,36 +23,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def platforms(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Platform]]:
-    """The forms that the selected tests need, up, with their first Yeedu run Completed."""
-    needed = {
-        item.callspec.params["platform"]
-        for item in request.session.items
-        if isinstance(item, pytest.Function)
-        and hasattr(item, "callspec")
-        and "platform" in item.callspec.params
-        and not item.get_closest_marker("skip")
-    }
-    running: dict[str, Platform] = {}
-    for name in sorted(needed):
-        checkout = tmp_path_factory.mktemp(name) / "yeedu-prefect"
-        copy_checkout(checkout)
-        running[name] = FORMS[name](checkout)
+def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """One form of the platform, up, with its first Yeedu run Completed; every test runs once per form.
+
+    It goes before the other comes: schedules of both at once would be more than a small machine bears.
+    """
+    checkout = tmp_path_factory.mktemp(request.param) / "yeedu-prefect"
+    copy_checkout(checkout)
+    running = FORMS[request.param](checkout)
     try:
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda platform: platform.up(), running.values()))
+        running.up()
         yield running
     finally:
         OUTPUT.mkdir(parents=True, exist_ok=True)
-        for platform in running.values():
-            (OUTPUT / f"{platform.kind}.log").write_text(platform.diagnose(), encoding="utf-8")
-        for platform in running.values():
-            platform.remove()
-
-
-@pytest.fixture(scope="session")
-def platform(request: pytest.FixtureRequest, platforms: dict[str, Platform]) -> Platform:
-    """One form of the platform; every test that takes it runs once per form."""
-    return platforms[request.param]
+        (OUTPUT / f"{running.kind}.log").write_text(running.diagnose(), encoding="utf-8")
+        running.remove()

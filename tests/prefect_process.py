@@ -1,11 +1,18 @@
 """A Prefect server as a process of the test's own, which it may stop and start again."""
 
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
+from unittest.mock import patch
 
 import requests
 
@@ -24,6 +31,7 @@ class PrefectProcess:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/api"
         self._log = home / "server.log"
+        self._database = home / "prefect.db"
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
             "PREFECT_HOME": str(home),
@@ -36,6 +44,11 @@ class PrefectProcess:
 
     def start(self) -> None:
         """Start it, and wait until it is ready."""
+        if not self._database.exists():
+            shutil.copy(empty_database(), self._database)
+        self._start()
+
+    def _start(self) -> None:
         command = [sys.executable, "-m", "prefect", "server", "start", "--host=127.0.0.1"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -68,3 +81,47 @@ class PrefectProcess:
                 os.killpg(self._process.pid, signal.SIGTERM)
             self._process.wait(timeout=60)
             self._process = None
+
+    def make_database(self) -> Path:
+        """Let Prefect make an empty database, and return the file."""
+        try:
+            self._start()
+        finally:
+            self.stop()
+        with sqlite3.connect(self._database) as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        database.close()
+        return self._database
+
+
+def empty_database() -> Path:
+    """Return an empty database of this version of Prefect: most of a server's first start goes into it."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yeedu-prefect"
+    cache.mkdir(parents=True, exist_ok=True)
+    file = cache / f"prefect-{version('prefect')}.db"
+    with (cache / "prefect.lock").open("w") as lock:
+        if sys.platform != "win32":  # where tests do not run side by side
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if not file.exists():
+            with tempfile.TemporaryDirectory(dir=cache) as home:
+                PrefectProcess(Path(home)).make_database().replace(file)
+    return file
+
+
+@contextmanager
+def prefect_in_this_process(startup_seconds: int) -> Iterator[None]:
+    """Let flows of this process run against a server of their own; see Prefect's ``prefect_test_harness``."""
+    from prefect.testing import utilities
+
+    def folder_with_database() -> str:
+        folder = tempfile.mkdtemp()
+        shutil.copy(empty_database(), Path(folder) / "prefect-test.db")
+        return folder
+
+    with (
+        patch.object(utilities, "mkdtemp", folder_with_database),
+        utilities.prefect_test_harness(server_startup_timeout=startup_seconds),
+    ):
+        yield

@@ -25,9 +25,9 @@ from prefect.settings import (
     PREFECT_SERVER_ANALYTICS_ENABLED,
     temporary_settings,
 )
-from prefect.testing.utilities import prefect_test_harness
 
 from local import warehouse
+from tests.prefect_process import prefect_in_this_process
 
 FLOWS = Path(__file__).parents[1]
 SERVER_START_SECONDS = 90
@@ -64,7 +64,7 @@ def prefect_server() -> Iterator[str]:
     with (
         # The telemetry of a starting server may lock its database just when a test saves a block.
         temporary_settings({PREFECT_SERVER_ANALYTICS_ENABLED: False}),
-        prefect_test_harness(server_startup_timeout=SERVER_START_SECONDS),
+        prefect_in_this_process(SERVER_START_SECONDS),
         temporary_settings({PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 0.1}),
     ):
         url = PREFECT_API_URL.value()

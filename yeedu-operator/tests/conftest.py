@@ -14,10 +14,10 @@ sys.path.append(str(Path(__file__).parent / "support"))
 
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 from mock_yeedu import MockYeedu, running_mock
-from prefect.testing.utilities import prefect_test_harness
 from prefect_blocks import save_blocks
 from scripted_yeedu import TENANT, TOKEN, Handler, ScriptedYeedu
 
+from tests.prefect_process import prefect_in_this_process
 from tests.tls_server import self_signed
 
 # How long an example takes says more about the machine's other work than about ours.
@@ -77,6 +77,6 @@ def unused_port() -> int:
 @pytest.fixture(scope="session")
 def prefect_server(mock: MockYeedu) -> Iterator[None]:
     """A Prefect server of our own, with the blocks of the published guide."""
-    with prefect_test_harness(server_startup_timeout=100):  # a busy machine is no failure
+    with prefect_in_this_process(100):  # a busy machine is no failure
         save_blocks(mock)
         yield
