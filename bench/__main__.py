@@ -1,4 +1,7 @@
-"""Runs the benchmarks and writes ``bench/results.json``: ``python -m bench [NAME ...]``, all by default."""
+"""Runs the benchmarks, all by default, and keeps their results: ``python -m bench [NAME ...]``.
+
+Writes ``bench/results.json``, and draws it into ``bench/results.png``.
+"""
 
 import json
 import platform
@@ -9,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import operator_overhead, run_start, schedules, startup, throughput
+from bench.plot import draw
 from bench.workers import Workers, running_workers
 
 _ALONE: dict[str, tuple[Callable[[], Any], Callable[[Any], str]]] = {
@@ -61,6 +65,7 @@ def main() -> None:
                 workers = workers or stack.enter_context(running_workers())
                 measure_on, table = _ON_A_PLATFORM[name]
                 keep(name, measure_on(workers), table)
+    draw(results, file.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from local import warehouse
 from tests.prefect_process import prefect_in_this_process
 
 FLOWS = Path(__file__).parents[1]
-SERVER_START_SECONDS = 90
+SERVER_START_SECONDS = 240
 
 # As Prefect does when it loads a flow, so that flows import each other by their files' names.
 sys.path.insert(0, str(FLOWS))

@@ -77,6 +77,6 @@ def unused_port() -> int:
 @pytest.fixture(scope="session")
 def prefect_server(mock: MockYeedu) -> Iterator[None]:
     """A Prefect server of our own, with the blocks of the published guide."""
-    with prefect_in_this_process(100):  # a busy machine is no failure
+    with prefect_in_this_process(240):  # a busy machine is no failure
         save_blocks(mock)
         yield
