@@ -109,7 +109,7 @@ def test_each_block_is_read_once(mock: MockYeedu, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(Secret, "load", counting)
     YeeduOperator(mock.url("job/101"), "yeedu_connection_details", "yeedu_password").execute()
-    assert read == ["yeedu-connection-details", "yeedu-password"]
+    assert sorted(read) == ["yeedu-connection-details", "yeedu-password"]
 
 
 def test_the_source_of_cells_stays_out_of_the_log(mock: MockYeedu, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -58,24 +60,30 @@ def load_connection(
     Raises:
         YeeduConfigurationError: Something is missing or not as it should be; the text names it.
     """
-    details = load_details(connection_block_name) if connection_block_name else {}
+    block, what = (
+        (token_block_name, "the token") if token_block_name else (login_password_block_name, "the password")
+    )
+    secret: Future[str] | None = None
+    with ThreadPoolExecutor(1) as pool:  # the secret is read while the details are
+        if needs_login and block:
+            secret = pool.submit(copy_context().run, load_secret_text, block, what)
+        details = load_details(connection_block_name) if connection_block_name else {}
     tls = TLSSettings.from_options(details.get("YEEDU_VERIFY_SSL"), details.get("YEEDU_SSL_CERT_FILE"))
     if not needs_login:
         return Connection(tls=tls)
-    if token_block_name:
-        return Connection(Credentials(token=load_secret_text(token_block_name, "the token")), tls)
+    if token_block_name and secret:
+        return Connection(Credentials(token=secret.result()), tls)
     username: object = details.get("username")
     if not isinstance(username, str) or not username.strip():
         raise YeeduConfigurationError(
             f"'username' is missing in the connection details '{connection_block_name or ''}'; add it, "
             "or give token_block_name."
         )
-    if not login_password_block_name:
+    if secret is None:
         raise YeeduConfigurationError(
             "Neither login_password_block_name nor token_block_name is given; one of them is needed."
         )
-    password = load_secret_text(login_password_block_name, "the password")
-    return Connection(Credentials(username=username.strip(), password=password), tls)
+    return Connection(Credentials(username=username.strip(), password=secret.result()), tls)
 
 
 def load_details(name: str) -> Details:

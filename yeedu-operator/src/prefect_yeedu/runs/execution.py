@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -159,8 +161,11 @@ def start(
     """
     ledger = ledger or Ledger()
     definition = api.client.url.id
-    record = ledger.open()
+    with ThreadPoolExecutor(1) as pool:  # who we are is settled while the intent is recorded
+        login = pool.submit(copy_context().run, api.client.log_in)
+        record = ledger.open()
     try:
+        login.result()
         run_id = submit_once(
             api, definition, record, arguments=request.arguments, conf=checked_conf(request.conf)
         )
