@@ -21,13 +21,13 @@ from pathlib import Path
 from prefect import flow, task
 
 @flow(log_prints=True)
-def wait(seconds: float = 600.0, mark: str = ""):
+def wait(seconds: float = 600.0, mark: str = "", is_tidy: bool = True):
     child = subprocess.Popen(["sleep", "600"]) if mark else None
     print("waiting", mark)
     try:
         time.sleep(seconds)
     finally:
-        if child:
+        if child and is_tidy:
             child.kill()
             child.wait()
 
@@ -140,7 +140,11 @@ def test_cancellation_at_any_moment_leaves_nothing_behind(
 ) -> None:
     started, deployments = running
     before = set(started.temporary.iterdir())
-    runs = [server.start_run(deployments["wait"], {"mark": "x"}) for _ in range(CANCELLATIONS)]
+    is_stock = not started.processes("prefork.keeper")  # Prefect leaves a process now and then
+    runs = [
+        server.start_run(deployments["wait"], {"mark": "x", "is_tidy": is_stock or number % 2 == 0})
+        for number in range(CANCELLATIONS)
+    ]
     for run in random.sample(runs, len(runs)):
         time.sleep(random.random())
         server.cancel(run)
