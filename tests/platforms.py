@@ -95,7 +95,7 @@ class Api:
             answer = requests.request(method, f"{self.url}/{path}", json=body, auth=self._login, timeout=90)
             return [answer] if answer.status_code != 503 else []
 
-        [answer] = wait_for(f"answer but 503 to {path}", ask, 60)
+        [answer] = wait_for(f"answer but 503 to {path}", ask, 180)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
