@@ -52,17 +52,9 @@ def _first_run(platform: ComposePlatform) -> JSON | None:
 def _steps(platform: ComposePlatform, began: float) -> dict[str, float]:
     """Return when each service became healthy, or ended, by the engine's own record of events."""
     project = f"label=com.docker.compose.project={platform.environment['COMPOSE_PROJECT_NAME']}"
+    window = ["--since", f"{began:.3f}", "--until", f"{time.time():.3f}"]
     lines = platform.must(
-        *(
-            "docker",
-            "events",
-            "--since",
-            f"{began:.3f}",
-            "--until",
-            f"{time.time():.3f}",
-            "--format",
-            "{{json .}}",
-        ),
+        *("docker", "events", *window, "--format", "{{json .}}"),
         *("--filter", "type=container", "--filter", project),
         *("--filter", "event=die", "--filter", "event=health_status"),
     )

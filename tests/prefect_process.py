@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 import requests
 
+from tests.built_once import built_once
 from tests.platforms import free_port
 
 
@@ -96,16 +97,9 @@ class PrefectProcess:
 
 def empty_database() -> Path:
     """Return an empty database of this version of Prefect: most of a server's first start goes into it."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yeedu-prefect"
-    cache.mkdir(parents=True, exist_ok=True)
-    file = cache / f"prefect-{version('prefect')}.db"
-    with (cache / "prefect.lock").open("w") as lock:
-        if sys.platform != "win32":  # where tests do not run side by side
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with built_once(f"prefect-{version('prefect')}.db") as file:
         if not file.exists():
-            with tempfile.TemporaryDirectory(dir=cache) as home:
+            with tempfile.TemporaryDirectory(dir=file.parent) as home:
                 PrefectProcess(Path(home)).make_database().replace(file)
     return file
 

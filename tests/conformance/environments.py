@@ -4,7 +4,6 @@ An environment's folder under `~/.cache/yeedu-prefect/conformance` carries a has
 it, so that a change builds a new one and an unchanged one is used as it is.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -14,6 +13,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from tests.built_once import built_once
 
 PYTHON = "3.11"
 """What both clients were published for; Prefect 2 does not run on much newer ones."""
@@ -81,11 +82,7 @@ def environment_of(client: PublishedClient) -> Path:
     """
     recipe = json.dumps([asdict(client), PYTHON, RESOLVED_AT], sort_keys=True)
     key = hashlib.sha256(recipe.encode()).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yeedu-prefect" / "conformance"
-    cache.mkdir(parents=True, exist_ok=True)
-    folder = cache / f"{client.name}-{key}"
-    with (cache / f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with built_once(f"conformance/{client.name}-{key}") as folder:
         complete = folder / "complete.json"
         if not complete.exists():
             _build(client, folder)

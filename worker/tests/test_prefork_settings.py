@@ -1,13 +1,11 @@
 """What the prefork server works out of a run's environment is what the run's own process would make of it."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from own_process import run_python
 
 WORK_OUT = """
 import json, os, sys
@@ -42,27 +40,8 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def environment(home: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    return {**kept, "PREFECT_HOME": str(home), "PREFECT_SERVER_EPHEMERAL_ENABLED": "false"}
-
-
-def python(program: str, home: Path, *arguments: str, folder: Path, **variables: str) -> Any:
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        cwd=folder,
-        env={**environment(home), **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 def worked_out(home: Path, folder: Path, *asked: tuple[dict[str, str], Path]) -> tuple[list[Any], int]:
-    answers, known = python(
+    answers, known = run_python(
         WORK_OUT, home, json.dumps([[variables, str(where)] for variables, where in asked]), folder=folder
     )
     return answers, known
@@ -78,7 +57,7 @@ def test_settings_and_logging_are_those_of_a_process_of_its_own(home: Path, tmp_
     ]
     answers, _ = worked_out(home, tmp_path, *[(kind, empty) for kind in kinds])
     for kind, answer in zip(kinds, answers, strict=True):
-        assert answer == python(READ, home, folder=empty, **kind), kind
+        assert answer == run_python(READ, home, folder=empty, **kind), kind
 
 
 def test_what_tells_one_run_from_another_is_no_setting(home: Path, tmp_path: Path) -> None:

@@ -1,11 +1,8 @@
 """What is worked out once is what Prefect works out itself; each change is made in a process of its own."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
+
+from own_process import run_python
 
 from tests.tls_server import self_signed
 
@@ -93,44 +90,28 @@ print(json.dumps([before, DeploymentResponse.__pydantic_complete__]))
 """
 
 
-def run(program: str, home: Path, *arguments: str) -> Any:
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "SSL_CERT_"))
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        env={**environment, "PREFECT_HOME": str(home), "PREFECT_SERVER_EPHEMERAL_ENABLED": "false"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 def test_prefects_clients_share_a_context_that_verifies(tmp_path: Path) -> None:
-    found = run(SHARE, tmp_path)
+    found = run_python(SHARE, tmp_path)
     assert found["certificates"] == found["as many"] > 50
     assert (found["shared"], found["verifies"], found["a flow's own"]) == (True, True, True)
 
 
 def test_a_client_that_does_not_verify_changes_no_other(tmp_path: Path) -> None:
-    assert run(INSECURE, tmp_path) == [True, True]
+    assert run_python(INSECURE, tmp_path) == [True, True]
 
 
 def test_a_changed_file_of_certificates_is_read_again(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     one, two = self_signed(tmp_path / "one"), self_signed(tmp_path / "two", serial_number=2)
-    first, second, missing = run(FILES, tmp_path, str(one), str(two))
+    first, second, missing = run_python(FILES, tmp_path, str(one), str(two))
     assert (first, second) == (["01"], ["02"])
     assert str(one) in missing
 
 
 def test_variables_are_those_of_the_settings_that_are_current(tmp_path: Path) -> None:
-    assert run(VARIABLES, tmp_path) == [True] * 7
+    assert run_python(VARIABLES, tmp_path) == [True] * 7
 
 
 def test_models_are_complete_before_their_first_use(tmp_path: Path) -> None:
-    assert run(MODELS, tmp_path) == [False, True]
+    assert run_python(MODELS, tmp_path) == [False, True]

@@ -10,6 +10,7 @@ from fastapi import Query, Response
 from fastapi.responses import PlainTextResponse
 from pydantic_core import to_json
 
+from yeedu_mock.errors import NotFoundError
 from yeedu_mock.state.records import Run
 
 Item = TypeVar("Item")
@@ -39,10 +40,21 @@ def one_page(items: Sequence[Item], number: int, limit: int) -> dict[str, Any]:
     }
 
 
+def found_page(items: Sequence[Item], number: int, limit: int, what: str) -> dict[str, Any]:
+    """Return one page of what was looked for, such as a `cluster`.
+
+    Raises:
+        NotFoundError: Nothing was found.
+    """
+    if not items:
+        raise NotFoundError(f"No {what} was found.")
+    return one_page(items, number, limit)
+
+
 def log_file(path: Path, last_n_lines: int | None, file_size_bytes: int | None) -> Response:
     """Return a log as text, whole or its end; a run that has not started has an empty one."""
-    headers = {"Content-Disposition": f'attachment; filename="{path.name}"'}
-    return PlainTextResponse(read_tail(path, last_n_lines, file_size_bytes), headers=headers)
+    tail = read_tail(path, last_n_lines, file_size_bytes)
+    return PlainTextResponse(tail, headers=attachment(path.name))
 
 
 def read_tail(path: Path, last_n_lines: int | None, file_size_bytes: int | None) -> bytes:

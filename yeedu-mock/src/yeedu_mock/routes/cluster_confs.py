@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from yeedu_mock.errors import BadRequestError, ConflictError, NotFoundError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import TheMock, TheSession, TheTenant
-from yeedu_mock.routes.answers import PageLimit, PageNumber, one_page
+from yeedu_mock.routes.answers import PageLimit, PageNumber, found_page
 from yeedu_mock.state.records import Cluster, ClusterConf
 
 router = APIRouter(prefix="/cluster", tags=["cluster configurations"])
@@ -90,9 +90,7 @@ async def confs(
         and compute_type in {None, machine_of(conf).compute_type}
         and architecture_type in {None, machine_of(conf).architecture_type}
     ]
-    if not found:
-        raise NotFoundError("No cluster configuration was found.")
-    return one_page(found, page_number, limit)
+    return found_page(found, page_number, limit, "cluster configuration")
 
 
 @router.get("/conf")

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from yeedu_mock.errors import BadRequestError, ConflictError, NotFoundError
+from yeedu_mock.errors import BadRequestError, ConflictError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import Identifier, TheMock, TheSession, TheTenant
-from yeedu_mock.routes.answers import PageLimit, PageNumber, one_page
+from yeedu_mock.routes.answers import PageLimit, PageNumber, found_page
 from yeedu_mock.routes.authors import TheAuthors
 from yeedu_mock.routes.cluster_confs import find_conf, machine_of
 from yeedu_mock.routes.definitions import find_cluster
@@ -122,9 +122,7 @@ async def clusters(
         and confs.admit(cluster)
         and authors.admit(cluster.created_by, cluster.modified_by)
     ]
-    if not found:
-        raise NotFoundError("No cluster was found.")
-    return one_page(found, page_number, limit)
+    return found_page(found, page_number, limit, "cluster")
 
 
 @router.get("/cluster")

@@ -4,9 +4,8 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from yeedu_mock.errors import NotFoundError
 from yeedu_mock.routes.access import AnyDefinition, TheMock, TheSession, TheWorkspace, definition_in_query
-from yeedu_mock.routes.answers import PageLimit, PageNumber, json_file, one_page
+from yeedu_mock.routes.answers import PageLimit, PageNumber, found_page, json_file
 from yeedu_mock.routes.definitions import DefinitionRequest, change, create_definition, definition_v1
 from yeedu_mock.routes.notebook_files import cells_v1
 from yeedu_mock.state.records import JobDefinition, NotebookDefinition
@@ -76,9 +75,7 @@ def conf_routes(kind: type[JobDefinition] | type[NotebookDefinition]) -> APIRout
             for definition in mock.store.all(kind)
             if definition.workspace_id == workspace.id and (name is None or name in definition.name)
         ]
-        if not found:
-            raise NotFoundError(f"No {kind.kind} conf was found.")
-        return one_page(found, page_number, limit)
+        return found_page(found, page_number, limit, f"{kind.kind} conf")
 
     return router
 

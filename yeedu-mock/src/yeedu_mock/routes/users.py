@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from yeedu_mock.errors import NotFoundError
 from yeedu_mock.routes.access import Identifier, TheMock, TheSession
-from yeedu_mock.routes.answers import PageLimit, PageNumber, one_page
+from yeedu_mock.routes.answers import PageLimit, PageNumber, found_page, one_page
 from yeedu_mock.state.records import Session, Tenant
 from yeedu_mock.state.sessions import timeout_seconds
 
@@ -68,9 +68,7 @@ async def tenants(
         for tenant in mock.store.all(Tenant)
         if tenant.uuid in allowed and tenant_name.casefold() in tenant.name.casefold()
     ]
-    if not found:
-        raise NotFoundError("No tenant was found.")
-    return one_page(found, page_number, limit)
+    return found_page(found, page_number, limit, "tenant")
 
 
 @router.post("/token", status_code=201)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query
 from yeedu_mock.errors import ConflictError, NotFoundError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import Identifier, TheMock, TheSession, TheTenant
-from yeedu_mock.routes.answers import PageLimit, PageNumber, one_page
+from yeedu_mock.routes.answers import PageLimit, PageNumber, found_page
 from yeedu_mock.routes.clusters import shown as cluster_shown
 from yeedu_mock.routes.definitions import find_cluster
 from yeedu_mock.routes.workspace_access import ToManage, ToView
@@ -67,9 +67,7 @@ async def clusters_of_workspace(
         and (not states or cluster.status in states)
         and (enable is None or enable == cluster.is_enabled)
     ]
-    if not found:
-        raise NotFoundError("No cluster was found.")
-    return one_page(found, page_number, limit)
+    return found_page(found, page_number, limit, "cluster")
 
 
 @router.get("/cluster/{cluster_id:identifier}/workspaces")
@@ -92,9 +90,7 @@ async def workspaces_of_cluster(
         and workspace_name.casefold() in workspace.name.casefold()
         and permission_of(mock.store, user, workspace)
     ]
-    if not found:
-        raise NotFoundError("No workspace was found.")
-    return one_page(found, page_number, limit)
+    return found_page(found, page_number, limit, "workspace")
 
 
 def _links(

@@ -50,6 +50,19 @@ FileToEdit = Annotated[WorkspaceFile, Depends(_to_edit)]
 SourceFile = Annotated[WorkspaceFile, Depends(_source)]
 
 
+def _destination(
+    found: SourceFile, mock: TheMock, workspace: WorkspaceToEdit, destination_file_path: str
+) -> str:
+    destination = absolute(destination_file_path)
+    is_folder = destination == ROOT or any(
+        one.is_folder and one.path == destination for one in mock.files.all(workspace)
+    )
+    return join(destination, found.name) if is_folder else destination
+
+
+Destination = Annotated[str, Depends(_destination)]
+
+
 @router.get("/files/search")
 @router.get("/files")
 async def files(
@@ -172,12 +185,11 @@ async def move(
     mock: TheMock,
     session: TheSession,
     workspace: WorkspaceToEdit,
-    destination_file_path: str,
+    destination: Destination,
     overwrite: Overwrite = False,
 ) -> dict[str, Any]:
     """Move a file or folder to a path, or into a folder that is there."""
     username = mock.sessions.user(session).username
-    destination = _destination(mock, workspace, found, destination_file_path)
     return shown(mock.files.move(workspace, found, destination, username, overwrite=overwrite))
 
 
@@ -187,12 +199,11 @@ async def copy(
     mock: TheMock,
     session: TheSession,
     workspace: WorkspaceToEdit,
-    destination_file_path: str,
+    destination: Destination,
     overwrite: Overwrite = False,
 ) -> dict[str, Any]:
     """Copy a file or folder to a path, or into a folder that is there."""
     username = mock.sessions.user(session).username
-    destination = _destination(mock, workspace, found, destination_file_path)
     return shown(mock.files.copy(workspace, found, destination, username, overwrite=overwrite))
 
 
@@ -210,14 +221,6 @@ def shown(file: WorkspaceFile) -> dict[str, Any]:
         "created_at": file.created_at.isoformat(),
         "modified_at": file.modified_at.isoformat(),
     }
-
-
-def _destination(mock: Mock, workspace: Workspace, file: WorkspaceFile, path: str) -> str:
-    destination = absolute(path)
-    is_folder = destination == ROOT or any(
-        one.is_folder and one.path == destination for one in mock.files.all(workspace)
-    )
-    return join(destination, file.name) if is_folder else destination
 
 
 async def _receive(chunks: AsyncIterator[bytes], target: Path) -> int:

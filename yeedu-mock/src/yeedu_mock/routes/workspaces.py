@@ -5,10 +5,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from yeedu_mock.errors import BadRequestError, ConflictError, NotFoundError
+from yeedu_mock.errors import BadRequestError, ConflictError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import TheMock, TheSession, TheTenant, WorkspaceToManage, WorkspaceToView
-from yeedu_mock.routes.answers import PageLimit, PageNumber, one_page
+from yeedu_mock.routes.answers import PageLimit, PageNumber, found_page
 from yeedu_mock.state.permissions import permission_of
 from yeedu_mock.state.records import (
     JobDefinition,
@@ -53,9 +53,7 @@ async def workspaces(
         and workspace_name.casefold() in workspace.name.casefold()
         and (enable is None or enable == workspace.is_enabled)
     ]
-    if not found:
-        raise NotFoundError("No workspace was found.")
-    return one_page(found, page_number, limit)
+    return found_page(found, page_number, limit, "workspace")
 
 
 @router.get("/workspace")
