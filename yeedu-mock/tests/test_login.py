@@ -3,6 +3,7 @@ import requests
 
 from yeedu_mock.control.switches import Switches
 from yeedu_mock.errors import NotLoggedInError
+from yeedu_mock.state.passwords import PasswordCheck, hash_password
 from yeedu_mock.state.records import Session, User
 from yeedu_mock.state.sessions import Sessions
 from yeedu_mock.state.store import Store
@@ -100,3 +101,11 @@ def test_sessions_that_are_over_and_too_many_logins_are_forgotten(tmp_path, monk
     assert all(sessions.find(token) for token in [personal, *tokens[1:]])
     assert len(store.all(Session)) == 4
     store.close()
+
+
+def test_a_password_is_known_again_and_another_one_is_not():
+    passwords = PasswordCheck()
+    known_hash = hash_password("right")
+    for password in ("wrong", "right", "right", "wrong", ""):
+        assert passwords.is_password(password, known_hash) is (password == "right")
+    assert not passwords.is_password("right", hash_password("changed"))

@@ -1,6 +1,6 @@
 """What most routes need first: the mock, the session, the workspace."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Path
@@ -37,7 +37,8 @@ class IdentifierConvertor(IntegerConvertor):
 register_url_convertor("identifier", IdentifierConvertor())
 
 
-def _mock(connection: HTTPConnection) -> Mock:
+# FastAPI calls a dependency that is not `async` in a thread, and the store belongs to the event loop's.
+async def _mock(connection: HTTPConnection) -> Mock:
     return connection.app.state.mock
 
 
@@ -49,7 +50,7 @@ def base_url(request: Request, mock: Mock) -> str:
     return mock.settings.external_url or str(request.base_url).rstrip("/")
 
 
-def _session(connection: HTTPConnection, mock: TheMock) -> Session:
+async def _session(connection: HTTPConnection, mock: TheMock) -> Session:
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     return mock.sessions.find(token.strip() if scheme.casefold() == "bearer" else None)
 
@@ -69,7 +70,7 @@ def tenant_of(mock: Mock, session: Session) -> str:
     return tenant
 
 
-def _tenant(mock: TheMock, session: TheSession) -> str:
+async def _tenant(mock: TheMock, session: TheSession) -> str:
     return tenant_of(mock, session)
 
 
@@ -104,7 +105,7 @@ def require(mock: Mock, session: Session, workspace: Workspace, permission: Work
         )
 
 
-def _workspace(
+async def _workspace(
     workspace_id: Identifier, connection: HTTPConnection, mock: TheMock, session: TheSession
 ) -> Workspace:
     needed = permission_needed(connection.scope["method"], connection.scope["path"])
@@ -116,10 +117,10 @@ TheWorkspace = Annotated[Workspace, Depends(_workspace)]
 
 def workspace_by_id_or_name(
     permission: WorkspacePermission,
-) -> Callable[[Mock, Session, int | None, str | None], Workspace]:
+) -> Callable[[Mock, Session, int | None, str | None], Awaitable[Workspace]]:
     """Return a dependency: the workspace whose id or name the query gives."""
 
-    def find(
+    async def find(
         mock: TheMock, session: TheSession, workspace_id: int | None = None, workspace_name: str | None = None
     ) -> Workspace:
         tenant = tenant_of(mock, session)
@@ -144,10 +145,10 @@ AnyDefinition = JobDefinition | NotebookDefinition
 
 def definition_in_query(
     kind: type[JobDefinition] | type[NotebookDefinition], id_key: str, name_key: str
-) -> Callable[..., AnyDefinition]:
+) -> Callable[..., Awaitable[AnyDefinition]]:
     """Return a dependency: the definition whose id or name the query gives under these keys."""
 
-    def find(request: Request, workspace: TheWorkspace, mock: TheMock) -> AnyDefinition:
+    async def find(request: Request, workspace: TheWorkspace, mock: TheMock) -> AnyDefinition:
         identifier = request.query_params.get(id_key)
         if identifier is not None and not (
             identifier.isdecimal() and len(identifier) <= MAX_IDENTIFIER_DIGITS

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query
 
+from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import TheMock
 from yeedu_mock.state.records import User
 
@@ -19,7 +20,9 @@ class Authors:
         modified_by_ids: Who may have changed it last; None admits everyone.
     """
 
-    def __init__(self, mock: TheMock, created_by_ids: Ids = None, modified_by_ids: Ids = None) -> None:
+    def __init__(
+        self, mock: Mock, created_by_ids: list[int] | None, modified_by_ids: list[int] | None
+    ) -> None:
         names = {user.id: user.username for user in mock.store.all(User)}
         self._created_by = _names(names, created_by_ids)
         self._modified_by = _names(names, modified_by_ids)
@@ -31,7 +34,11 @@ class Authors:
         )
 
 
-TheAuthors = Annotated[Authors, Depends()]
+async def _authors(mock: TheMock, created_by_ids: Ids = None, modified_by_ids: Ids = None) -> Authors:
+    return Authors(mock, created_by_ids, modified_by_ids)
+
+
+TheAuthors = Annotated[Authors, Depends(_authors)]
 
 
 def _names(names: dict[int, str], ids: list[int] | None) -> set[str] | None:

@@ -59,7 +59,7 @@ def find_conf(mock: Mock, tenant: str, identifier: int | None, name: str | None)
     raise NotFoundError(f"There is no cluster configuration {called}.")
 
 
-def _in_query(
+async def _in_query(
     mock: TheMock, tenant: TheTenant, cluster_conf_id: int | None = None, cluster_conf_name: str | None = None
 ) -> ClusterConf:
     return find_conf(mock, tenant, cluster_conf_id, cluster_conf_name)

@@ -29,7 +29,7 @@ class ClusterRequest(BaseModel):
     cluster_conf_id: int | None = None
 
 
-def _in_query(
+async def _in_query(
     mock: TheMock, tenant: TheTenant, cluster_id: int | None = None, cluster_name: str | None = None
 ) -> Cluster:
     return find_cluster(mock, tenant, cluster_id, cluster_name)
@@ -45,7 +45,7 @@ class WhichCluster(BaseModel):
     cluster_name: str | None = None
 
 
-def _in_query_or_body(
+async def _in_query_or_body(
     mock: TheMock,
     tenant: TheTenant,
     body: WhichCluster | None = None,
@@ -61,33 +61,26 @@ def _in_query_or_body(
 ClusterInRequest = Annotated[Cluster, Depends(_in_query_or_body)]
 
 
-class WantedConfs:
-    """The cluster configurations that a list of clusters asks for; without any, all clusters are admitted."""
-
-    def __init__(
-        self,
-        mock: TheMock,
-        tenant: TheTenant,
-        cluster_conf_id: int | None = None,
-        cluster_conf_name: str | None = None,
-        cloud_providers: Texts = None,
-        machine_type_ids: Ids = None,
-    ) -> None:
-        self._ids: set[int | None] | None = None
-        if (cluster_conf_id, cluster_conf_name, cloud_providers, machine_type_ids) != (None,) * 4:
-            self._ids = {
-                conf.id
-                for conf in mock.store.all(ClusterConf)
-                if conf.tenant == tenant
-                and cluster_conf_id in {None, conf.id}
-                and cluster_conf_name in {None, conf.name}
-                and (not cloud_providers or machine_of(conf).cloud_provider in cloud_providers)
-                and (not machine_type_ids or conf.machine_type_id in machine_type_ids)
-            }
-
-    def admit(self, cluster: Cluster) -> bool:
-        """Return whether a cluster is made after one of them."""
-        return self._ids is None or cluster.conf_id in self._ids
+async def _wanted_confs(
+    mock: TheMock,
+    tenant: TheTenant,
+    cluster_conf_id: int | None = None,
+    cluster_conf_name: str | None = None,
+    cloud_providers: Texts = None,
+    machine_type_ids: Ids = None,
+) -> set[int] | None:
+    """Return which configurations' clusters a list is to hold; None for those of all."""
+    if (cluster_conf_id, cluster_conf_name, cloud_providers, machine_type_ids) == (None,) * 4:
+        return None
+    return {
+        conf.id
+        for conf in mock.store.all(ClusterConf)
+        if conf.tenant == tenant
+        and cluster_conf_id in {None, conf.id}
+        and cluster_conf_name in {None, conf.name}
+        and (not cloud_providers or machine_of(conf).cloud_provider in cloud_providers)
+        and (not machine_type_ids or conf.machine_type_id in machine_type_ids)
+    }
 
 
 @router.get("/clusters/search")
@@ -95,7 +88,7 @@ class WantedConfs:
 async def clusters(
     mock: TheMock,
     tenant: TheTenant,
-    confs: Annotated[WantedConfs, Depends()],
+    confs: Annotated[set[int] | None, Depends(_wanted_confs)],
     authors: TheAuthors,
     cluster_name: str = "",
     cluster_status: Texts = None,
@@ -119,7 +112,7 @@ async def clusters(
             or cluster.settings.get("spark_infra_version_id") in spark_infra_version_ids
         )
         and (enable is None or enable == cluster.is_enabled)
-        and confs.admit(cluster)
+        and (confs is None or cluster.conf_id in confs)
         and authors.admit(cluster.created_by, cluster.modified_by)
     ]
     return found_page(found, page_number, limit, "cluster")

@@ -12,7 +12,7 @@ from yeedu_mock.routes.people import NAME_KEYS, Kind, Person, people_of, search,
 from yeedu_mock.state.records import Group
 
 
-def _administered(mock: TheMock, session: TheSession) -> str:
+async def _administered(mock: TheMock, session: TheSession) -> str:
     tenant = tenant_of(mock, session)
     user = mock.sessions.user(session)
     if not user.is_admin:

@@ -27,11 +27,11 @@ class AccessRequest(BaseModel):
     group_id: int | None = None
 
 
-def _to_view(workspace_id: Identifier, mock: TheMock, session: TheSession) -> Workspace:
+async def _to_view(workspace_id: Identifier, mock: TheMock, session: TheSession) -> Workspace:
     return workspace_of(mock, session, workspace_id, WorkspacePermission.VIEW)
 
 
-def _to_manage(workspace_id: Identifier, mock: TheMock, session: TheSession) -> Workspace:
+async def _to_manage(workspace_id: Identifier, mock: TheMock, session: TheSession) -> Workspace:
     return workspace_of(mock, session, workspace_id, WorkspacePermission.MANAGE)
 
 

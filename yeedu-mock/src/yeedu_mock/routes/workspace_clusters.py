@@ -18,7 +18,7 @@ from yeedu_mock.state.records import Cluster, Workspace, WorkspaceCluster
 router = APIRouter(prefix="/ac", tags=["access control"])
 
 
-def _cluster(cluster_id: Identifier, mock: TheMock, tenant: TheTenant) -> Cluster:
+async def _cluster(cluster_id: Identifier, mock: TheMock, tenant: TheTenant) -> Cluster:
     return find_cluster(mock, tenant, cluster_id, None)
 
 

@@ -24,19 +24,19 @@ router = APIRouter(prefix="/workspace", tags=["workspace files"])
 Overwrite = Annotated[bool, Query()]
 
 
-def _to_view(
+async def _to_view(
     mock: TheMock, workspace: WorkspaceToView, file_id: int | None = None, file_path: str | None = None
 ) -> WorkspaceFile:
     return mock.files.find(workspace, file_id, file_path)
 
 
-def _to_edit(
+async def _to_edit(
     mock: TheMock, workspace: WorkspaceToEdit, file_id: int | None = None, file_path: str | None = None
 ) -> WorkspaceFile:
     return mock.files.find(workspace, file_id, file_path)
 
 
-def _source(
+async def _source(
     mock: TheMock,
     workspace: WorkspaceToEdit,
     source_file_id: int | None = None,
@@ -50,7 +50,7 @@ FileToEdit = Annotated[WorkspaceFile, Depends(_to_edit)]
 SourceFile = Annotated[WorkspaceFile, Depends(_source)]
 
 
-def _destination(
+async def _destination(
     found: SourceFile, mock: TheMock, workspace: WorkspaceToEdit, destination_file_path: str
 ) -> str:
     destination = absolute(destination_file_path)

@@ -13,10 +13,23 @@ def hash_password(password: str) -> str:
     return f"{salt.hex()}:{_scrypt(password, salt).hex()}"
 
 
-def is_password(password: str, password_hash: str) -> bool:
-    """Return whether `password` is the one that `password_hash` was made from."""
-    salt, expected = (bytes.fromhex(part) for part in password_hash.split(":"))
-    return hmac.compare_digest(_scrypt(password, salt), expected)
+class PasswordCheck:
+    """Compares passwords with hashes; what was right once is known again without the slow hash."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+        self._known: dict[str, bytes] = {}
+
+    def is_password(self, password: str, password_hash: str) -> bool:
+        """Return whether `password` is the one that `password_hash` was made from."""
+        digest = hmac.digest(self._key, password.encode(), "sha256")
+        if hmac.compare_digest(self._known.get(password_hash, b""), digest):
+            return True
+        salt, expected = (bytes.fromhex(part) for part in password_hash.split(":"))
+        if not hmac.compare_digest(_scrypt(password, salt), expected):
+            return False
+        self._known[password_hash] = digest
+        return True
 
 
 def _scrypt(password: str, salt: bytes) -> bytes:

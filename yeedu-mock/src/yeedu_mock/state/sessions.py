@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from yeedu_mock.errors import BadRequestError, ConflictError, NoAccessError, NotFoundError, NotLoggedInError
-from yeedu_mock.state.passwords import hash_password, is_password
+from yeedu_mock.state.passwords import PasswordCheck, hash_password
 from yeedu_mock.state.records import Session, Tenant, User, now
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Sessions:
         self._store = store
         self._switches = switches
         self._signing_key = secrets.token_bytes(32)
+        self._passwords = PasswordCheck()
         self._nobody = hash_password(secrets.token_hex())
 
     def log_in(self, username: str, password: str, timeout: object = None) -> str:
@@ -52,7 +53,8 @@ class Sessions:
         seconds = timeout_seconds(timeout)
         user = next((user for user in self._store.all(User) if user.username == username), None)
         # An unknown user costs the same time as a wrong password.
-        if not is_password(password, user.password_hash if user else self._nobody) or user is None:
+        known_hash = user.password_hash if user else self._nobody
+        if not self._passwords.is_password(password, known_hash) or user is None:
             raise NotLoggedInError("The user name or the password is wrong.", code="RFA-000002")
         return self.open(user, seconds)[1]
 
