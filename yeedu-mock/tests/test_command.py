@@ -15,6 +15,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.tls_server import self_signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +93,16 @@ def processes_of(state: Path) -> list[int]:
         (["--password-file", "/etc/hostname"], {"YEEDU_MOCK_PASSWORD": "x"}, "not both"),
         (["--spare-kernels", "1.5"], {}, "--spare-kernels"),
         (["--job-time-limit", "nan"], {}, "--job-time-limit"),
+        (["--stop-delay", "-1"], {}, "--stop-delay"),
+        (["--control", "maybe"], {}, "--control"),
         (["--username", " demo"], {}, "--username"),
+        (["--username", "\udcff"], {}, "--username"),
+        (["--external-url", "http://host:0"], {}, "--external-url"),
+        (["--external-url", "http://a host"], {}, "--external-url"),
+        (["--password-file", sys.executable], {}, "UTF-8"),
+        (["--state-directory", "~nobody-of-that-name"], {}, "--state-directory"),
+        (["--host", "a..b"], {}, "--host"),
+        ([], {"YEEDU_MOCK_PASSWORD": "\udcff"}, "YEEDU_MOCK_PASSWORD"),
         (["--tls-certificate", "/does/not/exist"], {}, "--tls-certificate"),
         (["--tls-certificate", "/etc/hostname"], {}, "--tls-certificate"),
         ([], {"YEEDU_MOCK_TLS_KEY": "/etc/hostname"}, "--tls-certificate"),
@@ -103,6 +116,28 @@ def test_wrong_option_is_refused_with_one_sentence_that_names_it(tmp_path, argum
     assert ended.stderr.startswith("yeedu-mock: ")
     assert ended.stderr.count("\n") == 1
     assert named in ended.stderr
+
+
+def test_database_that_is_none_is_refused_with_one_sentence(tmp_path):
+    (tmp_path / "state.db").write_text("no database\n" * 100)
+    ended = run("--port", "0", "--state-directory", str(tmp_path))
+    assert ended.returncode == 2
+    assert "state.db" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_key_with_a_pass_phrase_is_refused_and_the_phrase_not_asked_for(tmp_path):
+    key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"phrase"),
+    )
+    (tmp_path / "key.pem").write_bytes(key)
+    certificate = self_signed(tmp_path)
+    ended = run("--tls-certificate", str(certificate), "--tls-key", str(tmp_path / "key.pem"))
+    assert ended.returncode == 2
+    assert "pass phrase" in ended.stderr
+    assert ended.stderr.count("\n") == 1
 
 
 def test_port_in_use_is_refused_with_one_sentence(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sqlite3
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -56,7 +57,13 @@ def open_mock(settings: Settings) -> Mock:
     except OSError as error:
         raise SettingsError(f"The state directory {directory} cannot be used: {error.strerror}.") from error
     password, generated = ensure_password(settings)
-    store = Store(directory / "state.db")
+    try:
+        store = Store(directory / "state.db")
+    except (sqlite3.Error, ValueError, KeyError) as error:
+        raise SettingsError(
+            f"The database {directory / 'state.db'} cannot be used ({type(error).__name__}); "
+            "move it away, or give another --state-directory."
+        ) from error
     seed(store, settings.username, password)
     control = Control(Switches(stop_delay_seconds=settings.stop_delay_seconds))
     runs = RunService(

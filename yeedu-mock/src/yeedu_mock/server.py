@@ -34,6 +34,10 @@ def bind(settings: Settings) -> socket.socket:
         addresses = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
         family, _, _, _, address = addresses[0]
         listener = socket.create_server(address[:2], family=family, backlog=128)
+    except UnicodeError as error:
+        raise SettingsError(
+            f"--host (or YEEDU_MOCK_HOST) must be an address, not {settings.host!r}."
+        ) from error
     except OSError as error:
         raise SettingsError(
             f"Cannot listen on {where}: {error.strerror}; "

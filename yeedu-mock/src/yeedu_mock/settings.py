@@ -126,7 +126,7 @@ def read_settings(arguments: argparse.Namespace, environment: Mapping[str, str])
     return Settings(
         host=given["host"] or "",
         port=int(_number("port", given["port"], 0, 65535, whole=True)),
-        state_directory=Path(given["state_directory"] or _default_state_directory(environment)).expanduser(),
+        state_directory=_state_directory(given["state_directory"], environment),
         username=_username(given["username"]),
         password=_password(given["password"], given["password_file"]),
         external_url=_external_url(given["external_url"]),
@@ -165,6 +165,10 @@ def _password(password: str | None, file: str | None) -> str | None:
     if password and file:
         raise SettingsError("Give YEEDU_MOCK_PASSWORD or a password file, not both.")
     if not file:
+        try:
+            (password or "").encode()
+        except UnicodeEncodeError as error:
+            raise SettingsError("YEEDU_MOCK_PASSWORD must be text in UTF-8.") from error
         return password
     try:
         return _first_line(Path(file))
@@ -173,9 +177,14 @@ def _password(password: str | None, file: str | None) -> str | None:
 
 
 def _first_line(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        lines = []
     if not lines or not lines[0]:
-        raise SettingsError(f"The password file {path} is empty; write the password on its first line.")
+        raise SettingsError(
+            f"The password file {path} is empty or not in UTF-8; write the password on its first line."
+        )
     return lines[0]
 
 
@@ -206,18 +215,22 @@ def _certificate(certificate: str | None, key: str | None) -> Path | None:
             raise SettingsError("--tls-key (or YEEDU_MOCK_TLS_KEY) needs a --tls-certificate to go with it.")
         return None
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+        # An empty pass phrase for a key that has one: otherwise OpenSSL would ask for it at the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
     except OSError as error:  # among them what is wrong with the files' content
         raise SettingsError(
             f"The certificate {certificate} cannot be used with its key ({error.strerror or error}); "
-            "--tls-certificate and --tls-key take PEM files that belong together."
+            "--tls-certificate and --tls-key take PEM files that belong together, without a pass phrase."
         ) from error
     return Path(certificate)
 
 
 def _username(text: str | None) -> str:
-    if not text or text.strip() != text:
-        raise SettingsError(f"--username must not start or end with blanks, as {text!r} does.")
+    if not text or text.strip() != text or not text.isprintable():
+        raise SettingsError(
+            "--username (or YEEDU_MOCK_USERNAME) must be printable and not start or end with blanks, "
+            f"not {text!r}."
+        )
     return text
 
 
@@ -234,7 +247,8 @@ def _external_url(text: str | None) -> str | None:
         return None
     try:
         parts = urlsplit(text)
-        is_base = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+        is_base = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        is_base = is_base and text.isprintable() and " " not in text
     except ValueError:
         is_base = False
         parts = None
@@ -245,6 +259,13 @@ def _external_url(text: str | None) -> str | None:
     return text.rstrip("/")
 
 
-def _default_state_directory(environment: Mapping[str, str]) -> Path:
-    base = environment.get("XDG_STATE_HOME")
-    return Path(base) / "yeedu-mock" if base else Path("~/.local/state/yeedu-mock")
+def _state_directory(text: str | None, environment: Mapping[str, str]) -> Path:
+    base = environment.get("XDG_STATE_HOME") or "~/.local/state"
+    path = Path(text) if text else Path(base) / "yeedu-mock"
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise SettingsError(
+            f"--state-directory (or YEEDU_MOCK_STATE_DIRECTORY) is {path}, and there is no such home; "
+            "give a whole path."
+        ) from error
