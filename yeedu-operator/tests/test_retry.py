@@ -17,7 +17,7 @@ def looks_at(clock: FakeClock, until: float) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("ends_at", "late"), [(0.5, 0.11), (2.0, 0.2), (5, 1.3), (30, 9.0), (60, 10.1), (3600, 10.1)]
+    ("ends_at", "late"), [(0.5, 0.126), (2.0, 0.126), (5, 1.3), (30, 9.0), (60, 10.1), (3600, 10.1)]
 )
 def test_an_end_is_noticed_soon_in_proportion(ends_at: float, late: float) -> None:
     looks = looks_at(FakeClock(), ends_at + 20)

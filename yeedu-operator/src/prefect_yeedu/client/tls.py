@@ -55,7 +55,7 @@ class TLSSettings:
             YeeduConfigurationError: The file holds no certificates.
         """
         if not self.verify:
-            context = ssl.create_default_context()
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
             return context

@@ -104,8 +104,9 @@ class Transport:
         self._timeouts = timeouts
         self._redactor = redactor
         self._session = requests.Session()
-        self._session.mount("https://", _SharedContextAdapter(tls))
-        self._session.mount("http://", HTTPAdapter(pool_maxsize=16))
+        is_encrypted = base_url.startswith("https:")
+        adapter = _SharedContextAdapter(tls) if is_encrypted else HTTPAdapter(pool_maxsize=16)
+        self._session.mount(base_url, adapter)
 
     def close(self) -> None:
         """Close the connections."""

@@ -25,8 +25,8 @@ class JobRun(RemoteRun):
     def wait(self) -> YeeduResult:
         """Wait until the run has ended, passing on each line it prints once.
 
-        An hour costs fewer than 400 calls in all. The end is noticed within a fifth of a second in the first
-        two seconds, within 0.3 of the elapsed time in the first 43, then within 13 seconds: 6.5 on average.
+        An hour costs fewer than 400 calls in all. The end is noticed within an eighth of a second in the
+        first two, within 0.3 of the elapsed time in the first 43, then within 13 seconds: 6.5 on average.
         Where Yeedu shows how long the job took before, an end at about that time is noticed within 5 seconds,
         and an earlier one within 20. A log that grows is read again after half the elapsed time, and at least
         every two minutes.
