@@ -1,6 +1,6 @@
 """A flow run in a process of its own, which kills itself between any two of its calls when told to.
 
-Prefect is imported once, by the server that forks the processes: it takes longer than all the flow does.
+Prefect is imported once, by the server that forks the processes: see `forked_prefect`.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ import os
 import signal
 import threading
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import httpx
 import requests.adapters
 import websocket
 from prefect import flow
-from prefect.client.orchestration import get_client
-from prefect.context import refresh_global_settings_context
+from prefect.context import SyncClientContext
 from prefect.flow_engine import run_flow
 
 from operators.yeedu import YeeduOperator
@@ -28,7 +29,13 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 CONTEXT = get_context("forkserver")
-CONTEXT.set_forkserver_preload(["operators.yeedu", "prefect.flow_engine", "prefect.client.orchestration"])
+CONTEXT.set_forkserver_preload(["forked_prefect"])
+
+
+def start_fork_server(api_url: str) -> None:
+    """Start what forks the processes, which then know this Prefect server; does nothing the next time."""
+    with patch.dict(os.environ, PREFECT_API_URL=api_url, PYTHONPATH=str(Path(__file__).parent)):
+        forkserver.ensure_running()
 
 
 @dataclass(frozen=True)
@@ -92,34 +99,30 @@ def killed(address: str, cluster_ids: list[int], steps: Steps) -> dict[str, Any]
     }
 
 
-def run_once(pipe: Connection, api_url: str, work: Work, flow_run_id: UUID, last_step: int) -> None:
+def run_once(pipe: Connection, work: Work, flow_run_id: UUID, last_step: int) -> None:
     """Say that the flow begins, run it, and send its result."""
-    os.environ["PREFECT_API_URL"] = api_url
-    refresh_global_settings_context()
-    with get_client(sync_client=True) as client:
-        flow_run = client.read_flow_run(flow_run_id)
-    pipe.send("ready")
     parameters = {"address": work.address, "cluster_ids": work.cluster_ids, "steps": Steps(last_step)}
-    pipe.send(run_flow(killed, flow_run=flow_run, parameters=parameters))
+    with SyncClientContext.get_or_create() as prefect:
+        flow_run = prefect.client.read_flow_run(flow_run_id)
+        pipe.send("ready")
+        pipe.send(run_flow(killed, flow_run=flow_run, parameters=parameters))
 
 
 class FlowProcess:
     """One attempt of a flow run.
 
     Args:
-        api_url: The Prefect server's.
         work: What the flow runs on Yeedu.
         flow_run_id: The flow run.
         last_step: Where the process kills itself; 0 for nowhere.
     """
 
-    def __init__(self, api_url: str, work: Work, flow_run_id: UUID, last_step: int = 0) -> None:
+    def __init__(self, work: Work, flow_run_id: UUID, last_step: int = 0) -> None:
         self._pipe, inner = CONTEXT.Pipe(duplex=False)
-        arguments = (inner, api_url, work, flow_run_id, last_step)
-        self._process = CONTEXT.Process(target=run_once, args=arguments)
+        self._process = CONTEXT.Process(target=run_once, args=(inner, work, flow_run_id, last_step))
         self._process.start()
         inner.close()
-        self._receive(60)
+        self._receive(300)
 
     def kill_after(self, seconds: float) -> bool:
         """Kill the process so long after its flow began; return whether it was still running."""
