@@ -44,7 +44,7 @@ def measure(workers: Workers) -> Figures:
         others = [workers.container(service) for service in _OTHERS]
         before, others_before = usage(container), [usage(other).cpu_seconds for other in others]
         with _MemoryPeak(container) as peak:
-            done = workers.ended([workers.trigger(worker) for _ in range(runs)])
+            done = workers.ended([workers.trigger(worker) for _ in range(runs)], pause_seconds=1)
         after, others_after = usage(container), [usage(other).cpu_seconds for other in others]
         began = min(seconds_between(0, run["start_time"]) for run in done)
         seconds = max(seconds_between(began, run["end_time"]) for run in done)

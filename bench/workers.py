@@ -62,14 +62,16 @@ class Workers(ComposePlatform):
         path = f"deployments/{self._deployments[worker]}/create_flow_run"
         return self.api.post(path, {"state": {"type": "SCHEDULED"}})["id"]
 
-    def ended(self, runs: list[str], timeout_seconds: float = 300) -> list[JSON]:
+    def ended(
+        self, runs: list[str], *, timeout_seconds: float = 300, pause_seconds: float = 0.2
+    ) -> list[JSON]:
         """Wait until all runs have ended, and return them; all must be Completed."""
         body = {"flow_runs": {"id": {"any_": runs}, "state": {"type": {"any_": sorted(FINAL)}}}}
 
         def all_ended() -> bool:
             return self.api.post("flow_runs/count", body) == len(runs)
 
-        wait_for(f"end of {len(runs)} runs", all_ended, timeout_seconds, 0.2)
+        wait_for(f"end of {len(runs)} runs", all_ended, timeout_seconds, pause_seconds)
         found = self.api.everything("flow_runs/filter", body)
         failed = [run["name"] for run in found if run["state_type"] != "COMPLETED"]
         if failed:

@@ -11,6 +11,7 @@ import gc
 import os
 
 import uvicorn
+from database_ping import ping_in_one_round_trip
 from guard import Guard
 from prefect.server.api.server import create_app
 from prefect.settings import get_current_settings
@@ -23,6 +24,7 @@ def main() -> None:
     parser.add_argument("--port", default=4200, type=int, help="port to listen on (default: %(default)s)")
     arguments = parser.parse_args()
     settings = get_current_settings().server
+    ping_in_one_round_trip()
     application = create_app(final=True)
     gc.collect()
     gc.freeze()  # what stays until the end need not be looked through again and again

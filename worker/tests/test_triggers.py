@@ -18,14 +18,17 @@ def quick():
 """
 
 
+@pytest.mark.parametrize("limit", ["10", "1"])
 def test_triggered_runs_do_not_wait_for_a_poll_that_is_an_hour_away(
-    server: PrefectServer, tmp_path: Path
+    server: PrefectServer, tmp_path: Path, limit: str
 ) -> None:
     repository = tmp_path / "repository"
     commit(repository, {"quick.py": FLOW})
-    server.make_pool("triggers", OURS)
-    deployment = server.deploy("quick", "quick.py:quick", repository.as_uri(), work_pool_name="triggers")
-    with worker(server, "triggers", tmp_path / "worker", PREFECT_WORKER_QUERY_SECONDS="3600") as started:
+    pool = f"triggers-{limit}"
+    server.make_pool(pool, OURS)
+    deployment = server.deploy("quick", "quick.py:quick", repository.as_uri(), work_pool_name=pool)
+    settings = {"PREFECT_WORKER_QUERY_SECONDS": "3600", "WORKER_LIMIT": limit}
+    with worker(server, pool, tmp_path / "worker", **settings) as started:
         started.await_log("following triggers")
         runs = [server.start_run(deployment) for _ in range(3)]
         for run in runs:

@@ -47,10 +47,14 @@ class DrainingWorker(ProcessWorker, abc.ABC):
     Args:
         limit: The most flow runs at a time.
         options: Prefect's own.
+
+    Attributes:
+        room: Set when a flow run ends that was one of the most; others may have waited for that.
     """
 
     def __init__(self, *, limit: int, **options: Any) -> None:
         super().__init__(limit=limit, **options)
+        self.room = anyio.Event()
         self._attempts: dict[UUID, Attempt] = {}
         self._deadline: float | None = None
         self._is_server_away = False
@@ -73,6 +77,11 @@ class DrainingWorker(ProcessWorker, abc.ABC):
     def is_draining(self) -> bool:
         """Whether this worker claims no more flow runs."""
         return self._deadline is not None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no other flow run can be claimed before one ends."""
+        return self.limiter.available_tokens < 1
 
     @property
     def pool_id(self) -> UUID | None:
@@ -169,6 +178,11 @@ class DrainingWorker(ProcessWorker, abc.ABC):
             del self._attempts[flow_run.id]
             attempt.has_ended.set()
         return ProcessWorkerResult(status_code=0, identifier=str(attempt.process_id))
+
+    def _release_limit_slot(self, flow_run_id: UUID) -> None:
+        if self.is_full:
+            self.room.set()
+        super()._release_limit_slot(flow_run_id)
 
     async def _finish_cancellation(self, flow_run_id: UUID) -> None:
         """Cancel a flow run whose process ended on its own after somebody had asked for its cancellation.

@@ -17,6 +17,7 @@ import anyio
 from prefect.settings import get_current_settings
 
 from yeedu_worker.attempts import separate_process_groups
+from yeedu_worker.cancellations import Cancellations
 from yeedu_worker.catch_up import catch_up_before_polling
 from yeedu_worker.draining import Drained, DrainingWorker
 from yeedu_worker.pool import wait_for_pool
@@ -39,10 +40,13 @@ async def serve(worker: DrainingWorker, patience_seconds: float) -> None:
         worker: The worker.
         patience_seconds: How long flow runs may go on after the first signal.
     """
+    cancellations = Cancellations()
+    cancellations.replace_observers()
     with anyio.open_signal_receiver(*_SIGNALS) as signals:
         async with anyio.create_task_group() as group:
             group.start_soon(_obey, worker, patience_seconds, signals)
             group.start_soon(poll_when_triggered, worker)
+            group.start_soon(cancellations.follow)
             try:
                 await worker.start(with_healthcheck=True)
             except* Drained:

@@ -1,4 +1,4 @@
-"""Polls as soon as a flow run is triggered, so that the regular polls may be rare.
+"""Polls as soon as a flow run is triggered, or may be claimed again, so that the regular polls may be rare.
 
 Runs of a schedule need none of this: a poll claims them up to ten seconds before they are due.
 """
@@ -23,21 +23,26 @@ logger = logging.getLogger("prefect.workers.triggers")
 
 _PAUSE_SECONDS = 5.0
 _CHECK_SECONDS = 0.1
+# A poll brings all flow runs that wait, so that a full worker had better ask once for several of them.
+_ROOM_SECONDS = 0.5
 
 
 async def poll_when_triggered(worker: DrainingWorker) -> None:
-    """Poll once more whenever a flow run of the pool is scheduled, until the worker is told to stop.
+    """Poll whenever a flow run is scheduled, or a full worker has room again, until the worker is to stop.
 
     The server is followed over a websocket. While it cannot be reached, the regular polls have to do.
     """
     while not worker.is_draining and worker.pool_id is None:
         await anyio.sleep(_CHECK_SECONDS)
-    while not worker.is_draining and worker.pool_id is not None:
-        try:
-            await _follow(worker, worker.pool_id)
-        except* Exception as errors:  # noqa: BLE001 - whatever happens here, the regular polls go on
-            logger.info("triggers cannot be followed: %s", errors.exceptions)
-        await anyio.sleep(_PAUSE_SECONDS)
+    async with anyio.create_task_group() as group:
+        group.start_soon(_poll_when_there_is_room_again, worker)
+        while not worker.is_draining and worker.pool_id is not None:
+            try:
+                await _follow(worker, worker.pool_id)
+            except* Exception as errors:  # noqa: BLE001 - whatever happens here, the regular polls go on
+                logger.info("triggers cannot be followed: %s", errors.exceptions)
+            await anyio.sleep(_PAUSE_SECONDS)
+        group.cancel_scope.cancel()
 
 
 async def _follow(worker: DrainingWorker, pool_id: UUID) -> None:
@@ -65,5 +70,21 @@ async def _follow(worker: DrainingWorker, pool_id: UUID) -> None:
 
 async def _poll(worker: DrainingWorker, wanted: ObjectReceiveStream[None]) -> None:
     async for _ in wanted:
-        if not worker.is_draining:
-            await worker.get_and_submit_flow_runs()
+        await _claim(worker)
+
+
+async def _poll_when_there_is_room_again(worker: DrainingWorker) -> None:
+    while not worker.is_draining:
+        await worker.room.wait()
+        await anyio.sleep(_ROOM_SECONDS)
+        worker.room = anyio.Event()
+        await _claim(worker)
+
+
+async def _claim(worker: DrainingWorker) -> None:
+    if worker.is_draining or worker.is_full:
+        return
+    try:
+        await worker.get_and_submit_flow_runs()
+    except Exception as error:  # noqa: BLE001 - told by the regular polls, which go on
+        logger.info("a poll out of turn failed: %r", error)

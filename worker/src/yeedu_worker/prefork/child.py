@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
 from yeedu_worker.prefork import protocol
+from yeedu_worker.prefork.ending import end
 from yeedu_worker.prefork.settings import Settings
 from yeedu_worker.prefork.shelf import Shelf
 
@@ -61,10 +62,12 @@ def run(assignment: Assignment) -> NoReturn:
         os.close(itself)
     if connection.recv(protocol.MESSAGE_BYTES) != protocol.GO:
         os._exit(0)  # the client has given up, and runs the engine itself
+    imported = (module for name, module in sys.modules.items() if name != "__main__")
+    kept = [*imported, *assignment.shelf.modules()]
     code = _run_engine()
     with contextlib.suppress(OSError):
         connection.send(protocol.ENDING + str(code).encode(), socket.MSG_NOSIGNAL)
-    sys.exit(code)
+    end(code, kept)
 
 
 def _keep_apart(assignment: Assignment) -> tuple[socket.socket, int]:

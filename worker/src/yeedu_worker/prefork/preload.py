@@ -15,6 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
+from yeedu_worker.prefork.heartbeats import replace_heartbeats
+from yeedu_worker.prefork.immortal import make_immortal
 from yeedu_worker.prefork.shelf import Group, Shelf
 from yeedu_worker.repeated_work import complete_models, share_certificates
 
@@ -115,6 +117,7 @@ def preload() -> Preloaded:
     Raises:
         RuntimeError: An import started a thread, which a fork would not have.
     """
+    gc.disable()  # a collection leaves holes, which forks would fill, and so copy what is around them
     asked, groups = _import_with_notes()
     shelf = Shelf(groups)
     # Started threads would be missing in a child, with whatever locks they hold.
@@ -125,7 +128,7 @@ def preload() -> Preloaded:
     names = {name for name in asked if not name.startswith(_READ_AGAIN)}
     names |= {name for name in os.environ if _is_read_by_c(name)}
     environment = {os.fsencode(name): os.environb.get(os.fsencode(name), b"") for name in names}
-    gc.collect()
+    make_immortal()
     gc.freeze()
     return Preloaded(shelf, environment, files, _versions(files))
 
@@ -151,6 +154,7 @@ def _import_with_notes() -> tuple[set[str], list[Group]]:
         len(sys.modules["pytz"].all_timezones_set)  # looks at a file for each when it is first asked
         complete_models()
         share_certificates(at_once=True)
+        replace_heartbeats()
     finally:
         os.environ.__class__ = ordinary
     for group in groups:

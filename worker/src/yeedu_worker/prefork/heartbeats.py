@@ -1,0 +1,68 @@
+"""The heartbeats of a flow run, without what a short one need not pay for.
+
+Prefect sends the first when the flow begins, for which it opens a websocket and reads the flow, the
+deployment, the work queue and the work pool. And it looks once a second whether it may stop, for which a flow
+waits at its end.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+logger = logging.getLogger("prefect.flow_engine")
+
+# A run that is silent for longer, and not for `RESCUE_HEARTBEAT_SECONDS`, has no need of a sign of life.
+FIRST_SECONDS = 5.0
+
+
+def replace_heartbeats() -> None:
+    """Have Prefect's flow engine use `send_heartbeats`."""
+    from prefect import flow_engine
+
+    module: Any = flow_engine
+    module._send_heartbeats = send_heartbeats
+
+
+@contextmanager
+def send_heartbeats(engine: Any, *, join_on_exit: bool = True) -> Generator[None]:
+    """Send heartbeats as often as the settings say, until the block ends or the flow run does.
+
+    Args:
+        engine: Prefect's engine of the flow run.
+        join_on_exit: Whether to wait for the thread that sends them.
+    """
+    from prefect.flow_engine import MINIMUM_HEARTBEAT_INTERVAL
+
+    if engine.heartbeat_seconds is None:
+        yield
+        return
+    interval_seconds = max(engine.heartbeat_seconds, MINIMUM_HEARTBEAT_INTERVAL)
+    resource, related = engine._build_heartbeat_event_template()
+    is_over = threading.Event()
+
+    def send() -> None:
+        pause_seconds = FIRST_SECONDS
+        while not is_over.wait(pause_seconds):
+            pause_seconds = interval_seconds
+            if engine.flow_run and engine.flow_run.state and engine.flow_run.state.is_final():
+                return
+            try:
+                engine._emit_flow_run_heartbeat(resource, related)
+            except Exception:  # the next may come through
+                logger.debug("a heartbeat could not be sent", exc_info=True)
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(send,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        if join_on_exit:
+            thread.join(timeout=2)
