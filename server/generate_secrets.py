@@ -56,6 +56,8 @@ def _check_auth_string(value: str) -> None:
     user, colon, password = value.partition(":")
     if not (user and colon and password):
         raise SecretError("PREFECT_API_AUTH_STRING must have the form user:password")
+    if not value.isascii():  # Prefect cannot compare any other, and answers 500 to everybody
+        raise SecretError("PREFECT_API_AUTH_STRING may hold ASCII characters only")
 
 
 @dataclass(frozen=True)

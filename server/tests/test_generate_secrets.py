@@ -97,6 +97,7 @@ def test_a_secret_that_the_database_was_created_with_cannot_be_swapped(
         ("PREFECT_SERVER_ENCRYPTION_KEY", "é", "not a Fernet key"),
         ("PREFECT_API_AUTH_STRING", "only-a-password", "user:password"),
         ("PREFECT_API_AUTH_STRING", "user:", "user:password"),
+        ("PREFECT_API_AUTH_STRING", "user:pässword", "ASCII"),
     ],
 )
 def test_malformed_value_is_refused_without_being_shown(
