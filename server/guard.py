@@ -13,6 +13,7 @@ advise in place of tokens (https://web.dev/articles/fetch-metadata); it costs no
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_HOST = re.compile(r"(?:\[(?P<address>[^][]+)\]|(?P<name>[^][:/?#@,\s]+))(?::\d+)?")
 _SAME_SITE = {"", "none", "same-origin"}
 _RESPONSE_HEADERS = {
     "X-Frame-Options": "SAMEORIGIN",
@@ -50,9 +52,10 @@ class Guard:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
+        send = _with_headers(send)
         refusal = self._refusal(Headers(scope=scope), str(scope["path"]))
         if not refusal:
-            await self._app(scope, receive, _with_headers(send))
+            await self._app(scope, receive, send)
         elif scope["type"] == "http":
             await PlainTextResponse(f"{refusal}\n", status_code=403)(scope, receive, send)
         else:
@@ -60,13 +63,13 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008, "reason": refusal})
 
     def _refusal(self, headers: Headers, path: str) -> str:
-        host = headers.get("host", "").lower()
+        host = _only(headers, "host")
         if not self._is_known(host):
             return (
                 f"{host!r} is not a name of this server; "
                 f"if it should be one, add it to PREFECT_ALLOWED_HOSTS and start the server again"
             )
-        origin = headers.get("origin", "").lower()
+        origin = _only(headers, "origin")
         if origin and origin != self._ui_origin and urlsplit(origin).netloc != host:
             return f"pages of {origin} may not use this server"
         if not origin and path.startswith("/api") and headers.get("sec-fetch-site", "") not in _SAME_SITE:
@@ -74,12 +77,10 @@ class Guard:
         return ""
 
     def _is_known(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
+        parts = _HOST.fullmatch(host)
+        if not parts:
             return False
-        if not name:
-            return False
+        name = parts["address"] or parts["name"]
         if "." not in name or name.endswith(".localhost") or name in self._hosts:
             return True
         if any(name.endswith(known[1:]) for known in self._hosts if known.startswith("*.")):
@@ -89,6 +90,11 @@ class Guard:
         except ValueError:
             return False
         return True
+
+
+def _only(headers: Headers, name: str) -> str:
+    """Return a header that is sent once; one that is sent again comes out as no host and no origin."""
+    return ", ".join(headers.getlist(name)).lower()
 
 
 def _with_headers(send: Send) -> Send:

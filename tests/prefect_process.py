@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -26,14 +26,20 @@ class PrefectProcess:
     Args:
         home: Where its database and its log are.
         settings: More of Prefect's settings.
+        program: What Python is to run, with its arguments; by default Prefect's own command.
     """
 
-    def __init__(self, home: Path, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        settings: dict[str, str] | None = None,
+        program: Sequence[str] = ("-m", "prefect", "server", "start"),
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/api"
         self._log = home / "server.log"
         self._database = home / "prefect.db"
-        self._environment = {
+        self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
             "PREFECT_HOME": str(home),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -41,6 +47,7 @@ class PrefectProcess:
             "DO_NOT_TRACK": "1",
             **(settings or {}),
         }
+        self._program = program
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -50,11 +57,10 @@ class PrefectProcess:
         self._start()
 
     def _start(self) -> None:
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host=127.0.0.1"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, f"--port={self.port}"],
-                env=self._environment,
+                [sys.executable, *self._program, "--host=127.0.0.1", f"--port={self.port}"],
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

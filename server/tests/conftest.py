@@ -1,0 +1,27 @@
+"""The server as the platform starts it, behind its guard, with a login."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.prefect_process import PrefectProcess
+
+LOGIN = ("admin", "canary-of-the-login")
+AUTH_STRING = ":".join(LOGIN)
+SERVE = Path(__file__).parents[1] / "serve.py"
+
+
+@pytest.fixture(scope="session")
+def closed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectProcess]:
+    settings = {
+        "PREFECT_SERVER_API_AUTH_STRING": AUTH_STRING,
+        "PREFECT_API_AUTH_STRING": AUTH_STRING,
+        "PREFECT_SERVER_API_BLOCKS_REGISTER_ON_START": "false",
+    }
+    server = PrefectProcess(tmp_path_factory.mktemp("closed-server"), settings, [str(SERVE)])
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
