@@ -39,7 +39,7 @@ class Settings:
         stop_delay_seconds: How long a run stays in STOPPING.
         tls_certificate: PEM file with the certificate to serve https with; None serves http.
         tls_key: PEM file with its key; None takes it from the certificate's file.
-        control: Whether `/_control/*` is served, to anyone who can reach the port.
+        control: Whether `/_control/*` is served, to any program that can reach the port.
     """
 
     host: str = "127.0.0.1"
@@ -94,7 +94,7 @@ OPTIONS = (
     _Option("stop_delay", "0", "seconds a run stays in STOPPING"),
     _Option("tls_certificate", None, "PEM file of a certificate, to serve https"),
     _Option("tls_key", None, "PEM file of its key, where it is not in the certificate's"),
-    _Option("control", "off", "on to serve /_control/* to anyone who can reach the port"),
+    _Option("control", "off", "on to serve /_control/* to any program that can reach the port"),
 )
 
 

@@ -1,13 +1,13 @@
-"""`/_control/*`: what tests may do to a running mock. Served only when switched on, and then to anyone."""
+"""`/_control/*`: what tests may do to a running mock. Served when switched on, and then to any program."""
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Header, Query
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from yeedu_mock.control.faults import Fault
 from yeedu_mock.control.switches import Switches
-from yeedu_mock.errors import BadRequestError, ConflictError, NotFoundError
+from yeedu_mock.errors import BadRequestError, ConflictError, NoAccessError, NotFoundError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import Identifier, TheMock
 from yeedu_mock.state.passwords import hash_password
@@ -24,7 +24,13 @@ from yeedu_mock.state.records import (
 )
 from yeedu_mock.state.seeds import DEMO_TENANT, seed
 
-router = APIRouter(prefix="/_control", tags=["control"])
+
+def _refuse_pages(origin: Annotated[str | None, Header(include_in_schema=False)] = None) -> None:
+    if origin:
+        raise NoAccessError("Pages may not control this server; any site could try it through your browser.")
+
+
+router = APIRouter(prefix="/_control", tags=["control"], dependencies=[Depends(_refuse_pages)])
 
 
 class NewJob(BaseModel):
