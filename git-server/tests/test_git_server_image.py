@@ -1,5 +1,6 @@
 """The image itself: clones over HTTP from real containers, under the limits that compose sets."""
 
+import itertools
 import os
 import subprocess
 import time
@@ -163,15 +164,27 @@ def test_with_a_login_every_request_without_it_is_refused(
     (folder / "api" / "auth-string").write_text("admin:canary-login\n")
     server = start(checkout, *HARDENED, f"--volume={folder / 'api'}:/run/platform/api:ro")
     server.wait_until_healthy()  # it has the helper that the workers have
-    for path in ("", "/flows.git/info/refs?service=git-upload-pack", "/flows.git/HEAD", "/other"):
-        with pytest.raises(urllib.error.HTTPError, match="401"):
-            urllib.request.urlopen(f"{server.base}{path}", timeout=10)
-    for wrong in ("admin:wrong", "other:canary-login", "admin:"):
-        with pytest.raises(AssertionError, match=r"Authentication failed|could not read"):
-            git(folder, "ls-remote", server.url.replace("://", f"://{wrong}@"))
+    services = ("git-upload-pack", "git-receive-pack")
+    paths = ["", "/flows.git/HEAD", "/other", *(f"/flows.git/info/refs?service={name}" for name in services)]
+    paths += [f"/flows.git/{name}" for name in services]
+    for path, body in itertools.product(paths, (None, b"0000")):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{server.base}{path}", body, timeout=10)
+        refused.value.close()
+        # A push is not offered to anybody, login or not.
+        assert refused.value.code == 401 or ("receive-pack" in path and refused.value.code == 403), path
     right = server.url.replace("://", "://admin:canary-login@")
     git(folder, "clone", "--quiet", "--depth=1", right, "clone")
     assert (folder / "clone" / "flows" / "hello.py").is_file()
+    for wrong in ("admin:wrong", "other:canary-login", "admin:"):
+        url = server.url.replace("://", f"://{wrong}@")
+        for command in (["ls-remote", url], ["clone", "--quiet", url, "never"], ["fetch", url]):
+            with pytest.raises(AssertionError, match=r"Authentication failed|could not read"):
+                git(folder / "clone", *command)
+    for url in (right, server.url):
+        with pytest.raises(AssertionError, match=r"403|could not read"):
+            git(folder / "clone", "push", "--quiet", url, "HEAD:refs/heads/intruder")
+    assert git(checkout, "branch", "--list", "intruder") == ""
     assert "canary-login" not in server.logs()
 
 
