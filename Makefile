@@ -4,7 +4,7 @@ PROGRAMS := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: backup restore help up down logs status drain deploy activate-windows clean install lint format test test-unit test-e2e test-faults bench lock audit
+.PHONY: backup restore help up down logs status drain deploy activate-windows clean install lint format test test-unit test-e2e test-faults test-endurance bench lock audit
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ test-e2e: install ## Run the tests of the whole platform
 
 test-faults: install ## Kill, stop and cut off the platform's containers, and print what held (FAULT_KILLS=3)
 	$(PROGRAMS)/pytest tests/faults --numprocesses=0 $(ARGS)
+
+test-endurance: install ## Run a compressed day, and look for leaks (ENDURANCE_HOURS=2 for a short one)
+	$(PROGRAMS)/pytest tests/endurance --numprocesses=0 $(ARGS)
 
 bench: install ## Measure, side by side with the stock way (ARGS="operator" for one part)
 	$(PROGRAMS)/python -m bench $(ARGS)

@@ -1,0 +1,106 @@
+"""What the platform uses, looked at again and again through the day."""
+
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from bench.docker_stats import usage
+from tests.endurance.day import Day
+
+SAMPLE_SECONDS = 20.0
+_GRACE_SECONDS = 600.0
+
+# By the shell alone, which starts no process for it: how many processes there are, and files that they hold.
+_COUNTS = 'set -- /proc/[0-9]*; printf "%s " $#; set -- /proc/[0-9]*/fd/*; echo $#; '
+_FOLDERS = {
+    "server": "/tmp /var/lib/prefect",
+    "worker": "/tmp /var/lib/prefect",
+    "yeedu-mock": "/tmp /var/lib/yeedu-mock",
+}
+# A file may go while it is counted, which is no failure.
+_SIZES = {service: f"du -sk {folders} 2>/dev/null; true" for service, folders in _FOLDERS.items()}
+_TABLES = ("flow_run", "flow_run_state", "task_run", "task_run_state", "log", "artifact", "events")
+_ROWS = ", ".join(f"'{table}', (SELECT count(*) FROM {table})" for table in (*_TABLES, "event_resources"))
+_ENDED = """
+SELECT json_agg(json_build_array(id, deployment_id, state_type,
+    extract(epoch FROM expected_start_time), extract(epoch FROM start_time)))
+FROM flow_run WHERE auto_scheduled AND end_time > now() - interval '2 min'
+"""
+_DATABASE = f"""
+SELECT json_build_object('bytes', pg_database_size('prefect'), 'rows', json_build_object({_ROWS}),
+    'ended', ({_ENDED}))
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A scheduled flow run that has ended; times are seconds since 1970."""
+
+    deployment: str
+    state: str
+    due: float
+    started: float
+
+
+@dataclass
+class Samples:
+    """The day's curves, with one value for each time at which it was looked.
+
+    Attributes:
+        hours: When, in hours of the day.
+        curves: By what was measured: megabytes of memory of a service, its processes, open files and
+            CPU-seconds, megabytes of a folder and of the database, rows of a table.
+        runs: Every scheduled flow run that has ended, by its id.
+    """
+
+    hours: list[float] = field(default_factory=list[float])
+    curves: dict[str, dict[str, list[float]]] = field(default_factory=dict[str, dict[str, list[float]]])
+    runs: dict[str, Run] = field(default_factory=dict[str, Run])
+
+    def ended(self, day: Day) -> int:
+        """Return how many of the runs that were due in the day have ended."""
+        return sum(day.began - 1 < run.due < day.ends - 1 for run in self.runs.values())
+
+    def add(self, kind: str, name: str, value: float) -> None:
+        """Put one more value at the end of a curve."""
+        self.curves.setdefault(kind, {}).setdefault(name, []).append(value)
+
+    def written(self) -> str:
+        """Return all but the single runs, as JSON."""
+        states = Counter(run.state for run in self.runs.values())
+        return json.dumps({"hours": self.hours, "curves": self.curves, "runs": states})
+
+
+def sample_the_day(day: Day) -> Samples:
+    """Look every few seconds until the day is over and all that was due in it has ended, or should have."""
+    samples = Samples()
+    while day.is_on() or (samples.ended(day) < day.runs and time.time() < day.ends + _GRACE_SECONDS):
+        began = time.monotonic()
+        seen = json.loads(day.sql(_DATABASE))
+        for run, deployment, state, due, started in seen["ended"] or []:
+            samples.runs[run] = Run(deployment, state, due, started)
+        if day.is_on():
+            samples.hours.append(day.hours())
+            samples.add("database", "size", seen["bytes"] / 1e6)
+            for table, rows in seen["rows"].items():
+                samples.add("rows", table, rows)
+            _look_at_services(day, samples)
+        day.age()
+        time.sleep(max(0.0, SAMPLE_SECONDS - (time.monotonic() - began)))
+    return samples
+
+
+def _look_at_services(day: Day, samples: Samples) -> None:
+    for service, container in day.containers.items():
+        used = usage(container)
+        looked = day.inside(service, "sh", "-c", _COUNTS + _SIZES.get(service, ""))
+        counts, *sizes = looked.splitlines()
+        processes, files = counts.split()
+        samples.add("memory", service, used.memory_bytes / 1e6)
+        samples.add("cpu", service, used.cpu_seconds)
+        samples.add("processes", service, float(processes))
+        samples.add("open files", service, float(files))
+        for line in sizes:
+            kilobytes, folder = line.split()
+            samples.add("folders", f"{service} {folder}", int(kilobytes) / 1e3)
