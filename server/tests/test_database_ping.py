@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asyncpg import InterfaceError
 from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.util import greenlet_spawn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from database_ping import ping_in_one_round_trip
+
+DRIVER: Any = asyncpg.dialect.import_dbapi()
 
 
 class Database:
@@ -28,20 +29,20 @@ class Database:
     async def execute(self, statement: str) -> None:
         self.asked.append(statement)
         if self._is_closed:
-            raise InterfaceError("connection is closed")
+            raise DRIVER.InterfaceError("connection is closed")
 
 
 def adapted(database: Database) -> Any:
     """Return what SQLAlchemy's pool has in place of the connection."""
     connection: Any = asyncpg.AsyncAdapt_asyncpg_connection.__new__(asyncpg.AsyncAdapt_asyncpg_connection)
-    connection._connection, connection.dbapi = database, asyncpg.dialect.import_dbapi()
+    connection._connection, connection.dbapi = database, DRIVER
     connection._transaction, connection._started = None, False
     return connection
 
 
 @pytest.fixture(autouse=True)
 def one_round_trip(monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = asyncpg.AsyncAdapt_asyncpg_connection
+    kind: Any = asyncpg.AsyncAdapt_asyncpg_connection
     monkeypatch.setattr(kind, "_async_ping", kind._async_ping)
     ping_in_one_round_trip()
 
@@ -54,6 +55,6 @@ def test_connection_is_asked_once() -> None:
 
 def test_closed_connection_is_noticed_as_such() -> None:
     connection = adapted(Database(is_closed=True))
-    with pytest.raises(Exception, match="connection is closed") as error:
+    with pytest.raises(DRIVER.Error, match="connection is closed") as error:
         asyncio.run(greenlet_spawn(connection.ping))
     assert asyncpg.dialect().is_disconnect(error.value, connection, None)
