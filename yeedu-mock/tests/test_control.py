@@ -42,7 +42,7 @@ def test_control_is_off_unless_switched_on(tmp_path):
         ("switches", {"no_such_switch": True}),
         ("switches", {"start_delay_seconds": -1}),
         ("faults", {"path": "("}),
-        ("faults", {"path": "x", "status": 200}),
+        ("faults", {"path": "x", "status": 302}),
         ("jobs", {"program": "1", "workspace_id": 99}),
     ],
 )
@@ -61,6 +61,23 @@ def test_fault_answers_a_status_for_so_many_requests(client, control):
     assert [answer.status_code for answer in answers] == [503, 503, 200]
     assert answers[0].headers["retry-after"] == "1"
     assert control("GET", "faults") == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "answered"),
+    [({"body": {"run_status": "ASLEEP"}}, '{"run_status":"ASLEEP"}'), ({"text": "<p>"}, "<p>")],
+)
+def test_fault_answers_what_yeedu_never_would(client, control, fault, answered):
+    control("POST", "faults", {"path": "user/info$", "status": 200, **fault})
+    answer = client.get("user/info")
+    assert (answer.status_code, answer.text) == (200, answered)
+
+
+def test_every_run_is_listed_with_its_state(client, control):
+    job = control("POST", "jobs", {"program": "print(1)", "name": "listed"})["job_id"]
+    run_id = client.run_job(job)
+    client.wait("spark/job", run_id)
+    assert {"run_id": run_id, "run_status": "DONE", "of": "listed"} in control("GET", "runs")
 
 
 def test_fault_delays_a_request(client, control):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -20,8 +20,11 @@ class Fault(BaseModel):
     method: str | None = Field(default=None, description="GET, POST, ..., WS for a websocket; None for any.")
     times: int | None = Field(default=1, ge=1, description="How many requests it applies to; null for ever.")
     skip: int = Field(default=0, ge=0, description="How many matching requests are let through first.")
-    status: int | None = Field(default=None, ge=400, le=599, description="Answer this, and handle nothing.")
+    status: Annotated[int, Field(ge=400, le=599)] | Literal[200, 201] | None = Field(
+        default=None, description="Answer this, and handle nothing."
+    )
     body: Any = Field(default=None, description="The answer's JSON body; null for the usual error body.")
+    text: str | None = Field(default=None, description="The answer's body as it is, which need not be JSON.")
     headers: dict[str, str] = Field(default_factory=dict, description="More headers of that answer.")
     delay_seconds: float = Field(default=0, ge=0, le=600, description="Wait so long before anything else.")
     drop: Literal["before", "after"] | None = Field(

@@ -9,7 +9,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from yeedu_mock.control.journal import Entry
 from yeedu_mock.errors import MockError
@@ -85,8 +85,7 @@ class RequestWatch:
             await self._app(scope, receive, _into_nothing)
             drop_connection(send)
         elif fault.status is not None:
-            body = fault.body if fault.body is not None else MockError("A fault was injected.").body()
-            response = JSONResponse(body, status_code=fault.status, headers=fault.headers)
+            response = _answer(fault, fault.status)
             if scope["type"] == "websocket":
                 await receive()
             await response(scope, receive, note_status)
@@ -101,6 +100,13 @@ def drop_connection(send: Send) -> None:
     """
     cycle: Any = send.__self__  # type: ignore[attr-defined]
     cycle.transport.abort()
+
+
+def _answer(fault: Fault, status: int) -> Response:
+    if fault.text is not None:
+        return PlainTextResponse(fault.text, status, fault.headers)
+    body = fault.body if fault.body is not None else MockError("A fault was injected.").body()
+    return JSONResponse(body, status, fault.headers)
 
 
 async def _into_nothing(_: Message) -> None:

@@ -227,6 +227,14 @@ async def change_cluster(cluster_id: Identifier, change: NewSize, mock: TheMock)
     return {"cluster_id": cluster_id, "is_too_small": cluster.is_too_small}
 
 
+@router.get("/runs")
+async def runs(mock: TheMock) -> list[dict[str, Any]]:
+    """Return every run that the mock still keeps, in the order they were submitted."""
+    return [
+        {"run_id": run.id, "run_status": run.status, "of": run.definition_name} for run in mock.store.all(Run)
+    ]
+
+
 @router.post("/runs/{run_id}")
 async def set_state(run_id: Identifier, state: NewState, mock: TheMock) -> dict[str, str]:
     """Give a run a state by hand; a final one ends its process."""
