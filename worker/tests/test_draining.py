@@ -6,12 +6,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
+import anyio
 import pytest
+from prefect.workers.process import ProcessWorker
 
 from tests.platforms import Api, free_port, wait_for
 from tests.prefect_process import PrefectProcess
+from yeedu_worker.attempts import Attempt
+from yeedu_worker.draining import DrainingWorker
 
 # Several interpreters with Prefect start one after the other.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
@@ -213,6 +219,26 @@ def test_run_that_comes_again_never_has_two_processes(works: Works) -> None:
     assert not lives(first)
     assert works.api.finished(run_id)["state_type"] == "COMPLETED"
     assert worker.poll() is None
+
+
+def test_runs_that_come_again_and_end_together_are_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = DrainingWorker(limit=2, work_pool_name="pool")
+    due = [SimpleNamespace(flow_run=SimpleNamespace(id=uuid4())) for _ in range(2)]
+
+    class EndingTogether(Attempt):
+        async def end(self) -> None:
+            worker._attempts.clear()
+
+    async def stock(self: ProcessWorker) -> list[SimpleNamespace]:
+        return due
+
+    async def poll() -> list[Any]:
+        worker._limiter = anyio.CapacityLimiter(2)
+        worker._attempts.update((entry.flow_run.id, EndingTogether()) for entry in due)
+        return await worker._get_scheduled_flow_runs()
+
+    monkeypatch.setattr(ProcessWorker, "_get_scheduled_flow_runs", stock)
+    assert anyio.run(poll) == due
 
 
 def test_idle_worker_stops_at_once(works: Works) -> None:

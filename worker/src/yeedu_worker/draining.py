@@ -119,9 +119,10 @@ class DrainingWorker(ProcessWorker, abc.ABC):
         """
         due = await super()._get_scheduled_flow_runs()
         held = set(self.limiter.statistics().borrowers)
-        for flow_run_id in {entry.flow_run.id for entry in due} & set(self._attempts):
-            logger.warning("flow run %s comes again; its earlier process is ended", flow_run_id)
-            await self._attempts[flow_run_id].end()
+        for flow_run_id in {entry.flow_run.id for entry in due}:
+            if attempt := self._attempts.get(flow_run_id):  # it may have ended while another one was ended
+                logger.warning("flow run %s comes again; its earlier process is ended", flow_run_id)
+                await attempt.end()
         return [entry for entry in due if entry.flow_run.id not in held]
 
     async def sync_with_backend(self) -> None:
