@@ -26,6 +26,7 @@ _SOURCES = {
         "requirements/server.txt",
         "server/database_ping.py",
         "server/guard.py",
+        "server/outage.py",
         "server/serve.py",
         "server/with_secrets.py",
     ),

@@ -13,6 +13,7 @@ import os
 import uvicorn
 from database_ping import ping_in_one_round_trip
 from guard import Guard
+from outage import answer_while_database_is_away
 from prefect.server.api.server import create_app
 from prefect.settings import get_current_settings
 
@@ -25,6 +26,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = get_current_settings().server
     ping_in_one_round_trip()
+    answer_while_database_is_away()
     application = create_app(final=True)
     gc.collect()
     gc.freeze()  # what stays until the end need not be looked through again and again
