@@ -47,6 +47,13 @@ def test_pieces_of_a_stream_are_joined_and_all_kept() -> None:
     ]
 
 
+def test_a_message_that_is_sent_twice_counts_once() -> None:
+    piece = KernelMessage("stream", "cell", {"name": "stdout", "text": "a\n"}, "m1")
+    same_text = KernelMessage("stream", "cell", {"name": "stdout", "text": "a\n"}, "m2")
+    execution = finished_by(piece, piece, same_text)
+    assert execution.outputs[0].text == "a\na\n"
+
+
 def test_every_kind_of_output_is_kept() -> None:
     execution = finished_by(
         message("display_data", data={"text/html": ["<b>", "x</b>"]}, metadata={}),

@@ -209,6 +209,7 @@ def test_duplicates_and_either_order_change_nothing(mock: MockYeedu, order: str)
     mock.control("PATCH", "switches", json={"websocket_duplicates": True, "websocket_order": order})
     result = run(mock, notebook(mock, "print('a', end='')", "1/1"))
     assert [cell.status for cell in result.cells] == ["ok", "ok"]
+    assert [output.text for output in result.outputs] == ["a", "1.0"]
 
 
 def test_a_kernel_that_is_slow_to_be_ready_is_waited_for(mock: MockYeedu) -> None:

@@ -28,11 +28,13 @@ class KernelMessage:
         kind: Its `msg_type`.
         parent_id: Id of the request that caused it; empty where none did.
         content: What it says.
+        id: Its own id; empty where it has none.
     """
 
     kind: str
     parent_id: str
     content: JsonObject
+    id: str = ""
 
 
 def parse_message(text: str) -> KernelMessage | None:
@@ -50,7 +52,8 @@ def parse_message(text: str) -> KernelMessage | None:
     if kind is None:
         return None
     parent_id = text_of(object_of(message, "parent_header"), "msg_id") or ""
-    return KernelMessage(kind, parent_id, object_of(message, "content"))
+    own_id = text_of(object_of(message, "header"), "msg_id") or ""
+    return KernelMessage(kind, parent_id, object_of(message, "content"), own_id)
 
 
 def _storable(value: object) -> object:
@@ -131,6 +134,7 @@ class Execution:
     execution_count: int | None = None
     is_idle: bool = False
     _clears_before_next: bool = False
+    _taken: set[str] = field(default_factory=set[str])
 
     @property
     def is_finished(self) -> bool:
@@ -138,7 +142,11 @@ class Execution:
         return self.status is not None and self.is_idle
 
     def receive(self, message: KernelMessage) -> Output | None:
-        """Take in a message of this request and return the output it brought, if any."""
+        """Take in a message of this request, once, and return the output it brought, if any."""
+        if message.id in self._taken:
+            return None
+        if message.id:
+            self._taken.add(message.id)
         content = message.content
         match message.kind:
             case "status":
