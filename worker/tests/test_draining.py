@@ -34,7 +34,7 @@ def work(folder: str, seconds: float):
     Path(folder, "began").write_text(f"{os.getpid()} {child.pid}")
     time.sleep(seconds)
     child.kill()
-    Path(folder, "ended").touch()
+    Path(folder, "ended").write_text(os.environ["PREFECT_CLIENT_MAX_RETRIES"])
 '''
 
 
@@ -219,6 +219,7 @@ def test_run_that_comes_again_never_has_two_processes(works: Works) -> None:
     assert not lives(first)
     assert works.api.finished(run_id)["state_type"] == "COMPLETED"
     assert worker.poll() is None
+    assert int(_read(works.folder / "ended")) > 5, "a flow is to be more patient than Prefect's clients"
 
 
 def test_runs_that_come_again_and_end_together_are_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,6 +268,7 @@ def test_outage_of_the_server_ends_neither_the_worker_nor_its_run(tmp_path: Path
         wait_for("word of its end", lambda: "answers again" in works.log(), 60)
         assert works.api.finished(run_id)["state_type"] == "COMPLETED"
         assert worker.poll() is None
+        assert (tmp_path / "ended").read_text() == "0"
     finally:
         works.stop()
         server.stop()

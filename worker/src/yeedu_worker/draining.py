@@ -33,6 +33,9 @@ logger = logging.getLogger("prefect.workers.draining")  # shown where Prefect's 
 _POLL_SECONDS = 0.2
 _START_SECONDS = 5.0
 _STATE_SECONDS = 5.0
+# How often a flow asks a server that is away before its end is lost: the waits double, to 17 minutes in all.
+# Prefect's five tries are over after one. The worker itself goes on for ever, so it keeps those.
+_FLOW_RETRIES = {"PREFECT_CLIENT_MAX_RETRIES": "9"}
 _UNFINISHED = frozenset({StateType.PENDING, StateType.RUNNING})
 
 
@@ -168,6 +171,7 @@ class DrainingWorker(ProcessWorker, abc.ABC):
         task_status: TaskStatus[int] | None = None,
     ) -> ProcessWorkerResult:
         """Run a flow run in a process of its own."""
+        configuration.env = {**_FLOW_RETRIES, **configuration.env}
         attempt = self._attempts[flow_run.id] = Attempt()
         try:
             with attempt.scope:
