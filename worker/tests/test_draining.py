@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import anyio
 import pytest
@@ -240,6 +240,37 @@ def test_runs_that_come_again_and_end_together_are_no_trouble(monkeypatch: pytes
 
     monkeypatch.setattr(ProcessWorker, "_get_scheduled_flow_runs", stock)
     assert anyio.run(poll) == due
+
+
+def test_run_that_another_worker_took_during_an_outage_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = DrainingWorker(limit=3, work_pool_name="pool")
+    holders = {uuid4(): "7", uuid4(): "8", uuid4(): None}
+    ended: list[int] = []
+
+    class Noted(Attempt):
+        async def end(self) -> None:
+            ended.append(self.process_id)
+
+    class Client:
+        async def read_flow_run(self, flow_run_id: UUID) -> SimpleNamespace:
+            return SimpleNamespace(infrastructure_pid=holders[flow_run_id])
+
+    async def stock(self: ProcessWorker) -> list[Any]:
+        return []
+
+    monkeypatch.setattr(ProcessWorker, "get_and_submit_flow_runs", stock)
+
+    async def poll() -> None:
+        attempts = (Noted(process_id=number) for number in (7, 9, 10))
+        worker._attempts = dict(zip(holders, attempts, strict=True))
+        await worker.get_and_submit_flow_runs()
+
+    worker._client = Client()
+    anyio.run(poll)
+    assert ended == [], "without an outage nobody asks"
+    worker._is_server_away = True
+    anyio.run(poll)
+    assert ended == [9]
 
 
 def test_idle_worker_stops_at_once(works: Works) -> None:

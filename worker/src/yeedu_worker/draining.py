@@ -111,8 +111,25 @@ class DrainingWorker(ProcessWorker, abc.ABC):
         except httpx.HTTPError as error:
             self._note_outage(error)
             return []
-        self._note_answer()
+        if self._is_server_away:
+            logger.info("the server answers again")
+            self._is_server_away = False
+            await self._end_what_others_took()
         return runs
+
+    async def _end_what_others_took(self) -> None:
+        """End the processes of flow runs that were taken for dead meanwhile, and that another worker has."""
+        for flow_run_id, attempt in list(self._attempts.items()):
+            try:
+                holder = (await self.client.read_flow_run(flow_run_id)).infrastructure_pid
+            except (httpx.HTTPError, ObjectNotFound) as error:
+                logger.warning(
+                    "whether flow run %s is still this worker's is not known: %r", flow_run_id, error
+                )
+                continue
+            if attempt.process_id and holder and holder != str(attempt.process_id):
+                logger.warning("flow run %s has another worker now; its process here is ended", flow_run_id)
+                await attempt.end()
 
     async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
         """Return the flow runs that are due, without those whose process this worker still has.
@@ -158,11 +175,6 @@ class DrainingWorker(ProcessWorker, abc.ABC):
         if not self._is_server_away:
             logger.warning("the server does not answer (%r); asking until it does", error)
         self._is_server_away = True
-
-    def _note_answer(self) -> None:
-        if self._is_server_away:
-            logger.info("the server answers again")
-        self._is_server_away = False
 
     async def run(
         self,
