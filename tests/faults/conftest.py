@@ -10,6 +10,8 @@ from tests.faults.stack import Stack
 from tests.platforms import OUTPUT, copy_checkout
 
 KILLS = int(os.environ.get("FAULT_KILLS", "3"))
+OUTAGE_SECONDS = 60 * float(os.environ.get("FAULT_OUTAGE_MINUTES", "1"))
+_LAST = (34, 32)  # the hunt for secrets looks at what all others left; a restore begins everything anew
 _rows: dict[str, "Row"] = {}
 
 
@@ -18,12 +20,13 @@ class Row:
     """A line of the table, kept up to date by its test.
 
     Attributes:
-        number: Of the fault, as the issues of the platform's design count them.
+        numbers: Of the faults, as docs/rescue.md counts them.
         injected: What was done to the platform.
         held: What was seen to hold.
+        outcome: How the test ended.
     """
 
-    number: str
+    numbers: tuple[int, ...]
     injected: str = ""
     held: list[str] = field(default_factory=list)
     outcome: str = "not run"
@@ -48,10 +51,19 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def row(request: pytest.FixtureRequest) -> Row:
-    """The test's line in the table; its number is the marker's."""
-    marker = request.node.get_closest_marker("fault")
+    """The test's line in the table; its numbers are the marker's."""
+    return _rows.setdefault(request.node.nodeid, Row(_numbers(request.node)))
+
+
+def _numbers(item: pytest.Item) -> tuple[int, ...]:
+    marker = item.get_closest_marker("fault")
     assert marker is not None, "give the test its row: @pytest.mark.fault(2)"
-    return _rows.setdefault(request.node.nodeid, Row(str(marker.args[0])))
+    return marker.args
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put last what has to be."""
+    items.sort(key=lambda item: 1 + _LAST.index(number) if (number := _numbers(item)[0]) in _LAST else 0)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -60,7 +72,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]
     line = _rows.get(item.nodeid)
-    if line and (report.when == "call" or report.failed):
+    if line and report.skipped:
+        line.held.append(str(report.longrepr[2]))
+    elif line and (report.when == "call" or report.failed):
         line.outcome = "held" if report.passed else "FAILED"
 
 
@@ -69,7 +83,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not _rows:
         return
     terminalreporter.section("faults")
-    for line in sorted(_rows.values(), key=lambda line: int(line.number)):
-        terminalreporter.write_line(f"{line.number:>3}  {line.outcome:<8} {line.injected}")
+    for line in sorted(_rows.values(), key=lambda line: line.numbers):
+        numbers = ", ".join(map(str, line.numbers))
+        terminalreporter.write_line(f"{numbers:>6}  {line.outcome:<8} {line.injected}")
         for held in line.held:
-            terminalreporter.write_line(f"{'':14}{held}")
+            terminalreporter.write_line(f"{'':17}{held}")

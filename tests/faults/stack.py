@@ -5,27 +5,48 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import requests
 
-from tests.platforms import FINAL, JSON, ComposePlatform, wait_for
+from tests.platforms import FINAL, JSON, Api, ComposePlatform, wait_for
 
 TENANT = "0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e"
+WORKSPACE = f"http://yeedu-mock:8080/tenant/{TENANT}/workspace/1/spark"
+# The database's disk and the worker's /tmp are small enough to be filled. The warehouse, which no test stops,
+# holds the former: a tmpfs goes when nothing uses it.
 OVERLAY = """
 services:
   yeedu-mock:
     environment: {YEEDU_MOCK_CONTROL: "on"}
   rescue:
     environment: {RESCUE_INTERVAL_SECONDS: "2"}
+  worker:
+    tmpfs: !override ["/tmp:exec,size=256m"]
+  warehouse:
+    volumes: ["postgres-data:/var/lib/held:ro"]
+volumes:
+  postgres-data:
+    driver_opts: {type: tmpfs, device: tmpfs, o: "size=700m,uid=999,gid=999,mode=0700"}
 """
-KNOBS = {"RESCUE_PENDING_SECONDS": "45", "WORKER_GRACE_SECONDS": "15"}
-HEARTBEAT_WINDOW_SECONDS = 90 + 30
+# In place of those that the platform makes, so that what to look for is known; the mock's it makes itself.
+SECRETS = {
+    "PREFECT_API_AUTH_STRING": "faults:canary-of-the-login",
+    "POSTGRES_PASSWORD": "canary-of-the-database",
+    "WAREHOUSE_PASSWORD": "canary-of-the-warehouse",
+}
+KNOBS = {
+    "RESCUE_PENDING_SECONDS": "90",
+    "WORKER_GRACE_SECONDS": "15",
+    "WORKER_LIMIT": "20",
+    "POSTGRES_MEMORY": "2g",  # its disk is in memory too
+}
 
 
 @dataclass(frozen=True)
 class YeeduJob:
-    """A job on the mock: its name is its own, so that its runs can be counted."""
+    """A job or notebook on the mock: its name is its own, so that its runs can be counted."""
 
     name: str
     url: str
@@ -37,19 +58,24 @@ class Stack(ComposePlatform):
     def prepare(self) -> None:
         """Write the overlay and the knobs before the platform starts."""
         (self.checkout / "docker-compose.override.yaml").write_text(OVERLAY, encoding="utf-8")
-        self.environment |= KNOBS
+        self.environment |= KNOBS | SECRETS
+        self.api = Api(self.api.url, SECRETS["PREFECT_API_AUTH_STRING"])
 
     def compose(self, *arguments: str) -> str:
         """Run ``docker compose``."""
         return self.must("docker", "compose", *arguments)
+
+    def inside(self, service: str, *command: str) -> str:
+        """Run a command in a service's container."""
+        return self.compose("exec", "-T", service, *command)
 
     def kill(self, service: str) -> None:
         """End a service's container without a word."""
         self.compose("kill", "--signal", "SIGKILL", service)
 
     def start_service(self, service: str) -> None:
-        """Start a service again and wait until it is healthy."""
-        self.compose("start", service)
+        """Start a service again and wait until it is healthy, whatever those are that it depends on."""
+        self.must("docker", "start", self.container(service))
         wait_for(f"healthy {service}", lambda: self.health(service) == "healthy", 120)
 
     def health(self, service: str) -> str:
@@ -67,6 +93,30 @@ class Stack(ComposePlatform):
         finally:
             self.compose("unpause", service)
 
+    @contextmanager
+    def two_workers(self) -> Iterator[None]:
+        """Have a second worker of the same name for a while."""
+        scaled = ("up", "--detach", "--no-recreate", "--no-build", "--no-deps", "--scale")
+        self.compose(*scaled, "worker=2", "worker")
+        try:
+            yield
+        finally:
+            self.compose(*scaled, "worker=1", "worker")
+
+    def started_at(self, service: str) -> str:
+        """Return when a service's container was started last."""
+        return self.must("docker", "inspect", "--format", "{{.State.StartedAt}}", self.container(service))
+
+    def address_of(self, service: str) -> str:
+        """Return the address of a service's container in the platform's network."""
+        template = f'{{{{(index .NetworkSettings.Networks "{self.network}").IPAddress}}}}'
+        return self.must("docker", "inspect", "--format", template, self.container(service)).strip()
+
+    @property
+    def network(self) -> str:
+        """The platform's network, as Docker calls it."""
+        return f"{self.environment['COMPOSE_PROJECT_NAME']}_platform"
+
     # --- the mock Yeedu ---
 
     def control(self, method: str, path: str, body: JSON | None = None) -> Any:
@@ -77,23 +127,49 @@ class Stack(ComposePlatform):
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
+    @contextmanager
+    def yeedu_faults(self, *faults: JSON) -> Iterator[None]:
+        """Put rules of the mock in force for as long as the block lasts."""
+        for fault in faults:
+            self.control("POST", "faults", fault)
+        try:
+            yield
+        finally:
+            self.control("DELETE", "faults")
+
     def yeedu_job(self, seconds: float, *, text: str = "result") -> YeeduJob:
         """Add a job that takes so long and prints a text at its end."""
         name = f"job-{uuid.uuid4().hex[:12]}"
         program = f"import time; time.sleep({seconds}); print({text!r})"
         job_id = self.control("POST", "jobs", {"name": name, "program": program})["job_id"]
-        return YeeduJob(name, f"http://yeedu-mock:8080/tenant/{TENANT}/workspace/1/spark/job/{job_id}")
+        return YeeduJob(name, f"{WORKSPACE}/job/{job_id}")
+
+    def yeedu_notebook(self, *cells: str) -> YeeduJob:
+        """Add a notebook of such cells."""
+        name = f"notebook-{uuid.uuid4().hex[:12]}"
+        notebook_id = self.control("POST", "notebooks", {"name": name, "cells": cells})["notebook_id"]
+        return YeeduJob(name, f"{WORKSPACE}/notebook/{notebook_id}")
 
     def remote_runs(self, job: YeeduJob) -> list[JSON]:
-        """Return the runs of a job on the mock."""
-        answer = requests.get(
-            f"http://localhost:{self.mock_port}/", headers={"Accept": "application/json"}, timeout=30
-        )
-        return [run for run in answer.json()["runs"] if run["of"] == job.name]
+        """Return the runs of a job or notebook on the mock."""
+        return [run for run in self.control("GET", "runs") if run["of"] == job.name]
 
-    def start_yeedu(self, job: YeeduJob) -> str:
-        """Start a flow run of a job and return its id."""
-        return self.api.start("run-yeedu-job", {"job_url": job.url})
+    def submissions(self, since: int) -> list[JSON]:
+        """Return the requests after the given one that asked the mock to run a job."""
+        return [
+            entry
+            for entry in self.control("GET", f"journal?since={since}")
+            if entry["method"] == "POST" and entry["path"].endswith("spark/job/run")
+        ]
+
+    def last_request(self) -> int:
+        """Return the number of the latest request that the mock has entered."""
+        return max((entry["number"] for entry in self.control("GET", "journal")), default=0)
+
+    def start_yeedu(self, job: YeeduJob, deployment: str = "") -> str:
+        """Start a flow run of a job or notebook and return its id."""
+        kind = job.name.partition("-")[0]
+        return self.api.start(deployment or f"run-yeedu-{kind}", {f"{kind}_url": job.url})
 
     def await_remote_run(self, job: YeeduJob) -> JSON:
         """Wait until the job runs on the mock."""
@@ -104,6 +180,48 @@ class Stack(ComposePlatform):
         )
 
     # --- flow runs ---
+
+    def deploy_copy(self, name: str, of: str, **fields: Any) -> JSON:
+        """Register one more deployment of another one's flow, with what differs, and return it."""
+        original = self.api.deployments()[of]
+        same = ("flow_id", "work_pool_name", "entrypoint", "pull_steps", "parameters", "tags")
+        return self.api.post("deployments/", {**{key: original[key] for key in same}, "name": name, **fields})
+
+    def slots_taken(self) -> dict[str, float]:
+        """Return the slots of every concurrency limit that flow runs hold."""
+        limits = self.api.post("v2/concurrency_limits/filter")
+        return {limit["name"]: limit["active_slots"] for limit in limits if limit["active_slots"]}
+
+    @contextmanager
+    def ticking(self, name: str, of: str, *, seconds: int) -> Iterator[str]:
+        """Have a deployment with a schedule for a while; yield its name."""
+        schedule = {"interval": seconds, "anchor_date": "2026-01-01T00:00:00+00:00"}
+        deployment = self.deploy_copy(name, of, schedules=[{"schedule": schedule, "active": True}])
+        try:
+            yield name
+        finally:
+            self.api.delete(f"deployments/{deployment['id']}")
+
+    def heartbeats(self, run_id: str) -> list[datetime]:
+        """Return when the server has received the heartbeats of a flow run."""
+        wanted = {
+            "event": {"name": ["prefect.flow-run.heartbeat"]},
+            "resource": {"id": [f"prefect.flow-run.{run_id}"]},
+            "order": "ASC",
+        }
+        events = self.api.post("events/filter", {"filter": wanted, "limit": 50})["events"]
+        return [datetime.fromisoformat(event["received"]) for event in events]
+
+    def await_idle_workers(self) -> None:
+        """Wait until no worker has a flow's process any more."""
+        listing = "ls -d /tmp/tmp*prefect 2>/dev/null | wc -l"
+
+        def is_idle() -> bool:
+            containers = self.compose("ps", "--quiet", "worker").split()
+            counts = [self.must("docker", "exec", one, "sh", "-c", listing) for one in containers]
+            return not any(map(int, counts))
+
+        wait_for("idle workers", is_idle, 120)
 
     def state(self, run_id: str) -> JSON:
         """Return a flow run's state."""
@@ -144,6 +262,12 @@ class Stack(ComposePlatform):
             return wait_for(f"end of run {run_id}", look, timeout_seconds)
         except AssertionError as error:
             raise AssertionError(f"{error}; its history: {self.history(run_id)}") from None
+
+    def succeeded(self, run_id: str, timeout_seconds: float = 240) -> JSON:
+        """Wait for a flow run's end, which has to be a good one."""
+        run = self.finished(run_id, timeout_seconds)
+        assert run["state_type"] == "COMPLETED", (self.history(run_id), self.api.log(run_id)[-2000:])
+        return run
 
     def unfinished(self) -> list[JSON]:
         """Return the flow runs that are under way, those aside that are due later."""
