@@ -2,7 +2,7 @@
 
 The server asks each time that it takes a connection from its pool, which is for every call. SQLAlchemy begins
 and ends a transaction around an empty statement, for proxies that give a connection out for one transaction.
-Over the simple protocol an empty statement is such a transaction itself.
+Over the simple protocol a statement is a transaction of its own.
 """
 
 from typing import Any
@@ -17,4 +17,4 @@ def ping_in_one_round_trip() -> None:
 
 
 async def _ping(connection: Any) -> None:
-    await connection._connection.execute(";")
+    await connection._connection.execute("SELECT 1")

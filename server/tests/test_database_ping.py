@@ -50,7 +50,7 @@ def one_round_trip(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_connection_is_asked_once() -> None:
     database = Database()
     asyncio.run(greenlet_spawn(adapted(database).ping))
-    assert database.asked == [";"]
+    assert database.asked == ["SELECT 1"]
 
 
 def test_closed_connection_is_noticed_as_such() -> None:

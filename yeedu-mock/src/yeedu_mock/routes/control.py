@@ -25,7 +25,7 @@ from yeedu_mock.state.records import (
 from yeedu_mock.state.seeds import DEMO_TENANT, seed
 
 
-def _refuse_pages(origin: Annotated[str | None, Header(include_in_schema=False)] = None) -> None:
+async def _refuse_pages(origin: Annotated[str | None, Header(include_in_schema=False)] = None) -> None:
     if origin:
         raise NoAccessError("Pages may not control this server; any site could try it through your browser.")
 
