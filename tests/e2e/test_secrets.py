@@ -33,6 +33,8 @@ def test_no_secret_is_in_any_answer_log_or_description(platform: Platform) -> No
 
 
 @pytest.mark.docker
+@pytest.mark.long
+@pytest.mark.timeout(600)
 def test_no_secret_is_in_a_layer_of_an_image(platform: Platform, tmp_path: Path) -> None:
     secrets = secrets_of(platform)
     names = {value: name for name, value in secrets.items()}

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("prefect.workers.cancellations")
 
 _PAUSE_SECONDS = 5.0
+_CLOSE_SECONDS = 2.0
 
 
 class Cancellations:
@@ -65,11 +66,16 @@ class Cancellations:
 
     async def _follow(self) -> None:
         cancelling = EventFilter(event=EventNameFilter(name=["prefect.flow-run.Cancelling"]))
-        async with get_events_subscriber(filter=cancelling, reconnection_attempts=0) as events:
+        events = get_events_subscriber(filter=cancelling, reconnection_attempts=0)
+        await events.__aenter__()
+        try:
             self._is_following = True
             await self._ask()
             async for event in events:
                 self._tell(UUID(event.resource.id.removeprefix("prefect.flow-run.")))
+        finally:
+            with anyio.move_on_after(_CLOSE_SECONDS, shield=True):  # also when this task is cancelled
+                await events.__aexit__(None, None, None)
 
     async def _ask(self) -> None:
         if not self._watching:
