@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.platforms import OUTPUT, ComposePlatform, LocalPlatform, Platform, copy_checkout
+from tests.platforms import ComposePlatform, LocalPlatform, Platform, brought_up, copy_checkout
 
 FORMS = {"compose": ComposePlatform, "local": LocalPlatform}
 
@@ -30,11 +30,5 @@ def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """
     checkout = tmp_path_factory.mktemp(request.param) / "yeedu-prefect"
     copy_checkout(checkout)
-    running = FORMS[request.param](checkout)
-    try:
-        running.up()
+    with brought_up(FORMS[request.param](checkout), f"{request.param}.log") as running:
         yield running
-    finally:
-        OUTPUT.mkdir(parents=True, exist_ok=True)
-        (OUTPUT / f"{running.kind}.log").write_text(running.diagnose(), encoding="utf-8")
-        running.remove()

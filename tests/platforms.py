@@ -6,7 +6,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,8 @@ OUTPUT = ROOT / "tests" / "output"  # screenshots, and the logs of every service
 T = TypeVar("T")
 JSON = dict[str, Any]
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+# Those that stay up.
+SERVICES = ("server", "worker", "postgres", "yeedu-mock", "warehouse", "git-server", "rescue")
 
 
 def wait_for(
@@ -88,11 +91,15 @@ class Api:
         """DELETE; raise for an error status."""
         self._call("DELETE", path)
 
+    def ask(self, method: str, path: str, body: Any = None) -> requests.Response:
+        """Ask once, and return whatever the answer is."""
+        return requests.request(method, f"{self.url}/{path}", json=body, auth=self._login, timeout=90)
+
     def _call(self, method: str, path: str, body: JSON | None = None) -> Any:
         """Ask again as Prefect's client does: a loaded SQLite answers 503, or late, while it is locked."""
 
         def ask() -> list[requests.Response]:
-            answer = requests.request(method, f"{self.url}/{path}", json=body, auth=self._login, timeout=90)
+            answer = self.ask(method, path, body)
             return [answer] if answer.status_code != 503 else []
 
         [answer] = wait_for(f"answer but 503 to {path}", ask, 180)
@@ -250,6 +257,15 @@ class ComposePlatform(Platform):
         """Return the id of a service's container, running or not."""
         return self.must("docker", "compose", "ps", "--all", "--quiet", service).split()[0]
 
+    def inside(self, service: str, *command: str) -> str:
+        """Run a command in a service's container, and return its standard output."""
+        return self.must("docker", "compose", "exec", "-T", service, *command)
+
+    def sql(self, statement: str) -> str:
+        """Run a statement on Prefect's database, and return what it yields."""
+        psql = ("psql", "--username=prefect", "--dbname=prefect", "--no-align", "--tuples-only", "--quiet")
+        return self.inside("postgres", *psql, f"--command={statement}")
+
     def leftovers(self) -> str:
         """Return the containers, volumes and networks of this project."""
         project = f"label=com.docker.compose.project={self.environment['COMPOSE_PROJECT_NAME']}"
@@ -299,3 +315,18 @@ class LocalPlatform(Platform):
             for log in sorted((self.checkout / ".local" / "logs").glob("*"))
         }
         return "\n".join("\n".join([f"--- {name}", *end]) for name, end in ends.items())
+
+
+P = TypeVar("P", bound=Platform)
+
+
+@contextmanager
+def brought_up(platform: P, log: str, lines: int = 80) -> Iterator[P]:
+    """Have a platform up for as long as the block lasts; what its services logged is kept in `OUTPUT`."""
+    try:
+        platform.up()
+        yield platform
+    finally:
+        OUTPUT.mkdir(parents=True, exist_ok=True)
+        (OUTPUT / log).write_text(platform.diagnose(lines), encoding="utf-8")
+        platform.remove()

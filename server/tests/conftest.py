@@ -1,11 +1,14 @@
 """The server as the platform starts it, behind its guard, with a login."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.prefect_process import PrefectProcess
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # its modules find each other there, as in the image
 
 LOGIN = ("admin", "canary-of-the-login")
 AUTH_STRING = ":".join(LOGIN)

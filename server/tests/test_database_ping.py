@@ -1,17 +1,12 @@
 """A connection is asked once whether it lives, and one that does not is noticed."""
 
 import asyncio
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
+from database_ping import ping_in_one_round_trip
 from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.util import greenlet_spawn
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from database_ping import ping_in_one_round_trip
 
 DRIVER: Any = asyncpg.dialect.import_dbapi()
 

@@ -1,15 +1,14 @@
 """The guard between web pages and the API, in front of a small application on a real port."""
 
 import http.client
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import uvicorn
 import websocket
+from guard import Guard
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -17,10 +16,6 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from tests.platforms import wait_for
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from guard import Guard
 
 
 async def answer(request: Request) -> Response:

@@ -1,19 +1,14 @@
 """A database that is not there costs clients time, and nothing else."""
 
 import asyncio
-import sys
-from pathlib import Path
 
 import httpx
 import pytest
+from outage import answer_while_database_is_away
 from prefect.server.api import server
 from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL, temporary_settings
 
 from tests.platforms import free_port
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from outage import answer_while_database_is_away
 
 
 async def count_flows(url: str) -> httpx.Response:

@@ -14,12 +14,10 @@ from tests.e2e.secret_hunt import (
     places_of,
     secrets_of,
 )
-from tests.platforms import Platform, copy_checkout
+from tests.platforms import SERVICES, Platform, copy_checkout
 
 # Beside the other tests of the platform, so that all of them share one running platform.
 pytestmark = pytest.mark.xdist_group("platform")
-
-SERVICES = ("postgres", "server", "worker", "yeedu-mock", "git-server", "rescue", "warehouse")
 
 
 def test_no_secret_is_in_any_answer_log_or_description(platform: Platform) -> None:

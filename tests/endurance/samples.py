@@ -20,8 +20,8 @@ _FOLDERS = {
 }
 # A file may go while it is counted, which is no failure.
 _SIZES = {service: f"du -sk {folders} 2>/dev/null; true" for service, folders in _FOLDERS.items()}
-_TABLES = ("flow_run", "flow_run_state", "task_run", "task_run_state", "log", "artifact", "events")
-_ROWS = ", ".join(f"'{table}', (SELECT count(*) FROM {table})" for table in (*_TABLES, "event_resources"))
+TABLES = ("flow_run", "flow_run_state", "task_run", "task_run_state", "log", "artifact", "events")
+_ROWS = ", ".join(f"'{table}', (SELECT count(*) FROM {table})" for table in (*TABLES, "event_resources"))
 _ENDED = """
 SELECT json_agg(json_build_array(id, deployment_id, state_type,
     extract(epoch FROM expected_start_time), extract(epoch FROM start_time)))

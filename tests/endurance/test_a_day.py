@@ -7,13 +7,10 @@ import pytest
 
 from tests.endurance.curves import draw, growth
 from tests.endurance.day import HOURS, SCALE, TICK_SECONDS, TICKS, Day
-from tests.endurance.samples import Samples, sample_the_day
-from tests.platforms import OUTPUT, copy_checkout
+from tests.endurance.samples import TABLES, Samples, sample_the_day
+from tests.platforms import OUTPUT, SERVICES, brought_up, copy_checkout
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(HOURS * 3600 / SCALE + 900)]
-
-SERVICES = ("server", "worker", "postgres", "yeedu-mock", "warehouse", "git-server", "rescue")
-TABLES = ("flow_run", "flow_run_state", "task_run", "task_run_state", "log", "artifact", "events")
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +20,8 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     copy_checkout(checkout)
     day = Day(checkout)
     day.prepare()
-    try:
-        day.up()
+    with brought_up(day, "endurance.log", lines=2000):
         yield day
-    finally:
-        OUTPUT.mkdir(parents=True, exist_ok=True)
-        (OUTPUT / "endurance.log").write_text(day.diagnose(lines=2000), encoding="utf-8")
-        day.remove()
 
 
 @pytest.fixture(scope="module")

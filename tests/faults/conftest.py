@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.faults.stack import Stack
-from tests.platforms import OUTPUT, copy_checkout
+from tests.platforms import brought_up, copy_checkout
 
 KILLS = int(os.environ.get("FAULT_KILLS", "3"))
 OUTAGE_SECONDS = 60 * float(os.environ.get("FAULT_OUTAGE_MINUTES", "1"))
@@ -39,14 +39,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     copy_checkout(checkout)
     stack = Stack(checkout)
     stack.prepare()
-    try:
-        stack.up()
+    with brought_up(stack, "faults.log", lines=2000):
         stack.stop_schedules()
         yield stack
-    finally:
-        OUTPUT.mkdir(parents=True, exist_ok=True)
-        (OUTPUT / "faults.log").write_text(stack.diagnose(lines=2000), encoding="utf-8")
-        stack.remove()
 
 
 @pytest.fixture

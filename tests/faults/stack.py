@@ -66,10 +66,6 @@ class Stack(ComposePlatform):
         """Run ``docker compose``."""
         return self.must("docker", "compose", *arguments)
 
-    def inside(self, service: str, *command: str) -> str:
-        """Run a command in a service's container."""
-        return self.compose("exec", "-T", service, *command)
-
     def kill(self, service: str) -> None:
         """End a service's container without a word."""
         self.compose("kill", "--signal", "SIGKILL", service)
@@ -180,6 +176,12 @@ class Stack(ComposePlatform):
             120,
         )
 
+    def start_running(self, job: YeeduJob) -> str:
+        """Start a flow run of a job or notebook, and return its id once that runs on the mock."""
+        run_id = self.start_yeedu(job)
+        self.await_remote_run(job)
+        return run_id
+
     # --- flow runs ---
 
     def deploy_copy(self, name: str, of: str, **fields: Any) -> JSON:
@@ -269,6 +271,13 @@ class Stack(ComposePlatform):
         run = self.finished(run_id, timeout_seconds)
         assert run["state_type"] == "COMPLETED", (self.history(run_id), self.api.log(run_id)[-2000:])
         return run
+
+    def failed(self, run_id: str, timeout_seconds: float = 90) -> tuple[JSON, str]:
+        """Wait for a flow run's end, which has to be a bad one; return the run and all that is told of it."""
+        run = self.api.finished(run_id, timeout_seconds)
+        told = "\n".join([*self.history(run_id), self.api.log(run_id)])
+        assert run["state_type"] in {"FAILED", "CRASHED"}, told
+        return run, told
 
     def unfinished(self) -> list[JSON]:
         """Return the flow runs that are under way, those aside that are due later."""

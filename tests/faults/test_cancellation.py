@@ -19,8 +19,7 @@ def cancel(stack: Stack, run_id: str) -> None:
 def test_cancelled_flow_stops_its_remote_run(stack: Stack, row: Row) -> None:
     row.injected = "a flow run is cancelled in the UI while its Yeedu job runs"
     job = stack.yeedu_job(300)
-    run_id = stack.start_yeedu(job)
-    stack.await_remote_run(job)
+    run_id = stack.start_running(job)
     began = time.monotonic()
     cancel(stack, run_id)
     stack.await_state(run_id, "CANCELLED", timeout_seconds=60)
@@ -36,8 +35,7 @@ def test_cancelled_flow_stops_its_remote_run(stack: Stack, row: Row) -> None:
 def test_cancelled_flow_without_a_worker_is_cancelled_all_the_same(stack: Stack, row: Row) -> None:
     row.injected = "the worker is killed, then its flow run is cancelled"
     job = stack.yeedu_job(900)
-    run_id = stack.start_yeedu(job)
-    stack.await_remote_run(job)
+    run_id = stack.start_running(job)
     began = time.monotonic()
     stack.kill("worker")
     cancel(stack, run_id)

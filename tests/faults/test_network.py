@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.faults.conftest import Row
-from tests.faults.stack import Stack, seconds_since
+from tests.faults.stack import Stack, YeeduJob, seconds_since
 from tests.platforms import wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
@@ -17,6 +17,12 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 # Longer than the 90 s after which a run without a heartbeat is taken for dead, and what follows.
 PARTITION_SECONDS = 115
 FINAL_NAMES = {"Completed", "Failed", "Cancelled"}
+
+
+def assert_completed_once(stack: Stack, run_id: str, job: YeeduJob) -> None:
+    final = [name for name in stack.names(run_id) if name in FINAL_NAMES]
+    assert final == ["Completed"], stack.history(run_id)
+    assert len(stack.remote_runs(job)) == 1
 
 
 @contextmanager
@@ -50,8 +56,7 @@ def test_partition_ends_with_one_final_state(stack: Stack, row: Row) -> None:
         f"the first of two workers is off the network for {PARTITION_SECONDS} s with a run of its own"
     )
     job = stack.yeedu_job(PARTITION_SECONDS + 45)
-    run_id = stack.start_yeedu(job)
-    stack.await_remote_run(job)
+    run_id = stack.start_running(job)
     first = stack.container("worker")
     with stack.two_workers():
         with unplugged(stack, first):
@@ -63,9 +68,7 @@ def test_partition_ends_with_one_final_state(stack: Stack, row: Row) -> None:
             time.sleep(max(0.0, began + PARTITION_SECONDS - time.monotonic()))
         stack.succeeded(run_id, timeout_seconds=400)
         stack.await_idle_workers()
-    final = [name for name in stack.names(run_id) if name in FINAL_NAMES]
-    assert final == ["Completed"], stack.history(run_id)
-    assert len(stack.remote_runs(job)) == 1
+    assert_completed_once(stack, run_id, job)
     row.held.append("the process of the first one was ended; one final state, Completed; 1 remote run")
 
 
@@ -75,15 +78,12 @@ def test_one_way_partition_costs_time_only(stack: Stack, row: Row) -> None:
         "the server's answers do not reach the worker for 45 s, though its requests arrive; a job ends"
     )
     job = stack.yeedu_job(20)
-    run_id = stack.start_yeedu(job)
-    stack.await_remote_run(job)
+    run_id = stack.start_running(job)
     began = time.monotonic()
     with deaf(stack, stack.container("worker"), to="server"):
         time.sleep(45)  # the length of the partition is what this test is about
     run = stack.succeeded(run_id, timeout_seconds=400)
-    final = [name for name in stack.names(run_id) if name in FINAL_NAMES]
-    assert final == ["Completed"], stack.history(run_id)
-    assert len(stack.remote_runs(job)) == 1
+    assert_completed_once(stack, run_id, job)
     row.held.append(
         f"one final state, Completed, after {seconds_since(began)}, start {run['run_count']}; 1 remote run"
     )
@@ -95,8 +95,7 @@ def test_half_open_websocket_is_noticed(stack: Stack, row: Row) -> None:
         "a notebook's websocket is half-open: for 45 s nothing of Yeedu reaches the worker, no FIN either"
     )
     notebook = stack.yeedu_notebook("import time; time.sleep(20); print('before')", "print('after')")
-    run_id = stack.start_yeedu(notebook)
-    stack.await_remote_run(notebook)
+    run_id = stack.start_running(notebook)
     with deaf(stack, stack.container("worker"), to="yeedu-mock"):
         time.sleep(45)  # the length of the partition is what this test is about
     began = time.monotonic()

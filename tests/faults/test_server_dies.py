@@ -46,8 +46,7 @@ def test_restarted_server_keeps_runs_and_their_limit(stack: Stack, row: Row) -> 
 def test_run_that_ends_while_the_server_is_away_gets_its_state(stack: Stack, row: Row) -> None:
     row.injected = "server stopped for 30 s; a Yeedu job of 10 s ends meanwhile"
     job = stack.yeedu_job(10)
-    run_id = stack.start_yeedu(job)
-    stack.await_remote_run(job)
+    run_id = stack.start_running(job)
     server_is_away(stack, 30)
     began = time.monotonic()
     run = stack.succeeded(run_id, timeout_seconds=400)
@@ -78,7 +77,6 @@ def test_outage_longer_than_the_window_loses_nothing(stack: Stack, row: Row) -> 
             f"Yeedu job: Completed {seconds_since(began)} after its return, start {run['run_count']}"
         )
     assert "Crashed" not in stack.names(runs[lasting]), stack.history(runs[lasting])
-    run = stack.finished(command, timeout_seconds=300)
-    assert (run["state_type"], run["run_count"]) == ("COMPLETED", 1), stack.history(command)
+    assert stack.succeeded(command, timeout_seconds=300)["run_count"] == 1, stack.history(command)
     row.held.append(f"command: Completed {seconds_since(began)} after its return, start 1")
     assert stack.unfinished() == []

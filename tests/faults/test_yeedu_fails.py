@@ -113,8 +113,8 @@ def test_repeated_and_disordered_messages_change_nothing(stack: Stack, row: Row,
 def test_unknown_state_ends_nothing(stack: Stack, row: Row) -> None:
     row.injected = "Yeedu says five times that a running job's state is HIBERNATING, which nobody knows"
     job = stack.yeedu_job(6)
-    run_id = stack.start_yeedu(job)
-    remote = stack.await_remote_run(job)
+    run_id = stack.start_running(job)
+    [remote] = stack.remote_runs(job)
     answer = {"run_id": remote["run_id"], "run_status": "HIBERNATING"}
     path = f"spark/job/run/{remote['run_id']}$"
     with stack.yeedu_faults({"path": path, "method": "GET", "status": 200, "body": answer, "times": 5}):
@@ -155,8 +155,7 @@ def test_yeedu_that_is_away_is_waited_for(stack: Stack, row: Row) -> None:
 def test_expired_session_is_renewed(stack: Stack, row: Row) -> None:
     row.injected = "every Yeedu session expires while a job runs"
     job = stack.yeedu_job(8)
-    run_id = stack.start_yeedu(job)
-    stack.await_remote_run(job)
+    run_id = stack.start_running(job)
     since = stack.last_request()
     stack.control("POST", "sessions/expire")
     assert stack.succeeded(run_id)["run_count"] == 1
@@ -169,8 +168,7 @@ def test_expired_session_is_renewed(stack: Stack, row: Row) -> None:
 def test_revoked_account_fails_with_a_clear_message(stack: Stack, row: Row) -> None:
     row.injected = "every Yeedu session expires while a job runs, and the login is refused"
     job = stack.yeedu_job(60)
-    run_id = stack.start_yeedu(job)
-    stack.await_remote_run(job)
+    run_id = stack.start_running(job)
     with stack.yeedu_faults({"path": "/login$", "method": "POST", "status": 401, "times": None}):
         stack.control("POST", "sessions/expire")
         run = stack.finished(run_id, timeout_seconds=60)

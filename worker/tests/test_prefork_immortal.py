@@ -1,8 +1,9 @@
 """Objects that are immortal are used without being written to, and nothing else changes about them."""
 
-import json
-import subprocess
 import sys
+from pathlib import Path
+
+from own_process import run_python
 
 PROGRAM = """
 import json, os, sys
@@ -25,9 +26,8 @@ print(json.dumps([made, is_counted, known["list"], sorted(known), status]))
 """
 
 
-def test_objects_are_as_before_but_nobody_counts_their_users() -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
-    made, is_counted, found, names, status = json.loads(done.stdout)
+def test_objects_are_as_before_but_nobody_counts_their_users(tmp_path: Path) -> None:
+    made, is_counted, found, names, status = run_python(PROGRAM, tmp_path)
     assert (found, names, status) == ([1, [2], "a text of its own"], ["late", "list", "text"], 4)
     if sys.version_info[:2] in ((3, 12), (3, 13)):
         assert made > 10_000
