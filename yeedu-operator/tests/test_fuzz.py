@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fake_clock import FakeClock
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scripted_yeedu import PASSWORD, TENANT, TOKEN, Handler, ScriptedYeedu
 
 from prefect_yeedu.errors import YeeduError
-from prefect_yeedu.runs.execution import RunRequest, execute
+from prefect_yeedu.runs.execution import execute
 from prefect_yeedu.runs.remote_run import WaitOptions
+from prefect_yeedu.runs.starting import RunRequest
 from prefect_yeedu.wire.redaction import storable
 
 if TYPE_CHECKING:
@@ -240,6 +241,7 @@ class OddChannel:
 
 @FUZZ
 @given(odd=ODD_ROUTES, frames=st.lists(FRAMES, max_size=8))
+@example(odd={}, frames=['{"msg_type": "status", "content": {"execution_state": []}}'])
 def test_a_notebook_ends_in_a_result_or_an_error_of_ours(
     odd_yeedu: ScriptedYeedu, odd: Any, frames: list[str]
 ) -> None:

@@ -16,7 +16,7 @@ from prefect_yeedu.errors import (
     YeeduNotFound,
     YeeduTransportError,
 )
-from prefect_yeedu.wire.answers import object_of, read_object
+from prefect_yeedu.wire.answers import object_of, read_object, text_of
 from prefect_yeedu.wire.kernel_protocol import Execution, execute_request, parse_message
 from prefect_yeedu.wire.retry import Deadline, PollSchedule
 
@@ -227,8 +227,9 @@ class CellRunner:
         if message is None:
             logger.debug("The kernel's websocket carried something that is not a message.")
             return
-        if message.kind == "status" and message.content.get("execution_state") in DEAD_KERNEL_STATES:
-            raise self._died(f"it says that it is {message.content['execution_state']}")
+        kernel_state = text_of(message.content, "execution_state") if message.kind == "status" else None
+        if kernel_state in DEAD_KERNEL_STATES:
+            raise self._died(f"it says that it is {kernel_state}")
         if message.parent_id == target.message_id and also is None:
             output = target.receive(message)
             if output is not None and index:
@@ -252,7 +253,7 @@ class CellRunner:
             response = self._run.api.client.get(
                 path, f"about the kernel of run {self._run.run_id}", attempts=1
             )
-            status = object_of(read_object(response, path), "kernel_info").get("kernel_status")
+            status = text_of(object_of(read_object(response, path), "kernel_info"), "kernel_status")
         except YeeduError:
             return  # not every server has this call; the websocket tells as well
         if status in DEAD_KERNEL_STATES:
