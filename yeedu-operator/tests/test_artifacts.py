@@ -13,7 +13,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 
 from operators.yeedu import YeeduOperator
 from prefect_yeedu.models import CellResult, Generation, Output
-from prefect_yeedu.runs.execution import RunRequest, execute
+from prefect_yeedu.runs.execution import execute
 from prefect_yeedu.runs.saved_outputs import (
     MAX_NOTEBOOK_BYTES,
     duration_text,
@@ -21,6 +21,7 @@ from prefect_yeedu.runs.saved_outputs import (
     restore_outputs,
     save_result,
 )
+from prefect_yeedu.runs.starting import RunRequest
 from prefect_yeedu.wire.html_tables import read_tables
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGP4z8DwHwAFAAH/iZk9HQAAAABJRU5ErkJggg=="

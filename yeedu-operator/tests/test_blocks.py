@@ -1,25 +1,14 @@
 """Blocks and tasks, on a real Prefect server with the mock Yeedu."""
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
-import threading
-import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 from mock_yeedu import MockYeedu
 from prefect import flow
 from prefect.blocks.core import Block
-from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_URL
-from prefect.states import Cancelling
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 
-from operators.yeedu import YeeduOperator
 from prefect_yeedu import (
     YeeduConfigurationError,
     YeeduCredentials,
@@ -50,37 +39,6 @@ class TestBlockStandards(BlockStandardTestSuite):
 
 def credentials(mock: MockYeedu) -> YeeduCredentials:
     return YeeduCredentials(username="demo", password=mock.password)  # pyright: ignore[reportArgumentType]
-
-
-def stopped(mock: MockYeedu, kind: str, definition: int, name: str) -> bool:
-    """Wait until the only run of a definition has been stopped."""
-    deadline = time.monotonic() + 60
-    with mock.client("job/1") as client:
-        while time.monotonic() < deadline:
-            found = client.get_object(f"workspace/1/{kind}/runs", "for runs", params={name: definition})[
-                "data"
-            ]
-            assert len(found) == 1
-            if found[0]["run_status"] == "STOPPED":
-                return True
-            time.sleep(0.1)
-    return False
-
-
-def running_job(mock: MockYeedu) -> int:
-    program = "import time; print('up', flush=True); time.sleep(120)"
-    return mock.control("POST", "jobs", json={"program": program})["job_id"]
-
-
-def wait_for_run(mock: MockYeedu, job: int) -> None:
-    deadline = time.monotonic() + 60
-    with mock.client("job/1") as client:
-        while time.monotonic() < deadline:
-            answer = client.get_object("workspace/1/spark/job/runs", "for runs", params={"job_ids": job})
-            if any(run["run_status"] == "RUNNING" for run in answer["data"]):
-                return
-            time.sleep(0.1)
-    raise AssertionError("The job did not start.")
 
 
 def test_a_saved_job_is_triggered_waited_for_and_fetched(mock: MockYeedu) -> None:
@@ -133,73 +91,3 @@ def test_the_tasks_return_the_result(mock: MockYeedu) -> None:
         return job.result().state, notebook.result().state
 
     assert caller() == ("DONE", "STOPPED")
-
-
-def test_cancelling_an_async_caller_stops_the_remote_run(mock: MockYeedu) -> None:
-    job = running_job(mock)
-
-    async def cancelled() -> None:
-        made = YeeduOperator(mock.url(f"job/{job}"), "yeedu_connection_details", "yeedu_password")
-        task = asyncio.create_task(made.aexecute())
-        await asyncio.to_thread(wait_for_run, mock, job)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(cancelled())
-    assert stopped(mock, "spark/job", job, "job_ids")
-
-
-def test_cancelling_a_flow_stops_what_its_tasks_wait_for_in_threads(mock: MockYeedu) -> None:
-    job = running_job(mock)
-
-    def cancel(flow_run_id: Any) -> None:
-        wait_for_run(mock, job)
-        with get_client(sync_client=True) as client:
-            client.set_flow_run_state(flow_run_id, Cancelling(), force=True)
-
-    @flow
-    def caller() -> None:
-        from prefect.runtime import flow_run
-
-        canceller = threading.Thread(target=cancel, args=[flow_run.id])
-        canceller.start()
-        future = run_yeedu_job.submit(mock.url(f"job/{job}"), credentials(mock))
-        future.wait()
-        canceller.join()
-
-    caller(return_state=True)
-    assert stopped(mock, "spark/job", job, "job_ids")
-
-
-PROGRAM = """
-import sys
-from prefect import flow
-from operators.yeedu import YeeduOperator
-
-@flow
-def caller():
-    YeeduOperator(sys.argv[1], "yeedu_connection_details", "yeedu_password").execute()
-
-caller()
-"""
-
-
-@pytest.mark.timeout(240)
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to catch")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_the_flow_stops_the_remote_run(mock: MockYeedu, tmp_path: Path, number: int) -> None:
-    job = running_job(mock)
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    environment = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
-    command = [sys.executable, str(program), mock.url(f"job/{job}")]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for_run(mock, job)
-        process.send_signal(number)
-        process.wait(60)
-        assert stopped(mock, "spark/job", job, "job_ids")
-    finally:
-        process.kill()
-        process.wait()

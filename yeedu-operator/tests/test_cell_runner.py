@@ -12,7 +12,7 @@ from prefect_yeedu.client.api import RunAPI
 from prefect_yeedu.errors import YeeduKernelDied, YeeduKernelError, YeeduTransportError
 from prefect_yeedu.models import Generation, RunKind
 from prefect_yeedu.runs.cell_runner import CellRunner
-from prefect_yeedu.runs.execution import RunRequest, make_run
+from prefect_yeedu.runs.starting import RunRequest, make_run
 from prefect_yeedu.wire.kernel_protocol import Execution
 from prefect_yeedu.wire.notebook_document import Cell
 from prefect_yeedu.wire.retry import Deadline

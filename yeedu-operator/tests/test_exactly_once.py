@@ -12,10 +12,11 @@ from operators.yeedu import YeeduOperator
 from prefect_yeedu import YeeduCellFailed, YeeduConfigurationError, YeeduRunFailed, YeeduTransportError
 from prefect_yeedu.flow_run.run_record import ArtifactLedger
 from prefect_yeedu.models import YeeduResult
-from prefect_yeedu.runs.execution import RunRequest, execute
+from prefect_yeedu.runs.execution import execute
 from prefect_yeedu.runs.job_run import JobRun
 from prefect_yeedu.runs.notebook_run import NotebookRun
 from prefect_yeedu.runs.remote_run import RunListener
+from prefect_yeedu.runs.starting import RunRequest
 from prefect_yeedu.runs.submission import Ledger, Outcome, Record
 
 pytestmark = [

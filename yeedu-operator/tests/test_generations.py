@@ -21,7 +21,8 @@ from prefect_yeedu.errors import (
     YeeduSubmissionUnknown,
 )
 from prefect_yeedu.models import Generation, YeeduResult
-from prefect_yeedu.runs.execution import RunRequest, execute, find_api
+from prefect_yeedu.runs.execution import execute, find_api
+from prefect_yeedu.runs.starting import RunRequest
 from prefect_yeedu.urls import parse_url
 from prefect_yeedu.wire.kernel_protocol import execute_request
 from prefect_yeedu.wire.notebook_document import NotebookDocument

@@ -15,8 +15,9 @@ from prefect_yeedu.errors import (
     YeeduTransportError,
 )
 from prefect_yeedu.models import RunState, YeeduResult
-from prefect_yeedu.runs.execution import RunRequest, checked_conf, execute
+from prefect_yeedu.runs.execution import execute
 from prefect_yeedu.runs.remote_run import RemoteRun, RunListener, WaitOptions
+from prefect_yeedu.runs.starting import RunRequest, checked_conf
 
 JOB = "workspace/1/spark/job"
 RUN = f"{JOB}/run/9"

@@ -25,7 +25,7 @@ LAYERS = {
     "client.": ["tls", "transport", "login", "client", "kernel_channel", "api", "log_follower"],
     "runs.": [
         *("remote_run", "expected_end", "job_run", "cell_runner", "saved_outputs", "cell_sequence"),
-        *("submission", "notebook_run", "clusters", "execution"),
+        *("submission", "notebook_run", "starting", "clusters", "execution"),
     ],
     "flow_run.": [
         *("connection", "stopping", "run_artifacts", "run_logging", "prefect_server", "cluster_record"),

@@ -8,7 +8,8 @@ import pytest
 
 from prefect_yeedu.errors import YeeduCellFailed, YeeduRunFailed
 from prefect_yeedu.models import Generation, YeeduResult
-from prefect_yeedu.runs.execution import RunRequest, execute
+from prefect_yeedu.runs.execution import execute
+from prefect_yeedu.runs.starting import RunRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,7 +8,8 @@ import pytest
 from fake_clock import FakeClock
 from scripted_yeedu import Call, ScriptedYeedu
 
-from prefect_yeedu.runs.execution import RunRequest, execute
+from prefect_yeedu.runs.execution import execute
+from prefect_yeedu.runs.starting import RunRequest
 
 HOUR_SECONDS = 3600.0
 RUN = "workspace/1/spark/job/run/9"

@@ -19,7 +19,7 @@ from prefect_yeedu.urls import parse_url
 
 if TYPE_CHECKING:
     from prefect_yeedu.client.client import YeeduClient
-    from prefect_yeedu.runs.execution import StartedRun
+    from prefect_yeedu.runs.starting import StartedRun
 
 
 class YeeduRun(PrefectJobRun[YeeduResult]):  # NOT A BLOCK
@@ -120,7 +120,7 @@ class _YeeduBlock(JobBlock[YeeduResult]):
         default=None, description="Base of links into Yeedu's user interface, where it is not to be derived."
     )
 
-    def _trigger(self, address: str, kind: RunKind) -> YeeduRun:
+    def _trigger(self, address: str, kind: RunKind, event: threading.Event | None = None) -> YeeduRun:
         url = parse_url(address)
         if url.run_kind is not kind:
             raise YeeduConfigurationError(f"The address is not one of a {kind}; use the block for it.")
@@ -132,7 +132,7 @@ class _YeeduBlock(JobBlock[YeeduResult]):
             ui_url=self.ui_url,
         )
         call = YeeduCall(url, request, self.credentials.connection())
-        event = threading.Event()
+        event = event or threading.Event()
         client = call.open_client(event)
         try:
             return YeeduRun(client, call.start(client, event), event)
@@ -166,7 +166,7 @@ class YeeduJob(_YeeduBlock):
 
     async def atrigger(self) -> YeeduRun:
         """Submit the job, without blocking the event loop."""
-        return await run_in_thread(lambda _: self._trigger(self.job_url, RunKind.JOB))
+        return await run_in_thread(lambda event: self._trigger(self.job_url, RunKind.JOB, event))
 
     @async_dispatch(atrigger)
     def trigger(self) -> YeeduRun:  # pyright: ignore[reportIncompatibleMethodOverride] - has a twin
@@ -206,7 +206,7 @@ class YeeduNotebook(_YeeduBlock):
 
     async def atrigger(self) -> YeeduRun:
         """Start a run of the notebook, without blocking the event loop."""
-        return await run_in_thread(lambda _: self._trigger(self.notebook_url, RunKind.NOTEBOOK))
+        return await run_in_thread(lambda event: self._trigger(self.notebook_url, RunKind.NOTEBOOK, event))
 
     @async_dispatch(atrigger)
     def trigger(self) -> YeeduRun:  # pyright: ignore[reportIncompatibleMethodOverride] - has a twin

@@ -14,8 +14,9 @@ from prefect_yeedu.flow_run.run_logging import RunLogListener, find_logger
 from prefect_yeedu.flow_run.run_record import ArtifactLedger
 from prefect_yeedu.flow_run.stopping import StopWatch
 from prefect_yeedu.models import Generation, YeeduResult
-from prefect_yeedu.runs.execution import RunRequest, StartedRun, checked_conf, execute, find_api, start
+from prefect_yeedu.runs.execution import execute, find_api
 from prefect_yeedu.runs.remote_run import WaitOptions
+from prefect_yeedu.runs.starting import RunRequest, StartedRun, checked_conf, start
 from prefect_yeedu.urls import TargetKind
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from prefect_yeedu.client.client import YeeduClient
 from prefect_yeedu.errors import YeeduConfigurationError, YeeduError
 from prefect_yeedu.flow_run.connection import load_connection
 from prefect_yeedu.flow_run.run_record import ARTIFACT_PREFIX
-from prefect_yeedu.runs.execution import RunRequest, find_api, make_run
+from prefect_yeedu.runs.execution import find_api
+from prefect_yeedu.runs.starting import RunRequest, make_run
 from prefect_yeedu.runs.submission import Outcome
 from prefect_yeedu.urls import TargetKind, YeeduURL, parse_url
 

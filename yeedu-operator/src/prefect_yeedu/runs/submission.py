@@ -26,6 +26,7 @@ from prefect_yeedu.wire.answers import text_of
 from prefect_yeedu.wire.retry import Deadline, PollSchedule, RetryPolicy
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Sequence
 
     from prefect_yeedu.client.api import RunAPI
@@ -115,6 +116,7 @@ def submit_once(
     *,
     arguments: str | None = None,
     conf: Sequence[str] = (),
+    interrupted: threading.Event | None = None,
 ) -> int:
     """Return the id of the one run that a record stands for, starting it if there is none yet.
 
@@ -124,6 +126,7 @@ def submit_once(
         record: What is known so far.
         arguments: Given to the program.
         conf: Spark settings; the key is added.
+        interrupted: Set when nobody wants it any more, so that a failed submission is not made again.
 
     Raises:
         YeeduSubmissionUnknown: Whether there is a run cannot be found out.
@@ -146,7 +149,7 @@ def submit_once(
         found = find_submitted(api, definition, record)
         if found is not None:
             return found
-        if failures == RESUBMISSION_POLICY.attempts:
+        if failures == RESUBMISSION_POLICY.attempts or (interrupted is not None and interrupted.is_set()):
             raise failure
         logger.info("Yeedu has no run with the key %s; submitting again after: %s", record.key, failure)
         api.client.clock.sleep(RESUBMISSION_POLICY.wait_seconds(failures, failure))
