@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import requests
 
@@ -44,3 +46,13 @@ def test_a_workspace_shows_what_can_be_run_in_it(yeedu_mock):
     assert page.status_code == 200
     assert "hello-notebook" in page.text
     assert requests.get(page.url.removesuffix("1") + "2", timeout=5).status_code == 404
+
+
+def test_the_description_of_the_api_needs_no_other_server(yeedu_mock):
+    page = requests.get(f"{yeedu_mock.url}/docs", timeout=30)
+    assert page.status_code == 200
+    addresses = re.findall(r"""(?:src|href)="([^"]+)"|url: '([^']+)'""", page.text)
+    assert len(addresses) >= 4
+    for address in map("".join, addresses):
+        assert address.startswith("/"), address
+        assert requests.get(yeedu_mock.url + address, timeout=30).status_code == 200

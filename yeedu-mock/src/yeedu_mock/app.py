@@ -6,9 +6,9 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from yeedu_mock.control.middleware import RequestWatch
@@ -40,6 +40,8 @@ from yeedu_mock.routes import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from fastapi import FastAPI, Request
+
     from yeedu_mock.mock import Mock
 
 logger = logging.getLogger(__name__)
@@ -62,7 +64,7 @@ def create_app(mock: Mock) -> RequestWatch:
             await mock.runs.close()
             mock.store.close()
 
-    app = FastAPI(title="Yeedu mock", version="0.1.0", lifespan=lifespan)
+    app = FastAPIOffline(title="Yeedu mock", version="0.1.0", lifespan=lifespan)
     app.state.mock = mock
     for module in (
         *(login, users, workspaces, workspace_clusters, workspace_files, transfer),
