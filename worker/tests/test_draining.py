@@ -6,18 +6,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-from uuid import UUID, uuid4
 
-import anyio
 import pytest
-from prefect.workers.process import ProcessWorker
 
 from tests.platforms import Api, free_port, wait_for
 from tests.prefect_process import PrefectProcess
-from yeedu_worker.attempts import Attempt
-from yeedu_worker.draining import DrainingWorker
 
 # Several interpreters with Prefect start one after the other.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
@@ -220,57 +214,6 @@ def test_run_that_comes_again_never_has_two_processes(works: Works) -> None:
     assert works.api.finished(run_id)["state_type"] == "COMPLETED"
     assert worker.poll() is None
     assert int(_read(works.folder / "ended")) > 5, "a flow is to be more patient than Prefect's clients"
-
-
-def test_runs_that_come_again_and_end_together_are_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
-    worker = DrainingWorker(limit=2, work_pool_name="pool")
-    due = [SimpleNamespace(flow_run=SimpleNamespace(id=uuid4())) for _ in range(2)]
-
-    class EndingTogether(Attempt):
-        async def end(self) -> None:
-            worker._attempts.clear()
-
-    async def stock(self: ProcessWorker) -> list[SimpleNamespace]:
-        return due
-
-    async def poll() -> list[Any]:
-        worker._limiter = anyio.CapacityLimiter(2)
-        worker._attempts.update((entry.flow_run.id, EndingTogether()) for entry in due)
-        return await worker._get_scheduled_flow_runs()
-
-    monkeypatch.setattr(ProcessWorker, "_get_scheduled_flow_runs", stock)
-    assert anyio.run(poll) == due
-
-
-def test_run_that_another_worker_took_during_an_outage_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    worker = DrainingWorker(limit=3, work_pool_name="pool")
-    holders = {uuid4(): "7", uuid4(): "8", uuid4(): None}
-    ended: list[int] = []
-
-    class Noted(Attempt):
-        async def end(self) -> None:
-            ended.append(self.process_id)
-
-    class Client:
-        async def read_flow_run(self, flow_run_id: UUID) -> SimpleNamespace:
-            return SimpleNamespace(infrastructure_pid=holders[flow_run_id])
-
-    async def stock(self: ProcessWorker) -> list[Any]:
-        return []
-
-    monkeypatch.setattr(ProcessWorker, "get_and_submit_flow_runs", stock)
-
-    async def poll() -> None:
-        attempts = (Noted(process_id=number) for number in (7, 9, 10))
-        worker._attempts = dict(zip(holders, attempts, strict=True))
-        await worker.get_and_submit_flow_runs()
-
-    worker._client = Client()
-    anyio.run(poll)
-    assert ended == [], "without an outage nobody asks"
-    worker._is_server_away = True
-    anyio.run(poll)
-    assert ended == [9]
 
 
 def test_idle_worker_stops_at_once(works: Works) -> None:

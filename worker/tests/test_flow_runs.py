@@ -129,7 +129,7 @@ def test_signal_to_the_process_that_the_worker_knows_ends_the_whole_run(
     run = server.start_run(deployments["wait"], {"mark": "" if number == signal.SIGKILL else mark})
     server.await_state(run, "RUNNING")
     process = wait_for("process number", lambda: server.api.get(f"flow_runs/{run}")["infrastructure_pid"], 60)
-    os.kill(int(process), number)
+    os.kill(int(process.rpartition(":")[2]), number)
     assert server.await_state(run)["state_type"] == "CRASHED"
     wait_for("end of the run's processes", lambda: not flow_processes(started), 60, 0.1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,6 +35,11 @@ class Attempt:
     process_id: int = 0
     has_ended: anyio.Event = field(default_factory=anyio.Event)
 
+    @property
+    def identifier(self) -> str:
+        """What tells the process from those of other workers; two containers may have the same numbers."""
+        return f"{socket.gethostname()}:{self.process_id}"
+
     async def end(self) -> None:
         """Kill the process before it runs any more code, and wait until nothing is left of it.
 
@@ -48,14 +54,14 @@ class Attempt:
 
 
 class NotedStart(TaskStatus[int]):
-    """Passes on that the process has started, and notes its number.
+    """Passes on what tells the process that has started from all others, and notes its number.
 
     Args:
         attempt: Where to note it.
         task_status: To whom to pass it on.
     """
 
-    def __init__(self, attempt: Attempt, task_status: TaskStatus[int] | None) -> None:
+    def __init__(self, attempt: Attempt, task_status: TaskStatus[Any] | None) -> None:
         self._attempt = attempt
         self._task_status = task_status
 
@@ -63,7 +69,7 @@ class NotedStart(TaskStatus[int]):
         """Take note of the process's number."""
         self._attempt.process_id = value or 0
         if self._task_status is not None:
-            self._task_status.started(value or 0)
+            self._task_status.started(self._attempt.identifier if value else 0)
 
 
 def separate_process_groups() -> None:

@@ -36,6 +36,9 @@ _STATE_SECONDS = 5.0
 # How often a flow asks a server that is away before its end is lost: the waits double, to 17 minutes in all.
 # Prefect's five tries are over after one. The worker itself goes on for ever, so it keeps those.
 _FLOW_RETRIES = {"PREFECT_CLIENT_MAX_RETRIES": "9"}
+# A worker that heard nothing from the server for so long may have been taken for dead meanwhile. Its client
+# tries again for about a minute before it says so.
+_SILENCE_SECONDS = 30.0
 _UNFINISHED = frozenset({StateType.PENDING, StateType.RUNNING})
 
 
@@ -61,6 +64,7 @@ class DrainingWorker(ProcessWorker, abc.ABC):
         self._attempts: dict[UUID, Attempt] = {}
         self._deadline: float | None = None
         self._is_server_away = False
+        self._heard_at = time.monotonic()
         self._left_runs = LeftRuns(self._work_pool_name)
         self._looked_at = time.monotonic()
 
@@ -114,21 +118,24 @@ class DrainingWorker(ProcessWorker, abc.ABC):
         if self._is_server_away:
             logger.info("the server answers again")
             self._is_server_away = False
+        silence_seconds = time.monotonic() - self._heard_at
+        self._heard_at = time.monotonic()
+        if silence_seconds > _SILENCE_SECONDS:
             await self._end_what_others_took()
         return runs
 
     async def _end_what_others_took(self) -> None:
-        """End the processes of flow runs that were taken for dead meanwhile, and that another worker has."""
+        """End the processes of flow runs that were taken for dead meanwhile, and are started elsewhere."""
         for flow_run_id, attempt in list(self._attempts.items()):
             try:
-                holder = (await self.client.read_flow_run(flow_run_id)).infrastructure_pid
+                flow_run = await self.client.read_flow_run(flow_run_id)
             except (httpx.HTTPError, ObjectNotFound) as error:
                 logger.warning(
                     "whether flow run %s is still this worker's is not known: %r", flow_run_id, error
                 )
                 continue
-            if attempt.process_id and holder and holder != str(attempt.process_id):
-                logger.warning("flow run %s has another worker now; its process here is ended", flow_run_id)
+            if attempt.process_id and _is_lost(flow_run, attempt):
+                logger.warning("flow run %s is started elsewhere; its process here is ended", flow_run_id)
                 await attempt.end()
 
     async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
@@ -249,3 +256,10 @@ class DrainingWorker(ProcessWorker, abc.ABC):
         # With the number of the process that is gone, a cancellation would wait for a worker that has it.
         await self.client.update_flow_run(flow_run_id, infrastructure_pid="")
         logger.info("flow run %r (%s): %s", flow_run.name, flow_run_id, message)
+
+
+def _is_lost(flow_run: FlowRun, attempt: Attempt) -> bool:
+    """Return whether another process has a flow run, or is to get it; a rescued one has none at first."""
+    if flow_run.infrastructure_pid:
+        return flow_run.infrastructure_pid != attempt.identifier
+    return flow_run.state is not None and flow_run.state.is_scheduled()
