@@ -7,7 +7,6 @@ import json
 import platform
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from bench.workers import Workers, running_workers
 _ALONE: dict[str, tuple[Callable[[], Any], Callable[[Any], str]]] = {
     "operator": (operator_overhead.measure, operator_overhead.table),
     "up": (startup.measure, startup.table),
+    "up-local": (startup.measure_local, startup.table),
 }
 
 
@@ -29,18 +29,22 @@ def _many_schedules(workers: Workers) -> schedules.Figures:
     return {"500": schedules.measure(workers, 500, 300)}
 
 
-# On one platform, for as many as are named.
 _ON_A_PLATFORM: dict[str, tuple[Callable[[Workers], Any], Callable[[Any], str]]] = {
     "start": (run_start.measure, run_start.table),
     "throughput": (throughput.measure, throughput.table),
     "schedules": (_few_schedules, schedules.table),
     "schedules-500": (_many_schedules, schedules.table),
 }
+# Those of one form share a platform, for as many as are named.
+_OF_FORM = {
+    "compose": list(_ON_A_PLATFORM),
+    "local": [f"{name}-local" for name in ("start", "throughput", "schedules")],
+}
 
 
 def main() -> None:
     """Run what is named, print each table, and keep the figures."""
-    known = [*_ALONE, *_ON_A_PLATFORM]
+    known = [*_ALONE, *_OF_FORM["compose"], *_OF_FORM["local"]]
     names = sys.argv[1:] or known
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -58,13 +62,13 @@ def main() -> None:
         if name in _ALONE:
             measure, table = _ALONE[name]
             keep(name, measure(), table)
-    with ExitStack() as stack:
-        workers = None
-        for name in names:
-            if name in _ON_A_PLATFORM:
-                workers = workers or stack.enter_context(running_workers())
-                measure_on, table = _ON_A_PLATFORM[name]
-                keep(name, measure_on(workers), table)
+    for form, parts in _OF_FORM.items():
+        wanted = [name for name in names if name in parts]
+        if wanted:
+            with running_workers(form) as workers:
+                for name in wanted:
+                    measure_on, table = _ON_A_PLATFORM[name.removesuffix("-local")]
+                    keep(name, measure_on(workers), table)
     draw(results, file.with_suffix(".png"))
 
 

@@ -4,22 +4,10 @@ import http.client
 import json
 import os
 import socket
-from dataclasses import dataclass
+
+from bench.usage import Usage
 
 _SOCKET = "/var/run/docker.sock"
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a container's processes use, ended ones included.
-
-    Attributes:
-        cpu_seconds: Since the container started.
-        memory_bytes: Now, without file caches; pages that processes share count once.
-    """
-
-    cpu_seconds: float
-    memory_bytes: int
 
 
 class _EngineConnection(http.client.HTTPConnection):
@@ -30,7 +18,10 @@ class _EngineConnection(http.client.HTTPConnection):
 
 
 def usage(container: str) -> Usage:
-    """Return what the container has used (Docker Engine API, ``/containers/{id}/stats``; cgroup 1 and 2)."""
+    """Return what a container's processes use; memory is counted without file caches.
+
+    From the Docker Engine API's ``/containers/{id}/stats``, for cgroup 1 and 2.
+    """
     connection = _EngineConnection("docker")
     try:
         connection.request("GET", f"/containers/{container}/stats?stream=false&one-shot=true")

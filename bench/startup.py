@@ -2,23 +2,38 @@
 
 import json
 import re
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.docker_stats import usage
+from bench import docker_stats, process_stats
+from bench.usage import Usage
 from bench.workers import seconds_between
-from tests.platforms import FINAL, JSON, ComposePlatform, copy_checkout, wait_for
+from tests.platforms import (
+    FINAL,
+    JSON,
+    ComposePlatform,
+    LocalPlatform,
+    Platform,
+    copy_checkout,
+    wait_for,
+)
 
 _IDLE_SECONDS = 60.0
+_STEP = re.compile(r"^\[ *([\d.]+) s\] (\S+) +(?:healthy|done)$", re.MULTILINE)
+
+Idle = dict[str, dict[str, float]]
+Figures = dict[str, Any]
 
 
-def measure() -> dict[str, Any]:
+def measure() -> Figures:
     """Build the images, start on empty volumes, and return the seconds until each service did its part."""
-    with TemporaryDirectory(prefix="yeedu-bench-") as folder:
-        checkout = Path(folder) / "yeedu-prefect"
-        copy_checkout(checkout)
+    with _copy() as checkout:
         platform = ComposePlatform(checkout)
         print("building the images, which does not count", flush=True)
         platform.must("docker", "compose", "build", "--quiet", timeout_seconds=1200)
@@ -27,13 +42,45 @@ def measure() -> dict[str, Any]:
             began = time.time()
             platform.must("docker", "compose", "up", "--detach", "--no-build")
             first = wait_for("first Yeedu run", lambda: _first_run(platform), 300, 0.3)
-            if first["state_type"] != "COMPLETED":
-                raise RuntimeError(f"the first Yeedu run is {first['state_name']}")
             steps = _steps(platform, began)
-            print(f"nothing is due for {_IDLE_SECONDS:.0f} s", flush=True)
-            idle = _idle(platform)
+            listing = platform.must("docker", "compose", "ps", "--format", "{{.Service}} {{.ID}}")
+            containers = dict(re.findall(r"^(\S+) (\S+)$", listing, re.MULTILINE))
+            idle = _idle(platform, {name: partial(docker_stats.usage, at) for name, at in containers.items()})
         finally:
             platform.must("docker", "compose", "down", "--volumes")
+    return _figures(began, first, steps, idle)
+
+
+def measure_local() -> Figures:
+    """The same with local processes, in an environment that is installed before."""
+    with _copy() as checkout:
+        platform = LocalPlatform(checkout)
+        print("installing, which does not count", flush=True)
+        platform.must(sys.executable, "-m", "local", "install", timeout_seconds=1200)
+        try:
+            print("make up, with nothing there", flush=True)
+            began = time.time()
+            output = platform.up()
+            first = wait_for("first Yeedu run", lambda: _first_run(platform), 300, 0.3)
+            steps = {name: float(seconds) for seconds, name in _STEP.findall(output)}
+            processes = process_stats.services(checkout)
+            idle = _idle(platform, {name: partial(process_stats.usage, at) for name, at in processes.items()})
+        finally:
+            platform.down()
+    return _figures(began, first, steps, idle)
+
+
+@contextmanager
+def _copy() -> Iterator[Path]:
+    with TemporaryDirectory(prefix="yeedu-bench-") as folder:
+        checkout = Path(folder) / "yeedu-prefect"
+        copy_checkout(checkout)
+        yield checkout
+
+
+def _figures(began: float, first: JSON, steps: dict[str, float], idle: Idle) -> Figures:
+    if first["state_type"] != "COMPLETED":
+        raise RuntimeError(f"the first Yeedu run is {first['state_name']}")
     return {
         "first_yeedu_run_seconds": seconds_between(began, first["end_time"]),
         "steps": steps,
@@ -41,7 +88,7 @@ def measure() -> dict[str, Any]:
     }
 
 
-def _first_run(platform: ComposePlatform) -> JSON | None:
+def _first_run(platform: Platform) -> JSON | None:
     try:
         runs = platform.api.runs("run-yeedu-job")
     except OSError:  # not up yet; requests' errors are of this kind
@@ -67,28 +114,27 @@ def _steps(platform: ComposePlatform, began: float) -> dict[str, float]:
     return dict(sorted(steps.items(), key=lambda step: step[1]))
 
 
-def _idle(platform: ComposePlatform) -> dict[str, dict[str, float]]:
+def _idle(platform: Platform, usages: dict[str, Callable[[], Usage]]) -> Idle:
     """Return each service's share of one core, and its memory, while no schedule ticks."""
     platform.stop_schedules()
-    listing = platform.must("docker", "compose", "ps", "--format", "{{.Service}} {{.ID}}")
-    containers = dict(re.findall(r"^(\S+) (\S+)$", listing, re.MULTILINE))
-    before = {service: usage(container) for service, container in containers.items()}
+    print(f"nothing is due for {_IDLE_SECONDS:.0f} s", flush=True)
+    before = {service: usage() for service, usage in usages.items()}
     began = time.monotonic()
     time.sleep(_IDLE_SECONDS)  # the length is what the figures are about
     seconds = time.monotonic() - began
-    after = {service: usage(container) for service, container in containers.items()}
+    after = {service: usage() for service, usage in usages.items()}
     return {
         service: {
             "core_percent": (after[service].cpu_seconds - before[service].cpu_seconds) / seconds * 100,
             "megabytes": after[service].memory_bytes / 1e6,
         }
-        for service in containers
+        for service in usages
     }
 
 
-def table(results: dict[str, Any]) -> str:
+def table(results: Figures) -> str:
     """Return the results as two Markdown tables."""
-    lines = ["| `docker compose up -d` on empty volumes | after |", "| --- | --- |"]
+    lines = ["| start with nothing there | after |", "| --- | --- |"]
     lines += [f"| {service} | {seconds:.1f} s |" for service, seconds in results["steps"].items()]
     lines += [f"| **first Yeedu run Completed** | **{results['first_yeedu_run_seconds']:.1f} s** |", ""]
     lines += ["| idle | % of one core | MB |", "| --- | --- | --- |"]

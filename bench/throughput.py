@@ -2,23 +2,21 @@
 
 import threading
 
-from bench.docker_stats import usage
 from bench.workers import OURS, STOCK, Workers, seconds_between
 
 _RUNS = {STOCK: 24, OURS: 72}
 _SAMPLE_SECONDS = 0.1
 _LIMIT = 10  # runs at a time, of either worker
-_OTHERS = ("server", "postgres")
 
 Figures = dict[str, dict[str, float]]
 
 
 class _MemoryPeak:
-    """The most memory that a container has in use while this is open."""
+    """The most memory that a worker and its runs have in use while this is open."""
 
-    def __init__(self, container: str) -> None:
+    def __init__(self, workers: Workers, worker: str) -> None:
         self.most_bytes = 0
-        self._container = container
+        self._workers, self._worker = workers, worker
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -32,7 +30,7 @@ class _MemoryPeak:
 
     def _watch(self) -> None:
         while not self._over.wait(_SAMPLE_SECONDS):
-            self.most_bytes = max(self.most_bytes, usage(self._container).memory_bytes)
+            self.most_bytes = max(self.most_bytes, self._workers.usage(self._worker).memory_bytes)
 
 
 def measure(workers: Workers) -> Figures:
@@ -40,18 +38,16 @@ def measure(workers: Workers) -> Figures:
     results: Figures = {}
     for worker, runs in _RUNS.items():
         print(f"{worker}: {runs} runs at once, {_LIMIT} at a time", flush=True)
-        container = workers.worker_container(worker)
-        others = [workers.container(service) for service in _OTHERS]
-        before, others_before = usage(container), [usage(other).cpu_seconds for other in others]
-        with _MemoryPeak(container) as peak:
+        before, server_before = workers.usage(worker), workers.server_cpu_seconds()
+        with _MemoryPeak(workers, worker) as peak:
             done = workers.ended([workers.trigger(worker) for _ in range(runs)], pause_seconds=1)
-        after, others_after = usage(container), [usage(other).cpu_seconds for other in others]
+        after, server_after = workers.usage(worker), workers.server_cpu_seconds()
         began = min(seconds_between(0, run["start_time"]) for run in done)
         seconds = max(seconds_between(began, run["end_time"]) for run in done)
         results[worker] = {
             "runs_per_minute": runs / seconds * 60,
             "cpu_seconds_per_run": (after.cpu_seconds - before.cpu_seconds) / runs,
-            "server_cpu_seconds_per_run": (sum(others_after) - sum(others_before)) / runs,
+            "server_cpu_seconds_per_run": (server_after - server_before) / runs,
             "megabytes_per_concurrent_run": (peak.most_bytes - before.memory_bytes) / _LIMIT / 1e6,
         }
     return results
@@ -60,7 +56,7 @@ def measure(workers: Workers) -> Figures:
 def table(results: Figures) -> str:
     """Return the results as a Markdown table."""
     lines = [
-        f"| empty flow, {_LIMIT} at a time | runs per minute | CPU s per run, worker | server and Postgres "
+        f"| empty flow, {_LIMIT} at a time | runs per minute | CPU s per run, worker | server and database "
         "| MB per concurrent run |",
         "| --- | --- | --- | --- | --- |",
     ]

@@ -1,12 +1,19 @@
-"""The compose platform with stock Prefect workers beside its own, all with the same empty flow."""
+"""The platform with stock Prefect workers beside its own, all with the same empty flow, in either form."""
 
+import abc
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.platforms import FINAL, JSON, ComposePlatform, copy_checkout, wait_for
+from typing_extensions import override
+
+from bench import docker_stats, process_stats
+from bench.usage import Usage
+from local.family import TOKEN_VARIABLE
+from tests.platforms import FINAL, JSON, ComposePlatform, LocalPlatform, Platform, copy_checkout, wait_for
 
 OURS = "this worker"
 STOCK = "stock worker"
@@ -14,8 +21,8 @@ STOCK_AT_OUR_PACE = "stock worker, polling as often"
 _FLOW = "print-message"
 _POOLS = {STOCK: "stock-pool", STOCK_AT_OUR_PACE: "stock-paced-pool"}
 _SERVICES = {OURS: "worker", STOCK: "stock-worker", STOCK_AT_OUR_PACE: "stock-paced-worker"}
-
-# The same image, server and git repository; what differs is what Prefect does when nobody sets anything.
+# Code, server and git repository are the same; what differs is what Prefect does when nobody sets anything.
+_QUERY_SECONDS = {STOCK: "10", STOCK_AT_OUR_PACE: "2"}
 _OVERLAY = "services:\n" + "".join(
     f"""  {_SERVICES[worker]}:
     extends: {{file: docker-compose.yaml, service: worker}}
@@ -24,23 +31,34 @@ _OVERLAY = "services:\n" + "".join(
     healthcheck: {{disable: true}}
     profiles: [stock]
 """
-    for worker, seconds in ((STOCK, 10), (STOCK_AT_OUR_PACE, 2))
+    for worker, seconds in _QUERY_SECONDS.items()
 )
 
 
-class Workers(ComposePlatform):
+class Workers(Platform):
     """The platform without schedules, and a deployment of the empty flow for each worker."""
 
     def prepare(self) -> None:
         """Start everything, and let nothing run but what is measured."""
-        (self.checkout / "docker-compose.override.yaml").write_text(_OVERLAY, encoding="utf-8")
         self.up()
         self.stop_schedules()
-        self.must("docker", "compose", "--profile", "stock", "up", "--detach", "--no-build", *_POOLS_SERVICES)
         self._deployments = {OURS: self.api.deployments()[_FLOW]["id"]}
+        self.start_stock_workers()
         for worker, pool in _POOLS.items():
             wait_for(f"{worker}", lambda pool=pool: self._is_online(pool), 120)
             self._deployments[worker] = self.deploy_flow(pool, pool)
+
+    @abc.abstractmethod
+    def start_stock_workers(self) -> None:
+        """Start Prefect's own worker twice: with its own pace, and with ours."""
+
+    @abc.abstractmethod
+    def usage(self, worker: str) -> Usage:
+        """Return what a worker and its flow runs have used so far."""
+
+    @abc.abstractmethod
+    def server_cpu_seconds(self) -> float:
+        """Return the processor time that the server and its database have used so far."""
 
     def deploy_flow(self, name: str, pool: str, schedules: list[JSON] | None = None) -> str:
         """Make a deployment of the empty flow in a work pool, and return its id."""
@@ -78,12 +96,75 @@ class Workers(ComposePlatform):
             raise AssertionError(f"not Completed: {', '.join(failed)}")
         return found
 
-    def worker_container(self, worker: str) -> str:
-        """Return the id of a worker's container."""
-        return self.container(_SERVICES[worker])
+
+class ComposeWorkers(Workers, ComposePlatform):
+    """The same with containers of the same image."""
+
+    @override
+    def start_stock_workers(self) -> None:
+        (self.checkout / "docker-compose.override.yaml").write_text(_OVERLAY, encoding="utf-8")
+        services = [_SERVICES[worker] for worker in _POOLS]
+        self.must("docker", "compose", "--profile", "stock", "up", "--detach", "--no-build", *services)
+
+    @override
+    def usage(self, worker: str) -> Usage:
+        return docker_stats.usage(self.container(_SERVICES[worker]))
+
+    @override
+    def server_cpu_seconds(self) -> float:
+        services = ("server", "postgres")
+        return sum(docker_stats.usage(self.container(service)).cpu_seconds for service in services)
+
+    @override
+    def remove(self) -> None:
+        self.must("docker", "compose", "--profile", "stock", "down", "--volumes")
 
 
-_POOLS_SERVICES = [_SERVICES[worker] for worker in _POOLS]
+class LocalWorkers(Workers, LocalPlatform):
+    """The same with processes in the same environment, on SQLite."""
+
+    def __init__(self, checkout: Path) -> None:
+        super().__init__(checkout)
+        self._stock: dict[str, subprocess.Popen[bytes]] = {}
+
+    @override
+    def start_stock_workers(self) -> None:
+        environment = process_stats.environment(self._pid("worker"))
+        del environment[TOKEN_VARIABLE]  # or they would be taken for the platform's own
+        for worker, pool in _POOLS.items():
+            home = self.checkout / ".local" / pool
+            changed = {"PREFECT_HOME": str(home), "PREFECT_WORKER_QUERY_SECONDS": _QUERY_SECONDS[worker]}
+            home.mkdir()
+            with (home / "log").open("wb") as log:
+                self._stock[worker] = subprocess.Popen(
+                    ["prefect", "worker", "start", "--pool", pool, "--type", "process", "--limit", "10"],
+                    cwd=home,
+                    env=environment | changed,
+                    stdout=log,
+                    stderr=log,
+                )
+
+    @override
+    def usage(self, worker: str) -> Usage:
+        stock = self._stock.get(worker)
+        return process_stats.usage(stock.pid if stock else self._pid("worker"))
+
+    @override
+    def server_cpu_seconds(self) -> float:
+        return process_stats.usage(self._pid("server")).cpu_seconds
+
+    @override
+    def remove(self) -> None:
+        for process in self._stock.values():
+            process.terminate()
+            process.wait(60)
+        super().remove()
+
+    def _pid(self, service: str) -> int:
+        return process_stats.services(self.checkout)[service]
+
+
+FORMS: dict[str, type[Workers]] = {"compose": ComposeWorkers, "local": LocalWorkers}
 
 
 def seconds_between(began: float, moment: str) -> float:
@@ -92,15 +173,19 @@ def seconds_between(began: float, moment: str) -> float:
 
 
 @contextmanager
-def running_workers() -> Iterator[Workers]:
-    """Bring the platform and the stock workers up, and remove all of it at the end."""
+def running_workers(form: str) -> Iterator[Workers]:
+    """Bring the platform and the stock workers up, and remove all of it at the end.
+
+    Args:
+        form: One of `FORMS`.
+    """
     with TemporaryDirectory(prefix="yeedu-bench-") as folder:
         checkout = Path(folder) / "yeedu-prefect"
         copy_checkout(checkout)
-        workers = Workers(checkout)
-        print("bringing the platform up on ports of its own, with two stock workers", flush=True)
+        workers = FORMS[form](checkout)
+        print(f"bringing the {form} platform up on ports of its own, with two stock workers", flush=True)
         try:
             workers.prepare()
             yield workers
         finally:
-            workers.must("docker", "compose", "--profile", "stock", "down", "--volumes")
+            workers.remove()

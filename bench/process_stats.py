@@ -1,0 +1,42 @@
+"""What a process and everything that it started have used so far, as the operating system counts it."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from bench.usage import Usage
+from local.processes import Supervisor
+
+
+def usage(number: int) -> Usage:
+    """Return what a process and its descendants use; what ended is in its parent's account.
+
+    Args:
+        number: The process.
+    """
+    cpu_seconds, memory_bytes = 0.0, 0
+    for process in _family(number):
+        with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+            times = process.cpu_times()
+            cpu_seconds += times.user + times.system + times.children_user + times.children_system
+            memory_bytes += process.memory_full_info().pss
+    return Usage(cpu_seconds, memory_bytes)
+
+
+def environment(number: int) -> dict[str, str]:
+    """Return the environment that a process was started with."""
+    return psutil.Process(number).environ()
+
+
+def services(checkout: Path) -> dict[str, int]:
+    """Return the processes of the platform's local form that stay up, by the name of their service."""
+    supervisor = Supervisor(checkout / ".local")
+    return {record.name: record.pid for record in supervisor.records() if record.is_living}
+
+
+def _family(number: int) -> Iterator[psutil.Process]:
+    leader = psutil.Process(number)
+    yield leader
+    yield from leader.children(recursive=True)
