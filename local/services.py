@@ -24,6 +24,7 @@ _TENANT = "tenant/0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e/workspace/1/spark"
 _SOURCES = {
     "server": (
         "requirements/server.txt",
+        "server/alert_failures.py",
         "server/database_ping.py",
         "server/guard.py",
         "server/outage.py",

@@ -11,6 +11,7 @@ import gc
 import os
 
 import uvicorn
+from alert_failures import keep_addresses_out_of_failures
 from database_ping import ping_in_one_round_trip
 from guard import Guard
 from outage import answer_while_database_is_away
@@ -27,6 +28,7 @@ def main() -> None:
     settings = get_current_settings().server
     ping_in_one_round_trip()
     answer_while_database_is_away()
+    keep_addresses_out_of_failures()
     application = create_app(final=True)
     gc.collect()
     gc.freeze()  # what stays until the end need not be looked through again and again

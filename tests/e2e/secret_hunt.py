@@ -115,12 +115,13 @@ def unpacked(file: IO[bytes]) -> Iterator[bytes]:
 def found_in_files(platform: Platform, service: str, lines: Iterable[str]) -> set[str]:
     """Return which of the lines are anywhere in the files that a service may read or write.
 
-    That is: clones with their .git, caches, states and databases; secrets are in /run/platform alone.
+    That is: clones with their .git, caches, states and databases; secrets are in /run/platform alone, and in
+    the checkout's own .env, which is not looked into.
     """
     container = platform.must("docker", "compose", "ps", "--quiet", service).strip()
     search = (
         "grep --recursive --no-messages --text --only-matching --no-filename --fixed-strings"
-        " --file=/dev/stdin /var/lib /tmp /srv /checkout | sort --unique"
+        " --file=/dev/stdin /var/lib /tmp /srv /checkout/[!.]* /checkout/.git | sort --unique"
     )
     done = subprocess.run(
         ["docker", "exec", "--interactive", container, "sh", "-c", search],

@@ -1,0 +1,47 @@
+"""Says why an alert could not be delivered without saying where to: the address of a webhook is a secret.
+
+Prefect lets the failure of a webhook pass into the log as an exception of its client, whose text may have the
+address; and no event tells of it. Here it becomes an event that the UI shows, after another two tries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import httpx
+from prefect.server.events.actions import ActionFailed, SendNotification
+
+if TYPE_CHECKING:
+    from prefect.server.events.schemas.automations import TriggeredAction
+
+_PAUSES_SECONDS = (1.0, 4.0)
+_send = SendNotification.act
+
+
+def keep_addresses_out_of_failures() -> None:
+    """Change how this process sends notifications."""
+    SendNotification.act = _deliver
+
+
+async def _deliver(self: SendNotification, triggered_action: TriggeredAction) -> None:
+    """Send a notification; what may pass is tried again.
+
+    Raises:
+        ActionFailed: It could not be delivered.
+    """
+    for pause_seconds in (*_PAUSES_SECONDS, None):
+        try:
+            return await _send(self, triggered_action)
+        except httpx.HTTPStatusError as error:
+            status = error.response.status_code
+            reason, may_pass = f"what it was sent to answered with status {status}", status >= 500
+        except ActionFailed:
+            raise
+        except Exception as error:  # noqa: BLE001 - of whichever client sends this kind of notification
+            reason, may_pass = f"what it was sent to cannot be reached ({type(error).__name__})", True
+        if pause_seconds is None or not may_pass:
+            # Outside of the handler: a chained exception would be logged with its text.
+            raise ActionFailed(f"The notification was not delivered: {reason}.")
+        await asyncio.sleep(pause_seconds)
+    return None
