@@ -1,10 +1,13 @@
 """What is worked out once is what Prefect works out itself; each change is made in a process of its own."""
 
 from pathlib import Path
+from typing import Any
 
+import anyio
 from own_process import run_python
 
 from tests.tls_server import self_signed
+from yeedu_worker.repeated_work import one_claim, read_deployments_once
 
 SHARE = """
 import json, ssl, sys
@@ -115,3 +118,35 @@ def test_variables_are_those_of_the_settings_that_are_current(tmp_path: Path) ->
 
 def test_models_are_complete_before_their_first_use(tmp_path: Path) -> None:
     assert run_python(MODELS, tmp_path) == [False, True]
+
+
+def test_a_claim_reads_a_deployment_once_and_the_next_one_reads_it_again() -> None:
+    reads: list[str] = []
+
+    class Client:
+        async def read_deployment(self, deployment_id: str) -> str:
+            reads.append(deployment_id)
+            await anyio.sleep(0)
+            return f"{deployment_id} as read {len(reads)}."
+
+    async def check(client: Any) -> list[str]:
+        with one_claim():
+            first = await client.read_deployment("a")
+            async with anyio.create_task_group() as group:  # where a worker resolves the variables
+                second = await group.start(resolve, client)
+        return [first, second]
+
+    async def resolve(client: Any, *, task_status: Any) -> None:
+        task_status.started(await client.read_deployment("a"))
+
+    async def claims() -> list[list[str]]:
+        client: Any = Client()
+        read_deployments_once(client)
+        found = [await check(client), await check(client)]
+        outside = [await client.read_deployment("a"), await client.read_deployment("a")]
+        return [*found, outside]
+
+    first, second, outside = anyio.run(claims)
+    assert first == ["a as read 1."] * 2
+    assert second == ["a as read 2."] * 2
+    assert outside == ["a as read 3.", "a as read 4."]

@@ -20,6 +20,7 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 
 from yeedu_worker.attempts import Attempt, NotedStart
 from yeedu_worker.left_runs import PAUSE_SECONDS, LeftRuns
+from yeedu_worker.repeated_work import one_claim, read_deployments_once
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -99,6 +100,11 @@ class DrainingWorker(ProcessWorker, abc.ABC):
     def _active(self) -> int:
         """How many flow runs are claimed and have not ended."""
         return int(self._limiter.borrowed_tokens) if self._limiter else 0
+
+    async def setup(self) -> None:
+        """Prepare the worker for its loops."""
+        await super().setup()
+        read_deployments_once(self.client)
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """Claim the flow runs that are due.
@@ -202,6 +208,13 @@ class DrainingWorker(ProcessWorker, abc.ABC):
             del self._attempts[flow_run.id]
             attempt.has_ended.set()
         return ProcessWorkerResult(status_code=0, identifier=str(attempt.process_id))
+
+    async def _submit_run(self, flow_run: FlowRun) -> None:
+        with one_claim():
+            await super()._submit_run(flow_run)
+
+    async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
+        """Propose nothing: the process is there at once, and until then Pending says as much."""
 
     def _release_limit_slot(self, flow_run_id: UUID) -> None:
         if self.is_full:

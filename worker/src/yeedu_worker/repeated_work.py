@@ -4,11 +4,24 @@ Each function changes this process alone, and nothing that a flow could see. How
 docs/speed.md.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import ssl
+from contextvars import ContextVar
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from uuid import UUID
+
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
+
+# What was read for the flow run that the current task claims.
+_claim: ContextVar[dict[UUID | str, DeploymentResponse] | None] = ContextVar("claim", default=None)
 
 
 def share_certificates(*, at_once: bool = False) -> None:
@@ -66,6 +79,38 @@ def remember_settings_variables() -> None:
         return dict(variables)
 
     settings_class.to_environment_variables = to_environment_variables
+
+
+@contextlib.contextmanager
+def one_claim() -> Generator[None]:
+    """Let a client that was given to `read_deployments_once` read each deployment once within this block."""
+    token = _claim.set({})
+    try:
+        yield
+    finally:
+        _claim.reset(token)
+
+
+def read_deployments_once(client: PrefectClient) -> None:
+    """Let a worker's client make one of its two reads of a claimed flow run's deployment.
+
+    A worker reads it to know that it is there, and right after that for its variables.
+
+    Args:
+        client: The worker's; it is changed.
+    """
+    read = client.read_deployment
+
+    async def read_deployment(deployment_id: UUID | str) -> DeploymentResponse:
+        """Return a deployment; see ``PrefectClient``."""
+        known = _claim.get()
+        if known is None:
+            return await read(deployment_id)
+        if deployment_id not in known:
+            known[deployment_id] = await read(deployment_id)
+        return known[deployment_id]
+
+    client.read_deployment = read_deployment
 
 
 def complete_models() -> None:
