@@ -39,11 +39,11 @@ def _draw_throughput(axes: Axes, figures: dict[str, dict[str, float]]) -> None:
 
 
 def _draw_lateness(axes: Axes, figures: dict[str, dict[str, float]]) -> None:
-    ticks = [row["ticks_per_minute"] for row in figures.values()]
+    deployments = list(figures)
     for percent, style in ((99, "o-"), (50, "o--")):
         late = [max(row[f"lateness_p{percent}"], 0.0) for row in figures.values()]
-        axes.plot(ticks, late, style, color=_COLOURS[OURS], label=f"p{percent}")
-    axes.set_xlabel("scheduled runs a minute")
+        axes.plot(deployments, late, style, color=_COLOURS[OURS], label=f"p{percent}")
+    axes.set_xlabel("deployments, each with a tick in 1 minute; 500 in 5")
     axes.set_ylabel("seconds")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)

@@ -1,11 +1,13 @@
 """How many runs a worker completes while there are always more, and what each of them costs."""
 
 import threading
+from collections.abc import Callable
 
+from bench.usage import Usage
 from bench.workers import OURS, STOCK, Workers, seconds_between
 
 _RUNS = {STOCK: 24, OURS: 72}
-_SAMPLE_SECONDS = 0.1
+_SAMPLE_SECONDS = 0.25
 _LIMIT = 10  # runs at a time, of either worker
 
 Figures = dict[str, dict[str, float]]
@@ -14,9 +16,9 @@ Figures = dict[str, dict[str, float]]
 class _MemoryPeak:
     """The most memory that a worker and its runs have in use while this is open."""
 
-    def __init__(self, workers: Workers, worker: str) -> None:
+    def __init__(self, meter: Callable[[], Usage]) -> None:
         self.most_bytes = 0
-        self._workers, self._worker = workers, worker
+        self._meter = meter
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -30,7 +32,7 @@ class _MemoryPeak:
 
     def _watch(self) -> None:
         while not self._over.wait(_SAMPLE_SECONDS):
-            self.most_bytes = max(self.most_bytes, self._workers.usage(self._worker).memory_bytes)
+            self.most_bytes = max(self.most_bytes, self._meter().memory_bytes)
 
 
 def measure(workers: Workers) -> Figures:
@@ -38,11 +40,12 @@ def measure(workers: Workers) -> Figures:
     results: Figures = {}
     for worker, runs in _RUNS.items():
         print(f"{worker}: {runs} runs at once, {_LIMIT} at a time", flush=True)
-        before, server_before = workers.usage(worker), workers.server_cpu_seconds()
-        with _MemoryPeak(workers, worker) as peak:
+        meter = workers.meter(worker)
+        before, server_before = meter(), workers.server_cpu_seconds()
+        with _MemoryPeak(meter) as peak:
             done = workers.ended([workers.trigger(worker) for _ in range(runs)], pause_seconds=1)
-        after, server_after = workers.usage(worker), workers.server_cpu_seconds()
-        began = min(seconds_between(0, run["start_time"]) for run in done)
+        after, server_after = meter(), workers.server_cpu_seconds()
+        began = min(workers.claimed_at(run["id"]) for run in done)
         seconds = max(seconds_between(began, run["end_time"]) for run in done)
         results[worker] = {
             "runs_per_minute": runs / seconds * 60,

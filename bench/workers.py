@@ -2,9 +2,10 @@
 
 import abc
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -53,8 +54,8 @@ class Workers(Platform):
         """Start Prefect's own worker twice: with its own pace, and with ours."""
 
     @abc.abstractmethod
-    def usage(self, worker: str) -> Usage:
-        """Return what a worker and its flow runs have used so far."""
+    def meter(self, worker: str) -> Callable[[], Usage]:
+        """Return what tells how much a worker and its flow runs have used so far, at little cost."""
 
     @abc.abstractmethod
     def server_cpu_seconds(self) -> float:
@@ -96,6 +97,12 @@ class Workers(Platform):
             raise AssertionError(f"not Completed: {', '.join(failed)}")
         return found
 
+    def claimed_at(self, run: str) -> float:
+        """Return when a worker took a run, in seconds since 1970: from then on the run costs something."""
+        states = self.api.get(f"flow_run_states/?flow_run_id={run}")
+        pending = [state["timestamp"] for state in states if state["type"] == "PENDING"]
+        return min(seconds_between(0, moment) for moment in pending)
+
 
 class ComposeWorkers(Workers, ComposePlatform):
     """The same with containers of the same image."""
@@ -107,8 +114,8 @@ class ComposeWorkers(Workers, ComposePlatform):
         self.must("docker", "compose", "--profile", "stock", "up", "--detach", "--no-build", *services)
 
     @override
-    def usage(self, worker: str) -> Usage:
-        return docker_stats.usage(self.container(_SERVICES[worker]))
+    def meter(self, worker: str) -> Callable[[], Usage]:
+        return partial(docker_stats.usage, self.container(_SERVICES[worker]))
 
     @override
     def server_cpu_seconds(self) -> float:
@@ -145,9 +152,9 @@ class LocalWorkers(Workers, LocalPlatform):
                 )
 
     @override
-    def usage(self, worker: str) -> Usage:
+    def meter(self, worker: str) -> Callable[[], Usage]:
         stock = self._stock.get(worker)
-        return process_stats.usage(stock.pid if stock else self._pid("worker"))
+        return partial(process_stats.usage, stock.pid if stock else self._pid("worker"))
 
     @override
     def server_cpu_seconds(self) -> float:
@@ -156,8 +163,8 @@ class LocalWorkers(Workers, LocalPlatform):
     @override
     def remove(self) -> None:
         for process in self._stock.values():
-            process.terminate()
-            process.wait(60)
+            process.kill()  # asked to end, it may wait for ever
+            process.wait()
         super().remove()
 
     def _pid(self, service: str) -> int:
