@@ -63,7 +63,7 @@ test-e2e: install ## Run the tests of the whole platform
 	$(PROGRAMS)/pytest tests/e2e tests/browser $(ARGS)
 
 test-faults: install ## Kill, stop and cut off what the platform runs, and print what held (FAULT_KILLS=3, FAULT_OUTAGE_MINUTES=1)
-	$(PROGRAMS)/pytest tests/faults --numprocesses=0 $(ARGS)
+	ALL_FAULTS=1 $(PROGRAMS)/pytest tests/faults --numprocesses=0 $(ARGS)
 
 test-endurance: install ## Run a compressed day, and look for leaks (ENDURANCE_HOURS=2 for a short one)
 	$(PROGRAMS)/pytest tests/endurance --numprocesses=0 $(ARGS)

@@ -213,6 +213,7 @@ def test_wrong_input_of_the_deployer_is_one_clear_sentence(platform: Platform, m
     assert platform.api.deployments().keys() == before.keys()
 
 
+@pytest.mark.long_locally
 @pytest.mark.timeout(420)
 def test_scheduler_creates_runs_of_every_active_deployment_that_complete(platform: Platform) -> None:
     def finished() -> dict[str, JSON] | None:

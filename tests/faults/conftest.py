@@ -9,7 +9,8 @@ import pytest
 from tests.faults.stack import Stack
 from tests.platforms import brought_up, copy_checkout
 
-KILLS = int(os.environ.get("FAULT_KILLS", "3"))
+ALL = bool(os.environ.get("ALL_FAULTS"))
+KILLS = int(os.environ.get("FAULT_KILLS", "3" if ALL else "1"))
 OUTAGE_SECONDS = 60 * float(os.environ.get("FAULT_OUTAGE_MINUTES", "1"))
 _LAST = (34, 32)  # the hunt for secrets looks at what all others left; a restore begins everything anew
 _rows: dict[str, "Row"] = {}
@@ -56,9 +57,15 @@ def _numbers(item: pytest.Item) -> tuple[int, ...]:
     return marker.args
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put last what has to be."""
-    items.sort(key=lambda item: 1 + _LAST.index(number) if (number := _numbers(item)[0]) in _LAST else 0)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes long, unless all are wanted, and put last what has to be."""
+    faults = [item for item in items if item.get_closest_marker("fault")]
+    wanted = [item for item in faults if ALL or item.get_closest_marker("short")]
+    config.hook.pytest_deselected(items=[item for item in faults if item not in wanted])
+    wanted.sort(key=lambda item: 1 + _LAST.index(number) if (number := _numbers(item)[0]) in _LAST else 0)
+    place = next((index for index, item in enumerate(items) if item in faults), 0)
+    others = [item for item in items if item not in faults]
+    items[:] = [*others[:place], *wanted, *others[place:]]
 
 
 @pytest.hookimpl(hookwrapper=True)

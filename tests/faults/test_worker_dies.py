@@ -22,6 +22,7 @@ def flights(stack: Stack) -> Flights:
 
 
 @pytest.mark.fault(1)
+@pytest.mark.short
 def test_stopped_worker_hands_its_runs_over(stack: Stack, flights: Flights, row: Row) -> None:
     row.injected = f"{KILLS} x docker compose stop worker, 0 to 8 s after {RUNS} flow runs were started"
     for _ in range(KILLS):
@@ -87,6 +88,7 @@ def test_process_killed_between_submission_and_record(stack: Stack, flights: Fli
 
 
 @pytest.mark.fault(6)
+@pytest.mark.short
 def test_answer_to_a_submission_is_lost(stack: Stack, flights: Flights, row: Row) -> None:
     row.injected = (
         f"{KILLS * RUNS} x the connection drops after Yeedu has taken a job, in place of the answer"

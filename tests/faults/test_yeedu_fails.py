@@ -152,6 +152,7 @@ def test_yeedu_that_is_away_is_waited_for(stack: Stack, row: Row) -> None:
 
 
 @pytest.mark.fault(12)
+@pytest.mark.short
 def test_expired_session_is_renewed(stack: Stack, row: Row) -> None:
     row.injected = "every Yeedu session expires while a job runs"
     job = stack.yeedu_job(8)
