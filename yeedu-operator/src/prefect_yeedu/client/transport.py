@@ -44,6 +44,7 @@ ERRORS_BY_STATUS: dict[int, type[YeeduAPIError]] = {
     429: YeeduRateLimited,
     440: YeeduAuthenticationError,
 }
+MIN_COOKIE_CHARACTERS = 12  # shorter ones, such as a language, identify nobody
 MAX_ERROR_CHARACTERS = 500
 # How the versions of OpenSSL call an answer in plain HTTP.
 NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
@@ -148,6 +149,9 @@ class Transport:
             logger.debug(
                 "%s %s -> %d in %.3f s", method, path, response.status_code, time.monotonic() - started_at
             )
+            for cookie in response.cookies:
+                if len(cookie.value or "") >= MIN_COOKIE_CHARACTERS:
+                    self._redactor.add(cookie.value)
             return response
         # Raised here and not above: the library's exception holds the address, and with it perhaps a token.
         logger.debug("%s %s failed: %s", method, path, failure)
