@@ -125,24 +125,27 @@ def start(
     """
     ledger = ledger or Ledger()
     interrupted = threading.Event()
-    with ThreadPoolExecutor(1) as pool:  # who we are is settled while the intent is recorded
+    pool = ThreadPoolExecutor(1)
+    try:  # who we are is settled while the intent is recorded
         login = pool.submit(copy_context().run, api.client.log_in)
         record = ledger.open()
         # A signal raises in the main thread, where it would take away the answer that names the run.
         submission = pool.submit(
             copy_context().run, _submit, api, request, ledger, record, login, interrupted
         )
-        try:
-            run = make_run(api, submission.result(), request, listener)
-            if record.run_id is None:
-                ledger.note_run(run.run_id, run.url)
-            run.listener.on_submitted(run, is_new=record.is_new)
-            run.ensure_wanted(Deadline.after(run.clock, None))
-        except BaseException as error:
-            if isinstance(error, YeeduStopRequested) or not isinstance(error, Exception):
-                interrupted.set()
-                _stop_submitted(api, request, listener, ledger, submission)
-            raise
+    finally:
+        pool.shutdown(wait=False)  # what was submitted to it is done all the same
+    try:
+        run = make_run(api, submission.result(), request, listener)
+        if record.run_id is None:
+            ledger.note_run(run.run_id, run.url)
+        run.listener.on_submitted(run, is_new=record.is_new)
+        run.ensure_wanted(Deadline.after(run.clock, None))
+    except BaseException as error:
+        if isinstance(error, YeeduStopRequested) or not isinstance(error, Exception):
+            interrupted.set()
+            _stop_submitted(api, request, listener, ledger, submission)
+        raise
     return StartedRun(run, ledger, record)
 
 
