@@ -4,23 +4,19 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench import docker_stats, process_stats
 from bench.usage import Usage
-from bench.workers import seconds_between
+from bench.workers import seconds_between, temporary_checkout
 from tests.platforms import (
     FINAL,
     JSON,
     ComposePlatform,
     LocalPlatform,
     Platform,
-    copy_checkout,
     wait_for,
 )
 
@@ -33,7 +29,7 @@ Figures = dict[str, Any]
 
 def measure() -> Figures:
     """Build the images, start on empty volumes, and return the seconds until each service did its part."""
-    with _copy() as checkout:
+    with temporary_checkout() as checkout:
         platform = ComposePlatform(checkout)
         print("building the images, which does not count", flush=True)
         platform.must("docker", "compose", "build", "--quiet", timeout_seconds=1200)
@@ -53,7 +49,7 @@ def measure() -> Figures:
 
 def measure_local() -> Figures:
     """The same with local processes, in an environment that is installed before."""
-    with _copy() as checkout:
+    with temporary_checkout() as checkout:
         platform = LocalPlatform(checkout)
         print("installing, which does not count", flush=True)
         platform.must(sys.executable, "-m", "local", "install", timeout_seconds=1200)
@@ -68,14 +64,6 @@ def measure_local() -> Figures:
         finally:
             platform.down()
     return _figures(began, first, steps, idle)
-
-
-@contextmanager
-def _copy() -> Iterator[Path]:
-    with TemporaryDirectory(prefix="yeedu-bench-") as folder:
-        checkout = Path(folder) / "yeedu-prefect"
-        copy_checkout(checkout)
-        yield checkout
 
 
 def _figures(began: float, first: JSON, steps: dict[str, float], idle: Idle) -> Figures:

@@ -180,15 +180,22 @@ def seconds_between(began: float, moment: str) -> float:
 
 
 @contextmanager
+def temporary_checkout() -> Iterator[Path]:
+    """Give a copy of this working tree, for as long as the block lasts."""
+    with TemporaryDirectory(prefix="yeedu-bench-") as folder:
+        checkout = Path(folder) / "yeedu-prefect"
+        copy_checkout(checkout)
+        yield checkout
+
+
+@contextmanager
 def running_workers(form: str) -> Iterator[Workers]:
     """Bring the platform and the stock workers up, and remove all of it at the end.
 
     Args:
         form: One of `FORMS`.
     """
-    with TemporaryDirectory(prefix="yeedu-bench-") as folder:
-        checkout = Path(folder) / "yeedu-prefect"
-        copy_checkout(checkout)
+    with temporary_checkout() as checkout:
         workers = FORMS[form](checkout)
         print(f"bringing the {form} platform up on ports of its own, with two stock workers", flush=True)
         try:

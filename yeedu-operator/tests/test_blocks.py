@@ -8,6 +8,7 @@ from mock_yeedu import MockYeedu
 from prefect import flow
 from prefect.blocks.core import Block
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
+from prefect_blocks import credentials
 
 from prefect_yeedu import (
     YeeduConfigurationError,
@@ -35,10 +36,6 @@ class TestBlockStandards(BlockStandardTestSuite):
 
     def test_has_a_valid_image(self, block: type[Block]) -> None:
         assert block._logo_url is None  # a picture would have to be fetched from somewhere
-
-
-def credentials(mock: MockYeedu) -> YeeduCredentials:
-    return YeeduCredentials(username="demo", password=mock.password)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_saved_job_is_triggered_waited_for_and_fetched(mock: MockYeedu) -> None:

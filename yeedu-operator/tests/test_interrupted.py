@@ -16,9 +16,11 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling
+from prefect_blocks import credentials
 
 from operators.yeedu import YeeduOperator
-from prefect_yeedu import YeeduCredentials, YeeduJob, run_yeedu_job
+from prefect_yeedu import YeeduJob, run_yeedu_job
+from prefect_yeedu.client.client import YeeduClient
 from prefect_yeedu.errors import YeeduStopRequested
 from prefect_yeedu.runs.execution import execute
 from prefect_yeedu.runs.remote_run import RunListener
@@ -32,20 +34,17 @@ pytestmark = [
 ]
 
 
-def credentials(mock: MockYeedu) -> YeeduCredentials:
-    return YeeduCredentials(username="demo", password=mock.password)  # pyright: ignore[reportArgumentType]
+def runs_of(client: YeeduClient, job: int) -> list[dict[str, Any]]:
+    return client.get_object("workspace/1/spark/job/runs", "for runs", params={"job_ids": job})["data"]
 
 
-def stopped(mock: MockYeedu, kind: str, definition: int, name: str) -> bool:
-    """Wait until the only run of a definition has been stopped."""
+def stopped(mock: MockYeedu, job: int) -> bool:
+    """Wait until the only run of a job has been stopped."""
     deadline = time.monotonic() + 60
     with mock.client("job/1") as client:
         while time.monotonic() < deadline:
-            found = client.get_object(f"workspace/1/{kind}/runs", "for runs", params={name: definition})[
-                "data"
-            ]
-            assert len(found) == 1
-            if found[0]["run_status"] == "STOPPED":
+            [run] = runs_of(client, job)
+            if run["run_status"] == "STOPPED":
                 return True
             time.sleep(0.1)
     return False
@@ -60,8 +59,7 @@ def wait_for_run(mock: MockYeedu, job: int) -> None:
     deadline = time.monotonic() + 60
     with mock.client("job/1") as client:
         while time.monotonic() < deadline:
-            answer = client.get_object("workspace/1/spark/job/runs", "for runs", params={"job_ids": job})
-            if any(run["run_status"] == "RUNNING" for run in answer["data"]):
+            if any(run["run_status"] == "RUNNING" for run in runs_of(client, job)):
                 return
             time.sleep(0.1)
     raise AssertionError("The job did not start.")
@@ -110,7 +108,7 @@ def test_an_interrupt_while_the_run_is_recorded_stops_it(mock: MockYeedu) -> Non
     ledger = KeepingLedger(interrupts=True)
     with mock.client(f"job/{job}") as client, pytest.raises(KeyboardInterrupt):
         execute(client, RunRequest(), None, ledger)
-    assert stopped(mock, "spark/job", job, "job_ids")
+    assert stopped(mock, job)
     assert ledger.outcomes == [Outcome.STOPPED]
 
 
@@ -122,7 +120,7 @@ def test_an_interrupt_while_yeedu_accepts_the_run_stops_it(mock: MockYeedu) -> N
     threading.Thread(target=interrupt_submission, args=[mock]).start()
     with mock.client(f"job/{job}") as client, pytest.raises(KeyboardInterrupt):
         execute(client, RunRequest(), None, ledger)
-    assert stopped(mock, "spark/job", job, "job_ids")
+    assert stopped(mock, job)
     assert ledger.outcomes == [Outcome.STOPPED]
     assert len(ledger.run_ids) == 1
 
@@ -140,8 +138,7 @@ def test_an_interrupted_submission_that_fails_is_not_made_again(mock: MockYeedu)
     [trouble] = troubles
     assert trouble.startswith("Interrupted while it was being submitted. ")
     with mock.client(f"job/{job}") as client:
-        parameters = {"job_ids": job}
-        assert not client.get_object("workspace/1/spark/job/runs", "for runs", params=parameters)["data"]
+        assert runs_of(client, job) == []
 
 
 def test_a_run_that_is_not_wanted_any_more_when_yeedu_has_it_is_stopped(mock: MockYeedu) -> None:
@@ -151,7 +148,7 @@ def test_a_run_that_is_not_wanted_any_more_when_yeedu_has_it_is_stopped(mock: Mo
     ledger = KeepingLedger()
     with mock.client(f"job/{job}") as client, pytest.raises(YeeduStopRequested, match="the test says so"):
         execute(client, RunRequest(), listener, ledger)
-    assert stopped(mock, "spark/job", job, "job_ids")
+    assert stopped(mock, job)
     assert ledger.outcomes == [Outcome.STOPPED]
 
 
@@ -168,7 +165,7 @@ def test_cancelling_an_async_trigger_stops_what_it_submitted(mock: MockYeedu) ->
             await task
 
     asyncio.run(cancelled())
-    assert stopped(mock, "spark/job", job, "job_ids")
+    assert stopped(mock, job)
 
 
 def test_cancelling_an_async_caller_stops_the_remote_run(mock: MockYeedu) -> None:
@@ -183,7 +180,7 @@ def test_cancelling_an_async_caller_stops_the_remote_run(mock: MockYeedu) -> Non
             await task
 
     asyncio.run(cancelled())
-    assert stopped(mock, "spark/job", job, "job_ids")
+    assert stopped(mock, job)
 
 
 def test_cancelling_a_flow_stops_what_its_tasks_wait_for_in_threads(mock: MockYeedu) -> None:
@@ -205,7 +202,7 @@ def test_cancelling_a_flow_stops_what_its_tasks_wait_for_in_threads(mock: MockYe
         canceller.join()
 
     caller(return_state=True)
-    assert stopped(mock, "spark/job", job, "job_ids")
+    assert stopped(mock, job)
 
 
 PROGRAM = """
@@ -235,7 +232,7 @@ def test_a_signal_to_the_flow_stops_the_remote_run(mock: MockYeedu, tmp_path: Pa
         wait_for_run(mock, job)
         process.send_signal(number)
         process.wait(60)
-        assert stopped(mock, "spark/job", job, "job_ids")
+        assert stopped(mock, job)
     finally:
         process.kill()
         process.wait()

@@ -5,6 +5,8 @@ import json
 from mock_yeedu import MockYeedu
 from prefect.blocks.system import Secret
 
+from prefect_yeedu import YeeduCredentials
+
 
 def save_blocks(mock: MockYeedu) -> None:
     """Save the blocks of the published guide, and some that are wrong."""
@@ -14,3 +16,8 @@ def save_blocks(mock: MockYeedu) -> None:
     Secret(value=mock.password).save("yeedu-password", overwrite=True)
     Secret(value="wrong").save("wrong-password", overwrite=True)
     Secret(value={"no": "text"}).save("not-a-password", overwrite=True)
+
+
+def credentials(mock: MockYeedu) -> YeeduCredentials:
+    """Return a block of the mock's user."""
+    return YeeduCredentials(username="demo", password=mock.password)  # pyright: ignore[reportArgumentType]
