@@ -29,6 +29,7 @@ _SOURCES = {
         "server/guard.py",
         "server/outage.py",
         "server/serve.py",
+        "server/sqlite_locks.py",
         "server/with_secrets.py",
     ),
     "yeedu-mock": ("requirements/yeedu-mock.txt", "yeedu-mock/src"),

@@ -17,6 +17,7 @@ from guard import Guard
 from outage import answer_while_database_is_away
 from prefect.server.api.server import create_app
 from prefect.settings import get_current_settings
+from sqlite_locks import take_locks_in_order
 
 
 def main() -> None:
@@ -27,6 +28,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = get_current_settings().server
     ping_in_one_round_trip()
+    take_locks_in_order()
     answer_while_database_is_away()
     keep_addresses_out_of_failures()
     application = create_app(final=True)
