@@ -20,6 +20,7 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 
 from yeedu_worker.attempts import Attempt, NotedStart
 from yeedu_worker.left_runs import PAUSE_SECONDS, LeftRuns
+from yeedu_worker.prefork.patience import RETRIES
 from yeedu_worker.repeated_work import one_claim, read_deployments_once
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ logger = logging.getLogger("prefect.workers.draining")  # shown where Prefect's 
 _POLL_SECONDS = 0.2
 _START_SECONDS = 5.0
 _STATE_SECONDS = 5.0
-# How often a flow asks a server that is away before its end is lost: the waits double, to 17 minutes in all.
-# Prefect's five tries are over after one. The worker itself goes on for ever, so it keeps those.
-_FLOW_RETRIES = {"PREFECT_CLIENT_MAX_RETRIES": "9"}
+# How often a flow asks a server that is away before its end is lost. Prefect's five tries are over after a
+# minute. The worker itself goes on for ever, so it keeps those.
+_FLOW_RETRIES = {"PREFECT_CLIENT_MAX_RETRIES": str(RETRIES)}
 # A worker that heard nothing from the server for so long may have been taken for dead meanwhile. Its client
 # tries again for about a minute before it says so.
 _SILENCE_SECONDS = 30.0

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 from yeedu_worker.prefork.heartbeats import replace_heartbeats
 from yeedu_worker.prefork.immortal import make_immortal
+from yeedu_worker.prefork.patience import wait_out_outages
 from yeedu_worker.prefork.shelf import Group, Shelf
 from yeedu_worker.repeated_work import complete_models, share_certificates
 
@@ -155,6 +156,7 @@ def _import_with_notes() -> tuple[set[str], list[Group]]:
         complete_models()
         share_certificates(at_once=True)
         replace_heartbeats()
+        wait_out_outages()
     finally:
         os.environ.__class__ = ordinary
     for group in groups:
