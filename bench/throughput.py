@@ -6,9 +6,8 @@ from collections.abc import Callable
 from bench.usage import Usage
 from bench.workers import OURS, STOCK, Workers, seconds_between
 
-_RUNS = {STOCK: 24, OURS: 72}
+_ROUNDS = {STOCK: 2.4, OURS: 7.2}  # runs for each of those at a time
 _SAMPLE_SECONDS = 0.25
-_LIMIT = 10  # runs at a time, of either worker
 
 Figures = dict[str, dict[str, float]]
 
@@ -38,8 +37,10 @@ class _MemoryPeak:
 def measure(workers: Workers) -> Figures:
     """Trigger many runs at once and return, per worker, their rate and what a run costs."""
     results: Figures = {}
-    for worker, runs in _RUNS.items():
-        print(f"{worker}: {runs} runs at once, {_LIMIT} at a time", flush=True)
+    at_once = workers.runs_at_once
+    for worker, rounds in _ROUNDS.items():
+        runs = round(rounds * at_once)
+        print(f"{worker}: {runs} runs at once, {at_once} at a time", flush=True)
         meter = workers.meter(worker)
         before, server_before = meter(), workers.server_cpu_seconds()
         with _MemoryPeak(meter) as peak:
@@ -48,25 +49,26 @@ def measure(workers: Workers) -> Figures:
         began = min(workers.claimed_at(run["id"]) for run in done)
         seconds = max(seconds_between(began, run["end_time"]) for run in done)
         results[worker] = {
+            "at_once": at_once,
             "runs_per_minute": runs / seconds * 60,
             "cpu_seconds_per_run": (after.cpu_seconds - before.cpu_seconds) / runs,
             "server_cpu_seconds_per_run": (server_after - server_before) / runs,
-            "megabytes_per_concurrent_run": (peak.most_bytes - before.memory_bytes) / _LIMIT / 1e6,
+            "megabytes_per_concurrent_run": (peak.most_bytes - before.memory_bytes) / at_once / 1e6,
         }
     return results
 
 
 def table(results: Figures) -> str:
     """Return the results as a Markdown table."""
+    theirs, ours = results[STOCK], results[OURS]
     lines = [
-        f"| empty flow, {_LIMIT} at a time | runs per minute | CPU s per run, worker | server and database "
-        "| MB per concurrent run |",
+        f"| empty flow, {ours['at_once']} at a time | runs per minute | CPU s per run, worker "
+        "| server and database | MB per concurrent run |",
         "| --- | --- | --- | --- | --- |",
     ]
     for worker, row in results.items():
-        rate, cpu, of_server, memory = row.values()
+        _, rate, cpu, of_server, memory = row.values()
         lines.append(f"| {worker} | {rate:.0f} | {cpu:.2f} | {of_server:.2f} | {memory:.0f} |")
-    theirs, ours = results[STOCK], results[OURS]
     ratios = [f"{ours['runs_per_minute'] / theirs['runs_per_minute']:.1f} times more"]
     ratios += [
         f"{theirs[name] / ours[name]:.1f} times less"

@@ -1,6 +1,7 @@
 """The platform with stock Prefect workers beside its own, all with the same empty flow, in either form."""
 
 import abc
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,20 +25,16 @@ _POOLS = {STOCK: "stock-pool", STOCK_AT_OUR_PACE: "stock-paced-pool"}
 _SERVICES = {OURS: "worker", STOCK: "stock-worker", STOCK_AT_OUR_PACE: "stock-paced-worker"}
 # Code, server and git repository are the same; what differs is what Prefect does when nobody sets anything.
 _QUERY_SECONDS = {STOCK: "10", STOCK_AT_OUR_PACE: "2"}
-_OVERLAY = "services:\n" + "".join(
-    f"""  {_SERVICES[worker]}:
-    extends: {{file: docker-compose.yaml, service: worker}}
-    command: [prefect, worker, start, --pool, {_POOLS[worker]}, --type, process, --limit, "10"]
-    environment: {{PREFECT_HOME: /tmp/prefect, PREFECT_WORKER_QUERY_SECONDS: "{seconds}"}}
-    healthcheck: {{disable: true}}
-    profiles: [stock]
-"""
-    for worker, seconds in _QUERY_SECONDS.items()
-)
 
 
 class Workers(Platform):
-    """The platform without schedules, and a deployment of the empty flow for each worker."""
+    """The platform without schedules, and a deployment of the empty flow for each worker.
+
+    Attributes:
+        runs_at_once: How many flow runs either worker takes at a time.
+    """
+
+    runs_at_once = 10
 
     def prepare(self) -> None:
         """Start everything, and let nothing run but what is measured."""
@@ -52,6 +49,11 @@ class Workers(Platform):
     @abc.abstractmethod
     def start_stock_workers(self) -> None:
         """Start Prefect's own worker twice: with its own pace, and with ours."""
+
+    def stock_command(self, worker: str) -> list[str]:
+        """Return what starts Prefect's own worker."""
+        limit = str(self.runs_at_once)
+        return ["prefect", "worker", "start", "--pool", _POOLS[worker], "--type", "process", "--limit", limit]
 
     @abc.abstractmethod
     def meter(self, worker: str) -> Callable[[], Usage]:
@@ -109,9 +111,23 @@ class ComposeWorkers(Workers, ComposePlatform):
 
     @override
     def start_stock_workers(self) -> None:
-        (self.checkout / "docker-compose.override.yaml").write_text(_OVERLAY, encoding="utf-8")
-        services = [_SERVICES[worker] for worker in _POOLS]
+        services = {_SERVICES[worker]: self._stock_service(worker) for worker in _POOLS}
+        overlay = self.checkout / "docker-compose.override.yaml"
+        overlay.write_text(json.dumps({"services": services}), encoding="utf-8")
         self.must("docker", "compose", "--profile", "stock", "up", "--detach", "--no-build", *services)
+
+    def _stock_service(self, worker: str) -> JSON:
+        own = {
+            "PREFECT_HOME": "/tmp/prefect",  # noqa: S108 - in the container
+            "PREFECT_WORKER_QUERY_SECONDS": _QUERY_SECONDS[worker],
+        }
+        return {
+            "extends": {"file": "docker-compose.yaml", "service": "worker"},
+            "command": self.stock_command(worker),
+            "environment": own,
+            "healthcheck": {"disable": True},
+            "profiles": ["stock"],
+        }
 
     @override
     def meter(self, worker: str) -> Callable[[], Usage]:
@@ -130,8 +146,12 @@ class ComposeWorkers(Workers, ComposePlatform):
 class LocalWorkers(Workers, LocalPlatform):
     """The same with processes in the same environment, on SQLite."""
 
+    # Of more, stock ones keep SQLite so busy that the server answers nobody for minutes.
+    runs_at_once = 3
+
     def __init__(self, checkout: Path) -> None:
         super().__init__(checkout)
+        self.environment["WORKER_LIMIT"] = str(self.runs_at_once)
         self._stock: dict[str, subprocess.Popen[bytes]] = {}
 
     @override
@@ -144,7 +164,7 @@ class LocalWorkers(Workers, LocalPlatform):
             home.mkdir()
             with (home / "log").open("wb") as log:
                 self._stock[worker] = subprocess.Popen(
-                    ["prefect", "worker", "start", "--pool", pool, "--type", "process", "--limit", "10"],
+                    self.stock_command(worker),
                     cwd=home,
                     env=environment | changed,
                     stdout=log,
@@ -163,7 +183,7 @@ class LocalWorkers(Workers, LocalPlatform):
     @override
     def remove(self) -> None:
         for process in self._stock.values():
-            process.kill()  # asked to end, it may wait for ever
+            process_stats.kill_family(process.pid)  # asked to end, they may wait for ever
             process.wait()
         super().remove()
 
