@@ -9,6 +9,7 @@ from tests.faults.stack import Stack, YeeduJob
 from tests.platforms import JSON, wait_for
 
 RUNS = 3  # of each kill
+MOST = 30  # in the air; a frozen git-server would fill the worker with them, which takes 40
 HEARTBEAT_WINDOW = timedelta(seconds=90 + 30)
 _DEPLOYMENT = "in-flight"
 
@@ -28,6 +29,15 @@ class Flights:
     stack: Stack
     runs: dict[str, YeeduJob] = field(default_factory=dict)
     kills: list[datetime] = field(default_factory=list)
+
+    def await_room(self) -> None:
+        """Wait until so many of those that were hit have ended that some more may start."""
+        ended = {"flow_runs": {"id": {"any_": list(self.runs)}, "state": {"type": {"any_": ["COMPLETED"]}}}}
+
+        def has_room() -> bool:
+            return len(self.runs) - self.stack.api.post("flow_runs/count", ended) <= MOST - RUNS
+
+        wait_for("room for more runs", has_room, 600)
 
     def start(self, longest_seconds: float) -> list[YeeduJob]:
         """Start some flow runs, with jobs of random lengths."""

@@ -40,7 +40,7 @@ SECRETS = {
 KNOBS = {
     "RESCUE_PENDING_SECONDS": "90",
     "WORKER_GRACE_SECONDS": "15",
-    "WORKER_LIMIT": "40",  # runs that a kill hit wait for git-server with those of the next kill
+    "WORKER_LIMIT": "40",
     "POSTGRES_MEMORY": "2g",  # its disk is in memory too
 }
 

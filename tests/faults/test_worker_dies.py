@@ -54,6 +54,7 @@ def test_killed_worker_leaves_no_run_behind(stack: Stack, flights: Flights, row:
 def test_worker_killed_before_the_flow_began(stack: Stack, flights: Flights, row: Row) -> None:
     row.injected = f"{KILLS} x SIGKILL of the worker while {RUNS} runs clone their flow (git-server frozen)"
     for _ in range(KILLS):
+        flights.await_room()
         with stack.paused("git-server"):
             flights.start(longest_seconds=1)
             first = next(reversed(flights.runs))
