@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -26,7 +27,9 @@ def _missing(what: str) -> str:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """With REQUIRE_DOCKER=1, refuse a machine that would leave tests out."""
+    """Hear Ctrl-C again, and with REQUIRE_DOCKER=1 refuse a machine that would leave tests out."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job, as are all it starts
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.environ.get("REQUIRE_DOCKER") and not hasattr(session.config, "workerinput"):
         lacks = [reason for what in ("docker", "browser") if (reason := _missing(what))]
         if lacks:
