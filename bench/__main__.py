@@ -22,7 +22,7 @@ _ALONE: dict[str, tuple[Callable[[], Any], Callable[[Any], str]]] = {
 
 
 def _few_schedules(workers: Workers) -> schedules.Figures:
-    return {"10": schedules.measure(workers, 10, 60), "100": schedules.measure(workers, 100, 60)}
+    return {str(count): schedules.measure(workers, count, 60) for count in workers.ticks_in_a_minute}
 
 
 def _many_schedules(workers: Workers) -> schedules.Figures:
