@@ -12,7 +12,7 @@ import pytest
 # Tests are imported without packages, so what they share needs a place that Python searches.
 sys.path.append(str(Path(__file__).parent / "support"))
 
-from hypothesis import HealthCheck, is_hypothesis_test, settings
+from hypothesis import HealthCheck, settings
 from mock_yeedu import MockYeedu, running_mock
 from prefect_blocks import save_blocks
 from scripted_yeedu import TENANT, TOKEN, Handler, ScriptedYeedu
@@ -23,12 +23,6 @@ from tests.tls_server import self_signed
 # How long an example takes says more about the machine's other work than about ours.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Let threads that other tests left behind, such as Prefect's, use `random` beside generated tests."""
-    if is_hypothesis_test(getattr(item, "obj", None)):
-        item.add_marker(pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies"))
 
 
 @pytest.fixture

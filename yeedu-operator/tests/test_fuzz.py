@@ -23,13 +23,6 @@ from prefect_yeedu.wire.redaction import storable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Threads that Prefect has left behind in other tests draw random numbers whenever they like. Hypothesis takes
-# that for a strategy that does, and would say so at the length of all odd bodies below.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Do not use the `random` module"),
-    pytest.mark.filterwarnings("ignore:Generating overly large repr"),
-]
-
 FUZZ = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 TEXTS = st.sampled_from(
