@@ -40,6 +40,7 @@ class Workers(Platform):
 
     def prepare(self) -> None:
         """Start everything, and let nothing run but what is measured."""
+        self.environment["WORKER_LIMIT"] = str(self.runs_at_once)
         self.up()
         self.stop_schedules()
         self._deployments = {OURS: self.api.deployments()[_FLOW]["id"]}
@@ -154,7 +155,6 @@ class LocalWorkers(Workers, LocalPlatform):
 
     def __init__(self, checkout: Path) -> None:
         super().__init__(checkout)
-        self.environment["WORKER_LIMIT"] = str(self.runs_at_once)
         self._stock: dict[str, subprocess.Popen[bytes]] = {}
 
     @override
