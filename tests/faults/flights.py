@@ -9,7 +9,7 @@ from tests.faults.stack import Stack, YeeduJob
 from tests.platforms import JSON, wait_for
 
 RUNS = 3  # of each kill
-MOST = 30  # in the air; a frozen git-server would fill the worker with them, which takes 40
+MOST = 30  # in the air; a frozen git-server, or Yeedu, would fill the worker with them, which takes 40
 HEARTBEAT_WINDOW = timedelta(seconds=90 + 30)
 _DEPLOYMENT = "in-flight"
 

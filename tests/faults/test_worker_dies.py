@@ -78,6 +78,7 @@ def test_process_killed_between_submission_and_record(stack: Stack, flights: Fli
         f"{KILLS} x SIGKILL of the worker after Yeedu has taken {RUNS} jobs, before their ids are known"
     )
     for _ in range(KILLS):
+        flights.await_room()
         with stack.yeedu_faults({**SUBMISSION, "times": RUNS}, SEARCH):
             jobs = flights.start(longest_seconds=10)
             wait_for("submitted jobs", lambda jobs=jobs: all(map(stack.remote_runs, jobs)), 120, 0.05)
