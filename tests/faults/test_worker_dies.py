@@ -15,6 +15,10 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(1200 + 60 * KILLS)]
 SUBMISSION = {"path": "spark/job/run$", "method": "POST", "drop": "after"}
 SEARCH = {"path": "spark/job/runs$", "method": "GET", "delay_seconds": 60, "times": None}
 
+FLOW = "flows/print_message.py"
+PRINT = "print(message)"
+EAT = "print(len([b'x' * 2**28 for _ in range(64)]))"  # 16 GiB; the worker may have 4
+
 
 @pytest.fixture
 def flights(stack: Stack) -> Flights:
@@ -70,6 +74,27 @@ def test_worker_killed_before_the_flow_began(stack: Stack, flights: Flights, row
     ]
     assert back
     row.held.append(f"{len(back)} were put back to their queue")
+
+
+@pytest.mark.fault(4)
+def test_flow_that_takes_all_memory_ends_alone(stack: Stack, row: Row) -> None:
+    row.injected = "a flow, then a shell command, takes more memory than the worker may have"
+    beside = stack.start_running(stack.yeedu_job(30))
+    began = stack.started_at("worker")
+    stack.deploy_copy("hungry", "print-message", tags=[])
+    stack.edit(FLOW, PRINT, EAT)
+    try:
+        run, told = stack.failed(stack.api.start("hungry"))
+    finally:
+        stack.edit(FLOW, EAT, PRINT)
+    assert "SIGKILL" in told, told
+    row.held.append(f"flow: {run['state_name']}: {run['state']['message'].partition(' Typically')[0]}")
+    run, told = stack.failed(stack.api.start("run-shell-command", {"command": f'exec python -c "{EAT}"'}))
+    assert "was ended by signal 9 (SIGKILL)" in told, told
+    row.held.append(f"command: {run['state_name']}: was ended by signal 9 (SIGKILL)")
+    assert stack.succeeded(beside)["run_count"] == 1
+    assert stack.started_at("worker") == began
+    row.held.append("a run beside them Completed at its first start; the worker was not restarted")
 
 
 @pytest.mark.fault(5)

@@ -157,3 +157,4 @@ def test_runs_see_exactly_what_a_fresh_interpreter_sees(bench: Bench) -> None:
         assert not found, f"seed {SEED}: {found}"
     for name in ("random", "identifier"):
         assert len({report[name] for report in reports}) == RUNS, f"{name} repeats"
+    assert min(report["oom_score_adj"] for report in reports) >= 500, "the worker may be killed for a flow"

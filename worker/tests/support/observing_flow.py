@@ -80,6 +80,9 @@ def observe(report: str, text: str = "") -> None:
         "child_of_itself": os.popen("echo $TEXT_OF_RUN").read(),
     }
     os.close(file)
-    Path(report).write_text(
-        json.dumps({"seen": seen, "random": random_value, "identifier": identifier}), encoding="utf-8"
-    )
+    own = {
+        "random": random_value,
+        "identifier": identifier,
+        "oom_score_adj": int(Path("/proc/self/oom_score_adj").read_text(encoding="ascii")),
+    }
+    Path(report).write_text(json.dumps({"seen": seen, **own}), encoding="utf-8")

@@ -14,6 +14,7 @@ import sys
 import time
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
@@ -25,6 +26,9 @@ from yeedu_worker.prefork.shelf import Shelf
 # Above what a flow is likely to count in, and below the lowest common limit of open files.
 _FIRST_OWN_FILE = 200
 _F_SETSIG = 10  # Linux; the module `fcntl` has no name for it
+# Thousandths of all memory that the kernel adds to what a process takes, when it looks for one to kill for
+# want of memory: it finds a flow, whose run is told what happened, before the worker, which has all of them.
+_OOM_SCORE_ADJ = 500
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,8 @@ def _take_over_process(assignment: Assignment, lifeline: int) -> None:
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgid(0))
     fcntl.fcntl(lifeline, _F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    with contextlib.suppress(OSError):  # whoever started the worker has set more, which only root may lower
+        Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE_ADJ), encoding="ascii")
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     os.umask(request.umask)
     for number, limits in request.limits.items():
