@@ -12,7 +12,7 @@ SCALE = 300 / TICK_SECONDS
 TICKS = round(HOURS * 12)
 RETENTION_HOURS = HOURS / 4
 WARM_UP_HOURS = HOURS / 2
-_LEAD_SECONDS = 30
+_LEAD_SECONDS = 90  # Prefect makes the flow runs of a schedule that was changed within a minute
 _LEAST_RETENTION_SECONDS = 3601  # Prefect takes no flow run that ended within the last hour
 
 OVERLAY = f"""
