@@ -1,6 +1,7 @@
 # The commands of the host; `make help` describes each in a line. Needed: git, make, Python 3.11 or newer.
 PYTHON ?= python3
 PROGRAMS := .venv/bin
+unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes that import Prefect
 
 .DEFAULT_GOAL := help
 .PHONY: backup restore help up down logs status drain deploy activate-windows clean install lint format test test-unit test-e2e test-faults test-endurance bench lock audit
