@@ -87,32 +87,36 @@ def test_applying_again_touches_neither_deployments_nor_schedules_nor_future_run
     assert {pool.name: pool.updated for pool in platform.client.read_work_pools()} == pools
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "field", "expected"),
-    [
-        ("tags: [first]", "tags: [second, third]", "tags", ["second", "third"]),
-        ("tags: [first]", "tags: [first]\n    description: New", "description", "New"),
-        ("tags: [first]", "tags: [first]\n    parameters: {count: 3}", "parameters", {"count": 3}),
-        ("tags: [first]", "tags: [first]\n    version: 7", "version", "7"),
-        ("tags: [first]", "tags: [first]\n    paused: true", "paused", True),
-        ("yeedu-pool", "windows-pool", "work_pool_name", "windows-pool"),
-        ("yeedu-pool", "yeedu-pool, job_variables: {env: {A: b}}", "job_variables", {"env": {"A": "b"}}),
-        ("flows/one.py", "flows/moved.py", "entrypoint", "flows/moved.py:run"),
-    ],
-)
-def test_a_changed_field_is_written_and_nothing_else(platform, old, new, field, expected):
+# The deployment, what is changed in its text, and the value that its field of that name then has.
+CHANGES = {
+    "tags": ("tags: [first]", "tags: [second, third]", ["second", "third"]),
+    "description": ("tags: [first]", "tags: [first]\n    description: New", "New"),
+    "parameters": ("tags: [first]", "tags: [first]\n    parameters: {count: 3}", {"count": 3}),
+    "version": ("tags: [first]", "tags: [first]\n    version: 7", "7"),
+    "paused": ("tags: [first]", "tags: [first]\n    paused: true", True),
+    "work_pool_name": ("yeedu-pool", "windows-pool", "windows-pool"),
+    "job_variables": ("yeedu-pool", "yeedu-pool, job_variables: {env: {A: b}}", {"env": {"A": "b"}}),
+    "entrypoint": ("flows/one.py", "flows/moved.py", "flows/moved.py:run"),
+}
+
+
+def test_a_changed_field_is_written_and_nothing_else(platform):
     platform.repository.commit({"flows/moved.py": (platform.repository.path / "flows/one.py").read_text()})
-    platform.apply(HEAD + ONE + TWO)
-    schedules = platform.client.read_deployment_by_name("one/one").schedules
+    declared = {field: ONE.replace("name: one", f"name: {field}") for field in CHANGES}
+    platform.apply(HEAD + "".join(declared.values()) + TWO)
+    before = {field: platform.client.read_deployment_by_name(f"one/{field}") for field in CHANGES}
     other = snapshot(platform.client, "two/two")
 
-    report = platform.apply(HEAD + ONE.replace(old, new) + TWO)
+    changed = [declared[field].replace(old, new) for field, (old, new, _) in CHANGES.items()]
+    report = platform.apply(HEAD + "".join(changed) + TWO)
 
-    (row,) = [row for row in report.rows if row.name == "one"]
-    assert (row.outcome.value, row.detail) == ("changed", field)
-    deployment = platform.client.read_deployment_by_name("one/one")
-    assert getattr(deployment, field) == expected
-    assert deployment.schedules == schedules
+    rows = {row.name: (row.outcome.value, row.detail) for row in report.rows}
+    for field, (_, _, expected) in CHANGES.items():
+        assert rows[field] == ("changed", field)
+        deployment = platform.client.read_deployment_by_name(f"one/{field}")
+        assert getattr(before[field], field) != expected
+        assert getattr(deployment, field) == expected
+        assert deployment.schedules == before[field].schedules
     assert snapshot(platform.client, "two/two") == other
 
 
