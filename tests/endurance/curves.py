@@ -50,7 +50,7 @@ def draw(samples: Samples, file: Path) -> None:
     for table in ("log", "events", "flow_run"):
         rows.plot(samples.hours, samples.curves["rows"][table], label=table, linewidth=1.2)
     rows.set_title("Rows of the database's tables")
-    rows.legend(frameon=False)
+    rows.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 0.2))  # between the curves
     size.plot(samples.hours, samples.curves["database"]["size"], color=_COLOURS["postgres"], linewidth=1.2)
     size.set_title("Size of the database, MB")
     for axes in (memory, files, rows, size):
