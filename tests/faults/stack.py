@@ -84,7 +84,11 @@ class Stack(ComposePlatform):
     @contextmanager
     def paused(self, service: str) -> Iterator[None]:
         """Freeze a service for a while: it neither answers nor refuses."""
-        self.compose("pause", service)
+
+        def froze() -> bool:  # which Docker gives up where processes of the service do not stand still soon
+            return self.command("docker", "compose", "pause", service).returncode == 0
+
+        wait_for(f"frozen {service}", froze, 60)
         try:
             yield
         finally:
