@@ -37,6 +37,18 @@ def test_workers_clock_does_not_matter(scene: Any, clock_ahead_seconds: float) -
     assert scene.state(run_id)["type"] == "CRASHED"
 
 
+def test_time_between_two_starts_is_no_pause_between_heartbeats(scene: Any) -> None:
+    run_id = scene.run("PENDING", "RUNNING")
+    scene.beat(run_id, clock_ahead_seconds=-200)
+    for state in ("CRASHED", "SCHEDULED", "PENDING", "RUNNING"):
+        scene.set_state(run_id, state)
+    scene.beat(run_id)
+    scene.pass_time(70)
+    scene.await_probe(run_id)
+    scene.pass_time(40)
+    assert scene.state(run_id)["type"] == "CRASHED"
+
+
 def test_run_that_is_crashed_by_mistake_keeps_its_end(scene: Any) -> None:
     run_id = scene.run("PENDING", "RUNNING")
     scene.pass_time(70)

@@ -32,6 +32,7 @@ class FlowRun:
         state_type: Such as ``RUNNING``.
         state_name: Such as ``AwaitingRetry``.
         state_message: Why it is in that state.
+        since: When it came into that state, ISO 8601, by the server's clock.
         deployment_id: Empty for a run that was started without one.
         work_pool: From which a worker took it; empty for others.
         tags: Its deployment's and its own.
@@ -45,6 +46,7 @@ class FlowRun:
     state_type: str
     state_name: str
     state_message: str
+    since: str
     deployment_id: str
     work_pool: str
     tags: tuple[str, ...]
@@ -75,6 +77,7 @@ def _flow_run(item: JSON) -> FlowRun:
         state_type=state["type"],
         state_name=state["name"],
         state_message=state["message"] or "",
+        since=state["timestamp"],
         deployment_id=item["deployment_id"] or "",
         work_pool=item.get("work_pool_name") or "",
         tags=tuple(item["tags"]),

@@ -85,6 +85,9 @@ class Heartbeats:
             age = self._server.time() - datetime.fromisoformat(beats[0]["received"])
             heard = now - max(age.total_seconds(), 0.0)
             self._signs[run.id] = max(self._signs[run.id], heard)
+        if run.state_type == "RUNNING":  # between two starts a run does not beat
+            since = datetime.fromisoformat(run.since)
+            beats = [beat for beat in beats if datetime.fromisoformat(beat["received"]) >= since]
         pause_seconds = 0.0
         if len(beats) == 2:
             first, second = (datetime.fromisoformat(beat["occurred"]) for beat in beats)
