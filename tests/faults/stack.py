@@ -95,6 +95,15 @@ class Stack(ComposePlatform):
             self.compose("unpause", service)
 
     @contextmanager
+    def edited(self, file: str, old: str, new: str) -> Iterator[None]:
+        """Have text in a file of the checkout replaced, and that committed, for a while."""
+        self.edit(file, old, new)
+        try:
+            yield
+        finally:
+            self.edit(file, new, old)
+
+    @contextmanager
     def two_workers(self) -> Iterator[None]:
         """Have a second worker of the same name for a while."""
         scaled = ("up", "--detach", "--no-recreate", "--no-build", "--no-deps", "--scale")

@@ -76,14 +76,11 @@ def assert_message(stack: Stack, beginning: str) -> None:
 
 def test_bad_commit_fails_its_own_flow_alone(stack: Stack, row: Row) -> None:
     row.injected = "a commit with a syntax error in one flow"
-    stack.edit(FLOW, "def print_message(", "def print_message((")
-    try:
+    with stack.edited(FLOW, "def print_message(", "def print_message(("):
         told = failed(stack, "print-message")
         assert "print_message.py" in told
         assert "SyntaxError" in told
         assert stack.api.run("run-shell-command", {"command": "true"})["state_type"] == "COMPLETED"
-    finally:
-        stack.edit(FLOW, "def print_message((", "def print_message(")
     assert_recovered(stack)
     row.held.append(
         "its run fails, with the file and the error; another flow and, once mended, this one Completed"

@@ -16,7 +16,6 @@ SUBMISSION = {"path": "spark/job/run$", "method": "POST", "drop": "after"}
 SEARCH = {"path": "spark/job/runs$", "method": "GET", "delay_seconds": 60, "times": None}
 
 FLOW = "flows/print_message.py"
-PRINT = "print(message)"
 EAT = "print(len([b'x' * 2**28 for _ in range(64)]))"  # 16 GiB; the worker may have 4
 
 
@@ -82,11 +81,8 @@ def test_flow_that_takes_all_memory_ends_alone(stack: Stack, row: Row) -> None:
     beside = stack.start_running(stack.yeedu_job(30))
     began = stack.started_at("worker")
     stack.deploy_copy("hungry", "print-message", tags=[])
-    stack.edit(FLOW, PRINT, EAT)
-    try:
+    with stack.edited(FLOW, "print(message)", EAT):
         run, told = stack.failed(stack.api.start("hungry"))
-    finally:
-        stack.edit(FLOW, EAT, PRINT)
     assert "SIGKILL" in told, told
     row.held.append(f"flow: {run['state_name']}: {run['state']['message'].partition(' Typically')[0]}")
     run, told = stack.failed(stack.api.start("run-shell-command", {"command": f'exec python -c "{EAT}"'}))
