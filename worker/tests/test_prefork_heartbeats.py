@@ -1,12 +1,19 @@
 """Heartbeats come as often as they have to, and a flow that ends need not wait for them."""
 
+import json
+import threading
 import time
+import uuid
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from prefect import flow_engine
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_CSRF_SUPPORT_ENABLED, temporary_settings
 from prefect.states import Completed, Running
+from prefect_processes import PrefectServer
 
 from tests.platforms import wait_for
 from yeedu_worker.prefork import heartbeats
@@ -15,19 +22,44 @@ from yeedu_worker.prefork import heartbeats
 class Engine:
     """What the heartbeats know of Prefect's engine."""
 
-    def __init__(self, heartbeat_seconds: float | None = 30, *, fails: bool = False) -> None:
+    def __init__(self, heartbeat_seconds: float | None = 30) -> None:
         self.heartbeat_seconds = heartbeat_seconds
         self.flow_run = SimpleNamespace(state=Running())
-        self.sent: list[tuple[object, object]] = []
-        self._fails = fails
+        self.resource = {"prefect.resource.id": f"prefect.flow-run.{uuid.uuid4()}"}
+        deployment = f"prefect.deployment.{uuid.uuid4()}"
+        self.related = [{"prefect.resource.id": deployment, "prefect.resource.role": "deployment"}]
 
-    def _build_heartbeat_event_template(self) -> tuple[str, str]:
-        return "resource", "related"
+    def _build_heartbeat_event_template(self) -> tuple[dict[str, str], list[dict[str, str]]]:
+        return self.resource, self.related
 
-    def _emit_flow_run_heartbeat(self, resource: object, related: object) -> None:
-        self.sent.append((resource, related))
-        if self._fails:
-            raise OSError("the server is away")
+
+class Sent(list[dict[str, Any]]):
+    """The events that a server was sent, and the status with which it answers."""
+
+    status = 204
+
+
+@pytest.fixture
+def sent() -> Iterator[Sent]:
+    """A server that takes every event."""
+    events = Sent()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            assert self.path == "/api/events"
+            events.extend(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(events.status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/api"
+        with temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False}):
+            yield events
+        server.shutdown()
 
 
 @pytest.fixture(autouse=True)
@@ -44,35 +76,50 @@ def seconds_of(engine: Any) -> float:
     return time.monotonic() - began
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_heartbeats_go_on_until_the_flow_ends(fails: bool) -> None:
-    engine = Engine(0.02, fails=fails)
+@pytest.mark.parametrize("status", [204, 500])
+def test_heartbeats_go_on_until_the_flow_ends(sent: Sent, status: int) -> None:
+    sent.status = status
+    engine: Any = Engine(0.02)
     with heartbeats.send_heartbeats(engine):
-        wait_for("three heartbeats", lambda: len(engine.sent) >= 3, 20, 0.01)
-    count = len(engine.sent)
-    assert set(engine.sent) == {("resource", "related")}
+        wait_for("three heartbeats", lambda: len(sent) >= 3, 20, 0.01)
+    count = len(sent)
+    assert {event["event"] for event in sent} == {"prefect.flow-run.heartbeat"}
+    assert len({event["id"] for event in sent}) == count
     with pytest.raises(AssertionError, match="another heartbeat"):
-        wait_for("another heartbeat", lambda: len(engine.sent) > count, 0.2, 0.01)
+        wait_for("another heartbeat", lambda: len(sent) > count, 0.2, 0.01)
 
 
-def test_flow_run_in_a_final_state_sends_none() -> None:
-    engine = Engine(0.02)
+def test_server_has_them_for_the_run_and_its_deployment(server: PrefectServer) -> None:
+    engine: Any = Engine()
+    wanted = {
+        "event": {"name": ["prefect.flow-run.heartbeat"]},
+        "resource": {"id": [engine.resource["prefect.resource.id"]]},
+        "related": {"id": [engine.related[0]["prefect.resource.id"]]},
+    }
+
+    def stored() -> list[Any]:
+        return server.api.post("events/filter", {"filter": wanted})["events"]
+
+    with temporary_settings({PREFECT_API_URL: server.url}), heartbeats.send_heartbeats(engine):
+        wait_for("a heartbeat", stored, 60, 0.1)
+
+
+def test_flow_run_in_a_final_state_sends_none(sent: Sent) -> None:
+    engine: Any = Engine(0.02)
     engine.flow_run.state = Completed()
     with heartbeats.send_heartbeats(engine), pytest.raises(AssertionError, match="a heartbeat"):
-        wait_for("a heartbeat", lambda: engine.sent, 0.3, 0.01)
+        wait_for("a heartbeat", lambda: sent, 0.3, 0.01)
 
 
-def test_short_flow_sends_none_and_waits_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_flow_sends_none_and_waits_for_none(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeats, "FIRST_SECONDS", 60)
-    engine = Engine()
-    assert seconds_of(engine) < 2  # the time after which the thread would no longer be waited for
-    assert engine.sent == []
+    assert seconds_of(Engine()) < 2  # the time after which the thread would no longer be waited for
+    assert sent == []
 
 
-def test_heartbeats_can_be_switched_off() -> None:
-    engine = Engine(None)
-    with heartbeats.send_heartbeats(engine), pytest.raises(AssertionError, match="a heartbeat"):
-        wait_for("a heartbeat", lambda: engine.sent, 0.2, 0.01)
+def test_heartbeats_can_be_switched_off(sent: Sent) -> None:
+    with heartbeats.send_heartbeats(Engine(None)), pytest.raises(AssertionError, match="a heartbeat"):
+        wait_for("a heartbeat", lambda: sent, 0.2, 0.01)
 
 
 def test_prefect_uses_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,9 @@
 """The heartbeats of a flow run, without what a short one need not pay for.
 
 Prefect sends the first when the flow begins, for which it opens a websocket and reads the flow, the
-deployment, the work queue and the work pool. And it looks once a second whether it may stop, for which a flow
-waits at its end.
+deployment, the work queue and the work pool: where the server is slow, the run may be taken for dead before
+the last of them is read. And it looks once a second whether it may stop, for which a flow waits at its end.
+Here each is one request to the server, and waits for nothing else that the run has to tell.
 """
 
 from __future__ import annotations
@@ -48,15 +49,21 @@ def send_heartbeats(engine: Any, *, join_on_exit: bool = True) -> Generator[None
     is_over = threading.Event()
 
     def send() -> None:
-        pause_seconds = FIRST_SECONDS
-        while not is_over.wait(pause_seconds):
-            pause_seconds = interval_seconds
-            if engine.flow_run and engine.flow_run.state and engine.flow_run.state.is_final():
-                return
-            try:
-                engine._emit_flow_run_heartbeat(resource, related)
-            except Exception:  # the next may come through
-                logger.debug("a heartbeat could not be sent", exc_info=True)
+        if is_over.wait(FIRST_SECONDS):
+            return
+        from prefect.client.orchestration import get_client
+        from prefect.events import Event
+
+        # With settings of its own, it is not the client of the flow, which has other things to do.
+        with get_client(httpx_settings={"timeout": interval_seconds}, sync_client=True) as client:
+            while not (engine.flow_run and engine.flow_run.state and engine.flow_run.state.is_final()):
+                beat = Event(event="prefect.flow-run.heartbeat", resource=resource, related=related)
+                try:
+                    client.request("POST", "/events", json=[beat.model_dump(mode="json")])
+                except Exception:  # the next may come through
+                    logger.debug("a heartbeat could not be sent", exc_info=True)
+                if is_over.wait(interval_seconds):
+                    return
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(send,), daemon=True)
     thread.start()
