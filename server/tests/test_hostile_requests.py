@@ -37,14 +37,14 @@ class Server:
     def send(self, line: str, *headers: str, body: str = "") -> Answer:
         """Send a request line and headers, with a login; ``HOST`` stands for this server's name."""
         whole = [line, *headers, AUTHORIZATION, "Connection: close", f"Content-Length: {len(body)}", "", body]
-        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=90) as connection:
             connection.sendall("\r\n".join(whole).replace("HOST", self.host).encode())
             answered = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
         head, _, text = answered.partition("\r\n\r\n")
         return Answer(int(head.split()[1]), head.lower(), text)
 
     def variables(self) -> dict[str, str]:
-        found = requests.post(f"{self.url}/variables/filter", json={}, auth=LOGIN, timeout=30).json()
+        found = requests.post(f"{self.url}/variables/filter", json={}, auth=LOGIN, timeout=90).json()
         return {variable["name"]: variable["value"] for variable in found}
 
 
@@ -53,7 +53,7 @@ def server(closed_server: PrefectProcess) -> Server:
     """The server, with a variable that is to stay as it is."""
     server = Server(closed_server.port)
     kept = {"name": "kept", "value": "as it was"}
-    requests.post(f"{server.url}/variables/", json=kept, auth=LOGIN, timeout=30).raise_for_status()
+    requests.post(f"{server.url}/variables/", json=kept, auth=LOGIN, timeout=90).raise_for_status()
     return server
 
 
@@ -151,7 +151,7 @@ def test_websocket_of_a_foreign_page_is_refused(
             origin=origin,
             suppress_origin=origin is None,
             subprotocols=["prefect"],
-            timeout=30,
+            timeout=90,
         )
 
 

@@ -60,7 +60,7 @@ def _value(parameter: re.Match[str]) -> str:
 def address(closed_server: PrefectProcess) -> str:
     """The server's address, once it holds something that is nobody else's business."""
     body = {"name": "private", "value": SECRET}
-    requests.post(f"{closed_server.url}/variables/", json=body, auth=LOGIN, timeout=30).raise_for_status()
+    requests.post(f"{closed_server.url}/variables/", json=body, auth=LOGIN, timeout=90).raise_for_status()
     return closed_server.url.removesuffix("/api")
 
 
@@ -77,7 +77,7 @@ def test_every_route_is_refused_without_the_login(address: str, routes: Routes) 
     with requests.Session() as session:
         for method, path in closed:
             for how in ("none", "another password"):
-                answer = session.request(method, address + path, headers=WRONG_LOGINS[how], timeout=30)
+                answer = session.request(method, address + path, headers=WRONG_LOGINS[how], timeout=90)
                 answers[f"{method} {path}, {how}"] = answer.status_code
     assert {what: status for what, status in answers.items() if status != 401} == {}
 
@@ -91,13 +91,13 @@ def test_no_method_and_no_malformed_login_opens_the_api(address: str, how: str, 
         "/api/health/",
         "/api/no-such-route",
     ):
-        answer = requests.request(method, address + path, headers=WRONG_LOGINS[how], json={}, timeout=30)
+        answer = requests.request(method, address + path, headers=WRONG_LOGINS[how], json={}, timeout=90)
         assert answer.status_code == 401, path
         assert SECRET not in answer.text
 
 
 def test_the_login_opens_what_was_refused(address: str) -> None:
-    answer = requests.get(f"{address}/api/variables/name/private", auth=LOGIN, timeout=30)
+    answer = requests.get(f"{address}/api/variables/name/private", auth=LOGIN, timeout=90)
     assert answer.json()["value"] == SECRET
 
 
@@ -119,7 +119,7 @@ def test_every_websocket_is_closed_to_those_without_the_login(
         url = address.replace("http:", "ws:") + path
         if first is None:
             with pytest.raises(websocket.WebSocketBadStatusException, match="403"):
-                websocket.create_connection(url, timeout=30)
+                websocket.create_connection(url, timeout=90)
         else:
             assert first_answer(url, first) == (websocket.ABNF.OPCODE_CLOSE, 1008), path
 
@@ -133,7 +133,7 @@ def test_every_websocket_is_open_to_those_with_the_login(address: str, routes: R
 
 def first_answer(url: str, message: dict[str, str]) -> tuple[int, int]:
     """Open a websocket, send a message, and return the kind of the answer and a closing one's code."""
-    socket = websocket.create_connection(url, subprotocols=["prefect"], timeout=30)
+    socket = websocket.create_connection(url, subprotocols=["prefect"], timeout=90)
     try:
         socket.send(json.dumps(message))
         frame = socket.recv_frame()
@@ -144,7 +144,7 @@ def first_answer(url: str, message: dict[str, str]) -> tuple[int, int]:
 
 
 def test_what_is_open_tells_nothing(address: str) -> None:
-    answers = {path: requests.get(address + path, timeout=30) for path in OPEN}
+    answers = {path: requests.get(address + path, timeout=90) for path in OPEN}
     for path, answer in answers.items():
         assert answer.status_code == 200, path
         assert SECRET not in answer.text, path

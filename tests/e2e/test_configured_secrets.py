@@ -94,12 +94,12 @@ def test_no_configured_secret_shows_up(
 def test_nobody_gets_in_without_the_login(configured: ComposePlatform) -> None:
     for login in (None, ("admin", "wrong")):
         for path in ("flows/filter", "admin/version", "block_documents/filter?include_secrets=true"):
-            answer = requests.post(f"{configured.api.url}/{path}", json={}, auth=login, timeout=30)
+            answer = requests.post(f"{configured.api.url}/{path}", json={}, auth=login, timeout=90)
             assert answer.status_code == 401, path
     clone = "git -c credential.helper= ls-remote http://git-server:8080/flows.git"
     command = ("docker", "compose", "exec", "-T", "--env=GIT_CONFIG_COUNT=0", "worker", "sh", "-c", clone)
     refused = configured.command(*command)
     assert refused.returncode
     assert "could not read Username" in refused.stderr
-    control = requests.get(f"http://localhost:{configured.mock_port}/_control/journal", timeout=30)
+    control = requests.get(f"http://localhost:{configured.mock_port}/_control/journal", timeout=90)
     assert control.status_code == 404

@@ -62,10 +62,10 @@ def started(state: Path, *arguments: str, **environment: str) -> Iterator[tuple[
 
 
 def log_in(url: str, password: str) -> dict[str, str]:
-    answer = requests.post(f"{url}/api/v1/login", json={"username": "demo", "password": password}, timeout=10)
+    answer = requests.post(f"{url}/api/v1/login", json={"username": "demo", "password": password}, timeout=90)
     assert answer.status_code == 200, answer.text
     headers = {"Authorization": f"Bearer {answer.json()['token']}"}
-    requests.post(f"{url}/api/v1/user/select/{TENANT}", headers=headers, timeout=10)
+    requests.post(f"{url}/api/v1/user/select/{TENANT}", headers=headers, timeout=90)
     return headers
 
 
@@ -180,13 +180,13 @@ def test_sigterm_ends_jobs_and_kernels_and_the_state_is_there_again(tmp_path, un
     with started(tmp_path, YEEDU_MOCK_PASSWORD="secret-word") as (process, url):
         headers = log_in(url, "secret-word")
         api = f"{url}/api/v1/workspace/1"
-        job = requests.post(f"{api}/spark/job/run", json={"job_id": 103}, headers=headers, timeout=10).json()
+        job = requests.post(f"{api}/spark/job/run", json={"job_id": 103}, headers=headers, timeout=90).json()
         body = {"notebook_id": 201}
-        notebook = requests.post(f"{api}/notebook/run", json=body, headers=headers, timeout=10).json()
+        notebook = requests.post(f"{api}/notebook/run", json=body, headers=headers, timeout=90).json()
         for kind, started_run in (("spark/job", job), ("notebook", notebook)):
             path = f"{api}/{kind}/run/{started_run['run_id']}"
             until(
-                lambda p=path: requests.get(p, headers=headers, timeout=10).json()["run_status"] == "RUNNING"
+                lambda p=path: requests.get(p, headers=headers, timeout=90).json()["run_status"] == "RUNNING"
             )
         assert len(processes_of(tmp_path)) >= 2
         process.send_signal(signal.SIGTERM)
@@ -194,7 +194,7 @@ def test_sigterm_ends_jobs_and_kernels_and_the_state_is_there_again(tmp_path, un
         assert processes_of(tmp_path) == []
     with started(tmp_path, "--spare-kernels", "0", YEEDU_MOCK_PASSWORD="secret-word") as (_, url):
         answer = requests.get(
-            f"{url}/api/v1/workspace/1/spark/job/run/{job['run_id']}", headers=headers, timeout=10
+            f"{url}/api/v1/workspace/1/spark/job/run/{job['run_id']}", headers=headers, timeout=90
         )
         assert answer.json()["run_status"] == "TERMINATED", "the session and the run have survived"
 
@@ -203,7 +203,7 @@ def test_nothing_outlives_a_mock_that_is_killed_outright(tmp_path, until):
     with started(tmp_path, "--spare-kernels", "1", YEEDU_MOCK_PASSWORD="secret-word") as (process, url):
         headers = log_in(url, "secret-word")
         api = f"{url}/api/v1/workspace/1"
-        requests.post(f"{api}/spark/job/run", json={"job_id": 103}, headers=headers, timeout=10)
+        requests.post(f"{api}/spark/job/run", json={"job_id": 103}, headers=headers, timeout=90)
         until(lambda: len(processes_of(tmp_path)) >= 2)
         process.kill()
         until(lambda: processes_of(tmp_path) == [])
@@ -214,9 +214,9 @@ def test_no_token_and_no_password_reaches_the_log_or_the_database(tmp_path):
         headers = log_in(url, "secret-word")
         token = headers["Authorization"].split()[1]
         path = f"{url}/api/v1/workspace/1/notebook/run/1/kernel/ws"
-        requests.get(path, params={"yeedu_session": token}, headers=headers, timeout=10)
-        requests.get(f"{path}/yeedu_session/{token}", headers=headers, timeout=10)
-        requests.post(f"{url}/api/v1/login", data='{"username": "demo", "password": "secret-wo', timeout=10)
+        requests.get(path, params={"yeedu_session": token}, headers=headers, timeout=90)
+        requests.get(f"{path}/yeedu_session/{token}", headers=headers, timeout=90)
+        requests.post(f"{url}/api/v1/login", data='{"username": "demo", "password": "secret-wo', timeout=90)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
     log = (tmp_path / "output").read_text()
@@ -230,7 +230,7 @@ def test_no_token_and_no_password_reaches_the_log_or_the_database(tmp_path):
 
 def test_external_url_is_the_base_of_every_url_handed_out(tmp_path):
     with started(tmp_path, "--spare-kernels", "0", "--external-url", "http://mock.test:1/") as (_, url):
-        answer = requests.get(url, headers={"Accept": "application/json"}, timeout=10).json()
+        answer = requests.get(url, headers={"Accept": "application/json"}, timeout=90).json()
     examples = json.dumps(answer["examples"])
     assert url not in examples
     assert answer["examples"]["v2"]["job"] == f"http://mock.test:1/tenant/{TENANT}/workspace/1/spark/job/101"

@@ -13,7 +13,7 @@ def control(yeedu_mock):
 
     def send(method, path, body=None, **query):
         answer = requests.request(
-            method, f"{yeedu_mock.url}/_control/{path}", json=body, params=query, timeout=10
+            method, f"{yeedu_mock.url}/_control/{path}", json=body, params=query, timeout=90
         )
         assert answer.status_code < 300, answer.text
         return answer.json() if answer.content else None
@@ -236,15 +236,15 @@ def test_added_notebook_and_job_run(client, control):
 def test_reset_makes_the_mock_as_new(tmp_path):
     with running_mock(default_settings(tmp_path)) as mock:
         body = {"username": "demo", "password": mock.settings.password}
-        token = requests.post(f"{mock.url}/api/v1/login", json=body, timeout=10).json()["token"]
+        token = requests.post(f"{mock.url}/api/v1/login", json=body, timeout=90).json()["token"]
         headers = {"Authorization": f"Bearer {token}"}
-        requests.post(f"{mock.url}/api/v1/user/select/{mock.tenant}", headers=headers, timeout=10)
+        requests.post(f"{mock.url}/api/v1/user/select/{mock.tenant}", headers=headers, timeout=90)
         run = requests.post(
-            f"{mock.url}/api/v1/workspace/1/spark/job/run", json={"job_id": 103}, headers=headers, timeout=10
+            f"{mock.url}/api/v1/workspace/1/spark/job/run", json={"job_id": 103}, headers=headers, timeout=90
         ).json()["run_id"]
         assert requests.post(f"{mock.url}/_control/reset", timeout=20).status_code == 200
-        assert requests.get(f"{mock.url}/api/v1/user/info", headers=headers, timeout=10).status_code == 401
-        overview = requests.get(mock.url, headers={"Accept": "application/json"}, timeout=10).json()
+        assert requests.get(f"{mock.url}/api/v1/user/info", headers=headers, timeout=90).status_code == 401
+        overview = requests.get(mock.url, headers={"Accept": "application/json"}, timeout=90).json()
         assert overview["runs"] == []
         assert [job["job_id"] for job in overview["jobs"]] == [101, 102, 103]
         assert run > 1000

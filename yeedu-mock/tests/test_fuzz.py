@@ -44,11 +44,11 @@ def yeedu_mock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMock
 def held(client: Any, yeedu_mock: RunningMock) -> Iterator[Any]:
     """A client of a mock that starts no run, with a job run and a notebook run that wait."""
     control = f"{yeedu_mock.url}/_control"
-    assert requests.patch(f"{control}/switches", json=HOLDING, timeout=30).status_code == 200
+    assert requests.patch(f"{control}/switches", json=HOLDING, timeout=90).status_code == 200
     client.run_job(101)
     client.run_notebook(201)
     yield client
-    assert requests.post(f"{control}/reset", timeout=30).status_code == 200
+    assert requests.post(f"{control}/reset", timeout=90).status_code == 200
 
 
 def send(client: Any, operation: Operation, sent: dict[str, Any]) -> requests.Response:
@@ -63,7 +63,7 @@ def send(client: Any, operation: Operation, sent: dict[str, Any]) -> requests.Re
     headers = {"Content-Type": "application/json", "Authorization": authorization}
     body = sent["body"]
     return client.session.request(
-        operation.method, client.url + path, params=query, data=body, headers=headers, timeout=30
+        operation.method, client.url + path, params=query, data=body, headers=headers, timeout=90
     )
 
 
@@ -98,10 +98,10 @@ def put_right(client: Any, mock: RunningMock, operation: Operation) -> None:
     """Undo what a request may have done to those that follow."""
     control = f"{mock.url}/_control"
     if operation.path == "/_control/faults":
-        check(requests.get(f"{control}/faults", timeout=30))
-        check(requests.delete(f"{control}/faults", timeout=30))
+        check(requests.get(f"{control}/faults", timeout=90))
+        check(requests.delete(f"{control}/faults", timeout=90))
     elif operation.path == "/_control/switches":
-        check(requests.patch(f"{control}/switches", json=HOLDING, timeout=30))
+        check(requests.patch(f"{control}/switches", json=HOLDING, timeout=90))
     elif operation.path in {"/api/v1/logout", "/_control/sessions/expire"}:
         client.log_in(mock.settings.username, mock.settings.password or "")
         client.post(f"user/select/{mock.tenant}")
@@ -129,12 +129,12 @@ def fuzz_operation(client: Any, mock: RunningMock, operation: Operation) -> None
 
 
 def everything_is_shown(client: Any, mock: RunningMock) -> None:
-    assert requests.get(mock.health_url, timeout=30).json()["message"] == "OK"
-    overview = requests.get(mock.url, headers={"Accept": "application/json"}, timeout=30).json()
+    assert requests.get(mock.health_url, timeout=90).json()["message"] == "OK"
+    overview = requests.get(mock.url, headers={"Accept": "application/json"}, timeout=90).json()
     made = [*overview["jobs"], *overview["notebooks"], *overview["runs"]]
     assert len(made) > 7
     for page in [mock.url, *(one["url"] for one in made)]:
-        assert requests.get(page, timeout=30).status_code == 200, page
+        assert requests.get(page, timeout=90).status_code == 200, page
     for kind in ("job", "notebook"):
         area = "spark/job" if kind == "job" else "notebook"
         for one in overview[f"{kind}s"]:

@@ -54,7 +54,7 @@ def test_no_frame_ends_the_connection_the_kernel_or_the_mock(client, notebook_ru
         assert kernel.of(request, "execute_reply")[0]["status"] == "ok"
 
     fuzz()
-    assert requests.get(yeedu_mock.health_url, timeout=30).status_code == 200
+    assert requests.get(yeedu_mock.health_url, timeout=90).status_code == 200
     assert client.status("notebook", notebook_run) == "RUNNING"
-    answers = requests.get(f"{yeedu_mock.url}/_control/journal", timeout=30).json()
+    answers = requests.get(f"{yeedu_mock.url}/_control/journal", timeout=90).json()
     assert not [answer for answer in answers if (answer["status"] or 0) >= 500]

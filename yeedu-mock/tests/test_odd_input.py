@@ -61,7 +61,7 @@ def test_a_definition_of_any_name_is_downloaded_under_that_name(client, name):
     ],
 )
 def test_a_fault_that_could_not_be_applied_is_refused(anonymous, fault):
-    answer = anonymous.session.post(f"{anonymous.url}/_control/faults", json=fault, timeout=30)
+    answer = anonymous.session.post(f"{anonymous.url}/_control/faults", json=fault, timeout=90)
     assert answer.status_code == 400, answer.text
 
 

@@ -49,10 +49,10 @@ def test_a_workspace_shows_what_can_be_run_in_it(yeedu_mock):
 
 
 def test_the_description_of_the_api_needs_no_other_server(yeedu_mock):
-    page = requests.get(f"{yeedu_mock.url}/docs", timeout=30)
+    page = requests.get(f"{yeedu_mock.url}/docs", timeout=90)
     assert page.status_code == 200
     addresses = re.findall(r"""(?:src|href)="([^"]+)"|url: '([^']+)'""", page.text)
     assert len(addresses) >= 4
     for address in map("".join, addresses):
         assert address.startswith("/"), address
-        assert requests.get(yeedu_mock.url + address, timeout=30).status_code == 200
+        assert requests.get(yeedu_mock.url + address, timeout=90).status_code == 200

@@ -171,7 +171,7 @@ def test_a_body_that_is_too_large_or_of_another_size_is_not_kept(client, where, 
         params={**where, "path": "/c.txt"},
         headers={"Authorization": f"Bearer {client.token}", "X-File-Size": "5"},
         data=b"four",
-        timeout=30,
+        timeout=90,
     )
     assert wrong.status_code == 400
     assert paths(client, where) == ["/a.txt"]
@@ -193,7 +193,7 @@ def test_files_survive_a_restart_and_go_with_a_reset(tmp_path, anonymous):
     with running_mock(settings) as mock:
         log_in(mock)
         assert content(anonymous, demo, "/a.txt") == b"kept"
-        assert anonymous.session.post(f"{mock.url}/_control/reset", timeout=30).status_code == 200
+        assert anonymous.session.post(f"{mock.url}/_control/reset", timeout=90).status_code == 200
         log_in(mock)
         assert content(anonymous, demo, "/a.txt") == 404
         assert not list((tmp_path / "files").iterdir())
