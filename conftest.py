@@ -44,4 +44,6 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     if item.get_closest_marker("long") and not os.environ.get("LONG_TESTS"):
         item.add_marker(pytest.mark.skip(reason="takes long: LONG_TESTS=1 make test"))
     if not item.get_closest_marker("xdist_group"):
-        item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).parts[0]))
+        folder, below, *_ = item.path.relative_to(ROOT).parts
+        group = f"tests/{below}" if folder == "tests" else folder
+        item.add_marker(pytest.mark.xdist_group(group))

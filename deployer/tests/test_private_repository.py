@@ -94,6 +94,7 @@ def places(platform, private, *reports):
     return [*said, *answers, private.log()]
 
 
+@pytest.mark.long
 def test_the_right_token_deploys_and_runs_and_a_revoked_one_is_one_sentence(platform, private):
     variables = {
         "FLOWS_GIT_URL": private.url,

@@ -130,6 +130,7 @@ def test_a_report_is_published_only_when_a_person_approves_it(platform: Platform
         assert "taxi-report" not in artifacts(platform, run)
 
 
+@pytest.mark.long
 @pytest.mark.docker
 @pytest.mark.timeout(400)
 def test_a_worker_runs_the_flow_that_its_image_holds(platform: Platform) -> None:

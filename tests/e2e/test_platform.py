@@ -232,6 +232,7 @@ def test_scheduler_creates_runs_of_every_active_deployment_that_complete(platfor
         assert run["state_type"] == "COMPLETED", (name, platform.api.log(run["id"]))
 
 
+@pytest.mark.long_locally
 @pytest.mark.timeout(300)
 def test_down_and_up_keep_everything_and_double_nothing(platform: Platform) -> None:
     deployments = platform.api.deployments()
