@@ -30,6 +30,7 @@ def waiting_run(year: int) -> Any:
     return runs[0] if runs else None
 
 
+@pytest.mark.long  # tests/e2e does the same on the platform
 @pytest.mark.parametrize(("year", "approve"), [(2016, True), (2015, False)])
 def test_it_is_published_only_with_approval(
     query: Query, run_python: Callable[..., Any], wait_for: WaitFor, year: int, approve: bool

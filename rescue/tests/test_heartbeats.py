@@ -69,6 +69,7 @@ def test_silent_run_that_is_being_cancelled_is_cancelled(scene: Any) -> None:
     assert scene.state(run_id)["type"] == "CANCELLED"
 
 
+@pytest.mark.long
 def test_run_from_elsewhere_may_beat_as_slowly_as_prefect_does(scene: Any) -> None:
     run_id = scene.run_without_deployment("RUNNING")
     scene.beat(run_id)

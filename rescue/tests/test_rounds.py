@@ -3,6 +3,8 @@
 import time
 from typing import Any
 
+import pytest
+
 from yeedu_rescue.rounds import Rounds
 from yeedu_rescue.server import Server
 from yeedu_rescue.settings import Settings
@@ -55,6 +57,7 @@ def test_wrong_login_is_said_and_waited_for(prefect: Any, caplog: Any) -> None:
     assert "wrong" not in caplog.text
 
 
+@pytest.mark.long
 def test_record_of_a_worker_that_is_long_offline_is_deleted(scene: Any) -> None:
     deployment = scene.server.get(f"/deployments/{scene.deployment()}")
     path = f"/work_pools/{deployment['work_pool_name']}/workers"

@@ -126,6 +126,7 @@ def test_changed_file_is_noticed_and_a_new_server_starts(running: Prefork, tmp_p
     assert INSTEAD not in run_client(running, tmp_path).stderr
 
 
+@pytest.mark.long
 def test_server_that_hangs_is_not_waited_for_and_is_replaced(running: Prefork, tmp_path: Path) -> None:
     ready = running.log.count("ready")
     server = running.server()

@@ -109,7 +109,9 @@ def places_of_the_server() -> dict[str, str]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("way", ["password", "token", "block"])
+@pytest.mark.parametrize(
+    "way", ["password", *(pytest.param(way, marks=pytest.mark.long) for way in ("token", "block"))]
+)
 def test_no_secret_shows(
     yeedu: ScriptedYeedu, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:

@@ -21,6 +21,8 @@ logger = logging.getLogger("prefect.flow_engine")
 
 # A run that is silent for longer, and not for `RESCUE_HEARTBEAT_SECONDS`, has no need of a sign of life.
 FIRST_SECONDS = 5.0
+# After one that the server did not take. Two more can be lost before the run is taken for dead.
+AGAIN_SECONDS = 10.0
 
 
 def replace_heartbeats() -> None:
@@ -53,16 +55,22 @@ def send_heartbeats(engine: Any, *, join_on_exit: bool = True) -> Generator[None
             return
         from prefect.client.orchestration import get_client
         from prefect.events import Event
+        from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-        # With settings of its own, it is not the client of the flow, which has other things to do.
-        with get_client(httpx_settings={"timeout": interval_seconds}, sync_client=True) as client:
+        with (
+            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),  # in this thread: its pauses only grow
+            # With a setting of its own, it is not the client of the flow, which has other things to do.
+            get_client(httpx_settings={"timeout": interval_seconds}, sync_client=True) as client,
+        ):
             while not (engine.flow_run and engine.flow_run.state and engine.flow_run.state.is_final()):
                 beat = Event(event="prefect.flow-run.heartbeat", resource=resource, related=related)
+                pause_seconds = interval_seconds
                 try:
                     client.request("POST", "/events", json=[beat.model_dump(mode="json")])
                 except Exception:  # the next may come through
                     logger.debug("a heartbeat could not be sent", exc_info=True)
-                if is_over.wait(interval_seconds):
+                    pause_seconds = min(pause_seconds, AGAIN_SECONDS)
+                if is_over.wait(pause_seconds):
                     return
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(send,), daemon=True)
