@@ -34,6 +34,40 @@ def test_runs_that_come_again_and_end_together_are_no_trouble(monkeypatch: pytes
     assert anyio.run(poll) == due
 
 
+def test_two_polls_at_once_claim_each_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = DrainingWorker(limit=5, work_pool_name="pool")
+    due = [SimpleNamespace(flow_run=SimpleNamespace(id=uuid4())) for _ in range(2)]
+    claimed: list[UUID] = []
+
+    class EndsSlowly(Attempt):
+        async def end(self) -> None:
+            await anyio.sleep(0.05)
+
+    async def stock(self: ProcessWorker) -> list[SimpleNamespace]:
+        await anyio.sleep(0.01)
+        return [entry for entry in due if entry.flow_run.id not in claimed]
+
+    async def submit(self: ProcessWorker, flow_run_response: list[SimpleNamespace]) -> list[Any]:
+        for entry in flow_run_response:  # as Prefect does
+            worker.limiter.acquire_on_behalf_of_nowait(entry.flow_run.id)
+            claimed.append(entry.flow_run.id)
+        return []
+
+    monkeypatch.setattr(ProcessWorker, "_get_scheduled_flow_runs", stock)
+    monkeypatch.setattr(ProcessWorker, "_submit_scheduled_flow_runs", submit)
+
+    async def poll_twice() -> None:
+        worker._limiter = anyio.CapacityLimiter(5)
+        worker._has_successfully_synced = True
+        worker._attempts[due[0].flow_run.id] = EndsSlowly()
+        async with anyio.create_task_group() as group:
+            group.start_soon(worker.get_and_submit_flow_runs)
+            group.start_soon(worker.get_and_submit_flow_runs)
+
+    anyio.run(poll_twice)
+    assert claimed == [entry.flow_run.id for entry in due]
+
+
 def test_run_that_another_worker_took_meanwhile_is_ended_after_a_silence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

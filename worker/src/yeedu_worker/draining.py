@@ -64,6 +64,8 @@ class DrainingWorker(ProcessWorker, abc.ABC):
         super().__init__(limit=limit, **options)
         self.room = anyio.Event()
         self._attempts: dict[UUID, Attempt] = {}
+        # Two polls at once could claim the same flow run, and end the worker.
+        self._polling = anyio.Lock()
         self._deadline: float | None = None
         self._is_server_away = False
         self._heard_at = time.monotonic()
@@ -118,7 +120,8 @@ class DrainingWorker(ProcessWorker, abc.ABC):
             await self._hand_over()
             raise Drained
         try:
-            runs = await super().get_and_submit_flow_runs()
+            async with self._polling:
+                runs = await super().get_and_submit_flow_runs()
         except httpx.HTTPError as error:
             self._note_outage(error)
             return []

@@ -17,8 +17,8 @@ from pathlib import Path
 from yeedu_worker.prefork import protocol
 
 CHECK_SECONDS = 10.0
-ANSWER_SECONDS = 10.0
-START_SECONDS = 60.0
+ANSWER_SECONDS = 20.0  # as patient as clients: a new one is the last thing that a busy machine needs
+START_SECONDS = 180.0
 LEAST_PAUSE_SECONDS = 1.0
 MOST_PAUSE_SECONDS = 30.0
 
