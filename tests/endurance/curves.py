@@ -1,5 +1,6 @@
 """What a curve tells: how much it grew once everything was warm, and how it looks."""
 
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from statistics import median
@@ -21,21 +22,25 @@ _COLOURS = {
 }
 
 
-def floors(hours: list[float], values: list[float], width: float = HOURS / 24) -> list[tuple[float, float]]:
-    """Return the lowest value of each hour: what stays when the flow runs of a tick have ended."""
-    lowest: dict[int, float] = {}
-    for hour, value in zip(hours, values, strict=True):
-        if hour >= 0:
-            lowest[int(hour / width)] = min(value, lowest.get(int(hour / width), value))
-    return [((number + 0.5) * width, value) for number, value in lowest.items()]
-
-
-def growth(hours: list[float], values: list[float]) -> tuple[float, float]:
-    """Return by how much an hour's lowest value grew after the warm-up, and the middle one.
+def growth(
+    hours: list[float], values: list[float], of_an_hour: Callable[[list[float]], float] = min
+) -> tuple[float, float]:
+    """Return by how much an hour's value grew after the warm-up, and the middle one.
 
     The slope is the middle one of those between any two hours (Theil and Sen), whatever single outliers do.
+
+    Args:
+        hours: When each value was seen.
+        values: What was seen.
+        of_an_hour: Which value of an hour counts: the lowest is what stays when the flow runs of a tick have
+            ended.
     """
-    points = [point for point in floors(hours, values) if point[0] >= WARM_UP_HOURS]
+    width = HOURS / 24
+    by_hour: dict[int, list[float]] = {}
+    for hour, value in zip(hours, values, strict=True):
+        if hour >= WARM_UP_HOURS:
+            by_hour.setdefault(int(hour / width), []).append(value)
+    points = [(number * width, of_an_hour(seen)) for number, seen in by_hour.items()]
     slope = median((y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in combinations(points, 2))
     return slope * (HOURS - WARM_UP_HOURS), median(value for _, value in points)
 

@@ -14,7 +14,7 @@ _GRACE_SECONDS = 600.0
 # By the shell alone, which starts no process for it: how many processes there are, and files that they hold.
 _COUNTS = 'set -- /proc/[0-9]*; printf "%s " $#; set -- /proc/[0-9]*/fd/*; echo $#; '
 # The same of processes that are older than a minute, and the fewest files that four looks within a tick
-# find: on a worker, flow runs are always about to come and to go.
+# find: flow runs are always about to come and to go, on a worker as processes, on the server as sockets.
 _LASTING_COUNTS = """
 for look in 1 2 3 4; do
     read -r now rest < /proc/uptime; processes=0; files=0
@@ -31,7 +31,8 @@ echo $processes $fewest
 """
 # A connection grows to 12 MB and 230 files until the server makes it anew: when there is use for it and an
 # hour has gone by. So what all of them have together wanders by a third; what may not grow is what Postgres
-# itself has, and the largest connection. The checkpointer's files do not count: it closes them now and then.
+# itself has, and the largest connection. The checkpointer's files do not count: it closes them now and then,
+# and nor do autovacuum's workers, which come and go.
 POSTGRES = "postgres with its largest connection"
 _LARGEST_CONNECTION = """
 files=0; most_files=0; kilobytes=0; most_kilobytes=0
@@ -44,6 +45,7 @@ for process in /proc/[0-9]*; do
         [ $# -lt $most_files ] || most_files=$#
         [ $used -lt $most_kilobytes ] || most_kilobytes=$used ;;
     "postgres: checkpointer"*) kilobytes=$((kilobytes + used)) ;;
+    "postgres: autovacuum worker"*) ;;
     *) kilobytes=$((kilobytes + used)); files=$((files + $#)) ;;
     esac
 done
@@ -131,7 +133,7 @@ def sample_the_day(day: Day) -> Samples:
 def _look_at_services(day: Day, samples: Samples) -> None:
     for service, container in day.containers.items():
         used = usage(container)
-        counting = _LASTING_COUNTS if service == "worker" else _COUNTS
+        counting = _LASTING_COUNTS if service in {"server", "worker"} else _COUNTS
         looked = day.inside(service, "sh", "-c", counting + _SIZES.get(service, ""))
         counts, *sizes = looked.splitlines()
         processes, files = counts.split()
