@@ -32,8 +32,8 @@ def growth(
     Args:
         hours: When each value was seen.
         values: What was seen.
-        of_an_hour: Which value of an hour counts: the lowest is what stays when the flow runs of a tick have
-            ended.
+        of_an_hour: Which value of an hour counts: the lowest is what stays when the flow runs of a tick
+            have ended.
     """
     width = HOURS / 24
     by_hour: dict[int, list[float]] = {}
