@@ -71,8 +71,8 @@ test-endurance: install ## Run a compressed day, and look for leaks (ENDURANCE_H
 bench: install ## Measure, side by side with the stock way (ARGS="operator" for one part)
 	$(PROGRAMS)/python -m bench $(ARGS)
 
-lock: install ## Compile requirements/*.in to hashed locks (ARGS=--upgrade for new versions)
-	UV=$(CURDIR)/$(PROGRAMS)/uv requirements/lock $(ARGS)
+lock: ## Compile flows/requirements.txt and requirements/*.in to hashed locks (ARGS=--upgrade for new versions)
+	@$(PYTHON) -m local lock $(ARGS)
 
 audit: install ## Look for secrets in files and known vulnerabilities in locked versions; write bills of materials
 	UV=$(CURDIR)/$(PROGRAMS)/uv requirements/audit

@@ -10,7 +10,7 @@ from local.compose_mode import ComposeMode
 from local.console import Console
 from local.engine import Engine, find_engine
 from local.errors import CommandError
-from local.install import install
+from local.install import install, lock
 from local.interrupts import raise_on_interrupts
 from local.knobs import Knobs
 from local.process_mode import ProcessMode
@@ -18,25 +18,28 @@ from local.services import STATE
 
 COMMANDS = (
     *("up", "down", "logs", "status", "drain", "deploy", "clean", "install", "activate-windows"),
-    *("backup", "restore"),
+    *("backup", "restore", "lock"),
 )
 
 
-def run(command: str, file: Path | None = None, of_environment: str = "") -> int:
+def run(command: str, file: Path | None = None, of_environment: str = "", *, upgrade: bool = False) -> int:
     """Run one command and return its exit code.
 
     Args:
         command: One of `COMMANDS`.
         file: What ``backup`` writes (default: a new one in ``backups/``) and ``restore`` reads.
         of_environment: For ``deploy``: an environment of deployer/environments.yaml.
+        upgrade: For ``lock``: whether to take new versions.
 
     Raises:
         CommandError: It could not; the message is for the user.
     """
     knobs, console = Knobs.read(), Console()
     if command == "install":
-        install(console, for_development=True)
+        install(console, knobs, for_development=True)
         return 0
+    if command == "lock":
+        return lock(console, knobs, upgrade=upgrade)
     if command == "activate-windows":
         activate(PrefectApi(knobs.api_url, knobs.auth_string()), WINDOWS_DEPLOYMENT, console)
         return 0
@@ -95,11 +98,12 @@ def main() -> None:
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("file", nargs="?", type=Path, help="the backup to write or to restore")
     parser.add_argument("--environment", default="", help="for deploy: one of deployer/environments.yaml")
+    parser.add_argument("--upgrade", action="store_true", help="for lock: take new versions")
     options = parser.parse_args()
     command: str = options.command
     raise_on_interrupts()
     try:
-        sys.exit(run(command, options.file, options.environment))
+        sys.exit(run(command, options.file, options.environment, upgrade=options.upgrade))
     except CommandError as error:
         sys.exit(f"make {command}: {error}")
     except KeyboardInterrupt:

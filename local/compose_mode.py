@@ -15,6 +15,7 @@ from local.first_run import report_first_run
 from local.growth import run_lines, volume_lines
 from local.interrupts import ignore_interrupts
 from local.knobs import Knobs
+from local.packages import further_locks, own_certificate
 from local.ports import holder, is_free, port_taken
 
 _START_SECONDS = 300.0
@@ -72,6 +73,8 @@ class ComposeMode:
                 raise port_taken(knob, port, str(by))
 
     def _prepare_images(self) -> None:
+        further_locks(self._knobs)  # of a wrong one, a build says less
+        own_certificate(self._knobs)
         self._console.step("images: building what changed; the first time takes a few minutes")
         build = ("build",) if sys.stdout.isatty() else ("build", "--quiet")  # a file wants no progress bars
         for arguments in (("pull", "--quiet", "--policy", "missing", "postgres"), build):

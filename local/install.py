@@ -11,7 +11,8 @@ from pathlib import Path
 
 from local.console import Console
 from local.errors import CommandError
-from local.knobs import ROOT
+from local.knobs import ROOT, Knobs
+from local.packages import further_locks, trusting
 
 VENV = ROOT / ".venv"
 PROGRAMS = VENV / "bin"
@@ -22,7 +23,7 @@ DEVELOPMENT_LOCKS = ("dev.txt",)  # has all of the platform's
 _STAMP = VENV / "installed.json"
 
 
-def install(console: Console, *, for_development: bool) -> None:
+def install(console: Console, knobs: Knobs, *, for_development: bool) -> None:
     """Bring ``.venv`` up to date with the locks; at once when it already is.
 
     An environment that has the development tools keeps them.
@@ -30,28 +31,48 @@ def install(console: Console, *, for_development: bool) -> None:
     Raises:
         CommandError: The environment cannot be made, or a package cannot be installed.
     """
-    has_python = _has_python()
-    stamp = _read_stamp() if has_python else {}
+    stamp = _read_stamp() if _has_python() else {}
     kind, locks = choose(stamp, for_development=for_development)
+    locks = [*locks, *further_locks(knobs)]
     wanted = {kind: lock_digest([*locks, WAREHOUSE_LOCK])}
     if stamp == wanted:
         return
     _STAMP.unlink(missing_ok=True)
-    if not has_python:
-        console.step(f"python: making {VENV.relative_to(ROOT)} with Python {sys.version.split()[0]}")
-        _make_venv()
+    _ensure_venv(console)
     console.step(f"python: installing what requirements/{' and '.join(locks)} list")
-    uv = _uv()
-    requirements = [argument for lock in locks for argument in ("--requirements", f"requirements/{lock}")]
-    _must([*uv, "--require-hashes", *requirements], "the locked packages")
-    if kind == "platform":
-        _install_warehouse(uv, console)
+    with trusting(knobs, PROGRAMS / "python") as certificates:
+        environment = {**_environment(), **certificates}
+        uv = _uv(environment)
+        requirements = [argument for lock in locks for argument in ("--requirements", f"requirements/{lock}")]
+        _must([*uv, "--require-hashes", *requirements], "the locked packages", environment)
+        if kind == "platform":
+            _install_warehouse(uv, console, environment)
     editable = [argument for package in PACKAGES for argument in ("--editable", f"./{package}")]
-    _must([*uv, "--no-deps", *editable], "the platform's own packages")
+    _must([*uv, "--no-deps", *editable], "the platform's own packages", _environment())
     _STAMP.write_text(json.dumps(wanted) + "\n", encoding="utf-8")
 
 
-def _install_warehouse(uv: Sequence[str], console: Console) -> None:
+def lock(console: Console, knobs: Knobs, *, upgrade: bool) -> int:
+    """Compile every list of requirements anew, and return the exit code; needs nothing but uv in ``.venv``.
+
+    Args:
+        console: Where it says what it does.
+        knobs: For the certificates that a package index is trusted by.
+        upgrade: Whether to take new versions of what is locked already.
+
+    Raises:
+        CommandError: uv cannot be installed.
+    """
+    _ensure_venv(console)
+    with trusting(knobs, PROGRAMS / "python") as certificates:
+        environment = {**_environment(), **certificates}
+        _uv(environment)
+        environment |= {"UV": str(PROGRAMS / "uv"), "PYTHON": sys.executable}
+        command = ["requirements/lock", *(["--upgrade"] if upgrade else [])]
+        return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+
+
+def _install_warehouse(uv: Sequence[str], console: Console, environment: Mapping[str, str]) -> None:
     """Install Postgres, which has no wheel for some kinds of machine: there the platform does without."""
     arguments = (
         "--require-hashes",
@@ -59,7 +80,7 @@ def _install_warehouse(uv: Sequence[str], console: Console) -> None:
         "--requirements",
         f"requirements/{WAREHOUSE_LOCK}",
     )
-    done = subprocess.run([*uv, *arguments], cwd=ROOT, env=_environment(), capture_output=True, check=False)
+    done = subprocess.run([*uv, *arguments], cwd=ROOT, env=environment, capture_output=True, check=False)
     if done.returncode:
         console.step("python: no Postgres for the warehouse could be installed")
 
@@ -115,7 +136,15 @@ def _read_stamp() -> dict[str, str]:
         return {}
 
 
-def _make_venv() -> None:
+def _ensure_venv(console: Console) -> None:
+    """Make the environment unless its Python runs.
+
+    Raises:
+        CommandError: It cannot be made.
+    """
+    if _has_python():
+        return
+    console.step(f"python: making {VENV.relative_to(ROOT)} with Python {sys.version.split()[0]}")
     made = subprocess.run(
         [sys.executable, "-m", "venv", "--clear", str(VENV)], capture_output=True, text=True, check=False
     )
@@ -128,16 +157,16 @@ def _make_venv() -> None:
         )
 
 
-def _uv() -> list[str]:
+def _uv(environment: Mapping[str, str]) -> list[str]:
     """Install uv into the environment from its lock, and return the beginning of ``uv pip install``."""
     pip = [str(PROGRAMS / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _must([*pip, "--require-hashes", "--requirement", "requirements/uv.txt"], "uv")
+    _must([*pip, "--require-hashes", "--requirement", "requirements/uv.txt"], "uv", environment)
     quiet = [] if sys.stderr.isatty() else ["--quiet"]  # its progress bars are for a terminal
     return [str(PROGRAMS / "uv"), "pip", "install", *quiet, "--python", str(PROGRAMS / "python")]
 
 
-def _must(command: list[str], what: str) -> None:
-    if subprocess.run(command, cwd=ROOT, env=_environment(), check=False).returncode:
+def _must(command: list[str], what: str, environment: Mapping[str, str]) -> None:
+    if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:
         raise CommandError(f"installing {what} failed; the last lines above say why")
 
 

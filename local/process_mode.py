@@ -77,7 +77,7 @@ class ProcessMode:
             ):
                 self._check_port(knob, service, address)
             try:
-                install(self._console, for_development=False)
+                install(self._console, self._knobs, for_development=False)
                 flows_url = self._prepare()
                 for service in (second, first):
                     self._ensure(service)

@@ -15,6 +15,7 @@ from local import warehouse as postgres
 from local.api import is_answering
 from local.install import PROGRAMS, files_digest
 from local.knobs import ROOT, Knobs
+from local.packages import extra_locks
 
 STATE = ROOT / ".local"
 SECRETS = STATE / "secrets"
@@ -34,7 +35,13 @@ _SOURCES = {
     ),
     "yeedu-mock": ("requirements/yeedu-mock.txt", "yeedu-mock/src"),
     "rescue": ("rescue/src", "server/with_secrets.py"),
-    "worker": ("requirements/worker.txt", "worker/src", "yeedu-operator/src", "server/with_secrets.py"),
+    "worker": (
+        "requirements/worker.txt",
+        "requirements/flows.txt",
+        "worker/src",
+        "yeedu-operator/src",
+        "server/with_secrets.py",
+    ),
 }
 
 
@@ -193,7 +200,7 @@ def worker(knobs: Knobs, flows_url: str, port: int) -> Service:
         environment,
         port,
         f"http://127.0.0.1:{port}/health",
-        _SOURCES["worker"],
+        [*_SOURCES["worker"], *extra_locks(knobs)],
     )
 
 

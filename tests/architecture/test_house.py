@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from attach.locks import further_locks
+
 ROOT = Path(__file__).parents[2]
 FILES = [
     ROOT / name
@@ -17,7 +19,8 @@ FILES = [
 ]
 PYTHON = [file for file in FILES if file.suffix == ".py"]
 SOURCES = [file for file in PYTHON if "tests" not in file.relative_to(ROOT).parts]
-LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+LOCKS = sorted((ROOT / "requirements").rglob("*.txt"))
+EXTRAS = sorted((ROOT / "requirements" / "extras").glob("*.in"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
@@ -37,7 +40,7 @@ def test_module_is_short_enough_to_read(file: Path) -> None:
 def test_lock_pins_every_package_with_its_hashes(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     packages = re.findall(r"(?m)^([a-z0-9][^ \n]*)==", text)
-    assert packages
+    assert packages or file.name == "flows.txt"
     assert len(re.findall(r"(?m)^[a-z0-9].* \\\n    --hash=sha256:", text)) == len(packages)
 
 
@@ -49,6 +52,12 @@ def test_locks_agree_on_every_version() -> None:
         for name, version in re.findall(r"(?m)^([a-z0-9._-]+)(?:\[.*\])?==([^ ]+)", file.read_text()):
             versions.setdefault(name, set()).add(version)
     assert {name: found for name, found in versions.items() if len(found) > 1} == {}
+
+
+def test_every_extra_and_the_flows_list_are_locked() -> None:
+    names = [file.stem for file in EXTRAS]
+    chosen = [LOCKS.index(lock) for lock in further_locks(ROOT, ",".join(names))]
+    assert len(chosen) >= len(names) > 0
 
 
 def test_every_pin_has_its_reason() -> None:

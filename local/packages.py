@@ -1,0 +1,87 @@
+"""What an installation is made from besides the platform's own locks, and what it trusts to get it."""
+
+import ssl
+import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from local.errors import CommandError
+from local.knobs import ROOT, Knobs
+from local.script import load_script
+
+# Where systems keep their certificates, if OpenSSL does not know: Debian, Fedora, SUSE, macOS.
+_USUAL_ROOTS = (
+    *("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"),
+    *("/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"),
+)
+
+
+def further_locks(knobs: Knobs) -> list[str]:
+    """Return the locks of ``WORKER_EXTRAS`` and of the flows' list, as their names in ``requirements/``.
+
+    Raises:
+        CommandError: There is no such extra, or the list has changed since it was locked.
+    """
+    script = load_script(ROOT / "worker" / "attach" / "locks.py")
+    try:
+        found: list[Path] = script.further_locks(ROOT, knobs.get("WORKER_EXTRAS"))
+    except script.LockError as error:
+        raise CommandError(str(error)) from None
+    return [str(lock.relative_to(ROOT / "requirements")) for lock in found]
+
+
+def extra_locks(knobs: Knobs) -> list[str]:
+    """Return the locks of ``WORKER_EXTRAS``, whether or not they are there."""
+    script = load_script(ROOT / "worker" / "attach" / "locks.py")
+    return [f"{script.EXTRAS}/{name}.txt" for name in script.names_of(knobs.get("WORKER_EXTRAS"))]
+
+
+def own_certificate(knobs: Knobs) -> Path | None:
+    """Return the file of ``CA_CERT_FILE``; ``None`` when it is unset.
+
+    Raises:
+        CommandError: There is no such file, or no certificate in it.
+    """
+    file = knobs.path("CA_CERT_FILE")
+    if not file or str(file) == "/dev/null":
+        return None
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise CommandError(f"CA_CERT_FILE={file}: {error.strerror}") from None
+    if "-----BEGIN CERTIFICATE-----" not in text:
+        raise CommandError(
+            f"CA_CERT_FILE={file} holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)"
+        )
+    return file
+
+
+@contextmanager
+def trusting(knobs: Knobs, python: Path) -> Generator[dict[str, str]]:
+    """Yield the variables by which pip and uv trust ``CA_CERT_FILE`` besides the usual roots.
+
+    Args:
+        knobs: Where ``CA_CERT_FILE`` is read from.
+        python: One that has pip, which brings roots for a system that has none.
+
+    Raises:
+        CommandError: There is no such file, or no certificate in it.
+    """
+    own = own_certificate(knobs)
+    if not own:
+        yield {}
+        return
+    with TemporaryDirectory() as folder:
+        bundle = Path(folder, "certificates.pem")
+        bundle.write_bytes(_usual_roots(python).read_bytes() + b"\n" + own.read_bytes())
+        yield {"SSL_CERT_FILE": str(bundle), "PIP_CERT": str(bundle)}
+
+
+def _usual_roots(python: Path) -> Path:
+    known = [ssl.get_default_verify_paths().cafile, *_USUAL_ROOTS]
+    found = next((file for file in known if file and Path(file).is_file()), None)
+    if found:
+        return Path(found)
+    return Path(subprocess.check_output([python, "-m", "pip._vendor.certifi"], text=True).strip())

@@ -1,0 +1,108 @@
+"""Names the locks of what flows take besides what every worker has, and notices a list that is not locked.
+
+It stands alone, and is a program too, since each way of making a worker's environment asks it: the builds
+of the images, the installation of local processes, and `attach`.
+
+    python locks.py CHECKOUT EXTRAS    prints the arguments for `uv pip install`
+    python locks.py CHECKOUT --digest  prints what `make lock` writes into the lock of the list
+"""
+
+import hashlib
+import re
+import sys
+from pathlib import Path
+
+LIST = "flows/requirements.txt"
+LOCK = "requirements/flows.txt"
+EXTRAS = "requirements/extras"
+_COMMENT = re.compile(r"(^|\s)#.*")
+_WITHOUT_HASH = re.compile(r"(git|hg|svn|bzr)\+|file:")
+_DIGEST = re.compile(r"(?m)^# .*\bdigest ([0-9a-f]{16})\b")
+_PACKAGE = re.compile(r"(?m)^[a-zA-Z0-9]")
+
+
+class LockError(Exception):
+    """A list or an extra cannot be used; its text is meant for people."""
+
+
+def further_locks(checkout: Path, extras: str) -> list[Path]:
+    """Return the locks to install besides the worker's own: of the chosen extras, and of the flows' list.
+
+    Args:
+        checkout: This repository.
+        extras: Names of extras, separated by commas; empty for none.
+
+    Raises:
+        LockError: There is no such extra, or the list has changed since it was locked.
+    """
+    chosen = [_extra(checkout, name) for name in names_of(extras)]
+    lock = _locked_list(checkout)
+    return [*chosen, lock] if _PACKAGE.search(lock.read_text(encoding="utf-8")) else chosen
+
+
+def names_of(extras: str) -> list[str]:
+    """Return the names of extras, each once."""
+    return [name for name in dict.fromkeys(part.strip() for part in extras.split(",")) if name]
+
+
+def digest(checkout: Path) -> str:
+    """Return a digest of the flows' list, which comments and line ends do not change.
+
+    Raises:
+        LockError: The list cannot be read, or has a line that cannot be locked.
+    """
+    return hashlib.sha256("\n".join(_requirements(checkout)).encode()).hexdigest()[:16]
+
+
+def _extra(checkout: Path, name: str) -> Path:
+    lock = checkout / EXTRAS / f"{name}.txt"
+    names = sorted(file.stem for file in (checkout / EXTRAS).glob("*.txt"))
+    if name in names:
+        return lock
+    if lock.with_suffix(".in").exists():
+        raise LockError(f"{EXTRAS}/{name}.in is not locked yet; run `make lock`")
+    raise LockError(f"there is no extra {name!r}; there is: {', '.join(names) or 'none'}")
+
+
+def _locked_list(checkout: Path) -> Path:
+    """Return the lock of the list if it was compiled from the list as it is."""
+    lock = checkout / LOCK
+    try:
+        found = _DIGEST.search(lock.read_text(encoding="utf-8"))
+    except OSError:
+        found = None
+    if not found or found[1] != digest(checkout):
+        raise LockError(f"{LIST} has changed since `make lock`; run it")
+    return lock
+
+
+def _requirements(checkout: Path) -> list[str]:
+    try:
+        text = (checkout / LIST).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        raise LockError(f"{LIST} is missing, or no UTF-8 text; `git checkout {LIST}` gets it back") from None
+    lines = [_COMMENT.sub("", line).strip() for line in text.splitlines()]
+    for number, line in enumerate(lines, start=1):
+        if line and not _PACKAGE.match(line):
+            raise LockError(f"{LIST}, line {number}: {line!r} is no requirement; write one on each line")
+        if _WITHOUT_HASH.search(line):
+            raise LockError(
+                f"{LIST}, line {number}: {line!r} has no hash; name a package, or the address of a wheel"
+            )
+    return [line for line in lines if line]
+
+
+def main() -> None:
+    """Print what was asked for; a mistake is one sentence and exit code 1."""
+    checkout, asked = Path(sys.argv[1]), sys.argv[2]
+    try:
+        if asked == "--digest":
+            print(digest(checkout))
+        else:
+            print(*(f"-r {lock}" for lock in further_locks(checkout, asked)))
+    except LockError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
