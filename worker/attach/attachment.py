@@ -91,6 +91,7 @@ def resolve(options: argparse.Namespace) -> Attachment:
         flows_git_ref=values["flows_git_ref"],
         yeedu_url=values["yeedu_url"],
         environment=_environment(values["environment"]),
+        extras=values["extras"],
         variables=further or (remembered.variables if remembered else {}),
         scope=remembered.scope if remembered else "",
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from attach.errors import AttachError
 from attach.git import check_repository
+from attach.locks import LockError, further_locks
 from attach.places import python_of
 from attach.server import Answer, Server, UnreachableError, ask
 from attach.settings import Settings, without_login
@@ -47,6 +48,8 @@ def check_all(
         environment: That of the worker, for git.
     """
     yield check_python(make_environment=not settings.environment)
+    if not settings.environment:
+        yield check_packages(lock.parents[1], settings.extras)
     yield check_git()
     reached = check_server(server)
     yield reached
@@ -72,6 +75,16 @@ def check_python(*, make_environment: bool) -> Finding:
             f"{version} has no venv module; install it, for example: apt-get install python3-venv",
         )
     return Finding("python", OK, f"{version}, {sys.executable}")
+
+
+def check_packages(checkout: Path, extras: str) -> Finding:
+    """Check that the locks are there which the worker's environment is made from."""
+    try:
+        further = further_locks(checkout, extras)
+    except LockError as error:
+        return Finding("packages", WRONG, str(error))
+    names = ["requirements/worker.txt", *(lock.relative_to(checkout).as_posix() for lock in further)]
+    return Finding("packages", OK, " and ".join(names))
 
 
 def check_git() -> Finding:

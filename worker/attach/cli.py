@@ -94,9 +94,9 @@ def _prepare(attachment: Attachment, wheels: str | None) -> None:
     attachment.remember()
     folder.fill_home(places)
     if not attachment.settings.environment:
-        make_environment(
-            folder.CHECKOUT, Path(places.environment), Path(wheels).absolute() if wheels else None, _say
-        )
+        source = Path(wheels).absolute() if wheels else None
+        extras = attachment.settings.extras
+        make_environment(folder.CHECKOUT, Path(places.environment), source, extras, _say)
 
 
 def _serve(places: Places) -> int:

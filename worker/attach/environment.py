@@ -1,4 +1,4 @@
-"""Makes the worker's Python environment: the hashed lock, and the operator of this checkout or of wheels."""
+"""Makes the worker's Python environment: the hashed locks, and the operator of this checkout or of wheels."""
 
 import hashlib
 import os
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
 
 from attach.errors import AttachError
+from attach.locks import LockError, further_locks
 from attach.places import programs_of, python_of
 
 PACKAGES = {"yeedu-operator": "yeedu_prefect_operator", "worker": "yeedu_prefect_worker"}
@@ -15,7 +16,7 @@ _LOCKS = ("uv.txt", "worker.txt")
 
 
 def make_environment(
-    checkout: Path, environment: Path, wheels: Path | None, say: Callable[[str], None]
+    checkout: Path, environment: Path, wheels: Path | None, extras: str, say: Callable[[str], None]
 ) -> None:
     """Bring the environment up to date; at once when it already is.
 
@@ -23,31 +24,46 @@ def make_environment(
         checkout: This repository, with its locks.
         environment: The folder of the environment.
         wheels: A folder of wheels to install from, without any package index; `None` to use the index.
+        extras: Names of extras in requirements/extras, separated by commas; empty for none.
         say: Called with each step that takes time.
 
     Raises:
         AttachError: It cannot be made.
     """
     stamp = environment / "made-from"
-    wanted = digest(checkout)
+    locks = locks_of(checkout, extras)
+    wanted = digest(checkout, locks)
     if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted and _runs(environment):
         return
     stamp.unlink(missing_ok=True)
     say(f"environment: making {environment}")
     _must([sys.executable, "-m", "venv", "--clear", str(environment)], "making the environment")
     say("environment: installing Prefect and the Yeedu operator; this takes a minute")
-    for command in install_commands(checkout, environment, wheels):
+    for command in install_commands(checkout, environment, wheels, locks):
         _must(command, "installing")
     stamp.write_text(wanted, encoding="utf-8")
 
 
-def digest(checkout: Path) -> str:
+def locks_of(checkout: Path, extras: str) -> list[Path]:
+    """Return the locks to install, uv's own first.
+
+    Raises:
+        AttachError: There is no such extra, or the flows' list has changed since it was locked.
+    """
+    try:
+        further = further_locks(checkout, extras)
+    except LockError as error:
+        raise AttachError(str(error)) from None
+    return [*(checkout / "requirements" / lock for lock in _LOCKS), *further]
+
+
+def digest(checkout: Path, locks: Sequence[Path]) -> str:
     """Return a digest of everything that decides what the environment contains.
 
     Raises:
         AttachError: The checkout is not complete.
     """
-    files = [checkout / "requirements" / lock for lock in _LOCKS]
+    files = [*locks]
     for package in PACKAGES:
         files += [checkout / package / "pyproject.toml", *sorted((checkout / package / "src").rglob("*.py"))]
     result = hashlib.sha256(sys.version.encode())
@@ -61,7 +77,11 @@ def digest(checkout: Path) -> str:
 
 
 def install_commands(
-    checkout: PurePath, environment: PurePath, wheels: PurePath | None, own: Sequence[PurePath] | None = None
+    checkout: PurePath,
+    environment: PurePath,
+    wheels: PurePath | None,
+    locks: Sequence[PurePath],
+    own: Sequence[PurePath] | None = None,
 ) -> list[list[str]]:
     """Return the commands that fill an empty environment.
 
@@ -69,17 +89,21 @@ def install_commands(
         checkout: This repository.
         environment: The folder of the environment.
         wheels: A folder of wheels, or `None` for the package index.
+        locks: What to install, uv's own lock first.
         own: What to install this repository's packages from; `None` to look.
     """
     source = ["--no-index", "--find-links", str(wheels)] if wheels else []
-    locks = [str(checkout / "requirements" / lock) for lock in _LOCKS]
     uv = programs_of(environment) / ("uv.exe" if os.name == "nt" else "uv")
     pip = [str(python_of(environment)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     install = [str(uv), "pip", "install", "--quiet", "--python", str(python_of(environment)), *source]
     packages = own if own is not None else own_packages(checkout, wheels)
     return [
-        [*pip, *source, "--require-hashes", "--requirement", locks[0]],
-        [*install, "--require-hashes", "--requirements", locks[1]],
+        [*pip, *source, "--require-hashes", "--requirement", str(locks[0])],
+        [
+            *install,
+            "--require-hashes",
+            *(part for lock in locks[1:] for part in ("--requirements", str(lock))),
+        ],
         [*install, "--no-deps", *map(str, packages)],
     ]
 
@@ -91,6 +115,15 @@ def own_packages(checkout: PurePath, wheels: PurePath | None) -> list[PurePath]:
         built = sorted(Path(wheels).glob(f"{distribution}-*.whl")) if wheels else []
         found.append(built[-1] if built else checkout / folder)
     return found
+
+
+def own_environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return what installing runs with: no traces of another environment, and certificates for pip too."""
+    names = inherited.keys() - {"VIRTUAL_ENV", "PYTHONPATH"}
+    result = {name: inherited[name] for name in names}
+    if certificates := inherited.get("SSL_CERT_FILE"):
+        result.setdefault("PIP_CERT", certificates)  # pip does not look at the other, which uv does
+    return result
 
 
 def _runs(environment: Path) -> bool:
@@ -107,8 +140,5 @@ def _must(command: list[str], what: str) -> None:
     Raises:
         AttachError: It failed; its own output is on the terminal.
     """
-    environment: Mapping[str, str] = {
-        name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "PYTHONPATH"}
-    }
-    if subprocess.run(command, env=environment, check=False).returncode:
+    if subprocess.run(command, env=own_environment(os.environ), check=False).returncode:
         raise AttachError(f"{what} failed; the last lines above say why")

@@ -61,7 +61,7 @@ def _extra(checkout: Path, name: str) -> Path:
         return lock
     if lock.with_suffix(".in").exists():
         raise LockError(f"{EXTRAS}/{name}.in is not locked yet; run `make lock`")
-    raise LockError(f"there is no extra {name!r}; there is: {', '.join(names) or 'none'}")
+    raise LockError(f"there is no extra {name!r}; {EXTRAS}/ has: {', '.join(names) or 'none'}")
 
 
 def _locked_list(checkout: Path) -> Path:

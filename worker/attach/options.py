@@ -106,6 +106,11 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
         help="a Python environment that has the operator, instead of making one",
     )
     command.add_argument(
+        "--extras",
+        metavar="NAMES",
+        help="further packages for flows: names of requirements/extras, such as etl",
+    )
+    command.add_argument(
         "--wheels", metavar="FOLDER", help="install from the wheels in this folder, without a package index"
     )
     command.add_argument("--anyway", action="store_true", help="go on although a check found something wrong")

@@ -22,6 +22,7 @@ VARIABLES = {
     "flows_git_url": "FLOWS_GIT_URL",
     "flows_git_ref": "FLOWS_GIT_REF",
     "yeedu_url": "YEEDU_URL",
+    "extras": "WORKER_EXTRAS",
     "auth_string_file": "PREFECT_API_AUTH_STRING_FILE",
 }
 
@@ -41,6 +42,7 @@ class Settings:
         flows_git_ref: Its branch or tag; empty for the default branch.
         yeedu_url: Where this machine reaches Yeedu, to be checked; empty for no check.
         environment: A Python environment that has the operator already; empty to make one.
+        extras: Names of requirements/extras, separated by commas, of what flows find in it besides.
         variables: Further ones of the environment file, which the flows see.
         scope: ``user`` or ``system`` once a service is installed; empty for none.
     """
@@ -55,6 +57,7 @@ class Settings:
     flows_git_ref: str = ""
     yeedu_url: str = ""
     environment: str = ""
+    extras: str = ""
     variables: dict[str, str] = field(default_factory=dict[str, str], repr=False)
     scope: str = ""
 

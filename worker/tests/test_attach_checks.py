@@ -16,6 +16,7 @@ import pytest
 
 from attach import checks
 from attach.checks import NOTE, OK, WRONG, Finding, check_all
+from attach.locks import digest
 from attach.server import Server
 from attach.settings import Settings
 
@@ -83,7 +84,12 @@ def fake() -> Iterator[FakeServer]:
 
 @pytest.fixture
 def lock(tmp_path: Path) -> Path:
-    file = tmp_path / "worker.txt"
+    checkout = tmp_path / "checkout"
+    for name in ("requirements/extras/etl.txt", "flows/requirements.txt"):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).touch()
+    (checkout / "requirements" / "flows.txt").write_text(f"# (digest {digest(checkout)})\n")
+    file = checkout / "requirements" / "worker.txt"
     file.write_text("prefect-github==0.4.4 \\\n    --hash=x\nprefect==3.8.8 \\\n    --hash=x\n")
     return file
 
@@ -124,8 +130,17 @@ def found(
 def test_everything_is_right(fake: FakeServer, lock: Path, flows: str) -> None:
     findings = found(fake, lock, flows)
     assert {name: finding.status for name, finding in findings.items()} == dict.fromkeys(
-        ("python", "git", "server", "login", "version", "pool", "clock", "flows", "yeedu"), OK
+        ("python", "packages", "git", "server", "login", "version", "pool", "clock", "flows", "yeedu"), OK
     )
+
+
+def test_packages_are_named_before_they_are_installed(fake: FakeServer, lock: Path, flows: str) -> None:
+    assert found(fake, lock, flows)["packages"].text == "requirements/worker.txt"
+    with_extra = found(fake, lock, flows, extras="etl")["packages"]
+    assert with_extra.text == "requirements/worker.txt and requirements/extras/etl.txt"
+    unknown = found(fake, lock, flows, extras="elt")["packages"]
+    assert (unknown.status, unknown.text) == (WRONG, "there is no extra 'elt'; requirements/extras/ has: etl")
+    assert "packages" not in found(fake, lock, flows, environment="/opt/venv", extras="elt")
 
 
 def test_unreachable_server_leaves_out_what_only_it_can_tell(
@@ -136,7 +151,7 @@ def test_unreachable_server_leaves_out_what_only_it_can_tell(
         findings = found(fake, lock, flows, server=f"http://127.0.0.1:{unused.getsockname()[1]}/api")
     assert findings["server"].status == WRONG
     assert "nothing answers there" in findings["server"].text
-    assert findings.keys() == {"python", "git", "server", "flows", "yeedu"}
+    assert findings.keys() == {"python", "packages", "git", "server", "flows", "yeedu"}
 
 
 def test_host_name_that_does_not_resolve(fake: FakeServer, lock: Path, flows: str) -> None:

@@ -194,3 +194,12 @@ def test_folder_of_another_name_is_another_worker(tmp_path: Path, monkeypatch: p
     two = resolve(parse(["run", "--server", "http://x", "--name", "two"]))
     assert one.places.home != two.places.home
     assert isinstance(one.places, Places)
+
+
+def test_extras_are_remembered_until_others_are_given(tmp_path: Path) -> None:
+    assert attached(tmp_path, "--extras", "etl").settings.extras == "etl"
+    assert resolve(options(tmp_path)).settings.extras == "etl"
+    assert resolve(options(tmp_path, "--extras", "")).settings.extras == ""
+    file = tmp_path / "worker.env"
+    file.write_text("WORKER_EXTRAS=geo\n")
+    assert resolve(options(tmp_path, "--env-file", str(file))).settings.extras == "geo"
