@@ -23,7 +23,8 @@ def inspect(inspector, folder, content, function="run"):
     [
         ("def other(): ...", "flows/one.py has no function 'run'."),
         ("def run(): ...", "'run' in flows/one.py is not a flow; decorate it with @flow."),
-        ("\nimport pandas_is_missing", "flows/one.py:run does not import: ModuleNotFoundError: No module named 'pandas_is_missing' (flows/one.py, line 2)."),
+        ("\nimport pandas_is_missing", "flows/one.py:run does not import: ModuleNotFoundError: No module named 'pandas_is_missing' (flows/one.py, line 2); if it is a package, add it to flows/requirements.txt, then `make lock` and `make up` (docs/packages.md)."),
+        ("import flows.nothing", "flows/one.py:run does not import: ModuleNotFoundError: No module named 'flows.nothing' (flows/one.py, line 1)."),
         ("x = 1\ndef run(:", "flows/one.py:run does not import: SyntaxError: invalid syntax (flows/one.py, line 2)."),
         ("raise ValueError('bad\\nvalue.')", "flows/one.py:run does not import: ValueError: bad value (flows/one.py, line 1)."),
         ("import sys\nsys.exit(3)", "flows/one.py:run does not import: SystemExit: 3 (flows/one.py, line 2)."),
@@ -35,6 +36,15 @@ def test_a_failing_import_gets_one_sentence(inspector, tmp_path, content, senten
     found = inspect(inspector, tmp_path, content)
     assert isinstance(found, FlowError)
     assert str(found) == sentence
+
+
+def test_a_package_of_an_extra_is_told_by_the_extras_name(tmp_path):
+    hidden = "import sys\nsys.modules['pandas'] = None\n"  # as if it were not installed
+    with FlowInspector() as inspector:
+        found = inspect(inspector, tmp_path, hidden + "import pandas.api\n")
+    assert str(found).endswith(
+        "; set WORKER_EXTRAS=etl in .env, or add it to flows/requirements.txt and `make lock`; then `make up` (docs/packages.md)."
+    )
 
 
 def test_an_error_in_a_helper_is_named_where_it_is(inspector, tmp_path):

@@ -132,6 +132,8 @@ def test_templates_are_resolved_outside_of_pull_steps_only(load):
         (("      name: yeedu-pool", "      name: yeedu-pool\n    schedules: [{cron: '* * * * *', slug: a}, {cron: '1 * * * *', slug: a}]"), "9: deployment 'one': schedule 2: the slug 'a' is taken already."),
         (("      name: yeedu-pool", "      name: yeedu-pool\n      name: other"), "9: 'name' is given twice in one mapping."),
         (("pull:", "build: [{a: {}}]\npull:"), "1: the file: 'build' is not supported: flow code comes from git when a run starts; leave it empty."),
+        (("pull:", "pull:\n  - prefect.deployments.steps.pip_install_requirements: {directory: x}"), "2: the file: the pull step 'prefect.deployments.steps.pip_install_requirements' would change the environment that all runs of a worker share; add the packages to flows/requirements.txt, then `make lock` and `make up` (docs/packages.md)."),
+        (("pull:", "pull:\n  - prefect.deployments.steps.utility.pip_install_requirements: {}"), "2: the file: the pull step 'prefect.deployments.steps.utility.pip_install_requirements' would change the environment that all runs of a worker share; add the packages to flows/requirements.txt, then `make lock` and `make up` (docs/packages.md)."),
         (("  - name: one", " - name: one\n  x"), "6: this is not valid YAML: expected <block end>, but found '<scalar>'."),
         (("name: one", "name: 'one"), "9: this is not valid YAML: found unexpected end of stream."),
     ],

@@ -23,6 +23,8 @@ from prefect.utilities.callables import parameter_schema
 from prefect.utilities.hashing import file_hash
 from prefect.utilities.schema_tools.validation import CircularSchemaRefError, ValidationError, validate
 
+from yeedu_worker.missing_package import advice
+
 IMPORT_TIMEOUT_SECONDS = 60
 
 
@@ -143,7 +145,8 @@ def explain(entrypoint: str, error: BaseException, root: Path) -> str:
         filename, line = _innermost(cause, root)
     said = f"{name}: {text.rstrip('.')}" if text else name
     place = f" ({_relative(filename, root)}, line {line})" if line else ""
-    return f"{path}:{function} does not import: {said}{place}"
+    what_to_do = advice(cause, root, (root / path).parent)
+    return f"{path}:{function} does not import: {said}{place}{what_to_do and f'; {what_to_do}'}"
 
 
 def _innermost(error: BaseException, root: Path) -> tuple[str, int | None]:

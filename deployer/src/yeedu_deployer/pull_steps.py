@@ -15,6 +15,7 @@ from yeedu_deployer.templating import resolve_at_run_time
 REVISION_KEYS = ("branch", "commit_sha")
 GIT_CLONE = "prefect.deployments.steps.git_clone"
 SET_WORKING_DIRECTORY = "prefect.deployments.steps.set_working_directory"
+PIP_INSTALL = re.compile(r"prefect\.(\w+\.)*pip_install_requirements")
 BLOCK_PATTERN = re.compile(r"{{\s*prefect\.blocks\.([a-z0-9-]+)\.([a-z0-9-]+)[\w.\[\]-]*\s*}}")
 
 
@@ -108,6 +109,14 @@ def read_pull(section: Section, where: str) -> tuple[PullStep, ...]:
                 body.line,
                 f"{where}: the pull step {function!r} needs its inputs below it, "
                 f"but it is {describe(body.value)}.",
+            )
+            continue
+        if PIP_INSTALL.fullmatch(function):
+            section.problems.add(
+                node.line,
+                f"{where}: the pull step {function!r} would change the environment that all runs of a worker "
+                "share; add the packages to flows/requirements.txt, then `make lock` and `make up` "
+                "(docs/packages.md).",
             )
             continue
         if function == GIT_CLONE:

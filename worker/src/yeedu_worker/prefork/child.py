@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
+from yeedu_worker.missing_package import advise_in_log
 from yeedu_worker.prefork import protocol
 from yeedu_worker.prefork.ending import end
 from yeedu_worker.prefork.settings import Settings
@@ -130,6 +131,7 @@ def _take_over_interpreter(assignment: Assignment) -> None:
     sys.meta_path.insert(0, assignment.shelf)  # pyright: ignore[reportArgumentType] - a finder by its shape
     _refresh_prefect(assignment.settings)
     substitute(os.environ)
+    advise_in_log()
     gc.enable()
 
 
