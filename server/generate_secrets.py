@@ -64,7 +64,7 @@ def _check_auth_string(value: str) -> None:
 class Secret:
     """One secret: the knob that sets it, where it goes, and where it comes from when nobody sets it.
 
-    Either it is made, or it is another one's value, or it is left empty.
+    Either it is made, or it is another one's value (unless a third one is set), or it is left empty.
     """
 
     knob: str
@@ -74,6 +74,7 @@ class Secret:
     check: Callable[[str], None] | None = None
     fixed: bool = False
     else_like: str = ""
+    unless: str = ""
 
 
 SECRETS = (
@@ -89,9 +90,15 @@ SECRETS = (
     Secret("PREFECT_API_AUTH_STRING", "api", "auth-string", check=_check_auth_string),
     Secret("YEEDU_MOCK_PASSWORD", "mock", "yeedu-password", generate=_password),
     Secret("WAREHOUSE_POSTGRES_PASSWORD", "warehouse", "postgres-password", generate=_password, fixed=True),
-    Secret("YEEDU_PASSWORD", "deployer", "yeedu-password", else_like="YEEDU_MOCK_PASSWORD"),
-    Secret("WAREHOUSE_PASSWORD", "deployer", "warehouse-password", else_like="WAREHOUSE_POSTGRES_PASSWORD"),
     Secret("YEEDU_TOKEN", "deployer", "yeedu-token"),
+    Secret(
+        "YEEDU_PASSWORD",
+        "deployer",
+        "yeedu-password",
+        else_like="YEEDU_MOCK_PASSWORD",
+        unless="YEEDU_TOKEN",  # of another Yeedu, whom the mock's password does not concern
+    ),
+    Secret("WAREHOUSE_PASSWORD", "deployer", "warehouse-password", else_like="WAREHOUSE_POSTGRES_PASSWORD"),
     Secret("FLOWS_GIT_TOKEN", "deployer", "git-token"),
     Secret("ALERT_WEBHOOK_URL", "deployer", "alert-webhook-url"),
     Secret("ALERT_SLACK_WEBHOOK_URL", "deployer", "alert-slack-webhook-url"),
@@ -158,7 +165,8 @@ def write_secrets(root: Path, values: dict[str, str], files: Path) -> list[str]:
             )
         value = own or (present or secret.generate() if secret.generate else "")
         chosen[secret.knob] = value
-        value = value or chosen.get(secret.else_like, "")
+        if not value and not chosen.get(secret.unless):
+            value = chosen.get(secret.else_like, "")
         if value != present or not target.exists():
             planned.append((target, value, secret.knob))
     for target, value, _ in planned:

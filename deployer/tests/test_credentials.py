@@ -62,6 +62,40 @@ def test_the_blocks_are_made_from_the_environment(platform):
     }
 
 
+def test_a_token_is_named_by_the_details_and_said_to_be_used_until_it_is_taken_out(platform):
+    password = {"YEEDU_PASSWORD_FILE": str(platform.secret("password", "real"))}
+    both = {**password, "YEEDU_TOKEN_FILE": str(platform.secret("token", "of-single-sign-on"))}
+    without = {"username": "demo", "YEEDU_VERIFY_SSL": "true", "YEEDU_SSL_CERT_FILE": ""}
+
+    report = platform.apply(YAML, environment=both)
+    said = {row.name: row.detail for row in report.rows if row.kind == "block"}
+    assert said["yeedu-token"] == "flows log in to Yeedu with it"
+    assert said["yeedu-password"] == "not used: yeedu-token is"
+    stored = read_secret(platform.client, "yeedu-connection-details")
+    assert stored == {**without, "token_block_name": "yeedu-token"}
+
+    report = platform.apply(YAML, environment=password)
+    assert platform.outcomes(report, "block")["yeedu-connection-details"] == "changed"
+    assert read_secret(platform.client, "yeedu-connection-details") == without
+    assert not any(row.detail for row in report.rows if row.kind == "block")
+
+
+def test_a_token_that_details_made_by_hand_do_not_name_is_said_to_be_unused(platform):
+    by_hand = '{"username": "ada", "YEEDU_VERIFY_SSL": "true"}'
+    write_secret("yeedu-connection-details", by_hand)
+    token = {"YEEDU_TOKEN_FILE": str(platform.secret("token", "of-single-sign-on"))}
+
+    report = platform.apply(YAML, environment=token)
+
+    (said,) = [row.detail for row in report.rows if row.name == "yeedu-token"]
+    assert said.startswith('not used: write "token_block_name": "yeedu-token" into the JSON')
+    assert read_secret(platform.client, "yeedu-connection-details") == by_hand
+    write_secret("yeedu-connection-details", '{"username": "ada", "token_block_name": "yeedu_token"}')
+    report = platform.apply(YAML, environment=token)
+    (said,) = [row.detail for row in report.rows if row.name == "yeedu-token"]
+    assert said == "flows log in to Yeedu with it"
+
+
 def test_an_edit_in_the_ui_survives_until_the_configured_value_changes(platform):
     configured = {"YEEDU_PASSWORD_FILE": str(platform.secret("password", "first"))}
     platform.apply(YAML, environment=configured)

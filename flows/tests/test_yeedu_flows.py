@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
 
 from check_yeedu_health import check_yeedu_health
@@ -15,6 +17,7 @@ from run_yeedu_notebook import run_yeedu_notebook_flow
 ReadLog = Callable[..., list[str]]
 FLOWS = Path(__file__).parents[1]
 PASSWORD = "planted-password"
+LOGIN = {"username": "demo", "password": PASSWORD}
 TENANT = "0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e"
 
 # Section 4 of "Setting up Yeedu with Prefect", letter by letter as Yeedu publishes it, placeholders included.
@@ -102,12 +105,25 @@ print(*(flow.fn.__defaults__[0] for flow in (job, notebook, health)))
     assert output.split() == ([value] * 3 if value else samples)
 
 
+@pytest.mark.parametrize(
+    ("connection", "password"),
+    [("yeedu_connection_details", "yeedu_password"), ("details_with_a_token", "no_such_block")],
+    ids=["password", "token"],
+)
 def test_the_published_guides_flow_runs_unchanged(
-    address: Callable[[str], str], run_python: Callable[..., Any], tmp_path: Path
+    address: Callable[[str], str],
+    run_python: Callable[..., Any],
+    tmp_path: Path,
+    connection: str,
+    password: str,
 ) -> None:
+    token = requests.post(address("").partition("/tenant/")[0] + "/api/v1/login", json=LOGIN, timeout=30)
+    Secret.model_validate({"value": token.json()["token"]}).save("token-of-demo", overwrite=True)
+    details = {"YEEDU_VERIFY_SSL": "true", "YEEDU_SSL_CERT_FILE": "", "token_block_name": "token_of_demo"}
+    Secret.model_validate({"value": details}).save("details-with-a-token", overwrite=True)
     code = PUBLISHED_GUIDE.read_text().replace("<YEEDU_JOB_URL>", address("job/101"))
-    code = code.replace("<NAME_OF_CONNECTION_BLOCK_VARIABLE>", "yeedu_connection_details")
-    code = code.replace("NAME_OF_PASSWORD_BLOCK_VARIABLE", "yeedu_password")
+    code = code.replace("<NAME_OF_CONNECTION_BLOCK_VARIABLE>", connection)
+    code = code.replace("NAME_OF_PASSWORD_BLOCK_VARIABLE", password)
     (tmp_path / "published_guide.py").write_text(code)
     process = run_python("-c", "from published_guide import job_run_flow; job_run_flow()")
     output, _ = process.communicate(timeout=100)
@@ -115,3 +131,4 @@ def test_the_published_guides_flow_runs_unchanged(
     assert "error stream" in output  # what the job writes
     assert "Finished in state Completed()" in output
     assert PASSWORD not in output
+    assert token.json()["token"] not in output

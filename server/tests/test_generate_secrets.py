@@ -71,6 +71,17 @@ def test_own_value_and_own_file_win_over_generated_ones(root: Path, files: Path)
     assert found["mock/yeedu-password"] != "real", "a real password must not reach the mock"
 
 
+def test_with_a_token_the_mocks_password_is_not_taken_for_yeedus(root: Path, files: Path) -> None:
+    generate.write_secrets(root, {"YEEDU_TOKEN": "token"}, files)
+    assert contents(root)["deployer/yeedu-password"] == ""
+    generate.write_secrets(root, {"YEEDU_TOKEN": "token", "YEEDU_PASSWORD": "own"}, files)
+    assert contents(root)["deployer/yeedu-password"] == "own"
+    generate.write_secrets(root, {}, files)
+    found = contents(root)
+    assert found["deployer/yeedu-token"] == ""
+    assert found["deployer/yeedu-password"] == found["mock/yeedu-password"] != ""
+
+
 def test_optional_secret_that_is_no_longer_configured_is_emptied(root: Path, files: Path) -> None:
     generate.write_secrets(root, {"FLOWS_GIT_TOKEN": "token"}, files)
     assert generate.write_secrets(root, {}, files) == ["FLOWS_GIT_TOKEN: not configured"]

@@ -140,7 +140,7 @@ def test_an_expired_token_that_was_given_asks_for_a_new_one(yeedu: ScriptedYeedu
     yeedu.on("GET", RUN, (401, {}))
     with (
         yeedu.client(credentials=Credentials(token="personal-token")) as client,
-        pytest.raises(YeeduAuthenticationError, match="store a new one"),
+        pytest.raises(YeeduAuthenticationError, match="a new one, and store it in the credentials"),
     ):
         job_api(client).read(9)
 

@@ -1,20 +1,16 @@
 """The facade on a real Prefect server, with the mock Yeedu."""
 
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from uuid import UUID
 
 import pytest
 from mock_yeedu import MockYeedu
 from prefect import flow, task
 from prefect.blocks.system import Secret
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
-from prefect.states import State
 from prefect.variables import Variable
+from prefect_blocks import logs_of
 
 from operators.yeedu import YeeduOperator
 from prefect_yeedu import YeeduConfigurationError, YeeduResult, YeeduUnhealthy
@@ -37,21 +33,6 @@ def operator(url: str, **keywords: Any) -> YeeduOperator:
         **keywords,
     }
     return YeeduOperator(job_url=url, **given)
-
-
-def logs_of(state: State[Any]) -> list[str]:
-    """Return a finished flow run's log, once all of it has reached the server."""
-    flow_run_id = state.state_details.flow_run_id
-    assert isinstance(flow_run_id, UUID)
-    log_filter = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run_id]))
-    deadline = time.monotonic() + 30
-    with get_client(sync_client=True) as client:
-        while time.monotonic() < deadline:
-            messages = [log.message for log in client.read_logs(log_filter, limit=200)]
-            if any(message.startswith("Finished in state") for message in messages):
-                return messages
-            time.sleep(0.1)
-    raise AssertionError(f"The log did not arrive; so far: {messages}")
 
 
 def test_a_flow_gets_the_result_and_its_log_begins_with_the_run_link(

@@ -4,7 +4,16 @@ from collections.abc import Mapping
 
 from prefect.exceptions import ObjectNotFound
 
-from yeedu_deployer.credentials import PASSWORD_BLOCK, BlockAction, BlockPlan, apply_block, remember
+from yeedu_deployer.credentials import (
+    CONNECTION_BLOCK,
+    PASSWORD_BLOCK,
+    BlockAction,
+    BlockPlan,
+    apply_block,
+    login_notes,
+    named_token_block,
+    remember,
+)
 from yeedu_deployer.errors import DeployerError, SourceError
 from yeedu_deployer.git import Credential
 from yeedu_deployer.report import Outcome
@@ -23,6 +32,7 @@ OUTCOMES = {
 
 def bring_blocks(stage: Stage, blocks: Mapping[str, BlockPlan], resolved: Resolved) -> None:
     """Write every block whose plan says so; a git token that does not work is not stored."""
+    notes = login_notes(blocks)
     for block in blocks.values():
         try:
             for source, error in resolved.unreadable.items():
@@ -35,6 +45,7 @@ def bring_blocks(stage: Stage, blocks: Mapping[str, BlockPlan], resolved: Resolv
             stage.report.fail("block", block.name, error)
             continue
         done, planned, detail = OUTCOMES[block.action]
+        detail = "; ".join(filter(None, [detail, notes.get(block.name)]))
         stage.report.add("block", block.name, planned if stage.plan_only else done, detail)
 
 
@@ -69,9 +80,15 @@ def find_credential(stage: Stage, kind: str, name: str, blocks: Mapping[str, Blo
 
 
 def note_missing_password(stage: Stage) -> None:
-    """Say that Yeedu flows find no password when neither the environment nor the server has one."""
-    if stage.configuration.password is None and read_secret(stage.client, PASSWORD_BLOCK) is None:
-        detail = "absent: set YEEDU_PASSWORD_FILE or create it in the UI"
+    """Say that Yeedu flows cannot log in when neither the environment nor the server has what they need."""
+    if stage.configuration.password or stage.configuration.token:
+        return
+    if read_secret(stage.client, PASSWORD_BLOCK) is None and not named_token_block(
+        read_secret(stage.client, CONNECTION_BLOCK)
+    ):
+        detail = (
+            "absent: set YEEDU_PASSWORD_FILE, or YEEDU_TOKEN_FILE for single sign-on, or create it in the UI"
+        )
         stage.report.add("block", PASSWORD_BLOCK, Outcome.KEPT, detail)
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import cast
 
 from prefect.client.orchestration import SyncPrefectClient
 
@@ -17,6 +18,7 @@ from yeedu_deployer.typed_blocks import EMAIL, SECRET, SLACK, WEBHOOK, read_bloc
 CONNECTION_BLOCK = "yeedu-connection-details"
 PASSWORD_BLOCK = "yeedu-password"  # noqa: S105 - the block's name, not a password
 TOKEN_BLOCK = "yeedu-token"  # noqa: S105 - likewise
+TOKEN_KEY = "token_block_name"  # noqa: S105 - likewise a key of the connection details
 GIT_TOKEN_BLOCK = "github-pat-token"  # noqa: S105 - likewise
 WAREHOUSE_BLOCK = "warehouse"
 SLACK_BLOCK, WEBHOOK_BLOCK, EMAIL_BLOCK = "alerts-slack", "alerts-webhook", "alerts-email"
@@ -65,6 +67,8 @@ def configured_blocks(configuration: Configuration) -> dict[str, tuple[str, obje
             # Yeedu's own guides write the words, and its operators compare with them.
             "YEEDU_VERIFY_SSL": "true" if configuration.verify_ssl else "false",
             "YEEDU_SSL_CERT_FILE": configuration.ssl_cert_file,
+            # By this the operator logs in with the token, in flows too that name a password's block alone.
+            **({TOKEN_KEY: TOKEN_BLOCK} if configuration.token else {}),
         },
         PASSWORD_BLOCK: configuration.password,
         TOKEN_BLOCK: configuration.token,
@@ -130,6 +134,27 @@ def plan_blocks(
         stored = read_block(client, kind, name, value)
         plans[name] = BlockPlan(name, decide(value, stored, applied.get(name)), value, stored, kind)
     return plans
+
+
+def named_token_block(details: object) -> str:
+    """Return the token's block that connection details name, as the operator reads them; empty for none."""
+    if isinstance(details, str):
+        try:
+            details = json.loads(details)
+        except ValueError:
+            return ""
+    name = cast("dict[str, object]", details).get(TOKEN_KEY) if isinstance(details, dict) else None
+    return str(name or "").strip().lower().replace("_", "-")
+
+
+def login_notes(blocks: Mapping[str, BlockPlan]) -> dict[str, str]:
+    """Say of the password's and the token's block which one flows log in to Yeedu with, given a token."""
+    if TOKEN_BLOCK not in blocks or CONNECTION_BLOCK not in blocks:
+        return {}
+    if named_token_block(blocks[CONNECTION_BLOCK].effective) == TOKEN_BLOCK:
+        return {TOKEN_BLOCK: "flows log in to Yeedu with it", PASSWORD_BLOCK: f"not used: {TOKEN_BLOCK} is"}
+    how = f'write "{TOKEN_KEY}": "{TOKEN_BLOCK}" into the JSON of {CONNECTION_BLOCK}, which was edited'
+    return {TOKEN_BLOCK: f"not used: {how}"}
 
 
 def apply_block(plan: BlockPlan) -> None:

@@ -83,5 +83,11 @@ class YeeduCredentials(CredentialsBlock):
             username=self.username,
             password=self.password.get_secret_value() if self.password else None,
             token=self.token.get_secret_value() if self.token else None,
+            kept_in="the field 'token' of the YeeduCredentials block",
         )
-        return Connection(credentials, TLSSettings.from_options(self.verify_ssl, self.ssl_cert_file))
+        note = "Logging in to Yeedu with the YeeduCredentials block's token, not with its password."
+        return Connection(
+            credentials,
+            TLSSettings.from_options(self.verify_ssl, self.ssl_cert_file),
+            note if credentials.token and credentials.password else "",
+        )

@@ -28,9 +28,11 @@ class YeeduOperator:
     Args:
         job_url: Address of a job, notebook, job run or health check, with the port of Yeedu's REST API.
         connection_block_name: Secret block or Variable that holds the connection details as JSON: `username`,
-            `YEEDU_VERIFY_SSL` (default true), `YEEDU_SSL_CERT_FILE`. Not needed for a health check.
+            `YEEDU_VERIFY_SSL` (default true), `YEEDU_SSL_CERT_FILE`, and for single sign-on
+            `token_block_name`. Not needed for a health check.
         login_password_block_name: Secret block that holds the password; not needed with a token.
-        token_block_name: Secret block that holds a token, which then is used instead of the password.
+        token_block_name: Secret block that holds a token, which then is used instead of the password; without
+            it, the one that the connection details name.
         arguments: Given to the program as one text; None leaves the definition's own.
         conf: Spark settings, each `key=value`; the last one of a key counts.
         timeout_seconds: Budget of the run, after which the remote run is stopped; None waits for ever.

@@ -46,12 +46,15 @@ class MockYeedu:
 
 
 @contextlib.contextmanager
-def running_mock(folder: Path, certificate: Path | None = None) -> Iterator[MockYeedu]:
+def running_mock(
+    folder: Path, certificate: Path | None = None, auth_type: str = "LDAP"
+) -> Iterator[MockYeedu]:
     """Run a mock until the block ends; with a certificate it serves https."""
     password = secrets.token_urlsafe(12)
     (folder / "password").write_text(password)
     log = folder / "log"
     options = ["--port", "0", "--state-directory", folder / "state", "--password-file", folder / "password"]
+    options += ["--auth-type", auth_type]
     if certificate is not None:
         options += ["--tls-certificate", certificate]
     with log.open("wb") as output:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Self
 
-from prefect_yeedu.client.login import Credentials, LoginSession
+from prefect_yeedu.client.login import Credentials, LoginSession, means_expired
 from prefect_yeedu.client.tls import TLSSettings
 from prefect_yeedu.client.transport import Timeouts, Transport
 from prefect_yeedu.errors import (
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from prefect_yeedu.urls import YeeduURL
 
 logger = logging.getLogger(__name__)
-
-EXPIRED_STATUSES = frozenset({401, 440})
-EXPIRED_CODE = "RFA-000001"
 
 
 class YeeduClient:
@@ -168,7 +165,7 @@ class YeeduClient:
             try:
                 return once(token)
             except YeeduAuthenticationError as error:
-                if error.status not in EXPIRED_STATUSES and error.code != EXPIRED_CODE:
+                if not means_expired(error):
                     raise
             return once(self.token(instead_of=token))
 

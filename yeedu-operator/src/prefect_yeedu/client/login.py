@@ -29,7 +29,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PASSWORD_AUTH_TYPES = frozenset({"LDAP", "AAD"})
-SSO_AUTH_TYPE = "AZURE_SSO"
+EXPIRED_STATUSES = frozenset({401, 440})
+EXPIRED_CODE = "RFA-000001"
+
+
+def means_expired(error: YeeduAuthenticationError) -> bool:
+    """Tell whether Yeedu does not know the session (any more), rather than what it may do."""
+    return error.status in EXPIRED_STATUSES or error.code == EXPIRED_CODE
 
 
 @dataclass(frozen=True)
@@ -40,11 +46,13 @@ class Credentials:
         username: Who logs in; not needed with a token.
         password: With which password.
         token: A token made elsewhere (single sign-on, personal token); it goes before the password.
+        kept_in: Where the user keeps the token, or is to keep one, for messages.
     """
 
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
+    kept_in: str = "the credentials"
 
     def __post_init__(self) -> None:
         if not self.token and not (self.username and self.password):
@@ -90,19 +98,22 @@ class LoginSession:
             if self._token is not None and self._token != instead_of:
                 return self._token
             if instead_of is not None and self._credentials.token:
-                raise YeeduAuthenticationError(
-                    "Yeedu no longer accepts the token (it has expired or was revoked); "
-                    "store a new one in the token's block.",
-                    status=401,
-                )
+                raise self._refused_token(401)
             if instead_of is not None:
                 logger.info("The Yeedu session has expired; logging in again.")
             self._token = None
             token = self._credentials.token.strip() if self._credentials.token else self._log_in()
             self._redactor.add(token)
-            self._select_tenant(token)
-            self._token = token
-            return token
+            try:
+                self._select_tenant(token)
+            except YeeduAuthenticationError as error:
+                if not (self._credentials.token and means_expired(error)):
+                    raise
+                status = error.status
+            else:
+                self._token = token
+                return token
+            raise self._refused_token(status)
 
     def close(self) -> None:
         """Log out of a session that this object opened; a token that was given stays valid."""
@@ -136,12 +147,34 @@ class LoginSession:
         address = text_of(answer, "loginURL")
         if address:
             raise YeeduConfigurationError(
-                f"This Yeedu uses single sign-on: open {address}, then store the token it shows in a block "
-                "and give that block's name as token_block_name."
+                f"This Yeedu uses single sign-on: open {address}, and store the token it shows in "
+                f"{self._credentials.kept_in}."
             )
         raise YeeduAuthenticationError(
             "Yeedu answered the login without a token.", status=response.status_code
         )
+
+    def _refused_token(self, status: int) -> YeeduAuthenticationError:
+        """Return the error for a given token that Yeedu does not accept, with the way to another one."""
+        address = self._single_sign_on_address()
+        way = f"open {address} for" if address else "ask Yeedu (POST /api/v1/user/token) for"
+        return YeeduAuthenticationError(
+            f"Yeedu does not accept the token (it has expired, was revoked, or is incomplete): {way} a new "
+            f"one, and store it in {self._credentials.kept_in}.",
+            status=status,
+        )
+
+    def _single_sign_on_address(self) -> str | None:
+        """Return the page that shows a token, or None where there is none or Yeedu does not say."""
+        try:
+            auth_type = self._discover_auth_type()
+            if auth_type is None or auth_type in PASSWORD_AUTH_TYPES:
+                return None
+            response = self._send("POST", "login", None, {"auth_type": auth_type}, "where users log in")
+            return text_of(read_object(response, "login"), "loginURL")
+        except YeeduError as error:
+            logger.debug("Where users log in could not be found out: %s", error)
+            return None
 
     def _discover_auth_type(self) -> str | None:
         """Return how users log in here, or None where the server is too old to say."""

@@ -80,7 +80,9 @@ class YeeduCall:
         return start(find_api(client, self.request), self.request, self.listener(event), self.ledger())
 
     def open_client(self, event: threading.Event | None = None) -> YeeduClient:
-        """Return a client, which the caller closes."""
+        """Return a client, which the caller closes; say how it logs in, where there was a choice."""
+        if self.connection.note and self.url.kind is not TargetKind.HEALTH:
+            find_logger().info(self.connection.note)
         clock = StoppableClock(event) if event is not None else None
         return YeeduClient(self.url, self.connection.credentials, tls=self.connection.tls, clock=clock)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -21,6 +21,13 @@ from prefect_yeedu.errors import YeeduConfigurationError
 logger = logging.getLogger(__name__)
 
 Details = dict[str, Any]
+TOKEN_KEY = "token_block_name"  # noqa: S105 - a key of the connection details, not a token
+_BLOCK_OF_THE_PLATFORM = "yeedu-token"  # its deployer writes it, and that key
+# Where a token goes that no block is named for yet: either of the first two, or the platform does both.
+_PLACE_OF_A_TOKEN = (
+    f"a Secret block whose name you give as {TOKEN_KEY}, or write under that key into the connection "
+    "details' JSON; on the platform, set YEEDU_TOKEN in .env, which does both"
+)
 
 
 @dataclass(frozen=True)
@@ -30,10 +37,12 @@ class Connection:
     Attributes:
         credentials: Who connects; None where nobody has to.
         tls: How certificates are checked.
+        note: What to tell about the way of logging in, where there was a choice; else empty.
     """
 
     credentials: Credentials | None = None
     tls: TLSSettings = field(default_factory=TLSSettings)
+    note: str = ""
 
 
 def block_name(name: str) -> str:
@@ -52,38 +61,59 @@ def load_connection(
 
     Args:
         connection_block_name: A Secret block or a Variable that holds JSON with `username`,
-            `YEEDU_VERIFY_SSL` (default true) and `YEEDU_SSL_CERT_FILE`; with a token it may be left out.
+            `YEEDU_VERIFY_SSL` (default true), `YEEDU_SSL_CERT_FILE` and, for single sign-on,
+            `token_block_name`; with a token it may be left out.
         login_password_block_name: A Secret block that holds the password; not needed with a token.
-        token_block_name: A Secret block that holds a token, which then is used instead of the password.
+        token_block_name: A Secret block that holds a token, which then is used instead of the password; it
+            goes before the one that the connection details name.
         needs_login: Whether somebody has to log in; a health check needs to know only whom to trust.
 
     Raises:
         YeeduConfigurationError: Something is missing or not as it should be; the text names it.
     """
-    block, what = (
-        (token_block_name, "the token") if token_block_name else (login_password_block_name, "the password")
-    )
-    secret: Future[str] | None = None
     with ThreadPoolExecutor(1) as pool:  # the secret is read while the details are
-        if needs_login and block:
-            secret = pool.submit(copy_context().run, load_secret_text, block, what)
+        token = password = None
+        if needs_login and token_block_name:
+            token = pool.submit(copy_context().run, load_token, token_block_name)
+        elif needs_login and login_password_block_name:
+            password = pool.submit(copy_context().run, load_password, login_password_block_name)
         details = load_details(connection_block_name) if connection_block_name else {}
     tls = TLSSettings.from_options(details.get("YEEDU_VERIFY_SSL"), details.get("YEEDU_SSL_CERT_FILE"))
     if not needs_login:
         return Connection(tls=tls)
-    if token_block_name and secret:
-        return Connection(Credentials(token=secret.result()), tls)
+    named = token_block_name or _named_token_block(details, connection_block_name)
+    if named:
+        block = block_name(named)
+        credentials = Credentials(
+            token=token.result() if token else load_token(named),
+            kept_in=f"the Secret block '{block}'"
+            + (" (YEEDU_TOKEN in the platform's .env)" if block == _BLOCK_OF_THE_PLATFORM else ""),
+        )
+        note = f"Logging in to Yeedu with the token in the block '{block}', not with a password."
+        return Connection(credentials, tls, note if login_password_block_name else "")
     username: object = details.get("username")
     if not isinstance(username, str) or not username.strip():
         raise YeeduConfigurationError(
             f"'username' is missing in the connection details '{connection_block_name or ''}'; add it, "
-            "or give token_block_name."
+            f"or give {TOKEN_KEY}."
         )
-    if secret is None:
+    if password is None:
         raise YeeduConfigurationError(
-            "Neither login_password_block_name nor token_block_name is given; one of them is needed."
+            f"Neither login_password_block_name nor {TOKEN_KEY} is given; one of them is needed, "
+            f"or the key {TOKEN_KEY} in the connection details."
         )
-    return Connection(Credentials(username=username.strip(), password=secret.result()), tls)
+    return Connection(Credentials(username.strip(), password.result(), kept_in=_PLACE_OF_A_TOKEN), tls)
+
+
+def _named_token_block(details: Details, connection_block_name: str | None) -> str:
+    """Return the token's block that the connection details name, or an empty text."""
+    name: object = details.get(TOKEN_KEY) or ""
+    if not isinstance(name, str):
+        raise YeeduConfigurationError(
+            f"'{TOKEN_KEY}' in the connection details '{connection_block_name}' is not the name of a block; "
+            "correct it, or take it out to log in with a password."
+        )
+    return name.strip()
 
 
 def load_details(name: str) -> Details:
@@ -107,32 +137,46 @@ def load_details(name: str) -> Details:
             value = None  # said below, without the text: it is a secret
     if not isinstance(value, dict):
         raise YeeduConfigurationError(
-            f"The connection details '{block_name(name)}' are not a JSON object; store one such as "
-            '{"username": "me", "YEEDU_VERIFY_SSL": "true"}.'
+            f"The connection details '{block_name(name)}' are not a JSON object such as "
+            '{"username": "me", "YEEDU_VERIFY_SSL": "true"}; the block of a token is to be given as '
+            f"{TOKEN_KEY}, that of a password as login_password_block_name."
         )
     return cast("Details", value)
 
 
-def load_secret_text(name: str, what: str) -> str:
-    """Return the text in a Secret block.
-
-    Args:
-        name: The block's name.
-        what: What it holds, for the error's text.
+def load_password(name: str) -> str:
+    """Return the password in a Secret block.
 
     Raises:
         YeeduConfigurationError: There is no such block, or it holds no text.
     """
+    return _load_text(name, "the password")
+
+
+def load_token(name: str) -> str:
+    """Return the token in a Secret block.
+
+    Raises:
+        YeeduConfigurationError: There is no such block, or it holds no text.
+    """
+    return _load_text(
+        name,
+        "a token (Yeedu shows one after single sign-on, or makes one: POST /api/v1/user/token)",
+        ", or set YEEDU_TOKEN in the platform's .env" if block_name(name) == _BLOCK_OF_THE_PLATFORM else "",
+    )
+
+
+def _load_text(name: str, what: str, otherwise: str = "") -> str:
     value = _load_secret(name)
     if value is None:
         raise YeeduConfigurationError(
             f"There is no Secret block '{block_name(name)}' on the Prefect server; "
-            f"create it with {what} as value."
+            f"create it with {what} as value{otherwise}."
         )
     text = value.strip() if isinstance(value, str) else ""
     if not text:
         raise YeeduConfigurationError(
-            f"The Secret block '{block_name(name)}' holds no text; store {what} in it."
+            f"The Secret block '{block_name(name)}' holds no text; store {what} in it{otherwise}."
         )
     return text
 
