@@ -97,6 +97,10 @@ class Knobs:
         text = self.get(name, default)
         return ROOT / Path(text).expanduser() if text else None
 
+    def ca_file(self) -> Path | None:
+        """Return the file of the user's own CA, of which there is none by default."""
+        return self.path("CA_CERT_FILE") or self.path("YEEDU_SSL_CERT_FILE")  # an older name
+
     def auth_string(self) -> str:
         """Return the login of the API, ``user:password``, or an empty string when it has none.
 

@@ -41,6 +41,23 @@ def prepare_secrets(knobs: Knobs) -> None:
         file.chmod(_GENERATED_MODE)
 
 
+def check_certificates(knobs: Knobs) -> None:
+    """Look at the user's own CA file before anything starts with it.
+
+    Raises:
+        CommandError: There is no such file, or it cannot be used.
+    """
+    file = knobs.ca_file()
+    if file is None:
+        return
+    if not file.exists():
+        raise CommandError(f"CA_CERT_FILE={file}: there is no such file")
+    try:
+        load_script(ROOT / "server" / "with_secrets.py").own_certificates(file)
+    except ValueError as error:
+        raise CommandError(f"{error} (it is {file})") from None
+
+
 def _offer_file(knobs: Knobs, name: str, folder: Path) -> None:
     """Link the file that a ``NAME_FILE`` knob names to where the script looks for it."""
     file = knobs.path(f"{name}_FILE")

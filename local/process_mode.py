@@ -21,7 +21,7 @@ from local.interrupts import ignore_interrupts
 from local.knobs import Knobs
 from local.lock import exclusive
 from local.ports import free_port, holder, is_free, port_taken
-from local.preparation import prepare_flows, prepare_secrets, prepare_ui
+from local.preparation import check_certificates, prepare_flows, prepare_secrets, prepare_ui
 from local.processes import Supervisor, last_lines
 from local.services import (
     SECRETS,
@@ -104,6 +104,7 @@ class ProcessMode:
 
     def _prepare(self) -> str:
         """Make secrets, the UI's files and the flows' repository; return the address that runs clone."""
+        check_certificates(self._knobs)
         prepare_secrets(self._knobs)
         prepare_ui(self._environment, self._console)
         url = own_flows_url(self._knobs)

@@ -6,6 +6,7 @@ own - host names, mounts, the database's driver - differs.
 
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -88,6 +89,7 @@ def server(knobs: Knobs) -> Service:
     """Return the Prefect server, on SQLite."""
     environment = {
         **_prefect("server"),
+        **_certificates(knobs),
         "PREFECT_SERVER_ENCRYPTION_KEY_FILE": str(SECRETS / "server" / "encryption-key"),
         "PREFECT_SERVER_API_AUTH_STRING_FILE": str(SECRETS / "api" / "auth-string"),
         "PREFECT_API_AUTH_STRING_FILE": str(SECRETS / "api" / "auth-string"),
@@ -118,6 +120,7 @@ def yeedu_mock(knobs: Knobs) -> Service:
         "YEEDU_MOCK_STATE_DIRECTORY": str(STATE / "yeedu-mock"),
         "YEEDU_MOCK_PASSWORD_FILE": str(SECRETS / "mock" / "yeedu-password"),
         "YEEDU_MOCK_EXTERNAL_URL": f"http://localhost:{port}",
+        "YEEDU_MOCK_AUTH_TYPE": knobs.get("YEEDU_MOCK_AUTH_TYPE", "LDAP"),
     }
     return Service(
         "yeedu-mock",
@@ -150,6 +153,7 @@ def deployer(knobs: Knobs, flows_url: str, warehouse_url: str, of_environment: s
     environment = {
         **_prefect("deployer"),
         **_api(knobs),
+        **_certificates(knobs),
         **_flows(knobs, flows_url),
         "FLOWS_GIT_TOKEN_FILE": str(SECRETS / "deployer" / "git-token"),
         "WAREHOUSE_URL": warehouse_url,
@@ -163,7 +167,6 @@ def deployer(knobs: Knobs, flows_url: str, warehouse_url: str, of_environment: s
         "YEEDU_PASSWORD_FILE": str(SECRETS / "deployer" / "yeedu-password"),
         "YEEDU_TOKEN_FILE": str(SECRETS / "deployer" / "yeedu-token"),
         "YEEDU_VERIFY_SSL": knobs.get("YEEDU_VERIFY_SSL", "true"),
-        "YEEDU_SSL_CERT_FILE": knobs.get("YEEDU_SSL_CERT_FILE"),
         "YEEDU_JOB_URL": _yeedu_url(knobs, "YEEDU_JOB_URL", f"{mock}/{_TENANT}/job/101"),
         "YEEDU_NOTEBOOK_URL": _yeedu_url(knobs, "YEEDU_NOTEBOOK_URL", f"{mock}/{_TENANT}/notebook/201"),
         "YEEDU_HEALTH_URL": _yeedu_url(knobs, "YEEDU_HEALTH_URL", f"{mock}/healthCheck"),
@@ -182,6 +185,7 @@ def worker(knobs: Knobs, flows_url: str, port: int) -> Service:
     environment = {
         **_prefect("worker"),
         **_api(knobs),
+        **_certificates(knobs),
         **_flows(knobs, flows_url),
         "WORKER_NAME": knobs.get("WORKER_NAME", "linux-worker"),
         "WORKER_LIMIT": knobs.get("WORKER_LIMIT", "10"),
@@ -264,6 +268,10 @@ def _api(knobs: Knobs) -> dict[str, str]:
         "PREFECT_UI_URL": knobs.ui_url,
         "PREFECT_API_AUTH_STRING_FILE": str(SECRETS / "api" / "auth-string"),
     }
+
+
+def _certificates(knobs: Knobs) -> dict[str, str]:
+    return {"CA_CERT_FILE": str(knobs.ca_file() or os.devnull)}
 
 
 def _flows(knobs: Knobs, url: str) -> dict[str, str]:

@@ -1,15 +1,21 @@
 #!/usr/bin/env python3
-"""Runs a command with the platform's secret files turned into Prefect settings.
+"""Runs a command with the platform's secret files turned into Prefect settings, and with its own CA trusted.
 
 Prefect reads no ``*_FILE`` variables. This launcher does: for each setting below, ``NAME_FILE`` names a file
 whose content becomes ``NAME`` in the environment of the command, which replaces this process, so that signals
 reach it. An empty file means that the setting is off; a missing one is an error.
 
+``CA_CERT_FILE`` names a PEM file of further certificates to trust, of a company's own CA. They and the usual
+ones become one file in ``PREFECT_HOME``, which every TLS library of the command is pointed at. An empty or
+missing file changes nothing.
+
 Usage: with-secrets COMMAND [ARGUMENT ...]
 """
 
 import os
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 SECRET_SETTINGS = (
@@ -18,6 +24,15 @@ SECRET_SETTINGS = (
     "PREFECT_SERVER_DATABASE_PASSWORD",
     "PREFECT_SERVER_ENCRYPTION_KEY",
 )
+# By these OpenSSL, httpx, uv and Prefect's client, requests and pip, curl, git, and boto3 find certificates.
+BUNDLE_SETTINGS = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "AWS_CA_BUNDLE")
+# Where Debian, Fedora, and macOS keep those that the system trusts.
+SYSTEM_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+)
+_CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 def environment_with_secrets(environment: dict[str, str]) -> dict[str, str]:
@@ -44,13 +59,84 @@ def environment_with_secrets(environment: dict[str, str]) -> dict[str, str]:
     return result
 
 
+def own_certificates(path: Path) -> list[str]:
+    """Return the certificates of the user's own CA file; an empty or missing one has none.
+
+    Raises:
+        ValueError: The file cannot be read, or holds something else than certificates in PEM form.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8", "replace").replace("\r\n", "\n")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ValueError(
+            f"CA_CERT_FILE cannot be read by user {os.getuid()} ({error.strerror}); "
+            "give a PEM file, and make it readable: chmod a+r FILE"
+        ) from None
+    if "PRIVATE KEY-----" in text:
+        raise ValueError("CA_CERT_FILE holds a private key; give a file with the CA's certificates alone")
+    found: list[str] = _CERTIFICATE.findall(text)
+    if text.strip() and not found:
+        raise ValueError(
+            "CA_CERT_FILE holds no certificate in PEM form (-----BEGIN CERTIFICATE-----); one in DER form "
+            "is turned into it by: openssl x509 -inform der -in FILE -out ca.pem"
+        )
+    if found:
+        import ssl  # most platforms have no CA of their own, and start without it
+    for number, certificate in enumerate(found, 1):
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificate)
+        except (ssl.SSLError, ValueError):
+            raise ValueError(
+                f"certificate {number} of {len(found)} in CA_CERT_FILE is damaged; export it anew"
+            ) from None
+    return found
+
+
+def environment_with_certificates(environment: dict[str, str]) -> dict[str, str]:
+    """Return a copy of the environment in which ``CA_CERT_FILE`` is replaced by what libraries read.
+
+    Raises:
+        OSError: The file of all certificates cannot be written.
+        ValueError: The user's file cannot be used.
+    """
+    result = dict(environment)
+    path = result.pop("CA_CERT_FILE", "")
+    own = own_certificates(Path(path)) if path else []
+    if not own:
+        return result
+    everything = "\n".join(dict.fromkeys([*own, *_usual_certificates(environment)])) + "\n"
+    bundle = Path(environment.get("PREFECT_HOME") or "~/.prefect").expanduser() / "ca-certificates.pem"
+    if not bundle.is_file() or bundle.read_text(encoding="utf-8") != everything:
+        bundle.parent.mkdir(parents=True, exist_ok=True)
+        scratch = bundle.with_suffix(f".{os.getpid()}")
+        scratch.write_text(everything, encoding="utf-8")
+        scratch.replace(bundle)  # at once: a command beside this one may be reading it
+    return result | dict.fromkeys(BUNDLE_SETTINGS, str(bundle))
+
+
+def _usual_certificates(environment: dict[str, str]) -> Iterator[str]:
+    """Yield every certificate that one of the libraries would trust anyway."""
+    places = [*filter(None, map(environment.get, BUNDLE_SETTINGS)), *SYSTEM_BUNDLES]
+    try:
+        import certifi
+    except ImportError:  # as in an image without packages
+        pass
+    else:
+        places.append(certifi.where())
+    for place in dict.fromkeys(places):
+        if Path(place).is_file():
+            yield from _CERTIFICATE.findall(Path(place).read_text(encoding="utf-8", errors="replace"))
+
+
 def main() -> None:
     """Replace this process by the command, or leave with one sentence."""
     command = sys.argv[1:]
     if not command:
         sys.exit("with-secrets: name the command to run")
     try:
-        environment = environment_with_secrets(dict(os.environ))
+        environment = environment_with_certificates(environment_with_secrets(dict(os.environ)))
         os.execvpe(command[0], command, environment)  # noqa: S606 - the command replaces this process
     except (OSError, ValueError) as error:
         sys.exit(f"with-secrets: {error}")

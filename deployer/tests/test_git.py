@@ -201,7 +201,8 @@ def test_a_token_is_not_sent_without_encryption():
 def test_an_untrusted_certificate_gets_one_sentence(private_url, monkeypatch):
     monkeypatch.delenv("GIT_SSL_CAINFO")
     assert failure(private_url, TOKEN) == (
-        f"The git repository {private_url} has a TLS certificate that is not trusted."
+        f"The git repository {private_url} has a TLS certificate that is not trusted; "
+        "name its CA's file in CA_CERT_FILE (or GIT_SSL_CAINFO)."
     )
 
 

@@ -53,6 +53,7 @@ def as_on_this_machine(value: str, knobs: Knobs) -> str:
         ("http://git-server:8080/flows.git", FLOWS),
         ("postgresql://warehouse@warehouse:5432/warehouse", WAREHOUSE),
         ("/run/platform", str(services.SECRETS)),
+        ("/run/secrets/ca-certificate", str(knobs.ca_file() or "/dev/null")),
         ("0.0.0.0", "127.0.0.1"),
     ):
         value = value.replace(container, local)
@@ -75,7 +76,8 @@ CHOSEN = {
     "YEEDU_UI_URL": "",
     "YEEDU_USERNAME": "me",
     "YEEDU_VERIFY_SSL": "false",
-    "YEEDU_SSL_CERT_FILE": "/ca.pem",
+    "YEEDU_MOCK_AUTH_TYPE": "AZURE_SSO",
+    "CA_CERT_FILE": "/ca.pem",
     "YEEDU_JOB_URL": "https://yeedu.example:8080/job",
     "FLOWS_GIT_REF": "next",
     "PREFECT_UI_URL": "https://prefect.example",
@@ -144,6 +146,19 @@ def test_names_among_the_containers_mean_their_local_counterparts() -> None:
     assert services.own_warehouse_url(Knobs({"WAREHOUSE_URL": expanded(default, {})})) == ""
     own = "postgresql://me@db.example/analytics"
     assert services.own_warehouse_url(Knobs({"WAREHOUSE_URL": own})) == own
+
+
+def test_an_own_ca_is_a_file_of_the_checkout_or_of_the_machine_under_either_name() -> None:
+    files = COMPOSE["secrets"]["ca-certificate"]["file"]
+    for values, file in (
+        ({}, "/dev/null"),
+        ({"CA_CERT_FILE": "certificates/ca.pem"}, str(ROOT / "certificates" / "ca.pem")),
+        ({"CA_CERT_FILE": "/etc/ca.pem", "YEEDU_SSL_CERT_FILE": "/other.pem"}, "/etc/ca.pem"),
+        ({"YEEDU_SSL_CERT_FILE": "/other.pem"}, "/other.pem"),
+    ):
+        for name in ("server", "deployer", "worker"):
+            assert built(name, Knobs(values)).environment["CA_CERT_FILE"] == file
+        assert str(ROOT / expanded(files, values)) == file
 
 
 def test_no_secret_is_on_a_command_line_or_in_what_is_printed() -> None:

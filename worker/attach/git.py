@@ -19,7 +19,10 @@ _REASONS = (
         "cannot be reached: nothing answers there",
     ),
     (("timed out",), "cannot be reached: the connection timed out"),
-    (("ssl certificate", "server certificate"), "has a TLS certificate that is not trusted"),
+    (
+        ("ssl certificate", "server certificate"),
+        "has a TLS certificate that is not trusted; name its CA's file in GIT_SSL_CAINFO",
+    ),
     (
         ("dubious ownership",),
         "belongs to another user; run 'git config --global --add safe.directory' on it as the worker's user",

@@ -165,6 +165,16 @@ def test_a_ca_file_is_trusted(tls_yeedu: tuple[ScriptedYeedu, Path]) -> None:
     assert check(yeedu, TLSSettings.from_options("true", str(certificate))) == "OK"
 
 
+def test_the_environments_ca_file_is_trusted_by_requests_and_by_a_kernels_websocket(
+    tls_mock: MockYeedu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls_mock.certificate))
+    url = parse_url(tls_mock.url("notebook/201"))
+    with YeeduClient(url, Credentials("demo", tls_mock.password)) as client:
+        result = execute(client, RunRequest())
+    assert (result.state, len(result.cells)) == ("STOPPED", 3)
+
+
 def test_by_default_the_systems_certificates_decide(tls_yeedu: tuple[ScriptedYeedu, Path]) -> None:
     with pytest.raises(YeeduConfigurationError, match="not trusted or not valid"):
         check(tls_yeedu[0], TLSSettings())

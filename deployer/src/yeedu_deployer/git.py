@@ -49,7 +49,7 @@ REASONS = (
     (("timed out",), "cannot be reached: the connection timed out; check FLOWS_GIT_URL"),
     (
         ("ssl certificate", "server certificate", "tls connect", "ssl_connect"),
-        "has a TLS certificate that is not trusted",
+        "has a TLS certificate that is not trusted; name its CA's file in CA_CERT_FILE (or GIT_SSL_CAINFO)",
     ),
     (
         ("dubious ownership",),

@@ -169,8 +169,9 @@ class Transport:
                     f"{where} does not speak TLS at this port; write http://, or the port that does."
                 )
             return YeeduConfigurationError(
-                f"The TLS certificate of {where} is not trusted or not valid ({_cause(error)}); set "
-                "YEEDU_SSL_CERT_FILE to the CA's file, or YEEDU_VERIFY_SSL to false for a test system."
+                f"The TLS certificate of {where} is not trusted or not valid ({_cause(error)}); "
+                "name its CA's file in SSL_CERT_FILE (on the platform: CA_CERT_FILE in .env), or set "
+                "YEEDU_VERIFY_SSL to false for a test system."
             )
         if isinstance(error, requests.exceptions.ReadTimeout):
             limit = self._timeouts.read_seconds
