@@ -156,6 +156,7 @@ def deployer(knobs: Knobs, flows_url: str, warehouse_url: str, of_environment: s
         **_certificates(knobs),
         **_flows(knobs, flows_url),
         "FLOWS_GIT_TOKEN_FILE": str(SECRETS / "deployer" / "git-token"),
+        "GITHUB_TOKEN_FILE": str(SECRETS / "deployer" / "github-token"),
         "WAREHOUSE_URL": warehouse_url,
         "WAREHOUSE_PASSWORD_FILE": str(SECRETS / "deployer" / "warehouse-password"),
         "ALERT_WEBHOOK_URL_FILE": str(SECRETS / "deployer" / "alert-webhook-url"),

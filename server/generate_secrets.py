@@ -100,6 +100,7 @@ SECRETS = (
     ),
     Secret("WAREHOUSE_PASSWORD", "deployer", "warehouse-password", else_like="WAREHOUSE_POSTGRES_PASSWORD"),
     Secret("FLOWS_GIT_TOKEN", "deployer", "git-token"),
+    Secret("GITHUB_TOKEN", "deployer", "github-token"),
     Secret("ALERT_WEBHOOK_URL", "deployer", "alert-webhook-url"),
     Secret("ALERT_SLACK_WEBHOOK_URL", "deployer", "alert-slack-webhook-url"),
     Secret("ALERT_SENDGRID_API_KEY", "deployer", "alert-sendgrid-api-key"),

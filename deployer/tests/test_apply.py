@@ -49,6 +49,73 @@ def test_pools_are_created_with_the_default_template_and_our_command(platform):
     assert linux["job_configuration"] == windows["job_configuration"]
 
 
+DOCKER_POOL = """
+work_pools:
+  - {name: yeedu-pool, type: process}
+  - name: docker-pool
+    type: docker
+    job_variables: {image: "example/flows:1", image_pull_policy: IfNotPresent, auto_remove: true, networks: [own]}
+"""
+IN_A_CONTAINER = """
+  - name: two
+    entrypoint: flows/two.py:run
+    work_pool: {name: docker-pool, job_variables: {image: "example/flows:2"}}
+"""
+
+
+def test_a_docker_pool_has_the_docker_workers_template_with_our_defaults(platform):
+    report = platform.apply(HEAD + IN_A_CONTAINER, pools=DOCKER_POOL)
+
+    assert report.failures == []
+    pool = platform.client.read_work_pool("docker-pool")
+    assert pool.type == "docker"
+    assert pool.base_job_template["job_configuration"]["image"] == "{{ image }}"
+    properties = pool.base_job_template["variables"]["properties"]
+    assert {name: field["default"] for name, field in properties.items() if field.get("default")} == {
+        "image": "example/flows:1",
+        "image_pull_policy": "IfNotPresent",
+        "auto_remove": True,
+        "networks": ["own"],
+        "stream_output": True,
+    }
+    deployment = platform.client.read_deployment_by_name("two/two")
+    assert deployment.job_variables == {"image": "example/flows:2"}
+
+    again = platform.apply(HEAD + IN_A_CONTAINER, pools=DOCKER_POOL.replace("flows:1", "flows:3"))
+    assert platform.outcomes(again, "work pool") == {"yeedu-pool": "unchanged", "docker-pool": "changed"}
+    wrong_pools = DOCKER_POOL.replace("docker-pool", "other").replace("image:", "imag:")
+    wrong = platform.apply(HEAD + IN_A_CONTAINER, pools=wrong_pools)
+    assert wrong.failures[0].startswith(
+        "Work pool 'other' has no job variable 'imag'; it has auto_remove, command,"
+    )
+
+
+def test_the_operators_block_types_are_known_to_the_server(platform):
+    def fields(slug):
+        block_type = platform.client.read_block_type_by_slug(slug)
+        of_type = {"block_schemas": {"block_type_id": {"any_": [str(block_type.id)]}}}
+        (schema,) = platform.client.request("POST", "/block_schemas/filter", json=of_type).json()
+        return set(schema["fields"]["properties"])
+
+    def known():
+        return [found for found in platform.client.read_block_types() if found.slug.startswith("yeedu-")]
+
+    for block_type in known():
+        platform.client.delete_block_type(block_type.id)
+    planned = platform.apply(HEAD + ONE, plan=True)
+    assert set(platform.outcomes(planned, "block type").values()) == {"create"}
+    assert known() == []
+
+    report = platform.apply(HEAD + ONE)
+
+    made = {"Yeedu Credentials": "created", "Yeedu Job": "created", "Yeedu Notebook": "created"}
+    assert platform.outcomes(report, "block type") == made
+    assert fields("yeedu-credentials") >= {"username", "password", "token"}
+    assert fields("yeedu-job") >= {"credentials", "job_url"}
+    assert fields("yeedu-notebook") >= {"credentials", "notebook_url"}
+    assert platform.outcomes(platform.apply(HEAD + ONE), "block type") == {}
+
+
 def test_only_a_new_deployment_with_an_active_schedule_gets_a_first_run(platform):
     report = platform.apply(HEAD + ONE + TWO)
 

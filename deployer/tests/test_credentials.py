@@ -1,6 +1,7 @@
 """The credential blocks: made from the environment, kept when edited, renewed when newly configured."""
 
 import pytest
+from prefect_github import GitHubCredentials
 
 from yeedu_deployer.credentials import BlockAction, decide
 from yeedu_deployer.memory import AppliedSecret
@@ -141,3 +142,39 @@ def test_a_credential_block_that_does_not_exist_is_named(platform):
     ]
     assert platform.outcomes(present) == {"one": "created"}
     assert "canary-token" in present.secrets
+
+
+CREDENTIALS = 'credentials: "{{ prefect.blocks.github-credentials.github }}"'
+GITHUB_STEP = YAML.replace("repository:", f"{CREDENTIALS}, repository:")
+
+
+def test_a_token_for_github_is_a_block_that_pull_steps_can_name_from_the_first_apply_on(platform):
+    nowhere = platform.apply(GITHUB_STEP)
+    assert nowhere.failures == [
+        "The pull step names the github-credentials block 'github', which does not exist; "
+        "create it in the UI, or set GITHUB_TOKEN_FILE."
+    ]
+    token = {"GITHUB_TOKEN_FILE": str(platform.secret("github", "canary-of-github"))}
+
+    applied = platform.apply(GITHUB_STEP, environment=token)
+
+    assert applied.failures == []
+    assert platform.outcomes(applied, "block")["github"] == "created"
+    assert GitHubCredentials.load("github").token.get_secret_value() == "canary-of-github"
+    assert "canary" not in repr(applied.rows)
+    assert "canary" not in platform.client.request("POST", "/block_documents/filter", json={}).text
+    (step,) = platform.client.read_deployment_by_name("one/one").pull_steps
+    inputs = step["prefect.deployments.steps.git_clone"]
+    assert inputs["credentials"] == "{{ prefect.blocks.github-credentials.github }}"
+    assert "access_token" not in inputs
+
+
+def test_a_token_for_github_that_was_put_into_the_ui_is_kept(platform):
+    token = {"GITHUB_TOKEN_FILE": str(platform.secret("github", "first"))}
+    GitHubCredentials(token="by-hand").save("github")
+    kept = platform.apply(YAML, environment=token)
+    assert platform.outcomes(kept, "block")["github"] == "kept"
+    platform.secret("github", "second")
+    changed = platform.apply(YAML, environment=token)
+    assert platform.outcomes(changed, "block")["github"] == "changed"
+    assert GitHubCredentials.load("github").token.get_secret_value() == "second"

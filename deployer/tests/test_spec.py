@@ -198,7 +198,7 @@ def test_a_missing_file_is_named(tmp_path):
     [
         ("pools: []", "1: the file: the key 'pools' is unknown; did you mean 'work_pools'?"),
         ("work_pools: [{type: process}]", "1: work pool 1: 'name' is missing."),
-        ("work_pools: [{name: a, type: docker}]", "1: work pool 'a': the type must be process, but it is 'docker'; create a pool of another type by hand."),
+        ("work_pools: [{name: a, type: ecs}]", "1: work pool 'a': the type must be process or docker, but it is 'ecs'; create a pool of another type by hand."),
         ("work_pools: [{name: a}, {name: a}]", "1: two work pools are named 'a'."),
     ],
 )  # fmt: skip

@@ -38,6 +38,7 @@ def canaries() -> dict[str, str]:
         "PREFECT_API_AUTH_STRING": f"admin:{word(16)}",
         "YEEDU_PASSWORD": word(16),
         "YEEDU_TOKEN": word(16),
+        "GITHUB_TOKEN": word(16),
         "WAREHOUSE_PASSWORD": word(16),
         "ALERT_WEBHOOK_URL": f"http://localhost:9/{word(16)}",
         "ALERT_SLACK_WEBHOOK_URL": f"http://localhost:9/services/T0/B0/{word(16)}",

@@ -8,6 +8,7 @@ from mock_yeedu import MockYeedu
 from prefect import flow
 from prefect.blocks.core import Block
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
+from prefect.utilities.dispatch import get_registry_for_type
 from prefect_blocks import credentials
 
 from prefect_yeedu import (
@@ -36,6 +37,13 @@ class TestBlockStandards(BlockStandardTestSuite):
 
     def test_has_a_valid_image(self, block: type[Block]) -> None:
         assert block._logo_url is None  # a picture would have to be fetched from somewhere
+
+
+def test_the_catalogue_gets_the_three_types_and_nothing_internal() -> None:
+    registry = get_registry_for_type(Block) or {}
+    named = {slug: f"{block.__module__}.{block.__name__}".lower() for slug, block in registry.items()}
+    ours = {slug for slug, name in named.items() if "yeedu" in name}
+    assert ours == {"yeedu-credentials", "yeedu-job", "yeedu-notebook"}
 
 
 def test_a_saved_job_is_triggered_waited_for_and_fetched(mock: MockYeedu) -> None:

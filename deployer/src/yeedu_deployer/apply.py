@@ -13,6 +13,7 @@ from yeedu_deployer.automation_stage import (
     with_notifications,
 )
 from yeedu_deployer.block_stage import bring_blocks, find_credential, note_missing_password
+from yeedu_deployer.block_type_stage import bring_block_types
 from yeedu_deployer.catch_up_stage import catch_up_pools
 from yeedu_deployer.configuration import Configuration
 from yeedu_deployer.credentials import GIT_TOKEN_BLOCK, plan_blocks
@@ -124,6 +125,8 @@ class Deployer:
                 targets = notification_targets(stage, tuple(blocks))
                 bring_automations(stage, with_notifications(desired.automations, targets), ALERTS)
             catch_up_pools(stage, pools)
+            if not self._deployments_only:
+                bring_block_types(stage)  # last: no flow waits for them
         finally:
             if not stage.plan_only and stage.memory != self._before:
                 stage.memory.save(self._environment)

@@ -1,11 +1,13 @@
 """Brings the blocks to the desired state, and finds the credentials that pull steps name."""
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 from prefect.exceptions import ObjectNotFound
 
 from yeedu_deployer.credentials import (
     CONNECTION_BLOCK,
+    GITHUB_BLOCK,
     PASSWORD_BLOCK,
     BlockAction,
     BlockPlan,
@@ -21,6 +23,9 @@ from yeedu_deployer.secret_blocks import read_secret
 from yeedu_deployer.server import explained
 from yeedu_deployer.sources import Resolved
 from yeedu_deployer.stage import Stage
+from yeedu_deployer.typed_blocks import GITHUB, SECRET
+
+GITHUB_ADDRESS = (GITHUB, GITHUB_BLOCK)
 
 OUTCOMES = {
     BlockAction.CREATE: (Outcome.CREATED, Outcome.TO_CREATE, ""),
@@ -36,7 +41,7 @@ def bring_blocks(stage: Stage, blocks: Mapping[str, BlockPlan], resolved: Resolv
     for block in blocks.values():
         try:
             for source, error in resolved.unreadable.items():
-                if source.credential == ("secret", block.name):
+                if source.credential == (block.kind, block.name):
                     raise error  # a token that does not work must not replace one that may
             if not stage.plan_only:
                 apply_block(block)
@@ -55,8 +60,10 @@ def find_credential(stage: Stage, kind: str, name: str, blocks: Mapping[str, Blo
     Raises:
         SourceError: There is no such block, or it holds no credential.
     """
-    if kind == "secret":
-        block = blocks.get(name)
+    block = blocks.get(name)
+    if block and block.kind != kind:
+        block = None
+    if kind == SECRET:
         value = block.effective if block else read_secret(stage.client, name)
         if value is None:
             raise SourceError(
@@ -64,13 +71,7 @@ def find_credential(stage: Stage, kind: str, name: str, blocks: Mapping[str, Blo
                 "or name the token's file in FLOWS_GIT_TOKEN_FILE."
             )
         return _kept_secret(stage, str(value))
-    with explained(f"The block {name!r} of type {kind!r} could not be read", quote_answer=False):
-        try:
-            data = stage.client.read_block_document_by_name(name, kind, include_secrets=True).data
-        except ObjectNotFound:
-            raise SourceError(
-                f"The pull step names the {kind} block {name!r}, which does not exist."
-            ) from None
+    data = cast("dict[str, Any]", block.effective) if block else _read_fields(stage, kind, name)
     token = data.get("token") or data.get("access_token") or data.get("password")
     if not token:
         raise SourceError(f"The {kind} block {name!r} holds no token.")
@@ -90,6 +91,17 @@ def note_missing_password(stage: Stage) -> None:
             "absent: set YEEDU_PASSWORD_FILE, or YEEDU_TOKEN_FILE for single sign-on, or create it in the UI"
         )
         stage.report.add("block", PASSWORD_BLOCK, Outcome.KEPT, detail)
+
+
+def _read_fields(stage: Stage, kind: str, name: str) -> dict[str, Any]:
+    with explained(f"The block {name!r} of type {kind!r} could not be read", quote_answer=False):
+        try:
+            return stage.client.read_block_document_by_name(name, kind, include_secrets=True).data
+        except ObjectNotFound:
+            hint = "; create it in the UI, or set GITHUB_TOKEN_FILE" if (kind, name) == GITHUB_ADDRESS else ""
+            raise SourceError(
+                f"The pull step names the {kind} block {name!r}, which does not exist{hint}."
+            ) from None
 
 
 def _kept_secret(stage: Stage, value: str) -> str:

@@ -26,6 +26,7 @@ class Configuration:
         password: The content of `YEEDU_PASSWORD_FILE`, or None when not configured.
         token: The content of `YEEDU_TOKEN_FILE`, or None when not configured.
         git_token: The content of `FLOWS_GIT_TOKEN_FILE`, or None when not configured.
+        github_token: The content of `GITHUB_TOKEN_FILE`, for GitHub's API, or None when not configured.
         warehouse_url: The warehouse's address (`WAREHOUSE_URL`), without its password; empty for none.
         warehouse_password: The content of `WAREHOUSE_PASSWORD_FILE`, or None when not configured.
         auth_string: What Prefect's API asks for (`PREFECT_API_AUTH_STRING`), or None.
@@ -44,6 +45,7 @@ class Configuration:
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     git_token: str | None = field(default=None, repr=False)
+    github_token: str | None = field(default=None, repr=False)
     warehouse_url: str = ""
     warehouse_password: str | None = field(default=None, repr=False)
     auth_string: str | None = field(default=None, repr=False)
@@ -81,6 +83,7 @@ class Configuration:
             password=read_secret_file("YEEDU_PASSWORD_FILE", environment),
             token=read_secret_file("YEEDU_TOKEN_FILE", environment),
             git_token=read_secret_file("FLOWS_GIT_TOKEN_FILE", environment),
+            github_token=read_secret_file("GITHUB_TOKEN_FILE", environment),
             warehouse_url=_warehouse_url(environment.get("WAREHOUSE_URL", "")),
             warehouse_password=read_secret_file("WAREHOUSE_PASSWORD_FILE", environment),
             auth_string=environment.get(AUTH_STRING) or None,
@@ -96,6 +99,7 @@ class Configuration:
             self.password,
             self.token,
             self.git_token,
+            self.github_token,
             self.warehouse_password,
             self.auth_string,
             self.slack_webhook_url,

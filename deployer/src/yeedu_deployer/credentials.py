@@ -13,7 +13,7 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from yeedu_deployer.configuration import Configuration
 from yeedu_deployer.memory import AppliedSecret
-from yeedu_deployer.typed_blocks import EMAIL, SECRET, SLACK, WEBHOOK, read_block, write_block
+from yeedu_deployer.typed_blocks import EMAIL, GITHUB, SECRET, SLACK, WEBHOOK, read_block, write_block
 
 CONNECTION_BLOCK = "yeedu-connection-details"
 PASSWORD_BLOCK = "yeedu-password"  # noqa: S105 - the block's name, not a password
@@ -21,6 +21,7 @@ TOKEN_BLOCK = "yeedu-token"  # noqa: S105 - likewise
 TOKEN_KEY = "token_block_name"  # noqa: S105 - likewise a key of the connection details
 GIT_TOKEN_BLOCK = "github-pat-token"  # noqa: S105 - likewise
 WAREHOUSE_BLOCK = "warehouse"
+GITHUB_BLOCK = "github"
 SLACK_BLOCK, WEBHOOK_BLOCK, EMAIL_BLOCK = "alerts-slack", "alerts-webhook", "alerts-email"
 # The blocks that alerts are sent through, by the slug of their type.
 NOTIFICATION_BLOCKS = {SLACK: SLACK_BLOCK, WEBHOOK: WEBHOOK_BLOCK, EMAIL: EMAIL_BLOCK}
@@ -76,6 +77,8 @@ def configured_blocks(configuration: Configuration) -> dict[str, tuple[str, obje
         WAREHOUSE_BLOCK: _warehouse(configuration),
     }
     found = {name: (SECRET, value) for name, value in secrets.items() if value is not None}
+    if configuration.github_token:
+        found[GITHUB_BLOCK] = (GITHUB, {"token": configuration.github_token})
     return found | _notification_targets(configuration)
 
 

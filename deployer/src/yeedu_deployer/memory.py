@@ -80,6 +80,7 @@ class Memory(BaseModel):
     pools: dict[str, dict[str, str]] = Field(default_factory=dict)
     blocks: dict[str, AppliedSecret] = Field(default_factory=dict)
     automations: dict[str, AppliedAutomation] = Field(default_factory=dict)
+    block_types: dict[str, str] = Field(default_factory=dict)
 
     @classmethod
     def load(cls, client: SyncPrefectClient, environment: str = "") -> "Memory":

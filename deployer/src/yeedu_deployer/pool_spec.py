@@ -9,7 +9,8 @@ from pydantic import JsonValue
 from yeedu_deployer.section import Section
 
 POOL_KEYS = ("name", "type", "description", "concurrency_limit", "job_variables")
-POOL_TYPES = ("process",)
+PROCESS, DOCKER = "process", "docker"
+POOL_TYPES = (PROCESS, DOCKER)
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class PoolSpec:
 
     Attributes:
         name: The pool's name.
-        type: The kind of its workers; only process pools are made by the deployer.
+        type: The kind of its workers, one of `POOL_TYPES`.
         description: What the UI shows.
         concurrency_limit: How many of its runs may be active at once; `None` means no limit.
         job_variables: Defaults put into the pool's base job template.
@@ -45,11 +46,11 @@ def load_pools(path: Path, environment: EnvironmentMapping[str, str]) -> tuple[P
     for section in top.sections("work_pools", "work pool"):
         section.check_keys(POOL_KEYS)
         name = section.text("name", required=True) or ""
-        kind = section.text("type") or "process"
+        kind = section.text("type") or PROCESS
         if kind not in POOL_TYPES:
             section.problems.add(
                 section.line_of("type"),
-                f"work pool {name!r}: the type must be process, but it is {kind!r}; "
+                f"work pool {name!r}: the type must be {' or '.join(POOL_TYPES)}, but it is {kind!r}; "
                 "create a pool of another type by hand.",
             )
         if name and any(other.name == name for other in found):

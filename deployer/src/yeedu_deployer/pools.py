@@ -1,7 +1,9 @@
 """The work pools: made from Prefect's own template for their type, with our defaults for job variables."""
 
 import copy
+import json
 from collections.abc import Mapping
+from importlib.resources import files
 from typing import Any, cast
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -11,10 +13,11 @@ from prefect.exceptions import ObjectNotFound
 
 from yeedu_deployer.errors import SpecError
 from yeedu_deployer.merge import FieldChange, changed_fields
-from yeedu_deployer.pool_spec import PoolSpec
+from yeedu_deployer.pool_spec import PROCESS, PoolSpec
 from yeedu_deployer.server import explained
 
 VARIABLE_PREFIX = "job_variables."
+WORKERS = files("prefect").joinpath("server/api/collections_data/views/aggregate-worker-metadata.json")
 
 
 def observe_pool(client: SyncPrefectClient, name: str) -> WorkPool | None:
@@ -52,10 +55,7 @@ def create_pool(client: SyncPrefectClient, spec: PoolSpec) -> None:
         SpecError: A job variable does not exist in that template.
         ServerError: The server refused the pool.
     """
-    # Importing a worker takes half a second, and most runs create no pool.
-    from prefect.workers.process import ProcessWorker
-
-    template = with_defaults(ProcessWorker.get_default_base_job_template(), spec.name, spec.job_variables)
+    template = with_defaults(default_template(spec.type), spec.name, spec.job_variables)
     with explained(f"The work pool {spec.name!r} could not be created"):
         client.create_work_pool(
             WorkPoolCreate(
@@ -66,6 +66,21 @@ def create_pool(client: SyncPrefectClient, spec: PoolSpec) -> None:
                 base_job_template=template,
             )
         )
+
+
+def default_template(kind: str) -> dict[str, Any]:
+    """Read the base job template that Prefect gives to the pools of a type.
+
+    Workers of other packages are not installed here; what the UI knows of them comes with Prefect's server.
+    """
+    if kind == PROCESS:
+        # Importing a worker takes a while, and most runs create no pool.
+        from prefect.workers.process import ProcessWorker
+
+        return ProcessWorker.get_default_base_job_template()
+    packages: dict[str, dict[str, Any]] = json.loads(WORKERS.read_text(encoding="utf-8"))
+    (worker,) = (workers[kind] for workers in packages.values() if kind in workers)
+    return worker["default_base_job_configuration"]
 
 
 def change_pool(

@@ -1,4 +1,4 @@
-"""Blocks of every type that the deployer makes: secrets and notification targets."""
+"""Blocks of every type that the deployer makes: secrets, notification targets, a token for GitHub."""
 
 from importlib import import_module
 from typing import Any, cast
@@ -11,11 +11,13 @@ from yeedu_deployer.server import explained
 
 SECRET = "secret"  # noqa: S105 - a block type's slug
 SLACK, WEBHOOK, EMAIL = "slack-webhook", "custom-webhook", "sendgrid-email"
-# Imported when one is written: the notification blocks take half a second, and most runs write none.
+GITHUB = "github-credentials"
+# Imported when one is written: each module takes half a second or more, and most runs write none.
 CLASSES = {
     SLACK: ("prefect.blocks.notifications", "SlackWebhook"),
     WEBHOOK: ("prefect.blocks.notifications", "CustomWebhookNotificationBlock"),
     EMAIL: ("prefect.blocks.notifications", "SendgridEmail"),
+    GITHUB: ("prefect_github", "GitHubCredentials"),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC
 from typing import TYPE_CHECKING
 
 from prefect.blocks.abstract import JobBlock
@@ -97,7 +98,11 @@ class YeeduRun(PrefectJobRun[YeeduResult]):  # NOT A BLOCK
         return self._end
 
 
-class _YeeduBlock(JobBlock[YeeduResult]):
+# At run time the subscripted class would be a block type of its own, and the UI would offer it.
+_Block = JobBlock[YeeduResult] if TYPE_CHECKING else JobBlock
+
+
+class _YeeduBlock(_Block, ABC):
     """What the blocks for jobs and notebooks have in common."""
 
     _documentation_url = DOCUMENTATION_URL

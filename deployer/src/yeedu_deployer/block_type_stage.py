@@ -1,0 +1,32 @@
+"""Makes the operator's block types known to the server, so that the UI offers forms for them."""
+
+from prefect_yeedu import YeeduCredentials, YeeduJob, YeeduNotebook
+from yeedu_deployer.errors import DeployerError
+from yeedu_deployer.merge import fingerprint
+from yeedu_deployer.plan import Action
+from yeedu_deployer.server import explained
+from yeedu_deployer.stage import Stage
+
+BLOCK_TYPES = (YeeduCredentials, YeeduJob, YeeduNotebook)
+
+
+def bring_block_types(stage: Stage) -> None:
+    """Register each type that the server lacks, or that has other fields since it was last registered."""
+    try:
+        with explained("The block types could not be read"):
+            known = {block_type.slug for block_type in stage.client.read_block_types()}
+        for block_type in BLOCK_TYPES:
+            slug = block_type.get_block_type_slug()
+            fields = fingerprint(block_type.model_json_schema())
+            applied = stage.memory.block_types.get(slug)
+            if slug in known and applied == fields:
+                continue
+            if not stage.plan_only:
+                with explained(f"The block type {slug!r} could not be registered"):
+                    block_type.register_type_and_schema()
+                stage.memory.block_types[slug] = fields
+            if slug not in known or applied:
+                action = Action.CHANGE if slug in known else Action.CREATE
+                stage.tell("block type", block_type.get_block_type_name(), action)
+    except DeployerError as error:
+        stage.report.fail("block type", "", error)
