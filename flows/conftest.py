@@ -29,11 +29,12 @@ from prefect.settings import (
 from local import warehouse
 from tests.prefect_process import prefect_in_this_process
 
-FLOWS = Path(__file__).parents[1]
+FLOWS = Path(__file__).parent
 SERVER_START_SECONDS = 240
 
-# As Prefect does when it loads a flow, so that flows import each other by their files' names.
-sys.path.insert(0, str(FLOWS))
+# As Prefect does when it loads a flow: the folder of its file is on the import path.
+PROJECTS = sorted({file.parent for file in FLOWS.glob("*/*.py") if file.parent.name != "tests"})
+sys.path[:0] = [str(folder) for folder in (FLOWS, *PROJECTS)]
 
 ReadLog = Callable[..., list[str]]
 Query = Callable[..., list[tuple[Any, ...]]]
