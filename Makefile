@@ -4,7 +4,7 @@ PROGRAMS := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes that import Prefect
 
 .DEFAULT_GOAL := help
-.PHONY: backup restore help up down logs status drain deploy activate-windows clean install lint format test test-unit test-e2e test-faults test-endurance bench lock audit
+.PHONY: backup restore help up down logs status drain deploy new-flow activate-windows clean install lint format test test-unit test-e2e test-faults test-endurance bench lock audit
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ drain: ## Stop the worker once its flow runs have ended, however long they take
 
 deploy: ## Register what deployer/prefect.yaml says, once more (ENVIRONMENT=staging for one of environments.yaml)
 	@$(PYTHON) -m local deploy $(if $(ENVIRONMENT),--environment $(ENVIRONMENT))
+
+new-flow: ## Write a flow that runs at once, with its test and its deployment (NAME=project/name)
+	@$(PYTHON) -m local new-flow $(NAME)
 
 activate-windows: ## Switch the Windows deployment's schedule on, once a Windows worker is attached
 	@$(PYTHON) -m local activate-windows

@@ -12,13 +12,14 @@ from local.engine import Engine, find_engine
 from local.errors import CommandError
 from local.install import install, lock
 from local.interrupts import raise_on_interrupts
-from local.knobs import Knobs
+from local.knobs import ROOT, Knobs
+from local.new_flow import make_new_flow
 from local.process_mode import ProcessMode
-from local.services import STATE
+from local.services import STATE, own_flows_url
 
 COMMANDS = (
     *("up", "down", "logs", "status", "drain", "deploy", "clean", "install", "activate-windows"),
-    *("backup", "restore", "lock"),
+    *("backup", "restore", "lock", "new-flow"),
 )
 
 
@@ -27,7 +28,8 @@ def run(command: str, file: Path | None = None, of_environment: str = "", *, upg
 
     Args:
         command: One of `COMMANDS`.
-        file: What ``backup`` writes (default: a new one in ``backups/``) and ``restore`` reads.
+        file: What ``backup`` writes (default: a new one in ``backups/``) and ``restore`` reads; the name of
+            a ``new-flow``.
         of_environment: For ``deploy``: an environment of deployer/environments.yaml.
         upgrade: For ``lock``: whether to take new versions.
 
@@ -40,6 +42,10 @@ def run(command: str, file: Path | None = None, of_environment: str = "", *, upg
         return 0
     if command == "lock":
         return lock(console, knobs, upgrade=upgrade)
+    if command == "new-flow":
+        declared = knobs.path("PREFECT_FILE", "./deployer/prefect.yaml") or ROOT
+        make_new_flow(ROOT, str(file or ""), declared, console, push=bool(own_flows_url(knobs)))
+        return 0
     if command == "activate-windows":
         activate(PrefectApi(knobs.api_url, knobs.auth_string()), WINDOWS_DEPLOYMENT, console)
         return 0
@@ -96,7 +102,9 @@ def main() -> None:
         prog="python3 -m local", description="The commands of the host (`make help`)."
     )
     parser.add_argument("command", choices=COMMANDS)
-    parser.add_argument("file", nargs="?", type=Path, help="the backup to write or to restore")
+    parser.add_argument(
+        "file", nargs="?", type=Path, help="the backup to write or to restore; or a new flow's name"
+    )
     parser.add_argument("--environment", default="", help="for deploy: one of deployer/environments.yaml")
     parser.add_argument("--upgrade", action="store_true", help="for lock: take new versions")
     options = parser.parse_args()

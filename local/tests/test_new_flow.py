@@ -1,0 +1,172 @@
+"""A new flow: its files, its entry in prefect.yaml, and the names that are refused."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local.console import Console
+from local.errors import CommandError
+from local.knobs import ROOT
+from local.new_flow import LONGEST_NAME, make_new_flow, with_deployment
+from yeedu_deployer.spec import load_deployments
+
+URLS = {name: f"http://yeedu/{name}" for name in ("YEEDU_JOB_URL", "YEEDU_NOTEBOOK_URL", "YEEDU_HEALTH_URL")}
+PREFECT_FILE = "deployer/prefect.yaml"
+NAMES = {
+    "streets/count_potholes": "flows/streets",
+    "parking/count_permits": "flows/parking",
+    "count_visitors": "flows",
+    "template_like/my_template": "flows/template_like",
+    f"x/{'a' * LONGEST_NAME}": "flows/x",
+}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """What the command needs of a checkout, and what its tests need."""
+    ignored = shutil.ignore_patterns("__pycache__", "tests", "conftest.py")
+    shutil.copytree(ROOT / "flows", tmp_path / "flows", ignore=ignored)
+    shutil.copytree(ROOT / "flows/template/tests", tmp_path / "flows/template/tests")
+    for folder in ("requirements", "local", "deployer"):
+        shutil.copytree(
+            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "tests", "src")
+        )
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def make(checkout: Path, name: str) -> None:
+    make_new_flow(checkout, name, checkout / PREFECT_FILE, Console())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_flow_module_test_and_deployment_are_written(checkout: Path, name: str) -> None:
+    before = (checkout / PREFECT_FILE).read_text(encoding="utf-8")
+    existing = load_deployments(checkout / PREFECT_FILE, URLS)
+
+    make(checkout, name)
+
+    folder, own = NAMES[name], name.rpartition("/")[2]
+    text = (checkout / folder / f"{own}.py").read_text(encoding="utf-8")
+    assert f'@flow(name="{own.replace("_", "-")}", log_prints=True)\ndef {own}(text: str' in text
+    assert f"from scripts.{own}_steps import count_words" in text
+    test = (checkout / folder / "tests" / f"test_{own}.py").read_text(encoding="utf-8")
+    assert f"run = {own}.{own}\n" in test
+    *others, new = load_deployments(checkout / PREFECT_FILE, URLS)
+    assert tuple(others) == existing
+    assert (new.name, new.entrypoint) == (own.replace("_", "-"), f"{folder}/{own}.py:{own}")
+    assert (new.work_pool, new.schedules) == ("yeedu-pool", ())
+    assert (checkout / PREFECT_FILE).read_text(encoding="utf-8").startswith(before.rstrip())
+
+
+def test_what_is_written_is_as_clean_as_the_template(checkout: Path) -> None:
+    for name in NAMES:
+        make(checkout, name)
+    for command in (["check"], ["format", "--check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "--no-cache", "flows"],
+            cwd=checkout,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+
+
+def test_the_next_commands_are_printed(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(checkout, "streets/count_potholes")
+    said = capsys.readouterr().out
+    commands = re.findall(r"(?m)^  (.*)$", said)
+    assert commands[:2] == ["make install", ".venv/bin/python flows/streets/count_potholes.py"]
+    assert commands[-2:] == ['git commit --message "Add count-potholes"', "make deploy"]
+    add = next(command for command in commands if command.startswith("git add "))
+    assert all((checkout / file).is_file() for file in add.split()[2:])
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "name the flow: make new-flow NAME=project/name"),
+        ("Streets/count", "'Streets' is no name in snake_case"),
+        ("streets/count-potholes", "'count-potholes' is no name in snake_case"),
+        ("streets/count__potholes", "is no name in snake_case"),
+        ("streets/../count", "a flow has one project at most"),
+        ("../count_potholes", "'..' is no name in snake_case"),
+        ("/count_potholes", "'' is no name in snake_case"),
+        (f"streets/{'a' * (LONGEST_NAME + 1)}", "of at most 40 characters"),
+        ("streets/lambda", "'lambda' is a word of Python itself"),
+        ("streets/match", "'match' is a word of Python itself"),
+        ("streets/json", "'json' would hide what flows import"),
+        ("streets/print", "'print' would hide what flows import"),
+        ("streets/prefect", "'prefect' would hide what flows import"),
+        ("streets/prefect_github", "'prefect_github' would hide what flows import"),
+        ("streets/count", "'count' would hide what flows import"),
+        ("scripts/count_potholes", "'scripts' is reserved"),
+        ("streets/template", "'template' is reserved"),
+        ("print_message", "flows/print_message.py exists"),
+        ("streets/print_message", "flows/print_message.py exists"),
+        ("streets/run_shell_command_from_image", "has a deployment run-shell-command-from-image already"),
+    ],
+)  # fmt: skip
+def test_a_name_that_cannot_be_used_gets_one_sentence_and_writes_nothing(
+    checkout: Path, name: str, reason: str
+) -> None:
+    before = {file: file.read_bytes() for file in checkout.rglob("*") if file.is_file()}
+    with pytest.raises(CommandError) as caught:
+        make(checkout, name)
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert {file: file.read_bytes() for file in checkout.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        (
+            "name: x\ndeployments:\n- name: a\n",
+            "name: x\ndeployments:\n- name: a\n\n- name: new\n  tags: []\n",
+        ),
+        (
+            "deployments:\n    - name: a # one\n\n# the end\npull: []\n",
+            "deployments:\n    - name: a # one\n\n    - name: new\n      tags: []\n\n# the end\npull: []\n",
+        ),
+        (
+            "deployments:\r\n  - name: a",
+            "deployments:\r\n  - name: a\r\n\r\n  - name: new\r\n    tags: []\r\n",
+        ),
+        ("deployments: # none yet\n", "deployments: # none yet\n  - name: new\n    tags: []\n"),
+        ("deployments: []\n", None),
+        ("name: x\n", None),
+    ],
+)
+def test_an_entry_is_appended_in_the_files_own_layout(declared: str, expected: str | None) -> None:
+    assert with_deployment(declared, "- name: new\n  tags: []\n") == expected
+
+
+def test_the_command_needs_no_package(checkout: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "local", "new-flow", "streets/count_potholes"],
+        cwd=checkout,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "deployer/prefect.yaml: has the deployment count-potholes" in done.stdout
+    refused = subprocess.run(
+        [sys.executable, "-S", "-m", "local", "new-flow", "streets/count_potholes"],
+        cwd=checkout,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 1
+    assert refused.stderr == "make new-flow: flows/streets/count_potholes.py exists; take another name\n"
