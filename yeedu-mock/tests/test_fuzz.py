@@ -136,6 +136,9 @@ def everything_is_shown(client: Any, mock: RunningMock) -> None:
     for page in [mock.url, *(one["url"] for one in made)]:
         assert requests.get(page, timeout=90).status_code == 200, page
     for kind in ("job", "notebook"):
+        for one in overview[f"{kind}s"]:
+            assert one["url"].endswith(f"/spark/{kind}/{one[f'{kind}_id']}")
+    for kind in ("job", "notebook"):
         area = "spark/job" if kind == "job" else "notebook"
         for one in overview[f"{kind}s"]:
             for path, key in ((f"{area}/export", f"{kind}_id"), (f"{area}/conf/export", f"{kind}_conf_id")):

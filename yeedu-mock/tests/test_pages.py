@@ -56,3 +56,19 @@ def test_the_description_of_the_api_needs_no_other_server(yeedu_mock):
     for address in map("".join, addresses):
         assert address.startswith("/"), address
         assert requests.get(yeedu_mock.url + address, timeout=90).status_code == 200
+
+
+def test_the_overview_gives_each_of_one_name_its_own_url(yeedu_mock):
+    made = [
+        requests.post(f"{yeedu_mock.url}/_control/{kind}", json=body, timeout=90).json()
+        for kind, body in (
+            ("jobs", {"program": "1", "name": "one name"}),
+            ("jobs", {"program": "2", "name": "one name"}),
+            ("notebooks", {"cells": [], "name": "one name"}),
+        )
+    ]
+    overview = requests.get(yeedu_mock.url, headers={"Accept": "application/json"}, timeout=90).json()
+    shown = {one["url"] for kind in ("jobs", "notebooks") for one in overview[kind]}
+    for answer in made:
+        url = yeedu_mock.job_url(answer["job_id"]) if "job_id" in answer else None
+        assert (url or yeedu_mock.notebook_url(answer["notebook_id"])) in shown

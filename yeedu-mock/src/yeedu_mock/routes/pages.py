@@ -19,6 +19,7 @@ from yeedu_mock.state.records import (
     Tenant,
     Workspace,
 )
+from yeedu_mock.state.seeds import SAMPLE_JOBS, SAMPLE_NOTEBOOKS
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
 router.add_api_route("/healthCheck", health_check)
@@ -26,6 +27,7 @@ router.add_api_route("/healthCheck", health_check)
 MAX_PAGE_LOG_LINES = 1000
 MAX_PAGE_RUNS = 50
 REFRESH_SECONDS = 2
+SAMPLE_JOB_ID, SAMPLE_NOTEBOOK_ID = min(SAMPLE_JOBS), min(SAMPLE_NOTEBOOKS)
 UI_WORKSPACE = "/tenant/{tenant}/workspace/{workspace_id}"
 
 
@@ -221,10 +223,10 @@ def _run(mock: Mock, tenant: str, workspace_id: int, run_id: int) -> Run:
 def _overview_json(
     base: str, definitions: list[tuple[Any, Workspace]], runs: list[Run], mock: Mock
 ) -> dict[str, Any]:
-    paths = {
-        definition.name: base + definition_path(definition, space.tenant) for definition, space in definitions
+    urls = {
+        definition.id: base + definition_path(definition, space.tenant) for definition, space in definitions
     }
-    job, notebook = paths.get("hello-job", ""), paths.get("hello-notebook", "")
+    job, notebook = urls.get(SAMPLE_JOB_ID, ""), urls.get(SAMPLE_NOTEBOOK_ID, "")
     return {
         "api": f"{base}/api/v1/",
         "docs": f"{base}/docs",
@@ -240,12 +242,12 @@ def _overview_json(
             for space in mock.store.all(Workspace)
         ],
         "jobs": [
-            {"job_id": definition.id, "name": definition.name, "url": paths[definition.name]}
+            {"job_id": definition.id, "name": definition.name, "url": urls[definition.id]}
             for definition, _ in definitions
             if isinstance(definition, JobDefinition)
         ],
         "notebooks": [
-            {"notebook_id": definition.id, "name": definition.name, "url": paths[definition.name]}
+            {"notebook_id": definition.id, "name": definition.name, "url": urls[definition.id]}
             for definition, _ in definitions
             if isinstance(definition, NotebookDefinition)
         ],
