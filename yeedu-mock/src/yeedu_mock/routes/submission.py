@@ -5,8 +5,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from yeedu_mock.errors import ConflictError
 from yeedu_mock.mock import Mock
-from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run, Session, Workspace
+from yeedu_mock.state.records import Cluster, JobDefinition, NotebookDefinition, Run, Session, Workspace
 
 
 class StartOptions(BaseModel):
@@ -25,7 +26,12 @@ def start_run(
     *,
     is_background: bool = True,
 ) -> Run:
-    """Submit a run of a definition; the options' arguments replace, their conf extends the definition's."""
+    """Submit a run of a definition; the options' arguments replace, their conf extends the definition's.
+
+    Raises:
+        ConflictError: The definition, its workspace or its cluster is disabled, or the cluster does not run.
+    """
+    _refuse_switched_off(mock, workspace, definition)
     content: dict[str, Any] | None = None
     if isinstance(definition, NotebookDefinition):
         content = copy.deepcopy(definition.content)
@@ -43,3 +49,15 @@ def start_run(
         notebook=content,
     )
     return mock.runs.submit(run, definition)
+
+
+def _refuse_switched_off(
+    mock: Mock, workspace: Workspace, definition: JobDefinition | NotebookDefinition
+) -> None:
+    """Do nothing if all that a run needs is switched on; what is bound to no cluster needs none."""
+    cluster = None if definition.cluster_id is None else mock.store.get(Cluster, definition.cluster_id)
+    for what in (workspace, definition, *([cluster] if cluster else [])):
+        if not what.is_enabled:
+            raise ConflictError(f"The {what.kind} {what.id} is disabled; enable it before running anything.")
+    if cluster is not None and cluster.status != "RUNNING":
+        raise ConflictError(f"The cluster {cluster.id} is {cluster.status}; it must be RUNNING.")
