@@ -151,3 +151,15 @@ def test_only_administrators_look_the_whole_tenant_up(guest):
     roles = guest.get("user/info/roles").json()["data"]
     assert [role["role_name"] for role in roles[0]["roles"]] == ["User"]
     assert guest.get("user/info/roles", params={"tenant_id": "another"}).status_code == 404
+
+
+def test_a_workspace_whose_last_permission_is_taken_away_stays_closed(client, guest, workspace):
+    users = f"ac/workspace/{workspace}/user"
+    assert guest.get("workspace", params={"workspace_id": workspace}).status_code == 403
+    for one in client.get(f"ac/workspace/{workspace}/users/permission").json()["data"]:
+        taken = f"{users}/{one['user_id']}/permission/{one['permission_id']}"
+        assert client.request("DELETE", taken).status_code == 200
+    assert client.get(f"ac/workspace/{workspace}/users/permission").json()["data"] == []
+    assert guest.get("workspace", params={"workspace_id": workspace}).status_code == 403
+    renamed = guest.request("PUT", "workspace", params={"workspace_id": workspace}, json={"name": "mine"})
+    assert renamed.status_code == 403

@@ -134,6 +134,7 @@ def access_routes(kind: Kind) -> APIRouter:
             user_id=request.user_id if kind == "user" else None,
             group_id=request.group_id if kind == "group" else None,
         )
+        _close(mock, workspace)
         return _access(mock.store.add(access), person)
 
     @router.delete(f"/{kind}/{{person_id:identifier}}/permission/{{permission_id:identifier}}")
@@ -144,6 +145,7 @@ def access_routes(kind: Kind) -> APIRouter:
         person = with_id(mock, kind, workspace.tenant, person_id)
         for access in _of_person(mock, workspace, person):
             if access.permission == permission_id:
+                _close(mock, workspace)
                 mock.store.remove(access)
                 return {"message": "The permission is taken away.", **_access(access, person)}
         raise NotFoundError(f"The {kind} {person_id} has no permission {permission_id} there.")
@@ -153,6 +155,12 @@ def access_routes(kind: Kind) -> APIRouter:
 
 of_users = access_routes("user")
 of_groups = access_routes("group")
+
+
+def _close(mock: Mock, workspace: Workspace) -> None:
+    """Have a workspace open to nobody but those who are given access, even when none of them is left."""
+    workspace.is_open = False
+    mock.store.save(workspace)
 
 
 def _known(permission_id: int) -> WorkspacePermission:

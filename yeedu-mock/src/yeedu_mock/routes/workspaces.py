@@ -118,6 +118,7 @@ def refuse_taken(mock: Mock, tenant: str, name: str) -> None:
 
 def add_workspace(mock: Mock, workspace: Workspace, user: User) -> Workspace:
     """Keep a new workspace, and let its user manage it."""
+    workspace.is_open = False
     mock.store.add(workspace)
     mock.store.add(
         WorkspaceAccess(workspace_id=workspace.id, permission=WorkspacePermission.MANAGE, user_id=user.id)

@@ -1,7 +1,7 @@
 """What a user may do in a workspace, from looking at it to deciding who else may.
 
-A workspace that nobody has been given access to is open to its tenant, as the samples' is; whoever makes
-one is given it to manage. Administrators may do everything.
+The samples' workspaces are open to their tenants until somebody is given access to one; a workspace that
+somebody makes is theirs to manage, and nobody else's. Administrators may do everything.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def permission_of(store: Store, user: User, workspace: Workspace) -> WorkspacePe
     if user.is_admin:
         return WorkspacePermission.MANAGE
     given = [access for access in store.all(WorkspaceAccess) if access.workspace_id == workspace.id]
-    if not given:
+    if not given and workspace.is_open:
         return WorkspacePermission.MANAGE
     groups = {group.id for group in store.all(Group) if user.id in group.members}
     return max(

@@ -95,7 +95,7 @@ class Session(Record):
 
 
 class Workspace(Record):
-    """A workspace of one tenant; `number` is the id in URLs, small and fixed by the seed."""
+    """A workspace of one tenant."""
 
     kind: ClassVar[str] = "workspace"
 
@@ -103,6 +103,9 @@ class Workspace(Record):
     name: str
     description: str = ""
     is_enabled: bool = True
+    is_open: bool = Field(
+        default=True, description="Whether all of its tenant may manage it, until someone is given access."
+    )
 
 
 class WorkspaceAccess(Record):
