@@ -262,3 +262,24 @@ def test_what_runs_on_a_cluster_that_is_too_small_runs_out_of_memory(client, con
     assert "exit code: 137" in errors[0]["error"]
     assert "OutOfMemoryError" in client.log("spark/job", run, "stderr")
     assert client.request("PUT", path, json={"cluster_id": own}).status_code == 200
+
+
+def test_a_delayed_request_is_accepted_though_its_client_gave_up(client, control, until):
+    job = control("POST", "jobs", {"program": "print(1)", "name": "given up"})["job_id"]
+    control("POST", "faults", {"path": "job/run$", "method": "POST", "delay_seconds": 0.5})
+    url = f"{client.url}/api/v1/{client.workspace('spark/job/run')}"
+    headers = {"Authorization": f"Bearer {client.token}"}
+    with pytest.raises(requests.ReadTimeout):
+        requests.post(url, json={"job_id": job}, headers=headers, timeout=0.2)
+    query = {"job_ids": job}
+    (run,) = until(lambda: client.get(client.workspace("spark/job/runs"), params=query).json()["data"])
+    assert client.wait("spark/job", run["run_id"]) == "DONE"
+
+
+def test_a_run_that_has_ended_cannot_be_made_to_run(client, yeedu_mock):
+    run_id = client.run_job(102)
+    client.wait("spark/job", run_id)
+    url = f"{yeedu_mock.url}/_control/runs/{run_id}"
+    answer = requests.post(url, json={"status": "RUNNING"}, timeout=90)
+    assert answer.status_code == 409
+    assert client.status("spark/job", run_id) == "ERROR"

@@ -78,7 +78,10 @@ class RequestWatch:
     async def _fail(
         self, fault: Fault, scope: Scope, receive: Receive, note_status: Send, send: Send
     ) -> None:
-        await asyncio.sleep(fault.delay_seconds)
+        if fault.delay_seconds:
+            # Read first: what a client sent before it gave up is accepted, as by a server that is slow.
+            receive = await _received(receive) if scope["type"] == "http" else receive
+            await asyncio.sleep(fault.delay_seconds)
         if fault.drop == "before":
             drop_connection(send)
         elif fault.drop == "after":
@@ -100,6 +103,18 @@ def drop_connection(send: Send) -> None:
     """
     cycle: Any = send.__self__  # type: ignore[attr-defined]
     cycle.transport.abort()
+
+
+async def _received(receive: Receive) -> Receive:
+    """Take in a request's whole body and return what hands it out again."""
+    messages: list[Message] = []
+    while not messages or messages[-1].get("more_body"):
+        messages.append(await receive())
+
+    async def again() -> Message:
+        return messages.pop(0) if messages else await receive()
+
+    return again
 
 
 def _answer(fault: Fault, status: int) -> Response:
