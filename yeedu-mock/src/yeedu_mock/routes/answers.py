@@ -1,5 +1,6 @@
 """Shapes that several routes answer with: pages of a list, log files, runs."""
 
+import asyncio
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +8,10 @@ from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
 from fastapi import Query, Response
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import FileResponse, PlainTextResponse
 from pydantic_core import to_json
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive, Scope, Send
 
 from yeedu_mock.errors import NotFoundError
 from yeedu_mock.state.records import Run
@@ -51,10 +54,38 @@ def found_page(items: Sequence[Item], number: int, limit: int, what: str) -> dic
     return one_page(items, number, limit)
 
 
-def log_file(path: Path, last_n_lines: int | None, file_size_bytes: int | None) -> Response:
+class GrowingFile(FileResponse):
+    """A file, or a range of it, as it was when it was asked for: what is written meanwhile is left out."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        left, has_ended = 0, False
+
+        async def send_no_more(message: Message) -> None:
+            nonlocal left, has_ended
+            if message["type"] == "http.response.start":
+                left = int(Headers(raw=message["headers"])["content-length"])
+            elif has_ended:
+                return
+            else:
+                body = message["body"][:left]
+                left -= len(body)
+                has_ended = left == 0
+                message = {**message, "body": body, "more_body": not has_ended}
+            await send(message)
+
+        await super().__call__(scope, receive, send_no_more)
+
+
+async def log_file(path: Path, last_n_lines: int | None, file_size_bytes: int | None) -> Response:
     """Return a log as text, whole or its end; a run that has not started has an empty one."""
-    tail = read_tail(path, last_n_lines, file_size_bytes)
-    return PlainTextResponse(tail, headers=attachment(path.name))
+    headers = attachment(path.name)
+    if last_n_lines is None and file_size_bytes is None and path.exists():
+        return GrowingFile(
+            path, headers=headers, media_type="text/plain; charset=utf-8", stat_result=path.stat()
+        )
+    tail = await asyncio.to_thread(read_tail, path, last_n_lines, file_size_bytes)
+    return PlainTextResponse(tail, headers=headers)
 
 
 def read_tail(path: Path, last_n_lines: int | None, file_size_bytes: int | None) -> bytes:

@@ -47,7 +47,7 @@ def run_routes(kind: Literal["job", "notebook"]) -> APIRouter:
     ) -> Response:
         """Return a run's output so far."""
         path = mock.runs.log_path(find_run(mock, workspace, kind, run_id), stream)
-        return log_file(path, last_n_lines, file_size_bytes)
+        return await log_file(path, last_n_lines, file_size_bytes)
 
     @router.post("/kill/{run_id:identifier}", status_code=201)
     async def kill(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def run_routes(kind: Literal["job", "notebook"]) -> APIRouter:
     ) -> Response:
         """Return a run's output so far; a notebook's holds what its cells have printed."""
         path = mock.runs.log_path(find_run(mock, workspace, kind, run_id), stream)
-        return log_file(path, last_n_lines, file_size_bytes)
+        return await log_file(path, last_n_lines, file_size_bytes)
 
     # Jobs are stopped and notebooks killed; clients that mix the two up mean the same.
     @router.post("/run/stop/{run_id:identifier}", status_code=201)
