@@ -9,6 +9,7 @@ Tree::
       ConflictError          409    the object is in the wrong state for the request
       BadRequestError        400
       TooLargeError          413
+      EndingError            503    the mock is being shut down
 """
 
 from __future__ import annotations
@@ -77,3 +78,10 @@ class TooLargeError(MockError):
 
     status = 413
     code = "RFA-000413"
+
+
+class EndingError(MockError):
+    """The mock is being shut down."""
+
+    status = 503
+    code = "RFA-000503"

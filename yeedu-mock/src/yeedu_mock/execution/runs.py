@@ -8,7 +8,7 @@ import logging
 import shutil
 from typing import TYPE_CHECKING
 
-from yeedu_mock.errors import ConflictError, NotFoundError
+from yeedu_mock.errors import ConflictError, EndingError, NotFoundError
 from yeedu_mock.execution.job_process import JobProcess
 from yeedu_mock.execution.kernel_pool import KernelPool
 from yeedu_mock.state.records import Cluster, JobDefinition, NotebookDefinition, Run, RunStatus, now
@@ -58,7 +58,8 @@ class RunService:
         self._limits = limits
         self._switches = switches
         self._pool = KernelPool(folder / "spare-kernels", home, limits, spare_kernels, switches)
-        self._released: set[int] = set()
+        self._waiting: set[int] = set()
+        self._is_closed = False
         self._jobs: dict[int, JobProcess] = {}
         self._kernels: dict[int, Kernel] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -73,6 +74,7 @@ class RunService:
 
     async def close(self) -> None:
         """End every run with TERMINATED, and every process; nothing can be submitted afterwards."""
+        self._is_closed = True
         await self.end_all("The server was shut down while this ran.")
         await self._pool.close()
 
@@ -91,8 +93,15 @@ class RunService:
                 self._finish(run, RunStatus.TERMINATED, error=reason)
 
     def submit(self, run: Run, definition: JobDefinition | NotebookDefinition) -> Run:
-        """Keep a new run and start it in the background; the oldest of too many runs is forgotten."""
+        """Keep a new run and start it in the background; the oldest of too many runs is forgotten.
+
+        Raises:
+            EndingError: Everything is being ended.
+        """
+        if self._is_closed:
+            raise EndingError("The mock is ending; nothing can be started any more.")
         self._store.add(run)
+        self._waiting.add(run.id)
         self._forget_oldest()
         self._run_folder(run).parent.mkdir(parents=True, exist_ok=True)
         work = (
@@ -102,7 +111,7 @@ class RunService:
         )
         task = asyncio.create_task(work, name=f"run-{run.id}")
         self._tasks[run.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(run.id, None))
+        task.add_done_callback(lambda _: self._ended(run))
         return run
 
     async def stop(self, run: Run) -> None:
@@ -123,8 +132,14 @@ class RunService:
         task.add_done_callback(lambda _: self._tasks.pop(-run.id, None))
 
     def release(self, run: Run) -> None:
-        """Let a run start that is kept SUBMITTED by hand."""
-        self._released.add(run.id)
+        """Let a run start that is kept SUBMITTED by hand; one that runs does so already.
+
+        Raises:
+            ConflictError: It has ended or is being stopped.
+        """
+        if run.status not in {RunStatus.SUBMITTED, RunStatus.RUNNING}:
+            raise ConflictError(f"The run {run.id} cannot be made to run, it is {run.status}.")
+        self._waiting.discard(run.id)
 
     async def force(self, run: Run, status: RunStatus, error: str | None) -> None:
         """End a run's process and give the run the state that is asked for."""
@@ -165,6 +180,10 @@ class RunService:
             self._store.remove(run)
             shutil.rmtree(self._run_folder(run), ignore_errors=True)
 
+    def _ended(self, run: Run) -> None:
+        self._tasks.pop(run.id, None)
+        self._waiting.discard(run.id)
+
     def _run_folder(self, run: Run) -> Path:
         return self._folder / str(run.id)
 
@@ -191,9 +210,9 @@ class RunService:
 
     async def _until_it_may_start(self, run: Run) -> None:
         await asyncio.sleep(self._switches.start_delay_seconds)
-        while self._switches.start_by_hand and run.id not in self._released:
+        while self._switches.start_by_hand and run.id in self._waiting:
             await asyncio.sleep(POLL_SECONDS)
-        self._released.discard(run.id)
+        self._waiting.discard(run.id)
 
     async def _run_notebook(self, run: Run) -> None:
         await self._until_it_may_start(run)
