@@ -14,8 +14,6 @@ import pytest
 import requests
 import websocket
 
-from yeedu_mock.pytest_plugin import yeedu_mock
-
 # Tests are imported without packages, so what they share needs a place that Python searches.
 sys.path.append(str(Path(__file__).parent / "support"))
 
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from yeedu_mock.testing import RunningMock
-
-__all__ = ["yeedu_mock"]
 
 TERMINAL = {"DONE", "ERROR", "STOPPED", "TERMINATED"}
 # A busy machine is no failure.

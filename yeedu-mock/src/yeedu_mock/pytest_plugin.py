@@ -1,4 +1,4 @@
-"""Fixtures that serve a mock: `from yeedu_mock.pytest_plugin import yeedu_mock` in a conftest.py."""
+"""Fixtures that serve a mock; pytest finds them wherever this package is installed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from yeedu_mock.testing import RunningMock, default_settings, running_mock
-
+# Fixtures import what they need themselves: every run of pytest loads this module, wanted or not.
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from yeedu_mock.testing import RunningMock
 
 
 @pytest.fixture(scope="session")
 def yeedu_mock(tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningMock, None, None]:
     """A mock that serves as long as the test session lasts."""
+    from yeedu_mock.testing import default_settings, running_mock
+
     with running_mock(default_settings(tmp_path_factory.mktemp("yeedu-mock"))) as mock:
         yield mock
