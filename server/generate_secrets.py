@@ -11,7 +11,7 @@ Usage: generate_secrets.py                    (see above)
 Folders (volumes in docker-compose.yaml), and who mounts them:
     database   postgres, migrate, server
     server     migrate, server
-    api        server, deployer, worker
+    api        server, git-server, deployer, worker, rescue
     mock       yeedu-mock
     deployer   deployer
     warehouse  warehouse
@@ -60,6 +60,11 @@ def _check_auth_string(value: str) -> None:
         raise SecretError("PREFECT_API_AUTH_STRING may hold ASCII characters only")
 
 
+def _check_api_key(value: str) -> None:
+    if not value.isascii() or any(character.isspace() for character in value):
+        raise SecretError("PREFECT_API_KEY is not an API key, which is one word of ASCII characters")
+
+
 @dataclass(frozen=True)
 class Secret:
     """One secret: the knob that sets it, where it goes, and where it comes from when nobody sets it.
@@ -88,6 +93,7 @@ SECRETS = (
         fixed=True,
     ),
     Secret("PREFECT_API_AUTH_STRING", "api", "auth-string", check=_check_auth_string),
+    Secret("PREFECT_API_KEY", "api", "api-key", check=_check_api_key),
     Secret("YEEDU_MOCK_PASSWORD", "mock", "yeedu-password", generate=_password),
     Secret("WAREHOUSE_POSTGRES_PASSWORD", "warehouse", "postgres-password", generate=_password, fixed=True),
     Secret("YEEDU_TOKEN", "deployer", "yeedu-token"),
@@ -189,6 +195,16 @@ def restore_secret(root: Path, knob: str, value: str) -> None:
     _write(root / secret.folder / secret.name, value)
 
 
+def check_one_login(auth_string: str, api_key: str) -> None:
+    """Refuse two ways to log in at once: Prefect's client would leave out the key, and not say so.
+
+    Raises:
+        SecretError: A login and a key are configured.
+    """
+    if auth_string and api_key:
+        raise SecretError("PREFECT_API_AUTH_STRING and PREFECT_API_KEY are both set; remove one of them")
+
+
 def check_bind_address(address: str, auth_string: str) -> None:
     """Refuse to publish the API beyond this machine without a login.
 
@@ -210,14 +226,19 @@ def main() -> None:
     """Write the secrets, or leave with one sentence and a non-zero code."""
     root = Path(os.environ.get("SECRETS_ROOT", "/run/platform"))
     files = Path(os.environ.get("OWN_FILES", "/run/secrets"))
-    values_file = Path(os.environ.get("OWN_VALUES", "/run/own-values"))
+    given = os.environ.get("OWN_VALUES", "/run/own-values:/run/key-values").split(":")
+    values_files = [Path(name) for name in given if Path(name).exists()]
     try:
         if sys.argv[1:2] == ["--restore"] and len(sys.argv) == 3:
             restore_secret(root, sys.argv[2], sys.stdin.read().strip())
             return
-        values = own_values(values_file) if values_file.exists() else {}
-        auth = next(secret for secret in SECRETS if secret.knob == "PREFECT_API_AUTH_STRING")
-        check_bind_address(os.environ.get("PREFECT_BIND_ADDRESS", "127.0.0.1"), _own(auth, values, files))
+        values = {name: value for file in values_files for name, value in own_values(file).items()}
+        auth_string, api_key = (
+            _own(next(secret for secret in SECRETS if secret.knob == knob), values, files)
+            for knob in ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")
+        )
+        check_one_login(auth_string, api_key)
+        check_bind_address(os.environ.get("PREFECT_BIND_ADDRESS", "127.0.0.1"), auth_string)
         for line in write_secrets(root, values, files):
             print(line)
     except SecretError as error:

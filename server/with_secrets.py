@@ -8,10 +8,12 @@ reach it. An empty file means that the setting is off; a missing one is an error
 ``CA_CERT_FILE`` names a PEM file of further certificates to trust, of a company's own CA. They and the usual
 ones become one file in ``PREFECT_HOME``, which every TLS library of the command is pointed at. An empty or
 missing file changes nothing.
+An API key gets a setting of the client's beside it, so that the client tells it on websockets too.
 
 Usage: with-secrets COMMAND [ARGUMENT ...]
 """
 
+import json
 import os
 import re
 import sys
@@ -20,6 +22,7 @@ from pathlib import Path
 
 SECRET_SETTINGS = (
     "PREFECT_API_AUTH_STRING",
+    "PREFECT_API_KEY",
     "PREFECT_SERVER_API_AUTH_STRING",
     "PREFECT_SERVER_DATABASE_PASSWORD",
     "PREFECT_SERVER_ENCRYPTION_KEY",
@@ -33,6 +36,7 @@ SYSTEM_BUNDLES = (
     "/etc/ssl/cert.pem",
 )
 _CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_WORKSPACE_URL = r"(https?://.+)/accounts/[^/]+/workspaces/[^/]+/?"  # of Prefect Cloud
 
 
 def environment_with_secrets(environment: dict[str, str]) -> dict[str, str]:
@@ -56,7 +60,22 @@ def environment_with_secrets(environment: dict[str, str]) -> dict[str, str]:
             result[name] = value
         else:
             result.pop(name, None)
-    return result
+    return {**settings_for_key(result), **result}
+
+
+def settings_for_key(environment: dict[str, str]) -> dict[str, str]:
+    """Return the settings with which Prefect's client tells an API key wherever the server asks for it.
+
+    The client tells it to Prefect Cloud, which it knows by the address, in Cloud's own way. To any other
+    server it tells the key over HTTP alone; a header that it is told to send goes with websockets too.
+    """
+    key = environment.get("PREFECT_API_KEY")
+    if not key or environment.get("PREFECT_API_AUTH_STRING"):  # which goes first, and needs no help
+        return {}
+    workspace = re.fullmatch(_WORKSPACE_URL, environment.get("PREFECT_API_URL", ""))
+    if workspace:
+        return {"PREFECT_CLOUD_API_URL": workspace[1]}
+    return {"PREFECT_CLIENT_CUSTOM_HEADERS": json.dumps({"Authorization": f"Bearer {key}"})}
 
 
 def own_certificates(path: Path) -> list[str]:

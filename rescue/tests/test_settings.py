@@ -32,10 +32,17 @@ def test_environment_sets_every_knob() -> None:
         "RESCUE_ATTEMPTS": "0",
         "RESCUE_WORKER_SECONDS": "0",
         "RESCUE_PORT": "9000",
+        "RESCUE_WORK_POOLS": "one, two",
         "PREFECT_API_AUTH_STRING": "a:b",
+        "PREFECT_API_KEY": "key",
     }
     assert Settings.from_environment({**API, **given}) == Settings(
-        "http://server:4200/api", "a:b", 1, 120, 60, attempts=0, worker_seconds=0, port=9000
+        *("http://server:4200/api", "a:b", 1, 120, 60),
+        attempts=0,
+        worker_seconds=0,
+        port=9000,
+        api_key="key",
+        work_pools=("one", "two"),
     )
     assert Settings.from_environment(API) == Settings("http://server:4200/api")
 

@@ -3,6 +3,8 @@
 import base64
 import importlib.util
 import os
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -16,8 +18,6 @@ def load(name: str) -> ModuleType:
     assert specification
     assert specification.loader
     module = importlib.util.module_from_spec(specification)
-    import sys
-
     sys.modules[name] = module
     specification.loader.exec_module(module)
     return module
@@ -109,6 +109,8 @@ def test_a_secret_that_the_database_was_created_with_cannot_be_swapped(
         ("PREFECT_API_AUTH_STRING", "only-a-password", "user:password"),
         ("PREFECT_API_AUTH_STRING", "user:", "user:password"),
         ("PREFECT_API_AUTH_STRING", "user:pässword", "ASCII"),
+        ("PREFECT_API_KEY", "two words", "one word"),
+        ("PREFECT_API_KEY", "schlüssel", "one word"),
     ],
 )
 def test_malformed_value_is_refused_without_being_shown(
@@ -136,6 +138,28 @@ def test_own_values_keep_every_character_after_the_first_equals_sign(tmp_path: P
     file = tmp_path / "values"
     file.write_text("POSTGRES_PASSWORD=a=b #c'\"\nYEEDU_TOKEN=\n")
     assert generate.own_values(file) == {"POSTGRES_PASSWORD": "a=b #c'\""}
+
+
+def test_program_takes_values_from_several_files_and_refuses_two_logins(root: Path, tmp_path: Path) -> None:
+    """The key has a file of its own, which is there only with another server."""
+    (tmp_path / "own").write_text("PREFECT_API_AUTH_STRING=\n")
+    (tmp_path / "key").write_text("PREFECT_API_KEY=the-key\n")
+    environment = {
+        "SECRETS_ROOT": str(root),
+        "OWN_FILES": str(tmp_path),
+        "OWN_VALUES": f"{tmp_path / 'own'}:{tmp_path / 'key'}:{tmp_path / 'none'}",
+    }
+    command = [sys.executable, str(SERVER / "generate_secrets.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "PREFECT_API_KEY: written" in done.stdout
+    assert contents(root)["api/api-key"] == "the-key"
+    (tmp_path / "own").write_text("PREFECT_API_AUTH_STRING=me:password\n")
+    refused = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "secrets: PREFECT_API_AUTH_STRING and PREFECT_API_KEY are both set; remove one of them\n",
+    )
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.0.1", "::1", "[::1]"])

@@ -38,6 +38,30 @@ def test_empty_file_leaves_the_setting_off(tmp_path: Path) -> None:
     assert "PREFECT_API_AUTH_STRING" not in done.stdout
 
 
+KEY = {"PREFECT_API_KEY": "the-key"}
+HEADER = 'PREFECT_CLIENT_CUSTOM_HEADERS={"Authorization": "Bearer the-key"}\n'
+
+
+@pytest.mark.parametrize(
+    ("environment", "line"),
+    [
+        ({**KEY, "PREFECT_API_URL": "https://prefect.example/api"}, HEADER),
+        (
+            {**KEY, "PREFECT_API_URL": "https://api.prefect.cloud/api/accounts/a/workspaces/w"},
+            "PREFECT_CLOUD_API_URL=https://api.prefect.cloud/api\n",
+        ),
+        ({**KEY, "PREFECT_CLIENT_CUSTOM_HEADERS": "{}"}, "PREFECT_CLIENT_CUSTOM_HEADERS={}\n"),
+        ({**KEY, "PREFECT_API_AUTH_STRING": "me:password"}, ""),
+        ({}, ""),
+    ],
+)
+def test_key_is_told_on_websockets_too(environment: dict[str, str], line: str) -> None:
+    """Prefect's client tells it there to Cloud alone; a login, which goes first, it tells everywhere."""
+    helped = ("PREFECT_CLIENT_CUSTOM_HEADERS=", "PREFECT_CLOUD_API_URL=")
+    told = [entry for entry in run(environment, "env").stdout.splitlines(True) if entry.startswith(helped)]
+    assert told == ([line] if line else [])
+
+
 def test_other_file_variables_are_left_alone() -> None:
     done = run({"PREFECT_API_SSL_CERT_FILE": "/ca.pem", "YEEDU_PASSWORD_FILE": "/x"}, "env")
     assert "PREFECT_API_SSL_CERT_FILE=/ca.pem\n" in done.stdout

@@ -20,7 +20,8 @@ def watch(settings: Settings, stop: threading.Event) -> None:
     Raises:
         OSError: The port of the status page is taken.
     """
-    rounds = Rounds(Server(settings.api_url, settings.auth_string), settings, time.monotonic)
+    server = Server(settings.api_url, settings.auth_string, settings.api_key)
+    rounds = Rounds(server, settings, time.monotonic)
     with status_page(rounds, settings.port):
         while not stop.is_set():
             rounds.go()

@@ -26,10 +26,12 @@ class Crashed:
 
     Args:
         server: The server.
+        settings: What is looked after.
     """
 
-    def __init__(self, server: Server, settings: Settings) -> None:  # noqa: ARG002 - as the other rules
+    def __init__(self, server: Server, settings: Settings) -> None:
         self._server = server
+        self._scope = settings.scope
         self._given_up: dict[str, float] = {}
 
     def forgive(self, now: float) -> None:
@@ -45,7 +47,8 @@ class Crashed:
             ServerError: See `errors`.
         """
         since = (self._server.time() - _RECENT).isoformat()
-        found = find(self._server, state={"type": {"any_": ["CRASHED"]}}, end_time={"after_": since})
+        ended = {"state": {"type": {"any_": ["CRASHED"]}}, "end_time": {"after_": since}}
+        found = find(self._server, self._scope, **ended)
         self._given_up = {
             state_id: at for state_id, at in self._given_up.items() if now - at < 2 * _RECENT.total_seconds()
         }

@@ -57,13 +57,18 @@ class FlowRun:
         return f"{' '.join(self.name.split())[:60]!r} ({self.id})"
 
 
-def find(server: Server, **conditions: JSON) -> Iterator[FlowRun]:
+def find(server: Server, scope: JSON, **conditions: JSON) -> Iterator[FlowRun]:
     """Yield the flow runs for which all conditions of the server's filter hold.
+
+    Args:
+        server: The server.
+        scope: What is looked after; see `Settings.scope`.
+        conditions: Of the flow runs.
 
     Raises:
         ServerError: See `errors`.
     """
-    for item in server.pages("/flow_runs/filter", {"flow_runs": conditions, "sort": "ID_DESC"}):
+    for item in server.pages("/flow_runs/filter", {"flow_runs": conditions, "sort": "ID_DESC", **scope}):
         if item["state"] is not None:
             yield _flow_run(item)
 

@@ -34,14 +34,17 @@ class Heartbeats:
 
     def __init__(self, server: Server, settings: Settings) -> None:
         self._server = server
+        self._scope = settings.scope
         self._window_seconds = settings.heartbeat_seconds
         self._signs: dict[str, float] = {}
         self._probes: dict[str, str] = {}
+        self._can_judge = True
 
     def forgive(self, now: float) -> None:
         """Count everybody's silence from now on."""
         self._signs = dict.fromkeys(self._signs, now)
         self._probes.clear()
+        self._can_judge = True
 
     def look(self, now: float) -> None:
         """Crash the runs that are silent for too long.
@@ -52,13 +55,13 @@ class Heartbeats:
         Raises:
             ServerError: See `errors`.
         """
-        runs = list(find(self._server, state={"type": {"any_": ["RUNNING", "CANCELLING"]}}))
+        runs = list(find(self._server, self._scope, state={"type": {"any_": ["RUNNING", "CANCELLING"]}}))
         known = {run.id for run in runs}
         # A run is silent since it was first seen, so that a start of this service blames nobody.
         self._signs = {run.id: self._signs.get(run.id, now) for run in runs}
         self._probes = {run_id: probe for run_id, probe in self._probes.items() if run_id in known}
         for run in runs:
-            if now - self._signs[run.id] > 1.5 * HEARTBEAT_SECONDS:
+            if self._can_judge and now - self._signs[run.id] > 1.5 * HEARTBEAT_SECONDS:
                 self._judge(run, now)
 
     def _judge(self, run: FlowRun, now: float) -> None:
@@ -67,7 +70,7 @@ class Heartbeats:
         if silent_seconds < window_seconds - HEARTBEAT_SECONDS:
             self._probes.pop(run.id, None)
         elif run.id not in self._probes:
-            self._probes[run.id] = self._send_probe(run, silent_seconds)
+            self._send_probe(run, silent_seconds)
         elif silent_seconds >= window_seconds:
             if not self._has_arrived(self._probes[run.id]):
                 logger.warning("events do not come through the server: no run is judged until they do")
@@ -96,7 +99,7 @@ class Heartbeats:
             return max(self._window_seconds, ELSEWHERE_SECONDS)
         return max(self._window_seconds, min(_BEATS_MISSED * pause_seconds, ELSEWHERE_SECONDS))
 
-    def _send_probe(self, run: FlowRun, silent_seconds: float) -> str:
+    def _send_probe(self, run: FlowRun, silent_seconds: float) -> None:
         probe = str(uuid.uuid4())
         event = {
             "id": probe,
@@ -105,8 +108,11 @@ class Heartbeats:
             "resource": {"prefect.resource.id": f"prefect.flow-run.{run.id}"},
             "payload": {"silent_seconds": round(silent_seconds)},
         }
-        self._server.post("/events", [event])
-        return probe
+        if self._server.send_event(event):
+            self._probes[run.id] = probe
+        else:
+            logger.warning("the server takes no events over HTTP: silent runs are not judged")
+            self._can_judge = False
 
     def _has_arrived(self, probe: str) -> bool:
         return bool(self._events({"id": {"id": [probe]}}, 1))

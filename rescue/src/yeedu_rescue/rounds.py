@@ -64,7 +64,7 @@ class Rounds:
         now = self._clock()
         slept_seconds = now - self.ended_at
         try:
-            self._server.get("/ready")
+            self._server.check()
             if self._trouble or slept_seconds > SLEPT_SECONDS:
                 why = self._trouble or f"no look for {slept_seconds:.0f} s"
                 logger.info("the server answers; all clocks start anew: %s", why)

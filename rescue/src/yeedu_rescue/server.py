@@ -11,6 +11,7 @@ import uuid
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from yeedu_rescue.errors import ServerRefused, ServerUnavailable
 
@@ -23,7 +24,7 @@ JSON = dict[str, Any]
 _TIMEOUT_SECONDS = 15
 _PAUSES_SECONDS = (0.5, 1.0, 2.0)
 _PAGE = 200  # the most that the server gives at once
-_NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_UNAUTHORIZED, _NOT_THERE = 401, frozenset({404, 405})
 
 
 class Server:
@@ -32,13 +33,21 @@ class Server:
     Args:
         api_url: For example ``http://server:4200/api``.
         auth_string: ``user:password``, or empty when the server asks for none.
+        api_key: Its API key, for a server that asks for one; a login goes first.
     """
 
-    def __init__(self, api_url: str, auth_string: str = "") -> None:
+    def __init__(self, api_url: str, auth_string: str = "", api_key: str = "") -> None:
         self._api_url = api_url
+        host = urlsplit(api_url).hostname or ""
+        is_near = "." not in host or host.startswith("127.")  # a container's name, or this machine
+        self._opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if is_near else []))
+        self._setting = "PREFECT_API_AUTH_STRING" if auth_string or not api_key else "PREFECT_API_KEY"
+        self._says_when_ready = True
         self._headers = {"Content-Type": "application/json", "Prefect-Csrf-Client": f"rescue-{uuid.uuid4()}"}
         if auth_string:
             self._headers["Authorization"] = "Basic " + base64.b64encode(auth_string.encode()).decode()
+        elif api_key:
+            self._headers["Authorization"] = f"Bearer {api_key}"
         self._time: datetime | None = None
 
     def time(self) -> datetime:
@@ -50,6 +59,38 @@ class Server:
         if self._time is None:
             raise ServerUnavailable(f"{self._api_url} has not told its time")
         return self._time
+
+    def check(self) -> None:
+        """Return when the server and its database answer.
+
+        Prefect Cloud does not say when it is ready; there, any other question has to do.
+
+        Raises:
+            ServerError: See `errors`.
+        """
+        if self._says_when_ready:
+            try:
+                self.get("/ready")
+            except ServerRefused as refused:
+                if refused.status not in _NOT_THERE:
+                    raise
+                self._says_when_ready = False
+        if not self._says_when_ready:
+            self.post("/work_pools/filter", {"limit": 1})
+
+    def send_event(self, event: JSON) -> bool:
+        """Send an event; return whether the server takes events over HTTP.
+
+        Raises:
+            ServerError: See `errors`.
+        """
+        try:
+            self.post("/events", [event])
+        except ServerRefused as refused:
+            if refused.status not in _NOT_THERE:
+                raise
+            return False
+        return True
 
     def get(self, path: str) -> Any:
         """Return what is at the path.
@@ -125,7 +166,7 @@ class Server:
         )
         what = f"{method} {self._api_url}{path}"
         try:
-            with _NO_PROXY.open(request, timeout=_TIMEOUT_SECONDS) as response:
+            with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as response:
                 content = response.read()
                 self._note_time(response.headers.get("Date"))
                 return json.loads(content) if content else None
@@ -134,6 +175,8 @@ class Server:
                 text = error.read(500).decode(errors="replace")
             if error.code >= 500 or error.code == 429:
                 raise ServerUnavailable(f"{what}: {error.code}", is_busy=True) from None
+            if error.code == _UNAUTHORIZED:
+                text = f"the server refuses the login; check {self._setting} or its file"
             raise ServerRefused(f"{what}: {error.code} {text}", error.code) from None
         except (OSError, HTTPException, ValueError) as error:
             raise ServerUnavailable(f"{what}: {error}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from yeedu_rescue.errors import SettingError
 
@@ -26,6 +26,8 @@ class Settings:
         attempts: How often a run that did not start is put back to its queue.
         worker_seconds: After so long offline a worker's record is deleted; 0 keeps all of them.
         port: Of the status page on the loopback interface.
+        api_key: The server's API key; empty when it asks for none.
+        work_pools: Those whose flow runs and workers are looked after; empty for everything on the server.
     """
 
     api_url: str
@@ -36,10 +38,17 @@ class Settings:
     attempts: int = 3
     worker_seconds: float = 86400.0
     port: int = 8082
+    api_key: str = ""
+    work_pools: tuple[str, ...] = ()
+
+    @property
+    def scope(self) -> dict[str, Any]:
+        """What the server's filters are told beside other conditions, to find only what is looked after."""
+        return {"work_pools": {"name": {"any_": list(self.work_pools)}}} if self.work_pools else {}
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read ``PREFECT_API_URL``, ``PREFECT_API_AUTH_STRING`` and ``RESCUE_*``.
+        """Read ``PREFECT_API_URL``, ``PREFECT_API_AUTH_STRING``, ``PREFECT_API_KEY`` and ``RESCUE_*``.
 
         Raises:
             SettingError: One is missing or cannot be used.
@@ -53,7 +62,7 @@ class Settings:
         numbers = {
             field.name: number
             for field in fields(cls)
-            if field.name not in {"api_url", "auth_string"}
+            if field.name not in {"api_url", "auth_string", "api_key", "work_pools"}
             and (number := _number(environment, f"RESCUE_{field.name.upper()}")) is not None
         }
         if "heartbeat_seconds" in numbers and numbers["heartbeat_seconds"] < 2 * HEARTBEAT_SECONDS:
@@ -63,7 +72,15 @@ class Settings:
             )
         whole = {name: int(number) for name, number in numbers.items() if name in {"attempts", "port"}}
         seconds = {name: number for name, number in numbers.items() if name not in whole}
-        return cls(api_url, environment.get("PREFECT_API_AUTH_STRING", ""), **seconds, **whole)  # pyright: ignore[reportArgumentType]
+        pools = (name.strip() for name in environment.get("RESCUE_WORK_POOLS", "").split(","))
+        return cls(
+            api_url,
+            environment.get("PREFECT_API_AUTH_STRING", ""),
+            **seconds,
+            **whole,  # pyright: ignore[reportArgumentType]
+            api_key=environment.get("PREFECT_API_KEY", ""),
+            work_pools=tuple(name for name in pools if name),
+        )
 
 
 def _number(environment: Mapping[str, str], name: str) -> float | None:

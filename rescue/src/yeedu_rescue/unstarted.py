@@ -30,6 +30,7 @@ class Unstarted:
         self._server = server
         self._pending_seconds = settings.pending_seconds
         self._attempts = settings.attempts
+        self._scope = settings.scope
         self._seen: dict[str, float] = {}
 
     def forgive(self, now: float) -> None:
@@ -54,13 +55,13 @@ class Unstarted:
                 del self._seen[run.id]
 
     def _pending(self) -> Iterator[FlowRun]:
-        for run in find(self._server, state={"type": {"any_": ["PENDING"]}}):
+        for run in find(self._server, self._scope, state={"type": {"any_": ["PENDING"]}}):
             if run.state_name != "NotReady":  # what it depends on failed: it has ended, in Prefect's way
                 yield run
 
     def _overdue(self) -> Iterator[FlowRun]:
         now = self._server.time()
-        for run in find(self._server, state={"name": {"any_": ["AwaitingRetry"]}}):
+        for run in find(self._server, self._scope, state={"name": {"any_": ["AwaitingRetry"]}}):
             if run.retry_type == "in_process" and run.due and datetime.fromisoformat(run.due) < now:
                 yield run
 

@@ -28,6 +28,7 @@ class WorkerRecords:
 
     def __init__(self, server: Server, settings: Settings) -> None:
         self._server = server
+        self._scope = settings.scope
         self._kept = timedelta(seconds=settings.worker_seconds)
         self._next = 0.0
 
@@ -47,7 +48,7 @@ class WorkerRecords:
         if not self._kept or now < self._next:
             return
         self._next = now + _PAUSE_SECONDS
-        for pool in self._server.pages("/work_pools/filter", {}):
+        for pool in self._server.pages("/work_pools/filter", self._scope):
             path = f"/work_pools/{quote(pool['name'], safe='')}/workers"
             for worker in list(self._server.pages(f"{path}/filter", {})):
                 last: str | None = worker["last_heartbeat_time"]

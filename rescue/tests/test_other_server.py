@@ -1,0 +1,96 @@
+"""Another server than the platform's own: it asks for a key, may be Prefect Cloud, and others use it too."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.keyed_server import KeyedServer
+from tests.platforms import wait_for
+from tests.prefect_process import PrefectProcess
+from yeedu_rescue.errors import ServerRefused
+from yeedu_rescue.heartbeats import ELSEWHERE_SECONDS
+from yeedu_rescue.rounds import Rounds
+from yeedu_rescue.server import Server
+from yeedu_rescue.settings import HEARTBEAT_SECONDS, Settings
+
+KEY = "canary-of-the-key"
+
+
+@pytest.fixture(scope="module")
+def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectProcess]:
+    server = PrefectProcess(tmp_path_factory.mktemp("behind"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(params=["cloud", "gateway"])
+def keyed(behind: PrefectProcess, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[KeyedServer]:
+    server = KeyedServer(behind.url, tmp_path / "journal", KEY, is_cloud=request.param == "cloud")
+    with server.running():
+        yield server
+
+
+def test_rounds_succeed_with_the_key_and_say_what_is_wrong_without(keyed: KeyedServer) -> None:
+    rounds = Rounds(Server(keyed.url, api_key=KEY), Settings(keyed.url, api_key=KEY), time.monotonic)
+    for _ in range(2):
+        rounds.go()
+        assert rounds.trouble == ""
+    assert keyed.refused() == []
+    assert [line for line in keyed.asked() if line.startswith("404 GET ready")] == (
+        ["404 GET ready"] if keyed.is_cloud else []
+    )
+    with pytest.raises(ServerRefused, match="check PREFECT_API_KEY or its file") as caught:
+        Server(keyed.url, api_key="canary-wrong").check()
+    assert "canary" not in str(caught.value)
+    with pytest.raises(ServerRefused, match="check PREFECT_API_AUTH_STRING or its file"):
+        Server(keyed.url).check()
+
+
+def test_silent_runs_are_judged_only_where_events_come_through(keyed: KeyedServer) -> None:
+    """Which events Prefect Cloud takes over HTTP is not known here: without an answer no run is crashed."""
+    server = Server(keyed.url, api_key=KEY)
+    elapsed_seconds = 0.0
+    rounds = Rounds(server, Settings(keyed.url, api_key=KEY), lambda: time.monotonic() + elapsed_seconds)
+    flow = server.post("/flows/", {"name": "silent"})
+    run = server.post("/flow_runs/", {"flow_id": flow["id"], "state": {"type": "RUNNING"}})["id"]
+
+    def has_been_asked() -> bool:
+        if keyed.is_cloud:
+            return "404 POST events" in keyed.asked()
+        asked = {"event": {"name": ["yeedu-prefect.rescue.silence"]}}
+        return bool(server.post("/events/filter", {"filter": asked})["events"])
+
+    while elapsed_seconds < ELSEWHERE_SECONDS + 60:
+        rounds.go()
+        assert rounds.trouble == ""
+        if elapsed_seconds > ELSEWHERE_SECONDS - HEARTBEAT_SECONDS:
+            wait_for("question to the run", has_been_asked, 20, 0.05)
+        elapsed_seconds += 20
+    state = server.get(f"/flow_runs/{run}")["state"]
+    server.delete(f"/flow_runs/{run}")
+    assert state["type"] == ("RUNNING" if keyed.is_cloud else "CRASHED")
+
+
+def test_only_the_named_work_pools_are_looked_after(behind: PrefectProcess) -> None:
+    server = Server(behind.url)
+    elapsed_seconds = 0.0
+    settings = Settings(behind.url, work_pools=("ours",), attempts=0)
+    rounds = Rounds(server, settings, lambda: time.monotonic() + elapsed_seconds)
+    runs: dict[str, str] = {}
+    for pool in ("ours", "theirs"):
+        server.post("/work_pools/", {"name": pool, "type": "process", "base_job_template": {}})
+        flow = server.post("/flows/", {"name": "started"})
+        body = {"name": pool, "flow_id": flow["id"], "work_pool_name": pool}
+        deployment = server.post("/deployments/", body)["id"]
+        path = f"/deployments/{deployment}/create_flow_run"
+        runs[pool] = server.post(path, {"state": {"type": "PENDING"}})["id"]
+    for _ in range(12):
+        rounds.go()
+        elapsed_seconds += 20
+    states = {pool: server.get(f"/flow_runs/{run}")["state"]["type"] for pool, run in runs.items()}
+    assert states == {"ours": "CRASHED", "theirs": "PENDING"}
