@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from yeedu_deployer.configuration import AUTH_STRING, Configuration, adopt_auth_string
+from yeedu_deployer.configuration import API_KEY, AUTH_STRING, Configuration, adopt_logins
 from yeedu_deployer.errors import DeployerError
 from yeedu_deployer.inspection import FlowInspector
 from yeedu_deployer.report import redact
@@ -49,14 +49,14 @@ def run(arguments: list[str]) -> int:
 
 
 def _deploy(options: argparse.Namespace) -> int:
-    adopt_auth_string()
+    adopt_logins()
     configuration = Configuration.from_environment(os.environ)
     with FlowInspector() as inspector:  # it gets ready while this process does the same
         return _deploy_with(inspector, options, configuration)
 
 
 def _deploy_with(inspector: FlowInspector, options: argparse.Namespace, configuration: Configuration) -> int:
-    # Prefect reads its settings when it is imported: what imports it comes after the auth string was adopted.
+    # Prefect reads its settings when it is imported: what imports it comes after the logins were adopted.
     from yeedu_deployer.apply import Deployer, Desired
     from yeedu_deployer.automation_spec import load_automations
     from yeedu_deployer.environments import in_environment, load_environment
@@ -166,8 +166,7 @@ def _seconds(text: str) -> float:
 
 
 def _environment_secrets() -> tuple[str, ...]:
-    value = os.environ.get(AUTH_STRING)
-    return (value,) if value else ()
+    return tuple(value for name in (AUTH_STRING, API_KEY) if (value := os.environ.get(name)))
 
 
 def _stop(_signal: int, _frame: object) -> NoReturn:

@@ -1,6 +1,7 @@
 """What the environment tells the deployer: addresses, credentials, and files that hold secrets."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from yeedu_deployer.errors import ConfigurationError
 
 MAXIMUM_SECRET_BYTES = 64 * 1024
 AUTH_STRING = "PREFECT_API_AUTH_STRING"
+API_KEY = "PREFECT_API_KEY"
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Configuration:
         github_token: The content of `GITHUB_TOKEN_FILE`, for GitHub's API, or None when not configured.
         warehouse_url: The warehouse's address (`WAREHOUSE_URL`), without its password; empty for none.
         warehouse_password: The content of `WAREHOUSE_PASSWORD_FILE`, or None when not configured.
-        auth_string: What Prefect's API asks for (`PREFECT_API_AUTH_STRING`), or None.
+        auth_string: The login that Prefect's API asks for (`PREFECT_API_AUTH_STRING`), or None.
+        api_key: The key that it asks for (`PREFECT_API_KEY`), or None; a login goes first.
         slack_webhook_url: Where alerts go in Slack (the content of `ALERT_SLACK_WEBHOOK_URL_FILE`), or None.
         webhook_url: Where alerts are posted as JSON (of `ALERT_WEBHOOK_URL_FILE`), or None.
         sendgrid_key: The key that alerts are mailed with (of `ALERT_SENDGRID_API_KEY_FILE`), or None.
@@ -54,6 +57,7 @@ class Configuration:
     sendgrid_key: str | None = field(default=None, repr=False)
     email_from: str = ""
     email_to: tuple[str, ...] = ()
+    api_key: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Configuration":
@@ -76,7 +80,7 @@ class Configuration:
             raise ConfigurationError(f"YEEDU_VERIFY_SSL must be true or false, but it is {verify!r}.")
         return cls(
             api_url=api_url,
-            ui_url=(environment.get("PREFECT_UI_URL") or api_url.removesuffix("/api")).rstrip("/"),
+            ui_url=(environment.get("PREFECT_UI_URL") or ui_url_of(api_url)).rstrip("/"),
             username=environment.get("YEEDU_USERNAME") or "demo",
             verify_ssl=verify.lower() == "true",
             ssl_cert_file=environment.get("YEEDU_SSL_CERT_FILE", ""),
@@ -87,6 +91,7 @@ class Configuration:
             warehouse_url=_warehouse_url(environment.get("WAREHOUSE_URL", "")),
             warehouse_password=read_secret_file("WAREHOUSE_PASSWORD_FILE", environment),
             auth_string=environment.get(AUTH_STRING) or None,
+            api_key=environment.get(API_KEY) or None,
             slack_webhook_url=_secret_url("ALERT_SLACK_WEBHOOK_URL_FILE", environment),
             webhook_url=_secret_url("ALERT_WEBHOOK_URL_FILE", environment),
             **_mail(environment),
@@ -102,11 +107,19 @@ class Configuration:
             self.github_token,
             self.warehouse_password,
             self.auth_string,
+            self.api_key,
             self.slack_webhook_url,
             self.webhook_url,
             self.sendgrid_key,
         )
         return tuple(value for value in values if value)
+
+
+def ui_url_of(api_url: str) -> str:
+    """Return where the UI of an API is: a server's own beside it, Prefect Cloud's under another name."""
+    url = re.sub(r"^https://api\.(prefect\.\w+)/", r"https://app.\1/", api_url)
+    url = re.sub(r"/api(?=/|$)", "", url, count=1)
+    return url.replace("/accounts/", "/account/").replace("/workspaces/", "/workspace/")
 
 
 def _secret_url(variable: str, environment: Mapping[str, str]) -> str | None:
@@ -187,13 +200,14 @@ def read_secret_file(variable: str, environment: Mapping[str, str]) -> str | Non
     return value if value.strip() else None
 
 
-def adopt_auth_string(environment: dict[str, str] | None = None) -> None:
-    """Turn `PREFECT_API_AUTH_STRING_FILE` into the setting that Prefect reads; call before importing Prefect.
+def adopt_logins(environment: dict[str, str] | None = None) -> None:
+    """Turn the files of the server's login and key into settings; call before importing Prefect.
 
     Raises:
-        ConfigurationError: The file is missing or unreadable.
+        ConfigurationError: A file is missing or unreadable.
     """
     target = os.environ if environment is None else environment
-    value = read_secret_file(f"{AUTH_STRING}_FILE", target)
-    if value is not None:
-        target[AUTH_STRING] = value
+    for name in (AUTH_STRING, API_KEY):
+        value = read_secret_file(f"{name}_FILE", target)
+        if value is not None:
+            target[name] = value

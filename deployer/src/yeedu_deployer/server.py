@@ -1,14 +1,22 @@
 """The Prefect server as the deployer meets it: wait for it, open a client, and explain its refusals."""
 
+import sys
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar, cast
+from urllib.parse import urlsplit
 
 import httpx
+from prefect import __version__ as own_version
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
-from prefect.settings import get_current_settings
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_KEY,
+    PREFECT_CLIENT_MAX_RETRIES,
+    temporary_settings,
+)
 from pydantic import ValidationError
 
 from yeedu_deployer.errors import ServerError
@@ -17,6 +25,7 @@ T = TypeVar("T", covariant=True)
 POLL_SECONDS = 0.25
 PAGE = 200
 UNAUTHORIZED = 401
+NOT_THERE = (404, 405)  # Prefect Cloud tells neither whether it is ready nor its version
 REQUEST_TIMEOUT_SECONDS = 5.0
 
 
@@ -27,26 +36,36 @@ class _Reader(Protocol[T]):
 def wait_until_ready(api_url: str, timeout_seconds: float) -> None:
     """Wait until the server answers `/ready`, which also means that its database answers.
 
+    A server without `/ready` is asked for its work pools instead.
+
     Args:
         api_url: The API's URL without a trailing slash.
         timeout_seconds: How long to wait on the monotonic clock before giving up.
 
     Raises:
-        ServerError: The server was not ready in time; the sentence holds what it last did.
+        ServerError: The server refuses the credentials, or was not ready in time; the sentence holds what it
+            last did.
     """
-    settings = get_current_settings().api
-    verify: bool | str = settings.ssl_cert_file or not settings.tls_insecure_skip_verify
     deadline = time.monotonic() + timeout_seconds
-    with httpx.Client(verify=verify, timeout=REQUEST_TIMEOUT_SECONDS) as client:
+    # One try for each question, which is asked again here.
+    with (
+        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+        get_client(httpx_settings={"timeout": REQUEST_TIMEOUT_SECONDS}, sync_client=True) as client,
+    ):
         while True:
             try:
-                response = client.get(f"{api_url}/ready")
+                _ask_whether_ready(client)
             except httpx.TransportError as error:
                 state = f"does not answer ({str(error) or type(error).__name__})"
+            except httpx.HTTPStatusError as error:
+                status = error.response.status_code
+                if status == UNAUTHORIZED:
+                    raise ServerError(
+                        f"The Prefect server at {api_url} cannot be used: {refusal()}."
+                    ) from None
+                state = f"answers {status} on {error.request.url.path.removeprefix(urlsplit(api_url).path)}"
             else:
-                if response.is_success:
-                    return
-                state = f"answers {response.status_code} on /ready"
+                return
             if time.monotonic() >= deadline:
                 raise ServerError(
                     f"The Prefect server at {api_url} {state} after {timeout_seconds:g} seconds; "
@@ -55,17 +74,40 @@ def wait_until_ready(api_url: str, timeout_seconds: float) -> None:
             time.sleep(POLL_SECONDS)
 
 
+def _ask_whether_ready(client: SyncPrefectClient) -> None:
+    try:
+        client.request("GET", "/ready")
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code not in NOT_THERE:
+            raise
+        client.request("POST", "/work_pools/filter", json={"limit": 1})
+
+
 @contextmanager
 def open_client(api_url: str) -> Generator[SyncPrefectClient]:
-    """Open a client and make sure that the server accepts its credentials.
+    """Open a client, make sure that the server accepts its credentials, and say if it is of another version.
 
     Raises:
         ServerError: The server does not accept the configured authentication.
     """
     with get_client(sync_client=True) as client:
         with explained(f"The Prefect server at {api_url} cannot be used"):
-            client.request("GET", "/admin/version")
+            version = _version(client)
+        if version and version != own_version:
+            print(
+                f"note: the server has Prefect {version}, and this deployer {own_version}.", file=sys.stderr
+            )
         yield client
+
+
+def _version(client: SyncPrefectClient) -> str:
+    """Return the server's version of Prefect; empty where it tells none."""
+    try:
+        return str(client.request("GET", "/admin/version").json())
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code not in NOT_THERE:
+            raise
+        return ""
 
 
 def all_pages(read: _Reader[T]) -> list[T]:
@@ -103,9 +145,16 @@ def _reason(error: Exception, quote_answer: bool) -> str:
         return f"the server does not answer ({str(error) or type(error).__name__})"
     status = error.response.status_code
     if status == UNAUTHORIZED:
-        return "the server refuses the credentials; check PREFECT_API_AUTH_STRING or its file"
+        return refusal()
     said = _answer_text(error.response) if quote_answer else ""
     return f"the server answered {status}" + (f": {said.rstrip('.')}" if said else "")
+
+
+def refusal() -> str:
+    """Say what to check when the server refuses what Prefect's client has sent, if anything."""
+    if PREFECT_API_KEY.value() and not PREFECT_API_AUTH_STRING.value():
+        return "the server refuses the key; check PREFECT_API_KEY or its file"
+    return "the server refuses the credentials; check PREFECT_API_AUTH_STRING or its file"
 
 
 def _answer_text(response: httpx.Response) -> str:
