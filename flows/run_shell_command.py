@@ -23,7 +23,7 @@ TERMINATION_SECONDS = 5.0  # between the request to end and the kill; Prefect it
 OUTPUT_SECONDS = 3.0  # for what a command left in the background to write its last output
 
 # The worker's way into the Prefect API; a command that needs it can be given a key of its own.
-WITHHELD_VARIABLES = ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")
+WITHHELD_VARIABLES = ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY", "PREFECT_CLIENT_CUSTOM_HEADERS")
 
 RunLogger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 

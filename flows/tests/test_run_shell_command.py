@@ -185,6 +185,7 @@ def test_the_command_does_not_get_prefects_own_credentials(
 ) -> None:
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "admin:hunter2")
     monkeypatch.setenv("PREFECT_API_KEY", "hunter2")
+    monkeypatch.setenv("PREFECT_CLIENT_CUSTOM_HEADERS", '{"Authorization": "Bearer hunter2"}')
     monkeypatch.setenv("OF_THE_WORKER", "kept")
     state = run_shell_command("env", return_state=True)
     assert state.is_completed()

@@ -14,13 +14,16 @@ from attach.options import default_pool
 from attach.places import Places, default_parent, is_usable_name, name_of_host
 from attach.server import Server, api_url
 from attach.settings import (
+    API_KEY,
     AUTH_STRING,
     VARIABLES,
     Settings,
+    checked_api_key,
     checked_auth_string,
     load,
     merged,
     number,
+    read_api_key,
     read_auth_string,
     read_environment_file,
     save,
@@ -37,22 +40,25 @@ class Attachment:
         settings: How it is attached.
         places: Its files.
         auth_string: The login of its server's API; empty for none.
+        api_key: The key of its server's API; empty for none, as with a login.
         was_attached: Whether the settings were remembered from before.
     """
 
     settings: Settings
     places: Places
     auth_string: str = dataclasses.field(default="", repr=False)
+    api_key: str = dataclasses.field(default="", repr=False)
     was_attached: bool = False
 
     @property
     def server(self) -> Server:
         """The worker's Prefect server."""
-        return Server(self.settings.server, self.auth_string)
+        return Server(self.settings.server, self.auth_string, self.api_key)
 
     def remember(self) -> None:
-        """Keep settings and login in the worker's folder."""
+        """Keep settings, login and key in the worker's folder."""
         write_private(Path(self.places.auth_string), self.auth_string)
+        write_private(Path(self.places.api_key), self.api_key)
         save(self.settings, Path(self.places.settings))
 
 
@@ -78,7 +84,7 @@ def resolve(options: argparse.Namespace) -> Attachment:
         raise AttachError(
             f"no worker is attached in {places.home}; give --server the Prefect server's address"
         )
-    known = {*VARIABLES.values(), AUTH_STRING}
+    known = {*VARIABLES.values(), AUTH_STRING, API_KEY}
     further = {name: value for name, value in from_file.items() if name not in known}
     settings = Settings(
         server=api_url(values["server"]),
@@ -95,7 +101,8 @@ def resolve(options: argparse.Namespace) -> Attachment:
         variables=further or (remembered.variables if remembered else {}),
         scope=remembered.scope if remembered else "",
     )
-    return Attachment(settings, places, _auth_string(values, from_file, places), remembered is not None)
+    auth_string, api_key = _login(values, from_file, places)
+    return Attachment(settings, places, auth_string, api_key, remembered is not None)
 
 
 def _folder(options: argparse.Namespace, name: str) -> Path:
@@ -122,13 +129,35 @@ def _environment(folder: str) -> str:
     return str(Path(folder).absolute()) if folder else ""
 
 
-def _auth_string(values: dict[str, str], from_file: dict[str, str], places: Places) -> str:
-    """Return the login: of the named file, of the environment file, or the one that is kept."""
+def _login(values: dict[str, str], from_file: dict[str, str], places: Places) -> tuple[str, str]:
+    """Return login and key, of which one at most is not empty: newly given, or else what is kept.
+
+    Raises:
+        AttachError: One cannot be read or used, or both are given.
+    """
+    auth_string = api_key = ""
     if values["auth_string_file"]:
-        return read_auth_string(Path(values["auth_string_file"]))
-    if from_file.get(AUTH_STRING):
-        return checked_auth_string(from_file[AUTH_STRING], f"{AUTH_STRING} of the environment file")
-    kept = Path(places.auth_string)
-    if not kept.exists() or not kept.stat().st_size:
-        return ""
-    return read_auth_string(kept)
+        auth_string = read_auth_string(Path(values["auth_string_file"]))
+    elif from_file.get(AUTH_STRING):
+        auth_string = checked_auth_string(from_file[AUTH_STRING], f"{AUTH_STRING} of the environment file")
+    if values["api_key_file"]:
+        api_key = read_api_key(Path(values["api_key_file"]))
+    elif from_file.get(API_KEY):
+        api_key = checked_api_key(from_file[API_KEY], f"{API_KEY} of the environment file")
+    if auth_string and api_key:
+        raise AttachError("a login and an API key are given; leave one of them out")
+    return (auth_string, api_key) if auth_string or api_key else kept_login(places)
+
+
+def kept_login(places: Places) -> tuple[str, str]:
+    """Return the login and the key that are kept in the worker's folder; of neither, empty ones.
+
+    Raises:
+        AttachError: One cannot be read or used.
+    """
+    login, key = Path(places.auth_string), Path(places.api_key)
+    return (read_auth_string(login) if _is_kept(login) else "", read_api_key(key) if _is_kept(key) else "")
+
+
+def _is_kept(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0

@@ -14,7 +14,7 @@ from attach.errors import AttachError
 from attach.git import check_repository
 from attach.locks import LockError, further_locks
 from attach.places import python_of
-from attach.server import Answer, Server, UnreachableError, ask
+from attach.server import NOT_THERE, Answer, Server, UnreachableError, ask
 from attach.settings import Settings, without_login
 
 LARGEST_SKEW_SECONDS = 10.0
@@ -99,13 +99,15 @@ def check_git() -> Finding:
 def check_server(server: Server) -> Finding:
     """Check that a Prefect server answers at the address and has its database."""
     try:
-        answer = server.ask("GET", "/ready")
+        answer = server.readiness()
     except UnreachableError as error:
         return Finding(
             "server", WRONG, f"{server.url} cannot be reached: {error}; check --server, and firewalls between"
         )
-    if answer.status == 200 and isinstance(answer.json(), dict):
+    if answer.status == 200 and isinstance(answer.json(), dict | list):
         return Finding("server", OK, f"{server.url} is ready")
+    if answer.status == 401:
+        return Finding("server", WRONG, refusal(server))
     if answer.status == 503:
         return Finding(
             "server",
@@ -122,13 +124,19 @@ def check_server(server: Server) -> Finding:
 def check_login(version: Answer, server: Server) -> Finding:
     """Check the login, by the answer to a question that needs one."""
     if version.status in {401, 403}:
-        what = "refuses this login" if server.has_login else "asks for a login"
-        return Finding(
-            "login",
-            WRONG,
-            f"{server.url} {what}; put its PREFECT_API_AUTH_STRING into a file and give --auth-string-file",
-        )
-    return Finding("login", OK, "accepted" if server.has_login else "none needed")
+        return Finding("login", WRONG, refusal(server))
+    return Finding("login", OK, "accepted" if server.has_login or server.has_key else "none needed")
+
+
+def refusal(server: Server) -> str:
+    """Return what is wrong with the login or the key, or with having none, and what to do."""
+    if server.has_key:
+        return f"{server.url} refuses this key; put its PREFECT_API_KEY into a file and give --api-key-file"
+    what = "refuses this login" if server.has_login else "asks for a login"
+    return (
+        f"{server.url} {what}; put its PREFECT_API_AUTH_STRING into a file and give --auth-string-file, "
+        "or its PREFECT_API_KEY and --api-key-file"
+    )
 
 
 def own_version(settings: Settings, lock: Path) -> str:
@@ -161,6 +169,8 @@ def check_version(version: Answer, own: str) -> Finding:
             WRONG,
             "Prefect is not in the folder of --environment; give another one, or none",
         )
+    if version.status in NOT_THERE:
+        return Finding("version", OK, f"Prefect {own}; the server tells none, as Prefect Cloud")
     if servers == own:
         return Finding("version", OK, f"Prefect {own}, as the server")
     return Finding(

@@ -14,15 +14,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from attach import folder, service
-from attach.attachment import Attachment, resolve
+from attach.attachment import Attachment, kept_login, resolve
 from attach.checks import WRONG, check_all
 from attach.environment import make_environment
 from attach.errors import AttachError
 from attach.lock import held, holder, is_held
 from attach.options import parse
 from attach.places import Places
-from attach.process import worker_command, worker_environment
-from attach.settings import checked_auth_string, load, read_auth_string, without_login
+from attach.process import login_variables, worker_command, worker_environment
+from attach.settings import checked_api_key, checked_auth_string, load, without_login
 from attach.stopping import stop
 from attach.supervisor import Supervisor, stop_on_signals
 
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
 def _check(attachment: Attachment) -> bool:
     """Print one line per check; return whether nothing hinders the worker."""
     settings = attachment.settings
-    environment = worker_environment(settings, attachment.places, os.environ, "", 0)
+    environment = worker_environment(settings, attachment.places, os.environ, 0)
     is_fine = True
     for finding in check_all(settings, attachment.server, LOCK, environment):
         is_fine = is_fine and finding.status != WRONG
@@ -80,11 +80,19 @@ def _check(attachment: Attachment) -> bool:
 
 
 def _with_login(attachment: Attachment) -> Attachment:
-    """Ask at the terminal for the server's login when it wants one and none was given."""
-    if attachment.auth_string or not sys.stdin.isatty() or not attachment.server.needs_login():
+    """Ask at the terminal for the server's login, or its key, when it wants one and none was given."""
+    if (
+        attachment.auth_string
+        or attachment.api_key
+        or not sys.stdin.isatty()
+        or not attachment.server.needs_login()
+    ):
         return attachment
-    value = getpass.getpass(f"Login of {attachment.settings.server} (user:password): ")
-    return dataclasses.replace(attachment, auth_string=checked_auth_string(value.strip(), "the login"))
+    asked = f"Login of {attachment.settings.server} (user:password), or its API key: "
+    value = getpass.getpass(asked).strip()
+    if ":" in value:
+        return dataclasses.replace(attachment, auth_string=checked_auth_string(value, "the login"))
+    return dataclasses.replace(attachment, api_key=checked_api_key(value, "the answer"))
 
 
 def _prepare(attachment: Attachment, wheels: str | None) -> None:
@@ -104,11 +112,11 @@ def _serve(places: Places) -> int:
     settings = load(Path(places.settings))
     if settings is None:
         raise AttachError(f"no worker is attached in {places.home}")
-    kept = Path(places.auth_string)
-    auth_string = read_auth_string(kept) if kept.exists() and kept.stat().st_size else ""
+    auth_string, api_key = kept_login(places)
 
     def environment() -> Mapping[str, str]:
-        return worker_environment(settings, places, os.environ, auth_string, _free_port())
+        variables = worker_environment(settings, places, os.environ, _free_port())
+        return {**login_variables(settings, auth_string, api_key), **variables}
 
     with held(Path(places.lock), os.getpid()):
         supervisor = Supervisor(

@@ -79,6 +79,11 @@ def _add_identity(command: argparse.ArgumentParser) -> None:
         "--auth-string-file", metavar="FILE", help="holds the server's login, user:password, if it has one"
     )
     command.add_argument(
+        "--api-key-file",
+        metavar="FILE",
+        help="holds the server's API key, if it has one, as Prefect Cloud has",
+    )
+    command.add_argument(
         "--env-file", metavar="FILE", help="NAME=value lines: these settings, and variables for the flows"
     )
 

@@ -45,6 +45,11 @@ class Places:
         return self.home / "auth-string"
 
     @property
+    def api_key(self) -> PurePath:
+        """The key of the server's API, readable by the worker's user alone."""
+        return self.home / "api-key"
+
+    @property
     def prefect(self) -> PurePath:
         """Prefect's own folder."""
         return self.home / "prefect"

@@ -1,11 +1,13 @@
 """The command and the environment of the worker's process, as data."""
 
+import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import PurePath
 
 from attach.places import Places, programs_of, python_of
-from attach.settings import AUTH_STRING, Settings
+from attach.settings import API_KEY, AUTH_STRING, Settings
 
 # Where programs and the user's own git settings are, language and time, certificates, proxies - and nothing
 # that is private: a worker passes its whole environment to every flow.
@@ -51,15 +53,14 @@ def worker_command(settings: Settings, places: Places) -> list[str]:
 
 
 def worker_environment(
-    settings: Settings, places: Places, inherited: Mapping[str, str], auth_string: str, health_port: int
+    settings: Settings, places: Places, inherited: Mapping[str, str], health_port: int
 ) -> dict[str, str]:
-    """Return the whole environment of the worker, which its flows get too.
+    """Return the environment of the worker, which its flows get too, but for `login_variables`.
 
     Args:
         settings: How the worker is attached.
         places: Its files.
         inherited: The environment of the process that starts it.
-        auth_string: The login of the server's API; empty for none.
         health_port: Where its health endpoint listens, on the loopback interface.
     """
     names = _INHERITED | (_INHERITED_ON_WINDOWS if places.is_windows else frozenset[str]())
@@ -94,9 +95,31 @@ def worker_environment(
     result |= dict.fromkeys(("TEMP", "TMP") if places.is_windows else ("TMPDIR",), str(places.temporary))
     if places.is_windows:
         result |= _long_paths(result)
-    if auth_string:
-        result[AUTH_STRING] = auth_string
     return result
+
+
+def login_variables(settings: Settings, auth_string: str, api_key: str) -> dict[str, str]:
+    """Return the variables with which the worker logs in to the server.
+
+    Prefect's client tells a key to Prefect Cloud, which it knows by the address, in Cloud's own way. To any
+    other server it tells the key over HTTP alone; a header that it is told to send goes with websockets too.
+
+    Args:
+        settings: How the worker is attached.
+        auth_string: The login of the server's API; empty for none.
+        api_key: Its key; empty for none.
+    """
+    if auth_string:
+        return {AUTH_STRING: auth_string}
+    if not api_key:
+        return {}
+    workspace = re.fullmatch(r"(https?://.+)/accounts/[^/]+/workspaces/[^/]+/?", settings.server)
+    if workspace:
+        return {API_KEY: api_key, "PREFECT_CLOUD_API_URL": workspace[1]}
+    return {
+        API_KEY: api_key,
+        "PREFECT_CLIENT_CUSTOM_HEADERS": json.dumps({"Authorization": f"Bearer {api_key}"}),
+    }
 
 
 def _proxy_exceptions(environment: Mapping[str, str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from attach.errors import AttachError
 
 _TIMEOUT_SECONDS = 10
 _TRIES, _PAUSE_SECONDS = 5, 0.5
+NOT_THERE = frozenset({404, 405})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -127,14 +128,18 @@ class Server:
     Args:
         url: For example ``http://prefect.example.com:8080/api``.
         auth_string: ``user:password``, or empty for none.
+        api_key: Its API key, for a server that asks for one; empty for none. A login goes first.
     """
 
-    def __init__(self, url: str, auth_string: str = "") -> None:
+    def __init__(self, url: str, auth_string: str = "", api_key: str = "") -> None:
         self.url = url
         self.has_login = bool(auth_string)
+        self.has_key = bool(api_key) and not auth_string
         self._headers: dict[str, str] = {}
         if auth_string:
             self._headers["Authorization"] = "Basic " + base64.b64encode(auth_string.encode()).decode()
+        elif api_key:
+            self._headers["Authorization"] = f"Bearer {api_key}"
 
     def ask(self, method: str, path: str, body: object = None) -> Answer:
         """Make one request of the API; again after a 503, which a server answers while its database is busy.
@@ -149,10 +154,21 @@ class Server:
             time.sleep(_PAUSE_SECONDS)
         return ask(method, self.url + path, self._headers, body)
 
+    def readiness(self) -> Answer:
+        """Return the answer that tells whether the server and its database are ready.
+
+        Prefect Cloud has no such page; there, another question has to do.
+
+        Raises:
+            UnreachableError: There was no answer.
+        """
+        answer = self.ask("GET", "/ready")
+        return self.ask("POST", "/work_pools/filter", {"limit": 1}) if answer.status in NOT_THERE else answer
+
     def needs_login(self) -> bool:
         """Tell whether the server refuses requests with the present login; of none that answers, no."""
         try:
-            return self.ask("GET", "/admin/version").status in {401, 403}
+            return 401 in {self.readiness().status, self.ask("GET", "/admin/version").status}
         except UnreachableError:
             return False
 
@@ -191,5 +207,6 @@ class Server:
             return True
         if answer.status == 404:
             return False
-        hint = "; its login has changed: give --auth-string-file" if answer.status in {401, 403} else ""
+        option = "--api-key-file" if self.has_key else "--auth-string-file"
+        hint = f"; its login has changed: give {option}" if answer.status in {401, 403} else ""
         raise AttachError(f"{self.url} answered {answer.status} when asked to forget worker {name}{hint}")

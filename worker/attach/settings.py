@@ -11,6 +11,7 @@ from attach.errors import AttachError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 AUTH_STRING = "PREFECT_API_AUTH_STRING"
+API_KEY = "PREFECT_API_KEY"
 # The names of settings in an environment file, where they are called as on the platform's own worker.
 VARIABLES = {
     "server": "PREFECT_API_URL",
@@ -24,6 +25,7 @@ VARIABLES = {
     "yeedu_url": "YEEDU_URL",
     "extras": "WORKER_EXTRAS",
     "auth_string_file": "PREFECT_API_AUTH_STRING_FILE",
+    "api_key_file": "PREFECT_API_KEY_FILE",
 }
 
 
@@ -141,6 +143,32 @@ def checked_auth_string(value: str, source: str) -> str:
     if "\n" in value or ":" not in value:
         raise AttachError(
             f"{source} does not hold the server's PREFECT_API_AUTH_STRING, one line of user:password"
+        )
+    return value
+
+
+def read_api_key(file: Path) -> str:
+    """Return the API key that a file holds.
+
+    Raises:
+        AttachError: It cannot be read, or does not hold one word.
+    """
+    try:
+        value = file.read_text(encoding="utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError):
+        raise AttachError(f"the API key's file {file} cannot be read; check path and owner") from None
+    return checked_api_key(value, str(file))
+
+
+def checked_api_key(value: str, source: str) -> str:
+    """Return the API key unless it is malformed.
+
+    Raises:
+        AttachError: It is.
+    """
+    if not value.isascii() or len(value.split()) != 1:
+        raise AttachError(
+            f"{source} does not hold the server's PREFECT_API_KEY, one word of ASCII characters"
         )
     return value
 

@@ -177,6 +177,7 @@ def test_server_that_is_not_ready_or_none(
     fake: FakeServer, lock: Path, flows: str, answer: tuple[int, Any], sentence: str
 ) -> None:
     fake.answers["GET /api/ready"] = answer
+    fake.answers["POST /api/work_pools/filter"] = answer  # which is asked where there is no /ready
     finding = found(fake, lock, flows)["server"]
     assert (finding.status, sentence in finding.text) == (WRONG, True)
 

@@ -8,7 +8,18 @@ from attach.places import Places, default_parent, is_usable_name, name_of_host, 
 
 LINUX = Places(PurePosixPath("/home/me/.local/share/yeedu-worker/box"))
 WINDOWS = Places(PureWindowsPath(r"C:\Users\me\AppData\Local\yeedu\box"))
-FILES = ("environment", "program", "settings", "auth_string", "prefect", "temporary", "log", "lock", "task")
+FILES = (
+    "environment",
+    "program",
+    "settings",
+    "auth_string",
+    "api_key",
+    "prefect",
+    "temporary",
+    "log",
+    "lock",
+    "task",
+)
 
 
 @pytest.mark.parametrize("places", [LINUX, WINDOWS], ids=["linux", "windows"])

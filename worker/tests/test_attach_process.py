@@ -1,12 +1,15 @@
 """The worker's command and environment, on both systems."""
 
+import json
 import os
-from pathlib import PurePosixPath, PureWindowsPath
+import subprocess
+import sys
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
 
 from attach.places import Places
-from attach.process import worker_command, worker_environment
+from attach.process import login_variables, worker_command, worker_environment
 from attach.settings import Settings
 from yeedu_worker.entrypoint import worker_command as entrypoint_command
 
@@ -24,10 +27,8 @@ SETTINGS = Settings(
 PRIVATE = {"AWS_SECRET_ACCESS_KEY": "hidden", "PREFECT_API_KEY": "hidden", "PREFECT_PROFILE": "other"}
 
 
-def environment(
-    places: Places, inherited: dict[str, str] | None = None, auth_string: str = ""
-) -> dict[str, str]:
-    return worker_environment(SETTINGS, places, inherited or {}, auth_string, 18081)
+def environment(places: Places, inherited: dict[str, str] | None = None) -> dict[str, str]:
+    return worker_environment(SETTINGS, places, inherited or {}, 18081)
 
 
 def test_linux_starts_the_platforms_own_worker() -> None:
@@ -59,9 +60,8 @@ def test_named_environment_is_used_instead_of_a_made_one() -> None:
 
 @pytest.mark.parametrize("places", [LINUX, WINDOWS], ids=["linux", "windows"])
 def test_settings_reach_the_worker_and_its_flows(places: Places) -> None:
-    result = environment(places, auth_string="me:secret")
+    result = environment(places)
     assert result["PREFECT_API_URL"] == "http://prefect:8080/api"
-    assert result["PREFECT_API_AUTH_STRING"] == "me:secret"
     assert result["WORKER_NAME"] == "box"
     assert result["FLOWS_GIT_URL"] == "https://git.example/flows.git"
     assert result["FLOWS_GIT_REF"] == "main"
@@ -69,6 +69,34 @@ def test_settings_reach_the_worker_and_its_flows(places: Places) -> None:
     assert result["PYTHONUTF8"] == "1"
     assert result["PREFECT_WORKER_WEBSERVER_PORT"] == "18081"
     assert "localhost" in result["NO_PROXY"]
+
+
+@pytest.mark.parametrize(
+    "server", ["http://prefect:8080/api", "https://api.prefect.cloud/api/accounts/a/workspaces/w"]
+)
+@pytest.mark.parametrize(("auth_string", "api_key"), [("me:secret", ""), ("", "the-key"), ("", "")])
+def test_login_and_key_are_told_as_by_the_platforms_own_containers(
+    server: str, auth_string: str, api_key: str
+) -> None:
+    attached = login_variables(Settings(server, "pool", "box"), auth_string, api_key)
+    given = {"PREFECT_API_URL": server, "PREFECT_API_AUTH_STRING": auth_string, "PREFECT_API_KEY": api_key}
+    launcher = Path(__file__).parents[2] / "server" / "with_secrets.py"
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(launcher),
+            sys.executable,
+            "-c",
+            "import json, os; print(json.dumps(dict(os.environ)))",
+        ],
+        env={name: value for name, value in given.items() if value},
+        capture_output=True,
+        check=True,
+    )
+    in_container = {
+        name: value for name, value in json.loads(done.stdout).items() if name.startswith("PREFECT_")
+    }
+    assert {"PREFECT_API_URL": server, **attached} == in_container
 
 
 @pytest.mark.parametrize("places", [LINUX, WINDOWS], ids=["linux", "windows"])
@@ -93,7 +121,7 @@ def test_clones_go_to_the_workers_own_folder() -> None:
 def test_git_on_windows_writes_long_paths_beside_the_users_own_settings() -> None:
     own = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "http.proxy", "GIT_CONFIG_VALUE_0": "x"}
     settings = Settings("http://x/api", "pool", "box", variables=own)
-    result = worker_environment(settings, WINDOWS, {}, "", 1)
+    result = worker_environment(settings, WINDOWS, {}, 1)
     assert (result["GIT_CONFIG_COUNT"], result["GIT_CONFIG_KEY_0"]) == ("2", "http.proxy")
     assert (result["GIT_CONFIG_KEY_1"], result["GIT_CONFIG_VALUE_1"]) == ("core.longpaths", "true")
 

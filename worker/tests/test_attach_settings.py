@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from attach.attachment import Attachment, resolve
+from attach.attachment import Attachment, kept_login, resolve
 from attach.cli import run
 from attach.errors import AttachError
 from attach.folder import fill_home, make_home, remove, write_private
@@ -95,6 +95,33 @@ def test_later_commands_need_only_the_folder(tmp_path: Path) -> None:
     assert after.was_attached
 
 
+def test_key_is_kept_until_another_or_a_login_takes_its_place(tmp_path: Path) -> None:
+    key, login, own = tmp_path / "key", tmp_path / "login", tmp_path / "own.env"
+    key.write_text("the-key\n")
+    login.write_text("me:secret\n")
+    own.write_text("PREFECT_API_KEY=another-key\n")
+    places = attached(tmp_path / "w", "--api-key-file", str(key)).places
+    assert kept_login(places) == ("", "the-key")
+    attached(tmp_path / "w")
+    assert kept_login(places) == ("", "the-key")
+    again = attached(tmp_path / "w", "--env-file", str(own))
+    assert kept_login(places) == ("", "another-key")
+    assert "another-key" not in Path(places.settings).read_text() + repr(again)
+    attached(tmp_path / "w", "--auth-string-file", str(login))
+    assert kept_login(places) == ("me:secret", "")
+    with pytest.raises(AttachError, match="a login and an API key are given"):
+        attached(tmp_path / "w", "--auth-string-file", str(login), "--api-key-file", str(key))
+
+
+@pytest.mark.parametrize("value", ["", "two words", "two\nlines", "schlüssel"])
+def test_malformed_key_is_one_sentence_without_it(tmp_path: Path, value: str) -> None:
+    key = tmp_path / "key"
+    key.write_text(value, encoding="utf-8")
+    with pytest.raises(AttachError, match="PREFECT_API_KEY") as caught:
+        attached(tmp_path / "w", "--api-key-file", str(key))
+    assert not value or value not in str(caught.value)
+
+
 @posix
 def test_login_and_settings_are_the_users_alone(tmp_path: Path) -> None:
     login = tmp_path / "login"
@@ -106,6 +133,7 @@ def test_login_and_settings_are_the_users_alone(tmp_path: Path) -> None:
         os.umask(old)
     assert stat.S_IMODE(Path(places.home).stat().st_mode) == 0o700
     assert stat.S_IMODE(Path(places.auth_string).stat().st_mode) == 0o600
+    assert stat.S_IMODE(Path(places.api_key).stat().st_mode) == 0o600
     assert "secret" not in Path(places.settings).read_text()
 
 

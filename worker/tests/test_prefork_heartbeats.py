@@ -6,15 +6,24 @@ import time
 import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from prefect import flow_engine
-from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_CSRF_SUPPORT_ENABLED, temporary_settings
+from prefect.events.worker import EventsWorker
+from prefect.settings import (
+    PREFECT_API_KEY,
+    PREFECT_API_URL,
+    PREFECT_CLIENT_CSRF_SUPPORT_ENABLED,
+    PREFECT_CLOUD_API_URL,
+    temporary_settings,
+)
 from prefect.states import Completed, Running
 from prefect_processes import PrefectServer
 
+from tests.keyed_server import KeyedServer
 from tests.platforms import wait_for
 from yeedu_worker.prefork import heartbeats
 
@@ -31,6 +40,12 @@ class Engine:
 
     def _build_heartbeat_event_template(self) -> tuple[dict[str, str], list[dict[str, str]]]:
         return self.resource, self.related
+
+
+class EmittingEngine(Engine):
+    """One that can emit events in Prefect's own way."""
+
+    _emit_flow_run_heartbeat = flow_engine.BaseFlowRunEngine._emit_flow_run_heartbeat
 
 
 class Sent(list[dict[str, Any]]):
@@ -104,6 +119,37 @@ def test_server_has_them_for_the_run_and_its_deployment(server: PrefectServer) -
 
     with temporary_settings({PREFECT_API_URL: server.url}), heartbeats.send_heartbeats(engine):
         wait_for("a heartbeat", stored, 60, 0.1)
+
+
+def test_server_that_takes_no_requests_gets_them_in_prefects_own_way(
+    server: PrefectServer, tmp_path: Path
+) -> None:
+    """So may Prefect Cloud do, which takes events over a websocket in any case."""
+    engine: Any = EmittingEngine()
+    wanted = {
+        "event": {"name": ["prefect.flow-run.heartbeat"]},
+        "resource": {"id": list(engine.resource.values())},
+    }
+
+    def stored() -> list[Any]:
+        return server.api.post("events/filter", {"filter": wanted})["events"]
+
+    cloud = KeyedServer(server.url, tmp_path / "journal", "the-key", is_cloud=True)
+    with (
+        cloud.running(),
+        temporary_settings(
+            {
+                PREFECT_API_URL: cloud.url,
+                PREFECT_API_KEY: "the-key",
+                PREFECT_CLOUD_API_URL: f"{cloud.address}/api",
+            }
+        ),
+    ):
+        with heartbeats.send_heartbeats(engine):
+            wait_for("a heartbeat", stored, 60, 0.1)
+        EventsWorker.drain_all()
+    assert cloud.refused() == []
+    assert [line for line in cloud.asked() if "POST events" in line] == ["404 POST events"]
 
 
 def test_flow_run_in_a_final_state_sends_none(sent: Sent) -> None:

@@ -33,7 +33,7 @@ GRACE_SECONDS = 60.0
 # States of runs that no worker has taken yet; a run that waits for a concurrency slot or a retry has begun.
 UNTAKEN = ("Scheduled", "Late")
 READ_PAGE, WRITE_PAGE = 200, 50
-NOT_FOUND = 404
+NOT_FOUND, SERVER_ERROR = 404, 500
 
 
 class Policy(StrEnum):
@@ -209,7 +209,13 @@ def _post(client: SyncPrefectClient, path: str, body: dict[str, Any]) -> Any:
 
 def server_time(client: SyncPrefectClient) -> dt.datetime:
     """Tell the time on the server's clock, whole seconds and never later than it is."""
-    stated = client.request("GET", "/health").headers.get("date")
+    try:
+        answer = client.request("GET", "/health")
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code >= SERVER_ERROR:
+            raise
+        answer = error.response  # it tells the time even where there is no such page
+    stated = answer.headers.get("date")
     now = parsedate_to_datetime(stated) if stated else dt.datetime.now(dt.UTC)
     return now.astimezone(dt.UTC).replace(microsecond=0)
 

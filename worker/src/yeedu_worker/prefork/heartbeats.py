@@ -3,7 +3,8 @@
 Prefect sends the first when the flow begins, for which it opens a websocket and reads the flow, the
 deployment, the work queue and the work pool: where the server is slow, the run may be taken for dead before
 the last of them is read. And it looks once a second whether it may stop, for which a flow waits at its end.
-Here each is one request to the server, and waits for nothing else that the run has to tell.
+Here each is one request to the server, and waits for nothing else that the run has to tell. A server that
+takes no events over HTTP gets them as Prefect sends them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ logger = logging.getLogger("prefect.flow_engine")
 FIRST_SECONDS = 5.0
 # After one that the server did not take. Two more can be lost before the run is taken for dead.
 AGAIN_SECONDS = 10.0
+NOT_THERE = frozenset({404, 405})
 
 
 def replace_heartbeats() -> None:
@@ -53,6 +55,7 @@ def send_heartbeats(engine: Any, *, join_on_exit: bool = True) -> Generator[None
     def send() -> None:
         if is_over.wait(FIRST_SECONDS):
             return
+        import httpx
         from prefect.client.orchestration import get_client
         from prefect.events import Event
         from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
@@ -62,12 +65,19 @@ def send_heartbeats(engine: Any, *, join_on_exit: bool = True) -> Generator[None
             # With a setting of its own, it is not the client of the flow, which has other things to do.
             get_client(httpx_settings={"timeout": interval_seconds}, sync_client=True) as client,
         ):
+            takes_requests = True
             while not (engine.flow_run and engine.flow_run.state and engine.flow_run.state.is_final()):
                 beat = Event(event="prefect.flow-run.heartbeat", resource=resource, related=related)
                 pause_seconds = interval_seconds
                 try:
-                    client.request("POST", "/events", json=[beat.model_dump(mode="json")])
-                except Exception:  # the next may come through
+                    if takes_requests:
+                        client.request("POST", "/events", json=[beat.model_dump(mode="json")])
+                    else:
+                        engine._emit_flow_run_heartbeat(resource, related)
+                except Exception as error:  # the next may come through
+                    if isinstance(error, httpx.HTTPStatusError) and error.response.status_code in NOT_THERE:
+                        takes_requests = False
+                        continue
                     logger.debug("a heartbeat could not be sent", exc_info=True)
                     pause_seconds = min(pause_seconds, AGAIN_SECONDS)
                 if is_over.wait(pause_seconds):
