@@ -14,6 +14,7 @@ from local.install import install, lock
 from local.interrupts import raise_on_interrupts
 from local.knobs import ROOT, Knobs
 from local.new_flow import make_new_flow
+from local.other_server import check_other_server
 from local.process_mode import ProcessMode
 from local.services import STATE, own_flows_url
 
@@ -47,11 +48,16 @@ def run(command: str, file: Path | None = None, of_environment: str = "", *, upg
         make_new_flow(ROOT, str(file or ""), declared, console, push=bool(own_flows_url(knobs)))
         return 0
     if command == "activate-windows":
-        activate(PrefectApi(knobs.api_url, knobs.auth_string()), WINDOWS_DEPLOYMENT, console)
+        activate(PrefectApi.of(knobs), WINDOWS_DEPLOYMENT, console)
         return 0
     engine = find_engine()
     containers, processes = ComposeMode(knobs, console), ProcessMode(knobs, console)
+    if knobs.other_server and command in {"backup", "restore"}:
+        raise CommandError(
+            f"runs, deployments and blocks are on {knobs.other_server}; make the backup where that server is"
+        )
     if command == "up":
+        check_other_server(knobs, in_containers=engine.is_usable)
         if engine.is_usable and processes.is_up():
             raise CommandError("the platform already runs as local processes; `make down` ends them first")
         form = "in containers" if engine.is_usable else "as local processes"

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
 from typing import Any
+from urllib.parse import urlsplit
 
 from local.errors import CommandError
+from local.knobs import Knobs
 
 FINAL_STATES = frozenset({"COMPLETED", "FAILED", "CANCELLED", "CRASHED"})
 FIRST_RUN_DEPLOYMENT = "run-yeedu-job"
@@ -73,13 +75,40 @@ class PrefectApi:
     Args:
         url: For example ``http://127.0.0.1:8080/api``.
         auth_string: ``user:password``, or empty when the server asks for none.
+        api_key: The server's API key; empty when it asks for none. A login goes first.
+        is_other: Whether it is another server than the platform's own.
     """
 
-    def __init__(self, url: str, auth_string: str = "") -> None:
+    def __init__(self, url: str, auth_string: str = "", api_key: str = "", *, is_other: bool = False) -> None:
         self.url = url
         self._headers = {"Content-Type": "application/json"}
         if auth_string:
             self._headers["Authorization"] = "Basic " + base64.b64encode(auth_string.encode()).decode()
+        elif api_key:
+            self._headers["Authorization"] = f"Bearer {api_key}"
+        is_near = urlsplit(url).hostname in {"localhost", "127.0.0.1", "::1"}
+        self._opener = urllib.request.build_opener() if is_other and not is_near else _NO_PROXY
+        if not is_other:
+            self._refusal = (
+                "refuses the login: PREFECT_API_AUTH_STRING is not the one that the server was started with; "
+                "`make down`, then `make up` restarts it with the present one"
+            )
+        elif api_key and not auth_string:
+            self._refusal = "refuses the key; check PREFECT_API_KEY or its file"
+        else:
+            self._refusal = (
+                "refuses the login; check PREFECT_API_AUTH_STRING, or PREFECT_API_KEY for a key, or its file"
+            )
+
+    @classmethod
+    def of(cls, knobs: Knobs) -> "PrefectApi":
+        """Return the API of the platform's server, or of the other one that it uses.
+
+        Raises:
+            CommandError: A file that should hold the login or the key cannot be read.
+        """
+        is_other = bool(knobs.other_server)
+        return cls(knobs.api_url, knobs.auth_string(), knobs.api_key(), is_other=is_other)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """Return what the API answers.
@@ -108,15 +137,12 @@ class PrefectApi:
             self.url + path, json.dumps(body).encode(), self._headers, method=method
         )
         try:
-            with _NO_PROXY.open(request, timeout=10) as response:
+            with self._opener.open(request, timeout=10) as response:
                 return json.loads(response.read() or b"null")
         except urllib.error.HTTPError as error:
             error.close()
             if error.code in {401, 403}:
-                raise CommandError(
-                    f"{self.url} refuses the login: PREFECT_API_AUTH_STRING is not the one that the server "
-                    f"was started with; `make down`, then `make up` restarts it with the present one"
-                ) from None
+                raise CommandError(f"{self.url} {self._refusal}") from None
             raise ApiUnavailableError(f"{self.url}{path} answered {error.code}", error.code) from None
         except (OSError, HTTPException, ValueError) as error:
             raise ApiUnavailableError(f"{self.url}{path}: {error}") from None

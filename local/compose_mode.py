@@ -47,7 +47,7 @@ class ComposeMode:
         try:
             self._prepare_images()
             self._start(before)
-            api = PrefectApi(self._knobs.api_url, self._knobs.auth_string())
+            api = PrefectApi.of(self._knobs)
             return report_first_run(api, self._knobs, self._console)
         except KeyboardInterrupt:
             ignore_interrupts()
@@ -63,10 +63,10 @@ class ComposeMode:
             CommandError: It names the port, its holder, and the knob.
         """
         held = frozenset[int]().union(*(container.ports for container in containers))
-        for knob, address, port in (
-            ("PREFECT_PORT", self._knobs.bind_address, self._knobs.prefect_port),
-            ("YEEDU_MOCK_PORT", "127.0.0.1", self._knobs.mock_port),
-        ):
+        ports = [("YEEDU_MOCK_PORT", "127.0.0.1", self._knobs.mock_port)]
+        if not self._knobs.other_server:
+            ports.append(("PREFECT_PORT", self._knobs.bind_address, self._knobs.prefect_port))
+        for knob, address, port in ports:
             if port not in held and not is_free(address, port):
                 names = containers_publishing(port)
                 by = f"the container {names[0]}" if names else holder(port) or "another process"
@@ -77,7 +77,8 @@ class ComposeMode:
         own_certificate(self._knobs)
         self._console.step("images: building what changed; the first time takes a few minutes")
         build = ("build",) if sys.stdout.isatty() else ("build", "--quiet")  # a file wants no progress bars
-        for arguments in (("pull", "--quiet", "--policy", "missing", "postgres"), build):
+        of_postgres = "warehouse" if self._knobs.other_server else "postgres"  # one image
+        for arguments in (("pull", "--quiet", "--policy", "missing", of_postgres), build):
             code = self._project.run(*arguments)
             if code:
                 raise CommandError(
@@ -180,7 +181,7 @@ class ComposeMode:
         for container in containers:
             self._console.say(f"{container.service:<12} {container}")
         self._console.say()
-        api = PrefectApi(self._knobs.api_url, self._knobs.auth_string())
+        api = PrefectApi.of(self._knobs)
         for line in [*run_lines(api), *volume_lines(self._project)]:
             self._console.say(line)
         return 0 if containers and all(container.is_ready for container in containers) else 1

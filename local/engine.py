@@ -1,14 +1,13 @@
 """Talks to Docker: whether an engine answers, and what each container of the compose project is doing."""
 
 import json
-import os
 import re
 import subprocess
 from dataclasses import dataclass
 from typing import IO, Any
 
 from local.errors import CommandError
-from local.knobs import ROOT, Knobs
+from local.knobs import ROOT, Knobs, environment_of_commands
 
 NEEDED_COMPOSE = (2, 24)
 _PROJECT = "yeedu-prefect"  # `name:` of docker-compose.yaml
@@ -98,7 +97,7 @@ class Project:
 
     def __init__(self, knobs: Knobs) -> None:
         self.name = knobs.get("COMPOSE_PROJECT_NAME", _PROJECT)
-        self._environment = {**os.environ, "COMPOSE_PROJECT_NAME": self.name}
+        self._environment = {**environment_of_commands(), "COMPOSE_PROJECT_NAME": self.name}
 
     def compose(self, *arguments: str, output: IO[str] | None = None) -> subprocess.Popen[str]:
         """Start ``docker compose`` in the checkout, with its output shown, or in a file."""

@@ -90,6 +90,8 @@ def sqlite_lines(folder: Path) -> Iterator[str]:
         for table, size in _sqlite_tables(database):
             yield f"  {table:<28} {_size(size)}"
     for service in ("server", "worker", "yeedu-mock", "logs"):
+        if not (folder / service).exists():
+            continue
         files = [file for file in (folder / service).rglob("*") if file.is_file() and file != database]
         yield f"{service:<15} {_size(sum(file.stat().st_size for file in files))} in {folder.name}/{service}"
 

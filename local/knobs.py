@@ -2,14 +2,18 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from local.dotenv import read_dotenv
 from local.errors import CommandError
 
 ROOT = Path(__file__).parents[1]
+# Another server is what ``.env`` alone says: people export these for a command line of their own.
+OF_THE_FILE = frozenset({"PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_KEY_FILE"})
 
 
 @dataclass(frozen=True, repr=False)
@@ -21,7 +25,7 @@ class Knobs:
     @classmethod
     def read(cls, root: Path = ROOT) -> "Knobs":
         """Read ``.env`` beside the compose file, and this process's environment over it."""
-        environment = dict(os.environ)
+        environment = environment_of_commands()
         return cls({**read_dotenv(root / ".env", environment), **environment})
 
     def get(self, name: str, default: str = "") -> str:
@@ -81,11 +85,28 @@ class Knobs:
     @property
     def ui_url(self) -> str:
         """The base of links to the UI."""
-        return self.get("PREFECT_UI_URL", f"http://localhost:{self.prefect_port}").rstrip("/")
+        default = _ui_url_of(self.other_server) or f"http://localhost:{self.prefect_port}"
+        return self.get("PREFECT_UI_URL", default).rstrip("/")
+
+    @property
+    def other_server(self) -> str:
+        """The API of another server than the platform's own; empty for that.
+
+        Raises:
+            CommandError: It is not an address.
+        """
+        url = self.get("PREFECT_API_URL").rstrip("/")
+        if url and (urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname):
+            raise CommandError(
+                f"PREFECT_API_URL={url!r} is not an address; it looks like https://prefect.example.com/api"
+            )
+        return url
 
     @property
     def api_url(self) -> str:
         """The API as this machine reaches it, without a slash at the end."""
+        if self.other_server:
+            return self.other_server
         address = ipaddress.ip_address(self.bind_address)
         if address.is_unspecified:
             address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
@@ -107,10 +128,33 @@ class Knobs:
         Raises:
             CommandError: The file that should hold it cannot be read.
         """
-        file = self.path("PREFECT_API_AUTH_STRING_FILE")
+        return self._secret("PREFECT_API_AUTH_STRING")
+
+    def api_key(self) -> str:
+        """Return the key of another server's API, or an empty string when it has none.
+
+        Raises:
+            CommandError: The file that should hold it cannot be read.
+        """
+        return self._secret("PREFECT_API_KEY") if self.other_server else ""
+
+    def _secret(self, name: str) -> str:
+        file = self.path(f"{name}_FILE")
         if not file:
-            return self.get("PREFECT_API_AUTH_STRING")
+            return self.get(name)
         try:
-            return file.read_text(encoding="utf-8").strip() or self.get("PREFECT_API_AUTH_STRING")
+            return file.read_text(encoding="utf-8").strip() or self.get(name)
         except OSError as error:
-            raise CommandError(f"PREFECT_API_AUTH_STRING_FILE: {file}: {error.strerror}") from None
+            raise CommandError(f"{name}_FILE: {file}: {error.strerror}") from None
+
+
+def environment_of_commands() -> dict[str, str]:
+    """Return this process's environment without what another server is described with in ``.env`` alone."""
+    return {name: value for name, value in os.environ.items() if name not in OF_THE_FILE}
+
+
+def _ui_url_of(api_url: str) -> str:
+    """Return where the UI of an API is: a server's own beside it, Prefect Cloud's under another name."""
+    url = re.sub(r"^https://api\.(prefect\.\w+)/", r"https://app.\1/", api_url)
+    url = re.sub(r"/api(?=/|$)", "", url, count=1)
+    return url.replace("/accounts/", "/account/").replace("/workspaces/", "/workspace/")

@@ -1,6 +1,7 @@
 """What has to be in place before local processes start: secrets, the flows' repository, the UI's files."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,22 @@ from local.script import load_script
 from local.services import SECRETS, STATE, UI
 
 _GENERATED_MODE = 0o600
+
+
+def check_machine() -> None:
+    """Refuse what local processes cannot run on.
+
+    Raises:
+        CommandError: The system is Windows, or git is missing.
+    """
+    if os.name != "posix":
+        raise CommandError(
+            "local processes need Linux or macOS; on Windows, start Docker Desktop and try again"
+        )
+    if not shutil.which("git"):
+        raise CommandError(
+            "git is missing: flows are cloned with it; install it, for example: apt-get install git"
+        )
 
 
 def prepare_secrets(knobs: Knobs) -> None:
@@ -32,7 +49,9 @@ def prepare_secrets(knobs: Knobs) -> None:
         for name in names:
             _offer_file(knobs, name, Path(files))
         try:
-            script.check_bind_address(knobs.bind_address, knobs.auth_string())
+            script.check_one_login(knobs.auth_string(), knobs.api_key())
+            if not knobs.other_server:
+                script.check_bind_address(knobs.bind_address, knobs.auth_string())
             values = {name: value for name in names if (value := knobs.get(name).strip())}
             script.write_secrets(SECRETS, values, Path(files))
         except script.SecretError as error:

@@ -21,7 +21,13 @@ from local.interrupts import ignore_interrupts
 from local.knobs import Knobs
 from local.lock import exclusive
 from local.ports import free_port, holder, is_free, port_taken
-from local.preparation import check_certificates, prepare_flows, prepare_secrets, prepare_ui
+from local.preparation import (
+    check_certificates,
+    check_machine,
+    prepare_flows,
+    prepare_secrets,
+    prepare_ui,
+)
 from local.processes import Supervisor, last_lines
 from local.services import (
     SECRETS,
@@ -67,29 +73,28 @@ class ProcessMode:
         Raises:
             CommandError: Something is missing, a port is taken, or a service did not start.
         """
-        _check_machine()
+        check_machine()
         with exclusive(STATE / "lock"):
             STATE.chmod(0o700)  # logs and the database are this user's
-            first, second = server(self._knobs), yeedu_mock(self._knobs)
-            for knob, service, address in (
-                ("PREFECT_PORT", first, self._knobs.bind_address),
-                ("YEEDU_MOCK_PORT", second, "127.0.0.1"),
-            ):
-                self._check_port(knob, service, address)
+            first = self._first_services()
+            for service in first:
+                self._check_port(service)
             try:
                 install(self._console, self._knobs, for_development=False)
                 flows_url = self._prepare()
-                for service in (second, first):
+                if self._knobs.other_server:
+                    self._supervisor.stop("server")  # of a time when the platform had its own
+                for service in first:
                     self._ensure(service)
                 warehouse_url = self.ensure_warehouse()
-                for service in (second, first):
+                for service in first:
                     self._await_ready(service)
                 self._ensure(third := rescue(self._knobs, self._port("rescue")))
                 self._run_deployer(deployer(self._knobs, flows_url, warehouse_url))
                 self._ensure(fourth := worker(self._knobs, flows_url, self._port("worker")))
                 for service in (third, fourth):
                     self._await_ready(service)
-                api = PrefectApi(self._knobs.api_url, self._knobs.auth_string())
+                api = PrefectApi.of(self._knobs)
                 return report_first_run(api, self._knobs, self._console)
             except KeyboardInterrupt:
                 ignore_interrupts()
@@ -97,7 +102,16 @@ class ProcessMode:
                 self._stop(self._supervisor.started)
                 raise
 
-    def _check_port(self, knob: str, service: Service, address: str) -> None:
+    def _first_services(self) -> list[Service]:
+        """Return what the others need: the mock and, unless another one is used, the server."""
+        own = [] if self._knobs.other_server else [server(self._knobs)]
+        return [yeedu_mock(self._knobs), *own]
+
+    def _check_port(self, service: Service) -> None:
+        is_server = service.name == "server"
+        knob, address = (
+            ("PREFECT_PORT", self._knobs.bind_address) if is_server else ("YEEDU_MOCK_PORT", "127.0.0.1")
+        )
         running = self._supervisor.find(service.name)
         if not (running and running.port == service.port) and not is_free(address, service.port):
             raise port_taken(knob, service.port, str(holder(service.port) or "another process"))
@@ -106,7 +120,8 @@ class ProcessMode:
         """Make secrets, the UI's files and the flows' repository; return the address that runs clone."""
         check_certificates(self._knobs)
         prepare_secrets(self._knobs)
-        prepare_ui(self._environment, self._console)
+        if not self._knobs.other_server:
+            prepare_ui(self._environment, self._console)
         url = own_flows_url(self._knobs)
         if url:
             self._console.step(f"flows: cloned from {url}")
@@ -266,7 +281,7 @@ class ProcessMode:
 
     def status(self) -> int:
         """Print one line per process, and what the server and the disk say; return 0 when all are well."""
-        services = [server(self._knobs), yeedu_mock(self._knobs), rescue(self._knobs, self._port("rescue"))]
+        services = [*reversed(self._first_services()), rescue(self._knobs, self._port("rescue"))]
         if not own_warehouse_url(self._knobs) and not postgres.why_not():
             services.append(warehouse(self._port("warehouse")))
         services.append(worker(self._knobs, "", self._port("worker")))
@@ -278,23 +293,7 @@ class ProcessMode:
             where = f"process {record.pid}, port {record.port}" if record else ""
             self._console.say(f"{service.name:<12} {state:<12} {where}".rstrip())
         self._console.say()
-        api = PrefectApi(self._knobs.api_url, self._knobs.auth_string())
+        api = PrefectApi.of(self._knobs)
         for line in [*run_lines(api), *sqlite_lines(STATE)]:
             self._console.say(line)
         return 0 if all(states) else 1
-
-
-def _check_machine() -> None:
-    """Refuse what local processes cannot run on.
-
-    Raises:
-        CommandError: The system is Windows, or git is missing.
-    """
-    if os.name != "posix":
-        raise CommandError(
-            "local processes need Linux or macOS; on Windows, start Docker Desktop and try again"
-        )
-    if not shutil.which("git"):
-        raise CommandError(
-            "git is missing: flows are cloned with it; install it, for example: apt-get install git"
-        )

@@ -219,6 +219,10 @@ def rescue(knobs: Knobs, port: int) -> Service:
         "RESCUE_WORKER_SECONDS": knobs.get("RESCUE_WORKER_SECONDS", "86400"),
         "RESCUE_PORT": str(port),
     }
+    if knobs.other_server:  # which others may use too
+        environment["RESCUE_WORK_POOLS"] = knobs.get(
+            "RESCUE_WORK_POOLS", "yeedu-pool,image-pool,windows-pool"
+        )
     return Service(
         "rescue",
         _with_secrets("yeedu-rescue"),
@@ -264,11 +268,16 @@ def _prefect(name: str) -> dict[str, str]:
 
 
 def _api(knobs: Knobs) -> dict[str, str]:
-    return {
+    variables = {
         "PREFECT_API_URL": knobs.api_url,
         "PREFECT_UI_URL": knobs.ui_url,
         "PREFECT_API_AUTH_STRING_FILE": str(SECRETS / "api" / "auth-string"),
     }
+    if not knobs.other_server:
+        return variables
+    if not knobs.get("PREFECT_UI_URL"):  # the links follow from PREFECT_API_URL, as Prefect makes them
+        del variables["PREFECT_UI_URL"]
+    return {**variables, "PREFECT_API_KEY_FILE": str(SECRETS / "api" / "api-key")}
 
 
 def _certificates(knobs: Knobs) -> dict[str, str]:

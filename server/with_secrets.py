@@ -8,6 +8,7 @@ reach it. An empty file means that the setting is off; a missing one is an error
 ``CA_CERT_FILE`` names a PEM file of further certificates to trust, of a company's own CA. They and the usual
 ones become one file in ``PREFECT_HOME``, which every TLS library of the command is pointed at. An empty or
 missing file changes nothing.
+
 An API key gets a setting of the client's beside it, so that the client tells it on websockets too.
 
 Usage: with-secrets COMMAND [ARGUMENT ...]

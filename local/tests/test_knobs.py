@@ -63,5 +63,30 @@ def test_login_comes_from_a_value_or_a_file(tmp_path: Path) -> None:
         Knobs({"PREFECT_API_AUTH_STRING_FILE": str(tmp_path / "none")}).auth_string()
 
 
+def test_another_server_is_what_the_file_alone_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """People export these for a command line of their own, Prefect Cloud's for example."""
+    for name in ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_KEY_FILE"):
+        monkeypatch.setenv(name, "https://elsewhere.example/api")
+    own = Knobs.read(tmp_path)
+    assert (own.other_server, own.api_url, own.api_key()) == ("", "http://127.0.0.1:8080/api", "")
+    (tmp_path / "key").write_text("the-key\n")
+    lines = f"PREFECT_API_URL=https://prefect.example/api/\nPREFECT_API_KEY_FILE={tmp_path / 'key'}\n"
+    (tmp_path / ".env").write_text(lines)
+    other = Knobs.read(tmp_path)
+    assert other.other_server == other.api_url == "https://prefect.example/api"
+    assert (other.ui_url, other.api_key()) == ("https://prefect.example", "the-key")
+
+
+def test_links_lead_to_the_ui_of_prefect_cloud_unless_told_otherwise() -> None:
+    cloud = {"PREFECT_API_URL": "https://api.prefect.cloud/api/accounts/a/workspaces/w"}
+    assert Knobs(cloud).ui_url == "https://app.prefect.cloud/account/a/workspace/w"
+    assert Knobs({**cloud, "PREFECT_UI_URL": "https://ui.example/"}).ui_url == "https://ui.example"
+
+
+def test_other_server_that_is_no_address_is_refused() -> None:
+    with pytest.raises(CommandError, match=r"PREFECT_API_URL='prefect\.example' is not an address"):
+        _ = Knobs({"PREFECT_API_URL": "prefect.example"}).other_server
+
+
 def test_no_value_appears_when_knobs_are_printed() -> None:
     assert "hidden" not in repr(Knobs({"YEEDU_PASSWORD": "hidden"}))

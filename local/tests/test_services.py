@@ -10,7 +10,19 @@ import yaml
 from local import services
 from local.knobs import ROOT, Knobs
 
+
+class ComposeLoader(yaml.SafeLoader):
+    """Reads what Compose adds to YAML."""
+
+
+for tag in ("!reset", "!override"):
+    ComposeLoader.add_constructor(tag, lambda loader, node: None)
+
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))
+# Each variable that the overlay for another server sets; of one without a value, what .env says.
+OVERLAY: dict[str, Any] = yaml.load(
+    (ROOT / "deploy" / "other-server.yaml").read_text(encoding="utf-8"), ComposeLoader
+)
 FLOWS = "file:///checkout"
 WAREHOUSE = "postgresql://warehouse@127.0.0.1:5433/warehouse"
 # Another database, which the server prepares itself; and the checkout in place of a git-server with a login.
@@ -36,7 +48,7 @@ def built(name: str, knobs: Knobs) -> services.Service:
 
 def expanded(text: str, values: dict[str, str]) -> str:
     """Expand ${NAME:-default} as Compose does, the innermost first."""
-    pattern = re.compile(r"\$\{(\w+)(:?)-([^${}]*)\}")
+    pattern = re.compile(r"\$\{(\w+)(:?)[-?]([^${}]*)\}")
     while match := pattern.search(text):
         name, colon, default = match.groups()
         value = values.get(name)
@@ -99,6 +111,25 @@ def test_process_has_the_variables_of_its_container(name: str, values: dict[str,
         if variable not in OF_THE_IMAGE
     }
     assert process == container
+
+
+@pytest.mark.parametrize("ui_url", ["", "https://ui.example"])
+@pytest.mark.parametrize("name", ["deployer", "worker", "rescue"])
+def test_process_has_the_variables_of_its_container_with_another_server(name: str, ui_url: str) -> None:
+    values = {
+        "PREFECT_API_URL": "https://prefect.example/api",
+        **({"PREFECT_UI_URL": ui_url} if ui_url else {}),
+    }
+    knobs = Knobs(values)
+    plain, changed = (file["services"][name]["environment"] for file in (COMPOSE, OVERLAY))
+    container = {
+        variable: as_on_this_machine(expanded(str(value), values), knobs)
+        for variable, value in {**plain, **changed, "PREFECT_UI_URL": values.get("PREFECT_UI_URL")}.items()
+        if value is not None and not ELSEWHERE.fullmatch(variable) and variable not in OF_THE_IMAGE
+    }
+    process = built(name, knobs).environment
+    assert {name: value for name, value in process.items() if name not in OF_THE_IMAGE} == container
+    assert changed["PREFECT_UI_URL"] is None
 
 
 def test_fingerprint_changes_with_a_knob_and_not_without() -> None:

@@ -11,6 +11,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
+OVERLAYS = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "deploy").glob("*.yaml")}
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONE_SHOTS = {name for name, service in SERVICES.items() if service["restart"] == "no"}
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
@@ -110,18 +111,19 @@ def test_flows_reach_the_warehouse_and_not_prefects_database() -> None:
 
 
 def test_every_knob_has_a_default_and_a_line_in_the_example() -> None:
-    body = re.sub(r"(?m)^\s*#.*$", "", TEXT)
+    body = re.sub(r"(?m)^\s*#.*$", "", "\n".join([TEXT, *OVERLAYS.values()]))
     bare = re.findall(r"\$\{(\w+)\}|\$(?!\{)(\w+)", body)
     assert bare == [], "a knob without a default"
-    used = set(re.findall(r"\$\{(\w+):?-", body))
+    used = set(re.findall(r"\$\{(\w+):?[-?]", body))
     described = set(re.findall(r"(?m)^#(\w+)=", EXAMPLE))
     assert used == described
 
 
 def test_example_shows_the_defaults_that_compose_uses() -> None:
     inner = r"\$\{%s:?-((?:[^{}]|\$\{[^}]*\})*)\}"
+    text = "\n".join([TEXT, *OVERLAYS.values()])
     for name, shown in re.findall(r"(?m)^#(\w+)=(.*)$", EXAMPLE):
-        defaults = {re.sub(r"\$\{\w+:?-([^}]*)\}", r"\1", found) for found in re.findall(inner % name, TEXT)}
+        defaults = {re.sub(r"\$\{\w+:?-([^}]*)\}", r"\1", found) for found in re.findall(inner % name, text)}
         defaults.discard("/dev/null")
         assert defaults in ({shown}, set() if not shown else {shown}), name
 

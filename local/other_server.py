@@ -1,0 +1,28 @@
+"""Another Prefect server in place of the platform's own: what has to be set together."""
+
+import re
+
+from local.errors import CommandError
+from local.knobs import Knobs
+
+OVERLAY = "deploy/other-server.yaml"
+
+
+def check_other_server(knobs: Knobs, *, in_containers: bool) -> None:
+    """Refuse half a set-up, with which the platform would talk to the wrong server.
+
+    Raises:
+        CommandError: An address is there without the overlay for containers, or the other way round.
+    """
+    names = re.split(r"[:;,]", knobs.get("COMPOSE_FILE"))
+    has_overlay = any(name.strip().replace("\\", "/").endswith(OVERLAY) for name in names)
+    if has_overlay and not knobs.other_server:
+        raise CommandError(
+            f"COMPOSE_FILE has {OVERLAY}, and .env has no PREFECT_API_URL; set it there to the other "
+            f"server's API, or leave the file out for the platform's own server"
+        )
+    if knobs.other_server and in_containers and not has_overlay:
+        raise CommandError(
+            f".env has PREFECT_API_URL, and no COMPOSE_FILE=docker-compose.yaml:{OVERLAY}; set it there too, "
+            f"or remove PREFECT_API_URL for the platform's own server"
+        )
