@@ -124,10 +124,21 @@ def test_a_worker_that_comes_back_runs_each_deployment_as_its_policy_says(
     assert "worker: skipped 6 missed runs of skip\n" in log
 
 
-def test_nothing_is_skipped_while_another_worker_polls(platform, missed):
-    platform.client.send_worker_heartbeat("yeedu-pool", "other")
+def poll(platform, name, *queues):
+    """What a worker does first: it says that it is there, and asks for the runs of its queues."""
+    platform.client.send_worker_heartbeat("yeedu-pool", name)
+    body = {"work_queue_names": list(queues), "scheduled_before": BEGUN.isoformat()}
+    platform.client.request("POST", "/work_pools/yeedu-pool/get_scheduled_flow_runs", json=body)
 
-    assert catch_up(platform.client, "yeedu-pool", own_name="mine").polling == ["other"]
+
+def test_nothing_is_skipped_while_another_worker_polls(platform, missed, eventually):
+    poll(platform, "other")
+
+    def polled():
+        return catch_up(platform.client, "yeedu-pool", own_name="mine", plan_only=True).polled
+
+    assert eventually(polled, "the queue to count as polled") == ["default"]
+    assert catch_up(platform.client, "yeedu-pool", own_name="mine").skipped == {}
     assert names_of_states(platform, "skip").count("Skipped") == 0
 
     assert catch_up(platform.client, "yeedu-pool", own_name="other").skipped == {
@@ -135,6 +146,29 @@ def test_nothing_is_skipped_while_another_worker_polls(platform, missed):
         "latest": 5,
         "skip": 6,
     }
+
+
+def test_each_queue_has_missed_only_what_nobody_polled_it_for(platform, eventually):
+    """A worker of one queue looks after its own; what another one polls has missed nothing."""
+    text = yaml("skip", "all", "latest")
+    staging = "work_pool: {name: yeedu-pool, work_queue_name: staging}"
+    platform.apply(text.replace("work_pool: {name: yeedu-pool}", staging, 1))
+    miss_half_an_hour(platform, ["skip", "latest"])
+    client = platform.client
+
+    assert catch_up(client, "yeedu-pool", queues=["default"], plan_only=True).skipped == {"latest": 5}
+    assert catch_up(client, "yeedu-pool", queues=["none"], plan_only=True).skipped == {}
+
+    poll(platform, "of-default", "default")
+    eventually(
+        lambda: catch_up(client, "yeedu-pool", own_name="of-all", plan_only=True).polled == ["default"],
+        "the queue to count as polled",
+    )
+    found = catch_up(client, "yeedu-pool", queues=["staging"], own_name="of-staging")
+    assert (found.polled, found.skipped) == ([], {"skip": MISSED})
+    assert names_of_states(platform, "skip") == ["Skipped"] * MISSED
+    assert "Skipped" not in names_of_states(platform, "latest")
+    assert catch_up(client, "yeedu-pool", own_name="of-default").skipped == {"latest": 5}
 
 
 def test_the_deployer_skips_what_was_missed_and_tells_so_and_plan_only_tells(platform, missed):

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import os
+import re
 import socket
 import sys
 from pathlib import Path
@@ -69,6 +70,8 @@ def resolve(options: argparse.Namespace) -> Attachment:
         AttachError: An option cannot be used, or the server is not known.
     """
     given = {name: value for name, value in vars(options).items() if isinstance(value, str)}
+    if getattr(options, "work_queue", None):
+        given["work_queues"] = _queues(options.work_queue)
     from_file = read_environment_file(Path(options.env_file)) if options.env_file else {}
     name = given.get("name") or from_file.get(VARIABLES["name"]) or name_of_host(socket.gethostname())
     if not is_usable_name(name):
@@ -100,6 +103,7 @@ def resolve(options: argparse.Namespace) -> Attachment:
         extras=values["extras"],
         variables=further or (remembered.variables if remembered else {}),
         scope=remembered.scope if remembered else "",
+        work_queues=values["work_queues"],
     )
     auth_string, api_key = _login(values, from_file, places)
     return Attachment(settings, places, auth_string, api_key, remembered is not None)
@@ -111,6 +115,18 @@ def _folder(options: argparse.Namespace, name: str) -> Path:
     is_system = options.scope == "system" and sys.platform != "win32"
     parent = default_parent(os.environ, windows=sys.platform == "win32", system=is_system)
     return Path(parent) / name
+
+
+def _queues(names: list[str]) -> str:
+    """Return the queues as they are kept; a single empty name means every queue again.
+
+    Raises:
+        AttachError: A name has a comma, or a character that Prefect allows in no name.
+    """
+    for name in names:
+        if re.search(r"[,/%&<>]", name) or not (name.strip() or len(names) == 1):
+            raise AttachError(f"--work-queue {name!r}: the name of a queue has none of , / % & < >")
+    return ",".join(name.strip() for name in names)
 
 
 def _grace(text: str) -> int:

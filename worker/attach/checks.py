@@ -59,7 +59,10 @@ def check_all(
         yield login
         if login.status != WRONG:
             yield check_version(version, own_version(settings, lock))
-            yield check_pool(server, settings)
+            pool = check_pool(server, settings)
+            yield pool
+            if settings.queues and pool.status != WRONG:
+                yield check_queues(server, settings)
         yield check_clock(version.date, datetime.now(UTC))
     yield check_flows(settings, environment)
     yield check_yeedu(settings.yeedu_url)
@@ -206,6 +209,17 @@ def check_pool(server: Server, settings: Settings) -> Finding:
             "pool", NOTE, f"{settings.pool!r} is paused: nothing runs until you resume it in the UI"
         )
     return Finding("pool", OK, f"{settings.pool!r}, of type process")
+
+
+def check_queues(server: Server, settings: Settings) -> Finding:
+    """Check which of the worker's queues the pool has; `run` and `install` make those that are missing."""
+    names = server.queue_names(settings.pool)
+    missing = [name for name in settings.queues if name not in names]
+    if missing:
+        new, old = ", ".join(missing), ", ".join(names)
+        text = f"{settings.pool!r} gets the new queue {new}: it has {old}; is that the one that you mean?"
+        return Finding("queues", NOTE, text)
+    return Finding("queues", OK, f"{', '.join(settings.queues)} of {settings.pool!r}, and no other")
 
 
 def check_clock(servers: datetime | None, own: datetime) -> Finding:

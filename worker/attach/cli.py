@@ -62,8 +62,8 @@ def run(options: argparse.Namespace) -> int:
     if not is_fine and not options.anyway:
         raise AttachError("put right what is WRONG above, or give --anyway")
     if options.command == "install":
-        return _install(attachment, options)
-    _prepare(attachment, options.wheels)
+        return _install(attachment, options, is_fine=is_fine)
+    _prepare(attachment, options.wheels, is_fine=is_fine)
     _serve(attachment.places)
     return _detach(attachment, forget=True) if options.temporary else 0
 
@@ -95,9 +95,11 @@ def _with_login(attachment: Attachment) -> Attachment:
     return dataclasses.replace(attachment, api_key=checked_api_key(value, "the answer"))
 
 
-def _prepare(attachment: Attachment, wheels: str | None) -> None:
-    """Make folder and environment, and remember how the worker is attached."""
+def _prepare(attachment: Attachment, wheels: str | None, *, is_fine: bool) -> None:
+    """Make folder, environment and queues, and remember how the worker is attached."""
     places = attachment.places
+    if is_fine:  # else the server may not even answer
+        attachment.server.make_queues(attachment.settings.pool, attachment.settings.queues)
     folder.make_home(places)
     attachment.remember()
     folder.fill_home(places)
@@ -132,7 +134,7 @@ def _serve(places: Places) -> int:
     return 0
 
 
-def _install(attachment: Attachment, options: argparse.Namespace) -> int:
+def _install(attachment: Attachment, options: argparse.Namespace, *, is_fine: bool) -> int:
     """Install the worker as a service, wait until the server sees it, and say so."""
     before = attachment.settings
     settings = dataclasses.replace(before, scope=options.scope or before.scope or "user")
@@ -145,7 +147,7 @@ def _install(attachment: Attachment, options: argparse.Namespace) -> int:
         if before.scope:
             service.unregister(before)
         stop(attachment.places, before.grace_seconds, _say)
-    _prepare(attachment, options.wheels)
+    _prepare(attachment, options.wheels, is_fine=is_fine)
     folder.copy_program(attachment.places)
     service.register(settings, attachment.places, run_as)
     _say(f"service: {service.state(settings)}")
@@ -154,7 +156,7 @@ def _install(attachment: Attachment, options: argparse.Namespace) -> int:
         if time.monotonic() > deadline:
             raise AttachError(f"the server did not see the worker in 60 s; its log: {attachment.places.log}")
         time.sleep(1)
-    _say(f"worker {settings.name} polls {settings.pool}")
+    _say(f"worker {settings.name} polls {settings.polled}")
     return 0
 
 
@@ -169,7 +171,7 @@ def _status(attachment: Attachment) -> int:
     if not attachment.was_attached:
         raise AttachError(f"no worker is attached in {places.home}")
     runs = is_held(Path(places.lock))
-    print(f"worker   {settings.name} of {settings.pool} on {settings.server}")
+    print(f"worker   {settings.name} of {settings.polled} on {settings.server}")
     print(f"folder   {places.home}")
     print(f"flows    {without_login(settings.flows_git_url)}")
     print(f"service  {f'{settings.scope}, {service.state(settings)}' if settings.scope else 'none'}")

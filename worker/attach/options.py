@@ -89,6 +89,12 @@ def _add_identity(command: argparse.ArgumentParser) -> None:
 
 
 def _add_settings(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--work-queue",
+        metavar="NAME",
+        action="append",
+        help="a queue of the pool; give it again for another one (default: every queue)",
+    )
     command.add_argument("--limit", metavar="NUMBER", help="the most flow runs at a time (default: 10)")
     command.add_argument("--query-seconds", metavar="SECONDS", help="between two polls for work (default: 2)")
     command.add_argument(

@@ -49,6 +49,7 @@ def worker_command(settings: Settings, places: Places) -> list[str]:
         *(str(python_of(environment)), "-m", "prefect", "worker", "start", "--type", "process"),
         *("--pool", settings.pool, "--no-create-pool-if-not-found", "--name", settings.name),
         *("--limit", str(settings.limit)),
+        *(option for queue in settings.queues for option in ("--work-queue", queue)),
     ]
 
 
@@ -84,6 +85,7 @@ def worker_environment(
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # by which the platform tells which runs are alive
         "DO_NOT_TRACK": "1",
         "WORKER_POOL": settings.pool,
+        "WORKER_QUEUES": ",".join(settings.queues),
         "WORKER_NAME": settings.name,
         "WORKER_LIMIT": str(settings.limit),
         "WORKER_GRACE_SECONDS": str(settings.grace_seconds),

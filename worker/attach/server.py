@@ -181,6 +181,23 @@ class Server:
         pools = self.ask("POST", "/work_pools/filter", {}).json()
         return sorted(str(pool["name"]) for pool in pools) if isinstance(pools, list) else []  # pyright: ignore
 
+    def queue_names(self, pool: str) -> list[str]:
+        """Return the names of a pool's queues."""
+        path = f"/work_pools/{quote(pool, safe='')}/queues/filter"
+        queues = self.ask("POST", path, {"limit": 200}).json()
+        return sorted(str(queue["name"]) for queue in queues) if isinstance(queues, list) else []  # pyright: ignore
+
+    def make_queues(self, pool: str, names: list[str]) -> None:
+        """Make the queues that a pool does not have yet: a poll for one that is missing brings nothing.
+
+        Raises:
+            AttachError: The server did not answer, or refused.
+        """
+        for name in names:
+            answer = self.ask("POST", f"/work_pools/{quote(pool, safe='')}/queues", {"name": name})
+            if answer.status not in {201, 409}:
+                raise AttachError(f"{self.url} answered {answer.status} when asked for the queue {name!r}")
+
     def worker(self, pool: str, name: str) -> dict[str, Any] | None:
         """Return the server's record of a worker; `None` when there is none.
 

@@ -16,6 +16,7 @@ API_KEY = "PREFECT_API_KEY"
 VARIABLES = {
     "server": "PREFECT_API_URL",
     "pool": "WORKER_POOL",
+    "work_queues": "WORKER_QUEUES",
     "name": "WORKER_NAME",
     "limit": "WORKER_LIMIT",
     "query_seconds": "PREFECT_WORKER_QUERY_SECONDS",
@@ -47,6 +48,7 @@ class Settings:
         extras: Names of requirements/extras, separated by commas, of what flows find in it besides.
         variables: Further ones of the environment file, which the flows see.
         scope: ``user`` or ``system`` once a service is installed; empty for none.
+        work_queues: The queues of the pool that it polls, separated by commas; empty for every one.
     """
 
     server: str
@@ -62,6 +64,17 @@ class Settings:
     extras: str = ""
     variables: dict[str, str] = field(default_factory=dict[str, str], repr=False)
     scope: str = ""
+    work_queues: str = ""
+
+    @property
+    def queues(self) -> list[str]:
+        """The queues' names; none means every one of the pool."""
+        return [name for part in self.work_queues.split(",") if (name := part.strip())]
+
+    @property
+    def polled(self) -> str:
+        """What the worker polls, for people."""
+        return f"{self.pool} ({', '.join(self.queues)})" if self.queues else self.pool
 
 
 def save(settings: Settings, file: Path) -> None:

@@ -41,7 +41,7 @@ def unit(settings: Settings, places: Places, command: list[str], user: str = "")
     network = ["Wants=network-online.target", "After=network-online.target"] if is_system else []
     lines = [
         "[Unit]",
-        f"Description={_text(f'Yeedu worker {settings.name} of {settings.pool}')}",
+        f"Description={_text(f'Yeedu worker {settings.name} of {settings.polled}')}",
         *network,
         "StartLimitIntervalSec=0",
         "",

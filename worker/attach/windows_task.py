@@ -34,7 +34,7 @@ def task(settings: Settings, places: Places, command: list[str], user: str) -> s
     """
     at_start = settings.scope == "system"
     root = ET.Element("Task", version="1.2", xmlns=_NAMESPACE)
-    description = f"Yeedu worker {settings.name} of {settings.pool} on {settings.server}"
+    description = f"Yeedu worker {settings.name} of {settings.polled} on {settings.server}"
     _add(root, "RegistrationInfo", {"Description": description})
     trigger = {"Enabled": "true"} if at_start else {"Enabled": "true", "UserId": user}
     _add(_add(root, "Triggers", {}), "BootTrigger" if at_start else "LogonTrigger", trigger)

@@ -143,6 +143,18 @@ def test_packages_are_named_before_they_are_installed(fake: FakeServer, lock: Pa
     assert "packages" not in found(fake, lock, flows, environment="/opt/venv", extras="elt")
 
 
+def test_queues_that_the_pool_does_not_have_yet_are_told(fake: FakeServer, lock: Path, flows: str) -> None:
+    queues = [{"name": "default"}, {"name": "staging"}]
+    fake.answers["POST /api/work_pools/yeedu-pool/queues/filter"] = (200, queues)
+    there = found(fake, lock, flows, work_queues="staging")["queues"]
+    assert (there.status, there.text) == (OK, "staging of 'yeedu-pool', and no other")
+    new = found(fake, lock, flows, work_queues="stagin,staging")["queues"]
+    assert new.status == NOTE
+    assert new.text == (
+        "'yeedu-pool' gets the new queue stagin: it has default, staging; is that the one that you mean?"
+    )
+
+
 def test_unreachable_server_leaves_out_what_only_it_can_tell(
     fake: FakeServer, lock: Path, flows: str
 ) -> None:

@@ -1,5 +1,6 @@
 """The worker's command and environment, on both systems."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -51,6 +52,13 @@ def test_windows_starts_prefects_worker() -> None:
         *(r"C:\w\box\env\Scripts\python.exe", "-m", "prefect", "worker", "start", "--type", "process"),
         *("--pool", "my pool", "--no-create-pool-if-not-found", "--name", "box", "--limit", "3"),
     ]
+
+
+def test_chosen_queues_reach_either_worker() -> None:
+    settings = dataclasses.replace(SETTINGS, work_queues="staging,of parking")
+    assert worker_command(settings, WINDOWS)[-4:] == ["--work-queue", "staging", "--work-queue", "of parking"]
+    variables = worker_environment(settings, LINUX, {}, "", 18081)
+    assert entrypoint_command(variables)[-4:] == ["--work-queue", "staging", "--work-queue", "of parking"]
 
 
 def test_named_environment_is_used_instead_of_a_made_one() -> None:

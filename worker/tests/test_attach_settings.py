@@ -84,6 +84,17 @@ def test_command_line_wins_over_environment_file_over_memory(tmp_path: Path) -> 
     assert settings.variables == {"KEY": "value"}
 
 
+def test_queues_are_kept_until_others_or_none_are_given(tmp_path: Path) -> None:
+    folder = tmp_path / "w"
+    attached(folder, "--work-queue", "staging", "--work-queue", "of parking")
+    kept = resolve(options(folder)).settings
+    assert (kept.queues, kept.polled) == (["staging", "of parking"], "yeedu-pool (staging, of parking)")
+    file = tmp_path / "my.env"
+    file.write_text("WORKER_QUEUES=night\n")
+    assert resolve(options(folder, "--env-file", str(file))).settings.queues == ["night"]
+    assert resolve(options(folder, "--work-queue", "")).settings.queues == []
+
+
 def test_later_commands_need_only_the_folder(tmp_path: Path) -> None:
     login = tmp_path / "login"
     login.write_text("me:secret\n")
@@ -156,6 +167,8 @@ def test_malformed_login_is_one_sentence_without_it(tmp_path: Path, value: str) 
         (("--query-seconds", "nan"), "--query-seconds='nan'"),
         (("--grace-seconds", "14"), "--grace-seconds='14' is less than 15"),
         (("--name", "../x"), "--name '../x'"),
+        (("--work-queue", "a,b"), "--work-queue 'a,b': the name of a queue has none of , /"),
+        (("--work-queue", "a", "--work-queue", ""), "--work-queue ''"),
         (("--env-file", "missing.env"), "--env-file missing.env cannot be read"),
         (("--auth-string-file", "missing"), "missing cannot be read"),
     ],

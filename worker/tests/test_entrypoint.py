@@ -16,6 +16,7 @@ def test_defaults_poll_the_platforms_pool_under_a_stable_name() -> None:
     assert command[:3] == [sys.executable, "-m", "yeedu_worker.serve"]
     assert command[command.index("--pool") + 1] == "yeedu-pool"
     assert command[command.index("--name") + 1] == "linux-worker"
+    assert "--work-queue" not in command
 
 
 def test_environment_chooses_pool_name_and_limit() -> None:
@@ -27,6 +28,11 @@ def test_environment_chooses_pool_name_and_limit() -> None:
     assert command[command.index("--patience-seconds") + 1] == "50"
 
 
+def test_environment_chooses_the_queues() -> None:
+    command = worker_command({**API, "WORKER_QUEUES": "default, of staging,,default"})
+    assert command[-4:] == ["--work-queue", "default", "--work-queue", "of staging"]
+
+
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
@@ -34,6 +40,7 @@ def test_environment_chooses_pool_name_and_limit() -> None:
         ({**API, "WORKER_LIMIT": "0"}, "WORKER_LIMIT='0'"),
         ({**API, "WORKER_LIMIT": "many"}, "WORKER_LIMIT='many'"),
         ({**API, "WORKER_GRACE_SECONDS": "5"}, "WORKER_GRACE_SECONDS='5'"),
+        ({**API, "WORKER_QUEUES": "a/b"}, "WORKER_QUEUES='a/b': a queue's name has none of /"),
         ({**API, "WORKER_NAME": "a/b"}, "WORKER_NAME='a/b'"),
     ],
 )

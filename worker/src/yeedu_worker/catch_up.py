@@ -8,8 +8,8 @@ served for a night would run 144 times. What happens instead is the deployment's
     catch-up:skip     none runs; the next one is the next tick
 
 A run that is dropped ends as Cancelled, under the name Skipped, so that the server never makes it again. Runs
-that people or other flows started are left alone, and so is everything while another worker polls the pool:
-then nothing was missed, there is only a queue.
+that people or other flows started are left alone, and so are those of a queue that another worker polls: then
+nothing was missed, there are only runs that wait.
 """
 
 import datetime as dt
@@ -25,6 +25,7 @@ from typing import Any, cast
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
 
+from yeedu_worker.entrypoint import WorkerConfigurationError, work_queues
 from yeedu_worker.pool import ask_until_answered
 
 TAG_PREFIX = "catch-up:"
@@ -33,6 +34,8 @@ GRACE_SECONDS = 60.0
 # States of runs that no worker has taken yet; a run that waits for a concurrency slot or a retry has begun.
 UNTAKEN = ("Scheduled", "Late")
 READ_PAGE, WRITE_PAGE = 200, 50
+# A queue whose last poll is older is polled by nobody: Prefect takes it for not ready then.
+POLLED_SECONDS = 60.0
 NOT_FOUND, SERVER_ERROR = 404, 500
 
 
@@ -68,11 +71,11 @@ class CaughtUp:
     """What was found and done for one pool.
 
     Attributes:
-        polling: The workers that poll the pool already; nothing was done if there is one.
+        polled: The queues that another worker polls already; nothing was done about their runs.
         skipped: How many runs of each deployment were dropped, or would be.
     """
 
-    polling: list[str] = field(default_factory=list[str])
+    polled: list[str] = field(default_factory=list[str])
     skipped: Counter[str] = field(default_factory=Counter[str])
 
 
@@ -100,13 +103,19 @@ def to_drop(missed: Sequence[MissedRun], now: dt.datetime) -> list[MissedRun]:
 
 
 def catch_up(
-    client: SyncPrefectClient, pool: str, *, own_name: str = "", plan_only: bool = False
+    client: SyncPrefectClient,
+    pool: str,
+    *,
+    queues: Sequence[str] = (),
+    own_name: str = "",
+    plan_only: bool = False,
 ) -> CaughtUp:
     """Apply the policies of all deployments of a pool to the runs that they missed.
 
     Args:
         client: An open client.
         pool: The work pool; one that does not exist has missed nothing.
+        queues: The queues that are about to be polled; none means every one of the pool.
         own_name: The name of the worker that is about to poll; its record may still say that it does.
         plan_only: Whether to count only.
 
@@ -115,16 +124,18 @@ def catch_up(
     """
     found = CaughtUp()
     try:
-        workers = _post(client, f"/work_pools/{pool}/workers/filter", {})
+        workers = _pages(client, f"/work_pools/{pool}/workers/filter", {})
+        known = _pages(client, f"/work_pools/{pool}/queues/filter", {})
     except httpx.HTTPStatusError as error:
         if error.response.status_code == NOT_FOUND:
             return found
         raise
-    found.polling = [one["name"] for one in workers if one["status"] == "ONLINE" and one["name"] != own_name]
-    if found.polling:
-        return found
     now = server_time(client)
-    dropped = to_drop(_missed_runs(client, pool, now), now)
+    wanted = [queue for queue in known if not queues or queue["name"] in queues]
+    if any(one["status"] == "ONLINE" and one["name"] != own_name for one in workers):
+        found.polled = [queue["name"] for queue in wanted if _is_polled(queue, now)]
+    unserved = [queue["name"] for queue in wanted if queue["name"] not in found.polled]
+    dropped = to_drop(_missed_runs(client, pool, unserved, now), now) if unserved else []
     if plan_only:
         found.skipped.update(run.deployment for run in dropped)
         return found
@@ -135,10 +146,13 @@ def catch_up(
     return found
 
 
-def catch_up_before_polling(pool: str, worker_name: str) -> None:
-    """Catch up one pool; waits for a server that does not answer yet, as its worker could not poll either."""
+def catch_up_before_polling(pool: str, worker_name: str, queues: Sequence[str] = ()) -> None:
+    """Catch up one pool, or some of its queues.
+
+    Waits for a server that does not answer yet, as its worker could not poll either.
+    """
     try:
-        found = ask_until_answered(lambda client: catch_up(client, pool, own_name=worker_name))
+        found = ask_until_answered(lambda client: catch_up(client, pool, queues=queues, own_name=worker_name))
     except httpx.HTTPStatusError as error:
         status = error.response.status_code
         print(f"worker: the runs that {pool} missed were left as they are: the server answered {status}")
@@ -147,13 +161,21 @@ def catch_up_before_polling(pool: str, worker_name: str) -> None:
         print(f"worker: skipped {number} missed runs of {deployment}", flush=True)
 
 
-def _missed_runs(client: SyncPrefectClient, pool: str, now: dt.datetime) -> list[MissedRun]:
+def _is_polled(queue: dict[str, Any], now: dt.datetime) -> bool:
+    last = queue["last_polled"]
+    return bool(last) and (now - dt.datetime.fromisoformat(last)).total_seconds() <= POLLED_SECONDS
+
+
+def _missed_runs(
+    client: SyncPrefectClient, pool: str, queues: Sequence[str], now: dt.datetime
+) -> list[MissedRun]:
     deployments = {
         item["id"]: (item["name"], policy_of(item["tags"]))
         for item in _pages(client, "/deployments/filter", {"work_pools": {"name": {"any_": [pool]}}})
     }
     wanted = {
         "work_pools": {"name": {"any_": [pool]}},
+        "work_pool_queues": {"name": {"any_": list(queues)}},
         "flow_runs": {
             "state": {"name": {"any_": list(UNTAKEN)}},
             "expected_start_time": {"before_": now.isoformat()},
@@ -221,11 +243,18 @@ def server_time(client: SyncPrefectClient) -> dt.datetime:
 
 
 def main() -> None:
-    """Catch up the pool of `WORKER_POOL`; for workers that are started without this platform's entrypoint."""
+    """Catch up the pool of `WORKER_POOL`, or its `WORKER_QUEUES`.
+
+    For workers that are started without this platform's entrypoint.
+    """
     if not os.environ.get("PREFECT_API_URL"):
         sys.exit("worker: PREFECT_API_URL is not set; set it to the server's API")
+    try:
+        queues = work_queues(os.environ)
+    except WorkerConfigurationError as error:
+        sys.exit(f"worker: {error}")
     catch_up_before_polling(
-        os.environ.get("WORKER_POOL") or "yeedu-pool", os.environ.get("WORKER_NAME") or ""
+        os.environ.get("WORKER_POOL") or "yeedu-pool", os.environ.get("WORKER_NAME") or "", queues
     )
 
 

@@ -69,7 +69,7 @@ class DrainingWorker(ProcessWorker, abc.ABC):
         self._deadline: float | None = None
         self._is_server_away = False
         self._heard_at = time.monotonic()
-        self._left_runs = LeftRuns(self._work_pool_name)
+        self._left_runs = LeftRuns(self._work_pool_name, sorted(self._work_queues))
         self._looked_at = time.monotonic()
 
     def drain(self, patience_seconds: float) -> None:
@@ -98,6 +98,21 @@ class DrainingWorker(ProcessWorker, abc.ABC):
     def pool_id(self) -> UUID | None:
         """The identity of the work pool, once the server has told it."""
         return self._work_pool.id if self._work_pool else None
+
+    async def sources(self) -> list[str]:
+        """Return the resources whose flow runs this worker claims: its queues, or else its work pool.
+
+        Raises:
+            httpx.HTTPError: The server does not answer, or refuses.
+            ObjectNotFound: A queue is gone.
+        """
+        if not self._work_queues:
+            return [f"prefect.work-pool.{self.pool_id}"]
+        queues = [
+            await self.client.read_work_queue_by_name(name, work_pool_name=self._work_pool_name)
+            for name in sorted(self._work_queues)
+        ]
+        return [f"prefect.work-queue.{queue.id}" for queue in queues]
 
     @property
     def _active(self) -> int:

@@ -15,6 +15,7 @@ _LEAST_GRACE_SECONDS = 15
 _LONGEST_FOLDER = 95  # the address of a Unix socket has at most 107 bytes
 _SWITCH = {"true": True, "false": False}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
+_NOT_IN_A_QUEUES_NAME = re.compile(r"[/%&<>]")
 
 
 class WorkerConfigurationError(Exception):
@@ -28,6 +29,7 @@ def worker_command(environment: Mapping[str, str]) -> list[str]:
         WORKER_POOL: The work pool to poll; default ``yeedu-pool``. The deployer creates it.
         WORKER_NAME: The worker's name in the UI; default ``linux-worker``. Stable, because every new name
             leaves one more offline worker record behind.
+        WORKER_QUEUES: The queues of the pool to poll, separated by commas; empty for every one.
         WORKER_LIMIT: The most flow runs at a time; default 10.
         WORKER_GRACE_SECONDS: From SIGTERM until this process is killed; default 30, at least 15. Flow runs
             may go on for all but the last ten of them, which are for handing over.
@@ -48,6 +50,7 @@ def worker_command(environment: Mapping[str, str]) -> list[str]:
         )
     if not limit.isdecimal() or int(limit) < 1:
         raise WorkerConfigurationError(f"WORKER_LIMIT={limit!r} is not a whole number of at least 1")
+    queues = [option for queue in work_queues(environment) for option in ("--work-queue", queue)]
     grace = environment.get("WORKER_GRACE_SECONDS") or "30"
     if not grace.isdecimal() or int(grace) < _LEAST_GRACE_SECONDS:
         raise WorkerConfigurationError(
@@ -56,7 +59,24 @@ def worker_command(environment: Mapping[str, str]) -> list[str]:
     return [
         *(sys.executable, "-m", "yeedu_worker.serve", "--pool", pool, "--name", name, "--limit", limit),
         *("--patience-seconds", str(int(grace) - _HAND_OVER_SECONDS)),
+        *queues,
     ]
+
+
+def work_queues(environment: Mapping[str, str]) -> list[str]:
+    """Return the queues that the environment names (``WORKER_QUEUES``); none means every queue of the pool.
+
+    Raises:
+        WorkerConfigurationError: One has a character that Prefect allows in no name.
+    """
+    value = environment.get("WORKER_QUEUES") or ""
+    names = list(dict.fromkeys(name for part in value.split(",") if (name := part.strip())))
+    for name in names:
+        if _NOT_IN_A_QUEUES_NAME.search(name):
+            raise WorkerConfigurationError(
+                f"WORKER_QUEUES={value!r}: a queue's name has none of / % & < >; separate names by commas"
+            )
+    return names
 
 
 def has_prefork(environment: Mapping[str, str]) -> bool:

@@ -26,10 +26,13 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
     WorkPoolFilter,
     WorkPoolFilterName,
+    WorkQueueFilter,
+    WorkQueueFilterName,
 )
 from prefect.client.schemas.objects import StateType
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     from prefect.client.orchestration import PrefectClient
@@ -45,14 +48,18 @@ _AGES = {StateType.CANCELLED: timedelta(minutes=1), StateType.CRASHED: timedelta
 
 
 class LeftRuns:
-    """Looks after the flow runs of one work pool.
+    """Looks after the flow runs of one work pool, or of some of its queues.
 
     Args:
         work_pool: Its name.
+        work_queues: The queues' names; none means every one.
     """
 
-    def __init__(self, work_pool: str) -> None:
-        self._work_pool = work_pool
+    def __init__(self, work_pool: str, work_queues: Sequence[str] = ()) -> None:
+        self._pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[work_pool]))
+        self._queues = (
+            WorkQueueFilter(name=WorkQueueFilterName(any_=list(work_queues))) if work_queues else None
+        )
         self._tried: dict[UUID, float] = {}
         self._has_operator = importlib.util.find_spec("prefect_yeedu") is not None
 
@@ -80,8 +87,12 @@ class LeftRuns:
                 state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[state])),
                 end_time=FlowRunFilterEndTime.model_validate({"after_": now - _OLDEST, "before_": now - age}),
             )
-            pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[self._work_pool]))
-            runs = await client.read_flow_runs(flow_run_filter=ended, work_pool_filter=pool, limit=200)
+            runs = await client.read_flow_runs(
+                flow_run_filter=ended,
+                work_pool_filter=self._pool,
+                work_queue_filter=self._queues,
+                limit=200,
+            )
             if not runs:
                 continue
             artifacts = await client.read_artifacts(

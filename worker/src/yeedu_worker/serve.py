@@ -20,7 +20,7 @@ from yeedu_worker.attempts import separate_process_groups
 from yeedu_worker.cancellations import Cancellations
 from yeedu_worker.catch_up import catch_up_before_polling
 from yeedu_worker.draining import Drained, DrainingWorker
-from yeedu_worker.pool import wait_for_pool
+from yeedu_worker.pool import make_queues, wait_for_pool
 from yeedu_worker.repeated_work import remember_settings_variables, share_certificates
 from yeedu_worker.sweep import sweep_left_folders
 from yeedu_worker.triggers import poll_when_triggered
@@ -75,6 +75,9 @@ def main() -> None:
     parser.add_argument(
         "--patience-seconds", required=True, type=float, help="how long flow runs may go on after SIGTERM"
     )
+    parser.add_argument(
+        "--work-queue", action="append", default=[], help="a queue of the pool; none means every queue"
+    )
     arguments = parser.parse_args()
     if count := sweep_left_folders():
         print(f"worker: deleted {count} working folders of flow runs that ended without a word")
@@ -82,10 +85,12 @@ def main() -> None:
     share_certificates()
     remember_settings_variables()
     wait_for_pool(arguments.pool)
-    catch_up_before_polling(arguments.pool, arguments.name)
+    make_queues(arguments.pool, arguments.work_queue)
+    catch_up_before_polling(arguments.pool, arguments.name, arguments.work_queue)
     worker = DrainingWorker(
         name=arguments.name,
         work_pool_name=arguments.pool,
+        work_queues=arguments.work_queue,
         limit=arguments.limit,
         create_pool_if_not_found=False,
         heartbeat_interval_seconds=int(get_current_settings().worker.heartbeat_seconds),

@@ -13,8 +13,6 @@ from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter, EventRelatedFilter
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from anyio.abc import ObjectReceiveStream
 
     from yeedu_worker.draining import DrainingWorker
@@ -38,17 +36,17 @@ async def poll_when_triggered(worker: DrainingWorker) -> None:
         group.start_soon(_poll_when_there_is_room_again, worker)
         while not worker.is_draining and worker.pool_id is not None:
             try:
-                await _follow(worker, worker.pool_id)
+                await _follow(worker, await worker.sources())
             except* Exception as errors:  # noqa: BLE001 - whatever happens here, the regular polls go on
                 logger.info("triggers cannot be followed: %s", errors.exceptions)
             await anyio.sleep(_PAUSE_SECONDS)
         group.cancel_scope.cancel()
 
 
-async def _follow(worker: DrainingWorker, pool_id: UUID) -> None:
+async def _follow(worker: DrainingWorker, sources: list[str]) -> None:
     triggered = EventFilter(
         event=EventNameFilter(name=["prefect.flow-run.Scheduled", "prefect.flow-run.AwaitingRetry"]),
-        related=EventRelatedFilter(id=[f"prefect.work-pool.{pool_id}"]),
+        related=EventRelatedFilter(id=sources),
     )
     # Room for one: whatever is triggered while a poll is under way needs no more than one other poll.
     told, wanted = anyio.create_memory_object_stream[None](1)
