@@ -24,8 +24,8 @@ status: ## Print the state of every service, of the flow runs, and what takes sp
 drain: ## Stop the worker once its flow runs have ended, however long they take
 	@$(PYTHON) -m local drain
 
-deploy: ## Register what deployer/prefect.yaml says, once more (ENVIRONMENT=staging for one of environments.yaml)
-	@$(PYTHON) -m local deploy $(if $(ENVIRONMENT),--environment $(ENVIRONMENT))
+deploy: ## Register what deployer/prefect.yaml says, once more (ENVIRONMENT=staging, ONLY="flow-a flows/project/")
+	@$(PYTHON) -m local deploy $(if $(value ENVIRONMENT),--environment "$$ENVIRONMENT") $(if $(value ONLY),--only "$$ONLY")
 
 new-flow: ## Write a flow that runs at once, with its test and its deployment (NAME=project/name)
 	@$(PYTHON) -m local new-flow $(NAME)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,24 +20,18 @@ from prefect.settings import (
 
 from tests.prefect_process import PrefectProcess
 from tests.tls_server import self_signed
-from yeedu_deployer.apply import Deployer, Desired
-from yeedu_deployer.automation_spec import load_automations
+from yeedu_deployer.apply import Deployer
 from yeedu_deployer.configuration import Configuration
-from yeedu_deployer.environments import Environment, in_environment
+from yeedu_deployer.desired import Files
 from yeedu_deployer.inspection import FlowInspector
-from yeedu_deployer.pool_spec import load_pools
 from yeedu_deployer.report import Report
-from yeedu_deployer.spec import load_file
 
 # Tests are imported without packages, so what they share needs a place that Python searches.
 sys.path.append(str(Path(__file__).parent / "support"))
 
+from declared import POOLS
+
 AUTH_STRING = "admin:canary-of-the-auth-string"
-POOLS = """
-work_pools:
-  - {name: yeedu-pool, type: process, job_variables: {command: python -m prefect.engine}}
-  - {name: windows-pool, type: process}
-"""
 FLOW = '''
 from prefect import flow
 
@@ -107,30 +101,52 @@ class Platform:
         *,
         pools: str = POOLS,
         alerts: str = "",
+        environments: str = "",
         environment: dict[str, str] | None = None,
         plan: bool = False,
-        chosen: Environment | None = None,
+        chosen: str = "",
+        only: Sequence[str] = (),
+        deployments_only: bool = False,
     ) -> Report:
-        file, pools_file = self.folder / "prefect.yaml", self.folder / "work-pools.yaml"
-        file.write_text(textwrap.dedent(yaml), encoding="utf-8")
-        pools_file.write_text(pools, encoding="utf-8")
-        variables = {**self.server.environment, "FLOWS_GIT_URL": self.repository.url, **(environment or {})}
-        declared = load_file(file, variables)
-        deployments = in_environment(declared.deployments, chosen) if chosen else declared.deployments
-        automations = None
-        if alerts:
-            (self.folder / "alerts.yaml").write_text(alerts, encoding="utf-8")
-            automations = load_automations(self.folder / "alerts.yaml", variables)
-        desired = Desired(deployments, load_pools(pools_file, variables), declared.name, automations)
-        configuration = Configuration.from_environment(variables)
+        deployer = self.deployer(
+            yaml,
+            {"work-pools.yaml": pools, "alerts.yaml": alerts, "environments.yaml": environments},
+            environment or {},
+            plan_only=plan,
+            chosen=chosen,
+            only=only,
+            deployments_only=deployments_only,
+        )
+        return deployer.run()
+
+    def deployer(
+        self,
+        yaml: str,
+        files: dict[str, str],
+        environment: dict[str, str],
+        *,
+        plan_only: bool,
+        chosen: str = "",
+        only: Sequence[str] = (),
+        deployments_only: bool = False,
+    ) -> Deployer:
+        for name, text in {"prefect.yaml": yaml, **files}.items():
+            (self.folder / name).unlink(missing_ok=True)
+            if text:
+                (self.folder / name).write_text(textwrap.dedent(text), encoding="utf-8")
+        variables = {**self.server.environment, "FLOWS_GIT_URL": self.repository.url, **environment}
+        desired = Files(self.folder / "prefect.yaml").read(
+            variables, of_environment=chosen, only=only, deployments_only=deployments_only
+        )
         return Deployer(
             self.client,
-            configuration,
+            Configuration.from_environment(variables),
             variables,
             self.inspector,
-            plan_only=plan,
-            memory_of=chosen.name if chosen else "",
-        ).run(desired)
+            desired,
+            plan_only=plan_only,
+            deployments_only=deployments_only,
+        )
 
     def outcomes(self, report: Report, kind: str = "deployment") -> dict[str, str]:
         return {row.name: row.outcome.value for row in report.rows if row.kind == kind}

@@ -54,7 +54,8 @@ work_pools:
   - {name: yeedu-pool, type: process}
   - name: docker-pool
     type: docker
-    job_variables: {image: "example/flows:1", image_pull_policy: IfNotPresent, auto_remove: true, networks: [own]}
+    job_variables:
+      {image: "example/flows:1", image_pull_policy: IfNotPresent, auto_remove: true, networks: [own]}
 """
 IN_A_CONTAINER = """
   - name: two

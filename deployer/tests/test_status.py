@@ -4,13 +4,9 @@ import datetime as dt
 import json
 
 import pytest
-from declared import HEAD, ONE
+from declared import HEAD, ONE, POOLS
 from prefect.states import Completed
 
-from yeedu_deployer.apply import Deployer, Desired
-from yeedu_deployer.configuration import Configuration
-from yeedu_deployer.pool_spec import load_pools
-from yeedu_deployer.spec import load_file
 from yeedu_deployer.status import State
 from yeedu_deployer.status_report import is_in_step, print_status
 
@@ -23,15 +19,9 @@ TWO = """
 
 @pytest.fixture
 def status(platform):
-    def read(yaml):
-        file = platform.folder / "prefect.yaml"
-        file.write_text(yaml)
-        variables = {**platform.server.environment, "FLOWS_GIT_URL": platform.repository.url}
-        declared = load_file(file, variables)
-        desired = Desired(declared.deployments, load_pools(platform.folder / "work-pools.yaml", variables))
-        configuration = Configuration.from_environment(variables)
-        deployer = Deployer(platform.client, configuration, variables, platform.inspector, plan_only=True)
-        return {row.name: row for row in deployer.status(desired)}
+    def read(yaml, **chosen):
+        deployer = platform.deployer(yaml, {"work-pools.yaml": POOLS}, {}, plan_only=True, **chosen)
+        return {row.name: row for row in deployer.status()}
 
     return read
 
@@ -101,3 +91,10 @@ def test_lines_and_json_say_the_same(platform, status, capsys):
         {"field": "tags", "server": ["first"], "file": ["********"]}
     ]
     assert document["deployments"][1]["workers"] == []
+
+
+def test_status_of_a_choice_says_nothing_of_the_rest(platform, status):
+    platform.apply(HEAD + ONE + TWO)
+    assert {name: row.state for name, row in status(HEAD + ONE, only=["one"]).items()} == {
+        "one": State.IN_STEP
+    }

@@ -1,51 +1,37 @@
 """Brings the server to the desired state, part by part; a part that fails does not stop the others."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from prefect.client.orchestration import SyncPrefectClient
 
-from yeedu_deployer.automation_spec import AutomationSpec
 from yeedu_deployer.automation_stage import (
     bring_automations,
     notification_targets,
     trigger_automations,
     with_notifications,
 )
-from yeedu_deployer.block_stage import bring_blocks, find_credential, note_missing_password
+from yeedu_deployer.block_stage import (
+    bring_blocks,
+    find_credential,
+    note_missing_blocks,
+    note_missing_password,
+    token_block,
+)
 from yeedu_deployer.block_type_stage import bring_block_types
 from yeedu_deployer.catch_up_stage import catch_up_pools
 from yeedu_deployer.configuration import Configuration
-from yeedu_deployer.credentials import GIT_TOKEN_BLOCK, plan_blocks
+from yeedu_deployer.credentials import plan_blocks
 from yeedu_deployer.deployment_stage import DeploymentStage
+from yeedu_deployer.desired import Desired
 from yeedu_deployer.inspection import FlowInspector
 from yeedu_deployer.memory import Memory
-from yeedu_deployer.pool_spec import PoolSpec
 from yeedu_deployer.pool_stage import bring_pools
 from yeedu_deployer.report import Report
 from yeedu_deployer.sources import resolve_deployments
-from yeedu_deployer.spec import DeploymentSpec
 from yeedu_deployer.stage import Stage
 from yeedu_deployer.status import DeploymentStatus, read_status
 
 ALERTS = "alerts"
-
-
-@dataclass(frozen=True)
-class Desired:
-    """The desired state as the files declare it.
-
-    Attributes:
-        deployments: The deployments of the file.
-        pools: The work pools.
-        project: The file's `name`.
-        automations: The platform's own automations; `None` leaves those on the server as they are.
-    """
-
-    deployments: tuple[DeploymentSpec, ...]
-    pools: tuple[PoolSpec, ...]
-    project: str = ""
-    automations: tuple[AutomationSpec, ...] | None = None
 
 
 class Deployer:
@@ -61,9 +47,9 @@ class Deployer:
         configuration: Configuration,
         environment: Mapping[str, str],
         inspector: FlowInspector,
+        desired: Desired,
         *,
         plan_only: bool = False,
-        memory_of: str = "",
         deployments_only: bool = False,
     ) -> None:
         """Prepare for one run.
@@ -73,76 +59,98 @@ class Deployer:
             configuration: What the environment says.
             environment: The environment itself, for templates in pull steps.
             inspector: Imports the flows.
+            desired: The desired state.
             plan_only: Whether to find out what would be done and write nothing.
-            memory_of: The environment whose memory it is; empty for the platform itself.
-            deployments_only: Whether blocks, pools and alerts are left alone, as they are for an environment.
+            deployments_only: Whether blocks, pools and alerts are left alone, as with `Desired.only`.
         """
         self.report = Report(configuration.secrets)
         self._inspector = inspector
-        memory = Memory.load(client, memory_of)
-        self._environment = memory_of
-        self._deployments_only = deployments_only or bool(memory_of)
+        self._desired = desired
+        memory = Memory.load(client, desired.environment)
+        self._deployments_only = deployments_only or desired.only is not None
+        self._has_blocks = not self._deployments_only and (
+            not desired.environment or bool(desired.block_names.environment)
+        )
         self._before = memory.model_copy(deep=True)
-        self._stage = Stage(client, configuration, environment, memory, self.report, plan_only)
+        self._stage = Stage(
+            client, configuration, environment, memory, self.report, plan_only, desired.block_names
+        )
 
-    def status(self, desired: Desired) -> list[DeploymentStatus]:
+    def status(self) -> list[DeploymentStatus]:
         """Compare the server's deployments with the file; only for a deployer that plans.
 
         Raises:
             ServerError: The server cannot be used at all.
         """
-        self.run(desired)
+        self.run()
         done = self._deployments
         known = {plan.definition.name for plan in done.plans}
-        failed = [spec.name for spec in desired.deployments if spec.name not in known]
-        return read_status(self._stage.client, done.plans, done.dropped, failed)
+        failed = [spec.name for spec in self._desired.deployments if spec.name not in known]
+        rows = read_status(self._stage.client, done.plans, done.dropped, failed)
+        return rows if self._desired.only is None else [row for row in rows if row.name in {*known, *failed}]
 
-    def run(self, desired: Desired) -> Report:
+    def run(self) -> Report:
         """Deal with blocks, pools and deployments in this order; failures are in the report.
 
         Raises:
             ServerError: The server cannot be used at all.
         """
         stage = self._stage
-        blocks = plan_blocks(stage.client, stage.configuration, stage.memory.blocks)
-        token_block = GIT_TOKEN_BLOCK if GIT_TOKEN_BLOCK in blocks else None
+        blocks = plan_blocks(stage.client, stage.configuration, stage.memory.blocks, stage.block_names)
+        token = token_block(stage, blocks, looks_on_server=self._deployments_only)
         resolved = resolve_deployments(
-            desired.deployments,
+            self._desired.deployments,
             stage.environment,
-            token_block,
+            token,
             lambda kind, name: find_credential(stage, kind, name, blocks),
             self._inspector,
+            stage.block_names,
         )
+        desired = self._desired = self._desired.without_other_flows(resolved)
         try:
             pools: dict[str, bool] = {}
-            if not self._deployments_only:
+            if self._has_blocks:
                 bring_blocks(stage, blocks, resolved)
+            if not self._deployments_only:
                 pools = bring_pools(stage, desired.pools)
-            self._deployments = DeploymentStage(stage, desired.project, pools)
+            self._deployments = DeploymentStage(
+                stage,
+                desired.project,
+                pools,
+                prunes=desired.only is None,
+                keeps_token=bool(token) and token not in blocks,
+            )
             self._deployments.bring(desired.deployments, resolved)
             self._bring_triggers(desired)
+            if not self._has_blocks:
+                note_missing_blocks(stage, resolved, desired.environment, token)
             if desired.automations is not None and not self._deployments_only:
                 targets = notification_targets(stage, tuple(blocks))
                 bring_automations(stage, with_notifications(desired.automations, targets), ALERTS)
             catch_up_pools(stage, pools)
-            if not self._deployments_only:
+            if not self._deployments_only and not desired.environment:
                 bring_block_types(stage)  # last: no flow waits for them
         finally:
             if not stage.plan_only and stage.memory != self._before:
-                stage.memory.save(self._environment)
+                stage.memory.save(desired.environment)
         return self.report
 
     def _bring_triggers(self, desired: Desired) -> None:
         ids = self._deployments.ids
-        specs: list[AutomationSpec] = []
+        specs = [
+            automation
+            for spec in desired.deployments
+            if spec.name in ids
+            for automation in trigger_automations(spec.triggers, ids[spec.name])
+        ]
         untouched: list[str] = []
         for spec in desired.deployments:
-            if spec.name in ids:
-                specs += trigger_automations(spec.triggers, ids[spec.name])
-            else:
+            if spec.name not in ids:
                 untouched += [str(trigger["name"]) for trigger in spec.triggers]
-        bring_automations(self._stage, specs, f"triggers of {desired.project}", untouched)
+        scope, prunes = f"triggers of {desired.project}", desired.only is None
+        bring_automations(self._stage, specs, scope, untouched, prunes=prunes)
 
     def note_missing_password(self) -> None:
         """Say that Yeedu flows find no password when neither the environment nor the server has one."""
-        note_missing_password(self._stage)
+        if self._has_blocks:
+            note_missing_password(self._stage)

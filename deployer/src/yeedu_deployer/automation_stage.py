@@ -79,7 +79,12 @@ def trigger_automations(
 
 
 def bring_automations(
-    stage: Stage, specs: Sequence[AutomationSpec], scope: str, untouched: Collection[str] = ()
+    stage: Stage,
+    specs: Sequence[AutomationSpec],
+    scope: str,
+    untouched: Collection[str] = (),
+    *,
+    prunes: bool = True,
 ) -> None:
     """Create and change the declared automations, and delete those that were dropped.
 
@@ -88,7 +93,10 @@ def bring_automations(
         specs: The automations as they should be.
         scope: Whose automations these are; only what was applied in the same scope is deleted.
         untouched: Names of those that are declared but cannot be applied this time.
+        prunes: Whether what was dropped is deleted.
     """
+    if not specs and not prunes:
+        return
     with explained("The automations could not be read"):
         present = {str(one.id): one for one in all_pages(stage.client.read_automations)}
     for spec in specs:
@@ -98,7 +106,7 @@ def bring_automations(
             stage.report.fail(KIND, spec.name, error)
     declared = {_key(scope, name) for name in (*(spec.name for spec in specs), *untouched)}
     for key, applied in list(stage.memory.automations.items()):
-        if applied.scope == scope and key not in declared:
+        if prunes and applied.scope == scope and key not in declared:
             _remove(stage, key, applied, present)
 
 

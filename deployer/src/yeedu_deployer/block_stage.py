@@ -5,10 +5,9 @@ from typing import Any, cast
 
 from prefect.exceptions import ObjectNotFound
 
+from yeedu_deployer.block_names import CONNECTION_BLOCK, GIT_TOKEN_BLOCK, PASSWORD_BLOCK
 from yeedu_deployer.credentials import (
-    CONNECTION_BLOCK,
     GITHUB_BLOCK,
-    PASSWORD_BLOCK,
     BlockAction,
     BlockPlan,
     apply_block,
@@ -37,7 +36,7 @@ OUTCOMES = {
 
 def bring_blocks(stage: Stage, blocks: Mapping[str, BlockPlan], resolved: Resolved) -> None:
     """Write every block whose plan says so; a git token that does not work is not stored."""
-    notes = login_notes(blocks)
+    notes = login_notes(blocks, stage.block_names)
     for block in blocks.values():
         try:
             for source, error in resolved.unreadable.items():
@@ -84,13 +83,51 @@ def note_missing_password(stage: Stage) -> None:
     """Say that Yeedu flows cannot log in when neither the environment nor the server has what they need."""
     if stage.configuration.password or stage.configuration.token:
         return
-    if read_secret(stage.client, PASSWORD_BLOCK) is None and not named_token_block(
-        read_secret(stage.client, CONNECTION_BLOCK)
+    connection, password = map(stage.block_names.of, (CONNECTION_BLOCK, PASSWORD_BLOCK))
+    if read_secret(stage.client, password) is None and not named_token_block(
+        read_secret(stage.client, connection)
     ):
         detail = (
             "absent: set YEEDU_PASSWORD_FILE, or YEEDU_TOKEN_FILE for single sign-on, or create it in the UI"
         )
-        stage.report.add("block", PASSWORD_BLOCK, Outcome.KEPT, detail)
+        stage.report.add("block", password, Outcome.KEPT, detail)
+
+
+def note_missing_blocks(stage: Stage, resolved: Resolved, environment: str, token: str | None) -> None:
+    """Say which blocks the deployments name and the server lacks, when this run does not make them.
+
+    Args:
+        stage: What this run of the deployer shares.
+        resolved: The deployments.
+        environment: The environment that they are of; empty for the platform itself.
+        token: The block whose token their git_clone steps get, or None.
+    """
+    used = {
+        name
+        for definition in resolved.definitions.values()
+        for name in stage.block_names.used(list(definition.parameters.values()))
+    }
+    has_own = bool(stage.block_names.environment)
+    command = f"make deploy ENVIRONMENT={environment}" if has_own else "make deploy"
+    for name in sorted(used | ({token} if token else set())):
+        if read_secret(stage.client, name) is None:
+            detail = f"absent: `{command}` on the platform's machine makes it"
+            stage.report.add("block", name, Outcome.KEPT, detail)
+
+
+def token_block(stage: Stage, blocks: Mapping[str, BlockPlan], *, looks_on_server: bool) -> str | None:
+    """Return the Secret block whose token git_clone steps get; None for an open repository.
+
+    Args:
+        stage: What this run of the deployer shares.
+        blocks: The blocks that are configured here.
+        looks_on_server: Whether a block that the server has counts too: where blocks are left as they are, so
+            is the token, which whoever registers a flow need not know.
+    """
+    name = stage.block_names.of(GIT_TOKEN_BLOCK)
+    if name in blocks or (looks_on_server and read_secret(stage.client, name) is not None):
+        return name
+    return None
 
 
 def _read_fields(stage: Stage, kind: str, name: str) -> dict[str, Any]:

@@ -57,33 +57,18 @@ def _deploy(options: argparse.Namespace) -> int:
 
 def _deploy_with(inspector: FlowInspector, options: argparse.Namespace, configuration: Configuration) -> int:
     # Prefect reads its settings when it is imported: what imports it comes after the logins were adopted.
-    from yeedu_deployer.apply import Deployer, Desired
-    from yeedu_deployer.automation_spec import load_automations
-    from yeedu_deployer.environments import in_environment, load_environment
-    from yeedu_deployer.pool_spec import load_pools
+    from yeedu_deployer.apply import Deployer
+    from yeedu_deployer.desired import Files
     from yeedu_deployer.server import open_client, wait_until_ready
-    from yeedu_deployer.spec import load_file
     from yeedu_deployer.status_report import is_in_step, print_status
 
-    file = Path(options.file)
-    pools_file = Path(options.work_pools) if options.work_pools else file.with_name("work-pools.yaml")
-    alerts_file = Path(options.alerts) if options.alerts else file.with_name("alerts.yaml")
-    declared = load_file(file, os.environ)
-    deployments = declared.deployments
-    if options.environment:
-        environments = file.with_name("environments.yaml")
-        if options.environments:
-            environments = Path(options.environments)
-        names = [spec.name for spec in deployments]
-        chosen = load_environment(environments, options.environment, os.environ, names)
-        deployments = in_environment(deployments, chosen)
-    desired = Desired(
-        deployments=deployments,
-        pools=load_pools(pools_file, os.environ) if options.work_pools or pools_file.exists() else (),
-        project=declared.name,
-        automations=load_automations(alerts_file, os.environ)
-        if options.alerts or alerts_file.exists()
-        else None,
+    others = (options.work_pools, options.alerts, options.environments)
+    files = Files(Path(options.file), *(Path(name) if name else None for name in others))
+    desired = files.read(
+        os.environ,
+        of_environment=options.environment or "",
+        only=options.only or (),
+        deployments_only=options.deployments_only,
     )
     wait_until_ready(configuration.api_url, options.timeout)
     with open_client(configuration.api_url) as client:
@@ -93,15 +78,15 @@ def _deploy_with(inspector: FlowInspector, options: argparse.Namespace, configur
             configuration,
             os.environ,
             inspector,
+            desired,
             plan_only=plan_only,
-            memory_of=options.environment or "",
             deployments_only=options.deployments_only,
         )
         if options.command == "status":
-            rows, report = deployer.status(desired), deployer.report
+            rows, report = deployer.status(), deployer.report
             print_status(rows, report.failures, report.secrets, as_json=options.json)
             return FAILED if report.failures else DONE if is_in_step(rows) else CHANGES_PLANNED
-        deployer.run(desired)
+        deployer.run()
         deployer.note_missing_password()
     report = deployer.report
     report.print(json_of=options.command if options.json else "")
@@ -140,6 +125,13 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--environment", metavar="NAME", help="an environment of environments.yaml")
         command.add_argument(
             "--environments", metavar="PATH", help="(default: environments.yaml beside the file)"
+        )
+        command.add_argument(
+            "--only",
+            nargs="+",
+            action="extend",
+            metavar="NAME",
+            help="nothing but these deployments: NAME, FLOW/NAME, a pattern, or a folder (flows/mine/)",
         )
         command.add_argument(
             "--deployments-only", action="store_true", help="leave blocks, work pools and alerts as they are"

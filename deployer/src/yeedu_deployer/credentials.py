@@ -7,20 +7,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import cast
+from typing import Any, cast
 
 from prefect.client.orchestration import SyncPrefectClient
 
+from yeedu_deployer.block_names import (
+    CONNECTION_BLOCK,
+    GIT_TOKEN_BLOCK,
+    PASSWORD_BLOCK,
+    TOKEN_BLOCK,
+    WAREHOUSE_BLOCK,
+    BlockNames,
+)
 from yeedu_deployer.configuration import Configuration
 from yeedu_deployer.memory import AppliedSecret
 from yeedu_deployer.typed_blocks import EMAIL, GITHUB, SECRET, SLACK, WEBHOOK, read_block, write_block
 
-CONNECTION_BLOCK = "yeedu-connection-details"
-PASSWORD_BLOCK = "yeedu-password"  # noqa: S105 - the block's name, not a password
-TOKEN_BLOCK = "yeedu-token"  # noqa: S105 - likewise
-TOKEN_KEY = "token_block_name"  # noqa: S105 - likewise a key of the connection details
-GIT_TOKEN_BLOCK = "github-pat-token"  # noqa: S105 - likewise
-WAREHOUSE_BLOCK = "warehouse"
+TOKEN_KEY = "token_block_name"  # noqa: S105 - a key of the connection details
 GITHUB_BLOCK = "github"
 SLACK_BLOCK, WEBHOOK_BLOCK, EMAIL_BLOCK = "alerts-slack", "alerts-webhook", "alerts-email"
 # The blocks that alerts are sent through, by the slug of their type.
@@ -60,9 +63,17 @@ class BlockPlan:
         return self.value if self.action in (BlockAction.CREATE, BlockAction.CHANGE) else self.stored
 
 
-def configured_blocks(configuration: Configuration) -> dict[str, tuple[str, object]]:
-    """List the blocks that the environment gives values for, each with the slug of its type."""
-    secrets: dict[str, object | None] = {
+def configured_blocks(
+    configuration: Configuration, names: BlockNames | None = None
+) -> dict[str, tuple[str, object]]:
+    """List the blocks that the environment gives values for, each with the slug of its type.
+
+    Args:
+        configuration: What the environment says.
+        names: How the blocks are called. An environment's own are without those of alerts.
+    """
+    names = names or BlockNames()
+    secrets: dict[str, Any] = {
         CONNECTION_BLOCK: {
             "username": configuration.username,
             # Yeedu's own guides write the words, and its operators compare with them.
@@ -76,7 +87,11 @@ def configured_blocks(configuration: Configuration) -> dict[str, tuple[str, obje
         GIT_TOKEN_BLOCK: configuration.git_token,
         WAREHOUSE_BLOCK: _warehouse(configuration),
     }
-    found = {name: (SECRET, value) for name, value in secrets.items() if value is not None}
+    found: dict[str, tuple[str, object]] = {
+        names.of(name): (SECRET, names.within(value)) for name, value in secrets.items() if value is not None
+    }
+    if names.environment:
+        return found
     if configuration.github_token:
         found[GITHUB_BLOCK] = (GITHUB, {"token": configuration.github_token})
     return found | _notification_targets(configuration)
@@ -129,11 +144,14 @@ def decide(value: object, stored: object | None, applied: AppliedSecret | None) 
 
 
 def plan_blocks(
-    client: SyncPrefectClient, configuration: Configuration, applied: Mapping[str, AppliedSecret]
+    client: SyncPrefectClient,
+    configuration: Configuration,
+    applied: Mapping[str, AppliedSecret],
+    names: BlockNames | None = None,
 ) -> dict[str, BlockPlan]:
     """Compare every configured block with the server."""
     plans: dict[str, BlockPlan] = {}
-    for name, (kind, value) in configured_blocks(configuration).items():
+    for name, (kind, value) in configured_blocks(configuration, names).items():
         stored = read_block(client, kind, name, value)
         plans[name] = BlockPlan(name, decide(value, stored, applied.get(name)), value, stored, kind)
     return plans
@@ -150,14 +168,15 @@ def named_token_block(details: object) -> str:
     return str(name or "").strip().lower().replace("_", "-")
 
 
-def login_notes(blocks: Mapping[str, BlockPlan]) -> dict[str, str]:
+def login_notes(blocks: Mapping[str, BlockPlan], names: BlockNames) -> dict[str, str]:
     """Say of the password's and the token's block which one flows log in to Yeedu with, given a token."""
-    if TOKEN_BLOCK not in blocks or CONNECTION_BLOCK not in blocks:
+    connection, password, token = map(names.of, (CONNECTION_BLOCK, PASSWORD_BLOCK, TOKEN_BLOCK))
+    if token not in blocks or connection not in blocks:
         return {}
-    if named_token_block(blocks[CONNECTION_BLOCK].effective) == TOKEN_BLOCK:
-        return {TOKEN_BLOCK: "flows log in to Yeedu with it", PASSWORD_BLOCK: f"not used: {TOKEN_BLOCK} is"}
-    how = f'write "{TOKEN_KEY}": "{TOKEN_BLOCK}" into the JSON of {CONNECTION_BLOCK}, which was edited'
-    return {TOKEN_BLOCK: f"not used: {how}"}
+    if named_token_block(blocks[connection].effective) == token:
+        return {token: "flows log in to Yeedu with it", password: f"not used: {token} is"}
+    how = f'write "{TOKEN_KEY}": "{token}" into the JSON of {connection}, which was edited'
+    return {token: f"not used: {how}"}
 
 
 def apply_block(plan: BlockPlan) -> None:

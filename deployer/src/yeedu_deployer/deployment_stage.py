@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from yeedu_deployer.definition import with_kept, with_observed_token
 from yeedu_deployer.deployments import (
     apply_deployment,
     delete_deployment,
@@ -36,6 +37,8 @@ class DeploymentStage:
         stage: What this run of the deployer shares.
         project: The file's `name`; only what was applied from a file of that name is ever pruned.
         pools: The declared pools, and whether each can be used.
+        prunes: Whether what the file dropped is deleted.
+        keeps_token: Whether the token of pull steps stays as the server has it.
         plans: What had to be done to each deployment of the file that can be applied.
         ids: The ids of the deployments that can be applied, by name; `None` for one that is only planned.
         dropped: The keys of those that were pruned, or would be.
@@ -44,6 +47,8 @@ class DeploymentStage:
     stage: Stage
     project: str
     pools: Mapping[str, bool]
+    prunes: bool = True
+    keeps_token: bool = False
     plans: list[DeploymentPlan] = field(default_factory=list[DeploymentPlan])
     dropped: list[str] = field(default_factory=list[str])
     ids: dict[str, UUID | None] = field(default_factory=dict[str, UUID | None])
@@ -54,7 +59,9 @@ class DeploymentStage:
         """Create and change what the file declares, then prune what it dropped."""
         for spec in specs:
             self._bring_one(spec, resolved)
-        self._prune({definition.key for definition in resolved.definitions.values()}, set(resolved.errors))
+        if self.prunes:
+            declared = {definition.key for definition in resolved.definitions.values()}
+            self._prune(declared, set(resolved.errors))
         if self._stale:
             with explained("The scheduled runs of the changed deployments could not be made again"):
                 replace_stale_runs(self.stage.client, self._stale, time.monotonic())
@@ -67,7 +74,12 @@ class DeploymentStage:
             self._check_pool(spec)
             definition = resolved.definitions[spec.name]
             applied = stage.memory.deployments.get(definition.key)
-            plan = plan_deployment(definition, observe(stage.client, definition), applied)
+            observed = observe(stage.client, definition)
+            there = observed.fields if observed else None
+            definition = with_kept(definition, there)
+            if self.keeps_token:
+                definition = with_observed_token(definition, there)
+            plan = plan_deployment(definition, observed, applied)
             self.plans.append(plan)
             self.ids[spec.name] = plan.observed.id if plan.observed else None
             if stage.plan_only:
@@ -119,7 +131,12 @@ class DeploymentStage:
 
     def _tell(self, plan: DeploymentPlan, deployment_id: UUID | None) -> None:
         link = self.stage.link(f"deployments/deployment/{deployment_id}") if deployment_id else ""
-        self.stage.tell("deployment", plan.definition.name, plan.action, plan.summary, link, plan.changes)
+        kept = [
+            f"{name} kept: {', '.join(variables)} is not set here"
+            for name, variables in plan.definition.kept.items()
+        ]
+        detail = "; ".join(filter(None, [plan.summary, *kept]))
+        self.stage.tell("deployment", plan.definition.name, plan.action, detail, link, plan.changes)
 
     def _start_first_run(self, plan: DeploymentPlan, deployment_id: UUID) -> None:
         """Start a run of a new deployment whose schedule would start runs too, unless its pool is paused."""

@@ -2,6 +2,7 @@
 
 DeployerError
   SpecError            prefect.yaml or work-pools.yaml is wrong; one sentence per problem, with file and line
+  SelectionError       --only asks for what prefect.yaml does not have; one sentence per mistake
   ConfigurationError   an environment variable or a secret file is missing or wrong
   SourceError          the git repository cannot be read
   FlowError            an entrypoint does not give a flow
@@ -28,6 +29,10 @@ class SpecError(DeployerError):
 
     def __reduce__(self) -> tuple[type["SpecError"], tuple[tuple[str, ...]]]:
         return (type(self), (self.problems,))
+
+
+class SelectionError(DeployerError):
+    """What `--only` asks for is not in the file."""
 
 
 class ConfigurationError(DeployerError):

@@ -110,15 +110,23 @@ def plan_deployment(
 def applied_state(
     plan: DeploymentPlan, deployment_id: UUID, before: AppliedDeployment | None, project: str = ""
 ) -> AppliedDeployment:
-    """Form what is to be remembered once the plan is applied."""
+    """Form what is to be remembered once the plan is applied.
+
+    Where parameters stay as the server has them, and none was written, what was applied before still counts:
+    else a value that was edited in the UI would pass for one of the file.
+    """
     created = plan.observed is None or (
         before is not None and before.id == str(deployment_id) and before.created
     )
+    fields = fingerprints(plan.definition.fields)
+    known = before.fields.get("parameters") if before and before.id == str(deployment_id) else None
+    if plan.definition.kept and known and all(change.field != "parameters" for change in plan.fields):
+        fields["parameters"] = known
     return AppliedDeployment(
         id=str(deployment_id),
         created=created,
         project=project,
-        fields=fingerprints(plan.definition.fields),
+        fields=fields,
         schedules={slug: fingerprints(fields) for slug, fields in plan.definition.schedules.items()},
     )
 

@@ -23,6 +23,7 @@ class PoolSpec:
         description: What the UI shows.
         concurrency_limit: How many of its runs may be active at once; `None` means no limit.
         job_variables: Defaults put into the pool's base job template.
+        is_shared: Whether it is another's to change: it is made where it is missing, and else left as it is.
     """
 
     name: str
@@ -31,6 +32,7 @@ class PoolSpec:
     description: str | None = None
     concurrency_limit: int | None = None
     job_variables: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    is_shared: bool = False
 
 
 def load_pools(path: Path, environment: EnvironmentMapping[str, str]) -> tuple[PoolSpec, ...]:

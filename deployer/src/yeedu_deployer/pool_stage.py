@@ -18,6 +18,8 @@ def bring_pools(stage: Stage, specs: Sequence[PoolSpec]) -> dict[str, bool]:
 def _bring_pool(stage: Stage, spec: PoolSpec) -> bool:
     try:
         pool = observe_pool(stage.client, spec.name)
+        if pool and spec.is_shared:
+            return True
         changes = plan_pool(spec, pool, stage.memory.pools.get(spec.name, {})) if pool else ()
         if pool and pool.type != spec.type:
             raise ServerError(
@@ -29,7 +31,8 @@ def _bring_pool(stage: Stage, spec: PoolSpec) -> bool:
                 create_pool(stage.client, spec)
             elif changes:
                 change_pool(stage.client, spec, pool, changes)
-            stage.memory.pools[spec.name] = fingerprints(desired_fields(spec))
+            if not spec.is_shared:
+                stage.memory.pools[spec.name] = fingerprints(desired_fields(spec))
     except DeployerError as error:
         stage.report.fail("work pool", spec.name, error)
         return False

@@ -10,7 +10,7 @@ from typing import Self
 from pydantic import JsonValue
 
 from yeedu_deployer.located import Entry, Items, Mapping, Node, Problems, Scalar, describe, load
-from yeedu_deployer.templating import UnsetVariableError, resolve
+from yeedu_deployer.templating import UnsetVariableError, resolve, unset_variables
 
 
 @dataclass
@@ -127,6 +127,25 @@ class Section:
             self._wrong_type(key, entry, "a mapping")
             return {}
         return value
+
+    def set_values(self, key: str) -> tuple[dict[str, JsonValue], dict[str, tuple[str, ...]]]:
+        """Read a mapping of anything, apart from the entries whose value names a variable that is not set.
+
+        Returns:
+            The values, and for each entry that was left out the names of its unset variables.
+        """
+        entry = self.entry(key)
+        if entry is None or not isinstance(entry.value, Mapping):
+            return self.values(key), {}
+        unset = {name: self._unset(one.value) for name, one in entry.value.entries.items()}
+        values = {name: self.plain(one.value) for name, one in entry.value.entries.items() if not unset[name]}
+        return values, {name: variables for name, variables in unset.items() if variables}
+
+    def _unset(self, node: Node) -> tuple[str, ...]:
+        if isinstance(node, Scalar):
+            return unset_variables(node.value, self.environment) if isinstance(node.value, str) else ()
+        parts = node.items if isinstance(node, Items) else [entry.value for entry in node.entries.values()]
+        return tuple(dict.fromkeys(name for part in parts for name in self._unset(part)))
 
     def section(self, key: str, where: str) -> "Section | None":
         """Read a nested mapping to be read field by field, or None when it is absent."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from yeedu_deployer.block_names import BlockNames
 from yeedu_deployer.definition import Definition, define, parameter_sets
 from yeedu_deployer.errors import DeployerError, FlowError, SourceError
 from yeedu_deployer.git import Credential, Repository
@@ -36,6 +37,7 @@ def resolve_deployments(
     token_block: str | None,
     find_credential: FindCredential,
     inspector: FlowInspector,
+    names: BlockNames | None = None,
 ) -> Resolved:
     """Check every git source, import every entrypoint, and complete the declarations.
 
@@ -45,6 +47,7 @@ def resolve_deployments(
         token_block: The Secret block whose token git_clone steps get, or None for open repositories.
         find_credential: Gives the credential in a block, by type and name; may raise `DeployerError`.
         inspector: Imports the flows.
+        names: How the blocks that flows are told of are called.
     """
     resolved = Resolved()
     by_source: dict[Source, list[tuple[DeploymentSpec, tuple[PullStep, ...]]]] = {}
@@ -66,7 +69,7 @@ def resolve_deployments(
             continue
         for (spec, pull), facts in zip(members, found, strict=True):
             try:
-                resolved.definitions[spec.name] = _define(spec, pull, facts)
+                resolved.definitions[spec.name] = _define(spec, pull, facts, names)
             except FlowError as error:
                 resolved.errors[spec.name] = error
     return resolved
@@ -85,7 +88,12 @@ def _inspect(
         )
 
 
-def _define(spec: DeploymentSpec, pull: tuple[PullStep, ...], found: FlowFacts | FlowError) -> Definition:
+def _define(
+    spec: DeploymentSpec,
+    pull: tuple[PullStep, ...],
+    found: FlowFacts | FlowError,
+    names: BlockNames | None,
+) -> Definition:
     if isinstance(found, FlowError):
         raise found
-    return define(spec, pull, found)
+    return define(spec, pull, found, names)

@@ -1,6 +1,7 @@
 """prefect.yaml as the desired state: read, checked, and explained where it is wrong."""
 
 import difflib
+from collections.abc import Collection
 from collections.abc import Mapping as EnvironmentMapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from yeedu_deployer.located import Mapping
 from yeedu_deployer.pull_steps import GIT_CLONE, PullStep, clones, finds_code_in_image, read_pull
 from yeedu_deployer.schedules import ScheduleSpec, read_schedules
 from yeedu_deployer.section import Section
+from yeedu_deployer.selection import raw_text
 from yeedu_deployer.triggers import read_triggers
 from yeedu_worker.catch_up import TAG_PREFIX, Policy
 
@@ -32,6 +34,7 @@ class DeploymentSpec:
 
     Attributes:
         pull: The steps that a worker takes.
+        kept: Parameters whose value the server keeps, since it names variables that are not set here: these.
         source_pull: The steps whose git_clone tells where the flow can be read: `pull`, or those of the file
             for a deployment whose code is in its workers' image, which is built from the same repository.
     """
@@ -53,6 +56,7 @@ class DeploymentSpec:
     concurrency_options: dict[str, JsonValue] | None = None
     tags: tuple[str, ...] = ()
     parameters: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    kept: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     job_variables: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     schedules: tuple[ScheduleSpec, ...] = ()
     triggers: tuple[dict[str, JsonValue], ...] = ()
@@ -76,12 +80,20 @@ def load_deployments(path: Path, environment: EnvironmentMapping[str, str]) -> t
     return load_file(path, environment).deployments
 
 
-def load_file(path: Path, environment: EnvironmentMapping[str, str]) -> PrefectFile:
+def load_file(
+    path: Path,
+    environment: EnvironmentMapping[str, str],
+    only: Collection[str] | None = None,
+    *,
+    keeps_unset: bool = False,
+) -> PrefectFile:
     """Read a prefect.yaml.
 
     Args:
         path: The file; messages show it as given.
         environment: Values for `{{ $NAME }}` outside of pull steps, which keep theirs for run time.
+        only: The names of the deployments to read; the others need not be right. `None` means all.
+        keeps_unset: Whether a parameter that names a variable which is not set stays as the server has it.
 
     Raises:
         SpecError: Something in the file is wrong; every problem is told, each with its line.
@@ -95,7 +107,9 @@ def load_file(path: Path, environment: EnvironmentMapping[str, str]) -> PrefectF
         problems.add(top.line_of("deployments"), "the file declares no deployments.")
     found: list[DeploymentSpec] = []
     for section in sections:
-        deployment = _read_deployment(section, shared_pull)
+        if only is not None and raw_text(section, "name") not in only:
+            continue
+        deployment = _read_deployment(section, shared_pull, keeps_unset=keeps_unset)
         twin = next((other for other in found if other.name == deployment.name), None)
         if twin and deployment.name:
             problems.add(
@@ -108,7 +122,9 @@ def load_file(path: Path, environment: EnvironmentMapping[str, str]) -> PrefectF
     return PrefectFile(name, tuple(found))
 
 
-def _read_deployment(section: Section, shared_pull: tuple[PullStep, ...]) -> DeploymentSpec:
+def _read_deployment(
+    section: Section, shared_pull: tuple[PullStep, ...], *, keeps_unset: bool
+) -> DeploymentSpec:
     name = section.text("name", required=True) or ""
     if name:
         section = Section(section.node, f"deployment {name!r}", section.problems, section.environment)
@@ -118,6 +134,7 @@ def _read_deployment(section: Section, shared_pull: tuple[PullStep, ...]) -> Dep
     work_pool, work_queue, job_variables = _read_work_pool(section)
     limit, options = _read_concurrency(section)
     enforce = section.boolean("enforce_parameter_schema")
+    parameters, kept = section.set_values("parameters") if keeps_unset else (section.values("parameters"), {})
     pull = read_pull(section, section.where) if section.entry("pull") else shared_pull
     source_pull = shared_pull if finds_code_in_image(pull) else pull
     if not clones(source_pull):
@@ -143,7 +160,8 @@ def _read_deployment(section: Section, shared_pull: tuple[PullStep, ...]) -> Dep
         concurrency_limit=limit,
         concurrency_options=options,
         tags=_read_tags(section),
-        parameters=section.values("parameters"),
+        parameters=parameters,
+        kept=kept,
         schedules=read_schedules(section, section.where),
         triggers=read_triggers(section, section.where, name),
     )

@@ -1,10 +1,11 @@
 """What the parts of one run of the deployer share."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prefect.client.orchestration import SyncPrefectClient
 
+from yeedu_deployer.block_names import BlockNames
 from yeedu_deployer.configuration import Configuration
 from yeedu_deployer.memory import Memory
 from yeedu_deployer.merge import FieldChange
@@ -30,6 +31,7 @@ class Stage:
         memory: What was applied so far; the parts write what they applied into it.
         report: What was found and done so far.
         plan_only: Whether to find out what would be done and write nothing.
+        block_names: How the blocks that hold credentials are called.
     """
 
     client: SyncPrefectClient
@@ -38,6 +40,7 @@ class Stage:
     memory: Memory
     report: Report
     plan_only: bool = False
+    block_names: BlockNames = field(default_factory=BlockNames)
 
     def tell(
         self,

@@ -31,6 +31,11 @@ def resolve(text: str, environment: EnvironmentMapping[str, str]) -> str:
     return VARIABLE_PATTERN.sub(replacement, text)
 
 
+def unset_variables(text: str, environment: EnvironmentMapping[str, str]) -> tuple[str, ...]:
+    """Return the variables that a text names and the environment does not have."""
+    return tuple(name for name in VARIABLE_PATTERN.findall(text) if name not in environment)
+
+
 def resolve_at_run_time(text: str, environment: EnvironmentMapping[str, str]) -> str:
     """Replace every `{{ $NAME }}` as a worker does when it pulls: an unset variable becomes an empty text."""
     return VARIABLE_PATTERN.sub(lambda match: environment.get(match.group(1), ""), text)

@@ -1,5 +1,10 @@
 """What many tests declare: a repository, and one or two deployments of its flows."""
 
+POOLS = """
+work_pools:
+  - {name: yeedu-pool, type: process, job_variables: {command: python -m prefect.engine}}
+  - {name: windows-pool, type: process}
+"""
 HEAD = """
 pull:
   - prefect.deployments.steps.git_clone:

@@ -1,0 +1,77 @@
+"""The names of the blocks that hold credentials: the platform's own, or an environment's."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from pydantic import JsonValue
+
+CONNECTION_BLOCK = "yeedu-connection-details"
+PASSWORD_BLOCK = "yeedu-password"  # noqa: S105 - the block's name, not a password
+TOKEN_BLOCK = "yeedu-token"  # noqa: S105 - likewise
+GIT_TOKEN_BLOCK = "github-pat-token"  # noqa: S105 - likewise
+WAREHOUSE_BLOCK = "warehouse"
+OWNED = (CONNECTION_BLOCK, PASSWORD_BLOCK, TOKEN_BLOCK, GIT_TOKEN_BLOCK, WAREHOUSE_BLOCK)
+
+
+@dataclass(frozen=True)
+class BlockNames:
+    """How one environment calls its blocks.
+
+    Attributes:
+        environment: The environment that has blocks of its own; empty: they are called as above.
+    """
+
+    environment: str = ""
+
+    def of(self, name: str) -> str:
+        """Return the name of one of the platform's blocks in this environment; any other stays as it is.
+
+        Args:
+            name: A block's name; flows may write underscores for dashes.
+        """
+        known = name.strip().lower().replace("_", "-")
+        return f"{known}-{self.environment}" if self.environment and known in OWNED else name
+
+    def within(self, value: JsonValue, key: str = "") -> JsonValue:
+        """Return a value in which this environment's blocks are named in place of the platform's.
+
+        A single word such as `warehouse` may mean many things, so that it counts as a block's name only where
+        its key says so: `warehouse_block_name`.
+
+        Args:
+            value: A parameter's value, or what a block holds; of any depth.
+            key: The parameter's name, or the key under which the value is kept.
+        """
+        if isinstance(value, str):
+            return self.of(value) if re.search(r"[-_]", value.strip()) or "block" in key.lower() else value
+        if isinstance(value, dict):
+            return {name: self.within(one, name) for name, one in value.items()}
+        if isinstance(value, list):
+            return [self.within(one, key) for one in value]
+        return value
+
+    def parameters(
+        self, declared: Mapping[str, JsonValue], schema: Mapping[str, JsonValue]
+    ) -> dict[str, JsonValue]:
+        """Return a deployment's parameters, with those set whose default names one of the platform's blocks.
+
+        Args:
+            declared: What the file says.
+            schema: The flow's parameters as JSON schema, defaults included.
+        """
+        found: dict[str, JsonValue] = {}
+        properties = cast("dict[str, dict[str, JsonValue]]", schema.get("properties") or {})
+        for name, described in properties.items():
+            default = described.get("default")
+            if (own := self.within(default, name)) != default:
+                found[name] = own
+        return found | {name: self.within(value, name) for name, value in declared.items()}
+
+    def used(self, value: JsonValue) -> set[str]:
+        """Return the names of this environment's blocks among the texts of a value."""
+        if isinstance(value, str):
+            return {value} & {self.of(name) for name in OWNED} if self.environment else set()
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        return {name for part in parts for name in self.used(part)}
