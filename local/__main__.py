@@ -1,14 +1,18 @@
 """``python3 -m local COMMAND``: runs one command of the host; see ``make help``."""
 
 import argparse
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from local.activation import WINDOWS_DEPLOYMENT, activate
 from local.api import PrefectApi
 from local.compose_mode import ComposeMode
 from local.console import Console
+from local.elsewhere import is_elsewhere, register
 from local.engine import Engine, find_engine
+from local.environments import knobs_of
 from local.errors import CommandError
 from local.install import install, lock
 from local.interrupts import raise_on_interrupts
@@ -24,7 +28,14 @@ COMMANDS = (
 )
 
 
-def run(command: str, file: Path | None = None, of_environment: str = "", *, upgrade: bool = False) -> int:
+def run(
+    command: str,
+    file: Path | None = None,
+    of_environment: str = "",
+    only: Sequence[str] = (),
+    *,
+    upgrade: bool = False,
+) -> int:
     """Run one command and return its exit code.
 
     Args:
@@ -32,6 +43,7 @@ def run(command: str, file: Path | None = None, of_environment: str = "", *, upg
         file: What ``backup`` writes (default: a new one in ``backups/``) and ``restore`` reads; the name of
             a ``new-flow``.
         of_environment: For ``deploy``: an environment of deployer/environments.yaml.
+        only: For ``deploy``: the deployments that are meant; none for all.
         upgrade: For ``lock``: whether to take new versions.
 
     Raises:
@@ -50,6 +62,8 @@ def run(command: str, file: Path | None = None, of_environment: str = "", *, upg
     if command == "activate-windows":
         activate(PrefectApi.of(knobs), WINDOWS_DEPLOYMENT, console)
         return 0
+    if command == "deploy" and is_elsewhere(knobs):
+        return register(knobs_of(of_environment, knobs), console, of_environment, only)
     engine = find_engine()
     containers, processes = ComposeMode(knobs, console), ProcessMode(knobs, console)
     if knobs.other_server and command in {"backup", "restore"}:
@@ -73,8 +87,11 @@ def run(command: str, file: Path | None = None, of_environment: str = "", *, upg
         mode = processes
     elif engine.is_usable and containers.exists():
         mode = containers
+    elif command == "deploy" and knobs.get("PREFECT_API_URL"):  # at the platform's own port: through a tunnel
+        return register(knobs_of(of_environment, knobs), console, of_environment, only)
     else:
-        raise CommandError("the platform is not running; `make up` starts it")
+        there = "; for one on another machine, set PREFECT_API_URL to its API" if command == "deploy" else ""
+        raise CommandError(f"the platform is not running; `make up` starts it{there}")
     if command == "drain":
         mode.drain()
         return 0
@@ -82,7 +99,7 @@ def run(command: str, file: Path | None = None, of_environment: str = "", *, upg
         mode.backup(file)
         return 0
     if command == "deploy":
-        return mode.deploy(of_environment)
+        return mode.deploy(knobs_of(of_environment, knobs), of_environment, only)
     return {"logs": mode.logs, "status": mode.status}[command]()
 
 
@@ -102,6 +119,13 @@ def _end(
     return 0
 
 
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise CommandError(f"ONLY={text!r}: {error}; quote a name that has a space in it") from None
+
+
 def main() -> None:
     """Run the command of the command line; a mistake is one sentence and exit code 1."""
     parser = argparse.ArgumentParser(
@@ -112,12 +136,14 @@ def main() -> None:
         "file", nargs="?", type=Path, help="the backup to write or to restore; or a new flow's name"
     )
     parser.add_argument("--environment", default="", help="for deploy: one of deployer/environments.yaml")
+    parser.add_argument("--only", default="", help="for deploy: the deployments, separated by spaces")
     parser.add_argument("--upgrade", action="store_true", help="for lock: take new versions")
     options = parser.parse_args()
     command: str = options.command
     raise_on_interrupts()
     try:
-        sys.exit(run(command, options.file, options.environment, upgrade=options.upgrade))
+        only = _words(options.only)
+        sys.exit(run(command, options.file, options.environment, only, upgrade=options.upgrade))
     except CommandError as error:
         sys.exit(f"make {command}: {error}")
     except KeyboardInterrupt:

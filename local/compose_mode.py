@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -10,6 +11,7 @@ from local.api import PrefectApi
 from local.backup import of_containers
 from local.console import Console
 from local.engine import Container, Project, containers_publishing, last_lines
+from local.environments import EnvironmentKnobs, secret_files
 from local.errors import CommandError
 from local.first_run import report_first_run
 from local.growth import run_lines, volume_lines
@@ -17,10 +19,13 @@ from local.interrupts import ignore_interrupts
 from local.knobs import Knobs
 from local.packages import further_locks, own_certificate
 from local.ports import holder, is_free, port_taken
+from local.services import choice
 
 _START_SECONDS = 300.0
 _POLL_SECONDS = 0.7
 _DRAIN_SECONDS = 86400
+_PREFECT_FILE = "/etc/deployer/prefect.yaml"
+_SECRETS = "/run/platform/environment"  # in the container, beside the platform's own
 
 
 class ComposeMode:
@@ -146,13 +151,25 @@ class ComposeMode:
         """Follow the logs of all services until interrupted."""
         return self._project.run("logs", "--follow", "--tail=100")
 
-    def deploy(self, of_environment: str = "") -> int:
-        """Run the deployer once more with its output shown, and return its exit code."""
-        command = ["run", "--rm", "--no-deps", "--build", "deployer"]
-        if of_environment:
-            file = "/etc/deployer/prefect.yaml"
-            command += ["deployer", "apply", "--file", file, "--environment", of_environment]
-        return self._project.run(*command)
+    def deploy(self, knobs: EnvironmentKnobs, of_environment: str = "", only: Sequence[str] = ()) -> int:
+        """Run the deployer once more with its output shown, and return its exit code.
+
+        Secrets of an environment's own reach it as files; the volume with the platform's stays as it is.
+
+        Args:
+            knobs: The environment's, or the platform's.
+            of_environment: An environment of deployer/environments.yaml; empty for the platform's own.
+            only: The deployments that are meant; none for all.
+        """
+        project = Project(self._knobs, knobs.own_addresses)
+        with secret_files(knobs) as folder:
+            options = ["--volume", f"{folder}:{_SECRETS}:ro"] if knobs.secrets else []
+            for name in knobs.secrets:
+                options += ["--env", f"{name}_FILE={_SECRETS}/{name}"]
+            command = ["run", "--rm", "--no-deps", "--build", *options, "deployer"]
+            if of_environment or only:
+                command += ["deployer", "apply", "--file", _PREFECT_FILE, *choice(of_environment, only)]
+            return project.run(*command)
 
     def backup(self, target: Path | None) -> None:
         """Write a backup of the running platform, by default into ``backups/``."""

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -93,11 +94,20 @@ class Container:
 
 
 class Project:
-    """The compose project: its name is ``COMPOSE_PROJECT_NAME``, else the compose file's own."""
+    """The compose project: its name is ``COMPOSE_PROJECT_NAME``, else the compose file's own.
 
-    def __init__(self, knobs: Knobs) -> None:
+    Args:
+        knobs: The platform's.
+        more: Knobs that count before those of ``.env``.
+    """
+
+    def __init__(self, knobs: Knobs, more: Mapping[str, str] | None = None) -> None:
         self.name = knobs.get("COMPOSE_PROJECT_NAME", _PROJECT)
-        self._environment = {**environment_of_commands(), "COMPOSE_PROJECT_NAME": self.name}
+        self._environment = {
+            **environment_of_commands(),
+            **(more or {}),
+            "COMPOSE_PROJECT_NAME": self.name,
+        }
 
     def compose(self, *arguments: str, output: IO[str] | None = None) -> subprocess.Popen[str]:
         """Start ``docker compose`` in the checkout, with its output shown, or in a file."""

@@ -37,8 +37,10 @@ def prepare_secrets(knobs: Knobs) -> None:
     """Make every secret once, or take the user's own, as the ``secrets`` service does; readable by none else.
 
     Raises:
-        CommandError: A configured secret cannot be used, or the API would be open to others without a login.
+        CommandError: A configured secret or certificate cannot be used, or the API would be open to others
+            without a login.
     """
+    check_certificates(knobs)
     script = load_script(ROOT / "server" / "generate_secrets.py")
     names = [secret.knob for secret in script.SECRETS]
     SECRETS.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from local import warehouse as postgres
@@ -12,6 +13,7 @@ from local.api import PrefectApi
 from local.backup import of_processes
 from local.child_environment import child_environment
 from local.console import Console
+from local.environments import EnvironmentKnobs, secret_files
 from local.errors import CommandError
 from local.first_run import report_first_run
 from local.follow import follow
@@ -21,19 +23,13 @@ from local.interrupts import ignore_interrupts
 from local.knobs import Knobs
 from local.lock import exclusive
 from local.ports import free_port, holder, is_free, port_taken
-from local.preparation import (
-    check_certificates,
-    check_machine,
-    prepare_flows,
-    prepare_secrets,
-    prepare_ui,
-)
+from local.preparation import check_machine, prepare_flows, prepare_secrets, prepare_ui
 from local.processes import Supervisor, last_lines
+from local.service import Service
 from local.services import (
     SECRETS,
     STATE,
     WAREHOUSE,
-    Service,
     deployer,
     own_flows_url,
     own_warehouse_url,
@@ -118,7 +114,6 @@ class ProcessMode:
 
     def _prepare(self) -> str:
         """Make secrets, the UI's files and the flows' repository; return the address that runs clone."""
-        check_certificates(self._knobs)
         prepare_secrets(self._knobs)
         if not self._knobs.other_server:
             prepare_ui(self._environment, self._console)
@@ -265,15 +260,16 @@ class ProcessMode:
             self._console.say(line)
         return 0
 
-    def deploy(self, of_environment: str = "") -> int:
-        """Run the deployer once more with its output shown, and return its exit code."""
-        with exclusive(STATE / "lock"):
+    def deploy(self, knobs: EnvironmentKnobs, of_environment: str = "", only: Sequence[str] = ()) -> int:
+        """Run the deployer once more, and return its exit code; see `ComposeMode.deploy`."""
+        with exclusive(STATE / "lock"), secret_files(knobs) as folder:
             flows_url = self._prepare()
             running = self._supervisor.find("warehouse")
-            own = own_warehouse_url(self._knobs)
+            own = own_warehouse_url(knobs)
             warehouse_url = own or (postgres.address(running.port) if running else "")
-            service = deployer(self._knobs, flows_url, warehouse_url, of_environment)
-            environment = {**self._environment, **service.environment}
+            service = deployer(knobs, own_flows_url(knobs) or flows_url, warehouse_url, of_environment, only)
+            secrets = {f"{file.name}_FILE": str(file) for file in folder.iterdir()}
+            environment = {**self._environment, **service.environment, **secrets}
             (STATE / service.name).mkdir(exist_ok=True)
             return subprocess.run(
                 service.command, env=environment, cwd=STATE / service.name, check=False

@@ -4,19 +4,14 @@ The variables are those of ``docker-compose.yaml`` (a test holds them together);
 own - host names, mounts, the database's driver - differs.
 """
 
-import hashlib
-import json
 import os
-import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from local import warehouse as postgres
-from local.api import is_answering
-from local.install import PROGRAMS, files_digest
+from local.install import PROGRAMS
 from local.knobs import ROOT, Knobs
 from local.packages import extra_locks
+from local.service import Service
 
 STATE = ROOT / ".local"
 SECRETS = STATE / "secrets"
@@ -44,45 +39,6 @@ _SOURCES = {
         "server/with_secrets.py",
     ),
 }
-
-
-@dataclass(frozen=True)
-class Service:
-    """One process of the platform.
-
-    Attributes:
-        name: As the compose service is called.
-        command: The program and its arguments.
-        environment: What it gets beside that which every process gets.
-        port: At which it answers; 0 for a one-shot.
-        ready_url: Answers with success when the service does its work; empty for a one-shot.
-        sources: Files and folders which, when changed, mean that it has to be started again.
-        ready_command: Succeeds when a service that does not speak HTTP does its work.
-    """
-
-    name: str
-    command: Sequence[str]
-    environment: dict[str, str] = field(repr=False)
-    port: int = 0
-    ready_url: str = ""
-    sources: Sequence[str] = ()
-    ready_command: Sequence[str] = field(default=(), kw_only=True)
-
-    def is_ready(self) -> bool:
-        """Whether the service does its work."""
-        if self.ready_command:
-            return subprocess.run(self.ready_command, capture_output=True, check=False).returncode == 0
-        return is_answering(self.ready_url)
-
-    def fingerprint(self) -> str:
-        """Return a digest of what the process is started from, the contents of its secret files included."""
-        files = [file for source in self.sources for file in sorted(_files(ROOT / source))]
-        described = json.dumps([*self.command, self.environment], sort_keys=True)
-        digest = hashlib.sha256(f"{files_digest(files)} {described}".encode())
-        for name, value in sorted(self.environment.items()):
-            if name.endswith("_FILE") and Path(value).is_file():
-                digest.update(f"{name} ".encode() + Path(value).read_bytes())
-        return digest.hexdigest()
 
 
 def server(knobs: Knobs) -> Service:
@@ -143,13 +99,14 @@ def warehouse(port: int) -> Service:
     )
 
 
-def deployer(knobs: Knobs, flows_url: str, warehouse_url: str, of_environment: str = "") -> Service:
+def deployer(
+    knobs: Knobs, flows_url: str, warehouse_url: str, of_environment: str = "", only: Sequence[str] = ()
+) -> Service:
     """Return the one-shot that registers the deployments; without a warehouse its address is empty.
 
-    With `of_environment` it registers those of that environment beside them.
+    With `of_environment` it registers those of that environment beside them; with `only` no others.
     """
     mock = f"http://localhost:{knobs.mock_port}"
-    file = knobs.path("PREFECT_FILE", "./deployer/prefect.yaml")
     environment = {
         **_prefect("deployer"),
         **_api(knobs),
@@ -172,13 +129,22 @@ def deployer(knobs: Knobs, flows_url: str, warehouse_url: str, of_environment: s
         "YEEDU_NOTEBOOK_URL": _yeedu_url(knobs, "YEEDU_NOTEBOOK_URL", f"{mock}/{_TENANT}/notebook/201"),
         "YEEDU_HEALTH_URL": _yeedu_url(knobs, "YEEDU_HEALTH_URL", f"{mock}/healthCheck"),
     }
-    options = ["--file", str(file)]
+    command = _with_secrets("deployer", "apply", *deployer_options(knobs, of_environment, only))
+    return Service("deployer", command, environment)
+
+
+def deployer_options(knobs: Knobs, of_environment: str = "", only: Sequence[str] = ()) -> list[str]:
+    """Return the options that say what the deployer registers."""
+    options = ["--file", str(knobs.path("PREFECT_FILE", "./deployer/prefect.yaml"))]
     for name in ("work-pools", "alerts", "environments"):  # also for a file elsewhere, as in the container
         options += [f"--{name}", str(ROOT / "deployer" / f"{name}.yaml")]
-    if of_environment:
-        options += ["--environment", of_environment]
-    command = _with_secrets("deployer", "apply", *options)
-    return Service("deployer", command, environment)
+    return [*options, *choice(of_environment, only)]
+
+
+def choice(of_environment: str, only: Sequence[str]) -> list[str]:
+    """Return the deployer's options for an environment, and for some deployments alone."""
+    environment = ["--environment", of_environment] if of_environment else []
+    return [*environment, *(["--only", *only] if only else [])]
 
 
 def worker(knobs: Knobs, flows_url: str, port: int) -> Service:
@@ -189,6 +155,7 @@ def worker(knobs: Knobs, flows_url: str, port: int) -> Service:
         **_certificates(knobs),
         **_flows(knobs, flows_url),
         "WORKER_NAME": knobs.get("WORKER_NAME", "linux-worker"),
+        "WORKER_QUEUES": knobs.get("WORKER_QUEUES"),
         "WORKER_LIMIT": knobs.get("WORKER_LIMIT", "10"),
         "WORKER_GRACE_SECONDS": knobs.get("WORKER_GRACE_SECONDS", "30"),
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
@@ -286,7 +253,3 @@ def _certificates(knobs: Knobs) -> dict[str, str]:
 
 def _flows(knobs: Knobs, url: str) -> dict[str, str]:
     return {"FLOWS_GIT_URL": url, "FLOWS_GIT_REF": knobs.get("FLOWS_GIT_REF")}
-
-
-def _files(path: Path) -> list[Path]:
-    return list(path.rglob("*.py")) if path.is_dir() else [path]

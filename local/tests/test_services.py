@@ -9,6 +9,7 @@ import yaml
 
 from local import services
 from local.knobs import ROOT, Knobs
+from local.service import Service
 
 
 class ComposeLoader(yaml.SafeLoader):
@@ -36,7 +37,7 @@ OF_THE_IMAGE = {
 }
 
 
-def built(name: str, knobs: Knobs) -> services.Service:
+def built(name: str, knobs: Knobs) -> Service:
     return {
         "server": lambda: services.server(knobs),
         "yeedu-mock": lambda: services.yeedu_mock(knobs),
@@ -139,12 +140,12 @@ def test_fingerprint_changes_with_a_knob_and_not_without() -> None:
 
 
 def test_fingerprint_changes_with_the_code_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services, "ROOT", tmp_path)
+    monkeypatch.setattr("local.service.ROOT", tmp_path)
     monkeypatch.setattr("local.install.ROOT", tmp_path)
     (tmp_path / "src").mkdir()
     code = tmp_path / "src" / "code.py"
     code.write_text("1")
-    service = services.Service("x", ["x"], {}, sources=("src",))
+    service = Service("x", ["x"], {}, sources=("src",))
     first = service.fingerprint()
     code.write_text("2")
     assert service.fingerprint() != first
@@ -153,7 +154,7 @@ def test_fingerprint_changes_with_the_code_that_runs(tmp_path: Path, monkeypatch
 def test_fingerprint_changes_with_a_secret(tmp_path: Path) -> None:
     secret = tmp_path / "auth-string"
     secret.write_text("me:first")
-    service = services.Service("x", ["x"], {"PREFECT_API_AUTH_STRING_FILE": str(secret)})
+    service = Service("x", ["x"], {"PREFECT_API_AUTH_STRING_FILE": str(secret)})
     first = service.fingerprint()
     secret.write_text("me:second")
     assert service.fingerprint() != first

@@ -1,0 +1,103 @@
+"""Which server a registration from this checkout is for, and what its deployer is told."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local import elsewhere
+from local.console import Console
+from local.elsewhere import is_elsewhere, register
+from local.environments import EnvironmentKnobs, knobs_of
+from local.errors import CommandError
+from local.knobs import Knobs
+
+SERVER = "http://prefect.example.com:8080"
+
+
+def knobs(**values: str) -> EnvironmentKnobs:
+    return EnvironmentKnobs(values, {}, ())
+
+
+@pytest.mark.parametrize(
+    ("shell", "values", "answer"),
+    [
+        ("", {}, False),
+        (f"{SERVER}/api", {}, True),
+        (f"{SERVER}/api", {"PREFECT_API_URL": f"{SERVER}/api/"}, False),
+        ("", {"PREFECT_API_URL": f"{SERVER}/api"}, False),
+        ("http://localhost:8080/api", {}, False),
+        ("http://127.0.0.1:9090/api", {}, True),
+        ("http://127.0.0.1:9090/api", {"PREFECT_PORT": "9090"}, False),
+    ],
+)
+def test_another_server_is_told_from_the_platforms_own(
+    shell: str, values: dict[str, str], answer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The platform's own is also the one that `.env` names in place of the one that it would start."""
+    monkeypatch.setenv("PREFECT_API_URL", shell)
+    assert is_elsewhere(Knobs(values)) is answer
+
+
+def test_its_deployer_is_told_of_flows_and_server_and_of_no_secret_that_it_does_not_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deployer is one that writes down its command line and its environment."""
+    said = tmp_path / "said"
+    program = tmp_path / "deployer"
+    record = (
+        "import json, os, pathlib, sys\n"
+        "token = pathlib.Path(os.environ['FLOWS_GIT_TOKEN_FILE']).read_text()\n"
+        f"pathlib.Path({str(said)!r}).write_text(json.dumps([sys.argv[1:], dict(os.environ), token]))\n"
+    )
+    program.write_text(f"#!{sys.executable}\n{record}")
+    program.chmod(0o755)
+    monkeypatch.setattr(elsewhere, "PROGRAMS", tmp_path)
+    monkeypatch.setattr(elsewhere, "install", lambda *_, **__: None)
+    monkeypatch.delenv("YEEDU_HEALTH_URL", raising=False)
+    monkeypatch.setenv("PREFECT_API_URL", SERVER)
+    monkeypatch.setenv("PREFECT_API_KEY", "the-key")
+    monkeypatch.setenv("YEEDU_NOTEBOOK_URL", "")
+    monkeypatch.setenv("WAREHOUSE_PASSWORD", "hidden")
+    values = {
+        "FLOWS_GIT_URL": "https://git.example/flows.git",
+        "FLOWS_GIT_TOKEN": "the-token",
+        "YEEDU_JOB_URL": "https://yeedu.example/job",
+        "YEEDU_NOTEBOOK_URL": "",
+        "YEEDU_PASSWORD": "hidden",
+        "YEEDU_TOKEN_FILE": "/no/file",
+    }
+    assert register(knobs(**values), Console(), "staging", ["print-message", "run-*"]) == 0
+
+    options, environment, token = elsewhere_said(said)
+    assert options[:2] == ["apply", "--deployments-only"]
+    assert options[options.index("--environment") :] == [
+        *("--environment", "staging", "--only", "print-message", "run-*"),
+    ]
+    assert environment["PREFECT_API_URL"] == f"{SERVER}/api"
+    assert environment["PREFECT_API_KEY"] == "the-key"
+    assert environment["FLOWS_GIT_URL"] == "https://git.example/flows.git"
+    assert environment["YEEDU_JOB_URL"] == "https://yeedu.example/job"
+    assert "YEEDU_NOTEBOOK_URL" not in environment, "an empty one is not known, rather than empty"
+    assert token == "the-token"
+    assert not Path(environment["FLOWS_GIT_TOKEN_FILE"]).exists()
+    left = [name for name in environment if name.startswith(("YEEDU_PASSWORD", "YEEDU_TOKEN", "WAREHOUSE"))]
+    assert left == []
+    assert "hidden" not in str((options, environment))
+
+
+def elsewhere_said(file: Path) -> tuple[list[str], dict[str, str], str]:
+    import json
+
+    options, environment, token = json.loads(file.read_text())
+    return options, environment, token
+
+
+def test_flows_of_a_checkout_without_an_origin_need_an_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elsewhere, "ROOT", tmp_path)
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    with pytest.raises(CommandError, match="no git remote `origin`; set FLOWS_GIT_URL"):
+        register(knobs_of("", knobs()), Console(), "", [])

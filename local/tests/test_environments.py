@@ -1,0 +1,116 @@
+"""The settings of an environment: its own file over the platform's, and its secrets as files."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from local import environments
+from local.environments import EnvironmentKnobs, knobs_of, secret_files
+from local.errors import CommandError
+from local.knobs import Knobs
+from local.script import load_script
+
+PLATFORM = {
+    "YEEDU_JOB_URL": "https://production.example/job",
+    "YEEDU_USERNAME": "production",
+    "YEEDU_PASSWORD_FILE": "/secrets/production",
+    "WAREHOUSE_URL": "postgresql://production@db/city",
+    "WAREHOUSE_PASSWORD": "production-password",
+    "FLOWS_GIT_TOKEN": "production-token",
+    "PREFECT_PORT": "18080",
+}
+
+
+@pytest.fixture(autouse=True)
+def nothing_from_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("YEEDU_", "WAREHOUSE_", "FLOWS_GIT_")):
+            monkeypatch.delenv(name)
+
+
+def read(folder: Path, text: str, values: dict[str, str] = PLATFORM) -> EnvironmentKnobs:
+    (folder / ".env.staging").write_text(text)
+    return knobs_of("staging", Knobs(values), folder)
+
+
+def secrets_of(knobs: EnvironmentKnobs) -> dict[str, str]:
+    with secret_files(knobs) as folder:
+        return {file.name: file.read_text() for file in folder.iterdir()}
+
+
+def test_its_own_file_counts_before_the_platforms(tmp_path: Path) -> None:
+    knobs = read(tmp_path, "YEEDU_JOB_URL=https://staging.example/job\nFLOWS_GIT_REF=next\n")
+    assert knobs.get("YEEDU_JOB_URL") == "https://staging.example/job"
+    assert (knobs.get("YEEDU_USERNAME"), knobs.get("FLOWS_GIT_REF")) == ("production", "next")
+    assert knobs.prefect_port == 18080
+    assert secrets_of(knobs) == {}, "without a login of its own it has the platform's"
+    assert knobs.own_addresses == {"YEEDU_JOB_URL": "https://staging.example/job", "FLOWS_GIT_REF": "next"}
+
+
+def test_the_shell_counts_before_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YEEDU_JOB_URL", "https://shell.example/job")
+    knobs = read(tmp_path, "YEEDU_JOB_URL=https://staging.example/job\n", {**PLATFORM, **os.environ})
+    assert knobs.get("YEEDU_JOB_URL") == "https://shell.example/job"
+    assert knobs.own_addresses == {}
+
+
+def test_an_environment_without_a_file_has_the_platforms_settings(tmp_path: Path) -> None:
+    for name in ("", "staging"):
+        knobs = knobs_of(name, Knobs(PLATFORM), tmp_path)
+        assert (dict(knobs.values), knobs.own, knobs.secrets) == (PLATFORM, {}, ())
+
+
+def test_a_login_of_its_own_is_taken_whole(tmp_path: Path) -> None:
+    """What production logs in with goes nowhere else, be it that the other one logs in in another way."""
+    token = tmp_path / "token"
+    token.write_text("staging-token\n")
+    text = f"YEEDU_TOKEN_FILE={token}\nWAREHOUSE_URL=postgresql://staging@db/city\nFLOWS_GIT_TOKEN=\n"
+    knobs = read(tmp_path, text)
+    assert secrets_of(knobs) == {
+        "YEEDU_TOKEN": "staging-token",
+        "YEEDU_PASSWORD": "",
+        "WAREHOUSE_PASSWORD": "",
+        "FLOWS_GIT_TOKEN": "",
+    }
+    assert knobs.own_addresses == {"WAREHOUSE_URL": "postgresql://staging@db/city"}
+
+
+def test_secrets_are_out_of_reach_for_other_users_and_gone_afterwards(tmp_path: Path) -> None:
+    knobs = read(tmp_path, "YEEDU_PASSWORD=hidden\n")
+    assert "hidden" not in repr(knobs)
+    with secret_files(knobs) as folder:
+        file = folder / "YEEDU_PASSWORD"
+        assert stat.S_IMODE(file.stat().st_mode) == 0o444, "a container's user reads it"
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+        assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700, "nobody else gets there"
+    assert not folder.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("PREFECT_PORT=1", ".env.staging sets PREFECT_PORT, which is the platform's: it belongs into .env"),
+        ("YEEDU_UI_URL=x", ".env.staging sets YEEDU_UI_URL"),
+        ("YEEDU_MOCK_PORT=1", ".env.staging sets YEEDU_MOCK_PORT"),
+        ("YEEDU_PASSWORD=a\nYEEDU_PASSWORD_FILE=/b", "YEEDU_PASSWORD and YEEDU_PASSWORD_FILE are both set"),
+        ("YEEDU_TOKEN_FILE=/no/file", "YEEDU_TOKEN_FILE: /no/file cannot be read"),
+        ("YEEDU TOKEN", ".env.staging, line 1"),
+    ],
+)
+def test_a_mistake_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(CommandError, match=r"^[^\n]*$") as caught:
+        secrets_of(read(tmp_path, text))
+    assert sentence in str(caught.value)
+
+
+def test_a_name_that_would_leave_the_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"ENVIRONMENT='\.\./x' is no name of an environment"):
+        knobs_of("../x", Knobs({}), tmp_path)
+
+
+def test_every_secret_of_the_deployer_but_those_of_alerts_and_github_can_be_an_environments_own() -> None:
+    secrets = load_script(environments.ROOT / "server" / "generate_secrets.py").SECRETS
+    names = {secret.knob for secret in secrets if secret.folder == "deployer"}
+    assert {name for name in names if not name.startswith(("ALERT_", "GITHUB_"))} == set(environments.SECRETS)
