@@ -156,6 +156,39 @@ def test_worker_attaches_works_outlasts_a_restart_and_leaves_nothing(
     assert attach("status", *where).stderr.startswith("attach: no worker is attached in")
 
 
+def test_two_workers_of_one_machine_take_a_queue_each(
+    prefect: PrefectServer, deployment: str, flows: str, login: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "my.env"
+    own.write_text("MY_OWN_KEY=my-value\n")
+    options = ["--server", prefect.address, "--pool", "own-pool", "--env-file", str(own)]
+    options += ["--auth-string-file", str(login), "--flows-git-url", flows, "--environment", sys.prefix]
+
+    def worker(name: str, queue: str) -> list[str]:
+        where = ["--name", name, "--folder", str(tmp_path / name)]
+        return [*ATTACH, "run", *options, "--work-queue", queue, "--query-seconds", "1", *where]
+
+    checked = attach("check", *options, "--work-queue", "staging", "--folder", str(tmp_path / "stage"))
+    assert "note   queues   'own-pool' gets the new queue staging: it has default" in checked.stdout
+    with running(worker("prod", "default")), running(worker("stage", "staging")) as second:
+        wait_for("both workers", lambda: prefect.worker("prod") and prefect.worker("stage"), 90)
+        of_production = prefect.api.get(f"deployments/{deployment}")
+        fields = ("flow_id", "entrypoint", "pull_steps", "work_pool_name")
+        copy = {name: of_production[name] for name in fields}
+        staging = prefect.api.post("deployments/", {**copy, "name": "staging", "work_queue_name": "staging"})
+        assert "ran on prod" in prefect.run(deployment)[1]
+        assert "ran on stage" in prefect.run(staging["id"])[1]
+        assert (
+            "worker   stage of own-pool (staging)"
+            in attach("status", "--folder", str(tmp_path / "stage")).stdout
+        )
+        assert attach("detach", "--folder", str(tmp_path / "stage")).returncode == 0
+        assert second.wait(30) == 0
+        assert "ran on prod" in prefect.run(deployment)[1], "the other one is left as it was"
+        assert attach("detach", "--folder", str(tmp_path / "prod")).returncode == 0
+    prefect.api.delete(f"deployments/{staging['id']}")
+
+
 def test_detach_waits_for_a_server_that_does_not_answer(
     prefect: PrefectServer, deployment: str, flows: str, login: Path, tmp_path: Path
 ) -> None:
