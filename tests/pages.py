@@ -20,6 +20,6 @@ def blocks(page: str, *languages: str) -> list[str]:
 
 
 def commands(page: str) -> list[str]:
-    """Return what the page tells its reader to type: a command each, broken lines joined, in the page's order."""
+    """Return what the page tells its reader to type: its commands in their order, broken lines joined."""
     lines = re.sub(r" *\\\n\s*", " ", "".join(blocks(page, "sh", "powershell"))).splitlines()
     return [line.strip() for line in lines if line.strip()]

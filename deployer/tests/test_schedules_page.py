@@ -1,4 +1,4 @@
-"""The examples of docs/schedules.md: every one is read by the deployer, applied, and starts when the page says."""
+"""The examples of docs/schedules.md: the deployer applies them, and they start when the page says."""
 
 import asyncio
 import textwrap
@@ -21,7 +21,9 @@ def declared():
     """A prefect.yaml with a deployment for each example of the page."""
     text = HEAD
     for number, example in enumerate(EXAMPLES, start=1):
-        deployment = f"- name: example-{number}\n  entrypoint: flows/one.py:run\n  work_pool: {{name: yeedu-pool}}\n"
+        deployment = (
+            f"- name: example-{number}\n  entrypoint: flows/one.py:run\n  work_pool: {{name: yeedu-pool}}\n"
+        )
         text += textwrap.indent(deployment + textwrap.indent(example, "  "), "  ")
     return text
 
@@ -54,7 +56,11 @@ def test_between_times_is_every_five_minutes_of_office_hours(tmp_path):
     assert len(days) == 5
     assert all(date.weekday() < 5 and date.minute % 5 == 0 for date in found)
     per_day = [date for date in found if date.date() == max(days)]
-    assert (len(per_day), per_day[0].strftime("%H:%M"), per_day[-1].strftime("%H:%M")) == (120, "08:00", "17:55")
+    assert (len(per_day), per_day[0].strftime("%H:%M"), per_day[-1].strftime("%H:%M")) == (
+        120,
+        "08:00",
+        "17:55",
+    )
 
 
 def test_rrules_fall_on_the_days_and_at_the_times_that_the_page_says(tmp_path):

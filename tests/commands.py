@@ -1,0 +1,210 @@
+"""What every command of the pages is expected to do; tests/e2e/test_commands.py runs them and looks.
+
+Of each page the commands stand in its own order, and one may need what an earlier one did. The last ones undo
+what the page did to the platform.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from tests.platforms import JSON, Platform
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that ended well.
+
+    Attributes:
+        platform: On which it was run.
+        output: What it printed, with every gap as one blank: the width of the terminal does not matter.
+        began: When it was started.
+    """
+
+    platform: Platform
+    output: str
+    began: datetime
+
+
+Check = Callable[[Done], bool]
+
+GREET, PRINT = "greet-at-noon", "print-message"
+OFFICE_HOURS = "*/5 8-17 * * 1-5"
+LAST_FRIDAY = "FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=17;BYMINUTE=0;BYSECOND=0"
+WORKER = "docker compose exec worker with-secrets prefect"
+PREFECT = "PREFECT_API_URL=http://localhost:8080/api .venv/bin/prefect"
+PYTHON = "PREFECT_API_URL=http://localhost:8080/api .venv/bin/python"
+
+
+def says(*texts: str) -> Check:
+    return lambda done: all(text in done.output for text in texts)
+
+
+def runs_since(done: Done, flow: str) -> list[JSON]:
+    """The flow's runs that began after the command did, newest first."""
+    runs = {"expected_start_time": {"after_": done.began.isoformat()}}
+    named = {"flows": {"name": {"any_": [flow]}}, "flow_runs": runs, "sort": "START_TIME_DESC"}
+    return done.platform.api.post("flow_runs/filter", named)
+
+
+def ran_on_a_worker(flow: str, **parameters: object) -> Check:
+    """A run of a deployment, with these parameters among its own, Completed."""
+
+    def look(done: Done) -> bool:
+        found = [
+            run
+            for run in runs_since(done, flow)
+            if run["deployment_id"] and parameters.items() <= run["parameters"].items()
+        ]
+        return bool(found) and done.platform.api.finished(found[0]["id"])["state_type"] == "COMPLETED"
+
+    return look
+
+
+def ran_here(flow: str, line: str) -> Check:
+    """A run of no deployment Completed, and the platform has the line in its log."""
+
+    def look(done: Done) -> bool:
+        [run] = [run for run in runs_since(done, flow) if not run["deployment_id"]]
+        return run["state_type"] == "COMPLETED" and bool(done.platform.api.log_with(run["id"], line))
+
+    return look
+
+
+def schedules(done: Done, kind: str, rule: object) -> list[JSON]:
+    """The schedules of print-message with this rule."""
+    of_deployment = done.platform.api.deployments()[PRINT]["schedules"]
+    return [one for one in of_deployment if str(rule) in str(one["schedule"].get(kind))]
+
+
+def scheduled(kind: str, rule: object) -> Check:
+    return lambda done: len(schedules(done, kind, rule)) == 1
+
+
+def office_hours_are(*active: bool) -> Check:
+    return lambda done: [one["active"] for one in schedules(done, "cron", OFFICE_HOURS)] == [*active]
+
+
+def greets_at_noon(done: Done) -> bool:
+    """The deployment is made as it was asked for, and leaves the repository's address to the worker."""
+    made = done.platform.api.deployments()[GREET]
+    [schedule] = made["schedules"]
+    [step] = made["pull_steps"]
+    return (
+        (made["work_pool_name"], made["work_queue_name"]) == ("yeedu-pool", "greetings")
+        and (schedule["schedule"]["cron"], schedule["schedule"]["timezone"])
+        == ("0 12 * * *", "Europe/Vienna")
+        and made["parameters"] == {"message": "Noon"}
+        and step["prefect.deployments.steps.git_clone"]["repository"] == "{{ $FLOWS_GIT_URL }}"
+    )
+
+
+def has(path: str, **fields: object) -> Check:
+    """The API has something there, with these fields."""
+    return lambda done: fields.items() <= done.platform.api.get(path).items()
+
+
+def gone(path: str) -> Check:
+    return lambda done: done.platform.api.ask("GET", path).status_code == 404
+
+
+POOL, OTHER_POOL, QUEUE = (
+    "work_pools/yeedu-pool",
+    "work_pools/windows-pool",
+    "work_pools/yeedu-pool/queues/urgent",
+)
+TAG, LIMIT = "concurrency_limits/tag/warehouse", "v2/concurrency_limits/reports"
+
+EXPECTED: Mapping[str, Mapping[str, Check]] = {
+    "README.md": {
+        f"{WORKER} deployment run run-yeedu-job/run-yeedu-job --watch": says("Completed"),
+        f"{WORKER} deployment run run-shell-command/run-shell-command"
+        " --param 'command=\"df -h /\"' --watch": ran_on_a_worker("run-shell-command", command="df -h /"),
+        f"{PREFECT} deployment run run-yeedu-job/run-yeedu-job --watch": says("Completed"),
+    },
+    "docs/coming-from.md": {
+        "prefect version": says("3.8.8"),
+        "prefect block register -m prefect_yeedu": says("Yeedu Credentials", "Yeedu Job", "Yeedu Notebook"),
+        'prefect deployment run load-taxi-trips/load-taxi-trips -p "months=[6,7]" --watch': ran_on_a_worker(
+            "load-taxi-trips", months=[6, 7]
+        ),
+        ".venv/bin/prefect config set PREFECT_API_URL=http://localhost:8080/api": says(
+            "Set 'PREFECT_API_URL'"
+        ),
+        ".venv/bin/prefect --no-prompt deploy --prefect-file deployer/prefect.yaml"
+        " flows/print_message.py:print_message -n greet-at-noon -p yeedu-pool -q greetings"
+        ' --cron "0 12 * * *" --timezone Europe/Vienna --param message=Noon': greets_at_noon,
+        ".venv/bin/prefect deployment run print-message/greet-at-noon -p message=Now --watch": (
+            ran_on_a_worker(PRINT, message="Now")
+        ),
+        ".venv/bin/prefect deployment delete print-message/greet-at-noon": lambda done: (
+            GREET not in done.platform.api.deployments()
+        ),
+        ".venv/bin/prefect profile ls": says("Available Profiles"),
+        ".venv/bin/prefect config unset PREFECT_API_URL --yes": says("Unset 'PREFECT_API_URL'"),
+    },
+    "docs/first-hour.md": {f"{PYTHON} sum_up.py": ran_here("sum-up", "The sum is 6.")},
+    "docs/own-machine.md": {
+        ".venv/bin/python flows/print_message.py": says("Hello from Yeedu on Prefect"),
+        f"{PYTHON} flows/print_message.py": ran_here(PRINT, "Hello from Yeedu on Prefect"),
+        f"{PYTHON} flows/run_yeedu_job.py": ran_here("run-yeedu-job", "stdout"),
+        f"{PYTHON} flows/load_taxi_trips.py": ran_here("load-taxi-trips", "Finished in state Completed()"),
+        f"{WORKER} deployment run load-taxi-trips/load-taxi-trips --watch": ran_on_a_worker(
+            "load-taxi-trips", months=[1, 2]
+        ),
+        f"PREFECT_LOGGING_EXTRA_LOGGERS=my_team {PYTHON} count_stock.py": ran_here("count-stock", "counted"),
+    },
+    "docs/schedules.md": {
+        f'prefect deployment schedule create print-message/print-message --cron "{OFFICE_HOURS}"'
+        " --timezone Europe/Vienna": office_hours_are(True),
+        "prefect deployment schedule create print-message/print-message --interval 5400": scheduled(
+            "interval", 5400.0
+        ),
+        f'prefect deployment schedule create print-message/print-message --rrule "{LAST_FRIDAY}"': scheduled(
+            "rrule", LAST_FRIDAY
+        ),
+        "prefect deployment schedule ls print-message/print-message": says("8-17"),
+        "prefect deployment schedule pause print-message/print-message SCHEDULE_ID": office_hours_are(False),
+        "prefect deployment schedule resume print-message/print-message SCHEDULE_ID": office_hours_are(True),
+        "prefect deployment schedule delete print-message/print-message SCHEDULE_ID --accept-yes": (
+            office_hours_are()
+        ),
+    },
+    "docs/pools.md": {
+        "prefect work-pool ls": says("yeedu", "image", "windo"),
+        "prefect work-pool set-concurrency-limit yeedu-pool 20": has(POOL, concurrency_limit=20),
+        "prefect work-pool clear-concurrency-limit yeedu-pool": has(POOL, concurrency_limit=None),
+        "prefect work-pool pause windows-pool": has(OTHER_POOL, is_paused=True),
+        "prefect work-pool resume windows-pool": has(OTHER_POOL, is_paused=False),
+        "prefect work-queue create urgent --pool yeedu-pool --priority 1 --limit 2": has(
+            QUEUE, priority=1, concurrency_limit=2
+        ),
+        "prefect work-queue ls --pool yeedu-pool": says("urgent", "default"),
+        "prefect work-queue set-concurrency-limit urgent 5 --pool yeedu-pool": has(
+            QUEUE, concurrency_limit=5
+        ),
+        "prefect work-queue pause urgent --pool yeedu-pool": has(QUEUE, is_paused=True),
+        "prefect work-queue resume urgent --pool yeedu-pool": has(QUEUE, is_paused=False),
+        "prefect work-queue delete urgent --pool yeedu-pool": gone(QUEUE),
+        "prefect concurrency-limit create warehouse 2": has(TAG, concurrency_limit=2),
+        "prefect concurrency-limit inspect warehouse": says("warehouse"),
+        "prefect concurrency-limit delete warehouse": gone(TAG),
+        "prefect gcl create reports --limit 3": has(LIMIT, limit=3),
+        "prefect gcl update reports --limit 5": has(LIMIT, limit=5),
+        "prefect gcl inspect reports": says("reports"),
+        "prefect gcl delete reports": gone(LIMIT),
+    },
+}
+
+# Tried by a test of their own: its file, and its name there.
+ELSEWHERE: Mapping[str, tuple[str, str]] = {
+    "docker compose up -d": ("tests/e2e/test_platform.py", "test_every_service_is_healthy"),
+    f"{PYTHON} write_note.py": ("tests/e2e/test_flows.py", "test_a_flow_served_from_a_laptop"),
+}
+
+# Run by hand, for the reason that is given.
+BY_HAND: Mapping[str, str] = {
+    "git clone https://github.com/YOUR_TEAM/yeedu-prefect.git": "the address is the reader's own",
+    "cd yeedu-prefect": "what follows is run in the checkout",
+    "make install": "every test runs in what it made",
+}
