@@ -4,7 +4,7 @@ PROGRAMS := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes that import Prefect
 
 .DEFAULT_GOAL := help
-.PHONY: backup restore help up down logs status drain deploy new-flow activate-windows clean install lint format test test-unit test-e2e test-faults test-endurance bench lock audit
+.PHONY: backup restore help up down logs status drain deploy new-flow activate-windows clean install lint format test test-unit test-e2e test-faults test-endurance pictures bench lock audit
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ test-unit: install ## Run the tests that start no platform
 
 test-e2e: install ## Run the tests of the whole platform
 	$(PROGRAMS)/pytest tests/e2e tests/browser $(ARGS)
+
+pictures: install ## Take the pictures of the UI in docs/images anew, from a platform of their own
+	PICTURES=1 LONG_TESTS=1 $(PROGRAMS)/pytest tests/browser/test_tour.py --numprocesses=0 $(ARGS)
 
 test-faults: install ## Kill, stop and cut off what the platform runs, and print what held (FAULT_KILLS=3, FAULT_OUTAGE_MINUTES=1)
 	ALL_FAULTS=1 $(PROGRAMS)/pytest tests/faults --numprocesses=0 $(ARGS)

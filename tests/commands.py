@@ -1,7 +1,6 @@
 """What every command of the pages is expected to do; tests/e2e/test_commands.py runs them and looks.
 
-Of each page the commands stand in its own order, and one may need what an earlier one did. The last ones undo
-what the page did to the platform.
+A page's commands are typed in its order: one may need what an earlier one did.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,6 +33,10 @@ LAST_FRIDAY = "FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=17;BYMINUTE=0;BYSECOND=0"
 WORKER = "docker compose exec worker with-secrets prefect"
 PREFECT = "PREFECT_API_URL=http://localhost:8080/api .venv/bin/prefect"
 PYTHON = "PREFECT_API_URL=http://localhost:8080/api .venv/bin/python"
+COUNT_TRIPS = (
+    "docker compose exec warehouse psql -U warehouse"
+    " -c 'SELECT colour, year, month, count(*) FROM taxi_trips GROUP BY 1, 2, 3'"
+)
 
 
 def says(*texts: str) -> Check:
@@ -108,103 +111,169 @@ def gone(path: str) -> Check:
     return lambda done: done.platform.api.ask("GET", path).status_code == 404
 
 
-POOL, OTHER_POOL, QUEUE = (
-    "work_pools/yeedu-pool",
-    "work_pools/windows-pool",
-    "work_pools/yeedu-pool/queues/urgent",
-)
+POOL, OTHER_POOL = "work_pools/yeedu-pool", "work_pools/windows-pool"
+QUEUE = f"{POOL}/queues/urgent"
 TAG, LIMIT = "concurrency_limits/tag/warehouse", "v2/concurrency_limits/reports"
 
-EXPECTED: Mapping[str, Mapping[str, Check]] = {
-    "README.md": {
-        f"{WORKER} deployment run run-yeedu-job/run-yeedu-job --watch": says("Completed"),
-        f"{WORKER} deployment run run-shell-command/run-shell-command"
-        " --param 'command=\"df -h /\"' --watch": ran_on_a_worker("run-shell-command", command="df -h /"),
-        f"{PREFECT} deployment run run-yeedu-job/run-yeedu-job --watch": says("Completed"),
-    },
-    "docs/coming-from.md": {
-        "prefect version": says("3.8.8"),
-        "prefect block register -m prefect_yeedu": says("Yeedu Credentials", "Yeedu Job", "Yeedu Notebook"),
-        'prefect deployment run load-taxi-trips/load-taxi-trips -p "months=[6,7]" --watch': ran_on_a_worker(
-            "load-taxi-trips", months=[6, 7]
-        ),
-        ".venv/bin/prefect config set PREFECT_API_URL=http://localhost:8080/api": says(
-            "Set 'PREFECT_API_URL'"
-        ),
-        ".venv/bin/prefect --no-prompt deploy --prefect-file deployer/prefect.yaml"
-        " flows/print_message.py:print_message -n greet-at-noon -p yeedu-pool -q greetings"
-        ' --cron "0 12 * * *" --timezone Europe/Vienna --param message=Noon': greets_at_noon,
-        ".venv/bin/prefect deployment run print-message/greet-at-noon -p message=Now --watch": (
-            ran_on_a_worker(PRINT, message="Now")
-        ),
-        ".venv/bin/prefect deployment delete print-message/greet-at-noon": lambda done: (
-            GREET not in done.platform.api.deployments()
-        ),
-        ".venv/bin/prefect profile ls": says("Available Profiles"),
-        ".venv/bin/prefect config unset PREFECT_API_URL --yes": says("Unset 'PREFECT_API_URL'"),
-    },
-    "docs/first-hour.md": {f"{PYTHON} sum_up.py": ran_here("sum-up", "The sum is 6.")},
-    "docs/own-machine.md": {
-        ".venv/bin/python flows/print_message.py": says("Hello from Yeedu on Prefect"),
-        f"{PYTHON} flows/print_message.py": ran_here(PRINT, "Hello from Yeedu on Prefect"),
-        f"{PYTHON} flows/run_yeedu_job.py": ran_here("run-yeedu-job", "stdout"),
-        f"{PYTHON} flows/load_taxi_trips.py": ran_here("load-taxi-trips", "Finished in state Completed()"),
-        f"{WORKER} deployment run load-taxi-trips/load-taxi-trips --watch": ran_on_a_worker(
-            "load-taxi-trips", months=[1, 2]
-        ),
-        f"PREFECT_LOGGING_EXTRA_LOGGERS=my_team {PYTHON} count_stock.py": ran_here("count-stock", "counted"),
-    },
-    "docs/schedules.md": {
-        f'prefect deployment schedule create print-message/print-message --cron "{OFFICE_HOURS}"'
-        " --timezone Europe/Vienna": office_hours_are(True),
-        "prefect deployment schedule create print-message/print-message --interval 5400": scheduled(
-            "interval", 5400.0
-        ),
-        f'prefect deployment schedule create print-message/print-message --rrule "{LAST_FRIDAY}"': scheduled(
-            "rrule", LAST_FRIDAY
-        ),
-        "prefect deployment schedule ls print-message/print-message": says("8-17"),
-        "prefect deployment schedule pause print-message/print-message SCHEDULE_ID": office_hours_are(False),
-        "prefect deployment schedule resume print-message/print-message SCHEDULE_ID": office_hours_are(True),
-        "prefect deployment schedule delete print-message/print-message SCHEDULE_ID --accept-yes": (
-            office_hours_are()
-        ),
-    },
-    "docs/pools.md": {
-        "prefect work-pool ls": says("yeedu", "image", "windo"),
-        "prefect work-pool set-concurrency-limit yeedu-pool 20": has(POOL, concurrency_limit=20),
-        "prefect work-pool clear-concurrency-limit yeedu-pool": has(POOL, concurrency_limit=None),
-        "prefect work-pool pause windows-pool": has(OTHER_POOL, is_paused=True),
-        "prefect work-pool resume windows-pool": has(OTHER_POOL, is_paused=False),
-        "prefect work-queue create urgent --pool yeedu-pool --priority 1 --limit 2": has(
-            QUEUE, priority=1, concurrency_limit=2
-        ),
-        "prefect work-queue ls --pool yeedu-pool": says("urgent", "default"),
-        "prefect work-queue set-concurrency-limit urgent 5 --pool yeedu-pool": has(
-            QUEUE, concurrency_limit=5
-        ),
-        "prefect work-queue pause urgent --pool yeedu-pool": has(QUEUE, is_paused=True),
-        "prefect work-queue resume urgent --pool yeedu-pool": has(QUEUE, is_paused=False),
-        "prefect work-queue delete urgent --pool yeedu-pool": gone(QUEUE),
-        "prefect concurrency-limit create warehouse 2": has(TAG, concurrency_limit=2),
-        "prefect concurrency-limit inspect warehouse": says("warehouse"),
-        "prefect concurrency-limit delete warehouse": gone(TAG),
-        "prefect gcl create reports --limit 3": has(LIMIT, limit=3),
-        "prefect gcl update reports --limit 5": has(LIMIT, limit=5),
-        "prefect gcl inspect reports": says("reports"),
-        "prefect gcl delete reports": gone(LIMIT),
-    },
+IMAGE_WORKER = (
+    "tests/e2e/test_flows.py",
+    "test_a_worker_runs_the_flow_that_its_image_holds",
+    '"--profile", "image-worker"',
+)
+ATTACHED = (
+    "tests/e2e/test_attached_workers.py",
+    "test_process_of_this_machine_attaches_works_and_detaches",
+    '[attach, "run", "--server"',
+)
+IN_A_CONTAINER = (
+    "tests/e2e/test_attached_workers.py",
+    "test_container_on_another_network_path_attaches_works_and_detaches",
+    '"--temporary"',
+)
+PLAIN_WORKER = (
+    "tests/e2e/test_commands.py",
+    "test_a_plain_prefect_worker_runs_these_flows_in_a_pool_of_its_own",
+    '"plain-pool"',
+)
+
+EXPECTED: Mapping[str, Check] = {
+    # README.md
+    f"{WORKER} deployment run run-yeedu-job/run-yeedu-job --watch": says("Completed"),
+    f"{WORKER} deployment run run-shell-command/run-shell-command"
+    " --param 'command=\"df -h /\"' --watch": ran_on_a_worker("run-shell-command", command="df -h /"),
+    f"{PREFECT} deployment run run-yeedu-job/run-yeedu-job --watch": says("Completed"),
+    # docs/coming-from.md
+    "prefect version": says("3.8.8"),
+    "prefect block register -m prefect_yeedu": says("Yeedu Credentials", "Yeedu Job", "Yeedu Notebook"),
+    'prefect deployment run load-taxi-trips/load-taxi-trips -p "months=[6,7]" --watch': ran_on_a_worker(
+        "load-taxi-trips", months=[6, 7]
+    ),
+    ".venv/bin/prefect config set PREFECT_API_URL=http://localhost:8080/api": says("Set 'PREFECT_API_URL'"),
+    ".venv/bin/prefect --no-prompt deploy --prefect-file deployer/prefect.yaml"
+    " flows/print_message.py:print_message -n greet-at-noon -p yeedu-pool -q greetings"
+    ' --cron "0 12 * * *" --timezone Europe/Vienna --param message=Noon': greets_at_noon,
+    ".venv/bin/prefect deployment run print-message/greet-at-noon -p message=Now --watch": (
+        ran_on_a_worker(PRINT, message="Now")
+    ),
+    ".venv/bin/prefect deployment delete print-message/greet-at-noon": lambda done: (
+        GREET not in done.platform.api.deployments()
+    ),
+    ".venv/bin/prefect profile ls": says("Available Profiles"),
+    ".venv/bin/prefect config unset PREFECT_API_URL --yes": says("Unset 'PREFECT_API_URL'"),
+    # docs/first-hour.md
+    f"{PYTHON} sum_up.py": ran_here("sum-up", "The sum is 6."),
+    # docs/own-machine.md
+    ".venv/bin/python flows/print_message.py": says("Hello from Yeedu on Prefect"),
+    f"{PYTHON} flows/print_message.py": ran_here(PRINT, "Hello from Yeedu on Prefect"),
+    f"{PYTHON} flows/run_yeedu_job.py": ran_here("run-yeedu-job", "stdout"),
+    f"{PYTHON} flows/load_taxi_trips.py": ran_here("load-taxi-trips", "Finished in state Completed()"),
+    f"{WORKER} deployment run load-taxi-trips/load-taxi-trips --watch": ran_on_a_worker(
+        "load-taxi-trips", months=[1, 2]
+    ),
+    f"PREFECT_LOGGING_EXTRA_LOGGERS=my_team {PYTHON} count_stock.py": ran_here("count-stock", "counted"),
+    # docs/flows.md
+    f"{WORKER} deployment run load-taxi-trips/load-taxi-trips --param months='[1, 2, 3]'"
+    " --param year=2021 --param colour=yellow --watch": (
+        ran_on_a_worker("load-taxi-trips", months=[1, 2, 3], year=2021, colour="yellow")
+    ),
+    COUNT_TRIPS: says("yellow | 2021 | 3 |"),
+    # docs/schedules.md
+    f'prefect deployment schedule create print-message/print-message --cron "{OFFICE_HOURS}"'
+    " --timezone Europe/Vienna": office_hours_are(True),
+    "prefect deployment schedule create print-message/print-message --interval 5400": scheduled(
+        "interval", 5400.0
+    ),
+    f'prefect deployment schedule create print-message/print-message --rrule "{LAST_FRIDAY}"': scheduled(
+        "rrule", LAST_FRIDAY
+    ),
+    "prefect deployment schedule ls print-message/print-message": says("8-17"),
+    "prefect deployment schedule pause print-message/print-message SCHEDULE_ID": office_hours_are(False),
+    "prefect deployment schedule resume print-message/print-message SCHEDULE_ID": office_hours_are(True),
+    "prefect deployment schedule delete print-message/print-message SCHEDULE_ID --accept-yes": (
+        office_hours_are()
+    ),
+    # docs/pools.md
+    "prefect work-pool ls": says("yeedu", "image", "windo"),
+    "prefect work-pool set-concurrency-limit yeedu-pool 20": has(POOL, concurrency_limit=20),
+    "prefect work-pool clear-concurrency-limit yeedu-pool": has(POOL, concurrency_limit=None),
+    "prefect work-pool pause windows-pool": has(OTHER_POOL, is_paused=True),
+    "prefect work-pool resume windows-pool": has(OTHER_POOL, is_paused=False),
+    "prefect work-queue create urgent --pool yeedu-pool --priority 1 --limit 2": has(
+        QUEUE, priority=1, concurrency_limit=2
+    ),
+    "prefect work-queue ls --pool yeedu-pool": says("urgent", "default"),
+    "prefect work-queue set-concurrency-limit urgent 5 --pool yeedu-pool": has(QUEUE, concurrency_limit=5),
+    "prefect work-queue pause urgent --pool yeedu-pool": has(QUEUE, is_paused=True),
+    "prefect work-queue resume urgent --pool yeedu-pool": has(QUEUE, is_paused=False),
+    "prefect work-queue delete urgent --pool yeedu-pool": gone(QUEUE),
+    "prefect concurrency-limit create warehouse 2": has(TAG, concurrency_limit=2),
+    "prefect concurrency-limit inspect warehouse": says("warehouse"),
+    "prefect concurrency-limit delete warehouse": gone(TAG),
+    "prefect gcl create reports --limit 3": has(LIMIT, limit=3),
+    "prefect gcl update reports --limit 5": has(LIMIT, limit=5),
+    "prefect gcl inspect reports": says("reports"),
+    "prefect gcl delete reports": gone(LIMIT),
 }
 
-# Tried by a test of their own: its file, and its name there.
-ELSEWHERE: Mapping[str, tuple[str, str]] = {
-    "docker compose up -d": ("tests/e2e/test_platform.py", "test_every_service_is_healthy"),
-    f"{PYTHON} write_note.py": ("tests/e2e/test_flows.py", "test_a_flow_served_from_a_laptop"),
+# What only one form of the platform has.
+ONLY: Mapping[str, str] = {
+    f"{PYTHON} flows/load_taxi_trips.py": "local",
+    COUNT_TRIPS: "compose",
+}
+
+# Tried by a test of their own: its file, its name, and what in its text does so.
+ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
+    "docker compose up -d": (
+        *("tests/e2e/test_platform.py", "test_every_service_is_healthy_and_every_one_shot_succeeded"),
+        '"docker", "compose", "ps"',
+    ),
+    f"{PYTHON} write_note.py": (
+        *("tests/e2e/test_flows.py", "test_a_flow_served_from_a_laptop_is_a_deployment_that_runs_there"),
+        '"write_note.py"',
+    ),
+    "curl -X POST http://localhost:8080/api/flow_runs/RUN_ID/resume -H 'Content-Type: application/json'"
+    ' -d \'{"run_input": {"approve": true, "comment": "fine"}}\'': (
+        *("tests/e2e/test_flows.py", "test_a_report_is_published_only_when_a_person_approves_it"),
+        "/resume",
+    ),
+    "docker compose --profile image-worker up -d --build": IMAGE_WORKER,
+    f"{WORKER} deployment run run-shell-command/run-shell-command-from-image --param command=pwd --watch": (
+        IMAGE_WORKER
+    ),
+    "worker/attach.sh run --server http://prefect.example.com:8080": ATTACHED,
+    "worker/attach.sh check --server http://prefect.example.com:8080": (
+        *("worker/tests/test_attach_to_a_server.py", "test_check_tells_what_is_wrong_and_changes_nothing"),
+        "check",
+    ),
+    "make activate-windows": (
+        *(
+            "tests/e2e/test_attached_workers.py",
+            "test_windows_schedule_is_switched_on_by_one_command_and_stays_on",
+        ),
+        '"activate-windows"',
+    ),
+    'docker run -d --name more-work -v "$PWD:/checkout:ro" -v "$PWD/login:/run/login:ro" yeedu-prefect-worker'
+    " python /checkout/worker/attach run --temporary --server http://prefect.example.com:8080"
+    " --name more-work --environment /opt/venv --folder /tmp/worker --auth-string-file /run/login"
+    " --flows-git-url https://github.com/YOUR_TEAM/yeedu-prefect.git": IN_A_CONTAINER,
+    "docker stop --time 60 more-work": IN_A_CONTAINER,
+    f"{PREFECT} work-pool create plain-pool --type process": PLAIN_WORKER,
+    "PREFECT_API_URL=http://localhost:8080/api FLOWS_GIT_URL=https://github.com/YOUR_TEAM/yeedu-prefect.git"
+    " .venv/bin/prefect worker start --pool plain-pool": PLAIN_WORKER,
+    f"{PREFECT} work-pool delete plain-pool": PLAIN_WORKER,
 }
 
 # Run by hand, for the reason that is given.
+ON_WINDOWS = "needs Windows; the CI job windows-worker attaches a worker there, from the same lock"
 BY_HAND: Mapping[str, str] = {
     "git clone https://github.com/YOUR_TEAM/yeedu-prefect.git": "the address is the reader's own",
     "cd yeedu-prefect": "what follows is run in the checkout",
     "make install": "every test runs in what it made",
+    "py -m venv .venv": ON_WINDOWS,
+    r".venv\Scripts\pip install -r requirements\worker.txt": ON_WINDOWS,
+    r".venv\Scripts\pip install --no-deps .\yeedu-operator": ON_WINDOWS,
+    '$env:PREFECT_API_URL = "http://localhost:8080/api"': ON_WINDOWS,
+    r".venv\Scripts\python flows\print_message.py": ON_WINDOWS,
+    r"powershell -ExecutionPolicy Bypass -File worker\attach.ps1 run"
+    " --server http://prefect.example.com:8080": (ON_WINDOWS),
 }

@@ -14,18 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import EXPECTED, GREET, LIMIT, OTHER_POOL, POOL, PRINT, QUEUE, TAG, Done
-from tests.pages import blocks, commands
+from tests.commands import EXPECTED, GREET, LIMIT, ONLY, OTHER_POOL, POOL, PRINT, QUEUE, TAG, Done
+from tests.pages import PAGES, blocks, commands
 from tests.platforms import Platform
 
 pytestmark = [pytest.mark.long_locally, pytest.mark.xdist_group("platform")]
 
-ALL = [(page, command) for page, expected in EXPECTED.items() for command in expected]
+ALL = [(page, command) for page in PAGES for command in commands(page) if command in EXPECTED]
 BIN = Path(sys.executable).parent
 IN_CONTAINERS = "docker compose exec worker with-secrets prefect "
 LOCALLY = "PREFECT_API_URL=http://localhost:8080/api .venv/bin/prefect "
-# In containers the warehouse is out of reach of a flow on the host, as docs/own-machine.md says.
-NOT_IN_CONTAINERS = "flows/load_taxi_trips.py"
 Outcomes = dict[tuple[str, str], str]
 
 
@@ -56,7 +54,7 @@ def environment(platform: Platform, home: Path) -> dict[str, str]:
 
 def try_command(platform: Platform, page: str, command: str, home: Path) -> str:
     """Type a command; return what is wrong with what it did, or nothing."""
-    if platform.kind == "compose" and NOT_IN_CONTAINERS in command:
+    if ONLY.get(command, platform.kind) != platform.kind:
         return ""
     began = datetime.now(UTC)
     done = subprocess.run(
@@ -73,7 +71,7 @@ def try_command(platform: Platform, page: str, command: str, home: Path) -> str:
     if done.returncode:
         return f"left with {done.returncode}:\n{output}"
     try:
-        ok = EXPECTED[page][command](Done(platform, " ".join(output.split()), began))
+        ok = EXPECTED[command](Done(platform, " ".join(output.split()), began))
     except Exception as error:  # noqa: BLE001 - of whatever kind, it is this command's
         return f"{error!r} after:\n{output}"
     return "" if ok else f"did not do what {page} says:\n{output}"
@@ -100,22 +98,19 @@ def undo(platform: Platform) -> None:
 @pytest.fixture(scope="module")
 def outcomes(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcomes]:
     """Go through all pages; what is wrong with each command."""
-    for page in EXPECTED:
+    for page in PAGES:
         for block in blocks(page, "python"):
             for name in re.findall(r"(?m)^    (\w+)\(\)$", block):
                 (platform.checkout / f"{name}.py").write_text(block, encoding="utf-8")
 
     def go_through(page: str) -> Outcomes:
         home = tmp_path_factory.mktemp("home")
-        return {
-            (page, command): try_command(platform, page, command, home)
-            for command in commands(page)
-            if command in EXPECTED[page]
-        }
+        mine = [command for of, command in ALL if of == page]
+        return {(page, command): try_command(platform, page, command, home) for command in mine}
 
     try:
         with ThreadPoolExecutor(max_workers=3) as readers:
-            yield {key: value for found in readers.map(go_through, EXPECTED) for key, value in found.items()}
+            yield {key: value for found in readers.map(go_through, PAGES) for key, value in found.items()}
     finally:
         undo(platform)
 
@@ -129,7 +124,7 @@ def test_command_does_what_its_page_says(outcomes: Outcomes, page: str, command:
 def test_a_plain_prefect_worker_runs_these_flows_in_a_pool_of_its_own(
     platform: Platform, tmp_path: Path
 ) -> None:
-    create, start, delete = (command for command in commands("docs/pools.md") if "plain-pool" in command)
+    create, start, delete = (one for one in commands("docs/pools.md") if "plain-pool" in one)
     own = environment(platform, tmp_path)
     here = {"cwd": platform.checkout, "env": own}
     subprocess.run(["bash", "-c", as_typed(platform, create)], **here, check=True, capture_output=True)

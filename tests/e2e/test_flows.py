@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pages import blocks
 from tests.platforms import JSON, Platform, wait_for
 from tests.warehouse import query
 
@@ -146,20 +147,7 @@ def test_a_worker_runs_the_flow_that_its_image_holds(platform: Platform) -> None
         platform.must(*profile, "rm", "--stop", "--force", "image-worker")
 
 
-SERVED = """
-from pathlib import Path
-
-from prefect import flow
-
-
-@flow(log_prints=True)
-def write_note(text: str = "hello"):
-    Path(__file__).with_name("note.txt").write_text(text)
-
-
-if __name__ == "__main__":
-    write_note.serve(name="laptop")
-"""
+SERVED = next(block for block in blocks("docs/own-machine.md", "python") if ".serve(" in block)
 
 
 def test_a_flow_served_from_a_laptop_is_a_deployment_that_runs_there(

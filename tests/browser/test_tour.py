@@ -1,0 +1,71 @@
+"""The tour of docs/first-hour.md: its pages are those of the sidebar, and its pictures are taken here.
+
+`make pictures` puts the pictures into docs/images.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.pages import ROOT, text
+from tests.platforms import OUTPUT, Platform
+
+pytestmark = [pytest.mark.browser, pytest.mark.long_locally, pytest.mark.xdist_group("platform")]
+
+TOUR = text("docs/first-hour.md").split("## A tour of the UI")[1].split("\n## ")[0]
+STOPS = re.findall(r"(?m)^\| (\w[\w ]*) \| ", TOUR)[1:]  # the first is the table's head
+
+
+def picture(platform: Platform, name: str) -> Path:
+    """Return the file of a picture: of this form of the platform, or the one in the documentation."""
+    if os.environ.get("PICTURES"):
+        return ROOT / "docs" / "images" / f"{name}.png"
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    return OUTPUT / f"tour-{platform.kind}-{name}.png"
+
+
+@pytest.fixture
+def page(browser: Browser, platform: Platform) -> Iterator[Page]:
+    """The platform's first page, as a new user sees it."""
+    page = browser.new_page(viewport={"width": 1280, "height": 760}, color_scheme="light")
+    page.goto(platform.address, wait_until="networkidle")
+    yield page
+    page.close()
+
+
+@pytest.mark.timeout(240)
+def test_sidebar_has_the_pages_of_the_tour_and_each_of_them_opens(platform: Platform, page: Page) -> None:
+    sidebar = page.get_by_role("list").filter(has=page.get_by_role("link", name="Dashboard")).locator("a")
+    settings = page.get_by_role("link", name="Settings", exact=True)
+    expect(settings).to_be_visible()
+    assert [*(link.strip() for link in sidebar.all_inner_texts()), "Settings"] == STOPS
+    for stop in STOPS:
+        page.get_by_role("link", name=stop, exact=True).first.click()
+        page.wait_for_url(re.compile(stop.lower().replace("event feed", "events").replace(" ", "-")))
+        expect(page.locator("main").get_by_text(stop).first).to_be_visible()
+        if stop == "Dashboard":
+            expect(page.get_by_text("Flow Runs").first).to_be_visible()
+            page.wait_for_load_state("networkidle")
+            page.screenshot(path=picture(platform, "dashboard"))
+
+
+def test_page_of_a_run_has_its_log_and_the_tabs_that_the_page_names(platform: Platform, page: Page) -> None:
+    run = platform.api.run("run-yeedu-job")
+    platform.api.log_with(run["id"], "stderr")
+    page.goto(f"{platform.address}/v2/runs/flow-run/{run['id']}", wait_until="networkidle")
+    expect(page.get_by_text("stdout").first).to_be_visible()
+    for tab in ("Logs", "Task Runs", "Subflow Runs", "Artifacts", "Parameters"):
+        expect(page.get_by_role("tab", name=tab)).to_be_visible()
+    page.screenshot(path=picture(platform, "run"))
+    page.get_by_role("tab", name="Artifacts").click()
+    page.wait_for_url("**tab=Artifacts**")
+
+
+@pytest.mark.parametrize("design", ["", "/v2"])
+def test_artifacts_of_all_runs_have_a_page(platform: Platform, page: Page, design: str) -> None:
+    page.goto(f"{platform.address}{design}/artifacts", wait_until="networkidle")
+    expect(page.get_by_text("Artifacts", exact=True).first).to_be_visible()
