@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.pages import blocks
-from tests.platforms import JSON, Platform, wait_for
+from tests.platforms import JSON, Platform, commit, wait_for
 from tests.warehouse import query
 
 pytestmark = [pytest.mark.long_locally, pytest.mark.xdist_group("platform")]
@@ -145,6 +146,32 @@ def test_a_worker_runs_the_flow_that_its_image_holds(platform: Platform) -> None
         assert "git:" in lines, "it is told of no repository"
     finally:
         platform.must(*profile, "rm", "--stop", "--force", "image-worker")
+
+
+def test_lines_of_an_own_logger_are_in_the_log_of_a_deployments_run(platform: Platform) -> None:
+    page = "docs/own-machine.md"
+    [code] = [block for block in blocks(page, "python") if "getLogger" in block]
+    [declared] = [yaml.safe_load(block)["work_pool"] for block in blocks(page, "yaml")]
+    file = platform.checkout / "flows" / "count_stock.py"
+    file.write_text(code, encoding="utf-8")
+    commit(platform.checkout, "Count the stock")
+    deployment = platform.api.post(
+        "deployments/",
+        {
+            "name": "stock",
+            "flow_id": platform.api.post("flows/", {"name": "count-stock"})["id"],
+            "entrypoint": "flows/count_stock.py:count_stock",
+            "pull_steps": platform.api.deployments()["print-message"]["pull_steps"],
+            "work_pool_name": declared["name"],
+            "job_variables": declared["job_variables"],
+        },
+    )
+    try:
+        platform.api.log_with(completed(platform, "stock")["id"], "counted")
+    finally:
+        platform.api.delete(f"deployments/{deployment['id']}")
+        file.unlink()
+        commit(platform.checkout, "Count it no more")
 
 
 SERVED = next(block for block in blocks("docs/own-machine.md", "python") if ".serve(" in block)
