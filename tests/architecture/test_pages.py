@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from prefect.cli._app import _app as prefect_cli
 
 from tests.commands import BY_HAND, ELSEWHERE, EXPECTED
 from tests.pages import PAGES, ROOT, blocks, commands, text
@@ -43,6 +44,17 @@ def test_test_of_its_own_does_what_the_command_does(file: str, test: str, said: 
 def test_make_targets_that_a_page_names_exist(page: str) -> None:
     named = set(re.findall(r"`make ([a-z][a-z-]*)", text(page)))
     assert {target for target in named if not re.search(rf"(?m)^{target}:", MAKEFILE)} == set()
+
+
+GONE = "orion start|auth login|agent start|register|deployment build|deployment apply|deployment set-schedule"
+KEPT = "profile ls|config set|block register|deployment run|deployment schedule create|deploy|version"
+
+
+@pytest.mark.parametrize("command", [*GONE.split("|"), *KEPT.split("|")])
+def test_command_of_an_older_guide_is_gone_or_there_as_its_page_says(command: str) -> None:
+    assert f"`prefect {command}" in text("docs/coming-from.md")
+    known, _, unknown = prefect_cli.parse_commands(command.split())
+    assert bool(unknown) == (command in GONE.split("|")), known
 
 
 def test_imports_that_take_an_old_ones_place_work(monkeypatch: pytest.MonkeyPatch) -> None:
