@@ -11,8 +11,9 @@ from tempfile import TemporaryDirectory
 import requests
 
 from tests.conformance.client_process import run_client
-from tests.conformance.environments import PREFECT_YEEDU_OPERATOR, environment_of
+from tests.conformance.clients import PREFECT_YEEDU_OPERATOR
 from tests.conformance.mock_process import MockProcess, mock_process
+from tests.environments import environment_of
 
 SCRIPT = Path(__file__).with_name("timed_flows.py")
 TIMES_PUBLISHED, TIMES_OURS = 2, 6  # a notebook takes the published one three quarters of a minute

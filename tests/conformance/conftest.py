@@ -1,6 +1,5 @@
 """Drives the published clients, each in an environment of its own, all at the same time: they sleep a lot."""
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -9,12 +8,8 @@ from typing import Any
 import pytest
 
 from tests.conformance import cli_commands, cli_scenarios, operator_scenarios
-from tests.conformance.environments import (
-    PREFECT_YEEDU_OPERATOR,
-    YEEDU_CLI,
-    EnvironmentUnavailableError,
-    environment_of,
-)
+from tests.conformance.clients import PREFECT_YEEDU_OPERATOR, YEEDU_CLI
+from tests.environments import EnvironmentUnavailableError, environment_of, give_up
 
 CLIENTS = {"operator": PREFECT_YEEDU_OPERATOR, "cli": YEEDU_CLI}
 SCENARIOS: dict[str, Callable[[Path, Path], Any]] = {
@@ -63,11 +58,7 @@ def _report_of(name: str) -> Any:
         try:
             return started[name].result()
         except EnvironmentUnavailableError as error:
-            if os.environ.get("REQUIRE_DOCKER"):
-                pytest.fail(
-                    f"REQUIRE_DOCKER is set, but the client cannot be installed: {error}", pytrace=False
-                )
-            pytest.skip(f"the client cannot be installed: {error}")
+            give_up("the client", error)
 
     return report
 

@@ -1,7 +1,7 @@
-"""The published clients' environments: one each, built from the package registry and kept between runs.
+"""Environments of published programs: one each, built from the package registry and kept between runs.
 
-An environment's folder under `~/.cache/yeedu-prefect/conformance` carries a hash of everything that went into
-it, so that a change builds a new one and an unchanged one is used as it is.
+An environment's folder under `~/.cache/yeedu-prefect/environments` carries a hash of everything that went
+into it, so that a change builds a new one and an unchanged one is used as it is.
 """
 
 import hashlib
@@ -13,14 +13,17 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
 
 from tests.built_once import built_once
 
 PYTHON = "3.11"
-"""What both clients were published for; Prefect 2 does not run on much newer ones."""
+"""What all of them were published for; Prefect 2 does not run on much newer ones."""
 
 RESOLVED_AT = "2026-11-01T00:00:00Z"
-"""Neither client says how new its requirements may be; as of this moment they install and import."""
+"""None of them says how new its requirements may be; as of this moment they install and import."""
 
 BUILD_TIMEOUT_SECONDS = 300
 NO_NETWORK = ("Failed to fetch", "error sending request", "network was disabled", "No interpreter found")
@@ -31,13 +34,13 @@ class EnvironmentUnavailableError(Exception):
 
 
 @dataclass(frozen=True)
-class PublishedClient:
+class Published:
     """What an environment is made of.
 
     Attributes:
         name: Begins the name of the environment's folder.
         requirements: Everything that is asked for by name.
-        stand_ins: Modules that the client imports but its package lacks, as dotted name and the class that
+        stand_ins: Modules that the program imports but its package lacks, as dotted name and the class that
             is imported from it.
         prepare: A program of the environment, with arguments, to run once with the environment's `home`
             folder as `HOME` and `PREFECT_HOME`.
@@ -49,64 +52,55 @@ class PublishedClient:
     prepare: tuple[str, ...] = ()
 
 
-PREFECT_YEEDU_OPERATOR = PublishedClient(
-    "prefect-yeedu-operator",
-    ("prefect-yeedu-operator==1.0.8",),
-    # An empty database of Prefect 2 to start from: its migrations take longer than a job's flow run.
-    prepare=("prefect", "server", "database", "upgrade", "--yes"),
-)
-
-YEEDU_CLI = PublishedClient(
-    "yeedu-cli",
-    (
-        "yeedu-cli==4.13.0",
-        "websocket-client==1.9.2",  # imported by `notebook start --follow`, but not among its requirements
-    ),
-    # Every command imports these four, and the wheel was built without their packages. Only `yeedu git` and
-    # `yeedu git-credentials` use what is in them, so that an empty class is enough for all other commands.
-    {
-        "yeeducli.openapi.git.git": "GitService",
-        "yeeducli.openapi.git_credentials.git_credentials": "GitCredentialService",
-        "yeeducli.parsers.git.git_parser": "GitServiceParser",
-        "yeeducli.parsers.git_credentials.git_credentials_parser": "GitCredentialsParser",
-    },
-)
-
-
-def environment_of(client: PublishedClient) -> Path:
-    """Return the folder of a client's environment, with `bin` and `home`, built if it is not there yet.
+def environment_of(published: Published) -> Path:
+    """Return the folder of a program's environment, with `bin` and `home`, built if it is not there yet.
 
     Raises:
         EnvironmentUnavailableError: It would have to be built, and what it is built from cannot be reached.
         RuntimeError: It cannot be built for another reason.
     """
-    recipe = json.dumps([asdict(client), PYTHON, RESOLVED_AT], sort_keys=True)
+    recipe = json.dumps([asdict(published), PYTHON, RESOLVED_AT], sort_keys=True)
     key = hashlib.sha256(recipe.encode()).hexdigest()[:12]
-    with built_once(f"conformance/{client.name}-{key}") as folder:
+    with built_once(f"environments/{published.name}-{key}") as folder:
         complete = folder / "complete.json"
         if not complete.exists():
-            _build(client, folder)
+            _build(published, folder)
             complete.write_text(recipe, encoding="utf-8")
     return folder
 
 
-def _build(client: PublishedClient, folder: Path) -> None:
+def environment_or_skip(published: Published) -> Path:
+    """Return the folder of a program's environment; skip the test, or fail it, where none can be had."""
+    try:
+        return environment_of(published)
+    except EnvironmentUnavailableError as error:
+        give_up(published.name, error)
+
+
+def give_up(what: str, error: EnvironmentUnavailableError) -> NoReturn:
+    """Skip the test that needs an environment, or fail it where no test may be left out."""
+    if os.environ.get("REQUIRE_DOCKER"):
+        pytest.fail(f"REQUIRE_DOCKER is set, but {what} cannot be installed: {error}", pytrace=False)
+    pytest.skip(f"{what} cannot be installed: {error}")
+
+
+def _build(published: Published, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     _uv("venv", "--python", PYTHON, str(folder))
     python = str(folder / "bin" / "python")
-    _uv("pip", "install", "--python", python, "--exclude-newer", RESOLVED_AT, *client.requirements)
+    _uv("pip", "install", "--python", python, "--exclude-newer", RESOLVED_AT, *published.requirements)
     purelib = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages = Path(subprocess.check_output([python, "-c", purelib], text=True).strip())
-    for module, name in client.stand_ins.items():
+    for module, name in published.stand_ins.items():
         file = packages.joinpath(*module.split(".")).with_suffix(".py")
         if file.exists():
-            raise RuntimeError(f"{client.name} has {module} by now; take it out of the stand-ins.")
+            raise RuntimeError(f"{published.name} has {module} by now; take it out of the stand-ins.")
         file.parent.mkdir(exist_ok=True)
         file.write_text(f"class {name}:\n    pass\n", encoding="utf-8")
     home = folder / "home"
     home.mkdir()
-    if client.prepare:
-        program, *arguments = client.prepare
+    if published.prepare:
+        program, *arguments = published.prepare
         _run([str(folder / "bin" / program), *arguments], {"HOME": str(home), "PREFECT_HOME": str(home)})
 
 
