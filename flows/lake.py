@@ -4,9 +4,10 @@ import asyncio
 import inspect
 from typing import Any
 
-from prefect.blocks.core import Block
 from prefect.filesystems import LocalFileSystem, WritableFileSystem
 from prefect.settings import get_current_settings
+
+from blocks import BlockError, load_block
 
 
 class LakeError(RuntimeError):
@@ -21,17 +22,15 @@ def open_lake(block: str) -> WritableFileSystem:
             and writes paths will do, when its package is installed on the worker. Empty: the folder.
 
     Raises:
-        LakeError: There is no such block, its package is missing, or it is no file system.
+        LakeError: There is no such block, or it is no file system.
+        MissingPackageError: The block's package is not installed on this worker.
     """
     if not block:
         return LocalFileSystem(basepath=str(get_current_settings().home / "lake"))
-    kind, slash, name = block.partition("/")
-    if not (kind and slash and name):
-        raise LakeError(f"{block!r} names no block; give its type and name, such as 's3-bucket/lake'.")
     try:
-        found: Any = Block.load(block.replace("_", "-"))
-    except Exception as error:  # noqa: BLE001 - what a block's own package raises when it is read
-        raise LakeError(f"The block {block!r} cannot be loaded: {' '.join(str(error).split())}") from None
+        found = load_block(block, "s3-bucket/lake")
+    except BlockError as error:
+        raise LakeError(str(error)) from None
     if not isinstance(found, WritableFileSystem):
         raise LakeError(f"The block {block!r} is no file system: it has no read_path and write_path.")
     return found

@@ -1,9 +1,6 @@
 """Load New York's taxi trips into the warehouse, month by month: download, keep the raw file, clean, copy."""
 
-import csv
 import hashlib
-import tempfile
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, Any, TypedDict
 
@@ -18,30 +15,31 @@ from prefect.tasks import Task, exponential_backoff
 from pydantic import Field
 
 from lake import open_lake, read_file, write_file
-from taxi_trips import COLUMNS, Colour, Month, clean_rows, fetch_file
-from warehouse import WAREHOUSE_BLOCK, WarehouseUnreachableError, copy_rows, lock, open_warehouse
+from taxi_trips import Colour, Month, SampleFormat, clean_rows, fetch_file
+from warehouse import WAREHOUSE_BLOCK, WarehouseUnreachableError
+from warehouses import Column, Kind, Table, find_warehouse
 
-TABLE = "taxi_trips"
-CREATE_TABLE = """
-CREATE TABLE IF NOT EXISTS taxi_trips (
-    colour         text NOT NULL,
-    year           smallint NOT NULL,
-    month          smallint NOT NULL,
-    pickup_at      timestamp NOT NULL,
-    dropoff_at     timestamp NOT NULL,
-    passengers     smallint NOT NULL,
-    distance_miles numeric(9, 2) NOT NULL,
-    pickup_zone    smallint,
-    dropoff_zone   smallint,
-    payment_type   smallint,
-    fare           numeric(9, 2) NOT NULL,
-    tip            numeric(9, 2),
-    tolls          numeric(9, 2),
-    total          numeric(9, 2) NOT NULL
-);
-CREATE INDEX IF NOT EXISTS taxi_trips_month ON taxi_trips (year, month, colour);
-"""
-OF_THE_MONTH = "WHERE colour = %s AND year = %s AND month = %s"
+TABLE = Table(
+    "taxi_trips",
+    key=(
+        Column("colour", Kind.TEXT),
+        Column("year", Kind.SMALL_INTEGER),
+        Column("month", Kind.SMALL_INTEGER),
+    ),
+    others=(
+        Column("pickup_at", Kind.TIME),
+        Column("dropoff_at", Kind.TIME),
+        Column("passengers", Kind.SMALL_INTEGER),
+        Column("distance_miles", Kind.AMOUNT),
+        Column("pickup_zone", Kind.SMALL_INTEGER, is_required=False),
+        Column("dropoff_zone", Kind.SMALL_INTEGER, is_required=False),
+        Column("payment_type", Kind.SMALL_INTEGER, is_required=False),
+        Column("fare", Kind.AMOUNT),
+        Column("tip", Kind.AMOUNT, is_required=False),
+        Column("tolls", Kind.AMOUNT, is_required=False),
+        Column("total", Kind.AMOUNT),
+    ),
+)
 
 
 class TaxiLoadError(RuntimeError):
@@ -80,8 +78,9 @@ def load_taxi_trips(
     colour: Colour = "green",
     source_url: str = "",
     lake: str = "",
-    warehouse_block_name: str = WAREHOUSE_BLOCK,
+    warehouse: str = f"secret/{WAREHOUSE_BLOCK}",
     refresh: bool = False,
+    sample_format: SampleFormat = "csv",
 ) -> list[LoadedMonth]:
     """Load New York's taxi trips into the warehouse's table taxi_trips, with a subflow for each month.
 
@@ -91,12 +90,14 @@ def load_taxi_trips(
         months: The months to load, 1 to 12.
         year: Their year.
         colour: The taxis' colour.
-        source_url: Where the files are: an address with {colour}, {year} and {month:02}; when empty, made-up
-            sample files are loaded, which needs no network.
-        lake: The block of the file system that raw files are kept in, as type and name: s3-bucket/lake; when
-            empty, the folder "lake" on the worker.
-        warehouse_block_name: The Secret block that tells where the warehouse is.
+        source_url: Where the files are, Parquet or CSV: an address with {colour}, {year} and {month:02}; when
+            empty, made-up sample files are loaded, which needs no network.
+        lake: The block of the file system that raw files are kept in, as type and name: s3-bucket/lake or
+            gcs-bucket/lake; when empty, the folder "lake" on the worker.
+        warehouse: The block that opens the warehouse, as type and name: secret/warehouse for Postgres,
+            gcp-credentials/NAME/DATASET for BigQuery, sqlalchemy-connector/NAME for another database.
         refresh: Download again what was downloaded less than a day ago.
+        sample_format: The form of made-up files; a downloaded one is told by what it holds.
 
     Returns:
         For each month the file and the number of rows.
@@ -108,7 +109,7 @@ def load_taxi_trips(
     reasons: list[str] = []
     for number in dict.fromkeys(months):
         state: State[LoadedMonth] = load_month(
-            number, year, colour, source_url, lake, warehouse_block_name, refresh, return_state=True
+            number, year, colour, source_url, lake, warehouse, refresh, sample_format, return_state=True
         )
         if state.is_completed():
             loaded.append(state.result())
@@ -131,18 +132,19 @@ def load_month(
     colour: Colour,
     source_url: str,
     lake: str,
-    warehouse_block_name: str,
+    warehouse: str,
     refresh: bool,
+    sample_format: SampleFormat,
 ) -> LoadedMonth:
     """Load one month: the raw file into the lake, its rows into the warehouse; see `load_taxi_trips`."""
     of = Month(colour, year, month)
-    raw = fetch_to_lake.with_options(refresh_cache=refresh)(of, source_url, lake)
+    raw = fetch_to_lake.with_options(refresh_cache=refresh)(of, source_url, lake, sample_format)
     try:
-        rows = copy_to_warehouse(of, raw, lake, warehouse_block_name)
+        rows = copy_to_warehouse(of, raw, lake, warehouse)
     except RawFileGoneError as error:  # since it was fetched, within the last day
         print(error)
-        raw = fetch_to_lake.with_options(refresh_cache=True)(of, source_url, lake)
-        rows = copy_to_warehouse(of, raw, lake, warehouse_block_name)
+        raw = fetch_to_lake.with_options(refresh_cache=True)(of, source_url, lake, sample_format)
+        rows = copy_to_warehouse(of, raw, lake, warehouse)
     return LoadedMonth(month=str(of), file=raw["path"], rows=rows)
 
 
@@ -163,7 +165,7 @@ def _is_worth_another_try(_task: Task[..., Any], _run: TaskRun, state: State[Any
     cache_expiration=timedelta(days=1),
     persist_result=True,
 )
-def fetch_to_lake(of: Month, source_url: str, lake: str) -> RawFile:
+def fetch_to_lake(of: Month, source_url: str, lake: str, sample_format: SampleFormat) -> RawFile:
     """Put the month's raw file into the lake, as it is; within a day, the same inputs fetch nothing again.
 
     Raises:
@@ -171,8 +173,8 @@ def fetch_to_lake(of: Month, source_url: str, lake: str) -> RawFile:
         RequestException: The server could not be reached, or answered with an error; it is asked again, after
             1, 2, 4 and 8 seconds or a little more.
     """
-    content = fetch_file(of, source_url)
-    path = f"taxi_trips/{of.colour}/{of.file_name}"
+    content = fetch_file(of, source_url, sample_format)
+    path = f"taxi_trips/{of.colour}/{of.file_name(content)}"
     write_file(open_lake(lake), path, content)
     print(f"{path}: {len(content)} bytes into the lake")
     return RawFile(path=path, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
@@ -185,35 +187,21 @@ def fetch_to_lake(of: Month, source_url: str, lake: str) -> RawFile:
     retry_delay_seconds=[1, 5],
     retry_condition_fn=_is_worth_another_try,
 )
-def copy_to_warehouse(of: Month, raw: RawFile, lake: str, warehouse_block_name: str) -> int:
+def copy_to_warehouse(of: Month, raw: RawFile, lake: str, warehouse: str) -> int:
     """Replace the month's rows in the warehouse by those of the raw file, all or none, and count them.
 
     Raises:
         RawFileGoneError: The lake's file is not the one that was fetched.
-        TaxiLoadError: Rows got lost on the way.
         TaxiDataError: The file does not hold what it should.
-        WarehouseError: The warehouse cannot be used.
+        WarehouseError: The warehouse cannot be used, or rows got lost on the way.
+        MissingPackageError: The file or the warehouse needs a package that this worker lacks.
     """
     content = _read_raw(raw, lake)
     key = (of.colour, of.year, of.month)
-    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as rows:
-        cleaned = _write_rows(rows, ([*map(str, key), *fields] for fields in clean_rows(content, of)))
-        rows.seek(0)
-        with open_warehouse(warehouse_block_name) as warehouse, warehouse.cursor() as cursor:
-            lock(cursor, TABLE)
-            cursor.execute(CREATE_TABLE)
-            cursor.execute(f"DELETE FROM taxi_trips {OF_THE_MONTH}", key)  # noqa: S608 - constants
-            replaced = cursor.rowcount
-            copied = copy_rows(cursor, TABLE, ("colour", "year", "month", *COLUMNS), rows)
-            cursor.execute(f"SELECT count(*) FROM taxi_trips {OF_THE_MONTH}", key)  # noqa: S608 - constants
-            counted = (cursor.fetchone() or (0,))[0]
-            if not cleaned == copied == counted:
-                raise TaxiLoadError(
-                    f"Of {cleaned} rows, {copied} were copied and {counted} would be in the warehouse; "
-                    "nothing was changed."
-                )
-    get_run_logger().info("%s: %d rows in the warehouse, %d replaced", of, counted, replaced)
-    return counted
+    rows = ([*map(str, key), *fields] for fields in clean_rows(content, of))
+    replaced = find_warehouse(warehouse).replace(TABLE, key, rows)
+    get_run_logger().info("%s: %d rows in the warehouse, %d replaced", of, replaced.rows, replaced.before)
+    return replaced.rows
 
 
 def _read_raw(raw: RawFile, lake: str) -> bytes:
@@ -225,15 +213,6 @@ def _read_raw(raw: RawFile, lake: str) -> bytes:
     if hashlib.sha256(content).hexdigest() != raw["sha256"]:
         raise RawFileGoneError(f"{raw['path']} in the lake has changed since it was fetched.")
     return content
-
-
-def _write_rows(file: Any, rows: Iterable[list[str]]) -> int:
-    writer = csv.writer(file, lineterminator="\n")
-    count = 0
-    for row in rows:
-        writer.writerow(row)
-        count += 1
-    return count
 
 
 def _show(loaded: list[LoadedMonth]) -> None:

@@ -4,14 +4,17 @@ import csv
 import gzip
 import io
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import requests
 
+from blocks import need
+
 Colour = Literal["green", "yellow"]
+SampleFormat = Literal["csv", "parquet"]
 
 # As the city publishes them: yellow taxis' times are of the TPEP, green ones' of the LPEP.
 PREFIXES: dict[str, str] = {"green": "lpep", "yellow": "tpep"}
@@ -19,7 +22,10 @@ COLUMNS = (
     *("pickup_at", "dropoff_at", "passengers", "distance_miles", "pickup_zone", "dropoff_zone"),
     *("payment_type", "fare", "tip", "tolls", "total"),
 )
+WHOLE_NUMBERS = tuple(map(COLUMNS.index, ("passengers", "pickup_zone", "dropoff_zone", "payment_type")))
 SAMPLE_ROWS = 1_000
+BATCH_ROWS = 65_536  # of a Parquet file, which are in memory at a time
+PARQUET, GZIP = b"PAR1", b"\x1f\x8b"  # what such files begin with
 DOWNLOAD_SECONDS = (10, 120)  # to connect, and between two pieces of the file
 ZONES = 263
 MINUTES_OF_28_DAYS = 28 * 24 * 60
@@ -37,10 +43,11 @@ class Month:
     year: int
     month: int
 
-    @property
-    def file_name(self) -> str:
-        """The name of its file, as published."""
-        return f"{self.colour}_tripdata_{self.year}-{self.month:02}.csv.gz"
+    def file_name(self, content: bytes) -> str:
+        """Return the name of its file, as published; what the file holds decides how it ends."""
+        ending = {PARQUET: "parquet", GZIP: "csv.gz"}
+        kind = next((name for start, name in ending.items() if content.startswith(start)), "csv")
+        return f"{self.colour}_tripdata_{self.year}-{self.month:02}.{kind}"
 
     @property
     def headings(self) -> tuple[str, ...]:
@@ -56,15 +63,29 @@ class Month:
         return f"{self.colour} {self.year}-{self.month:02}"
 
 
-def make_sample(month: Month) -> bytes:
-    """Return a made-up file in the published form, the same bytes for the same month on every machine.
+def make_sample(month: Month, sample_format: SampleFormat = "csv") -> bytes:
+    """Return a made-up file in the published form, with the same rows for the same month on every machine.
 
     A few rows have no passenger or lie in another month, as some of the published ones do.
+
+    Args:
+        month: Which one.
+        sample_format: `csv` is compressed with gzip; `parquet` needs pyarrow.
     """
-    chance = random.Random(str(month))  # noqa: S311 - a sample, no secret
+    headings = ["VendorID", *month.headings, "congestion_surcharge"]
+    if sample_format == "parquet":
+        return _write_parquet(headings, list(_sample_rows(month)))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["VendorID", *month.headings, "congestion_surcharge"])
+    writer.writerow(headings)
+    for vendor, pickup, dropoff, passengers, miles, *rest in _sample_rows(month):
+        zones, amounts = rest[:3], [f"{amount:.2f}" for amount in rest[3:]]
+        writer.writerow([vendor, pickup, dropoff, passengers, miles, *zones, *amounts])
+    return gzip.compress(text.getvalue().encode(), mtime=0)
+
+
+def _sample_rows(month: Month) -> Iterator[tuple[Any, ...]]:
+    chance = random.Random(str(month))  # noqa: S311 - a sample, no secret
     start = datetime(month.year, month.month, 1)  # noqa: DTZ001 - New York's own time, as published
     for _ in range(SAMPLE_ROWS):
         pickup = start + timedelta(minutes=chance.randrange(MINUTES_OF_28_DAYS))
@@ -75,26 +96,37 @@ def make_sample(month: Month) -> bytes:
         fare, tip = round(2.5 + miles * 2.5, 2), round(chance.random() * 5, 2)
         passengers = 0 if chance.random() < 0.02 else chance.choice((1, 1, 1, 2, 3))
         zones = (chance.randint(1, ZONES), chance.randint(1, ZONES))
-        amounts = (f"{fare:.2f}", f"{tip:.2f}", "0.00", f"{fare + tip:.2f}")
-        writer.writerow(
-            [2, pickup, dropoff, passengers, miles, *zones, chance.choice((1, 2)), *amounts, "2.75"]
-        )
-    return gzip.compress(text.getvalue().encode(), mtime=0)
+        amounts = (fare, tip, 0.0, fare + tip, 2.75)
+        yield (2, pickup, dropoff, passengers, miles, *zones, chance.choice((1, 2)), *amounts)
 
 
-def fetch_file(month: Month, source_url: str) -> bytes:
+def _write_parquet(headings: list[str], rows: list[tuple[Any, ...]]) -> bytes:
+    """Write rows with the types that the city's files have: numbers that may be missing are floating."""
+    pyarrow: Any = need("pyarrow", "A sample in Parquet")
+    parquet: Any = need("pyarrow.parquet", "A sample in Parquet")
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    arrays = {name: pyarrow.array(values) for name, values in zip(headings, columns, strict=True)}
+    arrays["passenger_count"] = arrays["passenger_count"].cast(pyarrow.float64())
+    file = io.BytesIO()
+    parquet.write_table(pyarrow.table(arrays), file)
+    return file.getvalue()
+
+
+def fetch_file(month: Month, source_url: str, sample_format: SampleFormat = "csv") -> bytes:
     """Download the month's file, or make a sample of it.
 
     Args:
         month: Which one.
         source_url: An address with {colour}, {year} and {month:02} in it; empty: a sample.
+        sample_format: The sample's form.
 
     Raises:
         TaxiDataError: There is no such file, or `source_url` is no address.
+        MissingPackageError: The sample needs pyarrow, which this worker lacks.
         RequestException: The server could not be reached, or has trouble; another try may help.
     """
     if not source_url:
-        return make_sample(month)
+        return make_sample(month, sample_format)
     try:
         address = source_url.format(colour=month.colour, year=month.year, month=month.month)
     except (LookupError, ValueError, AttributeError):
@@ -102,7 +134,7 @@ def fetch_file(month: Month, source_url: str) -> bytes:
     if not address.startswith(("http://", "https://")):
         raise TaxiDataError(
             f"source_url is {source_url!r}; give an http address such as "
-            "https://example.com/{colour}_tripdata_{year}-{month:02}.csv.gz"
+            "https://example.com/{colour}_tripdata_{year}-{month:02}.parquet"
         )
     answer = requests.get(address, timeout=DOWNLOAD_SECONDS)
     if 400 <= answer.status_code < 500 and answer.status_code not in (408, 429):
@@ -112,41 +144,76 @@ def fetch_file(month: Month, source_url: str) -> bytes:
 
 
 def clean_rows(content: bytes, month: Month) -> Iterator[list[str]]:
-    """Yield the rows to keep, their fields in the order of `COLUMNS`.
+    """Yield the rows to keep, their fields as text in the order of `COLUMNS`; an empty one is missing.
 
     Left out are trips without a passenger, those that begin in another month, and those that end before they
     begin.
 
     Args:
-        content: A file in the published form, compressed with gzip or plain.
+        content: A file in the published form: Parquet, or CSV, compressed with gzip or plain.
         month: Which month it should be.
 
     Raises:
         TaxiDataError: It is not such a file.
+        MissingPackageError: It is Parquet, and this worker lacks pyarrow.
     """
+    beginning = f"{month.year}-{month.month:02}-"
+    read = _read_parquet if content.startswith(PARQUET) else _read_csv
+    for fields in read(content, month):
+        for column in WHOLE_NUMBERS:
+            fields[column] = fields[column].removesuffix(".0")  # some files write 1.0
+        pickup, dropoff, passengers = fields[:3]
+        if pickup.startswith(beginning) and pickup <= dropoff and passengers not in ("", "0"):
+            yield fields
+
+
+def _read_csv(content: bytes, month: Month) -> Iterator[list[str]]:
     try:
         with _open_text(content) as text:
             reader = csv.DictReader(text)
-            missing = set(month.headings).difference(reader.fieldnames or ())
-            if missing:
-                raise TaxiDataError(
-                    f"{month.file_name} is no file of {month.colour} taxi trips: it has no column "
-                    f"{', '.join(sorted(missing))}."
-                )
-            beginning = f"{month.year}-{month.month:02}-"
+            _require(month, content, reader.fieldnames or ())
             for row in reader:
-                fields = [row[heading] or "" for heading in month.headings]
-                pickup, dropoff, passengers = fields[:3]
-                if pickup.startswith(beginning) and pickup <= dropoff and passengers not in ("", "0", "0.0"):
-                    fields[2] = passengers.partition(".")[0]  # some files write 1.0
-                    yield fields
+                yield [row[heading] or "" for heading in month.headings]
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise TaxiDataError(f"{month.file_name} cannot be read: {error}.") from None
+        raise TaxiDataError(f"{month.file_name(content)} cannot be read: {error}.") from None
+
+
+def _read_parquet(content: bytes, month: Month) -> Iterator[list[str]]:
+    what = f"{month.file_name(content)} is a Parquet file, and reading it"
+    pyarrow: Any = need("pyarrow", what)
+    compute: Any = need("pyarrow.compute", what)
+    parquet: Any = need("pyarrow.parquet", what)
+
+    def texts(column: Any) -> list[str]:
+        if pyarrow.types.is_timestamp(column.type):
+            column = column.cast(pyarrow.timestamp("s"), safe=False)
+        if pyarrow.types.is_floating(column.type):
+            column = compute.round(column, ndigits=2)  # 20.919999999999998 are dollars, too
+        return ["" if text in (None, "nan") else text for text in column.cast(pyarrow.string()).to_pylist()]
+
+    try:
+        file = parquet.ParquetFile(pyarrow.BufferReader(content))
+        _require(month, content, file.schema_arrow.names)
+        for batch in file.iter_batches(BATCH_ROWS, columns=list(month.headings)):
+            columns = (texts(batch.column(heading)) for heading in month.headings)
+            yield from map(list, zip(*columns, strict=True))
+    except (OSError, pyarrow.ArrowException) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise TaxiDataError(f"{month.file_name(content)} cannot be read: {reason}.") from None
+
+
+def _require(month: Month, content: bytes, found: Collection[str]) -> None:
+    """See to it that a file has all columns."""
+    if missing := set(month.headings).difference(found):
+        raise TaxiDataError(
+            f"{month.file_name(content)} is no file of {month.colour} taxi trips: it has no column "
+            f"{', '.join(sorted(missing))}."
+        )
 
 
 def _open_text(content: bytes) -> IO[str]:
     raw = io.BytesIO(content)
-    is_compressed = content[:2] == b"\x1f\x8b"
+    is_compressed = content.startswith(GZIP)
     return io.TextIOWrapper(
         gzip.GzipFile(fileobj=raw) if is_compressed else raw, encoding="utf-8", newline=""
     )

@@ -19,7 +19,7 @@ class WarehouseError(RuntimeError):
 
 
 class WarehouseUnreachableError(WarehouseError):
-    """No database answers, or it lets nobody in; the message says why."""
+    """No database answers, it lets nobody in, or another load is in the way; another try may help."""
 
 
 @contextlib.contextmanager
@@ -81,7 +81,7 @@ def _read_block(name: str) -> tuple[str, str]:
     except ValueError:
         raise WarehouseError(
             f"There is no Secret block {block_name!r}, which tells where the warehouse is. "
-            "Set WAREHOUSE_URL in .env and run the deployer, or create the block: docs/flows.md says how."
+            "Set WAREHOUSE_URL in .env and run the deployer, or create the block: docs/etl.md says how."
         ) from None
     details = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
     url, password = details.get("url"), details.get("password")

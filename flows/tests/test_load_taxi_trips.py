@@ -142,12 +142,12 @@ def test_one_month_that_fails_does_not_stop_the_others(query: Query, lake: str, 
         ({"lake": "lake"}, "'lake' names no block; give its type and name"),
         ({"lake": "secret/warehouse"}, "'secret/warehouse' is no file system"),
         ({"lake": "no-such/lake"}, "The block 'no-such/lake' cannot be loaded"),
-        ({"warehouse_block_name": "nowhere"}, "There is no Secret block 'nowhere'"),
+        ({"warehouse": "secret/nowhere"}, "There is no Secret block 'nowhere'"),
         (
-            {"warehouse_block_name": "not_a_warehouse"},
+            {"warehouse": "secret/not_a_warehouse"},
             "'not-a-warehouse' does not tell where the warehouse is",
         ),
-        ({"warehouse_block_name": "off"}, "The warehouse at 127.0.0.1:1/warehouse cannot be opened"),
+        ({"warehouse": "secret/off"}, "The warehouse at 127.0.0.1:1/warehouse cannot be opened"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(

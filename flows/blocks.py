@@ -1,0 +1,63 @@
+"""Blocks that a parameter names, and the packages that only some workers have."""
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+from prefect.blocks.core import Block
+
+EXTRA = "set WORKER_EXTRAS=etl, see docs/packages.md"
+# The package of each type of block that is not Prefect's own.
+PACKAGES = {
+    "s3-bucket": "prefect_aws",
+    "gcs-bucket": "prefect_gcp",
+    "gcp-credentials": "prefect_gcp",
+    "sqlalchemy-connector": "prefect_sqlalchemy",
+}
+
+
+class BlockError(RuntimeError):
+    """A block cannot be loaded; the message says why."""
+
+
+class MissingPackageError(RuntimeError):
+    """This worker lacks a package; the message says how to have it."""
+
+
+def need(module: str, what: str) -> ModuleType:
+    """Import a module that only workers with the extra `etl` have.
+
+    Args:
+        module: Its name.
+        what: What needs it, to begin a sentence with.
+
+    Raises:
+        MissingPackageError: It is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        package = module.replace(".", "-").replace("_", "-")
+        raise MissingPackageError(f"{what} needs {package}: {EXTRA}.") from None
+
+
+def load_block(block: str, example: str) -> Any:
+    """Load a block.
+
+    Args:
+        block: Its type and name, such as `gcs-bucket/lake`; underscores stand for dashes.
+        example: What an error shows as an example of a type and name.
+
+    Raises:
+        BlockError: There is no such block, or its own package cannot read it.
+        MissingPackageError: Its package is not installed.
+    """
+    kind, slash, name = block.replace("_", "-").partition("/")
+    if not (kind and slash and name):
+        raise BlockError(f"{block!r} names no block; give its type and name, such as {example!r}.")
+    if kind in PACKAGES:
+        need(PACKAGES[kind], f"The block {block!r}")
+    try:
+        return Block.load(f"{kind}/{name}")
+    except Exception as error:  # noqa: BLE001 - what a block's own package raises when it is read
+        raise BlockError(f"The block {block!r} cannot be loaded: {' '.join(str(error).split())}") from None
