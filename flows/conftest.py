@@ -27,6 +27,8 @@ from prefect.settings import (
 )
 
 from local import warehouse
+from tests.emulators import bigquery_server, gcs_server
+from tests.google_account import service_account
 from tests.prefect_process import prefect_in_this_process
 
 FLOWS = Path(__file__).parent
@@ -39,6 +41,7 @@ sys.path[:0] = [str(folder) for folder in (FLOWS, *PROJECTS)]
 ReadLog = Callable[..., list[str]]
 Query = Callable[..., list[tuple[Any, ...]]]
 WAREHOUSE_PASSWORD = "planted-warehouse-password"
+PROJECT = "zoomcamp-376919"
 YEEDU_PASSWORD = "planted-password"
 TENANT = "0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e"
 RunPython = Callable[..., "subprocess.Popen[str]"]
@@ -134,6 +137,21 @@ def query(prefect_server: str, warehouse_url: str) -> Query:
 
     ask("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     return ask
+
+
+@pytest.fixture(scope="session")
+def google(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The key of a service account; Google's clients find a storage and a BigQuery of these tests' own."""
+    folder = tmp_path_factory.mktemp("google")
+    with (
+        service_account(PROJECT) as key,
+        gcs_server(folder) as storage,
+        bigquery_server(folder, PROJECT) as bigquery,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("STORAGE_EMULATOR_HOST", storage)
+        patch.setenv("BIGQUERY_EMULATOR_HOST", bigquery)
+        yield key
 
 
 class FileServer(ThreadingHTTPServer):

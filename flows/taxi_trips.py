@@ -181,15 +181,15 @@ def _read_csv(content: bytes, month: Month) -> Iterator[list[str]]:
 def _read_parquet(content: bytes, month: Month) -> Iterator[list[str]]:
     what = f"{month.file_name(content)} is a Parquet file, and reading it"
     pyarrow: Any = need("pyarrow", what)
-    compute: Any = need("pyarrow.compute", what)
     parquet: Any = need("pyarrow.parquet", what)
 
     def texts(column: Any) -> list[str]:
         if pyarrow.types.is_timestamp(column.type):
             column = column.cast(pyarrow.timestamp("s"), safe=False)
-        if pyarrow.types.is_floating(column.type):
-            column = compute.round(column, ndigits=2)  # 20.919999999999998 are dollars, too
-        return ["" if text in (None, "nan") else text for text in column.cast(pyarrow.string()).to_pylist()]
+        if pyarrow.types.is_floating(column.type):  # 20.919999999999998 are dollars, too
+            numbers = ("" if value is None else f"{value:.2f}" for value in column.to_pylist())
+            return ["" if number == "nan" else number.removesuffix(".00") for number in numbers]
+        return [text or "" for text in column.cast(pyarrow.string()).to_pylist()]
 
     try:
         file = parquet.ParquetFile(pyarrow.BufferReader(content))

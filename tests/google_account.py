@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import jwt
 
 EMAIL = "taxi-loader@{project}.iam.gserviceaccount.com"
+AUDIENCE = "https://oauth2.googleapis.com/token"  # whatever the key's token_uri is
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
@@ -34,7 +35,7 @@ class Handler(BaseHTTPRequestHandler):
         form = {name: values[0] for name, values in parse_qs(body).items()}
         try:
             assert form["grant_type"] == GRANT
-            claims = jwt.decode(form["assertion"], certs=server.public_key, audience=server.address)
+            claims = jwt.decode(form["assertion"], certs=server.public_key, audience=AUDIENCE)
             server.scopes.append(claims["scope"])
             status, answer = 200, {"access_token": "ya29.test", "expires_in": 3600, "token_type": "Bearer"}
         except (AssertionError, KeyError, ValueError) as error:

@@ -20,6 +20,7 @@ from warehouse import WarehouseError, WarehouseUnreachableError
 from warehouses.tables import Key, Kind, Replaced, Row, Table, require_all, write_csv
 
 RETRY_SECONDS = 60
+REASON_LETTERS = 500
 LOADED_TABLE_HOURS = 24  # it is deleted at once, unless the process dies
 TYPES: dict[Kind, tuple[str, dict[str, int]]] = {
     Kind.TEXT: ("STRING", {}),
@@ -40,11 +41,13 @@ class BigQueryWarehouse:
     def __init__(self, credentials: Any, dataset: str) -> None:
         self._credentials = credentials
         self._dataset = dataset
+        self._place = f"The data set {dataset} in BigQuery"
         self._bigquery: Any = need("google.cloud.bigquery", "A warehouse in BigQuery")
 
     def replace(self, table: Table, key: Key, rows: Iterable[Row]) -> Replaced:
         """Replace the rows of a key by others; see `Warehouse`."""
         with self._errors(), self._credentials.get_bigquery_client() as client:
+            self._require_dataset(client)
             target = self._make(client, table, table.name, clustering_fields=[c.name for c in table.key])
             expires = datetime.now(UTC) + timedelta(hours=LOADED_TABLE_HOURS)
             loaded = self._make(client, table, f"{table.name}_{uuid.uuid4().hex}", expires=expires)
@@ -56,6 +59,16 @@ class BigQueryWarehouse:
             finally:
                 client.delete_table(loaded, not_found_ok=True, retry=self._retry())
         return Replaced(counted, changed - given)
+
+    def _require_dataset(self, client: Any) -> None:
+        name = f"{client.project}.{self._dataset}"
+        try:
+            client.get_dataset(name, retry=self._retry())
+        except self._google().NotFound:
+            raise WarehouseError(
+                f"BigQuery has no data set {name}; make it where your data are to be: "
+                f"bq mk --dataset --location=LOCATION {client.project}:{self._dataset}"
+            ) from None
 
     def _make(self, client: Any, table: Table, name: str, **properties: Any) -> Any:
         """Make a table with these columns unless it is there, and return the reference to it."""
@@ -87,7 +100,11 @@ class BigQueryWarehouse:
         with tempfile.TemporaryFile("w+b") as file:
             given = _write(file, table, rows)
             job = client.load_table_from_file(file, into, rewind=True, job_config=configuration)
-            require_all(given, job.result().output_rows)
+            try:
+                require_all(given, job.result().output_rows)
+            except self._google().ClientError as error:
+                reasons = [each.get("message", "") for each in job.errors or [{"message": str(error)}]]
+                raise WarehouseError(f"{self._place} refused: {_in_one_line(reasons[-1])}.") from None
         return given
 
     def _ask(self, client: Any, statement: str, table: Table, key: Key) -> Any:
@@ -102,24 +119,29 @@ class BigQueryWarehouse:
         job.result()
         return job
 
+    def _google(self) -> Any:
+        """Return the module with the errors of Google's APIs."""
+        return need("google.api_core.exceptions", "A warehouse in BigQuery")
+
     def _retry(self) -> Any:
         return self._bigquery.DEFAULT_RETRY.with_timeout(RETRY_SECONDS)
 
     @contextmanager
     def _errors(self) -> Generator[None, None, None]:
         """Say in one line what went wrong."""
-        api: Any = need("google.api_core.exceptions", "A warehouse in BigQuery")
+        api = self._google()
         auth: Any = need("google.auth.exceptions", "A warehouse in BigQuery")
-        where = f"The data set {self._dataset} in BigQuery"
         try:
             yield
         except (
             *(api.RetryError, api.ServerError, api.TooManyRequests, auth.TransportError),
             requests.ConnectionError,
         ) as error:
-            raise WarehouseUnreachableError(f"{where} cannot be used now: {_first_line(error)}.") from None
+            raise WarehouseUnreachableError(
+                f"{self._place} cannot be used now: {_in_one_line(error)}."
+            ) from None
         except (api.GoogleAPIError, auth.GoogleAuthError) as error:
-            raise WarehouseError(f"{where} refused: {_first_line(error)}.") from None
+            raise WarehouseError(f"{self._place} refused: {_in_one_line(error)}.") from None
 
 
 def _write(file: IO[bytes], table: Table, rows: Iterable[Row]) -> int:
@@ -146,5 +168,6 @@ def _merge(table: Table, target: Any, loaded: Any) -> str:
     )
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".")
+def _in_one_line(error: Exception | str) -> str:
+    text = " ".join(str(error).split()).rstrip(".")
+    return text if len(text) <= REASON_LETTERS else f"{text[:REASON_LETTERS]}..."

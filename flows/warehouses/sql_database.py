@@ -45,7 +45,7 @@ class SqlDatabase:
             *(target.c[column.name] == value for column, value in zip(table.key, key, strict=True))
         )
         given = 0
-        with self._errors(), contextlib.closing(self._engine.connect()) as connection:
+        with self._errors(), self._connected() as connection:
             self._create(target)
             self._isolate(connection)
             with connection.begin():
@@ -57,6 +57,15 @@ class SqlDatabase:
                 counted = connection.execute(counting).scalar_one()
                 require_all(given, counted)
         return Replaced(counted, before)
+
+    @contextlib.contextmanager
+    def _connected(self) -> Generator[sqlalchemy.Connection, None, None]:
+        """Open a connection, and keep none for later."""
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        finally:
+            self._engine.dispose()
 
     def _create(self, target: sqlalchemy.Table) -> None:
         """Make the table in a transaction of its own, unless it is there; another load may be as quick."""
