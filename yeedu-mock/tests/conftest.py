@@ -62,6 +62,9 @@ class Client:
         assert answer.status_code == 200, answer.text
         return answer.json()["run_id"]
 
+    def runs_of(self, job_id: int) -> list[dict[str, Any]]:
+        return self.get(self.workspace("spark/job/runs"), params={"job_ids": job_id}).json()["data"]
+
     def run_notebook(self, notebook_id: int) -> int:
         answer = self.post(
             self.workspace("notebook/run"), {"notebook_id": notebook_id, "is_background": True}
@@ -171,6 +174,14 @@ def client(anonymous: Client, yeedu_mock: RunningMock) -> Client:
     anonymous.log_in(yeedu_mock.settings.username, yeedu_mock.settings.password or "")
     assert anonymous.post(f"user/select/{yeedu_mock.tenant}").status_code == 201
     return anonymous
+
+
+@pytest.fixture
+def job(yeedu_mock: RunningMock, request: pytest.FixtureRequest) -> int:
+    """A job that sleeps as long as its arguments say."""
+    program = "import sys, time\ntime.sleep(float(sys.argv[1]) if len(sys.argv) > 1 else 0)\nprint('slept')"
+    body = {"program": program, "name": request.node.name}
+    return requests.post(f"{yeedu_mock.url}/_control/jobs", json=body, timeout=90).json()["job_id"]
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def test_every_run_is_listed_with_its_state(client, control):
     job = control("POST", "jobs", {"program": "print(1)", "name": "told of"})["job_id"]
     run_id = client.run_job(job)
     client.wait("spark/job", run_id)
-    assert {"run_id": run_id, "run_status": "DONE", "of": "told of"} in control("GET", "runs")
+    assert {"run_id": run_id, "run_status": "DONE", "of": "told of", "type": "job"} in control("GET", "runs")
 
 
 def test_fault_delays_a_request(client, control):

@@ -82,7 +82,7 @@ def test_a_job_with_a_command_keeps_its_language_and_says_who_made_it(client, ye
     body = {"name": "commanded", "job_command": "echo by the shell", "language": "Scala"}
     job = client.post(client.workspace("spark/job"), body).json()
     assert job["spark_job_type"]["language"] == "Scala"
-    assert job["created_by"] == yeedu_mock.settings.username
+    assert job["created_by"]["username"] == yeedu_mock.settings.username
     run = client.run_job(job["job_id"])
     assert client.wait("spark/job", run) == "DONE"
     assert client.log("spark/job", run, "stdout") == "by the shell\n"

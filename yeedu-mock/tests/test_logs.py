@@ -1,19 +1,6 @@
-"""Logs as files: whole, from an offset, the end of a long one, and of a run that has written nothing."""
-
-import threading
-import time
+"""Logs as files: whole, from an offset, and while they grow."""
 
 import pytest
-import requests
-
-LARGE = "import sys\nfor number in range(400_000): sys.stdout.write(f'{number:099d}\\n')"
-
-
-@pytest.fixture(scope="module")
-def large(yeedu_mock):
-    """A job whose log is 40 MB."""
-    body = {"program": LARGE, "name": "large"}
-    return requests.post(f"{yeedu_mock.url}/_control/jobs", json=body, timeout=90).json()["job_id"]
 
 
 def log(client, run_id, **options):
@@ -63,19 +50,3 @@ def test_a_log_that_grows_is_read_piece_by_piece_without_loss(client, until):
     client.post(client.workspace(f"spark/job/run/stop/{run_id}"))
     client.wait("spark/job", run_id)
     assert log(client, run_id).content.startswith(read)
-
-
-def test_many_downloads_of_a_large_log_leave_others_their_turn(client, large, yeedu_mock):
-    run_id = client.run_job(large)
-    assert client.wait("spark/job", run_id) == "DONE"
-    downloads = [threading.Thread(target=log, args=(client, run_id)) for _ in range(4)]
-    longest = 0.0
-    for download in downloads:
-        download.start()
-    while any(download.is_alive() for download in downloads):
-        begun = time.monotonic()
-        requests.get(yeedu_mock.health_url, timeout=90)
-        longest = max(longest, time.monotonic() - begun)
-    assert longest < 2
-    tail = log(client, run_id, params={"last_n_lines": 1})
-    assert int(tail.text) == 399_999

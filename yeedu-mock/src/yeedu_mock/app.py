@@ -12,7 +12,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from yeedu_mock.control.middleware import RequestWatch
-from yeedu_mock.errors import MockError
+from yeedu_mock.errors import MockError, UnknownIdError
 from yeedu_mock.routes import (
     cluster_confs,
     cluster_history,
@@ -58,9 +58,11 @@ def create_app(mock: Mock) -> RequestWatch:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
         mock.runs.start()
+        mock.clusters.recover()
         try:
             yield
         finally:
+            await mock.clusters.close()
             await mock.runs.close()
             mock.store.close()
 
@@ -95,9 +97,12 @@ def create_app(mock: Mock) -> RequestWatch:
     return RequestWatch(app, mock.control)
 
 
-def _mock_error(_: Request, error: Exception) -> JSONResponse:
+def _mock_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, MockError)  # noqa: S101 - registered for nothing else
-    return JSONResponse(error.body(), status_code=error.status)
+    mock: Mock = request.app.state.mock
+    is_unknown = isinstance(error, UnknownIdError)
+    status = mock.control.switches.not_found_status if is_unknown else error.status
+    return JSONResponse(error.body(), status_code=status)
 
 
 def _http_error(_: Request, error: Exception) -> JSONResponse:

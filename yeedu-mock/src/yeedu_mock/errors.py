@@ -6,9 +6,11 @@ Tree::
       NotLoggedInError       401    no token, or one that is unknown or expired
       NoAccessError          403    the session has not selected a tenant, or may not do this
       NotFoundError          404
+        UnknownIdError       404    or what a switch says
       ConflictError          409    the object is in the wrong state for the request
       BadRequestError        400
       TooLargeError          413
+      AbandonedError         499    the client has gone, and nothing was done
       EndingError            503    the mock is being shut down
 """
 
@@ -66,6 +68,10 @@ class NotFoundError(MockError):
     code = "RFA-000404"
 
 
+class UnknownIdError(NotFoundError):
+    """No object of this id in what the session can see; what that gets is a switch."""
+
+
 class ConflictError(MockError):
     """The object exists but is in the wrong state."""
 
@@ -85,3 +91,10 @@ class EndingError(MockError):
 
     status = 503
     code = "RFA-000503"
+
+
+class AbandonedError(MockError):
+    """The client gave up on its request, and what it asked for was not done."""
+
+    status = 499
+    code = "RFA-000499"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from yeedu_mock.control.control import Control
 from yeedu_mock.control.switches import Switches
+from yeedu_mock.execution.clusters import ClusterService
 from yeedu_mock.execution.limits import Limits
 from yeedu_mock.execution.runs import RunService
 from yeedu_mock.settings import Settings, SettingsError, ensure_password
@@ -30,6 +31,7 @@ class Mock:
     store: Store
     sessions: Sessions
     runs: RunService
+    clusters: ClusterService
     files: WorkspaceFiles
     control: Control
     password: str = field(repr=False)
@@ -57,15 +59,15 @@ def open_mock(settings: Settings) -> Mock:
     except OSError as error:
         raise SettingsError(f"The state directory {directory} cannot be used: {error.strerror}.") from error
     password, generated = ensure_password(settings)
+    control = Control(Switches(stop_delay_seconds=settings.stop_delay_seconds).changed(settings.switches))
     try:
-        store = Store(directory / "state.db")
+        store = Store(directory / "state.db", control.switches)
     except (sqlite3.Error, ValueError, KeyError) as error:
         raise SettingsError(
             f"The database {directory / 'state.db'} cannot be used ({type(error).__name__}); "
             "move it away, or give another --state-directory."
         ) from error
     seed(store, settings.username, password)
-    control = Control(Switches(stop_delay_seconds=settings.stop_delay_seconds))
     runs = RunService(
         store,
         directory / "runs",
@@ -76,4 +78,5 @@ def open_mock(settings: Settings) -> Mock:
     )
     files = WorkspaceFiles(store, directory / "files")
     sessions = Sessions(store, control.switches)
-    return Mock(settings, store, sessions, runs, files, control, password, generated)
+    clusters = ClusterService(store, runs, control.switches)
+    return Mock(settings, store, sessions, runs, clusters, files, control, password, generated)

@@ -8,7 +8,7 @@ import pytest
 
 # Fixtures import what they need themselves: every run of pytest loads this module, wanted or not.
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from yeedu_mock.testing import RunningMock
 
@@ -20,3 +20,10 @@ def yeedu_mock(tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningMoc
 
     with running_mock(default_settings(tmp_path_factory.mktemp("yeedu-mock"))) as mock:
         yield mock
+
+
+@pytest.fixture
+def yeedu_switches(yeedu_mock: RunningMock) -> Generator[Callable[..., None], None, None]:
+    """What changes the mock's switches, by name, until the test ends."""
+    yield yeedu_mock.switch
+    yeedu_mock.mock.control.reset_switches()

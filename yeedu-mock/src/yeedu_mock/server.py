@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from yeedu_mock.app import create_app
+from yeedu_mock.control.listener import Listener
 from yeedu_mock.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ MAX_FRAME_BYTES = 64 * 1024**2
 SHUTDOWN_GRACE_SECONDS = 3
 
 
-def bind(settings: Settings) -> socket.socket:
+def bind(settings: Settings) -> Listener:
     """Return a socket that listens as the settings say.
 
     Raises:
@@ -33,7 +34,7 @@ def bind(settings: Settings) -> socket.socket:
     try:
         addresses = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
         family, _, _, _, address = addresses[0]
-        listener = socket.create_server(address[:2], family=family, backlog=128)
+        listener = Listener(fileno=socket.create_server(address[:2], family=family, backlog=128).detach())
     except UnicodeError as error:
         raise SettingsError(
             f"--host (or YEEDU_MOCK_HOST) must be an address, not {settings.host!r}."
@@ -72,8 +73,9 @@ def _is_about_more_than_a_refusal(record: logging.LogRecord) -> bool:
     return record.msg != "ASGI callable returned without completing handshake."
 
 
-def new_server(mock: Mock) -> MockServer:
+def new_server(mock: Mock, listener: Listener) -> MockServer:
     """Return a server for a mock, not yet serving."""
+    listener.switches = mock.control.switches
     # uvicorn's own log holds websocket paths, and those hold tokens.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("websockets").setLevel(logging.WARNING)
@@ -93,9 +95,9 @@ def new_server(mock: Mock) -> MockServer:
     )
 
 
-def serve(mock: Mock, listener: socket.socket) -> None:
+def serve(mock: Mock, listener: Listener) -> None:
     """Serve until SIGTERM or SIGINT, then end every job and kernel."""
-    server = new_server(mock)
+    server = new_server(mock, listener)
 
     def stop(*_: object) -> None:
         server.should_exit = True

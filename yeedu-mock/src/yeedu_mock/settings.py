@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
+
+from yeedu_mock.control.switches import SwitchError, Switches
 
 if TYPE_CHECKING:
     import argparse
@@ -40,6 +43,7 @@ class Settings:
         tls_certificate: PEM file with the certificate to serve https with; None serves http.
         tls_key: PEM file with its key; None takes it from the certificate's file.
         control: Whether `/_control/*` is served, to any program that can reach the port.
+        switches: Switches that are set from the start, by name.
     """
 
     host: str = "127.0.0.1"
@@ -55,6 +59,7 @@ class Settings:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     control: bool = False
+    switches: dict[str, object] = field(default_factory=dict[str, object])
 
     @property
     def scheme(self) -> str:
@@ -95,6 +100,7 @@ OPTIONS = (
     _Option("tls_certificate", None, "PEM file of a certificate, to serve https"),
     _Option("tls_key", None, "PEM file of its key, where it is not in the certificate's"),
     _Option("control", "off", "on to serve /_control/* to any program that can reach the port"),
+    _Option("switches", None, 'behaviours to set from the start, as JSON: {"list_order": "oldest_first"}'),
 )
 
 
@@ -137,6 +143,7 @@ def read_settings(arguments: argparse.Namespace, environment: Mapping[str, str])
         tls_certificate=_certificate(given["tls_certificate"], given["tls_key"]),
         tls_key=Path(given["tls_key"]) if given["tls_key"] else None,
         control=_switch("control", given["control"]),
+        switches=_switches(given["switches"]),
     )
 
 
@@ -207,6 +214,19 @@ def _switch(name: str, text: str | None) -> bool:
     if text not in {"on", "off"}:
         raise SettingsError(f"{option.flag} (or {option.variable}) must be on or off, not {text!r}.")
     return text == "on"
+
+
+def _switches(text: str | None) -> dict[str, object]:
+    try:
+        found: object = json.loads(text or "{}")
+        if not isinstance(found, dict):
+            raise SwitchError("It must be a JSON object, with a value for each switch's name.")
+        given = cast("dict[str, object]", found)
+        Switches().changed(given)
+    except (ValueError, RecursionError) as error:
+        why = error if isinstance(error, SwitchError) else f"It is not JSON: {error}."
+        raise SettingsError(f"--switches (or YEEDU_MOCK_SWITCHES) cannot be used. {why}") from error
+    return given
 
 
 def _certificate(certificate: str | None, key: str | None) -> Path | None:

@@ -43,6 +43,15 @@ class RunningMock:
         """The URL of the health check."""
         return f"{self.url}/healthCheck"
 
+    def switch(self, **switches: object) -> None:
+        """Change how the mock behaves.
+
+        Raises:
+            SwitchError: There is no such switch, or it cannot have that value.
+        """
+        current = self.mock.control.switches
+        current.take_over(current.changed(switches))
+
     def job_url(self, job_id: int) -> str:
         """Return the URL a user would paste for a job."""
         return f"{self.url}/tenant/{self.tenant}/workspace/{self.workspace_id}/spark/job/{job_id}"
@@ -66,7 +75,7 @@ def running_mock(settings: Settings) -> Generator[RunningMock, None, None]:
     settings = replace(settings, password=settings.password or "demo-password")
     listener = bind(settings)
     mock = open_mock(settings)
-    server = new_server(mock)
+    server = new_server(mock, listener)
     started = threading.Event()
 
     async def serve() -> None:

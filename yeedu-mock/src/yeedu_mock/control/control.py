@@ -17,9 +17,15 @@ class Control:
     faults: Faults = field(default_factory=Faults)
     journal: Journal = field(default_factory=Journal)
 
+    def __post_init__(self) -> None:
+        self._at_the_start = self.switches.model_copy(deep=True)
+
+    def reset_switches(self) -> None:
+        """Set every switch as it was at the start."""
+        self.switches.take_over(self._at_the_start.model_copy(deep=True))
+
     def reset(self) -> None:
-        """Set every switch to its default, lift every fault, forget every request."""
-        for name, value in Switches().model_dump().items():
-            setattr(self.switches, name, value)
+        """Set every switch as it was at the start, lift every fault, forget every request."""
+        self.reset_switches()
         self.faults.clear()
         self.journal.clear()

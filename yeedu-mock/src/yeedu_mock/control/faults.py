@@ -26,10 +26,16 @@ class Fault(BaseModel):
     body: Any = Field(default=None, description="The answer's JSON body; null for the usual error body.")
     text: str | None = Field(default=None, description="The answer's body as it is, which need not be JSON.")
     headers: dict[str, str] = Field(default_factory=dict, description="More headers of that answer.")
+    page: Literal["html", "text"] | None = Field(
+        default=None, description="The answer's body as a proxy writes it, without Yeedu's `error_code`."
+    )
     delay_seconds: float = Field(default=0, ge=0, le=600, description="Wait so long before anything else.")
-    drop: Literal["before", "after"] | None = Field(
+    drop: Literal["before", "after", "during"] | None = Field(
         default=None,
-        description="Drop the connection before the request is handled, or instead of its answer.",
+        description="Drop the connection before the request is handled, instead of its answer, or in it.",
+    )
+    drop_after_bytes: int = Field(
+        default=1, ge=0, description="How much of the answer's body is sent before a drop `during` it."
     )
 
     @field_validator("path")

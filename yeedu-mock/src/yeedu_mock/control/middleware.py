@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from yeedu_mock.control.gateway import Gateway, page
 from yeedu_mock.control.journal import Entry
 from yeedu_mock.errors import MockError
 
@@ -44,6 +45,7 @@ class RequestWatch:
     def __init__(self, app: ASGIApp, control: Control) -> None:
         self._app = app
         self._control = control
+        self._gateway = Gateway(control.switches)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or websocket."""
@@ -64,7 +66,9 @@ class RequestWatch:
             await send(message)
 
         try:
-            if fault is None:
+            if (refusal := self._gateway.refusal(method, scope["path"])) is not None:
+                await _refuse(refusal, scope, receive, note_status)
+            elif fault is None:
                 await self._app(scope, receive, note_status)
             else:
                 await self._fail(fault, scope, receive, note_status, send)
@@ -87,11 +91,10 @@ class RequestWatch:
         elif fault.drop == "after":
             await self._app(scope, receive, _into_nothing)
             drop_connection(send)
+        elif fault.drop == "during":
+            await self._app(scope, receive, _beginning(fault.drop_after_bytes, note_status, send))
         elif fault.status is not None:
-            response = _answer(fault, fault.status)
-            if scope["type"] == "websocket":
-                await receive()
-            await response(scope, receive, note_status)
+            await _refuse(_answer(fault, fault.status), scope, receive, note_status)
         else:
             await self._app(scope, receive, note_status)
 
@@ -103,6 +106,32 @@ def drop_connection(send: Send) -> None:
     """
     cycle: Any = send.__self__  # type: ignore[attr-defined]
     cycle.transport.abort()
+
+
+async def _refuse(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+    await response(scope, receive, send)
+
+
+def _beginning(size: int, note_status: Send, send: Send) -> Send:
+    """Return what sends the first bytes of an answer and then ends the connection."""
+    connection: Any = send.__self__  # type: ignore[attr-defined]
+
+    async def send_beginning(message: Message) -> None:
+        nonlocal size
+        if connection.transport.is_closing():
+            return
+        body = message.get("body", b"")
+        is_last = message["type"] == "http.response.body" and len(body) > size
+        await note_status({**message, "body": body[:size], "more_body": True} if is_last else message)
+        size -= len(body)
+        if is_last:
+            connection.transport.close()
+            while not connection.disconnected:  # until then, uvicorn thinks that there is more to come
+                await asyncio.sleep(0.001)
+
+    return send_beginning
 
 
 async def _received(receive: Receive) -> Receive:
@@ -118,6 +147,10 @@ async def _received(receive: Receive) -> Receive:
 
 
 def _answer(fault: Fault, status: int) -> Response:
+    if fault.page is not None:
+        answer = page(status, fault.page)
+        answer.headers.update(fault.headers)
+        return answer
     if fault.text is not None:
         return PlainTextResponse(fault.text, status, fault.headers)
     body = fault.body if fault.body is not None else MockError("A fault was injected.").body()

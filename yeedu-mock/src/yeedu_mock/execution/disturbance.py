@@ -16,12 +16,15 @@ class Disturbance:
     def __init__(self, switches: Switches) -> None:
         self._switches = switches
         self._sent = 0
+        self._arrived = 0
         self._held: dict[str, Message] = {}
         self._seen: set[str] = set()
 
     def pass_on(self, message: Message) -> list[Message]:
         """Return the messages to send now that this one has arrived; in quiet times that is this one."""
-        if message["msg_type"] in self._switches.websocket_swallow:
+        self._arrived += 1
+        every = self._switches.websocket_lose_every
+        if message["msg_type"] in self._switches.websocket_swallow or (every and not self._arrived % every):
             return []
         copies = 2 if self._switches.websocket_duplicates else 1
         return [copy for ordered in self._in_order(message) for copy in [ordered] * copies]

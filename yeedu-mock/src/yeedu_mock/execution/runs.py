@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 from yeedu_mock.errors import ConflictError, EndingError, NotFoundError
 from yeedu_mock.execution.job_process import JobProcess
 from yeedu_mock.execution.kernel_pool import KernelPool
-from yeedu_mock.state.records import Cluster, JobDefinition, NotebookDefinition, Run, RunStatus, now
+from yeedu_mock.state.records import (
+    Cluster,
+    JobDefinition,
+    NotebookDefinition,
+    Run,
+    RunState,
+    RunStatus,
+    now,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,9 +74,8 @@ class RunService:
 
     def start(self) -> None:
         """End what an earlier process of this state left open, and start spare kernels."""
-        for run in self._store.all(Run):
-            if not run.status.is_terminal:
-                self._finish(run, RunStatus.TERMINATED, error="The server was restarted while this ran.")
+        for run in self.unfinished():
+            self._finish(run, RunStatus.TERMINATED, error="The server was restarted while this ran.")
         self._home.mkdir(parents=True, exist_ok=True)
         self._pool.fill()
 
@@ -88,9 +95,8 @@ class RunService:
             *(job.stop(grace_seconds=0) for job in jobs), *(kernel.shutdown() for kernel in kernels)
         )
         self._kernels.clear()
-        for run in self._store.all(Run):
-            if not run.status.is_terminal:
-                self._finish(run, RunStatus.TERMINATED, error=reason)
+        for run in self.unfinished():
+            self._finish(run, RunStatus.TERMINATED, error=reason)
 
     def submit(self, run: Run, definition: JobDefinition | NotebookDefinition) -> Run:
         """Keep a new run and start it in the background; the oldest of too many runs is forgotten.
@@ -100,8 +106,10 @@ class RunService:
         """
         if self._is_closed:
             raise EndingError("The mock is ending; nothing can be started any more.")
+        run.definition_key = definition.key
+        run.states.append(RunState(status=run.status))
         self._store.add(run)
-        self._waiting.add(run.id)
+        self._waiting.add(run.key)
         self._forget_oldest()
         self._run_folder(run).parent.mkdir(parents=True, exist_ok=True)
         work = (
@@ -110,7 +118,7 @@ class RunService:
             else self._run_notebook(run)
         )
         task = asyncio.create_task(work, name=f"run-{run.id}")
-        self._tasks[run.id] = task
+        self._tasks[run.key] = task
         task.add_done_callback(lambda _: self._ended(run))
         return run
 
@@ -124,12 +132,11 @@ class RunService:
             if self._switches.idempotent_stop:
                 return
             raise ConflictError(f"The run {run.id} cannot be stopped, it is {run.status}.")
-        run.status = RunStatus.STOPPING
-        self._store.save(run)
-        previous = self._tasks.pop(run.id, None)
+        self._set(run, RunStatus.STOPPING)
+        previous = self._tasks.pop(run.key, None)
         task = asyncio.create_task(self._stop(run, previous), name=f"stop-{run.id}")
-        self._tasks[-run.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(-run.id, None))
+        self._tasks[-run.key] = task
+        task.add_done_callback(lambda _: self._tasks.pop(-run.key, None))
 
     def release(self, run: Run) -> None:
         """Let a run start that is kept SUBMITTED by hand; one that runs does so already.
@@ -139,12 +146,12 @@ class RunService:
         """
         if run.status not in {RunStatus.SUBMITTED, RunStatus.RUNNING}:
             raise ConflictError(f"The run {run.id} cannot be made to run, it is {run.status}.")
-        self._waiting.discard(run.id)
+        self._waiting.discard(run.key)
 
     async def force(self, run: Run, status: RunStatus, error: str | None) -> None:
         """End a run's process and give the run the state that is asked for."""
-        task = self._tasks.get(run.id)
-        job = self._jobs.get(run.id)
+        task = self._tasks.get(run.key)
+        job = self._jobs.get(run.key)
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -159,7 +166,7 @@ class RunService:
         Raises:
             ConflictError: The run has none (any more).
         """
-        kernel = self._kernels.get(run.id)
+        kernel = self._kernels.get(run.key)
         if kernel is None or run.status is not RunStatus.RUNNING:
             raise ConflictError(f"The notebook run {run.id} has no kernel, it is {run.status}.")
         return kernel
@@ -174,6 +181,20 @@ class RunService:
             raise NotFoundError(f"There is no log {stream!r}, only stdout and stderr.")
         return self._run_folder(run) / f"{stream}.log"
 
+    def unfinished(self) -> list[Run]:
+        """Return the runs that have not ended, the oldest first."""
+        return [run for run in self._store.all(Run) if not run.status.is_terminal]
+
+    def _has_room(self, run: Run) -> bool:
+        """Return whether fewer earlier runs of the same are unfinished than there may be at a time."""
+        kind = JobDefinition if run.type == "job" else NotebookDefinition
+        definition = self._store.get(kind, run.definition_id)
+        limit = definition.max_concurrency if definition is not None else 0
+        earlier = [
+            one for one in self.unfinished() if one.definition_key == run.definition_key and one.key < run.key
+        ]
+        return not limit or len(earlier) < limit
+
     def _forget_oldest(self) -> None:
         ended = [run for run in self._store.all(Run) if run.status.is_terminal]
         for run in ended[: max(0, len(ended) - MAX_ENDED_RUNS)]:
@@ -181,11 +202,11 @@ class RunService:
             shutil.rmtree(self._run_folder(run), ignore_errors=True)
 
     def _ended(self, run: Run) -> None:
-        self._tasks.pop(run.id, None)
-        self._waiting.discard(run.id)
+        self._tasks.pop(run.key, None)
+        self._waiting.discard(run.key)
 
     def _run_folder(self, run: Run) -> Path:
-        return self._folder / str(run.id)
+        return self._folder / str(run.key)
 
     async def _run_job(self, run: Run, definition: JobDefinition) -> None:
         await self._until_it_may_start(run)
@@ -194,7 +215,7 @@ class RunService:
         if self._is_too_small(run):
             self._run_out_of_memory(run)
             return
-        job = self._jobs[run.id] = JobProcess(folder, self._home, self._limits)
+        job = self._jobs[run.key] = JobProcess(folder, self._home, self._limits)
         try:
             await job.start(definition, run)
         except (OSError, ValueError) as error:
@@ -206,13 +227,15 @@ class RunService:
             if run.status is not RunStatus.STOPPING:
                 self._finish(run, status, exit_code=code, error=error)
         finally:
-            self._jobs.pop(run.id, None)
+            self._jobs.pop(run.key, None)
 
     async def _until_it_may_start(self, run: Run) -> None:
         await asyncio.sleep(self._switches.start_delay_seconds)
-        while self._switches.start_by_hand and run.id in self._waiting:
+        while self._switches.start_by_hand and run.key in self._waiting:
             await asyncio.sleep(POLL_SECONDS)
-        self._waiting.discard(run.id)
+        while self._switches.max_concurrency == "queue" and not self._has_room(run):
+            await asyncio.sleep(POLL_SECONDS)
+        self._waiting.discard(run.key)
 
     async def _run_notebook(self, run: Run) -> None:
         await self._until_it_may_start(run)
@@ -226,7 +249,7 @@ class RunService:
             logger.warning("No kernel for run %d: %s", run.id, error)
             self._finish(run, RunStatus.ERROR, error=f"The kernel could not be started: {error}")
             return
-        self._kernels[run.id] = kernel
+        self._kernels[run.key] = kernel
         kernel.on_death = lambda: self._kernel_died(run)
         if kernel.execution_state == "dead":
             self._kernel_died(run)
@@ -247,14 +270,14 @@ class RunService:
     def _kernel_died(self, run: Run) -> None:
         if run.status.is_terminal or run.status is RunStatus.STOPPING:
             return
-        self._finish(run, RunStatus.ERROR, error="The kernel died.")
+        self._finish(run, RunStatus(self._switches.dead_kernel_status), error="The kernel died.")
         task = asyncio.create_task(self._drop_kernel(run), name=f"kernel-died-{run.id}")
-        self._tasks[-run.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(-run.id, None))
+        self._tasks[-run.key] = task
+        task.add_done_callback(lambda _: self._tasks.pop(-run.key, None))
 
     async def _stop(self, run: Run, previous: asyncio.Task[None] | None) -> None:
         await asyncio.sleep(self._switches.stop_delay_seconds)
-        if (job := self._jobs.get(run.id)) is not None:
+        if (job := self._jobs.get(run.key)) is not None:
             await job.stop()
         elif previous is not None:  # a notebook whose kernel is still being started
             previous.cancel()
@@ -262,26 +285,31 @@ class RunService:
             with contextlib.suppress(asyncio.CancelledError):
                 await previous
         await self._drop_kernel(run)
-        self._finish(run, RunStatus.STOPPED)
+        switches = self._switches
+        ends = switches.stopped_job_status if run.type == "job" else switches.stopped_notebook_status
+        self._finish(run, RunStatus(ends))
 
     async def _drop_kernel(self, run: Run) -> None:
-        kernel = self._kernels.get(run.id)
+        kernel = self._kernels.get(run.key)
         if kernel is not None:
             await kernel.shutdown()
-            self._kernels.pop(run.id, None)  # only now: until it has ended, `end_all` must find it
+            self._kernels.pop(run.key, None)  # only now: until it has ended, `end_all` must find it
 
     def _mark_running(self, run: Run) -> None:
-        run.status = RunStatus.RUNNING
         run.started_at = now()
-        self._store.save(run)
+        self._set(run, RunStatus.RUNNING)
 
     def _finish(
         self, run: Run, status: RunStatus, *, exit_code: int | None = None, error: str | None = None
     ) -> None:
-        run.status = status
         run.ended_at = now()
         run.exit_code = exit_code
         if error is not None:
             run.errors.append(error)
-        self._store.save(run)
+        self._set(run, status)
         logger.info("Run %d of %s ended: %s", run.id, run.definition_name, status)
+
+    def _set(self, run: Run, status: RunStatus) -> None:
+        run.status = status
+        run.states.append(RunState(status=status))
+        self._store.save(run)

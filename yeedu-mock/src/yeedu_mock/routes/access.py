@@ -7,18 +7,16 @@ from fastapi import Depends, Path
 from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.requests import HTTPConnection, Request
 
-from yeedu_mock.errors import BadRequestError, NoAccessError, NotFoundError
+from yeedu_mock.errors import BadRequestError, NoAccessError, NotFoundError, UnknownIdError
 from yeedu_mock.mock import Mock
 from yeedu_mock.state.permissions import permission_needed, permission_of
 from yeedu_mock.state.records import (
     Definition,
     JobDefinition,
     NotebookDefinition,
-    Run,
     Session,
     Workspace,
     WorkspacePermission,
-    type_of_run,
 )
 
 DefinitionType = TypeVar("DefinitionType", bound=Definition)
@@ -87,7 +85,7 @@ def workspace_of(mock: Mock, session: Session, identifier: int, permission: Work
     tenant = tenant_of(mock, session)
     workspace = mock.store.get(Workspace, identifier)
     if workspace is None or workspace.tenant != tenant:
-        raise NotFoundError(f"There is no workspace {identifier} in the selected tenant.")
+        raise UnknownIdError(f"There is no workspace {identifier} in the selected tenant.")
     require(mock, session, workspace, permission)
     return workspace
 
@@ -160,18 +158,6 @@ def definition_in_query(
     return find
 
 
-def find_run(mock: Mock, workspace: Workspace, kind: type_of_run, identifier: int) -> Run:
-    """Return a run of a workspace.
-
-    Raises:
-        NotFoundError: It has no such run.
-    """
-    run = mock.store.get(Run, identifier)
-    if run is None or run.type != kind or run.workspace_id != workspace.id:
-        raise NotFoundError(f"There is no {kind} run {identifier} in the workspace {workspace.id}.")
-    return run
-
-
 def find_definition(
     mock: Mock,
     workspace: Workspace,
@@ -182,7 +168,7 @@ def find_definition(
     """Return a definition of a workspace by its id or, without one, by its name.
 
     Raises:
-        NotFoundError: It has no such definition.
+        UnknownIdError: It has no such definition.
     """
     for definition in mock.store.all(kind):
         if definition.workspace_id == workspace.id and (
@@ -190,4 +176,4 @@ def find_definition(
         ):
             return definition
     called = identifier if identifier is not None else repr(name)
-    raise NotFoundError(f"There is no {kind.kind} {called} in the workspace {workspace.id}.")
+    raise UnknownIdError(f"There is no {kind.kind} {called} in the workspace {workspace.id}.")

@@ -14,6 +14,7 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
 from yeedu_mock.errors import NotFoundError
+from yeedu_mock.mock import Mock
 from yeedu_mock.state.records import Run
 
 Item = TypeVar("Item")
@@ -77,15 +78,25 @@ class GrowingFile(FileResponse):
         await super().__call__(scope, receive, send_no_more)
 
 
-async def log_file(path: Path, last_n_lines: int | None, file_size_bytes: int | None) -> Response:
-    """Return a log as text, whole or its end; a run that has not started has an empty one."""
+async def log_file(
+    mock: Mock, run: Run, stream: str, last_n_lines: int | None, file_size_bytes: int | None
+) -> Response:
+    """Return a log as text, whole or its end; a run that has not started has an empty one.
+
+    Raises:
+        NotFoundError: There is none of this name, or switches say that it is missing.
+    """
+    switches = mock.control.switches
+    path = mock.runs.log_path(run, stream)
+    is_empty = not path.exists() or not path.stat().st_size
+    if stream in switches.logs_missing or (is_empty and switches.empty_log_status == NotFoundError.status):
+        raise NotFoundError(f"The run {run.id} has no {stream}.")
     headers = attachment(path.name)
-    if last_n_lines is None and file_size_bytes is None and path.exists():
-        return GrowingFile(
-            path, headers=headers, media_type="text/plain; charset=utf-8", stat_result=path.stat()
-        )
-    tail = await asyncio.to_thread(read_tail, path, last_n_lines, file_size_bytes)
-    return PlainTextResponse(tail, headers=headers)
+    limits = [limit for limit in (file_size_bytes, switches.log_limit_bytes) if limit is not None]
+    if limits or last_n_lines is not None or is_empty or not switches.log_ranges:
+        tail = await asyncio.to_thread(read_tail, path, last_n_lines, min(limits, default=None))
+        return PlainTextResponse(tail, headers=headers)
+    return GrowingFile(path, headers=headers, media_type="text/plain; charset=utf-8", stat_result=path.stat())
 
 
 def read_tail(path: Path, last_n_lines: int | None, file_size_bytes: int | None) -> bytes:
@@ -128,30 +139,3 @@ def json_file(content: Any, name: str) -> Response:
     """Return a JSON document as a file."""
     document = to_json(content, inf_nan_mode="null")
     return Response(document, media_type="application/json", headers=attachment(name))
-
-
-def run_v2(run: Run) -> dict[str, Any]:
-    """Return a run in the form of the v2 generation."""
-    return {
-        "run_id": run.id,
-        "run_status": run.status,
-        f"{run.type}_id": run.definition_id,
-        f"{run.type}_name": run.definition_name,
-        "workspace_id": run.workspace_id,
-        "cluster_id": run.cluster_id,
-        "arguments": run.arguments,
-        "conf": run.conf,
-        "is_background": run.is_background,
-        "application_id": run.application_id,
-        "exit_code": run.exit_code,
-        "created_by": run.created_by,
-        "created_at": run.created_at.isoformat(),
-        "start_time": run.started_at and run.started_at.isoformat(),
-        "end_time": run.ended_at and run.ended_at.isoformat(),
-        "execution_time_sec": round(run.duration_seconds, 3),
-    }
-
-
-def workflow_errors(run: Run) -> dict[str, Any]:
-    """Return what went wrong outside the program's own output."""
-    return {"data": [{"run_id": run.id, "error": error} for error in run.errors]}

@@ -1,4 +1,4 @@
-"""The clusters of the selected tenant; starting and stopping one changes its state and nothing else."""
+"""The clusters of the selected tenant; what runs on one ends when it is stopped."""
 
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from yeedu_mock.routes.answers import PageLimit, PageNumber, found_page
 from yeedu_mock.routes.authors import TheAuthors
 from yeedu_mock.routes.cluster_confs import find_conf, machine_of
 from yeedu_mock.routes.definitions import find_cluster
-from yeedu_mock.state.records import Cluster, ClusterConf, ClusterEvent, Run
+from yeedu_mock.state.records import Cluster, ClusterConf, ClusterEvent, ClusterStatus, Run
 
 router = APIRouter(tags=["clusters"])
 
@@ -138,7 +138,7 @@ async def create(
         conf_id=_conf_id(mock, tenant, request),
         created_by=mock.sessions.user(session).username,
         settings=request.model_extra or {},
-        events=[ClusterEvent(status="RUNNING")],
+        events=[ClusterEvent(status=ClusterStatus.RUNNING)],
     )
     return shown(mock.store.add(record))
 
@@ -166,11 +166,12 @@ async def change_state(
 ) -> dict[str, Any]:
     """Start, stop or destroy a cluster."""
     action = request.url.path.rpartition("/")[2]
-    wanted = {"start": "RUNNING", "stop": "STOPPED", "destroy": "DESTROYED"}[action]
-    if found.status in {wanted, "DESTROYED"}:
-        raise ConflictError(f"The cluster {found.id} is {found.status}.")
-    found.status = wanted
-    found.events.append(ClusterEvent(status=wanted))
+    if action == "start":
+        mock.clusters.start(found)
+    else:
+        await mock.clusters.leave(
+            found, {"stop": ClusterStatus.STOPPED, "destroy": ClusterStatus.DESTROYED}[action]
+        )
     _save(mock, found, session)
     return shown(found)
 

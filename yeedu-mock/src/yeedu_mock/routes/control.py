@@ -3,16 +3,17 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from yeedu_mock.control.faults import Fault
-from yeedu_mock.control.switches import Switches
+from yeedu_mock.control.switches import SwitchError, Switches
 from yeedu_mock.errors import BadRequestError, ConflictError, NoAccessError, NotFoundError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import Identifier, TheMock
 from yeedu_mock.state.passwords import hash_password
 from yeedu_mock.state.records import (
     Cluster,
+    ClusterStatus,
     Group,
     JobDefinition,
     NotebookDefinition,
@@ -21,6 +22,7 @@ from yeedu_mock.state.records import (
     Tenant,
     User,
     Workspace,
+    type_of_run,
 )
 from yeedu_mock.state.seeds import DEMO_TENANT, seed
 
@@ -31,6 +33,9 @@ async def _refuse_pages(origin: Annotated[str | None, Header(include_in_schema=F
 
 
 router = APIRouter(prefix="/_control", tags=["control"], dependencies=[Depends(_refuse_pages)])
+
+
+Kind = Annotated[type_of_run | None, Query(description="Which, where the ids of two kinds coincide.")]
 
 
 class NewJob(BaseModel):
@@ -78,12 +83,13 @@ class NewGroup(BaseModel):
     usernames: list[str] = Field(default_factory=list)
 
 
-class NewSize(BaseModel):
-    """Whether a cluster has too little memory for whatever runs on it."""
+class ChangedCluster(BaseModel):
+    """What becomes of a cluster."""
 
     model_config = ConfigDict(extra="forbid")
 
-    is_too_small: bool
+    is_too_small: bool | None = Field(default=None, description="Whether all that starts on it lacks memory.")
+    status: ClusterStatus | None = Field(default=None, description="Its state; its runs end unless RUNNING.")
 
 
 class NewState(BaseModel):
@@ -108,12 +114,9 @@ async def change_switches(changes: dict[str, Any], mock: TheMock) -> Switches:
     """Change some switches; either all of the changes are made or none."""
     current = mock.control.switches
     try:
-        changed = Switches.model_validate({**current.model_dump(), **changes})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BadRequestError(f"The switch {first['loc'][0]} cannot be so: {first['msg']}.") from error
-    for name in changes:
-        setattr(current, name, getattr(changed, name))
+        current.take_over(current.changed(changes))
+    except SwitchError as error:
+        raise BadRequestError(str(error)) from error
     return current
 
 
@@ -217,28 +220,36 @@ async def add_group(group: NewGroup, mock: TheMock) -> dict[str, int]:
 
 
 @router.patch("/clusters/{cluster_id}")
-async def change_cluster(cluster_id: Identifier, change: NewSize, mock: TheMock) -> dict[str, Any]:
-    """Have everything that starts on a cluster from now on run out of memory, or no longer."""
+async def change_cluster(cluster_id: Identifier, change: ChangedCluster, mock: TheMock) -> dict[str, Any]:
+    """Give a cluster a state, or have all that starts on it from now on run out of memory."""
     cluster = mock.store.get(Cluster, cluster_id)
     if cluster is None:
         raise NotFoundError(f"There is no cluster {cluster_id}.")
-    cluster.is_too_small = change.is_too_small
+    if change.is_too_small is not None:
+        cluster.is_too_small = change.is_too_small
+    if change.status is not None:
+        await mock.clusters.force(cluster, change.status)
     mock.store.save(cluster)
-    return {"cluster_id": cluster_id, "is_too_small": cluster.is_too_small}
+    return {
+        "cluster_id": cluster_id,
+        "cluster_status": cluster.status,
+        "is_too_small": cluster.is_too_small,
+    }
 
 
 @router.get("/runs")
 async def runs(mock: TheMock) -> list[dict[str, Any]]:
     """Return every run that the mock still keeps, in the order they were submitted."""
     return [
-        {"run_id": run.id, "run_status": run.status, "of": run.definition_name} for run in mock.store.all(Run)
+        {"run_id": run.id, "run_status": run.status, "of": run.definition_name, "type": run.type}
+        for run in mock.store.all(Run)
     ]
 
 
 @router.post("/runs/{run_id}")
-async def set_state(run_id: Identifier, state: NewState, mock: TheMock) -> dict[str, str]:
+async def set_state(run_id: Identifier, state: NewState, mock: TheMock, kind: Kind = None) -> dict[str, str]:
     """Give a run a state by hand; a final one ends its process."""
-    run = _run(mock, run_id)
+    run = _run(mock, run_id, kind)
     if state.status is RunStatus.RUNNING:
         mock.runs.release(run)
     else:
@@ -249,7 +260,7 @@ async def set_state(run_id: Identifier, state: NewState, mock: TheMock) -> dict[
 @router.post("/runs/{run_id}/kernel/kill")
 async def kill_kernel(run_id: Identifier, mock: TheMock) -> dict[str, str]:
     """Kill the process of a run's kernel."""
-    run = _run(mock, run_id)
+    run = _run(mock, run_id, "notebook")
     await mock.runs.kernel(run).kill_process()
     return {"message": "The kernel's process is killed."}
 
@@ -257,7 +268,7 @@ async def kill_kernel(run_id: Identifier, mock: TheMock) -> dict[str, str]:
 @router.post("/runs/{run_id}/kernel/drop")
 async def drop_websockets(run_id: Identifier, mock: TheMock) -> dict[str, int]:
     """Drop every websocket of a run; the kernel goes on."""
-    dropped = mock.runs.kernel(_run(mock, run_id)).drop_connections()
+    dropped = mock.runs.kernel(_run(mock, run_id, "notebook")).drop_connections()
     return {"dropped": dropped}
 
 
@@ -266,11 +277,11 @@ def code_cell(source: str) -> dict[str, Any]:
     return {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [], "source": source}
 
 
-def _run(mock: Mock, run_id: int) -> Run:
-    run = mock.store.get(Run, run_id)
-    if run is None:
-        raise NotFoundError(f"There is no run {run_id}.")
-    return run
+def _run(mock: Mock, run_id: int, kind: type_of_run | None) -> Run:
+    for run in mock.store.all(Run):
+        if run.id == run_id and kind in {None, run.type}:
+            return run
+    raise NotFoundError(f"There is no run {run_id}.")
 
 
 def _workspace(mock: Mock, workspace_id: int) -> None:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from yeedu_mock.errors import BadRequestError, ConflictError, NotFoundError
+from yeedu_mock.errors import BadRequestError, ConflictError, UnknownIdError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import require
 from yeedu_mock.state.records import (
@@ -12,13 +12,16 @@ from yeedu_mock.state.records import (
     Definition,
     JobDefinition,
     NotebookDefinition,
+    Run,
     Session,
+    User,
     Workspace,
     WorkspacePermission,
 )
 
 Generation = Literal["v1", "v2"]
 
+SPARK_VERSION = "3.5.3"  # what is shown; nothing runs on Spark here
 UNRUNNABLE = "import sys\nsys.exit({reason!r})\n"
 
 
@@ -42,14 +45,24 @@ class DefinitionRequest(BaseModel):
     notebook_cells: dict[str, Any] | None = None
 
 
-def definition_v2(definition: Definition) -> dict[str, Any]:
+def definition_v2(mock: Mock, definition: Definition) -> dict[str, Any]:
     """Return a job or a notebook in the form of the v2 generation."""
-    return _shown(definition, f"{definition.kind}_id")
+    runs = [run for run in mock.store.all(Run) if run.definition_key == definition.key]
+    last = runs[-1] if runs else None
+    return {
+        **definition_fields(definition, f"{definition.kind}_id"),
+        f"{definition.kind}_name": definition.name,
+        "cluster_info": cluster_info(mock, definition.cluster_id),
+        "last_job_run": last and {"run_id": last.id, "run_status": last.status},
+        "created_by": by_whom(mock, definition.created_by),
+        "modified_by": by_whom(mock, definition.modified_by or definition.created_by),
+        "last_update_date": definition.modified_at.isoformat(),
+    }
 
 
 def definition_v1(definition: Definition) -> dict[str, Any]:
     """Return a job or a notebook in the form of the v1 generation; notebooks name their file as in v1b."""
-    shown = _shown(definition, f"{definition.kind}_conf_id")
+    shown = definition_fields(definition, f"{definition.kind}_conf_id")
     if isinstance(definition, NotebookDefinition):
         shown["notebook_file_id"] = definition.id
     return shown
@@ -158,14 +171,14 @@ def find_cluster(mock: Mock, tenant: str | None, identifier: int | None, name: s
     """Return a cluster of a tenant by its id or, without one, by its name.
 
     Raises:
-        NotFoundError: The tenant has no such cluster.
+        UnknownIdError: The tenant has no such cluster.
     """
     for cluster in mock.store.all(Cluster):
         if cluster.tenant == tenant and (
             cluster.id == identifier if identifier is not None else cluster.name == name
         ):
             return cluster
-    raise NotFoundError(f"There is no cluster {identifier if identifier is not None else repr(name)}.")
+    raise UnknownIdError(f"There is no cluster {identifier if identifier is not None else repr(name)}.")
 
 
 def type_of(definition: Definition) -> str:
@@ -173,7 +186,28 @@ def type_of(definition: Definition) -> str:
     return definition.job_type if isinstance(definition, JobDefinition) else "NOTEBOOK"
 
 
-def _shown(definition: Definition, id_key: str) -> dict[str, Any]:
+def cluster_info(mock: Mock, cluster_id: int | None) -> dict[str, Any]:
+    """Return what is shown of the cluster that something is bound to; nothing for none."""
+    cluster = None if cluster_id is None else mock.store.get(Cluster, cluster_id)
+    if cluster is None:
+        return {}
+    return {
+        "cluster_id": cluster.id,
+        "name": cluster.name,
+        "cluster_status": cluster.status,
+        "cluster_type": cluster.settings.get("cluster_type", "YEEDU"),
+        "spark_infra_version": {"spark_version": SPARK_VERSION},
+    }
+
+
+def by_whom(mock: Mock, username: str) -> dict[str, Any]:
+    """Return how v2 shows the user who made or changed something."""
+    user = next((user for user in mock.store.all(User) if user.username == username), None)
+    return {"user_id": user.id if user else None, "username": username}
+
+
+def definition_fields(definition: Definition, id_key: str) -> dict[str, Any]:
+    """Return what every generation shows of a job or a notebook, its id under a key of its own."""
     job_type = type_of(definition)
     name_key = "name" if isinstance(definition, JobDefinition) else "notebook_name"
     return {

@@ -32,6 +32,7 @@ def conf_routes(kind: type[JobDefinition] | type[NotebookDefinition]) -> APIRout
     @router.put("/conf")
     async def edit(
         request: DefinitionRequest,
+        response: Response,
         workspace: TheWorkspace,
         mock: TheMock,
         session: TheSession,
@@ -40,6 +41,7 @@ def conf_routes(kind: type[JobDefinition] | type[NotebookDefinition]) -> APIRout
         """Change the fields that are sent."""
         change(mock, workspace, definition, request, session)
         mock.store.save(definition)
+        response.status_code = mock.control.switches.edit_status
         return definition_v1(definition)
 
     @router.put("/conf/enable")

@@ -28,13 +28,14 @@ def definition_routes(kind: type[JobDefinition] | type[NotebookDefinition]) -> A
     in_query = Depends(definition_in_query(kind, f"{kind.kind}_id", f"{kind.kind}_name"))
 
     @router.get("")
-    async def read(definition: AnyDefinition = in_query) -> dict[str, Any]:
+    async def read(mock: TheMock, definition: AnyDefinition = in_query) -> dict[str, Any]:
         """Return a definition by its id or name."""
-        return definition_v2(definition)
+        return definition_v2(mock, definition)
 
     @router.put("")
     async def edit(
         request: DefinitionRequest,
+        response: Response,
         workspace: TheWorkspace,
         mock: TheMock,
         session: TheSession,
@@ -43,7 +44,8 @@ def definition_routes(kind: type[JobDefinition] | type[NotebookDefinition]) -> A
         """Change the fields that are sent, the cluster for example."""
         change(mock, workspace, definition, request, session)
         mock.store.save(definition)
-        return definition_v2(definition)
+        response.status_code = mock.control.switches.edit_status
+        return definition_v2(mock, definition)
 
     @router.put("/enable")
     @router.put("/disable")
@@ -55,7 +57,7 @@ def definition_routes(kind: type[JobDefinition] | type[NotebookDefinition]) -> A
         """Enable or disable a definition."""
         definition.is_enabled = request.url.path.endswith("/enable")
         mock.store.save(definition)
-        return definition_v2(definition)
+        return definition_v2(mock, definition)
 
     @router.get("/export")
     async def export(definition: AnyDefinition = in_query) -> Response:
@@ -88,7 +90,7 @@ async def clone_notebook(
     clone.created_at = clone.modified_at = now()
     if clone_file_path is not None:
         clone.settings["notebook_path"] = absolute(clone_file_path)
-    return definition_v2(mock.store.add(clone))
+    return definition_v2(mock, mock.store.add(clone))
 
 
 def list_definitions(
@@ -108,21 +110,22 @@ def list_definitions(
     languages = {language.casefold() for language in query.getlist("job_type_langs")}
     types = query.getlist("job_type")
     enable, has_run = _truth(query.get("enable")), _truth(query.get("has_run"))
-    last_runs = {run.definition_id: run for run in mock.store.all(Run)}
+    last_runs = {run.definition_key: run for run in mock.store.all(Run)}
     found = [
-        definition_v2(definition)
+        definition_v2(mock, definition)
         for definition in mock.store.all(kind)
         if definition.workspace_id == workspace.id
         and (name is None or name.casefold() in definition.name.casefold())
         and enable in {None, definition.is_enabled}
         and (not clusters or str(definition.cluster_id) in clusters)
-        and has_run in {None, definition.id in last_runs}
-        and (not last_states or _status(last_runs.get(definition.id)) in last_states)
+        and has_run in {None, definition.key in last_runs}
+        and (not last_states or _status(last_runs.get(definition.key)) in last_states)
         and (not languages or definition.language.casefold() in languages)
         and (not types or type_of(definition) in types)
         and authors.admit(definition.created_by, definition.modified_by)
     ]
-    if not found and request.url.path.endswith("/search"):
+    is_search = request.url.path.endswith("/search")
+    if not found and (is_search or mock.control.switches.empty_list_status == NotFoundError.status):
         raise NotFoundError(f"No {kind.kind} was found.")
     return one_page(found, page_number, limit)
 

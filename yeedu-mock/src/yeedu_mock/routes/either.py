@@ -4,15 +4,14 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from yeedu_mock.errors import NotFoundError
 from yeedu_mock.routes.access import TheMock, TheSession, TheWorkspace, find_definition
 from yeedu_mock.routes.answers import PageLimit, PageNumber, one_page
 from yeedu_mock.routes.authors import TheAuthors
 from yeedu_mock.routes.definitions import DefinitionRequest, create_definition, definition_v2
 from yeedu_mock.routes.definitions_v2 import list_definitions
-from yeedu_mock.routes.runs_v1 import run_v1
-from yeedu_mock.routes.submission import StartOptions, start_run
-from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run
+from yeedu_mock.routes.run_answers import list_runs, run_v1
+from yeedu_mock.routes.submission import StartOptions, TheSubmission
+from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run, type_of_run
 
 router = APIRouter(prefix="/workspace/{workspace_id}", tags=["v1 and v2"])
 
@@ -35,27 +34,35 @@ class NotebookRequest(DefinitionRequest, StartOptions):
 
 @router.post("/spark/job")
 async def start_or_create_job(
-    request: JobRequest, workspace: TheWorkspace, mock: TheMock, session: TheSession
+    request: JobRequest,
+    workspace: TheWorkspace,
+    mock: TheMock,
+    session: TheSession,
+    submission: TheSubmission,
 ) -> dict[str, Any]:
     """Start a run (v1) or create a job (v2)."""
     if request.job_conf_id is None and request.job_conf_name is None:
-        return definition_v2(create_definition(mock, workspace, JobDefinition, request, session))
+        return definition_v2(mock, create_definition(mock, workspace, JobDefinition, request, session))
     definition = find_definition(mock, workspace, JobDefinition, request.job_conf_id, request.job_conf_name)
-    return run_v1(start_run(mock, session, workspace, definition, request))
+    return run_v1(mock, await submission.start(definition, request))
 
 
 @router.post("/notebook")
 async def start_or_create_notebook(
-    request: NotebookRequest, workspace: TheWorkspace, mock: TheMock, session: TheSession
+    request: NotebookRequest,
+    workspace: TheWorkspace,
+    mock: TheMock,
+    session: TheSession,
+    submission: TheSubmission,
 ) -> dict[str, Any]:
     """Start a run (v1) or create a notebook (v2)."""
     is_start_by_name = request.model_fields_set <= {"notebook_name", "arguments", "conf"}
     if request.notebook_conf_id is None and not is_start_by_name:
-        return definition_v2(create_definition(mock, workspace, NotebookDefinition, request, session))
+        return definition_v2(mock, create_definition(mock, workspace, NotebookDefinition, request, session))
     definition = find_definition(
         mock, workspace, NotebookDefinition, request.notebook_conf_id, request.notebook_name
     )
-    return run_v1(start_run(mock, session, workspace, definition, request))
+    return run_v1(mock, await submission.start(definition, request))
 
 
 @router.get("/spark/jobs/search")
@@ -90,8 +97,10 @@ async def notebooks(
     return one_page(_runs_v1(mock, workspace, "notebook", request), page_number, limit)
 
 
-def _runs_v1(mock: TheMock, workspace: TheWorkspace, kind: str, request: Request) -> list[dict[str, Any]]:
-    """Return the runs a v1 list asks for, the newest first.
+def _runs_v1(
+    mock: TheMock, workspace: TheWorkspace, kind: type_of_run, request: Request
+) -> list[dict[str, Any]]:
+    """Return the runs a v1 list asks for.
 
     Raises:
         NotFoundError: There is none; v1 clients wait on that answer.
@@ -100,15 +109,13 @@ def _runs_v1(mock: TheMock, workspace: TheWorkspace, kind: str, request: Request
     conf_ids = {*query.getlist(f"{kind}_conf_id"), *query.getlist(f"{kind}_conf_ids")}
     states = {state.upper() for state in query.getlist(f"{kind}_status")}
     name = query.get(f"{kind}_conf_name")
-    found = [
-        run_v1(run)
-        for run in reversed(list(mock.store.all(Run)))
-        if run.type == kind
-        and run.workspace_id == workspace.id
-        and (not conf_ids or str(run.definition_id) in conf_ids)
-        and (not states or run.status in states)
-        and (name is None or name in run.definition_name)
-    ]
-    if not found:
-        raise NotFoundError(f"No {kind} was found.")
-    return found
+
+    def is_wanted(run: Run) -> bool:
+        return (
+            (not conf_ids or str(run.definition_id) in conf_ids)
+            and (not states or run.status in states)
+            and (name is None or name in run.definition_name)
+        )
+
+    found = list_runs(mock, workspace, kind, is_wanted, none_is_an_error=True)
+    return [run_v1(mock, run) for run in found]

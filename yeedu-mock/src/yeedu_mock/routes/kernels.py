@@ -7,20 +7,20 @@ import asyncio
 import contextlib
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query
 from fastapi.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from yeedu_mock.control.middleware import DROP_CONNECTION
+from yeedu_mock.control.switches import Switches
 from yeedu_mock.errors import MockError, NotLoggedInError
 from yeedu_mock.execution.kernel import Kernel
 from yeedu_mock.execution.kernel_connection import KernelConnection
-from yeedu_mock.routes.access import Identifier, TheMock, TheWorkspace, find_run, workspace_of
+from yeedu_mock.routes.access import Identifier, TheMock, TheWorkspace, workspace_of
+from yeedu_mock.routes.run_answers import find_run
 from yeedu_mock.state.records import Run, WorkspacePermission
 
 router = APIRouter(prefix="/workspace/{workspace_id}/notebook", tags=["kernels"])
-
-NORMAL_CLOSE = 1000
 
 
 def kernel_status(run: Run, kernel: Kernel) -> dict[str, Any]:
@@ -79,7 +79,23 @@ async def websocket_details(
     """Say that the websocket may be opened."""
     mock.sessions.find(yeedu_session)
     run = find_run(mock, workspace, "notebook", run_id)
-    return {"message": "The websocket is ready.", **kernel_status(run, mock.runs.kernel(run))}
+    answer = {"message": "The websocket is ready.", **kernel_status(run, mock.runs.kernel(run))}
+    return {} if mock.control.switches.bare_answers else answer
+
+
+@router.websocket("/run/{run_id:identifier}/kernel/ws")
+@router.websocket("/{run_id:identifier}/kernel/ws")
+async def websocket_with_header(
+    socket: WebSocket,
+    workspace_id: Identifier,
+    run_id: Identifier,
+    mock: TheMock,
+    authorization: Annotated[str, Header()] = "",
+) -> None:
+    """Carry Jupyter messages for a client whose token is in a header, where a switch allows that."""
+    is_allowed = mock.control.switches.websocket_token_in_header
+    token = authorization.partition(" ")[2].strip() if is_allowed else ""
+    await websocket(socket, workspace_id, run_id, token, mock)
 
 
 @router.websocket("/run/{run_id:identifier}/kernel/ws/yeedu_session/{token:path}")
@@ -99,16 +115,19 @@ async def websocket(
         return
     await socket.accept()
     connection = await kernel.connect()
+    switches = mock.control.switches
     try:
-        await _carry(socket, connection)
+        await _carry(socket, connection, switches)
     finally:
         kernel.disconnect(connection)
+        if not kernel.connections and not switches.kernel_survives_disconnect:
+            await kernel.kill_process()
 
 
-async def _carry(socket: WebSocket, connection: KernelConnection) -> None:
+async def _carry(socket: WebSocket, connection: KernelConnection, switches: Switches) -> None:
     """Carry messages both ways until either side ends."""
     incoming = asyncio.create_task(_from_client(socket, connection))
-    outgoing = asyncio.create_task(_to_client(socket, connection))
+    outgoing = asyncio.create_task(_to_client(socket, connection, switches))
     tasks = {incoming, outgoing}
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -126,11 +145,13 @@ async def _from_client(socket: WebSocket, connection: KernelConnection) -> None:
         await connection.forward(event.get("text") or (event.get("bytes") or b"").decode("utf-8", "replace"))
 
 
-async def _to_client(socket: WebSocket, connection: KernelConnection) -> None:
+async def _to_client(socket: WebSocket, connection: KernelConnection, switches: Switches) -> None:
     with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the client may leave at any time
         while (text := await connection.next_message()) is not None:
             if connection.is_to_be_dropped():
                 socket.scope[DROP_CONNECTION]()
                 return
+            if switches.websocket_delay_seconds:
+                await asyncio.sleep(switches.websocket_delay_seconds)
             await socket.send_text(text)
-        await socket.close(NORMAL_CLOSE, "The kernel has ended.")
+        await socket.close(switches.websocket_close_code, "The kernel has ended.")

@@ -59,12 +59,11 @@ async def log_out(mock: TheMock, session: TheSession) -> dict[str, Any]:
 async def select_tenant(tenant: str, mock: TheMock, session: TheSession) -> JSONResponse:
     """Bind the session to a tenant."""
     selected = mock.sessions.select_tenant(session, tenant)
-    return JSONResponse(
-        {"message": f"The tenant {selected.name} is selected.", "tenant_id": selected.uuid}, status_code=201
-    )
+    answer = {"message": f"The tenant {selected.name} is selected.", "tenant_id": selected.uuid}
+    return JSONResponse({} if mock.control.switches.bare_answers else answer, status_code=201)
 
 
 @router.get("/lookup_spark_job_status")
 async def run_states(_: TheSession) -> list[dict[str, Any]]:
     """List the states a run can have."""
-    return [{"id": number, "name": status} for number, status in enumerate(RunStatus)]
+    return [{"id": number, "name": status} for number, status in enumerate(RunStatus) if status != "KILLED"]

@@ -13,9 +13,9 @@ from yeedu_mock.routes.access import (
     TheMock,
     TheWorkspace,
     find_definition,
-    find_run,
 )
 from yeedu_mock.routes.answers import json_file
+from yeedu_mock.routes.run_answers import find_run
 from yeedu_mock.state.records import NotebookDefinition, Run, Workspace
 
 router = APIRouter(tags=["notebook files"])

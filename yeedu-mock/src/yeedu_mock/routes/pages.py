@@ -185,7 +185,7 @@ def _definition_page(
         or workspace.tenant != tenant
     ):
         raise NotFoundError("There is nothing at this address.")
-    runs = [run for run in mock.store.all(Run) if run.definition_id == definition.id]
+    runs = [run for run in mock.store.all(Run) if run.definition_key == definition.key]
     return markup.page(
         definition.name,
         content or "",

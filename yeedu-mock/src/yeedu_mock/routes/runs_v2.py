@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from yeedu_mock.errors import NotFoundError
 from yeedu_mock.mock import Mock
-from yeedu_mock.routes.access import Identifier, TheMock, TheSession, TheWorkspace, find_definition, find_run
+from yeedu_mock.routes.access import Identifier, TheMock, TheWorkspace, find_definition
 from yeedu_mock.routes.answers import (
     ByteCount,
     LineCount,
@@ -14,12 +14,18 @@ from yeedu_mock.routes.answers import (
     PageNumber,
     log_file,
     one_page,
-    run_v2,
-    workflow_errors,
 )
 from yeedu_mock.routes.authors import TheAuthors
 from yeedu_mock.routes.definitions import type_of
-from yeedu_mock.routes.submission import StartOptions, start_run
+from yeedu_mock.routes.run_answers import (
+    definition_of,
+    find_run,
+    list_runs,
+    run_v2,
+    states_of,
+    workflow_errors,
+)
+from yeedu_mock.routes.submission import StartOptions, TheSubmission
 from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run
 
 Texts = Annotated[list[str] | None, Query()]
@@ -48,13 +54,12 @@ def run_routes(kind: Literal["job", "notebook"]) -> APIRouter:
     @router.get("/run/{run_id:identifier}")
     async def run(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
         """Return a run."""
-        return run_v2(find_run(mock, workspace, kind, run_id))
+        return run_v2(mock, find_run(mock, workspace, kind, run_id))
 
     @router.get("/run/{run_id:identifier}/status")
-    async def status(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
-        """Return a run's status alone."""
-        found = find_run(mock, workspace, kind, run_id)
-        return {"run_id": found.id, "run_status": found.status}
+    async def status(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> list[dict[str, Any]]:
+        """List the states a run has been in, the first one first."""
+        return states_of(find_run(mock, workspace, kind, run_id))
 
     @router.get("/run/{run_id:identifier}/log/{stream}")
     async def log(
@@ -66,8 +71,8 @@ def run_routes(kind: Literal["job", "notebook"]) -> APIRouter:
         file_size_bytes: ByteCount = None,
     ) -> Response:
         """Return a run's output so far; a notebook's holds what its cells have printed."""
-        path = mock.runs.log_path(find_run(mock, workspace, kind, run_id), stream)
-        return await log_file(path, last_n_lines, file_size_bytes)
+        run = find_run(mock, workspace, kind, run_id)
+        return await log_file(mock, run, stream, last_n_lines, file_size_bytes)
 
     # Jobs are stopped and notebooks killed; clients that mix the two up mean the same.
     @router.post("/run/stop/{run_id:identifier}", status_code=201)
@@ -76,7 +81,7 @@ def run_routes(kind: Literal["job", "notebook"]) -> APIRouter:
         """Stop a run."""
         found = find_run(mock, workspace, kind, run_id)
         await mock.runs.stop(found)
-        return run_v2(found)
+        return run_v2(mock, found)
 
     @router.get("/run/{run_id:identifier}/workflow/errors")
     async def errors(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
@@ -102,24 +107,23 @@ def run_routes(kind: Literal["job", "notebook"]) -> APIRouter:
         page_number: PageNumber = 1,
         limit: PageLimit = 100,
     ) -> dict[str, Any]:
-        """List runs, the newest first; a search that finds nothing is a 404."""
+        """List runs; a search that finds nothing is a 404."""
         ids, name = (job_ids, job_name) if kind == "job" else (notebook_ids, notebook_name)
-        found = [
-            run_v2(run)
-            for run in reversed(list(mock.store.all(Run)))
-            if run.type == kind
-            and run.workspace_id == workspace.id
-            and (not ids or run.definition_id in ids)
-            and (name is None or name.casefold() in run.definition_name.casefold())
-            and (not cluster_ids or run.cluster_id in cluster_ids)
-            and (not run_status or run.status in {status.upper() for status in run_status})
-            and is_background in {None, run.is_background}
-            and _is_of(mock, run, job_type, job_type_langs)
-            and authors.admit(run.created_by, run.created_by)
-        ]
-        if not found and request.url.path.endswith("/search"):
-            raise NotFoundError(f"No {kind} run was found.")
-        return one_page(found, page_number, limit)
+
+        def is_wanted(run: Run) -> bool:
+            return (
+                (not ids or run.definition_id in ids)
+                and (name is None or name.casefold() in run.definition_name.casefold())
+                and (not cluster_ids or run.cluster_id in cluster_ids)
+                and (not run_status or run.status in {status.upper() for status in run_status})
+                and is_background in {None, run.is_background}
+                and _is_of(mock, run, job_type, job_type_langs)
+                and authors.admit(run.created_by, run.created_by)
+            )
+
+        is_search = request.url.path.endswith("/search")
+        found = list_runs(mock, workspace, kind, is_wanted, none_is_an_error=is_search)
+        return one_page([run_v2(mock, run) for run in found], page_number, limit)
 
     return router
 
@@ -130,24 +134,22 @@ notebook_runs = run_routes("notebook")
 
 @job_runs.post("/run")
 async def run_job(
-    request: StartJob, workspace: TheWorkspace, mock: TheMock, session: TheSession
+    request: StartJob, workspace: TheWorkspace, mock: TheMock, submission: TheSubmission
 ) -> dict[str, Any]:
     """Start a run of a job."""
     definition = find_definition(mock, workspace, JobDefinition, request.job_id, request.job_name)
-    return run_v2(start_run(mock, session, workspace, definition, request))
+    return run_v2(mock, await submission.start(definition, request))
 
 
 @notebook_runs.post("/run")
 async def run_notebook(
-    request: StartNotebook, workspace: TheWorkspace, mock: TheMock, session: TheSession
+    request: StartNotebook, workspace: TheWorkspace, mock: TheMock, submission: TheSubmission
 ) -> dict[str, Any]:
     """Start a run of a notebook: a kernel that waits for cells."""
     definition = find_definition(
         mock, workspace, NotebookDefinition, request.notebook_id, request.notebook_name
     )
-    return run_v2(
-        start_run(mock, session, workspace, definition, request, is_background=request.is_background)
-    )
+    return run_v2(mock, await submission.start(definition, request, is_background=request.is_background))
 
 
 @job_runs.get("/run/workflow_job_instance_details/{application_id}")
@@ -155,7 +157,7 @@ async def run_of_application(application_id: str, workspace: TheWorkspace, mock:
     """Return the job run that a Spark application belongs to."""
     for run in mock.store.all(Run):
         if (run.type, run.workspace_id, run.application_id) == ("job", workspace.id, application_id):
-            return run_v2(run)
+            return run_v2(mock, run)
     raise NotFoundError(
         f"There is no run of the application {application_id!r} in the workspace {workspace.id}."
     )
@@ -163,7 +165,7 @@ async def run_of_application(application_id: str, workspace: TheWorkspace, mock:
 
 def _is_of(mock: Mock, run: Run, types: list[str] | None, languages: list[str] | None) -> bool:
     """Return whether what a run is of has one of the types and languages; none given means any."""
-    definition = mock.store.get(JobDefinition if run.type == "job" else NotebookDefinition, run.definition_id)
+    definition = definition_of(mock, run)
     if definition is None:
         return not types and not languages
     wanted = {language.casefold() for language in languages or []}

@@ -18,7 +18,7 @@ from yeedu_mock.routes.answers import json_file
 from yeedu_mock.routes.definitions import (
     DefinitionRequest,
     change,
-    definition_v2,
+    definition_fields,
     find_cluster,
     new_definition,
 )
@@ -195,7 +195,7 @@ async def import_workspace(
 
 def exported(definition: AnyDefinition) -> dict[str, Any]:
     """Return a job or notebook as its export has it: with its program or cells."""
-    content = {**definition_v2(definition), "language": definition.language}
+    content = {**definition_fields(definition, f"{definition.kind}_id"), "language": definition.language}
     if isinstance(definition, NotebookDefinition):
         return {**content, "notebook_cells": definition.content}
     return {**content, "job_command" if definition.is_command else "program": definition.program}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 type_of_run = Literal["job", "notebook"]
 
@@ -26,11 +26,26 @@ class RunStatus(StrEnum):
     TERMINATED = "TERMINATED"
     STOPPING = "STOPPING"
     STOPPED = "STOPPED"
+    KILLED = "KILLED"  # which no client but the operators knows; a switch has runs end so
 
     @property
     def is_terminal(self) -> bool:
         """Whether the run has ended."""
-        return self in {RunStatus.DONE, RunStatus.ERROR, RunStatus.TERMINATED, RunStatus.STOPPED}
+        return self not in {RunStatus.SUBMITTED, RunStatus.RUNNING, RunStatus.STOPPING}
+
+
+class ClusterStatus(StrEnum):
+    """The states of a cluster, as the API spells them."""
+
+    INITIATING = "INITIATING"
+    RUNNING = "RUNNING"
+    STOPPING = "STOPPING"
+    STOPPED = "STOPPED"
+    DESTROYING = "DESTROYING"
+    DESTROYED = "DESTROYED"
+    ERROR = "ERROR"
+    RESIZING_UP = "RESIZING_UP"
+    RESIZING_DOWN = "RESIZING_DOWN"
 
 
 class WorkspacePermission(IntEnum):
@@ -43,11 +58,16 @@ class WorkspacePermission(IntEnum):
 
 
 class Record(BaseModel):
-    """Anything the store keeps; `id` is unique over all kinds, so that mixed-up ids find nothing."""
+    """Anything the store keeps.
+
+    An `id` is unique over all kinds, so that mixed-up ids find nothing, unless a switch has those of jobs and
+    notebooks coincide; the `key`, which nobody outside the mock sees, is always unique.
+    """
 
     kind: ClassVar[str]
 
     id: int = Field(default=0, description="Set by the store when the record is added.")
+    key: int = Field(default=0, description="Set by the store; the id, where that is unique.")
     created_at: datetime = Field(default_factory=now)
     modified_at: datetime = Field(default_factory=now)
 
@@ -152,7 +172,7 @@ class ClusterConf(Record):
 class ClusterEvent(BaseModel):
     """A state that a cluster has come to."""
 
-    status: str
+    status: ClusterStatus
     at: datetime = Field(default_factory=now)
 
 
@@ -163,7 +183,7 @@ class Cluster(Record):
 
     tenant: str
     name: str
-    status: str = "RUNNING"
+    status: ClusterStatus = ClusterStatus.RUNNING
     is_enabled: bool = True
     is_too_small: bool = Field(default=False, description="Whether all that runs on it runs out of memory.")
     conf_id: int | None = Field(default=None, description="The cluster configuration it is made after.")
@@ -196,6 +216,12 @@ class Definition(Record):
     modified_by: str = ""
     settings: dict[str, Any] = Field(default_factory=dict, description="Fields a client sent, echoed back.")
 
+    @property
+    def max_concurrency(self) -> int:
+        """How many runs there may be at a time; 0 for any number."""
+        limit = self.settings.get("max_concurrency")
+        return limit if isinstance(limit, int) and limit > 0 else 0
+
 
 class JobDefinition(Definition):
     """A job: a Python or shell program kept as text."""
@@ -215,6 +241,13 @@ class NotebookDefinition(Definition):
     content: dict[str, Any]
 
 
+class RunState(BaseModel):
+    """A state that a run has come to."""
+
+    status: RunStatus
+    at: datetime = Field(default_factory=now)
+
+
 class Run(Record):
     """One execution of a definition."""
 
@@ -222,6 +255,7 @@ class Run(Record):
 
     type: type_of_run
     definition_id: int
+    definition_key: int = 0
     definition_name: str
     workspace_id: int
     tenant: str
@@ -233,9 +267,15 @@ class Run(Record):
     created_by: str = ""
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    states: list[RunState] = Field(default_factory=list[RunState], description="The first one first.")
     exit_code: int | None = None
     errors: list[str] = Field(default_factory=list, description="What `workflow/errors` answers.")
     notebook: dict[str, Any] | None = Field(default=None, description="The run's own copy of the notebook.")
+
+    @model_validator(mode="after")
+    def _knows_what_it_is_of(self) -> Self:
+        self.definition_key = self.definition_key or self.definition_id
+        return self
 
     @property
     def application_id(self) -> str:

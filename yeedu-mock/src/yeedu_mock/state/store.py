@@ -1,12 +1,13 @@
 """Keep every record in SQLite, and in memory for reading.
 
-One table holds all kinds, so SQLite's own counter gives definitions and runs ids that never coincide.
+One table holds all kinds, so SQLite's own counter gives definitions and runs ids that never coincide, unless
+that is asked for.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from yeedu_mock.state.records import (
     Cluster,
@@ -29,6 +30,8 @@ from yeedu_mock.state.records import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+    from yeedu_mock.control.switches import Switches
 
 RecordType = TypeVar("RecordType", bound=Record)
 
@@ -56,53 +59,60 @@ class Store:
 
     Args:
         path: The database file; created when absent.
+        switches: Say whether jobs and notebooks share ids.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, switches: Switches | None = None) -> None:
+        self._switches = switches
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = NORMAL")
         self._database.execute(SCHEMA)
-        self._records: dict[int, Record] = {}
+        self._records: dict[str, dict[int, Record]] = {kind: {} for kind in KINDS}
         for identifier, kind, body in self._database.execute(
             "SELECT id, kind, body FROM records ORDER BY id"
         ):
             record = KINDS[kind].model_validate_json(body)
-            record.id = identifier
-            self._records[identifier] = record
+            record.key = identifier
+            record.id = record.id or identifier
+            self._records[kind][identifier] = record
 
     def add(self, record: RecordType) -> RecordType:
         """Keep a new record and give it an id, unless it carries a fixed one already."""
+        twin = 0 if record.id else self._id_of_a_twin(record)
         cursor = self._database.execute(
             "INSERT INTO records (id, kind, body) VALUES (?, ?, ?)",
             (record.id or None, record.kind, record.model_dump_json()),
         )
-        record.id = cursor.lastrowid or 0
-        self._records[record.id] = record
+        record.key = cursor.lastrowid or 0
+        record.id = twin or record.key
+        self._records[record.kind][record.key] = record
+        self._write(record)
         return record
 
     def save(self, record: Record) -> None:
         """Write a changed record, or a changed copy of one."""
         record.modified_at = now()
-        if record.id in self._records:
-            self._records[record.id] = record
-        self._database.execute(
-            "UPDATE records SET body = ? WHERE id = ?", (record.model_dump_json(), record.id)
-        )
+        if record.key in self._records[record.kind]:
+            self._records[record.kind][record.key] = record
+        self._write(record)
 
     def remove(self, record: Record) -> None:
         """Forget a record."""
-        self._database.execute("DELETE FROM records WHERE id = ?", (record.id,))
-        self._records.pop(record.id, None)
+        self._database.execute("DELETE FROM records WHERE id = ?", (record.key,))
+        self._records[record.kind].pop(record.key, None)
 
     def get(self, kind: type[RecordType], identifier: int) -> RecordType | None:
         """Return the record of this kind and id, or None."""
-        record = self._records.get(identifier)
-        return record if isinstance(record, kind) else None
+        records = self._of(kind)
+        record = records.get(identifier)
+        if record is not None and record.id == identifier:
+            return record
+        return next((record for record in records.values() if record.id == identifier), None)
 
     def all(self, kind: type[RecordType]) -> Iterable[RecordType]:
         """Return the records of a kind, oldest first."""
-        return [record for record in self._records.values() if isinstance(record, kind)]
+        return [*self._of(kind).values()]
 
     def reserve_ids(self, first_free: int) -> None:
         """Give the next record the id `first_free`, unless ids have got further already."""
@@ -113,8 +123,33 @@ class Store:
     def clear(self) -> None:
         """Forget everything."""
         self._database.execute("DELETE FROM records")
-        self._records.clear()
+        for records in self._records.values():
+            records.clear()
 
     def close(self) -> None:
         """Close the database file."""
         self._database.close()
+
+    def _of(self, kind: type[RecordType]) -> dict[int, RecordType]:
+        return cast("dict[int, RecordType]", self._records[kind.kind])
+
+    def _write(self, record: Record) -> None:
+        self._database.execute(
+            "UPDATE records SET body = ? WHERE id = ?", (record.model_dump_json(), record.key)
+        )
+
+    def _id_of_a_twin(self, record: Record) -> int:
+        """Return the id of the latest job (run) that no notebook (run) shares, or the reverse; else 0."""
+        if self._switches is None or not self._switches.coinciding_ids:
+            return 0
+        match record:
+            case JobDefinition():
+                own, others = self.all(JobDefinition), self.all(NotebookDefinition)
+            case NotebookDefinition():
+                own, others = self.all(NotebookDefinition), self.all(JobDefinition)
+            case Run():
+                own = [run for run in self.all(Run) if run.type == record.type]
+                others = [run for run in self.all(Run) if run.type != record.type]
+            case _:
+                return 0
+        return max({other.id for other in others} - {one.id for one in own}, default=0)
