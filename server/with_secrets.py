@@ -96,14 +96,16 @@ def own_certificates(path: Path) -> list[str]:
         ) from None
     if "PRIVATE KEY-----" in text:
         raise ValueError("CA_CERT_FILE holds a private key; give a file with the CA's certificates alone")
+    if not text.strip():
+        return []
     found: list[str] = _CERTIFICATE.findall(text)
-    if text.strip() and not found:
+    if not found:
         raise ValueError(
             "CA_CERT_FILE holds no certificate in PEM form (-----BEGIN CERTIFICATE-----); one in DER form "
             "is turned into it by: openssl x509 -inform der -in FILE -out ca.pem"
         )
-    if found:
-        import ssl  # most platforms have no CA of their own, and start without it
+    import ssl  # most platforms have no CA of their own, and start without it
+
     for number, certificate in enumerate(found, 1):
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificate)

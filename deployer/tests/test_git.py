@@ -4,84 +4,39 @@ import base64
 import os
 import stat
 import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import pytest
 from prefect.runner import storage
 
-from tests.tls_server import server_context
+from tests.git_over_https import GitHandler, git_over_https
 from yeedu_deployer.errors import SourceError
 from yeedu_deployer.git import Credential, Repository
 
 TOKEN = "canary-git-token"
 
 
-class GitHandler(BaseHTTPRequestHandler):
-    """Smart HTTP for one repository, open to those who send the token."""
-
-    def log_message(self, *arguments):
-        pass
-
-    def do_GET(self):
-        self.serve()
-
-    def do_POST(self):
-        self.serve()
+class PrivateHandler(GitHandler):
+    """Open to those who send the token."""
 
     def serve(self):
         expected = "Basic " + base64.b64encode(f"{TOKEN}:".encode()).decode()
-        self.server.seen.append(self.headers.get("Authorization", ""))
-        if self.headers.get("Authorization") != expected:
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", 'Basic realm="git"')
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+        if self.headers.get("Authorization") == expected:
+            super().serve()
             return
-        parts = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        done = subprocess.run(
-            ["git", "http-backend"],
-            input=body,
-            capture_output=True,
-            check=True,
-            env={
-                "PATH": os.environ["PATH"],
-                "GIT_PROJECT_ROOT": str(self.server.root),
-                "GIT_HTTP_EXPORT_ALL": "1",
-                "REQUEST_METHOD": self.command,
-                "PATH_INFO": parts.path,
-                "QUERY_STRING": parts.query,
-                "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-                "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-                "REMOTE_USER": "test",
-            },
-        )
-        head, _, content = done.stdout.partition(b"\r\n\r\n")
-        headers = dict(line.split(": ", 1) for line in head.decode().splitlines())
-        self.send_response(int(headers.pop("Status", "200 OK").split()[0]))
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="git"')
+        self.send_header("Content-Length", "0")
         self.end_headers()
-        self.wfile.write(content)
 
 
 @pytest.fixture
 def private_url(repository, certificate, monkeypatch):
     """The repository over https, which asks for the token; the certificate is trusted."""
     repository.add_flows("one")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), GitHandler)
-    server.socket = server_context(certificate).wrap_socket(server.socket, server_side=True)
-    server.root, server.seen = repository.path.parent, []
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
     monkeypatch.setenv("GIT_SSL_CAINFO", str(certificate))
-    yield f"https://127.0.0.1:{server.server_port}/{repository.path.name}/.git"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with git_over_https(certificate, repository.path.parent, PrivateHandler) as server:
+        yield f"https://127.0.0.1:{server.server_port}/{repository.path.name}/.git"
 
 
 @pytest.fixture

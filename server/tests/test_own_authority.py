@@ -3,17 +3,14 @@
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import certifi
 import pytest
 
-from tests.tls_server import private_authority, server_context
+from tests.git_over_https import GitHandler, git_over_https
+from tests.tls_server import private_authority
 
 LAUNCHER = Path(__file__).parents[1] / "with_secrets.py"
 LIBRARIES = {
@@ -24,13 +21,21 @@ LIBRARIES = {
     "prefect": "from prefect import get_client\n"
     "with get_client(sync_client=True) as client: assert client.api_healthcheck() is None",
     "a process of it": "import subprocess\n"
-    "subprocess.run(['git', 'ls-remote', f'{url}/flows.git'], check=True)",
+    "subprocess.run(['git', 'ls-remote', f'{url}/flows/.git'], check=True)",
 }
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name it has there
-        """Be silent."""
+class Handler(GitHandler):
+    """A git repository, and a page where Prefect's API says that it is well."""
+
+    def serve(self) -> None:
+        if self.path != "/api/health":
+            super().serve()
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+        self.wfile.write(b"true")
 
 
 @pytest.fixture(scope="module")
@@ -41,33 +46,11 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def url(authority: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server with a git repository, and a page where Prefect's API says that it is well."""
-    folder = tmp_path_factory.mktemp("served")
-    (folder / "api").mkdir()
-    (folder / "api" / "health").write_text("true")
-    git = [
-        "git",
-        "-c",
-        "user.name=Tester",
-        "-c",
-        "user.email=tester@localhost",
-        "-C",
-        str(folder / "flows.git"),
-    ]
-    subprocess.run(["git", "init", "--quiet", folder / "flows.git"], check=True)
-    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message=Start"], check=True)
-    subprocess.run([*git, "update-server-info"], check=True)
-    (folder / "flows.git" / ".git").rename(folder / "bare")
-    (folder / "flows.git").rmdir()
-    (folder / "bare").rename(folder / "flows.git")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    server.socket = server_context(authority[1]).wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield f"https://localhost:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    """The address of a server with a certificate of that CA."""
+    root = tmp_path_factory.mktemp("repositories")
+    subprocess.run(["git", "init", "--quiet", root / "flows"], check=True)
+    with git_over_https(authority[1], root, Handler) as server:
+        yield f"https://localhost:{server.server_port}"
 
 
 def run(home: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -17,6 +17,7 @@ from attach.server import Server, api_url
 from attach.settings import (
     API_KEY,
     AUTH_STRING,
+    CERTIFICATES,
     VARIABLES,
     Settings,
     checked_api_key,
@@ -101,7 +102,11 @@ def resolve(options: argparse.Namespace) -> Attachment:
         yeedu_url=values["yeedu_url"],
         environment=_environment(values["environment"]),
         extras=values["extras"],
-        variables=further or (remembered.variables if remembered else {}),
+        variables={
+            **(remembered.variables if remembered and not further else {}),
+            **{name: os.environ[name] for name in CERTIFICATES if os.environ.get(name)},
+            **further,
+        },
         scope=remembered.scope if remembered else "",
         work_queues=values["work_queues"],
     )

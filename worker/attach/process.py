@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import PurePath
 
 from attach.places import Places, programs_of, python_of
-from attach.settings import API_KEY, AUTH_STRING, Settings
+from attach.settings import API_KEY, AUTH_STRING, CERTIFICATES, Settings
 
 # Where programs and the user's own git settings are, language and time, certificates, proxies - and nothing
 # that is private: a worker passes its whole environment to every flow.
 _INHERITED = frozenset(
     {
         *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ"),
-        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO"),
+        *CERTIFICATES,
         *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
         *("SSH_AUTH_SOCK", "GIT_SSH_COMMAND"),
     }

@@ -28,6 +28,11 @@ VARIABLES = {
     "auth_string_file": "PREFECT_API_AUTH_STRING_FILE",
     "api_key_file": "PREFECT_API_KEY_FILE",
 }
+# Where programs find certificates to trust. Remembered, since a service does not start from a user's shell.
+CERTIFICATES = (
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO"),
+    "AWS_CA_BUNDLE",
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Settings:
         yeedu_url: Where this machine reaches Yeedu, to be checked; empty for no check.
         environment: A Python environment that has the operator already; empty to make one.
         extras: Names of requirements/extras, separated by commas, of what flows find in it besides.
-        variables: Further ones of the environment file, which the flows see.
+        variables: Further ones of the environment file, and those of `CERTIFICATES`; the flows see them.
         scope: ``user`` or ``system`` once a service is installed; empty for none.
         work_queues: The queues of the pool that it polls, separated by commas; empty for every one.
     """

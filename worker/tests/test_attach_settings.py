@@ -15,10 +15,17 @@ from attach.folder import fill_home, make_home, remove, write_private
 from attach.lock import held
 from attach.options import parse
 from attach.places import Places
+from attach.process import worker_environment
 from attach.server import api_url
-from attach.settings import parse_environment_file, without_login
+from attach.settings import CERTIFICATES, parse_environment_file, without_login
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="file modes are of POSIX")
+
+
+@pytest.fixture(autouse=True)
+def _no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in CERTIFICATES:
+        monkeypatch.delenv(name, raising=False)
 
 
 def options(folder: Path, *arguments: str) -> argparse.Namespace:
@@ -134,6 +141,22 @@ def test_malformed_key_is_one_sentence_without_it(tmp_path: Path, value: str) ->
 
 
 @posix
+def test_certificates_of_the_shell_are_kept_for_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/ca/first.pem")
+    attached(tmp_path)
+    monkeypatch.delenv("SSL_CERT_FILE")
+    later = resolve(options(tmp_path))
+    environment = worker_environment(later.settings, later.places, {"PATH": "/bin"}, "", 0)
+    assert environment["SSL_CERT_FILE"] == "/ca/first.pem"
+    monkeypatch.setenv("SSL_CERT_FILE", "/ca/second.pem")
+    assert resolve(options(tmp_path)).settings.variables == {"SSL_CERT_FILE": "/ca/second.pem"}
+    (tmp_path / "variables").write_text("SSL_CERT_FILE=/ca/third.pem\nMINE=1\n")
+    given = resolve(options(tmp_path, "--env-file", str(tmp_path / "variables")))
+    assert given.settings.variables == {"SSL_CERT_FILE": "/ca/third.pem", "MINE": "1"}
+
+
 def test_login_and_settings_are_the_users_alone(tmp_path: Path) -> None:
     login = tmp_path / "login"
     login.write_text("me:secret")
