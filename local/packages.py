@@ -1,5 +1,6 @@
 """What an installation is made from besides the platform's own locks, and what it trusts to get it."""
 
+import os
 import ssl
 import subprocess
 from collections.abc import Generator
@@ -39,13 +40,13 @@ def extra_locks(knobs: Knobs) -> list[str]:
 
 
 def own_certificate(knobs: Knobs) -> Path | None:
-    """Return the file of ``CA_CERT_FILE``; ``None`` when it is unset.
+    """Return the file of the user's own CA; ``None`` when there is none.
 
     Raises:
         CommandError: There is no such file, or no certificate in it.
     """
-    file = knobs.path("CA_CERT_FILE")
-    if not file or str(file) == "/dev/null":
+    file = knobs.ca_file()
+    if not file or str(file) == os.devnull:
         return None
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
@@ -76,7 +77,8 @@ def trusting(knobs: Knobs, python: Path) -> Generator[dict[str, str]]:
     with TemporaryDirectory() as folder:
         bundle = Path(folder, "certificates.pem")
         bundle.write_bytes(_usual_roots(python).read_bytes() + b"\n" + own.read_bytes())
-        yield {"SSL_CERT_FILE": str(bundle), "PIP_CERT": str(bundle)}
+        # For uv, for pip, and because pip looks there first if the user has set it.
+        yield dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"), str(bundle))
 
 
 def _usual_roots(python: Path) -> Path:

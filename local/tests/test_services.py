@@ -66,7 +66,7 @@ def as_on_this_machine(value: str, knobs: Knobs) -> str:
         ("http://git-server:8080/flows.git", FLOWS),
         ("postgresql://warehouse@warehouse:5432/warehouse", WAREHOUSE),
         ("/run/platform", str(services.SECRETS)),
-        ("/run/secrets/ca-certificate", str(knobs.ca_file() or "/dev/null")),
+        ("/run/secrets/ca-cert", str(knobs.ca_file() or "/dev/null")),
         ("0.0.0.0", "127.0.0.1"),
     ):
         value = value.replace(container, local)
@@ -181,7 +181,7 @@ def test_names_among_the_containers_mean_their_local_counterparts() -> None:
 
 
 def test_an_own_ca_is_a_file_of_the_checkout_or_of_the_machine_under_either_name() -> None:
-    files = COMPOSE["secrets"]["ca-certificate"]["file"]
+    files = COMPOSE["secrets"]["ca-cert"]["file"]
     for values, file in (
         ({}, "/dev/null"),
         ({"CA_CERT_FILE": "certificates/ca.pem"}, str(ROOT / "certificates" / "ca.pem")),
