@@ -54,7 +54,7 @@ def test_its_deployer_is_told_of_flows_and_server_and_of_no_secret_that_it_does_
     program.write_text(f"#!{sys.executable}\n{record}")
     program.chmod(0o755)
     monkeypatch.setattr(elsewhere, "PROGRAMS", tmp_path)
-    monkeypatch.setattr(elsewhere, "install", lambda *_, **__: None)
+    monkeypatch.setattr(elsewhere, "install", leave_out)
     monkeypatch.delenv("YEEDU_HEALTH_URL", raising=False)
     monkeypatch.setenv("PREFECT_API_URL", SERVER)
     monkeypatch.setenv("PREFECT_API_KEY", "the-key")
@@ -85,6 +85,10 @@ def test_its_deployer_is_told_of_flows_and_server_and_of_no_secret_that_it_does_
     left = [name for name in environment if name.startswith(("YEEDU_PASSWORD", "YEEDU_TOKEN", "WAREHOUSE"))]
     assert left == []
     assert "hidden" not in str((options, environment))
+
+
+def leave_out(*_: object, **__: object) -> None:
+    """Install nothing."""
 
 
 def elsewhere_said(file: Path) -> tuple[list[str], dict[str, str], str]:
