@@ -43,19 +43,17 @@ def own_certificate(knobs: Knobs) -> Path | None:
     """Return the file of the user's own CA; ``None`` when there is none.
 
     Raises:
-        CommandError: There is no such file, or no certificate in it.
+        CommandError: There is no such file, or it cannot be used.
     """
     file = knobs.ca_file()
     if not file or str(file) == os.devnull:
         return None
+    if not file.exists():
+        raise CommandError(f"CA_CERT_FILE={file}: there is no such file")
     try:
-        text = file.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise CommandError(f"CA_CERT_FILE={file}: {error.strerror}") from None
-    if "-----BEGIN CERTIFICATE-----" not in text:
-        raise CommandError(
-            f"CA_CERT_FILE={file} holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)"
-        )
+        load_script(ROOT / "server" / "with_secrets.py").own_certificates(file)
+    except ValueError as error:
+        raise CommandError(f"{error} (it is {file})") from None
     return file
 
 

@@ -11,6 +11,7 @@ from local.console import Console
 from local.errors import CommandError
 from local.install import PROGRAMS, files_digest
 from local.knobs import ROOT, Knobs
+from local.packages import own_certificate
 from local.script import load_script
 from local.services import SECRETS, STATE, UI
 
@@ -40,7 +41,7 @@ def prepare_secrets(knobs: Knobs) -> None:
         CommandError: A configured secret or certificate cannot be used, or the API would be open to others
             without a login.
     """
-    check_certificates(knobs)
+    own_certificate(knobs)
     script = load_script(ROOT / "server" / "generate_secrets.py")
     names = [secret.knob for secret in script.SECRETS]
     SECRETS.mkdir(parents=True, exist_ok=True)
@@ -60,23 +61,6 @@ def prepare_secrets(knobs: Knobs) -> None:
             raise CommandError(str(error)) from None
     for file in SECRETS.glob("*/*"):
         file.chmod(_GENERATED_MODE)
-
-
-def check_certificates(knobs: Knobs) -> None:
-    """Look at the user's own CA file before anything starts with it.
-
-    Raises:
-        CommandError: There is no such file, or it cannot be used.
-    """
-    file = knobs.ca_file()
-    if file is None:
-        return
-    if not file.exists():
-        raise CommandError(f"CA_CERT_FILE={file}: there is no such file")
-    try:
-        load_script(ROOT / "server" / "with_secrets.py").own_certificates(file)
-    except ValueError as error:
-        raise CommandError(f"{error} (it is {file})") from None
 
 
 def _offer_file(knobs: Knobs, name: str, folder: Path) -> None:

@@ -50,16 +50,6 @@ def test_file_that_is_not_there_is_named(secrets: Path) -> None:
         preparation.prepare_secrets(Knobs({"YEEDU_TOKEN_FILE": "/nonexistent"}))
 
 
-def test_ca_file_that_is_not_there_or_holds_none_is_named(tmp_path: Path) -> None:
-    preparation.check_certificates(Knobs({}))
-    with pytest.raises(CommandError, match="CA_CERT_FILE=/nonexistent: there is no such file"):
-        preparation.check_certificates(Knobs({"YEEDU_SSL_CERT_FILE": "/nonexistent"}))
-    file = tmp_path / "ca.pem"
-    file.write_text("nothing")
-    with pytest.raises(CommandError, match=rf"no certificate in PEM form .* \(it is {file}\)"):
-        preparation.check_certificates(Knobs({"CA_CERT_FILE": str(file)}))
-
-
 def test_address_that_others_reach_needs_a_login(secrets: Path) -> None:
     with pytest.raises(CommandError, match=r"PREFECT_BIND_ADDRESS=0\.0\.0\.0 opens the API"):
         preparation.prepare_secrets(Knobs({"PREFECT_BIND_ADDRESS": "0.0.0.0"}))

@@ -75,7 +75,7 @@ def test_no_configured_secret_shows_up(
 ) -> None:
     assert configured.api.run("print-message")["state_type"] == "COMPLETED"
     for name in ("run-yeedu-job", "run-yeedu-notebook"):
-        assert configured.api.run(name)["state_type"] == "FAILED", "its password is wrong"
+        assert configured.api.run(name)["state_type"] == "FAILED", "its token is wrong"
 
     def alerted() -> bool:
         wanted = {"event": {"prefix": ["prefect.automation.action."]}}
