@@ -44,7 +44,8 @@ class ComposeMode:
         """Build and start everything, wait for the first Yeedu run, and return the exit code.
 
         Raises:
-            CommandError: A port is taken, the CA file is none, a build failed, or a service did not start.
+            CommandError: A port is taken, the CA file cannot be used, a build failed, or a service did not
+                start.
         """
         before = self._project.containers()
         self._check_ports(before)

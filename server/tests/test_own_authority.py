@@ -56,20 +56,14 @@ def url(authority: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) 
 def run(home: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Start a command through the launcher, with an environment of its own."""
     environment = {"PATH": os.environ["PATH"], "PREFECT_HOME": str(home), **variables}
-    return subprocess.run(
-        [sys.executable, str(LAUNCHER), *command],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    arguments = [sys.executable, str(LAUNCHER), *command]
+    return subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
 
 
 def certificates(file: Path) -> list[str]:
     """Return what is between the lines that begin and end a certificate."""
-    return [
-        part.partition("-----END")[0] for part in file.read_text().split("-----BEGIN CERTIFICATE-----")[1:]
-    ]
+    parts = file.read_text().split("-----BEGIN CERTIFICATE-----")[1:]
+    return [part.partition("-----END")[0] for part in parts]
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -96,14 +90,10 @@ def test_the_usual_certificates_stay_trusted_each_once(authority: tuple[Path, Pa
     names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "AWS_CA_BUNDLE")
     assert {variables[name] for name in names} == {str(bundle)}
     assert "CA_CERT_FILE" not in variables
-    ends = bundle.read_text().split("-----END CERTIFICATE-----\n")[:-1]
-    assert len(ends) == len(set(ends))
-    for file in (*authority[:1], theirs, Path(certifi.where())):
-        wanted = {
-            end[end.index("-----BEGIN") :]
-            for end in file.read_text().split("-----END CERTIFICATE-----\n")[:-1]
-        }
-        assert wanted <= set(ends), file
+    found = certificates(bundle)
+    assert len(found) == len(set(found))
+    for file in (authority[0], theirs, Path(certifi.where())):
+        assert set(certificates(file)) <= set(found), file
     written = bundle.stat().st_ino
     run(tmp_path / "home", "env", **given)
     assert bundle.stat().st_ino == written
@@ -126,10 +116,7 @@ def test_what_is_not_a_ca_file_gets_one_sentence(authority: tuple[Path, Path], t
     for content, sentence in (
         (b"\x30\x82\x01\x0a\xff", "holds no certificate in PEM form"),
         (authority[1].read_bytes(), "holds a private key; give a file with the CA's certificates alone"),
-        (
-            f"{good}\n{good.replace('MII', 'AAA', 1)}".encode(),
-            "certificate 2 of 2 in CA_CERT_FILE is damaged",
-        ),
+        ((good + good.replace("MII", "AAA", 1)).encode(), "certificate 2 of 2 in CA_CERT_FILE is damaged"),
     ):
         file.write_bytes(content)
         done = run(tmp_path / "home", "env", CA_CERT_FILE=str(file))

@@ -171,7 +171,7 @@ def named_token_block(details: object) -> str:
 def login_notes(blocks: Mapping[str, BlockPlan], names: BlockNames) -> dict[str, str]:
     """Say of the password's and the token's block which one flows log in to Yeedu with, given a token."""
     connection, password, token = map(names.of, (CONNECTION_BLOCK, PASSWORD_BLOCK, TOKEN_BLOCK))
-    if token not in blocks or connection not in blocks:
+    if token not in blocks:
         return {}
     if named_token_block(blocks[connection].effective) == token:
         return {token: "flows log in to Yeedu with it", password: f"not used: {token} is"}
