@@ -19,6 +19,7 @@ from local.interrupts import raise_on_interrupts
 from local.knobs import ROOT, Knobs
 from local.new_flow import make_new_flow
 from local.other_server import check_other_server
+from local.packages import own_certificate
 from local.process_mode import ProcessMode
 from local.services import STATE, own_flows_url
 
@@ -62,6 +63,8 @@ def run(
     if command == "activate-windows":
         activate(PrefectApi.of(knobs), WINDOWS_DEPLOYMENT, console)
         return 0
+    if command in {"up", "deploy", "restore"}:
+        own_certificate(knobs)
     if command == "deploy" and is_elsewhere(knobs):
         return register(knobs_of(of_environment, knobs), console, of_environment, only)
     engine = find_engine()

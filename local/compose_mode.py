@@ -17,7 +17,7 @@ from local.first_run import report_first_run
 from local.growth import run_lines, volume_lines
 from local.interrupts import ignore_interrupts
 from local.knobs import Knobs
-from local.packages import further_locks, own_certificate
+from local.packages import further_locks
 from local.ports import holder, is_free, port_taken
 from local.services import choice
 
@@ -44,8 +44,7 @@ class ComposeMode:
         """Build and start everything, wait for the first Yeedu run, and return the exit code.
 
         Raises:
-            CommandError: A port is taken, the CA file cannot be used, a build failed, or a service did not
-                start.
+            CommandError: A port is taken, a build failed, or a service did not start.
         """
         before = self._project.containers()
         self._check_ports(before)
@@ -80,7 +79,6 @@ class ComposeMode:
 
     def _prepare_images(self) -> None:
         further_locks(self._knobs)  # of a wrong one, a build says less
-        own_certificate(self._knobs)
         self._console.step("images: building what changed; the first time takes a few minutes")
         build = ("build",) if sys.stdout.isatty() else ("build", "--quiet")  # a file wants no progress bars
         of_postgres = "warehouse" if self._knobs.other_server else "postgres"  # one image

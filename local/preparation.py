@@ -11,7 +11,6 @@ from local.console import Console
 from local.errors import CommandError
 from local.install import PROGRAMS, files_digest
 from local.knobs import ROOT, Knobs
-from local.packages import own_certificate
 from local.script import load_script
 from local.services import SECRETS, STATE, UI
 
@@ -38,10 +37,8 @@ def prepare_secrets(knobs: Knobs) -> None:
     """Make every secret once, or take the user's own, as the ``secrets`` service does; readable by none else.
 
     Raises:
-        CommandError: A configured secret or certificate cannot be used, or the API would be open to others
-            without a login.
+        CommandError: A configured secret cannot be used, or the API would be open to others without a login.
     """
-    own_certificate(knobs)
     script = load_script(ROOT / "server" / "generate_secrets.py")
     names = [secret.knob for secret in script.SECRETS]
     SECRETS.mkdir(parents=True, exist_ok=True)

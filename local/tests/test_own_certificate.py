@@ -140,3 +140,13 @@ def test_ca_file_that_is_not_there_or_holds_none_is_named(tmp_path: Path) -> Non
     file.write_bytes(b"\x30\x82")
     with pytest.raises(CommandError, match=rf"no certificate in PEM form .* \(it is {file}\)"):
         own_certificate(Knobs({"CA_CERT_FILE": str(file)}))
+    done = subprocess.run(
+        [sys.executable, "-m", "local", "up"],
+        cwd=ROOT,
+        env=os.environ | {"CA_CERT_FILE": "/nonexistent"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "make up: CA_CERT_FILE=/nonexistent: there is no such file\n"
