@@ -41,14 +41,14 @@ def install(console: Console, knobs: Knobs, *, for_development: bool) -> None:
     _ensure_venv(console)
     console.step(f"python: installing what requirements/{' and '.join(locks)} list")
     with trusting(knobs, PROGRAMS / "python") as certificates:
-        environment = {**_environment(), **certificates}
+        environment = {**inherited(), **certificates}
         uv = _uv(environment)
         requirements = [argument for lock in locks for argument in ("--requirements", f"requirements/{lock}")]
         _must([*uv, "--require-hashes", *requirements], "the locked packages", environment)
         if kind == "platform":
             _install_warehouse(uv, console, environment)
     editable = [argument for package in PACKAGES for argument in ("--editable", f"./{package}")]
-    _must([*uv, "--no-deps", *editable], "the platform's own packages", _environment())
+    _must([*uv, "--no-deps", *editable], "the platform's own packages", inherited())
     _STAMP.write_text(json.dumps(wanted) + "\n", encoding="utf-8")
 
 
@@ -65,7 +65,7 @@ def lock(console: Console, knobs: Knobs, *, upgrade: bool) -> int:
     """
     _ensure_venv(console)
     with trusting(knobs, PROGRAMS / "python") as certificates:
-        environment = {**_environment(), **certificates}
+        environment = {**inherited(), **certificates}
         _uv(environment)
         environment |= {"UV": str(PROGRAMS / "uv"), "PYTHON": sys.executable}
         command = ["requirements/lock", *(["--upgrade"] if upgrade else [])]
@@ -170,5 +170,6 @@ def _must(command: list[str], what: str, environment: Mapping[str, str]) -> None
         raise CommandError(f"installing {what} failed; the last lines above say why")
 
 
-def _environment() -> dict[str, str]:
+def inherited() -> dict[str, str]:
+    """Return the user's environment without the one thing that would send uv to another ``.venv``."""
     return {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}

@@ -42,13 +42,16 @@ class _Server(ThreadingHTTPServer):
 
 @contextlib.contextmanager
 def serve_index(index: Path, certificate: Path) -> Iterator[str]:
-    """Serve an index, a folder of wheels for each package; yields its address."""
+    """Serve an index, a folder of wheels for each package; yields its address.
+
+    It has a name in it, since not every pip verifies the certificate of a bare IP address.
+    """
     with _Server(("127.0.0.1", 0), functools.partial(_Handler, directory=str(index))) as server:
         server.socket = server_context(certificate).wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
-            yield f"https://127.0.0.1:{server.server_port}"
+            yield f"https://localhost:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()

@@ -1,0 +1,85 @@
+"""Further packages of the worker: which locks are installed, and how `make lock` makes one of the list."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local import install, services
+from local.errors import CommandError
+from local.knobs import ROOT, Knobs
+from local.packages import further_locks
+
+ETL = Knobs({"WORKER_EXTRAS": "etl"})
+
+
+def test_extra_is_installed_and_makes_another_environment() -> None:
+    locks = further_locks(ETL)
+    assert locks[0] == "extras/etl.txt"
+    assert install.lock_digest(locks) != install.lock_digest(further_locks(Knobs({})))
+
+
+def test_unknown_extra_is_one_sentence() -> None:
+    with pytest.raises(CommandError, match=r"there is no extra 'elt'; requirements/extras/ has: etl"):
+        further_locks(Knobs({"WORKER_EXTRAS": "elt"}))
+
+
+def test_worker_starts_again_with_other_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert services.worker(ETL, "", 1).fingerprint() != services.worker(Knobs({}), "", 1).fingerprint()
+    assert "requirements/flows.txt" in services.worker(Knobs({}), "", 1).sources
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The part of a checkout that `make lock` works on."""
+    shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
+    for name in ("flows/requirements.txt", "worker/attach/locks.py"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def lock(checkout: Path, line: str) -> subprocess.CompletedProcess[str]:
+    with (checkout / "flows" / "requirements.txt").open("a", encoding="utf-8") as packages:
+        packages.write(f"{line}\n")
+    return subprocess.run(
+        [checkout / "requirements" / "lock"],
+        env={
+            **install.inherited(),
+            "UV": str(Path(sys.executable).with_name("uv")),
+            "PYTHON": sys.executable,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def locks_of(checkout: Path) -> dict[str, bytes]:
+    folder = checkout / "requirements"
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*.txt")}
+
+
+def test_listed_package_is_locked_and_moves_nothing_else(checkout: Path) -> None:
+    before = locks_of(checkout)
+    done = lock(checkout, "cowsay")
+    assert done.returncode == 0, done.stderr
+    after = locks_of(checkout)
+    assert [name for name in after if after[name] != before.get(name)] == ["flows.txt"]
+    assert b"\ncowsay==" in after["flows.txt"]
+    program = [sys.executable, str(checkout / "worker" / "attach" / "locks.py"), str(checkout), ""]
+    named = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+    assert named.strip() == f"-r {checkout / 'requirements' / 'flows.txt'}"
+
+
+def test_package_that_the_platforms_versions_do_not_allow_is_refused(checkout: Path) -> None:
+    before = locks_of(checkout)
+    done = lock(checkout, "httpx<0.28")
+    assert done.returncode == 1
+    assert "Because you require httpx<0.28 and httpx==0.28.1" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(
+        "flows/requirements.txt was not locked, for the reason above; "
+    )
+    assert locks_of(checkout) == before
