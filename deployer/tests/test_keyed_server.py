@@ -7,11 +7,13 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import prefect
 import pytest
 
 from tests.keyed_server import ACCOUNT, WORKSPACE, KeyedServer
 from tests.prefect_process import PrefectProcess
 from yeedu_deployer.configuration import Configuration, ui_url_of
+from yeedu_deployer.server import open_client
 
 KEY = "canary-of-the-key"
 YAML = """\
@@ -114,3 +116,13 @@ def test_links_lead_to_the_ui_of_the_api(api_url: str, ui_url: str) -> None:
     assert KEY in configuration.secrets
     assert KEY not in repr(configuration)
     assert KEY in dataclasses.astuple(configuration)
+
+
+def test_server_of_another_version_is_told_in_one_line(
+    server, client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("yeedu_deployer.server.own_version", "3.0.0")
+    with open_client(server.url):
+        said = capsys.readouterr()
+    assert said.err == f"note: the server has Prefect {prefect.__version__}, and this deployer 3.0.0.\n"
+    assert said.out == ""
