@@ -12,7 +12,7 @@ from local.compose_mode import ComposeMode
 from local.console import Console
 from local.elsewhere import is_elsewhere, register
 from local.engine import Engine, find_engine
-from local.environments import knobs_of
+from local.environments import EnvironmentKnobs, knobs_of
 from local.errors import CommandError
 from local.install import install, lock
 from local.interrupts import raise_on_interrupts
@@ -66,7 +66,7 @@ def run(
     if command in {"up", "deploy", "restore"}:
         own_certificate(knobs)
     if command == "deploy" and is_elsewhere(knobs):
-        return register(knobs_of(of_environment, knobs), console, of_environment, only)
+        return register(_knobs_of(of_environment, knobs, console), console, of_environment, only)
     engine = find_engine()
     containers, processes = ComposeMode(knobs, console), ProcessMode(knobs, console)
     if knobs.other_server and command in {"backup", "restore"}:
@@ -91,7 +91,7 @@ def run(
     elif engine.is_usable and containers.exists():
         mode = containers
     elif command == "deploy" and knobs.get("PREFECT_API_URL"):  # at the platform's own port: through a tunnel
-        return register(knobs_of(of_environment, knobs), console, of_environment, only)
+        return register(_knobs_of(of_environment, knobs, console), console, of_environment, only)
     else:
         there = "; for one on another machine, set PREFECT_API_URL to its API" if command == "deploy" else ""
         raise CommandError(f"the platform is not running; `make up` starts it{there}")
@@ -102,7 +102,7 @@ def run(
         mode.backup(file)
         return 0
     if command == "deploy":
-        return mode.deploy(knobs_of(of_environment, knobs), of_environment, only)
+        return mode.deploy(_knobs_of(of_environment, knobs, console), of_environment, only)
     return {"logs": mode.logs, "status": mode.status}[command]()
 
 
@@ -120,6 +120,14 @@ def _end(
     if not was_running:
         console.say("The platform is not running.")
     return 0
+
+
+def _knobs_of(environment: str, knobs: Knobs, console: Console) -> EnvironmentKnobs:
+    """Return an environment's knobs, and say so when it has none of its own."""
+    found = knobs_of(environment, knobs)
+    if environment and not found.own:
+        console.step(f"{environment}: .env.{environment} sets nothing, so its settings are those of .env")
+    return found
 
 
 def _words(text: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Which server a registration from this checkout is for, and what its deployer is told."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -54,7 +55,7 @@ def test_its_deployer_is_told_of_flows_and_server_and_of_no_secret_that_it_does_
     program.write_text(f"#!{sys.executable}\n{record}")
     program.chmod(0o755)
     monkeypatch.setattr(elsewhere, "PROGRAMS", tmp_path)
-    monkeypatch.setattr(elsewhere, "install", leave_out)
+    monkeypatch.setattr(elsewhere, "install", installed)
     monkeypatch.delenv("YEEDU_HEALTH_URL", raising=False)
     monkeypatch.setenv("PREFECT_API_URL", SERVER)
     monkeypatch.setenv("PREFECT_API_KEY", "the-key")
@@ -87,13 +88,11 @@ def test_its_deployer_is_told_of_flows_and_server_and_of_no_secret_that_it_does_
     assert "hidden" not in str((options, environment))
 
 
-def leave_out(*_: object, **__: object) -> None:
-    """Install nothing."""
+def installed(_console: Console, _knobs: Knobs, *, for_development: bool) -> None:
+    assert not for_development
 
 
 def elsewhere_said(file: Path) -> tuple[list[str], dict[str, str], str]:
-    import json
-
     options, environment, token = json.loads(file.read_text())
     return options, environment, token
 

@@ -1,4 +1,4 @@
-"""A city's layout: two branches, two environments with a login each, and two workers on one machine."""
+"""A city's layout: two branches, two environments with a Yeedu each, and two workers on one machine."""
 
 import json
 import os
@@ -17,14 +17,18 @@ import requests
 from tests.platforms import (
     JSON,
     OUTPUT,
+    ROOT,
     ComposePlatform,
     LocalPlatform,
     Platform,
     brought_up,
     commit,
     copy_checkout,
+    free_port,
     wait_for,
 )
+from yeedu_mock.settings import Settings
+from yeedu_mock.testing import running_mock
 
 pytestmark = [pytest.mark.xdist_group("platform"), pytest.mark.timeout(900)]
 
@@ -42,6 +46,15 @@ services:
       - staging-worker-data:/var/lib/prefect
 volumes:
   staging-worker-data: {}
+"""
+# A Yeedu of staging's own, whose login is not production's.
+SECOND_YEEDU = """\
+  staging-yeedu:
+    image: yeedu-prefect-yeedu-mock
+    pull_policy: never
+    networks: [platform]
+    ports: ["127.0.0.1:%d:8080"]
+    environment: {YEEDU_MOCK_USERNAME: %s, YEEDU_MOCK_PASSWORD: %s, YEEDU_MOCK_SPARE_KERNELS: "0"}
 """
 PROJECT = {
     "flows/parking/count_cars.py": """
@@ -70,12 +83,32 @@ DEPLOYMENTS = """
 """
 
 
+OWN_FILE = """\
+name: parking
+pull:
+  - prefect.deployments.steps.git_clone:
+      repository: "{{ $FLOWS_GIT_URL }}"
+      branch: "{{ $FLOWS_GIT_REF }}"
+deployments:
+  - name: count-at-night
+    entrypoint: flows/parking/count_cars.py:count_cars
+    work_pool: {name: yeedu-pool}
+"""
+
+
 @dataclass
 class City:
-    """The platform of production, with staging beside it."""
+    """The platform of production, with staging beside it.
+
+    Attributes:
+        platform: The platform.
+        staging_worker: The name of the worker of staging.
+        staging_yeedu: The address of staging's Yeedu on this machine.
+    """
 
     platform: Platform
     staging_worker: str
+    staging_yeedu: str
 
     def deploy(self, *options: str) -> list[str]:
         """Run `make deploy` with options such as ONLY=name, and return the lines that it prints."""
@@ -112,7 +145,22 @@ def second_worker(platform: Platform) -> Iterator[str]:
             yield "stage"
         finally:
             process.terminate()
-            assert process.wait(90) == 0
+            process.wait(90)
+
+
+@contextmanager
+def second_yeedu(platform: Platform, folder: Path) -> Iterator[tuple[str, str]]:
+    """Have a Yeedu of staging's own; yields its address for workers, and for this machine."""
+    if isinstance(platform, ComposePlatform):
+        port = free_port()
+        file = platform.checkout / "docker-compose.override.yaml"
+        service = SECOND_YEEDU % (port, LOGIN["username"], LOGIN["password"])
+        file.write_text(SECOND_WORKER.replace("volumes:\n  staging", f"{service}volumes:\n  staging"))
+        yield "http://staging-yeedu:8080", f"http://localhost:{port}"
+        return
+    settings = Settings(port=0, state_directory=folder, spare_kernels=0, **LOGIN)
+    with running_mock(settings) as yeedu:
+        yield yeedu.url, yeedu.url
 
 
 def online(platform: Platform) -> set[str]:
@@ -140,25 +188,28 @@ def city(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     assert file.read_text() == production
     platform: Platform = request.param(checkout)
     platform.environment["WORKER_QUEUES"] = "default"
-    if platform.kind == "compose":
-        (checkout / "docker-compose.override.yaml").write_text(SECOND_WORKER)
-    with brought_up(platform, f"city-{platform.kind}.log"), second_worker(platform) as name:
+    with (
+        second_yeedu(platform, tmp_path_factory.mktemp("yeedu")) as (address, address_here),
+        brought_up(platform, f"city-{platform.kind}.log"),
+        second_worker(platform) as name,
+    ):
         platform.stop_schedules()
-        requests.post(
-            f"http://localhost:{platform.mock_port}/_control/users",
-            json={**LOGIN, "tenants": [TENANT]},
-            timeout=30,
-        ).raise_for_status()
-        (checkout / ".env.staging").write_text(
-            f"YEEDU_USERNAME={LOGIN['username']}\nYEEDU_PASSWORD={LOGIN['password']}\n"
-        )
+        settings = {
+            "YEEDU_JOB_URL": f"{address}/tenant/{TENANT}/workspace/1/spark/job/101",
+            "YEEDU_NOTEBOOK_URL": f"{address}/tenant/{TENANT}/workspace/1/spark/notebook/201",
+            "YEEDU_HEALTH_URL": f"{address}/healthCheck",
+            "YEEDU_USERNAME": LOGIN["username"],
+            "YEEDU_PASSWORD": LOGIN["password"],
+        }
+        lines = [f"{name}={value}\n" for name, value in settings.items()]
+        (checkout / ".env.staging").write_text("".join(lines))
         wait_for("second worker", lambda: online(platform) == {"linux-worker", name}, 120)
-        yield City(platform, name)
+        yield City(platform, name, address_here)
 
 
-def runs_by_user(city: City) -> list[str]:
-    """Return who started each run of a Yeedu job, as the mock tells the user of staging."""
-    address = f"http://localhost:{city.platform.mock_port}/api/v1"
+def runs_on_stagings_yeedu(city: City) -> list[str]:
+    """Return who started each run of a job there."""
+    address = f"{city.staging_yeedu}/api/v1"
     with requests.Session() as session:
         token = session.post(f"{address}/login", json=LOGIN, timeout=30).json()["token"]
         session.headers["Authorization"] = f"Bearer {token}"
@@ -235,11 +286,14 @@ def test_each_environments_runs_are_its_own_workers_with_its_own_code_and_login(
         run = api.run(f"print-message{suffix}")
         assert said in api.log_with(run["id"], "Hello from").splitlines()
 
-    started = len(runs_by_user(city))
-    for name in ("run-yeedu-job", "run-yeedu-job-staging"):
+    for name, users in (("run-yeedu-job", []), ("run-yeedu-job-staging", [LOGIN["username"]])):
         run = api.run(name)
         assert run["state_type"] == "COMPLETED", api.log(run["id"])
-    assert runs_by_user(city)[: -started or None] == [LOGIN["username"], "demo"], "the newest first"
+        assert runs_on_stagings_yeedu(city) == users
+    # Production's login would not do.
+    refused = api.run("run-yeedu-job-staging", {"login_password_block_name": "yeedu_password"})
+    assert refused["state_type"] == "FAILED"
+    assert "password" in refused["state"]["message"]
 
 
 def test_a_merge_registers_one_project_and_leaves_the_rest(city: City) -> None:
@@ -268,6 +322,15 @@ def test_a_merge_registers_one_project_and_leaves_the_rest(city: City) -> None:
     assert wrong.returncode != 0
     assert "did you mean 'flows/parking/'" in wrong.stdout + wrong.stderr
 
+    # A project may have a file of its own, too: neither file deletes what the other one made.
+    (platform.checkout / "flows" / "parking" / "prefect.yaml").write_text(OWN_FILE)
+    of_project = {"PREFECT_FILE": "./flows/parking/prefect.yaml"}
+    done = platform.command("make", f"PYTHON={sys.executable}", "deploy", environment=of_project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert outcomes(done.stdout.splitlines()) == {"count-at-night": "created"}
+    assert outcomes(city.deploy())["print-message"] == "changed"
+    assert {"count-at-night", "count-cars", "print-message"} <= api.deployments().keys()
+
     # Promoted to staging, as a merge does it: that environment registers the project for itself.
     git = ["git", "-C", str(platform.checkout), "-c", "user.name=T", "-c", "user.email=t@localhost"]
     subprocess.run([*git, "checkout", "--quiet", "staging"], check=True)
@@ -295,7 +358,7 @@ def test_one_flow_is_registered_from_a_laptop(city: City, tmp_path: Path) -> Non
     before = city.platform.api.deployments()["run-yeedu-job"]
     done = deploy("ONLY=print-message run-yeedu-job")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert outcomes(done.stdout.splitlines()) == {"print-message": "changed", "run-yeedu-job": "unchanged"}
+    assert outcomes(done.stdout.splitlines()) == {"print-message": "unchanged", "run-yeedu-job": "unchanged"}
     assert "job_url kept: YEEDU_JOB_URL is not set here" in done.stdout
     assert f"flows: as they are pushed to {city.platform.checkout}" in done.stdout
     deployments = city.platform.api.deployments()
@@ -318,3 +381,8 @@ def test_a_login_of_staging_shows_nowhere(city: City) -> None:
     places = {name: json.dumps(everything(f"{name}/filter")) for name in ("logs", "block_documents")}
     places["services"] = city.platform.diagnose(lines=100_000)
     assert [name for name, text in places.items() if LOGIN["password"] in text] == []
+
+
+def test_the_second_worker_is_the_one_that_the_page_shows() -> None:
+    page = (ROOT / "docs" / "environments.md").read_text(encoding="utf-8")
+    assert f"```yaml\n{SECOND_WORKER}```" in page
