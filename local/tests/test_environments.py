@@ -1,12 +1,16 @@
 """The settings of an environment: its own file over the platform's, and its secrets as files."""
 
+import json
 import os
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 
 from local import environments
+from local.compose_mode import ComposeMode
+from local.console import Console
 from local.environments import EnvironmentKnobs, knobs_of, secret_files
 from local.errors import CommandError
 from local.knobs import Knobs
@@ -114,3 +118,38 @@ def test_every_secret_of_the_deployer_but_those_of_alerts_and_github_can_be_an_e
     secrets = load_script(environments.ROOT / "server" / "generate_secrets.py").SECRETS
     names = {secret.knob for secret in secrets if secret.folder == "deployer"}
     assert {name for name in names if not name.startswith(("ALERT_", "GITHUB_"))} == set(environments.SECRETS)
+
+
+def test_docker_is_told_addresses_and_where_secrets_are_and_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program `docker` is one that writes down what it is told, and what is in the mounted folder."""
+    said = tmp_path / "said"
+    program = tmp_path / "bin" / "docker"
+    program.parent.mkdir()
+    record = (
+        "import json, os, pathlib, sys\n"
+        "mounts = [one.split(':')[0] for one in sys.argv if one.endswith('/environment:ro')]\n"
+        "files = {file.name: file.read_text() for one in mounts for file in pathlib.Path(one).iterdir()}\n"
+        f"pathlib.Path({str(said)!r}).write_text(json.dumps([sys.argv[1:], dict(os.environ), files]))\n"
+    )
+    program.write_text(f"#!{sys.executable}\n{record}")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    knobs = read(tmp_path, "YEEDU_JOB_URL=https://staging.example/job\nYEEDU_PASSWORD=hidden\n")
+
+    assert ComposeMode(Knobs(PLATFORM), Console()).deploy(knobs, "staging", ["print-message"]) == 0
+
+    arguments, environment, files = json.loads(said.read_text())
+    assert arguments[arguments.index("deployer") :] == [
+        *("deployer", "deployer", "apply", "--file", "/etc/deployer/prefect.yaml"),
+        *("--environment", "staging", "--only", "print-message"),
+    ]
+    assert "YEEDU_PASSWORD_FILE=/run/platform/environment/YEEDU_PASSWORD" in arguments
+    assert environment["YEEDU_JOB_URL"] == "https://staging.example/job"
+    assert "hidden" not in str((arguments, environment))
+    assert files == {"YEEDU_PASSWORD": "hidden", "YEEDU_TOKEN": ""}
+
+    ComposeMode(Knobs(PLATFORM), Console()).deploy(knobs_of("", Knobs(PLATFORM), tmp_path))
+    arguments, _, files = json.loads(said.read_text())
+    assert (arguments[-1], files) == ("deployer", {})
