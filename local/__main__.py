@@ -86,11 +86,14 @@ def run(
         if file is None:
             raise CommandError("name the backup: make restore FILE=backups/NAME.tar")
         return (containers if engine.is_usable and not processes.is_up() else processes).restore(file)
+    has_address = command == "deploy" and bool(knobs.get("PREFECT_API_URL"))
     if processes.is_up():
         mode = processes
-    elif engine.is_usable and containers.exists():
+    elif engine.is_usable and (containers.is_from_here() if has_address else containers.exists()):
         mode = containers
-    elif command == "deploy" and knobs.get("PREFECT_API_URL"):  # at the platform's own port: through a tunnel
+    elif (
+        has_address
+    ):  # at the port that the own platform would have: through a tunnel, or of another checkout
         return register(_knobs_of(of_environment, knobs, console), console, of_environment, only)
     else:
         there = "; for one on another machine, set PREFECT_API_URL to its API" if command == "deploy" else ""

@@ -40,6 +40,10 @@ class ComposeMode:
         """Whether the project has containers, running or not."""
         return bool(self._project.containers())
 
+    def is_from_here(self) -> bool:
+        """Whether the project was started from this checkout."""
+        return self._project.is_from_here()
+
     def up(self) -> int:
         """Build and start everything, wait for the first Yeedu run, and return the exit code.
 

@@ -12,6 +12,7 @@ from local.knobs import ROOT, Knobs, environment_of_commands
 
 NEEDED_COMPOSE = (2, 24)
 _PROJECT = "yeedu-prefect"  # `name:` of docker-compose.yaml
+_PROJECT_LABEL = "com.docker.compose.project"
 _SERVICE_LABEL = "com.docker.compose.service"
 
 
@@ -180,13 +181,19 @@ class Project:
             raise CommandError(f"{command[0]} in {service}: {_reason(done.stderr.decode(errors='replace'))}")
         return done.stdout or b""
 
+    def is_from_here(self) -> bool:
+        """Tell whether the project's containers were started from this checkout, and not from another one."""
+        labels = (f"{_PROJECT_LABEL}={self.name}", f"{_PROJECT_LABEL}.working_dir={ROOT}")
+        filters = [argument for label in labels for argument in ("--filter", f"label={label}")]
+        return bool(_ask("docker", "ps", "--all", "--quiet", *filters).stdout.strip())
+
     def containers(self) -> list[Container]:
         """Return the project's containers, in the order in which they started.
 
         Raises:
             CommandError: The engine stopped answering.
         """
-        label = f"label=com.docker.compose.project={self.name}"
+        label = f"label={_PROJECT_LABEL}={self.name}"
         listed = _ask("docker", "ps", "--all", "--quiet", "--filter", label)
         if listed.returncode:
             raise CommandError(f"docker ps: {_reason(listed.stderr)}")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from local.engine import Project, containers_publishing, find_engine
-from local.knobs import Knobs
+from local.knobs import ROOT, Knobs
 
 
 @pytest.fixture
@@ -127,3 +127,12 @@ def test_project_is_the_one_that_the_user_named(docker: Path) -> None:
 def test_container_that_holds_a_port_is_named(docker: Path) -> None:
     answer(docker, ("ps --filter publish=8080", "other-web-1\n", 0))
     assert containers_publishing(8080) == ["other-web-1"]
+
+
+def test_a_platform_of_another_checkout_is_told_from_the_own_one(docker: Path) -> None:
+    project = "ps --all --quiet --filter label=com.docker.compose.project=yeedu-prefect"
+    own = f"{project} --filter label=com.docker.compose.project.working_dir={ROOT}"
+    answer(docker, (own, "4f1c\n", 0))
+    assert Project(Knobs({})).is_from_here()
+    answer(docker, (own, "", 0))
+    assert not Project(Knobs({})).is_from_here()
