@@ -7,6 +7,9 @@ import uuid
 from pathlib import Path
 
 import pytest
+from prefect import flow
+from prefect.blocks.system import Secret
+from prefect.runner.storage import GitRepository
 from prefect_github import GitHubCredentials
 
 from tests.tls_server import tls_proxy
@@ -126,16 +129,22 @@ def test_the_right_token_deploys_and_runs_and_a_revoked_one_is_one_sentence(plat
     assert not [place for place in places(platform, private, applied, revoked) if TOKEN in place]
 
 
-def test_the_token_can_be_in_a_block_of_prefect_github(platform, private):
+@pytest.mark.parametrize("by_hand", [True, False], ids=["by hand", "by the deployer"])
+def test_the_token_can_be_in_a_block_of_prefect_github(platform, private, by_hand):
     url = 'repository: "{{ $FLOWS_GIT_URL }}"'
-    block = 'credentials: "{{ prefect.blocks.github-credentials.mine }}"'
+    block = 'credentials: "{{ prefect.blocks.github-credentials.github }}"'
     text = YAML.replace(url, f"{url}\n      {block}")
     missing = platform.apply(text, environment={"FLOWS_GIT_URL": private.url})
     assert missing.failures == [
-        "The pull step names the github-credentials block 'mine', which does not exist."
+        "The pull step names the github-credentials block 'github', which does not exist; "
+        "create it in the UI, or set GITHUB_TOKEN_FILE."
     ]
-    GitHubCredentials(token=TOKEN).save("mine")
-    applied = platform.apply(text, environment={"FLOWS_GIT_URL": private.url})
+    variables = {"FLOWS_GIT_URL": private.url}
+    if by_hand:
+        GitHubCredentials(token=TOKEN).save("github")
+    else:
+        variables["GITHUB_TOKEN_FILE"] = str(platform.secret("token", TOKEN))
+    applied = platform.apply(text, environment=variables)
     assert applied.failures == []
     run_id = platform.client.create_flow_run_from_deployment(
         platform.client.read_deployment_by_name("one/one").id
@@ -143,6 +152,25 @@ def test_the_token_can_be_in_a_block_of_prefect_github(platform, private):
     output = platform.work_once(FLOWS_GIT_URL=private.url, GIT_SSL_CAINFO=os.environ["GIT_SSL_CAINFO"])
     assert platform.client.read_flow_run(run_id).state.is_completed(), output
     assert not [place for place in [*places(platform, private, applied), output] if TOKEN in place]
+
+
+def test_a_deployment_from_python_can_name_the_block_of_the_git_token(platform, private):
+    variables = {"FLOWS_GIT_URL": private.url, "FLOWS_GIT_TOKEN_FILE": str(platform.secret("token", TOKEN))}
+    assert platform.apply(YAML, environment=variables).failures == []
+    source = GitRepository(
+        url=private.url, branch="main", credentials={"access_token": Secret.load("github-pat-token")}
+    )
+    flow.from_source(source, entrypoint="flows/two.py:run").deploy(
+        name="from-python", work_pool_name="yeedu-pool", build=False, push=False, print_next_steps=False
+    )
+    deployment = platform.client.read_deployment_by_name("two/from-python")
+    (step,) = deployment.pull_steps
+    inputs = step["prefect.deployments.steps.git_clone"]
+    assert inputs["credentials"] == {"access_token": "{{ prefect.blocks.secret.github-pat-token }}"}
+    run_id = platform.client.create_flow_run_from_deployment(deployment.id).id
+    output = platform.work_once(GIT_SSL_CAINFO=os.environ["GIT_SSL_CAINFO"])
+    assert platform.client.read_flow_run(run_id).state.is_completed(), output
+    assert not [place for place in [*places(platform, private), output] if TOKEN in place]
 
 
 @pytest.mark.parametrize(
