@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 
-def self_signed(folder: Path, serial_number: int = 1) -> Path:
-    """Return a PEM file with a key and a certificate for 127.0.0.1 that vouches for itself."""
+def self_signed(folder: Path, serial_number: int = 1, host_name: str = "localhost") -> Path:
+    """Return a PEM file with a key and a certificate, for 127.0.0.1 and a name, that vouches for itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "yeedu")])
     now = dt.datetime.now(dt.UTC)
@@ -28,7 +28,7 @@ def self_signed(folder: Path, serial_number: int = 1) -> Path:
         .serial_number(serial_number)
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([address, x509.DNSName(host_name)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

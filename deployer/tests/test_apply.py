@@ -54,8 +54,7 @@ work_pools:
   - {name: yeedu-pool, type: process}
   - name: docker-pool
     type: docker
-    job_variables:
-      {image: "example/flows:1", image_pull_policy: IfNotPresent, auto_remove: true, networks: [own]}
+    job_variables: {image: "example/flows:1", image_pull_policy: Never, auto_remove: true, networks: [own]}
 """
 IN_A_CONTAINER = """
   - name: two
@@ -74,7 +73,7 @@ def test_a_docker_pool_has_the_docker_workers_template_with_our_defaults(platfor
     properties = pool.base_job_template["variables"]["properties"]
     assert {name: field["default"] for name, field in properties.items() if field.get("default")} == {
         "image": "example/flows:1",
-        "image_pull_policy": "IfNotPresent",
+        "image_pull_policy": "Never",
         "auto_remove": True,
         "networks": ["own"],
         "stream_output": True,
@@ -239,8 +238,7 @@ def test_a_failing_deployment_does_not_stop_the_others(platform):
     assert platform.outcomes(report) == {"broken": "failed", "one": "created", "two": "failed"}
     assert report.failures == [
         "flows/broken.py:run does not import: ModuleNotFoundError: No module named 'no_such_module' "
-        "(flows/broken.py, line 1); if it is a package, add it to flows/requirements.txt, then `make lock` "
-        "and `make up` (docs/packages.md).",
+        "(flows/broken.py, line 1).",
         "Deployment 'two' needs the work pool 'no-such-pool', which is not declared and does not exist.",
     ]
 

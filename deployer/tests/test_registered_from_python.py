@@ -1,4 +1,4 @@
-"""Deployments that a program registers with `flow.from_source(...).deploy(...)`, beside the deployer's own."""
+"""Deployments that a program registers with `flow.from_source(...).deploy(...)`."""
 
 from declared import HEAD, ONE, snapshot
 from prefect import flow
