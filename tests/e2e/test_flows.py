@@ -144,6 +144,16 @@ def test_a_worker_runs_the_flow_that_its_image_holds(platform: Platform) -> None
         lines = platform.api.log_with(run["id"], "print_message.py").splitlines()
         assert "/opt/flows" in lines
         assert "git:" in lines, "it is told of no repository"
+        cloned = platform.api.deployments()["summarise-payments"]
+        kept = ("flow_id", "entrypoint", "parameter_openapi_schema")
+        step = {"prefect.deployments.steps.set_working_directory": {"directory": "/opt/flows"}}
+        name = "summarise-payments-from-image"
+        shipped = {"name": name, "work_pool_name": "image-pool", "pull_steps": [step]}
+        made = platform.api.post("deployments/", {**{key: cloned[key] for key in kept}, **shipped})
+        try:
+            completed(platform, name)
+        finally:
+            platform.api.delete(f"deployments/{made['id']}")
     finally:
         platform.must(*profile, "rm", "--stop", "--force", "image-worker")
 
