@@ -238,7 +238,8 @@ def test_a_failing_deployment_does_not_stop_the_others(platform):
     assert platform.outcomes(report) == {"broken": "failed", "one": "created", "two": "failed"}
     assert report.failures == [
         "flows/broken.py:run does not import: ModuleNotFoundError: No module named 'no_such_module' "
-        "(flows/broken.py, line 1).",
+        "(flows/broken.py, line 1); if it is a package, add it to flows/requirements.txt, then `make lock` "
+        "and `make up` (docs/packages.md).",
         "Deployment 'two' needs the work pool 'no-such-pool', which is not declared and does not exist.",
     ]
 
