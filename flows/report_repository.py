@@ -3,7 +3,7 @@
 import asyncio
 import functools
 from collections.abc import Callable
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
@@ -11,8 +11,9 @@ from prefect import flow
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
-from prefect_github import GitHubCredentials  # pyright: ignore[reportMissingTypeStubs]
-from prefect_github import repository as github  # pyright: ignore[reportMissingTypeStubs]
+
+if TYPE_CHECKING:
+    from prefect_github import GitHubCredentials  # pyright: ignore[reportMissingTypeStubs]
 
 API_URL = "https://api.github.com/graphql"
 REQUEST_SECONDS = 30
@@ -63,6 +64,9 @@ async def report_repository(
     Raises:
         GitHubError: GitHub did not answer, in spite of three more tries where its trouble may pass.
     """
+    # Imported here, since it takes a while, which registering the flow would take as well.
+    from prefect_github import repository as github  # pyright: ignore[reportMissingTypeStubs]
+
     _check_address(api_url)
     api = GitHubApi(await _load(credentials_block_name), credentials_block_name, api_url)
     ask = functools.partial(_ask, owner=owner, name=name, github_credentials=api)
@@ -100,7 +104,7 @@ class GitHubApi:
         url: Where the GraphQL API is.
     """
 
-    def __init__(self, credentials: GitHubCredentials, block_name: str, url: str) -> None:
+    def __init__(self, credentials: "GitHubCredentials", block_name: str, url: str) -> None:
         self._block_name = block_name
         self._client: Any = credentials.get_client()
         self._client.url, self._client.timeout = url, REQUEST_SECONDS
@@ -151,7 +155,9 @@ async def _ask(query: Task[..., Any], **arguments: Any) -> Any:
     return await patient(**arguments)
 
 
-async def _load(block_name: str) -> GitHubCredentials:
+async def _load(block_name: str) -> "GitHubCredentials":
+    from prefect_github import GitHubCredentials  # pyright: ignore[reportMissingTypeStubs]
+
     name = block_name.replace("_", "-")
     try:
         credentials = await GitHubCredentials.aload(name)
