@@ -165,6 +165,7 @@ class FileServer(ThreadingHTTPServer):
         self.headers: list[dict[str, str]] = []
         self.delay_seconds = 0.0
         self.active = self.most_active = 0
+        self.meeting: threading.Barrier | None = None  # of requests that have to be there at the same time
         self.counting = threading.Lock()
         self.template = f"http://127.0.0.1:{self.server_port}/{{colour}}_{{year}}-{{month:02}}.csv.gz"
 
@@ -179,6 +180,8 @@ class Handler(BaseHTTPRequestHandler):
             files.active += 1
             files.most_active = max(files.most_active, files.active)
         time.sleep(files.delay_seconds)
+        if files.meeting:
+            files.meeting.wait(timeout=60)
         with files.counting:
             files.active -= 1
         status = files.statuses.pop(0) if files.statuses else 200

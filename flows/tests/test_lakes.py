@@ -96,7 +96,7 @@ def test_parquet_goes_over_gcs_into_bigquery(google: dict[str, str], gcs_lake: s
     client.create_dataset("taxis", exists_ok=True)
     options: Any = {"warehouse": "gcp-credentials/taxis/taxis", "sample_format": "parquet"}
     load_taxi_trips([1], 2021, "yellow", "", gcs_lake, **options)
-    loaded: list[Any] = load_taxi_trips([1, 2], 2021, "yellow", "", gcs_lake, **options)
+    loaded = load_taxi_trips([1, 2], 2021, "yellow", "", gcs_lake, **options, return_state=True).result()
     assert loaded[0]["file"] == PATH
     names = {blob.name for blob in credentials.get_cloud_storage_client().list_blobs("taxi-lake")}
     assert names >= {f"raw/{month['file']}" for month in loaded}

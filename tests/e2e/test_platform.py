@@ -23,7 +23,7 @@ WINDOWS = "create-file-on-windows"
 # Run when someone wants them to, so that they do not slow the start of the platform.
 ON_REQUEST = {
     *("fetch-api", "load-taxi-trips", "publish-after-approval", "run-shell-command-from-image"),
-    *("run-yeedu-pipeline", "summarise-taxi-trips"),
+    *("run-yeedu-pipeline", "summarise-taxi-trips", "load-taxi-trips-yellow", "backfill-taxi-trips"),
 }
 FROM_IMAGE = "run-shell-command-from-image"
 TENANT = "0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e"

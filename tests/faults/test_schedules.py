@@ -46,7 +46,7 @@ def scheduled(stack: Stack) -> list[JSON]:
 def ticking(stack: Stack) -> Iterator[None]:
     """A deployment in prefect.yaml that ticks every ten seconds."""
     before = (stack.checkout / FILE).read_text(encoding="utf-8")
-    stack.edit(FILE, "\n  - name: load-taxi-trips", f"{ENTRY}\n  - name: load-taxi-trips")
+    stack.edit(FILE, "\n  - name: load-taxi-trips\n", f"{ENTRY}\n  - name: load-taxi-trips\n")
     redeploy(stack)
     yield
     stack.edit(FILE, (stack.checkout / FILE).read_text(encoding="utf-8"), before)
