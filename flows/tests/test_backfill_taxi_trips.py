@@ -20,7 +20,10 @@ COUNTS = "SELECT colour, year, month FROM taxi_trips GROUP BY 1, 2, 3 HAVING cou
 
 def table_of(state: State[Any]) -> list[dict[str, Any]]:
     """The run's table of months."""
-    run = {"flow_run_id": {"any_": [str(state.state_details.flow_run_id)]}}
+    run = {
+        "flow_run_id": {"any_": [str(state.state_details.flow_run_id)]},
+        "key": {"any_": ["taxi-backfill"]},
+    }
     with get_client(sync_client=True) as client:
         [artifact] = client.read_artifacts(artifact_filter=ArtifactFilter.model_validate(run))
     return json.loads(str(artifact.data))
