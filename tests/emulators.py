@@ -27,6 +27,15 @@ BIGQUERY = Published(
     prepare=("python", "-c", "from duckdb_extensions import import_extension; import_extension('spatial')"),
 )
 
+# Google's own client calls the file of a small load job so, and BigQuery takes it.
+BIGQUERY_PROGRAM = """
+from bqemulator.api.routes import upload
+from bqemulator.cli import main
+
+upload._PERMITTED_MEDIA_CONTENT_TYPES += ("*/*",)
+main()
+"""
+
 
 @contextmanager
 def s3_server(folder: Path) -> Iterator[str]:
@@ -64,8 +73,8 @@ def bigquery_server(folder: Path, project: str) -> Iterator[str]:
 
     def command(environment: Path, port: int) -> list[str]:
         return [
-            *(str(environment / "bin" / "bqemulator"), "start", "--rest-port", str(port)),
-            *("--grpc-port", "0", "--project", project, "--log-level", "warning"),
+            *(str(environment / "bin" / "python"), "-c", BIGQUERY_PROGRAM, "start"),
+            *("--rest-port", str(port), "--grpc-port", "0", "--project", project, "--log-level", "warning"),
         ]
 
     with _running(BIGQUERY, folder, command, "/bigquery/v2/projects") as address:
