@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
+from prefect.blocks.core import Block
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from tests.blocks import save_block
 from tests.emulators import bigquery_server, gcs_server
 from tests.google_account import service_account
 from tests.platforms import (
+    JSON,
     OUTPUT,
     ROOT,
     LocalPlatform,
@@ -96,13 +97,25 @@ def course(tmp_path_factory: pytest.TempPathFactory, published: str) -> Iterator
         patch.setenv("STORAGE_EMULATOR_HOST", storage)
         patch.setenv("BIGQUERY_EMULATOR_HOST", bigquery)
         platform.stop_schedules()
+        made = _make_block(platform, "gcp-credentials", "zoom-gcp-creds", {"service_account_info": key})
+        reference = {"$ref": {"block_document_id": made}}
+        _make_block(platform, "gcs-bucket", "zoom-gcs", {"bucket": BUCKET, "gcp_credentials": reference})
         with temporary_settings({PREFECT_API_URL: platform.api.url}):
-            credentials = save_block("gcp-credentials", "zoom-gcp-creds", service_account_info=key)
-            save_block("gcs-bucket", "zoom-gcs", bucket=BUCKET, gcp_credentials=credentials)
+            credentials: Any = Block.load("gcp-credentials/zoom-gcp-creds")
         clients = credentials.get_cloud_storage_client(), credentials.get_bigquery_client()
         clients[0].create_bucket(BUCKET)
         _deploy(platform, {"storage": storage, "bigquery": bigquery, "source": published})
         yield Course(platform, *clients)
+
+
+def _make_block(platform: LocalPlatform, kind: str, name: str, data: JSON) -> str:
+    """Make a block as the UI does, of a type that the server has had since its start, and return its id."""
+    kind_id = platform.api.get(f"block_types/slug/{kind}")["id"]
+    [schema] = platform.api.post(
+        "block_schemas/filter", {"block_schemas": {"block_type_id": {"any_": [kind_id]}}}
+    )
+    body = {"name": name, "data": data, "block_type_id": kind_id, "block_schema_id": schema["id"]}
+    return platform.api.post("block_documents/", body)["id"]
 
 
 def _deploy(platform: LocalPlatform, addresses: dict[str, str]) -> None:

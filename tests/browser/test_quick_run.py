@@ -1,5 +1,6 @@
 """A run with parameters of one's own, started from the deployment's page as a user would."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -26,7 +27,7 @@ def test_the_form_of_the_etl_is_filled_started_and_followed_to_its_end(
 ) -> None:
     page.goto(f"{platform.address}/deployments", wait_until="networkidle")
     deployment = "a[href*='/deployments/deployment/']"
-    page.locator(deployment, has_text="load-taxi-trips").first.click()  # its flow has the same name
+    page.locator(deployment, has_text=re.compile(r"^load-taxi-trips$")).first.click()
     page.wait_for_url("**/deployments/deployment/**")
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_role("button", name="Custom run").click()
