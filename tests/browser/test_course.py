@@ -146,7 +146,7 @@ def test_both_colours_go_over_gcs_into_bigquery(course: Course, browser: Browser
         assert run["state_type"] == "COMPLETED", platform.api.log(first["id"])
     page = browser.new_page(viewport={"width": 1280, "height": 1100}, color_scheme="light")
     page.goto(f"{platform.address}/deployments", wait_until="networkidle")
-    page.locator("a[href*='/deployments/deployment/']", has_text="etl-green").first.click()
+    page.get_by_role("link", name="etl-green", exact=True).click()
     page.wait_for_url("**/deployments/deployment/**")
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_role("button", name="Quick run").click()
