@@ -29,10 +29,12 @@ class BlockNames:
         """Return the name of one of the platform's blocks in this environment; any other stays as it is.
 
         Args:
-            name: A block's name; flows may write underscores for dashes.
+            name: A block's name, or its type and name: secret/warehouse; flows may write underscores for dashes.
         """
-        known = name.strip().lower().replace("_", "-")
-        return f"{known}-{self.environment}" if self.environment and known in OWNED else name
+        kind, slash, last = name.strip().rpartition("/")
+        known = last.lower().replace("_", "-")
+        is_own = bool(self.environment) and known in OWNED and kind + slash in ("", "secret/")
+        return f"{kind}{slash}{known}-{self.environment}" if is_own else name
 
     def within(self, value: JsonValue, key: str = "") -> JsonValue:
         """Return a value in which this environment's blocks are named in place of the platform's.
@@ -45,7 +47,7 @@ class BlockNames:
             key: The parameter's name, or the key under which the value is kept.
         """
         if isinstance(value, str):
-            return self.of(value) if re.search(r"[-_]", value.strip()) or "block" in key.lower() else value
+            return self.of(value) if re.search(r"[-_/]", value.strip()) or "block" in key.lower() else value
         if isinstance(value, dict):
             return {name: self.within(one, name) for name, one in value.items()}
         if isinstance(value, list):
@@ -72,6 +74,7 @@ class BlockNames:
     def used(self, value: JsonValue) -> set[str]:
         """Return the names of this environment's blocks among the texts of a value."""
         if isinstance(value, str):
-            return {value} & {self.of(name) for name in OWNED} if self.environment else set()
+            name = value.removeprefix("secret/")
+            return {name} & {self.of(name) for name in OWNED} if self.environment else set()
         parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
         return {name for part in parts for name in self.used(part)}
