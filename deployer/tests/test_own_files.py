@@ -28,7 +28,7 @@ def test_every_deployment_is_a_flow_of_its_name_whose_parameters_fit(specs, insp
     found = inspector.inspect(CHECKOUT, wanted)
 
     for spec, facts in zip(specs.values(), found, strict=True):
-        flow = spec.name.removesuffix("-from-image")
+        flow = spec.name.removesuffix("-from-image").removesuffix("-yellow")
         assert define(spec, spec.pull, facts).key == f"{flow}/{spec.name}"
 
 

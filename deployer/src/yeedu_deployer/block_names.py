@@ -29,7 +29,8 @@ class BlockNames:
         """Return the name of one of the platform's blocks in this environment; any other stays as it is.
 
         Args:
-            name: A block's name, or its type and name: secret/warehouse; flows may write underscores for dashes.
+            name: A block's name, or its type and name, secret/warehouse. Flows may write underscores for
+                dashes.
         """
         kind, slash, last = name.strip().rpartition("/")
         known = last.lower().replace("_", "-")
