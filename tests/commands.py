@@ -68,7 +68,10 @@ def ran_here(flow: str, line: str) -> Check:
     """A run of no deployment Completed, and the platform has the line in its log."""
 
     def look(done: Done) -> bool:
-        [run] = [run for run in runs_since(done, flow) if not run["deployment_id"]]
+        # A run whose deployment another page has deleted has a queue, but no deployment any more.
+        [run] = [
+            one for one in runs_since(done, flow) if not one["deployment_id"] and not one["work_queue_name"]
+        ]
         return run["state_type"] == "COMPLETED" and bool(done.platform.api.log_with(run["id"], line))
 
     return look

@@ -31,7 +31,7 @@ def picture(platform: Platform, name: str) -> Path:
 @pytest.fixture
 def page(browser: Browser, platform: Platform) -> Iterator[Page]:
     """The platform's first page, as a new user sees it."""
-    page = browser.new_page(viewport={"width": 1280, "height": 760}, color_scheme="light")
+    page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="light")
     page.goto(platform.address, wait_until="networkidle")
     yield page
     page.close()
@@ -46,10 +46,15 @@ def test_sidebar_has_the_pages_of_the_tour_and_each_of_them_opens(platform: Plat
         page.get_by_role("link", name=stop, exact=True).first.click()
         page.wait_for_url(re.compile(stop.lower().replace("event feed", "events").replace(" ", "-")))
         expect(page.locator("main").get_by_text(stop).first).to_be_visible()
-        if stop == "Dashboard":
-            expect(page.get_by_text("Flow Runs").first).to_be_visible()
-            page.wait_for_load_state("networkidle")
-            page.screenshot(path=picture(platform, "dashboard"))
+
+
+def test_dashboard_shows_the_runs_of_the_last_day(platform: Platform, page: Page) -> None:
+    platform.api.run("run-shell-command")
+    page.goto(platform.address, wait_until="networkidle")
+    expect(page.get_by_text(re.compile(r"^[1-9]\d* total$")).first).to_be_visible()
+    page.get_by_role("tab").nth(2).click()  # those that completed
+    expect(page.get_by_text("run-shell-command").first).to_be_visible()
+    page.screenshot(path=picture(platform, "dashboard"))
 
 
 def test_page_of_a_run_has_its_log_and_the_tabs_that_the_page_names(platform: Platform, page: Page) -> None:
@@ -57,6 +62,9 @@ def test_page_of_a_run_has_its_log_and_the_tabs_that_the_page_names(platform: Pl
     platform.api.log_with(run["id"], "stderr")
     page.goto(f"{platform.address}/v2/runs/flow-run/{run['id']}", wait_until="networkidle")
     expect(page.get_by_text("stdout").first).to_be_visible()
+    expect(
+        page.get_by_text("did not generate any task or subflow runs")
+    ).to_be_visible()  # its graph is drawn
     for tab in ("Logs", "Task Runs", "Subflow Runs", "Artifacts", "Parameters"):
         expect(page.get_by_role("tab", name=tab)).to_be_visible()
     page.screenshot(path=picture(platform, "run"))

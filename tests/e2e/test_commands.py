@@ -51,7 +51,8 @@ def environment(platform: Platform, home: Path) -> dict[str, str]:
     """Return the variables of a reader's shell: Prefect's profile and results are in a folder of its own."""
     ours = {name: value for name, value in platform.environment.items() if not name.startswith("PREFECT_API")}
     job = f"http://localhost:{platform.mock_port}/tenant/0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e/workspace/1/spark/job/101"
-    return {**ours, "PREFECT_HOME": str(home), "YEEDU_JOB_URL": job, "COLUMNS": "200"}
+    patience = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "170"}  # as docs/own-machine.md says
+    return {**ours, **patience, "PREFECT_HOME": str(home), "YEEDU_JOB_URL": job, "COLUMNS": "200"}
 
 
 def try_command(platform: Platform, page: str, command: str, home: Path) -> str:
