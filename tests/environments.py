@@ -20,7 +20,7 @@ import pytest
 from tests.built_once import built_once
 
 PYTHON = "3.11"
-"""What all of them were published for; Prefect 2 does not run on much newer ones."""
+"""What most of them were published for; Prefect 2 does not run on much newer ones."""
 
 RESOLVED_AT = "2026-11-01T00:00:00Z"
 """None of them says how new its requirements may be; as of this moment they install and import."""
@@ -44,12 +44,14 @@ class Published:
             is imported from it.
         prepare: A program of the environment, with arguments, to run once with the environment's `home`
             folder as `HOME` and `PREFECT_HOME`.
+        python: The version of Python that it is for.
     """
 
     name: str
     requirements: tuple[str, ...]
     stand_ins: Mapping[str, str] = field(default_factory=dict)
     prepare: tuple[str, ...] = ()
+    python: str = PYTHON
 
 
 def environment_of(published: Published) -> Path:
@@ -59,7 +61,7 @@ def environment_of(published: Published) -> Path:
         EnvironmentUnavailableError: It would have to be built, and what it is built from cannot be reached.
         RuntimeError: It cannot be built for another reason.
     """
-    recipe = json.dumps([asdict(published), PYTHON, RESOLVED_AT], sort_keys=True)
+    recipe = json.dumps([asdict(published), RESOLVED_AT], sort_keys=True)
     key = hashlib.sha256(recipe.encode()).hexdigest()[:12]
     with built_once(f"environments/{published.name}-{key}") as folder:
         complete = folder / "complete.json"
@@ -86,7 +88,7 @@ def give_up(what: str, error: EnvironmentUnavailableError) -> NoReturn:
 
 def _build(published: Published, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    _uv("venv", "--python", PYTHON, str(folder))
+    _uv("venv", "--python", _interpreter(published.python), str(folder))
     python = str(folder / "bin" / "python")
     _uv("pip", "install", "--python", python, "--exclude-newer", RESOLVED_AT, *published.requirements)
     purelib = "import sysconfig; print(sysconfig.get_path('purelib'))"
@@ -102,6 +104,13 @@ def _build(published: Published, folder: Path) -> None:
     if published.prepare:
         program, *arguments = published.prepare
         _run([str(folder / "bin" / program), *arguments], {"HOME": str(home), "PREFECT_HOME": str(home)})
+
+
+def _interpreter(version: str) -> str:
+    """Return pyenv's Python of a version, where it has one: its shims show uv the selected version alone."""
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    found = sorted(root.glob(f"versions/{version}.*/bin/python"))
+    return str(found[-1]) if found else version
 
 
 def _uv(*arguments: str) -> None:

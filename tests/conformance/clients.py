@@ -24,3 +24,5 @@ YEEDU_CLI = Published(
         "yeeducli.parsers.git_credentials.git_credentials_parser": "GitCredentialsParser",
     },
 )
+
+YEEDU_MCP_SERVER = Published("yeedu-mcp-server", ("yeedu-mcp-server==0.1.0",), python="3.12")

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.conformance import cli_commands, cli_scenarios, operator_scenarios
-from tests.conformance.clients import PREFECT_YEEDU_OPERATOR, YEEDU_CLI
+from tests.conformance import cli_commands, cli_scenarios, mcp_scenarios, operator_scenarios
+from tests.conformance.clients import PREFECT_YEEDU_OPERATOR, YEEDU_CLI, YEEDU_MCP_SERVER
 from tests.environments import EnvironmentUnavailableError, environment_of, give_up
 
-CLIENTS = {"operator": PREFECT_YEEDU_OPERATOR, "cli": YEEDU_CLI}
+CLIENTS = {"operator": PREFECT_YEEDU_OPERATOR, "cli": YEEDU_CLI, "mcp": YEEDU_MCP_SERVER}
 SCENARIOS: dict[str, Callable[[Path, Path], Any]] = {
     "operator_notebook": operator_scenarios.notebook,
     "operator_jobs": operator_scenarios.jobs,
@@ -23,6 +23,9 @@ SCENARIOS: dict[str, Callable[[Path, Path], Any]] = {
     "cli_failing_notebook": cli_scenarios.failing_notebook,
     "cli_workspace": cli_scenarios.workspace,
     "cli_every_command": cli_commands.every_command,
+    "mcp_jobs": mcp_scenarios.jobs,
+    "mcp_sql_and_functions": mcp_scenarios.sql_and_functions,
+    "mcp_clusters": mcp_scenarios.clusters,
 }
 
 
@@ -73,3 +76,6 @@ cli_notebook = _report_of("cli_notebook")
 cli_failing_notebook = _report_of("cli_failing_notebook")
 cli_workspace = _report_of("cli_workspace")
 cli_every_command = _report_of("cli_every_command")
+mcp_jobs = _report_of("mcp_jobs")
+mcp_sql_and_functions = _report_of("mcp_sql_and_functions")
+mcp_clusters = _report_of("mcp_clusters")

@@ -6,6 +6,7 @@ import re
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -92,6 +93,16 @@ class MockProcess:
         )
         assert selected.status_code == 201
         return token
+
+    def call_function(self, run_id: int, payload: Any) -> Any:
+        """Call the function that a run serves, once it does, and return its answer."""
+        url = f"{self.url}/_control/runs/{run_id}/function"
+        deadline = time.monotonic() + CALL_TIMEOUT_SECONDS
+        while True:
+            answer = requests.post(url, json={"payload": payload}, timeout=CALL_TIMEOUT_SECONDS)
+            if answer.status_code != 409 or time.monotonic() > deadline:
+                return answer.json()
+            time.sleep(0.1)
 
     def _control(self, path: str, body: dict[str, Any]) -> Any:
         answer = requests.post(f"{self.url}/_control/{path}", json=body, timeout=CALL_TIMEOUT_SECONDS)

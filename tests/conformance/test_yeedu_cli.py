@@ -123,7 +123,7 @@ def test_failing_job_ends_with_an_exit_code_and_its_error(cli_failing_job):
 
 
 def test_running_job_is_looked_at_and_stopped(cli_stopped_job):
-    assert cli_stopped_job.answer("job run-status")["run_status"] == "RUNNING"
+    assert cli_stopped_job.answer("job run-status")[-1]["run_status"] == "RUNNING"
     assert cli_stopped_job.typed["job logs"].output.startswith("Still running after 0 seconds.\n")
     assert cli_stopped_job.answer("job get-run")["run_status"] in {"STOPPING", "STOPPED"}
     assert "cannot be stopped" in cli_stopped_job.answer("job stop")["error_message"]

@@ -39,7 +39,7 @@ def test_an_exported_workspace_is_imported_into_another_and_bound_to_its_cluster
 def test_a_guest_who_may_run_may_not_edit(cli_workspace):
     given = cli_workspace.answer("workspace create-user-access")
     assert (given["username"], given["permission"]) == ("guest", "RUN")
-    assert cli_workspace.answer("job start")["created_by"] == "guest"
+    assert cli_workspace.answer("job start")["created_by"]["username"] == "guest"
     assert "has not the permission EDIT" in cli_workspace.answer("job edit")["error_message"]
 
 

@@ -45,7 +45,8 @@ def test_job_that_the_mock_cannot_run_says_so(client):
     body = {"name": "scala", "job_type": "RAW_SCALA", "job_rawScalaCode": "println(1)"}
     run = client.run_job(client.post(client.workspace("spark/job"), body).json()["job_id"])
     assert client.wait("spark/job", run) == "ERROR"
-    assert "The mock cannot run this kind of job" in client.log("spark/job", run, "stderr")
+    errors = client.get(client.workspace(f"spark/job/run/{run}/workflow/errors")).json()["data"]
+    assert "The mock cannot run this kind of job" in errors[0]["error"]
 
 
 def test_definition_is_disabled_searched_and_exported(client, job):

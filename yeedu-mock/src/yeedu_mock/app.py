@@ -24,6 +24,7 @@ from yeedu_mock.routes import (
     either,
     kernels,
     login,
+    lookups,
     notebook_files,
     pages,
     runs_v1,
@@ -69,7 +70,7 @@ def create_app(mock: Mock) -> RequestWatch:
     app = FastAPIOffline(title="Yeedu mock", version="0.1.0", lifespan=lifespan)
     app.state.mock = mock
     for module in (
-        *(login, users, workspaces, workspace_clusters, workspace_files, transfer),
+        *(login, lookups, users, workspaces, workspace_clusters, workspace_files, transfer),
         *(clusters, cluster_confs, cluster_history),
         *(either, kernels, notebook_files),
     ):

@@ -12,6 +12,7 @@ from yeedu_mock.control.control import Control
 from yeedu_mock.control.switches import Switches
 from yeedu_mock.execution.clusters import ClusterService
 from yeedu_mock.execution.limits import Limits
+from yeedu_mock.execution.programs import Programs
 from yeedu_mock.execution.runs import RunService
 from yeedu_mock.settings import Settings, SettingsError, ensure_password
 from yeedu_mock.state.files import WorkspaceFiles
@@ -68,6 +69,7 @@ def open_mock(settings: Settings) -> Mock:
             "move it away, or give another --state-directory."
         ) from error
     seed(store, settings.username, password)
+    files = WorkspaceFiles(store, directory / "files")
     runs = RunService(
         store,
         directory / "runs",
@@ -75,8 +77,8 @@ def open_mock(settings: Settings) -> Mock:
         Limits(time_seconds=settings.job_time_limit_seconds),
         spare_kernels=settings.spare_kernels,
         switches=control.switches,
+        programs=Programs(store, files),
     )
-    files = WorkspaceFiles(store, directory / "files")
     sessions = Sessions(store, control.switches)
     clusters = ClusterService(store, runs, control.switches)
     return Mock(settings, store, sessions, runs, clusters, files, control, password, generated)

@@ -7,7 +7,6 @@ import json
 import os
 import shlex
 import signal
-import sys
 from typing import TYPE_CHECKING
 
 from yeedu_mock.execution.limits import minimal_environment
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from yeedu_mock.execution.limits import Limits
+    from yeedu_mock.execution.programs import Programs
     from yeedu_mock.state.records import JobDefinition, Run
 
 STOP_GRACE_SECONDS = 2.0
@@ -29,9 +29,11 @@ class JobProcess:
         folder: The run's scratch folder; `stdout.log` and `stderr.log` appear in it.
         home: What the program sees as `HOME`.
         limits: What it may use.
+        programs: Knows what a job is to run.
     """
 
-    def __init__(self, folder: Path, home: Path, limits: Limits) -> None:
+    def __init__(self, folder: Path, home: Path, limits: Limits, programs: Programs) -> None:
+        self._programs = programs
         self._folder = folder
         self._home = home
         self._limits = limits
@@ -42,13 +44,10 @@ class JobProcess:
         """Start the definition's program with the run's arguments.
 
         Raises:
-            ValueError: The arguments cannot be split as a shell would.
+            ValueError: The mock cannot run it, or the arguments cannot be split as a shell would.
             OSError: The program cannot be started.
         """
-        is_shell = definition.is_command or definition.language.casefold() == "shell"
-        program = self._folder / ("program.sh" if is_shell else "program.py")
-        program.write_text(definition.program, encoding="utf-8")
-        interpreter = ["/bin/sh"] if is_shell else [sys.executable, "-u"]
+        command = self._programs.prepare(definition, self._folder)
         arguments = shlex.split(run.arguments or "")
         environment = minimal_environment(self._home) | {
             "YEEDU_RUN_ID": str(run.id),
@@ -59,7 +58,7 @@ class JobProcess:
             (self._folder / "stderr.log").open("ab") as stderr,
         ):
             self._process = await asyncio.create_subprocess_exec(
-                *self._limits.command(*interpreter, str(program), *arguments),
+                *self._limits.command(*command, *arguments),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import shutil
-from typing import TYPE_CHECKING
+import uuid
+from typing import TYPE_CHECKING, Any
 
 from yeedu_mock.errors import ConflictError, EndingError, NotFoundError
 from yeedu_mock.execution.job_process import JobProcess
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from yeedu_mock.control.switches import Switches
     from yeedu_mock.execution.kernel import Kernel
     from yeedu_mock.execution.limits import Limits
+    from yeedu_mock.execution.programs import Programs
     from yeedu_mock.state.store import Store
 
 logger = logging.getLogger(__name__)
@@ -48,6 +51,7 @@ class RunService:
         limits: What each job and kernel may use.
         spare_kernels: How many kernels are kept started ahead.
         switches: How long runs take to start and stop.
+        programs: Knows what jobs are to run.
     """
 
     def __init__(
@@ -59,7 +63,9 @@ class RunService:
         *,
         spare_kernels: int,
         switches: Switches,
+        programs: Programs,
     ) -> None:
+        self._programs = programs
         self._store = store
         self._folder = folder
         self._home = home
@@ -171,6 +177,28 @@ class RunService:
             raise ConflictError(f"The notebook run {run.id} has no kernel, it is {run.status}.")
         return kernel
 
+    async def call_function(self, run: Run, payload: Any, timeout_seconds: float) -> dict[str, Any]:
+        """Call the function that a run serves and return its `result` or its `error`.
+
+        Raises:
+            ConflictError: The run serves none (any more, or yet).
+            TimeoutError: It took too long.
+        """
+        try:
+            port = int((self._run_folder(run) / "port").read_text(encoding="utf-8"))
+            async with asyncio.timeout(timeout_seconds):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                try:
+                    call = {"payload": payload, "context": {"request_uuid": str(uuid.uuid4())}}
+                    writer.write(json.dumps(call).encode() + b"\n")
+                    return json.loads(await reader.readline())
+                finally:
+                    writer.close()
+        except (ValueError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise ConflictError(f"The run {run.id} serves no function, it is {run.status}.") from error
+
     def log_path(self, run: Run, stream: str) -> Path:
         """Return the file that holds a run's output.
 
@@ -215,7 +243,7 @@ class RunService:
         if self._is_too_small(run):
             self._run_out_of_memory(run)
             return
-        job = self._jobs[run.key] = JobProcess(folder, self._home, self._limits)
+        job = self._jobs[run.key] = JobProcess(folder, self._home, self._limits, self._programs)
         try:
             await job.start(definition, run)
         except (OSError, ValueError) as error:

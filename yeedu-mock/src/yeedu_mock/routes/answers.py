@@ -4,11 +4,12 @@ import asyncio
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 from urllib.parse import quote
 
 from fastapi import Query, Response
 from fastapi.responses import FileResponse, PlainTextResponse
+from pydantic import BeforeValidator
 from pydantic_core import to_json
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
@@ -23,6 +24,18 @@ PageNumber = Annotated[int, Query(alias="pageNumber", ge=1, le=1_000_000)]
 PageLimit = Annotated[int, Query(alias="limit", ge=1, le=1000)]
 LineCount = Annotated[int | None, Query(ge=1, le=1_000_000)]
 ByteCount = Annotated[int | None, Query(ge=1)]
+
+
+def split_at_commas(value: Any) -> Any:
+    """Return the values of a query's key, which clients repeat or join by commas."""
+    values = cast("list[Any]", value if isinstance(value, list) else [value])
+    if not all(isinstance(one, str) for one in values):
+        return cast("Any", value)
+    return [part.strip() for one in values for part in one.split(",") if part.strip()]
+
+
+Texts = Annotated[list[str] | None, BeforeValidator(split_at_commas), Query()]
+Ids = Annotated[list[int] | None, BeforeValidator(split_at_commas), Query()]
 
 READ_BLOCK_BYTES = 64 * 1024
 

@@ -2,13 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Query
+from fastapi import Depends
 
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import TheMock
+from yeedu_mock.routes.answers import Ids
 from yeedu_mock.state.records import User
-
-Ids = Annotated[list[int] | None, Query()]
 
 
 class Authors:

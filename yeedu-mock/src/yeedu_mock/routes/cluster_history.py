@@ -29,11 +29,19 @@ async def states(
     found: ClusterInQuery, page_number: PageNumber = 1, limit: PageLimit = 100
 ) -> dict[str, Any]:
     """List the states a cluster has been in, the latest first."""
+    events = _events(found)
+    ends = [event.at.isoformat() for event in events[1:]]
     states = [
-        {"cluster_id": found.id, "cluster_status": event.status, "at": event.at.isoformat()}
-        for event in reversed(_events(found))
+        {
+            "cluster_id": found.id,
+            "cluster_status_id": number,
+            "cluster_status": event.status,
+            "start_time": event.at.isoformat(),
+            "end_time": end,
+        }
+        for number, (event, end) in enumerate(zip(events, [*ends, None], strict=True), start=1)
     ]
-    return one_page(states, page_number, limit)
+    return one_page(states[::-1], page_number, limit)
 
 
 @router.get("/node/events")

@@ -2,22 +2,21 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from yeedu_mock.errors import BadRequestError, ConflictError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import Identifier, TheMock, TheSession, TheTenant
-from yeedu_mock.routes.answers import PageLimit, PageNumber, found_page
+from yeedu_mock.routes.answers import Ids, PageLimit, PageNumber, Texts, found_page
 from yeedu_mock.routes.authors import TheAuthors
 from yeedu_mock.routes.cluster_confs import find_conf, machine_of
-from yeedu_mock.routes.definitions import find_cluster
+from yeedu_mock.routes.cluster_confs import shown as conf_shown
+from yeedu_mock.routes.definitions import by_whom, cluster_info, find_cluster
+from yeedu_mock.routes.run_answers import counts_by_state
 from yeedu_mock.state.records import Cluster, ClusterConf, ClusterEvent, ClusterStatus, Run
 
 router = APIRouter(tags=["clusters"])
-
-Texts = Annotated[list[str] | None, Query()]
-Ids = Annotated[list[int] | None, Query()]
 
 
 class ClusterRequest(BaseModel):
@@ -99,9 +98,9 @@ async def clusters(
     limit: PageLimit = 100,
 ) -> dict[str, Any]:
     """List clusters; finding none is a 404."""
-    states = {part.strip().upper() for state in cluster_status or [] for part in state.split(",")}
+    states = {state.upper() for state in cluster_status or []}
     found = [
-        shown(cluster)
+        shown(mock, cluster)
         for cluster in mock.store.all(Cluster)
         if cluster.tenant == tenant
         and cluster_name.casefold() in cluster.name.casefold()
@@ -119,9 +118,9 @@ async def clusters(
 
 
 @router.get("/cluster")
-async def cluster(found: ClusterInQuery) -> dict[str, Any]:
+async def cluster(found: ClusterInQuery, mock: TheMock) -> dict[str, Any]:
     """Return a cluster by its id or name."""
-    return shown(found)
+    return shown(mock, found)
 
 
 @router.post("/cluster")
@@ -140,7 +139,7 @@ async def create(
         settings=request.model_extra or {},
         events=[ClusterEvent(status=ClusterStatus.RUNNING)],
     )
-    return shown(mock.store.add(record))
+    return shown(mock, mock.store.add(record))
 
 
 @router.put("/cluster")
@@ -155,7 +154,7 @@ async def edit(
     found.conf_id = found.conf_id if conf_id is None else conf_id
     found.settings |= request.model_extra or {}
     _save(mock, found, session)
-    return shown(found)
+    return shown(mock, found)
 
 
 @router.post("/cluster/start", status_code=201)
@@ -173,7 +172,7 @@ async def change_state(
             found, {"stop": ClusterStatus.STOPPED, "destroy": ClusterStatus.DESTROYED}[action]
         )
     _save(mock, found, session)
-    return shown(found)
+    return shown(mock, found)
 
 
 @router.put("/cluster/enable")
@@ -184,17 +183,14 @@ async def enable(
     """Enable or disable a cluster."""
     found.is_enabled = request.url.path.endswith("/enable")
     _save(mock, found, session)
-    return shown(found)
+    return shown(mock, found)
 
 
 @router.get("/cluster/stats")
 async def stats(found: ClusterInQuery, mock: TheMock) -> dict[str, Any]:
     """Count a cluster's runs by state."""
-    counts: dict[str, int] = {}
-    for run in mock.store.all(Run):
-        if run.cluster_id == found.id:
-            counts[run.status] = counts.get(run.status, 0) + 1
-    return {"cluster_id": found.id, "job_stats": counts}
+    runs = [run for run in mock.store.all(Run) if run.cluster_id == found.id]
+    return {"cluster_id": found.id, **counts_by_state(runs)}
 
 
 @router.post("/cluster/{cluster_id:identifier}/stop_all_jobs", status_code=201)
@@ -211,18 +207,20 @@ async def stop_all_jobs(cluster_id: Identifier, mock: TheMock, tenant: TheTenant
     return {"message": f"{len(running)} runs are being stopped.", "run_ids": [run.id for run in running]}
 
 
-def shown(cluster: Cluster) -> dict[str, Any]:
+def shown(mock: Mock, cluster: Cluster) -> dict[str, Any]:
     """Return a cluster as the API answers it."""
+    conf = None if cluster.conf_id is None else mock.store.get(ClusterConf, cluster.conf_id)
     return {
         **cluster.settings,
-        "cluster_id": cluster.id,
-        "name": cluster.name,
-        "cluster_status": cluster.status,
+        **cluster_info(mock, cluster.id),
         "cluster_conf_id": cluster.conf_id,
+        "cluster_conf": {} if conf is None else conf_shown(conf),
         "enable": cluster.is_enabled,
         "tenant_id": cluster.tenant,
-        "created_by": cluster.created_by,
+        "created_by": by_whom(mock, cluster.created_by),
+        "modified_by": by_whom(mock, cluster.modified_by or cluster.created_by),
         "created_at": cluster.created_at.isoformat(),
+        "last_update_date": cluster.modified_at.isoformat(),
     }
 
 

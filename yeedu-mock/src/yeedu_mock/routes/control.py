@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from yeedu_mock.control.faults import Fault
 from yeedu_mock.control.switches import SwitchError, Switches
-from yeedu_mock.errors import BadRequestError, ConflictError, NoAccessError, NotFoundError
+from yeedu_mock.errors import BadRequestError, ConflictError, MockError, NoAccessError, NotFoundError
+from yeedu_mock.execution.programs import FunctionSettings
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import Identifier, TheMock
 from yeedu_mock.state.passwords import hash_password
@@ -16,6 +17,7 @@ from yeedu_mock.state.records import (
     ClusterStatus,
     Group,
     JobDefinition,
+    JobType,
     NotebookDefinition,
     Run,
     RunStatus,
@@ -101,6 +103,14 @@ class NewState(BaseModel):
         RunStatus.RUNNING, RunStatus.DONE, RunStatus.ERROR, RunStatus.TERMINATED, RunStatus.STOPPED
     ]
     error: str | None = Field(default=None, description="Added to the run's workflow errors.")
+
+
+class FunctionCall(BaseModel):
+    """A call of a function."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    payload: Any = None
 
 
 @router.get("/switches")
@@ -255,6 +265,20 @@ async def set_state(run_id: Identifier, state: NewState, mock: TheMock, kind: Ki
     else:
         await mock.runs.force(run, state.status, state.error)
     return {"run_status": run.status}
+
+
+@router.post("/runs/{run_id}/function")
+async def call_function(run_id: Identifier, call: FunctionCall, mock: TheMock) -> dict[str, Any]:
+    """Call the function that a run of a YEEDU_FUNCTIONS job serves; Yeedu's own path for it is not known."""
+    run = _run(mock, run_id, "job")
+    definition = mock.store.get(JobDefinition, run.definition_id)
+    if definition is None or definition.job_type != JobType.YEEDU_FUNCTIONS:
+        raise ConflictError(f"The run {run_id} is of no function.")
+    limit = FunctionSettings.model_validate(definition.settings).yeedu_functions_request_timeout_sec
+    try:
+        return await mock.runs.call_function(run, call.payload, limit)
+    except TimeoutError as error:
+        raise MockError(f"The function took longer than {limit} seconds.", status=504) from error
 
 
 @router.post("/runs/{run_id}/kernel/kill")

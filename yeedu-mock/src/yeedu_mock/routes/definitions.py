@@ -2,15 +2,18 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from yeedu_mock.errors import BadRequestError, ConflictError, UnknownIdError
+from yeedu_mock.execution.programs import FunctionSettings
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import require
 from yeedu_mock.state.records import (
+    LANGUAGE_NAMES,
     Cluster,
     Definition,
     JobDefinition,
+    JobType,
     NotebookDefinition,
     Run,
     Session,
@@ -22,7 +25,6 @@ from yeedu_mock.state.records import (
 Generation = Literal["v1", "v2"]
 
 SPARK_VERSION = "3.5.3"  # what is shown; nothing runs on Spark here
-UNRUNNABLE = "import sys\nsys.exit({reason!r})\n"
 
 
 class DefinitionRequest(BaseModel):
@@ -148,23 +150,25 @@ def change(
         definition.arguments = request.arguments
     if request.conf is not None:
         definition.conf = request.conf
-    definition.language = request.language or request.notebook_type or definition.language
+    language = request.language or request.notebook_type or definition.language
+    definition.language = LANGUAGE_NAMES.get(language.casefold(), language)
     definition.settings |= request.model_extra or {}
     if isinstance(definition, NotebookDefinition):
         if request.notebook_cells is not None and isinstance(request.notebook_cells.get("cells"), list):
             definition.content = {**definition.content, "cells": request.notebook_cells["cells"]}
         return
-    definition.job_type = request.job_type or definition.job_type
+    definition.job_type = JobType.of(request.job_type or definition.job_type)
     if request.program is not None:
         definition.program, definition.is_command = request.program, False
     elif request.job_command is not None:
         definition.program, definition.is_command = request.job_command, True
         definition.settings["job_command"] = request.job_command
-    elif not definition.program:
-        reason = (
-            "The mock cannot run this kind of job; give it a job_command, or program: Python source text."
-        )
-        definition.program = UNRUNNABLE.format(reason=reason)
+    if definition.job_type == JobType.YEEDU_FUNCTIONS:
+        try:
+            FunctionSettings.model_validate(definition.settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise BadRequestError(f"A function is wrong at {first['loc'][0]}: {first['msg']}.") from error
 
 
 def find_cluster(mock: Mock, tenant: str | None, identifier: int | None, name: str | None) -> Cluster:
@@ -204,6 +208,11 @@ def by_whom(mock: Mock, username: str) -> dict[str, Any]:
     """Return how v2 shows the user who made or changed something."""
     user = next((user for user in mock.store.all(User) if user.username == username), None)
     return {"user_id": user.id if user else None, "username": username}
+
+
+def language_of(name: str) -> str:
+    """Return a language in small letters, by the name that the API or the user interface has for it."""
+    return LANGUAGE_NAMES.get(name.casefold(), name).casefold()
 
 
 def definition_fields(definition: Definition, id_key: str) -> dict[str, Any]:

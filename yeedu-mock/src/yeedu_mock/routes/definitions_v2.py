@@ -14,12 +14,19 @@ from yeedu_mock.routes.access import (
     definition_in_query,
     find_definition,
 )
-from yeedu_mock.routes.answers import PageLimit, PageNumber, json_file, one_page
+from yeedu_mock.routes.answers import PageLimit, PageNumber, json_file, one_page, split_at_commas
 from yeedu_mock.routes.authors import Authors
-from yeedu_mock.routes.definitions import DefinitionRequest, change, definition_v2, refuse_taken, type_of
+from yeedu_mock.routes.definitions import (
+    DefinitionRequest,
+    change,
+    definition_v2,
+    language_of,
+    refuse_taken,
+    type_of,
+)
 from yeedu_mock.routes.transfer import exported
 from yeedu_mock.state.paths import absolute
-from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run, now
+from yeedu_mock.state.records import JobDefinition, JobType, NotebookDefinition, Run, now
 
 
 def definition_routes(kind: type[JobDefinition] | type[NotebookDefinition]) -> APIRouter:
@@ -105,10 +112,10 @@ def list_definitions(
     """Return a page of a workspace's definitions, filtered as the query says; an empty search is a 404."""
     query = request.query_params
     name = query.get(f"{kind.kind}_name")
-    clusters = query.getlist("cluster_ids")
-    last_states = {state.upper() for state in query.getlist("last_run_status")}
-    languages = {language.casefold() for language in query.getlist("job_type_langs")}
-    types = query.getlist("job_type")
+    clusters = split_at_commas(query.getlist("cluster_ids"))
+    last_states = {state.upper() for state in split_at_commas(query.getlist("last_run_status"))}
+    languages = {language_of(language) for language in split_at_commas(query.getlist("job_type_langs"))}
+    types = {JobType.of(name) for name in split_at_commas(query.getlist("job_type"))}
     enable, has_run = _truth(query.get("enable")), _truth(query.get("has_run"))
     last_runs = {run.definition_key: run for run in mock.store.all(Run)}
     found = [

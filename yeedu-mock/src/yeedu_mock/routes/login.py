@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from yeedu_mock.errors import BadRequestError
 from yeedu_mock.routes import single_sign_on
 from yeedu_mock.routes.access import TheMock, TheSession, base_url
-from yeedu_mock.state.records import RunStatus, now
+from yeedu_mock.state.records import now
 
 router = APIRouter(tags=["login"])
 
@@ -61,9 +61,3 @@ async def select_tenant(tenant: str, mock: TheMock, session: TheSession) -> JSON
     selected = mock.sessions.select_tenant(session, tenant)
     answer = {"message": f"The tenant {selected.name} is selected.", "tenant_id": selected.uuid}
     return JSONResponse({} if mock.control.switches.bare_answers else answer, status_code=201)
-
-
-@router.get("/lookup_spark_job_status")
-async def run_states(_: TheSession) -> list[dict[str, Any]]:
-    """List the states a run can have."""
-    return [{"id": number, "name": status} for number, status in enumerate(RunStatus) if status != "KILLED"]

@@ -1,6 +1,7 @@
 """Runs as each generation shows them, and the lists of runs; switches hide fields, runs and orders."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from yeedu_mock.errors import NotFoundError, UnknownIdError
@@ -11,6 +12,7 @@ from yeedu_mock.state.records import (
     JobDefinition,
     NotebookDefinition,
     Run,
+    RunStatus,
     Workspace,
     now,
     type_of_run,
@@ -84,6 +86,12 @@ def states_of(run: Run) -> list[dict[str, Any]]:
         {"run_id": run.id, "run_status": state.status, "start_time": state.at.isoformat(), "end_time": end}
         for state, end in zip(run.states, [*ends, None], strict=True)
     ]
+
+
+def counts_by_state(runs: Sequence[Run]) -> dict[str, int]:
+    """Return how many runs have each state, and how many there are."""
+    states = Counter(str(run.status) for run in runs)
+    return {**{state: states[state] for state in RunStatus}, "TOTAL_JOB_COUNT": len(runs)}
 
 
 def workflow_errors(run: Run) -> dict[str, Any]:

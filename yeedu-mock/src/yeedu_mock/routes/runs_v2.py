@@ -1,22 +1,24 @@
 """Runs in the v2 generation, where `run_id` is an execution; jobs and notebooks differ in names only."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from yeedu_mock.errors import NotFoundError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import Identifier, TheMock, TheWorkspace, find_definition
 from yeedu_mock.routes.answers import (
     ByteCount,
+    Ids,
     LineCount,
     PageLimit,
     PageNumber,
+    Texts,
     log_file,
     one_page,
 )
 from yeedu_mock.routes.authors import TheAuthors
-from yeedu_mock.routes.definitions import type_of
+from yeedu_mock.routes.definitions import language_of, type_of
 from yeedu_mock.routes.run_answers import (
     definition_of,
     find_run,
@@ -26,10 +28,7 @@ from yeedu_mock.routes.run_answers import (
     workflow_errors,
 )
 from yeedu_mock.routes.submission import StartOptions, TheSubmission
-from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run
-
-Texts = Annotated[list[str] | None, Query()]
-Ids = Annotated[list[int] | None, Query()]
+from yeedu_mock.state.records import JobDefinition, JobType, NotebookDefinition, Run
 
 
 class StartJob(StartOptions):
@@ -168,7 +167,7 @@ def _is_of(mock: Mock, run: Run, types: list[str] | None, languages: list[str] |
     definition = definition_of(mock, run)
     if definition is None:
         return not types and not languages
-    wanted = {language.casefold() for language in languages or []}
-    return (not types or type_of(definition) in types) and (
+    wanted = {language_of(language) for language in languages or []}
+    return (not types or type_of(definition) in {JobType.of(name) for name in types}) and (
         not wanted or definition.language.casefold() in wanted
     )

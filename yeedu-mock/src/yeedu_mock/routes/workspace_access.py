@@ -116,7 +116,14 @@ def access_routes(kind: Kind) -> APIRouter:
         found = _given(mock, workspace, [person], None)
         if not found:
             raise NotFoundError(f"The {kind} {person_id} has no permission in the workspace {workspace.id}.")
-        return {**shown(person), "workspace_id": workspace.id, "permissions": found}
+        highest = max(_of_person(mock, workspace, person), key=lambda access: access.permission)
+        return {
+            **shown(person),
+            "workspace_id": workspace.id,
+            "workspace": {"workspace_id": workspace.id, "name": workspace.name},
+            f"{kind}_permission": {"permission": _permission(highest.permission)},
+            "permissions": found,
+        }
 
     @router.post(f"/{kind}", status_code=201)
     async def give(request: AccessRequest, workspace: ToManage, mock: TheMock) -> dict[str, Any]:
@@ -174,6 +181,7 @@ def _permission(permission: WorkspacePermission) -> dict[str, Any]:
     return {
         "permission_id": permission.value,
         "permission": permission.name,
+        "name": permission.name,
         "description": DESCRIPTIONS[permission],
     }
 

@@ -2,14 +2,14 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 
 from yeedu_mock.errors import ConflictError, NotFoundError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import Identifier, TheMock, TheSession, TheTenant
-from yeedu_mock.routes.answers import PageLimit, PageNumber, found_page
+from yeedu_mock.routes.answers import PageLimit, PageNumber, Texts, found_page
 from yeedu_mock.routes.clusters import shown as cluster_shown
-from yeedu_mock.routes.definitions import find_cluster
+from yeedu_mock.routes.definitions import cluster_info, find_cluster
 from yeedu_mock.routes.workspace_access import ToManage, ToView
 from yeedu_mock.routes.workspaces import shown as workspace_shown
 from yeedu_mock.state.permissions import permission_of
@@ -51,16 +51,16 @@ async def clusters_of_workspace(
     workspace: ToView,
     mock: TheMock,
     cluster_name: str = "",
-    cluster_status: Annotated[list[str] | None, Query()] = None,
+    cluster_status: Texts = None,
     enable: bool | None = None,
     page_number: PageNumber = 1,
     limit: PageLimit = 100,
 ) -> dict[str, Any]:
     """List a workspace's clusters, each of which runs any `job_type`; finding none is a 404."""
-    states = {part.strip().upper() for state in cluster_status or [] for part in state.split(",")}
+    states = {state.upper() for state in cluster_status or []}
     ids = {link.cluster_id for link in _links(mock, workspace=workspace)}
     found = [
-        cluster_shown(cluster)
+        {**cluster_shown(mock, cluster), "cluster_info": cluster_info(mock, cluster.id)}
         for cluster in mock.store.all(Cluster)
         if cluster.id in ids
         and cluster_name.casefold() in cluster.name.casefold()
@@ -84,7 +84,7 @@ async def workspaces_of_cluster(
     user = mock.sessions.user(session)
     ids = {link.workspace_id for link in _links(mock, cluster=cluster)}
     found = [
-        workspace_shown(workspace)
+        {**workspace_shown(mock, workspace), "workspace": workspace_shown(mock, workspace)}
         for workspace in mock.store.all(Workspace)
         if workspace.id in ids
         and workspace_name.casefold() in workspace.name.casefold()

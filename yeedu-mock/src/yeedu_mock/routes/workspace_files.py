@@ -217,9 +217,10 @@ def shown(file: WorkspaceFile) -> dict[str, Any]:
         "file_size_bytes": file.size_bytes,
         "workspace_id": file.workspace_id,
         "notebook_id": file.notebook_id,
-        "created_by": file.created_by,
+        "full_file_path": file.path,
+        "created_by": {"username": file.created_by},
         "created_at": file.created_at.isoformat(),
-        "modified_at": file.modified_at.isoformat(),
+        "last_update_date": file.modified_at.isoformat(),
     }
 
 

@@ -9,6 +9,8 @@ from yeedu_mock.errors import BadRequestError, ConflictError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import TheMock, TheSession, TheTenant, WorkspaceToManage, WorkspaceToView
 from yeedu_mock.routes.answers import PageLimit, PageNumber, found_page
+from yeedu_mock.routes.definitions import by_whom
+from yeedu_mock.routes.run_answers import counts_by_state
 from yeedu_mock.state.permissions import permission_of
 from yeedu_mock.state.records import (
     JobDefinition,
@@ -46,7 +48,7 @@ async def workspaces(
     """List the workspaces that the user may look at; finding none is a 404."""
     user = mock.sessions.user(session)
     found = [
-        shown(workspace)
+        shown(mock, workspace)
         for workspace in mock.store.all(Workspace)
         if workspace.tenant == tenant
         and permission_of(mock.store, user, workspace)
@@ -57,9 +59,9 @@ async def workspaces(
 
 
 @router.get("/workspace")
-async def workspace(found: WorkspaceToView) -> dict[str, Any]:
+async def workspace(found: WorkspaceToView, mock: TheMock) -> dict[str, Any]:
     """Return a workspace by its id or name."""
-    return shown(found)
+    return shown(mock, found)
 
 
 @router.post("/workspace")
@@ -71,7 +73,7 @@ async def create(
         raise BadRequestError("A workspace needs a name.")
     refuse_taken(mock, tenant, request.name)
     record = Workspace(tenant=tenant, name=request.name, description=request.description or "")
-    return shown(add_workspace(mock, record, mock.sessions.user(session)))
+    return shown(mock, add_workspace(mock, record, mock.sessions.user(session)))
 
 
 @router.put("/workspace")
@@ -83,7 +85,7 @@ async def edit(request: WorkspaceRequest, found: WorkspaceToManage, mock: TheMoc
     if "description" in request.model_fields_set:
         found.description = request.description or ""
     mock.store.save(found)
-    return shown(found)
+    return shown(mock, found)
 
 
 @router.put("/workspace/enable")
@@ -92,18 +94,14 @@ async def enable(request: Request, found: WorkspaceToManage, mock: TheMock) -> d
     """Enable or disable a workspace."""
     found.is_enabled = request.url.path.endswith("/enable")
     mock.store.save(found)
-    return shown(found)
+    return shown(mock, found)
 
 
 @router.get("/workspace/stats")
 async def stats(found: WorkspaceToView, mock: TheMock) -> dict[str, Any]:
     """Count what a workspace holds."""
-    kinds = {"jobs": JobDefinition, "notebooks": NotebookDefinition, "runs": Run}
-    counts = {
-        name: sum(record.workspace_id == found.id for record in mock.store.all(kind))
-        for name, kind in kinds.items()
-    }
-    return {**shown(found), **counts}
+    runs = [run for run in mock.store.all(Run) if run.workspace_id == found.id]
+    return {**shown(mock, found), **counts_by_state(runs)}
 
 
 def refuse_taken(mock: Mock, tenant: str, name: str) -> None:
@@ -119,6 +117,7 @@ def refuse_taken(mock: Mock, tenant: str, name: str) -> None:
 def add_workspace(mock: Mock, workspace: Workspace, user: User) -> Workspace:
     """Keep a new workspace, and let its user manage it."""
     workspace.is_open = False
+    workspace.created_by = user.username
     mock.store.add(workspace)
     mock.store.add(
         WorkspaceAccess(workspace_id=workspace.id, permission=WorkspacePermission.MANAGE, user_id=user.id)
@@ -126,13 +125,21 @@ def add_workspace(mock: Mock, workspace: Workspace, user: User) -> Workspace:
     return workspace
 
 
-def shown(workspace: Workspace) -> dict[str, Any]:
+def shown(mock: Mock, workspace: Workspace) -> dict[str, Any]:
     """Return a workspace as the API answers it."""
+    kinds = {"job_count": JobDefinition, "notebook_count": NotebookDefinition}
+    counts = {
+        name: sum(record.workspace_id == workspace.id for record in mock.store.all(kind))
+        for name, kind in kinds.items()
+    }
     return {
         "workspace_id": workspace.id,
         "name": workspace.name,
         "description": workspace.description,
         "enable": workspace.is_enabled,
         "tenant_id": workspace.tenant,
+        **counts,
+        "created_by": by_whom(mock, workspace.created_by),
+        "modified_by": by_whom(mock, workspace.created_by),
         "created_at": workspace.created_at.isoformat(),
     }

@@ -48,6 +48,44 @@ class ClusterStatus(StrEnum):
     RESIZING_DOWN = "RESIZING_DOWN"
 
 
+class JobType(StrEnum):
+    """What a job is, as the API spells it; a notebook counts as one."""
+
+    SPARK_JOB = "SPARK_JOB"
+    JAR = "JAR"
+    SPARK_SQL = "SPARK_SQL"
+    THRIFT_SQL = "THRIFT_SQL"
+    YEEDU_FUNCTIONS = "YEEDU_FUNCTIONS"
+    NOTEBOOK = "NOTEBOOK"
+
+    @property
+    def display_name(self) -> str:
+        """What the user interface calls it, and some clients filter by."""
+        return JOB_TYPE_NAMES[self]
+
+    @classmethod
+    def of(cls, name: str) -> str:
+        """Return the type of either name; what is none is returned as it is."""
+        return next((one for one in cls if name.casefold() == one.display_name.casefold()), name)
+
+
+JOB_TYPE_NAMES = {
+    JobType.SPARK_JOB: "Custom Code",
+    JobType.JAR: "JAR",
+    JobType.SPARK_SQL: "Spark SQL",
+    JobType.THRIFT_SQL: "Thrift SQL",
+    JobType.YEEDU_FUNCTIONS: "Functions",
+    JobType.NOTEBOOK: "Notebook",
+}
+LANGUAGE_NAMES = {
+    "raw scala": "RAW_SCALA",
+    "pyspark": "Python3",
+    "python": "Python3",
+    "spark sql": "SQL",
+    "thrift sql": "SQL",
+}
+
+
 class WorkspacePermission(IntEnum):
     """What someone may do in a workspace; each holds the lesser ones, its value is the `permission_id`."""
 
@@ -123,6 +161,7 @@ class Workspace(Record):
     name: str
     description: str = ""
     is_enabled: bool = True
+    created_by: str = ""
     is_open: bool = Field(
         default=True, description="Whether all of its tenant may manage it, until someone is given access."
     )
@@ -228,7 +267,7 @@ class JobDefinition(Definition):
 
     kind: ClassVar[str] = "job"
 
-    job_type: str = "RAW_PYTHON"
+    job_type: str = JobType.SPARK_JOB
     program: str
     is_command: bool = Field(default=False, description="Whether it is a `job_command`, for a shell.")
 
