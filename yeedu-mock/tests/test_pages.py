@@ -1,4 +1,6 @@
 import re
+import shutil
+import subprocess
 
 import pytest
 import requests
@@ -72,3 +74,66 @@ def test_the_overview_gives_each_of_one_name_its_own_url(yeedu_mock):
     for answer in made:
         url = yeedu_mock.job_url(answer["job_id"]) if "job_id" in answer else None
         assert (url or yeedu_mock.notebook_url(answer["notebook_id"])) in shown
+
+
+def page_of(yeedu_mock, run_id, kind):
+    path = f"/tenant/{yeedu_mock.tenant}/workspace/1/run/{run_id}/run-metrics"
+    return requests.get(yeedu_mock.url + path, params={"type": kind}, timeout=90).text
+
+
+def test_a_finished_notebook_says_why_it_is_stopped(yeedu_mock, client):
+    run_id = client.run_notebook(201)
+    client.wait("notebook", run_id, "RUNNING")
+    client.post(client.workspace(f"notebook/run/kill/{run_id}"))
+    client.wait("notebook", run_id)
+    page = page_of(yeedu_mock, run_id, "notebook")
+    assert "Its client has stopped it" in page
+    assert "data-log=" not in page
+
+
+def test_outputs_in_every_form_are_shown_and_escaped(yeedu_mock, client):
+    outputs = [
+        {"output_type": "html", "Celloutput": "<b>bold</b>"},
+        {"output_type": "display_data", "data": {"image/png": "aGk="}},
+        {"output_type": "error", "ename": "E", "evalue": "v", "traceback": ["\x1b[31mred\x1b[0m <i>"]},
+        {"text": ["one ", "two"]},
+    ]
+    notebook = client.post(
+        client.workspace("notebook"), {"notebook_name": "shown", "notebook_type": "Python3"}
+    )
+    notebook_id = notebook.json()["notebook_id"]
+    cells = [{"source": "<script>", "outputs": outputs}]
+    client.post(client.workspace(f"notebook/{notebook_id}/update"), {"cells": cells})
+    page = requests.get(yeedu_mock.notebook_url(notebook_id), timeout=90).text
+    for shown in (
+        'srcdoc="&lt;b&gt;bold&lt;/b&gt;"',
+        'src="data:image/png;base64,aGk="',
+        "red &lt;i&gt;",
+        "one two",
+        "&lt;script&gt;",
+    ):
+        assert shown in page
+    assert "\x1b" not in page
+
+
+@pytest.mark.browser
+def test_the_page_of_a_run_follows_its_log_and_its_state(yeedu_mock, client, until, tmp_path):
+    body = {
+        "name": "followed",
+        "program": "import time\nfor n in range(5):\n    print('line', n)\n    time.sleep(1)\n",
+    }
+    job = requests.post(f"{yeedu_mock.url}/_control/jobs", json=body, timeout=90).json()["job_id"]
+    run_id = client.run_job(job)
+    client.wait("spark/job", run_id, "RUNNING")
+    until(lambda: "line 0" in page_of(yeedu_mock, run_id, "spark_job"))
+    assert "line 4" not in page_of(yeedu_mock, run_id, "spark_job")
+    url = f"{yeedu_mock.url}/tenant/{yeedu_mock.tenant}/workspace/1/run/{run_id}/run-metrics?type=spark_job"
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    command = [
+        *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
+        *("--disable-background-networking", f"--user-data-dir={tmp_path}", "--virtual-time-budget=3000000"),
+        *("--dump-dom", url),
+    ]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
+    assert "line 4" in shown
+    assert "badge done" in shown

@@ -164,7 +164,10 @@ class Kernel:
         """Open the logs for the process that is started in the block; it keeps them open itself."""
         stdout, stderr = (self.folder / name for name in ("stdout.log", "stderr.log"))
         with stdout.open("ab") as out, stderr.open("ab") as err:
-            environment = minimal_environment(self._home) | {"IPYTHONDIR": str(self._home / ".ipython")}
+            environment = minimal_environment(self._home) | {
+                "IPYTHONDIR": str(self._home / ".ipython"),
+                "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # else four lines about debugging begin every stderr
+            }
             yield {"env": environment, "cwd": str(self.folder), "stdout": out, "stderr": err}
 
     async def _until_ready(self) -> None:

@@ -101,7 +101,7 @@ async def log_file(
     """
     switches = mock.control.switches
     path = mock.runs.log_path(run, stream)
-    is_empty = not path.exists() or not path.stat().st_size
+    is_empty = not size_of(path)
     if stream in switches.logs_missing or (is_empty and switches.empty_log_status == NotFoundError.status):
         raise NotFoundError(f"The run {run.id} has no {stream}.")
     headers = attachment(path.name)
@@ -109,14 +109,33 @@ async def log_file(
     if limits or last_n_lines is not None or is_empty or not switches.log_ranges:
         tail = await asyncio.to_thread(read_tail, path, last_n_lines, min(limits, default=None))
         return PlainTextResponse(tail, headers=headers)
+    return whole_file(path, headers)
+
+
+def whole_file(path: Path, headers: dict[str, str] | None = None) -> Response:
+    """Return a log, or the range of it that is asked for."""
     return GrowingFile(path, headers=headers, media_type="text/plain; charset=utf-8", stat_result=path.stat())
 
 
-def read_tail(path: Path, last_n_lines: int | None, file_size_bytes: int | None) -> bytes:
-    """Return the last lines, or the last bytes, of a file that may be growing; of an absent one nothing."""
+def size_of(path: Path) -> int:
+    """Return the size of a file in bytes; an absent one has none."""
+    return path.stat().st_size if path.exists() else 0
+
+
+def read_tail(
+    path: Path, last_n_lines: int | None, file_size_bytes: int | None, end: int | None = None
+) -> bytes:
+    """Return the last lines, or the last bytes, of a file that may be growing; of an absent one nothing.
+
+    Args:
+        path: The file.
+        last_n_lines: How many lines; None for any number.
+        file_size_bytes: How many bytes; None for any number.
+        end: Where the file is taken to end; None for where it does now.
+    """
     try:
         with path.open("rb") as file:
-            end = file.seek(0, 2)
+            end = file.seek(0, 2) if end is None else end
             start = max(0, end - file_size_bytes) if file_size_bytes is not None else 0
             if last_n_lines is None:
                 file.seek(start)

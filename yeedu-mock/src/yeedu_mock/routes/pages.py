@@ -1,16 +1,18 @@
 """The mock's own pages: what it holds, and the pages that UI links of runs and definitions open."""
 
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from yeedu_mock.errors import NotFoundError
+from yeedu_mock.execution.runs import LOG_STREAMS
 from yeedu_mock.mock import Mock
-from yeedu_mock.routes import markup
 from yeedu_mock.routes.access import Identifier, TheMock, base_url
-from yeedu_mock.routes.answers import read_tail
+from yeedu_mock.routes.answers import read_tail, size_of, whole_file
 from yeedu_mock.routes.login import health_check
+from yeedu_mock.routes.rendering import UI_WORKSPACE, definition_path, page, run_path
 from yeedu_mock.state.records import (
     Definition,
     JobDefinition,
@@ -26,26 +28,10 @@ router.add_api_route("/healthCheck", health_check)
 
 MAX_PAGE_LOG_LINES = 1000
 MAX_PAGE_RUNS = 50
-REFRESH_SECONDS = 2
+REFRESH_SECONDS = 5
 SAMPLE_JOB_ID, SAMPLE_NOTEBOOK_ID = min(SAMPLE_JOBS), min(SAMPLE_NOTEBOOKS)
-UI_WORKSPACE = "/tenant/{tenant}/workspace/{workspace_id}"
 
-
-def definition_path(definition: Definition, tenant: str) -> str:
-    """Return the UI path of a job or notebook, which is also what users paste into their flows."""
-    kind = "job" if isinstance(definition, JobDefinition) else "notebook"
-    return f"/tenant/{tenant}/workspace/{definition.workspace_id}/spark/{kind}/{definition.id}"
-
-
-def workspace_path(workspace: Workspace) -> str:
-    """Return the UI path of a workspace."""
-    return UI_WORKSPACE.format(tenant=workspace.tenant, workspace_id=workspace.id)
-
-
-def run_path(run: Run) -> str:
-    """Return the UI path of a run."""
-    kind = "spark_job" if run.type == "job" else "notebook"
-    return f"/tenant/{run.tenant}/workspace/{run.workspace_id}/run/{run.id}/run-metrics?type={kind}"
+RunType = Annotated[Literal["spark_job", "notebook"] | None, Query(alias="type")]
 
 
 @router.get("/")
@@ -54,52 +40,25 @@ async def overview(request: Request, mock: TheMock) -> Response:
     base = base_url(request, mock)
     definitions = [
         (definition, workspace)
-        for kind in (JobDefinition, NotebookDefinition)
-        for definition in mock.store.all(kind)
+        for definition in _definitions(mock)
         if (workspace := mock.store.get(Workspace, definition.workspace_id)) is not None
     ]
-    runs = list(mock.store.all(Run))[: -MAX_PAGE_RUNS - 1 : -1]
+    runs = _latest(mock.store.all(Run))
     if _wants_json(request):
         return JSONResponse(_overview_json(base, definitions, runs, mock))
-    definition_rows = (
-        (
-            markup.link(definition.name, definition_path(definition, workspace.tenant)),
-            markup.text(definition.kind),
-            markup.link(workspace.name, workspace_path(workspace)),
-            markup.text(base + definition_path(definition, workspace.tenant)),
-        )
-        for definition, workspace in definitions
-    )
-    return markup.page(
-        "Overview",
-        markup.paragraph(f"A mock of the Yeedu API at {base}/api/v1/; its description is at {base}/docs."),
-        markup.heading("Jobs and notebooks"),
-        markup.table(("Name", "Kind", "Workspace", "URL to paste"), definition_rows),
-        markup.heading("Latest runs"),
-        _run_table(runs),
-    )
+    return page("overview", "Overview", base=base, definitions=definitions, **_table_of(runs))
 
 
 @router.get(UI_WORKSPACE)
 async def workspace_page(tenant: str, workspace_id: Identifier, mock: TheMock) -> Response:
     """Show a workspace: what can be run in it, and its latest runs."""
-    workspace = mock.store.get(Workspace, workspace_id)
-    if workspace is None or workspace.tenant != tenant:
-        raise NotFoundError("There is nothing at this address.")
-    rows = (
-        (markup.link(definition.name, definition_path(definition, tenant)), markup.text(definition.kind))
-        for kind in (JobDefinition, NotebookDefinition)
-        for definition in mock.store.all(kind)
-        if definition.workspace_id == workspace_id
-    )
-    runs = [run for run in mock.store.all(Run) if run.workspace_id == workspace_id]
-    return markup.page(
+    workspace = _workspace(mock, tenant, workspace_id)
+    return page(
+        "workspace",
         f"Workspace {workspace.name}",
-        markup.paragraph(workspace.description),
-        markup.heading("Jobs and notebooks"),
-        markup.table(("Name", "Kind"), rows),
-        markup.heading("Latest runs"),
-        _run_table(runs[: -MAX_PAGE_RUNS - 1 : -1]),
+        workspace=workspace,
+        definitions=[one for one in _definitions(mock) if one.workspace_id == workspace_id],
+        **_table_of(_latest(run for run in mock.store.all(Run) if run.workspace_id == workspace_id)),
     )
 
 
@@ -111,10 +70,7 @@ async def job_page(
     tenant: str, workspace_id: Identifier, definition_id: Identifier, mock: TheMock
 ) -> Response:
     """Show a job and its runs."""
-    definition = mock.store.get(JobDefinition, definition_id)
-    return _definition_page(
-        mock, tenant, workspace_id, definition, definition and markup.block(definition.program)
-    )
+    return _definition_page(mock, tenant, workspace_id, mock.store.get(JobDefinition, definition_id))
 
 
 @router.get(UI_WORKSPACE + "/spark/notebook/{definition_id}")
@@ -123,35 +79,17 @@ async def notebook_page(
     tenant: str, workspace_id: Identifier, definition_id: Identifier, mock: TheMock
 ) -> Response:
     """Show a notebook and its runs."""
-    definition = mock.store.get(NotebookDefinition, definition_id)
-    content = definition and markup.notebook_cells(definition.content)
-    return _definition_page(mock, tenant, workspace_id, definition, content)
+    return _definition_page(mock, tenant, workspace_id, mock.store.get(NotebookDefinition, definition_id))
 
 
 @router.get(UI_WORKSPACE + "/spark/{run_id}/run-metrics")
 @router.get(UI_WORKSPACE + "/run/{run_id}/run-metrics")
-async def run_page(tenant: str, workspace_id: Identifier, run_id: Identifier, mock: TheMock) -> Response:
-    """Show a run: its state, its logs, a notebook's outputs."""
-    run = _run(mock, tenant, workspace_id, run_id)
-    parts = [
-        markup.facts(
-            {
-                "State": run.status,
-                "Submitted": run.created_at.isoformat(timespec="seconds"),
-                "Duration": f"{run.duration_seconds:.1f} s",
-                "By": run.created_by,
-                "Arguments": run.arguments or "",
-                "Conf": ", ".join(run.conf),
-            }
-            | ({"Exit code": run.exit_code} if run.exit_code is not None else {})
-        ),
-        *(markup.paragraph(error) for error in run.errors),
-        *(_log_block(mock, run, stream) for stream in ("stdout", "stderr")),
-    ]
-    if run.notebook is not None:
-        parts.append(markup.notebook_cells(run.notebook))
-    refresh = None if run.status.is_terminal else REFRESH_SECONDS
-    return markup.page(f"Run {run.id} of {run.definition_name}", *parts, refresh_seconds=refresh)
+async def run_page(
+    tenant: str, workspace_id: Identifier, run_id: Identifier, mock: TheMock, kind: RunType = None
+) -> Response:
+    """Show a run: its state, its logs, a notebook's outputs; while it runs, the page follows it."""
+    run = _run(mock, tenant, workspace_id, run_id, kind)
+    return _run_page(mock, run, f"Run {run.id} of {run.definition_name}", LOG_STREAMS, is_whole=True)
 
 
 @router.get(UI_WORKSPACE + "/spark/run/{run_id}/run-logs")
@@ -163,69 +101,98 @@ async def run_logs_page(
     run_id: Identifier,
     mock: TheMock,
     log_type: Annotated[str, Query()] = "stdout",
+    kind: RunType = None,
 ) -> Response:
     """Show one log of a run."""
-    run = _run(mock, tenant, workspace_id, run_id)
-    refresh = None if run.status.is_terminal else REFRESH_SECONDS
-    return markup.page(
-        f"Run {run.id} of {run.definition_name}: {run.status}",
-        _log_block(mock, run, log_type),
-        refresh_seconds=refresh,
-    )
+    run = _run(mock, tenant, workspace_id, run_id, kind)
+    title = f"Run {run.id} of {run.definition_name}: {log_type}"
+    return _run_page(mock, run, title, (log_type,), is_whole=False)
 
 
-def _definition_page(
-    mock: Mock, tenant: str, workspace_id: int, definition: Definition | None, content: str | None
+@router.get(UI_WORKSPACE + "/run/{run_id}/state")
+async def run_state(
+    tenant: str, workspace_id: Identifier, run_id: Identifier, mock: TheMock, kind: RunType = None
+) -> dict[str, Any]:
+    """Say what has become of a run, for its page."""
+    run = _run(mock, tenant, workspace_id, run_id, kind)
+    return {"status": run.status, "duration": f"{run.duration_seconds:.1f} s"}
+
+
+@router.get(UI_WORKSPACE + "/run/{run_id}/log/{stream}")
+async def run_log(
+    tenant: str,
+    workspace_id: Identifier,
+    run_id: Identifier,
+    stream: str,
+    mock: TheMock,
+    kind: RunType = None,
 ) -> Response:
-    workspace = mock.store.get(Workspace, workspace_id)
-    if (
-        definition is None
-        or definition.workspace_id != workspace_id
-        or not workspace
-        or workspace.tenant != tenant
-    ):
+    """Return a run's log, or what its page lacks of it."""
+    path = mock.runs.log_path(_run(mock, tenant, workspace_id, run_id, kind), stream)
+    return whole_file(path) if path.exists() else PlainTextResponse("")
+
+
+def _definition_page(mock: Mock, tenant: str, workspace_id: int, definition: Definition | None) -> Response:
+    workspace = _workspace(mock, tenant, workspace_id)
+    if definition is None or definition.workspace_id != workspace_id:
         raise NotFoundError("There is nothing at this address.")
-    runs = [run for run in mock.store.all(Run) if run.definition_key == definition.key]
-    return markup.page(
+    return page(
+        "definition",
         definition.name,
-        content or "",
-        markup.heading("Latest runs"),
-        _run_table(runs[: -MAX_PAGE_RUNS - 1 : -1]),
+        definition=definition,
+        workspace=workspace,
+        **_table_of(_latest(run for run in mock.store.all(Run) if run.definition_key == definition.key)),
     )
 
 
-def _run_table(runs: list[Run]) -> str:
-    rows = (
-        (
-            markup.link(run.id, run_path(run)),
-            markup.text(run.definition_name),
-            markup.text(run.status),
-            markup.text(run.created_at.isoformat(timespec="seconds")),
-            markup.text(f"{run.duration_seconds:.1f} s"),
-        )
-        for run in runs
-    )
-    return markup.table(("Run", "Of", "State", "Submitted", "Duration"), rows)
+def _run_page(mock: Mock, run: Run, title: str, streams: Iterable[str], *, is_whole: bool) -> Response:
+    base, _, query = run_path(run).partition("/run-metrics?")
+    logs = [
+        {
+            "stream": stream,
+            "path": f"{base}/log/{stream}?{query}",
+            "end": (end := size_of(path := mock.runs.log_path(run, stream))),
+            "text": read_tail(path, MAX_PAGE_LOG_LINES, None, end).decode("utf-8", "replace"),
+        }
+        for stream in streams
+    ]
+    state_path = f"{base}/state?{query}"
+    return page("run", title, run=run, logs=logs, state_path=state_path, is_whole=is_whole)
 
 
-def _log_block(mock: Mock, run: Run, stream: str) -> str:
-    content = read_tail(mock.runs.log_path(run, stream), MAX_PAGE_LOG_LINES, None)
-    return markup.heading(stream) + markup.block(content.decode("utf-8", "replace"))
+def _table_of(runs: list[Run]) -> dict[str, Any]:
+    """Return what a page with a table of runs shows; it is loaded anew while one of them lives."""
+    lives = any(not run.status.is_terminal for run in runs)
+    return {"runs": runs, "refresh_seconds": REFRESH_SECONDS if lives else None}
 
 
-def _run(mock: Mock, tenant: str, workspace_id: int, run_id: int) -> Run:
-    run = mock.store.get(Run, run_id)
-    if run is None or run.tenant != tenant or run.workspace_id != workspace_id:
-        raise NotFoundError(f"There is no run {run_id} at this address.")
-    return run
+def _latest(runs: Iterable[Run]) -> list[Run]:
+    return [*runs][: -MAX_PAGE_RUNS - 1 : -1]
+
+
+def _definitions(mock: Mock) -> list[JobDefinition | NotebookDefinition]:
+    return [*mock.store.all(JobDefinition), *mock.store.all(NotebookDefinition)]
+
+
+def _workspace(mock: Mock, tenant: str, workspace_id: int) -> Workspace:
+    workspace = mock.store.get(Workspace, workspace_id)
+    if workspace is None or workspace.tenant != tenant:
+        raise NotFoundError("There is nothing at this address.")
+    return workspace
+
+
+def _run(mock: Mock, tenant: str, workspace_id: int, run_id: int, kind: str | None) -> Run:
+    wanted = {None: {"job", "notebook"}, "spark_job": {"job"}, "notebook": {"notebook"}}[kind]
+    for run in mock.store.all(Run):
+        if (run.id, run.tenant, run.workspace_id) == (run_id, tenant, workspace_id) and run.type in wanted:
+            return run
+    raise NotFoundError(f"There is no run {run_id} at this address.")
 
 
 def _overview_json(
     base: str, definitions: list[tuple[Any, Workspace]], runs: list[Run], mock: Mock
 ) -> dict[str, Any]:
-    urls = {
-        definition.id: base + definition_path(definition, space.tenant) for definition, space in definitions
-    }
+    urls = {one.key: base + definition_path(one, space.tenant) for one, space in definitions}
     job, notebook = urls.get(SAMPLE_JOB_ID, ""), urls.get(SAMPLE_NOTEBOOK_ID, "")
     return {
         "api": f"{base}/api/v1/",
@@ -242,12 +209,12 @@ def _overview_json(
             for space in mock.store.all(Workspace)
         ],
         "jobs": [
-            {"job_id": definition.id, "name": definition.name, "url": urls[definition.id]}
+            {"job_id": definition.id, "name": definition.name, "url": urls[definition.key]}
             for definition, _ in definitions
             if isinstance(definition, JobDefinition)
         ],
         "notebooks": [
-            {"notebook_id": definition.id, "name": definition.name, "url": urls[definition.id]}
+            {"notebook_id": definition.id, "name": definition.name, "url": urls[definition.key]}
             for definition, _ in definitions
             if isinstance(definition, NotebookDefinition)
         ],

@@ -6,24 +6,19 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from yeedu_mock.errors import MockError, TooLargeError
-from yeedu_mock.routes import markup
 from yeedu_mock.routes.access import TheMock
+from yeedu_mock.routes.rendering import page
 
 router = APIRouter(tags=["single sign-on"], include_in_schema=False)
 
 PATH = "/sso"
 MAX_FORM_BYTES = 10_000
-FORM = (
-    '<form method="post" action="/sso"><p><label>User name <input name="username" autocomplete="username">'
-    '</label></p><p><label>Password <input name="password" type="password" autocomplete="current-password">'
-    "</label></p><p><button>Log in</button></p></form>"
-)
 
 
 @router.get(PATH)
 async def form() -> Response:
     """Ask for name and password."""
-    return markup.page("Log in", FORM)
+    return page("login", "Log in", error=None, token=None)
 
 
 @router.post(PATH)
@@ -38,9 +33,7 @@ async def log_in(request: Request, mock: TheMock) -> Response:
     try:
         token = mock.sessions.log_in(fields.get("username", ""), fields.get("password", ""))
     except MockError as error:
-        answer = markup.page("Log in", markup.paragraph(error.message), FORM)
-        answer.status_code = error.status
-        return answer
-    answer = markup.page("Logged in", markup.paragraph("The session token to paste:"), markup.block(token))
+        return page("login", "Log in", status_code=error.status, error=error.message, token=None)
+    answer = page("login", "Logged in", error=None, token=token)
     answer.headers["Cache-Control"] = "no-store"
     return answer
