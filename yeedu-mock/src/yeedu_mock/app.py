@@ -14,13 +14,10 @@ from starlette.exceptions import HTTPException
 from yeedu_mock.control.middleware import RequestWatch
 from yeedu_mock.errors import MockError, UnknownIdError
 from yeedu_mock.routes import (
-    cluster_confs,
-    cluster_history,
     clusters,
     control,
     definitions_v1,
     definitions_v2,
-    directory,
     either,
     kernels,
     login,
@@ -30,12 +27,17 @@ from yeedu_mock.routes import (
     runs_v1,
     runs_v2,
     single_sign_on,
-    transfer,
     users,
+    workspaces,
+)
+from yeedu_mock.routes.administration import (
+    cluster_confs,
+    cluster_history,
+    directory,
+    transfer,
     workspace_access,
     workspace_clusters,
     workspace_files,
-    workspaces,
 )
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from yeedu_mock.routes.access import (
     definition_in_query,
     find_definition,
 )
+from yeedu_mock.routes.administration.transfer import exported
 from yeedu_mock.routes.answers import PageLimit, PageNumber, json_file, one_page, split_at_commas
 from yeedu_mock.routes.authors import Authors
 from yeedu_mock.routes.definitions import (
@@ -24,7 +25,6 @@ from yeedu_mock.routes.definitions import (
     refuse_taken,
     type_of,
 )
-from yeedu_mock.routes.transfer import exported
 from yeedu_mock.state.paths import absolute
 from yeedu_mock.state.records import JobDefinition, JobType, NotebookDefinition, Run, now
 

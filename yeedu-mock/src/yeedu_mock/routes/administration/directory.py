@@ -7,8 +7,17 @@ from fastapi import APIRouter, Depends, Query
 from yeedu_mock.errors import NoAccessError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import TheMock, TheSession, tenant_of
+from yeedu_mock.routes.administration.people import (
+    NAME_KEYS,
+    Kind,
+    Person,
+    people_of,
+    search,
+    shown,
+    with_id,
+    with_name,
+)
 from yeedu_mock.routes.answers import PageLimit, PageNumber, one_page
-from yeedu_mock.routes.people import NAME_KEYS, Kind, Person, people_of, search, shown, with_id, with_name
 from yeedu_mock.state.records import Group
 
 

@@ -9,8 +9,17 @@ from pydantic import BaseModel
 from yeedu_mock.errors import BadRequestError, ConflictError, NotFoundError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import Identifier, TheMock, TheSession, workspace_of
+from yeedu_mock.routes.administration.people import (
+    NAME_KEYS,
+    Kind,
+    Person,
+    people_of,
+    search,
+    shown,
+    with_id,
+    with_name,
+)
 from yeedu_mock.routes.answers import PageLimit, PageNumber, one_page
-from yeedu_mock.routes.people import NAME_KEYS, Kind, Person, people_of, search, shown, with_id, with_name
 from yeedu_mock.state.permissions import DESCRIPTIONS
 from yeedu_mock.state.records import Workspace, WorkspaceAccess, WorkspacePermission
 
