@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 
 from blocks import MissingPackageError, need
+from flows.conftest import PROJECT
 from lake import LakeError, open_lake, read_file, write_file
 from load_taxi_trips import fetch_to_lake, load_taxi_trips
 from taxi_trips import Month, TaxiDataError, clean_rows, make_sample
 from tests.blocks import save_block
 from tests.emulators import s3_server
-
-from .conftest import PROJECT
 
 Query = Callable[..., list[tuple[Any, ...]]]
 pa: Any = need("pyarrow", "These tests")

@@ -13,6 +13,7 @@ from prefect.blocks.system import Secret
 from sqlalchemy.engine import make_url
 
 from blocks import MissingPackageError
+from flows.conftest import PROJECT, WAREHOUSE_PASSWORD
 from load_taxi_trips import TABLE
 from taxi_trips import Month, clean_rows, make_sample
 from tests.blocks import save_block
@@ -20,8 +21,6 @@ from tests.google_account import service_account
 from warehouse import WarehouseError, WarehouseUnreachableError
 from warehouses import find_warehouse
 from warehouses.tables import RowsLostError, require_all
-
-from .conftest import PROJECT, WAREHOUSE_PASSWORD
 
 JANUARY = Month("green", 2020, 1)
 COUNTS = "SELECT month, count(*) FROM {table} GROUP BY month ORDER BY month"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.environments import PublishedClient, environment_of
+from tests.environments import Published, environment_or_skip
 from tests.platforms import ROOT, ComposePlatform, commit, wait_for
 
 pytestmark = [
@@ -37,7 +37,7 @@ def worker_environment() -> Path:
     (docker_version,) = set(re.findall(r"prefect-docker==([\d.]+)", PAGE))
     requirements = (f"prefect-docker=={docker_version}", f"prefect=={version('prefect')}")
     assert f"prefect=={version('prefect')}" in PAGE
-    return environment_of(PublishedClient("prefect-docker", requirements))
+    return environment_or_skip(Published("prefect-docker", requirements))
 
 
 @pytest.fixture
