@@ -100,6 +100,15 @@ def test_secrets_are_mounted_only_where_they_are_needed() -> None:
     }
 
 
+def test_naming_a_file_makes_its_users_anew() -> None:
+    """Compose does not look at what a secret's file is, only at a service's own description."""
+    for name, service in SERVICES.items():
+        for mounted in service.get("secrets", []):
+            source = mounted["source"] if isinstance(mounted, dict) else mounted
+            for knob in re.findall(r"\$\{(\w+)", COMPOSE["secrets"][source]["file"]):
+                assert f"${{{knob}:-" in str(service["labels"]), f"{name}: {knob}"
+
+
 def test_flows_reach_the_warehouse_and_not_prefects_database() -> None:
     assert COMPOSE["networks"]["warehouse"] == {"internal": True}
     on = {

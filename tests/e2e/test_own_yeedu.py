@@ -137,8 +137,9 @@ def test_a_token_and_a_ca_file_are_all_that_an_own_yeedu_needs(own: OwnYeedu) ->
         f"The git repository {own.git} has a TLS certificate that is not trusted" in git.stdout + git.stderr
     )
     token = own.token()
+    (platform.checkout.parent / "token").write_text(f"{token}\n", encoding="utf-8")
 
-    own.configure(YEEDU_TOKEN=token, CA_CERT_FILE="../certificates/ca.pem", FLOWS_GIT_URL=own.git)
+    own.configure(YEEDU_TOKEN_FILE="../token", CA_CERT_FILE="../certificates/ca.pem", FLOWS_GIT_URL=own.git)
     platform.up()
     runs = {name: platform.api.start(name) for name in YEEDU}
     for name, run_id in runs.items():
