@@ -105,6 +105,17 @@ def test_parquet_goes_over_gcs_into_bigquery(google: dict[str, str], gcs_lake: s
     ]
 
 
+def test_a_folder_of_a_bucket_is_uploaded_and_downloaded_as_documented(
+    google: dict[str, str], gcs_lake: str, tmp_path: Path
+) -> None:
+    files: Any = open_lake(gcs_lake)
+    (tmp_path / "january.parquet").write_bytes(make_sample(JANUARY, "parquet"))
+    files.upload_from_path(from_path=tmp_path / "january.parquet", to_path="green/january.parquet")
+    files.get_directory(from_path="green", local_path=str(tmp_path / "data" / "green"))
+    downloaded = tmp_path / "data" / "green" / "january.parquet"
+    assert downloaded.read_bytes() == (tmp_path / "january.parquet").read_bytes()
+
+
 def _as_published() -> bytes:
     """Make a file with four rows and the types of the city's."""
     columns: dict[str, list[Any]] = {

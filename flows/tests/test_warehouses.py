@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from prefect.blocks.core import Block
 from prefect.blocks.system import Secret
 from sqlalchemy.engine import make_url
 
-from blocks import MissingPackageError
+from blocks import MissingPackageError, need
 from flows.conftest import PROJECT, WAREHOUSE_PASSWORD
 from load_taxi_trips import TABLE
 from taxi_trips import Month, clean_rows, make_sample
@@ -172,6 +173,32 @@ def test_only_the_table_itself_is_left_in_bigquery(request: pytest.FixtureReques
     assert schema["pickup_at"] == ("DATETIME", "REQUIRED")
     assert schema["fare"] == ("NUMERIC", "REQUIRED")
     assert schema["payment_type"] == ("INTEGER", "NULLABLE")
+
+
+def test_bigquery_is_told_to_delete_what_a_crash_leaves_within_a_day(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = _bigquery(request)
+    client: Any = need("google.cloud.bigquery", "This test").Client
+    create = client.create_table
+    expires: dict[str, Any] = {}
+
+    def noted(of: Any, table: Any, **options: Any) -> Any:
+        expires[table.table_id] = table.expires
+        return create(of, table, **options)
+
+    monkeypatch.setattr(client, "create_table", noted)
+    load(store, JANUARY, rows_of(JANUARY))
+    assert expires.pop("taxi_trips") is None
+    [when] = expires.values()
+    assert timedelta(hours=23) < when - datetime.now(UTC) < timedelta(hours=24)
+
+
+def test_a_connector_gives_a_connection_as_documented(request: pytest.FixtureRequest) -> None:
+    _sqlite(request)
+    connector: Any = Block.load("sqlalchemy-connector/sqlite")
+    with connector.get_connection(begin=False) as connection:
+        assert connection.execute(sqlalchemy.text("SELECT 1")).scalar() == 1
 
 
 def test_rows_that_got_lost_are_counted() -> None:
