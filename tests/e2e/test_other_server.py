@@ -66,9 +66,8 @@ def running(form: str, keyed: KeyedServer, tmp_path: Path) -> Iterator[Platform]
 def test_platform_works_with_another_server_and_tells_its_key_nowhere_else(
     form: str, running: Platform, keyed: KeyedServer
 ) -> None:
-    for name in ("run-yeedu-job", "run-yeedu-notebook", "print-message"):
-        run = running.api.run(name)
-        assert run["state_type"] == "COMPLETED", running.api.log(run["id"])
+    run = running.api.run("run-yeedu-notebook")  # a job has run already, or `up` had failed
+    assert run["state_type"] == "COMPLETED", running.api.log(run["id"])
     [worker] = running.api.post("work_pools/yeedu-pool/workers/filter")
     assert worker["status"] == "ONLINE"
 

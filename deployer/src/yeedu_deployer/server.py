@@ -11,12 +11,7 @@ import httpx
 from prefect import __version__ as own_version
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
-from prefect.settings import (
-    PREFECT_API_AUTH_STRING,
-    PREFECT_API_KEY,
-    PREFECT_CLIENT_MAX_RETRIES,
-    temporary_settings,
-)
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, get_current_settings
 from pydantic import ValidationError
 
 from yeedu_deployer.errors import ServerError
@@ -47,25 +42,21 @@ def wait_until_ready(api_url: str, timeout_seconds: float) -> None:
             last did.
     """
     deadline = time.monotonic() + timeout_seconds
-    # One try for each question, which is asked again here.
-    with (
-        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
-        get_client(httpx_settings={"timeout": REQUEST_TIMEOUT_SECONDS}, sync_client=True) as client,
-    ):
+    with _impatient_client(api_url) as client:
         while True:
             try:
-                _ask_whether_ready(client)
+                response = client.get("/ready")
+                if response.status_code in NOT_THERE:
+                    response = client.post("/work_pools/filter", json={"limit": 1})
             except httpx.TransportError as error:
                 state = f"does not answer ({str(error) or type(error).__name__})"
-            except httpx.HTTPStatusError as error:
-                status = error.response.status_code
-                if status == UNAUTHORIZED:
-                    raise ServerError(
-                        f"The Prefect server at {api_url} cannot be used: {refusal()}."
-                    ) from None
-                state = f"answers {status} on {error.request.url.path.removeprefix(urlsplit(api_url).path)}"
             else:
-                return
+                if response.is_success:
+                    return
+                if response.status_code == UNAUTHORIZED:
+                    raise ServerError(f"The Prefect server at {api_url} cannot be used: {refusal()}.")
+                path = response.request.url.path.removeprefix(urlsplit(api_url).path)
+                state = f"answers {response.status_code} on {path}"
             if time.monotonic() >= deadline:
                 raise ServerError(
                     f"The Prefect server at {api_url} {state} after {timeout_seconds:g} seconds; "
@@ -74,13 +65,20 @@ def wait_until_ready(api_url: str, timeout_seconds: float) -> None:
             time.sleep(POLL_SECONDS)
 
 
-def _ask_whether_ready(client: SyncPrefectClient) -> None:
-    try:
-        client.request("GET", "/ready")
-    except httpx.HTTPStatusError as error:
-        if error.response.status_code not in NOT_THERE:
-            raise
-        client.request("POST", "/work_pools/filter", json={"limit": 1})
+def _impatient_client(api_url: str) -> httpx.Client:
+    """Return a client that logs in as Prefect's does, and asks once where that one would ask again."""
+    settings = get_current_settings()
+    verify: bool | str = settings.api.ssl_cert_file or not settings.api.tls_insecure_skip_verify
+    headers = dict(settings.client.custom_headers)
+    login: tuple[str, str] | None = None
+    if auth_string := PREFECT_API_AUTH_STRING.value():
+        user, _, password = auth_string.partition(":")
+        login = (user, password)
+    elif api_key := PREFECT_API_KEY.value():
+        headers.setdefault("Authorization", f"Bearer {api_key}")
+    return httpx.Client(
+        base_url=api_url, auth=login, headers=headers, verify=verify, timeout=REQUEST_TIMEOUT_SECONDS
+    )
 
 
 @contextmanager
