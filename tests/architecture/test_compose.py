@@ -137,6 +137,27 @@ def test_example_shows_the_defaults_that_compose_uses() -> None:
         assert defaults in ({shown}, set() if not shown else {shown}), name
 
 
+class OverlayLoader(yaml.SafeLoader):
+    """Reads what Compose adds to YAML: what is taken away is None, what is replaced is a mapping."""
+
+
+OverlayLoader.add_constructor("!reset", lambda loader, node: None)
+OverlayLoader.add_constructor("!override", lambda loader, node: loader.construct_mapping(node, deep=True))  # type: ignore[arg-type]
+
+
+def test_with_another_server_nothing_needs_the_platforms_own() -> None:
+    changed: dict[str, Any] = yaml.load(OVERLAYS["other-server.yaml"], OverlayLoader)["services"]
+    gone = {name for name, service in changed.items() if service is None}
+    assert gone == {"server", "postgres", "migrate"}
+    for name in set(SERVICES) - gone:
+        service, own = SERVICES[name], changed.get(name) or {}
+        assert not gone & set(own.get("depends_on", service.get("depends_on", {}))), name
+        environment = service.get("environment", {}) | own.get("environment", {})
+        assert "http://server:4200" not in str(environment), name
+        for variable in own.get("environment", {}):
+            assert not re.search(r"KEY|AUTH", variable) or variable.endswith("_FILE"), f"{name}: {variable}"
+
+
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.parent.name)
 def test_image_runs_as_a_fixed_user_with_exec_form_commands(file: Path) -> None:
     lines = file.read_text(encoding="utf-8").splitlines()
