@@ -137,6 +137,38 @@ def test_worker_joins_runs_a_flow_and_leaves(
     assert "canary" not in told + str(api.post("events/filter", {"filter": {}, "limit": 50}))
 
 
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"PREFECT_API_KEY": "canary-wrong"}, "refuses the key; check PREFECT_API_KEY or its file"),
+        (
+            {"PREFECT_API_AUTH_STRING": "me:canary-wrong"},
+            "refuses the login; check PREFECT_API_AUTH_STRING or its file",
+        ),
+        ({}, "asks for a login; set PREFECT_API_AUTH_STRING, or PREFECT_API_KEY for a key"),
+    ],
+)
+def test_worker_that_is_refused_says_so_in_one_sentence(
+    keyed: KeyedServer, tmp_path: Path, variables: dict[str, str], said: str
+) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "PREFECT_API_URL": keyed.url,
+        **variables,
+    }
+    options = ["--pool=any", "--name=box", "--limit=1", "--patience-seconds=1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "yeedu_worker.serve", *options],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"worker: {keyed.url} {said}\n")
+
+
 def _command_lines(text: str) -> Iterator[str]:
     """Yield the command lines of processes that mention a text."""
     for entry in Path("/proc").iterdir():

@@ -7,10 +7,15 @@ from typing import TypeVar
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectAlreadyExists
+from prefect.settings import get_current_settings
 
 T = TypeVar("T")
 RETRY_SECONDS = 0.5
-_NOT_FOUND, _CONFLICT, _SERVER_ERROR = 404, 409, 500
+_UNAUTHORIZED, _NOT_FOUND, _CONFLICT, _SERVER_ERROR = 401, 404, 409, 500
+
+
+class LoginRefusedError(Exception):
+    """The server refuses the login or the key, or asks for one; the message says what to check."""
 
 
 def ask_until_answered(ask: Callable[[SyncPrefectClient], T]) -> T:
@@ -36,7 +41,8 @@ def ask_until_answered(ask: Callable[[SyncPrefectClient], T]) -> T:
 def wait_for_pool(name: str) -> None:
     """Return once the server has the work pool, which the deployer makes; says once what is waited for.
 
-    A server that refuses the login is left to the worker, which says so.
+    Raises:
+        LoginRefusedError: The server refuses the login or the key.
     """
     is_told = False
     while True:
@@ -45,6 +51,8 @@ def wait_for_pool(name: str) -> None:
                 lambda client: client.request("GET", "/work_pools/{name}", path_params={"name": name})
             )
         except httpx.HTTPStatusError as error:
+            if error.response.status_code == _UNAUTHORIZED:
+                raise LoginRefusedError(_refusal()) from None
             if error.response.status_code != _NOT_FOUND:
                 return
         else:
@@ -68,3 +76,12 @@ def make_queues(pool: str, names: Sequence[str]) -> None:
         except httpx.HTTPStatusError as error:
             status = error.response.status_code
             print(f"worker: the queue {name} could not be made: the server answered {status}", flush=True)
+
+
+def _refusal() -> str:
+    api = get_current_settings().api
+    if api.auth_string:  # which goes first
+        return f"{api.url} refuses the login; check PREFECT_API_AUTH_STRING or its file"
+    if api.key:
+        return f"{api.url} refuses the key; check PREFECT_API_KEY or its file"
+    return f"{api.url} asks for a login; set PREFECT_API_AUTH_STRING, or PREFECT_API_KEY for a key"

@@ -20,7 +20,7 @@ from yeedu_worker.attempts import separate_process_groups
 from yeedu_worker.cancellations import Cancellations
 from yeedu_worker.catch_up import catch_up_before_polling
 from yeedu_worker.draining import Drained, DrainingWorker
-from yeedu_worker.pool import make_queues, wait_for_pool
+from yeedu_worker.pool import LoginRefusedError, make_queues, wait_for_pool
 from yeedu_worker.repeated_work import remember_settings_variables, share_certificates
 from yeedu_worker.sweep import sweep_left_folders
 from yeedu_worker.triggers import poll_when_triggered
@@ -84,7 +84,10 @@ def main() -> None:
     separate_process_groups()
     share_certificates()
     remember_settings_variables()
-    wait_for_pool(arguments.pool)
+    try:
+        wait_for_pool(arguments.pool)
+    except LoginRefusedError as error:
+        sys.exit(f"worker: {error}")
     make_queues(arguments.pool, arguments.work_queue)
     catch_up_before_polling(arguments.pool, arguments.name, arguments.work_queue)
     worker = DrainingWorker(
