@@ -9,6 +9,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_processes import OURS, PrefectServer, commit, worker
 
+from tests.platforms import wait_for
 from yeedu_worker import left_runs
 
 pytestmark = pytest.mark.long
@@ -66,6 +67,8 @@ def test_two_workers_share_a_pool_and_each_runs_what_is_in_its_own_queues(
         assert server.state(left) == "SCHEDULED"
         for running in (of_staging, of_production):
             assert "for-nobody" not in running.log
+            folders = running.temporary
+            wait_for("removal of the runs' folders", lambda at=folders: not list(at.glob("*prefect")), 60)
             running.process.kill()  # told to stop, it would do so at its next poll
 
 
