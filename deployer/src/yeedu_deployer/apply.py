@@ -1,6 +1,8 @@
 """Brings the server to the desired state, part by part; a part that fails does not stop the others."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 from prefect.client.orchestration import SyncPrefectClient
 
@@ -98,14 +100,21 @@ class Deployer:
         stage = self._stage
         blocks = plan_blocks(stage.client, stage.configuration, stage.memory.blocks, stage.block_names)
         token = token_block(stage, blocks, looks_on_server=self._deployments_only)
-        resolved = resolve_deployments(
-            self._desired.deployments,
-            stage.environment,
-            token,
-            lambda kind, name: find_credential(stage, kind, name, blocks),
-            self._inspector,
-            stage.block_names,
-        )
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            # Costs no time of its own: another process imports the flows meanwhile.
+            registered = None
+            if not self._deployments_only and not self._desired.environment:
+                registered = beside.submit(copy_context().run, bring_block_types, stage)
+            resolved = resolve_deployments(
+                self._desired.deployments,
+                stage.environment,
+                token,
+                lambda kind, name: find_credential(stage, kind, name, blocks),
+                self._inspector,
+                stage.block_names,
+            )
+            if registered:
+                registered.result()
         desired = self._desired = self._desired.without_other_flows(resolved)
         try:
             pools: dict[str, bool] = {}
@@ -128,8 +137,6 @@ class Deployer:
                 targets = notification_targets(stage, tuple(blocks))
                 bring_automations(stage, with_notifications(desired.automations, targets), ALERTS)
             catch_up_pools(stage, pools)
-            if not self._deployments_only and not desired.environment:
-                bring_block_types(stage)  # last: no flow waits for them
         finally:
             if not stage.plan_only and stage.memory != self._before:
                 stage.memory.save(desired.environment)

@@ -11,7 +11,7 @@ from prefect.settings import get_current_settings
 
 T = TypeVar("T")
 RETRY_SECONDS = 0.5
-_UNAUTHORIZED, _NOT_FOUND, _CONFLICT, _SERVER_ERROR = 401, 404, 409, 500
+_UNAUTHORIZED, _NOT_FOUND, _SERVER_ERROR = 401, 404, 500
 
 
 class LoginRefusedError(Exception):
