@@ -1,24 +1,25 @@
 """Read the start options from the command line and the environment, and refuse what is wrong."""
 
-from __future__ import annotations
-
+import argparse
 import json
 import os
 import secrets
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 from urllib.parse import urlsplit
 
-from yeedu_mock.control.switches import SwitchError, Switches
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from yeedu_mock.control.switches import Switches
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Mapping
+    from pydantic.config import JsonDict
 
-AUTH_TYPES = ("LDAP", "AAD", "AZURE_SSO")
 MAX_SPARE_KERNELS = 8
+PREFIX = "YEEDU_MOCK_"
 
 
 class SettingsError(Exception):
@@ -67,83 +68,143 @@ class Settings:
         return "https" if self.tls_certificate else "http"
 
 
-@dataclass(frozen=True)
-class _Option:
-    """One start option: `--a-name` on the command line, `YEEDU_MOCK_A_NAME` in the environment."""
-
-    name: str
-    default: str | None
-    help: str
-    is_on_command_line: bool = True
-
-    @property
-    def flag(self) -> str:
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def variable(self) -> str:
-        return f"YEEDU_MOCK_{self.name.upper()}"
+def _read_switches(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        found: object = json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"It is not JSON: {error}.") from error
+    if not isinstance(found, dict):
+        raise ValueError("It must be a JSON object, with a value for each switch's name.")  # noqa: TRY004
+    given = cast("dict[str, object]", found)
+    Switches().changed(given)
+    return given
 
 
-OPTIONS = (
-    _Option("host", "127.0.0.1", "address to listen on"),
-    _Option("port", "8080", "port to listen on, 0 for a free one"),
-    _Option("state_directory", None, "where state is kept (default: ~/.local/state/yeedu-mock)"),
-    _Option("username", "demo", "who may log in"),
-    _Option("password", None, "the password itself", is_on_command_line=False),  # `ps` shows command lines
-    _Option("password_file", None, "file whose first line is the password"),
-    _Option("external_url", None, "base of the URLs handed out, such as http://localhost:8088"),
-    _Option("auth_type", "LDAP", f"one of {', '.join(AUTH_TYPES)}"),
-    _Option("spare_kernels", "1", f"kernels kept started ahead, 0 to {MAX_SPARE_KERNELS}"),
-    _Option("job_time_limit", "3600", "seconds after which a job is ended"),
-    _Option("stop_delay", "0", "seconds a run stays in STOPPING"),
-    _Option("tls_certificate", None, "PEM file of a certificate, to serve https"),
-    _Option("tls_key", None, "PEM file of its key, where it is not in the certificate's"),
-    _Option("control", "off", "on to serve /_control/* to any program that can reach the port"),
-    _Option("switches", None, 'behaviours to set from the start, as JSON: {"list_order": "oldest_first"}'),
-)
+def _read_url(value: str) -> str:
+    parts = urlsplit(value)
+    is_base = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    if not is_base or not value.isprintable() or " " in value:
+        raise ValueError("no base of URLs")
+    if parts.query or parts.fragment or parts.username:
+        raise ValueError("more than a base of URLs")
+    return value.rstrip("/")
+
+
+def _option(default: Any, description: str, must_be: str | None = None, **bounds: Any) -> Any:
+    """Return a field that is an option: `must_be` says what else than its value would have been right."""
+    extra: JsonDict | None = {"must_be": must_be} if must_be else None
+    return Field(default=default, description=description, json_schema_extra=extra, **bounds)
+
+
+class Options(BaseSettings):
+    """The start options: `--a-name` on the command line, `YEEDU_MOCK_A_NAME` in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True)
+
+    host: str = _option("127.0.0.1", "address to listen on")
+    port: int = _option(
+        8080, "port to listen on, 0 for a free one", "a whole number from 0 to 65535", ge=0, le=65535
+    )
+    state_directory: Path | None = _option(None, "where state is kept (default: ~/.local/state/yeedu-mock)")
+    username: str = _option("demo", "who may log in", "printable and not start or end with blanks")
+    password: str | None = _option(None, "the password itself", repr=False)
+    password_file: Path | None = _option(None, "file whose first line is the password")
+    external_url: Annotated[str, BeforeValidator(_read_url)] | None = _option(
+        None, "base of the URLs handed out, such as http://localhost:8088", "like http://localhost:8088"
+    )
+    auth_type: Literal["LDAP", "AAD", "AZURE_SSO"] = _option(
+        "LDAP", "one of LDAP, AAD, AZURE_SSO", "one of LDAP, AAD, AZURE_SSO"
+    )
+    spare_kernels: int = _option(
+        1, "kernels kept started ahead, 0 to 8", "a whole number from 0 to 8", ge=0, le=MAX_SPARE_KERNELS
+    )
+    job_time_limit: float = _option(
+        3600, "seconds after which a job is ended", "a number from 1 to 604800", ge=1, le=7 * 86400
+    )
+    stop_delay: float = _option(0, "seconds a run stays in STOPPING", "a number from 0 to 600", ge=0, le=600)
+    tls_certificate: Path | None = _option(None, "PEM file of a certificate, to serve https")
+    tls_key: Path | None = _option(None, "PEM file of its key, where it is not in the certificate's")
+    control: Literal["on", "off"] = _option(
+        "off", "on to serve /_control/* to any program that can reach the port", "on or off"
+    )
+    switches: Annotated[dict[str, object], NoDecode, BeforeValidator(_read_switches)] = _option(
+        {}, 'behaviours to set from the start, as JSON: {"list_order": "oldest_first"}'
+    )
+
+    @field_validator("username")
+    @classmethod
+    def _can_be_typed(cls, name: str) -> str:
+        if name.strip() != name or not name.isprintable():
+            raise ValueError("not printable")
+        return name
+
+    @field_validator("password")
+    @classmethod
+    def _can_be_sent(cls, password: str | None) -> str | None:
+        (password or "").encode()  # UnicodeEncodeError is a ValueError
+        return password
+
+    @field_validator("state_directory")
+    @classmethod
+    def _has_a_home(cls, path: Path | None) -> Path | None:
+        try:
+            return path and path.expanduser()
+        except RuntimeError as error:
+            raise ValueError(f"It is {path}, and there is no such home; give a whole path.") from error
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.password and self.password_file:
+            raise ValueError(f"Give {PREFIX}PASSWORD or a password file, not both.")
+        if self.tls_key is not None and self.tls_certificate is None:
+            raise ValueError(f"--tls-key (or {PREFIX}TLS_KEY) needs a --tls-certificate to go with it.")
+        if self.tls_certificate is not None:
+            _check_certificate(self.tls_certificate, self.tls_key)
+        return self
+
+
+NOT_ON_THE_COMMAND_LINE = {"password"}  # `ps` shows command lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add every start option to a parser."""
-    for option in OPTIONS:
-        if option.is_on_command_line:
-            default = f"; default {option.default}" if option.default else ""
-            parser.add_argument(
-                option.flag,
-                dest=option.name,
-                metavar="VALUE",
-                help=f"{option.help} [{option.variable}{default}]",
-            )
+    for name, option in Options.model_fields.items():
+        if name not in NOT_ON_THE_COMMAND_LINE:
+            default = f"; default {option.default}" if option.default not in (None, {}) else ""
+            text = f"{option.description} [{PREFIX}{name.upper()}{default}]"
+            parser.add_argument(f"--{name.replace('_', '-')}", metavar="VALUE", help=text)
 
 
-def read_settings(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Settings:
-    """Return the settings; the command line goes before the environment, an empty value counts as none.
+def read_settings(arguments: argparse.Namespace) -> Settings:
+    """Return the settings; the command line takes precedence over the environment, an empty value is none.
 
     Raises:
         SettingsError: A value cannot be used.
     """
-    given = {
-        option.name: getattr(arguments, option.name, None)
-        or environment.get(option.variable)
-        or option.default
-        for option in OPTIONS
-    }
+    given = {name: value for name in Options.model_fields if (value := getattr(arguments, name, None))}
+    try:
+        options = Options(**given)
+    except ValidationError as error:
+        raise SettingsError(_sentence(error)) from error
+    base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    password = _first_line(options.password_file) if options.password_file else options.password
     return Settings(
-        host=given["host"] or "",
-        port=int(_number("port", given["port"], 0, 65535, whole=True)),
-        state_directory=_state_directory(given["state_directory"], environment),
-        username=_username(given["username"]),
-        password=_password(given["password"], given["password_file"]),
-        external_url=_external_url(given["external_url"]),
-        auth_type=_auth_type(given["auth_type"]),
-        spare_kernels=int(_number("spare_kernels", given["spare_kernels"], 0, MAX_SPARE_KERNELS, whole=True)),
-        job_time_limit_seconds=_number("job_time_limit", given["job_time_limit"], 1, 7 * 86400),
-        stop_delay_seconds=_number("stop_delay", given["stop_delay"], 0, 600),
-        tls_certificate=_certificate(given["tls_certificate"], given["tls_key"]),
-        tls_key=Path(given["tls_key"]) if given["tls_key"] else None,
-        control=_switch("control", given["control"]),
-        switches=_switches(given["switches"]),
+        host=options.host,
+        port=options.port,
+        state_directory=options.state_directory or base / "yeedu-mock",
+        username=options.username,
+        password=password,
+        external_url=options.external_url,
+        auth_type=options.auth_type,
+        spare_kernels=options.spare_kernels,
+        job_time_limit_seconds=options.job_time_limit,
+        stop_delay_seconds=options.stop_delay,
+        tls_certificate=options.tls_certificate,
+        tls_key=options.tls_key,
+        control=options.control == "on",
+        switches=options.switches,
     )
 
 
@@ -161,31 +222,34 @@ def ensure_password(settings: Settings) -> tuple[str, Path | None]:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as file:
                 file.write(secrets.token_urlsafe(18) + "\n")
-        return _first_line(path), path
     except OSError as error:
         raise SettingsError(
             f"The generated password's file {path} cannot be used: {error.strerror}."
         ) from error
+    return _first_line(path), path
 
 
-def _password(password: str | None, file: str | None) -> str | None:
-    if password and file:
-        raise SettingsError("Give YEEDU_MOCK_PASSWORD or a password file, not both.")
-    if not file:
-        try:
-            (password or "").encode()
-        except UnicodeEncodeError as error:
-            raise SettingsError("YEEDU_MOCK_PASSWORD must be text in UTF-8.") from error
-        return password
-    try:
-        return _first_line(Path(file))
-    except OSError as error:
-        raise SettingsError(f"The password file {file} cannot be read: {error.strerror}.") from error
+def _sentence(error: ValidationError) -> str:
+    """Return what is wrong in one sentence, which shows the value unless that is the password."""
+    first = error.errors()[0]
+    why = str(first.get("ctx", {}).get("error", first["msg"]))
+    if not first["loc"]:
+        return why
+    name = str(first["loc"][0])
+    if name == "password":
+        return f"{PREFIX}PASSWORD must be text in UTF-8."
+    names = f"--{name.replace('_', '-')} (or {PREFIX}{name.upper()})"
+    extra = Options.model_fields[name].json_schema_extra
+    if isinstance(extra, dict):
+        return f"{names} must be {extra['must_be']}, not {first['input']!r}."
+    return f"{names} cannot be used. {why}"
 
 
 def _first_line(path: Path) -> str:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise SettingsError(f"The password file {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError:
         lines = []
     if not lines or not lines[0]:
@@ -195,97 +259,12 @@ def _first_line(path: Path) -> str:
     return lines[0]
 
 
-def _number(name: str, text: str | None, low: float, high: float, *, whole: bool = False) -> float:
-    option = next(option for option in OPTIONS if option.name == name)
-    try:
-        value = float(int(text or "") if whole else float(text or ""))
-    except ValueError:
-        value = float("nan")
-    if not low <= value <= high:
-        kind = "a whole number" if whole else "a number"
-        raise SettingsError(
-            f"{option.flag} (or {option.variable}) must be {kind} from {low:g} to {high:g}, not {text!r}."
-        )
-    return value
-
-
-def _switch(name: str, text: str | None) -> bool:
-    option = next(option for option in OPTIONS if option.name == name)
-    if text not in {"on", "off"}:
-        raise SettingsError(f"{option.flag} (or {option.variable}) must be on or off, not {text!r}.")
-    return text == "on"
-
-
-def _switches(text: str | None) -> dict[str, object]:
-    try:
-        found: object = json.loads(text or "{}")
-        if not isinstance(found, dict):
-            raise SwitchError("It must be a JSON object, with a value for each switch's name.")
-        given = cast("dict[str, object]", found)
-        Switches().changed(given)
-    except (ValueError, RecursionError) as error:
-        why = error if isinstance(error, SwitchError) else f"It is not JSON: {error}."
-        raise SettingsError(f"--switches (or YEEDU_MOCK_SWITCHES) cannot be used. {why}") from error
-    return given
-
-
-def _certificate(certificate: str | None, key: str | None) -> Path | None:
-    if certificate is None:
-        if key is not None:
-            raise SettingsError("--tls-key (or YEEDU_MOCK_TLS_KEY) needs a --tls-certificate to go with it.")
-        return None
+def _check_certificate(certificate: Path, key: Path | None) -> None:
     try:
         # An empty pass phrase for a key that has one: otherwise OpenSSL would ask for it at the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
     except OSError as error:  # among them what is wrong with the files' content
-        raise SettingsError(
+        raise ValueError(
             f"The certificate {certificate} cannot be used with its key ({error.strerror or error}); "
             "--tls-certificate and --tls-key take PEM files that belong together, without a pass phrase."
-        ) from error
-    return Path(certificate)
-
-
-def _username(text: str | None) -> str:
-    if not text or text.strip() != text or not text.isprintable():
-        raise SettingsError(
-            "--username (or YEEDU_MOCK_USERNAME) must be printable and not start or end with blanks, "
-            f"not {text!r}."
-        )
-    return text
-
-
-def _auth_type(text: str | None) -> str:
-    if text not in AUTH_TYPES:
-        raise SettingsError(
-            f"--auth-type (or YEEDU_MOCK_AUTH_TYPE) must be one of {', '.join(AUTH_TYPES)}, not {text!r}."
-        )
-    return text
-
-
-def _external_url(text: str | None) -> str | None:
-    if text is None:
-        return None
-    try:
-        parts = urlsplit(text)
-        is_base = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-        is_base = is_base and text.isprintable() and " " not in text
-    except ValueError:
-        is_base = False
-        parts = None
-    if not is_base or parts is None or parts.query or parts.fragment or parts.username:
-        raise SettingsError(
-            f"--external-url (or YEEDU_MOCK_EXTERNAL_URL) must look like http://localhost:8088, not {text!r}."
-        )
-    return text.rstrip("/")
-
-
-def _state_directory(text: str | None, environment: Mapping[str, str]) -> Path:
-    base = environment.get("XDG_STATE_HOME") or "~/.local/state"
-    path = Path(text) if text else Path(base) / "yeedu-mock"
-    try:
-        return path.expanduser()
-    except RuntimeError as error:
-        raise SettingsError(
-            f"--state-directory (or YEEDU_MOCK_STATE_DIRECTORY) is {path}, and there is no such home; "
-            "give a whole path."
         ) from error
