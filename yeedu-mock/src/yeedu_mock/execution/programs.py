@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field
 
 from yeedu_mock.errors import MockError
 from yeedu_mock.state.paths import ROOT, absolute, is_below, parent_of
-from yeedu_mock.state.records import JobType, Workspace
+from yeedu_mock.state.records import Workspace
+from yeedu_mock.state.vocabulary import JobType
 
 if TYPE_CHECKING:
     from yeedu_mock.state.files import WorkspaceFiles

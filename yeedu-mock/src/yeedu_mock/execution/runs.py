@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import shutil
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from yeedu_mock.errors import ConflictError, EndingError, NotFoundError
+from yeedu_mock.execution import out_of_memory
+from yeedu_mock.execution.concurrency import has_room, unfinished
 from yeedu_mock.execution.job_process import JobProcess
 from yeedu_mock.execution.kernel_pool import KernelPool
-from yeedu_mock.state.records import (
-    Cluster,
-    JobDefinition,
-    NotebookDefinition,
-    Run,
-    RunState,
-    RunStatus,
-    now,
-)
+from yeedu_mock.state.records import Cluster, JobDefinition, NotebookDefinition, Run, RunState, now
+from yeedu_mock.state.vocabulary import RunStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from pathlib import Path
 
     from yeedu_mock.control.switches import Switches
@@ -37,8 +31,6 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.02
 MAX_ENDED_RUNS = 1000
 LOG_STREAMS = ("stdout", "stderr")
-OUT_OF_MEMORY = "java.lang.OutOfMemoryError: Java heap space"
-OUT_OF_MEMORY_EXIT_CODE = 137
 
 
 class RunService:
@@ -117,15 +109,13 @@ class RunService:
         self._store.add(run)
         self._waiting.add(run.key)
         self._forget_oldest()
-        self._run_folder(run).parent.mkdir(parents=True, exist_ok=True)
+        self.folder(run).parent.mkdir(parents=True, exist_ok=True)
         work = (
             self._run_job(run, definition)
             if isinstance(definition, JobDefinition)
             else self._run_notebook(run)
         )
-        task = asyncio.create_task(work, name=f"run-{run.id}")
-        self._tasks[run.key] = task
-        task.add_done_callback(lambda _: self._ended(run))
+        self._in_background(run.key, work, f"run-{run.id}")
         return run
 
     async def stop(self, run: Run) -> None:
@@ -140,9 +130,7 @@ class RunService:
             raise ConflictError(f"The run {run.id} cannot be stopped, it is {run.status}.")
         self._set(run, RunStatus.STOPPING)
         previous = self._tasks.pop(run.key, None)
-        task = asyncio.create_task(self._stop(run, previous), name=f"stop-{run.id}")
-        self._tasks[-run.key] = task
-        task.add_done_callback(lambda _: self._tasks.pop(-run.key, None))
+        self._in_background(-run.key, self._stop(run, previous), f"stop-{run.id}")
 
     def release(self, run: Run) -> None:
         """Let a run start that is kept SUBMITTED by hand; one that runs does so already.
@@ -177,28 +165,6 @@ class RunService:
             raise ConflictError(f"The notebook run {run.id} has no kernel, it is {run.status}.")
         return kernel
 
-    async def call_function(self, run: Run, payload: Any, timeout_seconds: float) -> dict[str, Any]:
-        """Call the function that a run serves and return its `result` or its `error`.
-
-        Raises:
-            ConflictError: The run serves none (any more, or yet).
-            TimeoutError: It took too long.
-        """
-        try:
-            port = int((self._run_folder(run) / "port").read_text(encoding="utf-8"))
-            async with asyncio.timeout(timeout_seconds):
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                try:
-                    call = {"payload": payload, "context": {"request_uuid": str(uuid.uuid4())}}
-                    writer.write(json.dumps(call).encode() + b"\n")
-                    return json.loads(await reader.readline())
-                finally:
-                    writer.close()
-        except (ValueError, OSError) as error:
-            if isinstance(error, TimeoutError):
-                raise
-            raise ConflictError(f"The run {run.id} serves no function, it is {run.status}.") from error
-
     def log_path(self, run: Run, stream: str) -> Path:
         """Return the file that holds a run's output.
 
@@ -207,38 +173,33 @@ class RunService:
         """
         if stream not in LOG_STREAMS:
             raise NotFoundError(f"There is no log {stream!r}, only stdout and stderr.")
-        return self._run_folder(run) / f"{stream}.log"
+        return self.folder(run) / f"{stream}.log"
 
     def unfinished(self) -> list[Run]:
         """Return the runs that have not ended, the oldest first."""
-        return [run for run in self._store.all(Run) if not run.status.is_terminal]
-
-    def _has_room(self, run: Run) -> bool:
-        """Return whether fewer earlier runs of the same are unfinished than there may be at a time."""
-        kind = JobDefinition if run.type == "job" else NotebookDefinition
-        definition = self._store.get(kind, run.definition_id)
-        limit = definition.max_concurrency if definition is not None else 0
-        earlier = [
-            one for one in self.unfinished() if one.definition_key == run.definition_key and one.key < run.key
-        ]
-        return not limit or len(earlier) < limit
+        return unfinished(self._store)
 
     def _forget_oldest(self) -> None:
         ended = [run for run in self._store.all(Run) if run.status.is_terminal]
         for run in ended[: max(0, len(ended) - MAX_ENDED_RUNS)]:
             self._store.remove(run)
-            shutil.rmtree(self._run_folder(run), ignore_errors=True)
+            shutil.rmtree(self.folder(run), ignore_errors=True)
 
-    def _ended(self, run: Run) -> None:
-        self._tasks.pop(run.key, None)
-        self._waiting.discard(run.key)
+    def _in_background(self, key: int, work: Coroutine[Any, Any, None], name: str) -> None:
+        def ended(_: asyncio.Task[None]) -> None:
+            self._tasks.pop(key, None)
+            self._waiting.discard(key)
 
-    def _run_folder(self, run: Run) -> Path:
+        task = self._tasks[key] = asyncio.create_task(work, name=name)
+        task.add_done_callback(ended)
+
+    def folder(self, run: Run) -> Path:
+        """Return a run's scratch folder, which is there once the run has started."""
         return self._folder / str(run.key)
 
     async def _run_job(self, run: Run, definition: JobDefinition) -> None:
         await self._until_it_may_start(run)
-        folder = self._run_folder(run)
+        folder = self.folder(run)
         folder.mkdir()
         if self._is_too_small(run):
             self._run_out_of_memory(run)
@@ -261,18 +222,18 @@ class RunService:
         await asyncio.sleep(self._switches.start_delay_seconds)
         while self._switches.start_by_hand and run.key in self._waiting:
             await asyncio.sleep(POLL_SECONDS)
-        while self._switches.max_concurrency == "queue" and not self._has_room(run):
+        while self._switches.max_concurrency == "queue" and not has_room(self._store, run):
             await asyncio.sleep(POLL_SECONDS)
         self._waiting.discard(run.key)
 
     async def _run_notebook(self, run: Run) -> None:
         await self._until_it_may_start(run)
         if self._is_too_small(run):
-            self._run_folder(run).mkdir()
+            self.folder(run).mkdir()
             self._run_out_of_memory(run)
             return
         try:
-            kernel = await self._pool.take(self._run_folder(run))
+            kernel = await self._pool.take(self.folder(run))
         except (RuntimeError, TimeoutError, OSError) as error:
             logger.warning("No kernel for run %d: %s", run.id, error)
             self._finish(run, RunStatus.ERROR, error=f"The kernel could not be started: {error}")
@@ -289,19 +250,15 @@ class RunService:
         return cluster is not None and cluster.is_too_small
 
     def _run_out_of_memory(self, run: Run) -> None:
-        """End a run as Yeedu ends one whose cluster has too little memory for it."""
         self._mark_running(run)
-        (self._run_folder(run) / "stderr.log").write_text(f"{OUT_OF_MEMORY}\n", encoding="utf-8")
-        error = f"The container was killed, exit code: {OUT_OF_MEMORY_EXIT_CODE}."
-        self._finish(run, RunStatus.ERROR, exit_code=OUT_OF_MEMORY_EXIT_CODE, error=error)
+        error = out_of_memory.leave_marks(self.folder(run))
+        self._finish(run, RunStatus.ERROR, exit_code=out_of_memory.EXIT_CODE, error=error)
 
     def _kernel_died(self, run: Run) -> None:
         if run.status.is_terminal or run.status is RunStatus.STOPPING:
             return
         self._finish(run, RunStatus(self._switches.dead_kernel_status), error="The kernel died.")
-        task = asyncio.create_task(self._drop_kernel(run), name=f"kernel-died-{run.id}")
-        self._tasks[-run.key] = task
-        task.add_done_callback(lambda _: self._tasks.pop(-run.key, None))
+        self._in_background(-run.key, self._drop_kernel(run), f"kernel-died-{run.id}")
 
     async def _stop(self, run: Run, previous: asyncio.Task[None] | None) -> None:
         await asyncio.sleep(self._switches.stop_delay_seconds)

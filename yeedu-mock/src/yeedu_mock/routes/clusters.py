@@ -14,7 +14,8 @@ from yeedu_mock.routes.answers import Ids, PageLimit, PageNumber, Texts, found_p
 from yeedu_mock.routes.authors import TheAuthors
 from yeedu_mock.routes.definitions import by_whom, cluster_info, find_cluster
 from yeedu_mock.routes.run_answers import counts_by_state
-from yeedu_mock.state.records import Cluster, ClusterConf, ClusterEvent, ClusterStatus, Run
+from yeedu_mock.state.records import Cluster, ClusterConf, ClusterEvent, Run
+from yeedu_mock.state.vocabulary import ClusterStatus
 
 router = APIRouter(tags=["clusters"])
 

@@ -1,32 +1,39 @@
 """`/_control/*`: what tests may do to a running mock. Served when switched on, and then to any program."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query
-from pydantic import BaseModel, ConfigDict, Field
 
 from yeedu_mock.control.faults import Fault
 from yeedu_mock.control.switches import SwitchError, Switches
 from yeedu_mock.errors import BadRequestError, ConflictError, MockError, NoAccessError, NotFoundError
+from yeedu_mock.execution.functions import call_function as function_of_run
 from yeedu_mock.execution.programs import FunctionSettings
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import Identifier, TheMock
+from yeedu_mock.routes.control_requests import (
+    ChangedCluster,
+    FunctionCall,
+    NewGroup,
+    NewJob,
+    NewNotebook,
+    NewState,
+    NewUser,
+)
 from yeedu_mock.state.passwords import hash_password
 from yeedu_mock.state.records import (
     Cluster,
-    ClusterStatus,
     Group,
     JobDefinition,
-    JobType,
     NotebookDefinition,
     Run,
-    RunStatus,
     Tenant,
     User,
     Workspace,
     type_of_run,
 )
-from yeedu_mock.state.seeds import DEMO_TENANT, seed
+from yeedu_mock.state.seeds import seed
+from yeedu_mock.state.vocabulary import JobType, RunStatus
 
 
 async def _refuse_pages(origin: Annotated[str | None, Header(include_in_schema=False)] = None) -> None:
@@ -38,79 +45,6 @@ router = APIRouter(prefix="/_control", tags=["control"], dependencies=[Depends(_
 
 
 Kind = Annotated[type_of_run | None, Query(description="Which, where the ids of two kinds coincide.")]
-
-
-class NewJob(BaseModel):
-    """A job to add."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    program: str
-    name: str = "test-job"
-    language: str = "Python3"
-    workspace_id: int = 1
-    cluster_id: int | None = None
-
-
-class NewNotebook(BaseModel):
-    """A notebook to add: the code of its cells, or whole cells."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    cells: list[str | dict[str, Any]]
-    name: str = "test-notebook"
-    language: str = "Python3"
-    workspace_id: int = 1
-    cluster_id: int | None = None
-
-
-class NewUser(BaseModel):
-    """A user to add."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    username: str = Field(min_length=1)
-    password: str = Field(min_length=1, repr=False)
-    tenants: list[str] = Field(min_length=1)
-    is_admin: bool = False
-
-
-class NewGroup(BaseModel):
-    """A group of users to add."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    groupname: str = Field(min_length=1)
-    tenant: str = DEMO_TENANT
-    usernames: list[str] = Field(default_factory=list)
-
-
-class ChangedCluster(BaseModel):
-    """What becomes of a cluster."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    is_too_small: bool | None = Field(default=None, description="Whether all that starts on it lacks memory.")
-    status: ClusterStatus | None = Field(default=None, description="Its state; its runs end unless RUNNING.")
-
-
-class NewState(BaseModel):
-    """The state a run shall have."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    status: Literal[
-        RunStatus.RUNNING, RunStatus.DONE, RunStatus.ERROR, RunStatus.TERMINATED, RunStatus.STOPPED
-    ]
-    error: str | None = Field(default=None, description="Added to the run's workflow errors.")
-
-
-class FunctionCall(BaseModel):
-    """A call of a function."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    payload: Any = None
 
 
 @router.get("/switches")
@@ -276,7 +210,7 @@ async def call_function(run_id: Identifier, call: FunctionCall, mock: TheMock) -
         raise ConflictError(f"The run {run_id} is of no function.")
     limit = FunctionSettings.model_validate(definition.settings).yeedu_functions_request_timeout_sec
     try:
-        return await mock.runs.call_function(run, call.payload, limit)
+        return await function_of_run(mock.runs.folder(run), call.payload, limit)
     except TimeoutError as error:
         raise MockError(f"The function took longer than {limit} seconds.", status=504) from error
 

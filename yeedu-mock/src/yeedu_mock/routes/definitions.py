@@ -9,18 +9,16 @@ from yeedu_mock.execution.programs import FunctionSettings
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import require
 from yeedu_mock.state.records import (
-    LANGUAGE_NAMES,
     Cluster,
     Definition,
     JobDefinition,
-    JobType,
     NotebookDefinition,
     Run,
     Session,
     User,
     Workspace,
-    WorkspacePermission,
 )
+from yeedu_mock.state.vocabulary import LANGUAGE_NAMES, JobType, WorkspacePermission
 
 Generation = Literal["v1", "v2"]
 

@@ -26,7 +26,8 @@ from yeedu_mock.routes.definitions import (
     type_of,
 )
 from yeedu_mock.state.paths import absolute
-from yeedu_mock.state.records import JobDefinition, JobType, NotebookDefinition, Run, now
+from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run, now
+from yeedu_mock.state.vocabulary import JobType
 
 
 def definition_routes(kind: type[JobDefinition] | type[NotebookDefinition]) -> APIRouter:

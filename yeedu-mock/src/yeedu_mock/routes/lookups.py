@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from yeedu_mock.routes.access import TheSession
 from yeedu_mock.routes.answers import Texts
 from yeedu_mock.routes.definitions import SPARK_VERSION
-from yeedu_mock.state.records import ClusterStatus, JobType, RunStatus
+from yeedu_mock.state.vocabulary import ClusterStatus, JobType, RunStatus
 
 router = APIRouter(tags=["lookups"])
 

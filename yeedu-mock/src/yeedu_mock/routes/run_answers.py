@@ -12,11 +12,11 @@ from yeedu_mock.state.records import (
     JobDefinition,
     NotebookDefinition,
     Run,
-    RunStatus,
     Workspace,
     now,
     type_of_run,
 )
+from yeedu_mock.state.vocabulary import RunStatus
 
 
 def run_v1(mock: Mock, run: Run) -> dict[str, Any]:

@@ -28,7 +28,8 @@ from yeedu_mock.routes.run_answers import (
     workflow_errors,
 )
 from yeedu_mock.routes.submission import StartOptions, TheSubmission
-from yeedu_mock.state.records import JobDefinition, JobType, NotebookDefinition, Run
+from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run
+from yeedu_mock.state.vocabulary import JobType
 
 
 class StartJob(StartOptions):

@@ -12,15 +12,8 @@ from yeedu_mock.routes.answers import PageLimit, PageNumber, found_page
 from yeedu_mock.routes.definitions import by_whom
 from yeedu_mock.routes.run_answers import counts_by_state
 from yeedu_mock.state.permissions import permission_of
-from yeedu_mock.state.records import (
-    JobDefinition,
-    NotebookDefinition,
-    Run,
-    User,
-    Workspace,
-    WorkspaceAccess,
-    WorkspacePermission,
-)
+from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run, User, Workspace, WorkspaceAccess
+from yeedu_mock.state.vocabulary import WorkspacePermission
 
 router = APIRouter(tags=["workspaces"])
 

@@ -23,13 +23,8 @@ from yeedu_mock.routes.definitions import (
     new_definition,
 )
 from yeedu_mock.routes.workspaces import add_workspace
-from yeedu_mock.state.records import (
-    JobDefinition,
-    NotebookDefinition,
-    Session,
-    Workspace,
-    WorkspacePermission,
-)
+from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Session, Workspace
+from yeedu_mock.state.vocabulary import WorkspacePermission
 
 router = APIRouter(prefix="/workspace", tags=["workspaces"])
 

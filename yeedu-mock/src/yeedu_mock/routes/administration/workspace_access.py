@@ -21,7 +21,8 @@ from yeedu_mock.routes.administration.people import (
 )
 from yeedu_mock.routes.answers import PageLimit, PageNumber, one_page
 from yeedu_mock.state.permissions import DESCRIPTIONS
-from yeedu_mock.state.records import Workspace, WorkspaceAccess, WorkspacePermission
+from yeedu_mock.state.records import Workspace, WorkspaceAccess
+from yeedu_mock.state.vocabulary import WorkspacePermission
 
 lookup = APIRouter(tags=["access control"])
 
