@@ -111,10 +111,10 @@ def course(tmp_path_factory: pytest.TempPathFactory, published: str) -> Iterator
 def _make_block(platform: LocalPlatform, kind: str, name: str, data: JSON) -> str:
     """Make a block as the UI does, of a type that the server has had since its start, and return its id."""
     kind_id = platform.api.get(f"block_types/slug/{kind}")["id"]
-    [schema] = platform.api.post(
+    schemas = platform.api.post(
         "block_schemas/filter", {"block_schemas": {"block_type_id": {"any_": [kind_id]}}}
     )
-    body = {"name": name, "data": data, "block_type_id": kind_id, "block_schema_id": schema["id"]}
+    body = {"name": name, "data": data, "block_type_id": kind_id, "block_schema_id": schemas[0]["id"]}
     return platform.api.post("block_documents/", body)["id"]
 
 
