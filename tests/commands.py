@@ -139,6 +139,12 @@ PLAIN_WORKER = (
     '"plain-pool"',
 )
 
+CITY = "tests/e2e/test_two_environments.py"
+PACKAGES = "tests/e2e/test_packages.py"
+ADD_A_PACKAGE = (PACKAGES, "test_package_that_the_platform_lacks_is_listed_locked_and_used")
+OWN_IMAGE = (PACKAGES, "test_image_with_flows_is_a_worker_wherever_it_is_pulled")
+CONTAINER_RUNS = ("tests/e2e/test_docker_pool.py", "docker_worker", "prefect worker start")
+
 EXPECTED: Mapping[str, Check] = {
     # README.md
     f"{WORKER} deployment run run-yeedu-job/run-yeedu-job --watch": says("Completed"),
@@ -172,12 +178,16 @@ EXPECTED: Mapping[str, Check] = {
     f"{PYTHON} flows/load_taxi_trips.py": ran_here("load-taxi-trips", "Finished in state Completed()"),
     f"{WORKER} deployment run load-taxi-trips/load-taxi-trips --watch": ran_on_a_worker("load-taxi-trips"),
     f"PREFECT_LOGGING_EXTRA_LOGGERS=my_team {PYTHON} count_stock.py": ran_here("count-stock", "counted"),
-    # docs/flows.md
+    # docs/etl.md
     f"{WORKER} deployment run load-taxi-trips/load-taxi-trips --param months='[1, 2, 3]'"
     " --param year=2021 --param colour=yellow --watch": (
         ran_on_a_worker("load-taxi-trips", months=[1, 2, 3], year=2021, colour="yellow")
     ),
     COUNT_TRIPS: says("yellow | 2021 | 3 |"),
+    f"{WORKER} deployment run backfill-taxi-trips/backfill-taxi-trips --param first=2020-11"
+    """ --param last=2021-02 --param colours='["green", "yellow"]' --watch""": (
+        ran_on_a_worker("backfill-taxi-trips", first="2020-11", last="2021-02")
+    ),
     # docs/schedules.md
     f'prefect deployment schedule create print-message/print-message --cron "{OFFICE_HOURS}"'
     " --timezone Europe/Vienna": office_hours_are(True),
@@ -262,6 +272,56 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
     "PREFECT_API_URL=http://localhost:8080/api FLOWS_GIT_URL=https://github.com/YOUR_TEAM/yeedu-prefect.git"
     " .venv/bin/prefect worker start --pool plain-pool": PLAIN_WORKER,
     f"{PREFECT} work-pool delete plain-pool": PLAIN_WORKER,
+    # docs/environments.md
+    "make deploy ENVIRONMENT=staging": (
+        *(CITY, "test_staging_is_registered_beside_production_with_blocks_of_its_own"),
+        '"ENVIRONMENT=staging"',
+    ),
+    **dict.fromkeys(
+        (
+            "git merge staging",
+            "make deploy ENVIRONMENT=staging ONLY=flows/parking/",
+            "make deploy ONLY=flows/parking/",
+        ),
+        (CITY, "test_a_merge_registers_one_project_and_leaves_the_rest", '"ONLY=flows/parking/"'),
+    ),
+    "git branch staging": (CITY, "city", '"-b", "staging"'),
+    "worker/attach.sh install --server http://localhost:8080 --name stage --work-queue staging"
+    " --flows-git-url https://github.com/YOUR_TEAM/yeedu-prefect.git": (
+        *(CITY, "second_worker"),
+        '"--work-queue", "staging"',
+    ),
+    # docs/packages.md
+    "echo cowsay >>flows/requirements.txt": (*ADD_A_PACKAGE, '"cowsay'),
+    "make lock": (*ADD_A_PACKAGE, '"lock"'),
+    "make up": (*ADD_A_PACKAGE, "platform.up()"),
+    "docker compose --profile image-worker build image-worker": (*OWN_IMAGE, '"build"'),
+    "docker tag yeedu-prefect-image-worker registry.example.com/team/flows:1": (*OWN_IMAGE, '"tag"'),
+    'docker run -d --init --name flows --restart unless-stopped -v "$PWD/login:/run/login:ro"'
+    " -e PREFECT_API_AUTH_STRING_FILE=/run/login -e PREFECT_API_URL=http://prefect.example.com:8080/api"
+    " -e WORKER_POOL=image-pool -e WORKER_NAME=flows registry.example.com/team/flows:1": (
+        *OWN_IMAGE,
+        '"docker", "run"',
+    ),
+    "worker/attach.sh run --server http://prefect.example.com:8080 --extras etl": (
+        *(
+            "worker/tests/test_attach_locks.py",
+            "test_environment_is_made_from_all_of_them_and_anew_when_one_changes",
+        ),
+        "etl",
+    ),
+    # docs/docker-pool.md
+    "prefect worker start --pool docker-pool --type docker --name docker-worker": CONTAINER_RUNS,
+    "docker-worker/bin/pip install prefect-docker==0.7.4 prefect==3.8.8": (
+        *("tests/e2e/test_docker_pool.py", "worker_environment"),
+        "prefect-docker==",
+    ),
+    # docs/workers.md
+    'export SSL_CERT_FILE="$HOME/all-certificates.pem" REQUESTS_CA_BUNDLE="$HOME/all-certificates.pem"'
+    ' GIT_SSL_CAINFO="$HOME/all-certificates.pem"': (
+        *("worker/tests/test_attach_settings.py", "test_certificates_of_the_shell_are_kept_for_the_service"),
+        "SSL_CERT_FILE",
+    ),
 }
 
 # Run by hand, for the reason that is given.
@@ -270,6 +330,39 @@ BY_HAND: Mapping[str, str] = {
     "git clone https://github.com/YOUR_TEAM/yeedu-prefect.git": "the address is the reader's own",
     "cd yeedu-prefect": "what follows is run in the checkout",
     "make install": "every test runs in what it made",
+    # docs/github.md; flows/tests/test_report_repository.py has a server with GitHub's schema
+    f"{WORKER} deployment run report-repository/report-repository --param owner=PrefectHQ"
+    " --param name=prefect --watch": "asks github.com",
+    # docs/packages.md
+    "python3 -m pip download --no-deps --dest wheels --requirement requirements/uv.txt"
+    " --requirement requirements/worker.txt --requirement requirements/flows.txt": "loads 300 MB",
+    ".venv/bin/python -m build --wheel --outdir wheels yeedu-operator": "loads a build's requirements",
+    ".venv/bin/python -m build --wheel --outdir wheels worker": "loads a build's requirements",
+    "docker push registry.example.com/team/flows:1": "the registry is the reader's own",
+    # docs/docker-pool.md
+    "python3 -m venv docker-worker": "the test's environment is made by uv, and kept between runs",
+    'export PREFECT_API_URL=http://localhost:8080/api PATH="$PWD/docker-worker/bin:$PATH"': (
+        "the test's worker gets both"
+    ),
+    # docs/workers.md and docs/other-server.md
+    'cat /etc/ssl/certs/ca-certificates.crt company-ca.pem > "$HOME/all-certificates.pem"': (
+        "the CA is the reader's own"
+    ),
+    **dict.fromkeys(
+        (
+            "export PREFECT_API_URL=http://prefect.example.com:8080/api"
+            " FLOWS_GIT_URL=https://github.com/YOUR_TEAM/yeedu-prefect.git",
+            "export PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30",
+            "prefect worker start --pool windows-pool",
+        ),
+        "the addresses are the reader's own; a plain worker is tried in a pool of its own",
+    ),
+    "export PREFECT_API_URL=http://localhost:8080/api PREFECT_API_AUTH_STRING=admin:PASSWORD": (
+        "needs a platform with a login"
+    ),
+    "prefect config set PREFECT_API_URL=http://localhost:8080/api PREFECT_API_AUTH_STRING=admin:PASSWORD": (
+        "needs a platform with a login; without it, docs/coming-from.md has it"
+    ),
     "py -m venv .venv": ON_WINDOWS,
     r".venv\Scripts\pip install --no-deps -r requirements\worker.txt": ON_WINDOWS,
     r".venv\Scripts\pip install --no-deps .\yeedu-operator": ON_WINDOWS,

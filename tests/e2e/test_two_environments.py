@@ -307,7 +307,11 @@ def test_a_merge_registers_one_project_and_leaves_the_rest(city: City) -> None:
     before = {name: one["updated"] for name, one in api.deployments().items()}
 
     lines = city.deploy("ONLY=flows/parking/")
-    assert outcomes(lines) == {"count-cars": "created", "count-fees": "created"}
+    assert outcomes(lines) == {
+        "count-cars": "created",
+        "count-fees": "created",
+        "summarise-payments": "unchanged",
+    }
     assert outcomes(lines, "block") == outcomes(lines, "work pool") == outcomes(lines, "automation") == {}
     deployments = api.deployments()
     assert {name: deployments[name]["updated"] for name in before} == before
@@ -337,7 +341,11 @@ def test_a_merge_registers_one_project_and_leaves_the_rest(city: City) -> None:
     subprocess.run([*git, "merge", "--quiet", "--no-edit", "main"], check=True)
     subprocess.run([*git, "checkout", "--quiet", "main"], check=True)
     lines = city.deploy("ENVIRONMENT=staging", "ONLY=flows/parking/")
-    assert outcomes(lines) == {"count-cars-staging": "created", "count-fees-staging": "created"}
+    assert outcomes(lines) == {
+        "count-cars-staging": "created",
+        "count-fees-staging": "created",
+        "summarise-payments-staging": "unchanged",
+    }
     assert api.deployments()["count-cars-staging"]["work_queue_name"] == "staging"
 
 
