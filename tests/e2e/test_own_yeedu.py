@@ -37,6 +37,7 @@ services:
   git-over-https:
     image: yeedu-prefect-git-server
     pull_policy: never
+    restart: unless-stopped
     entrypoint: [python3, /checkout/tests/git_over_https.py, /run/certificates/server.pem, /, "8443"]
     volumes: [*certificates, "./:/checkout:ro"]
     networks: [platform]
