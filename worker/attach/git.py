@@ -20,7 +20,7 @@ _REASONS = (
     ),
     (("timed out",), "cannot be reached: the connection timed out"),
     (
-        ("ssl certificate", "server certificate"),
+        ("ssl certificate", "server certificate", "server verification failed"),
         "has a TLS certificate that is not trusted; name its CA's file in GIT_SSL_CAINFO",
     ),
     (

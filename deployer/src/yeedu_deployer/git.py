@@ -48,7 +48,8 @@ REASONS = (
     ),
     (("timed out",), "cannot be reached: the connection timed out; check FLOWS_GIT_URL"),
     (
-        ("ssl certificate", "server certificate", "tls connect", "ssl_connect"),
+        # As curl says it with OpenSSL, and with GnuTLS up to version 7 and since.
+        ("ssl certificate", "server certificate", "server verification failed", "tls connect", "ssl_connect"),
         "has a TLS certificate that is not trusted; name its CA's file in CA_CERT_FILE (or GIT_SSL_CAINFO)",
     ),
     (
