@@ -167,7 +167,7 @@ def test_outputs_are_saved_with_the_run_and_shown_on_its_page(client, notebook_r
     assert cells(client, 201, notebook_run) == content["cells"]
     page = f"{yeedu_mock.url}/tenant/{yeedu_mock.tenant}/workspace/1/run/{notebook_run}/run-metrics"
     shown = requests.get(page, params={"type": "notebook"}, timeout=5)
-    assert '<iframe sandbox srcdoc="&lt;b&gt;saved&lt;/b&gt;">' in shown.text
+    assert '<iframe sandbox title="output" srcdoc="&lt;b&gt;saved&lt;/b&gt;">' in shown.text
     assert "default-src 'none'" in shown.headers["content-security-policy"]
 
 

@@ -115,7 +115,7 @@ async def run_state(
 ) -> dict[str, Any]:
     """Say what has become of a run, for its page."""
     run = _run(mock, tenant, workspace_id, run_id, kind)
-    return {"status": run.status, "duration": f"{run.duration_seconds:.1f} s"}
+    return {"changed": run.modified_at.isoformat(), "duration": f"{run.duration_seconds:.1f} s"}
 
 
 @router.get(UI_WORKSPACE + "/run/{run_id}/log/{stream}")

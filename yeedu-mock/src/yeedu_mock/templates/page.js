@@ -25,7 +25,7 @@ async function follow(live) {
     try {
       await Promise.all(followed.map(followLog));
       const run = await (await fetch(live.dataset.run, { cache: "no-store" })).json();
-      if (run.status !== live.dataset.status) return location.reload();
+      if (run.changed !== live.dataset.changed) return location.reload(); // another state, or cells saved
       live.textContent = run.duration;
     } catch {
       // The mock is away; what is shown stays until it is back.
