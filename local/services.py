@@ -186,10 +186,12 @@ def rescue(knobs: Knobs, port: int) -> Service:
         "RESCUE_WORKER_SECONDS": knobs.get("RESCUE_WORKER_SECONDS", "86400"),
         "RESCUE_PORT": str(port),
     }
-    if knobs.other_server:  # which others may use too
-        environment["RESCUE_WORK_POOLS"] = knobs.get(
-            "RESCUE_WORK_POOLS", "yeedu-pool,image-pool,windows-pool"
-        )
+    if knobs.other_server:  # which others may use too, and a CA of one's own may vouch for
+        environment |= {
+            **_certificates(knobs),
+            "PREFECT_HOME": str(STATE / "rescue"),
+            "RESCUE_WORK_POOLS": knobs.get("RESCUE_WORK_POOLS", "yeedu-pool,image-pool,windows-pool"),
+        }
     return Service(
         "rescue",
         _with_secrets("yeedu-rescue"),
