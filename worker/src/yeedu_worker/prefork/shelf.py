@@ -41,10 +41,13 @@ class Shelf:
                 del self._groups[index:]
                 return self.find_spec(name, path, target)
         del self._groups[: position + 1]
+        wanted = groups[-1][name]
         for group in groups:
             for found, module in group.items():
-                sys.modules.setdefault(found, module)
-        return ModuleSpec(name, _Handover(sys.modules[name]))
+                # Were the wanted one there already, the import system would take its spec and run it anew.
+                if module is not wanted:
+                    sys.modules.setdefault(found, module)
+        return ModuleSpec(name, _Handover(wanted))
 
 
 class _Handover(Loader):
