@@ -57,7 +57,7 @@ def test_windows_starts_prefects_worker() -> None:
 def test_chosen_queues_reach_either_worker() -> None:
     settings = dataclasses.replace(SETTINGS, work_queues="staging,of parking")
     assert worker_command(settings, WINDOWS)[-4:] == ["--work-queue", "staging", "--work-queue", "of parking"]
-    variables = worker_environment(settings, LINUX, {}, "", 18081)
+    variables = worker_environment(settings, LINUX, {}, 18081)
     assert entrypoint_command(variables)[-4:] == ["--work-queue", "staging", "--work-queue", "of parking"]
 
 

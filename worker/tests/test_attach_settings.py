@@ -148,7 +148,7 @@ def test_certificates_of_the_shell_are_kept_for_the_service(
     attached(tmp_path)
     monkeypatch.delenv("SSL_CERT_FILE")
     later = resolve(options(tmp_path))
-    environment = worker_environment(later.settings, later.places, {"PATH": "/bin"}, "", 0)
+    environment = worker_environment(later.settings, later.places, {"PATH": "/bin"}, 0)
     assert environment["SSL_CERT_FILE"] == "/ca/first.pem"
     monkeypatch.setenv("SSL_CERT_FILE", "/ca/second.pem")
     assert resolve(options(tmp_path)).settings.variables == {"SSL_CERT_FILE": "/ca/second.pem"}
