@@ -10,7 +10,7 @@ from local.activation import WINDOWS_DEPLOYMENT, activate
 from local.api import PrefectApi
 from local.compose_mode import ComposeMode
 from local.console import Console
-from local.elsewhere import is_elsewhere, register
+from local.elsewhere import address, is_elsewhere, register
 from local.engine import Engine, find_engine
 from local.environments import EnvironmentKnobs, knobs_of
 from local.errors import CommandError
@@ -86,14 +86,12 @@ def run(
         if file is None:
             raise CommandError("name the backup: make restore FILE=backups/NAME.tar")
         return (containers if engine.is_usable and not processes.is_up() else processes).restore(file)
-    has_address = command == "deploy" and bool(knobs.get("PREFECT_API_URL"))
+    has_address = command == "deploy" and bool(address(knobs))
     if processes.is_up():
         mode = processes
     elif engine.is_usable and (containers.is_from_here() if has_address else containers.exists()):
         mode = containers
-    elif (
-        has_address
-    ):  # at the port that the own platform would have: through a tunnel, or of another checkout
+    elif has_address:  # that the own platform would have: through a tunnel, or of another checkout
         return register(_knobs_of(of_environment, knobs, console), console, of_environment, only)
     else:
         there = "; for one on another machine, set PREFECT_API_URL to its API" if command == "deploy" else ""

@@ -11,14 +11,19 @@ from urllib.parse import urlsplit
 from local.console import Console
 from local.environments import EnvironmentKnobs
 from local.errors import CommandError
-from local.install import PROGRAMS, install
+from local.install import install
 from local.knobs import ROOT, Knobs
-from local.services import deployer_options, own_flows_url
+from local.services import deployer_options, own_flows_url, with_secrets
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SERVER_SECONDS = 15
 # The other platform made its blocks and alerts, and keeps them: none of this is needed for a deployment.
-_NOT_NEEDED = re.compile(r"(?:YEEDU_(?:PASSWORD|TOKEN)|WAREHOUSE_|ALERT_|FLOWS_GIT_TOKEN)\w*")
+_NOT_NEEDED = re.compile(r"(?:YEEDU_(?:PASSWORD|TOKEN)|WAREHOUSE_|ALERT_|FLOWS_GIT_TOKEN|GITHUB_TOKEN)\w*")
+
+
+def address(knobs: Knobs) -> str:
+    """Return the API of a server that need not be this checkout's: the shell's, else that of ``.env``."""
+    return (os.environ.get("PREFECT_API_URL") or knobs.other_server).rstrip("/")
 
 
 def is_elsewhere(knobs: Knobs) -> bool:
@@ -42,7 +47,8 @@ def register(knobs: EnvironmentKnobs, console: Console, environment: str, only: 
         only: The deployments that are meant; none for all.
 
     Raises:
-        CommandError: The environment cannot be installed, or it is not known where the flows are.
+        CommandError: The environment cannot be installed, it is not known where the flows are, or there are
+            two logins for one server.
     """
     url = own_flows_url(knobs) or _origin()
     if not url:
@@ -55,12 +61,13 @@ def register(knobs: EnvironmentKnobs, console: Console, environment: str, only: 
     console.step(f"flows: as they are pushed to {shown}{f', {revision}' if revision else ''}")
     with TemporaryDirectory(prefix="yeedu-prefect-") as private:  # its user's alone
         variables = {**_variables(knobs), "FLOWS_GIT_URL": url}
+        variables["CA_CERT_FILE"] = str(knobs.ca_file() or os.devnull)
         if token := knobs.secret("FLOWS_GIT_TOKEN"):
             file = Path(private) / "git-token"
             file.touch(mode=0o600)
             file.write_text(token, encoding="utf-8")
             variables["FLOWS_GIT_TOKEN_FILE"] = str(file)
-        command = [str(PROGRAMS / "deployer"), "apply", "--deployments-only", f"--timeout={_SERVER_SECONDS}"]
+        command = with_secrets("deployer", "apply", "--deployments-only", f"--timeout={_SERVER_SECONDS}")
         command += deployer_options(knobs, environment, only)
         return subprocess.run(command, env=variables, cwd=ROOT, check=False).returncode
 
@@ -68,17 +75,26 @@ def register(knobs: EnvironmentKnobs, console: Console, environment: str, only: 
 def _variables(knobs: EnvironmentKnobs) -> dict[str, str]:
     """Return the deployer's environment: the user's own, and the knobs that are about flows and the server.
 
-    An empty one is left out: it means that the setting is not known here, not that it is nothing.
+    Login and key are told to the server that they are for: with the shell's address, the shell's alone. An
+    empty one is left out: it means that the setting is not known here, not that it is nothing.
     """
-    chosen = re.compile(r"FLOWS_GIT_\w+|YEEDU_\w+|PREFECT_API_AUTH_STRING\w*|PREFECT_UI_URL")
-    found = {**os.environ, **{name: value for name, value in knobs.values.items() if chosen.fullmatch(name)}}
-    api = found["PREFECT_API_URL"].rstrip("/")
+    known = re.compile(r"FLOWS_GIT_\w+|YEEDU_\w+|PREFECT_API_\w+|PREFECT_UI_URL")
+    of_shell = "PREFECT_" if os.environ.get("PREFECT_API_URL") else " "
+    found = {**os.environ} | {
+        name: value
+        for name, value in knobs.values.items()
+        if known.fullmatch(name) and not name.startswith(of_shell)
+    }
+    logins = ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")
+    if all(found.get(name) or found.get(f"{name}_FILE") for name in logins):
+        raise CommandError(f"{' and '.join(logins)} are both set; a server asks for one of them")
+    api = address(knobs)
     found["PREFECT_API_URL"] = api if urlsplit(api).path else f"{api}/api"
     found.setdefault("PREFECT_SERVER_EPHEMERAL_ENABLED", "false")
     return {
         name: value
         for name, value in found.items()
-        if not _NOT_NEEDED.fullmatch(name) and (value or not chosen.fullmatch(name))
+        if not _NOT_NEEDED.fullmatch(name) and (value or not known.fullmatch(name))
     }
 
 

@@ -14,6 +14,7 @@ from local.errors import CommandError
 ROOT = Path(__file__).parents[1]
 # Another server is what ``.env`` alone says: people export these for a command line of their own.
 OF_THE_FILE = frozenset({"PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_KEY_FILE"})
+LOGIN = frozenset({"PREFECT_API_AUTH_STRING", "PREFECT_API_AUTH_STRING_FILE"})
 
 
 @dataclass(frozen=True, repr=False)
@@ -149,8 +150,12 @@ class Knobs:
 
 
 def environment_of_commands() -> dict[str, str]:
-    """Return this process's environment without what another server is described with in ``.env`` alone."""
-    return {name: value for name, value in os.environ.items() if name not in OF_THE_FILE}
+    """Return this process's environment without what another server is described with in ``.env`` alone.
+
+    A login that comes with an address is that server's, and none to give to the platform's own.
+    """
+    hidden = OF_THE_FILE | LOGIN if os.environ.get("PREFECT_API_URL") else OF_THE_FILE
+    return {name: value for name, value in os.environ.items() if name not in hidden}
 
 
 def _ui_url_of(api_url: str) -> str:

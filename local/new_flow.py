@@ -156,7 +156,7 @@ def _names_in_use(root: Path) -> set[str]:
     """Collect the names of Python's modules and functions, of installed packages, and in the template."""
     packages = [
         package.replace("-", "_").replace(".", "_")
-        for lock in sorted((root / "requirements").glob("*.txt"))
+        for lock in sorted((root / "requirements").rglob("*.txt"))
         for package in re.findall(r"(?m)^([a-zA-Z0-9._-]+)==", lock.read_text(encoding="utf-8"))
     ]
     own = [
@@ -165,7 +165,11 @@ def _names_in_use(root: Path) -> set[str]:
         for token in tokenize.generate_tokens(io.StringIO(file.read_text(encoding="utf-8")).readline)
         if token.type == tokenize.NAME
     ]
-    return {*sys.stdlib_module_names, *dir(builtins), *packages, *own}
+    # Many packages are imported by another name than their own, as websocket-client is.
+    installed = {
+        file.name.partition(".")[0] for file in (root / ".venv").glob("lib/*/site-packages/[a-zA-Z]*")
+    }
+    return {*sys.stdlib_module_names, *dir(builtins), *packages, *installed, *own}
 
 
 def _check_is_new(root: Path, flow: NewFlow, declared: str, prefect_file: Path) -> None:

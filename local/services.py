@@ -63,7 +63,7 @@ def server(knobs: Knobs) -> Service:
     }
     address, port = knobs.bind_address, knobs.prefect_port
     serve = str(ROOT / "server" / "serve.py")
-    command = _with_secrets("python", serve, "--host", address, "--port", str(port))
+    command = with_secrets("python", serve, "--host", address, "--port", str(port))
     return Service("server", command, environment, port, f"{knobs.api_url}/ready", _SOURCES["server"])
 
 
@@ -129,7 +129,7 @@ def deployer(
         "YEEDU_NOTEBOOK_URL": _yeedu_url(knobs, "YEEDU_NOTEBOOK_URL", f"{mock}/{_TENANT}/notebook/201"),
         "YEEDU_HEALTH_URL": _yeedu_url(knobs, "YEEDU_HEALTH_URL", f"{mock}/healthCheck"),
     }
-    command = _with_secrets("deployer", "apply", *deployer_options(knobs, of_environment, only))
+    command = with_secrets("deployer", "apply", *deployer_options(knobs, of_environment, only))
     return Service("deployer", command, environment)
 
 
@@ -168,7 +168,7 @@ def worker(knobs: Knobs, flows_url: str, port: int) -> Service:
     }
     return Service(
         "worker",
-        _with_secrets("yeedu-worker"),
+        with_secrets("yeedu-worker"),
         environment,
         port,
         f"http://127.0.0.1:{port}/health",
@@ -194,7 +194,7 @@ def rescue(knobs: Knobs, port: int) -> Service:
         }
     return Service(
         "rescue",
-        _with_secrets("yeedu-rescue"),
+        with_secrets("yeedu-rescue"),
         environment,
         port,
         f"http://127.0.0.1:{port}/",
@@ -220,7 +220,7 @@ def _yeedu_url(knobs: Knobs, name: str, default: str) -> str:
     return url.replace("http://yeedu-mock:8080/", f"http://localhost:{knobs.mock_port}/", 1)
 
 
-def _with_secrets(*command: str) -> list[str]:
+def with_secrets(*command: str) -> list[str]:
     """Return a command that turns secret files into settings first, as the images' entrypoint does."""
     launcher = ROOT / "server" / "with_secrets.py"
     return [str(PROGRAMS / "python"), str(launcher), str(PROGRAMS / command[0]), *command[1:]]
@@ -246,7 +246,7 @@ def _api(knobs: Knobs) -> dict[str, str]:
         return variables
     if not knobs.get("PREFECT_UI_URL"):  # the links follow from PREFECT_API_URL, as Prefect makes them
         del variables["PREFECT_UI_URL"]
-    return {**variables, "PREFECT_API_KEY_FILE": str(SECRETS / "api" / "api-key")}
+    return {**variables, "PREFECT_API_KEY_FILE": str(SECRETS / "key" / "api-key")}
 
 
 def _certificates(knobs: Knobs) -> dict[str, str]:

@@ -12,6 +12,7 @@ Folders (volumes in docker-compose.yaml), and who mounts them:
     database   postgres, migrate, server
     server     migrate, server
     api        server, git-server, deployer, worker, rescue
+    key        deployer, worker, rescue, with another server
     mock       yeedu-mock
     deployer   deployer
     warehouse  warehouse
@@ -93,7 +94,7 @@ SECRETS = (
         fixed=True,
     ),
     Secret("PREFECT_API_AUTH_STRING", "api", "auth-string", check=_check_auth_string),
-    Secret("PREFECT_API_KEY", "api", "api-key", check=_check_api_key),
+    Secret("PREFECT_API_KEY", "key", "api-key", check=_check_api_key),
     Secret("YEEDU_MOCK_PASSWORD", "mock", "yeedu-password", generate=_password),
     Secret("WAREHOUSE_POSTGRES_PASSWORD", "warehouse", "postgres-password", generate=_password, fixed=True),
     Secret("YEEDU_TOKEN", "deployer", "yeedu-token"),

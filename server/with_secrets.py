@@ -30,10 +30,11 @@ SECRET_SETTINGS = (
 )
 # By these OpenSSL, httpx, uv and Prefect's client, requests and pip, curl, git, and boto3 find certificates.
 BUNDLE_SETTINGS = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "AWS_CA_BUNDLE")
-# Where Debian, Fedora, and macOS keep those that the system trusts.
+# Where Debian, Fedora, SUSE and macOS keep those that the system trusts.
 SYSTEM_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )
 _CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)

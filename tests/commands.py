@@ -279,7 +279,6 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
     ),
     **dict.fromkeys(
         (
-            "git merge staging",
             "make deploy ENVIRONMENT=staging ONLY=flows/parking/",
             "make deploy ONLY=flows/parking/",
         ),
@@ -302,13 +301,6 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
     " -e WORKER_POOL=image-pool -e WORKER_NAME=flows registry.example.com/team/flows:1": (
         *OWN_IMAGE,
         '"docker", "run"',
-    ),
-    "worker/attach.sh run --server http://prefect.example.com:8080 --extras etl": (
-        *(
-            "worker/tests/test_attach_locks.py",
-            "test_environment_is_made_from_all_of_them_and_anew_when_one_changes",
-        ),
-        "etl",
     ),
     # docs/docker-pool.md
     "prefect worker start --pool docker-pool --type docker --name docker-worker": CONTAINER_RUNS,
@@ -338,6 +330,7 @@ BY_HAND: Mapping[str, str] = {
     " --requirement requirements/worker.txt --requirement requirements/flows.txt": "loads 300 MB",
     ".venv/bin/python -m build --wheel --outdir wheels yeedu-operator": "loads a build's requirements",
     ".venv/bin/python -m build --wheel --outdir wheels worker": "loads a build's requirements",
+    "worker/attach.sh run --server http://prefect.example.com:8080 --extras etl": "loads 500 MB",
     "docker push registry.example.com/team/flows:1": "the registry is the reader's own",
     # docs/docker-pool.md
     "python3 -m venv docker-worker": "the test's environment is made by uv, and kept between runs",

@@ -47,6 +47,7 @@ def test_its_deployer_is_told_of_flows_and_server_and_of_no_secret_that_it_does_
     """The deployer is one that writes down its command line and its environment."""
     said = tmp_path / "said"
     program = tmp_path / "deployer"
+    (tmp_path / "python").symlink_to(sys.executable)
     record = (
         "import json, os, pathlib, sys\n"
         "token = pathlib.Path(os.environ['FLOWS_GIT_TOKEN_FILE']).read_text()\n"
@@ -54,14 +55,17 @@ def test_its_deployer_is_told_of_flows_and_server_and_of_no_secret_that_it_does_
     )
     program.write_text(f"#!{sys.executable}\n{record}")
     program.chmod(0o755)
-    monkeypatch.setattr(elsewhere, "PROGRAMS", tmp_path)
+    monkeypatch.setattr("local.services.PROGRAMS", tmp_path)
     monkeypatch.setattr(elsewhere, "install", installed)
     monkeypatch.delenv("YEEDU_HEALTH_URL", raising=False)
     monkeypatch.setenv("PREFECT_API_URL", SERVER)
     monkeypatch.setenv("PREFECT_API_KEY", "the-key")
     monkeypatch.setenv("YEEDU_NOTEBOOK_URL", "")
     monkeypatch.setenv("WAREHOUSE_PASSWORD", "hidden")
+    monkeypatch.setenv("GITHUB_TOKEN", "hidden")
     values = {
+        "PREFECT_API_AUTH_STRING": "hidden:of-the-own-platform",
+        "PREFECT_UI_URL": "http://own.example",
         "FLOWS_GIT_URL": "https://git.example/flows.git",
         "FLOWS_GIT_TOKEN": "the-token",
         "YEEDU_JOB_URL": "https://yeedu.example/job",
@@ -78,12 +82,14 @@ def test_its_deployer_is_told_of_flows_and_server_and_of_no_secret_that_it_does_
     ]
     assert environment["PREFECT_API_URL"] == f"{SERVER}/api"
     assert environment["PREFECT_API_KEY"] == "the-key"
+    assert "PREFECT_UI_URL" not in environment, "that of the own platform is none of this server's"
     assert environment["FLOWS_GIT_URL"] == "https://git.example/flows.git"
     assert environment["YEEDU_JOB_URL"] == "https://yeedu.example/job"
     assert "YEEDU_NOTEBOOK_URL" not in environment, "an empty one is not known, rather than empty"
     assert token == "the-token"
     assert not Path(environment["FLOWS_GIT_TOKEN_FILE"]).exists()
-    left = [name for name in environment if name.startswith(("YEEDU_PASSWORD", "YEEDU_TOKEN", "WAREHOUSE"))]
+    secrets = ("YEEDU_PASSWORD", "YEEDU_TOKEN", "WAREHOUSE", "GITHUB")
+    left = [name for name in environment if name.startswith(secrets)]
     assert left == []
     assert "hidden" not in str((options, environment))
 
@@ -104,3 +110,33 @@ def test_flows_of_a_checkout_without_an_origin_need_an_address(
     subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
     with pytest.raises(CommandError, match="no git remote `origin`; set FLOWS_GIT_URL"):
         register(knobs_of("", knobs()), Console(), "", [])
+
+
+def test_the_server_of_the_own_file_is_told_its_login_when_no_platform_is_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = tmp_path / "said"
+    program = tmp_path / "deployer"
+    program.write_text(
+        f"#!{sys.executable}\nimport json, os, pathlib\n"
+        f"pathlib.Path({str(said)!r}).write_text(json.dumps(dict(os.environ)))\n"
+    )
+    program.chmod(0o755)
+    (tmp_path / "python").symlink_to(sys.executable)
+    (tmp_path / "key").write_text("the-key\n")
+    monkeypatch.setattr("local.services.PROGRAMS", tmp_path)
+    monkeypatch.setattr(elsewhere, "install", installed)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    own = {
+        "PREFECT_API_URL": f"{SERVER}/api",
+        "PREFECT_API_KEY_FILE": str(tmp_path / "key"),
+        "FLOWS_GIT_URL": "https://git.example/flows.git",
+    }
+    assert elsewhere.address(Knobs(own)) == f"{SERVER}/api"
+    assert register(knobs(**own), Console(), "", []) == 0
+    environment = json.loads(said.read_text())
+    assert environment["PREFECT_API_URL"] == f"{SERVER}/api"
+    assert environment["PREFECT_API_KEY"] == "the-key"
+
+    with pytest.raises(CommandError, match="PREFECT_API_AUTH_STRING and PREFECT_API_KEY are both set"):
+        register(knobs(**own, PREFECT_API_AUTH_STRING="me:hidden"), Console(), "", [])

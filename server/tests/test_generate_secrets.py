@@ -153,7 +153,7 @@ def test_program_takes_values_from_several_files_and_refuses_two_logins(root: Pa
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "PREFECT_API_KEY: written" in done.stdout
-    assert contents(root)["api/api-key"] == "the-key"
+    assert contents(root)["key/api-key"] == "the-key"
     (tmp_path / "own").write_text("PREFECT_API_AUTH_STRING=me:password\n")
     refused = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (refused.returncode, refused.stderr) == (

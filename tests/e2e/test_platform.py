@@ -24,6 +24,7 @@ WINDOWS = "create-file-on-windows"
 ON_REQUEST = {
     *("fetch-api", "load-taxi-trips", "publish-after-approval", "run-shell-command-from-image"),
     *("run-yeedu-pipeline", "summarise-taxi-trips", "load-taxi-trips-yellow", "backfill-taxi-trips"),
+    *("summarise-payments", "report-repository"),
 }
 FROM_IMAGE = "run-shell-command-from-image"
 TENANT = "0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e"

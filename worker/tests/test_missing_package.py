@@ -46,6 +46,18 @@ def test_error_behind_the_error_counts(tmp_path: Path) -> None:
     assert advice(outer, tmp_path) == LISTED
 
 
+def test_an_error_that_only_came_while_another_one_was_handled_gets_no_advice(tmp_path: Path) -> None:
+    later = ValueError("something else")
+    later.__context__ = missing("cowsay")
+    assert advice(later, tmp_path) == ""
+
+
+def test_advice_that_the_error_gives_itself_is_not_given_again(tmp_path: Path) -> None:
+    error = RuntimeError("reading it needs pyarrow: set WORKER_EXTRAS=etl, see docs/packages.md.")
+    error.__cause__ = missing("pyarrow")
+    assert advice(error, tmp_path) == ""
+
+
 def test_table_is_that_of_the_extra() -> None:
     text = (ROOT / "requirements" / "extras" / "etl.in").read_text(encoding="utf-8")
     listed = re.findall(r"(?m)^([a-z][a-z-]*)", text)

@@ -24,7 +24,7 @@ def advice(error: BaseException, *own_folders: Path) -> str:
     missing = next((one for one in _chain(error) if isinstance(one, ModuleNotFoundError) and one.name), None)
     name = (missing.name or "").partition(".")[0] if missing else ""
     is_own = any((folder / name).exists() or (folder / f"{name}.py").exists() for folder in own_folders)
-    if not name or is_own:
+    if not name or is_own or _LIST in str(error) or "WORKER_EXTRAS" in str(error):
         return ""
     extra = next((extra for extra, modules in EXTRAS.items() if name in modules), "")
     if extra:
@@ -47,10 +47,10 @@ def _end_with_advice(record: logging.LogRecord) -> bool:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those behind it, each once."""
+    """Yield an error and those that it was raised from, each once."""
     seen: list[BaseException] = []
     following: BaseException | None = error
     while following and following not in seen:
         seen.append(following)
         yield following
-        following = following.__cause__ or following.__context__
+        following = following.__cause__
