@@ -79,7 +79,7 @@ def knobs_of(environment: str, knobs: Knobs, root: Path = ROOT) -> EnvironmentKn
         if not _ITS_OWN.fullmatch(name):
             raise CommandError(
                 f"{file.name} sets {name}, which is the platform's: it belongs into .env; an environment has "
-                "FLOWS_GIT_..., YEEDU_... and WAREHOUSE_... of its own"
+                "FLOWS_GIT_URL, FLOWS_GIT_TOKEN, YEEDU_... and WAREHOUSE_... of its own"
             )
     own = {name: value for name, value in found.items() if name not in os.environ}
     left_out: set[str] = set()

@@ -45,12 +45,20 @@ def secrets_of(knobs: EnvironmentKnobs) -> dict[str, str]:
 
 
 def test_its_own_file_counts_before_the_platforms(tmp_path: Path) -> None:
-    knobs = read(tmp_path, "YEEDU_JOB_URL=https://staging.example/job\nFLOWS_GIT_REF=next\n")
+    knobs = read(
+        tmp_path, "YEEDU_JOB_URL=https://staging.example/job\nFLOWS_GIT_URL=https://staging.example/f.git\n"
+    )
     assert knobs.get("YEEDU_JOB_URL") == "https://staging.example/job"
-    assert (knobs.get("YEEDU_USERNAME"), knobs.get("FLOWS_GIT_REF")) == ("production", "next")
+    assert (knobs.get("YEEDU_USERNAME"), knobs.get("FLOWS_GIT_URL")) == (
+        "production",
+        "https://staging.example/f.git",
+    )
     assert knobs.prefect_port == 18080
     assert secrets_of(knobs) == {}, "without a login of its own it has the platform's"
-    assert knobs.own_addresses == {"YEEDU_JOB_URL": "https://staging.example/job", "FLOWS_GIT_REF": "next"}
+    assert knobs.own_addresses == {
+        "YEEDU_JOB_URL": "https://staging.example/job",
+        "FLOWS_GIT_URL": "https://staging.example/f.git",
+    }
 
 
 def test_the_shell_counts_before_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
