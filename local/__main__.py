@@ -65,8 +65,6 @@ def run(
         return 0
     if command in {"up", "deploy", "restore"}:
         own_certificate(knobs)
-    if command == "deploy" and is_elsewhere(knobs):
-        return register(_knobs_of(of_environment, knobs, console), console, of_environment, only)
     engine = find_engine()
     containers, processes = ComposeMode(knobs, console), ProcessMode(knobs, console)
     if knobs.other_server and command in {"backup", "restore"}:
@@ -91,7 +89,7 @@ def run(
         mode = processes
     elif engine.is_usable and (containers.is_from_here() if has_address else containers.exists()):
         mode = containers
-    elif has_address:  # that the own platform would have: through a tunnel, or of another checkout
+    elif has_address:  # no platform of this checkout runs here
         return register(_knobs_of(of_environment, knobs, console), console, of_environment, only)
     else:
         there = "; for one on another machine, set PREFECT_API_URL to its API" if command == "deploy" else ""
@@ -103,6 +101,8 @@ def run(
         mode.backup(file)
         return 0
     if command == "deploy":
+        if is_elsewhere(knobs):
+            console.step("PREFECT_API_URL of your shell is left out: a platform of this checkout runs here")
         return mode.deploy(_knobs_of(of_environment, knobs, console), of_environment, only)
     return {"logs": mode.logs, "status": mode.status}[command]()
 

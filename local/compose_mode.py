@@ -72,9 +72,12 @@ class ComposeMode:
             CommandError: It names the port, its holder, and the knob.
         """
         held = frozenset[int]().union(*(container.ports for container in containers))
-        ports = [("YEEDU_MOCK_PORT", "127.0.0.1", self._knobs.mock_port)]
-        if not self._knobs.other_server:
-            ports.append(("PREFECT_PORT", self._knobs.bind_address, self._knobs.prefect_port))
+        ports = [
+            ("PREFECT_PORT", self._knobs.bind_address, self._knobs.prefect_port),
+            ("YEEDU_MOCK_PORT", "127.0.0.1", self._knobs.mock_port),
+        ]
+        if self._knobs.other_server:
+            del ports[0]
         for knob, address, port in ports:
             if port not in held and not is_free(address, port):
                 names = containers_publishing(port)

@@ -68,9 +68,11 @@ def ran_here(flow: str, line: str) -> Check:
     """A run of no deployment Completed, and the platform has the line in its log."""
 
     def look(done: Done) -> bool:
-        # A run whose deployment another page has deleted has a queue, but no deployment any more.
+        # Another page may have typed the same command: the run is the one whose address was printed.
         [run] = [
-            one for one in runs_since(done, flow) if not one["deployment_id"] and not one["work_queue_name"]
+            one
+            for one in runs_since(done, flow)
+            if not one["deployment_id"] and f"/flow-run/{one['id']}" in done.output
         ]
         return run["state_type"] == "COMPLETED" and bool(done.platform.api.log_with(run["id"], line))
 

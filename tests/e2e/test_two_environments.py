@@ -216,7 +216,7 @@ def runs_on_stagings_yeedu(city: City) -> list[str]:
         session.post(f"{address}/user/select/{TENANT}", timeout=30).raise_for_status()
         answer = session.get(f"{address}/workspace/1/spark/job/runs", timeout=30)
         answer.raise_for_status()
-        return [run["created_by"] for run in answer.json()["data"]]
+        return [run["created_by"]["username"] for run in answer.json()["data"]]
 
 
 def watched(city: City, found: list[str], stop: threading.Event) -> None:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 @pytest.fixture(scope="module", autouse=True)
 def _token(prefect_server: None, mock: MockYeedu) -> Iterator[None]:
     with mock.client("job/101") as client:
-        Secret(value=client.token()).save("yeedu-token", overwrite=True)
+        Secret(value=client.token()).save("facade-token", overwrite=True)
         yield
 
 
@@ -103,7 +103,7 @@ def test_an_async_flow_awaits_it(mock: MockYeedu) -> None:
 
 def test_a_token_needs_no_password(mock: MockYeedu) -> None:
     made = operator(
-        mock.url("spark/notebook/201"), login_password_block_name=None, token_block_name="yeedu_token"
+        mock.url("spark/notebook/201"), login_password_block_name=None, token_block_name="facade_token"
     )
     assert made.execute().state == "STOPPED"
 
