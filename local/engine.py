@@ -237,7 +237,8 @@ def _container(item: dict[str, Any]) -> Container:
         exit_code=state["ExitCode"],
         health=state["Health"]["Status"] if state.get("Health") else "",
         started_at=state["StartedAt"],
-        is_one_shot=item["HostConfig"]["RestartPolicy"]["Name"] in {"", "no"},
+        is_one_shot=item["HostConfig"]["RestartPolicy"]["Name"] in {"", "no"}
+        and not state.get("Health"),  # what is asked for its health is there to stay
         ports=frozenset(
             int(one["HostPort"]) for many in bindings.values() for one in many or [] if one["HostPort"]
         ),

@@ -95,11 +95,12 @@ def test_containers_are_told_apart_by_what_is_expected_of_them(docker: Path) -> 
         container("deployer", "exited", "4", code=1),
         container("postgres", "exited", "2", code=0),
         container("deployer", "running", "6", oneoff="True"),
+        container("own", "running", "7", restart="no", Health={"Status": "healthy"}),
     ]
     answer(docker, ("ps --all", "a b\n", 0), ("inspect a b", json.dumps(inspected) + "\n", 0))
     found = Project(Knobs({})).containers()
-    assert [one.service for one in found] == ["secrets", "postgres", "server", "deployer", "worker"]
-    assert [one.service for one in found if one.is_ready] == ["secrets", "server"]
+    assert [one.service for one in found] == ["secrets", "postgres", "server", "deployer", "worker", "own"]
+    assert [one.service for one in found if one.is_ready] == ["secrets", "server", "own"]
     assert [one.service for one in found if one.has_failed] == ["postgres", "deployer"]
     assert [str(one) for one in found] == [
         "done",
@@ -107,6 +108,7 @@ def test_containers_are_told_apart_by_what_is_expected_of_them(docker: Path) -> 
         "healthy",
         "exited with code 1",
         "starting",
+        "healthy",
     ]
     assert found[2].ports == {8080}
 
