@@ -12,12 +12,6 @@ from local.errors import CommandError
 from local.knobs import ROOT, Knobs
 from local.script import load_script
 
-# Where systems keep their certificates, if OpenSSL does not know: Debian, Fedora, SUSE, macOS.
-_USUAL_ROOTS = (
-    *("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"),
-    *("/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"),
-)
-
 
 def further_locks(knobs: Knobs) -> list[str]:
     """Return the locks of ``WORKER_EXTRAS`` and of the flows' list, as their names in ``requirements/``.
@@ -80,7 +74,8 @@ def trusting(knobs: Knobs, python: Path) -> Generator[dict[str, str]]:
 
 
 def _usual_roots(python: Path) -> Path:
-    known = [ssl.get_default_verify_paths().cafile, *_USUAL_ROOTS]
+    script = load_script(ROOT / "server" / "with_secrets.py")
+    known = [ssl.get_default_verify_paths().cafile, *script.SYSTEM_BUNDLES]
     found = next((file for file in known if file and Path(file).is_file()), None)
     if found:
         return Path(found)

@@ -1,8 +1,6 @@
 """Brings the server to the desired state, part by part; a part that fails does not stop the others."""
 
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextvars import copy_context
 
 from prefect.client.orchestration import SyncPrefectClient
 
@@ -22,7 +20,7 @@ from yeedu_deployer.block_stage import (
 from yeedu_deployer.block_type_stage import bring_block_types
 from yeedu_deployer.catch_up_stage import catch_up_pools
 from yeedu_deployer.configuration import Configuration
-from yeedu_deployer.credentials import BlockPlan, plan_blocks
+from yeedu_deployer.credentials import plan_blocks
 from yeedu_deployer.deployment_stage import DeploymentStage
 from yeedu_deployer.desired import Desired
 from yeedu_deployer.inspection import FlowInspector
@@ -100,17 +98,6 @@ class Deployer:
         stage = self._stage
         blocks = plan_blocks(stage.client, stage.configuration, stage.memory.blocks, stage.block_names)
         token = token_block(stage, blocks, looks_on_server=self._deployments_only)
-        with ThreadPoolExecutor(max_workers=1) as beside:
-            # All the while, beside what follows: no deployment waits for them.
-            registered = None
-            if not self._deployments_only and not self._desired.environment:
-                registered = beside.submit(copy_context().run, bring_block_types, stage)
-            return self._run(blocks, token, registered)
-
-    def _run(
-        self, blocks: Mapping[str, BlockPlan], token: str | None, registered: Future[None] | None
-    ) -> Report:
-        stage = self._stage
         resolved = resolve_deployments(
             self._desired.deployments,
             stage.environment,
@@ -141,10 +128,9 @@ class Deployer:
                 targets = notification_targets(stage, tuple(blocks))
                 bring_automations(stage, with_notifications(desired.automations, targets), ALERTS)
             catch_up_pools(stage, pools)
-            if registered:
-                registered.result()
+            if not self._deployments_only and not desired.environment:
+                bring_block_types(stage)  # last: no flow waits for them
         finally:
-            wait([registered] if registered else [])  # it writes into the memory as well
             if not stage.plan_only and stage.memory != self._before:
                 stage.memory.save(desired.environment)
         return self.report
