@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from addressed import execute
 from hypothesis import given
 from hypothesis import strategies as st
 from mock_yeedu import MockYeedu
@@ -13,7 +14,6 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 
 from operators.yeedu import YeeduOperator
 from prefect_yeedu.models import CellResult, Generation, Output
-from prefect_yeedu.runs.execution import execute
 from prefect_yeedu.runs.saved_outputs import (
     MAX_NOTEBOOK_BYTES,
     duration_text,

@@ -8,14 +8,13 @@ import pytest
 from fake_clock import FakeClock
 from scripted_yeedu import ScriptedYeedu
 
-from prefect_yeedu.client.api import RunAPI
 from prefect_yeedu.errors import YeeduKernelDied, YeeduKernelError, YeeduTransportError
-from prefect_yeedu.models import Generation, RunKind
+from prefect_yeedu.models import RunKind
+from prefect_yeedu.patience import Deadline
 from prefect_yeedu.runs.cell_runner import CellRunner
 from prefect_yeedu.runs.starting import RunRequest, make_run
 from prefect_yeedu.wire.kernel_protocol import Execution
 from prefect_yeedu.wire.notebook_document import Cell
-from prefect_yeedu.wire.retry import Deadline
 
 Answer = dict[str, Any]
 
@@ -89,7 +88,7 @@ def execute(
         channel = Channel(clock, *answers)
         monkeypatch.setattr("prefect_yeedu.runs.cell_runner.KernelChannel", lambda *_: channel)
         with yeedu.client("notebook/5", clock=clock) as client:
-            run = make_run(RunAPI(client, RunKind.NOTEBOOK, Generation.V2), 9, RunRequest(), None)
+            run = make_run(client.api(RunKind.NOTEBOOK), 9, RunRequest(), None)
             runner = CellRunner(run, Deadline.after(clock, 100_000))
             runner.open()
             return runner.execute(CELL), channel
@@ -116,7 +115,7 @@ def test_a_websocket_that_is_never_accepted_is_given_up(
     clock = FakeClock()
     monkeypatch.setattr("prefect_yeedu.runs.cell_runner.KernelChannel", lambda *_: Refusing(clock))
     with yeedu.client("notebook/5", clock=clock) as client:
-        run = make_run(RunAPI(client, RunKind.NOTEBOOK, Generation.V2), 9, RunRequest(), None)
+        run = make_run(client.api(RunKind.NOTEBOOK), 9, RunRequest(), None)
         with pytest.raises(YeeduKernelDied, match="stayed out of reach for 120 seconds"):
             CellRunner(run, Deadline.after(clock, None)).open()
     assert 5 < len(attempts) < 50

@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
+from addressed import execute
 from scripted_yeedu import ScriptedYeedu
 
 from prefect_yeedu.errors import YeeduRunFailed
 from prefect_yeedu.runs.clusters import find_marker
-from prefect_yeedu.runs.execution import execute
 from prefect_yeedu.runs.remote_run import WaitOptions
 from prefect_yeedu.runs.starting import RunRequest
 from prefect_yeedu.runs.submission import ClusterMove, Ledger

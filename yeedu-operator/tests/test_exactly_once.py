@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from addressed import execute
 from mock_yeedu import MockYeedu
 from prefect import flow, task
 from prefect.client.orchestration import get_client
@@ -12,7 +13,6 @@ from operators.yeedu import YeeduOperator
 from prefect_yeedu import YeeduCellFailed, YeeduConfigurationError, YeeduRunFailed, YeeduTransportError
 from prefect_yeedu.flow_run.run_record import ArtifactLedger
 from prefect_yeedu.models import YeeduResult
-from prefect_yeedu.runs.execution import execute
 from prefect_yeedu.runs.job_run import JobRun
 from prefect_yeedu.runs.notebook_run import NotebookRun
 from prefect_yeedu.runs.remote_run import RunListener

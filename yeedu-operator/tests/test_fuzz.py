@@ -9,13 +9,13 @@ from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from addressed import execute
 from fake_clock import FakeClock
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scripted_yeedu import PASSWORD, TENANT, TOKEN, Handler, ScriptedYeedu
 
 from prefect_yeedu.errors import YeeduError
-from prefect_yeedu.runs.execution import execute
 from prefect_yeedu.runs.remote_run import WaitOptions
 from prefect_yeedu.runs.starting import RunRequest
 from prefect_yeedu.wire.redaction import storable

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from addressed import AddressedClient, execute, find_api
 from mock_yeedu import MockYeedu
 from scripted_yeedu import Handler, ScriptedYeedu
 
-from prefect_yeedu.client.client import YeeduClient
 from prefect_yeedu.client.login import Credentials
 from prefect_yeedu.client.tls import TLSSettings
 from prefect_yeedu.errors import (
@@ -21,9 +21,7 @@ from prefect_yeedu.errors import (
     YeeduSubmissionUnknown,
 )
 from prefect_yeedu.models import Generation, YeeduResult
-from prefect_yeedu.runs.execution import execute, find_api
 from prefect_yeedu.runs.starting import RunRequest
-from prefect_yeedu.urls import parse_url
 from prefect_yeedu.wire.kernel_protocol import execute_request
 from prefect_yeedu.wire.notebook_document import NotebookDocument
 from tests.tls_server import self_signed, server_context
@@ -156,7 +154,7 @@ def tls_yeedu(tmp_path: Path) -> Iterator[tuple[ScriptedYeedu, Path]]:
 
 
 def check(yeedu: ScriptedYeedu, tls: TLSSettings) -> str:
-    with YeeduClient(parse_url(f"https://127.0.0.1:{yeedu.port}/healthCheck"), tls=tls) as client:
+    with AddressedClient(f"https://127.0.0.1:{yeedu.port}/healthCheck", tls=tls) as client:
         return client.check_health()["message"]
 
 
@@ -169,8 +167,8 @@ def test_the_environments_ca_file_is_trusted_by_requests_and_by_a_kernels_websoc
     tls_mock: MockYeedu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tls_mock.certificate))
-    url = parse_url(tls_mock.url("notebook/201"))
-    with YeeduClient(url, Credentials("demo", tls_mock.password)) as client:
+    url = tls_mock.url("notebook/201")
+    with AddressedClient(url, Credentials("demo", tls_mock.password)) as client:
         result = execute(client, RunRequest())
     assert (result.state, len(result.cells)) == ("STOPPED", 3)
 
@@ -190,10 +188,10 @@ def test_checking_can_be_switched_off_with_a_warning(
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 def test_one_client_s_tls_settings_are_not_another_s(tls_yeedu: tuple[ScriptedYeedu, Path]) -> None:
-    url = parse_url(f"https://127.0.0.1:{tls_yeedu[0].port}/healthCheck")
+    url = f"https://127.0.0.1:{tls_yeedu[0].port}/healthCheck"
     with (
-        YeeduClient(url) as checking,
-        YeeduClient(url, tls=TLSSettings.from_options("false", "")) as trusting,
+        AddressedClient(url) as checking,
+        AddressedClient(url, tls=TLSSettings.from_options("false", "")) as trusting,
     ):
         for _ in range(2):
             assert trusting.check_health()["message"] == "OK"

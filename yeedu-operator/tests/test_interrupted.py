@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from addressed import execute
 from mock_yeedu import MockYeedu
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -22,7 +23,6 @@ from operators.yeedu import YeeduOperator
 from prefect_yeedu import YeeduJob, run_yeedu_job
 from prefect_yeedu.client.client import YeeduClient
 from prefect_yeedu.errors import YeeduStopRequested
-from prefect_yeedu.runs.execution import execute
 from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.starting import RunRequest
 from prefect_yeedu.runs.submission import Ledger, Outcome

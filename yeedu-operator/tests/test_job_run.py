@@ -3,6 +3,7 @@ import threading
 from typing import Any
 
 import pytest
+from addressed import execute
 from scripted_yeedu import Call, ScriptedYeedu
 
 from prefect_yeedu.client.log_follower import LineSplitter
@@ -15,7 +16,6 @@ from prefect_yeedu.errors import (
     YeeduTransportError,
 )
 from prefect_yeedu.models import RunState, YeeduResult
-from prefect_yeedu.runs.execution import execute
 from prefect_yeedu.runs.remote_run import RemoteRun, RunListener, WaitOptions
 from prefect_yeedu.runs.starting import RunRequest, checked_conf
 
@@ -164,7 +164,7 @@ def test_a_session_revoked_for_good_ends_the_wait_without_secrets(job: ScriptedY
 
 
 def test_a_run_that_vanishes_is_an_error(job: ScriptedYeedu) -> None:
-    job.on("GET", RUN, state("RUNNING"), (404, {}))
+    job.on("GET", RUN, state("RUNNING"), (404, {"error_code": "RFA-000404", "error_message": "no run"}))
     with pytest.raises(YeeduRunFailed, match="does not know job run 9"):
         run_job(job)
 

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
+from addressed import AddressedClient
 from scripted_yeedu import TENANT, TOKEN
 
 from prefect_yeedu.client import kernel_channel
-from prefect_yeedu.client.client import YeeduClient
 from prefect_yeedu.client.kernel_channel import KernelChannel
 from prefect_yeedu.client.login import Credentials
 from prefect_yeedu.errors import YeeduAuthenticationError, YeeduError, YeeduNotFound, YeeduTransportError
-from prefect_yeedu.urls import parse_url
 
 SELECTED = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 
@@ -51,8 +50,8 @@ def server(behave: Callable[[socket.socket, bytes], None]) -> Iterator[KernelCha
 
     thread = threading.Thread(target=accept, daemon=True)
     thread.start()
-    url = parse_url(f"http://127.0.0.1:{listener.getsockname()[1]}/tenant/{TENANT}/workspace/1/notebook/5")
-    with YeeduClient(url, Credentials(token=TOKEN)) as client:
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/tenant/{TENANT}/workspace/1/notebook/5"
+    with AddressedClient(url, Credentials(token=TOKEN)) as client:
         channel = KernelChannel(client, "workspace/1/notebook/run/9/kernel")
         yield channel
         channel.close()

@@ -12,19 +12,18 @@ import prefect_yeedu
 PACKAGE = Path(prefect_yeedu.__file__).parent
 # From the bottom up; a module may import those of the lines below it and of its own line before it.
 LAYERS = {
-    "": ["errors", "models", "urls"],
+    "": ["errors", "models", "failures", "patience", "urls"],
     "wire.": [
         "redaction",
         "answers",
-        "retry",
         "kernel_protocol",
         "notebook_document",
         "html_tables",
         "routes",
     ],
-    "client.": ["tls", "transport", "login", "client", "kernel_channel", "api", "log_follower"],
+    "client.": ["tls", "transport", "login", "connection", "client", "kernel_channel", "api", "log_follower"],
     "runs.": [
-        *("remote_run", "expected_end", "job_run", "cell_runner", "saved_outputs", "cell_sequence"),
+        *("remote_run", "job_run", "cell_runner", "saved_outputs", "cell_sequence"),
         *("submission", "notebook_run", "starting", "clusters", "execution"),
     ],
     "flow_run.": [

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from addressed import execute
 
 from prefect_yeedu.errors import YeeduCellFailed, YeeduRunFailed
 from prefect_yeedu.models import Generation, YeeduResult
-from prefect_yeedu.runs.execution import execute
 from prefect_yeedu.runs.starting import RunRequest
 
 if TYPE_CHECKING:

@@ -14,10 +14,9 @@ from prefect.settings import PREFECT_API_URL
 from scripted_yeedu import PASSWORD, TENANT, TOKEN, ScriptedYeedu
 
 from operators.yeedu import YeeduOperator
-from prefect_yeedu import YeeduCredentials, YeeduJob
+from prefect_yeedu import YeeduCredentials, YeeduJob, patience
 from prefect_yeedu.errors import YeeduError
 from prefect_yeedu.runs import submission
-from prefect_yeedu.wire import retry
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_server"),
@@ -116,7 +115,7 @@ def test_no_secret_shows(
     yeedu: ScriptedYeedu, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     monkeypatch.setattr(submission, "SEARCH_SECONDS", 0.1)
-    monkeypatch.setattr(retry.RetryPolicy, "wait_seconds", lambda *_: 0.01)
+    monkeypatch.setattr(patience.Trial, "_wait_seconds", lambda *_: 0.01)
     details = {"username": "demo", "YEEDU_VERIFY_SSL": "false", "YEEDU_SSL_CERT_FILE": ""}
     Secret(value=details).save("hidden-details", overwrite=True)
     Secret(value=PASSWORD).save("hidden-password", overwrite=True)

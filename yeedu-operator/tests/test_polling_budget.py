@@ -5,10 +5,10 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from addressed import execute
 from fake_clock import FakeClock
 from scripted_yeedu import Call, ScriptedYeedu
 
-from prefect_yeedu.runs.execution import execute
 from prefect_yeedu.runs.starting import RunRequest
 
 HOUR_SECONDS = 3600.0
@@ -67,45 +67,3 @@ def test_an_hour_costs_fewer_than_400_calls_and_little_delay(
         reads = work.reads[stream]
         assert max(later - sooner for sooner, later in pairwise(reads)) <= 120.001
         assert len([read for read in reads if read < 60]) >= 10
-
-
-def earlier_run(run_id: int, seconds: float, **fields: Any) -> dict[str, Any]:
-    return {"run_id": run_id, "run_status": "DONE", "execution_time_sec": seconds, **fields}
-
-
-@pytest.mark.parametrize(
-    ("earlier", "growing"),
-    [(3600, ()), (3600, ("stdout",)), (3400, ("stdout", "stderr")), (3850, ("stdout", "stderr"))],
-)
-def test_an_end_about_when_the_job_ended_before_is_noticed_within_5_seconds(
-    work: HourOfWork, growing: tuple[str, ...], earlier: float
-) -> None:
-    own = {"run_id": 9, "run_status": "RUNNING"}
-    failed = earlier_run(7, 4.0, run_status="ERROR")
-    work.yeedu.on("GET", RUNS, (200, {"data": [own, earlier_run(8, earlier), failed]}))
-    gaps = wait(work, growing)
-    assert len(work.yeedu.calls) < 400
-    assert len(work.yeedu.called("GET", RUNS)) == 1
-    assert gaps[-1] <= 5.0
-    assert max(gaps) <= 20.001
-
-
-@pytest.mark.parametrize(
-    "runs",
-    [
-        [],
-        [earlier_run(7, 600), earlier_run(8, 3600)],  # now this, now that
-        [{"run_id": 8, "run_status": "DONE"}, earlier_run(7, -1), earlier_run(6, "soon")],
-        [earlier_run(7, 1200)],  # took longer this time
-    ],
-)
-def test_earlier_runs_that_tell_nothing_change_little(work: HourOfWork, runs: list[dict[str, Any]]) -> None:
-    work.yeedu.on("GET", RUNS, (200, {"data": runs}))
-    assert max(wait(work, ())[-100:]) <= 13.001
-    assert len(work.yeedu.calls) < 400
-
-
-def test_a_run_found_again_is_expected_to_end_when_it_would_have(work: HourOfWork) -> None:
-    own = {"run_id": 9, "run_status": "RUNNING", "execution_time_sec": 2000.0}
-    work.yeedu.on("GET", RUNS, (200, {"data": [own, earlier_run(8, 2000 + HOUR_SECONDS - 60)]}))
-    assert wait(work, ())[-1] <= 5.0

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from addressed import execute
 from fake_clock import FakeClock
 from mock_yeedu import MockYeedu
 from prefect.blocks.system import Secret
@@ -13,7 +14,6 @@ from scripted_yeedu import Call, ScriptedYeedu
 from operators.yeedu import YeeduOperator
 from prefect_yeedu.errors import YeeduCellFailed, YeeduKernelDied, YeeduRunFailed, YeeduRunTimedOut
 from prefect_yeedu.models import YeeduResult
-from prefect_yeedu.runs.execution import execute
 from prefect_yeedu.runs.remote_run import RunListener, WaitOptions
 from prefect_yeedu.runs.starting import RunRequest
 

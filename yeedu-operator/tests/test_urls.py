@@ -7,7 +7,7 @@ from scripted_yeedu import TENANT
 
 from prefect_yeedu.errors import YeeduConfigurationError
 from prefect_yeedu.models import Generation, RunKind
-from prefect_yeedu.urls import TargetKind, parse_url
+from prefect_yeedu.urls import TargetKind, parse_url, run_page
 
 PLACE = f"tenant/{TENANT}/workspace/7"
 
@@ -118,4 +118,6 @@ def test_any_text_is_understood_or_refused_in_words(text: str) -> None:
 def test_run_links_follow_the_rules_of_each_generation(
     origin: str, generation: Generation, ui_url: str | None, link: str
 ) -> None:
-    assert parse_url(f"{origin}/{PLACE}/job/5").run_url(9, RunKind.JOB, generation, ui_url) == link
+    url = parse_url(f"{origin}/{PLACE}/job/5")
+    page = run_page(url.base_url, url.tenant, url.workspace_id, 9, RunKind.JOB, generation, ui_url)
+    assert page == link

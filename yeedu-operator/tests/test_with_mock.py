@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from addressed import execute
 from mock_yeedu import MockYeedu
 
 from prefect_yeedu.errors import YeeduCellFailed, YeeduKernelDied, YeeduRunCancelled, YeeduRunFailed
 from prefect_yeedu.models import Output, YeeduResult
-from prefect_yeedu.runs.execution import execute
 from prefect_yeedu.runs.remote_run import RemoteRun, RunListener
 from prefect_yeedu.runs.starting import RunRequest
 
@@ -179,7 +179,8 @@ def test_cells_are_executed_exactly_once_wherever_the_websocket_drops(mock: Mock
     result = run(mock, notebook(mock, "count = 1", "count += 1", "count += 1", "print(count)"))
     assert [cell.status for cell in result.cells] == ["ok"] * 4
     with mock.client("job/1") as client:
-        log = client.get(f"workspace/1/notebook/run/{result.run_id}/log/stdout", "for a log").text
+        path = f"workspace/1/notebook/run/{result.run_id}/log/stdout"
+        log = client.call("GET", path, "for a log").text
     printed = log + "".join(output.text for output in result.outputs)
     assert "3" in printed
     assert "4" not in printed

@@ -10,7 +10,7 @@ from pydantic import Field, HttpUrl, SecretStr
 from prefect_yeedu.client.client import YeeduClient
 from prefect_yeedu.client.login import Credentials
 from prefect_yeedu.client.tls import TLSSettings
-from prefect_yeedu.flow_run.connection import Connection
+from prefect_yeedu.flow_run.connection import Access
 from prefect_yeedu.urls import parse_url
 
 if TYPE_CHECKING:
@@ -70,10 +70,9 @@ class YeeduCredentials(CredentialsBlock):
         Raises:
             YeeduConfigurationError: The address or a field of this block cannot be used.
         """
-        connection = self.connection()
-        return YeeduClient(parse_url(url), connection.credentials, tls=connection.tls, **options)
+        return YeeduClient(self.access().to(parse_url(url)), **options)
 
-    def connection(self) -> Connection:
+    def access(self) -> Access:
         """Return what the layers below work with.
 
         Raises:
@@ -86,7 +85,7 @@ class YeeduCredentials(CredentialsBlock):
             kept_in="the field 'token' of the YeeduCredentials block",
         )
         note = "Logging in to Yeedu with the YeeduCredentials block's token, not with its password."
-        return Connection(
+        return Access(
             credentials,
             TLSSettings.from_options(self.verify_ssl, self.ssl_cert_file),
             note if credentials.token and credentials.password else "",

@@ -11,6 +11,7 @@ Tree::
         YeeduConflict                  409
         YeeduRateLimited               429                                                (retryable)
         YeeduServerError               5xx                                                (retryable)
+        YeeduUnexpectedAnswer          a proxy's page or the like, whatever its status       (retryable)
         YeeduUnhealthy                 the health check did not answer 200                (retryable)
       YeeduRunError                    about one remote run
         YeeduRunFailed                 it ended in ERROR or TERMINATED
@@ -31,9 +32,15 @@ from typing import Any, ClassVar
 
 
 class YeeduError(Exception):
-    """Everything this package raises on purpose; the text is one sentence for the user."""
+    """Everything this package raises on purpose; the text is one sentence for the user.
+
+    Attributes:
+        is_retryable: Whether the same request may succeed later.
+        is_before_call: Whether it came while logging in, so that the call itself was not made.
+    """
 
     is_retryable: ClassVar[bool] = False
+    is_before_call: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without calling `__init__`, whose keywords the default form would lose."""
@@ -72,6 +79,8 @@ class YeeduAPIError(YeeduError):
         status: The HTTP status.
         code: Yeedu's own code, such as `RFA-000404`, where it gave one.
         retry_after_seconds: How long Yeedu asked to wait, where it did.
+        is_from_yeedu: Whether the answer has the form of Yeedu's own errors, with an `error_code`. Any other
+            may come from anything on the way, and says nothing about what was asked for.
     """
 
     def __init__(
@@ -81,11 +90,13 @@ class YeeduAPIError(YeeduError):
         status: int = 0,
         code: str | None = None,
         retry_after_seconds: float | None = None,
+        is_from_yeedu: bool = True,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.retry_after_seconds = retry_after_seconds
+        self.is_from_yeedu = is_from_yeedu
 
 
 class YeeduAuthenticationError(YeeduAPIError):
@@ -108,6 +119,12 @@ class YeeduRateLimited(YeeduAPIError):
 
 class YeeduServerError(YeeduAPIError):
     """Yeedu failed while it worked on the request."""
+
+    is_retryable = True
+
+
+class YeeduUnexpectedAnswer(YeeduAPIError):
+    """What answered was not Yeedu, or not in a form that Yeedu has: a proxy's page, whatever its status."""
 
     is_retryable = True
 

@@ -9,7 +9,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 
 from prefect_yeedu.errors import YeeduConfigurationError
 from prefect_yeedu.flow_run.calls import YeeduCall, make_request
-from prefect_yeedu.flow_run.connection import Connection, load_connection
+from prefect_yeedu.flow_run.connection import Access, load_connection
 from prefect_yeedu.flow_run.stopping import run_in_thread
 from prefect_yeedu.urls import TargetKind, parse_url
 
@@ -110,18 +110,18 @@ class YeeduOperator:
         return self._call(event)
 
     def _call(self, event: threading.Event | None) -> YeeduResult:
-        return YeeduCall(self.url, self.request, self._load_connection()).execute(event)
+        return YeeduCall(self.url, self.request, self._load_access()).execute(event)
 
-    def _load_connection(self) -> Connection:
+    def _load_access(self) -> Access:
         if self.url.kind is not TargetKind.HEALTH:
             return load_connection(
                 self.connection_block_name, self.login_password_block_name, self.token_block_name
             )
         if self.connection_block_name is None:
-            return Connection()
+            return Access()
         try:
             return load_connection(self.connection_block_name, needs_login=False)
         except YeeduConfigurationError:
             if self.url.scheme == "https":
                 raise
-            return Connection()  # over plain http nothing in the details matters
+            return Access()  # over plain http nothing in the details matters

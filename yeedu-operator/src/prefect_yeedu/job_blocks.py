@@ -19,7 +19,6 @@ from prefect_yeedu.models import RunKind, YeeduResult
 from prefect_yeedu.urls import parse_url
 
 if TYPE_CHECKING:
-    from prefect_yeedu.client.client import YeeduClient
     from prefect_yeedu.runs.starting import StartedRun
 
 
@@ -27,13 +26,11 @@ class YeeduRun(PrefectJobRun[YeeduResult]):  # NOT A BLOCK
     """A run on Yeedu that a block has triggered.
 
     Args:
-        client: The session in which it was triggered; closed when the run has ended.
         started: The run.
         event: Has the wait end and the remote run stopped when it is set.
     """
 
-    def __init__(self, client: YeeduClient, started: StartedRun, event: threading.Event) -> None:
-        self._client = client
+    def __init__(self, started: StartedRun, event: threading.Event) -> None:
         self._started = started
         self._event = event
         self._end: YeeduResult | YeeduRunError | None = None
@@ -84,8 +81,6 @@ class YeeduRun(PrefectJobRun[YeeduResult]):  # NOT A BLOCK
             self._end = self._started.finish()
         except YeeduRunError as error:
             self._end = error
-        finally:
-            self._client.close()
 
     def _result(self) -> YeeduResult:
         if self._end is None:
@@ -136,14 +131,9 @@ class _YeeduBlock(_Block, ABC):
             generation=self.generation,
             ui_url=self.ui_url,
         )
-        call = YeeduCall(url, request, self.credentials.connection())
+        call = YeeduCall(url, request, self.credentials.access())
         event = event or threading.Event()
-        client = call.open_client(event)
-        try:
-            return YeeduRun(client, call.start(client, event), event)
-        except BaseException:
-            client.close()
-            raise
+        return YeeduRun(call.start(event), event)
 
 
 class YeeduJob(_YeeduBlock):

@@ -69,4 +69,4 @@ def _run(
     request = make_request(
         arguments=arguments, conf=conf or (), timeout_seconds=timeout_seconds, cluster_ids=cluster_ids or ()
     )
-    return YeeduCall(parse_url(address), request, credentials.connection()).execute()
+    return YeeduCall(parse_url(address), request, credentials.access()).execute()

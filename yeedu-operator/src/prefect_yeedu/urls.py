@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from prefect_yeedu.errors import YeeduConfigurationError
 from prefect_yeedu.models import Generation, RunKind
@@ -26,6 +26,25 @@ class TargetKind(StrEnum):
     NOTEBOOK = "notebook"
     RUN = "run"
     HEALTH = "health"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is run, or the run itself: an object in a workspace, whatever the server and whoever asks.
+
+    Attributes:
+        kind: What the id names.
+        workspace_id: Workspace id; 0 for a health check.
+        id: Id of the definition or of the run; 0 for a health check.
+        run_kind: What a definition or run is, where the address says so.
+        generation: The API generation, where only one has this form of address.
+    """
+
+    kind: TargetKind
+    workspace_id: int = 0
+    id: int = 0
+    run_kind: RunKind | None = None
+    generation: Generation | None = None
 
 
 @dataclass(frozen=True)
@@ -67,34 +86,50 @@ class YeeduURL:
         return f"{self.origin}{self.prefix}/api/v1"
 
     @property
+    def target(self) -> Target:
+        """What the address points at, without the server it is on."""
+        return Target(self.kind, self.workspace_id, self.id, self.run_kind, self.generation)
+
+    @property
     def _bracketed_host(self) -> str:
         return f"[{self.host}]" if ":" in self.host else self.host
 
-    def run_url(self, run_id: int, kind: RunKind, generation: Generation, ui_url: str | None = None) -> str:
-        """Return the address of a run's page in Yeedu's user interface.
 
-        Args:
-            run_id: The run.
-            kind: What the run executes.
-            generation: V2 has the page at another place than the older ones.
-            ui_url: Base to use instead of the rules of yeedu-protocol section 1.4.
-        """
-        place = "run" if generation is Generation.V2 else "spark"
-        page = "spark_job" if kind is RunKind.JOB else "notebook"
-        tenant = quote(self.tenant, safe="")
-        return (
-            f"{self._ui_base(generation, ui_url)}/tenant/{tenant}/workspace/{self.workspace_id}"
-            f"/{place}/{run_id}/run-metrics?type={page}"
-        )
+def run_page(
+    base_url: str,
+    tenant: str,
+    workspace_id: int,
+    run_id: int,
+    kind: RunKind,
+    generation: Generation,
+    ui_url: str | None = None,
+) -> str:
+    """Return the address of a run's page in Yeedu's user interface.
 
-    def _ui_base(self, generation: Generation, ui_url: str | None) -> str:
-        if ui_url:
-            return ui_url.rstrip("/")
-        if generation is Generation.V2 and self.port in REST_PORTS:
-            return f"{self.scheme}://{self._bracketed_host}:{UI_PORT}{self.prefix}"
-        if generation is Generation.V2:
-            return f"{self.origin}{self.prefix}"
-        return f"{self.scheme}://{self._bracketed_host}{self.prefix}"
+    Args:
+        base_url: Base of the REST API.
+        tenant: The tenant.
+        workspace_id: The run's workspace.
+        run_id: The run.
+        kind: What the run executes.
+        generation: V2 has the page at another place than the older ones.
+        ui_url: Base to use instead of the rules of yeedu-protocol section 1.4.
+    """
+    place = "run" if generation is Generation.V2 else "spark"
+    page = "spark_job" if kind is RunKind.JOB else "notebook"
+    base = ui_url.rstrip("/") if ui_url else _ui_base(urlsplit(base_url.removesuffix("/api/v1")), generation)
+    return (
+        f"{base}/tenant/{quote(tenant, safe='')}/workspace/{workspace_id}"
+        f"/{place}/{run_id}/run-metrics?type={page}"
+    )
+
+
+def _ui_base(server: SplitResult, generation: Generation) -> str:
+    host = server.netloc.removesuffix(f":{server.port}")
+    if generation is not Generation.V2:
+        return f"{server.scheme}://{host}{server.path}"
+    port = UI_PORT if server.port in REST_PORTS else server.port
+    return f"{server.scheme}://{host}:{port}{server.path}"
 
 
 def parse_url(text: str) -> YeeduURL:
@@ -125,7 +160,7 @@ def parse_url(text: str) -> YeeduURL:
         host,
         port,
         _path(segments[:tenant_at]),
-        tenant=segments[tenant_at + 1],
+        tenant=unquote(segments[tenant_at + 1]),
         workspace_id=_number(segments[tenant_at + 3], "workspace", text),
         id=identifier,
         run_kind=run_kind,

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from addressed import AddressedClient
 from scripted_yeedu import TENANT
 
-from prefect_yeedu.client.client import YeeduClient
 from prefect_yeedu.client.login import Credentials
 from prefect_yeedu.client.tls import TLSSettings
-from prefect_yeedu.urls import parse_url
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,11 @@ class MockYeedu:
     def url(self, path: str) -> str:
         return f"{self.base}/tenant/{TENANT}/workspace/1/{path}"
 
-    def client(self, path: str, token: str | None = None) -> YeeduClient:
+    def client(self, path: str, token: str | None = None) -> AddressedClient:
         """Return a client of the user `demo`, who logs in with the password or has a token."""
         credentials = Credentials(token=token) if token else Credentials("demo", self.password)
         tls = TLSSettings.from_options(True, self.certificate)
-        return YeeduClient(parse_url(self.url(path)), credentials, tls=tls)
+        return AddressedClient(self.url(path), credentials, tls=tls)
 
     def control(self, method: str, path: str, **arguments: Any) -> Any:
         response = requests.request(method, f"{self.base}/_control/{path}", timeout=30, **arguments)

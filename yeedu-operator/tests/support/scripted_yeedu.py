@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from prefect_yeedu.client.client import YeeduClient
+from addressed import AddressedClient
+
 from prefect_yeedu.client.login import Credentials
 from prefect_yeedu.client.transport import Timeouts
-from prefect_yeedu.urls import parse_url
-from prefect_yeedu.wire.retry import Clock, RetryPolicy
+from prefect_yeedu.patience import Clock, Patience
 
 TENANT = "0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e"
 TOKEN = "tok-" + "s3cr3t-of-the-session"
@@ -59,12 +59,12 @@ class ScriptedYeedu:
 
     def client(
         self, path: str = "spark/job/5", credentials: Credentials | None = None, clock: Clock | None = None
-    ) -> YeeduClient:
-        return YeeduClient(
-            parse_url(self.url(path)),
+    ) -> AddressedClient:
+        return AddressedClient(
+            self.url(path),
             credentials or Credentials("demo", PASSWORD),
             timeouts=Timeouts(2.0, 2.0),
-            retry_policy=RetryPolicy(attempts=3, first_wait_seconds=0.01),
+            patience=Patience(attempts=3, first_wait_seconds=0.01),
             clock=clock,
         )
 

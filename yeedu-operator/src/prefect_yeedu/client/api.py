@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from prefect_yeedu.errors import YeeduError, YeeduNotFound, YeeduServerError
+from prefect_yeedu.errors import YeeduError, YeeduNotFound, YeeduUnexpectedAnswer
 from prefect_yeedu.models import Generation, RunKind, RunState
+from prefect_yeedu.patience import ONCE, Clock, Patience, SystemClock
+from prefect_yeedu.urls import run_page
 from prefect_yeedu.wire.answers import (
     number_of,
     object_of,
@@ -19,7 +21,7 @@ from prefect_yeedu.wire.answers import (
 from prefect_yeedu.wire.routes import ROUTES, Routes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import requests
 
@@ -30,6 +32,19 @@ PAGE_RUNS = 100
 MAX_DURATION_SECONDS = 10 * 365 * 86400.0
 DURATION_FIELDS = ("execution_time_sec", "job_execution_time_sec")
 STOP_STATUSES = frozenset({200, 201, 409})  # 409: it has ended already, which is what was wanted
+
+
+class CallOptions(TypedDict, total=False):
+    """What a call may say besides method, path and purpose: see `YeeduClient.call`."""
+
+    params: Mapping[str, object] | None
+    json: object
+    headers: Mapping[str, str] | None
+    is_streamed: bool
+    accepted: frozenset[int]
+    read_seconds: float | None
+    is_repeatable: bool
+    patience: Patience | None
 
 
 @dataclass(frozen=True)
@@ -62,25 +77,50 @@ class RunSnapshot:
         return None
 
 
+@dataclass(frozen=True)
 class RunAPI:
     """Calls about one kind of run in one workspace.
 
-    Args:
+    Attributes:
         client: A session with Yeedu.
+        workspace_id: The workspace.
         kind: Jobs or notebooks.
         generation: Which API generation the server speaks.
+        clock: Waits between repeated calls.
     """
 
-    def __init__(self, client: YeeduClient, kind: RunKind, generation: Generation) -> None:
-        self.client = client
-        self.kind = kind
-        self.generation = generation
-        self.routes: Routes = ROUTES[kind, generation]
+    client: YeeduClient
+    workspace_id: int
+    kind: RunKind
+    generation: Generation
+    clock: Clock = field(default_factory=SystemClock)
+
+    @property
+    def routes(self) -> Routes:
+        """Where this generation keeps what."""
+        return ROUTES[self.kind, self.generation]
+
+    def run_page(self, run_id: int, ui_url: str | None = None) -> str:
+        """Return the address of a run's page in Yeedu's user interface."""
+        connection = self.client.connection
+        return run_page(
+            connection.base_url,
+            connection.tenant,
+            self.workspace_id,
+            run_id,
+            self.kind,
+            self.generation,
+            ui_url,
+        )
+
+    def call(self, method: str, path: str, what: str, **options: Unpack[CallOptions]) -> requests.Response:
+        """Make a call with the client, waiting on this object's clock: see `YeeduClient.call`."""
+        return self.client.call(method, path, what, clock=self.clock, **options)
 
     def path(self, route: str, *, run: int = 0, definition: int = 0, stream: str = "") -> str:
         """Return a route's path below the API's base."""
         below = route.format(run=run, definition=definition, stream=stream)
-        return f"workspace/{self.client.url.workspace_id}/{below}"
+        return f"workspace/{self.workspace_id}/{below}"
 
     def submit(self, definition: int, *, arguments: str | None = None, conf: Sequence[str] = ()) -> int:
         """Start a run and return its id; never repeated when Yeedu may have acted on the first try.
@@ -94,7 +134,7 @@ class RunAPI:
         if conf:
             body["conf"] = list(conf)
         try:
-            response = self.client.call(
+            response = self.call(
                 "POST",
                 self.path(self.routes.submit),
                 f"to run {self.kind} {definition}",
@@ -105,31 +145,29 @@ class RunAPI:
             raise self._no_definition(definition, error) from None
         run_id = number_of(read_object(response, self.routes.submit), self.routes.run_field)
         if run_id is None:
-            raise YeeduServerError(
+            raise YeeduUnexpectedAnswer(
                 f"Yeedu accepted {self.kind} {definition} without naming a run ({self.routes.run_field}).",
                 status=response.status_code,
             )
         return run_id
 
-    def read(self, run_id: int, *, attempts: int | None = None) -> RunSnapshot:
+    def read(self, run_id: int, *, patience: Patience | None = None) -> RunSnapshot:
         """Return a run as it is now."""
-        response = self.client.get(
-            self.path(self.routes.run, run=run_id), f"about run {run_id}", attempts=attempts
-        )
-        return self._snapshot(read_object(response, self.routes.run), run_id)
+        answer = self._get_object(self.routes.run, f"about run {run_id}", run=run_id, patience=patience)
+        return self._snapshot(answer, run_id)
 
-    def stop(self, run_id: int, *, attempts: int | None = None) -> None:
+    def stop(self, run_id: int, *, patience: Patience | None = None) -> None:
         """Ask Yeedu to end a run; one that has ended already is fine."""
-        self.client.call(
+        self.call(
             "POST",
             self.path(self.routes.stop, run=run_id),
             f"to stop run {run_id}",
             accepted=STOP_STATUSES,
-            attempts=attempts,
+            patience=patience,
         )
 
     def open_log(
-        self, run_id: int, stream: str, offset_bytes: int, *, attempts: int = 1
+        self, run_id: int, stream: str, offset_bytes: int, *, patience: Patience = ONCE
     ) -> requests.Response:
         """Return a log as a stream of bytes, which the caller closes.
 
@@ -138,19 +176,19 @@ class RunAPI:
             stream: `stdout` or `stderr`.
             offset_bytes: What is known already. A server that understands `Range` leaves it out (206, or 416
                 when there is nothing more); another one sends the whole log (200).
-            attempts: Calls in total.
+            patience: How often opening it is tried.
         """
         headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
         if offset_bytes:
             headers["Range"] = f"bytes={offset_bytes}-"
-        return self.client.call(
+        return self.call(
             "GET",
             self.path(self.routes.log, run=run_id, stream=stream),
             f"for the {stream} log of run {run_id}",
             headers=headers,
             is_streamed=True,
             accepted=frozenset({200, 206, 416}),
-            attempts=attempts,
+            patience=patience,
         )
 
     def workflow_errors(self, run_id: int) -> tuple[str, ...]:
@@ -158,10 +196,12 @@ class RunAPI:
         if self.routes.errors is None:
             return ()
         try:
-            response = self.client.get(
-                self.path(self.routes.errors, run=run_id), f"for the errors of run {run_id}", attempts=2
+            answer = self._get_object(
+                self.routes.errors,
+                f"for the errors of run {run_id}",
+                run=run_id,
+                patience=Patience(attempts=2),
             )
-            answer = read_object(response, self.routes.errors)
         except YeeduError:
             return ()  # the failure itself is what matters; this is only its comment
         errors = (text_of(item, "error") for item in objects_of(answer, "data"))
@@ -174,7 +214,8 @@ class RunAPI:
             YeeduNotFound: There is no such definition.
         """
         try:
-            response = self.client.get(
+            response = self.call(
+                "GET",
                 self.path(self.routes.definition),
                 f"about {self.kind} {definition}",
                 params={self.routes.definition_field: definition},
@@ -193,8 +234,8 @@ class RunAPI:
         for page in range(1, max_pages + 1):
             params = {self.routes.definition_filter: definition, "pageNumber": page, "limit": PAGE_RUNS}
             try:
-                answer = self.client.get_object(
-                    self.path(self.routes.runs), f"for the runs of {self.kind} {definition}", params=params
+                answer = self._get_object(
+                    self.routes.runs, f"for the runs of {self.kind} {definition}", params=params
                 )
             except YeeduNotFound:
                 break
@@ -205,6 +246,18 @@ class RunAPI:
                 break
         return runs
 
+    def _get_object(
+        self,
+        route: str,
+        what: str,
+        *,
+        run: int = 0,
+        params: Mapping[str, object] | None = None,
+        patience: Patience | None = None,
+    ) -> JsonObject:
+        path = self.path(route, run=run)
+        return self.client.get_object(path, what, params=params, patience=patience, clock=self.clock)
+
     def _snapshot(self, answer: JsonObject, run_id: int) -> RunSnapshot:
         return RunSnapshot(
             run_id=number_of(answer, self.routes.run_field) or run_id,
@@ -214,10 +267,10 @@ class RunAPI:
         )
 
     def _no_definition(self, definition: int, error: YeeduNotFound) -> YeeduNotFound:
-        url = self.client.url
+        connection = self.client.connection
         return YeeduNotFound(
-            f"There is no {self.kind} {definition} in workspace {url.workspace_id} of tenant {url.tenant} "
-            f"at {url.origin}, or this user may not see it; check the URL.",
+            f"There is no {self.kind} {definition} in workspace {self.workspace_id} of tenant "
+            f"{connection.tenant} at {connection.origin}, or this user may not see it; check the URL.",
             status=error.status,
             code=error.code,
         )

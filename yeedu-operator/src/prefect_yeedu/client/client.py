@@ -1,12 +1,14 @@
-"""The REST client: a session with one Yeedu, calls that are repeated only where that is safe."""
+"""The REST client: a session with one Yeedu, and the one place where a call is repeated."""
 
 from __future__ import annotations
 
+import atexit
 import logging
-from typing import TYPE_CHECKING, Self
+import os
+import threading
+from typing import TYPE_CHECKING, Self, TypeVar
 
-from prefect_yeedu.client.login import Credentials, LoginSession, means_expired
-from prefect_yeedu.client.tls import TLSSettings
+from prefect_yeedu.client.login import LoginSession
 from prefect_yeedu.client.transport import Timeouts, Transport
 from prefect_yeedu.errors import (
     YeeduAPIError,
@@ -15,9 +17,10 @@ from prefect_yeedu.errors import (
     YeeduError,
     YeeduUnhealthy,
 )
+from prefect_yeedu.failures import Failure, classify, may_have_acted
+from prefect_yeedu.patience import Patience, SystemClock
 from prefect_yeedu.wire.answers import JsonObject, read_object
 from prefect_yeedu.wire.redaction import Redactor
-from prefect_yeedu.wire.retry import Clock, RetryPolicy, SystemClock, retry_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,56 +28,56 @@ if TYPE_CHECKING:
 
     import requests
 
-    from prefect_yeedu.urls import YeeduURL
+    from prefect_yeedu.client.connection import Connection
+    from prefect_yeedu.patience import Clock
+
+Answer = TypeVar("Answer")
 
 logger = logging.getLogger(__name__)
 
+ANSWERED = frozenset({200, 201})
+
 
 class YeeduClient:
-    """Calls one Yeedu as one user in one tenant; may be used by several threads.
+    """Calls one Yeedu as one user in one tenant; for any number of runs, from any thread.
 
     Args:
-        url: Any address of that Yeedu; its tenant is the one that is selected.
-        credentials: Who calls; None where only the health check is called.
-        tls: How certificates are checked.
+        connection: Which Yeedu, which tenant, who calls.
         timeouts: Time limits of each request.
-        retry_policy: How often and how soon failed calls are repeated.
-        clock: Where time comes from.
+        patience: How often and how soon failed calls are repeated, where the caller says nothing else.
+        clock: Where time comes from, where the caller has no clock of its own.
     """
 
     def __init__(
         self,
-        url: YeeduURL,
-        credentials: Credentials | None = None,
+        connection: Connection,
         *,
-        tls: TLSSettings | None = None,
         timeouts: Timeouts | None = None,
-        retry_policy: RetryPolicy | None = None,
+        patience: Patience | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.url = url
-        self.tls = tls or TLSSettings()
+        self.connection = connection
         self.clock = clock or SystemClock()
         self.redactor = Redactor()
-        self._credentials = credentials
-        self._retry_policy = retry_policy or RetryPolicy()
+        self._patience = patience or Patience()
         self._transport = Transport(
-            url.base_url, tls=self.tls, timeouts=timeouts or Timeouts(), redactor=self.redactor
+            connection.base_url, tls=connection.tls, timeouts=timeouts or Timeouts(), redactor=self.redactor
         )
         self._session = (
-            LoginSession(credentials, url.tenant, self.redactor, self._send_for_login)
-            if credentials is not None
+            LoginSession(connection.credentials, connection.tenant, self.redactor, self._send_for_login)
+            if connection.credentials is not None
             else None
         )
-        if not self.tls.verify and url.scheme == "https":
+        if not connection.tls.verify and connection.base_url.startswith("https:"):
             logger.warning(
-                "The TLS certificate of %s is not checked (YEEDU_VERIFY_SSL is false).", url.origin
+                "The TLS certificate of %s is not checked (YEEDU_VERIFY_SSL is false).", connection.origin
             )
 
     @property
     def username(self) -> str | None:
-        """Who calls, where that is known."""
-        return self._credentials.username if self._credentials is not None else None
+        """The user whom the connection names; None with a token."""
+        credentials = self.connection.credentials
+        return credentials.username if credentials is not None else None
 
     def __enter__(self) -> Self:
         return self
@@ -100,26 +103,29 @@ class YeeduClient:
         Args:
             instead_of: A token that was just refused.
         """
-        if self._session is None:
-            raise YeeduConfigurationError("This call needs a login, but no credentials were given.")
-        return self._session.token(instead_of=instead_of)
+        trial = self._patience.start(self.clock)
+        while True:
+            try:
+                return self._token(instead_of)
+            except YeeduError as error:
+                trial.wait(error, "to log in")
 
-    def get(
-        self, path: str, what: str, *, params: Mapping[str, object] | None = None, attempts: int | None = None
-    ) -> requests.Response:
-        """Read something; repeated on failures that may pass.
-
-        Args:
-            path: Below the base of the API.
-            what: What is asked, such as `about run 7`, for messages.
-            params: The query.
-            attempts: Calls in total, instead of the policy's.
-        """
-        return self.call("GET", path, what, params=params, attempts=attempts)
-
-    def get_object(self, path: str, what: str, *, params: Mapping[str, object] | None = None) -> JsonObject:
-        """Read a JSON object; repeated on failures that may pass."""
-        return read_object(self.get(path, what, params=params), path)
+    def get_object(
+        self,
+        path: str,
+        what: str,
+        *,
+        params: Mapping[str, object] | None = None,
+        patience: Patience | None = None,
+        clock: Clock | None = None,
+    ) -> JsonObject:
+        """Read a JSON object; repeated on failures that may pass, such as an answer that is none."""
+        return self._repeat(
+            lambda: read_object(self._once("GET", path, what, params=params), path),
+            what,
+            patience=patience,
+            clock=clock,
+        )
 
     def call(
         self,
@@ -130,46 +136,49 @@ class YeeduClient:
         params: Mapping[str, object] | None = None,
         json: object = None,
         headers: Mapping[str, str] | None = None,
-        is_repeatable: bool = True,
         is_streamed: bool = False,
-        accepted: frozenset[int] = frozenset({200, 201}),
-        attempts: int | None = None,
+        accepted: frozenset[int] = ANSWERED,
+        read_seconds: float | None = None,
+        is_repeatable: bool = True,
+        patience: Patience | None = None,
+        clock: Clock | None = None,
     ) -> requests.Response:
         """Make a call with the session's token, logging in again once when the session has expired.
 
         Args:
             method: The HTTP method.
             path: Below the base of the API.
-            what: What is asked, for messages.
+            what: What is asked, such as `about run 7`, for messages.
             params: The query.
             json: The body.
             headers: Further headers.
-            is_repeatable: Whether making the call twice does no harm.
             is_streamed: Whether the caller reads the body piece by piece, and closes the response.
             accepted: Statuses that are an answer.
-            attempts: Calls in total, instead of the policy's.
+            read_seconds: Time limit of the answer, instead of the client's.
+            is_repeatable: Whether making the call twice does no harm; else it is repeated only after failures
+                which show that Yeedu did not act.
+            patience: How often and how soon it is repeated, instead of the client's.
+            clock: Waits between the calls, instead of the client's.
 
         Raises:
             YeeduTransportError: There was no answer.
             YeeduAPIError: The answer has another status.
         """
 
-        def once(token: str | None) -> requests.Response:
-            response = self._transport.send(
-                method, path, token=token, params=params, json=json, headers=headers, is_streamed=is_streamed
+        def once() -> requests.Response:
+            return self._once(
+                method,
+                path,
+                what,
+                params=params,
+                json=json,
+                headers=headers,
+                is_streamed=is_streamed,
+                accepted=accepted,
+                read_seconds=read_seconds,
             )
-            return self._checked(response, what, accepted)
 
-        def with_login() -> requests.Response:
-            token = self.token()
-            try:
-                return once(token)
-            except YeeduAuthenticationError as error:
-                if not means_expired(error):
-                    raise
-            return once(self.token(instead_of=token))
-
-        return self._repeat(with_login, what, is_repeatable=is_repeatable, attempts=attempts)
+        return self._repeat(once, what, is_repeatable=is_repeatable, patience=patience, clock=clock)
 
     def broken_answer(self, error: Exception) -> YeeduError:
         """Return the error for a streamed answer that broke off."""
@@ -184,24 +193,70 @@ class YeeduClient:
         """
         what = "whether it is healthy"
 
-        def once() -> requests.Response:
-            return self._checked(self._transport.send("GET", "healthCheck"), what, frozenset({200}))
+        def once() -> JsonObject:
+            response = self._transport.send("GET", "healthCheck")
+            return read_object(self._checked(response, what, frozenset({200})), "healthCheck")
 
         try:
-            return read_object(self._repeat(once, what, is_repeatable=True, attempts=3), "healthCheck")
+            return self._repeat(once, what, patience=Patience(attempts=3))
         except YeeduAPIError as error:
             raise YeeduUnhealthy(
                 f"Yeedu is not healthy: {error}", status=error.status, code=error.code
             ) from None
 
+    def _token(self, instead_of: str | None = None) -> str:
+        if self._session is None:
+            raise YeeduConfigurationError("This call needs a login, but no credentials were given.")
+        return self._session.token(instead_of=instead_of)
+
+    def _once(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        *,
+        params: Mapping[str, object] | None = None,
+        json: object = None,
+        headers: Mapping[str, str] | None = None,
+        is_streamed: bool = False,
+        accepted: frozenset[int] = ANSWERED,
+        read_seconds: float | None = None,
+    ) -> requests.Response:
+        """Make a call, with a new token if Yeedu does not know the present one."""
+
+        def send(token: str) -> requests.Response:
+            response = self._transport.send(
+                method,
+                path,
+                token=token,
+                params=params,
+                json=json,
+                headers=headers,
+                is_streamed=is_streamed,
+                read_seconds=read_seconds,
+            )
+            return self._checked(response, what, accepted)
+
+        token = self._login_token()
+        try:
+            return send(token)
+        except YeeduAuthenticationError as error:
+            if classify(error) is not Failure.EXPIRED:
+                raise
+        return send(self._login_token(token))
+
+    def _login_token(self, instead_of: str | None = None) -> str:
+        """Return the token for a call; a login that fails says that the call was not made."""
+        try:
+            return self._token(instead_of)
+        except YeeduError as error:
+            error.is_before_call = True
+            raise
+
     def _send_for_login(
         self, method: str, path: str, token: str | None, json: object, what: str
     ) -> requests.Response:
-        def once() -> requests.Response:
-            response = self._transport.send(method, path, token=token, json=json)
-            return self._checked(response, what, frozenset({200, 201}))
-
-        return self._repeat(once, what, is_repeatable=True, attempts=2 if path == "logout" else None)
+        return self._checked(self._transport.send(method, path, token=token, json=json), what, ANSWERED)
 
     def _checked(self, response: requests.Response, what: str, accepted: frozenset[int]) -> requests.Response:
         if response.status_code in accepted:
@@ -213,21 +268,40 @@ class YeeduClient:
 
     def _repeat(
         self,
-        once: Callable[[], requests.Response],
+        once: Callable[[], Answer],
         what: str,
         *,
-        is_repeatable: bool,
-        attempts: int | None,
-    ) -> requests.Response:
-        allowed = attempts if attempts is not None else self._retry_policy.attempts
-        for failures in range(1, allowed + 1):
+        is_repeatable: bool = True,
+        patience: Patience | None = None,
+        clock: Clock | None = None,
+    ) -> Answer:
+        trial = (patience or self._patience).start(clock or self.clock)
+        while True:
             try:
                 return once()
             except YeeduError as error:
-                reason = retry_reason(error, is_repeatable=is_repeatable)
-                if reason is None or failures == allowed:
+                if not is_repeatable and may_have_acted(error):
                     raise
-                wait_seconds = self._retry_policy.wait_seconds(failures, error)
-            logger.info("Asking Yeedu %s again in %.1f s: %s.", what, wait_seconds, reason)
-            self.clock.sleep(wait_seconds)
-        raise AssertionError("a policy allows at least one attempt")
+                trial.wait(error, what)
+
+
+_shared: dict[tuple[int, Connection], YeeduClient] = {}
+_sharing = threading.Lock()
+
+
+def shared_client(connection: Connection) -> YeeduClient:
+    """Return this process's client for a connection; it logs out when the process ends."""
+    key = (os.getpid(), connection)
+    with _sharing:
+        if key not in _shared:
+            _shared[key] = YeeduClient(connection)
+        return _shared[key]
+
+
+@atexit.register
+def close_shared_clients() -> None:
+    """Log out of every session that this process has opened."""
+    with _sharing:
+        clients = [_shared.pop(key) for key in list(_shared) if key[0] == os.getpid()]
+    for client in clients:
+        client.close()

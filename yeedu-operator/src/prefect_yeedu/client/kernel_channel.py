@@ -137,11 +137,13 @@ class KernelChannel:
         return YeeduTransportError(f"The websocket to the kernel is lost ({reason[:200]}).")
 
     def _connect(self, token: str) -> websocket.WebSocket:
-        base = self._client.url.base_url
+        base = self._client.connection.base_url
         address = (
             f"ws{base.removeprefix('http')}/{self._path}/ws/yeedu_session/{quote(token, safe=UNESCAPED)}"
         )
-        options: dict[str, Any] = {"context": self._client.tls.context()} if base.startswith("https") else {}
+        options: dict[str, Any] = (
+            {"context": self._client.connection.tls.context()} if base.startswith("https") else {}
+        )
         try:
             socket = websocket.create_connection(
                 address,

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Literal
 import requests
 
 from prefect_yeedu.errors import YeeduError, YeeduNotFound
+from prefect_yeedu.patience import ONCE, Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prefect_yeedu.client.api import RunAPI
-    from prefect_yeedu.wire.retry import Clock
+    from prefect_yeedu.patience import Clock
 
     Stream = Literal["stdout", "stderr"]
     LineCallback = Callable[[Stream, str], None]
@@ -116,7 +117,7 @@ class LogFollower:
         wait_seconds = 0.25
         while True:
             try:
-                self._read(attempts=5)
+                self._read(Patience())
                 break
             except YeeduNotFound:
                 if clock.now() + wait_seconds > ends_at:
@@ -130,8 +131,8 @@ class LogFollower:
             wait_seconds = min(2 * wait_seconds, 4.0)
         self._emit(self._splitter.feed(b"", is_last=True))
 
-    def _read(self, *, attempts: int = 1) -> None:
-        response = self._api.open_log(self._run_id, self._stream, self._offset_bytes, attempts=attempts)
+    def _read(self, patience: Patience = ONCE) -> None:
+        response = self._api.open_log(self._run_id, self._stream, self._offset_bytes, patience=patience)
         with response:
             if response.status_code == 416:
                 return

@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from prefect_yeedu.errors import (
+    YeeduAPIError,
     YeeduAuthenticationError,
     YeeduConfigurationError,
-    YeeduConflict,
     YeeduError,
-    YeeduNotFound,
 )
+from prefect_yeedu.failures import Failure, classify
 from prefect_yeedu.wire.answers import read_object, text_of
 
 if TYPE_CHECKING:
@@ -23,19 +24,16 @@ if TYPE_CHECKING:
 
     from prefect_yeedu.wire.redaction import Redactor
 
-    # Sends a request that may be repeated: method, path, token, JSON body, what was asked.
+    # Sends one request: method, path, token, JSON body, what was asked.
     Send = Callable[[str, str, str | None, object, str], requests.Response]
 
 logger = logging.getLogger(__name__)
 
 PASSWORD_AUTH_TYPES = frozenset({"LDAP", "AAD"})
-EXPIRED_STATUSES = frozenset({401, 440})
-EXPIRED_CODE = "RFA-000001"
-
-
-def means_expired(error: YeeduAuthenticationError) -> bool:
-    """Tell whether Yeedu does not know the session (any more), rather than what it may do."""
-    return error.status in EXPIRED_STATUSES or error.code == EXPIRED_CODE
+# What a server answers that has no such call; an old one's framework does so in its own words.
+NO_SUCH_CALL = frozenset({400, 404, 405})
+# A session that nobody logs out of, because the process was killed, ends by itself.
+SESSION_LIFETIME = "24h"
 
 
 @dataclass(frozen=True)
@@ -80,6 +78,7 @@ class LoginSession:
         self._send = send
         self._lock = threading.Lock()
         self._token: str | None = None
+        self._unbound: str | None = None  # logged in, but the tenant is still to be selected
         self._auth_type: str | None = None
         redactor.add(credentials.password)
         redactor.add(credentials.token)
@@ -102,23 +101,24 @@ class LoginSession:
             if instead_of is not None:
                 logger.info("The Yeedu session has expired; logging in again.")
             self._token = None
-            token = self._credentials.token.strip() if self._credentials.token else self._log_in()
+            token = self._unbound or self._credentials.token or self._log_in()
+            self._unbound = token = token.strip()
             self._redactor.add(token)
             try:
                 self._select_tenant(token)
             except YeeduAuthenticationError as error:
-                if not (self._credentials.token and means_expired(error)):
+                if not (self._credentials.token and classify(error) is Failure.EXPIRED):
                     raise
                 status = error.status
             else:
-                self._token = token
+                self._token, self._unbound = token, None
                 return token
             raise self._refused_token(status)
 
     def close(self) -> None:
         """Log out of a session that this object opened; a token that was given stays valid."""
         with self._lock:
-            token, self._token = self._token, None
+            token, self._token, self._unbound = self._token or self._unbound, None, None
         if token is None or self._credentials.token or self._auth_type not in PASSWORD_AUTH_TYPES:
             return
         try:
@@ -130,7 +130,7 @@ class LoginSession:
         self._auth_type = self._discover_auth_type()
         body = {"username": self._credentials.username, "password": self._credentials.password}
         if self._auth_type is not None:
-            body |= {"auth_type": self._auth_type, "timeout": "infinity"}
+            body |= {"auth_type": self._auth_type, "timeout": SESSION_LIFETIME}
         try:
             response = self._send("POST", "login", None, body, f"to log in {self._credentials.username}")
         except YeeduAuthenticationError as error:
@@ -180,7 +180,9 @@ class LoginSession:
         """Return how users log in here, or None where the server is too old to say."""
         try:
             response = self._send("GET", "login/auth_type", None, None, "how users log in")
-        except YeeduNotFound:
+        except YeeduAPIError as error:
+            if error.status not in NO_SUCH_CALL:
+                raise
             return None
         return text_of(read_object(response, "login/auth_type"), "auth_type")
 
@@ -188,10 +190,9 @@ class LoginSession:
         path = f"user/select/{self._tenant}"
         try:
             self._send("POST", path, token, None, f"to select the tenant {self._tenant}")
-        except YeeduConflict:
-            pass  # the session of this token has a tenant already; which one, the next lines find out
-        except YeeduError as error:
-            if not self._is_already_selected(error):
+        except YeeduAPIError as error:
+            # The session of this token has a tenant already; which one, the check below finds out.
+            if error.status != HTTPStatus.CONFLICT and not self._is_already_selected(error):
                 raise
         else:
             return

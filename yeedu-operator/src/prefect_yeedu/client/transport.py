@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import re
+import ssl
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, cast
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import Retry
 
 from prefect_yeedu.errors import (
     YeeduAPIError,
@@ -24,7 +26,9 @@ from prefect_yeedu.errors import (
     YeeduRateLimited,
     YeeduServerError,
     YeeduTransportError,
+    YeeduUnexpectedAnswer,
 )
+from prefect_yeedu.failures import EXPIRED_CODE, EXPIRED_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Yeedu's own codes go before the statuses they come with.
-ERRORS_BY_CODE: dict[str, type[YeeduAPIError]] = {"RFA-000001": YeeduAuthenticationError}
+ERRORS_BY_CODE: dict[str, type[YeeduAPIError]] = {EXPIRED_CODE: YeeduAuthenticationError}
 ERRORS_BY_STATUS: dict[int, type[YeeduAPIError]] = {
     401: YeeduAuthenticationError,
     403: YeeduAuthenticationError,
@@ -123,6 +127,7 @@ class Transport:
         json: object = None,
         headers: Mapping[str, str] | None = None,
         is_streamed: bool = False,
+        read_seconds: float | None = None,
     ) -> requests.Response:
         """Send one request and return its answer, whatever its status.
 
@@ -138,13 +143,13 @@ class Transport:
                 json=json,
                 headers={"Accept": "application/json", **(headers or {})},
                 auth=_TokenAuth(token),
-                timeout=(self._timeouts.connect_seconds, self._timeouts.read_seconds),
+                timeout=(self._timeouts.connect_seconds, read_seconds or self._timeouts.read_seconds),
                 verify=self._tls.ca_file or self._tls.verify,
                 allow_redirects=False,  # a redirected POST would become a GET, and the token would travel
                 stream=is_streamed,
             )
         except (requests.RequestException, OSError) as error:
-            failure = self._failure(error)
+            failure = self._failure(error, read_seconds)
         else:
             logger.debug(
                 "%s %s -> %d in %.3f s", method, path, response.status_code, time.monotonic() - started_at
@@ -161,23 +166,24 @@ class Transport:
         """Return the error for an answer whose body could not be read to its end."""
         return self._failure(error)
 
-    def _failure(self, error: Exception) -> YeeduError:
+    def _failure(self, error: Exception, read_seconds: float | None = None) -> YeeduError:
         where = self.base_url.removesuffix("/api/v1")
-        if isinstance(error, requests.exceptions.SSLError):
-            if any(words in str(error) for words in NOT_TLS):
-                return YeeduConfigurationError(
-                    f"{where} does not speak TLS at this port; write http://, or the port that does."
-                )
+        cause = _innermost(error)
+        if isinstance(cause, ssl.SSLCertVerificationError):
             return YeeduConfigurationError(
-                f"The TLS certificate of {where} is not trusted or not valid ({_cause(error)}); "
+                f"The TLS certificate of {where} is not trusted or not valid ({_text(cause)}); "
                 "name its CA's file in SSL_CERT_FILE (on the platform: CA_CERT_FILE in .env), or set "
                 "YEEDU_VERIFY_SSL to false for a test system."
             )
+        if isinstance(cause, ssl.SSLError) and any(words in str(cause) for words in NOT_TLS):
+            return YeeduConfigurationError(
+                f"{where} does not speak TLS at this port; write http://, or the port that does."
+            )
         if isinstance(error, requests.exceptions.ReadTimeout):
-            limit = self._timeouts.read_seconds
+            limit = read_seconds or self._timeouts.read_seconds
             return YeeduTransportError(f"Yeedu at {where} did not answer within {limit:g} seconds.")
         was_sent = not _is_connection_failure(error)
-        reason = self._redactor.scrub(_cause(error))
+        reason = self._redactor.scrub(_text(cause))
         return YeeduTransportError(
             f"Yeedu at {where} cannot be reached ({reason}); check the host, the port and the network."
             if not was_sent
@@ -193,32 +199,42 @@ class Transport:
             what: What was asked, such as `to submit job 5`.
         """
         body = _json_object(response)
-        code = body.get("error_code")
+        values = body or {}
+        code = values.get("error_code")
         code = code if isinstance(code, str) else None
-        text = next((value for key in ("error_message", "message", "error") if (value := body.get(key))), "")
-        detail = self._redactor.scrub(_one_line(str(text)))[:MAX_ERROR_CHARACTERS]
         status = response.status_code
+        # Seen of Yeedu itself without a code: an absent or unknown token (yeedu-protocol section 2.2).
+        is_from_yeedu = code is not None or (body is not None and status in EXPIRED_STATUSES)
+        text = next(
+            (value for key in ("error_message", "message", "error") if (value := values.get(key))), ""
+        )
+        detail = self._redactor.scrub(_one_line(str(text)))[:MAX_ERROR_CHARACTERS]
         kind = ERRORS_BY_CODE.get(code or "") or ERRORS_BY_STATUS.get(status)
-        if kind is None:
-            kind = YeeduServerError if status >= 500 else YeeduAPIError
+        if status >= 500:
+            kind = YeeduServerError
+        elif status != 429 and not is_from_yeedu:
+            kind = YeeduUnexpectedAnswer
         host = self.base_url.removesuffix("/api/v1")
         message = f"Yeedu at {host} answered {status} when asked {what}"
         if 300 <= status < 400:
             message += " (a redirect; paste the address it leads to, with the port of the REST API)"
-        return kind(
+        elif kind is YeeduUnexpectedAnswer:
+            message += " (not in Yeedu's own words: a proxy's answer, or not the port of the REST API)"
+        return (kind or YeeduAPIError)(
             f"{message}: {detail}" if detail else f"{message}.",
             status=status,
             code=code,
             retry_after_seconds=_retry_after_seconds(response.headers.get("Retry-After")),
+            is_from_yeedu=is_from_yeedu,
         )
 
 
-def _json_object(response: requests.Response) -> dict[str, object]:
+def _json_object(response: requests.Response) -> dict[str, object] | None:
     try:
         body: object = response.json()
     except (ValueError, RecursionError, requests.RequestException):
-        return {}
-    return cast("dict[str, object]", body) if isinstance(body, dict) else {}
+        return None
+    return cast("dict[str, object]", body) if isinstance(body, dict) else None
 
 
 def _one_line(text: str) -> str:
@@ -226,9 +242,12 @@ def _one_line(text: str) -> str:
 
 
 def _is_connection_failure(error: Exception) -> bool:
-    """Tell whether the request never left: no connection stood."""
+    """Tell whether the request never left: no connection stood, or no TLS session."""
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return True
+    frames = walk_tb(_innermost(error).__traceback__)
+    if any(frame.f_code.co_name == "do_handshake" for frame, _ in frames):
+        return True  # the library raises the same exception for a handshake and for a connection in use
     if not isinstance(error, requests.exceptions.ConnectionError):
         # The library refuses to send what it cannot encode: no request left either.
         return isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader)
@@ -236,31 +255,27 @@ def _is_connection_failure(error: Exception) -> bool:
     return "NewConnectionError" in text or "NameResolutionError" in text or "ConnectTimeoutError" in text
 
 
-def _cause(error: BaseException) -> str:
-    """Return the innermost reason in a few words, without the address that outer exceptions repeat."""
-    current: BaseException = error
+def _innermost(error: BaseException) -> BaseException:
+    """Return the reason of an exception's reason, and so on."""
     for _ in range(10):
-        reason: object = getattr(current, "reason", None)
-        inner = next((a for a in (reason, *current.args) if isinstance(a, BaseException)), None)
+        reason: object = getattr(error, "reason", None)
+        inner = next((a for a in (reason, *error.args) if isinstance(a, BaseException)), None)
         if inner is None:
             break
-        current = inner
-    if isinstance(current, OSError) and current.strerror:
-        return current.strerror
-    text = _one_line(str(current)).rpartition(": ")[2]
-    return text[:200] or type(current).__name__
+        error = inner
+    return error
+
+
+def _text(cause: BaseException) -> str:
+    """Return an exception in a few words, without the address that outer ones repeat."""
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    return _one_line(str(cause)).rpartition(": ")[2][:200] or type(cause).__name__
 
 
 def _retry_after_seconds(value: str | None) -> float | None:
     """Return what a `Retry-After` header asks for: a number of seconds, or a date."""
-    if not value:
-        return None
     try:
-        if value.strip().isdigit():
-            return float(value)
-        moment = parsedate_to_datetime(value)
-    except (ValueError, TypeError):
+        return max(0.0, Retry().parse_retry_after(value)) if value else None
+    except (InvalidHeader, ValueError, OverflowError):
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prefect_yeedu.client.client import YeeduClient
+from prefect_yeedu.client.client import shared_client
 from prefect_yeedu.errors import YeeduConfigurationError
 from prefect_yeedu.flow_run.run_artifacts import RunArtifacts
 from prefect_yeedu.flow_run.run_logging import RunLogListener, find_logger
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Sequence
 
-    from prefect_yeedu.flow_run.connection import Connection
+    from prefect_yeedu.client.client import YeeduClient
+    from prefect_yeedu.flow_run.connection import Access
     from prefect_yeedu.runs.submission import Ledger
     from prefect_yeedu.urls import YeeduURL
 
@@ -54,12 +55,12 @@ class YeeduCall:
     Attributes:
         url: What is called.
         request: With what.
-        connection: By whom.
+        access: By whom.
     """
 
     url: YeeduURL
     request: RunRequest
-    connection: Connection
+    access: Access
 
     def execute(self, event: threading.Event | None = None) -> YeeduResult:
         """Run it, wait for its end, and return what came of it.
@@ -67,24 +68,24 @@ class YeeduCall:
         Args:
             event: Set when the run is not wanted any more.
         """
-        with self.open_client(event) as client:
-            result = execute(client, self.request, self.listener(event), self.ledger())
+        client, clock = self.open_client(), _clock(event)
+        result = execute(client, self.url.target, self.request, self.listener(event), self.ledger(), clock)
         if self.url.kind is TargetKind.HEALTH:
             find_logger().info("Yeedu at %s is healthy.", self.url.origin)
         return result
 
-    def start(self, client: YeeduClient, event: threading.Event | None = None) -> StartedRun:
+    def start(self, event: threading.Event | None = None) -> StartedRun:
         """Submit it, or find the run again that an earlier attempt submitted."""
         if self.url.kind not in {TargetKind.JOB, TargetKind.NOTEBOOK}:
             raise YeeduConfigurationError("Only a job's or a notebook's address can be triggered.")
-        return start(find_api(client, self.request), self.request, self.listener(event), self.ledger())
+        api = find_api(self.open_client(), self.url.target, self.request, _clock(event))
+        return start(api, self.url.id, self.request, self.listener(event), self.ledger())
 
-    def open_client(self, event: threading.Event | None = None) -> YeeduClient:
-        """Return a client, which the caller closes; say how it logs in, where there was a choice."""
-        if self.connection.note and self.url.kind is not TargetKind.HEALTH:
-            find_logger().info(self.connection.note)
-        clock = StoppableClock(event) if event is not None else None
-        return YeeduClient(self.url, self.connection.credentials, tls=self.connection.tls, clock=clock)
+    def open_client(self) -> YeeduClient:
+        """Return this process's client for the connection; say how it logs in, where there was a choice."""
+        if self.access.note and self.url.kind is not TargetKind.HEALTH:
+            find_logger().info(self.access.note)
+        return shared_client(self.access.to(self.url))
 
     def listener(self, event: threading.Event | None = None) -> RunLogListener:
         """Return what writes to the run's log and makes its artifacts."""
@@ -100,6 +101,10 @@ class YeeduCall:
             repr(what),
             f"Yeedu {url.kind} {url.id}",
         )
+
+
+def _clock(event: threading.Event | None) -> StoppableClock | None:
+    return StoppableClock(event) if event is not None else None
 
 
 def make_request(

@@ -7,16 +7,20 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 from prefect.blocks.system import Secret
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.variables import Variable
 
+from prefect_yeedu.client.connection import Connection
 from prefect_yeedu.client.login import Credentials
 from prefect_yeedu.client.tls import TLSSettings
 from prefect_yeedu.errors import YeeduConfigurationError
+
+if TYPE_CHECKING:
+    from prefect_yeedu.urls import YeeduURL
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +35,7 @@ _PLACE_OF_A_TOKEN = (
 
 
 @dataclass(frozen=True)
-class Connection:
+class Access:
     """Who connects, and whom they trust.
 
     Attributes:
@@ -43,6 +47,10 @@ class Connection:
     credentials: Credentials | None = None
     tls: TLSSettings = field(default_factory=TLSSettings)
     note: str = ""
+
+    def to(self, url: YeeduURL) -> Connection:
+        """Return the connection to the Yeedu of an address."""
+        return Connection.to(url, self.credentials, self.tls)
 
 
 def block_name(name: str) -> str:
@@ -56,7 +64,7 @@ def load_connection(
     token_block_name: str | None = None,
     *,
     needs_login: bool = True,
-) -> Connection:
+) -> Access:
     """Return the connection that blocks describe.
 
     Args:
@@ -80,7 +88,7 @@ def load_connection(
         details = load_details(connection_block_name) if connection_block_name else {}
     tls = TLSSettings.from_options(details.get("YEEDU_VERIFY_SSL"), details.get("YEEDU_SSL_CERT_FILE"))
     if not needs_login:
-        return Connection(tls=tls)
+        return Access(tls=tls)
     named = token_block_name or _named_token_block(details, connection_block_name)
     if named:
         block = block_name(named)
@@ -90,7 +98,7 @@ def load_connection(
             + (" (YEEDU_TOKEN in the platform's .env)" if block == _BLOCK_OF_THE_PLATFORM else ""),
         )
         note = f"Logging in to Yeedu with the token in the block '{block}', not with a password."
-        return Connection(credentials, tls, note if login_password_block_name else "")
+        return Access(credentials, tls, note if login_password_block_name else "")
     username: object = details.get("username")
     if not isinstance(username, str) or not username.strip():
         raise YeeduConfigurationError(
@@ -102,7 +110,7 @@ def load_connection(
             f"Neither login_password_block_name nor {TOKEN_KEY} is given; one of them is needed, "
             f"or the key {TOKEN_KEY} in the connection details."
         )
-    return Connection(Credentials(username.strip(), password.result(), kept_in=_PLACE_OF_A_TOKEN), tls)
+    return Access(Credentials(username.strip(), password.result(), kept_in=_PLACE_OF_A_TOKEN), tls)
 
 
 def _named_token_block(details: Details, connection_block_name: str | None) -> str:

@@ -86,13 +86,13 @@ def is_left(artifact: Artifact) -> bool:
 def _stop(run_id: int, parameters: Mapping[str, Any]) -> RunState:
     """Stop a remote run unless it has ended; return its state."""
     url = _find_address(parameters)
-    connection = load_connection(
+    access = load_connection(
         parameters.get("connection_block_name", "yeedu_connection_details"),
         parameters.get("login_password_block_name", "yeedu_password"),
         parameters.get("token_block_name"),
     )
-    with YeeduClient(url, connection.credentials, tls=connection.tls) as client:
-        run = make_run(find_api(client, RunRequest()), run_id, RunRequest(), None)
+    with YeeduClient(access.to(url)) as client:
+        run = make_run(find_api(client, url.target, RunRequest()), run_id, RunRequest(), None)
         state = run.look()
         return state if state is not None and state.is_terminal else run.stop()
 

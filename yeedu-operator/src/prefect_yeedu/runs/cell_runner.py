@@ -16,9 +16,9 @@ from prefect_yeedu.errors import (
     YeeduNotFound,
     YeeduTransportError,
 )
-from prefect_yeedu.wire.answers import object_of, read_object, text_of
+from prefect_yeedu.patience import ONCE, Deadline, PollSchedule
+from prefect_yeedu.wire.answers import object_of, text_of
 from prefect_yeedu.wire.kernel_protocol import Execution, execute_request, parse_message
-from prefect_yeedu.wire.retry import Deadline, PollSchedule
 
 if TYPE_CHECKING:
     from prefect_yeedu.runs.remote_run import RemoteRun
@@ -250,10 +250,10 @@ class CellRunner:
             raise self._run.end_error(state)
         try:
             path = f"{self._kernel_path}/status"
-            response = self._run.api.client.get(
-                path, f"about the kernel of run {self._run.run_id}", attempts=1
+            answer = self._run.api.client.get_object(
+                path, f"about the kernel of run {self._run.run_id}", patience=ONCE
             )
-            status = text_of(object_of(read_object(response, path), "kernel_info"), "kernel_status")
+            status = text_of(object_of(answer, "kernel_info"), "kernel_status")
         except YeeduError:
             return  # not every server has this call; the websocket tells as well
         if status in DEAD_KERNEL_STATES:

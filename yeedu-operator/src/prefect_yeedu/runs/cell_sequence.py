@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from prefect_yeedu.errors import YeeduCellFailed, YeeduError, YeeduKernelError
 from prefect_yeedu.models import CellResult, Generation
+from prefect_yeedu.patience import Patience
 from prefect_yeedu.runs.saved_outputs import fitting, restore_outputs, save_result
 from prefect_yeedu.wire.kernel_protocol import CLEAN_EXIT, Execution
 
@@ -135,13 +136,13 @@ class CellSequence:
         path = api.path(api.routes.update, run=self._run.run_id, definition=self._definition_id)
         is_v2 = api.generation is Generation.V2
         try:
-            api.client.call(
+            api.call(
                 "POST",
                 path,
                 f"to save the outputs of run {self._run.run_id}",
                 params={"run_id": self._run.run_id} if is_v2 else None,
                 json={"cells": content["cells"]} if self._document.is_first_form else content,
-                attempts=2,
+                patience=Patience(attempts=2),
             )
         except YeeduError as error:
             self._run.listener.on_trouble(f"The outputs could not be saved in Yeedu's notebook: {error}")

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from prefect_yeedu.errors import YeeduCellFailed, YeeduError, YeeduRunFailed
+from prefect_yeedu.patience import Patience
 from prefect_yeedu.wire.answers import number_of
 
 if TYPE_CHECKING:
@@ -50,23 +51,26 @@ def _texts(api: RunAPI, run_id: int, error: YeeduError) -> Iterator[str]:
     for stream in ("stderr", "stdout"):
         path = api.path(api.routes.log, run=run_id, stream=stream)
         try:
-            answer = api.client.get(
-                path, f"for the {stream} log of run {run_id}", params={"last_n_lines": LOG_LINES}, attempts=2
+            answer = api.call(
+                "GET",
+                path,
+                f"for the {stream} log of run {run_id}",
+                params={"last_n_lines": LOG_LINES},
+                patience=Patience(attempts=2),
             )
         except YeeduError:
             continue  # a log that is not to be had says nothing
         yield answer.text
 
 
-def current_cluster(api: RunAPI) -> int | None:
-    """Return the cluster that the client's job or notebook is bound to, where Yeedu says so."""
-    return number_of(api.definition(api.client.url.id), "cluster_id")
+def current_cluster(api: RunAPI, definition: int) -> int | None:
+    """Return the cluster that a job or notebook is bound to, where Yeedu says so."""
+    return number_of(api.definition(definition), "cluster_id")
 
 
-def bind_cluster(api: RunAPI, cluster: int) -> None:
-    """Bind the client's job or notebook to a cluster."""
-    definition = api.client.url.id
-    api.client.call(
+def bind_cluster(api: RunAPI, definition: int, cluster: int) -> None:
+    """Bind a job or notebook to a cluster."""
+    api.call(
         "PUT",
         api.path(api.routes.definition),
         f"to run {api.kind} {definition} on cluster {cluster}",
@@ -76,7 +80,7 @@ def bind_cluster(api: RunAPI, cluster: int) -> None:
 
 
 def take_up_clusters(
-    api: RunAPI, cluster_ids: Sequence[int], listener: RunListener, ledger: Ledger
+    api: RunAPI, definition: int, cluster_ids: Sequence[int], listener: RunListener, ledger: Ledger
 ) -> tuple[int | None, list[int]]:
     """Return the definition's own cluster, and the clusters that are still to be tried.
 
@@ -84,31 +88,33 @@ def take_up_clusters(
     the sequence goes on from there; if it was somebody else's, the definition is moved back first.
     """
     move = ledger.read_move()
-    own_cluster = current_cluster(api) if move is None else move.own_cluster
+    own_cluster = current_cluster(api, definition) if move is None else move.own_cluster
     waiting = [cluster for cluster in dict.fromkeys(cluster_ids) if cluster != own_cluster]
     if move is None:
         return own_cluster, waiting
     if not move.is_of_this_call or move.cluster not in waiting:
-        restore_cluster(api, own_cluster, listener, ledger)
+        restore_cluster(api, definition, own_cluster, listener, ledger)
         return own_cluster, waiting
-    if current_cluster(api) != move.cluster:
-        bind_cluster(api, move.cluster)
+    if current_cluster(api, definition) != move.cluster:
+        bind_cluster(api, definition, move.cluster)
     return own_cluster, waiting[waiting.index(move.cluster) + 1 :]
 
 
-def restore_cluster(api: RunAPI, cluster: int | None, listener: RunListener, ledger: Ledger) -> None:
-    """Bind the client's job or notebook to its own cluster again; a failure is only reported.
+def restore_cluster(
+    api: RunAPI, definition: int, cluster: int | None, listener: RunListener, ledger: Ledger
+) -> None:
+    """Bind a job or notebook to its own cluster again; a failure is only reported.
 
     After a failure the next call for the same definition with fallback clusters tries again.
     """
     if cluster is None:
         return
     try:
-        if current_cluster(api) != cluster:
-            bind_cluster(api, cluster)
+        if current_cluster(api, definition) != cluster:
+            bind_cluster(api, definition, cluster)
     except YeeduError as error:
         listener.on_trouble(
-            f"The {api.kind} {api.client.url.id} could not be bound to its own cluster {cluster} again; "
+            f"The {api.kind} {definition} could not be bound to its own cluster {cluster} again; "
             f"do it by hand. {error}"
         )
     else:

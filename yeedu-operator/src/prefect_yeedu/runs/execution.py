@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prefect_yeedu.client.api import RunAPI
+from prefect_yeedu.client.login import NO_SUCH_CALL
 from prefect_yeedu.errors import (
+    YeeduAPIError,
     YeeduConfigurationError,
     YeeduKernelError,
     YeeduNotFound,
@@ -29,47 +31,57 @@ from prefect_yeedu.wire.answers import number_of
 
 if TYPE_CHECKING:
     from prefect_yeedu.client.client import YeeduClient
+    from prefect_yeedu.patience import Clock
+    from prefect_yeedu.urls import Target
 
 
 def execute(
     client: YeeduClient,
+    target: Target,
     request: RunRequest,
     listener: RunListener | None = None,
     ledger: Ledger | None = None,
+    clock: Clock | None = None,
 ) -> YeeduResult:
-    """Run what the client's address points at and return its result.
+    """Run a target and return its result.
 
     Args:
-        client: A session with the Yeedu at that address.
+        client: A session with Yeedu.
+        target: A job, notebook, run, or the server's health.
         request: What to run it with.
         listener: Hears what happens.
         ledger: Remembers runs, so that a call that is made again finds its run again.
+        clock: Waits; the client's where there is none.
 
     Raises:
         YeeduError: It did not succeed; the class says why.
     """
-    url = client.url
-    if url.kind is TargetKind.HEALTH:
+    clock = clock or client.clock
+    if target.kind is TargetKind.HEALTH:
         details = client.check_health()
-        return YeeduResult("health", None, "healthy", f"{url.base_url}/healthCheck", details=details)
-    if url.kind is TargetKind.RUN:
-        return _attach(client, request, listener)
-    api = find_api(client, request)
+        address = f"{client.connection.base_url}/healthCheck"
+        return YeeduResult("health", None, "healthy", address, details=details)
+    if target.kind is TargetKind.RUN:
+        return _attach(client, target, request, listener, clock)
+    api = find_api(client, target, request, clock)
     if request.cluster_ids:
-        return _execute_on_clusters(api, request, listener, ledger or Ledger())
-    return start(api, request, listener, ledger).finish()
+        return _execute_on_clusters(api, target.id, request, listener, ledger or Ledger())
+    return start(api, target.id, request, listener, ledger).finish()
 
 
-def find_api(client: YeeduClient, request: RunRequest) -> RunAPI:
-    """Return the calls about the kind of run that the client's address points at.
+def find_api(client: YeeduClient, target: Target, request: RunRequest, clock: Clock | None = None) -> RunAPI:
+    """Return the calls about the kind of run that a target names.
 
     Raises:
         YeeduConfigurationError: The request asks for something that the API generation does not have.
     """
-    if client.url.run_kind is RunKind.NOTEBOOK:
-        api = RunAPI(client, RunKind.NOTEBOOK, _generation_of_notebook(client, request))
+    clock = clock or client.clock
+    known = request.generation or target.generation
+    if target.run_kind is RunKind.NOTEBOOK:
+        generation = known or _generation_of_notebook(client, target, clock)
+        api = RunAPI(client, target.workspace_id, RunKind.NOTEBOOK, generation, clock)
     else:
-        api = RunAPI(client, RunKind.JOB, request.generation or client.url.generation or Generation.V2)
+        api = RunAPI(client, target.workspace_id, RunKind.JOB, known or Generation.V2, clock)
     if not api.routes.takes_conf and (request.arguments is not None or request.conf):
         raise YeeduConfigurationError(
             "Yeedu's first API generation takes neither arguments nor conf for a run; leave them out, "
@@ -79,14 +91,14 @@ def find_api(client: YeeduClient, request: RunRequest) -> RunAPI:
 
 
 def _execute_on_clusters(
-    api: RunAPI, request: RunRequest, listener: RunListener | None, ledger: Ledger
+    api: RunAPI, definition: int, request: RunRequest, listener: RunListener | None, ledger: Ledger
 ) -> YeeduResult:
     """Run on the definition's own cluster, and on further ones as long as resources run out."""
     listener = listener or RunListener()
-    own_cluster, waiting = take_up_clusters(api, request.cluster_ids, listener, ledger)
+    own_cluster, waiting = take_up_clusters(api, definition, request.cluster_ids, listener, ledger)
     try:
         while True:
-            started = start(api, request, listener, ledger)
+            started = start(api, definition, request, listener, ledger)
             try:
                 return started.finish()
             except (YeeduRunFailed, YeeduRunCancelled, YeeduKernelError) as error:
@@ -99,55 +111,64 @@ def _execute_on_clusters(
             listener.on_trouble(f"Resources ran out ({marker}); running again on cluster {cluster}.")
             if own_cluster is not None:
                 ledger.note_move(own_cluster, cluster)
-            bind_cluster(api, cluster)
+            bind_cluster(api, definition, cluster)
     finally:
-        restore_cluster(api, own_cluster, listener, ledger)
+        restore_cluster(api, definition, own_cluster, listener, ledger)
 
 
-def _attach(client: YeeduClient, request: RunRequest, listener: RunListener | None) -> YeeduResult:
+def _attach(
+    client: YeeduClient, target: Target, request: RunRequest, listener: RunListener | None, clock: Clock
+) -> YeeduResult:
     """Wait for a run that exists; a run's address does not always say what it executes.
 
     A notebook's run is taken over: its cells are sent by whoever started it, who must be gone by then.
     """
-    url = client.url
-    generation = request.generation or url.generation or Generation.V2
-    kinds = [url.run_kind] if url.run_kind is not None else list(RunKind)
+    generation = request.generation or target.generation or Generation.V2
+    kinds = [target.run_kind] if target.run_kind is not None else list(RunKind)
     for kind in kinds:
-        api = RunAPI(client, kind, generation)
+        api = RunAPI(client, target.workspace_id, kind, generation, clock)
         try:
-            snapshot = api.read(url.id)
+            snapshot = api.read(target.id)
         except YeeduNotFound:
             continue
-        run = make_run(api, url.id, request, listener)
+        run = make_run(api, target.id, request, listener)
         run.listener.on_submitted(run, is_new=False)
         if isinstance(run, JobRun):
             return run.wait()
         definition = number_of(snapshot.fields, api.routes.definition_field)
         if definition is None:
             raise YeeduConfigurationError(
-                f"Yeedu does not say which notebook run {url.id} executes; give the notebook's own address."
+                f"Yeedu does not say which notebook run {target.id} executes; "
+                "give the notebook's own address."
             )
-        return run.execute(definition, record=Record(key="", is_new=False, run_id=url.id))
+        return run.execute(definition, record=Record(key="", is_new=False, run_id=target.id))
+    connection = client.connection
     raise YeeduNotFound(
-        f"There is no {' or '.join(kinds)} run {url.id} in workspace {url.workspace_id} of tenant "
-        f"{url.tenant} at {url.origin}, or this user may not see it; check the URL.",
+        f"There is no {' or '.join(kinds)} run {target.id} in workspace {target.workspace_id} of tenant "
+        f"{connection.tenant} at {connection.origin}, or this user may not see it; check the URL.",
         status=404,
     )
 
 
-def _generation_of_notebook(client: YeeduClient, request: RunRequest) -> Generation:
-    """Return which generation knows the notebook; the address of a notebook is the same in all of them."""
-    known = request.generation or client.url.generation
-    if known is not None:
-        return known
+def _generation_of_notebook(client: YeeduClient, target: Target, clock: Clock) -> Generation:
+    """Return which generation knows the notebook; the address of a notebook is the same in all of them.
+
+    A server without the call may say so in many ways; that it is of the first one takes its own answer.
+    """
+
+    def knows(generation: Generation) -> None:
+        RunAPI(client, target.workspace_id, RunKind.NOTEBOOK, generation, clock).definition(target.id)
+
     try:
-        RunAPI(client, RunKind.NOTEBOOK, Generation.V2).definition(client.url.id)
-    except YeeduNotFound as error:
-        not_found = error
+        knows(Generation.V2)
+    except YeeduAPIError as error:
+        if error.status not in NO_SUCH_CALL:
+            raise
+        failure = error
     else:
         return Generation.V2
     try:
-        RunAPI(client, RunKind.NOTEBOOK, Generation.V1).definition(client.url.id)
-    except YeeduNotFound:
-        raise not_found from None
+        knows(Generation.V1)
+    except YeeduAPIError:
+        raise failure from None
     return Generation.V1

@@ -7,15 +7,11 @@ from typing import TYPE_CHECKING
 from prefect_yeedu.client.log_follower import LogFollower
 from prefect_yeedu.errors import YeeduError, YeeduRunTimedOut, YeeduStopRequested
 from prefect_yeedu.models import RunState, YeeduResult
-from prefect_yeedu.runs.expected_end import expected_end
 from prefect_yeedu.runs.remote_run import RemoteRun
 
 if TYPE_CHECKING:
     from prefect_yeedu.client.log_follower import Stream
-    from prefect_yeedu.wire.retry import PollSchedule
 
-# A run that takes longer than this is worth a call to find out how much longer.
-EXPECTATION_SECONDS = 60.0
 STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 
 
@@ -27,8 +23,7 @@ class JobRun(RemoteRun):
 
         An hour costs fewer than 400 calls in all. The end is noticed within an eighth of a second in the
         first two, within 0.3 of the elapsed time in the first 43, then within 13 seconds: 6.5 on average.
-        Where Yeedu shows how long the job took before, an end at about that time is noticed within 5 seconds,
-        and an earlier one within 20. A log that grows is read again after half the elapsed time, and at least
+        A log that grows is read again after half the elapsed time, and at least
         every two minutes.
 
         An interrupt, a cancelled flow and a spent budget stop the remote run; a lost Yeedu does not.
@@ -69,28 +64,11 @@ class JobRun(RemoteRun):
     def _wait_for_end(self, followers: list[LogFollower]) -> RunState:
         deadline = self.start_deadline()
         schedule = self.start_polling()
-        running_since: float | None = None
-        is_asked = False
         while True:
             state = self.look()
             if state is not None and state.is_terminal:
                 return state
-            if state is not None and state is not RunState.SUBMITTED:
-                running_since = self.clock.now() if running_since is None else running_since
-                if self.options.follows_logs:
-                    for follower in followers:
-                        follower.poll(self.clock)
-            if running_since is not None and not is_asked:
-                is_asked = self._expect_end(schedule, running_since)
+            if state is not None and state is not RunState.SUBMITTED and self.options.follows_logs:
+                for follower in followers:
+                    follower.poll(self.clock)
             self.sleep(schedule, deadline)
-
-    def _expect_end(self, schedule: PollSchedule, running_since: float) -> bool:
-        """Ask once how long the job took before, if the run is no short one; return whether that is done."""
-        if self.options.max_poll_seconds is not None:
-            return True
-        if self.clock.now() - running_since < EXPECTATION_SECONDS:
-            return False
-        expected = expected_end(self.api, self.run_id, running_since)
-        if expected is not None:
-            schedule.expect_end(*expected)
-        return True

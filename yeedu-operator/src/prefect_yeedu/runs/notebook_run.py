@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from prefect_yeedu.errors import YeeduConfigurationError, YeeduError, YeeduKernelDied
 from prefect_yeedu.models import CellResult, RunState, YeeduResult
+from prefect_yeedu.patience import ONCE, Deadline, PollSchedule
 from prefect_yeedu.runs.cell_runner import CellRunner
 from prefect_yeedu.runs.cell_sequence import CellSequence
 from prefect_yeedu.runs.remote_run import RemoteRun
@@ -14,7 +15,6 @@ from prefect_yeedu.runs.saved_outputs import restore_outputs
 from prefect_yeedu.runs.submission import Outcome
 from prefect_yeedu.wire.answers import JsonObject, number_of, object_of, read_object, text_of
 from prefect_yeedu.wire.notebook_document import NotebookDocument
-from prefect_yeedu.wire.retry import Deadline, PollSchedule
 
 if TYPE_CHECKING:
     from prefect_yeedu.runs.submission import Ledger, Record
@@ -143,7 +143,7 @@ class NotebookRun(RemoteRun):
 
     def _kernel_status(self, path: str) -> str | None:
         try:
-            response = self.api.client.call("POST", path, f"for the kernel of run {self.run_id}", attempts=1)
+            response = self.api.call("POST", path, f"for the kernel of run {self.run_id}", patience=ONCE)
             status = text_of(object_of(read_object(response, path), "kernel_info"), "kernel_status")
         except YeeduError as error:
             logger.debug("The kernel of run %d is not ready: %s", self.run_id, error)
@@ -170,5 +170,5 @@ class NotebookRun(RemoteRun):
             raise YeeduConfigurationError(
                 f"Yeedu does not say where the cells of notebook {definition_id} are."
             )
-        params = {"file_id": file_id, "workspace_id": client.url.workspace_id}
+        params = {"file_id": file_id, "workspace_id": self.api.workspace_id}
         return client.get_object("workspace/file/download", what, params=params)

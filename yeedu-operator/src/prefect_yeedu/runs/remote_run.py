@@ -16,7 +16,7 @@ from prefect_yeedu.errors import (
     YeeduStopRequested,
 )
 from prefect_yeedu.models import CellResult, Output, RunState
-from prefect_yeedu.wire.retry import Deadline, PollSchedule
+from prefect_yeedu.patience import ONCE, Deadline, Patience, PollSchedule
 
 if TYPE_CHECKING:
     from prefect_yeedu.client.api import RunAPI, RunSnapshot
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_OUTAGE_WAIT_SECONDS = 30.0
-# Leaves a hundred of an hour's 400 calls for the logs.
-MAX_POLL_SECONDS = 13.0
 
 
 class RunContext(TypedDict):
@@ -47,8 +45,8 @@ class WaitOptions:
         log_patience_seconds: How long a log that Yeedu does not have yet is waited for after the end.
         stop_seconds: How long a run that was asked to stop is watched until it has.
         kernel_seconds: How long a notebook's kernel may take to be ready once the run is RUNNING.
-        max_poll_seconds: Longest wait between two looks at the run; None keeps all calls of an hour, with
-            those for logs, below 400.
+        max_poll_seconds: Longest wait between two looks at the run; with 13 all calls of an hour, with those
+            for logs, stay below 400.
         follows_logs: Whether a job's logs are read while it runs.
         saves_outputs: Whether the outputs of a notebook's cells are saved in Yeedu.
     """
@@ -58,7 +56,7 @@ class WaitOptions:
     log_patience_seconds: float = 15.0
     stop_seconds: float = 60.0
     kernel_seconds: float = 600.0
-    max_poll_seconds: float | None = None
+    max_poll_seconds: float = 13.0
     follows_logs: bool = True
     saves_outputs: bool = True
 
@@ -114,10 +112,10 @@ class RemoteRun:
     ) -> None:
         self.api = api
         self.run_id = run_id
-        self.url = api.client.url.run_url(run_id, api.kind, api.generation, ui_url)
+        self.url = api.run_page(run_id, ui_url)
         self.options = options or WaitOptions()
         self.listener = listener or RunListener()
-        self.clock = api.client.clock
+        self.clock = api.clock
         self.state = RunState.SUBMITTED
         self._out_since: float | None = None
         self._failures = 0
@@ -128,8 +126,7 @@ class RemoteRun:
 
     def start_polling(self) -> PollSchedule:
         """Return the waits between looks, counted from now."""
-        longest = MAX_POLL_SECONDS if self.options.max_poll_seconds is None else self.options.max_poll_seconds
-        return PollSchedule(self.clock, max_seconds=longest)
+        return PollSchedule(self.clock, max_seconds=self.options.max_poll_seconds)
 
     def look(self) -> RunState | None:
         """Return the state now, or None while Yeedu is out of reach.
@@ -139,7 +136,7 @@ class RemoteRun:
             YeeduAPIError: Yeedu refuses to say.
         """
         try:
-            snapshot = self.api.read(self.run_id, attempts=1)
+            snapshot = self.api.read(self.run_id, patience=ONCE)
         except YeeduError as error:
             self._note_outage(error)
             return None
@@ -206,7 +203,7 @@ class RemoteRun:
     def stop_quietly(self) -> None:
         """Ask Yeedu to end the run, on the way out after something else; a failure is only reported."""
         try:
-            self.api.stop(self.run_id, attempts=3)
+            self.api.stop(self.run_id, patience=Patience(attempts=3))
         except YeeduError as error:
             self.listener.on_trouble(
                 f"Run {self.run_id} could not be stopped and may go on; "

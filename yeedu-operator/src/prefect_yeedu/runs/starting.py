@@ -16,12 +16,13 @@ from prefect_yeedu.errors import (
     YeeduSubmissionUnknown,
     YeeduTransportError,
 )
+from prefect_yeedu.failures import may_have_acted
 from prefect_yeedu.models import Generation, RunKind, YeeduResult
+from prefect_yeedu.patience import Deadline
 from prefect_yeedu.runs.job_run import JobRun
 from prefect_yeedu.runs.notebook_run import NotebookRun
 from prefect_yeedu.runs.remote_run import RunListener, WaitOptions
-from prefect_yeedu.runs.submission import Ledger, Outcome, Record, may_have_been_accepted, submit_once
-from prefect_yeedu.wire.retry import Deadline
+from prefect_yeedu.runs.submission import Ledger, Outcome, Record, submit_once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,12 +75,14 @@ class StartedRun:
 
     Args:
         run: The run.
+        definition: The job or notebook.
         ledger: Where it is recorded.
         record: What was recorded before.
     """
 
-    def __init__(self, run: JobRun | NotebookRun, ledger: Ledger, record: Record) -> None:
+    def __init__(self, run: JobRun | NotebookRun, definition: int, ledger: Ledger, record: Record) -> None:
         self.run = run
+        self._definition = definition
         self._ledger = ledger
         self._record = record
 
@@ -92,7 +95,7 @@ class StartedRun:
         run, record = self.run, self._record
         try:
             if isinstance(run, NotebookRun):
-                result = run.execute(run.api.client.url.id, ledger=self._ledger, record=record)
+                result = run.execute(self._definition, ledger=self._ledger, record=record)
             else:
                 result = run.wait()
         except YeeduStopRequested:
@@ -112,9 +115,13 @@ class StartedRun:
 
 
 def start(
-    api: RunAPI, request: RunRequest, listener: RunListener | None = None, ledger: Ledger | None = None
+    api: RunAPI,
+    definition: int,
+    request: RunRequest,
+    listener: RunListener | None = None,
+    ledger: Ledger | None = None,
 ) -> StartedRun:
-    """Submit what the client's address points at, or find the run that was submitted before.
+    """Submit a job or notebook, or find the run that was submitted before.
 
     Whoever is interrupted meanwhile leaves no run behind: what Yeedu accepts is stopped again.
 
@@ -131,7 +138,7 @@ def start(
         record = ledger.open()
         # A signal raises in the main thread, where it would take away the answer that names the run.
         submission = pool.submit(
-            copy_context().run, _submit, api, request, ledger, record, login, interrupted
+            copy_context().run, _submit, api, definition, request, ledger, record, login, interrupted
         )
     finally:
         pool.shutdown(wait=False)  # what was submitted to it is done all the same
@@ -146,11 +153,12 @@ def start(
             interrupted.set()
             _stop_submitted(api, request, listener, ledger, submission)
         raise
-    return StartedRun(run, ledger, record)
+    return StartedRun(run, definition, ledger, record)
 
 
 def _submit(
     api: RunAPI,
+    definition: int,
     request: RunRequest,
     ledger: Ledger,
     record: Record,
@@ -162,7 +170,7 @@ def _submit(
         login.result()
         return submit_once(
             api,
-            api.client.url.id,
+            definition,
             record,
             arguments=request.arguments,
             conf=checked_conf(request.conf),
@@ -171,7 +179,7 @@ def _submit(
     except YeeduSubmissionUnknown:
         raise  # the next attempt has to look for the run again
     except YeeduError as error:
-        if not may_have_been_accepted(error):
+        if not may_have_acted(error):
             ledger.note_outcome(Outcome.FAILURE, "not submitted")
         raise
 

@@ -15,15 +15,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from prefect_yeedu.errors import (
-    YeeduError,
-    YeeduNotFound,
-    YeeduServerError,
-    YeeduSubmissionUnknown,
-    YeeduTransportError,
-)
+from prefect_yeedu.errors import YeeduError, YeeduNotFound, YeeduSubmissionUnknown
+from prefect_yeedu.failures import may_have_acted
+from prefect_yeedu.patience import Deadline, Patience, PollSchedule
 from prefect_yeedu.wire.answers import text_of
-from prefect_yeedu.wire.retry import Deadline, PollSchedule, RetryPolicy
 
 if TYPE_CHECKING:
     import threading
@@ -38,7 +33,7 @@ KEY_NAME = "spark.yeedu.prefect_key"
 SEARCH_SECONDS = 10.0
 # By how much the clocks of the two machines may differ where only time tells runs apart.
 CLOCK_SKEW_SECONDS = 10.0
-RESUBMISSION_POLICY = RetryPolicy(attempts=3, first_wait_seconds=0.5)
+RESUBMISSION = Patience(attempts=3, first_wait_seconds=0.5)
 
 
 class Outcome(StrEnum):
@@ -139,28 +134,20 @@ def submit_once(
         if found is not None:
             return found
     entries = [*conf, f"{KEY_NAME}={record.key}"] if api.routes.takes_conf else list(conf)
-    for failures in range(1, RESUBMISSION_POLICY.attempts + 1):
+    trial = RESUBMISSION.start(api.clock)
+    while True:
         try:
             return api.submit(definition, arguments=arguments, conf=entries)
         except YeeduError as error:
-            if not may_have_been_accepted(error):
+            if not may_have_acted(error):
                 raise
             failure = error
         found = find_submitted(api, definition, record)
         if found is not None:
             return found
-        if failures == RESUBMISSION_POLICY.attempts or (interrupted is not None and interrupted.is_set()):
+        if interrupted is not None and interrupted.is_set():
             raise failure
-        logger.info("Yeedu has no run with the key %s; submitting again after: %s", record.key, failure)
-        api.client.clock.sleep(RESUBMISSION_POLICY.wait_seconds(failures, failure))
-    raise AssertionError("the policy allows at least one attempt")
-
-
-def may_have_been_accepted(error: YeeduError) -> bool:
-    """Tell whether Yeedu may have started a run although it answered so, or not at all."""
-    if isinstance(error, YeeduTransportError):
-        return error.was_sent
-    return isinstance(error, YeeduServerError)
+        trial.wait(failure, f"to run {api.kind} {definition}")
 
 
 def find_submitted(api: RunAPI, definition: int, record: Record) -> int | None:
@@ -170,7 +157,7 @@ def find_submitted(api: RunAPI, definition: int, record: Record) -> int | None:
         YeeduSubmissionUnknown: The server cannot say.
     """
     search = _search_by_key if api.routes.takes_conf else _search_by_time
-    clock = api.client.clock
+    clock = api.clock
     deadline = Deadline.after(clock, SEARCH_SECONDS)
     schedule = PollSchedule(clock, min_seconds=0.25, max_seconds=2.0, share=0.5)
     while True:

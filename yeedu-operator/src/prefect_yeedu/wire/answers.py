@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from prefect_yeedu.errors import YeeduServerError
+from prefect_yeedu.errors import YeeduUnexpectedAnswer
 
 if TYPE_CHECKING:
     import requests
@@ -20,17 +20,18 @@ def read_json(response: requests.Response, what: str) -> object:
         what: Which call it answers, for the error's text.
 
     Raises:
-        YeeduServerError: The answer is not JSON.
+        YeeduUnexpectedAnswer: The answer is not JSON.
     """
     try:
         return cast("object", response.json())
     except (ValueError, RecursionError):
         pass  # raised below, without the library's exception: it holds the whole body
-    raise YeeduServerError(
+    raise YeeduUnexpectedAnswer(
         f"Yeedu answered the call {what} with something that is not JSON "
         f"(status {response.status_code}, {response.headers.get('Content-Type', 'no content type')}); "
         "check that the URL's port is the one of the REST API.",
         status=response.status_code,
+        is_from_yeedu=False,
     )
 
 
@@ -38,13 +39,15 @@ def read_object(response: requests.Response, what: str) -> JsonObject:
     """Return an answer's JSON object.
 
     Raises:
-        YeeduServerError: The answer is something else.
+        YeeduUnexpectedAnswer: The answer is something else.
     """
     value = read_json(response, what)
     if isinstance(value, dict):
         return cast("JsonObject", value)
-    raise YeeduServerError(
-        f"Yeedu answered the call {what} without a JSON object.", status=response.status_code
+    raise YeeduUnexpectedAnswer(
+        f"Yeedu answered the call {what} without a JSON object.",
+        status=response.status_code,
+        is_from_yeedu=False,
     )
 
 
@@ -58,7 +61,7 @@ def number_of(answer: JsonObject, key: str) -> int | None:
     """Return a positive whole number, also where it came as text, else None."""
     value = answer.get(key)
     if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value[:18])
+        value = int(value) if len(value) < 19 else 0
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if value > 0 else None

@@ -1,0 +1,41 @@
+"""Which Yeedu is called, in which tenant, by whom, and whom they trust."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from prefect_yeedu.client.tls import TLSSettings
+
+if TYPE_CHECKING:
+    from prefect_yeedu.client.login import Credentials
+    from prefect_yeedu.urls import YeeduURL
+
+
+@dataclass(frozen=True)
+class Connection:
+    """All that a session with Yeedu needs; equal ones share a session.
+
+    Attributes:
+        base_url: Base of the REST API, such as `https://yeedu.example:8080/api/v1`.
+        tenant: The tenant that the session selects; empty where only the health check is called.
+        credentials: Who calls; None where only the health check is called.
+        tls: How certificates are checked.
+    """
+
+    base_url: str
+    tenant: str = ""
+    credentials: Credentials | None = None
+    tls: TLSSettings = field(default_factory=TLSSettings)
+
+    @classmethod
+    def to(
+        cls, url: YeeduURL, credentials: Credentials | None = None, tls: TLSSettings | None = None
+    ) -> Connection:
+        """Return the connection to the Yeedu of an address."""
+        return cls(url.base_url, url.tenant, credentials, tls or TLSSettings())
+
+    @property
+    def origin(self) -> str:
+        """The server, without the path of its API."""
+        return self.base_url.removesuffix("/api/v1")
