@@ -119,7 +119,7 @@ class LoginSession:
         """Log out of a session that this object opened; a token that was given stays valid."""
         with self._lock:
             token, self._token, self._unbound = self._token or self._unbound, None, None
-        if token is None or self._credentials.token or self._auth_type not in PASSWORD_AUTH_TYPES:
+        if token is None or self._credentials.token:
             return
         try:
             self._send("POST", "logout", token, None, "to log out")
