@@ -21,7 +21,10 @@ LAYERS = {
         "html_tables",
         "routes",
     ],
-    "client.": ["tls", "transport", "login", "connection", "client", "kernel_channel", "api", "log_follower"],
+    "client.": [
+        *("tls", "transport", "login", "connection", "definitions", "client", "sharing"),
+        *("kernel_channel", "api", "log_follower"),
+    ],
     "runs.": [
         *("remote_run", "job_run", "cell_runner", "saved_outputs", "cell_sequence"),
         *("submission", "notebook_run", "starting", "clusters", "execution"),
@@ -34,7 +37,10 @@ LAYERS = {
 WITHOUT_PREFECT = [
     folder + name for folder, names in LAYERS.items() for name in names if folder != "flow_run."
 ]
-PUBLIC = ["credentials", "job_blocks", "tasks", "facade"]
+PUBLIC = [
+    *("arguments", "options", "credentials", "definition_calls", "job_runs", "job_blocks", "tasks"),
+    "facade",
+]
 ORDER = [*(folder + name for folder, names in LAYERS.items() for name in names), *PUBLIC]
 
 
