@@ -1,8 +1,8 @@
 """The record of a call's remote run: a small state machine that says only what was seen.
 
-intended -> submitted -> running -> stopping -> ended. The intent is recorded before Yeedu is asked for a run, the
-run's id before it is waited for, and the end once a terminal state was read. Nothing else ends a record: what
-nobody saw end stays open, and the next attempt, or whoever looks for runs left behind, takes it from there.
+intended -> submitted -> running -> stopping -> ended. The intent is recorded before Yeedu is asked for a run,
+the run's id before it is waited for, and the end once a terminal state was read. Nothing else ends a record:
+what nobody saw end stays open, and the next attempt, or whoever looks for runs left behind, goes on from there.
 """
 
 from __future__ import annotations
