@@ -20,10 +20,12 @@ LAYERS = {
         "notebook_document",
         "html_tables",
         "routes",
+        "run_object",
     ],
-    "client.": ["tls", "transport", "login", "connection", "client", "kernel_channel", "api", "log_follower"],
+    "client.": ["tls", "transport", "login", "connection", "client", "kernel_channel", "api"],
     "runs.": [
-        *("remote_run", "job_run", "cell_runner", "saved_outputs", "cell_sequence"),
+        *("record", "waiting", "log_follower", "remote_run", "job_run"),
+        *("cell_runner", "saved_outputs", "cell_sequence"),
         *("submission", "notebook_run", "starting", "clusters", "execution"),
     ],
     "flow_run.": [
