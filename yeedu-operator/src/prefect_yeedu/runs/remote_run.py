@@ -175,7 +175,7 @@ class RemoteRun:
 
     def stop_because_of(self, error: YeeduRunError) -> None:
         """Stop the run, and add to an error what is known about the stop."""
-        failure = self._stop()
+        failure = self._ask_until_ended()
         error.args = (f"{str(error).removesuffix('.')}. {self._stop_text(failure)}",)
         error.run_id, error.state, error.run_url = self.run_id, self.state_text, self.url
 
@@ -186,7 +186,7 @@ class RemoteRun:
         longer than `WaitOptions.stop_seconds`, give or take an answer. No failure is raised: a run that
         nobody has seen end stays open on record, and the listener is told.
         """
-        failure = self._stop()
+        failure = self._ask_until_ended()
         if not self.state.is_terminal:
             self.listener.on_trouble(
                 f"Run {self.run_id}: {self._stop_text(failure)} If it goes on, stop it by hand at {self.url}."
@@ -219,7 +219,7 @@ class RemoteRun:
         """Return what every error about this run says besides its text."""
         return {"run_id": self.run_id, "state": self.state_text, "run_url": self.url}
 
-    def _stop(self) -> YeeduError | None:
+    def _ask_until_ended(self) -> YeeduError | None:
         """Ask for a stop and look, until the run has ended; return what was in the way, if anything was."""
         if self.state.is_terminal:
             return None
