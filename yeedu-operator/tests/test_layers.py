@@ -20,13 +20,15 @@ LAYERS = {
         "notebook_document",
         "html_tables",
         "routes",
+        "run_object",
     ],
     "client.": [
         *("tls", "transport", "login", "connection", "definitions", "client", "sharing"),
-        *("kernel_channel", "api", "log_follower"),
+        *("kernel_channel", "api"),
     ],
     "runs.": [
-        *("remote_run", "job_run", "cell_runner", "saved_outputs", "cell_sequence"),
+        *("record", "waiting", "log_follower", "remote_run", "job_run"),
+        *("cell_runner", "saved_outputs", "cell_sequence"),
         *("submission", "notebook_run", "starting", "clusters", "execution"),
     ],
     "flow_run.": [

@@ -140,7 +140,7 @@ class YeeduJobRun(PrefectJobRun[YeeduResult]):  # NOT A BLOCK
         return self._started.run.api.read(self.run_id).state
 
     def _cancel(self) -> bool:
-        return self._started.run.stop().is_terminal
+        return self._started.run.stop()
 
     def _logs(self, stream: Literal["stdout", "stderr"], last_lines: int | None) -> str:
         api = self._started.run.api

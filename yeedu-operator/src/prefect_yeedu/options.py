@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from prefect_yeedu.arguments import Arguments, Conf, argument_text, conf_entries
 from prefect_yeedu.errors import YeeduConfigurationError
 from prefect_yeedu.models import Generation
-from prefect_yeedu.runs.remote_run import WaitOptions
 from prefect_yeedu.runs.starting import RunRequest, checked_conf
+from prefect_yeedu.runs.waiting import WaitOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

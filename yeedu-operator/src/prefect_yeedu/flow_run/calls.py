@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from prefect_yeedu.errors import YeeduConfigurationError
 from prefect_yeedu.flow_run.run_artifacts import RunArtifacts
 from prefect_yeedu.flow_run.run_logging import RunLogListener, find_logger
 from prefect_yeedu.flow_run.run_record import ArtifactLedger
-from prefect_yeedu.flow_run.stopping import StopWatch
+from prefect_yeedu.flow_run.stopping import StoppableClock, StopWatch
 from prefect_yeedu.models import Generation, YeeduResult
 from prefect_yeedu.runs.execution import execute, find_api
 from prefect_yeedu.runs.starting import RunRequest, StartedRun, start
@@ -26,25 +25,6 @@ if TYPE_CHECKING:
     from prefect_yeedu.patience import Clock
     from prefect_yeedu.runs.submission import Ledger
     from prefect_yeedu.urls import Target
-
-
-class StoppableClock:
-    """The monotonic clock, whose waits end at once when a stop is asked for.
-
-    Args:
-        event: Set when a stop is asked for.
-    """
-
-    def __init__(self, event: threading.Event) -> None:
-        self._event = event
-
-    def now(self) -> float:
-        """Return seconds on a clock that never goes back."""
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait, or return early when a stop is asked for."""
-        self._event.wait(seconds)
 
 
 @dataclass(frozen=True)
@@ -69,9 +49,10 @@ class YeeduCall:
         Args:
             event: Set when the run is not wanted any more.
         """
-        client, clock = self.open_client(), _clock(event)
+        client, watch = self.open_client(), StopWatch(event)
+        clock = StoppableClock(watch)
         call = self.resolved(client, clock)
-        result = execute(client, call.target, call.request, call.listener(event), call.ledger(), clock)
+        result = execute(client, call.target, call.request, call.listener(watch), call.ledger(), clock)
         if call.target.kind is TargetKind.HEALTH:
             find_logger().info("Yeedu at %s is healthy.", self.connection.origin)
         return result
@@ -80,10 +61,11 @@ class YeeduCall:
         """Submit it, or find the run again that an earlier attempt submitted."""
         if self.target.kind not in {TargetKind.JOB, TargetKind.NOTEBOOK}:
             raise YeeduConfigurationError("Only a job's or a notebook's address can be triggered.")
-        client, clock = self.open_client(), _clock(event)
+        client, watch = self.open_client(), StopWatch(event)
+        clock = StoppableClock(watch)
         call = self.resolved(client, clock)
         api = find_api(client, call.target, call.request, clock)
-        return start(api, call.target.id, call.request, call.listener(event), call.ledger())
+        return start(api, call.target.id, call.request, call.listener(watch), call.ledger())
 
     def resolved(self, client: YeeduClient, clock: Clock | None = None) -> YeeduCall:
         """Return the call of the definition's id, where only its name is given.
@@ -105,10 +87,10 @@ class YeeduCall:
             find_logger().info(self.note)
         return shared_client(self.connection)
 
-    def listener(self, event: threading.Event | None = None) -> RunLogListener:
+    def listener(self, watch: StopWatch) -> RunLogListener:
         """Return what writes to the run's log and makes its artifacts."""
         artifacts = RunArtifacts(f"yeedu-{self.target.kind}-{self.target.id}")
-        return RunLogListener(find_logger(), StopWatch(event), artifacts)
+        return RunLogListener(find_logger(), watch, artifacts)
 
     def ledger(self) -> Ledger:
         """Return where the run of this call is recorded."""
@@ -120,7 +102,3 @@ class YeeduCall:
             repr(what),
             f"Yeedu {target.kind} {target.id}",
         )
-
-
-def _clock(event: threading.Event | None) -> StoppableClock | None:
-    return StoppableClock(event) if event is not None else None

@@ -65,7 +65,7 @@ class NotebookRun(RemoteRun):
                     ledger.note_outcome(Outcome.SUCCESS, str(self.state), exit_value=exit_value)
         except BaseException:
             if not self.state.is_terminal:
-                self.stop_quietly()
+                self.stop()
             raise
         return YeeduResult(
             kind=str(self.api.kind),
@@ -105,14 +105,8 @@ class NotebookRun(RemoteRun):
 
     def _end(self) -> RunState:
         """End the run after success; that all cells succeeded is not undone by an end that does not come."""
-        try:
-            return self.stop()
-        except YeeduError as error:
-            self.listener.on_trouble(
-                f"All cells succeeded, but run {self.run_id} could not be stopped and may go on; "
-                f"stop it by hand at {self.url} ({error})"
-            )
-            return self.state
+        self.stop()
+        return self.state
 
     def _wait_until_running(self, deadline: Deadline) -> None:
         schedule = self.start_polling()

@@ -21,8 +21,9 @@ from prefect_yeedu.models import Generation, RunKind, YeeduResult
 from prefect_yeedu.patience import Deadline
 from prefect_yeedu.runs.job_run import JobRun
 from prefect_yeedu.runs.notebook_run import NotebookRun
-from prefect_yeedu.runs.remote_run import RunListener, WaitOptions
+from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.submission import Ledger, Outcome, Record, submit_once
+from prefect_yeedu.runs.waiting import WaitOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -197,7 +198,7 @@ def _stop_submitted(
     except YeeduError as error:
         (listener or RunListener()).on_trouble(f"Interrupted while it was being submitted. {error}")
         return
-    run.stop_quietly()
+    run.stop()
     ledger.note_run(run.run_id, run.url)
     ledger.note_outcome(Outcome.STOPPED, str(run.state))
 
