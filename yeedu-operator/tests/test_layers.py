@@ -18,7 +18,6 @@ LAYERS = {
         "answers",
         "kernel_protocol",
         "notebook_document",
-        "html_tables",
         "routes",
         "run_object",
     ],
@@ -32,7 +31,15 @@ LAYERS = {
         *("submission", "notebook_run", "starting", "clusters", "execution"),
     ],
     "flow_run.": [
-        *("connection", "stopping", "run_artifacts", "run_logging", "prefect_server", "cluster_record"),
+        *(
+            "connection",
+            "stopping",
+            "run_artifacts",
+            "run_events",
+            "run_logging",
+            "prefect_server",
+            "cluster_record",
+        ),
         *("run_record", "calls", "dispatch", "left_runs"),
     ],
 }
@@ -41,7 +48,7 @@ WITHOUT_PREFECT = [
 ]
 PUBLIC = [
     *("arguments", "options", "credentials", "definition_calls", "job_runs", "job_blocks", "tasks"),
-    "facade",
+    *("facade", "retrying"),
 ]
 ORDER = [*(folder + name for folder, names in LAYERS.items() for name in names), *PUBLIC]
 

@@ -18,6 +18,7 @@ from prefect_yeedu.errors import (
     YeeduRunCancelled,
     YeeduRunError,
     YeeduRunFailed,
+    YeeduRunLost,
     YeeduRunTimedOut,
     YeeduServerError,
     YeeduStopRequested,
@@ -31,6 +32,7 @@ from prefect_yeedu.job_blocks import YeeduJob, YeeduNotebook
 from prefect_yeedu.job_runs import YeeduJobRun
 from prefect_yeedu.models import CellResult, Generation, Output, RunState, YeeduResult
 from prefect_yeedu.options import YeeduOptions, YeeduSettings
+from prefect_yeedu.retrying import retry_if_transient
 from prefect_yeedu.tasks import arun_yeedu_job, arun_yeedu_notebook, run_yeedu_job, run_yeedu_notebook
 
 YeeduRun = YeeduJobRun
@@ -67,6 +69,7 @@ __all__ = [
     "YeeduRunCancelled",
     "YeeduRunError",
     "YeeduRunFailed",
+    "YeeduRunLost",
     "YeeduRunTimedOut",
     "YeeduServerError",
     "YeeduSettings",
@@ -78,6 +81,7 @@ __all__ = [
     "__version__",
     "arun_yeedu_job",
     "arun_yeedu_notebook",
+    "retry_if_transient",
     "run_yeedu_job",
     "run_yeedu_notebook",
 ]
