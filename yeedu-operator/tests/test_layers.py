@@ -23,18 +23,18 @@ LAYERS = {
     ],
     "client.": ["tls", "transport", "login", "connection", "client", "kernel_channel", "api", "log_follower"],
     "runs.": [
-        *("remote_run", "job_run", "cell_runner", "saved_outputs", "cell_sequence"),
-        *("submission", "notebook_run", "starting", "clusters", "execution"),
+        *("record", "remote_run", "job_run", "cell_runner", "saved_outputs", "cell_sequence"),
+        *("run_search", "submission", "notebook_run", "starting", "clusters", "execution"),
     ],
     "flow_run.": [
-        *("connection", "stopping", "run_artifacts", "run_logging", "prefect_server", "cluster_record"),
-        *("run_record", "calls", "dispatch", "left_runs"),
+        *("connection", "stopping", "run_artifacts", "run_logging", "prefect_server", "record_fields"),
+        *("cluster_record", "call_identity", "run_record", "calls", "dispatch"),
     ],
 }
 WITHOUT_PREFECT = [
     folder + name for folder, names in LAYERS.items() for name in names if folder != "flow_run."
 ]
-PUBLIC = ["credentials", "job_blocks", "tasks", "facade"]
+PUBLIC = ["credentials", "flow_run.left_runs", "job_blocks", "tasks", "facade"]
 ORDER = [*(folder + name for folder, names in LAYERS.items() for name in names), *PUBLIC]
 
 

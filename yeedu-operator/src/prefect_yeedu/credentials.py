@@ -89,4 +89,5 @@ class YeeduCredentials(CredentialsBlock):
             credentials,
             TLSSettings.from_options(self.verify_ssl, self.ssl_cert_file),
             note if credentials.token and credentials.password else "",
+            (("credentials_block", self._block_document_name or ""),),
         )

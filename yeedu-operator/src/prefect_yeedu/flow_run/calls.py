@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from prefect_yeedu.client.client import shared_client
 from prefect_yeedu.errors import YeeduConfigurationError
+from prefect_yeedu.flow_run.record_fields import Definition
 from prefect_yeedu.flow_run.run_artifacts import RunArtifacts
 from prefect_yeedu.flow_run.run_logging import RunLogListener, find_logger
 from prefect_yeedu.flow_run.run_record import ArtifactLedger
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from prefect_yeedu.client.client import YeeduClient
     from prefect_yeedu.flow_run.connection import Access
-    from prefect_yeedu.runs.submission import Ledger
+    from prefect_yeedu.runs.record import Ledger
     from prefect_yeedu.urls import YeeduURL
 
 
@@ -94,13 +96,10 @@ class YeeduCall:
 
     def ledger(self) -> Ledger:
         """Return where the run of this call is recorded."""
-        url = self.url
-        what = (url.origin, url.tenant, url.workspace_id, str(url.kind), url.id)
-        return ArtifactLedger.of_this_call(
-            repr((*what, self.request.arguments, self.request.conf)),
-            repr(what),
-            f"Yeedu {url.kind} {url.id}",
-        )
+        url, request = self.url, self.request
+        passed = hashlib.sha256(repr((request.arguments, request.conf)).encode()).hexdigest()[:12]
+        definition = Definition(url.base_url, url.tenant, url.workspace_id, str(url.kind), url.id)
+        return ArtifactLedger.of_this_call(definition, passed=passed, blocks=dict(self.access.blocks))
 
 
 def _clock(event: threading.Event | None) -> StoppableClock | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from prefect_yeedu.client.api import RunAPI
@@ -23,9 +24,9 @@ from prefect_yeedu.runs.clusters import (
     take_up_clusters,
 )
 from prefect_yeedu.runs.job_run import JobRun
+from prefect_yeedu.runs.record import Ledger, Record, Resume
 from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.starting import RunRequest, make_run, start
-from prefect_yeedu.runs.submission import Ledger, Record
 from prefect_yeedu.urls import TargetKind
 from prefect_yeedu.wire.answers import number_of
 
@@ -108,6 +109,8 @@ def _execute_on_clusters(
                 if marker is None:
                     raise
             cluster = waiting.pop(0)
+            if request.resume is Resume.ALWAYS:  # it is this call that goes on
+                request = replace(request, resume=Resume.ON_CRASH)
             listener.on_trouble(f"Resources ran out ({marker}); running again on cluster {cluster}.")
             if own_cluster is not None:
                 ledger.note_move(own_cluster, cluster)

@@ -17,6 +17,7 @@ from prefect_yeedu.errors import (
 )
 from prefect_yeedu.models import CellResult, Output, RunState
 from prefect_yeedu.patience import ONCE, Deadline, Patience, PollSchedule
+from prefect_yeedu.runs.record import Ledger
 
 if TYPE_CHECKING:
     from prefect_yeedu.client.api import RunAPI, RunSnapshot
@@ -49,16 +50,19 @@ class WaitOptions:
             for logs, stay below 400.
         follows_logs: Whether a job's logs are read while it runs.
         saves_outputs: Whether the outputs of a notebook's cells are saved in Yeedu.
+        submit_seconds: How long Yeedu may take to answer a submission, while it starts a cluster for
+            instance, and to show the run in its list.
     """
 
     timeout_seconds: float | None = None
     outage_seconds: float = 7200.0
     log_patience_seconds: float = 15.0
-    stop_seconds: float = 60.0
+    stop_seconds: float = 20.0
     kernel_seconds: float = 600.0
     max_poll_seconds: float = 13.0
     follows_logs: bool = True
     saves_outputs: bool = True
+    submit_seconds: float = 300.0
 
 
 class RunListener:
@@ -99,6 +103,7 @@ class RemoteRun:
         ui_url: Base of links into Yeedu's user interface; None derives it.
         options: How long to wait for what.
         listener: Hears what happens.
+        ledger: Where what is seen of it is recorded.
     """
 
     def __init__(
@@ -109,7 +114,9 @@ class RemoteRun:
         ui_url: str | None = None,
         options: WaitOptions | None = None,
         listener: RunListener | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
+        self.ledger = ledger or Ledger()
         self.api = api
         self.run_id = run_id
         self.url = api.run_page(run_id, ui_url)
@@ -180,35 +187,27 @@ class RemoteRun:
             )
         self.clock.sleep(deadline.limit(wait_seconds))
 
-    def stop(self) -> RunState:
-        """Ask Yeedu to end the run and watch until it has; return the last state seen.
-
-        Raises:
-            YeeduError: Yeedu did not take the request.
-        """
-        self.api.stop(self.run_id)
-        deadline = Deadline.after(self.clock, self.options.stop_seconds)
-        schedule = PollSchedule(self.clock, min_seconds=0.05, max_seconds=2.0)
-        while True:
-            if (self.look() or self.state).is_terminal:
-                return self.state
-            if deadline.has_passed:
-                self.listener.on_trouble(
-                    f"Run {self.run_id} is still {self.state} {self.options.stop_seconds:g} seconds after it "
-                    f"was asked to stop; see {self.url}."
-                )
-                return self.state
-            self.clock.sleep(deadline.limit(schedule.next_wait_seconds()))
-
-    def stop_quietly(self) -> None:
-        """Ask Yeedu to end the run, on the way out after something else; a failure is only reported."""
+    def stop(self) -> bool:
+        """Ask Yeedu to end the run and watch until it has; return whether it was seen to."""
+        if self.state.is_terminal:
+            return True
+        self.ledger.note_stopping()
         try:
             self.api.stop(self.run_id, patience=Patience(attempts=3))
+            deadline = Deadline.after(self.clock, self.options.stop_seconds)
+            schedule = PollSchedule(self.clock, min_seconds=0.05, max_seconds=2.0)
+            while not (self.look() or self.state).is_terminal and not deadline.has_passed:
+                self.clock.sleep(deadline.limit(schedule.next_wait_seconds()))
         except YeeduError as error:
             self.listener.on_trouble(
                 f"Run {self.run_id} could not be stopped and may go on; "
                 f"stop it by hand at {self.url} ({error})"
             )
+        return self.state.is_terminal
+
+    def stop_quietly(self) -> None:
+        """Ask Yeedu to end the run, on the way out after something else; a failure is only reported."""
+        self.stop()
 
     def end_error(self, state: RunState) -> YeeduRunError:
         """Return the error that a final state without success means."""
@@ -235,6 +234,10 @@ class RemoteRun:
             return  # a late answer of another server behind the same address changes nothing
         if snapshot.state is not self.state:
             self.state = snapshot.state
+            if self.state.is_terminal:
+                self.ledger.note_ended(self.state)
+            elif self.state is RunState.RUNNING:
+                self.ledger.note_running()
             self.listener.on_state(self, snapshot.state)
 
     def _note_outage(self, error: YeeduError) -> None:
