@@ -20,10 +20,15 @@ LAYERS = {
         "notebook_document",
         "html_tables",
         "routes",
+        "run_object",
     ],
-    "client.": ["tls", "transport", "login", "connection", "client", "kernel_channel", "api", "log_follower"],
+    "client.": [
+        *("tls", "transport", "login", "connection", "definitions", "client", "sharing"),
+        *("kernel_channel", "api"),
+    ],
     "runs.": [
-        *("record", "remote_run", "job_run", "cell_runner", "saved_outputs", "cell_sequence"),
+        *("record", "waiting", "log_follower", "remote_run", "job_run"),
+        *("cell_runner", "saved_outputs", "cell_sequence"),
         *("run_search", "submission", "notebook_run", "starting", "clusters", "execution"),
     ],
     "flow_run.": [
@@ -34,7 +39,10 @@ LAYERS = {
 WITHOUT_PREFECT = [
     folder + name for folder, names in LAYERS.items() for name in names if folder != "flow_run."
 ]
-PUBLIC = ["credentials", "flow_run.left_runs", "job_blocks", "tasks", "facade"]
+PUBLIC = [
+    *("arguments", "options", "credentials", "flow_run.left_runs", "definition_calls", "job_runs"),
+    *("job_blocks", "tasks", "facade"),
+]
 ORDER = [*(folder + name for folder, names in LAYERS.items() for name in names), *PUBLIC]
 
 

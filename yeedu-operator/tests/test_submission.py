@@ -27,9 +27,9 @@ from prefect_yeedu.errors import (
 from prefect_yeedu.models import Generation, RunState
 from prefect_yeedu.patience import Patience
 from prefect_yeedu.runs.record import Ledger, Phase, Record, Resume
-from prefect_yeedu.runs.remote_run import WaitOptions
 from prefect_yeedu.runs.run_search import KEY_NAME
 from prefect_yeedu.runs.starting import RunRequest
+from prefect_yeedu.runs.waiting import WaitOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

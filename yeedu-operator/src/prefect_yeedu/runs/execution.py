@@ -12,9 +12,7 @@ from prefect_yeedu.errors import (
     YeeduConfigurationError,
     YeeduKernelError,
     YeeduNotFound,
-    YeeduRunCancelled,
     YeeduRunFailed,
-    YeeduStopRequested,
 )
 from prefect_yeedu.models import Generation, RunKind, YeeduResult
 from prefect_yeedu.runs.clusters import (
@@ -97,23 +95,20 @@ def _execute_on_clusters(
     """Run on the definition's own cluster, and on further ones as long as resources run out."""
     listener = listener or RunListener()
     own_cluster, waiting = take_up_clusters(api, definition, request.cluster_ids, listener, ledger)
+    resume = request.resume
     try:
         while True:
-            started = start(api, definition, request, listener, ledger)
+            started = start(api, definition, replace(request, resume=resume), listener, ledger)
             try:
                 return started.finish()
-            except (YeeduRunFailed, YeeduRunCancelled, YeeduKernelError) as error:
-                if isinstance(error, YeeduStopRequested) or not waiting:
-                    raise
-                marker = exhaustion_marker(api, started.run.run_id, error)
-                if marker is None:
+            except (YeeduRunFailed, YeeduKernelError) as error:
+                marker = exhaustion_marker(started.run, error) if waiting else None
+                if marker is None or own_cluster is None:
                     raise
             cluster = waiting.pop(0)
-            if request.resume is Resume.ALWAYS:  # it is this call that goes on
-                request = replace(request, resume=Resume.ON_CRASH)
+            resume = Resume.ON_CRASH  # after the first, the runs are this attempt's own
             listener.on_trouble(f"Resources ran out ({marker}); running again on cluster {cluster}.")
-            if own_cluster is not None:
-                ledger.note_move(own_cluster, cluster)
+            ledger.note_move(own_cluster, cluster)
             bind_cluster(api, definition, cluster)
     finally:
         restore_cluster(api, definition, own_cluster, listener, ledger)

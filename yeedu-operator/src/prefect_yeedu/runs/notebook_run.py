@@ -60,7 +60,7 @@ class NotebookRun(RemoteRun):
                 self.ledger.note_cells_done(exit_value)
         except BaseException:
             if not self.state.is_terminal:
-                self.stop_quietly()
+                self.stop()
             raise
         return YeeduResult(
             kind=str(self.api.kind),

@@ -13,8 +13,9 @@ from prefect_yeedu.errors import YeeduNotFound, YeeduSubmissionUnknown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from prefect_yeedu.client.api import RunAPI, RunPage, RunSnapshot
+    from prefect_yeedu.client.api import RunAPI, RunPage
     from prefect_yeedu.runs.record import Record
+    from prefect_yeedu.wire.run_object import RunSnapshot
 
 logger = logging.getLogger(__name__)
 

@@ -20,8 +20,9 @@ from prefect_yeedu.patience import Deadline
 from prefect_yeedu.runs.job_run import JobRun
 from prefect_yeedu.runs.notebook_run import NotebookRun
 from prefect_yeedu.runs.record import Ledger, Phase, Record, Resume
-from prefect_yeedu.runs.remote_run import RunListener, WaitOptions
+from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.submission import Submission
+from prefect_yeedu.runs.waiting import WaitOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
