@@ -28,27 +28,19 @@ LAYERS = {
     "runs.": [
         *("record", "waiting", "log_follower", "remote_run", "job_run"),
         *("cell_runner", "saved_outputs", "cell_sequence"),
-        *("submission", "notebook_run", "starting", "clusters", "execution"),
+        *("run_search", "submission", "notebook_run", "starting", "clusters", "execution"),
     ],
     "flow_run.": [
-        *(
-            "connection",
-            "stopping",
-            "run_artifacts",
-            "run_events",
-            "run_logging",
-            "prefect_server",
-            "cluster_record",
-        ),
-        *("run_record", "calls", "dispatch", "left_runs"),
+        *("connection", "stopping", "run_artifacts", "run_events", "run_logging", "prefect_server"),
+        *("record_fields", "cluster_record", "call_identity", "run_record", "calls", "dispatch"),
     ],
 }
 WITHOUT_PREFECT = [
     folder + name for folder, names in LAYERS.items() for name in names if folder != "flow_run."
 ]
 PUBLIC = [
-    *("arguments", "options", "credentials", "definition_calls", "job_runs", "job_blocks", "tasks"),
-    *("facade", "retrying"),
+    *("arguments", "options", "credentials", "flow_run.left_runs", "definition_calls", "job_runs"),
+    *("job_blocks", "tasks", "facade", "retrying"),
 ]
 ORDER = [*(folder + name for folder, names in LAYERS.items() for name in names), *PUBLIC]
 

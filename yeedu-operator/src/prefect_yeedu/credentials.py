@@ -145,6 +145,7 @@ class YeeduCredentials(CredentialsBlock):
             credentials,
             TLSSettings.from_options(self.verify_ssl, self.ssl_cert_file),
             note if credentials.token and credentials.password else "",
+            (("credentials_block", self._block_document_name or ""),),
         )
 
 

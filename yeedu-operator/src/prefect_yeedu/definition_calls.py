@@ -40,8 +40,8 @@ def make_call(
     found = find_target(kind, which, workspace)
     access = credentials.access()
     if isinstance(found, YeeduURL):
-        return YeeduCall(access.to(found), found.target, request, access.note)
-    return YeeduCall(credentials.connection(access), found, request, access.note)
+        return YeeduCall(access.to(found), found.target, request, access.note, access.blocks)
+    return YeeduCall(credentials.connection(access), found, request, access.note, access.blocks)
 
 
 def find_target(kind: RunKind, which: int | str, workspace: int | None) -> YeeduURL | Target:

@@ -92,7 +92,9 @@ class YeeduOperator:
 
     def _call(self, event: threading.Event | None) -> YeeduResult:
         access = self._load_access()
-        return YeeduCall(access.to(self.url), self.url.target, self.request, access.note).execute(event)
+        return YeeduCall(
+            access.to(self.url), self.url.target, self.request, access.note, access.blocks
+        ).execute(event)
 
     def _load_access(self) -> Access:
         if self.url.kind is not TargetKind.HEALTH:

@@ -79,6 +79,11 @@ class YeeduClient:
         return credentials.username if credentials is not None else None
 
     @property
+    def seconds_ahead(self) -> float:
+        """How far the server's clock is ahead of this machine's, to a second, as its last answer showed."""
+        return self._transport.seconds_ahead
+
+    @property
     def jobs(self) -> Definitions:
         """The tenant's jobs, of a server of the latest API generation."""
         return Definitions(self, RunKind.JOB)

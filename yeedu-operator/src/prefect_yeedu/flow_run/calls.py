@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from prefect_yeedu.client.definitions import Definitions
 from prefect_yeedu.client.sharing import shared_client
 from prefect_yeedu.errors import YeeduConfigurationError
+from prefect_yeedu.flow_run.record_fields import Definition
 from prefect_yeedu.flow_run.run_artifacts import RunArtifacts
 from prefect_yeedu.flow_run.run_events import RunEvents
 from prefect_yeedu.flow_run.run_logging import RunLogListener, find_logger
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from prefect_yeedu.client.client import YeeduClient
     from prefect_yeedu.client.connection import Connection
     from prefect_yeedu.patience import Clock
-    from prefect_yeedu.runs.submission import Ledger
+    from prefect_yeedu.runs.record import Ledger
     from prefect_yeedu.urls import Target
 
 
@@ -58,12 +60,14 @@ class YeeduCall:
         target: What is called.
         request: With what.
         note: What to tell about the way of logging in, where there was a choice; else empty.
+        blocks: The blocks that say who logs in, by what they are given as, such as `token_block_name`.
     """
 
     connection: Connection
     target: Target
     request: RunRequest
     note: str = ""
+    blocks: tuple[tuple[str, str], ...] = ()
 
     def execute(self, event: threading.Event | None = None) -> YeeduResult:
         """Run it, wait for its end, and return what came of it.
@@ -125,11 +129,8 @@ class YeeduCall:
 
     def ledger(self) -> Ledger:
         """Return where the run of this call is recorded."""
-        target = self.target
-        place = (self.connection.origin, self.connection.tenant, target.workspace_id)
-        what = (*place, str(target.kind), target.id)
-        return ArtifactLedger.of_this_call(
-            repr((*what, self.request.arguments, self.request.conf)),
-            repr(what),
-            f"Yeedu {target.kind} {target.id}",
-        )
+        target, request, connection = self.target, self.request, self.connection
+        passed = hashlib.sha256(repr((request.arguments, request.conf)).encode()).hexdigest()[:12]
+        kind = str(target.kind)
+        definition = Definition(connection.base_url, connection.tenant, target.workspace_id, kind, target.id)
+        return ArtifactLedger.of_this_call(definition, passed=passed, blocks=dict(self.blocks))

@@ -12,12 +12,11 @@ from prefect_yeedu.runs.cell_runner import CellRunner
 from prefect_yeedu.runs.cell_sequence import CellSequence
 from prefect_yeedu.runs.remote_run import RemoteRun
 from prefect_yeedu.runs.saved_outputs import restore_outputs
-from prefect_yeedu.runs.submission import Outcome
 from prefect_yeedu.wire.answers import JsonObject, number_of, object_of, read_object, text_of
 from prefect_yeedu.wire.notebook_document import NotebookDocument
 
 if TYPE_CHECKING:
-    from prefect_yeedu.runs.submission import Ledger, Record
+    from prefect_yeedu.runs.record import Record
 
 logger = logging.getLogger(__name__)
 
@@ -31,16 +30,13 @@ class NotebookRun(RemoteRun):
     its normal final state.
     """
 
-    def execute(
-        self, definition_id: int, *, ledger: Ledger | None = None, record: Record | None = None
-    ) -> YeeduResult:
+    def execute(self, definition_id: int, *, record: Record | None = None) -> YeeduResult:
         """Execute all cells of a notebook on this run's kernel and end the run.
 
         Whatever happens, the remote run is asked to end.
 
         Args:
             definition_id: The notebook.
-            ledger: Told of the success before the run is ended, because an ended run does not tell.
             record: What an earlier attempt has recorded about this run.
 
         Returns:
@@ -55,14 +51,13 @@ class NotebookRun(RemoteRun):
         """
         exit_value = record.exit_value if record is not None else None
         try:
-            if record is not None and record.outcome is Outcome.SUCCESS:
+            if record is not None and record.has_succeeded:
                 self.look()
                 cells = self._restore_cells(definition_id)
             else:
                 is_resumed = record is not None and not record.is_new
                 cells, exit_value = self._execute_cells(definition_id, is_resumed=is_resumed)
-                if ledger is not None:
-                    ledger.note_outcome(Outcome.SUCCESS, str(self.state), exit_value=exit_value)
+                self.ledger.note_cells_done(exit_value)
         except BaseException:
             if not self.state.is_terminal:
                 self.stop()

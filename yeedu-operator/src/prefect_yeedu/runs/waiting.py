@@ -36,6 +36,8 @@ class WaitOptions:
             for logs, stay below 400.
         follows_logs: Whether a job's logs are read while it runs.
         saves_outputs: Whether the outputs of a notebook's cells are saved in Yeedu.
+        submit_seconds: How long Yeedu may take to answer a submission, while it starts a cluster for
+            instance, and to show the run in its list.
     """
 
     timeout_seconds: float | None = None
@@ -49,6 +51,7 @@ class WaitOptions:
     max_poll_seconds: float = 13.0
     follows_logs: bool = True
     saves_outputs: bool = True
+    submit_seconds: float = 300.0
 
 
 class FailedLooks:
