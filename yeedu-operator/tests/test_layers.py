@@ -28,7 +28,7 @@ LAYERS = {
     "runs.": [
         *("record", "waiting", "log_follower", "remote_run", "job_run"),
         *("cell_runner", "saved_outputs", "cell_sequence"),
-        *("run_search", "submission", "notebook_run", "starting", "clusters", "execution"),
+        *("run_search", "submission", "notebook_run", "clusters", "cluster_start", "starting", "execution"),
     ],
     "flow_run.": [
         *("connection", "stopping", "run_artifacts", "run_events", "run_logging", "prefect_server"),

@@ -38,6 +38,7 @@ class WaitOptions:
         saves_outputs: Whether the outputs of a notebook's cells are saved in Yeedu.
         submit_seconds: How long Yeedu may take to answer a submission, while it starts a cluster for
             instance, and to show the run in its list.
+        cluster_seconds: How long a cluster that was stopped may take to run.
     """
 
     timeout_seconds: float | None = None
@@ -52,6 +53,7 @@ class WaitOptions:
     follows_logs: bool = True
     saves_outputs: bool = True
     submit_seconds: float = 300.0
+    cluster_seconds: float = 1800.0
 
 
 class FailedLooks:
