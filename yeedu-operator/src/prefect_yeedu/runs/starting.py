@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect_yeedu.errors import (
     YeeduAPIError,
@@ -19,13 +19,15 @@ from prefect_yeedu.errors import (
 from prefect_yeedu.failures import may_have_acted
 from prefect_yeedu.models import Generation, RunKind, YeeduResult
 from prefect_yeedu.patience import Deadline
+from prefect_yeedu.runs.cell_options import CellOptions
 from prefect_yeedu.runs.job_run import JobRun
 from prefect_yeedu.runs.notebook_run import NotebookRun
+from prefect_yeedu.runs.record import Record as RunRecord
 from prefect_yeedu.runs.remote_run import RunListener, WaitOptions
 from prefect_yeedu.runs.submission import Ledger, Outcome, Record, submit_once
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
 
     from prefect_yeedu.client.api import RunAPI
@@ -42,6 +44,12 @@ class RunRequest:
         ui_url: Base of links into Yeedu's user interface; None derives it.
         options: How long to wait for what.
         cluster_ids: Clusters to try in order when resources run out on the definition's own.
+        parameters: Variables that a cell of its own assigns in a notebook.
+        allow_errors: Whether a notebook goes on after a cell that failed.
+        cell_timeout_seconds: How long a single cell of a notebook may take; None for ever.
+
+    Raises:
+        YeeduConfigurationError: The parameters, or the limit, cannot be used.
     """
 
     arguments: str | None = None
@@ -50,6 +58,17 @@ class RunRequest:
     ui_url: str | None = None
     options: WaitOptions = field(default_factory=WaitOptions)
     cluster_ids: tuple[int, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    allow_errors: bool = False
+    cell_timeout_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        _ = self.cell_options  # refuses what cannot be used
+
+    @property
+    def cell_options(self) -> CellOptions:
+        """How a notebook's cells are to be executed."""
+        return CellOptions(self.parameters, self.allow_errors, self.cell_timeout_seconds)
 
 
 def checked_conf(conf: Sequence[str]) -> tuple[str, ...]:
@@ -95,7 +114,13 @@ class StartedRun:
         run, record = self.run, self._record
         try:
             if isinstance(run, NotebookRun):
-                result = run.execute(self._definition, ledger=self._ledger, record=record)
+                known = RunRecord(
+                    key=record.key,
+                    is_new=record.is_new,
+                    cells_done=record.outcome is Outcome.SUCCESS,
+                    exit_value=record.exit_value,
+                )
+                result = run.execute(self._definition, record=known)
             else:
                 result = run.wait()
         except YeeduStopRequested:
@@ -207,4 +232,7 @@ def make_run(
 ) -> JobRun | NotebookRun:
     """Return the object that stands for a run which exists on Yeedu."""
     kind = NotebookRun if api.kind is RunKind.NOTEBOOK else JobRun
-    return kind(api, run_id, ui_url=request.ui_url, options=request.options, listener=listener)
+    run = kind(api, run_id, ui_url=request.ui_url, options=request.options, listener=listener)
+    if isinstance(run, NotebookRun):
+        run.cell_options = request.cell_options
+    return run
