@@ -16,14 +16,14 @@ LAYERS = {
     "wire.": [
         "redaction",
         "answers",
-        "kernel_protocol",
-        "notebook_document",
+        *("cell_outputs", "kernel_protocol", "kernel_probe", "notebook_parameters", "notebook_document"),
         "html_tables",
         "routes",
     ],
     "client.": ["tls", "transport", "login", "connection", "client", "kernel_channel", "api", "log_follower"],
     "runs.": [
-        *("remote_run", "job_run", "cell_runner", "saved_outputs", "cell_sequence"),
+        *("record", "remote_run", "job_run", "cell_options", "kernel_watch", "kernel_connection"),
+        *("cell_runner", "saved_outputs", "cell_sequence"),
         *("submission", "notebook_run", "starting", "clusters", "execution"),
     ],
     "flow_run.": [

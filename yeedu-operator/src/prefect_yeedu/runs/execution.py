@@ -23,9 +23,10 @@ from prefect_yeedu.runs.clusters import (
     take_up_clusters,
 )
 from prefect_yeedu.runs.job_run import JobRun
+from prefect_yeedu.runs.record import Record
 from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.starting import RunRequest, make_run, start
-from prefect_yeedu.runs.submission import Ledger, Record
+from prefect_yeedu.runs.submission import Ledger
 from prefect_yeedu.urls import TargetKind
 from prefect_yeedu.wire.answers import number_of
 
