@@ -162,12 +162,12 @@ class CellSequence:
     def _conclude(self, cell: Cell, execution: Execution, result: CellResult, runner: CellRunner) -> None:
         self._keep(cell, result)
         self._run.listener.on_cell_finished(result)
-        if self._run.clock.now() - self._saved_at > SAVE_SECONDS:
-            self.save()
         if self._status(execution) == "exit":
             self.exit_value = execution.evalue
         elif execution.status == "aborted" or (execution.status != "ok" and not self._may_raise(cell)):
             raise self._error(cell, execution, was_interrupted=runner.was_interrupted)
+        if self._run.clock.now() - self._saved_at > SAVE_SECONDS:
+            self.save()
 
     def _keep(self, cell: Cell, result: CellResult) -> None:
         """Keep a result, also for the next time that the notebook is saved."""
