@@ -263,7 +263,7 @@ def killed_notebook(
     ledger = MemoryLedger()
     path = f"notebook/{notebook}"
     with monkeypatch.context() as patch:
-        patch.setattr(NotebookRun, "stop_quietly", lambda self: None)
+        patch.setattr(NotebookRun, "stop", lambda self: False)
         patch.setattr(MemoryLedger, "note_outcome", lambda *args, **keywords: None)
         with mock.client(path) as client, pytest.raises(SimulatedKillError):
             execute(client, RunRequest(), listener, ledger)

@@ -93,14 +93,15 @@ def test_a_run_with_parameters_is_taken_over_by_the_next_attempt(mock: MockYeedu
     ledger = Ledger()
     with mock.client(f"notebook/{notebook}") as client:
         api = client.api(RunKind.NOTEBOOK)
-        first = Dying(api, api.submit(notebook), listener=Listener(die))
-        first.cell_options = request.cell_options
         record = ledger.open()
+        first = Dying(api, api.submit(notebook), listener=Listener(die), ledger=ledger)
+        first.cell_options = request.cell_options
         with pytest.raises(ProcessEndsError):
-            first.execute(notebook, ledger=ledger, record=record)
+            first.execute(notebook, record)
         second = make_run(api, first.run_id, request, listener := Listener())
         assert isinstance(second, NotebookRun)
-        result = second.execute(notebook, ledger=ledger, record=ledger.open())
+        second.ledger = ledger
+        result = second.execute(notebook, ledger.open())
     assert [one.status for one in result.cells] == ["ok"] * 4
     assert result.outputs[-1].text == "count 11\n"
     assert any(f"{dies_after} of 4 cells have been executed" in trouble for trouble in listener.troubles)

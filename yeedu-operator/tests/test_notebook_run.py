@@ -18,8 +18,9 @@ from prefect_yeedu.errors import (
 from prefect_yeedu.models import Output, RunKind, YeeduResult
 from prefect_yeedu.runs.notebook_run import NotebookRun
 from prefect_yeedu.runs.record import Ledger, Record
-from prefect_yeedu.runs.remote_run import RunListener, WaitOptions
+from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.starting import RunRequest, make_run
+from prefect_yeedu.runs.waiting import WaitOptions
 
 RUN = "workspace/1/notebook/run/9"
 UPDATE = "workspace/1/notebook/5/update"
@@ -73,7 +74,8 @@ class Notebook:
         with self.yeedu.client("notebook/5", clock=self.clock) as client:
             run = make_run(client.api(RunKind.NOTEBOOK), 9, RunRequest(**request), self.listener)
             assert isinstance(run, NotebookRun)
-            return run.execute(5, ledger=self.ledger, record=self.record)
+            run.ledger, run.stop_clock = self.ledger, self.clock
+            return run.execute(5, self.record)
 
     def run_again(self, *answers: list[Answer], **request: Any) -> YeeduResult:
         """Execute it as the next attempt of the same call does."""

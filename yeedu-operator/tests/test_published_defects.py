@@ -14,8 +14,9 @@ from scripted_yeedu import Call, ScriptedYeedu
 from operators.yeedu import YeeduOperator
 from prefect_yeedu.errors import YeeduCellFailed, YeeduKernelDied, YeeduRunFailed, YeeduRunTimedOut
 from prefect_yeedu.models import YeeduResult
-from prefect_yeedu.runs.remote_run import RunListener, WaitOptions
+from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.starting import RunRequest
+from prefect_yeedu.runs.waiting import WaitOptions
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = REPOSITORY / "docs" / "published-operator-defects.md"

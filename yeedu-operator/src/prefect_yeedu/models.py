@@ -29,7 +29,12 @@ class Generation(StrEnum):
 
 
 class RunState(StrEnum):
-    """A remote run's state; a word that this version does not know becomes UNKNOWN, which is not terminal."""
+    """A remote run's state.
+
+    Attributes:
+        UNKNOWN: Yeedu's word is one that this version does not know; the run may go on.
+        ENDED: The same, of a run that shows that it is over.
+    """
 
     SUBMITTED = "SUBMITTED"
     RUNNING = "RUNNING"
@@ -40,6 +45,7 @@ class RunState(StrEnum):
     STOPPED = "STOPPED"
     KILLED = "KILLED"
     UNKNOWN = "UNKNOWN"
+    ENDED = "ENDED"
 
     @classmethod
     def _missing_(cls, value: object) -> RunState:
@@ -61,7 +67,12 @@ class RunState(StrEnum):
         return self in {RunState.STOPPING, RunState.STOPPED, RunState.KILLED}
 
 
-_TERMINAL = frozenset({RunState.DONE, RunState.ERROR, RunState.TERMINATED, RunState.STOPPED, RunState.KILLED})
+_TERMINAL = frozenset(RunState) - {
+    RunState.SUBMITTED,
+    RunState.RUNNING,
+    RunState.STOPPING,
+    RunState.UNKNOWN,
+}
 
 
 @dataclass(frozen=True)
@@ -165,6 +176,7 @@ class YeeduResult:
         exit_value: What the notebook passed to `dbutils.notebook.exit`.
         language: The notebook's language in Yeedu's word, such as `Python3`; empty where it is not known.
         details: The health check's own answer.
+        truncated: Which of `stdout` and `stderr` are not whole; a sentence in the text says what is missing.
     """
 
     kind: str
@@ -177,6 +189,7 @@ class YeeduResult:
     exit_value: str | None = None
     language: str = ""
     details: dict[str, Any] = field(default_factory=dict[str, Any])
+    truncated: tuple[str, ...] = ()
 
     @property
     def outputs(self) -> tuple[Output, ...]:

@@ -118,10 +118,13 @@ class YeeduClient:
         params: Mapping[str, object] | None = None,
         patience: Patience | None = None,
         clock: Clock | None = None,
+        read_seconds: float | None = None,
     ) -> JsonObject:
         """Read a JSON object; repeated on failures that may pass, such as an answer that is none."""
         return self._repeat(
-            lambda: read_object(self._once("GET", path, what, params=params), path),
+            lambda: read_object(
+                self._once("GET", path, what, params=params, read_seconds=read_seconds), path
+            ),
             what,
             patience=patience,
             clock=clock,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,11 +11,11 @@ from prefect_yeedu.errors import YeeduConfigurationError
 from prefect_yeedu.flow_run.run_artifacts import RunArtifacts
 from prefect_yeedu.flow_run.run_logging import RunLogListener, find_logger
 from prefect_yeedu.flow_run.run_record import ArtifactLedger
-from prefect_yeedu.flow_run.stopping import StopWatch
+from prefect_yeedu.flow_run.stopping import StoppableClock, StopWatch
 from prefect_yeedu.models import Generation, YeeduResult
 from prefect_yeedu.runs.execution import execute, find_api
-from prefect_yeedu.runs.remote_run import WaitOptions
 from prefect_yeedu.runs.starting import RunRequest, StartedRun, checked_conf, start
+from prefect_yeedu.runs.waiting import WaitOptions
 from prefect_yeedu.urls import TargetKind
 
 if TYPE_CHECKING:
@@ -27,25 +26,6 @@ if TYPE_CHECKING:
     from prefect_yeedu.flow_run.connection import Access
     from prefect_yeedu.runs.submission import Ledger
     from prefect_yeedu.urls import YeeduURL
-
-
-class StoppableClock:
-    """The monotonic clock, whose waits end at once when a stop is asked for.
-
-    Args:
-        event: Set when a stop is asked for.
-    """
-
-    def __init__(self, event: threading.Event) -> None:
-        self._event = event
-
-    def now(self) -> float:
-        """Return seconds on a clock that never goes back."""
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait, or return early when a stop is asked for."""
-        self._event.wait(seconds)
 
 
 @dataclass(frozen=True)
@@ -68,8 +48,15 @@ class YeeduCall:
         Args:
             event: Set when the run is not wanted any more.
         """
-        client, clock = self.open_client(), _clock(event)
-        result = execute(client, self.url.target, self.request, self.listener(event), self.ledger(), clock)
+        client, watch = self.open_client(), StopWatch(event)
+        result = execute(
+            client,
+            self.url.target,
+            self.request,
+            self.listener(watch),
+            self.ledger(),
+            StoppableClock(watch),
+        )
         if self.url.kind is TargetKind.HEALTH:
             find_logger().info("Yeedu at %s is healthy.", self.url.origin)
         return result
@@ -78,8 +65,9 @@ class YeeduCall:
         """Submit it, or find the run again that an earlier attempt submitted."""
         if self.url.kind not in {TargetKind.JOB, TargetKind.NOTEBOOK}:
             raise YeeduConfigurationError("Only a job's or a notebook's address can be triggered.")
-        api = find_api(self.open_client(), self.url.target, self.request, _clock(event))
-        return start(api, self.url.id, self.request, self.listener(event), self.ledger())
+        watch = StopWatch(event)
+        api = find_api(self.open_client(), self.url.target, self.request, StoppableClock(watch))
+        return start(api, self.url.id, self.request, self.listener(watch), self.ledger())
 
     def open_client(self) -> YeeduClient:
         """Return this process's client for the connection; say how it logs in, where there was a choice."""
@@ -87,10 +75,10 @@ class YeeduCall:
             find_logger().info(self.access.note)
         return shared_client(self.access.to(self.url))
 
-    def listener(self, event: threading.Event | None = None) -> RunLogListener:
+    def listener(self, watch: StopWatch) -> RunLogListener:
         """Return what writes to the run's log and makes its artifacts."""
         artifacts = RunArtifacts(f"yeedu-{self.url.kind}-{self.url.id}")
-        return RunLogListener(find_logger(), StopWatch(event), artifacts)
+        return RunLogListener(find_logger(), watch, artifacts)
 
     def ledger(self) -> Ledger:
         """Return where the run of this call is recorded."""
@@ -101,10 +89,6 @@ class YeeduCall:
             repr(what),
             f"Yeedu {url.kind} {url.id}",
         )
-
-
-def _clock(event: threading.Event | None) -> StoppableClock | None:
-    return StoppableClock(event) if event is not None else None
 
 
 def make_request(

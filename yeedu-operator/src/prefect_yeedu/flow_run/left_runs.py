@@ -94,7 +94,9 @@ def _stop(run_id: int, parameters: Mapping[str, Any]) -> RunState:
     with YeeduClient(access.to(url)) as client:
         run = make_run(find_api(client, url.target, RunRequest()), run_id, RunRequest(), None)
         state = run.look()
-        return state if state is not None and state.is_terminal else run.stop()
+        if state is None or not state.is_terminal:
+            run.stop()
+        return run.state
 
 
 def _find_address(parameters: Mapping[str, Any]) -> YeeduURL:

@@ -11,9 +11,7 @@ from prefect_yeedu.errors import (
     YeeduConfigurationError,
     YeeduKernelError,
     YeeduNotFound,
-    YeeduRunCancelled,
     YeeduRunFailed,
-    YeeduStopRequested,
 )
 from prefect_yeedu.models import Generation, RunKind, YeeduResult
 from prefect_yeedu.runs.clusters import (
@@ -102,16 +100,13 @@ def _execute_on_clusters(
             started = start(api, definition, request, listener, ledger)
             try:
                 return started.finish()
-            except (YeeduRunFailed, YeeduRunCancelled, YeeduKernelError) as error:
-                if isinstance(error, YeeduStopRequested) or not waiting:
-                    raise
-                marker = exhaustion_marker(api, started.run.run_id, error)
-                if marker is None:
+            except (YeeduRunFailed, YeeduKernelError) as error:
+                marker = exhaustion_marker(started.run, error) if waiting else None
+                if marker is None or own_cluster is None:
                     raise
             cluster = waiting.pop(0)
             listener.on_trouble(f"Resources ran out ({marker}); running again on cluster {cluster}.")
-            if own_cluster is not None:
-                ledger.note_move(own_cluster, cluster)
+            ledger.note_move(own_cluster, cluster)
             bind_cluster(api, definition, cluster)
     finally:
         restore_cluster(api, definition, own_cluster, listener, ledger)

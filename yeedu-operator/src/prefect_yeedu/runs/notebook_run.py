@@ -9,6 +9,8 @@ from prefect_yeedu.errors import (
     YeeduConfigurationError,
     YeeduError,
     YeeduKernelDied,
+    YeeduRunLost,
+    YeeduRunTimedOut,
     YeeduStopRequested,
 )
 from prefect_yeedu.failures import Failure, classify
@@ -24,7 +26,7 @@ from prefect_yeedu.wire.notebook_document import NotebookDocument
 
 if TYPE_CHECKING:
     from prefect_yeedu.models import CellResult
-    from prefect_yeedu.runs.record import Ledger, Record
+    from prefect_yeedu.runs.record import Record
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +46,7 @@ class NotebookRun(RemoteRun):
     cell_options: CellOptions = CellOptions()
     _language: str = ""
 
-    def execute(
-        self, definition_id: int, *, ledger: Ledger | None = None, record: Record | None = None
-    ) -> YeeduResult:
+    def execute(self, definition_id: int, record: Record | None = None) -> YeeduResult:
         """Execute all cells of a notebook on this run's kernel and end the run.
 
         Whatever happens, the remote run is asked to end, and only then are the outputs of a notebook saved
@@ -55,7 +55,6 @@ class NotebookRun(RemoteRun):
 
         Args:
             definition_id: The notebook.
-            ledger: Told of the success before the run is ended, because an ended run does not tell.
             record: What an earlier attempt has recorded about this run.
 
         Returns:
@@ -69,6 +68,7 @@ class NotebookRun(RemoteRun):
             YeeduRunCancelled: Somebody stopped the run.
             YeeduRunFailed: The run ended by itself before it had a kernel.
             YeeduRunTimedOut: It took longer than its budget.
+            YeeduRunLost: Yeedu does not know the run any more.
             YeeduTransportError: Yeedu has been out of reach for too long.
         """
         sequence: CellSequence | None = None
@@ -86,23 +86,24 @@ class NotebookRun(RemoteRun):
                 is_resumed = record is not None and not record.is_new
                 cells = self._execute_cells(sequence, deadline, is_resumed=is_resumed)
                 exit_value = sequence.exit_value
-                if ledger is not None:
-                    ledger.note_cells_done(exit_value)
+                self.ledger.note_cells_done(exit_value)  # before the end, for an ended run does not tell
                 sequence.save()
         except BaseException as error:
             if self._goes_on_after(error):
                 raise
-            is_over = self.state.is_terminal or self._stop()
-            if is_over and sequence is not None:
+            if isinstance(error, YeeduRunTimedOut | YeeduStopRequested):
+                self.stop_because_of(error)
+            else:
+                self.stop()
+            if self.state.is_terminal and sequence is not None:
                 is_hurried = not isinstance(error, YeeduError) or isinstance(error, YeeduStopRequested)
                 sequence.save(is_last_chance=is_hurried)
             raise
-        if not self.state.is_terminal:
-            self._stop()
+        self.stop()
         return YeeduResult(
             kind=str(self.api.kind),
             run_id=self.run_id,
-            state=str(self.state),
+            state=self.state_text,
             url=self.url,
             cells=cells,
             exit_value=exit_value,
@@ -111,19 +112,10 @@ class NotebookRun(RemoteRun):
 
     @staticmethod
     def _goes_on_after(error: BaseException) -> bool:
-        """Tell whether nothing but the way to Yeedu has failed; the run is left to the next attempt."""
-        return isinstance(error, YeeduError) and classify(error) in {Failure.TRANSIENT, Failure.EXPIRED}
-
-    def _stop(self) -> bool:
-        """Ask Yeedu to end the run; return whether it was seen to."""
-        try:
-            return self.stop().is_terminal
-        except YeeduError as error:
-            self.listener.on_trouble(
-                f"Run {self.run_id} could not be stopped and may go on; "
-                f"stop it by hand at {self.url} ({error})"
-            )
+        """Tell whether nobody has seen anything happen to the run; it is left to the next attempt."""
+        if not isinstance(error, YeeduError):
             return False
+        return isinstance(error, YeeduRunLost) or classify(error) in {Failure.TRANSIENT, Failure.EXPIRED}
 
     def _prepare(self, definition_id: int, deadline: Deadline) -> CellSequence:
         """Load the notebook as it is for this run, through outages."""

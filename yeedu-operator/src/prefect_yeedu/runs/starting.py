@@ -23,8 +23,9 @@ from prefect_yeedu.runs.cell_options import CellOptions
 from prefect_yeedu.runs.job_run import JobRun
 from prefect_yeedu.runs.notebook_run import NotebookRun
 from prefect_yeedu.runs.record import Record as RunRecord
-from prefect_yeedu.runs.remote_run import RunListener, WaitOptions
+from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.submission import Ledger, Outcome, Record, submit_once
+from prefect_yeedu.runs.waiting import WaitOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,7 +121,7 @@ class StartedRun:
                     cells_done=record.outcome is Outcome.SUCCESS,
                     exit_value=record.exit_value,
                 )
-                result = run.execute(self._definition, record=known)
+                result = run.execute(self._definition, known)
             else:
                 result = run.wait()
         except YeeduStopRequested:
@@ -222,7 +223,7 @@ def _stop_submitted(
     except YeeduError as error:
         (listener or RunListener()).on_trouble(f"Interrupted while it was being submitted. {error}")
         return
-    run.stop_quietly()
+    run.stop()
     ledger.note_run(run.run_id, run.url)
     ledger.note_outcome(Outcome.STOPPED, str(run.state))
 
