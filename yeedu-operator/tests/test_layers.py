@@ -21,22 +21,28 @@ LAYERS = {
         "routes",
         "run_object",
     ],
-    "client.": ["tls", "transport", "login", "connection", "client", "kernel_channel", "api"],
+    "client.": [
+        *("tls", "transport", "login", "connection", "definitions", "client", "sharing"),
+        *("kernel_channel", "api"),
+    ],
     "runs.": [
         *("record", "waiting", "log_follower", "remote_run", "job_run"),
         *("cell_options", "kernel_watch", "kernel_connection"),
         *("cell_runner", "saved_outputs", "cell_sequence"),
-        *("submission", "notebook_run", "starting", "clusters", "execution"),
+        *("run_search", "submission", "notebook_run", "starting", "clusters", "execution"),
     ],
     "flow_run.": [
-        *("connection", "stopping", "run_artifacts", "run_logging", "prefect_server", "cluster_record"),
-        *("run_record", "calls", "dispatch", "left_runs"),
+        *("connection", "stopping", "run_artifacts", "run_logging", "prefect_server", "record_fields"),
+        *("cluster_record", "call_identity", "run_record", "calls", "dispatch"),
     ],
 }
 WITHOUT_PREFECT = [
     folder + name for folder, names in LAYERS.items() for name in names if folder != "flow_run."
 ]
-PUBLIC = ["credentials", "job_blocks", "tasks", "facade"]
+PUBLIC = [
+    *("arguments", "options", "credentials", "flow_run.left_runs", "definition_calls", "job_runs"),
+    *("job_blocks", "tasks", "facade"),
+]
 ORDER = [*(folder + name for folder, names in LAYERS.items() for name in names), *PUBLIC]
 
 

@@ -97,11 +97,11 @@ def test_a_run_with_parameters_is_taken_over_by_the_next_attempt(mock: MockYeedu
         first = Dying(api, api.submit(notebook), listener=Listener(die), ledger=ledger)
         first.cell_options = request.cell_options
         with pytest.raises(ProcessEndsError):
-            first.execute(notebook, record)
+            first.execute(notebook, record=record)
         second = make_run(api, first.run_id, request, listener := Listener())
         assert isinstance(second, NotebookRun)
         second.ledger = ledger
-        result = second.execute(notebook, ledger.open())
+        result = second.execute(notebook, record=ledger.open())
     assert [one.status for one in result.cells] == ["ok"] * 4
     assert result.outputs[-1].text == "count 11\n"
     assert any(f"{dies_after} of 4 cells have been executed" in trouble for trouble in listener.troubles)

@@ -75,7 +75,7 @@ class Notebook:
             run = make_run(client.api(RunKind.NOTEBOOK), 9, RunRequest(**request), self.listener)
             assert isinstance(run, NotebookRun)
             run.ledger, run.stop_clock = self.ledger, self.clock
-            return run.execute(5, self.record)
+            return run.execute(5, record=self.record)
 
     def run_again(self, *answers: list[Answer], **request: Any) -> YeeduResult:
         """Execute it as the next attempt of the same call does."""

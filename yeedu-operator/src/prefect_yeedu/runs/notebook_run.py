@@ -46,7 +46,7 @@ class NotebookRun(RemoteRun):
     cell_options: CellOptions = CellOptions()
     _language: str = ""
 
-    def execute(self, definition_id: int, record: Record | None = None) -> YeeduResult:
+    def execute(self, definition_id: int, *, record: Record | None = None) -> YeeduResult:
         """Execute all cells of a notebook on this run's kernel and end the run.
 
         Whatever happens, the remote run is asked to end, and only then are the outputs of a notebook saved

@@ -39,6 +39,8 @@ class WaitOptions:
         max_output_characters: How much of a notebook's outputs is kept in its result, in characters.
         max_cell_output_characters: How much of one cell's outputs is.
         max_cell_outputs: How many outputs of one cell are.
+        submit_seconds: How long Yeedu may take to answer a submission, while it starts a cluster for
+            instance, and to show the run in its list.
     """
 
     timeout_seconds: float | None = None
@@ -55,6 +57,7 @@ class WaitOptions:
     max_output_characters: int = 10_000_000
     max_cell_output_characters: int = 2_000_000
     max_cell_outputs: int = 1000
+    submit_seconds: float = 300.0
 
 
 class FailedLooks:
