@@ -16,8 +16,7 @@ LAYERS = {
     "wire.": [
         "redaction",
         "answers",
-        "kernel_protocol",
-        "notebook_document",
+        *("cell_outputs", "kernel_protocol", "kernel_probe", "notebook_parameters", "notebook_document"),
         "routes",
         "run_object",
     ],
@@ -27,6 +26,7 @@ LAYERS = {
     ],
     "runs.": [
         *("record", "waiting", "log_follower", "remote_run", "job_run"),
+        *("cell_options", "kernel_watch", "kernel_connection"),
         *("cell_runner", "saved_outputs", "cell_sequence"),
         *("run_search", "submission", "notebook_run", "clusters", "cluster_start", "starting", "execution"),
     ],

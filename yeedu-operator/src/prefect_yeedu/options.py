@@ -19,6 +19,7 @@ from prefect_yeedu.models import Generation
 from prefect_yeedu.runs.record import Resume
 from prefect_yeedu.runs.starting import RunRequest, checked_conf
 from prefect_yeedu.runs.waiting import WaitOptions
+from prefect_yeedu.wire.notebook_parameters import check_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,6 +104,22 @@ class OptionFields(BaseModel):
     max_log_lines: int | None = Field(
         default=None, description="How many lines of a job or notebook are passed on to the run's log."
     )
+    parameters: dict[str, Any] | None = Field(
+        default=None, description="Variables that a cell of its own assigns in a notebook, before the others."
+    )
+    allow_errors: bool | None = Field(
+        default=None, description="Whether a notebook goes on after a cell that failed."
+    )
+    cell_timeout_seconds: float | None = Field(
+        default=None, description="How long a single cell of a notebook may take; none for ever."
+    )
+    max_output_characters: int | None = Field(
+        default=None, description="How much of a notebook's outputs its result keeps."
+    )
+    max_cell_output_characters: int | None = Field(
+        default=None, description="How much of one cell's outputs is kept."
+    )
+    max_cell_outputs: int | None = Field(default=None, description="How many outputs of one cell are kept.")
 
     @field_validator("conf", mode="before")
     @classmethod
@@ -120,6 +137,12 @@ class OptionFields(BaseModel):
     def _check_arguments(cls, arguments: Arguments | None) -> Arguments | None:
         argument_text(arguments)
         return arguments
+
+    @field_validator("parameters")
+    @classmethod
+    def _check_parameters(cls, parameters: dict[str, Any] | None) -> dict[str, Any] | None:
+        check_parameters(parameters or {})
+        return parameters
 
     @field_validator("generation", mode="before")
     @classmethod
@@ -194,6 +217,12 @@ class OptionWords(TypedDict, total=False):
     gone_seconds: float | None
     max_log_characters: int | None
     max_log_lines: int | None
+    parameters: Mapping[str, object] | None
+    allow_errors: bool | None
+    cell_timeout_seconds: float | None
+    max_output_characters: int | None
+    max_cell_output_characters: int | None
+    max_cell_outputs: int | None
 
 
 def make_request(words: Mapping[str, object] | OptionFields | None = None) -> RunRequest:
