@@ -8,9 +8,9 @@ from scripted_yeedu import ScriptedYeedu
 
 from prefect_yeedu.errors import YeeduRunFailed
 from prefect_yeedu.runs.clusters import find_marker
-from prefect_yeedu.runs.remote_run import WaitOptions
+from prefect_yeedu.runs.record import ClusterMove, Ledger
 from prefect_yeedu.runs.starting import RunRequest
-from prefect_yeedu.runs.submission import ClusterMove, Ledger
+from prefect_yeedu.runs.waiting import WaitOptions
 
 
 @pytest.fixture

@@ -6,18 +6,20 @@ import pytest
 from addressed import execute
 from scripted_yeedu import Call, ScriptedYeedu
 
-from prefect_yeedu.client.log_follower import LineSplitter
 from prefect_yeedu.errors import (
     YeeduAuthenticationError,
     YeeduConfigurationError,
     YeeduRunCancelled,
     YeeduRunFailed,
+    YeeduRunLost,
     YeeduRunTimedOut,
     YeeduTransportError,
 )
 from prefect_yeedu.models import RunState, YeeduResult
-from prefect_yeedu.runs.remote_run import RemoteRun, RunListener, WaitOptions
+from prefect_yeedu.runs.log_follower import LineSplitter
+from prefect_yeedu.runs.remote_run import RemoteRun, RunListener
 from prefect_yeedu.runs.starting import RunRequest, checked_conf
+from prefect_yeedu.runs.waiting import WaitOptions
 
 JOB = "workspace/1/spark/job"
 RUN = f"{JOB}/run/9"
@@ -122,9 +124,14 @@ def test_a_job_stopped_by_somebody_is_not_a_success(job: ScriptedYeedu, word: st
         run_job(job)
 
 
+def runs_until_stopped(job: ScriptedYeedu) -> None:
+    stop = f"{JOB}/run/stop/9"
+    job.on("GET", RUN, lambda _: state("STOPPED" if job.called("POST", stop) else "RUNNING"))
+
+
 def test_a_spent_budget_stops_the_remote_run(job: ScriptedYeedu) -> None:
-    job.on("GET", RUN, state("RUNNING"))
-    with pytest.raises(YeeduRunTimedOut, match=r"within 0\.3 seconds"):
+    runs_until_stopped(job)
+    with pytest.raises(YeeduRunTimedOut, match=r"within 0\.3 seconds.*It was stopped"):
         run_job(job, options=WaitOptions(timeout_seconds=0.3))
     assert len(job.called("POST", f"{JOB}/run/stop/9")) == 1
 
@@ -132,9 +139,10 @@ def test_a_spent_budget_stops_the_remote_run(job: ScriptedYeedu) -> None:
 def test_an_interrupt_stops_the_remote_run_and_goes_on(job: ScriptedYeedu) -> None:
     class Interrupted(Listener):
         def on_state(self, run: RemoteRun, state: RunState) -> None:
-            raise KeyboardInterrupt
+            if state is RunState.RUNNING:
+                raise KeyboardInterrupt
 
-    job.on("GET", RUN, state("RUNNING"))
+    runs_until_stopped(job)
     with pytest.raises(KeyboardInterrupt):
         run_job(job, Interrupted())
     assert len(job.called("POST", f"{JOB}/run/stop/9")) == 1
@@ -145,9 +153,9 @@ def test_an_outage_while_a_job_runs_is_waited_out_without_a_second_run(job: Scri
     listener = Listener()
     assert run_job(job, listener).state == "DONE"
     assert len(job.called("POST", f"{JOB}/run")) == 1
-    assert [text.partition(";")[0] for text in listener.troubles] == [
-        "Waiting for Yeedu to answer again",
-        "Yeedu answers again.",
+    assert [text.partition(",")[0] for text in listener.troubles] == [
+        "Waiting for Yeedu to tell about run 9 again",
+        "Yeedu tells about run 9 again.",
     ]
 
 
@@ -165,8 +173,8 @@ def test_a_session_revoked_for_good_ends_the_wait_without_secrets(job: ScriptedY
 
 def test_a_run_that_vanishes_is_an_error(job: ScriptedYeedu) -> None:
     job.on("GET", RUN, state("RUNNING"), (404, {"error_code": "RFA-000404", "error_message": "no run"}))
-    with pytest.raises(YeeduRunFailed, match="does not know job run 9"):
-        run_job(job)
+    with pytest.raises(YeeduRunLost, match="does not know job run 9"):
+        run_job(job, options=WaitOptions(gone_seconds=0, max_poll_seconds=0.1))
 
 
 def test_a_job_waits_in_any_thread(job: ScriptedYeedu) -> None:

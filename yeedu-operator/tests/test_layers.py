@@ -16,25 +16,32 @@ LAYERS = {
     "wire.": [
         "redaction",
         "answers",
-        "kernel_protocol",
-        "notebook_document",
-        "html_tables",
+        *("cell_outputs", "kernel_protocol", "kernel_probe", "notebook_parameters", "notebook_document"),
         "routes",
+        "run_object",
     ],
-    "client.": ["tls", "transport", "login", "connection", "client", "kernel_channel", "api", "log_follower"],
+    "client.": [
+        *("tls", "transport", "login", "connection", "definitions", "client", "sharing"),
+        *("kernel_channel", "api"),
+    ],
     "runs.": [
-        *("remote_run", "job_run", "cell_runner", "saved_outputs", "cell_sequence"),
-        *("submission", "notebook_run", "starting", "clusters", "execution"),
+        *("record", "waiting", "log_follower", "remote_run", "job_run"),
+        *("cell_options", "kernel_watch", "kernel_connection"),
+        *("cell_runner", "saved_outputs", "cell_sequence"),
+        *("run_search", "submission", "notebook_run", "clusters", "cluster_start", "starting", "execution"),
     ],
     "flow_run.": [
-        *("connection", "stopping", "run_artifacts", "run_logging", "prefect_server", "cluster_record"),
-        *("run_record", "calls", "dispatch", "left_runs"),
+        *("connection", "stopping", "run_artifacts", "run_events", "run_logging", "prefect_server"),
+        *("record_fields", "cluster_record", "call_identity", "run_record", "calls", "dispatch"),
     ],
 }
 WITHOUT_PREFECT = [
     folder + name for folder, names in LAYERS.items() for name in names if folder != "flow_run."
 ]
-PUBLIC = ["credentials", "job_blocks", "tasks", "facade"]
+PUBLIC = [
+    *("arguments", "options", "credentials", "flow_run.left_runs", "definition_calls", "job_runs"),
+    *("job_blocks", "tasks", "facade", "retrying"),
+]
 ORDER = [*(folder + name for folder, names in LAYERS.items() for name in names), *PUBLIC]
 
 

@@ -12,8 +12,9 @@ from scripted_yeedu import Call, ScriptedYeedu
 from operators.yeedu import YeeduOperator
 from prefect_yeedu.errors import YeeduCellFailed, YeeduKernelDied, YeeduRunFailed, YeeduRunTimedOut
 from prefect_yeedu.models import YeeduResult
-from prefect_yeedu.runs.remote_run import RunListener, WaitOptions
+from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.starting import RunRequest
+from prefect_yeedu.runs.waiting import WaitOptions
 
 RUN = "workspace/1/notebook/run/9"
 HELLO_CELLS = ["a_marked_name = 40 + 2", "a_marked_name"]

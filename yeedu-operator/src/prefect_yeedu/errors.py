@@ -13,11 +13,14 @@ Tree::
         YeeduServerError               5xx                                                (retryable)
         YeeduUnexpectedAnswer          a proxy's page or the like, whatever its status       (retryable)
         YeeduUnhealthy                 the health check did not answer 200                (retryable)
+      YeeduPrefectError                the Prefect server refuses, or does not know, what it was asked
+        YeeduPrefectUnavailable        it could not be reached, or is in trouble          (retryable)
       YeeduRunError                    about one remote run
         YeeduRunFailed                 it ended in ERROR or TERMINATED
         YeeduRunCancelled              somebody stopped it
-          YeeduStopRequested           we stopped it, because nobody waits for it any more
+          YeeduStopRequested           nobody waits for it any more, so we stop it
         YeeduRunTimedOut               it took longer than its budget
+        YeeduRunLost                   Yeedu does not know it any more, and nobody has seen it end
         YeeduSubmissionUnknown         nobody can say whether Yeedu accepted the submission
         YeeduKernelError               a notebook's kernel
           YeeduKernelDied              it died, restarted or could not be reached any more
@@ -28,7 +31,7 @@ Tree::
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 
 class YeeduError(Exception):
@@ -135,6 +138,24 @@ class YeeduUnhealthy(YeeduAPIError):
     is_retryable = True
 
 
+class YeeduPrefectError(YeeduError):
+    """The Prefect server refuses what it was asked, or does not know it (any more)."""
+
+
+class YeeduPrefectUnavailable(YeeduPrefectError):
+    """The Prefect server could not be reached, or is in trouble."""
+
+    is_retryable = True
+
+
+class RunContext(TypedDict):
+    """What every error about a run says besides its text."""
+
+    run_id: int
+    state: str
+    run_url: str
+
+
 class YeeduRunError(YeeduError):
     """Something about one remote run.
 
@@ -178,11 +199,15 @@ class YeeduRunCancelled(YeeduRunError):
 
 
 class YeeduStopRequested(YeeduRunCancelled):
-    """The remote run was asked to stop, because the flow run that waits for it is being cancelled."""
+    """Nobody waits for the remote run any more; the text says why, and whether it has been stopped."""
 
 
 class YeeduRunTimedOut(YeeduRunError):
-    """The remote run took longer than its budget and was asked to stop."""
+    """The remote run took longer than its budget; the text says whether it has been stopped."""
+
+
+class YeeduRunLost(YeeduRunError):
+    """Yeedu says again and again that it does not know the remote run, and nobody has seen it end."""
 
 
 class YeeduSubmissionUnknown(YeeduRunError):

@@ -32,7 +32,10 @@ class Call:
 
 @dataclass
 class ScriptedYeedu:
-    """Answers each route from a list; the last answer stays. Bodies of bytes are sent as they are."""
+    """Answers each route from a list; the last answer stays. Bodies of bytes are sent as they are.
+
+    With the header `X-Break-After` the connection breaks after so many bytes of the body.
+    """
 
     port: int = 0
     calls: list[Call] = field(default_factory=list)
@@ -96,8 +99,11 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
+        break_after = (rest[0] if rest else {}).get("X-Break-After")
         with contextlib.suppress(ConnectionError):  # clients that hang up are part of some tests
-            self.wfile.write(content)
+            self.wfile.write(content[: int(break_after)] if break_after is not None else content)
+        if break_after is not None:
+            self.close_connection = True
 
     do_POST = do_PUT = do_GET  # noqa: N815 - the names that http.server asks for
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from http import HTTPStatus
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from prefect_yeedu.errors import YeeduError, YeeduNotFound, YeeduUnexpectedAnswer
-from prefect_yeedu.models import Generation, RunKind, RunState
 from prefect_yeedu.patience import ONCE, Clock, Patience, SystemClock
 from prefect_yeedu.urls import run_page
 from prefect_yeedu.wire.answers import (
@@ -16,9 +16,9 @@ from prefect_yeedu.wire.answers import (
     read_json,
     read_object,
     text_of,
-    texts_of,
 )
 from prefect_yeedu.wire.routes import ROUTES, Routes
+from prefect_yeedu.wire.run_object import RunSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     import requests
 
     from prefect_yeedu.client.client import YeeduClient
+    from prefect_yeedu.models import Generation, RunKind
     from prefect_yeedu.wire.answers import JsonObject
 
 PAGE_RUNS = 100
-MAX_DURATION_SECONDS = 10 * 365 * 86400.0
-DURATION_FIELDS = ("execution_time_sec", "job_execution_time_sec")
+USER_FIELDS = ("username", "user_id", "id", "email")
 STOP_STATUSES = frozenset({200, 201, 409})  # 409: it has ended already, which is what was wanted
 
 
@@ -48,33 +48,16 @@ class CallOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class RunSnapshot:
-    """A run as Yeedu showed it at one moment.
+class RunPage:
+    """A page of a list of runs.
 
     Attributes:
-        run_id: The run.
-        state: Its state.
-        conf: The conf entries of its submission; None where Yeedu does not show them.
-        fields: Everything else that Yeedu said.
+        runs: In the order of the server.
+        total: How many pages there are; None where Yeedu does not say.
     """
 
-    run_id: int
-    state: RunState
-    conf: tuple[str, ...] | None = None
-    fields: JsonObject = field(default_factory=dict[str, Any])
-
-    @property
-    def duration_seconds(self) -> float | None:
-        """How long it has been running, or ran; None where Yeedu does not show that."""
-        for name in DURATION_FIELDS:
-            value = self.fields.get(name)
-            if (
-                isinstance(value, int | float)
-                and not isinstance(value, bool)
-                and 0 < value < MAX_DURATION_SECONDS
-            ):
-                return float(value)
-        return None
+    runs: tuple[RunSnapshot, ...] = ()
+    total: int | None = None
 
 
 @dataclass(frozen=True)
@@ -122,8 +105,21 @@ class RunAPI:
         below = route.format(run=run, definition=definition, stream=stream)
         return f"workspace/{self.workspace_id}/{below}"
 
-    def submit(self, definition: int, *, arguments: str | None = None, conf: Sequence[str] = ()) -> int:
+    def submit(
+        self,
+        definition: int,
+        *,
+        arguments: str | None = None,
+        conf: Sequence[str] = (),
+        read_seconds: float | None = None,
+    ) -> int:
         """Start a run and return its id; never repeated when Yeedu may have acted on the first try.
+
+        Args:
+            definition: The job or notebook.
+            arguments: Given to the program.
+            conf: Spark settings.
+            read_seconds: How long the answer may take, instead of the client's limit.
 
         Raises:
             YeeduNotFound: There is no such definition.
@@ -140,6 +136,7 @@ class RunAPI:
                 f"to run {self.kind} {definition}",
                 json=body,
                 is_repeatable=False,
+                read_seconds=read_seconds,
             )
         except YeeduNotFound as error:
             raise self._no_definition(definition, error) from None
@@ -148,23 +145,48 @@ class RunAPI:
             raise YeeduUnexpectedAnswer(
                 f"Yeedu accepted {self.kind} {definition} without naming a run ({self.routes.run_field}).",
                 status=response.status_code,
+                is_from_yeedu=False,  # and so it may have started one
             )
         return run_id
 
-    def read(self, run_id: int, *, patience: Patience | None = None) -> RunSnapshot:
-        """Return a run as it is now."""
-        answer = self._get_object(self.routes.run, f"about run {run_id}", run=run_id, patience=patience)
-        return self._snapshot(answer, run_id)
+    def read(
+        self, run_id: int, *, patience: Patience | None = None, read_seconds: float | None = None
+    ) -> RunSnapshot:
+        """Return a run as it is now.
 
-    def stop(self, run_id: int, *, patience: Patience | None = None) -> None:
-        """Ask Yeedu to end a run; one that has ended already is fine."""
-        self.call(
+        Args:
+            run_id: The run.
+            patience: How often it is asked about, instead of the client's.
+            read_seconds: Time limit of each answer, instead of the client's.
+        """
+        answer = self._get_object(
+            self.routes.run,
+            f"about run {run_id}",
+            run=run_id,
+            patience=patience,
+            read_seconds=read_seconds,
+        )
+        return RunSnapshot.read(answer, self.routes, run_id)
+
+    def stop(
+        self, run_id: int, *, patience: Patience | None = None, read_seconds: float | None = None
+    ) -> bool:
+        """Ask Yeedu to end a run; return whether it is going to: one that has ended already is not.
+
+        Args:
+            run_id: The run.
+            patience: How often it is asked, instead of the client's.
+            read_seconds: Time limit of each answer, instead of the client's.
+        """
+        response = self.call(
             "POST",
             self.path(self.routes.stop, run=run_id),
             f"to stop run {run_id}",
             accepted=STOP_STATUSES,
             patience=patience,
+            read_seconds=read_seconds,
         )
+        return response.status_code != HTTPStatus.CONFLICT
 
     def open_log(
         self, run_id: int, stream: str, offset_bytes: int, *, patience: Patience = ONCE
@@ -228,23 +250,24 @@ class RunAPI:
             return items[0]
         return object_of({"value": value}, "value")
 
-    def list_runs(self, definition: int, *, max_pages: int = 10) -> list[RunSnapshot]:
-        """Return a definition's runs; an empty list, however Yeedu says that there are none."""
-        runs: list[RunSnapshot] = []
-        for page in range(1, max_pages + 1):
-            params = {self.routes.definition_filter: definition, "pageNumber": page, "limit": PAGE_RUNS}
-            try:
-                answer = self._get_object(
-                    self.routes.runs, f"for the runs of {self.kind} {definition}", params=params
-                )
-            except YeeduNotFound:
-                break
-            items = objects_of(answer, "data")
-            snapshots = (self._snapshot(item, 0) for item in items)
-            runs.extend(snapshot for snapshot in snapshots if snapshot.run_id)
-            if len(items) < PAGE_RUNS:
-                break
-        return runs
+    def list_page(self, definition: int, number: int) -> RunPage:
+        """Return a page of a definition's runs, counted from 1; empty, also where Yeedu knows of none."""
+        params = {self.routes.definition_filter: definition, "pageNumber": number, "limit": PAGE_RUNS}
+        try:
+            answer = self._get_object(
+                self.routes.runs, f"for the runs of {self.kind} {definition}", params=params
+            )
+        except YeeduNotFound:  # Yeedu's own: a proxy's is another error
+            return RunPage()
+        snapshots = (RunSnapshot.read(item, self.routes) for item in objects_of(answer, "data"))
+        runs = tuple(snapshot for snapshot in snapshots if snapshot.run_id)
+        return RunPage(runs, number_of(object_of(answer, "result_set"), "total_pages"))
+
+    def read_names(self) -> frozenset[str]:
+        """Return the names under which Yeedu may show this user as the author of a run."""
+        answer = self.client.get_object("user/info", "who we are", clock=self.clock)
+        names = {str(answer[key]) for key in USER_FIELDS if isinstance(answer.get(key), str | int)}
+        return frozenset(names | ({self.client.username} if self.client.username else set()))
 
     def _get_object(
         self,
@@ -254,16 +277,11 @@ class RunAPI:
         run: int = 0,
         params: Mapping[str, object] | None = None,
         patience: Patience | None = None,
+        read_seconds: float | None = None,
     ) -> JsonObject:
         path = self.path(route, run=run)
-        return self.client.get_object(path, what, params=params, patience=patience, clock=self.clock)
-
-    def _snapshot(self, answer: JsonObject, run_id: int) -> RunSnapshot:
-        return RunSnapshot(
-            run_id=number_of(answer, self.routes.run_field) or run_id,
-            state=RunState(text_of(answer, self.routes.state_field) or "UNKNOWN"),
-            conf=texts_of(answer, "conf"),
-            fields=answer,
+        return self.client.get_object(
+            path, what, params=params, patience=patience, clock=self.clock, read_seconds=read_seconds
         )
 
     def _no_definition(self, definition: int, error: YeeduNotFound) -> YeeduNotFound:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
-import threading
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from prefect_yeedu.client.definitions import Definitions
 from prefect_yeedu.client.login import LoginSession
 from prefect_yeedu.client.transport import Timeouts, Transport
 from prefect_yeedu.errors import (
@@ -18,6 +16,7 @@ from prefect_yeedu.errors import (
     YeeduUnhealthy,
 )
 from prefect_yeedu.failures import Failure, classify, may_have_acted
+from prefect_yeedu.models import RunKind
 from prefect_yeedu.patience import Patience, SystemClock
 from prefect_yeedu.wire.answers import JsonObject, read_object
 from prefect_yeedu.wire.redaction import Redactor
@@ -79,6 +78,21 @@ class YeeduClient:
         credentials = self.connection.credentials
         return credentials.username if credentials is not None else None
 
+    @property
+    def seconds_ahead(self) -> float:
+        """How far the server's clock is ahead of this machine's, to a second, as its last answer showed."""
+        return self._transport.seconds_ahead
+
+    @property
+    def jobs(self) -> Definitions:
+        """The tenant's jobs, on a server of the latest API generation."""
+        return Definitions(self, RunKind.JOB)
+
+    @property
+    def notebooks(self) -> Definitions:
+        """The tenant's notebooks, on a server of the latest API generation."""
+        return Definitions(self, RunKind.NOTEBOOK)
+
     def __enter__(self) -> Self:
         return self
 
@@ -118,10 +132,13 @@ class YeeduClient:
         params: Mapping[str, object] | None = None,
         patience: Patience | None = None,
         clock: Clock | None = None,
+        read_seconds: float | None = None,
     ) -> JsonObject:
         """Read a JSON object; repeated on failures that may pass, such as an answer that is none."""
         return self._repeat(
-            lambda: read_object(self._once("GET", path, what, params=params), path),
+            lambda: read_object(
+                self._once("GET", path, what, params=params, read_seconds=read_seconds), path
+            ),
             what,
             patience=patience,
             clock=clock,
@@ -283,25 +300,3 @@ class YeeduClient:
                 if not is_repeatable and may_have_acted(error):
                     raise
                 trial.wait(error, what)
-
-
-_shared: dict[tuple[int, Connection], YeeduClient] = {}
-_sharing = threading.Lock()
-
-
-def shared_client(connection: Connection) -> YeeduClient:
-    """Return this process's client for a connection; it logs out when the process ends."""
-    key = (os.getpid(), connection)
-    with _sharing:
-        if key not in _shared:
-            _shared[key] = YeeduClient(connection)
-        return _shared[key]
-
-
-@atexit.register
-def close_shared_clients() -> None:
-    """Log out of every session that this process has opened."""
-    with _sharing:
-        clients = [_shared.pop(key) for key in list(_shared) if key[0] == os.getpid()]
-    for client in clients:
-        client.close()

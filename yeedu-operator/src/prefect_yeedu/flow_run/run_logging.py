@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -12,17 +14,24 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run as runtime_flow_run
 
 from prefect_yeedu.models import CellResult, Output, RunKind, RunState
+from prefect_yeedu.runs.log_follower import MAX_LINE_CHARACTERS, last_state
 from prefect_yeedu.runs.remote_run import RemoteRun, RunListener
+from prefect_yeedu.runs.waiting import WaitOptions
 from prefect_yeedu.wire.redaction import storable
 
 if TYPE_CHECKING:
-    from prefect_yeedu.client.log_follower import Stream
     from prefect_yeedu.flow_run.run_artifacts import RunArtifacts
+    from prefect_yeedu.flow_run.run_events import RunEvents
     from prefect_yeedu.flow_run.stopping import StopWatch
+    from prefect_yeedu.runs.log_follower import Stream
 
     Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 MAX_OUTPUT_CHARACTERS = 100_000
+# How often a line that is written over and over, such as a progress bar, is shown as it is.
+PROGRESS_SECONDS = 10.0
+# A cell that takes longer is said to be running, once.
+LONG_CELL_SECONDS = 60.0
 
 
 def find_logger() -> Logger:
@@ -36,6 +45,21 @@ def find_logger() -> Logger:
     return logging.getLogger("prefect_yeedu")
 
 
+@dataclass
+class _Unfinished:
+    """The line of a stream that has no end yet.
+
+    Attributes:
+        text: What of it a terminal would show now.
+        shown: What of it was shown last.
+        shown_at: When that was.
+    """
+
+    text: str = ""
+    shown: str = ""
+    shown_at: float = 0.0
+
+
 class RunLogListener(RunListener):
     """Writes to a log: the run's address first, each state once, each line of output once.
 
@@ -43,59 +67,76 @@ class RunLogListener(RunListener):
         logger: Where to.
         watch: Knows when the run is not wanted any more; None for always.
         artifacts: Shows what a notebook shows; None for nothing.
+        events: Tells Prefect's event feed of the run; None for nothing.
     """
 
     def __init__(
-        self, logger: Logger, watch: StopWatch | None = None, artifacts: RunArtifacts | None = None
+        self,
+        logger: Logger,
+        watch: StopWatch | None = None,
+        artifacts: RunArtifacts | None = None,
+        events: RunEvents | None = None,
     ) -> None:
         self._logger = logger
         self._watch = watch
         self._artifacts = artifacts
+        self._events = events
         self._total_cells = 0
-        self._rest: dict[tuple[int, str], str] = {}
+        self._cell = 0
+        self._cell_started_at = 0.0
+        self._unfinished: dict[tuple[int, str], _Unfinished] = {}
+        self._lines_left = WaitOptions().max_log_lines
+        self._url = ""
 
     def on_submitted(self, run: RemoteRun, *, is_new: bool) -> None:
         """Say where the run can be seen."""
+        self._lines_left, self._url = run.options.max_log_lines, run.url
         name = f"Yeedu {run.api.kind} run {run.run_id}"
         self._logger.info("%s %s: %s", name, "submitted" if is_new else "found again", run.url)
+        if self._artifacts is not None:
+            self._artifacts.run_url = run.url
+        if self._events is not None:
+            self._events.submitted(run.run_id, run.url, is_new=is_new)
 
     def on_state(self, run: RemoteRun, state: RunState) -> None:
         """Say the new state; anything but the expected ones is a warning."""
         is_normal = state in {RunState.SUBMITTED, RunState.RUNNING, RunState.DONE} or (
-            run.api.kind is RunKind.NOTEBOOK and state.is_stopped
+            state.is_stopped and (run.api.kind is RunKind.NOTEBOOK or run.has_asked_to_stop)
         )
         level = logging.INFO if is_normal else logging.WARNING
-        self._logger.log(level, "Yeedu %s run %d is %s.", run.api.kind, run.run_id, state)
+        strange = "" if state in _KNOWN else " (a state that this version does not know)"
+        self._logger.log(level, "Yeedu %s run %d is %s%s.", run.api.kind, run.run_id, run.state_text, strange)
 
     def on_line(self, stream: Stream, line: str) -> None:
         """Pass on what a job printed; that it stands on stderr makes none of it a warning."""
-        self._logger.info("[%s] %s", stream, storable(line))
+        self._print(f"[{stream}] {storable(last_state(line))}")
 
     def on_cell_started(self, index: int, total: int) -> None:
-        """Say which cell is executed."""
-        self._total_cells = total
-        self._logger.info("Cell %d of %d is executed.", index, total)
+        """Remember since when which cell is executed; only one that takes long is worth a line."""
+        self._total_cells, self._cell, self._cell_started_at = total, index, time.monotonic()
 
     def on_output(self, index: int, output: Output) -> None:
         """Pass on a cell's output, streams line by line."""
         if output.kind == "stream":
-            self._pass_on_stream(index, output)
-        elif output.kind == "error":
-            self._flush(index)
-            self._logger.error("[cell %d] %s", index, output.text[:MAX_OUTPUT_CHARACTERS])
-        else:
-            self._flush(index)
-            text = output.text or f"({', '.join(sorted(output.data)) or 'empty'} output)"
-            self._logger.info("[cell %d] %s", index, text[:MAX_OUTPUT_CHARACTERS])
-            if self._artifacts is not None:
-                self._artifacts.show(index, output)
+            self._take_stream(index, output)
+            return
+        self._flush(index)
+        if output.kind == "error":
+            self._logger.error("[cell %d] %s", index, _shortened(output.text))
+            return
+        text = output.text or f"({', '.join(sorted(output.data)) or 'empty'} output)"
+        self._print(f"[cell {index}] {_shortened(text)}")
+        if self._artifacts is not None:
+            self._artifacts.show(index, output)
 
     def on_cell_finished(self, result: CellResult) -> None:
         """Say how the cell ended."""
         self._flush(result.index)
+        self._cell = 0
         words = {"ok": "is done", "exit": "has ended the notebook", "error": "has failed"}
         word = words.get(result.status, f"is {result.status}")
-        self._logger.info("Cell %d %s after %.1f s.", result.index, word, result.duration_seconds)
+        of = f" of {self._total_cells}" if self._total_cells else ""
+        self._logger.info("Cell %d%s %s after %.1f s.", result.index, of, word, result.duration_seconds)
         if self._artifacts is not None:
             self._artifacts.show_progress(result.index, self._total_cells)
 
@@ -103,24 +144,65 @@ class RunLogListener(RunListener):
         """Warn."""
         self._logger.warning("%s", text)
 
+    def on_wait(self) -> None:
+        """Say that a cell takes long, once, and show how far its progress bars are."""
+        now = time.monotonic()
+        if self._cell and now - self._cell_started_at > LONG_CELL_SECONDS:
+            seconds = now - self._cell_started_at
+            self._logger.info(
+                "Cell %d of %d is still running after %.0f s.", self._cell, self._total_cells, seconds
+            )
+            self._cell = 0
+        for key, line in self._unfinished.items():
+            if line.text != line.shown and now - line.shown_at >= PROGRESS_SECONDS:
+                line.shown, line.shown_at = line.text, now
+                self._print_stream_line(key, line.text)
+
     def stop_reason(self) -> str | None:
         """Return why the run is not wanted any more, or None while it is."""
         return self._watch.stop_reason() if self._watch is not None else None
 
-    def _pass_on_stream(self, index: int, output: Output) -> None:
+    def _take_stream(self, index: int, output: Output) -> None:
         key = (index, output.name)
-        *lines, rest = (self._rest.pop(key, "") + output.text).split("\n")
-        for line in lines:
-            self._log_stream_line(key, line)
-        if rest:
-            self._rest[key] = rest
+        line = self._unfinished.setdefault(key, _Unfinished(shown_at=time.monotonic()))
+        *whole, rest = (line.text + output.text).split("\n")
+        for text in whole:
+            self._print_stream_line(key, last_state(text))
+        # What writes over the line is all that a terminal shows of it, and all that is kept.
+        body = rest.rstrip("\r")
+        line.text = last_state(body) + rest[len(body) :]
+        if len(line.text) > MAX_LINE_CHARACTERS:
+            self._print_stream_line(key, line.text)
+            line.text = ""
+        self.on_wait()
 
     def _flush(self, index: int) -> None:
-        for key in [key for key in self._rest if key[0] == index]:
-            self._log_stream_line(key, self._rest.pop(key))
+        for key in [key for key in self._unfinished if key[0] == index]:
+            line = self._unfinished.pop(key)
+            if line.text and line.text != line.shown:
+                self._print_stream_line(key, line.text)
 
-    def _log_stream_line(self, key: tuple[int, str], line: str) -> None:
+    def _print_stream_line(self, key: tuple[int, str], line: str) -> None:
         index, name = key
         mark = "" if name == "stdout" else f" {name}"
-        # What overwrites a line in a terminal (a progress bar) leaves only its last state.
-        self._logger.info("[cell %d%s] %s", index, mark, line.rstrip("\r").rpartition("\r")[2])
+        self._print(f"[cell {index}{mark}] {last_state(line)}")
+
+    def _print(self, line: str) -> None:
+        """Pass on a line, up to as many as the log takes."""
+        if self._lines_left > 0:
+            self._logger.info("%s", line)
+        elif self._lines_left == 0:
+            self._logger.warning(
+                "No more of what the run prints is passed on here; the rest is in its result and at %s.",
+                self._url,
+            )
+        self._lines_left -= 1
+
+
+_KNOWN = frozenset(RunState) - {RunState.UNKNOWN, RunState.ENDED}
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= MAX_OUTPUT_CHARACTERS:
+        return text
+    return f"{text[:MAX_OUTPUT_CHARACTERS]}\n[{len(text) - MAX_OUTPUT_CHARACTERS:,} more characters]"

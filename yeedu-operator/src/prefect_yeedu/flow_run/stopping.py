@@ -1,4 +1,4 @@
-"""Notice that nobody waits for a remote run any more, also where no signal arrives."""
+"""Notice that nobody waits for a remote run any more, also where no signal arrives, and end the wait."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import asyncio
 import logging
 import threading
 import time
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import httpx
 from prefect.client.orchestration import get_client
-from prefect.context import FlowRunContext
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.exceptions import ObjectNotFound
+
+from prefect_yeedu.errors import YeeduStopRequested
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,49 +26,130 @@ Answer = TypeVar("Answer")
 
 logger = logging.getLogger(__name__)
 
-# A cancelled flow run is killed 30 seconds later, so the remote run has to be stopped well before.
+# A cancelled flow run is killed 30 seconds later; noticing it takes so long, and stopping the run up to 20.
 ASK_SECONDS = 5.0
-STOP_SECONDS = 60.0
+# In the main thread a cancellation raises, so that only a deletion has to be asked for.
+ASK_IN_MAIN_THREAD_SECONDS = 60.0
+ASK_TIMEOUT_SECONDS = 20.0
+# A wait looks up so often, also on systems where a signal does not end it.
+SLICE_SECONDS = 1.0
+STOP_SECONDS = 30.0
 
 
 class StopWatch:
     """Knows whether the call that it is made for is still wanted.
 
     Cancelling a flow run raises in its main thread. A task in another thread hears nothing of it, so there
-    the flow run's state is asked for now and then; an async caller that is cancelled sets the event.
+    the flow run's state is asked for every five seconds, in the background: neither a Prefect server that is
+    away nor its answers hold up the wait. An async caller that is cancelled sets the event.
 
     Args:
-        event: Set when the caller is cancelled.
+        event: Set when the caller is cancelled, by whoever knows it, and here.
     """
 
     def __init__(self, event: threading.Event | None = None) -> None:
-        self._event = event
-        context = FlowRunContext.get()
-        flow_run = context.flow_run if context is not None else None
-        self._flow_run_id: UUID | None = flow_run.id if flow_run is not None else None
-        self._ask_at = time.monotonic() + ASK_SECONDS
+        self._event = event or threading.Event()
+        self._reason = "whoever waited for it was cancelled"
+        self._flow_run_id = _flow_run_id()
+        self._asked_at = time.monotonic()
+        self._is_asking = threading.Lock()
+        self._not_found = 0
 
     def stop_reason(self) -> str | None:
         """Return why the call is not wanted any more, or None while it is."""
-        if self._event is not None and self._event.is_set():
-            return "whoever waited for it was cancelled"
-        if self._flow_run_id is None or threading.current_thread() is threading.main_thread():
-            return None
-        if time.monotonic() < self._ask_at:
-            return None
-        self._ask_at = time.monotonic() + ASK_SECONDS
-        return self._ask(self._flow_run_id)
-
-    def _ask(self, flow_run_id: UUID) -> str | None:
-        try:
-            with get_client(sync_client=True) as client:
-                state = client.read_flow_run(flow_run_id).state
-        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
-            logger.debug("The flow run's state is not to be had now: %r", error)
-            return None
-        if state is not None and (state.is_cancelling() or state.is_final()):
-            return f"the flow run is {state.name}"
+        if self._event.is_set():
+            return self._reason
+        if self._flow_run_id is not None:
+            in_main_thread = threading.current_thread() is threading.main_thread()
+            period = ASK_IN_MAIN_THREAD_SECONDS if in_main_thread else ASK_SECONDS
+            if time.monotonic() - self._asked_at >= period and self._is_asking.acquire(blocking=False):
+                self._asked_at = time.monotonic()
+                ask = partial(copy_context().run, self._ask, self._flow_run_id, in_main_thread)
+                threading.Thread(target=ask, daemon=True).start()
         return None
+
+    def wait(self, seconds: float) -> None:
+        """Wait.
+
+        Raises:
+            YeeduStopRequested: The call is not wanted any more.
+        """
+        ends_at = time.monotonic() + seconds
+        while True:
+            reason = self.stop_reason()
+            if reason is not None:
+                raise YeeduStopRequested(f"The wait for Yeedu has ended, because {reason}.")
+            left_seconds = ends_at - time.monotonic()
+            if left_seconds <= 0:
+                return
+            self._event.wait(min(left_seconds, SLICE_SECONDS))
+
+    def _ask(self, flow_run_id: UUID, in_main_thread: bool) -> None:
+        """Ask Prefect once whether the flow run goes on; no answer means that it does."""
+        try:
+            # With settings of its own, for the run's own client belongs to the run's own thread.
+            with get_client({"timeout": ASK_TIMEOUT_SECONDS}, sync_client=True) as client:
+                state = client.read_flow_run(flow_run_id).state
+        except ObjectNotFound as error:
+            # A proxy answers 404 as well, though hardly twice and in Prefect's own form.
+            self._not_found = self._not_found + 1 if _is_from_prefect(error) else 0
+            if self._not_found > 1:
+                self._stop("the flow run was deleted")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the remote run goes on
+            logger.debug("The flow run's state could not be asked for: %r", error)
+        else:
+            self._not_found = 0
+            if not in_main_thread and state is not None and (state.is_cancelling() or state.is_final()):
+                self._stop(f"the flow run is {state.name}")
+        finally:
+            self._is_asking.release()
+
+    def _stop(self, reason: str) -> None:
+        self._reason = reason
+        self._event.set()
+
+
+class StoppableClock:
+    """The monotonic clock, whose waits end with an error once the call is not wanted any more.
+
+    What is still to be done then, such as stopping the remote run, takes an ordinary clock.
+
+    Args:
+        watch: Knows whether it is.
+    """
+
+    def __init__(self, watch: StopWatch) -> None:
+        self._watch = watch
+
+    def now(self) -> float:
+        """Return seconds on a clock that never goes back."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait.
+
+        Raises:
+            YeeduStopRequested: The call is not wanted any more.
+        """
+        self._watch.wait(seconds)
+
+
+def _flow_run_id() -> UUID | None:
+    """Return the flow run that we are in; a task's thread may know only its task run."""
+    flow_context, task_context = FlowRunContext.get(), TaskRunContext.get()
+    if flow_context is not None and flow_context.flow_run is not None:
+        return flow_context.flow_run.id
+    return task_context.task_run.flow_run_id if task_context is not None else None
+
+
+def _is_from_prefect(error: ObjectNotFound) -> bool:
+    cause = error.http_exc
+    if not isinstance(cause, httpx.HTTPStatusError):
+        return False
+    try:
+        return "detail" in cause.response.json() or "exception_message" in cause.response.json()
+    except ValueError:
+        return False
 
 
 async def run_in_thread(

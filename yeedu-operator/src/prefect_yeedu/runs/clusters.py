@@ -1,4 +1,4 @@
-"""Recognize a run that failed for want of resources, and move its definition to another cluster.
+"""Recognize a run that failed because resources ran out, and move its definition to another cluster.
 
 The words to look for are those of yeedu-protocol section 4.
 """
@@ -6,48 +6,65 @@ The words to look for are those of yeedu-protocol section 4.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from prefect_yeedu.errors import YeeduCellFailed, YeeduError, YeeduRunFailed
-from prefect_yeedu.patience import Patience
+from prefect_yeedu.errors import YeeduCellFailed, YeeduError, YeeduRunCancelled, YeeduRunFailed
+from prefect_yeedu.patience import Patience, SystemClock
 from prefect_yeedu.wire.answers import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from prefect_yeedu.client.api import RunAPI
-    from prefect_yeedu.runs.remote_run import RunListener
-    from prefect_yeedu.runs.submission import Ledger
+    from prefect_yeedu.runs.record import Ledger
+    from prefect_yeedu.runs.remote_run import RemoteRun, RunListener
 
 LOG_LINES = 1000
 _MARKERS = re.compile(
-    r"exit code:?\s*(?:137|143|139|134|52)\b|oomkilled|outofmemoryerror|java heap space"
-    r"|gc overhead limit exceeded|killed process|sigkill|sigterm|sigsegv|sigabrt|segmentation fault"
+    r"exit code:?\s*(?:139|134|52)\b|oomkilled|outofmemoryerror|java heap space"
+    r"|gc overhead limit exceeded|sigsegv|sigabrt|segmentation fault"
     r"|sparkexitcode|exceed_max_executor_failures|driver_timeout|killed[^\n]{0,200}exceeding memory limits",
     re.IGNORECASE,
 )
+# What a run leaves behind that was killed: by the lack of memory, or by whoever stopped it.
+_KILL_MARKERS = re.compile(r"exit code:?\s*(?:137|143)\b|killed process|sigkill|sigterm", re.IGNORECASE)
 
 
-def find_marker(text: str) -> str | None:
-    """Return the first words in a text that speak of exhausted resources."""
-    found = _MARKERS.search(text)
+def find_marker(text: str, *, is_stopped: bool = False) -> str | None:
+    """Return the first words in a text that speak of exhausted resources.
+
+    Args:
+        text: An error, a traceback or a log.
+        is_stopped: Whether it is about a run that was stopped, which is what being killed means then.
+    """
+    found = _MARKERS.search(text) or (None if is_stopped else _KILL_MARKERS.search(text))
     return found[0] if found else None
 
 
-def exhaustion_marker(api: RunAPI, run_id: int, error: YeeduError) -> str | None:
-    """Return what shows that a run failed for want of resources, or None when nothing does.
+def exhaustion_marker(run: RemoteRun, error: YeeduError) -> str | None:
+    """Return what shows that a run failed because resources ran out, or None when nothing does.
 
     Yeedu's own errors are looked at first, then a cell's traceback, then the end of the logs.
     """
-    return next((marker for text in _texts(api, run_id, error) if (marker := find_marker(text))), None)
+    if isinstance(error, YeeduRunCancelled) or (run.state.is_stopped and not run.has_asked_to_stop):
+        return None  # somebody did not want it to go on
+    texts = ((text, False) for text in _texts_of(error))
+    logs = ((text, run.state.is_stopped) for text in _logs(run.api, run.run_id))
+    markers = (find_marker(text, is_stopped=is_stopped) for text, is_stopped in chain(texts, logs))
+    return next((marker for marker in markers if marker), None)
 
 
-def _texts(api: RunAPI, run_id: int, error: YeeduError) -> Iterator[str]:
+def _texts_of(error: YeeduError) -> Iterator[str]:
     yield str(error)
     if isinstance(error, YeeduRunFailed):
         yield from error.workflow_errors
     if isinstance(error, YeeduCellFailed):
         yield error.traceback
+
+
+def _logs(api: RunAPI, run_id: int) -> Iterator[str]:
     for stream in ("stderr", "stdout"):
         path = api.path(api.routes.log, run=run_id, stream=stream)
         try:
@@ -59,7 +76,7 @@ def _texts(api: RunAPI, run_id: int, error: YeeduError) -> Iterator[str]:
                 patience=Patience(attempts=2),
             )
         except YeeduError:
-            continue  # a log that is not to be had says nothing
+            continue  # a log that cannot be read says nothing
         yield answer.text
 
 
@@ -85,11 +102,18 @@ def take_up_clusters(
     """Return the definition's own cluster, and the clusters that are still to be tried.
 
     An attempt that was killed may have left the definition on another cluster. If it was one of this call,
-    the sequence goes on from there; if it was somebody else's, the definition is moved back first.
+    the sequence goes on from there; if it was somebody else's, the definition is moved back first. Where
+    Yeedu does not say which cluster is its own it is not moved at all, for nobody could move it back.
     """
     move = ledger.read_move()
     own_cluster = current_cluster(api, definition) if move is None else move.own_cluster
     waiting = [cluster for cluster in dict.fromkeys(cluster_ids) if cluster != own_cluster]
+    if own_cluster is None:
+        listener.on_trouble(
+            f"Yeedu does not say on which cluster {api.kind} {definition} belongs, so it is not moved to "
+            "another one when resources run out: cluster_ids has no effect."
+        )
+        return None, []
     if move is None:
         return own_cluster, waiting
     if not move.is_of_this_call or move.cluster not in waiting:
@@ -109,6 +133,7 @@ def restore_cluster(
     """
     if cluster is None:
         return
+    api = replace(api, clock=SystemClock())  # also when the call is not wanted any more
     try:
         if current_cluster(api, definition) != cluster:
             bind_cluster(api, definition, cluster)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prefect_yeedu.client.log_follower import LogFollower
-from prefect_yeedu.errors import YeeduError, YeeduRunTimedOut, YeeduStopRequested
 from prefect_yeedu.models import RunState, YeeduResult
+from prefect_yeedu.patience import Patience
+from prefect_yeedu.runs.log_follower import LogFollower
 from prefect_yeedu.runs.remote_run import RemoteRun
 
 if TYPE_CHECKING:
-    from prefect_yeedu.client.log_follower import Stream
+    from prefect_yeedu.runs.log_follower import Stream
 
 STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 
@@ -35,20 +35,31 @@ class JobRun(RemoteRun):
             YeeduRunFailed: It ended in another state; the text holds Yeedu's own errors.
             YeeduRunCancelled: Somebody stopped it.
             YeeduRunTimedOut: It took longer than its budget.
+            YeeduRunLost: Yeedu does not know it any more.
+            YeeduTransportError: Yeedu stayed out of reach; the run may go on.
+            YeeduAPIError: Yeedu refuses to say; the run may go on.
         """
-        followers = [LogFollower(self.api, self.run_id, stream, self.listener.on_line) for stream in STREAMS]
-        try:
-            state = self._wait_for_end(followers)
-        except (YeeduRunTimedOut, YeeduStopRequested):
-            self.stop_quietly()
-            raise
-        except YeeduError:
-            raise
-        except BaseException:
-            self.stop_quietly()
-            raise
-        for follower in followers:
-            follower.finish(self.clock, patience_seconds=self.options.log_patience_seconds)
+        deadline = self.start_deadline()
+
+        def pass_on(stream: Stream, line: str) -> None:
+            if not self.state.is_terminal:
+                self.ensure_wanted(deadline)  # a long log is a long wait as well
+            self.listener.on_line(stream, line)
+
+        followers = [
+            LogFollower(
+                self.api, self.run_id, stream, pass_on, max_characters=self.options.max_log_characters
+            )
+            for stream in STREAMS
+        ]
+        with self.stopped_on_the_way_out():
+            schedule = self.start_polling()
+            while (state := self.look()) is None or not state.is_terminal:
+                if state not in {None, RunState.SUBMITTED} and self.options.follows_logs:
+                    for follower in followers:
+                        follower.poll(self.clock)
+                self.sleep(schedule, deadline)
+        self._finish_logs(followers)
         if not state.is_success:
             raise self.end_error(state)
         stdout, stderr = (follower.text for follower in followers)
@@ -59,16 +70,14 @@ class JobRun(RemoteRun):
             url=self.url,
             stdout=stdout,
             stderr=stderr,
+            truncated=tuple(follower.stream for follower in followers if not follower.is_whole),
         )
 
-    def _wait_for_end(self, followers: list[LogFollower]) -> RunState:
-        deadline = self.start_deadline()
-        schedule = self.start_polling()
-        while True:
-            state = self.look()
-            if state is not None and state.is_terminal:
-                return state
-            if state is not None and state is not RunState.SUBMITTED and self.options.follows_logs:
-                for follower in followers:
-                    follower.poll(self.clock)
-            self.sleep(schedule, deadline)
+    def _finish_logs(self, followers: list[LogFollower]) -> None:
+        """Read the rest of the logs, which all have one budget of failures."""
+        patience = Patience(attempts=None, budget_seconds=self.options.log_patience_seconds)
+        trial, ended_at = patience.start(self.clock), self.clock.now()
+        for follower in followers:
+            sentence = follower.finish(trial, ended_at=ended_at)
+            if sentence is not None:
+                self.listener.on_trouble(f"{sentence} See {self.url}.")

@@ -2,63 +2,35 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from prefect_yeedu.errors import (
+    RunContext,
     YeeduError,
-    YeeduNotFound,
     YeeduRunCancelled,
     YeeduRunError,
     YeeduRunFailed,
+    YeeduRunLost,
     YeeduRunTimedOut,
     YeeduStopRequested,
 )
+from prefect_yeedu.failures import Failure, classify, may_have_acted
 from prefect_yeedu.models import CellResult, Output, RunState
-from prefect_yeedu.patience import ONCE, Deadline, Patience, PollSchedule
+from prefect_yeedu.patience import ONCE, Clock, Deadline, Patience, PollSchedule, SystemClock
+from prefect_yeedu.runs.record import Ledger
+from prefect_yeedu.runs.waiting import FailedLooks, WaitOptions
 
 if TYPE_CHECKING:
-    from prefect_yeedu.client.api import RunAPI, RunSnapshot
-    from prefect_yeedu.client.log_follower import Stream
+    from collections.abc import Generator
 
-logger = logging.getLogger(__name__)
+    from prefect_yeedu.client.api import RunAPI
+    from prefect_yeedu.runs.log_follower import Stream
+    from prefect_yeedu.wire.run_object import RunSnapshot
 
-MAX_OUTAGE_WAIT_SECONDS = 30.0
-
-
-class RunContext(TypedDict):
-    """What every error about a run says besides its text."""
-
-    run_id: int
-    state: str
-    run_url: str
-
-
-@dataclass(frozen=True)
-class WaitOptions:
-    """How long to wait for what.
-
-    Attributes:
-        timeout_seconds: Budget of the whole run on the monotonic clock; None waits for ever.
-        outage_seconds: How long Yeedu may be out of reach while a run goes on.
-        log_patience_seconds: How long a log that Yeedu does not have yet is waited for after the end.
-        stop_seconds: How long a run that was asked to stop is watched until it has.
-        kernel_seconds: How long a notebook's kernel may take to be ready once the run is RUNNING.
-        max_poll_seconds: Longest wait between two looks at the run; with 13 all calls of an hour, with those
-            for logs, stay below 400.
-        follows_logs: Whether a job's logs are read while it runs.
-        saves_outputs: Whether the outputs of a notebook's cells are saved in Yeedu.
-    """
-
-    timeout_seconds: float | None = None
-    outage_seconds: float = 7200.0
-    log_patience_seconds: float = 15.0
-    stop_seconds: float = 60.0
-    kernel_seconds: float = 600.0
-    max_poll_seconds: float = 13.0
-    follows_logs: bool = True
-    saves_outputs: bool = True
+# One request of a stop takes no longer, and is made again after so long when the run goes on as before.
+STOP_READ_SECONDS = 5.0
 
 
 class RunListener:
@@ -85,6 +57,9 @@ class RunListener:
     def on_trouble(self, text: str) -> None:
         """Something is not as it should be, and is being dealt with."""
 
+    def on_wait(self) -> None:
+        """The run goes on; called once in each wait, which with a notebook is about every second."""
+
     def stop_reason(self) -> str | None:
         """Return why the remote run is to be stopped, or None while it is wanted; asked often."""
         return None
@@ -99,6 +74,8 @@ class RemoteRun:
         ui_url: Base of links into Yeedu's user interface; None derives it.
         options: How long to wait for what.
         listener: Hears what happens.
+        ledger: Where what is seen of it is recorded.
+        stop_clock: Time while the run is being stopped; nobody ends the waits on it.
     """
 
     def __init__(
@@ -109,16 +86,21 @@ class RemoteRun:
         ui_url: str | None = None,
         options: WaitOptions | None = None,
         listener: RunListener | None = None,
+        ledger: Ledger | None = None,
+        stop_clock: Clock | None = None,
     ) -> None:
         self.api = api
         self.run_id = run_id
         self.url = api.run_page(run_id, ui_url)
         self.options = options or WaitOptions()
         self.listener = listener or RunListener()
+        self.ledger = ledger or Ledger()
         self.clock = api.clock
+        self.stop_clock = stop_clock or SystemClock()
         self.state = RunState.SUBMITTED
-        self._out_since: float | None = None
-        self._failures = 0
+        self.has_asked_to_stop = False
+        self._word = ""
+        self._failed_looks = FailedLooks(self.options, self.clock)
 
     def start_deadline(self) -> Deadline:
         """Return the end of this run's budget, counted from now."""
@@ -129,25 +111,26 @@ class RemoteRun:
         return PollSchedule(self.clock, max_seconds=self.options.max_poll_seconds)
 
     def look(self) -> RunState | None:
-        """Return the state now, or None while Yeedu is out of reach.
+        """Return the state now, or None while nobody can say.
 
         Raises:
             YeeduTransportError: Yeedu has been out of reach for too long.
+            YeeduRunLost: Yeedu keeps saying that it does not know the run.
             YeeduAPIError: Yeedu refuses to say.
         """
         try:
             snapshot = self.api.read(self.run_id, patience=ONCE)
         except YeeduError as error:
-            self._note_outage(error)
+            self._note_failure(error)
             return None
-        if self._out_since is not None:
-            self.listener.on_trouble("Yeedu answers again.")
-            self._out_since, self._failures = None, 0
+        if self._failed_looks.count:
+            self.listener.on_trouble(f"Yeedu tells about run {self.run_id} again.")
+            self._failed_looks.forget()
         self._note_state(snapshot)
         return self.state
 
     def ensure_wanted(self, deadline: Deadline) -> None:
-        """Raise when there is no reason to wait any longer.
+        """Raise when there is no reason to wait any longer; whoever gives up stops the run.
 
         Raises:
             YeeduRunTimedOut: The budget is spent.
@@ -156,59 +139,59 @@ class RemoteRun:
         reason = self.listener.stop_reason()
         if reason is not None:
             raise YeeduStopRequested(
-                f"Run {self.run_id} was asked to stop, because {reason}; see {self.url}.", **self.context()
+                f"Run {self.run_id} is not wanted any more, because {reason}; see {self.url}.",
+                **self.context(),
             )
         if deadline.has_passed:
             raise YeeduRunTimedOut(
-                f"Run {self.run_id} did not end within {self.options.timeout_seconds:g} seconds and "
-                f"was asked to stop; see {self.url}.",
+                f"Run {self.run_id} did not end within {self.options.timeout_seconds:g} seconds; "
+                f"see {self.url}.",
                 **self.context(),
             )
+        self.listener.on_wait()
 
     def sleep(self, schedule: PollSchedule, deadline: Deadline) -> None:
-        """Wait until the next look; longer while Yeedu is out of reach.
-
-        Raises:
-            YeeduRunTimedOut: The budget is spent.
-            YeeduStopRequested: The run is not wanted any more.
-        """
+        """Wait until the next look, longer while Yeedu is out of reach; raises as `ensure_wanted` does."""
         self.ensure_wanted(deadline)
-        wait_seconds = schedule.next_wait_seconds()
-        if self._failures:
-            wait_seconds = max(
-                wait_seconds, min(0.5 * 2.0 ** min(self._failures, 10), MAX_OUTAGE_WAIT_SECONDS)
-            )
-        self.clock.sleep(deadline.limit(wait_seconds))
+        self.clock.sleep(deadline.limit(max(schedule.next_wait_seconds(), self._failed_looks.wait_seconds)))
 
-    def stop(self) -> RunState:
-        """Ask Yeedu to end the run and watch until it has; return the last state seen.
+    @contextmanager
+    def stopped_on_the_way_out(self) -> Generator[None]:
+        """Stop the run when the block is left without waiting for its end.
 
-        Raises:
-            YeeduError: Yeedu did not take the request.
+        A spent budget, a stop that is asked for, an interrupt and any other exception that is not Yeedu's
+        stop it. What Yeedu itself fails with does not: the run may go on, and stays open on record.
         """
-        self.api.stop(self.run_id)
-        deadline = Deadline.after(self.clock, self.options.stop_seconds)
-        schedule = PollSchedule(self.clock, min_seconds=0.05, max_seconds=2.0)
-        while True:
-            if (self.look() or self.state).is_terminal:
-                return self.state
-            if deadline.has_passed:
-                self.listener.on_trouble(
-                    f"Run {self.run_id} is still {self.state} {self.options.stop_seconds:g} seconds after it "
-                    f"was asked to stop; see {self.url}."
-                )
-                return self.state
-            self.clock.sleep(deadline.limit(schedule.next_wait_seconds()))
-
-    def stop_quietly(self) -> None:
-        """Ask Yeedu to end the run, on the way out after something else; a failure is only reported."""
         try:
-            self.api.stop(self.run_id, patience=Patience(attempts=3))
-        except YeeduError as error:
+            yield
+        except (YeeduRunTimedOut, YeeduStopRequested) as error:
+            self.stop_because_of(error)
+            raise
+        except YeeduError:
+            raise
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop_because_of(self, error: YeeduRunError) -> None:
+        """Stop the run, and add to an error what is known about the stop."""
+        failure = self._ask_until_ended()
+        error.args = (f"{str(error).removesuffix('.')}. {self._stop_text(failure)}",)
+        error.run_id, error.state, error.run_url = self.run_id, self.state_text, self.url
+
+    def stop(self) -> bool:
+        """Ask Yeedu to end the run and look until it has; return whether it was seen to end.
+
+        The request is repeated while Yeedu is in trouble, and while the run goes on as before. It takes no
+        longer than `WaitOptions.stop_seconds`, give or take an answer. No failure is raised: a run that
+        nobody has seen end stays open on record, and the listener is told.
+        """
+        failure = self._ask_until_ended()
+        if not self.state.is_terminal:
             self.listener.on_trouble(
-                f"Run {self.run_id} could not be stopped and may go on; "
-                f"stop it by hand at {self.url} ({error})"
+                f"Run {self.run_id}: {self._stop_text(failure)} If it goes on, stop it by hand at {self.url}."
             )
+        return self.state.is_terminal
 
     def end_error(self, state: RunState) -> YeeduRunError:
         """Return the error that a final state without success means."""
@@ -220,35 +203,97 @@ class RemoteRun:
                 f"{name} was stopped from outside before it finished{detail}; see {self.url}.",
                 **self.context(),
             )
+        meaning = " (a state that this version does not know)" if state is RunState.ENDED else ""
         return YeeduRunFailed(
-            f"{name} ended in {state}{detail}; its logs are at {self.url}.",
+            f"{name} ended in {self.state_text}{meaning}{detail}; its logs are at {self.url}.",
             workflow_errors=errors,
             **self.context(),
         )
 
+    @property
+    def state_text(self) -> str:
+        """The last state seen, in Yeedu's own word where this version does not know that."""
+        return self._word or str(self.state)
+
     def context(self) -> RunContext:
         """Return what every error about this run says besides its text."""
-        return {"run_id": self.run_id, "state": str(self.state), "run_url": self.url}
+        return {"run_id": self.run_id, "state": self.state_text, "run_url": self.url}
+
+    def _ask_until_ended(self) -> YeeduError | None:
+        """Ask for a stop and look, until the run has ended; return what was in the way, if anything was."""
+        if self.state.is_terminal:
+            return None
+        self.ledger.note_stopping()
+        clock = self.stop_clock
+        api = replace(self.api, clock=clock)
+        deadline = Deadline.after(clock, self.options.stop_seconds)
+        trial = Patience(attempts=None, max_wait_seconds=2.0).start(clock)
+        schedule = PollSchedule(clock, min_seconds=0.05, max_seconds=2.0)
+        ask_at = clock.now()
+        failure: YeeduError | None = None
+        while not (self.state.is_terminal or deadline.has_passed):
+            limit = deadline.limit(STOP_READ_SECONDS)
+            wait_seconds = schedule.next_wait_seconds()
+            try:
+                if clock.now() >= ask_at and self.state is not RunState.STOPPING:
+                    self._ask_to_stop(api, limit)
+                    ask_at = clock.now() + STOP_READ_SECONDS
+                self._note_state(api.read(self.run_id, patience=ONCE, read_seconds=limit))
+                trial.succeed()
+                failure = None
+            except YeeduError as error:
+                failure = error
+                if classify(error) not in {Failure.TRANSIENT, Failure.GONE}:
+                    break
+                wait_seconds = trial.fail(error) or wait_seconds
+            if not self.state.is_terminal:
+                clock.sleep(deadline.limit(wait_seconds))
+        return failure
+
+    def _ask_to_stop(self, api: RunAPI, read_seconds: float) -> None:
+        try:
+            self.has_asked_to_stop |= api.stop(self.run_id, patience=ONCE, read_seconds=read_seconds)
+        except YeeduError as error:
+            self.has_asked_to_stop |= may_have_acted(error)
+            raise
+
+    def _stop_text(self, failure: YeeduError | None) -> str:
+        if self.state.is_terminal:
+            return "It was stopped." if self.state.is_stopped else f"It ended in {self.state_text}."
+        asked = "was asked to stop" if self.has_asked_to_stop else "could not be asked to stop"
+        seen = f"; {str(failure).removesuffix('.')}" if failure is not None else f"; it is {self.state_text}"
+        return f"It {asked}, and nobody has seen it end yet{seen}. It stays open on record."
 
     def _note_state(self, snapshot: RunSnapshot) -> None:
-        if self.state.is_terminal:
+        """Take in what Yeedu shows: the one place that records that a run is over."""
+        state = snapshot.state
+        word = snapshot.word if state in {RunState.UNKNOWN, RunState.ENDED} else ""
+        if self.state.is_terminal or (state, word) == (self.state, self._word):
             return  # a late answer of another server behind the same address changes nothing
-        if snapshot.state is not self.state:
-            self.state = snapshot.state
-            self.listener.on_state(self, snapshot.state)
+        self.state, self._word = state, word
+        if state.is_terminal:
+            self.ledger.note_ended(state)
+        elif state is RunState.RUNNING:
+            self.ledger.note_running()
+        self.listener.on_state(self, state)
 
-    def _note_outage(self, error: YeeduError) -> None:
-        if isinstance(error, YeeduNotFound):
-            raise YeeduRunFailed(
-                f"Yeedu does not know {self.api.kind} run {self.run_id} (any more); see {self.url}.",
+    def _note_failure(self, error: YeeduError) -> None:
+        failed = self._failed_looks
+        if failed.add(error):
+            if failed.count == 1:
+                self.listener.on_trouble(
+                    f"Waiting for Yeedu to tell about run {self.run_id} again, which may go on. {error}"
+                )
+            return
+        if failed.gone_answers and classify(error) is Failure.GONE:
+            raise YeeduRunLost(
+                f"Yeedu does not know {self.api.kind} run {self.run_id} any more: it has said so "
+                f"{failed.gone_answers} times in {failed.gone_seconds:.0f} seconds. The last state seen "
+                f"was {self.state_text}, and nobody has seen it end; see {self.url}.",
                 **self.context(),
             ) from None
-        if not error.is_retryable:
-            raise error
-        now = self.clock.now()
-        self._failures += 1
-        if self._out_since is None:
-            self._out_since = now
-            self.listener.on_trouble(f"Waiting for Yeedu to answer again; run {self.run_id} goes on. {error}")
-        elif now - self._out_since > self.options.outage_seconds:
-            raise error
+        self.listener.on_trouble(
+            f"Run {self.run_id} is not waited for any longer. It may go on, and stays open on record; "
+            f"see {self.url}."
+        )
+        raise error

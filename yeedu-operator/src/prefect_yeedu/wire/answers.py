@@ -78,9 +78,3 @@ def objects_of(answer: JsonObject, key: str) -> list[JsonObject]:
     value = answer.get(key)
     items = cast("list[object]", value) if isinstance(value, list) else []
     return [cast("JsonObject", item) for item in items if isinstance(item, dict)]
-
-
-def texts_of(answer: JsonObject, key: str) -> tuple[str, ...] | None:
-    """Return a list's items as texts, or None where it is absent or something else."""
-    value = answer.get(key)
-    return tuple(str(item) for item in cast("list[object]", value)) if isinstance(value, list) else None

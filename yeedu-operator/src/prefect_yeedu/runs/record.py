@@ -1,0 +1,190 @@
+"""The record of a call's remote run: a small state machine that says only what was seen.
+
+intended -> submitted -> running -> stopping -> ended. The intent is recorded before Yeedu is asked for a run,
+the run's id before it is waited for, and the end once a terminal state was read. Nothing else ends a record:
+what nobody saw end stays open, and the next attempt, or who looks for runs left behind, goes on with it.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prefect_yeedu.models import RunState
+
+
+class Phase(StrEnum):
+    """How far a run has come, as far as anybody has seen.
+
+    Attributes:
+        INTENDED: Yeedu may or may not have been asked for it.
+        SUBMITTED: Yeedu has named it.
+        RUNNING: It was seen to run.
+        STOPPING: Yeedu was asked to stop it; whether it did was not seen.
+        ENDED: A terminal state was read.
+    """
+
+    INTENDED = "intended"
+    SUBMITTED = "submitted"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
+class Resume(StrEnum):
+    """What a later attempt of the same call does with the run of an earlier one.
+
+    Attributes:
+        ON_CRASH: Take over a run that goes on, return the result of one that succeeded, and run anew after
+            one that ended otherwise.
+        ALWAYS: Never start a second run: one that ended otherwise makes every later attempt fail as well.
+        NEVER: Run anew in each attempt; a run that goes on is stopped first.
+    """
+
+    ON_CRASH = "on_crash"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known about the run that a call stands for.
+
+    Attributes:
+        key: What its submission carries.
+        phase: How far it has come.
+        is_new: Whether this attempt wrote the intent, so that nobody can have submitted it yet.
+        run_id: The remote run, once Yeedu has named it.
+        url: The run's page in Yeedu's user interface, once there is a run.
+        state: The terminal state that was read; None before the end.
+        cells_done: Whether all cells of a notebook have succeeded; its run is stopped after that.
+        exit_value: What the notebook passed to `dbutils.notebook.exit`, if it did.
+        intended_at: When Yeedu was about to be asked, in seconds since 1970 by this side's clock; 0 when it
+            has certainly started nothing.
+        attempt: Which run of this call it is, counted from 1.
+        others: Runs that are known to stand for something else.
+    """
+
+    key: str
+    phase: Phase = Phase.INTENDED
+    is_new: bool = True
+    run_id: int | None = None
+    url: str = ""
+    state: RunState | None = None
+    cells_done: bool = False
+    exit_value: str | None = None
+    intended_at: float = field(default_factory=time.time)
+    attempt: int = 1
+    others: tuple[int, ...] = ()
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether the run did what it was to do; a notebook has once its cells did."""
+        return self.cells_done or (self.state is not None and self.state.is_success)
+
+    def starts_over(self, resume: Resume) -> bool:
+        """Tell whether an attempt that finds this record is to write a new one."""
+        if self.phase is Phase.INTENDED and not self.intended_at:
+            return True
+        if self.phase is not Phase.ENDED or resume is Resume.ALWAYS:
+            return False
+        return resume is Resume.NEVER or not self.has_succeeded
+
+
+@dataclass(frozen=True)
+class ClusterMove:
+    """A definition that was moved to another cluster, and has to be moved back.
+
+    Attributes:
+        own_cluster: Where it belongs.
+        cluster: Where it was moved.
+        is_of_this_call: Whether an earlier attempt of the same call moved it.
+    """
+
+    own_cluster: int
+    cluster: int
+    is_of_this_call: bool = True
+
+
+class Ledger:
+    """Remembers the run of one call; this one in memory, as long as the object lasts.
+
+    Attributes:
+        generation: The API generation that is spoken, set before the record is opened.
+    """
+
+    generation: str = ""
+    _record: Record | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Conf entries that the remote run is to carry beside the key."""
+        return ()
+
+    def open(self, resume: Resume = Resume.ON_CRASH) -> Record:
+        """Record the intent to run something, or return what was recorded before.
+
+        Args:
+            resume: Whether the run of an earlier attempt is taken over. One that has not ended is returned in
+                any case: it is to be taken over or stopped, and then this is called again.
+        """
+        known = self._record
+        if known is not None and not known.starts_over(resume):
+            self._record = replace(known, is_new=False)
+        else:
+            attempt = known.attempt + 1 if known is not None else 1
+            others = (*known.others, known.run_id or 0) if known is not None else ()
+            self._record = Record(key=uuid.uuid4().hex, attempt=attempt, others=others)
+        return self._record
+
+    def note_intended(self) -> Record:
+        """Record that Yeedu is about to be asked for the run once more, as it certainly was not started."""
+        record = self._record or Record(key=uuid.uuid4().hex)
+        self._record = replace(record, intended_at=time.time())
+        return self._record
+
+    def note_refused(self) -> None:
+        """Record that Yeedu has certainly started nothing."""
+        self._note(intended_at=0.0)
+
+    def note_submitted(self, run_id: int, url: str) -> None:
+        """Record the remote run."""
+        self._note(phase=Phase.SUBMITTED, run_id=run_id, url=url)
+
+    def note_running(self) -> None:
+        """Record that the run was seen to run."""
+        if self._record is not None and self._record.phase is Phase.SUBMITTED:
+            self._note(phase=Phase.RUNNING)
+
+    def note_stopping(self) -> None:
+        """Record that Yeedu is about to be asked to stop the run."""
+        self._note(phase=Phase.STOPPING)
+
+    def note_cells_done(self, exit_value: str | None) -> None:
+        """Record that all cells of a notebook have succeeded, before its run is stopped."""
+        self._note(cells_done=True, exit_value=exit_value)
+
+    def note_ended(self, state: RunState) -> None:
+        """Record the terminal state that was read; nothing else says that a run is over."""
+        self._note(phase=Phase.ENDED, state=state)
+
+    def note_error(self, text: str) -> None:
+        """Show what is wrong to who reads the record."""
+
+    def read_move(self) -> ClusterMove | None:
+        """Return the cluster to which the definition was moved and from which it was not moved back."""
+        return None
+
+    def note_move(self, own_cluster: int, cluster: int) -> None:
+        """Record that the definition is about to be moved."""
+
+    def forget_move(self) -> None:
+        """Record that it is where it belongs."""
+
+    def _note(self, **changes: object) -> None:
+        if self._record is not None and self._record.phase is not Phase.ENDED:
+            self._record = replace(self._record, **changes)  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,117 @@
+"""How long a run is waited for, and through how many failed looks at it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prefect_yeedu.failures import Failure, classify
+from prefect_yeedu.patience import Patience
+
+if TYPE_CHECKING:
+    from prefect_yeedu.errors import YeeduError
+    from prefect_yeedu.patience import Clock
+
+MAX_OUTAGE_WAIT_SECONDS = 30.0
+# How often Yeedu has to say that there is no such run: one answer may come from a replica that lags behind.
+GONE_ANSWERS = 5
+
+
+@dataclass(frozen=True)
+class WaitOptions:
+    """How long to wait for what.
+
+    Attributes:
+        timeout_seconds: Budget of the whole run on the monotonic clock; None waits for ever.
+        outage_seconds: How long Yeedu may be out of reach while a run goes on.
+        gone_seconds: How long Yeedu has to say that it does not know a run, five times at least.
+        log_patience_seconds: How long a job's logs are asked for again after its end, both together, while
+            they cannot be fetched.
+        max_log_characters: How much of each log's end a job's result keeps.
+        max_log_lines: How many lines of a job or notebook are passed on to the run's log.
+        stop_seconds: How long a run is asked to stop, and watched until it has. Prefect kills a cancelled
+            flow run after 30.
+        kernel_seconds: How long a notebook's kernel may take to be ready once the run is RUNNING.
+        max_poll_seconds: Longest wait between two looks at the run; with 13 all calls of an hour, with those
+            for logs, stay below 400.
+        follows_logs: Whether a job's logs are read while it runs.
+        saves_outputs: Whether the outputs of a notebook's cells are saved in Yeedu.
+        max_output_characters: How much of a notebook's outputs is kept in its result, in characters.
+        max_cell_output_characters: How much of one cell's outputs is.
+        max_cell_outputs: How many outputs of one cell are.
+        submit_seconds: How long Yeedu may take to answer a submission, while it starts a cluster for
+            instance, and to show the run in its list.
+        cluster_seconds: How long a cluster that was stopped may take to run.
+    """
+
+    timeout_seconds: float | None = None
+    outage_seconds: float = 7200.0
+    gone_seconds: float = 60.0
+    log_patience_seconds: float = 30.0
+    max_log_characters: int = 10 * 1024**2
+    max_log_lines: int = 20_000
+    stop_seconds: float = 20.0
+    kernel_seconds: float = 600.0
+    max_poll_seconds: float = 13.0
+    follows_logs: bool = True
+    saves_outputs: bool = True
+    max_output_characters: int = 10_000_000
+    max_cell_output_characters: int = 2_000_000
+    max_cell_outputs: int = 1000
+    submit_seconds: float = 300.0
+    cluster_seconds: float = 1800.0
+
+
+class FailedLooks:
+    """The looks at a run that have failed since the last one that succeeded.
+
+    Args:
+        options: How long they may fail.
+        clock: Where time comes from.
+
+    Attributes:
+        count: How many they are.
+        wait_seconds: How long to wait before the next look.
+        gone_answers: How often Yeedu itself said that there is no such run.
+        gone_seconds: For how long it has said so.
+    """
+
+    def __init__(self, options: WaitOptions, clock: Clock) -> None:
+        outage = Patience(
+            attempts=None,
+            budget_seconds=options.outage_seconds,
+            first_wait_seconds=1.0,
+            max_wait_seconds=MAX_OUTAGE_WAIT_SECONDS,
+        )
+        self._options = options
+        self._clock = clock
+        self._outage = outage.start(clock)
+        self._gone_since = 0.0
+        self.forget()
+
+    def forget(self) -> None:
+        """Start anew after a look that succeeded."""
+        self._outage.succeed()
+        self.count = self.gone_answers = 0
+        self.wait_seconds = self.gone_seconds = 0.0
+
+    def add(self, error: YeeduError) -> bool:
+        """Count a failed look; return whether it is worth looking again."""
+        self.count += 1
+        match classify(error):
+            case Failure.GONE if not error.is_before_call:
+                return self._add_gone()
+            case Failure.TRANSIENT:
+                wait_seconds = self._outage.fail(error)
+                self.wait_seconds = wait_seconds or 0.0
+                return wait_seconds is not None
+            case _:
+                return False
+
+    def _add_gone(self) -> bool:
+        now = self._clock.now()
+        self.gone_answers += 1
+        if self.gone_answers == 1:
+            self._gone_since = now
+        self.gone_seconds = now - self._gone_since
+        return self.gone_answers < GONE_ANSWERS or self.gone_seconds < self._options.gone_seconds
