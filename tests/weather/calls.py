@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from prefect_yeedu.credentials import YeeduCredentials
 from prefect_yeedu.tasks import run_yeedu_job, run_yeedu_notebook
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
     from uuid import UUID
 
@@ -57,7 +58,7 @@ class Outcome:
 
     Attributes:
         name: `result`, or the exception's class.
-        is_allowed: Whether callers may meet it: a result, an error of the operator, or their own cancellation.
+        is_allowed: Whether callers may meet it: a result, an error of ours, or their own cancellation.
         run_id: The run, where the outcome names one.
         text: What was printed, or the exception's text.
         is_cut: Whether the result says that something of that is missing.
@@ -182,5 +183,6 @@ def run_in_process(
     from tests.weather.fast_time import hurry
 
     hurry()
+    logging.disable()
     with temporary_settings({PREFECT_API_URL: api_url, PREFECT_LOGGING_TO_API_ENABLED: False}):
         run_attempt("process", work, Notes(pipe.send), flow_run_id, retries)

@@ -32,7 +32,7 @@ ROUTES = [
     {"path": r"/api/"},
 ]
 STATUSES = [400, 401, 403, 404, 405, 409, 429, 440, 500, 502, 503, 504]
-# What means, in Yeedu's own words, that there is no such run. It may be wrong about that once, and not for long.
+# What may mean, in Yeedu's own words, that there is no such run. It is wrong about that for a moment only.
 GONE = {400, 403, 404, 410}
 
 
@@ -109,7 +109,10 @@ def fault(chance: random.Random) -> dict[str, Any]:
         case "delay":
             chosen["delay_seconds"] = chance.choice([1.0, 5.0, 20.0, LONGER_THAN_THE_CLIENT_WAITS])
         case _:
-            chosen |= {"status": 200, "text": chance.choice(["", "{}", "[]", "<html>Sign in</html>", '{"run'])}
+            chosen |= {
+                "status": 200,
+                "text": chance.choice(["", "{}", "[]", "<html>Sign in</html>", '{"run']),
+            }
     return chosen
 
 
@@ -150,7 +153,9 @@ def draw(seed: int) -> Plan:
         max_concurrency=chance.choice([0, 0, 0, 1]),
         attempts=(Attempt(),) if is_calm else attempts(chance, way),
         switches={} if is_calm else switches(chance, how_many, generation),
-        spells=() if is_calm else tuple(spell(chance, generation) for _ in range(chance.choice([0, 1, 1, 2]))),
+        spells=()
+        if is_calm
+        else tuple(spell(chance, generation) for _ in range(chance.choice([0, 1, 1, 2]))),
         faults=() if is_calm else tuple(fault(chance) for _ in range(chance.choice([0, 0, 1, 2, 3]))),
         acts=()
         if is_calm or chance.random() < 0.7

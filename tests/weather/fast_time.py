@@ -1,8 +1,8 @@
 """Let time pass faster for the operator, and for nobody else in the process.
 
-This is the only place that reaches into the operator, and it changes no more than what time is there: its own waits,
-its clocks, and the time limits that it gives to HTTP and to the kernel's websocket. Everything in `tests/weather` that
-is called seconds is of this faster time, unless it says "real".
+This is the only place that reaches into the operator, and it changes no more than what time is there: its own
+waits, its clocks, and the time limits that it gives to HTTP and to the kernel's websocket. Everything in
+`tests/weather` that is called seconds is of this faster time, unless it says "real".
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import requests.adapters
 import websocket
 
 import prefect_yeedu
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SPEED = 10.0
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tests.weather.mock_weather import RIVALS_CONF
@@ -11,6 +11,8 @@ from yeedu_mock.state.records import Run
 from yeedu_mock.state.vocabulary import RunStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from tests.weather.calls import Outcome
     from tests.weather.plan import Plan
     from tests.weather.records import Recorded
@@ -29,7 +31,7 @@ def submitted_once(mock: Mock) -> Iterator[str]:
     """No run was submitted before the one before it was seen to end."""
     runs = own_runs(mock)
     journal = mock.control.journal.since(0)
-    for first, second in zip(runs, runs[1:], strict=False):
+    for first, second in itertools.pairwise(runs):
         if first.ended_at is None or first.ended_at > second.created_at:
             yield f"TWICE: run {second.id} was submitted while run {first.id} went on"
         elif not was_seen_to_end(first, second, journal):
@@ -101,7 +103,8 @@ def records_are_true(mock: Mock, recorded: Sequence[Recorded]) -> Iterator[str]:
             yield f"FALSE RECORD: an end in {record.state}, of no run"
         elif record.is_ended and record.run_id is not None and (run is None or run.status != record.state):
             found = "no run of this flow run" if run is None else run.status
-            yield f"FALSE RECORD: run {record.run_id} ended in {record.state or 'no state'}, but it is {found}"
+            state = record.state or "no state"
+            yield f"FALSE RECORD: run {record.run_id} ended in {state}, but it is {found}"
 
 
 def run_of(record: Recorded, runs: Sequence[Run]) -> Run | None:

@@ -1,7 +1,7 @@
 """The weather of one plan over one mock: what is otherwise, when it changes, and when it is over.
 
-It takes the place of the mock's list of faults, so that it hears of each request of the API before anything else
-does. Changes therefore come with the n-th request and not at a time, and a seed brings the same ones again.
+It takes the place of the mock's list of faults, so that it hears of each request of the API before anything
+else does. Changes therefore come with the n-th request and not at a time: a seed brings the same ones again.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from tests.weather.fast_time import SPEED, scaled
@@ -19,6 +18,8 @@ from yeedu_mock.state.records import Cluster, Run
 from yeedu_mock.state.vocabulary import ClusterStatus, RunStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from tests.weather.plan import Plan, Spell
     from yeedu_mock.mock import Mock
     from yeedu_mock.state.records import Definition

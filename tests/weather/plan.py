@@ -1,15 +1,17 @@
 """What one sequence is to be: a call of the operator, the weather it meets, and how its attempts end.
 
-A plan is drawn from a seed and nothing else. It can be written as one line of JSON, and read again from there.
+A plan is drawn from a seed and nothing else. It can be written as one line of JSON, and read again.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True)
@@ -63,16 +65,16 @@ class Plan:
         seed: What it was drawn from.
         kind: `job` or `notebook`.
         generation: `v1`, `v1b` or `v2`.
-        way: How the operator is called: `sync`, `async`, in a `task`, by the `ready`-made task, or in the main
-            thread of a `process` of its own.
+        way: How the operator is called: `sync`, `async`, in a `task`, by the `ready`-made task, or in the
+            main thread of a `process` of its own.
         is_tls: Whether Yeedu speaks TLS.
         program: How it ends: `well`, `badly` or `never` by itself.
         takes: Seconds it takes.
         lines: How many lines it prints besides its name.
         timeout_seconds: The operator's.
         retries: The flow's.
-        parameters: What of the addresses the flow run's parameters show: `none`, `own`, or `both`, of which the
-            first is of another definition.
+        parameters: What of the addresses the flow run's parameters show: `none`, `own`, or `both`, of which
+            the first is of another definition.
         is_too_small: Whether its own cluster is, and another one is named.
         max_concurrency: The definition's; 0 for none.
         attempts: The last one is not interrupted, or the flow run is cancelled with it.

@@ -37,7 +37,9 @@ def read_records(prefect: SyncPrefectClient, flow_run_id: UUID) -> list[Recorded
     wanted = ArtifactFilter(
         key=ArtifactFilterKey(like_=f"{PREFIX}%"), flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id])
     )
-    return [_recorded(artifact.metadata_ or {}) for artifact in prefect.read_artifacts(artifact_filter=wanted)]
+    return [
+        _recorded(artifact.metadata_ or {}) for artifact in prefect.read_artifacts(artifact_filter=wanted)
+    ]
 
 
 def _recorded(fields: dict[str, Any]) -> Recorded:

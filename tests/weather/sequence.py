@@ -1,13 +1,12 @@
-"""One sequence from its plan to what is wrong with it: attempts in bad weather, then `left_runs` in fine weather."""
+"""One sequence from its plan to what is wrong with it: attempts in bad weather, then `left_runs`."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 from prefect.client.orchestration import get_client
-from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from prefect.states import AwaitingRetry, Cancelled, Cancelling
 
@@ -27,6 +25,7 @@ from tests.weather.records import read_records
 from yeedu_mock.state.records import JobDefinition, NotebookDefinition
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from uuid import UUID
 
     from prefect.client.orchestration import SyncPrefectClient
@@ -222,11 +221,9 @@ class Sequence:
         if self.plan.way == "async":
             notes.cancel()
         else:
-            threading.Thread(
-                target=_quietly(self._set_state, flow_run_id, Cancelling()), daemon=True
-            ).start()
+            threading.Thread(target=_quietly(self._set_state, flow_run_id, Cancelling()), daemon=True).start()
 
-    @contextmanager
+    @contextlib.contextmanager
     def _interrupting(self, attempt: Attempt, interrupt: Callable[[], None]) -> Iterator[None]:
         """Interrupt with the planned request, unless the attempt has ended before."""
         is_over = False
@@ -248,10 +245,8 @@ def _quietly(call: Callable[..., Any], *arguments: Any) -> Callable[[], None]:
     """Return a call whose exception is nobody's business: what counts was told before."""
 
     def run() -> None:
-        try:
+        with contextlib.suppress(BaseException):
             call(*arguments)
-        except BaseException:  # noqa: BLE001, S110
-            pass
 
     return run
 
@@ -259,6 +254,3 @@ def _quietly(call: Callable[..., Any], *arguments: Any) -> Callable[[], None]:
 def prefect_client() -> SyncPrefectClient:
     """Return a client that has patience with a busy machine."""
     return get_client(sync_client=True, httpx_settings={"timeout": 120})
-
-
-__all__ = ["ObjectNotFound", "Sequence", "Yeedu", "prefect_client"]
