@@ -65,11 +65,20 @@ def rows(figures: dict[str, Any]) -> dict[str, str]:
         least = "" if row["is_over"] else "no error yet: "
         told[f"requests before the first error, {name}"] = f"{least}{row['requests']} in {row['seconds']} s"
     for name, row in figures["stop"].items():
-        seconds = {way: "never" if value is None else f"{value:.1f}" for way, value in row.items()}
-        told[f"seconds to stop, {name} ({', '.join(seconds)})"] = " / ".join(seconds.values())
+        if name == "all":
+            told["seconds to stop, median and max"] = f"{seconds(row['median'])} / {seconds(row['max'])}"
+            told["stops whose end was seen"] = row["seen"]
+            continue
+        ends = [seconds(end["seconds"]) + ("" if end["is_seen"] else " (not seen)") for end in row.values()]
+        told[f"seconds to stop, {name} ({', '.join(row)})"] = " / ".join(ends)
     for name, lost in figures["log"].items():
         told[f"log lines lost of 1000, download breaks {name}"] = str(lost)
     return told
+
+
+def seconds(value: float | None) -> str:
+    """Return seconds as text; None is for a run that goes on."""
+    return "never" if value is None else f"{value:.1f}"
 
 
 def table(columns: dict[str, dict[str, str]]) -> str:

@@ -92,13 +92,15 @@ def requests_before_the_first_error() -> Figures:
         return send(self, *arguments, **options)
 
     with yeedu() as mock, socket.socket() as unused:
-        url = add_job(mock, "true")
         unused.bind(("127.0.0.1", 0))  # and does not listen
-        refused = url.replace(mock.url, f"http://127.0.0.1:{unused.getsockname()[1]}")
+        closed = f"http://127.0.0.1:{unused.getsockname()[1]}"
         mock.switch(gateway_status=503)
         requests.adapters.HTTPAdapter.send = count  # type: ignore[method-assign]
         figures: Figures = {}
-        for name, address in (("refused", refused), ("503", url)):
+        urls = {"job": mock.job_url(101), "notebook": mock.notebook_url(201)}
+        cases = {f"{kind}, 503": url for kind, url in urls.items()}
+        cases |= {f"{kind}, refused": url.replace(mock.url, closed) for kind, url in urls.items()}
+        for name, address in cases.items():
             sent.clear()
             begun = time.monotonic()
             is_over = _ends_within(GIVEN_UP_AFTER_SECONDS, address)
@@ -121,7 +123,7 @@ def _ends_within(seconds: float, url: str) -> bool:
 
 
 def seconds_to_stop() -> Figures:
-    """Return for each weather and each way to stop how long it takes until the end of the run is seen."""
+    """Return for each weather and way to stop the seconds until the run has ended, and whether that was seen."""
     weathers: dict[str, Callable[[RunningMock], None]] = {
         "fine": lambda _: None,
         "503 for 1 s": lambda mock: _be_away(mock, 1.0),
@@ -136,8 +138,12 @@ def seconds_to_stop() -> Figures:
     figures: Figures = {name: {} for name in weathers}
     for (name, way), found in zip(cases, seconds, strict=True):
         figures[name][way] = found
-    stopped = [found for found in seconds if found is not None]
-    figures["all"] = {"median": statistics.median(stopped), "max": max(stopped)} if stopped else {}
+    stopped = [found["seconds"] for found in seconds if found["seconds"] is not None]
+    figures["all"] = {
+        "median": statistics.median(stopped) if stopped else None,
+        "max": max(stopped) if len(stopped) == len(seconds) else None,
+        "seen": f"{sum(found['is_seen'] for found in seconds)} of {len(seconds)}",
+    }
     return figures
 
 
@@ -146,8 +152,8 @@ def _be_away(mock: RunningMock, seconds: float) -> None:
     threading.Timer(seconds, lambda: mock.switch(gateway_status=None)).start()
 
 
-def _stop(bring: Callable[[RunningMock], None], way: str) -> float | None:
-    """Run a long job in a process of its own and stop it in some weather; None if its end is not seen."""
+def _stop(bring: Callable[[RunningMock], None], way: str) -> Figures:
+    """Run a long job in a process of its own and stop it in some weather."""
     with yeedu() as mock:
         url = add_job(mock, "sleep 600")
         child = subprocess.Popen(
@@ -177,7 +183,10 @@ def _stop(bring: Callable[[RunningMock], None], way: str) -> float | None:
         child.wait()
         if way == "timeout":
             begun = _first_stop(mock) or begun
-        return _seen_after(mock, remote, begun)
+        ended = remote.ended_at.timestamp() if remote.ended_at else None
+        seen = _seen_at(mock, remote.id, ended) if ended else None
+        end = seen or ended
+        return {"seconds": round(end - begun, 2) if end else None, "is_seen": seen is not None}
 
 
 def _first_stop(mock: RunningMock) -> float | None:
@@ -187,22 +196,20 @@ def _first_stop(mock: RunningMock) -> float | None:
     return min(moments, default=None)
 
 
-def _seen_after(mock: RunningMock, remote: Run, begun: float) -> float | None:
-    if remote.ended_at is None:
-        return None
-    ended = remote.ended_at.timestamp()
+def _seen_at(mock: RunningMock, run_id: int, ended: float) -> float | None:
+    """Return when the first answer came that could show the end of a run."""
     for entry in mock.mock.control.journal.since(0):
         answered = entry["at_seconds"] + entry["duration_seconds"]
-        is_of_run = entry["method"] == "GET" and entry["path"].endswith(f"/run/{remote.id}")
+        is_of_run = entry["method"] == "GET" and entry["path"].endswith(f"/run/{run_id}")
         if is_of_run and entry["status"] == 200 and answered >= ended:
-            return round(answered - begun, 2)
+            return answered
     return None
 
 
 def log_lines_lost() -> Figures:
     """Return how many of a job's lines its result lacks, when the download of its log breaks."""
     figures: Figures = {}
-    program = f'seq -f "line %g" 1 {LINES}'
+    program = f'seq -f "line %g" 1 {LINES}; sleep 1'
     for name, times, ranges in (
         ("never", 0, True),
         ("once", 1, True),
@@ -210,10 +217,10 @@ def log_lines_lost() -> Figures:
         ("once, no Range", 1, False),
     ):
         with yeedu() as mock:
-            mock.switch(log_ranges=ranges)
-            if times:
-                fault = Fault(path="/log/stdout$", times=times, drop="during", drop_after_bytes=3000)
-                mock.mock.control.faults.add(fault)
+            mock.switch(log_ranges=ranges, start_delay_seconds=0.5)
+            fault = {"path": "/log/stdout$", "drop": "during", "drop_after_bytes": 1000}
+            faults = [Fault.model_validate({**fault, "times": times})] if times else []
+            threading.Thread(target=_add_at_the_end, args=(mock, faults), daemon=True).start()
             try:
                 found = run(add_job(mock, program)).splitlines()
             except Exception as error:  # noqa: BLE001 - a figure too
@@ -221,6 +228,14 @@ def log_lines_lost() -> Figures:
             else:
                 figures[name] = LINES - len({f"line {number}" for number in range(1, LINES + 1)} & {*found})
     return figures
+
+
+def _add_at_the_end(mock: RunningMock, faults: list[Fault]) -> None:
+    """Break what is downloaded of a log after the run's end: before, there would be another time."""
+    while not any(run.ended_at for run in mock.mock.store.all(Run)):
+        time.sleep(0.001)
+    for fault in faults:
+        mock.mock.control.faults.add(fault)
 
 
 FIGURES: dict[str, Callable[[], Figures]] = {

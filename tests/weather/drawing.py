@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 from tests.weather.mock_weather import ACTS
@@ -128,9 +129,101 @@ def attempts(chance: random.Random, way: str) -> tuple[Attempt, ...]:
     return (*interrupted, last if chance.random() < 0.4 else Attempt())
 
 
+def lost_submission(chance: random.Random, plan: Plan) -> Plan:
+    """Lose what the submission is answered with, while somebody else may run the same."""
+    slow = {"delay_seconds": LONGER_THAN_THE_CLIENT_WAITS}
+    lost = chance.choice([{"drop": "before"}, {"drop": "after"}, slow])
+    who = chance.choice([act for act in ACTS if act.endswith("runs it too")])
+    acts = (Act(chance.randint(4, 8), who),) if chance.random() < 0.7 else ()
+    faults = ({**ROUTES[0], "times": 1, "skip": 0, **lost}, *plan.faults)
+    if plan.way == "async" and chance.random() < 0.6:  # while it is looked for
+        plan = replace(plan, attempts=(Attempt("cancel", chance.randint(5, 8)),))
+    if plan.way != "ready" and chance.random() < 0.5:  # the generation whose runs carry no key
+        plan = replace(plan, generation="v1", switches={**plan.switches, "generation": "all"})
+    return replace(plan, faults=faults, acts=acts)
+
+
+def long_submission(chance: random.Random, plan: Plan) -> Plan:
+    """Let the submission take longer than a client that waits a minute."""
+    switches = {
+        "submission_seconds": LONGER_THAN_THE_CLIENT_WAITS,
+        "submission_shows_run": chance.random() < 0.5,
+    }
+    return replace(plan, switches={**plan.switches, **switches})
+
+
+def tls_resets(chance: random.Random, plan: Plan) -> Plan:
+    """Drop connections in the TLS handshake while the run goes on."""
+    drops = {
+        "connections_to_drop": chance.randint(1, 8),
+        "connection_end": value_of("connection_end", chance),
+    }
+    # Connections are kept and used again, so one has to break before there is a handshake.
+    broken = {"path": "/api/", "times": 1, "skip": chance.randint(4, 20), "drop": "before"}
+    spell = Spell(chance.randint(4, 20), 30, 40.0, drops)
+    return replace(plan, is_tls=True, spells=(*plan.spells, spell), faults=(*plan.faults, broken))
+
+
+def unknown_run(chance: random.Random, plan: Plan) -> Plan:
+    """Let a proxy say that there is no such run."""
+    said = {"status": 404, "page": chance.choice(["html", "text"])}
+    times, skip = chance.choice([1, 2, 3, 6, 12]), chance.randint(0, 6)
+    return replace(plan, faults=({**ROUTES[1], "times": times, "skip": skip, **said}, *plan.faults))
+
+
+def broken_log(chance: random.Random, plan: Plan) -> Plan:
+    """Break the download of a long log."""
+    broken = {"drop": "during", "drop_after_bytes": chance.choice([0, 100, 3000])}
+    fault = {**ROUTES[3], "times": chance.randint(1, 5), "skip": chance.choice([0, 0, 2]), **broken}
+    switches = {**plan.switches, "log_ranges": chance.random() < 0.6}
+    return replace(plan, kind="job", lines=1000, faults=(fault, *plan.faults), switches=switches)
+
+
+def stop_in_an_outage(chance: random.Random, plan: Plan) -> Plan:
+    """Be away from when the run is to be stopped."""
+    at = chance.randint(8, 20)
+    how = chance.choice(["term", "term", "kill"] if plan.way == "process" else ["cancel"])
+    outage = {
+        "gateway_status": chance.choice([502, 503, 504]),
+        "gateway_page": chance.choice(["html", "json"]),
+    }
+    spell = Spell(at, chance.choice([3, 8, 20]), chance.choice([1.0, 5.0, 15.0]), outage)
+    attempts = (Attempt(how, at), *plan.attempts)[: chance.randint(1, 2) if plan.way == "process" else 1]
+    return replace(plan, attempts=attempts, spells=(spell, *plan.spells), takes=max(plan.takes, 15.0))
+
+
+def long_outage(chance: random.Random, plan: Plan) -> Plan:
+    """Be away for minutes, while the run goes on."""
+    outage = {"gateway_status": chance.choice([502, 503, 504]), "gateway_page": "html"}
+    spell = Spell(chance.randint(8, 20), 1000, 180.0, outage)
+    plan = replace(plan, kind=chance.choice(["job", "notebook"]), takes=20.0, program="well")
+    return replace(plan, spells=(spell,), timeout_seconds=None, clears=240.0)
+
+
+THEMES = [
+    lost_submission,
+    lost_submission,
+    long_submission,
+    tls_resets,
+    unknown_run,
+    broken_log,
+    stop_in_an_outage,
+    stop_in_an_outage,
+    long_outage,
+]
+
+
 def draw(seed: int) -> Plan:
-    """Return the plan of a seed."""
+    """Return the plan of a seed: anything at all, and in two of five one of the well-known misfortunes too."""
     chance = random.Random(seed)
+    plan = anything(seed, chance)
+    if plan.is_fine or chance.random() < 0.6:
+        return plan
+    return chance.choice(THEMES)(chance, plan)
+
+
+def anything(seed: int, chance: random.Random) -> Plan:
+    """Return any plan."""
     generation = chance.choice(["v1", "v1b", "v2", "v2"])
     way = chance.choice(["sync", "async", "task", "process", "ready" if generation == "v2" else "sync"])
     is_calm = chance.random() < 0.04

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from yeedu_mock.mock import Mock
 
 # Far more than any sequence needs, and far fewer than a loop without waits makes.
-MAX_REQUESTS = 600
+MAX_REQUESTS = 300
 
 
 def own_runs(mock: Mock) -> list[Run]:

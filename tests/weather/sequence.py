@@ -23,6 +23,7 @@ from tests.weather.calls import FLOWS, Notes, Outcome, Work, run_attempt, run_in
 from tests.weather.mock_weather import OTHER_CLUSTER, OWN_CLUSTER, Weather
 from tests.weather.records import read_records
 from yeedu_mock.state.records import JobDefinition, NotebookDefinition
+from yeedu_mock.state.vocabulary import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,6 +71,14 @@ class Yeedu:
         assert definition is not None
         definition.settings["max_concurrency"] = plan.max_concurrency
         return definition
+
+    def wait_for_stops(self) -> None:
+        """Wait until what is being stopped has been."""
+        deadline = time.monotonic() + REAL_SECONDS_OF_A_REQUEST
+        while time.monotonic() < deadline and any(
+            run.status is RunStatus.STOPPING for run in self.running.mock.runs.unfinished()
+        ):
+            time.sleep(0.02)
 
     def wait_for_requests(self) -> None:
         """Wait until Yeedu has answered all that it was asked."""
@@ -151,6 +160,7 @@ class Sequence:
         yield from invariants.records_are_true(mock, recorded)
         yield from invariants.runs_are_accounted_for(mock, recorded)
         sentences = stop_left_runs(flow_run_id)
+        self._yeedu.wait_for_stops()
         yield from invariants.left_runs_have_ended(mock, plan, sentences)
         known = {*recorded}
         later = [record for record in read_records(self._prefect, flow_run_id) if record not in known]
