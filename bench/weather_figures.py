@@ -123,7 +123,7 @@ def _ends_within(seconds: float, url: str) -> bool:
 
 
 def seconds_to_stop() -> Figures:
-    """Return for each weather and way to stop the seconds until the run has ended, and whether that was seen."""
+    """Return for each weather and way to stop the seconds until the run's end, and whether it was seen."""
     weathers: dict[str, Callable[[RunningMock], None]] = {
         "fine": lambda _: None,
         "503 for 1 s": lambda mock: _be_away(mock, 1.0),

@@ -214,7 +214,7 @@ THEMES = [
 
 
 def draw(seed: int) -> Plan:
-    """Return the plan of a seed: anything at all, and in two of five one of the well-known misfortunes too."""
+    """Return the plan of a seed: anything at all, and in two of five a well-known misfortune too."""
     chance = random.Random(seed)
     plan = anything(seed, chance)
     if plan.is_fine or chance.random() < 0.6:
