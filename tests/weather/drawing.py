@@ -193,11 +193,12 @@ def stop_in_an_outage(chance: random.Random, plan: Plan) -> Plan:
 
 
 def long_outage(chance: random.Random, plan: Plan) -> Plan:
-    """Be away for minutes, while the run goes on."""
+    """Be away for minutes, websockets and all, while the run goes on."""
     outage = {"gateway_status": chance.choice([502, 503, 504]), "gateway_page": "html"}
     spell = Spell(chance.randint(8, 20), 1000, 180.0, outage)
     plan = replace(plan, kind=chance.choice(["job", "notebook"]), takes=20.0, program="well")
-    return replace(plan, spells=(spell,), timeout_seconds=None, clears=240.0)
+    acts = (Act(spell.at, "the websockets are dropped"),)
+    return replace(plan, spells=(spell,), acts=acts, timeout_seconds=None, clears=240.0)
 
 
 THEMES = [
