@@ -4,7 +4,7 @@ PROGRAMS := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes that import Prefect
 
 .DEFAULT_GOAL := help
-.PHONY: backup restore help up down logs status drain deploy new-flow activate-windows clean install lint format test test-unit test-e2e test-faults test-endurance test-contract pictures bench lock audit
+.PHONY: backup restore help up down logs status drain deploy new-flow activate-windows clean install lint format test test-unit test-e2e test-faults test-endurance test-contract pictures bench weather-table lock audit
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ test-contract: install ## Ask your own Yeedu what of it is as the operator takes
 
 bench: install ## Measure, side by side with the stock way (ARGS="operator" for one part)
 	$(PROGRAMS)/python -m bench $(ARGS)
+
+weather-table: install ## Compare what the operator does in bad weather with another commit's (BEFORE=COMMIT)
+	$(PROGRAMS)/python -m bench.weather $(BEFORE)
 
 lock: ## Compile flows/requirements.txt and requirements/*.in to hashed locks (ARGS=--upgrade for new versions)
 	@$(PYTHON) -m local lock $(ARGS)

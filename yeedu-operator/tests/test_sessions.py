@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from scripted_yeedu import PASSWORD, TENANT, TOKEN, ScriptedYeedu
 
-from prefect_yeedu.client.client import close_shared_clients, shared_client
+from prefect_yeedu.client.sharing import close_shared_clients, shared_client
 from prefect_yeedu.client.connection import Connection
 from prefect_yeedu.client.login import Credentials
 from prefect_yeedu.errors import YeeduServerError
@@ -16,7 +16,7 @@ from prefect_yeedu.urls import parse_url
 
 PROGRAM = """
 import sys
-from prefect_yeedu.client.client import shared_client
+from prefect_yeedu.client.sharing import shared_client
 from prefect_yeedu.client.connection import Connection
 from prefect_yeedu.client.login import Credentials
 from prefect_yeedu.urls import parse_url

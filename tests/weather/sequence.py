@@ -1,0 +1,266 @@
+"""One sequence from its plan to what is wrong with it: attempts in bad weather, then `left_runs`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from contextvars import copy_context
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any
+
+import requests
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL
+from prefect.states import AwaitingRetry, Cancelled, Cancelling
+
+from prefect_yeedu.flow_run.left_runs import stop_left_runs
+from tests.weather import invariants
+from tests.weather.calls import FLOWS, Notes, Outcome, Work, run_attempt, run_in_process
+from tests.weather.mock_weather import OTHER_CLUSTER, OWN_CLUSTER, Weather
+from tests.weather.records import read_records
+from yeedu_mock.state.records import JobDefinition, NotebookDefinition
+from yeedu_mock.state.vocabulary import RunStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from uuid import UUID
+
+    from prefect.client.orchestration import SyncPrefectClient
+
+    from tests.weather.plan import Attempt, Plan
+    from yeedu_mock.testing import RunningMock
+
+PROCESSES = get_context("forkserver")
+REAL_SECONDS_OF_AN_ATTEMPT = 60.0
+REAL_SECONDS_OF_A_REQUEST = 20.0
+
+
+@dataclass
+class Yeedu:
+    """A mock and its weather."""
+
+    running: RunningMock
+    weather: Weather
+    verify: str | bool = True
+
+    def control(self, method: str, path: str, **body: Any) -> Any:
+        response = requests.request(
+            method, f"{self.running.url}/_control/{path}", json=body, timeout=30, verify=self.verify
+        )
+        response.raise_for_status()
+        return response.json() if response.content else None
+
+    def add_definition(self, plan: Plan) -> JobDefinition | NotebookDefinition:
+        """Start afresh, and add the job or notebook of a plan."""
+        self.control("POST", "reset")
+        if plan.is_too_small:
+            self.control("PATCH", f"clusters/{OWN_CLUSTER}", is_too_small=True)
+        store = self.running.mock.store
+        if plan.kind == "job":
+            added = self.control(
+                "POST", "jobs", program=program(plan), language="shell", cluster_id=OWN_CLUSTER
+            )
+            definition = store.get(JobDefinition, added["job_id"])
+        else:
+            added = self.control("POST", "notebooks", cells=cells(plan), cluster_id=OWN_CLUSTER)
+            definition = store.get(NotebookDefinition, added["notebook_id"])
+        assert definition is not None
+        definition.settings["max_concurrency"] = plan.max_concurrency
+        return definition
+
+    def wait_for_stops(self) -> None:
+        """Wait until what is being stopped has been."""
+        deadline = time.monotonic() + REAL_SECONDS_OF_A_REQUEST
+        while time.monotonic() < deadline and any(
+            run.status is RunStatus.STOPPING for run in self.running.mock.runs.unfinished()
+        ):
+            time.sleep(0.02)
+
+    def wait_for_requests(self) -> None:
+        """Wait until Yeedu has answered all that it was asked."""
+        deadline = time.monotonic() + REAL_SECONDS_OF_A_REQUEST
+        journal = self.running.mock.control.journal
+        while time.monotonic() < deadline:
+            answered = sum(entry["path"].startswith("/api/") for entry in journal.since(0))
+            if answered >= self.weather.requests:
+                return
+            time.sleep(0.02)
+
+
+def program(plan: Plan) -> str:
+    """Return what a job is to run; its output says whose it is."""
+    seconds = 3600 if plan.program == "never" else plan.takes / 10
+    lines = f"seq {plan.lines}\n" if plan.lines else ""
+    return (
+        f'echo "begin $YEEDU_RUN_ID"\n{lines}sleep {seconds}\necho "end $YEEDU_RUN_ID"\n'
+        f"exit {3 if plan.program == 'badly' else 0}\n"
+    )
+
+
+def cells(plan: Plan) -> list[str]:
+    """Return what a notebook is to run; its folder says whose it is."""
+    seconds = 3600 if plan.program == "never" else plan.takes / 10
+    return [
+        "import os\nprint('begin', os.path.basename(os.getcwd()))",
+        f"import time\ntime.sleep({seconds})\nfor number in range({plan.lines}): print('line', number)",
+        "1 / 0" if plan.program == "badly" else "print('end')",
+    ]
+
+
+class Sequence:
+    """Flies one plan.
+
+    Args:
+        plan: The plan.
+        yeedu: The mock, which nobody else uses meanwhile.
+        prefect: A client of the Prefect server.
+    """
+
+    def __init__(self, plan: Plan, yeedu: Yeedu, prefect: SyncPrefectClient) -> None:
+        self.plan = plan
+        self.outcomes: list[Outcome] = []
+        self._yeedu = yeedu
+        self._prefect = prefect
+        self._mock = yeedu.running.mock
+
+    def fly(self) -> list[str]:
+        """Return what is wrong at the end."""
+        plan, weather = self.plan, self._yeedu.weather
+        definition = self._yeedu.add_definition(plan)
+        work = self._work(definition.id)
+        flow_run_id = self._create_flow_run(work.url)
+        weather.in_its_thread(lambda: weather.begin(plan, definition))
+        wrong: list[str] = []
+        try:
+            for number, attempt in enumerate(plan.attempts, 1):
+                if not self._attempt(attempt, work, flow_run_id):
+                    wrong.append("ENDLESS: an attempt did not end")
+                is_last = number == len(plan.attempts)
+                if attempt.ends and is_last:
+                    self._set_state(flow_run_id, Cancelled())
+                elif not is_last:
+                    self._set_state(flow_run_id, AwaitingRetry())
+        finally:
+            weather.in_its_thread(weather.clear)
+        self._yeedu.wait_for_requests()
+        return [*wrong, *self._judge(flow_run_id)]
+
+    def _judge(self, flow_run_id: UUID) -> Iterator[str]:
+        plan, mock = self.plan, self._mock
+        yield from invariants.submitted_once(mock)
+        yield from invariants.results_are_its_own(mock, plan, self.outcomes)
+        yield from invariants.errors_are_ours(self.outcomes)
+        yield from invariants.fine_weather_brings_a_result(plan, self.outcomes)
+        yield from invariants.requests_are_few(self._yeedu.weather.requests)
+        recorded = read_records(self._prefect, flow_run_id)
+        yield from invariants.records_are_true(mock, recorded)
+        yield from invariants.runs_are_accounted_for(mock, recorded)
+        sentences = stop_left_runs(flow_run_id)
+        self._yeedu.wait_for_stops()
+        yield from invariants.left_runs_have_ended(mock, plan, sentences)
+        known = {*recorded}
+        later = [record for record in read_records(self._prefect, flow_run_id) if record not in known]
+        yield from invariants.records_are_true(mock, later)
+
+    def _work(self, definition_id: int) -> Work:
+        plan, running = self.plan, self._yeedu.running
+        url = running.job_url if plan.kind == "job" else running.notebook_url
+        # Only the ready-made tasks have no option for it.
+        generation = None if plan.way == "ready" else plan.generation
+        others = [OTHER_CLUSTER] if plan.is_too_small else []
+        return Work(plan.kind, url(definition_id), generation, plan.timeout_seconds, others)
+
+    def _create_flow_run(self, url: str) -> UUID:
+        running = self._yeedu.running
+        parameters = {"none": {}, "own": {"url": url}, "both": {"url_of_another": "", "url": url}}[
+            self.plan.parameters
+        ]
+        if "url_of_another" in parameters:
+            other = running.notebook_url(201) if self.plan.kind == "job" else running.job_url(103)
+            parameters["url_of_another"] = other
+        chosen = FLOWS[self.plan.way]
+        return self._prefect.create_flow_run(flow=chosen, parameters=parameters).id
+
+    def _set_state(self, flow_run_id: UUID, state: Any) -> None:
+        self._prefect.set_flow_run_state(flow_run_id, state, force=True)
+
+    def _attempt(self, attempt: Attempt, work: Work, flow_run_id: UUID) -> bool:
+        """Make one attempt, and interrupt it where that is planned; return whether it has ended."""
+        if self.plan.way == "process":
+            return self._attempt_in_process(attempt, work, flow_run_id)
+        notes = Notes(self.outcomes.append)
+        arguments = (self.plan.way, work, notes, flow_run_id, self.plan.retries)
+        thread = threading.Thread(target=_quietly(copy_context().run, run_attempt, *arguments), daemon=True)
+        with self._interrupting(attempt, lambda: self._cancel(notes, flow_run_id)):
+            thread.start()
+            return self._has_ended(thread.join, thread.is_alive)
+
+    def _attempt_in_process(self, attempt: Attempt, work: Work, flow_run_id: UUID) -> bool:
+        ours, theirs = PROCESSES.Pipe(duplex=False)
+        arguments = (theirs, str(PREFECT_API_URL.value()), work, flow_run_id, self.plan.retries)
+        process = PROCESSES.Process(target=run_in_process, args=arguments)
+        number = signal.SIGKILL if attempt.ends == "kill" else signal.SIGTERM
+        with ours, self._interrupting(attempt, lambda: os.kill(process.pid or 0, number)):
+            process.start()
+            theirs.close()
+            has_ended = self._has_ended(process.join, process.is_alive)
+            process.kill()
+            process.join()
+            while ours.poll():
+                try:
+                    self.outcomes.append(ours.recv())
+                except (EOFError, OSError):
+                    break
+        process.close()
+        return has_ended
+
+    def _has_ended(self, join: Callable[[float], None], is_alive: Callable[[], bool]) -> bool:
+        join(REAL_SECONDS_OF_AN_ATTEMPT)
+        if not is_alive():
+            return True
+        weather = self._yeedu.weather
+        weather.in_its_thread(weather.clear)
+        join(REAL_SECONDS_OF_AN_ATTEMPT)
+        return False
+
+    def _cancel(self, notes: Notes, flow_run_id: UUID) -> None:
+        if self.plan.way == "async":
+            notes.cancel()
+        else:
+            threading.Thread(target=_quietly(self._set_state, flow_run_id, Cancelling()), daemon=True).start()
+
+    @contextlib.contextmanager
+    def _interrupting(self, attempt: Attempt, interrupt: Callable[[], None]) -> Iterator[None]:
+        """Interrupt with the planned request, unless the attempt has ended before."""
+        is_over = False
+
+        def interrupt_if_still_there() -> None:
+            if not is_over:
+                interrupt()
+
+        if attempt.ends:
+            weather = self._yeedu.weather
+            weather.in_its_thread(lambda: weather.when(attempt.at, interrupt_if_still_there))
+        try:
+            yield
+        finally:
+            is_over = True
+
+
+def _quietly(call: Callable[..., Any], *arguments: Any) -> Callable[[], None]:
+    """Return a call whose exception is nobody's business: what counts was told before."""
+
+    def run() -> None:
+        with contextlib.suppress(BaseException):
+            call(*arguments)
+
+    return run
+
+
+def prefect_client() -> SyncPrefectClient:
+    """Return a client that has patience with a busy machine."""
+    return get_client(sync_client=True, httpx_settings={"timeout": 120})

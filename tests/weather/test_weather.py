@@ -1,0 +1,162 @@
+"""Sequences of faults over submit, wait and stop, and what holds after each of them: see README.md."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import secrets
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from contextvars import copy_context
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+import pytest
+import requests
+from prefect.blocks.system import Secret
+from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+
+from prefect_yeedu import YeeduCredentials
+from tests.prefect_process import PrefectProcess
+from tests.tls_server import self_signed
+from tests.weather.calls import CREDENTIALS_BLOCK, DETAILS_BLOCK, PASSWORD_BLOCK, Outcome
+from tests.weather.drawing import draw
+from tests.weather.fast_time import hurry
+from tests.weather.mock_weather import Weather
+from tests.weather.plan import Plan
+from tests.weather.sequence import PROCESSES, Sequence, Yeedu, prefect_client
+from yeedu_mock.testing import default_settings, running_mock
+from yeedu_worker.repeated_work import complete_models, share_certificates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [
+    # Prefect's own clients leave sockets to the garbage collector, and so does a thread that is given up.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.timeout(7200),
+]
+
+AT_ONCE = int(os.environ.get("WEATHER_AT_ONCE", "8"))
+NEW = int(os.environ.get("WEATHER_NEW", "1000"))
+PINNED = "0-299"
+
+
+SERVE = Path(__file__).parents[2] / "server" / "serve.py"
+SERVER_SETTINGS = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+
+
+class Sky:
+    """Mocks for so many sequences at once, each over http and over https."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.certificate = self_signed(folder)
+        self._free: queue.SimpleQueue[dict[bool, Yeedu]] = queue.SimpleQueue()
+        for number in range(AT_ONCE):
+            self._free.put({is_tls: self._yeedu(folder, stack, number, is_tls) for is_tls in (False, True)})
+
+    def _yeedu(self, folder: Path, stack: ExitStack, number: int, is_tls: bool) -> Yeedu:
+        settings = default_settings(folder / f"{number}-{is_tls}")
+        if is_tls:
+            settings = settings.__class__(**{**vars(settings), "tls_certificate": self.certificate})
+        running = stack.enter_context(running_mock(settings))
+        verify = str(self.certificate) if is_tls else True
+        yeedu = Yeedu(running, Weather(running.mock), verify)
+        requests.get(running.health_url, timeout=30, verify=verify).raise_for_status()
+        return yeedu
+
+    def fly(self, plan: Plan) -> tuple[list[Outcome], list[str]]:
+        """Fly a plan on a free pair of mocks; return the calls' outcomes, and what is wrong."""
+        pair = self._free.get()
+        try:
+            with prefect_client() as prefect:
+                sequence = Sequence(plan, pair[plan.is_tls], prefect)
+                return sequence.outcomes, sequence.fly()
+        finally:
+            self._free.put(pair)
+
+
+@pytest.fixture(scope="module")
+def sky(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sky]:
+    # The platform's own, since Prefect's own command lets many flow runs lock each other out of SQLite.
+    server = PrefectProcess(tmp_path_factory.mktemp("prefect"), SERVER_SETTINGS, [str(SERVE)])
+    server.start()
+    with ExitStack() as stack:
+        stack.callback(server.stop)
+        here = {PREFECT_API_URL: server.url, PREFECT_LOGGING_TO_API_ENABLED: False}
+        stack.enter_context(temporary_settings(here))
+        complete_models()
+        share_certificates(at_once=True)
+        hurry()
+        logging.disable()  # thousands of failed flows; what matters of them is in their outcomes
+        stack.callback(logging.disable, logging.NOTSET)
+        PROCESSES.set_forkserver_preload(["tests.weather.forked"])
+        with patch.dict(os.environ, PYTHONPATH=str(Path(__file__).parents[2])):
+            forkserver.ensure_running()
+        above = Sky(tmp_path_factory.mktemp("weather"), stack)
+        password = default_settings(Path()).password or "demo-password"
+        details = {
+            "username": "demo",
+            "YEEDU_VERIFY_SSL": "true",
+            "YEEDU_SSL_CERT_FILE": str(above.certificate),
+        }
+        Secret(value=json.dumps(details)).save(DETAILS_BLOCK, overwrite=True)
+        Secret(value=password).save(PASSWORD_BLOCK, overwrite=True)
+        credentials = {"username": "demo", "password": password, "ssl_cert_file": str(above.certificate)}
+        YeeduCredentials(**credentials).save(CREDENTIALS_BLOCK, overwrite=True)
+        yield above
+
+
+def fly_all(sky: Sky, plans: list[Plan]) -> list[str]:
+    """Fly plans, some at once; return what is wrong, each with the plan that shows it again."""
+    context = copy_context()  # holds the Prefect server's address
+    names: Counter[str] = Counter()
+
+    def fly(plan: Plan) -> list[str]:
+        outcomes, wrong = context.copy().run(sky.fly, plan)
+        names.update(outcome.name for outcome in outcomes)
+        return wrong
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = [(plan, wrong) for plan, wrong in zip(plans, pool.map(fly, plans), strict=True) if wrong]
+    print(f"{len(plans)} sequences, {len(found)} wrong; outcomes: {dict(names.most_common())}")
+    if os.environ.get("WEATHER_SHRINK"):
+        found = [shrunk(sky, plan, wrong) for plan, wrong in found]
+    return ["\n    ".join([*wrong, str(plan)]) for plan, wrong in found]
+
+
+def shrunk(sky: Sky, plan: Plan, wrong: list[str]) -> tuple[Plan, list[str]]:
+    """Return a plan that fails in the same way, and fails to when anything more is left out."""
+    for smaller in plan.smaller():
+        still = sky.fly(smaller)[1]
+        if {text.split(":")[0] for text in still} & {text.split(":")[0] for text in wrong}:
+            return shrunk(sky, smaller, still)
+    return plan, wrong
+
+
+def pinned_plans() -> list[Plan]:
+    """Return the plan or the seeds that the environment names, or those of CI."""
+    if text := os.environ.get("WEATHER_PLAN"):
+        return [Plan.read(text)]
+    seeds: list[int] = []
+    for part in os.environ.get("WEATHER_SEEDS", PINNED).split(","):
+        first, _, last = part.partition("-")
+        seeds += range(int(first), int(last or first) + 1)
+    return [draw(seed) for seed in seeds]
+
+
+def test_what_holds_in_any_weather(sky: Sky) -> None:
+    wrong = fly_all(sky, pinned_plans())
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.long
+def test_what_holds_in_new_weather(sky: Sky) -> None:
+    first = secrets.randbelow(2**32)
+    wrong = fly_all(sky, [draw(seed) for seed in range(first, first + NEW)])
+    assert not wrong, "\n".join(wrong)
