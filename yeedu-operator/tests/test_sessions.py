@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from scripted_yeedu import PASSWORD, TENANT, TOKEN, ScriptedYeedu
 
-from prefect_yeedu.client.sharing import close_shared_clients, shared_client
 from prefect_yeedu.client.connection import Connection
 from prefect_yeedu.client.login import Credentials
+from prefect_yeedu.client.sharing import close_shared_clients, shared_client
 from prefect_yeedu.errors import YeeduServerError
 from prefect_yeedu.urls import parse_url
 
