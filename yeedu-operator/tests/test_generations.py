@@ -1,5 +1,6 @@
 """The same jobs and notebooks in each API generation, on the mock; and SQL, TLS, single sign-on."""
 
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mock_yeedu import MockYeedu
+from mock_yeedu import MockYeedu, self_signed
 from scripted_yeedu import Handler, ScriptedYeedu
 
 from prefect_yeedu.client.client import YeeduClient
@@ -26,7 +27,6 @@ from prefect_yeedu.runs.starting import RunRequest
 from prefect_yeedu.urls import parse_url
 from prefect_yeedu.wire.kernel_protocol import execute_request
 from prefect_yeedu.wire.notebook_document import NotebookDocument
-from tests.tls_server import self_signed, server_context
 
 
 def run(mock: MockYeedu, path: str, **request: Any) -> YeeduResult:
@@ -144,7 +144,9 @@ def tls_yeedu(tmp_path: Path) -> Iterator[tuple[ScriptedYeedu, Path]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"yeedu": scripted}))
     server.daemon_threads = True
     server.block_on_close = False
-    server.socket = server_context(certificate).wrap_socket(server.socket, server_side=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
     scripted.port = server.server_address[1]
     scripted.on("GET", "healthCheck", (200, {"message": "OK"}))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
