@@ -274,6 +274,12 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
     "PREFECT_API_URL=http://localhost:8080/api FLOWS_GIT_URL=https://github.com/YOUR_TEAM/yeedu-prefect.git"
     " .venv/bin/prefect worker start --pool plain-pool": PLAIN_WORKER,
     f"{PREFECT} work-pool delete plain-pool": PLAIN_WORKER,
+    # docs/yeedu.md
+    'make test-contract ARGS="--json report.json"': (
+        "yeedu-operator/tests/test_contract_command.py",
+        "test_the_command_prints_a_table_and_writes_a_report_without_anybodys_names_and_secrets",
+        '"--json", "report.json"',
+    ),
     # docs/environments.md
     "make deploy ENVIRONMENT=staging": (
         *(CITY, "test_staging_is_registered_beside_production_with_blocks_of_its_own"),
