@@ -137,14 +137,14 @@ LISTS = (
     Assumption(
         "newer-api",
         "Runs are served below `run` (the newer API)",
-        "addresses with `job` or `notebook`",
-        "such an address does not work; take the one with `conf`",
+        "a job's address with `job`, and notebooks",
+        "such an address does not work, take the one with `conf`; notebooks run as in the older API",
     ),
     Assumption(
         "older-api",
         "Runs are served as in the older API",
-        "addresses with `conf`",
-        "such an address does not work; take the one with `job`",
+        "a job's address with `conf`",
+        "such an address does not work, take the one with `job`",
     ),
     Assumption(
         "other-api",

@@ -11,6 +11,7 @@ import pytest
 
 # Tests are imported without packages, so what they share needs a place that Python searches.
 sys.path.append(str(Path(__file__).parent / "support"))
+sys.path.append(str(Path(__file__).parents[1]))  # for `contract`, a program that is not installed
 
 from hypothesis import HealthCheck, settings
 from mock_yeedu import MockYeedu, running_mock, self_signed

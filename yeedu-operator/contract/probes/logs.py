@@ -67,7 +67,7 @@ def _look_at_parts(look: Look, run: JsonObject, stream: str, whole: Answer) -> N
     if size > 1:
         part = _log(look, run, stream, headers={"Range": f"bytes={size - 1}-"})
         is_part = part.status == PARTIAL and part.content == whole.content[-1:]
-        look.findings.note("log-range", is_part, described(part))
+        look.findings.note("log-range", is_part, "" if is_part else described(part))
     behind = _log(look, run, stream, headers={"Range": f"bytes={size}-"})
     if look.findings["log-range"].verdict == "yes":
         look.expect("log-end", behind, NOT_SATISFIABLE)
