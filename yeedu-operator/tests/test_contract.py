@@ -71,7 +71,7 @@ OF_READING: list[Any] = [
     ({"log_ranges": False}, {"log-range": NO, "log-end": NOT_SEEN}),
     ({"logs_missing": ["stderr"]}, {"log-streams": NO, "log-empty": NOT_SEEN}),
     ({"empty_log_status": 404}, {"log-empty": NO}),
-    ({"requests_per_second": 10}, {"unlimited": NO}),
+    ({"requests_per_second": 5}, {"unlimited": NO}),
     ({"generation": "v2"}, {"older-api": NO, "other-api": YES}),
     ({"generation": "v2", "unknown_route_status": 405}, {"older-api": NO, "other-api": NO}),
 ]
@@ -87,7 +87,8 @@ OF_JOBS: list[Any] = [
     ),
 ]
 OF_NOTEBOOKS: list[Any] = [
-    pytest.param({}, {}, id="default"),
+    # By default it is now this and now that which comes first, as it is with Jupyter.
+    pytest.param({"websocket_order": "reply_first"}, {}, id="default"),
     pytest.param(
         {
             "bare_answers": True,
@@ -108,7 +109,7 @@ OF_NOTEBOOKS: list[Any] = [
         id="all-others",
     ),
     pytest.param(
-        {"kernel_survives_disconnect": False},
+        {"kernel_survives_disconnect": False, "websocket_order": "reply_first"},
         {
             "kernel-stays": NO,
             **dict.fromkeys(("kernel-keeps", "kill", "kill-prompt", "kill-state", "close-code"), NOT_SEEN),
@@ -209,6 +210,7 @@ def test_a_switch_of_jobs_changes_its_row(
     if patience:
         monkeypatch.setattr(*patience)
     yeedu.mock.switch(**switches)
+    yeedu.wait_until_all_are_listed()
     verdicts = yeedu.verdicts(CONTRACT_RUNS="1", YEEDU_NOTEBOOK_URL="")
     unseen = [key for key in OF_RUNS if not key.startswith(("submit", "stop"))]
     assert verdicts == usually(runs=True) | dict.fromkeys(unseen, NOT_SEEN) | rows

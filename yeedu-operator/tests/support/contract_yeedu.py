@@ -63,6 +63,16 @@ class Yeedu:
     def runs(self) -> list[dict[str, Any]]:
         return requests.get(f"{self.mock.url}/_control/runs", timeout=30).json()
 
+    def wait_until_all_are_listed(self) -> None:
+        """Wait until what ran before is old enough to be in the lists."""
+        deadline = time.monotonic() + 60
+        paths = [f"{self.api}/workspace/1/{kind}/runs" for kind in ("spark/job", "notebook")]
+        while sum(len(self.session.get(path, timeout=30).json()["data"]) for path in paths) < len(
+            self.runs()
+        ):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
     def unfinished(self) -> list[dict[str, Any]]:
         return [run for run in self.runs() if run["run_status"] in {"SUBMITTED", "RUNNING", "STOPPING"}]
 
