@@ -84,12 +84,12 @@ class YeeduClient:
 
     @property
     def jobs(self) -> Definitions:
-        """The tenant's jobs, of a server of the latest API generation."""
+        """The tenant's jobs, on a server of the latest API generation."""
         return Definitions(self, RunKind.JOB)
 
     @property
     def notebooks(self) -> Definitions:
-        """The tenant's notebooks, of a server of the latest API generation."""
+        """The tenant's notebooks, on a server of the latest API generation."""
         return Definitions(self, RunKind.NOTEBOOK)
 
     def __enter__(self) -> Self:

@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect_yeedu.errors import (
     YeeduConfigurationError,
@@ -17,6 +17,8 @@ from prefect_yeedu.errors import (
 )
 from prefect_yeedu.models import Generation, RunKind, YeeduResult
 from prefect_yeedu.patience import Deadline
+from prefect_yeedu.runs.cell_options import CellOptions
+from prefect_yeedu.runs.cluster_start import ensure_cluster_runs
 from prefect_yeedu.runs.job_run import JobRun
 from prefect_yeedu.runs.notebook_run import NotebookRun
 from prefect_yeedu.runs.record import Ledger, Phase, Record, Resume
@@ -25,7 +27,7 @@ from prefect_yeedu.runs.submission import Submission
 from prefect_yeedu.runs.waiting import WaitOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
 
     from prefect_yeedu.client.api import RunAPI
@@ -43,6 +45,13 @@ class RunRequest:
         options: How long to wait for what.
         cluster_ids: Clusters to try in order when resources run out on the definition's own.
         resume: What a later attempt of the same call does with the run of an earlier one.
+        starts_cluster: Whether the definition's cluster is started when it does not run.
+        parameters: Variables that a cell of its own assigns in a notebook.
+        allow_errors: Whether a notebook goes on after a cell that failed.
+        cell_timeout_seconds: How long a single cell of a notebook may take; None for ever.
+
+    Raises:
+        YeeduConfigurationError: The parameters, or the limit, cannot be used.
     """
 
     arguments: str | None = None
@@ -52,6 +61,18 @@ class RunRequest:
     options: WaitOptions = field(default_factory=WaitOptions)
     cluster_ids: tuple[int, ...] = ()
     resume: Resume = Resume.ON_CRASH
+    starts_cluster: bool = False
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    allow_errors: bool = False
+    cell_timeout_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        _ = self.cell_options  # refuses what cannot be used
+
+    @property
+    def cell_options(self) -> CellOptions:
+        """How a notebook's cells are to be executed."""
+        return CellOptions(self.parameters, self.allow_errors, self.cell_timeout_seconds)
 
 
 def checked_conf(conf: Sequence[str]) -> tuple[str, ...]:
@@ -186,11 +207,21 @@ class _Start:
                 self._ledger.note_refused()
             raise
         record = self._clear_the_way(record)
+        if self._request.starts_cluster and record.phase is Phase.INTENDED:
+            self._start_cluster(record)
         run_id = self._submission(record).submit()
         run = self._make_run(run_id)
         if record.run_id is None:
             self._ledger.note_submitted(run_id, run.url)
         return run, record
+
+    def _start_cluster(self, record: Record) -> None:
+        try:
+            ensure_cluster_runs(self._api, self._definition, self._request.options, self._listener)
+        except YeeduError:
+            if record.is_new:
+                self._ledger.note_refused()
+            raise
 
     def _clear_the_way(self, record: Record) -> Record:
         """Return the record to go on with; a run that this attempt is not to take over is stopped first."""
@@ -258,4 +289,7 @@ def make_run(
 ) -> JobRun | NotebookRun:
     """Return the object that stands for a run which exists on Yeedu."""
     kind = NotebookRun if api.kind is RunKind.NOTEBOOK else JobRun
-    return kind(api, run_id, ui_url=request.ui_url, options=request.options, listener=listener, ledger=ledger)
+    run = kind(api, run_id, ui_url=request.ui_url, options=request.options, listener=listener, ledger=ledger)
+    if isinstance(run, NotebookRun):
+        run.cell_options = request.cell_options
+    return run
