@@ -162,7 +162,7 @@ def test_a_run_goes_on_when_nothing_but_the_way_to_yeedu_fails(notebook: Noteboo
     assert caught.value.is_retryable
     assert notebook.called() == []
     notebook.is_away = lambda: False
-    result = notebook.run_again(finding(3, True), finding(3, True))
+    result = notebook.run_again(finding(3, True))
     assert [cell.status for cell in result.cells] == ["ok", "ok"]
     assert notebook.channel.codes == ["a", "b"]
 
@@ -243,7 +243,7 @@ def test_a_run_with_parameters_is_taken_over_where_the_last_attempt_got_to(noteb
         notebook.run(done(1), done(2), [BUSY, lost(5)], parameters={"x": 1})
     notebook.is_away = lambda: False
     notebook.channel.sent.clear()
-    result = notebook.run_again(finding(3, True), finding(3, True), done(3, stream("b")), parameters={"x": 1})
+    result = notebook.run_again(finding(3, True), done(3, stream("b")), parameters={"x": 1})
     assert notebook.channel.codes == ["b"]
     assert [cell.status for cell in result.cells] == ["ok", "ok", "ok"]
 
