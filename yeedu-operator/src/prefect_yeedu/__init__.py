@@ -1,6 +1,6 @@
 """Run Yeedu jobs and notebooks from Prefect 3."""
 
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 
 from prefect_yeedu.client.client import YeeduClient
 from prefect_yeedu.credentials import YeeduCredentials
@@ -39,10 +39,7 @@ from prefect_yeedu.tasks import arun_yeedu_job, arun_yeedu_notebook, run_yeedu_j
 
 YeeduRun = YeeduJobRun
 
-try:
-    __version__ = version("yeedu-prefect-operator")
-except PackageNotFoundError:  # run from a checkout that was not installed
-    __version__ = "0"
+__version__ = version("prefect-yeedu")
 
 __all__ = [
     "CellResult",
