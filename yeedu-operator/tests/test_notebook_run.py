@@ -4,6 +4,7 @@ from collections.abc import Callable  # noqa: TC003
 from typing import Any
 
 import pytest
+from addressed import execute
 from fake_clock import FakeClock
 from scripted_kernel import BUSY, Answer, Channel, done, finding, lost, message, raised, stream
 from scripted_yeedu import Call, ScriptedYeedu
@@ -161,7 +162,7 @@ def test_a_run_goes_on_when_nothing_but_the_way_to_yeedu_fails(notebook: Noteboo
     assert caught.value.is_retryable
     assert notebook.called() == []
     notebook.is_away = lambda: False
-    result = notebook.run_again(finding(3, True), finding(3, True))
+    result = notebook.run_again(finding(3, True))
     assert [cell.status for cell in result.cells] == ["ok", "ok"]
     assert notebook.channel.codes == ["a", "b"]
 
@@ -242,18 +243,26 @@ def test_a_run_with_parameters_is_taken_over_where_the_last_attempt_got_to(noteb
         notebook.run(done(1), done(2), [BUSY, lost(5)], parameters={"x": 1})
     notebook.is_away = lambda: False
     notebook.channel.sent.clear()
-    result = notebook.run_again(finding(3, True), finding(3, True), done(3, stream("b")), parameters={"x": 1})
+    result = notebook.run_again(finding(3, True), done(3, stream("b")), parameters={"x": 1})
     assert notebook.channel.codes == ["b"]
     assert [cell.status for cell in result.cells] == ["ok", "ok", "ok"]
 
 
-def test_a_language_without_parameters_is_one_sentence(notebook: Notebook) -> None:
-    notebook.set_cells("select 1")
+def test_a_language_without_parameters_is_refused_before_anything_is_run(yeedu: ScriptedYeedu) -> None:
     definition = {"notebook_id": 5, "spark_job_type": {"language": "SQL"}}
-    notebook.yeedu.on("GET", "workspace/1/notebook", (200, definition))
-    with pytest.raises(YeeduConfigurationError, match="this one is in SQL"):
-        notebook.run(parameters={"x": 1})
-    assert notebook.called() == ["stop"]
+    yeedu.on("GET", "workspace/1/notebook", (200, definition))
+    with yeedu.client("notebook/5") as client, pytest.raises(YeeduConfigurationError, match="is in SQL"):
+        execute(client, RunRequest(parameters={"x": 1}))
+    assert not yeedu.called("POST", "workspace/1/notebook/run")
+
+
+@pytest.mark.parametrize(
+    "options", [{"parameters": {"x": 1}}, {"allow_errors": True}, {"cell_timeout_seconds": 5}]
+)
+def test_what_is_for_notebooks_is_refused_for_a_job(yeedu: ScriptedYeedu, options: dict[str, Any]) -> None:
+    with yeedu.client("job/5") as client, pytest.raises(YeeduConfigurationError, match="this is a job"):
+        execute(client, RunRequest(**options))
+    assert not yeedu.called("POST", "workspace/1/spark/job/run")
 
 
 def test_cells_that_may_raise_do_not_end_the_notebook_and_skipped_ones_are_not_sent(

@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from prefect_yeedu.errors import YeeduConfigurationError
-from prefect_yeedu.wire.notebook_parameters import check_parameters
+from prefect_yeedu.models import RunKind
+from prefect_yeedu.wire.answers import object_of, text_of
+from prefect_yeedu.wire.notebook_parameters import check_parameters, parameters_code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from prefect_yeedu.client.api import RunAPI
 
 
 @dataclass(frozen=True)
@@ -38,3 +42,18 @@ class CellOptions:
                 f"cell_timeout_seconds is {self.timeout_seconds:g}, but a limit is more than 0 seconds; "
                 "leave it out to let cells take as long as they need."
             )
+
+    def check_for(self, api: RunAPI, definition_id: int) -> None:
+        """Raise when a job or notebook cannot be run so; asks Yeedu for a notebook's language if it matters.
+
+        Raises:
+            YeeduConfigurationError: It is a job, or there are no parameters in the notebook's language.
+        """
+        if api.kind is RunKind.JOB and self != CellOptions():
+            raise YeeduConfigurationError(
+                "parameters, allow_errors and cell_timeout_seconds are for notebooks, and this is a job; "
+                "leave them out, and give a job arguments or conf."
+            )
+        if self.parameters:
+            definition = api.definition(definition_id)
+            parameters_code(self.parameters, text_of(object_of(definition, "spark_job_type"), "language"))

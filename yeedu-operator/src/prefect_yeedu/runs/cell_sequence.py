@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from prefect_yeedu.runs.cell_options import CellOptions
     from prefect_yeedu.runs.cell_runner import CellRunner
     from prefect_yeedu.runs.remote_run import RemoteRun
+    from prefect_yeedu.wire.kernel_probe import Finding
     from prefect_yeedu.wire.notebook_document import Cell, NotebookDocument
 
 # Saving after each cell would cost a quick notebook more than its cells; at the end it is always saved.
@@ -58,7 +59,8 @@ class CellSequence:
             YeeduCellFailed: A cell raised, now or before; the cells after it were not sent.
             YeeduKernelError: The kernel is lost, or cannot say what it has executed.
         """
-        done = self._resume(runner) if is_resumed else 0
+        finding = self._ask_for_past(runner) if is_resumed else None
+        done = finding.executed if finding is not None else 0
         position = 0
         for cell in self._document.cells:
             if not cell.is_executable or self.exit_value is not None:
@@ -68,7 +70,7 @@ class CellSequence:
             if position > done:
                 self._execute(cell, runner)
             else:
-                self._take_over(cell, runner, is_last=position == done)
+                self._take_over(cell, runner, finding if position == done else None)
         return tuple(self._results)
 
     def restore(self) -> tuple[CellResult, ...]:
@@ -116,9 +118,10 @@ class CellSequence:
         except YeeduError as error:
             run.listener.on_trouble(f"The outputs could not be saved in Yeedu's notebook: {error}")
 
-    def _resume(self, runner: CellRunner) -> int:
-        """Return how many cells an earlier attempt executed."""
-        done = runner.ask_kernel().executed
+    def _ask_for_past(self, runner: CellRunner) -> Finding:
+        """Return how many cells an earlier attempt executed, and how the last one ended."""
+        finding = runner.ask_kernel()
+        done = finding.executed
         total = sum(cell.is_executable for cell in self._document.cells)
         if done > total:
             raise YeeduKernelError(
@@ -130,17 +133,17 @@ class CellSequence:
             self._run.listener.on_trouble(
                 f"Taking over run {self._run.run_id}: {done} of {total} cells have been executed already."
             )
-        return done
+        return finding
 
-    def _take_over(self, cell: Cell, runner: CellRunner, *, is_last: bool) -> None:
+    def _take_over(self, cell: Cell, runner: CellRunner, finding: Finding | None) -> None:
         """Enter the result of a cell that an earlier attempt executed, as it was saved.
 
-        What was not saved is known of the last one only; those before it have not ended the notebook.
+        How it ended is known of the last one, from the kernel; those before it have not ended the notebook.
         """
         saved = restore_result(cell, self._document.raw_cells[cell.index - 1], self._run.run_id)
         execution = Execution(cell.id, status="ok", is_idle=True)
-        if is_last:
-            runner.ask_kernel().fill(execution)
+        if finding is not None:
+            finding.fill(execution)
         elif saved is not None and saved.status == "error":
             execution.status = "error"
         if saved is None:

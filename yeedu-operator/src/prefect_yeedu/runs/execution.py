@@ -86,6 +86,7 @@ def find_api(client: YeeduClient, target: Target, request: RunRequest, clock: Cl
             "Yeedu's first API generation takes neither arguments nor conf for a run; leave them out, "
             "or set generation to 'v1b' if this server is a later one."
         )
+    request.cell_options.check_for(api, target.id)
     return api
 
 
