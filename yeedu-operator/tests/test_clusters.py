@@ -15,6 +15,7 @@ from prefect_yeedu.errors import (
     YeeduRunFailed,
     YeeduStopRequested,
 )
+from prefect_yeedu.runs import execution
 from prefect_yeedu.runs.clusters import exhaustion_marker, find_marker
 from prefect_yeedu.runs.starting import RunRequest
 from prefect_yeedu.runs.submission import ClusterMove, Ledger
@@ -225,7 +226,8 @@ def test_a_definition_gets_its_cluster_back_though_the_call_is_not_wanted_any_mo
     ledger = MoveLedger(None)
     bind = clusters.routes["PUT", "workspace/1/spark/job"][0]
     clusters.on("PUT", "workspace/1/spark/job", bind, (503, {}), (503, {}), bind)
-    with clusters.client(clock=EndedClock()) as client, pytest.raises(YeeduError):
-        execute(client, RunRequest(cluster_ids=(2,)), None, ledger)
+    request = RunRequest(cluster_ids=(2,))
+    with clusters.client() as client, pytest.raises(YeeduError):
+        execution.execute(client, client.url.target, request, None, ledger, EndedClock())
     assert bindings(clusters) == [2, 1, 1, 1]
     assert ledger.move is None

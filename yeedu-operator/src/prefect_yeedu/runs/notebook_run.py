@@ -63,9 +63,8 @@ class NotebookRun(RemoteRun):
                 cells, exit_value = self._execute_cells(definition_id, is_resumed=is_resumed)
                 if ledger is not None:
                     ledger.note_outcome(Outcome.SUCCESS, str(self.state), exit_value=exit_value)
-        except BaseException:
-            if not self.state.is_terminal:
-                self.stop()
+        except BaseException as error:
+            self.stop_after(error)
             raise
         return YeeduResult(
             kind=str(self.api.kind),
