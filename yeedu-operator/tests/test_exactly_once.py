@@ -1,23 +1,25 @@
 """Exactly one remote run, whatever happens on the way."""
 
+import time
 from typing import Any
 
 import pytest
 from addressed import execute
+from kept_ledger import KeptLedger
 from mock_yeedu import MockYeedu
 from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from scripted_yeedu import TENANT
 
 from operators.yeedu import YeeduOperator
-from prefect_yeedu import YeeduCellFailed, YeeduConfigurationError, YeeduRunFailed, YeeduTransportError
+from prefect_yeedu import YeeduCellFailed, YeeduPrefectUnavailable, YeeduRunFailed, YeeduTransportError
+from prefect_yeedu.flow_run.prefect_server import patience_of
 from prefect_yeedu.flow_run.run_record import ArtifactLedger
 from prefect_yeedu.models import YeeduResult
 from prefect_yeedu.runs.job_run import JobRun
-from prefect_yeedu.runs.notebook_run import NotebookRun
-from prefect_yeedu.runs.remote_run import RunListener
+from prefect_yeedu.runs.remote_run import RemoteRun, RunListener
 from prefect_yeedu.runs.starting import RunRequest
-from prefect_yeedu.runs.submission import Ledger, Outcome, Record
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_server"),
@@ -57,24 +59,36 @@ def test_the_run_is_recorded_as_an_artifact_with_its_link(mock: MockYeedu) -> No
     wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
     with get_client(sync_client=True) as client:
         [artifact] = client.read_artifacts(artifact_filter=wanted)
-    assert artifact.metadata_ is not None
-    assert artifact.metadata_["run_id"] == str(result.run_id)
-    assert artifact.metadata_["outcome"] == "success"
-    assert result.url in str(artifact.data)
+        flow_run = client.read_flow_run(state.state_details.flow_run_id)
+    assert artifact.key == f"yeedu-job-{job}"
+    fields = dict(artifact.metadata_ or {})
+    key = fields.pop("key")
+    assert 0 < time.time() - float(fields.pop("intended_at")) < 60
+    assert fields.pop("passed")
+    assert fields == {
+        "base_url": f"{mock.base}/api/v1",
+        "tenant": TENANT,
+        "workspace": "1",
+        "kind": "job",
+        "definition": str(job),
+        "generation": "v2",
+        "run_id": str(result.run_id),
+        "url": result.url,
+        "phase": "ended",
+        "state": "DONE",
+        "attempt": "1",
+        "connection_block_name": "yeedu_connection_details",
+        "login_password_block_name": "yeedu_password",
+    }
+    assert f"[run {result.run_id}]({result.url}) succeeded" in str(artifact.data)
     assert mock.password not in str(artifact)
-    assert any(entry.endswith(artifact.metadata_["key"]) for entry in runs_of(mock, job)[0]["conf"])
+    assert runs_of(mock, job)[0]["conf"] == [
+        f"spark.yeedu.prefect_flow_run_name={flow_run.name}",
+        f"spark.yeedu.prefect_key={key}",
+    ]
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"drop": "after"},
-        {"drop": "before"},
-        {"status": 500},
-        {"status": 503, "headers": {"Retry-After": "0"}},
-        {"status": 429, "headers": {"Retry-After": "0"}},
-    ],
-)
+@pytest.mark.parametrize("fault", [{"drop": "after"}, {"status": 429, "headers": {"Retry-After": "0"}}])
 def test_a_lost_or_failed_answer_to_the_submission_leaves_one_run(
     mock: MockYeedu, fault: dict[str, Any]
 ) -> None:
@@ -90,14 +104,14 @@ def test_a_kill_between_acceptance_and_record_leaves_one_run(
 ) -> None:
     job = new_job(mock)
     kills = iter([True])
-    note_run = ArtifactLedger.note_run
+    note_submitted = ArtifactLedger.note_submitted
 
     def killed(self: ArtifactLedger, run_id: int, url: str) -> None:
         if next(kills, False):
             raise RuntimeError("killed")
-        note_run(self, run_id, url)
+        note_submitted(self, run_id, url)
 
-    monkeypatch.setattr(ArtifactLedger, "note_run", killed)
+    monkeypatch.setattr(ArtifactLedger, "note_submitted", killed)
 
     @flow(retries=1)
     def caller() -> YeeduResult:
@@ -197,40 +211,16 @@ def test_nothing_is_submitted_when_the_intent_cannot_be_recorded(
         raise httpx.ConnectError("no server")
 
     job = new_job(mock)
-    monkeypatch.setattr("prefect_yeedu.flow_run.run_record.INTENT_SECONDS", 0.1)
+    monkeypatch.setattr("prefect_yeedu.flow_run.run_record.INTENT_PATIENCE", patience_of(0.1))
     monkeypatch.setattr(ArtifactLedger, "_create", refuse)
 
     @flow
     def caller() -> None:
         operator(mock, job).execute()
 
-    with pytest.raises(YeeduConfigurationError, match="cannot be recorded"):
+    with pytest.raises(YeeduPrefectUnavailable, match="cannot be recorded"):
         caller()
     assert runs_of(mock, job) == []
-
-
-class MemoryLedger(Ledger):
-    """What a process that was killed has left behind."""
-
-    def __init__(self) -> None:
-        self.record: Record | None = None
-
-    def open(self) -> Record:
-        if self.record is None:
-            self.record = Record(key="key-in-memory")
-            return self.record
-        self.record = Record(
-            self.record.key, False, self.record.run_id, self.record.outcome, self.record.exit_value
-        )
-        return self.record
-
-    def note_run(self, run_id: int, url: str) -> None:
-        assert self.record is not None
-        self.record = Record(self.record.key, False, run_id)
-
-    def note_outcome(self, outcome: Outcome, state: str, *, exit_value: str | None = None) -> None:
-        assert self.record is not None
-        self.record = Record(self.record.key, False, self.record.run_id, outcome, exit_value)
 
 
 class KillAt(RunListener):
@@ -257,14 +247,13 @@ CELLS = [
 
 def killed_notebook(
     mock: MockYeedu, monkeypatch: pytest.MonkeyPatch, listener: RunListener, cells: list[str]
-) -> tuple[str, MemoryLedger]:
+) -> tuple[str, KeptLedger]:
     """Start a notebook and lose the process that executes it; nothing is stopped or recorded any more."""
     notebook = mock.control("POST", "notebooks", json={"cells": cells})["notebook_id"]
-    ledger = MemoryLedger()
+    ledger = KeptLedger()
     path = f"notebook/{notebook}"
     with monkeypatch.context() as patch:
-        patch.setattr(NotebookRun, "stop", lambda self: False)
-        patch.setattr(MemoryLedger, "note_outcome", lambda *args, **keywords: None)
+        patch.setattr(RemoteRun, "stop", lambda self: False)
         with mock.client(path) as client, pytest.raises(SimulatedKillError):
             execute(client, RunRequest(), listener, ledger)
     return path, ledger
@@ -287,7 +276,6 @@ def test_a_notebook_is_taken_over_by_its_run_s_address(
     mock: MockYeedu, monkeypatch: pytest.MonkeyPatch, page: str
 ) -> None:
     _, ledger = killed_notebook(mock, monkeypatch, KillAt(2), CELLS)
-    assert ledger.record is not None
     with mock.client(f"run/{ledger.record.run_id}/{page}") as client:
         result = execute(client, RunRequest())
     assert result.run_id == ledger.record.run_id
@@ -307,7 +295,7 @@ def test_a_cell_that_failed_while_nobody_looked_is_a_failure(
 
 def test_a_finished_notebook_gives_its_result_again(mock: MockYeedu) -> None:
     notebook = mock.control("POST", "notebooks", json={"cells": ["print('kept')", "6 * 7"]})["notebook_id"]
-    ledger = MemoryLedger()
+    ledger = KeptLedger()
     for _ in range(2):
         with mock.client(f"notebook/{notebook}") as client:
             result = execute(client, RunRequest(), None, ledger)

@@ -1,5 +1,6 @@
 """The facade on a real Prefect server, with the mock Yeedu."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -92,13 +93,45 @@ async def _in_async_flow(url: str) -> str:
 
 
 def test_an_async_flow_awaits_it(mock: MockYeedu) -> None:
-    import asyncio
-
     @flow
     async def caller() -> str:
         return await _in_async_flow(mock.url("spark/job/101"))
 
     assert asyncio.run(caller()) == "DONE"
+
+
+def test_an_async_flow_awaits_the_published_method_while_its_loop_goes_on(mock: MockYeedu) -> None:
+    @flow
+    async def caller() -> tuple[str, int]:
+        ticks = 0
+        execution: Any = operator(mock.url("spark/job/101")).execute()
+        waiting = asyncio.ensure_future(execution)
+        while not waiting.done():
+            await asyncio.sleep(0.01)
+            ticks += 1
+        return (await waiting).state, ticks
+
+    state, ticks = asyncio.run(caller())
+    assert state == "DONE"
+    assert ticks > 5
+
+
+def test_a_sync_flow_or_thread_below_an_event_loop_gets_the_result_itself(mock: MockYeedu) -> None:
+    url = mock.url("spark/job/101")
+
+    @flow
+    def plain() -> str:
+        return operator(url).execute().state
+
+    @flow
+    async def threaded() -> str:
+        made = operator(url)
+        return await asyncio.to_thread(lambda: made.execute().state)
+
+    async def both() -> tuple[str, str]:
+        return plain(), await threaded()
+
+    assert asyncio.run(both()) == ("DONE", "DONE")
 
 
 def test_a_token_needs_no_password(mock: MockYeedu) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from addressed import execute
+from kept_ledger import KeptLedger
 from mock_yeedu import MockYeedu
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -23,9 +24,11 @@ from operators.yeedu import YeeduOperator
 from prefect_yeedu import YeeduJob, run_yeedu_job
 from prefect_yeedu.client.client import YeeduClient
 from prefect_yeedu.errors import YeeduStopRequested
+from prefect_yeedu.models import RunState
+from prefect_yeedu.runs import submission
+from prefect_yeedu.runs.record import Phase
 from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.starting import RunRequest
-from prefect_yeedu.runs.submission import Ledger, Outcome
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_server"),
@@ -65,22 +68,14 @@ def wait_for_run(mock: MockYeedu, job: int) -> None:
     raise AssertionError("The job did not start.")
 
 
-class KeepingLedger(Ledger):
-    """Keeps what is recorded in memory; `interrupts` says what happens while a run is being recorded."""
+class InterruptingLedger(KeptLedger):
+    """Has Ctrl-C pressed while the run is being recorded."""
 
-    def __init__(self, *, interrupts: bool = False) -> None:
-        self.interrupts = interrupts
-        self.outcomes: list[Outcome] = []
-        self.run_ids: list[int] = []
-
-    def note_run(self, run_id: int, url: str) -> None:
-        self.run_ids.append(run_id)
-        if self.interrupts:
-            self.interrupts = False
-            raise KeyboardInterrupt
-
-    def note_outcome(self, outcome: Outcome, state: str, *, exit_value: str | None = None) -> None:
-        self.outcomes.append(outcome)
+    def note_submitted(self, run_id: int, url: str) -> None:
+        super().note_submitted(run_id, url)
+        main = threading.main_thread().ident
+        assert main is not None
+        signal.pthread_kill(main, signal.SIGINT)
 
 
 def delay_submission(mock: MockYeedu, **fault: Any) -> None:
@@ -103,30 +98,34 @@ def interrupt_submission(mock: MockYeedu) -> None:
     signal.pthread_kill(main, signal.SIGINT)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signal to a thread")
 def test_an_interrupt_while_the_run_is_recorded_stops_it(mock: MockYeedu) -> None:
     job = running_job(mock)
-    ledger = KeepingLedger(interrupts=True)
+    ledger = InterruptingLedger()
     with mock.client(f"job/{job}") as client, pytest.raises(KeyboardInterrupt):
         execute(client, RunRequest(), None, ledger)
     assert stopped(mock, job)
-    assert ledger.outcomes == [Outcome.STOPPED]
+    assert (ledger.record.phase, ledger.record.state) == (Phase.ENDED, RunState.STOPPED)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signal to a thread")
 def test_an_interrupt_while_yeedu_accepts_the_run_stops_it(mock: MockYeedu) -> None:
     job = running_job(mock)
-    ledger = KeepingLedger()
+    ledger = KeptLedger()
     delay_submission(mock)
     threading.Thread(target=interrupt_submission, args=[mock]).start()
     with mock.client(f"job/{job}") as client, pytest.raises(KeyboardInterrupt):
         execute(client, RunRequest(), None, ledger)
     assert stopped(mock, job)
-    assert ledger.outcomes == [Outcome.STOPPED]
-    assert len(ledger.run_ids) == 1
+    assert (ledger.record.phase, ledger.record.state) == (Phase.ENDED, RunState.STOPPED)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signal to a thread")
-def test_an_interrupted_submission_that_fails_is_not_made_again(mock: MockYeedu) -> None:
+def test_an_interrupted_submission_that_fails_is_not_made_again(
+    mock: MockYeedu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submission, "HURRIED_SEARCH_SECONDS", 1.0)
+    ledger = KeptLedger()
     job = running_job(mock)
     delay_submission(mock, drop="before")
     troubles: list[str] = []
@@ -134,9 +133,10 @@ def test_an_interrupted_submission_that_fails_is_not_made_again(mock: MockYeedu)
     listener.on_trouble = troubles.append
     threading.Thread(target=interrupt_submission, args=[mock]).start()
     with mock.client(f"job/{job}") as client, pytest.raises(KeyboardInterrupt):
-        execute(client, RunRequest(), listener, KeepingLedger())
+        execute(client, RunRequest(), listener, ledger)
     [trouble] = troubles
-    assert trouble.startswith("Interrupted while it was being submitted. ")
+    assert trouble.startswith("Interrupted while it was being submitted. It is not known whether")
+    assert ledger.record.phase is Phase.INTENDED  # and so it stays open on record
     with mock.client(f"job/{job}") as client:
         assert runs_of(client, job) == []
 
@@ -145,11 +145,11 @@ def test_a_run_that_is_not_wanted_any_more_when_yeedu_has_it_is_stopped(mock: Mo
     job = running_job(mock)
     listener = RunListener()
     listener.stop_reason = lambda: "the test says so"
-    ledger = KeepingLedger()
+    ledger = KeptLedger()
     with mock.client(f"job/{job}") as client, pytest.raises(YeeduStopRequested, match="the test says so"):
         execute(client, RunRequest(), listener, ledger)
     assert stopped(mock, job)
-    assert ledger.outcomes == [Outcome.STOPPED]
+    assert (ledger.record.phase, ledger.record.state) == (Phase.ENDED, RunState.STOPPED)
 
 
 def test_cancelling_an_async_trigger_stops_what_it_submitted(mock: MockYeedu) -> None:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -97,6 +98,26 @@ def test_a_connection_that_answers_pings_is_kept(monkeypatch: pytest.MonkeyPatch
         assert channel.is_open
 
 
+@pytest.mark.parametrize("piece", [b"\x89\x00", b"\x81"], ids=["pings", "drops of a message"])
+def test_a_read_comes_back_in_time_whatever_else_comes(piece: bytes) -> None:
+    """A read of the library's own begins its time limit anew with every frame, and every piece of one."""
+    is_over = threading.Event()
+    long_text = b"\x81\x7f" + (1_000_000).to_bytes(8)
+
+    def keep_talking(connection: socket.socket, request: bytes) -> None:
+        connection.sendall(upgraded(request) + (b"" if piece == b"\x89\x00" else long_text))
+        with suppress(OSError):
+            while not is_over.wait(0.02):
+                connection.sendall(piece)
+
+    with server(keep_talking) as channel:
+        channel.open()
+        begun_at = time.monotonic()
+        assert channel.receive(0.3) is None
+        assert 0.2 < time.monotonic() - begun_at < 5
+        is_over.set()
+
+
 def test_a_message_that_comes_in_pieces_is_put_together() -> None:
     frame = b"\x81\x05hello"
 
@@ -129,18 +150,22 @@ def test_a_connection_that_ends_is_lost_without_its_token_being_told(farewell: b
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"),
+    ("status", "body", "kind"),
     [
-        (403, YeeduAuthenticationError),
-        (404, YeeduNotFound),
-        (500, YeeduTransportError),
-        (0, YeeduTransportError),
+        (403, "", YeeduAuthenticationError),
+        (404, '{"error_code": "RFA-000404"}', YeeduNotFound),
+        (404, "default backend - 404", YeeduTransportError),
+        (500, "", YeeduTransportError),
+        (0, "", YeeduTransportError),
     ],
 )
-def test_a_refused_handshake_is_told_in_words_without_the_token(status: int, kind: type[YeeduError]) -> None:
+def test_a_refused_handshake_is_told_in_words_without_the_token(
+    status: int, body: str, kind: type[YeeduError]
+) -> None:
     def refuse(connection: socket.socket, request: bytes) -> None:
         if status:
-            connection.sendall(f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n".encode())
+            head = f"HTTP/1.1 {status} No\r\nContent-Length: {len(body)}\r\n\r\n"
+            connection.sendall(f"{head}{body}".encode())
 
     with server(refuse) as channel, pytest.raises(kind) as caught:
         channel.open()

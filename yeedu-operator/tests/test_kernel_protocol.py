@@ -77,9 +77,9 @@ def test_outputs_can_be_cleared_and_updated() -> None:
         message("update_display_data", data={"text/plain": "2"}, transient={"display_id": "bar"}),
         message("update_display_data", data={"text/plain": "3"}, transient={"display_id": "unknown"}),
     )
-    assert execution.outputs == [Output("display_data", "", {"text/plain": "2"}, "bar")]
+    assert execution.outputs == (Output("display_data", "", {"text/plain": "2"}),)
     execution.receive(message("clear_output"))
-    assert execution.outputs == []
+    assert execution.outputs == ()
 
 
 def test_the_first_reply_counts() -> None:

@@ -13,6 +13,8 @@ Tree::
         YeeduServerError               5xx                                                (retryable)
         YeeduUnexpectedAnswer          a proxy's page or the like, whatever its status       (retryable)
         YeeduUnhealthy                 the health check did not answer 200                (retryable)
+      YeeduPrefectError                the Prefect server refuses, or does not know, what it was asked
+        YeeduPrefectUnavailable        it could not be reached, or is in trouble          (retryable)
       YeeduRunError                    about one remote run
         YeeduRunFailed                 it ended in ERROR or TERMINATED
         YeeduRunCancelled              somebody stopped it
@@ -132,6 +134,16 @@ class YeeduUnexpectedAnswer(YeeduAPIError):
 
 class YeeduUnhealthy(YeeduAPIError):
     """The health check answered that Yeedu is not well."""
+
+    is_retryable = True
+
+
+class YeeduPrefectError(YeeduError):
+    """The Prefect server refuses what it was asked, or does not know it (any more)."""
+
+
+class YeeduPrefectUnavailable(YeeduPrefectError):
+    """The Prefect server could not be reached, or is in trouble."""
 
     is_retryable = True
 

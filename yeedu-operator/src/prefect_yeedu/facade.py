@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import contextvars
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from prefect.context import FlowRunContext, TaskRunContext
 
 from prefect_yeedu.errors import YeeduConfigurationError
-from prefect_yeedu.flow_run.calls import YeeduCall, make_request
+from prefect_yeedu.flow_run.calls import YeeduCall
 from prefect_yeedu.flow_run.connection import Access, load_connection
+from prefect_yeedu.flow_run.dispatch import with_async_twin
 from prefect_yeedu.flow_run.stopping import run_in_thread
+from prefect_yeedu.options import make_request
 from prefect_yeedu.urls import TargetKind, parse_url
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Sequence
 
     from prefect_yeedu.models import YeeduResult
+    from prefect_yeedu.options import OptionWords
 
 
 class YeeduOperator:
@@ -33,14 +35,7 @@ class YeeduOperator:
         login_password_block_name: Secret block that holds the password; not needed with a token.
         token_block_name: Secret block that holds a token, which then is used instead of the password; without
             it, the one that the connection details name.
-        arguments: Given to the program as one text; None leaves the definition's own.
-        conf: Spark settings, each `key=value`; the last one of a key counts.
-        timeout_seconds: Budget of the run, after which the remote run is stopped; None waits for ever.
-        generation: The server's API generation (`v1`, `v1b`, `v2`), where it is not to be found out.
-        ui_url: Base of the links that are logged; default: `YEEDU_UI_URL`, else derived from `job_url`.
-        cluster_ids: Clusters to try in order when resources run out on the definition's own, to which it is
-            bound again afterwards.
-        saves_outputs: Whether the outputs of a notebook's cells are saved in Yeedu.
+        options: What to run it with: see `YeeduOptions`.
 
     Raises:
         YeeduConfigurationError: The address or another argument cannot be used.
@@ -66,42 +61,28 @@ class YeeduOperator:
         connection_block_name: str | None = None,
         login_password_block_name: str | None = None,
         token_block_name: str | None = None,
-        *,
-        arguments: str | None = None,
-        conf: Sequence[str] = (),
-        timeout_seconds: float | None = None,
-        generation: str | None = None,
-        ui_url: str | None = None,
-        cluster_ids: Sequence[int] = (),
-        saves_outputs: bool = True,
+        **options: Unpack[OptionWords],
     ) -> None:
         self.url = parse_url(job_url)
         self.connection_block_name = connection_block_name
         self.login_password_block_name = login_password_block_name
         self.token_block_name = token_block_name
-        self.request = make_request(
-            arguments=arguments,
-            conf=conf,
-            timeout_seconds=timeout_seconds,
-            generation=generation,
-            ui_url=ui_url,
-            cluster_ids=cluster_ids,
-            saves_outputs=saves_outputs,
-        )
+        self.request = make_request(options)
         # The run's context, for an object that a flow makes and a thread of its own executes.
         self._context = contextvars.copy_context()
 
+    async def aexecute(self) -> YeeduResult:
+        """Do what `execute` does without blocking the event loop; cancelling it stops the remote run."""
+        return await run_in_thread(self._execute)
+
+    @with_async_twin(aexecute)
     def execute(self) -> YeeduResult:
-        """Run it, wait for its end, and return what came of it.
+        """Run it, wait for its end, and return what came of it; in async code, `await` it.
 
         Raises:
             YeeduError: It did not succeed; the class says why, the text what to do.
         """
         return self._execute(None)
-
-    async def aexecute(self) -> YeeduResult:
-        """Do the same without blocking the event loop; cancelling it stops the remote run."""
-        return await run_in_thread(self._execute)
 
     def _execute(self, event: threading.Event | None) -> YeeduResult:
         if FlowRunContext.get() is None and TaskRunContext.get() is None:
@@ -110,7 +91,10 @@ class YeeduOperator:
         return self._call(event)
 
     def _call(self, event: threading.Event | None) -> YeeduResult:
-        return YeeduCall(self.url, self.request, self._load_access()).execute(event)
+        access = self._load_access()
+        return YeeduCall(
+            access.to(self.url), self.url.target, self.request, access.note, access.blocks
+        ).execute(event)
 
     def _load_access(self) -> Access:
         if self.url.kind is not TargetKind.HEALTH:

@@ -3,144 +3,80 @@
 from __future__ import annotations
 
 import threading
-from abc import ABC
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from prefect.blocks.abstract import JobBlock
-from prefect.blocks.abstract import JobRun as PrefectJobRun
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from prefect_yeedu.credentials import DOCUMENTATION_URL, YeeduCredentials
-from prefect_yeedu.errors import YeeduConfigurationError, YeeduRunError
-from prefect_yeedu.flow_run.calls import YeeduCall, make_request
-from prefect_yeedu.flow_run.dispatch import async_dispatch
+from prefect_yeedu.credentials import DOCUMENTATION_URL, LOGO_URL, YeeduCredentials
+from prefect_yeedu.definition_calls import find_target, is_address, make_call
+from prefect_yeedu.errors import YeeduConfigurationError
+from prefect_yeedu.flow_run.dispatch import with_async_twin
 from prefect_yeedu.flow_run.stopping import run_in_thread
+from prefect_yeedu.job_runs import YeeduJobRun
 from prefect_yeedu.models import RunKind, YeeduResult
+from prefect_yeedu.options import OptionFields
 from prefect_yeedu.urls import parse_url
-
-if TYPE_CHECKING:
-    from prefect_yeedu.runs.starting import StartedRun
-
-
-class YeeduRun(PrefectJobRun[YeeduResult]):  # NOT A BLOCK
-    """A run on Yeedu that a block has triggered.
-
-    Args:
-        started: The run.
-        event: Has the wait end and the remote run stopped when it is set.
-    """
-
-    def __init__(self, started: StartedRun, event: threading.Event) -> None:
-        self._started = started
-        self._event = event
-        self._end: YeeduResult | YeeduRunError | None = None
-
-    @property
-    def run_id(self) -> int:
-        """Yeedu's id of the run."""
-        return self._started.run.run_id
-
-    @property
-    def url(self) -> str:
-        """The run's page in Yeedu's user interface."""
-        return self._started.run.url
-
-    async def await_for_completion(self) -> None:
-        """Wait until the run has ended, without blocking the event loop."""
-        await run_in_thread(lambda _: self._wait(), self._event)
-
-    @async_dispatch(await_for_completion)
-    def wait_for_completion(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - has a twin
-        """Wait until the run has ended; a notebook's cells are executed meanwhile.
-
-        Only `fetch_result` says whether it succeeded.
-
-        Raises:
-            YeeduTransportError: Yeedu stayed out of reach.
-            YeeduAPIError: Yeedu refuses to say.
-        """
-        self._wait()
-
-    async def afetch_result(self) -> YeeduResult:
-        """Return the result of a run that has ended."""
-        return self._result()
-
-    @async_dispatch(afetch_result)
-    def fetch_result(self) -> YeeduResult:  # pyright: ignore[reportIncompatibleMethodOverride] - has a twin
-        """Return the result of a run that has ended.
-
-        Raises:
-            YeeduRunError: It did not succeed, or has not been waited for.
-        """
-        return self._result()
-
-    def _wait(self) -> None:
-        if self._end is not None:
-            return
-        try:
-            self._end = self._started.finish()
-        except YeeduRunError as error:
-            self._end = error
-
-    def _result(self) -> YeeduResult:
-        if self._end is None:
-            raise YeeduRunError(
-                f"Run {self.run_id} has not been waited for; call wait_for_completion first. See {self.url}.",
-                **self._started.run.context(),
-            )
-        if isinstance(self._end, YeeduRunError):
-            raise self._end
-        return self._end
-
 
 # At run time the subscripted class would be a block type of its own, and the UI would offer it.
 _Block = JobBlock[YeeduResult] if TYPE_CHECKING else JobBlock
 
 
-class _YeeduBlock(_Block, ABC):
-    """What the blocks for jobs and notebooks have in common."""
+class _Definition(BaseModel):
+    """What the blocks for jobs and notebooks have in common; no block, which could be registered."""
 
-    _documentation_url = DOCUMENTATION_URL
+    model_config = ConfigDict(hide_input_in_errors=True)
 
-    credentials: YeeduCredentials = Field(default=..., description="Who connects to Yeedu.")
-    arguments: str | None = Field(
-        default=None, description="Given to the program as one text, instead of the definition's own."
-    )
-    conf: list[str] = Field(default_factory=list, description="Spark settings, each of the form key=value.")
-    timeout_seconds: float | None = Field(
-        default=None,
-        gt=0,
-        description="Seconds after which the remote run is stopped; empty to wait for ever.",
-    )
-    generation: str | None = Field(
-        default=None,
-        description="The server's API generation (v1, v1b, v2), where it is not to be found out.",
-    )
-    ui_url: str | None = Field(
-        default=None, description="Base of links into Yeedu's user interface, where it is not to be derived."
+    credentials: YeeduCredentials = Field(default=..., description="Which Yeedu is called, and who calls.")
+    workspace: int | None = Field(
+        default=None, description="The workspace's id, unless a whole address is given."
     )
 
-    def _trigger(self, address: str, kind: RunKind, event: threading.Event | None = None) -> YeeduRun:
-        url = parse_url(address)
-        if url.run_kind is not kind:
-            raise YeeduConfigurationError(f"The address is not one of a {kind}; use the block for it.")
-        request = make_request(
-            arguments=self.arguments,
-            conf=self.conf,
-            timeout_seconds=self.timeout_seconds,
-            generation=self.generation,
-            ui_url=self.ui_url,
+
+def _check(
+    block: YeeduJob | YeeduNotebook, kind: RunKind, address: str | None, which: int | str | None
+) -> None:
+    """Refuse a block that could not be triggered.
+
+    Raises:
+        YeeduConfigurationError: What is wrong, and what to fill in.
+    """
+    if (address is None) == (which is None):
+        raise YeeduConfigurationError(
+            f"A Yeedu{kind.title()} block takes either {kind}_url, the {kind}'s address, or {kind}, its id "
+            f"or name; {'neither' if address is None else 'both'} is filled in."
         )
-        call = YeeduCall(url, request, self.credentials.access())
-        event = event or threading.Event()
-        return YeeduRun(call.start(event), event)
+    if address is not None:
+        parse_url(address)
+        find_target(kind, address, None)
+    elif which is not None:
+        find_target(kind, which, block.workspace)
+        if not is_address(which):
+            block.credentials.connection()
 
 
-class YeeduJob(_YeeduBlock):
+def _trigger(
+    block: YeeduJob | YeeduNotebook,
+    kind: RunKind,
+    which: int | str | None,
+    event: threading.Event | None = None,
+) -> YeeduJobRun:
+    options = OptionFields(**{name: getattr(block, name) for name in OptionFields.model_fields})
+    call = make_call(kind, which or "", block.workspace, block.credentials, options)
+    event = event or threading.Event()
+    return YeeduJobRun(call.start(event), event)
+
+
+# Pyright compares the methods of Block with those of pydantic's models, which it overrides.
+class YeeduJob(_Definition, OptionFields, _Block):  # pyright: ignore[reportIncompatibleMethodOverride]
     """A job on Yeedu.
 
     Attributes:
         job_url: The job's address, with the port of Yeedu's REST API.
+        job: The job's id or name, instead of its address.
+
+    Raises:
+        YeeduConfigurationError: A field cannot be used, or one that is needed is missing.
 
     Example:
         Run a stored job and print what it printed:
@@ -156,28 +92,47 @@ class YeeduJob(_YeeduBlock):
 
     _block_type_name = "Yeedu Job"
     _block_type_slug = "yeedu-job"
+    _documentation_url = DOCUMENTATION_URL
+    _logo_url = LOGO_URL
 
-    job_url: str = Field(default=..., description="The job's address, with the port of Yeedu's REST API.")
+    job_url: str | None = Field(
+        default=None, description="The job's address, with the port of Yeedu's REST API."
+    )
+    job: int | str | None = Field(
+        default=None, description="The job's id or name in the workspace, instead of its address."
+    )
 
-    async def atrigger(self) -> YeeduRun:
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check(self, RunKind.JOB, self.job_url, self.job)
+        return self
+
+    async def atrigger(self) -> YeeduJobRun:
         """Submit the job, without blocking the event loop."""
-        return await run_in_thread(lambda event: self._trigger(self.job_url, RunKind.JOB, event))
+        return await run_in_thread(lambda event: self._trigger(event))
 
-    @async_dispatch(atrigger)
-    def trigger(self) -> YeeduRun:  # pyright: ignore[reportIncompatibleMethodOverride] - has a twin
+    @with_async_twin(atrigger)
+    def trigger(self) -> YeeduJobRun:  # pyright: ignore[reportIncompatibleMethodOverride] - has a twin
         """Submit the job, or find the run again that an earlier attempt of this flow run submitted.
 
         Raises:
             YeeduError: Yeedu refuses to run it; the text says why.
         """
-        return self._trigger(self.job_url, RunKind.JOB)
+        return self._trigger()
+
+    def _trigger(self, event: threading.Event | None = None) -> YeeduJobRun:
+        return _trigger(self, RunKind.JOB, self.job_url or self.job, event)
 
 
-class YeeduNotebook(_YeeduBlock):
+class YeeduNotebook(_Definition, OptionFields, _Block):  # pyright: ignore[reportIncompatibleMethodOverride]
     """A notebook on Yeedu.
 
     Attributes:
         notebook_url: The notebook's address, with the port of Yeedu's REST API.
+        notebook: The notebook's id or name, instead of its address.
+
+    Raises:
+        YeeduConfigurationError: A field cannot be used, or one that is needed is missing.
 
     Example:
         Run a stored notebook and print the text of its outputs:
@@ -194,17 +149,27 @@ class YeeduNotebook(_YeeduBlock):
 
     _block_type_name = "Yeedu Notebook"
     _block_type_slug = "yeedu-notebook"
+    _documentation_url = DOCUMENTATION_URL
+    _logo_url = LOGO_URL
 
-    notebook_url: str = Field(
-        default=..., description="The notebook's address, with the port of Yeedu's REST API."
+    notebook_url: str | None = Field(
+        default=None, description="The notebook's address, with the port of Yeedu's REST API."
+    )
+    notebook: int | str | None = Field(
+        default=None, description="The notebook's id or name in the workspace, instead of its address."
     )
 
-    async def atrigger(self) -> YeeduRun:
-        """Start a run of the notebook, without blocking the event loop."""
-        return await run_in_thread(lambda event: self._trigger(self.notebook_url, RunKind.NOTEBOOK, event))
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check(self, RunKind.NOTEBOOK, self.notebook_url, self.notebook)
+        return self
 
-    @async_dispatch(atrigger)
-    def trigger(self) -> YeeduRun:  # pyright: ignore[reportIncompatibleMethodOverride] - has a twin
+    async def atrigger(self) -> YeeduJobRun:
+        """Start a run of the notebook, without blocking the event loop."""
+        return await run_in_thread(lambda event: self._trigger(event))
+
+    @with_async_twin(atrigger)
+    def trigger(self) -> YeeduJobRun:  # pyright: ignore[reportIncompatibleMethodOverride] - has a twin
         """Start a run of the notebook, or find the one again that an earlier attempt started.
 
         The cells are executed by `wait_for_completion`.
@@ -212,4 +177,7 @@ class YeeduNotebook(_YeeduBlock):
         Raises:
             YeeduError: Yeedu refuses to run it; the text says why.
         """
-        return self._trigger(self.notebook_url, RunKind.NOTEBOOK)
+        return self._trigger()
+
+    def _trigger(self, event: threading.Event | None = None) -> YeeduJobRun:
+        return _trigger(self, RunKind.NOTEBOOK, self.notebook_url or self.notebook, event)

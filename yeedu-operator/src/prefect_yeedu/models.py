@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 
@@ -80,19 +82,48 @@ class Output:
     Attributes:
         kind: `stream`, `display_data`, `execute_result` or `error`.
         name: `stdout` or `stderr` of a stream, the exception's class of an error, else empty.
-        data: The output by MIME type; images are base64 as the kernel sent them.
-        display_id: What later updates of this output refer to, where the kernel named it.
+        data: The output by MIME type; images are base64 as the kernel sent them, JSON types are JSON texts.
+        metadata: What the kernel says about the data, such as an image's width.
+        evalue: The exception's text, for an error.
+        execution_count: The kernel's number of the execution, for an `execute_result`.
     """
 
     kind: str
     name: str = ""
     data: dict[str, str] = field(default_factory=dict[str, str])
-    display_id: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    evalue: str = ""
+    execution_count: int | None = None
 
     @property
     def text(self) -> str:
         """The output as plain text, empty where it has none."""
         return self.data.get("text/plain", "")
+
+    def to_nbformat(self) -> dict[str, Any]:
+        """Return the output as a notebook file of nbformat 4 holds it."""
+        match self.kind:
+            case "stream":
+                return {"output_type": "stream", "name": self.name, "text": self.text}
+            case "error":
+                traceback = self.text.split("\n")
+                fields = {"ename": self.name, "evalue": self.evalue, "traceback": traceback}
+                return {"output_type": "error", **fields}
+            case _:
+                data = {mime: _as_json(mime, text) for mime, text in self.data.items()}
+                shown = {"output_type": self.kind, "data": data, "metadata": self.metadata}
+                counts = self.kind == "execute_result"
+                return {**shown, "execution_count": self.execution_count} if counts else shown
+
+
+def _as_json(mime: str, text: str) -> object:
+    """Return what stands for a MIME type's text: objects for JSON types, as nbformat wants them."""
+    if mime != "application/json" and not mime.endswith("+json"):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 @dataclass(frozen=True)
@@ -100,11 +131,15 @@ class CellResult:
     """What became of one cell.
 
     Attributes:
-        index: Position in the notebook, counted from 1.
-        status: `ok`, `error`, `skipped` (text cells, and cells after a failure) or `exit`.
+        index: Position in the notebook, counted from 1; a cell with parameters counts as well.
+        status: `ok`, `error`, `skipped` (text cells, cells tagged `skip-execution`, and those after an exit)
+            or `exit`. A result has `error` only where errors are allowed.
         outputs: In the order the kernel sent them.
         duration_seconds: From sending the cell to its end.
         execution_count: The kernel's number of the execution.
+        source: The cell's text in the notebook.
+        cell_type: `code`, `markdown` or `raw`.
+        tags: The cell's tags, such as `injected-parameters`.
     """
 
     index: int
@@ -112,6 +147,18 @@ class CellResult:
     outputs: tuple[Output, ...] = ()
     duration_seconds: float = 0.0
     execution_count: int | None = None
+    source: str = ""
+    cell_type: str = "code"
+    tags: tuple[str, ...] = ()
+
+    def to_nbformat(self) -> dict[str, Any]:
+        """Return the cell as a notebook file of nbformat 4 holds it."""
+        metadata: dict[str, Any] = {"tags": list(self.tags)} if self.tags else {}
+        cell: dict[str, Any] = {"cell_type": self.cell_type, "metadata": metadata, "source": self.source}
+        if self.cell_type == "code":
+            cell["execution_count"] = self.execution_count
+            cell["outputs"] = [output.to_nbformat() for output in self.outputs]
+        return cell
 
 
 @dataclass(frozen=True)
@@ -127,6 +174,7 @@ class YeeduResult:
         stderr: What the job printed to its error stream.
         cells: What became of each of the notebook's cells.
         exit_value: What the notebook passed to `dbutils.notebook.exit`.
+        language: The notebook's language in Yeedu's word, such as `Python3`; empty where it is not known.
         details: The health check's own answer.
         truncated: Which of `stdout` and `stderr` are not whole; a sentence in the text says what is missing.
     """
@@ -139,6 +187,7 @@ class YeeduResult:
     stderr: str = ""
     cells: tuple[CellResult, ...] = ()
     exit_value: str | None = None
+    language: str = ""
     details: dict[str, Any] = field(default_factory=dict[str, Any])
     truncated: tuple[str, ...] = ()
 
@@ -146,3 +195,22 @@ class YeeduResult:
     def outputs(self) -> tuple[Output, ...]:
         """All outputs of all cells, in order."""
         return tuple(output for cell in self.cells for output in cell.outputs)
+
+    def to_ipynb(self) -> dict[str, Any]:
+        """Return the executed notebook as the content of an `.ipynb` file (nbformat 4.4)."""
+        language = self.language.casefold()
+        metadata: dict[str, Any] = {"language_info": {"name": language.rstrip("3")}} if language else {}
+        if language.startswith("python"):
+            metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        cells = [cell.to_nbformat() for cell in self.cells]
+        return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 4}
+
+    def write_ipynb(self, path: str | Path) -> Path:
+        """Write the executed notebook to an `.ipynb` file, for Jupyter and everything that reads its files.
+
+        Returns:
+            The file's path.
+        """
+        path = Path(path)
+        path.write_text(json.dumps(self.to_ipynb(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        return path

@@ -1,72 +1,83 @@
-"""Ready-made tasks for a job and a notebook."""
+"""Ready-made tasks for a job and a notebook, each with its async twin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Unpack
 
 from prefect import task
 
-from prefect_yeedu.credentials import YeeduCredentials
-from prefect_yeedu.flow_run.calls import YeeduCall, make_request
-from prefect_yeedu.models import YeeduResult
-from prefect_yeedu.urls import parse_url
+from prefect_yeedu.definition_calls import make_call
+from prefect_yeedu.flow_run.stopping import run_in_thread
+from prefect_yeedu.models import RunKind, YeeduResult
+
+if TYPE_CHECKING:
+    from prefect_yeedu.credentials import YeeduCredentials
+    from prefect_yeedu.options import OptionWords
 
 
 @task(name="run-yeedu-job")
 def run_yeedu_job(
-    job_url: str,
+    job: int | str,
     credentials: YeeduCredentials,
-    arguments: str | None = None,
-    conf: list[str] | None = None,
-    timeout_seconds: float | None = None,
-    cluster_ids: list[int] | None = None,
+    *,
+    workspace: int | None = None,
+    **options: Unpack[OptionWords],
 ) -> YeeduResult:
     """Run a job on Yeedu and return its result.
 
     Args:
-        job_url: The job's address, with the port of Yeedu's REST API.
-        credentials: Who connects.
-        arguments: Given to the program as one text; None leaves the definition's own.
-        conf: Spark settings, each `key=value`.
-        timeout_seconds: Budget after which the remote run is stopped; None waits for ever.
-        cluster_ids: Clusters to try in order when resources run out on the definition's own.
+        job: The job's address, or its id or name in a workspace of the credentials' host.
+        credentials: Which Yeedu is called, and who calls.
+        workspace: The workspace's id, where the job is given by id or name.
+        options: What to run it with: see `YeeduOptions`.
 
     Raises:
         YeeduError: It did not succeed; the class says why, the text what to do.
     """
-    return _run(job_url, credentials, arguments, conf, timeout_seconds, cluster_ids)
+    return make_call(RunKind.JOB, job, workspace, credentials, options).execute()
+
+
+@task(name="run-yeedu-job")
+async def arun_yeedu_job(
+    job: int | str,
+    credentials: YeeduCredentials,
+    *,
+    workspace: int | None = None,
+    **options: Unpack[OptionWords],
+) -> YeeduResult:
+    """Do what `run_yeedu_job` does without blocking the event loop; cancelling it stops the run."""
+    return await run_in_thread(make_call(RunKind.JOB, job, workspace, credentials, options).execute)
 
 
 @task(name="run-yeedu-notebook")
 def run_yeedu_notebook(
-    notebook_url: str,
+    notebook: int | str,
     credentials: YeeduCredentials,
-    arguments: str | None = None,
-    conf: list[str] | None = None,
-    timeout_seconds: float | None = None,
-    cluster_ids: list[int] | None = None,
+    *,
+    workspace: int | None = None,
+    **options: Unpack[OptionWords],
 ) -> YeeduResult:
     """Run a notebook on Yeedu and return its result.
 
     Args:
-        notebook_url: The notebook's address, with the port of Yeedu's REST API.
-        credentials: Who connects.
-        arguments: Given to the notebook as one text; None leaves the definition's own.
-        conf: Spark settings, each `key=value`.
-        timeout_seconds: Budget after which the remote run is stopped; None waits for ever.
-        cluster_ids: Clusters to try in order when resources run out on the definition's own.
+        notebook: The notebook's address, or its id or name in a workspace of the credentials' host.
+        credentials: Which Yeedu is called, and who calls.
+        workspace: The workspace's id, where the notebook is given by id or name.
+        options: What to run it with: see `YeeduOptions`.
 
     Raises:
         YeeduError: It did not succeed; the class says why, the text what to do.
     """
-    return _run(notebook_url, credentials, arguments, conf, timeout_seconds, cluster_ids)
+    return make_call(RunKind.NOTEBOOK, notebook, workspace, credentials, options).execute()
 
 
-def _run(
-    address: str,
+@task(name="run-yeedu-notebook")
+async def arun_yeedu_notebook(
+    notebook: int | str,
     credentials: YeeduCredentials,
-    arguments: str | None,
-    conf: list[str] | None,
-    timeout_seconds: float | None,
-    cluster_ids: list[int] | None,
+    *,
+    workspace: int | None = None,
+    **options: Unpack[OptionWords],
 ) -> YeeduResult:
-    request = make_request(
-        arguments=arguments, conf=conf or (), timeout_seconds=timeout_seconds, cluster_ids=cluster_ids or ()
-    )
-    return YeeduCall(parse_url(address), request, credentials.access()).execute()
+    """Do what `run_yeedu_notebook` does without blocking the event loop; cancelling it stops the run."""
+    return await run_in_thread(make_call(RunKind.NOTEBOOK, notebook, workspace, credentials, options).execute)

@@ -35,9 +35,10 @@ class Target:
     Attributes:
         kind: What the id names.
         workspace_id: Workspace id; 0 for a health check.
-        id: Id of the definition or of the run; 0 for a health check.
+        id: Id of the definition or of the run; 0 for a health check, and where only the name is known.
         run_kind: What a definition or run is, where the address says so.
         generation: The API generation, where only one has this form of address.
+        name: Name of the definition, which is looked up where there is no id.
     """
 
     kind: TargetKind
@@ -45,6 +46,25 @@ class Target:
     id: int = 0
     run_kind: RunKind | None = None
     generation: Generation | None = None
+    name: str = ""
+
+    @classmethod
+    def definition(cls, kind: RunKind, which: int | str, workspace_id: int | None) -> Target:
+        """Return the job or notebook of an id or a name in a workspace.
+
+        Raises:
+            YeeduConfigurationError: There is no workspace, or neither an id nor a name.
+        """
+        text = str(which).strip()
+        identifier = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+        if not text or text == "0" or (isinstance(which, int) and not identifier):
+            raise YeeduConfigurationError(f"'{text}' is neither the id nor the name of a {kind}; correct it.")
+        if workspace_id is None or workspace_id <= 0:
+            raise YeeduConfigurationError(
+                f"The {kind} '{text}' is named without its workspace; give the workspace's id as workspace, "
+                f"or the {kind}'s address instead."
+            )
+        return cls(TargetKind(kind), workspace_id, identifier, kind, name="" if identifier else text)
 
 
 @dataclass(frozen=True)
@@ -166,6 +186,25 @@ def parse_url(text: str) -> YeeduURL:
         run_kind=run_kind,
         generation=generation,
     )
+
+
+def parse_host(text: str) -> str:
+    """Return the base of the REST API of a server's address, such as `https://yeedu.example:8080`.
+
+    Raises:
+        YeeduConfigurationError: It is no such address.
+    """
+    parts = _split(text)
+    segments = [segment for segment in parts.path.split("/") if segment]
+    if segments[-2:] == ["api", "v1"]:
+        segments = segments[:-2]
+    if "tenant" in segments or parts.query or parts.fragment:
+        raise YeeduConfigurationError(
+            "The host is the address of Yeedu's REST API alone, such as https://yeedu.example:8080; "
+            "leave out what follows."
+        )
+    host = (parts.hostname or "").lower()
+    return YeeduURL(TargetKind.HEALTH, parts.scheme, host, _port(parts, text), _path(segments)).base_url
 
 
 def _split(text: str) -> SplitResult:

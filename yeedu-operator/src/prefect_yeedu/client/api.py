@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from prefect_yeedu.wire.answers import JsonObject
 
 PAGE_RUNS = 100
+USER_FIELDS = ("username", "user_id", "id", "email")
 STOP_STATUSES = frozenset({200, 201, 409})  # 409: it has ended already, which is what was wanted
 
 
@@ -44,6 +45,19 @@ class CallOptions(TypedDict, total=False):
     read_seconds: float | None
     is_repeatable: bool
     patience: Patience | None
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """A page of a list of runs.
+
+    Attributes:
+        runs: In the order of the server.
+        total: How many pages there are; None where Yeedu does not say.
+    """
+
+    runs: tuple[RunSnapshot, ...] = ()
+    total: int | None = None
 
 
 @dataclass(frozen=True)
@@ -91,8 +105,21 @@ class RunAPI:
         below = route.format(run=run, definition=definition, stream=stream)
         return f"workspace/{self.workspace_id}/{below}"
 
-    def submit(self, definition: int, *, arguments: str | None = None, conf: Sequence[str] = ()) -> int:
+    def submit(
+        self,
+        definition: int,
+        *,
+        arguments: str | None = None,
+        conf: Sequence[str] = (),
+        read_seconds: float | None = None,
+    ) -> int:
         """Start a run and return its id; never repeated when Yeedu may have acted on the first try.
+
+        Args:
+            definition: The job or notebook.
+            arguments: Given to the program.
+            conf: Spark settings.
+            read_seconds: How long the answer may take, instead of the client's limit.
 
         Raises:
             YeeduNotFound: There is no such definition.
@@ -109,6 +136,7 @@ class RunAPI:
                 f"to run {self.kind} {definition}",
                 json=body,
                 is_repeatable=False,
+                read_seconds=read_seconds,
             )
         except YeeduNotFound as error:
             raise self._no_definition(definition, error) from None
@@ -117,6 +145,7 @@ class RunAPI:
             raise YeeduUnexpectedAnswer(
                 f"Yeedu accepted {self.kind} {definition} without naming a run ({self.routes.run_field}).",
                 status=response.status_code,
+                is_from_yeedu=False,  # and so it may have started one
             )
         return run_id
 
@@ -221,23 +250,24 @@ class RunAPI:
             return items[0]
         return object_of({"value": value}, "value")
 
-    def list_runs(self, definition: int, *, max_pages: int = 10) -> list[RunSnapshot]:
-        """Return a definition's runs; an empty list, however Yeedu says that there are none."""
-        runs: list[RunSnapshot] = []
-        for page in range(1, max_pages + 1):
-            params = {self.routes.definition_filter: definition, "pageNumber": page, "limit": PAGE_RUNS}
-            try:
-                answer = self._get_object(
-                    self.routes.runs, f"for the runs of {self.kind} {definition}", params=params
-                )
-            except YeeduNotFound:
-                break
-            items = objects_of(answer, "data")
-            snapshots = (RunSnapshot.read(item, self.routes) for item in items)
-            runs.extend(snapshot for snapshot in snapshots if snapshot.run_id)
-            if len(items) < PAGE_RUNS:
-                break
-        return runs
+    def list_page(self, definition: int, number: int) -> RunPage:
+        """Return a page of a definition's runs, counted from 1; empty, also where Yeedu knows of none."""
+        params = {self.routes.definition_filter: definition, "pageNumber": number, "limit": PAGE_RUNS}
+        try:
+            answer = self._get_object(
+                self.routes.runs, f"for the runs of {self.kind} {definition}", params=params
+            )
+        except YeeduNotFound:  # Yeedu's own: a proxy's is another error
+            return RunPage()
+        snapshots = (RunSnapshot.read(item, self.routes) for item in objects_of(answer, "data"))
+        runs = tuple(snapshot for snapshot in snapshots if snapshot.run_id)
+        return RunPage(runs, number_of(object_of(answer, "result_set"), "total_pages"))
+
+    def read_names(self) -> frozenset[str]:
+        """Return the names under which Yeedu may show this user as the author of a run."""
+        answer = self.client.get_object("user/info", "who we are", clock=self.clock)
+        names = {str(answer[key]) for key in USER_FIELDS if isinstance(answer.get(key), str | int)}
+        return frozenset(names | ({self.client.username} if self.client.username else set()))
 
     def _get_object(
         self,

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
-import threading
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from prefect_yeedu.client.definitions import Definitions
 from prefect_yeedu.client.login import LoginSession
 from prefect_yeedu.client.transport import Timeouts, Transport
 from prefect_yeedu.errors import (
@@ -18,6 +16,7 @@ from prefect_yeedu.errors import (
     YeeduUnhealthy,
 )
 from prefect_yeedu.failures import Failure, classify, may_have_acted
+from prefect_yeedu.models import RunKind
 from prefect_yeedu.patience import Patience, SystemClock
 from prefect_yeedu.wire.answers import JsonObject, read_object
 from prefect_yeedu.wire.redaction import Redactor
@@ -69,15 +68,29 @@ class YeeduClient:
             else None
         )
         if not connection.tls.verify and connection.base_url.startswith("https:"):
-            logger.warning(
-                "The TLS certificate of %s is not checked (YEEDU_VERIFY_SSL is false).", connection.origin
-            )
+            text = "The TLS certificate of %s is not checked (YEEDU_VERIFY_SSL is false)."
+            logger.warning(text, connection.origin)
 
     @property
     def username(self) -> str | None:
         """The user whom the connection names; None with a token."""
         credentials = self.connection.credentials
         return credentials.username if credentials is not None else None
+
+    @property
+    def seconds_ahead(self) -> float:
+        """How far the server's clock is ahead of this machine's, to a second, as its last answer showed."""
+        return self._transport.seconds_ahead
+
+    @property
+    def jobs(self) -> Definitions:
+        """The tenant's jobs, on a server of the latest API generation."""
+        return Definitions(self, RunKind.JOB)
+
+    @property
+    def notebooks(self) -> Definitions:
+        """The tenant's notebooks, on a server of the latest API generation."""
+        return Definitions(self, RunKind.NOTEBOOK)
 
     def __enter__(self) -> Self:
         return self
@@ -194,11 +207,10 @@ class YeeduClient:
             YeeduUnhealthy: It answered with another status than 200.
             YeeduTransportError: It did not answer.
         """
-        what = "whether it is healthy"
+        path, what = "healthCheck", "whether it is healthy"
 
         def once() -> JsonObject:
-            response = self._transport.send("GET", "healthCheck")
-            return read_object(self._checked(response, what, frozenset({200})), "healthCheck")
+            return read_object(self._checked(self._transport.send("GET", path), what, ANSWERED), path)
 
         try:
             return self._repeat(once, what, patience=Patience(attempts=3))
@@ -286,25 +298,3 @@ class YeeduClient:
                 if not is_repeatable and may_have_acted(error):
                     raise
                 trial.wait(error, what)
-
-
-_shared: dict[tuple[int, Connection], YeeduClient] = {}
-_sharing = threading.Lock()
-
-
-def shared_client(connection: Connection) -> YeeduClient:
-    """Return this process's client for a connection; it logs out when the process ends."""
-    key = (os.getpid(), connection)
-    with _sharing:
-        if key not in _shared:
-            _shared[key] = YeeduClient(connection)
-        return _shared[key]
-
-
-@atexit.register
-def close_shared_clients() -> None:
-    """Log out of every session that this process has opened."""
-    with _sharing:
-        clients = [_shared.pop(key) for key in list(_shared) if key[0] == os.getpid()]
-    for client in clients:
-        client.close()

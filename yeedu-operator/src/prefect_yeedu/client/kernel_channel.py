@@ -8,10 +8,11 @@ from urllib.parse import quote
 
 import websocket
 
-from prefect_yeedu.errors import YeeduAuthenticationError, YeeduNotFound, YeeduTransportError
+from prefect_yeedu.errors import YeeduAPIError, YeeduAuthenticationError, YeeduNotFound, YeeduTransportError
 
 if TYPE_CHECKING:
     from prefect_yeedu.client.client import YeeduClient
+    from prefect_yeedu.patience import Clock
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +22,27 @@ PING_AFTER_SECONDS = 10.0
 LOST_AFTER_SECONDS = 30.0
 # The token is part of the path and is not escaped; only what would break the address is.
 UNESCAPED = "/:@!$&'()*+,;=-._~"
+
+
+class _Socket(websocket.WebSocket):
+    """A websocket whose reads together end in time, however many frames or pieces of frames they bring.
+
+    The library's own time limit begins anew with each of them. What has been read of a frame is kept for the
+    next read.
+    """
+
+    clock: Clock
+    reads_until = 0.0
+    heard_at = 0.0
+
+    def _recv(self, bufsize: int) -> bytes:
+        seconds = self.reads_until - self.clock.now()
+        if seconds <= 0:
+            raise websocket.WebSocketTimeoutException("no more time")
+        self.settimeout(seconds)
+        data = super()._recv(bufsize)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        self.heard_at = self.clock.now()
+        return data
 
 
 class KernelChannel:
@@ -34,8 +56,7 @@ class KernelChannel:
     def __init__(self, client: YeeduClient, path: str) -> None:
         self._client = client
         self._path = path
-        self._socket: websocket.WebSocket | None = None
-        self._heard_at = 0.0
+        self._socket: _Socket | None = None
         self._pinged_at = 0.0
 
     @property
@@ -57,7 +78,7 @@ class KernelChannel:
             self._socket = self._connect(token)
         except YeeduAuthenticationError:
             self._socket = self._connect(self._client.token(instead_of=token))
-        self._heard_at = self._pinged_at = self._client.clock.now()
+        self._pinged_at = self._socket.heard_at
 
     def send(self, text: str) -> None:
         """Send a text.
@@ -84,11 +105,10 @@ class KernelChannel:
             YeeduTransportError: The connection is lost.
         """
         socket = self._require()
+        socket.reads_until = self._client.clock.now() + max(timeout_seconds, 0.001)
         try:
             while True:
-                socket.settimeout(max(timeout_seconds, 0.001))
                 opcode, frame = cast("tuple[int, Any]", socket.recv_data_frame(control_frame=True))  # pyright: ignore[reportUnknownMemberType]
-                self._heard_at = self._client.clock.now()
                 if opcode in {websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY}:
                     data = cast("bytes | str", frame.data)
                     return data if isinstance(data, str) else data.decode("utf-8", "replace")
@@ -114,16 +134,16 @@ class KernelChannel:
         finally:
             socket.shutdown()  # a connection that the other side has closed is left open by close()
 
-    def _require(self) -> websocket.WebSocket:
+    def _require(self) -> _Socket:
         if self._socket is None:
             raise YeeduTransportError("The kernel's websocket is not open.")
         return self._socket
 
-    def _check_silence(self, socket: websocket.WebSocket) -> YeeduTransportError | None:
+    def _check_silence(self, socket: _Socket) -> YeeduTransportError | None:
         now = self._client.clock.now()
-        if now - self._heard_at > LOST_AFTER_SECONDS:
+        if now - socket.heard_at > LOST_AFTER_SECONDS:
             return self._lost(TimeoutError("no sign of life"))
-        if now - max(self._heard_at, self._pinged_at) > PING_AFTER_SECONDS:
+        if now - max(socket.heard_at, self._pinged_at) > PING_AFTER_SECONDS:
             self._pinged_at = now
             try:
                 socket.ping()
@@ -136,7 +156,7 @@ class KernelChannel:
         reason = self._client.redactor.scrub(str(error)) or type(error).__name__
         return YeeduTransportError(f"The websocket to the kernel is lost ({reason[:200]}).")
 
-    def _connect(self, token: str) -> websocket.WebSocket:
+    def _connect(self, token: str) -> _Socket:
         base = self._client.connection.base_url
         address = (
             f"ws{base.removeprefix('http')}/{self._path}/ws/yeedu_session/{quote(token, safe=UNESCAPED)}"
@@ -148,27 +168,32 @@ class KernelChannel:
             socket = websocket.create_connection(
                 address,
                 timeout=CONNECT_TIMEOUT_SECONDS,
+                class_=_Socket,
                 sslopt=options,
                 enable_multithread=False,
                 skip_utf8_validation=True,  # pure Python and slow on large outputs; decoding replaces instead
             )
         except websocket.WebSocketBadStatusException as error:
-            status = error.status_code
-            failure = _refusal(status)
+            failure = _refusal(error)
         except (websocket.WebSocketException, OSError, ValueError) as error:
             reason = self._client.redactor.scrub(str(error)) or type(error).__name__
             failure = YeeduTransportError(f"The websocket to the kernel cannot be opened ({reason[:200]}).")
         else:
+            socket = cast("_Socket", socket)
+            socket.clock, socket.heard_at = self._client.clock, self._client.clock.now()
             return socket
         # Raised here: the library's exceptions may hold the address, of which the token is a part.
         raise failure
 
 
-def _refusal(status: int) -> YeeduAuthenticationError | YeeduNotFound | YeeduTransportError:
+def _refusal(error: websocket.WebSocketBadStatusException) -> YeeduAPIError | YeeduTransportError:
+    status, is_from_yeedu = error.status_code, b"error_code" in bytes(error.resp_body or b"")
     if status in {401, 403, 440}:
         return YeeduAuthenticationError(
-            f"Yeedu refuses the token for the kernel's websocket (status {status}).", status=status
+            f"The token for the kernel's websocket was refused with status {status}.",
+            status=status,
+            is_from_yeedu=is_from_yeedu,
         )
-    if status == 404:
-        return YeeduNotFound("Yeedu knows no such kernel; the run has ended.", status=status)
+    if status == 404 and is_from_yeedu:
+        return YeeduNotFound("Yeedu knows no such kernel.", status=status)
     return YeeduTransportError(f"The websocket to the kernel was refused with status {status}.")

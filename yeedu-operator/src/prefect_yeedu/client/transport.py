@@ -7,6 +7,7 @@ import re
 import ssl
 import time
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, cast
 
@@ -96,6 +97,9 @@ class _TokenAuth(AuthBase):
 class Transport:
     """Sends requests to one Yeedu; may be used by several threads.
 
+    Attributes:
+        seconds_ahead: How far the server's clock was ahead of this machine's in its last answer.
+
     Args:
         base_url: Base of the REST API, such as `https://yeedu.example:8080/api/v1`.
         tls: How certificates are checked.
@@ -108,6 +112,7 @@ class Transport:
         self._tls = tls
         self._timeouts = timeouts
         self._redactor = redactor
+        self.seconds_ahead = 0.0
         self._session = requests.Session()
         is_encrypted = base_url.startswith("https:")
         adapter = _SharedContextAdapter(tls) if is_encrypted else HTTPAdapter(pool_maxsize=16)
@@ -154,6 +159,7 @@ class Transport:
             logger.debug(
                 "%s %s -> %d in %.3f s", method, path, response.status_code, time.monotonic() - started_at
             )
+            self._compare_clocks(response.headers.get("Date"))
             for cookie in response.cookies:
                 if len(cookie.value or "") >= MIN_COOKIE_CHARACTERS:
                     self._redactor.add(cookie.value)
@@ -165,6 +171,12 @@ class Transport:
     def broken_answer(self, error: Exception) -> YeeduError:
         """Return the error for an answer whose body could not be read to its end."""
         return self._failure(error)
+
+    def _compare_clocks(self, date: str | None) -> None:
+        try:
+            self.seconds_ahead = parsedate_to_datetime(date).timestamp() - time.time() if date else 0.0
+        except (ValueError, OverflowError):
+            self.seconds_ahead = 0.0
 
     def _failure(self, error: Exception, read_seconds: float | None = None) -> YeeduError:
         where = self.base_url.removesuffix("/api/v1")

@@ -2,30 +2,53 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from prefect_yeedu.client.client import shared_client
+from prefect_yeedu.client.definitions import Definitions
+from prefect_yeedu.client.sharing import shared_client
 from prefect_yeedu.errors import YeeduConfigurationError
+from prefect_yeedu.flow_run.record_fields import Definition
 from prefect_yeedu.flow_run.run_artifacts import RunArtifacts
+from prefect_yeedu.flow_run.run_events import RunEvents
 from prefect_yeedu.flow_run.run_logging import RunLogListener, find_logger
 from prefect_yeedu.flow_run.run_record import ArtifactLedger
 from prefect_yeedu.flow_run.stopping import StoppableClock, StopWatch
 from prefect_yeedu.models import Generation, YeeduResult
 from prefect_yeedu.runs.execution import execute, find_api
-from prefect_yeedu.runs.starting import RunRequest, StartedRun, checked_conf, start
-from prefect_yeedu.runs.waiting import WaitOptions
+from prefect_yeedu.runs.starting import RunRequest, StartedRun, start
 from prefect_yeedu.urls import TargetKind
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Sequence
 
     from prefect_yeedu.client.client import YeeduClient
-    from prefect_yeedu.flow_run.connection import Access
-    from prefect_yeedu.runs.submission import Ledger
-    from prefect_yeedu.urls import YeeduURL
+    from prefect_yeedu.client.connection import Connection
+    from prefect_yeedu.patience import Clock
+    from prefect_yeedu.runs.record import Ledger
+    from prefect_yeedu.urls import Target
+
+
+@dataclass(frozen=True)
+class Triggered:
+    """A run that exists on Yeedu and has still to be waited for.
+
+    Attributes:
+        started: The run.
+        events: What tells Prefect's event feed of it.
+    """
+
+    started: StartedRun
+    events: RunEvents
+
+    def finish(self) -> YeeduResult:
+        """Wait for the end, and return the result.
+
+        Raises:
+            YeeduError: It did not succeed; the class says why.
+        """
+        return self.events.reported(self.started.finish)
 
 
 @dataclass(frozen=True)
@@ -33,14 +56,18 @@ class YeeduCall:
     """A call that can be made.
 
     Attributes:
-        url: What is called.
+        connection: Which Yeedu, by whom.
+        target: What is called.
         request: With what.
-        access: By whom.
+        note: What to tell about the way of logging in, where there was a choice; else empty.
+        blocks: The blocks that say who logs in, by what they are given as, such as `token_block_name`.
     """
 
-    url: YeeduURL
+    connection: Connection
+    target: Target
     request: RunRequest
-    access: Access
+    note: str = ""
+    blocks: tuple[tuple[str, str], ...] = ()
 
     def execute(self, event: threading.Event | None = None) -> YeeduResult:
         """Run it, wait for its end, and return what came of it.
@@ -49,87 +76,61 @@ class YeeduCall:
             event: Set when the run is not wanted any more.
         """
         client, watch = self.open_client(), StopWatch(event)
-        result = execute(
-            client,
-            self.url.target,
-            self.request,
-            self.listener(watch),
-            self.ledger(),
-            StoppableClock(watch),
+        clock = StoppableClock(watch)
+        call = self.resolved(client, clock)
+        listener, ledger = call.listener(watch), call.ledger()
+        result = call.events.reported(
+            lambda: execute(client, call.target, call.request, listener, ledger, clock)
         )
-        if self.url.kind is TargetKind.HEALTH:
-            find_logger().info("Yeedu at %s is healthy.", self.url.origin)
+        if call.target.kind is TargetKind.HEALTH:
+            find_logger().info("Yeedu at %s is healthy.", self.connection.origin)
         return result
 
-    def start(self, event: threading.Event | None = None) -> StartedRun:
+    def start(self, event: threading.Event | None = None) -> Triggered:
         """Submit it, or find the run again that an earlier attempt submitted."""
-        if self.url.kind not in {TargetKind.JOB, TargetKind.NOTEBOOK}:
+        if self.target.kind not in {TargetKind.JOB, TargetKind.NOTEBOOK}:
             raise YeeduConfigurationError("Only a job's or a notebook's address can be triggered.")
-        watch = StopWatch(event)
-        api = find_api(self.open_client(), self.url.target, self.request, StoppableClock(watch))
-        return start(api, self.url.id, self.request, self.listener(watch), self.ledger())
+        client, watch = self.open_client(), StopWatch(event)
+        clock = StoppableClock(watch)
+        call = self.resolved(client, clock)
+        api = find_api(client, call.target, call.request, clock)
+        started = start(api, call.target.id, call.request, call.listener(watch), call.ledger())
+        return Triggered(started, call.events)
+
+    @property
+    def events(self) -> RunEvents:
+        """What tells Prefect's event feed of the run."""
+        return RunEvents.of(self.connection, self.target)
+
+    def resolved(self, client: YeeduClient, clock: Clock | None = None) -> YeeduCall:
+        """Return the call of the definition's id, where only its name is given.
+
+        Raises:
+            YeeduNotFound: There is none of that name.
+        """
+        target = self.target
+        if not target.name or target.run_kind is None:
+            return self
+        generation = self.request.generation or Generation.V2
+        definitions = Definitions(client, target.run_kind, generation, clock)
+        found = definitions.find(target.workspace_id, target.name)
+        return replace(self, target=replace(target, id=found, name=""))
 
     def open_client(self) -> YeeduClient:
         """Return this process's client for the connection; say how it logs in, where there was a choice."""
-        if self.access.note and self.url.kind is not TargetKind.HEALTH:
-            find_logger().info(self.access.note)
-        return shared_client(self.access.to(self.url))
+        if self.note and self.target.kind is not TargetKind.HEALTH:
+            find_logger().info(self.note)
+        return shared_client(self.connection)
 
     def listener(self, watch: StopWatch) -> RunLogListener:
         """Return what writes to the run's log and makes its artifacts."""
-        artifacts = RunArtifacts(f"yeedu-{self.url.kind}-{self.url.id}")
-        return RunLogListener(find_logger(), watch, artifacts)
+        artifacts = RunArtifacts(str(self.target.kind), self.target.id)
+        return RunLogListener(find_logger(), watch, artifacts, self.events)
 
     def ledger(self) -> Ledger:
         """Return where the run of this call is recorded."""
-        url = self.url
-        what = (url.origin, url.tenant, url.workspace_id, str(url.kind), url.id)
-        return ArtifactLedger.of_this_call(
-            repr((*what, self.request.arguments, self.request.conf)),
-            repr(what),
-            f"Yeedu {url.kind} {url.id}",
-        )
-
-
-def make_request(
-    *,
-    arguments: str | None = None,
-    conf: Sequence[str] = (),
-    timeout_seconds: float | None = None,
-    generation: str | None = None,
-    ui_url: str | None = None,
-    cluster_ids: Sequence[int] = (),
-    saves_outputs: bool = True,
-) -> RunRequest:
-    """Return a request of checked arguments.
-
-    Raises:
-        YeeduConfigurationError: One of them cannot be used.
-    """
-    if timeout_seconds is not None and timeout_seconds <= 0:
-        raise YeeduConfigurationError(
-            f"timeout_seconds is {timeout_seconds:g}, but a budget is more than 0 seconds; "
-            "leave it out to wait for ever."
-        )
-    if any(cluster <= 0 for cluster in cluster_ids):
-        raise YeeduConfigurationError("cluster_ids holds a number that is not a cluster's id; correct it.")
-    return RunRequest(
-        arguments=arguments,
-        conf=checked_conf(conf),
-        generation=_generation(generation),
-        ui_url=ui_url or os.environ.get("YEEDU_UI_URL") or None,
-        options=WaitOptions(timeout_seconds=timeout_seconds, saves_outputs=saves_outputs),
-        cluster_ids=tuple(cluster_ids),
-    )
-
-
-def _generation(text: str | None) -> Generation | None:
-    if text is None:
-        return None
-    try:
-        return Generation(text.strip().lower())
-    except ValueError:
-        pass
-    raise YeeduConfigurationError(
-        f"The API generation '{text}' is not known; it is one of {', '.join(Generation)}."
-    )
+        target, request, connection = self.target, self.request, self.connection
+        passed = hashlib.sha256(repr((request.arguments, request.conf)).encode()).hexdigest()[:12]
+        kind = str(target.kind)
+        definition = Definition(connection.base_url, connection.tenant, target.workspace_id, kind, target.id)
+        return ArtifactLedger.of_this_call(definition, passed=passed, blocks=dict(self.blocks))

@@ -5,16 +5,16 @@ The record is one of the definition, not of the flow run: where that is not run 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from typing import TYPE_CHECKING
 
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
-from prefect.client.schemas.sorting import ArtifactSort
 
-from prefect_yeedu.flow_run.prefect_server import FAILURES, patiently
-from prefect_yeedu.runs.submission import ClusterMove
+from prefect_yeedu.errors import YeeduPrefectError
+from prefect_yeedu.flow_run.prefect_server import ask_prefect, iterate_artifacts, patience_of
+from prefect_yeedu.flow_run.record_fields import Definition
+from prefect_yeedu.runs.record import ClusterMove
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 20.0
+PATIENCE = patience_of(20.0)
 
 
 class ClusterRecord:
@@ -33,18 +33,17 @@ class ClusterRecord:
     That the Prefect server cannot be reached is only a warning: the call itself moves the definition back.
 
     Args:
-        definition: Names the job or notebook.
-        title: For the artifact's text.
+        definition: The job or notebook.
         call: Names the call of the flow run.
         flow_run_id: The flow run, to whose artifacts the record belongs.
         task_run_id: The task run, where the call is made in one.
     """
 
     def __init__(
-        self, definition: str, title: str, call: str, *, flow_run_id: UUID | None, task_run_id: UUID | None
+        self, definition: Definition, call: str, *, flow_run_id: UUID | None, task_run_id: UUID | None
     ) -> None:
-        self._key = f"yeedu-cluster-{hashlib.sha256(definition.encode()).hexdigest()[:24]}"
-        self._title = title
+        self._definition = definition
+        self._key = f"yeedu-cluster-of-{definition.kind}-{definition.id}"
         self._call = call
         self._flow_run_id = flow_run_id
         self._task_run_id = task_run_id
@@ -53,9 +52,11 @@ class ClusterRecord:
     def read(self) -> ClusterMove | None:
         """Return the move that was not undone, by whichever call it was made."""
         try:
-            artifact = patiently(self._read, PATIENCE_SECONDS)
-        except FAILURES as error:
-            logger.warning("Whether %s was left on another cluster is not known: %r", self._title, error)
+            artifact = ask_prefect(self._read, f"for the cluster of {self._definition.title}", PATIENCE)
+        except YeeduPrefectError as error:
+            logger.warning(
+                "Whether %s was left on another cluster is not known: %s", self._definition.title, error
+            )
             return None
         fields = artifact.metadata_ or {} if artifact is not None else {}
         own_cluster, cluster = fields.get("own_cluster", ""), fields.get("cluster", "")
@@ -66,32 +67,35 @@ class ClusterRecord:
 
     def note(self, own_cluster: int, cluster: int) -> None:
         """Record a move that is about to be made."""
-        text = f"{self._title} belongs to cluster {own_cluster} and was moved to {cluster}."
+        text = f"{self._definition.title} belongs to cluster {own_cluster} and was moved to {cluster}."
         self._write(text, {"own_cluster": str(own_cluster), "cluster": str(cluster), "call": self._call})
 
     def forget(self) -> None:
         """Record that the move was undone."""
         if self._artifact_id is not None:
-            self._write(f"{self._title} is on its own cluster.", {})
+            self._write(f"{self._definition.title} is on its own cluster.", {})
             self._artifact_id = None
 
-    def _write(self, text: str, fields: dict[str, str]) -> None:
+    def _write(self, text: str, moved: dict[str, str]) -> None:
+        fields = {**self._definition.fields(), **moved}
+
         def write(client: SyncPrefectClient) -> UUID | None:
             if self._artifact_id is None:
                 return client.create_artifact(self._artifact(text, fields)).id
             client.update_artifact(self._artifact_id, ArtifactUpdate(data=text, metadata_=fields))
             return self._artifact_id
 
+        title = self._definition.title
         try:
-            self._artifact_id = patiently(write, PATIENCE_SECONDS)
-        except FAILURES as error:
-            logger.warning("The cluster of %s could not be recorded: %r", self._title, error)
+            self._artifact_id = ask_prefect(write, f"to record the cluster of {title}", PATIENCE)
+        except YeeduPrefectError as error:
+            logger.warning("The cluster of %s could not be recorded: %s", title, error)
 
     def _artifact(self, text: str, fields: dict[str, str]) -> ArtifactCreate:
         return ArtifactCreate(
             key=self._key,
             type="markdown",
-            description=f"On which cluster {self._title} is.",
+            description=f"On which cluster {self._definition.title} is.",
             data=text,
             metadata_=fields,
             flow_run_id=self._flow_run_id,
@@ -99,6 +103,7 @@ class ClusterRecord:
         )
 
     def _read(self, client: SyncPrefectClient) -> Artifact | None:
+        """Return the definition's newest record; one of the same number elsewhere has the same key."""
         wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[self._key]))
-        found = client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=1)
-        return found[0] if found else None
+        found = iterate_artifacts(client, wanted)
+        return next((one for one in found if Definition.read(one.metadata_ or {}) == self._definition), None)

@@ -42,11 +42,13 @@ class Access:
         credentials: Who connects; None where nobody has to.
         tls: How certificates are checked.
         note: What to tell about the way of logging in, where there was a choice; else empty.
+        blocks: The blocks that say this, by what they are given as, such as `token_block_name`.
     """
 
     credentials: Credentials | None = None
     tls: TLSSettings = field(default_factory=TLSSettings)
     note: str = ""
+    blocks: tuple[tuple[str, str], ...] = ()
 
     def to(self, url: YeeduURL) -> Connection:
         """Return the connection to the Yeedu of an address."""
@@ -98,7 +100,8 @@ def load_connection(
             + (" (YEEDU_TOKEN in the platform's .env)" if block == _BLOCK_OF_THE_PLATFORM else ""),
         )
         note = f"Logging in to Yeedu with the token in the block '{block}', not with a password."
-        return Access(credentials, tls, note if login_password_block_name else "")
+        blocks = (("connection_block_name", connection_block_name or ""), (TOKEN_KEY, named))
+        return Access(credentials, tls, note if login_password_block_name else "", blocks)
     username: object = details.get("username")
     if not isinstance(username, str) or not username.strip():
         raise YeeduConfigurationError(
@@ -110,7 +113,12 @@ def load_connection(
             f"Neither login_password_block_name nor {TOKEN_KEY} is given; one of them is needed, "
             f"or the key {TOKEN_KEY} in the connection details."
         )
-    return Access(Credentials(username.strip(), password.result(), kept_in=_PLACE_OF_A_TOKEN), tls)
+    blocks = (
+        ("connection_block_name", connection_block_name or ""),
+        ("login_password_block_name", login_password_block_name or ""),
+    )
+    credentials = Credentials(username.strip(), password.result(), kept_in=_PLACE_OF_A_TOKEN)
+    return Access(credentials, tls, blocks=blocks)
 
 
 def _named_token_block(details: Details, connection_block_name: str | None) -> str:

@@ -1,37 +1,59 @@
-"""Stop the remote runs that a flow run left behind: ``python -m prefect_yeedu.flow_run.left_runs FLOW_RUN``.
+"""Stop the remote runs that a flow run left behind: ``yeedu-left-runs FLOW_RUN``.
 
-A flow run that is cancelled while nothing is left of its process stops nothing. Whoever finds it calls this:
-the artifacts of the flow run name the remote runs, and its parameters say how to reach them.
+A flow run that is cancelled while nothing is left of its process stops nothing. Who finds it calls this: the
+artifacts of the flow run and of its subflows say which remote runs are open, where they are, and which blocks
+hold who may stop them.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import ArtifactUpdate, LogCreate
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+from prefect.client.schemas.actions import LogCreate
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+    ArtifactFilterType,
+)
 
+from prefect_yeedu.client.api import RunAPI
 from prefect_yeedu.client.client import YeeduClient
-from prefect_yeedu.errors import YeeduConfigurationError, YeeduError
+from prefect_yeedu.client.connection import Connection
+from prefect_yeedu.credentials import YeeduCredentials
+from prefect_yeedu.errors import (
+    YeeduConfigurationError,
+    YeeduError,
+    YeeduPrefectError,
+)
 from prefect_yeedu.flow_run.connection import load_connection
-from prefect_yeedu.flow_run.run_record import ARTIFACT_PREFIX
-from prefect_yeedu.runs.execution import find_api
+from prefect_yeedu.flow_run.prefect_server import (
+    FAILURES,
+    ask_prefect,
+    iterate_artifacts,
+    iterate_subflows,
+    patience_of,
+)
+from prefect_yeedu.flow_run.record_fields import BLOCK_FIELDS, Definition, is_left, read_record
+from prefect_yeedu.flow_run.run_record import ArtifactLedger
+from prefect_yeedu.models import Generation, RunKind
 from prefect_yeedu.runs.starting import RunRequest, make_run
-from prefect_yeedu.runs.submission import Outcome
-from prefect_yeedu.urls import TargetKind, YeeduURL, parse_url
+from prefect_yeedu.runs.submission import Submission
+from prefect_yeedu.runs.waiting import WaitOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import Artifact
 
-    from prefect_yeedu.models import RunState
+    from prefect_yeedu.flow_run.connection import Access
 
-_KINDS = frozenset({TargetKind.JOB, TargetKind.NOTEBOOK})
+PATIENCE = patience_of(30.0)
+SUBMIT_SECONDS = WaitOptions().submit_seconds
 _INFO, _WARNING = 20, 30
 
 
@@ -40,89 +62,151 @@ def stop_left_runs(flow_run_id: UUID) -> list[str]:
 
     Returns:
         What was done, a sentence for each of them.
+
+    Raises:
+        YeeduPrefectError: The Prefect server does not answer, or does not know the flow run.
+        YeeduConfigurationError: The flow run has not ended.
     """
-    with get_client(sync_client=True) as client:
-        parameters = client.read_flow_run(flow_run_id).parameters
-        done: list[str] = []
-        for artifact in left_artifacts(client, flow_run_id):
-            run_id = int(str((artifact.metadata_ or {})["run_id"]))
-            try:
-                state = _stop(run_id, parameters)
-                sentence, level = f"Yeedu run {run_id} was left behind, and is over now: {state}.", _INFO
-                _note_outcome(client, artifact, state)
-            except YeeduError as error:
-                page = (artifact.metadata_ or {}).get("url", "")
-                sentence = f"Yeedu run {run_id} was left behind and cannot be stopped; see {page} ({error})"
-                level = _WARNING
-            done.append(sentence)
-            entry = LogCreate.model_validate(
-                {
-                    "name": "prefect.yeedu",
-                    "level": level,
-                    "message": sentence,
-                    "timestamp": datetime.now(UTC),
-                    "flow_run_id": flow_run_id,
-                }
-            )
-            client.create_logs([entry])
+    state = ask_prefect(
+        lambda client: client.read_flow_run(flow_run_id).state, f"about flow run {flow_run_id}", PATIENCE
+    )
+    if state is None or not (state.is_final() or state.is_cancelling()):
+        raise YeeduConfigurationError(
+            f"The flow run {flow_run_id} has not ended, so nothing of it was left behind; cancel it first."
+        )
+    artifacts = ask_prefect(
+        lambda client: left_artifacts(client, flow_run_id), f"for the runs of {flow_run_id}", PATIENCE
+    )
+    done: list[str] = []
+    for artifact in artifacts:
+        sentence, is_over = _end(artifact)
+        done.append(sentence)
+        _log(flow_run_id, sentence, _INFO if is_over else _WARNING)
     return done
 
 
 def left_artifacts(client: SyncPrefectClient, flow_run_id: UUID) -> list[Artifact]:
-    """Return the records of a flow run's remote runs whose end was not recorded."""
+    """Return the records of the remote runs of a flow run and its subflows whose end nobody has seen.
+
+    A subflow that is a deployment's has a process of its own, which looks after its remote runs.
+    """
     wanted = ArtifactFilter(
-        key=ArtifactFilterKey(like_=f"{ARTIFACT_PREFIX}%"),
-        flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]),
+        key=ArtifactFilterKey(like_="yeedu-%"),
+        type=ArtifactFilterType(any_=["markdown"]),
+        flow_run_id=ArtifactFilterFlowRunId(any_=_with_subflows(client, flow_run_id)),
     )
-    return [artifact for artifact in client.read_artifacts(artifact_filter=wanted) if is_left(artifact)]
+    return [one for one in iterate_artifacts(client, wanted) if is_left(one.metadata_ or {})]
 
 
-def is_left(artifact: Artifact) -> bool:
-    """Tell whether a record names a remote run whose end was not recorded."""
+def _with_subflows(client: SyncPrefectClient, flow_run_id: UUID) -> list[UUID]:
+    found, parents = [flow_run_id], [flow_run_id]
+    while parents:
+        runs = iterate_subflows(client, parents)
+        parents = [
+            run.id
+            for run in runs
+            if run.deployment_id is None or (run.state is not None and run.state.is_final())
+        ]
+        found += parents
+    return found
+
+
+def _end(artifact: Artifact) -> tuple[str, bool]:
+    """Stop what a record stands for; return what to say about it, and whether it is over."""
     fields = artifact.metadata_ or {}
-    return str(fields.get("run_id", "")).isdigit() and not fields.get("outcome")
+    record = read_record(fields)
+    definition = Definition.read(fields)
+    name = f"Yeedu run {record.run_id}" if record.run_id else f"A run of {fields.get('kind')}"
+    try:
+        if definition is None:
+            raise YeeduConfigurationError("its record does not say where it is")
+        access = _load_access(fields)
+        connection = Connection(definition.base_url, definition.tenant, access.credentials, access.tls)
+        with YeeduClient(connection) as client:
+            return _end_on(client, ArtifactLedger.of_artifact(artifact, definition), definition, fields)
+    except YeeduError as error:
+        page = f"; see {record.url}" if record.url else ""
+        return f"{name} was left behind and cannot be stopped{page} ({error})", False
 
 
-def _stop(run_id: int, parameters: Mapping[str, Any]) -> RunState:
-    """Stop a remote run unless it has ended; return its state."""
-    url = _find_address(parameters)
-    access = load_connection(
-        parameters.get("connection_block_name", "yeedu_connection_details"),
-        parameters.get("login_password_block_name", "yeedu_password"),
-        parameters.get("token_block_name"),
+def _end_on(
+    client: YeeduClient, ledger: ArtifactLedger, definition: Definition, fields: Mapping[str, str]
+) -> tuple[str, bool]:
+    api = RunAPI(
+        client,
+        definition.workspace_id,
+        RunKind(definition.kind),
+        Generation(fields.get("generation") or Generation.V2),
     )
-    with YeeduClient(access.to(url)) as client:
-        run = make_run(find_api(client, url.target, RunRequest()), run_id, RunRequest(), None)
-        state = run.look()
-        if state is None or not state.is_terminal:
-            run.stop()
-        return run.state
+    record, request = read_record(fields), RunRequest()
+    run_id = record.run_id
+    if run_id is None:
+        submission = Submission(api, definition.id, ledger, record, SUBMIT_SECONDS)
+        run_id = submission.look_once()
+        if run_id is None:
+            ledger.note_refused()
+            return f"The run of {definition.title} that was intended was never started.", True
+    run = make_run(api, run_id, request, None, ledger)
+    if record.run_id is None:
+        ledger.note_submitted(run_id, run.url)
+    if run.stop():
+        return f"Yeedu run {run_id} was left behind, and is over now: {run.state}.", True
+    return (
+        f"Yeedu run {run_id} was left behind and asked to stop, but nobody has seen it end; see {run.url}.",
+        False,
+    )
 
 
-def _find_address(parameters: Mapping[str, Any]) -> YeeduURL:
-    """Return the job's or notebook's address among a flow run's parameters.
+def _load_access(fields: Mapping[str, str]) -> Access:
+    """Return who may stop a run, from the blocks that its record names.
 
     Raises:
-        YeeduConfigurationError: None of them is one.
+        YeeduConfigurationError: It names none, or one of them cannot be used.
+        YeeduPrefectError: The Prefect server does not answer.
     """
-    for value in parameters.values():
-        if isinstance(value, str) and "/tenant/" in value:
-            url = parse_url(value)
-            if url.kind in _KINDS:
-                return url
-    raise YeeduConfigurationError("none of its parameters is the address of a Yeedu job or notebook")
+    connection, password, token, credentials = (fields.get(name) for name in BLOCK_FIELDS)
+    if credentials:
+        try:
+            block = cast("YeeduCredentials", YeeduCredentials.load(credentials, _sync=True))  # pyright: ignore[reportCallIssue, reportUnknownMemberType]
+        except FAILURES as error:
+            reason = type(error).__name__
+        else:
+            return block.access()
+        raise YeeduConfigurationError(
+            f"its block '{credentials}' cannot be read from the Prefect server ({reason})"
+        )
+    if connection or token:
+        return load_connection(connection, password, token)
+    raise YeeduConfigurationError(
+        "its record names no block with credentials, as they were not stored in one; stop it by hand"
+    )
 
 
-def _note_outcome(client: SyncPrefectClient, artifact: Artifact, state: RunState) -> None:
-    outcome = Outcome.SUCCESS if state.is_success else Outcome.STOPPED
-    fields = {**(artifact.metadata_ or {}), "outcome": str(outcome), "state": str(state)}
-    client.update_artifact(artifact.id, ArtifactUpdate(metadata_=fields))
+def _log(flow_run_id: UUID, sentence: str, level: int) -> None:
+    entry = LogCreate.model_validate(
+        {
+            "name": "prefect.yeedu",
+            "level": level,
+            "message": sentence,
+            "timestamp": datetime.now(UTC),
+            "flow_run_id": flow_run_id,
+        }
+    )
+    ask_prefect(lambda client: client.create_logs([entry]), "to log what was done", PATIENCE)
 
 
 def main() -> None:
     """Stop what the flow run of the command line has left behind, and print what was done."""
-    for sentence in stop_left_runs(UUID(sys.argv[1])):
-        print(sentence)
+    parser = argparse.ArgumentParser(
+        prog="yeedu-left-runs", description="Stop the Yeedu runs that a flow run left behind."
+    )
+    parser.add_argument("flow_run", type=UUID, help="the id of a flow run that has ended")
+    flow_run_id = parser.parse_args().flow_run
+    try:
+        done = stop_left_runs(flow_run_id)
+    except (YeeduPrefectError, YeeduConfigurationError) as error:
+        parser.exit(1, f"{error}\n")
+    print("\n".join(done) or "Nothing was left behind.")
 
 
 if __name__ == "__main__":

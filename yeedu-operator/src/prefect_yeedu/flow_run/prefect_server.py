@@ -1,46 +1,162 @@
-"""Call the Prefect server, which may be away for a while."""
+"""Call the Prefect server: the one place where such a call is repeated, and where its failures get a name."""
 
 from __future__ import annotations
 
-import time
+import logging
 from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
+from prefect.client.schemas.sorting import ArtifactSort
+from prefect.context import SettingsContext, get_settings_context
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
+
+from prefect_yeedu.errors import YeeduPrefectError, YeeduPrefectUnavailable
+from prefect_yeedu.patience import Patience, SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
+    from uuid import UUID
+
+    from prefect.client.schemas.filters import ArtifactFilter
+    from prefect.client.schemas.objects import Artifact, FlowRun
+
+    from prefect_yeedu.patience import Clock
 
 Answer = TypeVar("Answer")
 
-FAILURES = (httpx.HTTPError, PrefectHTTPStatusError)
+logger = logging.getLogger(__name__)
+
+# What a call of the Prefect server can raise; the last one where something else than the server answers.
+FAILURES = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    PrefectHTTPStatusError,
+    ObjectNotFound,
+    ObjectAlreadyExists,
+    ValueError,
+)
+PAGE = 200  # as many as the server gives at once
+_TRANSIENT_STATUSES = frozenset({408, 429})
 
 
-def patiently(call: Callable[[SyncPrefectClient], Answer], seconds: float) -> Answer:
-    """Call the Prefect server, again and again while it is away; then the last failure is raised.
+def patience_of(seconds: float) -> Patience:
+    """Return the patience with a server that may be away for so many seconds."""
+    return Patience(attempts=None, budget_seconds=seconds, first_wait_seconds=0.5, max_wait_seconds=5.0)
+
+
+def ask_prefect(
+    call: Callable[[SyncPrefectClient], Answer],
+    what: str,
+    patience: Patience,
+    *,
+    answer_seconds: float | None = None,
+    clock: Clock | None = None,
+) -> Answer:
+    """Call the Prefect server, again and again while it is away.
 
     Args:
-        call: Receives a client.
-        seconds: How long it may be away.
+        call: Receives a client, which repeats nothing by itself.
+        what: What is asked, such as `about flow run 7`, for messages.
+        patience: How often and how long.
+        answer_seconds: Time limit of each answer, instead of the client's own.
+        clock: Waits between the calls; the machine's where there is none.
 
     Raises:
-        httpx.HTTPError: It stayed away.
-        PrefectHTTPStatusError: It refused the call.
+        YeeduPrefectUnavailable: It stayed away.
+        YeeduPrefectError: It refused the call, or does not know what was asked for.
     """
-    deadline = time.monotonic() + seconds
-    wait_seconds = 0.5
+    clock = clock or SystemClock()
+    trial = patience.start(clock)
+    settings = {"timeout": answer_seconds} if answer_seconds is not None else None
     while True:
         try:
-            with get_client(sync_client=True) as client:
+            with _without_retries(), get_client(sync_client=True, httpx_settings=settings) as client:
                 return call(client)
         except FAILURES as error:
-            if _is_final(error) or time.monotonic() + wait_seconds > deadline:
-                raise
-        time.sleep(wait_seconds)
-        wait_seconds = min(2 * wait_seconds, 5.0)
+            failure = name_failure(error, what)
+        wait_seconds = trial.fail(failure)
+        if wait_seconds is None:
+            raise failure
+        logger.info("Asking the Prefect server %s again in %.1f s: %s", what, wait_seconds, failure)
+        clock.sleep(wait_seconds)
 
 
-def _is_final(error: Exception) -> bool:
-    """Tell whether the server's answer will be the same next time."""
-    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500
+def name_failure(error: Exception, what: str) -> YeeduPrefectError:
+    """Return this package's error for a failed call of the Prefect server.
+
+    Args:
+        error: One of `FAILURES`.
+        what: What was asked, such as `about flow run 7`.
+    """
+    match error:
+        case ObjectNotFound():
+            return YeeduPrefectError(
+                f"The Prefect server does not know what it was asked {what} (any more); it was deleted."
+            )
+        case ObjectAlreadyExists():
+            return YeeduPrefectError(f"The Prefect server has already what it was asked {what}.")
+        case httpx.HTTPStatusError() if not _is_transient(error.response.status_code):
+            return YeeduPrefectError(
+                f"The Prefect server answered {error.response.status_code} when asked {what}; "
+                "check PREFECT_API_URL and PREFECT_API_AUTH_STRING."
+            )
+        case httpx.HTTPStatusError():
+            reason = f"it answered {error.response.status_code}"
+        case _:
+            reason = type(error).__name__
+    return YeeduPrefectUnavailable(
+        f"The Prefect server could not be asked {what} ({reason}); "
+        "check PREFECT_API_URL and that the server is up."
+    )
+
+
+def iterate_artifacts(
+    client: SyncPrefectClient, wanted: ArtifactFilter, flow_runs: FlowRunFilter | None = None
+) -> Iterator[Artifact]:
+    """Yield artifacts, the newest first.
+
+    Args:
+        client: Reads them.
+        wanted: Which ones.
+        flow_runs: Of which flow runs; None for those of any and of none.
+    """
+    offset = 0
+    while True:
+        page = client.read_artifacts(
+            artifact_filter=wanted,
+            flow_run_filter=flow_runs,
+            sort=ArtifactSort.CREATED_DESC,
+            limit=PAGE,
+            offset=offset,
+        )
+        yield from page
+        offset += PAGE
+        if len(page) < PAGE:
+            return
+
+
+def iterate_subflows(client: SyncPrefectClient, parents: Sequence[UUID]) -> Iterator[FlowRun]:
+    """Yield the subflows that flow runs have started themselves."""
+    wanted = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=list(parents)))
+    offset = 0
+    while parents:
+        page = client.read_flow_runs(flow_run_filter=wanted, limit=PAGE, offset=offset)
+        yield from page
+        offset += PAGE
+        if len(page) < PAGE:
+            return
+
+
+def _without_retries() -> SettingsContext:
+    """Return settings with which a client repeats nothing; copied, as checking all of them takes 20 ms."""
+    context = get_settings_context()
+    client = context.settings.client.model_copy(update={"max_retries": 0})
+    return SettingsContext(
+        profile=context.profile, settings=context.settings.model_copy(update={"client": client})
+    )
+
+
+def _is_transient(status: int) -> bool:
+    return status >= 500 or status in _TRANSIENT_STATUSES

@@ -1,133 +1,187 @@
-"""Remember a call's remote run as an artifact of its flow run, so that a retried flow run finds it again."""
+"""Keep the record of a call's remote run in an artifact, so that the next attempt finds it, and users see it.
+
+All runs of a job or notebook have one artifact key; each call of a flow run is one version of it.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
-from prefect.client.schemas.sorting import ArtifactSort
-from prefect.context import FlowRunContext, TaskRunContext
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+    ArtifactFilterTaskRunId,
+    FlowRunFilter,
+)
+from prefect.utilities.urls import url_for
 
-from prefect_yeedu.errors import YeeduConfigurationError
+from prefect_yeedu.errors import YeeduPrefectError
+from prefect_yeedu.flow_run.call_identity import CallIdentity, identify_call
 from prefect_yeedu.flow_run.cluster_record import ClusterRecord
-from prefect_yeedu.flow_run.prefect_server import FAILURES, patiently
-from prefect_yeedu.runs.submission import ClusterMove, Ledger, Outcome, Record
+from prefect_yeedu.flow_run.prefect_server import (
+    ask_prefect,
+    iterate_artifacts,
+    patience_of,
+)
+from prefect_yeedu.flow_run.record_fields import Definition, exit_value_fields, read_record, write_text
+from prefect_yeedu.runs.record import ClusterMove, Ledger, Phase, Record, Resume
+from prefect_yeedu.wire.redaction import storable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from uuid import UUID
 
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.objects import Artifact, FlowRun
+    from prefect.client.schemas.objects import Artifact
+
+    from prefect_yeedu.models import RunState
+    from prefect_yeedu.patience import Patience
 
 logger = logging.getLogger(__name__)
 
 # Before anything is submitted an unreachable Prefect server is worth a wait, and then an error; once a run
 # exists its record is only a help, because the run's own key can be searched for.
-INTENT_SECONDS = 60.0
-NOTE_SECONDS = 20.0
-MAX_METADATA_CHARACTERS = 500
-ARTIFACT_PREFIX = "yeedu-run-"
-_counting = threading.Lock()
+INTENT_PATIENCE = patience_of(60.0)
+NOTE_PATIENCE = patience_of(20.0)
+# Prefect kills a cancelled flow run after 30 seconds; stopping the remote run comes before writing it down.
+STOP_PATIENCE = patience_of(2.0)
+STOP_ANSWER_SECONDS = 2.0
+FLOW_RUN_NAME = "spark.yeedu.prefect_flow_run_name"
+MAX_NAME_CHARACTERS = 200
 
 
 class ArtifactLedger(Ledger):
     """Records the run of one call in one artifact.
 
     Args:
-        what: Names the job or notebook, its arguments and conf.
-        definition: Names the job or notebook alone.
-        title: For the artifact's text, such as `Yeedu job 5`.
-        flow_run_id: The flow run; None in a task without a flow.
-        task_run_id: The task run, where the call is made in one.
-        root: Names the flow run, or the task run without a flow, the same in every attempt.
-        place: What tells the call apart from others with the same `what`, the same in every attempt.
+        definition: The job or notebook.
+        call: Where the call is made.
+        passed: What it passes to the program, shortened to a number.
+        blocks: Names of the blocks that hold who connects, by the name of their field.
     """
 
     def __init__(
         self,
-        what: str,
-        definition: str,
-        title: str,
+        definition: Definition,
+        call: CallIdentity,
         *,
-        flow_run_id: UUID | None,
-        task_run_id: UUID | None,
-        root: str,
-        place: str,
+        passed: str = "",
+        blocks: Mapping[str, str] | None = None,
     ) -> None:
-        self._title = title
-        self._flow_run_id = flow_run_id
-        self._task_run_id = task_run_id
-        self._identity = hashlib.sha256(f"{root}|{place}|{what}".encode()).hexdigest()[:24]
+        self._definition = definition
+        self._call = call
+        self._passed = passed
+        self._blocks = {name: block for name, block in (blocks or {}).items() if block}
         self._artifact_id: UUID | None = None
         self._fields: dict[str, str] = {}
+        self._error = ""
+        self._others: tuple[int, ...] = ()
+        self._noting = threading.Lock()
+        self._flow_run_id = call.flow_run.id if call.flow_run is not None else None
         self._clusters = ClusterRecord(
-            definition, title, self._identity, flow_run_id=flow_run_id, task_run_id=task_run_id
+            definition, call.name, flow_run_id=self._flow_run_id, task_run_id=call.task_run_id
         )
 
     @classmethod
-    def of_this_call(cls, what: str, definition: str, title: str) -> Ledger:
-        """Return the ledger for a call made here and now; outside of runs one that forgets."""
-        flow_context = FlowRunContext.get()
-        task_context = TaskRunContext.get()
-        flow_run = flow_context.flow_run if flow_context is not None else None
-        task_run = task_context.task_run if task_context is not None else None
-        if flow_run is None and task_run is None:
-            return Ledger()
-        place = task_run.task_key if task_run is not None else ""
-        task = str(task_run.id) if task_run is not None else ""
-        attempt = f"{task}|{task_run.run_count}" if task_run is not None else ""
-        position = _position(flow_context, place, task, attempt, what)
-        return cls(
-            what,
-            definition,
-            title,
-            flow_run_id=flow_run.id if flow_run is not None else None,
-            task_run_id=task_run.id if task_run is not None else None,
-            root=task if flow_run is None else _root(flow_run, title),
-            place=f"{place}|{position}",
-        )
-
-    def open(self) -> Record:
-        """Record the intent to run something, or return what was recorded before.
-
-        A run whose failure somebody has seen is left alone: a retry is meant to run it again.
+    def of_this_call(
+        cls, definition: Definition, *, passed: str = "", blocks: Mapping[str, str] | None = None
+    ) -> Ledger:
+        """Return the ledger for a call made here and now; outside of runs one that forgets.
 
         Raises:
-            YeeduConfigurationError: The Prefect server cannot be reached.
+            YeeduPrefectError: The Prefect server does not say of which flow run a subflow is a part.
         """
         try:
-            known = patiently(self._read, INTENT_SECONDS)
+            call = identify_call(repr(definition), passed, INTENT_PATIENCE)
+        except YeeduPrefectError as error:
+            raise _not_recorded(definition, error) from None
+        return Ledger() if call is None else cls(definition, call, passed=passed, blocks=blocks)
+
+    @classmethod
+    def of_artifact(cls, artifact: Artifact, definition: Definition) -> ArtifactLedger:
+        """Return the ledger of a record that exists, to be gone on with from outside of its flow run."""
+        fields = dict(artifact.metadata_ or {})
+        name = fields.get("key", "").rpartition("-")[0]
+        ledger = cls(definition, CallIdentity(name, None, artifact.task_run_id))
+        ledger._flow_run_id = artifact.flow_run_id
+        ledger._take(artifact)
+        return ledger
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Conf entries that the remote run is to carry beside the key: the flow run's name."""
+        flow_run = self._call.flow_run
+        name = "".join(letter for letter in flow_run.name if letter.isprintable()) if flow_run else ""
+        return (f"{FLOW_RUN_NAME}={storable(name)[:MAX_NAME_CHARACTERS]}",) if name.strip() else ()
+
+    def open(self, resume: Resume = Resume.ON_CRASH) -> Record:
+        """Record the intent to run something, or return what was recorded before.
+
+        Raises:
+            YeeduPrefectError: The Prefect server cannot be reached, or refuses.
+        """
+        try:
+            known = ask_prefect(self._find, f"for the record of {self._definition.title}", INTENT_PATIENCE)
             if known is not None:
-                self._artifact_id, self._fields = known.id, dict(known.metadata_ or {})
-                outcome = self._fields.get("outcome")
-                if outcome in {None, "", str(Outcome.SUCCESS)}:
-                    return self._record(is_new=False)
-            attempt = int(self._fields.get("attempt", "0")) + 1
-            self._fields = {
-                "key": f"{self._identity}-{attempt}",
-                "attempt": str(attempt),
-                "intended_at": str(time.time()),
-            }
-            patiently(self._create, INTENT_SECONDS)
-        except FAILURES as error:
-            failure = _not_recorded(self._title, error)
-        else:
-            return self._record(is_new=True)
-        raise failure
+                self._take(known)
+                record = self._read(is_new=False)
+                if not record.starts_over(resume):
+                    return record
+            self._begin(int(self._fields.get("attempt") or 0) + 1)
+            ask_prefect(self._create, f"to record {self._definition.title}", INTENT_PATIENCE)
+        except YeeduPrefectError as error:
+            raise _not_recorded(self._definition, error) from None
+        return self._read(is_new=True)
 
-    def note_run(self, run_id: int, url: str) -> None:
+    def note_intended(self) -> Record:
+        """Record that Yeedu is about to be asked for the run once more.
+
+        Raises:
+            YeeduPrefectError: The Prefect server cannot be reached, or refuses.
+        """
+        self._fields["intended_at"] = str(time.time())
+        try:
+            ask_prefect(self._update, f"to record {self._definition.title}", INTENT_PATIENCE)
+        except YeeduPrefectError as error:
+            raise _not_recorded(self._definition, error) from None
+        return self._read(is_new=False)
+
+    def note_refused(self) -> None:
+        """Record that Yeedu has certainly started nothing."""
+        self._save({"intended_at": ""})
+
+    def note_submitted(self, run_id: int, url: str) -> None:
         """Record the remote run."""
-        self._note(run_id=str(run_id), url=url)
+        self._save({"phase": Phase.SUBMITTED, "run_id": str(run_id), "url": url})
 
-    def note_outcome(self, outcome: Outcome, state: str, *, exit_value: str | None = None) -> None:
-        """Record how it ended."""
-        extra = {"exit_value": exit_value} if exit_value is not None else {}
-        self._note(outcome=str(outcome), state=state, **extra)
+    def note_running(self) -> None:
+        """Record that the run was seen to run."""
+        if self._fields.get("phase") == Phase.SUBMITTED:
+            self._save({"phase": Phase.RUNNING})
+
+    def note_stopping(self) -> None:
+        """Record that Yeedu is about to be asked to stop the run; hardly waits for a server that is away."""
+        self._save({"phase": Phase.STOPPING}, STOP_PATIENCE, STOP_ANSWER_SECONDS)
+
+    def note_cells_done(self, exit_value: str | None) -> None:
+        """Record that all cells of a notebook have succeeded, before its run is stopped."""
+        self._save({"cells_done": "true", **exit_value_fields(exit_value)})
+
+    def note_ended(self, state: RunState) -> None:
+        """Record the terminal state that was read; nothing else says that a run is over."""
+        self._save({"phase": Phase.ENDED, "state": str(state)})
+
+    def note_error(self, text: str) -> None:
+        """Show what is wrong to who reads the record."""
+        self._error = text
+        if self._artifact_id is not None:
+            self._write(STOP_PATIENCE, STOP_ANSWER_SECONDS)
 
     def read_move(self) -> ClusterMove | None:
         """Return where the definition was moved, by this call or another, and not moved back from."""
@@ -141,120 +195,101 @@ class ArtifactLedger(Ledger):
         """Record that it is where it belongs."""
         self._clusters.forget()
 
-    def _record(self, *, is_new: bool) -> Record:
-        run_id = self._fields.get("run_id", "")
-        outcome = self._fields.get("outcome")
-        return Record(
-            key=self._fields["key"],
-            is_new=is_new,
-            run_id=int(run_id) if run_id.isdigit() else None,
-            outcome=Outcome(outcome) if outcome else None,
-            exit_value=self._fields.get("exit_value"),
-            intended_at=float(self._fields.get("intended_at", "0")),
-        )
+    def _begin(self, attempt: int) -> None:
+        """Take the fields of a new record."""
+        self._artifact_id, self._error = None, ""
+        self._fields = {
+            **self._definition.fields(),
+            **self._blocks,
+            "generation": self.generation,
+            "phase": Phase.INTENDED,
+            "key": f"{self._call.name}-{attempt}",
+            "attempt": str(attempt),
+            "intended_at": str(time.time()),
+            "passed": self._passed,
+        }
 
-    def _note(self, **fields: str) -> None:
-        self._fields |= {name: text[:MAX_METADATA_CHARACTERS] for name, text in fields.items()}
+    def _take(self, artifact: Artifact) -> None:
+        """Go on with a record that exists."""
+        self._artifact_id, self._fields = artifact.id, dict(artifact.metadata_ or {})
+        if self._passed and self._fields.get("passed") not in {None, self._passed}:
+            logger.warning(
+                "An earlier attempt gave %s other arguments or conf; what it started counts.",
+                self._definition.title,
+            )
+
+    def _read(self, *, is_new: bool) -> Record:
+        return replace(read_record(self._fields, is_new=is_new), others=self._others)
+
+    def _save(
+        self,
+        fields: Mapping[str, str],
+        patience: Patience = NOTE_PATIENCE,
+        answer_seconds: float | None = None,
+    ) -> None:
+        with self._noting:
+            if self._artifact_id is None or self._fields.get("phase") == Phase.ENDED:
+                return
+            self._fields |= fields
+            self._write(patience, answer_seconds)
+
+    def _write(self, patience: Patience, answer_seconds: float | None = None) -> None:
+        what = f"to record {self._definition.title}"
         try:
-            patiently(self._update, NOTE_SECONDS)
-        except FAILURES as error:
-            logger.warning("%s could not be recorded on the Prefect server: %r", self._title, error)
+            ask_prefect(self._update, what, patience, answer_seconds=answer_seconds)
+        except YeeduPrefectError as error:
+            logger.warning("%s", error)
 
-    def _read(self, client: SyncPrefectClient) -> Artifact | None:
-        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[self._artifact_key]))
-        found = client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=1)
-        return found[0] if found else None
+    def _find(self, client: SyncPrefectClient) -> Artifact | None:
+        """Return the newest record of this call, and remember the runs that other calls have recorded."""
+        found: Artifact | None = None
+        others: set[int] = set()
+        for artifact in iterate_artifacts(client, *self._wanted(client)):
+            fields = artifact.metadata_ or {}
+            is_ours = fields.get("key", "").rpartition("-")[0] == self._call.name
+            if is_ours and found is None:
+                found = artifact
+            elif fields.get("run_id", "").isdigit():
+                others.add(int(fields["run_id"]))
+        self._others = tuple(others)
+        return found
+
+    def _wanted(self, client: SyncPrefectClient) -> tuple[ArtifactFilter, FlowRunFilter | None]:
+        """Return which artifacts may be this call's: those of its definition in all attempts."""
+        key, call = ArtifactFilterKey(any_=[self._definition.key]), self._call
+        if call.flow_run is not None and call.flow_run.id != call.root_id:
+            return ArtifactFilter(key=key), call.subflows(client)
+        if call.flow_run is not None:
+            ids = ArtifactFilterFlowRunId(any_=[call.flow_run.id])
+            return ArtifactFilter(key=key, flow_run_id=ids), None
+        tasks = ArtifactFilterTaskRunId(any_=[call.task_run_id] if call.task_run_id is not None else [])
+        return ArtifactFilter(key=key, task_run_id=tasks), None
 
     def _create(self, client: SyncPrefectClient) -> None:
         artifact = client.create_artifact(
             ArtifactCreate(
-                key=self._artifact_key,
+                key=self._definition.key,
                 type="markdown",
-                description=f"The run of {self._title} that this flow run stands for.",
+                description=f"Runs of {self._definition.title}.",
                 data=self._text(),
                 metadata_=self._fields,
                 flow_run_id=self._flow_run_id,
-                task_run_id=self._task_run_id,
+                task_run_id=self._call.task_run_id,
             )
         )
         self._artifact_id = artifact.id
 
     def _update(self, client: SyncPrefectClient) -> None:
-        if self._artifact_id is not None:
-            client.update_artifact(
-                self._artifact_id, ArtifactUpdate(data=self._text(), metadata_=self._fields)
-            )
-
-    @property
-    def _artifact_key(self) -> str:
-        return f"{ARTIFACT_PREFIX}{self._identity}"
+        assert self._artifact_id is not None  # noqa: S101 - its callers have looked
+        client.update_artifact(self._artifact_id, ArtifactUpdate(data=self._text(), metadata_=self._fields))
 
     def _text(self) -> str:
-        run_id, url = self._fields.get("run_id"), self._fields.get("url")
-        run = "is being submitted" if run_id is None else f"is [run {run_id}]({url})"
-        end = self._fields.get("state")
-        return f"{self._title} {run}." + (f"\n\nIt ended in **{end}**." if end else "")
+        page = url_for("flow-run", obj_id=self._flow_run_id) if self._flow_run_id is not None else None
+        return write_text(self._definition.title, self._fields, flow_run_page=page or "", error=self._error)
 
 
-def _root(flow_run: FlowRun, title: str) -> str:
-    """Return what names a flow run and, where it is a subflow, the ones that its parent's retries bring.
-
-    A retried parent starts its subflows as new flow runs; that they are called from the same place is what
-    stays. So a subflow is named by the outermost flow run and the calls that lead from there to it.
-
-    Raises:
-        YeeduConfigurationError: The Prefect server cannot be reached.
-    """
-
-    def read(client: SyncPrefectClient) -> str:
-        calls: list[str] = []
-        inner = flow_run
-        while inner.parent_task_run_id is not None:
-            call = client.read_task_run(inner.parent_task_run_id)
-            calls.append(f"{call.task_key}|{call.dynamic_key}")
-            if call.flow_run_id is None:
-                break
-            inner = client.read_flow_run(call.flow_run_id)
-        return "|".join([str(inner.id), *calls])
-
-    if flow_run.parent_task_run_id is None:
-        return str(flow_run.id)
-    try:
-        return patiently(read, INTENT_SECONDS)
-    except FAILURES as error:
-        failure = _not_recorded(title, error)
-    raise failure
-
-
-def _not_recorded(title: str, error: Exception) -> YeeduConfigurationError:
-    return YeeduConfigurationError(
-        f"The intent to run {title} cannot be recorded on the Prefect server ({type(error).__name__}), so it "
-        "was not submitted; check PREFECT_API_URL and that the server is up."
+def _not_recorded(definition: Definition, error: YeeduPrefectError) -> YeeduPrefectError:
+    return type(error)(
+        f"The intent to run {definition.title} cannot be recorded on the Prefect server, so it was not "
+        f"submitted. {error}"
     )
-
-
-def _position(context: FlowRunContext | None, place: str, task: str, attempt: str, what: str) -> int:
-    """Return which of the equal calls of this flow run this one is, the same in every attempt.
-
-    A flow's attempts make their calls in the same order, and each has a context of its own, which counts.
-    The ids of task runs change between them, but not between the attempts of one task.
-    """
-    if context is None:
-        return 0
-    keys = context.task_run_dynamic_keys
-
-    def count(name: str) -> int:
-        before = keys.get(name, 0)
-        number = before if isinstance(before, int) else 0
-        keys[name] = number + 1
-        return number
-
-    with _counting:
-        within_attempt = count(f"yeedu|{attempt}|{what}")
-        if not task:
-            return within_attempt
-        known = f"yeedu|{task}|{within_attempt}|{what}"
-        if known not in keys:
-            keys[known] = count(f"yeedu|{place}|{what}")
-        position = keys[known]
-        return position if isinstance(position, int) else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from prefect_yeedu.client.api import RunAPI
@@ -21,9 +22,9 @@ from prefect_yeedu.runs.clusters import (
     take_up_clusters,
 )
 from prefect_yeedu.runs.job_run import JobRun
+from prefect_yeedu.runs.record import Ledger, Record, Resume
 from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.starting import RunRequest, make_run, start
-from prefect_yeedu.runs.submission import Ledger, Record
 from prefect_yeedu.urls import TargetKind
 from prefect_yeedu.wire.answers import number_of
 
@@ -85,6 +86,7 @@ def find_api(client: YeeduClient, target: Target, request: RunRequest, clock: Cl
             "Yeedu's first API generation takes neither arguments nor conf for a run; leave them out, "
             "or set generation to 'v1b' if this server is a later one."
         )
+    request.cell_options.check_for(api, target.id)
     return api
 
 
@@ -94,9 +96,10 @@ def _execute_on_clusters(
     """Run on the definition's own cluster, and on further ones as long as resources run out."""
     listener = listener or RunListener()
     own_cluster, waiting = take_up_clusters(api, definition, request.cluster_ids, listener, ledger)
+    resume = request.resume
     try:
         while True:
-            started = start(api, definition, request, listener, ledger)
+            started = start(api, definition, replace(request, resume=resume), listener, ledger)
             try:
                 return started.finish()
             except (YeeduRunFailed, YeeduKernelError) as error:
@@ -104,6 +107,7 @@ def _execute_on_clusters(
                 if marker is None or own_cluster is None:
                     raise
             cluster = waiting.pop(0)
+            resume = Resume.ON_CRASH  # after the first, the runs are this attempt's own
             listener.on_trouble(f"Resources ran out ({marker}); running again on cluster {cluster}.")
             ledger.note_move(own_cluster, cluster)
             bind_cluster(api, definition, cluster)

@@ -5,23 +5,31 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from prefect_yeedu.errors import YeeduConfigurationError, YeeduError, YeeduKernelDied
-from prefect_yeedu.models import CellResult, RunState, YeeduResult
-from prefect_yeedu.patience import ONCE, Deadline, PollSchedule
+from prefect_yeedu.errors import (
+    YeeduConfigurationError,
+    YeeduError,
+    YeeduKernelDied,
+    YeeduRunLost,
+    YeeduStopRequested,
+)
+from prefect_yeedu.failures import Failure, classify
+from prefect_yeedu.models import RunState, YeeduResult
+from prefect_yeedu.patience import ONCE, Deadline, Patience, PollSchedule
+from prefect_yeedu.runs.cell_options import CellOptions
 from prefect_yeedu.runs.cell_runner import CellRunner
 from prefect_yeedu.runs.cell_sequence import CellSequence
 from prefect_yeedu.runs.remote_run import RemoteRun
-from prefect_yeedu.runs.saved_outputs import restore_outputs
-from prefect_yeedu.runs.submission import Outcome
 from prefect_yeedu.wire.answers import JsonObject, number_of, object_of, read_object, text_of
+from prefect_yeedu.wire.kernel_protocol import READY_KERNEL_STATES, kernel_state
 from prefect_yeedu.wire.notebook_document import NotebookDocument
 
 if TYPE_CHECKING:
-    from prefect_yeedu.runs.submission import Ledger, Record
+    from prefect_yeedu.models import CellResult
+    from prefect_yeedu.runs.record import Record
 
 logger = logging.getLogger(__name__)
 
-READY_KERNEL_STATES = frozenset({"idle", "starting", "busy"})
+MAX_OUTAGE_WAIT_SECONDS = 30.0
 
 
 class NotebookRun(RemoteRun):
@@ -29,83 +37,118 @@ class NotebookRun(RemoteRun):
 
     A notebook's run never ends by itself: when all cells have succeeded the client ends it, and `STOPPED` is
     its normal final state.
+
+    Attributes:
+        cell_options: How the cells are to be executed.
     """
 
-    def execute(
-        self, definition_id: int, *, ledger: Ledger | None = None, record: Record | None = None
-    ) -> YeeduResult:
+    cell_options: CellOptions = CellOptions()
+    _language: str = ""
+
+    def execute(self, definition_id: int, *, record: Record | None = None) -> YeeduResult:
         """Execute all cells of a notebook on this run's kernel and end the run.
 
-        Whatever happens, the remote run is asked to end.
+        Whatever happens, the remote run is asked to end, and only then are the outputs of a notebook saved
+        that did not succeed. When nothing but the way to Yeedu has failed the run goes on, and the next
+        attempt takes it over.
 
         Args:
             definition_id: The notebook.
-            ledger: Told of the success before the run is ended, because an ended run does not tell.
             record: What an earlier attempt has recorded about this run.
 
         Returns:
             The result, with what became of each cell.
 
         Raises:
-            YeeduCellFailed: A cell raised; the cells after it were not sent.
-            YeeduKernelDied: The kernel died, restarted or stayed out of reach.
+            YeeduCellFailed: A cell raised, or took longer than `cell_timeout_seconds`; the cells after it
+                were not sent.
+            YeeduKernelDied: The kernel died or was restarted, or the run ended by itself, and the kernel with
+                it.
             YeeduRunCancelled: Somebody stopped the run.
-            YeeduRunFailed: The run ended by itself before the cells were executed.
+            YeeduRunFailed: The run ended by itself before it had a kernel.
             YeeduRunTimedOut: It took longer than its budget.
+            YeeduRunLost: Yeedu does not know the run any more.
+            YeeduTransportError: Yeedu has been out of reach for too long.
         """
-        exit_value = record.exit_value if record is not None else None
+        sequence: CellSequence | None = None
+        exit_value: str | None = None
         try:
-            if record is not None and record.outcome is Outcome.SUCCESS:
+            if record is not None and record.cells_done:
                 self.look()
-                cells = self._restore_cells(definition_id)
+                sequence = self._prepare(definition_id, self.start_deadline())
+                cells, exit_value = sequence.restore(), record.exit_value
             else:
+                deadline = self.start_deadline()
+                self._wait_until_running(deadline)
+                sequence = self._prepare(definition_id, deadline)
+                self._wait_for_kernel(deadline)
                 is_resumed = record is not None and not record.is_new
-                cells, exit_value = self._execute_cells(definition_id, is_resumed=is_resumed)
-                if ledger is not None:
-                    ledger.note_outcome(Outcome.SUCCESS, str(self.state), exit_value=exit_value)
+                cells = self._execute_cells(sequence, deadline, is_resumed=is_resumed)
+                exit_value = sequence.exit_value
+                self.ledger.note_cells_done(exit_value)  # before the end, for an ended run does not tell
+                sequence.save()
         except BaseException as error:
-            self.stop_after(error)
+            if self._goes_on_after(error):
+                raise
+            if self.stop_after(error) and sequence is not None:
+                is_hurried = not isinstance(error, YeeduError) or isinstance(error, YeeduStopRequested)
+                sequence.save(is_last_chance=is_hurried)
             raise
+        self.stop()
         return YeeduResult(
             kind=str(self.api.kind),
             run_id=self.run_id,
-            state=str(self.state if self.state.is_terminal else self._end()),
+            state=self.state_text,
             url=self.url,
             cells=cells,
             exit_value=exit_value,
+            language=self._language,
         )
+
+    @staticmethod
+    def _goes_on_after(error: BaseException) -> bool:
+        """Tell whether nobody has seen anything happen to the run; it is left to the next attempt."""
+        if not isinstance(error, YeeduError):
+            return False
+        return isinstance(error, YeeduRunLost) or classify(error) in {Failure.TRANSIENT, Failure.EXPIRED}
+
+    def _prepare(self, definition_id: int, deadline: Deadline) -> CellSequence:
+        """Load the notebook as it is for this run, through outages."""
+        trial = self._outage_patience.start(self.clock)
+        while True:
+            try:
+                document = self._load(definition_id)
+            except YeeduError as error:
+                trial.wait(error, f"for the notebook {definition_id}")
+                self.ensure_wanted(deadline)
+            else:
+                self._language = document.language
+                return CellSequence(self, document, definition_id, self.cell_options)
+
+    def _load(self, definition_id: int) -> NotebookDocument:
+        """Return the notebook from where its generation keeps it."""
+        definition = self.api.definition(definition_id)
+        language = text_of(object_of(definition, "spark_job_type"), "language")
+        parameters = self.cell_options.parameters
+        document = NotebookDocument.of_definition(definition, language, parameters)
+        if document is not None:
+            return document
+        return NotebookDocument(self._download(definition_id, definition), language, parameters=parameters)
+
+    @property
+    def _outage_patience(self) -> Patience:
+        budget = self.options.outage_seconds
+        return Patience(attempts=None, budget_seconds=budget, max_wait_seconds=MAX_OUTAGE_WAIT_SECONDS)
 
     def _execute_cells(
-        self, definition_id: int, *, is_resumed: bool
-    ) -> tuple[tuple[CellResult, ...], str | None]:
-        deadline = self.start_deadline()
-        self._wait_until_running(deadline)
-        document = self._load(definition_id)
-        self._wait_for_kernel(deadline)
-        runner = CellRunner(self, deadline)
+        self, sequence: CellSequence, deadline: Deadline, *, is_resumed: bool
+    ) -> tuple[CellResult, ...]:
+        runner = CellRunner(self, deadline, cell_timeout_seconds=self.cell_options.timeout_seconds)
         try:
             runner.open()
-            sequence = CellSequence(self, runner, document, definition_id)
-            return sequence.execute(is_resumed=is_resumed), sequence.exit_value
+            return sequence.execute(runner, is_resumed=is_resumed)
         finally:
             runner.close()
-
-    def _restore_cells(self, definition_id: int) -> tuple[CellResult, ...]:
-        """Return the cells of a run that an earlier attempt has finished, as they were saved in Yeedu."""
-        document = self._load(definition_id)
-        return tuple(
-            CellResult(
-                cell.index,
-                "ok" if cell.is_executable else "skipped",
-                restore_outputs(document.raw_cells[cell.index - 1], self.run_id),
-            )
-            for cell in document.cells
-        )
-
-    def _end(self) -> RunState:
-        """End the run after success; that all cells succeeded is not undone by an end that does not come."""
-        self.stop()
-        return self.state
 
     def _wait_until_running(self, deadline: Deadline) -> None:
         schedule = self.start_polling()
@@ -115,7 +158,7 @@ class NotebookRun(RemoteRun):
             self.sleep(schedule, deadline)
 
     def _wait_for_kernel(self, deadline: Deadline) -> None:
-        """Wait until the kernel takes cells, starting it where it is not."""
+        """Wait until the kernel takes cells, starting it where it is not; outages do not count."""
         path = self.api.path(f"{self.api.routes.kernel}/startOrGetStatus", run=self.run_id)
         kernel_deadline = Deadline.after(self.clock, self.options.kernel_seconds)
         schedule = PollSchedule(self.clock, max_seconds=5.0)
@@ -124,7 +167,9 @@ class NotebookRun(RemoteRun):
             if status in READY_KERNEL_STATES:
                 return
             state = self.look()
-            if state is not None and (state.is_terminal or state.is_stopped):
+            if state is None:
+                kernel_deadline = Deadline.after(self.clock, self.options.kernel_seconds)
+            elif state.is_terminal or state.is_stopped:
                 raise self.end_error(state)
             if kernel_deadline.has_passed:
                 raise YeeduKernelDied(
@@ -134,23 +179,13 @@ class NotebookRun(RemoteRun):
                 )
             self.sleep(schedule, deadline)
 
-    def _kernel_status(self, path: str) -> str | None:
+    def _kernel_status(self, path: str) -> str:
         try:
             response = self.api.call("POST", path, f"for the kernel of run {self.run_id}", patience=ONCE)
-            status = text_of(object_of(read_object(response, path), "kernel_info"), "kernel_status")
+            return kernel_state(object_of(read_object(response, path), "kernel_info"), "kernel_status")
         except YeeduError as error:
             logger.debug("The kernel of run %d is not ready: %s", self.run_id, error)
-            return None
-        return status.lower() if status else None
-
-    def _load(self, definition_id: int) -> NotebookDocument:
-        """Return the notebook as it is for this run, from where its generation keeps it."""
-        definition = self.api.definition(definition_id)
-        language = text_of(object_of(definition, "spark_job_type"), "language")
-        document = NotebookDocument.of_definition(definition, language)
-        if document is not None:
-            return document
-        return NotebookDocument(self._download(definition_id, definition), language)
+            return ""
 
     def _download(self, definition_id: int, definition: JsonObject) -> JsonObject:
         client = self.api.client

@@ -2,7 +2,7 @@
 
 intended -> submitted -> running -> stopping -> ended. The intent is recorded before Yeedu is asked for a run,
 the run's id before it is waited for, and the end once a terminal state was read. Nothing else ends a record:
-what nobody saw end stays open, and the next attempt, or whoever looks for runs left behind, goes on from there.
+what nobody saw end stays open, and the next attempt, or who looks for runs left behind, goes on with it.
 """
 
 from __future__ import annotations
@@ -63,8 +63,10 @@ class Record:
         state: The terminal state that was read; None before the end.
         cells_done: Whether all cells of a notebook have succeeded; its run is stopped after that.
         exit_value: What the notebook passed to `dbutils.notebook.exit`, if it did.
-        intended_at: When the intent was recorded, in seconds since 1970 by this machine's clock.
+        intended_at: When Yeedu was about to be asked, in seconds since 1970 by this side's clock; 0 when it
+            has certainly started nothing.
         attempt: Which run of this call it is, counted from 1.
+        others: Runs that are known to stand for something else.
     """
 
     key: str
@@ -77,6 +79,7 @@ class Record:
     exit_value: str | None = None
     intended_at: float = field(default_factory=time.time)
     attempt: int = 1
+    others: tuple[int, ...] = ()
 
     @property
     def has_succeeded(self) -> bool:
@@ -85,6 +88,8 @@ class Record:
 
     def starts_over(self, resume: Resume) -> bool:
         """Tell whether an attempt that finds this record is to write a new one."""
+        if self.phase is Phase.INTENDED and not self.intended_at:
+            return True
         if self.phase is not Phase.ENDED or resume is Resume.ALWAYS:
             return False
         return resume is Resume.NEVER or not self.has_succeeded
@@ -106,10 +111,19 @@ class ClusterMove:
 
 
 class Ledger:
-    """Remembers the run of one call; this one in memory, as long as the object lasts."""
+    """Remembers the run of one call; this one in memory, as long as the object lasts.
 
-    def __init__(self) -> None:
-        self._record: Record | None = None
+    Attributes:
+        generation: The API generation that is spoken, set before the record is opened.
+    """
+
+    generation: str = ""
+    _record: Record | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Conf entries that the remote run is to carry beside the key."""
+        return ()
 
     def open(self, resume: Resume = Resume.ON_CRASH) -> Record:
         """Record the intent to run something, or return what was recorded before.
@@ -123,8 +137,19 @@ class Ledger:
             self._record = replace(known, is_new=False)
         else:
             attempt = known.attempt + 1 if known is not None else 1
-            self._record = Record(key=uuid.uuid4().hex, attempt=attempt)
+            others = (*known.others, known.run_id or 0) if known is not None else ()
+            self._record = Record(key=uuid.uuid4().hex, attempt=attempt, others=others)
         return self._record
+
+    def note_intended(self) -> Record:
+        """Record that Yeedu is about to be asked for the run once more, as it certainly was not started."""
+        record = self._record or Record(key=uuid.uuid4().hex)
+        self._record = replace(record, intended_at=time.time())
+        return self._record
+
+    def note_refused(self) -> None:
+        """Record that Yeedu has certainly started nothing."""
+        self._note(intended_at=0.0)
 
     def note_submitted(self, run_id: int, url: str) -> None:
         """Record the remote run."""
@@ -132,7 +157,8 @@ class Ledger:
 
     def note_running(self) -> None:
         """Record that the run was seen to run."""
-        self._note(phase=Phase.RUNNING)
+        if self._record is not None and self._record.phase is Phase.SUBMITTED:
+            self._note(phase=Phase.RUNNING)
 
     def note_stopping(self) -> None:
         """Record that Yeedu is about to be asked to stop the run."""
@@ -145,6 +171,9 @@ class Ledger:
     def note_ended(self, state: RunState) -> None:
         """Record the terminal state that was read; nothing else says that a run is over."""
         self._note(phase=Phase.ENDED, state=state)
+
+    def note_error(self, text: str) -> None:
+        """Show what is wrong to who reads the record."""
 
     def read_move(self) -> ClusterMove | None:
         """Return the cluster to which the definition was moved and from which it was not moved back."""

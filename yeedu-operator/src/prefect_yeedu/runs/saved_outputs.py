@@ -1,20 +1,26 @@
-"""Cell outputs in the forms in which Yeedu keeps them in a notebook (yeedu-protocol section 5.3)."""
+"""Cell results in the forms in which Yeedu keeps them in a notebook (yeedu-protocol section 5.3).
+
+Yeedu's editor shows a cell's `outputs`, which have a form of its own and tell less than the kernel did. So
+the result as it was stands beside them, in the cell's metadata, for a later attempt that fetches it again.
+"""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from prefect_yeedu.models import CellResult, Generation, Output
+from prefect_yeedu.models import CellResult, Output
 from prefect_yeedu.wire.answers import JsonObject, object_of, objects_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from prefect_yeedu.wire.notebook_document import Cell
+
 MAX_NOTEBOOK_BYTES = 30 * 1024**2
 TOO_LARGE = "The outputs are larger than Yeedu keeps in a notebook; see the log of the run."
-_RUN_ID = "prefectYeeduRunId"
+NAMESPACE = "prefect_yeedu"
 _PNG = "data:image/png;base64,"
 
 
@@ -32,26 +38,35 @@ def saved_output(output: Output) -> Iterable[tuple[str, str]]:
 
 
 def save_result(
-    cell: JsonObject, result: CellResult, generation: Generation, *, run_id: int, run_by: str | None
+    cell: JsonObject, result: CellResult, *, is_first_form: bool, run_id: int, run_by: str | None
 ) -> None:
     """Put a cell's result into the notebook's JSON.
 
     Args:
         cell: The cell as Yeedu sent it; it is changed.
         result: What became of it.
-        generation: Decides the form.
-        run_id: In which run, so that outputs of another one are never taken for this one's.
+        is_first_form: Whether it has the first generation's form.
+        run_id: In which run, so that results of another one are never taken for this one's.
         run_by: Who ran it.
     """
+    metadata = object_of(cell, "metadata")
+    kept = {
+        "run_id": run_id,
+        "status": result.status,
+        "duration_seconds": result.duration_seconds,
+        "execution_count": result.execution_count,
+        "outputs": [output.to_nbformat() for output in result.outputs],
+    }
+    cell["metadata"] = {**metadata, NAMESPACE: kept}
+    if result.status == "skipped":
+        return
     pairs = [pair for output in result.outputs for pair in saved_output(output)]
-    if generation is Generation.V1:
+    if is_first_form:
         cell["output"] = [{"type": kind, "Celloutput": text} for kind, text in pairs]
         return
     cell["outputs"] = [{"output_type": kind, "Celloutput": text} for kind, text in pairs]
     ended_at = datetime.now(UTC)
-    cell["metadata"] = {
-        **object_of(cell, "metadata"),
-        _RUN_ID: run_id,
+    cell["metadata"] |= {
         "startTime": _moment(ended_at - timedelta(seconds=result.duration_seconds)),
         "endTime": _moment(ended_at),
         "lastRunTime": duration_text(result.duration_seconds),
@@ -60,39 +75,100 @@ def save_result(
     }
 
 
-def restore_outputs(cell: JsonObject, run_id: int) -> tuple[Output, ...]:
-    """Return the outputs that were saved for a cell in a run; none where another run saved them."""
-    outputs: list[Output] = []
-    if object_of(cell, "metadata").get(_RUN_ID) != run_id:
-        return ()
-    for saved in objects_of(cell, "outputs"):
-        text = text_of(saved, "Celloutput")
-        kind = text_of(saved, "output_type")
-        if text is None:
-            continue
-        if kind == "image":
-            outputs.append(Output("display_data", "", {"image/png": text.removeprefix(_PNG)}))
-        elif kind == "html":
-            outputs.append(Output("display_data", "", {"text/html": text}))
-        elif kind == "error":
-            outputs.append(Output("error", "", {"text/plain": text}))
-        else:
-            outputs.append(Output("stream", "stdout", {"text/plain": text}))
-    return tuple(outputs)
+def restore_result(cell: Cell, raw: JsonObject, run_id: int) -> CellResult | None:
+    """Return the result that was saved for a cell in a run, or None where that run saved none for it."""
+    kept = object_of(object_of(raw, "metadata"), NAMESPACE)
+    status = text_of(kept, "status")
+    if kept.get("run_id") != run_id or status is None:
+        return None
+    duration, count = kept.get("duration_seconds"), kept.get("execution_count")
+    return result_of(
+        cell,
+        status,
+        tuple(_restored(output) for output in objects_of(kept, "outputs")),
+        float(duration) if isinstance(duration, int | float) else 0.0,
+        count if isinstance(count, int) else None,
+    )
+
+
+def result_of(
+    cell: Cell,
+    status: str,
+    outputs: tuple[Output, ...] = (),
+    duration_seconds: float = 0.0,
+    execution_count: int | None = None,
+) -> CellResult:
+    """Return the result of a cell, with what the cell itself says."""
+    return CellResult(
+        index=cell.index,
+        status=status,
+        outputs=outputs,
+        duration_seconds=duration_seconds,
+        execution_count=execution_count,
+        source=cell.source,
+        cell_type=cell.cell_type,
+        tags=cell.tags,
+    )
+
+
+def is_whole(raw: JsonObject) -> bool:
+    """Tell whether the outputs of a cell's saved result were not left out for want of room."""
+    kept = object_of(object_of(raw, "metadata"), NAMESPACE)
+    return not kept or "outputs" in kept
 
 
 def fitting(content: JsonObject) -> JsonObject:
-    """Return a notebook that is not larger than Yeedu takes: of one that is, without its outputs."""
-    if len(json.dumps(content).encode()) <= MAX_NOTEBOOK_BYTES:
+    """Return a notebook that is not larger than Yeedu takes.
+
+    Of one that is, the copies of the outputs for later attempts are left out, and where that does not do, the
+    outputs that the editor shows as well.
+    """
+    if _fits(content):
         return content
+    cells = [_without_copy(cell) for cell in objects_of(content, "cells")]
+    if _fits({**content, "cells": cells}):
+        return {**content, "cells": cells}
+    return {**content, "cells": [_without_outputs(cell) for cell in cells]}
+
+
+def _without_copy(cell: JsonObject) -> JsonObject:
+    metadata = object_of(cell, "metadata")
+    kept = object_of(metadata, NAMESPACE)
+    if not kept.get("outputs"):
+        return cell
+    rest = {key: value for key, value in kept.items() if key != "outputs"}
+    return {**cell, "metadata": {**metadata, NAMESPACE: rest}}
+
+
+def _without_outputs(cell: JsonObject) -> JsonObject:
+    if "outputs" not in cell:
+        return {**cell, "output": []}
     note = [{"output_type": "text", "Celloutput": TOO_LARGE}]
-    cells: list[JsonObject] = [
-        {**cell, "outputs": note if cell.get("outputs") else []}
-        if "outputs" in cell
-        else {**cell, "output": []}
-        for cell in objects_of(content, "cells")
-    ]
-    return {**content, "cells": cells}
+    return {**cell, "outputs": note if cell["outputs"] else []}
+
+
+def _fits(content: JsonObject) -> bool:
+    return len(json.dumps(content)) <= MAX_NOTEBOOK_BYTES
+
+
+def _restored(output: JsonObject) -> Output:
+    """Return the output that `Output.to_nbformat` wrote."""
+    kind = text_of(output, "output_type") or ""
+    if kind == "stream":
+        return Output(kind, text_of(output, "name") or "", {"text/plain": text_of(output, "text") or ""})
+    if kind == "error":
+        lines = cast("list[object]", output.get("traceback") or [])
+        text = {"text/plain": "\n".join(map(str, lines))}
+        return Output(kind, text_of(output, "ename") or "", text, evalue=text_of(output, "evalue") or "")
+    items = object_of(output, "data").items()
+    data = {mime: value if isinstance(value, str) else json.dumps(value) for mime, value in items}
+    count = output.get("execution_count")
+    return Output(
+        kind,
+        data=data,
+        metadata=object_of(output, "metadata"),
+        execution_count=count if isinstance(count, int) else None,
+    )
 
 
 def duration_text(seconds: float) -> str:

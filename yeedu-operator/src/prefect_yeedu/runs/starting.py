@@ -6,27 +6,28 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect_yeedu.errors import (
-    YeeduAPIError,
     YeeduConfigurationError,
     YeeduError,
+    YeeduRunError,
+    YeeduRunFailed,
     YeeduStopRequested,
-    YeeduSubmissionUnknown,
-    YeeduTransportError,
 )
-from prefect_yeedu.failures import may_have_acted
 from prefect_yeedu.models import Generation, RunKind, YeeduResult
 from prefect_yeedu.patience import Deadline
+from prefect_yeedu.runs.cell_options import CellOptions
+from prefect_yeedu.runs.cluster_start import ensure_cluster_runs
 from prefect_yeedu.runs.job_run import JobRun
 from prefect_yeedu.runs.notebook_run import NotebookRun
+from prefect_yeedu.runs.record import Ledger, Phase, Record, Resume
 from prefect_yeedu.runs.remote_run import RunListener
-from prefect_yeedu.runs.submission import Ledger, Outcome, Record, submit_once
+from prefect_yeedu.runs.submission import Submission
 from prefect_yeedu.runs.waiting import WaitOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
 
     from prefect_yeedu.client.api import RunAPI
@@ -43,6 +44,14 @@ class RunRequest:
         ui_url: Base of links into Yeedu's user interface; None derives it.
         options: How long to wait for what.
         cluster_ids: Clusters to try in order when resources run out on the definition's own.
+        resume: What a later attempt of the same call does with the run of an earlier one.
+        starts_cluster: Whether the definition's cluster is started when it does not run.
+        parameters: Variables that a cell of its own assigns in a notebook.
+        allow_errors: Whether a notebook goes on after a cell that failed.
+        cell_timeout_seconds: How long a single cell of a notebook may take; None for ever.
+
+    Raises:
+        YeeduConfigurationError: The parameters, or the limit, cannot be used.
     """
 
     arguments: str | None = None
@@ -51,6 +60,19 @@ class RunRequest:
     ui_url: str | None = None
     options: WaitOptions = field(default_factory=WaitOptions)
     cluster_ids: tuple[int, ...] = ()
+    resume: Resume = Resume.ON_CRASH
+    starts_cluster: bool = False
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    allow_errors: bool = False
+    cell_timeout_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        _ = self.cell_options  # refuses what cannot be used
+
+    @property
+    def cell_options(self) -> CellOptions:
+        """How a notebook's cells are to be executed."""
+        return CellOptions(self.parameters, self.allow_errors, self.cell_timeout_seconds)
 
 
 def checked_conf(conf: Sequence[str]) -> tuple[str, ...]:
@@ -75,44 +97,36 @@ class StartedRun:
     """A run that exists on Yeedu and has still to be waited for.
 
     Args:
-        run: The run.
+        run: The run, which records what is seen of it.
         definition: The job or notebook.
-        ledger: Where it is recorded.
         record: What was recorded before.
     """
 
-    def __init__(self, run: JobRun | NotebookRun, definition: int, ledger: Ledger, record: Record) -> None:
+    def __init__(self, run: JobRun | NotebookRun, definition: int, record: Record) -> None:
         self.run = run
         self._definition = definition
-        self._ledger = ledger
         self._record = record
 
     def finish(self) -> YeeduResult:
-        """Wait for the end, record it, and return the result.
+        """Wait for the end, and return the result.
 
         Raises:
             YeeduError: It did not succeed; the class says why.
         """
         run, record = self.run, self._record
         try:
-            if isinstance(run, NotebookRun):
-                result = run.execute(self._definition, ledger=self._ledger, record=record)
-            else:
-                result = run.wait()
-        except YeeduStopRequested:
-            self._ledger.note_outcome(Outcome.STOPPED, str(run.state))
-            raise
+            if not isinstance(run, NotebookRun):
+                return run.wait()
+            if record.phase is Phase.ENDED and not record.has_succeeded:
+                raise YeeduRunFailed(
+                    f"Yeedu notebook run {run.run_id} ended in {record.state} in an earlier attempt; "
+                    f"see {run.url}.",
+                    **run.context(),
+                )
+            return run.execute(self._definition, record=record)
         except YeeduError as error:
-            if isinstance(run, JobRun) and isinstance(error, YeeduTransportError | YeeduAPIError):
-                raise  # the remote run goes on, and the next attempt finds it
-            self._ledger.note_outcome(Outcome.FAILURE, str(run.state))
+            run.ledger.note_error(str(error))
             raise
-        except BaseException:
-            self._ledger.note_outcome(Outcome.STOPPED, str(run.state))
-            raise
-        if record.outcome is not Outcome.SUCCESS:
-            self._ledger.note_outcome(Outcome.SUCCESS, result.state, exit_value=result.exit_value)
-        return result
 
 
 def start(
@@ -124,88 +138,158 @@ def start(
 ) -> StartedRun:
     """Submit a job or notebook, or find the run that was submitted before.
 
-    Whoever is interrupted meanwhile leaves no run behind: what Yeedu accepts is stopped again.
+    Whoever is interrupted meanwhile leaves no run behind: what Yeedu accepts is stopped again, or stays open
+    on record.
 
     Raises:
         YeeduStopRequested: The listener says that the run is not wanted any more.
         YeeduSubmissionUnknown: Whether there is a run cannot be found out.
+        YeeduRunError: An earlier attempt's run is in the way, and is not seen to end.
         YeeduError: Yeedu refuses to run it.
     """
     ledger = ledger or Ledger()
-    interrupted = threading.Event()
-    pool = ThreadPoolExecutor(1)
-    try:  # who we are is settled while the intent is recorded
-        login = pool.submit(copy_context().run, api.client.log_in)
-        record = ledger.open()
-        # A signal raises in the main thread, where it would take away the answer that names the run.
-        submission = pool.submit(
-            copy_context().run, _submit, api, definition, request, ledger, record, login, interrupted
-        )
-    finally:
-        pool.shutdown(wait=False)  # what was submitted to it is done all the same
-    try:
-        run = make_run(api, submission.result(), request, listener)
+    return _Start(api, definition, request, listener or RunListener(), ledger).start()
+
+
+class _Start:
+    """One attempt to come by a run.
+
+    Args:
+        api: Calls about this kind of run.
+        definition: The job or notebook.
+        request: What to run it with.
+        listener: Hears what happens.
+        ledger: Where it is recorded.
+    """
+
+    def __init__(
+        self, api: RunAPI, definition: int, request: RunRequest, listener: RunListener, ledger: Ledger
+    ) -> None:
+        self._api = api
+        self._definition = definition
+        self._request = request
+        self._listener = listener
+        self._ledger = ledger
+        self._interrupted = threading.Event()
+
+    def start(self) -> StartedRun:
+        pool = ThreadPoolExecutor(1)
+        try:  # who we are is settled while the intent is recorded
+            login = pool.submit(copy_context().run, self._api.client.log_in)
+            record = self._open()
+            # A signal raises in the main thread, where it would take away the answer that names the run.
+            submission = pool.submit(copy_context().run, self._submit, record, login)
+        finally:
+            pool.shutdown(wait=False)  # what was submitted to it is done all the same
+        try:
+            run, record = submission.result()
+            run.listener.on_submitted(run, is_new=record.is_new)
+            run.ensure_wanted(Deadline.after(run.clock, None))
+        except BaseException as error:
+            if isinstance(error, YeeduStopRequested) or not isinstance(error, Exception):
+                self._interrupted.set()
+                self._stop_submitted(submission)
+            if isinstance(error, YeeduError):
+                self._ledger.note_error(str(error))
+            raise
+        return StartedRun(run, self._definition, record)
+
+    def _open(self) -> Record:
+        self._ledger.generation = str(self._api.generation)
+        return self._ledger.open(self._request.resume)
+
+    def _submit(self, record: Record, login: Future[None]) -> tuple[JobRun | NotebookRun, Record]:
+        """Return the run, once who asks for it is logged in and nothing is in its way."""
+        try:
+            login.result()
+        except YeeduError:
+            if record.is_new:
+                self._ledger.note_refused()
+            raise
+        record = self._clear_the_way(record)
+        if self._request.starts_cluster and record.phase is Phase.INTENDED:
+            self._start_cluster(record)
+        run_id = self._submission(record).submit()
+        run = self._make_run(run_id)
         if record.run_id is None:
-            ledger.note_run(run.run_id, run.url)
-        run.listener.on_submitted(run, is_new=record.is_new)
-        run.ensure_wanted(Deadline.after(run.clock, None))
-    except BaseException as error:
-        if isinstance(error, YeeduStopRequested) or not isinstance(error, Exception):
-            interrupted.set()
-            _stop_submitted(api, request, listener, ledger, submission)
-        raise
-    return StartedRun(run, definition, ledger, record)
+            self._ledger.note_submitted(run_id, run.url)
+        return run, record
 
+    def _start_cluster(self, record: Record) -> None:
+        try:
+            ensure_cluster_runs(self._api, self._definition, self._request.options, self._listener)
+        except YeeduError:
+            if record.is_new:
+                self._ledger.note_refused()
+            raise
 
-def _submit(
-    api: RunAPI,
-    definition: int,
-    request: RunRequest,
-    ledger: Ledger,
-    record: Record,
-    login: Future[None],
-    interrupted: threading.Event,
-) -> int:
-    """Return the id of the run, once who asks for it is logged in."""
-    try:
-        login.result()
-        return submit_once(
-            api,
-            definition,
+    def _clear_the_way(self, record: Record) -> Record:
+        """Return the record to go on with; a run that this attempt is not to take over is stopped first."""
+        is_being_stopped = record.phase is Phase.STOPPING and not record.cells_done
+        is_unwanted = self._request.resume is Resume.NEVER and record.phase is not Phase.ENDED
+        if record.is_new or not (is_being_stopped or is_unwanted):
+            return record
+        run_id = self._submission(record).find()
+        if run_id is None:
+            self._ledger.note_refused()
+            return self._open()
+        run = self._make_run(run_id)
+        if record.run_id is None:
+            self._ledger.note_submitted(run_id, run.url)
+        if not run.stop():
+            raise YeeduRunError(
+                f"Run {run_id} of an earlier attempt is to be stopped first, and nobody has seen it end; it "
+                f"stays open on record, and nothing was started. Try again, or stop it by hand at {run.url}.",
+                **run.context(),
+            )
+        return self._open()
+
+    def _submission(self, record: Record) -> Submission:
+        request = self._request
+        return Submission(
+            self._api,
+            self._definition,
+            self._ledger,
             record,
-            arguments=request.arguments,
-            conf=checked_conf(request.conf),
-            interrupted=interrupted,
+            request.options.submit_seconds,
+            request.arguments,
+            checked_conf(request.conf),
+            self._interrupted,
         )
-    except YeeduSubmissionUnknown:
-        raise  # the next attempt has to look for the run again
-    except YeeduError as error:
-        if not may_have_acted(error):
-            ledger.note_outcome(Outcome.FAILURE, "not submitted")
-        raise
+
+    def _make_run(self, run_id: int) -> JobRun | NotebookRun:
+        return make_run(self._api, run_id, self._request, self._listener, self._ledger)
+
+    def _stop_submitted(self, submission: Future[tuple[JobRun | NotebookRun, Record]]) -> None:
+        """Stop what Yeedu accepted, or is still accepting, for a caller that is gone.
+
+        An answer that takes too long is not waited for: the thread that gets it stops the run.
+        """
+        try:
+            run, _ = submission.result(self._request.options.stop_seconds)
+        except TimeoutError:
+            submission.add_done_callback(_stop_late)
+            self._listener.on_trouble(
+                f"Interrupted while {self._api.kind} {self._definition} was being submitted; a run that "
+                "Yeedu has still to name is stopped then, and is open on record."
+            )
+        except YeeduError as error:
+            self._listener.on_trouble(f"Interrupted while it was being submitted. {error}")
+        else:
+            run.stop()
 
 
-def _stop_submitted(
-    api: RunAPI,
-    request: RunRequest,
-    listener: RunListener | None,
-    ledger: Ledger,
-    submission: Future[int],
-) -> None:
-    """Stop what Yeedu accepted, or is still accepting, for a caller that is gone."""
-    try:
-        run = make_run(api, submission.result(), request, listener)
-    except YeeduError as error:
-        (listener or RunListener()).on_trouble(f"Interrupted while it was being submitted. {error}")
-        return
-    run.stop()
-    ledger.note_run(run.run_id, run.url)
-    ledger.note_outcome(Outcome.STOPPED, str(run.state))
+def _stop_late(submission: Future[tuple[JobRun | NotebookRun, Record]]) -> None:
+    if submission.exception() is None:
+        submission.result()[0].stop()
 
 
 def make_run(
-    api: RunAPI, run_id: int, request: RunRequest, listener: RunListener | None
+    api: RunAPI, run_id: int, request: RunRequest, listener: RunListener | None, ledger: Ledger | None = None
 ) -> JobRun | NotebookRun:
     """Return the object that stands for a run which exists on Yeedu."""
     kind = NotebookRun if api.kind is RunKind.NOTEBOOK else JobRun
-    return kind(api, run_id, ui_url=request.ui_url, options=request.options, listener=listener)
+    run = kind(api, run_id, ui_url=request.ui_url, options=request.options, listener=listener, ledger=ledger)
+    if isinstance(run, NotebookRun):
+        run.cell_options = request.cell_options
+    return run

@@ -36,6 +36,12 @@ class WaitOptions:
             for logs, stay below 400.
         follows_logs: Whether a job's logs are read while it runs.
         saves_outputs: Whether the outputs of a notebook's cells are saved in Yeedu.
+        max_output_characters: How much of a notebook's outputs is kept in its result, in characters.
+        max_cell_output_characters: How much of one cell's outputs is.
+        max_cell_outputs: How many outputs of one cell are.
+        submit_seconds: How long Yeedu may take to answer a submission, while it starts a cluster for
+            instance, and to show the run in its list.
+        cluster_seconds: How long a cluster that was stopped may take to run.
     """
 
     timeout_seconds: float | None = None
@@ -49,6 +55,11 @@ class WaitOptions:
     max_poll_seconds: float = 13.0
     follows_logs: bool = True
     saves_outputs: bool = True
+    max_output_characters: int = 10_000_000
+    max_cell_output_characters: int = 2_000_000
+    max_cell_outputs: int = 1000
+    submit_seconds: float = 300.0
+    cluster_seconds: float = 1800.0
 
 
 class FailedLooks:

@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field, replace
+from collections import OrderedDict
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import cast
 
 from prefect_yeedu.models import Output
 from prefect_yeedu.wire.answers import JsonObject, object_of, text_of
+from prefect_yeedu.wire.cell_outputs import OutputCollector
 from prefect_yeedu.wire.redaction import storable
 
 CLEAN_EXIT = "CleanExit"
+READY_KERNEL_STATES = frozenset({"idle", "starting", "busy"})
+DEAD_KERNEL_STATES = frozenset({"dead", "restarting", "autorestarting", "terminating"})
+# A message that comes twice comes soon after the first time; more ids than these are not remembered.
+MAX_REMEMBERED_MESSAGES = 4096
+MAX_TRACEBACK_CHARACTERS = 100_000
 _TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -68,7 +75,14 @@ def _storable(value: object) -> object:
     return value
 
 
-def execute_request(code: str, *, message_id: str, session_id: str, is_silent: bool = False) -> str:
+def kernel_state(answer: JsonObject, key: str) -> str:
+    """Return the state of a kernel as a message or an answer names it, in lower case; empty for none."""
+    return (text_of(answer, key) or "").strip().lower()
+
+
+def execute_request(
+    code: str, *, message_id: str, session_id: str, is_silent: bool = False, stops_on_error: bool = True
+) -> str:
     """Return the text of a request to execute code.
 
     Args:
@@ -76,6 +90,7 @@ def execute_request(code: str, *, message_id: str, session_id: str, is_silent: b
         message_id: Comes back as the parent of every answer.
         session_id: The same for all requests of one client.
         is_silent: Whether the kernel leaves it out of its history and its counting.
+        stops_on_error: Whether the kernel drops the requests that come right after this one, if it fails.
     """
     header = {
         "msg_type": "execute_request",
@@ -91,7 +106,7 @@ def execute_request(code: str, *, message_id: str, session_id: str, is_silent: b
         "store_history": not is_silent,
         "user_expressions": {},
         "allow_stdin": False,
-        "stop_on_error": not is_silent,
+        "stop_on_error": stops_on_error and not is_silent,
     }
     return json.dumps(
         {
@@ -116,7 +131,7 @@ class Execution:
 
     Attributes:
         message_id: The request.
-        outputs: So far, in order; pieces of one stream are joined.
+        collected: The outputs so far.
         status: The reply's status: `ok`, `error`, `aborted`; None before it came.
         ename: The exception's class, where one was raised.
         evalue: The exception's text.
@@ -126,51 +141,70 @@ class Execution:
     """
 
     message_id: str
-    outputs: list[Output] = field(default_factory=list[Output])
+    collected: OutputCollector = field(default_factory=OutputCollector)
     status: str | None = None
     ename: str = ""
     evalue: str = ""
     traceback: str = ""
     execution_count: int | None = None
     is_idle: bool = False
-    _clears_before_next: bool = False
-    _taken: set[str] = field(default_factory=set[str])
+    _taken: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None])
 
     @property
     def is_finished(self) -> bool:
         """Whether nothing more will come."""
         return self.status is not None and self.is_idle
 
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """The outputs so far, in order."""
+        return self.collected.outputs
+
     def receive(self, message: KernelMessage) -> Output | None:
-        """Take in a message of this request, once, and return the output it brought, if any."""
-        if message.id in self._taken:
+        """Apply a message about this request and return the output it brought, if any.
+
+        A message that comes again is ignored.
+        """
+        if message.id and not self._is_first(message.id):
             return None
-        if message.id:
-            self._taken.add(message.id)
         content = message.content
         match message.kind:
             case "status":
-                self.is_idle = self.is_idle or content.get("execution_state") == "idle"
+                self.is_idle = self.is_idle or kernel_state(content, "execution_state") == "idle"
             case "execute_input":
                 self._note_count(content)
             case "execute_reply":
                 self._take_reply(content)
             case "stream":
-                name = text_of(content, "name") or "stdout"
-                return self._add(Output("stream", name, {"text/plain": str(content.get("text") or "")}))
+                name, text = text_of(content, "name") or "stdout", str(content.get("text") or "")
+                self.collected.add_stream(name, text)
+                return Output("stream", name, {"text/plain": text})
             case "display_data" | "execute_result":
-                return self._add(_rich_output(message.kind, content))
+                output = _rich_output(message.kind, content)
+                self.collected.add(output, _display_id(content))
+                return output
             case "update_display_data":
-                return self._update(_rich_output("display_data", content))
+                output = _rich_output("display_data", content)
+                return output if self.collected.update(output, _display_id(content)) else None
             case "clear_output":
-                self._clear(waits=bool(content.get("wait")))
+                self.collected.clear(waits=bool(content.get("wait")))
             case "error":
                 self._note_error(content)
-                text = {"text/plain": self.traceback or f"{self.ename}: {self.evalue}"}
-                return self._add(Output("error", self.ename, text))
+                text = self.traceback or f"{self.ename}: {self.evalue}"
+                output = Output("error", self.ename, {"text/plain": text}, evalue=self.evalue)
+                self.collected.add(output)
+                return output
             case _:
                 pass  # comm messages, input requests and what later protocols add mean nothing here
         return None
+
+    def _is_first(self, message_id: str) -> bool:
+        if message_id in self._taken:
+            return False
+        self._taken[message_id] = None
+        if len(self._taken) > MAX_REMEMBERED_MESSAGES:
+            self._taken.popitem(last=False)
+        return True
 
     def _take_reply(self, content: JsonObject) -> None:
         if self.status is not None:
@@ -190,41 +224,28 @@ class Execution:
         self.evalue = plain(text_of(content, "evalue") or self.evalue)
         lines: object = content.get("traceback")
         if isinstance(lines, list) and lines:
-            self.traceback = plain("\n".join(str(line) for line in cast("list[object]", lines)))
-
-    def _add(self, output: Output) -> Output:
-        if self._clears_before_next:
-            self.outputs.clear()
-            self._clears_before_next = False
-        last = self.outputs[-1] if self.outputs else None
-        if output.kind == "stream" and last is not None and (last.kind, last.name) == ("stream", output.name):
-            self.outputs[-1] = replace(last, data={"text/plain": last.text + output.text})
-        else:
-            self.outputs.append(output)
-        return output
-
-    def _update(self, output: Output) -> Output | None:
-        for position, known in enumerate(self.outputs):
-            if output.display_id is not None and known.display_id == output.display_id:
-                self.outputs[position] = replace(output, kind=known.kind)
-                return output
-        return None
-
-    def _clear(self, *, waits: bool) -> None:
-        if waits:
-            self._clears_before_next = True
-        else:
-            self.outputs.clear()
+            text = plain("\n".join(str(line) for line in cast("list[object]", lines)))
+            self.traceback = text[-MAX_TRACEBACK_CHARACTERS:]
 
 
 def _rich_output(kind: str, content: JsonObject) -> Output:
-    data = {mime: _as_text(value) for mime, value in object_of(content, "data").items()}
-    return Output(kind, "", data, text_of(object_of(content, "transient"), "display_id"))
+    data = {mime: _as_text(mime, value) for mime, value in object_of(content, "data").items()}
+    count = content.get("execution_count") if kind == "execute_result" else None
+    return Output(
+        kind,
+        data=data,
+        metadata=object_of(content, "metadata"),
+        execution_count=count if isinstance(count, int) else None,
+    )
 
 
-def _as_text(value: object) -> str:
+def _display_id(content: JsonObject) -> str | None:
+    return text_of(object_of(content, "transient"), "display_id")
+
+
+def _as_text(mime: str, value: object) -> str:
     if isinstance(value, str):
         return value
-    if isinstance(value, list):  # nbformat allows a text as a list of lines
+    if isinstance(value, list) and not mime.endswith("json"):  # nbformat allows a text as a list of lines
         return "".join(str(line) for line in cast("list[object]", value))
     return json.dumps(value)

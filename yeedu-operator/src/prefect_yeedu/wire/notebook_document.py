@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
 from prefect_yeedu.errors import YeeduConfigurationError
 from prefect_yeedu.wire.answers import JsonObject, object_of, objects_of, text_of
+from prefect_yeedu.wire.notebook_parameters import INJECTED_TAG, PARAMETERS_TAG, parameters_code
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SKIP_TAG = "skip-execution"
+MAY_RAISE_TAG = "raises-exception"
+CELL_TYPES = frozenset({"code", "markdown", "raw"})
 
 
 @dataclass(frozen=True)
@@ -18,13 +26,24 @@ class Cell:
         index: Position in the notebook, counted from 1.
         id: Names the cell in messages; unique within the notebook.
         code: What the kernel is sent.
-        is_executable: Whether it is code, and not text or blank.
+        is_executable: Whether it is code to be executed, and not text, blank or tagged `skip-execution`.
+        source: The cell's text.
+        cell_type: `code`, `markdown` or `raw`.
+        tags: The cell's tags.
     """
 
     index: int
     id: str
     code: str
     is_executable: bool
+    source: str = ""
+    cell_type: str = "code"
+    tags: tuple[str, ...] = ()
+
+    @property
+    def may_raise(self) -> bool:
+        """Whether the notebook goes on after this cell has failed."""
+        return MAY_RAISE_TAG in self.tags
 
 
 class NotebookDocument:
@@ -35,29 +54,67 @@ class NotebookDocument:
             `output`).
         language: The notebook's language; SQL is sent to the kernel as a `%%sql` cell.
         is_first_form: Whether the cells have the first generation's form.
+        parameters: What a cell of its own assigns: in the place of one tagged `injected-parameters`, else
+            after the one tagged `parameters`, else before all others.
 
     Raises:
-        YeeduConfigurationError: There are no cells in it.
+        YeeduConfigurationError: There are no cells in it, or it cannot have these parameters.
     """
 
     def __init__(
-        self, content: JsonObject, language: str | None = None, *, is_first_form: bool = False
+        self,
+        content: JsonObject,
+        language: str | None = None,
+        *,
+        is_first_form: bool = False,
+        parameters: Mapping[str, Any] | None = None,
     ) -> None:
-        self.content = content
+        self.language = language or ""
         self.is_first_form = is_first_form
-        self._is_sql = (language or "").strip().lower() == "sql"
+        self._content = content
+        self._is_sql = self.language.strip().lower() == "sql"
         if not isinstance(content.get("cells"), list):
             raise YeeduConfigurationError(
                 "The notebook that Yeedu sent has no cells; open and save it in Yeedu's notebook editor."
             )
-        self.raw_cells = objects_of(content, "cells")
+        self._own_cells = objects_of(content, "cells")
+        self.raw_cells = list(self._own_cells)
+        if parameters:
+            self._inject(parameters)
         self.cells = self._read_cells()
 
     @classmethod
-    def of_definition(cls, definition: JsonObject, language: str | None) -> NotebookDocument | None:
+    def of_definition(
+        cls, definition: JsonObject, language: str | None, parameters: Mapping[str, Any] | None = None
+    ) -> NotebookDocument | None:
         """Return the notebook that a first-generation definition holds itself, if it does."""
         content = object_of(definition, "notebook_cells")
-        return cls(content, language, is_first_form=True) if "cells" in content else None
+        if "cells" not in content:
+            return None
+        return cls(content, language, is_first_form=True, parameters=parameters)
+
+    def content(self, *, is_copy: bool) -> JsonObject:
+        """Return the notebook with what became of its cells.
+
+        Args:
+            is_copy: Whether it is saved as a run's own copy; the cell with parameters is only there, and
+                never in the definition.
+        """
+        return {**self._content, "cells": self.raw_cells if is_copy else self._own_cells}
+
+    def _inject(self, parameters: Mapping[str, Any]) -> None:
+        code = parameters_code(parameters, self.language)
+        tags = [set(_tags(raw)) for raw in self.raw_cells]
+        old = next((at for at, names in enumerate(tags) if INJECTED_TAG in names), None)
+        if old is not None:
+            self.raw_cells[old] = {**self.raw_cells[old], "code" if self.is_first_form else "source": code}
+            return
+        after = next((at for at, names in enumerate(tags, 1) if PARAMETERS_TAG in names), 0)
+        cell: JsonObject = {"cell_type": "code", "metadata": {"tags": [INJECTED_TAG]}}
+        form: JsonObject = (
+            {"code": code, "output": []} if self.is_first_form else {"source": code, "outputs": []}
+        )
+        self.raw_cells.insert(after, {**cell, "cell_uuid": str(uuid.uuid4()), **form})
 
     def _read_cells(self) -> tuple[Cell, ...]:
         seen: set[str] = set()
@@ -68,11 +125,12 @@ class NotebookDocument:
                 identifier = str(uuid.uuid4())
                 raw["cell_uuid"] = identifier
             seen.add(identifier)
-            code = _source(raw)
-            is_code = (text_of(raw, "cell_type") or "code") == "code"
-            if self._is_sql and not code.lstrip().startswith("%%"):
-                code = f"%%sql\n{code}"
-            cells.append(Cell(index, identifier, code, is_code and bool(_source(raw).strip())))
+            source, tags = _source(raw), _tags(raw)
+            cell_type = text_of(raw, "cell_type") or "code"
+            code = f"%%sql\n{source}" if self._is_sql and not source.lstrip().startswith("%%") else source
+            is_executable = cell_type == "code" and bool(source.strip()) and SKIP_TAG not in tags
+            cell_type = cell_type if cell_type in CELL_TYPES else "raw"
+            cells.append(Cell(index, identifier, code, is_executable, source, cell_type, tags))
         return tuple(cells)
 
 
@@ -81,3 +139,9 @@ def _source(raw: JsonObject) -> str:
     if isinstance(value, list):
         return "".join(str(line) for line in cast("list[object]", value))
     return value if isinstance(value, str) else ""
+
+
+def _tags(raw: JsonObject) -> tuple[str, ...]:
+    value: object = object_of(raw, "metadata").get("tags")
+    items = cast("list[object]", value) if isinstance(value, list) else []
+    return tuple(item for item in items if isinstance(item, str))

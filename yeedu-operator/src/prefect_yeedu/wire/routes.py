@@ -20,6 +20,8 @@ class Routes:
     Attributes:
         submit: POST starts a run.
         definition_field: The definition's id, in the submission and as query of `definition`.
+        name_field: The definition's name, as query of `definition`.
+        definitions: GET lists definitions.
         run_field: The run's id in the answer to a submission and in lists.
         state_field: The run's state.
         run: GET reads a run.
@@ -38,6 +40,8 @@ class Routes:
 
     submit: str
     definition_field: str
+    name_field: str
+    definitions: str
     run_field: str
     state_field: str
     run: str
@@ -57,6 +61,8 @@ class Routes:
 _V1_JOB = Routes(
     submit="spark/job",
     definition_field="job_conf_id",
+    name_field="job_conf_name",
+    definitions="spark/job/confs",
     run_field="job_id",
     state_field="job_status",
     run="spark/job/{run}",
@@ -70,6 +76,8 @@ _V1_JOB = Routes(
 _V1_NOTEBOOK = Routes(
     submit="notebook",
     definition_field="notebook_conf_id",
+    name_field="notebook_name",
+    definitions="notebook/confs",
     run_field="notebook_id",
     state_field="notebook_status",
     run="notebook/{run}",
@@ -85,6 +93,8 @@ _V1_NOTEBOOK = Routes(
 _V2_JOB = Routes(
     submit="spark/job/run",
     definition_field="job_id",
+    name_field="job_name",
+    definitions="spark/jobs",
     run_field="run_id",
     state_field="run_status",
     run="spark/job/run/{run}",
@@ -98,6 +108,8 @@ _V2_JOB = Routes(
 _V2_NOTEBOOK = Routes(
     submit="notebook/run",
     definition_field="notebook_id",
+    name_field="notebook_name",
+    definitions="notebooks",
     run_field="run_id",
     state_field="run_status",
     run="notebook/run/{run}",

@@ -1,0 +1,146 @@
+"""List and read the jobs or notebooks of a workspace, by id or name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from prefect_yeedu.errors import YeeduNotFound, YeeduUnexpectedAnswer
+from prefect_yeedu.models import Generation, RunKind
+from prefect_yeedu.wire.answers import number_of, object_of, objects_of, read_json, read_object
+from prefect_yeedu.wire.routes import ROUTES, Routes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import requests
+
+    from prefect_yeedu.patience import Clock
+    from prefect_yeedu.wire.answers import JsonObject
+
+PAGE_DEFINITIONS = 100
+MAX_PAGES = 100
+
+
+class Session(Protocol):
+    """Calls Yeedu, as `YeeduClient` does."""
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        *,
+        params: Mapping[str, object] | None = None,
+        json: object = None,
+        is_repeatable: bool = True,
+        clock: Clock | None = None,
+    ) -> requests.Response:
+        """Make a call: see `YeeduClient.call`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """The jobs, or the notebooks, that a session may see.
+
+    Attributes:
+        session: A session with Yeedu.
+        kind: Jobs or notebooks.
+        generation: Which API generation the server speaks.
+        clock: Waits between repeated calls; the session's where there is none.
+    """
+
+    session: Session
+    kind: RunKind
+    generation: Generation = Generation.V2
+    clock: Clock | None = None
+
+    def list(self, workspace: int) -> list[JsonObject]:
+        """Return the definitions of a workspace, each as Yeedu shows it."""
+        found: list[JsonObject] = []
+        path = f"workspace/{workspace}/{self._routes.definitions}"
+        for number in range(1, MAX_PAGES + 1):
+            page = {"pageNumber": number, "limit": PAGE_DEFINITIONS}
+            try:
+                answer = self._get(path, f"for the {self.kind}s of workspace {workspace}", page)
+            except YeeduNotFound:  # how some servers say that there are none
+                break
+            items = _items(answer)
+            found += items
+            if len(items) < PAGE_DEFINITIONS:
+                break
+        return found
+
+    def read(self, workspace: int, which: int | str) -> JsonObject:
+        """Return a definition by its id or its name.
+
+        Raises:
+            YeeduNotFound: The workspace has no such definition, or this user may not see it.
+        """
+        field = self._routes.definition_field if isinstance(which, int) else self._routes.name_field
+        named = str(which) if isinstance(which, int) else f"'{which}'"
+        path = f"workspace/{workspace}/{self._routes.definition}"
+        try:
+            value = self._get(path, f"about {self.kind} {named}", {field: which})
+        except YeeduNotFound as error:
+            raise YeeduNotFound(
+                f"There is no {self.kind} {named} in workspace {workspace}, or this user may not see it; "
+                "check the name, the workspace and the tenant.",
+                status=error.status,
+                code=error.code,
+            ) from None
+        items = _items(value)
+        return items[0] if items else object_of({"value": value}, "value")  # some servers list one
+
+    def find(self, workspace: int, name: str) -> int:
+        """Return the id of the definition of a name.
+
+        Raises:
+            YeeduNotFound: The workspace has no such definition, or this user may not see it.
+        """
+        identifier = number_of(self.read(workspace, name), self._routes.definition_field)
+        if identifier is None:
+            raise YeeduUnexpectedAnswer(
+                f"Yeedu does not say which id {self.kind} '{name}' has ({self._routes.definition_field}); "
+                "give its id or its address."
+            )
+        return identifier
+
+    def run(
+        self, workspace: int, definition: int, *, arguments: str | None = None, conf: Sequence[str] = ()
+    ) -> int:
+        """Start a run and return its id; nothing records it, and nobody waits for it.
+
+        Blocks, tasks and the operator do both.
+
+        Raises:
+            YeeduTransportError: The answer was lost; there may be a run.
+        """
+        body: dict[str, object] = {self._routes.definition_field: definition, **dict(self._routes.submission)}
+        if arguments is not None:
+            body["arguments"] = arguments
+        if conf:
+            body["conf"] = [*conf]
+        path = f"workspace/{workspace}/{self._routes.submit}"
+        response = self.session.call(
+            "POST", path, f"to run {self.kind} {definition}", json=body, is_repeatable=False, clock=self.clock
+        )
+        run_id = number_of(read_object(response, path), self._routes.run_field)
+        if run_id is None:
+            raise YeeduUnexpectedAnswer(
+                f"Yeedu accepted {self.kind} {definition} without naming a run ({self._routes.run_field})."
+            )
+        return run_id
+
+    @property
+    def _routes(self) -> Routes:
+        return ROUTES[self.kind, self.generation]
+
+    def _get(self, path: str, what: str, params: Mapping[str, object]) -> object:
+        return read_json(self.session.call("GET", path, what, params=params, clock=self.clock), path)
+
+
+def _items(value: object) -> list[JsonObject]:
+    """Return the objects of a list, or of a page of one."""
+    return objects_of({"data": value}, "data") or objects_of(object_of({"value": value}, "value"), "data")

@@ -1,0 +1,67 @@
+"""A job or notebook by address, id or name becomes a call: what the blocks and the tasks have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prefect_yeedu.errors import YeeduConfigurationError
+from prefect_yeedu.flow_run.calls import YeeduCall
+from prefect_yeedu.models import RunKind
+from prefect_yeedu.options import make_request
+from prefect_yeedu.urls import Target, YeeduURL, parse_url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from prefect_yeedu.credentials import YeeduCredentials
+    from prefect_yeedu.options import OptionFields
+
+
+def make_call(
+    kind: RunKind,
+    which: int | str,
+    workspace: int | None,
+    credentials: YeeduCredentials,
+    options: Mapping[str, object] | OptionFields,
+) -> YeeduCall:
+    """Return the call of a job or notebook.
+
+    Args:
+        kind: Which of the two it is.
+        which: Its address, or its id or name in a workspace.
+        workspace: The workspace's id; not needed with an address.
+        credentials: Which Yeedu is called, and who calls.
+        options: What to run it with, by name or as a model.
+
+    Raises:
+        YeeduConfigurationError: Something is missing, or is not what it should be.
+    """
+    request = make_request(options)
+    found = find_target(kind, which, workspace)
+    access = credentials.access()
+    if isinstance(found, YeeduURL):
+        return YeeduCall(access.to(found), found.target, request, access.note, access.blocks)
+    return YeeduCall(credentials.connection(access), found, request, access.note, access.blocks)
+
+
+def find_target(kind: RunKind, which: int | str, workspace: int | None) -> YeeduURL | Target:
+    """Return what an address, id or name stands for.
+
+    Raises:
+        YeeduConfigurationError: It stands for no job, or no notebook.
+    """
+    if not is_address(which):
+        return Target.definition(kind, which, workspace)
+    url = parse_url(str(which))
+    if url.target.kind != kind:
+        other = (
+            "run_yeedu_notebook and YeeduNotebook" if kind is RunKind.JOB else "run_yeedu_job and YeeduJob"
+        )
+        hint = f"; {other} take it" if url.kind in {*RunKind} else ""
+        raise YeeduConfigurationError(f"The address is not one of a {kind}{hint}: give the {kind}'s own.")
+    return url
+
+
+def is_address(which: int | str) -> bool:
+    """Tell an address from an id or a name."""
+    return isinstance(which, str) and "://" in which

@@ -1,0 +1,163 @@
+"""Name a call so that every attempt of its flow run gives it the same name.
+
+A call is named by the outermost flow run, the task or subflow it is made in, what it runs, and its position:
+a flow's attempts make their calls in the same order. What it passes does not count, so that a call with the
+time of day among its arguments finds its run again. Only tasks that run side by side come in any order. They
+are told apart by what they pass, and must pass the same in each attempt to find their runs again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import threading
+import weakref
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import prefect.flow_engine
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
+from prefect.context import FlowRunContext, TaskRunContext
+
+from prefect_yeedu.flow_run.prefect_server import ask_prefect, iterate_subflows
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+    from prefect_yeedu.patience import Patience
+
+_FLOW_ENGINE = prefect.flow_engine.__file__
+
+
+@dataclass
+class _Counts:
+    """How many calls of each kind one attempt of a flow, or a task without a flow, has made so far."""
+
+    numbers: dict[str, int] = field(default_factory=dict[str, int])
+    of_tasks: dict[str, int] = field(default_factory=dict[str, int])
+
+    def next(self, name: str) -> int:
+        """Return how often this was asked before."""
+        number = self.numbers.get(name, 0)
+        self.numbers[name] = number + 1
+        return number
+
+
+_counts: dict[int, _Counts] = {}
+_counting = threading.Lock()
+
+
+@dataclass(frozen=True)
+class CallIdentity:
+    """Where a call is made.
+
+    Attributes:
+        name: Names it, the same in every attempt; no other call has it.
+        flow_run: The flow run; None in a task without a flow.
+        task_run_id: The task run, where the call is made in one.
+        calls: The calls that lead from the outermost flow run to this one's, the outermost first.
+        root_id: The outermost flow run; None in a task without a flow.
+    """
+
+    name: str
+    flow_run: FlowRun | None
+    task_run_id: UUID | None
+    root_id: UUID | None = None
+    calls: tuple[str, ...] = ()
+
+    def subflows(self, client: SyncPrefectClient) -> FlowRunFilter:
+        """Return the subflows as far below the root as this call; its earlier attempts are among them."""
+        above = [self.root_id] if self.root_id is not None else []
+        for _ in self.calls[1:]:
+            above = [run.id for run in iterate_subflows(client, above)]
+        return FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=above))
+
+
+def identify_call(target: str, passed: str, patience: Patience) -> CallIdentity | None:
+    """Return where the call that is being made is made; None outside of flow and task runs.
+
+    Args:
+        target: What it runs.
+        passed: What it passes.
+        patience: How long the Prefect server may be away, which knows a subflow's parents.
+
+    Raises:
+        YeeduPrefectError: The Prefect server cannot say.
+    """
+    flow_context, task_context = FlowRunContext.get(), TaskRunContext.get()
+    flow_run = flow_context.flow_run if flow_context is not None else None
+    task_run = task_context.task_run if task_context is not None else None
+    context = flow_context if flow_run is not None else task_context
+    if context is None or (flow_run is None and task_run is None):
+        return None
+    place = task_run.task_key if task_run is not None else ""
+    task = str(task_run.id) if task_run is not None else ""
+    attempt = f"{task}|{task_run.run_count}" if task_run is not None else ""
+    what = target if _is_called_by_the_flow() else f"{target}|{passed}"
+    position = _position(context, place, task, attempt, what)
+    root_id, calls = None, ()
+    if flow_run is not None:
+        root_id, calls = _read_parents(flow_run, patience)
+    root = "|".join([str(root_id), *reversed(calls)]) if root_id is not None else task
+    name = hashlib.sha256(f"{root}|{place}|{position}|{what}".encode()).hexdigest()[:24]
+    return CallIdentity(
+        name, flow_run, task_run.id if task_run is not None else None, root_id=root_id, calls=calls
+    )
+
+
+def _is_called_by_the_flow() -> bool:
+    """Tell whether the flow's own code waits for this call: it makes no other one meanwhile."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_filename == _FLOW_ENGINE:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _position(
+    context: FlowRunContext | TaskRunContext, place: str, task: str, attempt: str, what: str
+) -> int:
+    """Return which of the equal calls this one is, the same in every attempt.
+
+    Each attempt of a flow has a context of its own, with which counting begins. The ids of task runs change
+    between a flow's attempts, but not between the attempts of one task.
+    """
+    with _counting:
+        if id(context) not in _counts:
+            _counts[id(context)] = _Counts()
+            weakref.finalize(context, _counts.pop, id(context), None)
+        counts = _counts[id(context)]
+        within_attempt = counts.next(f"{attempt}|{what}")
+        if not task or isinstance(context, TaskRunContext):
+            return within_attempt
+        known = f"{task}|{within_attempt}|{what}"
+        if known not in counts.of_tasks:
+            counts.of_tasks[known] = counts.next(f"in {place}|{what}")
+        return counts.of_tasks[known]
+
+
+def _read_parents(flow_run: FlowRun, patience: Patience) -> tuple[UUID, tuple[str, ...]]:
+    """Return the outermost flow run, and the calls that lead from it to a flow run.
+
+    A retried parent starts its subflows as new flow runs; that they are called from the same place is what
+    stays.
+    """
+
+    def read(client: SyncPrefectClient) -> tuple[UUID, tuple[str, ...]]:
+        calls: list[str] = []
+        inner = flow_run
+        while inner.parent_task_run_id is not None:
+            call = client.read_task_run(inner.parent_task_run_id)
+            calls.insert(0, f"{call.task_key}|{call.dynamic_key}")
+            if call.flow_run_id is None:
+                break
+            inner = client.read_flow_run(call.flow_run_id)
+        return inner.id, tuple(calls)
+
+    if flow_run.parent_task_run_id is None:
+        return flow_run.id, ()
+    return ask_prefect(read, "for the parents of this flow run", patience)
