@@ -4,7 +4,7 @@ PROGRAMS := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes that import Prefect
 
 .DEFAULT_GOAL := help
-.PHONY: backup restore help up down logs status drain deploy new-flow activate-windows clean install lint format test test-unit test-e2e test-faults test-endurance pictures bench lock audit
+.PHONY: backup restore help up down logs status drain deploy new-flow activate-windows clean install lint format test test-unit test-e2e test-faults test-endurance test-contract pictures bench lock audit
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ test-faults: install ## Kill, stop and cut off what the platform runs, and print
 
 test-endurance: install ## Run a compressed day, and look for leaks (ENDURANCE_HOURS=2 for a short one)
 	$(PROGRAMS)/pytest tests/endurance --numprocesses=0 $(ARGS)
+
+test-contract: install ## Ask your own Yeedu what of it is as the operator takes it to be (YEEDU_URL=..., docs/yeedu.md)
+	@$(PROGRAMS)/python yeedu-operator/contract $(ARGS)
 
 bench: install ## Measure, side by side with the stock way (ARGS="operator" for one part)
 	$(PROGRAMS)/python -m bench $(ARGS)

@@ -25,11 +25,11 @@ from prefect.settings import (
     PREFECT_SERVER_ANALYTICS_ENABLED,
     temporary_settings,
 )
+from prefect.testing.utilities import prefect_test_harness
 
 from local import warehouse
 from tests.emulators import bigquery_server, gcs_server
 from tests.google_account import service_account
-from tests.prefect_process import prefect_in_this_process
 
 FLOWS = Path(__file__).parent
 SERVER_START_SECONDS = 240
@@ -68,7 +68,7 @@ def prefect_server() -> Iterator[str]:
     with (
         # The telemetry of a starting server may lock its database just when a test saves a block.
         temporary_settings({PREFECT_SERVER_ANALYTICS_ENABLED: False}),
-        prefect_in_this_process(SERVER_START_SECONDS),
+        prefect_test_harness(server_startup_timeout=SERVER_START_SECONDS),
         temporary_settings({PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 0.1}),
     ):
         url = PREFECT_API_URL.value()

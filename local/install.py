@@ -16,7 +16,7 @@ from local.packages import further_locks, trusting
 
 VENV = ROOT / ".venv"
 PROGRAMS = VENV / "bin"
-PACKAGES = ("yeedu-operator", "yeedu-mock", "deployer", "rescue", "worker")
+PACKAGES = ("yeedu-operator", "yeedu-operator/guide", "yeedu-mock", "deployer", "rescue", "worker")
 PLATFORM_LOCKS = ("server.txt", "deployer.txt", "yeedu-mock.txt")  # the deployer's has all of the worker's
 WAREHOUSE_LOCK = "warehouse.txt"
 DEVELOPMENT_LOCKS = ("dev.txt",)  # has all of the platform's

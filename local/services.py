@@ -36,6 +36,7 @@ _SOURCES = {
         "requirements/flows.txt",
         "worker/src",
         "yeedu-operator/src",
+        "yeedu-operator/guide/src",
         "server/with_secrets.py",
     ),
 }

@@ -274,6 +274,12 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
     "PREFECT_API_URL=http://localhost:8080/api FLOWS_GIT_URL=https://github.com/YOUR_TEAM/yeedu-prefect.git"
     " .venv/bin/prefect worker start --pool plain-pool": PLAIN_WORKER,
     f"{PREFECT} work-pool delete plain-pool": PLAIN_WORKER,
+    # docs/yeedu.md
+    'make test-contract ARGS="--json report.json"': (
+        "yeedu-operator/tests/test_contract_command.py",
+        "test_the_command_prints_a_table_and_writes_a_report_without_anybodys_names_and_secrets",
+        '"--json", "report.json"',
+    ),
     # docs/environments.md
     "make deploy ENVIRONMENT=staging": (
         *(CITY, "test_staging_is_registered_beside_production_with_blocks_of_its_own"),
@@ -331,6 +337,7 @@ BY_HAND: Mapping[str, str] = {
     "python3 -m pip download --no-deps --dest wheels --requirement requirements/uv.txt"
     " --requirement requirements/worker.txt --requirement requirements/flows.txt": "loads 300 MB",
     ".venv/bin/python -m build --wheel --outdir wheels yeedu-operator": "loads a build's requirements",
+    ".venv/bin/python -m build --wheel --outdir wheels yeedu-operator/guide": "loads a build's requirements",
     ".venv/bin/python -m build --wheel --outdir wheels worker": "loads a build's requirements",
     "worker/attach.sh run --server http://prefect.example.com:8080 --extras etl": "loads 500 MB",
     "docker push registry.example.com/team/flows:1": "the registry is the reader's own",
@@ -360,7 +367,7 @@ BY_HAND: Mapping[str, str] = {
     ),
     "py -m venv .venv": ON_WINDOWS,
     r".venv\Scripts\pip install --no-deps -r requirements\worker.txt": ON_WINDOWS,
-    r".venv\Scripts\pip install --no-deps .\yeedu-operator": ON_WINDOWS,
+    r".venv\Scripts\pip install --no-deps .\yeedu-operator .\yeedu-operator\guide": ON_WINDOWS,
     '$env:PREFECT_API_URL = "http://localhost:8080/api"': ON_WINDOWS,
     r".venv\Scripts\python flows\print_message.py": ON_WINDOWS,
     r"powershell -ExecutionPolicy Bypass -File worker\attach.ps1 run"

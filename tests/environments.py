@@ -88,9 +88,9 @@ def give_up(what: str, error: EnvironmentUnavailableError) -> NoReturn:
 
 def _build(published: Published, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    _uv("venv", "--python", _interpreter(published.python), str(folder))
+    uv("venv", "--python", _interpreter(published.python), str(folder))
     python = str(folder / "bin" / "python")
-    _uv("pip", "install", "--python", python, "--exclude-newer", RESOLVED_AT, *published.requirements)
+    uv("pip", "install", "--python", python, "--exclude-newer", RESOLVED_AT, *published.requirements)
     purelib = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages = Path(subprocess.check_output([python, "-c", purelib], text=True).strip())
     for module, name in published.stand_ins.items():
@@ -113,12 +113,18 @@ def _interpreter(version: str) -> str:
     return str(found[-1]) if found else version
 
 
-def _uv(*arguments: str) -> None:
+def uv(*arguments: str) -> None:
+    """Run uv, as an installation of its user's own would.
+
+    Raises:
+        EnvironmentUnavailableError: There is no uv, or what it needs cannot be reached.
+        RuntimeError: It failed for another reason.
+    """
     beside_python = Path(sys.executable).with_name("uv")
-    uv = str(beside_python) if beside_python.exists() else shutil.which("uv")
-    if uv is None:
+    program = str(beside_python) if beside_python.exists() else shutil.which("uv")
+    if program is None:
         raise EnvironmentUnavailableError("there is no uv beside this Python or on PATH")
-    _run([uv, "--quiet", *arguments], {})
+    _run([program, "--quiet", *arguments], {})
 
 
 def _run(command: list[str], environment: dict[str, str]) -> None:

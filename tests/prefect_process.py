@@ -8,11 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from unittest.mock import patch
 
 import requests
 
@@ -108,20 +106,3 @@ def empty_database() -> Path:
             with tempfile.TemporaryDirectory(dir=file.parent) as home:
                 PrefectProcess(Path(home)).make_database().replace(file)
     return file
-
-
-@contextmanager
-def prefect_in_this_process(startup_seconds: int) -> Iterator[None]:
-    """Let flows of this process run against a server of their own; see Prefect's ``prefect_test_harness``."""
-    from prefect.testing import utilities
-
-    def folder_with_database() -> str:
-        folder = tempfile.mkdtemp()
-        shutil.copy(empty_database(), Path(folder) / "prefect-test.db")
-        return folder
-
-    with (
-        patch.object(utilities, "mkdtemp", folder_with_database),
-        utilities.prefect_test_harness(server_startup_timeout=startup_seconds),
-    ):
-        yield

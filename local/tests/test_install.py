@@ -28,7 +28,7 @@ def test_digest_changes_with_a_lock_and_with_a_package(
     lock = tmp_path / "requirements" / "dev.txt"
     lock.write_text("a==1")
     for package in install.PACKAGES:
-        (tmp_path / package).mkdir()
+        (tmp_path / package).mkdir(parents=True, exist_ok=True)
         (tmp_path / package / "pyproject.toml").write_text("[project]")
     first = install.lock_digest(["dev.txt"])
     assert install.lock_digest(["dev.txt"]) == first

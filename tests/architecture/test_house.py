@@ -80,7 +80,8 @@ def test_no_file_names_a_package_registrys_host() -> None:
 def test_members_and_changelog_carry_one_version() -> None:
     versions = {
         tomllib.loads(file.read_text(encoding="utf-8"))["project"]["version"]
-        for file in ROOT.glob("*/pyproject.toml")
+        for file in FILES
+        if file.name == "pyproject.toml" and file.parent != ROOT
     }
     assert len(versions) == 1
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
@@ -93,7 +94,7 @@ def test_make_target_of_the_readme_exists_and_is_explained(target: str) -> None:
 
 
 def test_links_of_the_readme_and_the_docs_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]:
+    for page in [*ROOT.glob("docs/*.md"), *(file for file in FILES if file.name == "README.md")]:
         for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             if not link.startswith(("http://", "https://")):
                 assert (page.parent / link).exists(), f"{name_of(page)}: {link}"

@@ -11,7 +11,11 @@ from attach.errors import AttachError
 from attach.locks import LockError, further_locks
 from attach.places import programs_of, python_of
 
-PACKAGES = {"yeedu-operator": "yeedu_prefect_operator", "worker": "yeedu_prefect_worker"}
+PACKAGES = {
+    "yeedu-operator": "prefect_yeedu",
+    "yeedu-operator/guide": "prefect_yeedu_guide",
+    "worker": "yeedu_prefect_worker",
+}
 _LOCKS = ("uv.txt", "worker.txt")
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,17 @@ def test_environment_is_made_from_all_of_them_and_anew_when_one_changes(
     assert len({*digests, environment.digest(checkout, extra)}) == 3
     with pytest.raises(AttachError, match="there is no extra"):
         environment.locks_of(checkout, "elt")
+
+
+def test_own_packages_are_taken_from_wheels_that_bear_their_names(tmp_path: Path) -> None:
+    repository = Path(__file__).parents[2]
+    for folder in environment.PACKAGES:
+        project = tomllib.loads((repository / folder / "pyproject.toml").read_text("utf-8"))["project"]
+        (tmp_path / f"{project['name'].replace('-', '_')}-0.1.0-py3-none-any.whl").touch()
+    found = environment.own_packages(repository, tmp_path)
+    assert {one.parent for one in found} == {tmp_path}
+    assert len(set(found)) == len(environment.PACKAGES) == 3
+    assert environment.own_packages(repository, None) == [repository / one for one in environment.PACKAGES]
 
 
 def test_pip_trusts_what_uv_is_told_to_trust() -> None:

@@ -83,8 +83,13 @@ def test_what_ended_runs_left_behind_is_looked_for_in_the_own_queues(
             queue, "say.py:say", repository, work_pool_name="left", work_queue_name=queue
         )
         run = found[queue] = server.start_run(deployment)
-        metadata = {"run_id": "17"}
-        server.api.post("artifacts/", {"key": f"yeedu-run-{run}", "flow_run_id": run, "metadata_": metadata})
+        for key, fields in (
+            ("yeedu-job-5", {"run_id": "17", "phase": "running"}),
+            ("yeedu-job-6", {"run_id": "18", "phase": "ended"}),
+            ("yeedu-cluster-of-job-5", {"own_cluster": "1"}),
+        ):
+            record = {"key": key, "type": "markdown", "flow_run_id": run, "metadata_": fields}
+            server.api.post("artifacts/", record)
         server.api.post(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLED"}, "force": True})
 
     async def look(*queues: str) -> list[str]:

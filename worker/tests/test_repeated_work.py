@@ -106,9 +106,11 @@ def test_a_client_that_does_not_verify_changes_no_other(tmp_path: Path) -> None:
 def test_a_changed_file_of_certificates_is_read_again(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    one, two = self_signed(tmp_path / "one"), self_signed(tmp_path / "two", serial_number=2)
+    one, two = self_signed(tmp_path / "one"), self_signed(tmp_path / "two")
     first, second, missing = run_python(FILES, tmp_path, str(one), str(two))
-    assert (first, second) == (["01"], ["02"])
+    assert first
+    assert second
+    assert set(first).isdisjoint(second)
     assert str(one) in missing
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+import trustme
 import websocket
 
 # Tests are imported without packages, so what they share needs a place that Python searches.
@@ -158,6 +159,16 @@ def until(condition: Callable[[], Any], timeout_seconds: float = TIMEOUT_SECONDS
 @pytest.fixture(name="until")
 def until_fixture() -> Callable[..., Any]:
     return until
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A PEM file with a key and a certificate for 127.0.0.1, and the CA that vouches for it."""
+    authority = trustme.CA()
+    path = tmp_path / "yeedu.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(path)
+    authority.cert_pem.write_to_path(path, append=True)
+    return path
 
 
 @pytest.fixture

@@ -18,8 +18,6 @@ import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.tls_server import self_signed
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -129,14 +127,13 @@ def test_database_that_is_none_is_refused_with_one_sentence(tmp_path):
     assert ended.stderr.count("\n") == 1
 
 
-def test_key_with_a_pass_phrase_is_refused_and_the_phrase_not_asked_for(tmp_path):
+def test_key_with_a_pass_phrase_is_refused_and_the_phrase_not_asked_for(certificate, tmp_path):
     key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.BestAvailableEncryption(b"phrase"),
     )
     (tmp_path / "key.pem").write_bytes(key)
-    certificate = self_signed(tmp_path)
     ended = run("--tls-certificate", str(certificate), "--tls-key", str(tmp_path / "key.pem"))
     assert ended.returncode == 2
     assert "pass phrase" in ended.stderr

@@ -11,7 +11,6 @@ import pytest
 import requests
 import websocket
 
-from tests.tls_server import self_signed
 from yeedu_mock.settings import Settings
 from yeedu_mock.testing import running_mock
 
@@ -193,8 +192,7 @@ def test_connections_are_dropped_before_a_byte_is_read(yeedu_mock, yeedu_switche
 
 
 @pytest.mark.parametrize(("end", "error"), [("closed", "EOF"), ("reset", "reset")])
-def test_a_tls_handshake_can_be_cut_off(tmp_path, end, error):
-    certificate = self_signed(tmp_path)
+def test_a_tls_handshake_can_be_cut_off(certificate, tmp_path, end, error):
     settings = Settings(port=0, state_directory=tmp_path, spare_kernels=0, tls_certificate=certificate)
     with running_mock(settings) as mock:
         mock.switch(connections_to_drop=1, connection_end=end)

@@ -11,14 +11,14 @@ import pytest
 
 # Tests are imported without packages, so what they share needs a place that Python searches.
 sys.path.append(str(Path(__file__).parent / "support"))
+sys.path.append(str(Path(__file__).parents[1]))  # for `contract`, a program that is not installed
 
 from hypothesis import HealthCheck, settings
-from mock_yeedu import MockYeedu, running_mock
+from mock_yeedu import MockYeedu, running_mock, self_signed
+from prefect.settings import PREFECT_SERVER_ANALYTICS_ENABLED, temporary_settings
+from prefect.testing.utilities import prefect_test_harness
 from prefect_blocks import save_blocks
 from scripted_yeedu import TENANT, TOKEN, Handler, ScriptedYeedu
-
-from tests.prefect_process import prefect_in_this_process
-from tests.tls_server import self_signed
 
 # How long an example takes says more about the machine's other work than about ours.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -71,6 +71,9 @@ def unused_port() -> int:
 @pytest.fixture(scope="session")
 def prefect_server(mock: MockYeedu) -> Iterator[None]:
     """A Prefect server of our own, with the blocks of the published guide."""
-    with prefect_in_this_process(240):  # a busy machine is no failure
+    with (
+        temporary_settings({PREFECT_SERVER_ANALYTICS_ENABLED: False}),
+        prefect_test_harness(server_startup_timeout=240),  # a busy machine is no failure
+    ):
         save_blocks(mock)
         yield

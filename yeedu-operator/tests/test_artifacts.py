@@ -1,12 +1,9 @@
 """What a notebook shows becomes artifacts; what its cells made is saved in Yeedu."""
 
-import json
 from typing import Any
 
 import pytest
 from addressed import execute
-from hypothesis import given
-from hypothesis import strategies as st
 from mock_yeedu import MockYeedu
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -14,7 +11,6 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 
 from operators.yeedu import YeeduOperator
 from prefect_yeedu.runs.starting import RunRequest
-from prefect_yeedu.wire.html_tables import read_tables
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGP4z8DwHwAFAAH/iZk9HQAAAABJRU5ErkJggg=="
 SHOW_PNG = (
@@ -25,24 +21,26 @@ SHOW_PNG = (
 @pytest.mark.usefixtures("prefect_server")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Prefect's own sockets
 def test_images_tables_and_progress_become_artifacts(mock: MockYeedu) -> None:
-    html = "from IPython.display import HTML\nHTML('<table><tr><th>n</th></tr><tr><td>1</td></tr></table>')"
-    notebook = mock.control("POST", "notebooks", json={"cells": [SHOW_PNG, html]})["notebook_id"]
+    table = "class Table:\n    def _repr_html_(self): return '<table><tr><th>n</th></tr></table>'\n"
+    table += "    def __repr__(self): return 'n\\n```1'\nTable()"
+    notebook = mock.control("POST", "notebooks", json={"cells": [SHOW_PNG, table]})["notebook_id"]
 
     @flow
-    def caller() -> None:
-        YeeduOperator(
-            mock.url(f"notebook/{notebook}"), "yeedu_connection_details", "yeedu_password"
-        ).execute()
+    def caller() -> str:
+        made = YeeduOperator(mock.url(f"notebook/{notebook}"), "yeedu_connection_details", "yeedu_password")
+        return made.execute().url
 
     state = caller(return_state=True)
     wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
     with get_client(sync_client=True) as client:
-        found: dict[str, Any] = {str(one.type): one for one in client.read_artifacts(artifact_filter=wanted)}
-    assert found["image"].data == f"data:image/png;base64,{PNG}"
-    assert found["image"].key == f"yeedu-notebook-{notebook}-cell-1"
-    assert json.loads(found["table"].data) == [{"n": "1"}]
-    assert found["progress"].data == 100.0
-    assert set(found) == {"image", "table", "progress", "markdown"}
+        found: dict[str, Any] = {str(one.key): one for one in client.read_artifacts(artifact_filter=wanted)}
+    name = f"yeedu-notebook-{notebook}"
+    picture, text, progress = (found[f"{name}-{suffix}"] for suffix in ("cell-1", "cell-2", "progress"))
+    assert (picture.type, picture.data) == ("image", f"data:image/png;base64,{PNG}")
+    assert picture.description == f"Yeedu notebook {notebook}: output of cell 1."
+    assert text.type == "markdown"
+    assert text.data == f"````text\nn\n```1\n````\n\n[As Yeedu shows it]({state.result()})\n"
+    assert progress.data == 100.0
 
 
 def test_outputs_are_saved_in_the_run_s_notebook(mock: MockYeedu) -> None:
@@ -58,14 +56,3 @@ def test_outputs_are_saved_in_the_run_s_notebook(mock: MockYeedu) -> None:
     assert first["metadata"]["executionCount"] == 1
     assert first["metadata"]["runBy"] == "demo"
     assert first["metadata"]["endTime"].endswith("Z")
-
-
-def test_tables_are_read_from_html() -> None:
-    html = """<style>td {}</style><table><thead><tr><th></th><th>a</th><th>a</th></tr></thead>
-    <tr><td>0<td>x &amp; y<td><table><tr><td>in</td></tr></table></tr></table><table></table>"""
-    assert read_tables(html) == [[{"1": "0", "a": "x & y", "a (3)": "in"}]]
-
-
-@given(st.text(alphabet="<>/tabledhr \"'&;x", max_size=200))
-def test_no_html_breaks_the_reader(html: str) -> None:
-    assert isinstance(read_tables(html), list)

@@ -1,5 +1,6 @@
 """The same jobs and notebooks in each API generation, on the mock; and SQL, TLS, single sign-on."""
 
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 from addressed import AddressedClient, execute, find_api
-from mock_yeedu import MockYeedu
+from mock_yeedu import MockYeedu, self_signed
 from scripted_yeedu import Handler, ScriptedYeedu
 
 from prefect_yeedu.client.login import Credentials
@@ -24,7 +25,6 @@ from prefect_yeedu.models import Generation, YeeduResult
 from prefect_yeedu.runs.starting import RunRequest
 from prefect_yeedu.wire.kernel_protocol import execute_request
 from prefect_yeedu.wire.notebook_document import NotebookDocument
-from tests.tls_server import self_signed, server_context
 
 
 def run(mock: MockYeedu, path: str, **request: Any) -> YeeduResult:
@@ -142,7 +142,9 @@ def tls_yeedu(tmp_path: Path) -> Iterator[tuple[ScriptedYeedu, Path]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"yeedu": scripted}))
     server.daemon_threads = True
     server.block_on_close = False
-    server.socket = server_context(certificate).wrap_socket(server.socket, server_side=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
     scripted.port = server.server_address[1]
     scripted.on("GET", "healthCheck", (200, {"message": "OK"}))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)

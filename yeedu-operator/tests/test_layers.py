@@ -17,7 +17,6 @@ LAYERS = {
         "redaction",
         "answers",
         *("cell_outputs", "kernel_protocol", "kernel_probe", "notebook_parameters", "notebook_document"),
-        "html_tables",
         "routes",
         "run_object",
     ],
@@ -29,11 +28,11 @@ LAYERS = {
         *("record", "waiting", "log_follower", "remote_run", "job_run"),
         *("cell_options", "kernel_watch", "kernel_connection"),
         *("cell_runner", "saved_outputs", "cell_sequence"),
-        *("run_search", "submission", "notebook_run", "starting", "clusters", "execution"),
+        *("run_search", "submission", "notebook_run", "clusters", "cluster_start", "starting", "execution"),
     ],
     "flow_run.": [
-        *("connection", "stopping", "run_artifacts", "run_logging", "prefect_server", "record_fields"),
-        *("cluster_record", "call_identity", "run_record", "calls", "dispatch"),
+        *("connection", "stopping", "run_artifacts", "run_events", "run_logging", "prefect_server"),
+        *("record_fields", "cluster_record", "call_identity", "run_record", "calls", "dispatch"),
     ],
 }
 WITHOUT_PREFECT = [
@@ -41,7 +40,7 @@ WITHOUT_PREFECT = [
 ]
 PUBLIC = [
     *("arguments", "options", "credentials", "flow_run.left_runs", "definition_calls", "job_runs"),
-    *("job_blocks", "tasks", "facade"),
+    *("job_blocks", "tasks", "facade", "retrying"),
 ]
 ORDER = [*(folder + name for folder, names in LAYERS.items() for name in names), *PUBLIC]
 
@@ -81,6 +80,6 @@ def test_only_the_top_layer_knows_prefect(module: str) -> None:
 
 
 def test_importing_takes_nothing_but_the_three_requirements() -> None:
-    program = "import sys, operators.yeedu, prefect_yeedu; print('yeedu_mock' in sys.modules)"
+    program = "import sys, prefect_yeedu; print('yeedu_mock' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False"

@@ -2,7 +2,7 @@
 
 import inspect
 import shlex
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,9 @@ def test_without_any_all_is_as_the_defaults_say(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("YEEDU_UI_URL", raising=False)
     assert make_request() == RunRequest()
     assert {name: default_of(name) for name in NAMES} == {
-        one.name: one.default for one in (*fields(WaitOptions), *fields(RunRequest)) if one.name != "options"
+        one.name: None if one.default is MISSING else one.default
+        for one in (*fields(WaitOptions), *fields(RunRequest))
+        if one.name != "options"
     }
 
 
@@ -98,6 +100,9 @@ def test_conf_may_be_a_list_or_a_map() -> None:
         ({"outage_seconds": float("nan")}, "outage_seconds is nan"),
         ({"timeout_seconds": "soon"}, "The option timeout_seconds cannot be used"),
         ({"arguments": 5}, "The option arguments cannot be used: it has none of the forms"),
+        ({"resume": "maybe"}, "'maybe' is not known; it is one of on_crash, always, never"),
+        ({"max_log_lines": 0}, "max_log_lines is 0, but it is at least 1"),
+        ({"parameters": {"not a name": 1}}, "not a name"),
         ({"generation": "v9"}, "'v9' is not known; it is one of v1, v1b, v2"),
         ({"cluster_ids": [0]}, "not a cluster's id"),
         ({"conf": {"a": ""}}, "not of the form key=value"),

@@ -1,7 +1,5 @@
 """What the published operator does wrong and no other test here would notice; see the page in docs/."""
 
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +16,6 @@ from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.starting import RunRequest
 from prefect_yeedu.runs.waiting import WaitOptions
 
-REPOSITORY = Path(__file__).parents[2]
-PAGE = REPOSITORY / "docs" / "published-operator-defects.md"
 RUN = "workspace/1/notebook/run/9"
 HELLO_CELLS = ["a_marked_name = 40 + 2", "a_marked_name"]
 
@@ -120,20 +116,3 @@ def test_the_source_of_cells_stays_out_of_the_log(mock: MockYeedu, caplog: pytes
         assert execute(client, RunRequest()).outputs[0].text == "42"
     assert "notebook/run" in caplog.text
     assert "a_marked_name" not in caplog.text
-
-
-def rows() -> list[str]:
-    return re.findall(r"^\| D\d+ .*$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-
-
-def test_every_defect_has_its_row_with_a_test() -> None:
-    assert [row.split("|")[1].strip() for row in rows()] == [f"D{number}" for number in range(1, 41)]
-    for row in rows():
-        assert re.search(r"`yeedu-operator/tests/\w+\.py::test_\w+`", row), row
-
-
-@pytest.mark.parametrize("row", rows(), ids=lambda row: row.split("|")[1].strip())
-def test_the_tests_of_a_row_exist(row: str) -> None:
-    for path, name in re.findall(r"`([\w/-]+\.py)::(\w+)`", row):
-        source = (REPOSITORY / path).read_text(encoding="utf-8")
-        assert re.search(rf"^def {name}\(", source, re.MULTILINE), f"{path}::{name}"

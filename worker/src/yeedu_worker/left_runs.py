@@ -1,9 +1,9 @@
 """Finds flow runs that ended without their process and left a Yeedu run behind, and has that stopped.
 
 A cancelled flow run stops its remote run itself, and one that crashed and starts again finds it again. When
-nothing is left of a cancelled run's process, or nobody starts a crashed one again, somebody has to stop what
-goes on for nobody. The operator does so (`prefect_yeedu.flow_run.left_runs`), in a process of its own, since
-it reads credentials.
+nothing is left of a cancelled run's process, or nobody starts a crashed or failed one again, somebody has to
+stop what goes on for nobody. The operator does so (`prefect_yeedu.flow_run.left_runs`), in a process of its
+own, since it reads credentials.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
     ArtifactFilterKey,
+    ArtifactFilterType,
     FlowRunFilter,
+    FlowRunFilterDeploymentId,
     FlowRunFilterEndTime,
+    FlowRunFilterParentFlowRunId,
     FlowRunFilterState,
     FlowRunFilterStateType,
     WorkPoolFilter,
@@ -32,10 +35,11 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from uuid import UUID
 
     from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import Artifact
 
 logger = logging.getLogger("prefect.workers.left_runs")  # shown where Prefect's own are
 
@@ -43,8 +47,14 @@ PAUSE_SECONDS = 60.0
 _PROGRAM = "prefect_yeedu.flow_run.left_runs"
 _AGAIN_SECONDS = 900.0
 _OLDEST = timedelta(days=1)
-# By then a cancelled flow has stopped its own run, and a crashed one was started again, or never will be.
-_AGES = {StateType.CANCELLED: timedelta(minutes=1), StateType.CRASHED: timedelta(hours=1)}
+# By then a cancelled flow has stopped its own run, and another one was started again, or never will be. A
+# failed one leaves a run behind when it lost Yeedu.
+_AGES = {
+    StateType.CANCELLED: timedelta(minutes=1),
+    StateType.CRASHED: timedelta(hours=1),
+    StateType.FAILED: timedelta(hours=1),
+}
+_PAGE = 200  # as many as the server gives at once
 
 
 class LeftRuns:
@@ -93,19 +103,58 @@ class LeftRuns:
                 work_queue_filter=self._queues,
                 limit=200,
             )
-            if not runs:
-                continue
-            artifacts = await client.read_artifacts(
-                artifact_filter=ArtifactFilter(
-                    key=ArtifactFilterKey(like_="yeedu-run-%"),
-                    flow_run_id=ArtifactFilterFlowRunId(any_=[run.id for run in runs]),
-                )
-            )
-            for artifact in artifacts:
-                fields = artifact.metadata_ or {}
-                if artifact.flow_run_id and fields.get("run_id") and not fields.get("outcome"):
-                    found.add(artifact.flow_run_id)
+            owners = await _with_subflows(client, [run.id for run in runs])
+            async for artifact in _records(client, list(owners)):
+                if artifact.flow_run_id and _is_left(artifact.metadata_ or {}):
+                    found.add(owners[artifact.flow_run_id])
         return sorted(found)
+
+
+async def _with_subflows(client: PrefectClient, flow_runs: list[UUID]) -> dict[UUID, UUID]:
+    """Return flow runs and their subflows, each with the flow run it is a part of.
+
+    A subflow that is a deployment's has a process of its own, and is looked after by itself.
+    """
+    owners = {flow_run: flow_run for flow_run in flow_runs}
+    parents = list(owners)
+    while parents:
+        wanted = FlowRunFilter(
+            parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=parents),
+            deployment_id=FlowRunFilterDeploymentId(is_null_=True),
+        )
+        found: list[UUID] = []
+        for subflow in await client.read_flow_runs(flow_run_filter=wanted, limit=_PAGE):
+            if subflow.parent_task_run_id is None or subflow.id in owners:
+                continue
+            parent = (await client.read_task_run(subflow.parent_task_run_id)).flow_run_id
+            if parent in owners:
+                owners[subflow.id] = owners[parent]
+                found.append(subflow.id)
+        parents = found
+    return owners
+
+
+async def _records(client: PrefectClient, flow_runs: list[UUID]) -> AsyncIterator[Artifact]:
+    """Yield the artifacts of flow runs that may be records of remote runs."""
+    wanted = ArtifactFilter(
+        key=ArtifactFilterKey(like_="yeedu-%"),
+        type=ArtifactFilterType(any_=["markdown"]),
+        flow_run_id=ArtifactFilterFlowRunId(any_=flow_runs),
+    )
+    offset = 0
+    while flow_runs:
+        page = await client.read_artifacts(artifact_filter=wanted, limit=_PAGE, offset=offset)
+        for artifact in page:
+            yield artifact
+        offset += _PAGE
+        if len(page) < _PAGE:
+            return
+
+
+def _is_left(fields: Mapping[str, str]) -> bool:
+    """Tell whether fields are the open record of a remote run, or of the intent to have one."""
+    is_open = fields.get("phase", "ended") != "ended"
+    return is_open and bool(fields.get("run_id") or fields.get("intended_at"))
 
 
 async def _have_stopped(flow_run_id: UUID) -> None:

@@ -1,6 +1,6 @@
 """Run Yeedu jobs and notebooks from Prefect 3."""
 
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 
 from prefect_yeedu.client.client import YeeduClient
 from prefect_yeedu.credentials import YeeduCredentials
@@ -20,6 +20,7 @@ from prefect_yeedu.errors import (
     YeeduRunCancelled,
     YeeduRunError,
     YeeduRunFailed,
+    YeeduRunLost,
     YeeduRunTimedOut,
     YeeduServerError,
     YeeduStopRequested,
@@ -33,14 +34,12 @@ from prefect_yeedu.job_blocks import YeeduJob, YeeduNotebook
 from prefect_yeedu.job_runs import YeeduJobRun
 from prefect_yeedu.models import CellResult, Generation, Output, RunState, YeeduResult
 from prefect_yeedu.options import YeeduOptions, YeeduSettings
+from prefect_yeedu.retrying import retry_if_transient
 from prefect_yeedu.tasks import arun_yeedu_job, arun_yeedu_notebook, run_yeedu_job, run_yeedu_notebook
 
 YeeduRun = YeeduJobRun
 
-try:
-    __version__ = version("yeedu-prefect-operator")
-except PackageNotFoundError:  # run from a checkout that was not installed
-    __version__ = "0"
+__version__ = version("prefect-yeedu")
 
 __all__ = [
     "CellResult",
@@ -71,6 +70,7 @@ __all__ = [
     "YeeduRunCancelled",
     "YeeduRunError",
     "YeeduRunFailed",
+    "YeeduRunLost",
     "YeeduRunTimedOut",
     "YeeduServerError",
     "YeeduSettings",
@@ -82,6 +82,7 @@ __all__ = [
     "__version__",
     "arun_yeedu_job",
     "arun_yeedu_notebook",
+    "retry_if_transient",
     "run_yeedu_job",
     "run_yeedu_notebook",
 ]

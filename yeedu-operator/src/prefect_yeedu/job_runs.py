@@ -14,7 +14,7 @@ from prefect_yeedu.models import RunState, YeeduResult
 if TYPE_CHECKING:
     import threading
 
-    from prefect_yeedu.runs.starting import StartedRun
+    from prefect_yeedu.flow_run.calls import Triggered
 
 
 class YeeduJobRun(PrefectJobRun[YeeduResult]):  # NOT A BLOCK
@@ -24,24 +24,25 @@ class YeeduJobRun(PrefectJobRun[YeeduResult]):  # NOT A BLOCK
     coroutine there, so that `await run.status()` works as well.
 
     Args:
-        started: The run.
+        triggered: The run.
         event: Has the wait end and the remote run stopped when it is set.
     """
 
-    def __init__(self, started: StartedRun, event: threading.Event) -> None:
-        self._started = started
+    def __init__(self, triggered: Triggered, event: threading.Event) -> None:
+        self._triggered = triggered
+        self._run = triggered.started.run
         self._event = event
         self._end: YeeduResult | YeeduRunError | None = None
 
     @property
     def run_id(self) -> int:
         """Yeedu's id of the run."""
-        return self._started.run.run_id
+        return self._run.run_id
 
     @property
     def url(self) -> str:
         """The run's page in Yeedu's user interface."""
-        return self._started.run.url
+        return self._run.url
 
     async def await_for_completion(self) -> None:
         """Wait until the run has ended, without blocking the event loop."""
@@ -122,7 +123,7 @@ class YeeduJobRun(PrefectJobRun[YeeduResult]):  # NOT A BLOCK
         if self._end is not None:
             return
         try:
-            self._end = self._started.finish()
+            self._end = self._triggered.finish()
         except YeeduRunError as error:
             self._end = error
 
@@ -130,20 +131,20 @@ class YeeduJobRun(PrefectJobRun[YeeduResult]):  # NOT A BLOCK
         if self._end is None:
             raise YeeduRunError(
                 f"Run {self.run_id} has not been waited for; call wait_for_completion first. See {self.url}.",
-                **self._started.run.context(),
+                **self._run.context(),
             )
         if isinstance(self._end, YeeduRunError):
             raise self._end
         return self._end
 
     def _status(self) -> RunState:
-        return self._started.run.api.read(self.run_id).state
+        return self._run.api.read(self.run_id).state
 
     def _cancel(self) -> bool:
-        return self._started.run.stop()
+        return self._run.stop()
 
     def _logs(self, stream: Literal["stdout", "stderr"], last_lines: int | None) -> str:
-        api = self._started.run.api
+        api = self._run.api
         path = api.path(api.routes.log, run=self.run_id, stream=stream)
         params = {"last_n_lines": last_lines} if last_lines is not None else None
         what = f"for the {stream} log of run {self.run_id}"

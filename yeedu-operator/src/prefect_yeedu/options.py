@@ -16,11 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from prefect_yeedu.arguments import Arguments, Conf, argument_text, conf_entries
 from prefect_yeedu.errors import YeeduConfigurationError
 from prefect_yeedu.models import Generation
+from prefect_yeedu.runs.record import Resume
 from prefect_yeedu.runs.starting import RunRequest, checked_conf
 from prefect_yeedu.runs.waiting import WaitOptions
+from prefect_yeedu.wire.notebook_parameters import check_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from enum import StrEnum
 
     from pydantic import ValidationInfo
 
@@ -75,6 +78,48 @@ class OptionFields(BaseModel):
     max_poll_seconds: float | None = Field(
         default=None, description="Longest wait between two looks at a run."
     )
+    resume: Resume | None = Field(
+        default=None,
+        description="What a retry does with the run of an earlier attempt: always, on_crash (the default) or "
+        "never takes it over.",
+    )
+    starts_cluster: bool | None = Field(
+        default=None,
+        description="Whether the definition's cluster is started when it does not run, and waited for.",
+    )
+    cluster_seconds: float | None = Field(
+        default=None, description="How long a cluster that is started may take to run."
+    )
+    submit_seconds: float | None = Field(
+        default=None,
+        description="How long Yeedu may take to answer a submission, while it starts a cluster for instance.",
+    )
+    gone_seconds: float | None = Field(
+        default=None,
+        description="How long Yeedu has to say, five times at least, that it does not know a run.",
+    )
+    max_log_characters: int | None = Field(
+        default=None, description="How much of each log's end a job's result keeps."
+    )
+    max_log_lines: int | None = Field(
+        default=None, description="How many lines of a job or notebook are passed on to the run's log."
+    )
+    parameters: dict[str, Any] | None = Field(
+        default=None, description="Variables that a cell of its own assigns in a notebook, before the others."
+    )
+    allow_errors: bool | None = Field(
+        default=None, description="Whether a notebook goes on after a cell that failed."
+    )
+    cell_timeout_seconds: float | None = Field(
+        default=None, description="How long a single cell of a notebook may take; none for ever."
+    )
+    max_output_characters: int | None = Field(
+        default=None, description="How much of a notebook's outputs its result keeps."
+    )
+    max_cell_output_characters: int | None = Field(
+        default=None, description="How much of one cell's outputs is kept."
+    )
+    max_cell_outputs: int | None = Field(default=None, description="How many outputs of one cell are kept.")
 
     @field_validator("conf", mode="before")
     @classmethod
@@ -93,15 +138,21 @@ class OptionFields(BaseModel):
         argument_text(arguments)
         return arguments
 
+    @field_validator("parameters")
+    @classmethod
+    def _check_parameters(cls, parameters: dict[str, Any] | None) -> dict[str, Any] | None:
+        check_parameters(parameters or {})
+        return parameters
+
     @field_validator("generation", mode="before")
     @classmethod
     def _check_generation(cls, text: object) -> object:
-        word = text.strip().lower() if isinstance(text, str) else text
-        if word is None or word in list(Generation):
-            return word
-        raise YeeduConfigurationError(
-            f"The API generation '{text}' is not known; it is one of {', '.join(Generation)}."
-        )
+        return _word(text, Generation, "API generation")
+
+    @field_validator("resume", mode="before")
+    @classmethod
+    def _check_resume(cls, text: object) -> object:
+        return _word(text, Resume, "way to resume")
 
     @field_validator("cluster_ids")
     @classmethod
@@ -116,10 +167,10 @@ class OptionFields(BaseModel):
     @classmethod
     def _check_seconds(cls, value: Any, info: ValidationInfo) -> Any:
         name = info.field_name or ""
-        if name.endswith("_seconds") and value is not None and not value > 0:
-            raise YeeduConfigurationError(
-                f"{name} is {value:g}, but a time is more than 0 seconds; leave it out for the default."
-            )
+        is_time = name.endswith("_seconds")
+        if value is not None and (is_time or name.startswith("max_")) and not value > 0:
+            least = "a time is more than 0 seconds" if is_time else "it is at least 1"
+            raise YeeduConfigurationError(f"{name} is {value:g}, but {least}; leave it out for the default.")
         return value
 
 
@@ -159,6 +210,19 @@ class OptionWords(TypedDict, total=False):
     stop_seconds: float | None
     kernel_seconds: float | None
     max_poll_seconds: float | None
+    resume: str | None
+    starts_cluster: bool | None
+    cluster_seconds: float | None
+    submit_seconds: float | None
+    gone_seconds: float | None
+    max_log_characters: int | None
+    max_log_lines: int | None
+    parameters: Mapping[str, object] | None
+    allow_errors: bool | None
+    cell_timeout_seconds: float | None
+    max_output_characters: int | None
+    max_cell_output_characters: int | None
+    max_cell_outputs: int | None
 
 
 def make_request(words: Mapping[str, object] | OptionFields | None = None) -> RunRequest:
@@ -186,6 +250,14 @@ def default_of(name: str) -> object:
         if one.name == name:
             return one.default if one.default is not MISSING else None
     raise LookupError(name)
+
+
+def _word(text: object, kind: type[StrEnum], what: str) -> object:
+    """Return a member's word in small letters, or refuse it."""
+    word = text.strip().lower() if isinstance(text, str) else text
+    if word is None or word in list(kind):
+        return word
+    raise YeeduConfigurationError(f"The {what} '{text}' is not known; it is one of {', '.join(kind)}.")
 
 
 def _values(options: OptionFields) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+import trustme
 from addressed import AddressedClient
 from scripted_yeedu import TENANT
 
@@ -42,6 +43,15 @@ class MockYeedu:
         response = requests.request(method, f"{self.base}/_control/{path}", timeout=30, **arguments)
         response.raise_for_status()
         return response.json() if response.content else None
+
+
+def self_signed(folder: Path) -> Path:
+    """Return a PEM file with a key and a certificate for 127.0.0.1, and the CA that vouches for it."""
+    authority = trustme.CA()
+    path = folder / "yeedu.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(path)
+    authority.cert_pem.write_to_path(path, append=True)
+    return path
 
 
 @contextlib.contextmanager

@@ -68,9 +68,8 @@ class YeeduClient:
             else None
         )
         if not connection.tls.verify and connection.base_url.startswith("https:"):
-            logger.warning(
-                "The TLS certificate of %s is not checked (YEEDU_VERIFY_SSL is false).", connection.origin
-            )
+            text = "The TLS certificate of %s is not checked (YEEDU_VERIFY_SSL is false)."
+            logger.warning(text, connection.origin)
 
     @property
     def username(self) -> str | None:
@@ -85,12 +84,12 @@ class YeeduClient:
 
     @property
     def jobs(self) -> Definitions:
-        """The tenant's jobs, of a server of the latest API generation."""
+        """The tenant's jobs, on a server of the latest API generation."""
         return Definitions(self, RunKind.JOB)
 
     @property
     def notebooks(self) -> Definitions:
-        """The tenant's notebooks, of a server of the latest API generation."""
+        """The tenant's notebooks, on a server of the latest API generation."""
         return Definitions(self, RunKind.NOTEBOOK)
 
     def __enter__(self) -> Self:
@@ -208,11 +207,10 @@ class YeeduClient:
             YeeduUnhealthy: It answered with another status than 200.
             YeeduTransportError: It did not answer.
         """
-        what = "whether it is healthy"
+        path, what = "healthCheck", "whether it is healthy"
 
         def once() -> JsonObject:
-            response = self._transport.send("GET", "healthCheck")
-            return read_object(self._checked(response, what, frozenset({200})), "healthCheck")
+            return read_object(self._checked(self._transport.send("GET", path), what, ANSWERED), path)
 
         try:
             return self._repeat(once, what, patience=Patience(attempts=3))

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import prefect.flow_engine
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
 from prefect.context import FlowRunContext, TaskRunContext
 
-from prefect_yeedu.flow_run.prefect_server import ask_prefect
+from prefect_yeedu.flow_run.prefect_server import ask_prefect, iterate_subflows
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -66,6 +67,13 @@ class CallIdentity:
     task_run_id: UUID | None
     root_id: UUID | None = None
     calls: tuple[str, ...] = ()
+
+    def subflows(self, client: SyncPrefectClient) -> FlowRunFilter:
+        """Return the subflows as far below the root as this call; its earlier attempts are among them."""
+        above = [self.root_id] if self.root_id is not None else []
+        for _ in self.calls[1:]:
+            above = [run.id for run in iterate_subflows(client, above)]
+        return FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=above))
 
 
 def identify_call(target: str, passed: str, patience: Patience) -> CallIdentity | None:

@@ -11,6 +11,7 @@ from prefect_yeedu.client.sharing import shared_client
 from prefect_yeedu.errors import YeeduConfigurationError
 from prefect_yeedu.flow_run.record_fields import Definition
 from prefect_yeedu.flow_run.run_artifacts import RunArtifacts
+from prefect_yeedu.flow_run.run_events import RunEvents
 from prefect_yeedu.flow_run.run_logging import RunLogListener, find_logger
 from prefect_yeedu.flow_run.run_record import ArtifactLedger
 from prefect_yeedu.flow_run.stopping import StoppableClock, StopWatch
@@ -27,6 +28,27 @@ if TYPE_CHECKING:
     from prefect_yeedu.patience import Clock
     from prefect_yeedu.runs.record import Ledger
     from prefect_yeedu.urls import Target
+
+
+@dataclass(frozen=True)
+class Triggered:
+    """A run that exists on Yeedu and has still to be waited for.
+
+    Attributes:
+        started: The run.
+        events: What tells Prefect's event feed of it.
+    """
+
+    started: StartedRun
+    events: RunEvents
+
+    def finish(self) -> YeeduResult:
+        """Wait for the end, and return the result.
+
+        Raises:
+            YeeduError: It did not succeed; the class says why.
+        """
+        return self.events.reported(self.started.finish)
 
 
 @dataclass(frozen=True)
@@ -56,12 +78,15 @@ class YeeduCall:
         client, watch = self.open_client(), StopWatch(event)
         clock = StoppableClock(watch)
         call = self.resolved(client, clock)
-        result = execute(client, call.target, call.request, call.listener(watch), call.ledger(), clock)
+        listener, ledger = call.listener(watch), call.ledger()
+        result = call.events.reported(
+            lambda: execute(client, call.target, call.request, listener, ledger, clock)
+        )
         if call.target.kind is TargetKind.HEALTH:
             find_logger().info("Yeedu at %s is healthy.", self.connection.origin)
         return result
 
-    def start(self, event: threading.Event | None = None) -> StartedRun:
+    def start(self, event: threading.Event | None = None) -> Triggered:
         """Submit it, or find the run again that an earlier attempt submitted."""
         if self.target.kind not in {TargetKind.JOB, TargetKind.NOTEBOOK}:
             raise YeeduConfigurationError("Only a job's or a notebook's address can be triggered.")
@@ -69,7 +94,13 @@ class YeeduCall:
         clock = StoppableClock(watch)
         call = self.resolved(client, clock)
         api = find_api(client, call.target, call.request, clock)
-        return start(api, call.target.id, call.request, call.listener(watch), call.ledger())
+        started = start(api, call.target.id, call.request, call.listener(watch), call.ledger())
+        return Triggered(started, call.events)
+
+    @property
+    def events(self) -> RunEvents:
+        """What tells Prefect's event feed of the run."""
+        return RunEvents.of(self.connection, self.target)
 
     def resolved(self, client: YeeduClient, clock: Clock | None = None) -> YeeduCall:
         """Return the call of the definition's id, where only its name is given.
@@ -93,8 +124,8 @@ class YeeduCall:
 
     def listener(self, watch: StopWatch) -> RunLogListener:
         """Return what writes to the run's log and makes its artifacts."""
-        artifacts = RunArtifacts(f"yeedu-{self.target.kind}-{self.target.id}")
-        return RunLogListener(find_logger(), watch, artifacts)
+        artifacts = RunArtifacts(str(self.target.kind), self.target.id)
+        return RunLogListener(find_logger(), watch, artifacts, self.events)
 
     def ledger(self) -> Ledger:
         """Return where the run of this call is recorded."""

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from prefect_yeedu.flow_run.connection import Access
 
 PATIENCE = patience_of(30.0)
+SUBMIT_SECONDS = WaitOptions().submit_seconds
 _INFO, _WARNING = 20, 30
 
 
@@ -140,7 +141,7 @@ def _end_on(
     record, request = read_record(fields), RunRequest()
     run_id = record.run_id
     if run_id is None:
-        submission = Submission(api, definition.id, ledger, record, WaitOptions().submit_seconds)
+        submission = Submission(api, definition.id, ledger, record, SUBMIT_SECONDS)
         run_id = submission.look_once()
         if run_id is None:
             ledger.note_refused()

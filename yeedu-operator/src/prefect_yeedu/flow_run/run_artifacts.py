@@ -1,9 +1,9 @@
-"""Show in Prefect what a notebook shows: images, tables, and how far it has got."""
+"""Show in Prefect what a notebook shows: pictures, tables as text, and how far it has got."""
 
 from __future__ import annotations
 
-import json
 import logging
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,6 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import PrefectHTTPStatusError
-
-from prefect_yeedu.wire.html_tables import read_tables
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -33,11 +31,17 @@ class RunArtifacts:
     That an artifact cannot be made never makes a notebook fail.
 
     Args:
-        name: Names the notebook in the artifacts' keys, such as `yeedu-notebook-5`.
+        kind: What is run.
+        definition: Its id; with the kind it names the artifacts, such as `yeedu-notebook-5-cell-1`.
+
+    Attributes:
+        run_url: The run's page in Yeedu's user interface, once there is a run.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, kind: str, definition: int) -> None:
+        self._name = f"yeedu-{kind}-{definition}"
+        self._title = f"Yeedu {kind} {definition}"
+        self.run_url = ""
         flow_context, task_context = FlowRunContext.get(), TaskRunContext.get()
         flow_run = flow_context.flow_run if flow_context is not None else None
         self._flow_run_id: UUID | None = flow_run.id if flow_run is not None else None
@@ -47,12 +51,15 @@ class RunArtifacts:
         self._progress_at = float("-inf")
 
     def show(self, index: int, output: Output) -> None:
-        """Make an artifact of an image or of the tables in HTML; of other outputs none."""
+        """Make an artifact of a picture, or of a table as text with a link; of other outputs none."""
         image = output.data.get("image/png")
         if image is not None:
             self._make(index, "image", "data:image/png;base64," + "".join(image.split()))
-        for table in read_tables(output.data.get("text/html", "")):
-            self._make(index, "table", json.dumps(table))
+        if "<table" in output.data.get("text/html", ""):
+            # Longer than any row of backticks inside, so that the text cannot end the block.
+            fence = "`" * max(3, *(len(row) + 1 for row in re.findall("`+", output.text)), 0)
+            link = f"[As Yeedu shows it]({self.run_url})" if self.run_url else ""
+            self._make(index, "markdown", f"{fence}text\n{output.text}\n{fence}\n\n{link}\n")
 
     def show_progress(self, done: int, total: int) -> None:
         """Say how many cells are done; not more often than every two seconds, except for the last."""
@@ -62,7 +69,7 @@ class RunArtifacts:
             return
         self._progress_at = now
         percent = 100.0 * done / total
-        description = f"{done} of {total} cells are done."
+        description = f"{self._title}: {done} of {total} cells are done."
         try:
             with get_client(sync_client=True) as client:
                 if self._progress_id is None:
@@ -81,7 +88,7 @@ class RunArtifacts:
             logger.debug("An output of cell %d is too much to be an artifact.", index)
             return
         self._count += 1
-        artifact = self._artifact(f"cell-{index}", kind, data, f"Output of cell {index}.")
+        artifact = self._artifact(f"cell-{index}", kind, data, f"{self._title}: output of cell {index}.")
         try:
             with get_client(sync_client=True) as client:
                 client.create_artifact(artifact)

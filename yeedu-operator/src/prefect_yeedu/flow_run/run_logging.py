@@ -21,6 +21,7 @@ from prefect_yeedu.wire.redaction import storable
 
 if TYPE_CHECKING:
     from prefect_yeedu.flow_run.run_artifacts import RunArtifacts
+    from prefect_yeedu.flow_run.run_events import RunEvents
     from prefect_yeedu.flow_run.stopping import StopWatch
     from prefect_yeedu.runs.log_follower import Stream
 
@@ -66,14 +67,20 @@ class RunLogListener(RunListener):
         logger: Where to.
         watch: Knows when the run is not wanted any more; None for always.
         artifacts: Shows what a notebook shows; None for nothing.
+        events: Tells Prefect's event feed of the run; None for nothing.
     """
 
     def __init__(
-        self, logger: Logger, watch: StopWatch | None = None, artifacts: RunArtifacts | None = None
+        self,
+        logger: Logger,
+        watch: StopWatch | None = None,
+        artifacts: RunArtifacts | None = None,
+        events: RunEvents | None = None,
     ) -> None:
         self._logger = logger
         self._watch = watch
         self._artifacts = artifacts
+        self._events = events
         self._total_cells = 0
         self._cell = 0
         self._cell_started_at = 0.0
@@ -86,6 +93,10 @@ class RunLogListener(RunListener):
         self._lines_left, self._url = run.options.max_log_lines, run.url
         name = f"Yeedu {run.api.kind} run {run.run_id}"
         self._logger.info("%s %s: %s", name, "submitted" if is_new else "found again", run.url)
+        if self._artifacts is not None:
+            self._artifacts.run_url = run.url
+        if self._events is not None:
+            self._events.submitted(run.run_id, run.url, is_new=is_new)
 
     def on_state(self, run: RemoteRun, state: RunState) -> None:
         """Say the new state; anything but the expected ones is a warning."""

@@ -18,7 +18,6 @@ from prefect.client.schemas.filters import (
     ArtifactFilterKey,
     ArtifactFilterTaskRunId,
     FlowRunFilter,
-    FlowRunFilterParentFlowRunId,
 )
 from prefect.utilities.urls import url_for
 
@@ -28,7 +27,6 @@ from prefect_yeedu.flow_run.cluster_record import ClusterRecord
 from prefect_yeedu.flow_run.prefect_server import (
     ask_prefect,
     iterate_artifacts,
-    iterate_subflows,
     patience_of,
 )
 from prefect_yeedu.flow_run.record_fields import Definition, exit_value_fields, read_record, write_text
@@ -138,10 +136,8 @@ class ArtifactLedger(Ledger):
             self._begin(int(self._fields.get("attempt") or 0) + 1)
             ask_prefect(self._create, f"to record {self._definition.title}", INTENT_PATIENCE)
         except YeeduPrefectError as error:
-            failure = _not_recorded(self._definition, error)
-        else:
-            return self._read(is_new=True)
-        raise failure
+            raise _not_recorded(self._definition, error) from None
+        return self._read(is_new=True)
 
     def note_intended(self) -> Record:
         """Record that Yeedu is about to be asked for the run once more.
@@ -153,10 +149,8 @@ class ArtifactLedger(Ledger):
         try:
             ask_prefect(self._update, f"to record {self._definition.title}", INTENT_PATIENCE)
         except YeeduPrefectError as error:
-            failure = _not_recorded(self._definition, error)
-        else:
-            return self._read(is_new=False)
-        raise failure
+            raise _not_recorded(self._definition, error) from None
+        return self._read(is_new=False)
 
     def note_refused(self) -> None:
         """Record that Yeedu has certainly started nothing."""
@@ -248,20 +242,9 @@ class ArtifactLedger(Ledger):
 
     def _find(self, client: SyncPrefectClient) -> Artifact | None:
         """Return the newest record of this call, and remember the runs that other calls have recorded."""
-        key = ArtifactFilterKey(any_=[self._definition.key])
-        own = self._call.flow_run
-        flow_runs: FlowRunFilter | None = None
-        if own is None:
-            task_run_ids = [self._call.task_run_id] if self._call.task_run_id is not None else []
-            wanted = ArtifactFilter(key=key, task_run_id=ArtifactFilterTaskRunId(any_=task_run_ids))
-        elif own.id == self._call.root_id:
-            wanted = ArtifactFilter(key=key, flow_run_id=ArtifactFilterFlowRunId(any_=[own.id]))
-        else:
-            wanted = ArtifactFilter(key=key)
-            flow_runs = _siblings(client, self._call)
         found: Artifact | None = None
         others: set[int] = set()
-        for artifact in iterate_artifacts(client, wanted, flow_runs):
+        for artifact in iterate_artifacts(client, *self._wanted(client)):
             fields = artifact.metadata_ or {}
             is_ours = fields.get("key", "").rpartition("-")[0] == self._call.name
             if is_ours and found is None:
@@ -270,6 +253,17 @@ class ArtifactLedger(Ledger):
                 others.add(int(fields["run_id"]))
         self._others = tuple(others)
         return found
+
+    def _wanted(self, client: SyncPrefectClient) -> tuple[ArtifactFilter, FlowRunFilter | None]:
+        """Return which artifacts may be this call's: those of its definition in all attempts."""
+        key, call = ArtifactFilterKey(any_=[self._definition.key]), self._call
+        if call.flow_run is not None and call.flow_run.id != call.root_id:
+            return ArtifactFilter(key=key), call.subflows(client)
+        if call.flow_run is not None:
+            ids = ArtifactFilterFlowRunId(any_=[call.flow_run.id])
+            return ArtifactFilter(key=key, flow_run_id=ids), None
+        tasks = ArtifactFilterTaskRunId(any_=[call.task_run_id] if call.task_run_id is not None else [])
+        return ArtifactFilter(key=key, task_run_id=tasks), None
 
     def _create(self, client: SyncPrefectClient) -> None:
         artifact = client.create_artifact(
@@ -292,14 +286,6 @@ class ArtifactLedger(Ledger):
     def _text(self) -> str:
         page = url_for("flow-run", obj_id=self._flow_run_id) if self._flow_run_id is not None else None
         return write_text(self._definition.title, self._fields, flow_run_page=page or "", error=self._error)
-
-
-def _siblings(client: SyncPrefectClient, call: CallIdentity) -> FlowRunFilter:
-    """Return the subflows at a call's depth: those of its earlier attempts are among them."""
-    above = [call.root_id] if call.root_id is not None else []
-    for _ in call.calls[1:]:
-        above = [run.id for run in iterate_subflows(client, above)]
-    return FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=above))
 
 
 def _not_recorded(definition: Definition, error: YeeduPrefectError) -> YeeduPrefectError:

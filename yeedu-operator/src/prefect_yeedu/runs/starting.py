@@ -18,6 +18,7 @@ from prefect_yeedu.errors import (
 from prefect_yeedu.models import Generation, RunKind, YeeduResult
 from prefect_yeedu.patience import Deadline
 from prefect_yeedu.runs.cell_options import CellOptions
+from prefect_yeedu.runs.cluster_start import ensure_cluster_runs
 from prefect_yeedu.runs.job_run import JobRun
 from prefect_yeedu.runs.notebook_run import NotebookRun
 from prefect_yeedu.runs.record import Ledger, Phase, Record, Resume
@@ -44,6 +45,7 @@ class RunRequest:
         options: How long to wait for what.
         cluster_ids: Clusters to try in order when resources run out on the definition's own.
         resume: What a later attempt of the same call does with the run of an earlier one.
+        starts_cluster: Whether the definition's cluster is started when it does not run.
         parameters: Variables that a cell of its own assigns in a notebook.
         allow_errors: Whether a notebook goes on after a cell that failed.
         cell_timeout_seconds: How long a single cell of a notebook may take; None for ever.
@@ -59,6 +61,7 @@ class RunRequest:
     options: WaitOptions = field(default_factory=WaitOptions)
     cluster_ids: tuple[int, ...] = ()
     resume: Resume = Resume.ON_CRASH
+    starts_cluster: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
     allow_errors: bool = False
     cell_timeout_seconds: float | None = None
@@ -204,11 +207,21 @@ class _Start:
                 self._ledger.note_refused()
             raise
         record = self._clear_the_way(record)
+        if self._request.starts_cluster and record.phase is Phase.INTENDED:
+            self._start_cluster(record)
         run_id = self._submission(record).submit()
         run = self._make_run(run_id)
         if record.run_id is None:
             self._ledger.note_submitted(run_id, run.url)
         return run, record
+
+    def _start_cluster(self, record: Record) -> None:
+        try:
+            ensure_cluster_runs(self._api, self._definition, self._request.options, self._listener)
+        except YeeduError:
+            if record.is_new:
+                self._ledger.note_refused()
+            raise
 
     def _clear_the_way(self, record: Record) -> Record:
         """Return the record to go on with; a run that this attempt is not to take over is stopped first."""

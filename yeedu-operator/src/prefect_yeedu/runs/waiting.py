@@ -41,6 +41,7 @@ class WaitOptions:
         max_cell_outputs: How many outputs of one cell are.
         submit_seconds: How long Yeedu may take to answer a submission, while it starts a cluster for
             instance, and to show the run in its list.
+        cluster_seconds: How long a cluster that was stopped may take to run.
     """
 
     timeout_seconds: float | None = None
@@ -58,6 +59,7 @@ class WaitOptions:
     max_cell_output_characters: int = 2_000_000
     max_cell_outputs: int = 1000
     submit_seconds: float = 300.0
+    cluster_seconds: float = 1800.0
 
 
 class FailedLooks:

@@ -1,0 +1,104 @@
+"""Tell Prefect's event feed of a remote run, for automations, and of what it made, for lineage.
+
+Prefect adds the flow run, its deployment and its work pool to each event by itself. It sends events in the
+background: that one is lost never makes a run fail.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prefect.events import emit_event
+
+from prefect_yeedu.errors import YeeduRunError
+from prefect_yeedu.models import RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prefect_yeedu.client.connection import Connection
+    from prefect_yeedu.models import YeeduResult
+    from prefect_yeedu.urls import Target
+
+SUBMITTED = "yeedu.run.submitted"
+ENDED = "yeedu.run.ended"
+MATERIALIZED = "prefect.asset.materialization.succeeded"
+MAX_KEY_CHARACTERS = 512
+_UNUSUAL = re.compile(r"[^A-Za-z0-9._:/-]")
+
+
+@dataclass(frozen=True)
+class RunEvents:
+    """The events of the runs of one job or notebook.
+
+    Attributes:
+        asset_key: Names the job or notebook as one of Prefect's assets.
+        name: Names it for people, such as `Yeedu job 5`.
+        kind: `job` or `notebook`.
+    """
+
+    asset_key: str
+    name: str
+    kind: str
+
+    @classmethod
+    def of(cls, connection: Connection, target: Target) -> RunEvents:
+        """Return the events of a target on a server; asset keys take few characters besides letters."""
+        server = connection.origin.partition("://")[2]
+        path = (
+            f"{server}/tenant/{connection.tenant}/workspace/{target.workspace_id}/{target.kind}/{target.id}"
+        )
+        key = f"yeedu://{_UNUSUAL.sub('_', path)}"[:MAX_KEY_CHARACTERS]
+        return cls(key, f"Yeedu {target.kind} {target.id}", str(target.kind))
+
+    def submitted(self, run_id: int, url: str, *, is_new: bool) -> None:
+        """Tell that Yeedu has a run, or that an earlier attempt's was found again."""
+        self._emit(SUBMITTED, run_id, url, is_new=is_new)
+
+    def ended(self, run_id: int, url: str, state: str, *, is_success: bool) -> None:
+        """Tell that a run was seen to end; a success materializes the asset."""
+        self._emit(ENDED, run_id, url, state=state, is_success=is_success)
+        if is_success:
+            emit_event(
+                MATERIALIZED,
+                resource={
+                    "prefect.resource.id": self.asset_key,
+                    "prefect.resource.name": self.name,
+                    "prefect.asset.url": url,
+                },
+                related=[{"prefect.resource.id": "yeedu", "prefect.resource.role": "asset-materialized-by"}],
+                payload={"run_id": run_id, "url": url},
+            )
+
+    def reported(self, finish: Callable[[], YeeduResult]) -> YeeduResult:
+        """Return what a call returns or raises, and tell of the end that it saw."""
+        try:
+            result = finish()
+        except YeeduRunError as error:
+            if error.run_id is not None and RunState(error.state or "").is_terminal:
+                self.ended(error.run_id, error.run_url or "", error.state or "", is_success=False)
+            raise
+        if result.run_id is not None:
+            self.ended(result.run_id, result.url, result.state, is_success=True)
+        return result
+
+    def _emit(self, event: str, run_id: int, url: str, **payload: object) -> None:
+        emit_event(
+            event,
+            resource={
+                "prefect.resource.id": f"{self.asset_key}/run/{run_id}",
+                "prefect.resource.name": f"Yeedu {self.kind} run {run_id}",
+                "yeedu.url": url,
+                **({"yeedu.state": str(payload["state"])} if "state" in payload else {}),
+            },
+            related=[
+                {
+                    "prefect.resource.id": self.asset_key,
+                    "prefect.resource.name": self.name,
+                    "prefect.resource.role": f"yeedu-{self.kind}",
+                }
+            ],
+            payload={"run_id": run_id, "url": url, **payload},
+        )

@@ -1,0 +1,37 @@
+"""Retry a Prefect task only where that may help."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prefect_yeedu.errors import YeeduError
+from prefect_yeedu.failures import Failure, classify
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State, TaskRun
+    from prefect.tasks import Task
+
+
+async def retry_if_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001
+    """Tell Prefect to retry a task that failed because Yeedu could not be reached or was in trouble.
+
+    A job or notebook that failed by itself, a refusal and a wrong setting are not retried: the same call
+    would fail again. Nor is a submission whose answer was lost for good.
+
+    Args:
+        task: The task.
+        run: Its run.
+        state: How it failed.
+
+    Example:
+        ```python
+        from prefect import task
+        from prefect_yeedu import YeeduOperator, retry_if_transient
+
+        @task(retries=3, retry_delay_seconds=60, retry_condition_fn=retry_if_transient)
+        def nightly(job_url: str) -> str:
+            return YeeduOperator(job_url, "yeedu_connection_details", "yeedu_password").execute().state
+        ```
+    """
+    error = await state.aresult(raise_on_failure=False)
+    return isinstance(error, YeeduError) and classify(error) is Failure.TRANSIENT
