@@ -127,7 +127,7 @@ async def _with_subflows(client: PrefectClient, flow_runs: list[UUID]) -> dict[U
             if subflow.parent_task_run_id is None or subflow.id in owners:
                 continue
             parent = (await client.read_task_run(subflow.parent_task_run_id)).flow_run_id
-            if parent in owners:
+            if parent is not None and parent in owners:
                 owners[subflow.id] = owners[parent]
                 found.append(subflow.id)
         parents = found
