@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 KEY_NAME = "spark.yeedu.prefect_key"
 # How exactly Yeedu's clock can be compared with this machine's, and this machine's with another one, on which
-# an earlier attempt has recorded the intent. Runs without a key have to be told apart more exactly than others.
+# an earlier attempt has recorded the intent. Runs without a key have to be told apart more exactly.
 CLOCK_SECONDS = 5.0
 MACHINES_SECONDS = 600.0
 MACHINES_SECONDS_WITHOUT_KEY = 60.0
