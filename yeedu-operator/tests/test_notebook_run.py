@@ -323,3 +323,28 @@ def test_a_kernel_that_is_never_ready_is_given_up(notebook: Notebook) -> None:
     with pytest.raises(YeeduKernelDied, match="was not ready within 30 seconds"):
         notebook.run(options=WaitOptions(kernel_seconds=30))
     assert notebook.called() == ["stop"]
+
+
+def test_a_failed_notebook_is_run_again_though_its_stopped_run_is_called_done(notebook: Notebook) -> None:
+    """What becomes of a notebook's run that is stopped says nothing about its cells."""
+    notebook.set_cells("a")
+    ledger = Ledger()
+
+    def submit(_: Call) -> tuple[int, Any]:
+        notebook.state = "RUNNING"
+        return 200, {"run_id": 9}
+
+    def stop(_: Call) -> tuple[int, Any]:
+        notebook.state = "DONE"
+        return 201, {}
+
+    notebook.yeedu.on("POST", "workspace/1/notebook/run", submit)
+    notebook.yeedu.on("POST", STOP, stop)
+    notebook.channel.answers = [raised("ValueError", "bad", 1), done(1)]
+    with notebook.yeedu.client("notebook/5", clock=notebook.clock) as client:
+        with pytest.raises(YeeduCellFailed):
+            execute(client, RunRequest(), None, ledger)
+        result = execute(client, RunRequest(), None, ledger)
+        assert [cell.status for cell in result.cells] == ["ok"]
+        assert execute(client, RunRequest(), None, ledger) == result
+    assert len(notebook.yeedu.called("POST", "workspace/1/notebook/run")) == 2
