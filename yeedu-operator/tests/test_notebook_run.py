@@ -231,7 +231,7 @@ def test_parameters_are_a_cell_of_the_run_and_not_of_the_definition(notebook: No
         (3, "print(day)", ()),
     ]
     saves = notebook.yeedu.called("POST", UPDATE)
-    assert [call.query for call in saves] == ["run_id=9"]
+    assert {call.query for call in saves} == {"run_id=9"}
     assert [cell["source"] for cell in notebook.content["cells"]] == [cell.source for cell in result.cells]
     assert notebook.run_again(parameters={"day": 5}) == result
 
@@ -243,9 +243,10 @@ def test_a_run_with_parameters_is_taken_over_where_the_last_attempt_got_to(noteb
         notebook.run(done(1), done(2), [BUSY, lost(5)], parameters={"x": 1})
     notebook.is_away = lambda: False
     notebook.channel.sent.clear()
-    result = notebook.run_again(finding(3, True), done(3, stream("b")), parameters={"x": 1})
+    result = notebook.run_again(finding(3, True), done(3, stream("b")), parameters={"x": 2})
     assert notebook.channel.codes == ["b"]
     assert [cell.status for cell in result.cells] == ["ok", "ok", "ok"]
+    assert result.cells[0].source == "# Parameters\nx = 1"  # with which the kernel was started
 
 
 def test_a_language_without_parameters_is_refused_before_anything_is_run(yeedu: ScriptedYeedu) -> None:
