@@ -63,7 +63,7 @@ def test_a_success_is_submitted_ended_and_an_asset_made_anew(mock: MockYeedu) ->
     }
     ended = events["yeedu.run.ended"]
     assert ended["payload"] == {"run_id": run_id, "url": url, "state": "DONE", "is_success": True}
-    assert ended["resource"]["prefect.resource.name"] == f"Yeedu job run {run_id}"
+    assert ended["resource"]["prefect.resource.name"] == f"Yeedu run {run_id}"
     assert events["yeedu.run.submitted"]["payload"]["is_new"] is True
     key = events["prefect.asset.materialization.succeeded"]["resource"]["prefect.resource.id"]
     assert key.endswith(f"/tenant/{TENANT}/workspace/1/job/101")

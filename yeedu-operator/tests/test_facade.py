@@ -10,11 +10,12 @@ import pytest
 from mock_yeedu import MockYeedu
 from prefect import flow, task
 from prefect.blocks.system import Secret
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.variables import Variable
 from prefect_blocks import logs_of
 
 from operators.yeedu import YeeduOperator
-from prefect_yeedu import YeeduConfigurationError, YeeduResult, YeeduUnhealthy
+from prefect_yeedu import YeeduConfigurationError, YeeduPrefectUnavailable, YeeduResult, YeeduUnhealthy
 
 # Prefect's own clients leave sockets to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -192,3 +193,14 @@ def test_wrong_arguments_are_refused_before_anything_happens(mock: MockYeedu) ->
         operator(url, timeout_seconds=0)
     with pytest.raises(YeeduConfigurationError, match="one of v1, v1b, v2"):
         operator(url, generation="v9")
+
+
+@pytest.mark.parametrize("details", ["absent_details", None])
+def test_a_prefect_server_that_is_away_is_said_in_one_sentence(
+    mock: MockYeedu, unused_port: int, details: str | None
+) -> None:
+    away = {PREFECT_API_URL: f"http://127.0.0.1:{unused_port}/api", PREFECT_CLIENT_MAX_RETRIES: 0}
+    made = operator(mock.url("spark/job/101"), connection_block_name=details)
+    with temporary_settings(away), pytest.raises(YeeduPrefectUnavailable) as caught:
+        made.execute()
+    assert "cannot be read from the Prefect server (ConnectError)" in str(caught.value)

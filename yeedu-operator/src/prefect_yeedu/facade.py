@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from prefect.context import FlowRunContext, TaskRunContext
 
-from prefect_yeedu.errors import YeeduConfigurationError
+from prefect_yeedu.errors import YeeduConfigurationError, YeeduPrefectError
 from prefect_yeedu.flow_run.calls import YeeduCall
 from prefect_yeedu.flow_run.connection import Access, load_connection
 from prefect_yeedu.flow_run.dispatch import with_async_twin
@@ -105,7 +105,7 @@ class YeeduOperator:
             return Access()
         try:
             return load_connection(self.connection_block_name, needs_login=False)
-        except YeeduConfigurationError:
+        except (YeeduConfigurationError, YeeduPrefectError):
             if self.url.scheme == "https":
                 raise
             return Access()  # over plain http nothing in the details matters

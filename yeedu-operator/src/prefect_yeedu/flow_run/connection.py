@@ -17,7 +17,7 @@ from prefect.variables import Variable
 from prefect_yeedu.client.connection import Connection
 from prefect_yeedu.client.login import Credentials
 from prefect_yeedu.client.tls import TLSSettings
-from prefect_yeedu.errors import YeeduConfigurationError
+from prefect_yeedu.errors import YeeduConfigurationError, YeeduPrefectError, YeeduPrefectUnavailable
 
 if TYPE_CHECKING:
     from prefect_yeedu.urls import YeeduURL
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Details = dict[str, Any]
+PREFECT_FAILURES = (httpx.HTTPError, httpx.InvalidURL, PrefectHTTPStatusError, RuntimeError)
 TOKEN_KEY = "token_block_name"  # noqa: S105 - a key of the connection details, not a token
 _BLOCK_OF_THE_PLATFORM = "yeedu-token"  # its deployer writes it, and that key
 # Where a token goes that no block is named for yet: either of the first two, or the platform does both.
@@ -205,20 +206,31 @@ def _load_secret(name: str) -> object | None:
         # Prefect reports an absent block so; a block that exists but cannot be read is another matter.
         if "Unable to find block document" in str(error):
             return None
-        reason = type(error).__name__
-    except (httpx.HTTPError, PrefectHTTPStatusError, RuntimeError) as error:
-        reason = type(error).__name__
+        failure = _unreadable(f"The Secret block '{block_name(name)}'", error)
+    except PREFECT_FAILURES as error:
+        failure = _unreadable(f"The Secret block '{block_name(name)}'", error)
     else:
         return cast("object", block.get())
-    raise YeeduConfigurationError(
-        f"The Secret block '{block_name(name)}' cannot be read from the Prefect server ({reason}); "
-        "check PREFECT_API_URL and that the server is up."
-    )
+    raise failure  # without the cause, whose text may hold what the block does
 
 
 def _load_variable(name: str) -> object | None:
-    for candidate in dict.fromkeys((name, name.replace("-", "_"), name.replace("_", "-"))):
-        value = cast("object", Variable.get(candidate, _sync=True))  # pyright: ignore[reportCallIssue, reportUnknownMemberType]
-        if value is not None:
-            return value
-    return None
+    try:
+        for candidate in dict.fromkeys((name, name.replace("-", "_"), name.replace("_", "-"))):
+            value = cast("object", Variable.get(candidate, _sync=True))  # pyright: ignore[reportCallIssue, reportUnknownMemberType]
+            if value is not None:
+                return value
+    except (ValueError, *PREFECT_FAILURES) as error:
+        failure = _unreadable(f"The Variable '{name}'", error)
+    else:
+        return None
+    raise failure
+
+
+def _unreadable(what: str, error: Exception) -> YeeduPrefectError:
+    """Return the error for a block or Variable that Prefect does not give; only an outage passes."""
+    kind = YeeduPrefectUnavailable if isinstance(error, httpx.TransportError) else YeeduPrefectError
+    return kind(
+        f"{what} cannot be read from the Prefect server ({type(error).__name__}); "
+        "check PREFECT_API_URL and that the server is up."
+    )

@@ -14,6 +14,7 @@ from prefect.events import emit_event
 
 from prefect_yeedu.errors import YeeduRunError
 from prefect_yeedu.models import RunState
+from prefect_yeedu.urls import TargetKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 SUBMITTED = "yeedu.run.submitted"
 ENDED = "yeedu.run.ended"
 MATERIALIZED = "prefect.asset.materialization.succeeded"
-MAX_KEY_CHARACTERS = 512
+MAX_PLACE_CHARACTERS = 450  # a key has 512
 _UNUSUAL = re.compile(r"[^A-Za-z0-9._:/-]")
 
 
@@ -34,24 +35,29 @@ class RunEvents:
     """The events of the runs of one job or notebook.
 
     Attributes:
-        asset_key: Names the job or notebook as one of Prefect's assets.
-        name: Names it for people, such as `Yeedu job 5`.
-        kind: `job` or `notebook`.
+        place: The workspace, with its server and tenant.
+        target: The job or notebook, or the run that was given by its own address.
     """
 
-    asset_key: str
-    name: str
-    kind: str
+    place: str
+    target: Target
 
     @classmethod
     def of(cls, connection: Connection, target: Target) -> RunEvents:
         """Return the events of a target on a server; asset keys take few characters besides letters."""
         server = connection.origin.partition("://")[2]
-        path = (
-            f"{server}/tenant/{connection.tenant}/workspace/{target.workspace_id}/{target.kind}/{target.id}"
-        )
-        key = f"yeedu://{_UNUSUAL.sub('_', path)}"[:MAX_KEY_CHARACTERS]
-        return cls(key, f"Yeedu {target.kind} {target.id}", str(target.kind))
+        place = f"{server}/tenant/{connection.tenant}/workspace/{target.workspace_id}"
+        return cls(f"yeedu://{_UNUSUAL.sub('_', place)}"[:MAX_PLACE_CHARACTERS], target)
+
+    @property
+    def asset_key(self) -> str:
+        """The job or notebook as one of Prefect's assets."""
+        return f"{self.place}/{self.target.kind}/{self.target.id}"
+
+    @property
+    def name(self) -> str:
+        """What people call it, such as `Yeedu job 5`."""
+        return f"Yeedu {self.target.kind} {self.target.id}"
 
     def submitted(self, run_id: int, url: str, *, is_new: bool) -> None:
         """Tell that Yeedu has a run, or that an earlier attempt's was found again."""
@@ -60,7 +66,7 @@ class RunEvents:
     def ended(self, run_id: int, url: str, state: str, *, is_success: bool) -> None:
         """Tell that a run was seen to end; a success materializes the asset."""
         self._emit(ENDED, run_id, url, state=state, is_success=is_success)
-        if is_success:
+        if is_success and self.target.kind is not TargetKind.RUN:  # whose job is not known here
             emit_event(
                 MATERIALIZED,
                 resource={
@@ -88,8 +94,8 @@ class RunEvents:
         emit_event(
             event,
             resource={
-                "prefect.resource.id": f"{self.asset_key}/run/{run_id}",
-                "prefect.resource.name": f"Yeedu {self.kind} run {run_id}",
+                "prefect.resource.id": f"{self.place}/run/{run_id}",
+                "prefect.resource.name": f"Yeedu run {run_id}",
                 "yeedu.url": url,
                 **({"yeedu.state": str(payload["state"])} if "state" in payload else {}),
             },
@@ -97,7 +103,7 @@ class RunEvents:
                 {
                     "prefect.resource.id": self.asset_key,
                     "prefect.resource.name": self.name,
-                    "prefect.resource.role": f"yeedu-{self.kind}",
+                    "prefect.resource.role": f"yeedu-{self.target.kind}",
                 }
             ],
             payload={"run_id": run_id, "url": url, **payload},
