@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from uuid import UUID
 
+# How long an attempt waits for a run that the one before it may have submitted; the mock takes a moment.
+SUBMIT_SECONDS = 5.0
 CONTEXT = get_context("forkserver")
 CONTEXT.set_forkserver_preload(["forked_prefect"])
 
@@ -89,7 +91,11 @@ def killed(address: str, cluster_ids: list[int], steps: Steps) -> dict[str, Any]
     steps.around(httpx.HTTPTransport, "handle_request")
     steps.around(websocket.WebSocket, "send")
     result = YeeduOperator(
-        address, "yeedu_connection_details", "yeedu_password", cluster_ids=cluster_ids
+        address,
+        "yeedu_connection_details",
+        "yeedu_password",
+        cluster_ids=cluster_ids,
+        submit_seconds=SUBMIT_SECONDS,
     ).execute()
     return {
         "run_id": result.run_id,

@@ -91,7 +91,7 @@ def name_failure(error: Exception, what: str) -> YeeduPrefectError:
         what: What was asked, such as `about flow run 7`.
     """
     match error:
-        case ObjectNotFound():
+        case ObjectNotFound() | httpx.HTTPStatusError(response=httpx.Response(status_code=404)):
             return YeeduPrefectError(
                 f"The Prefect server does not know what it was asked {what} (any more); it was deleted."
             )

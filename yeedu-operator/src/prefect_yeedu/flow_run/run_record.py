@@ -133,6 +133,7 @@ class ArtifactLedger(Ledger):
                 record = self._read(is_new=False)
                 if not record.starts_over(resume):
                     return record
+                self._others += (record.run_id,) if record.run_id is not None else ()
             self._begin(int(self._fields.get("attempt") or 0) + 1)
             ask_prefect(self._create, f"to record {self._definition.title}", INTENT_PATIENCE)
         except YeeduPrefectError as error:
