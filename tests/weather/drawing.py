@@ -195,8 +195,8 @@ def stop_in_an_outage(chance: random.Random, plan: Plan) -> Plan:
 def long_outage(chance: random.Random, plan: Plan) -> Plan:
     """Be away for minutes, websockets and all, while the run goes on."""
     outage = {"gateway_status": chance.choice([502, 503, 504]), "gateway_page": "html"}
-    spell = Spell(chance.randint(8, 20), 1000, 180.0, outage)
-    plan = replace(plan, kind=chance.choice(["job", "notebook"]), takes=20.0, program="well")
+    spell = Spell(chance.randint(12, 26), 1000, 180.0, outage)
+    plan = replace(plan, kind=chance.choice(["job", "notebook"]), takes=40.0, program="well")
     acts = (Act(spell.at, "the websockets are dropped"),)
     return replace(plan, spells=(spell,), acts=acts, timeout_seconds=None, clears=240.0)
 

@@ -115,7 +115,9 @@ def run_of(record: Recorded, runs: Sequence[Run]) -> Run | None:
 
 def runs_are_accounted_for(mock: Mock, recorded: Sequence[Recorded]) -> Iterator[str]:
     """Every run has ended, or is open on record, if only as an intent whose fate is not known."""
-    an_intent_is_open = any(record.run_id is None and not record.is_ended for record in recorded)
+    an_intent_is_open = any(
+        record.run_id is None and not (record.is_ended or record.is_none) for record in recorded
+    )
     for run in own_runs(mock):
         on_record = [record for record in recorded if run_of(record, [run]) is run]
         if run.status.is_terminal or any(not record.is_ended for record in on_record):

@@ -159,6 +159,9 @@ class Sequence:
         recorded = read_records(self._prefect, flow_run_id)
         yield from invariants.records_are_true(mock, recorded)
         yield from invariants.runs_are_accounted_for(mock, recorded)
+        state = self._prefect.read_flow_run(flow_run_id).state
+        if state is None or not state.is_final():  # as whoever finds it would say
+            self._set_state(flow_run_id, Cancelled())
         sentences = stop_left_runs(flow_run_id)
         self._yeedu.wait_for_stops()
         yield from invariants.left_runs_have_ended(mock, plan, sentences)

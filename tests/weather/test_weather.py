@@ -44,7 +44,8 @@ pytestmark = [
 
 AT_ONCE = int(os.environ.get("WEATHER_AT_ONCE", "8"))
 NEW = int(os.environ.get("WEATHER_NEW", "1000"))
-PINNED = "0-299"
+# The last few are of what the first few hundred do not meet: a rival of the same user, an outage of minutes.
+PINNED = "0-299,334,641,2841,4167,4987"
 
 
 SERVE = Path(__file__).parents[2] / "server" / "serve.py"
