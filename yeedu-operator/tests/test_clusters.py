@@ -4,10 +4,19 @@ from typing import Any
 
 import pytest
 from addressed import execute
+from fake_clock import FakeClock
 from scripted_yeedu import ScriptedYeedu
+from watched_run import STOP, Listener, WatchedRun, state
 
-from prefect_yeedu.errors import YeeduRunFailed
-from prefect_yeedu.runs.clusters import find_marker
+from prefect_yeedu.errors import (
+    YeeduError,
+    YeeduKernelDied,
+    YeeduRunCancelled,
+    YeeduRunFailed,
+    YeeduStopRequested,
+)
+from prefect_yeedu.runs import execution
+from prefect_yeedu.runs.clusters import exhaustion_marker, find_marker
 from prefect_yeedu.runs.record import ClusterMove, Ledger
 from prefect_yeedu.runs.starting import RunRequest
 from prefect_yeedu.runs.waiting import WaitOptions
@@ -133,3 +142,92 @@ def test_a_cluster_that_cannot_be_restored_stays_on_record(clusters: ScriptedYee
     with clusters.client() as client, pytest.raises(YeeduRunFailed, match="137"):
         execute(client, RunRequest(cluster_ids=(2,)), None, ledger)
     assert ledger.move == ClusterMove(1, 2)
+
+
+def stopped_run(clusters: ScriptedYeedu, word: str, errors: list[str], log: bytes = b"") -> None:
+    """Have run 9 stopped by somebody on the definition's own cluster."""
+    place = "workspace/1/spark/job/run/9"
+
+    def submit(call: Any) -> Any:
+        clusters.on("GET", place, (200, {"run_status": word}))
+        clusters.on("GET", f"{place}/workflow/errors", (200, {"data": [{"error": text} for text in errors]}))
+        clusters.on("GET", f"{place}/log/stdout", (200, b""))
+        clusters.on("GET", f"{place}/log/stderr", (200, log))
+        return 200, {"run_id": 9}
+
+    clusters.on("POST", "workspace/1/spark/job/run", submit)
+
+
+@pytest.mark.parametrize("word", ["STOPPED", "KILLED"])
+def test_a_run_that_somebody_stopped_is_not_started_again(clusters: ScriptedYeedu, word: str) -> None:
+    stopped_run(clusters, word, ["Container exit code: 143"], b"SIGTERM\njava heap space\n")
+    with clusters.client() as client, pytest.raises(YeeduRunCancelled, match="stopped from outside"):
+        execute(client, RunRequest(cluster_ids=(2, 3)))
+    assert len(clusters.called("POST", "workspace/1/spark/job/run")) == 1
+    assert bindings(clusters) == []
+
+
+@pytest.mark.parametrize(
+    ("log", "error", "expected"),
+    [
+        # What a stop leaves in the log of the run that is stopped, by us or somebody else.
+        (b"exit code: 143\nSIGTERM\nKilled process 7\nexit code 137\n", "lost", None),
+        (b"SIGTERM\njava.lang.OutOfMemoryError: Java heap space\n", "lost", "OutOfMemoryError"),
+        # An error was raised before the stop.
+        (b"", "the kernel ended with exit code 137", "exit code 137"),
+    ],
+)
+def test_being_killed_means_nothing_in_the_log_of_a_run_that_we_stopped(
+    yeedu: ScriptedYeedu, log: bytes, error: str, expected: str | None
+) -> None:
+    watched = WatchedRun(yeedu)
+    watched.ends_when_stopped()
+    yeedu.on("GET", "workspace/1/spark/job/run/9/log/stderr", (200, log))
+    run = watched.run()
+    assert run.stop()
+    assert exhaustion_marker(run, YeeduKernelDied(error)) == expected
+    run.api.client.close()
+
+
+def test_a_kernel_that_died_because_somebody_stopped_its_run_is_not_started_again(
+    yeedu: ScriptedYeedu,
+) -> None:
+    watched = WatchedRun(yeedu)
+    watched.states(state("RUNNING"), state("STOPPED"))
+    yeedu.on("POST", STOP, (409, {}))  # it has ended already
+    run = watched.run()
+    run.look()
+    assert run.stop()
+    assert exhaustion_marker(run, YeeduKernelDied("exit code 137, java heap space")) is None
+    run.api.client.close()
+
+
+def test_a_definition_whose_own_cluster_nobody_knows_is_not_moved(clusters: ScriptedYeedu) -> None:
+    clusters.on("GET", "workspace/1/spark/job", (200, {"job_id": 5}))
+    listener = Listener()
+    with clusters.client() as client, pytest.raises(YeeduRunFailed, match="137"):
+        execute(client, RunRequest(cluster_ids=(2, 3)), listener)
+    assert bindings(clusters) == []
+    [trouble] = [text for text in listener.troubles if "cluster" in text]
+    assert trouble.startswith("Yeedu does not say on which cluster job 5 belongs, so it is not moved")
+
+
+def test_a_definition_gets_its_cluster_back_though_the_call_is_not_wanted_any_more(
+    clusters: ScriptedYeedu,
+) -> None:
+    class EndedClock(FakeClock):
+        """Ends every wait after the move, as `StoppableClock` does once its event is set."""
+
+        def sleep(self, seconds: float) -> None:
+            if bindings(clusters):
+                raise YeeduStopRequested("The wait has ended, because whoever waited was cancelled.")
+            super().sleep(seconds)
+
+    ledger = MoveLedger(None)
+    bind = clusters.routes["PUT", "workspace/1/spark/job"][0]
+    clusters.on("PUT", "workspace/1/spark/job", bind, (503, {}), (503, {}), bind)
+    request = RunRequest(cluster_ids=(2,))
+    with clusters.client() as client, pytest.raises(YeeduError):
+        execution.execute(client, client.url.target, request, None, ledger, EndedClock())
+    assert bindings(clusters) == [2, 1, 1, 1]
+    assert ledger.move is None

@@ -1,16 +1,21 @@
 """Stopping a remote run: when it happens, how long it is tried, and what is said and recorded about it."""
 
+import threading
 import time
 from typing import Any
 
 import pytest
+from addressed import execute
 from fake_clock import FakeClock
 from scripted_yeedu import Answer, ScriptedYeedu
-from watched_run import GONE, RUN, STOP, WatchedRun, state
+from watched_run import GONE, JOB, RUN, STOP, WatchedRun, state
 
 from prefect_yeedu.errors import YeeduRunTimedOut, YeeduStopRequested
 from prefect_yeedu.models import RunState
+from prefect_yeedu.patience import SystemClock
 from prefect_yeedu.runs.record import Phase
+from prefect_yeedu.runs.starting import RunRequest
+from prefect_yeedu.runs.waiting import WaitOptions
 
 UNKNOWN_END = "nobody has seen it end yet"
 
@@ -78,7 +83,7 @@ def test_a_stop_takes_no_longer_than_its_budget_when_nothing_answers(watched: Wa
         return 201, {}
 
     watched.yeedu.on("POST", STOP, hang)
-    watched.stop_clock = None  # pyright: ignore[reportAttributeAccessIssue] - the real time this once
+    watched.stop_clock = SystemClock()
     began_at = time.monotonic()
     assert stop(watched, stop_seconds=1.0) is False
     assert time.monotonic() - began_at < 3
@@ -187,3 +192,29 @@ def test_a_wait_that_the_clock_ends_stops_the_run_in_ordinary_time(watched: Watc
     assert watched.stops == 4
     assert watched.stop_clock.time > 1
     assert len(watched.yeedu.called("GET", RUN)) < 10
+
+
+def test_a_submission_that_yeedu_takes_its_time_for_is_given_up_and_its_run_stopped(
+    yeedu: ScriptedYeedu,
+) -> None:
+    accepts = threading.Event()
+
+    def accept(call: Any) -> Answer:
+        accepts.wait(30)
+        return 200, {"run_id": 9}
+
+    watched = WatchedRun(yeedu)
+    watched.ends_when_stopped()
+    yeedu.on("POST", f"{JOB}/run", accept)
+    threading.Timer(0.3, lambda: setattr(watched.listener, "reason", "the flow run is Cancelling")).start()
+    began_at = time.monotonic()
+    request = RunRequest(options=WaitOptions(stop_seconds=1.0))
+    with yeedu.client() as client:
+        with pytest.raises(YeeduStopRequested, match="because the flow run is Cancelling"):
+            execute(client, request, watched.listener)
+        assert time.monotonic() - began_at < 10
+        assert "a run that Yeedu has still to name is stopped then" in watched.listener.troubles[-1]
+        accepts.set()
+        while not watched.stops:
+            assert time.monotonic() - began_at < 30
+            time.sleep(0.02)

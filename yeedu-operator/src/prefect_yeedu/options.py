@@ -67,7 +67,8 @@ class OptionFields(BaseModel):
         default=None, description="How long Yeedu may be out of reach while a run goes on."
     )
     log_patience_seconds: float | None = Field(
-        default=None, description="How long a log that Yeedu does not have yet is waited for after the end."
+        default=None,
+        description="How long logs that cannot be fetched are asked for again after the end, both together.",
     )
     stop_seconds: float | None = Field(
         default=None, description="How long a run that was asked to stop is watched until it has."

@@ -52,7 +52,7 @@ class WatchedRun:
 
     yeedu: ScriptedYeedu
     clock: FakeClock = field(default_factory=FakeClock)
-    stop_clock: FakeClock = field(default_factory=FakeClock)
+    stop_clock: Any = field(default_factory=FakeClock)
     listener: Listener = field(default_factory=Listener)
     ledger: Ledger = field(default_factory=Ledger)
 

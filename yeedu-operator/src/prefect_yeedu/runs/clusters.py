@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from prefect_yeedu.errors import YeeduCellFailed, YeeduError, YeeduRunCancelled, YeeduRunFailed
-from prefect_yeedu.patience import Patience, SystemClock
+from prefect_yeedu.patience import Patience
 from prefect_yeedu.wire.answers import number_of
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def restore_cluster(
     """
     if cluster is None:
         return
-    api = replace(api, clock=SystemClock())  # also when the call is not wanted any more
+    api = replace(api, clock=api.client.clock)  # also when the call is not wanted any more
     try:
         if current_cluster(api, definition) != cluster:
             bind_cluster(api, definition, cluster)

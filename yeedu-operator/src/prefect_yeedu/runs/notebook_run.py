@@ -10,7 +10,6 @@ from prefect_yeedu.errors import (
     YeeduError,
     YeeduKernelDied,
     YeeduRunLost,
-    YeeduRunTimedOut,
     YeeduStopRequested,
 )
 from prefect_yeedu.failures import Failure, classify
@@ -91,11 +90,7 @@ class NotebookRun(RemoteRun):
         except BaseException as error:
             if self._goes_on_after(error):
                 raise
-            if isinstance(error, YeeduRunTimedOut | YeeduStopRequested):
-                self.stop_because_of(error)
-            else:
-                self.stop()
-            if self.state.is_terminal and sequence is not None:
+            if self.stop_after(error) and sequence is not None:
                 is_hurried = not isinstance(error, YeeduError) or isinstance(error, YeeduStopRequested)
                 sequence.save(is_last_chance=is_hurried)
             raise

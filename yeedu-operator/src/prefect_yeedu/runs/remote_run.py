@@ -18,7 +18,7 @@ from prefect_yeedu.errors import (
 )
 from prefect_yeedu.failures import Failure, classify, may_have_acted
 from prefect_yeedu.models import CellResult, Output, RunState
-from prefect_yeedu.patience import ONCE, Clock, Deadline, Patience, PollSchedule, SystemClock
+from prefect_yeedu.patience import ONCE, Clock, Deadline, Patience, PollSchedule
 from prefect_yeedu.runs.record import Ledger
 from prefect_yeedu.runs.waiting import FailedLooks, WaitOptions
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # One request of a stop takes no longer, and is made again after so long when the run goes on as before.
 STOP_READ_SECONDS = 5.0
+_OWN_ENDS = (YeeduRunTimedOut, YeeduStopRequested)
 
 
 class RunListener:
@@ -75,7 +76,7 @@ class RemoteRun:
         options: How long to wait for what.
         listener: Hears what happens.
         ledger: Where what is seen of it is recorded.
-        stop_clock: Time while the run is being stopped; nobody ends the waits on it.
+        stop_clock: Time while the run is being stopped, which nobody cuts short; default: the client's.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class RemoteRun:
         self.listener = listener or RunListener()
         self.ledger = ledger or Ledger()
         self.clock = api.clock
-        self.stop_clock = stop_clock or SystemClock()
+        self.stop_clock = stop_clock or api.client.clock
         self.state = RunState.SUBMITTED
         self.has_asked_to_stop = False
         self._word = ""
@@ -164,20 +165,19 @@ class RemoteRun:
         """
         try:
             yield
-        except (YeeduRunTimedOut, YeeduStopRequested) as error:
-            self.stop_because_of(error)
-            raise
-        except YeeduError:
-            raise
-        except BaseException:
-            self.stop()
+        except BaseException as error:
+            if not isinstance(error, YeeduError) or isinstance(error, _OWN_ENDS):
+                self.stop_after(error)
             raise
 
-    def stop_because_of(self, error: YeeduRunError) -> None:
-        """Stop the run, and add to an error what is known about the stop."""
+    def stop_after(self, error: BaseException) -> bool:
+        """Stop the run; an error that says why it is not waited for says then what is known about its end."""
+        if not isinstance(error, _OWN_ENDS):
+            return self.stop()
         failure = self._ask_until_ended()
         error.args = (f"{str(error).removesuffix('.')}. {self._stop_text(failure)}",)
         error.run_id, error.state, error.run_url = self.run_id, self.state_text, self.url
+        return self.state.is_terminal
 
     def stop(self) -> bool:
         """Ask Yeedu to end the run and look until it has; return whether it was seen to end.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from prefect_yeedu.client.api import RunAPI
+
+    Submitted = Future[tuple["JobRun | NotebookRun", Record]]
 
 
 @dataclass(frozen=True)
@@ -152,15 +154,7 @@ def start(
 
 
 class _Start:
-    """One attempt to come by a run.
-
-    Args:
-        api: Calls about this kind of run.
-        definition: The job or notebook.
-        request: What to run it with.
-        listener: Hears what happens.
-        ledger: Where it is recorded.
-    """
+    """One attempt to come by a run, with the arguments of `start`."""
 
     def __init__(
         self, api: RunAPI, definition: int, request: RunRequest, listener: RunListener, ledger: Ledger
@@ -182,13 +176,13 @@ class _Start:
         finally:
             pool.shutdown(wait=False)  # what was submitted to it is done all the same
         try:
-            run, record = submission.result()
+            run, record = self._answer(submission)
             run.listener.on_submitted(run, is_new=record.is_new)
             run.ensure_wanted(Deadline.after(run.clock, None))
         except BaseException as error:
             if isinstance(error, YeeduStopRequested) or not isinstance(error, Exception):
                 self._interrupted.set()
-                self._stop_submitted(submission)
+                self._stop_submitted(submission, error)
             if isinstance(error, YeeduError):
                 self._ledger.note_error(str(error))
             raise
@@ -260,7 +254,15 @@ class _Start:
     def _make_run(self, run_id: int) -> JobRun | NotebookRun:
         return make_run(self._api, run_id, self._request, self._listener, self._ledger)
 
-    def _stop_submitted(self, submission: Future[tuple[JobRun | NotebookRun, Record]]) -> None:
+    def _answer(self, submission: Submitted) -> tuple[JobRun | NotebookRun, Record]:
+        """Return what Yeedu has started, which may take minutes, while it is wanted."""
+        while not wait([submission], timeout=1.0).done:
+            reason = self._listener.stop_reason()
+            if reason is not None:
+                raise YeeduStopRequested(f"The wait for Yeedu to start a run has ended, because {reason}.")
+        return submission.result()
+
+    def _stop_submitted(self, submission: Submitted, error: BaseException) -> None:
         """Stop what Yeedu accepted, or is still accepting, for a caller that is gone.
 
         An answer that takes too long is not waited for: the thread that gets it stops the run.
@@ -273,13 +275,13 @@ class _Start:
                 f"Interrupted while {self._api.kind} {self._definition} was being submitted; a run that "
                 "Yeedu has still to name is stopped then, and is open on record."
             )
-        except YeeduError as error:
-            self._listener.on_trouble(f"Interrupted while it was being submitted. {error}")
+        except YeeduError as failure:
+            self._listener.on_trouble(f"Interrupted while it was being submitted. {failure}")
         else:
-            run.stop()
+            run.stop_after(error)
 
 
-def _stop_late(submission: Future[tuple[JobRun | NotebookRun, Record]]) -> None:
+def _stop_late(submission: Submitted) -> None:
     if submission.exception() is None:
         submission.result()[0].stop()
 
