@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,6 +16,7 @@ from prefect_blocks import logs_of
 
 from operators.yeedu import YeeduOperator
 from prefect_yeedu import YeeduConfigurationError, YeeduPrefectUnavailable, YeeduResult, YeeduUnhealthy
+from prefect_yeedu.flow_run.connection import _load_variable, load_details, load_password, load_token
 
 # Prefect's own clients leave sockets to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -195,12 +196,11 @@ def test_wrong_arguments_are_refused_before_anything_happens(mock: MockYeedu) ->
         operator(url, generation="v9")
 
 
-@pytest.mark.parametrize("details", ["absent_details", None])
+@pytest.mark.parametrize("read", [load_details, load_password, load_token, _load_variable])
 def test_a_prefect_server_that_is_away_is_said_in_one_sentence(
-    mock: MockYeedu, unused_port: int, details: str | None
+    unused_port: int, read: Callable[[str], object]
 ) -> None:
     away = {PREFECT_API_URL: f"http://127.0.0.1:{unused_port}/api", PREFECT_CLIENT_MAX_RETRIES: 0}
-    made = operator(mock.url("spark/job/101"), connection_block_name=details)
     with temporary_settings(away), pytest.raises(YeeduPrefectUnavailable) as caught:
-        made.execute()
+        read("some_name")
     assert "cannot be read from the Prefect server (ConnectError)" in str(caught.value)

@@ -250,6 +250,15 @@ def test_a_later_attempt_submits_when_nothing_can_come_any_more(
     assert time.time() - ledger.record.intended_at < 60  # the new submission is a new intent
 
 
+def test_another_machine_s_clock_hides_no_run(yeedu: ScriptedYeedu) -> None:
+    run = {"run_id": 9, "conf": [f"{KEY_NAME}=key-1"], "created_at": iso(time.time() - 1060)}
+    yeedu.on("GET", LIST, (200, {"data": [run]}))
+    runs_well(yeedu, 9)
+    with client_of(yeedu) as client:
+        assert execute(client, None, None, intended(1000)).run_id == 9
+    assert submissions(yeedu) == []
+
+
 def test_a_later_attempt_does_not_submit_while_the_list_cannot_be_read(yeedu: ScriptedYeedu) -> None:
     yeedu.on("GET", LIST, PROXY)
     with client_of(yeedu) as client, pytest.raises(YeeduSubmissionUnknown):
@@ -455,6 +464,12 @@ def test_the_first_generation_does_not_take_the_run_of_an_earlier_attempt(v1: Sc
     ledger = KeptLedger(Record("key-1", Phase.ENDED, run_id=8, state=RunState.ERROR))
     with pytest.raises(YeeduSubmissionUnknown):
         execute_v1(v1, [v1_run(8, -1)], ledger)
+
+
+def test_the_first_generation_does_not_trust_another_machine_s_clock(v1: ScriptedYeedu) -> None:
+    with pytest.raises(YeeduSubmissionUnknown, match="run 9 was started just before"):
+        execute_v1(v1, [v1_run(9, -1030)], intended(1000))
+    assert v1.called("POST", V1_SUBMIT) == []
 
 
 def test_a_server_whose_clock_is_wrong_is_understood(

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KEY_NAME = "spark.yeedu.prefect_key"
-# How exactly the clocks of this side's machines and Yeedu's can be compared.
+# How exactly Yeedu's clock can be compared with this machine's, and this machine's with another one, on which
+# an earlier attempt has recorded the intent. Runs without a key have to be told apart more exactly.
 CLOCK_SECONDS = 5.0
+MACHINES_SECONDS = 600.0
+MACHINES_SECONDS_WITHOUT_KEY = 60.0
 # A time without a zone may be any place's; no zone is as far from another as that.
 ZONES_SECONDS = 86400.0
 # How many runs are read one by one where the list does not show their conf entries.
@@ -137,7 +140,7 @@ class RunSearch:
         created = created_at(run)
         if created is None:
             return False
-        doubt = CLOCK_SECONDS if created.has_zone else ZONES_SECONDS
+        doubt = MACHINES_SECONDS if created.has_zone else ZONES_SECONDS
         return created.seconds < self._intended_at - doubt
 
     def _is_in_window(self, run: RunSnapshot) -> bool:
@@ -146,8 +149,11 @@ class RunSearch:
         if created is None:
             raise self.unknown("its runs do not show when they were started")
         begin, end = self._intended_at, self._intended_at + self.window_seconds
+        doubt = CLOCK_SECONDS if self.record.is_new else MACHINES_SECONDS_WITHOUT_KEY
+        if created.has_zone and begin - doubt <= created.seconds < begin - CLOCK_SECONDS:
+            raise self.unknown(f"run {run.run_id} was started just before the intent")
         if created.has_zone:
-            return begin - CLOCK_SECONDS <= created.seconds <= end + CLOCK_SECONDS
+            return begin - CLOCK_SECONDS <= created.seconds <= end + doubt
         if begin - ZONES_SECONDS <= created.seconds <= end + ZONES_SECONDS:
             raise self.unknown("its runs show when they were started without saying in which time zone")
         return False
