@@ -114,7 +114,9 @@ def places_of_the_server() -> dict[str, str]:
 def test_no_secret_shows(
     yeedu: ScriptedYeedu, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    monkeypatch.setattr(submission, "SEARCH_SECONDS", 0.1)
+    for name in ("MIN_SEARCH_SECONDS", "ANSWERED_SEARCH_SECONDS"):
+        monkeypatch.setattr(submission, name, 0.1)
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_YEEDU_SUBMIT_SECONDS", "5")
     monkeypatch.setattr(patience.Trial, "_wait_seconds", lambda *_: 0.01)
     details = {"username": "demo", "YEEDU_VERIFY_SSL": "false", "YEEDU_SSL_CERT_FILE": ""}
     Secret(value=details).save("hidden-details", overwrite=True)
