@@ -241,6 +241,6 @@ def test_a_notebook_ends_in_a_result_or_an_error_of_ours(
     clock = FakeClock()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "prefect_yeedu.runs.cell_runner.KernelChannel", lambda *_: OddChannel(clock, list(frames))
+            "prefect_yeedu.runs.kernel_connection.KernelChannel", lambda *_: OddChannel(clock, list(frames))
         )
         call(odd_yeedu, "spark/notebook/5", odd, clock)

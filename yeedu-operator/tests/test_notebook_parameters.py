@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prefect_yeedu.client.connection import Connection
+from prefect_yeedu.client.login import Credentials
 from prefect_yeedu.errors import YeeduConfigurationError
+from prefect_yeedu.flow_run.calls import YeeduCall
+from prefect_yeedu.flow_run.run_record import ArtifactLedger
+from prefect_yeedu.runs.record import Ledger
 from prefect_yeedu.runs.starting import RunRequest
+from prefect_yeedu.urls import parse_url
 from prefect_yeedu.wire.notebook_document import NotebookDocument
 from prefect_yeedu.wire.notebook_parameters import parameters_code
 
@@ -137,3 +143,19 @@ def test_tags_say_what_is_executed() -> None:
     )
     assert [one.is_executable for one in document.cells] == [False, True, True]
     assert [one.may_raise for one in document.cells] == [False, True, False]
+
+
+def test_calls_with_other_parameters_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of tasks that run side by side each is to find its own run again."""
+    seen: list[str] = []
+
+    def of_this_call(definition: object, *, passed: str, blocks: object) -> Ledger:
+        seen.append(passed)
+        return Ledger()
+
+    monkeypatch.setattr(ArtifactLedger, "of_this_call", of_this_call)
+    url = parse_url("http://localhost/tenant/0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e/workspace/1/notebook/5")
+    connection = Connection.to(url, Credentials(token="t" * 20), None)
+    for day in (1, 1, 2):
+        YeeduCall(connection, url.target, RunRequest(parameters={"day": day})).ledger()
+    assert seen[0] == seen[1] != seen[2]

@@ -231,7 +231,7 @@ def test_parameters_are_a_cell_of_the_run_and_not_of_the_definition(notebook: No
         (3, "print(day)", ()),
     ]
     saves = notebook.yeedu.called("POST", UPDATE)
-    assert [call.query for call in saves] == ["run_id=9"]
+    assert {call.query for call in saves} == {"run_id=9"}
     assert [cell["source"] for cell in notebook.content["cells"]] == [cell.source for cell in result.cells]
     assert notebook.run_again(parameters={"day": 5}) == result
 
@@ -243,9 +243,10 @@ def test_a_run_with_parameters_is_taken_over_where_the_last_attempt_got_to(noteb
         notebook.run(done(1), done(2), [BUSY, lost(5)], parameters={"x": 1})
     notebook.is_away = lambda: False
     notebook.channel.sent.clear()
-    result = notebook.run_again(finding(3, True), done(3, stream("b")), parameters={"x": 1})
+    result = notebook.run_again(finding(3, True), done(3, stream("b")), parameters={"x": 2})
     assert notebook.channel.codes == ["b"]
     assert [cell.status for cell in result.cells] == ["ok", "ok", "ok"]
+    assert result.cells[0].source == "# Parameters\nx = 1"  # with which the kernel was started
 
 
 def test_a_language_without_parameters_is_refused_before_anything_is_run(yeedu: ScriptedYeedu) -> None:
@@ -323,3 +324,28 @@ def test_a_kernel_that_is_never_ready_is_given_up(notebook: Notebook) -> None:
     with pytest.raises(YeeduKernelDied, match="was not ready within 30 seconds"):
         notebook.run(options=WaitOptions(kernel_seconds=30))
     assert notebook.called() == ["stop"]
+
+
+def test_a_failed_notebook_is_run_again_though_its_stopped_run_is_called_done(notebook: Notebook) -> None:
+    """What becomes of a notebook's run that is stopped says nothing about its cells."""
+    notebook.set_cells("a")
+    ledger = Ledger()
+
+    def submit(_: Call) -> tuple[int, Any]:
+        notebook.state = "RUNNING"
+        return 200, {"run_id": 9}
+
+    def stop(_: Call) -> tuple[int, Any]:
+        notebook.state = "DONE"
+        return 201, {}
+
+    notebook.yeedu.on("POST", "workspace/1/notebook/run", submit)
+    notebook.yeedu.on("POST", STOP, stop)
+    notebook.channel.answers = [raised("ValueError", "bad", 1), done(1)]
+    with notebook.yeedu.client("notebook/5", clock=notebook.clock) as client:
+        with pytest.raises(YeeduCellFailed):
+            execute(client, RunRequest(), None, ledger)
+        result = execute(client, RunRequest(), None, ledger)
+        assert [cell.status for cell in result.cells] == ["ok"]
+        assert execute(client, RunRequest(), None, ledger) == result
+    assert len(notebook.yeedu.called("POST", "workspace/1/notebook/run")) == 2

@@ -130,7 +130,8 @@ class YeeduCall:
     def ledger(self) -> Ledger:
         """Return where the run of this call is recorded."""
         target, request, connection = self.target, self.request, self.connection
-        passed = hashlib.sha256(repr((request.arguments, request.conf)).encode()).hexdigest()[:12]
+        words = repr((request.arguments, request.conf, dict(request.parameters)))
+        passed = hashlib.sha256(words.encode()).hexdigest()[:12]
         kind = str(target.kind)
         definition = Definition(connection.base_url, connection.tenant, target.workspace_id, kind, target.id)
         return ArtifactLedger.of_this_call(definition, passed=passed, blocks=dict(self.blocks))

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prefect_yeedu.models import RunState
+from prefect_yeedu.models import RunKind, RunState
 from prefect_yeedu.runs.record import Phase, Record
 from prefect_yeedu.wire.redaction import storable
 
@@ -97,6 +97,7 @@ def read_record(fields: Fields, *, is_new: bool = False) -> Record:
         exit_value=read_exit_value(fields),
         intended_at=float(fields.get("intended_at") or 0.0),
         attempt=int(fields.get("attempt") or 1),
+        is_notebook=fields.get("kind") == str(RunKind.NOTEBOOK),
     )
 
 

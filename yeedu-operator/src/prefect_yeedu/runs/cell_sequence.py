@@ -10,6 +10,7 @@ from prefect_yeedu.patience import ONCE, Patience
 from prefect_yeedu.runs.saved_outputs import fitting, is_whole, restore_result, result_of, save_result
 from prefect_yeedu.wire.cell_outputs import OutputLimits
 from prefect_yeedu.wire.kernel_protocol import CLEAN_EXIT, Execution
+from prefect_yeedu.wire.notebook_parameters import INJECTED_TAG
 
 if TYPE_CHECKING:
     from prefect_yeedu.models import CellResult
@@ -169,7 +170,8 @@ class CellSequence:
             self.exit_value = execution.evalue
         elif execution.status == "aborted" or (execution.status != "ok" and not self._may_raise(cell)):
             raise self._error(cell, execution, was_interrupted=runner.was_interrupted)
-        if self._run.clock.now() - self._saved_at > SAVE_SECONDS:
+        is_due = self._run.clock.now() - self._saved_at > SAVE_SECONDS
+        if is_due or INJECTED_TAG in cell.tags:  # with which parameters a run is executed is kept at once
             self.save()
 
     def _keep(self, cell: Cell, result: CellResult) -> None:

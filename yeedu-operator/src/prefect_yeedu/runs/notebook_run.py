@@ -133,7 +133,8 @@ class NotebookRun(RemoteRun):
         document = NotebookDocument.of_definition(definition, language, parameters)
         if document is not None:
             return document
-        return NotebookDocument(self._download(definition_id, definition), language, parameters=parameters)
+        content = self._download(definition_id, definition)
+        return NotebookDocument(content, language, parameters=parameters, run_id=self.run_id)
 
     @property
     def _outage_patience(self) -> Patience:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from prefect_yeedu.models import RunKind
+
 if TYPE_CHECKING:
     from prefect_yeedu.models import RunState
 
@@ -67,6 +69,7 @@ class Record:
             has certainly started nothing.
         attempt: Which run of this call it is, counted from 1.
         others: Runs that are known to stand for something else.
+        is_notebook: Whether it is a notebook's run, whose end says nothing about its cells.
     """
 
     key: str
@@ -80,11 +83,13 @@ class Record:
     intended_at: float = field(default_factory=time.time)
     attempt: int = 1
     others: tuple[int, ...] = ()
+    is_notebook: bool = False
 
     @property
     def has_succeeded(self) -> bool:
         """Whether the run did what it was to do; a notebook has once its cells did."""
-        return self.cells_done or (self.state is not None and self.state.is_success)
+        has_done_its_work = self.state is not None and self.state.is_success and not self.is_notebook
+        return self.cells_done or has_done_its_work
 
     def starts_over(self, resume: Resume) -> bool:
         """Tell whether an attempt that finds this record is to write a new one."""
@@ -115,9 +120,11 @@ class Ledger:
 
     Attributes:
         generation: The API generation that is spoken, set before the record is opened.
+        kind: Whether a job or a notebook is run, set likewise.
     """
 
     generation: str = ""
+    kind: RunKind = RunKind.JOB
     _record: Record | None = None
 
     @property
@@ -138,7 +145,10 @@ class Ledger:
         else:
             attempt = known.attempt + 1 if known is not None else 1
             others = (*known.others, known.run_id or 0) if known is not None else ()
-            self._record = Record(key=uuid.uuid4().hex, attempt=attempt, others=others)
+            is_notebook = self.kind is RunKind.NOTEBOOK
+            self._record = Record(
+                key=uuid.uuid4().hex, attempt=attempt, others=others, is_notebook=is_notebook
+            )
         return self._record
 
     def note_intended(self) -> Record:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from prefect_yeedu.models import CellResult, Output
 from prefect_yeedu.wire.answers import JsonObject, object_of, objects_of, text_of
+from prefect_yeedu.wire.notebook_document import NAMESPACE, run_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 MAX_NOTEBOOK_BYTES = 30 * 1024**2
 TOO_LARGE = "The outputs are larger than Yeedu keeps in a notebook; see the log of the run."
-NAMESPACE = "prefect_yeedu"
 _PNG = "data:image/png;base64,"
 
 
@@ -79,7 +79,7 @@ def restore_result(cell: Cell, raw: JsonObject, run_id: int) -> CellResult | Non
     """Return the result that was saved for a cell in a run, or None where that run saved none for it."""
     kept = object_of(object_of(raw, "metadata"), NAMESPACE)
     status = text_of(kept, "status")
-    if kept.get("run_id") != run_id or status is None:
+    if run_of(raw) != run_id or status is None:
         return None
     duration, count = kept.get("duration_seconds"), kept.get("execution_count")
     return result_of(

@@ -190,6 +190,7 @@ class _Start:
 
     def _open(self) -> Record:
         self._ledger.generation = str(self._api.generation)
+        self._ledger.kind = self._api.kind
         return self._ledger.open(self._request.resume)
 
     def _submit(self, record: Record, login: Future[None]) -> tuple[JobRun | NotebookRun, Record]:

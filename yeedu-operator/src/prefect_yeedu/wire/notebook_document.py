@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SKIP_TAG = "skip-execution"
 MAY_RAISE_TAG = "raises-exception"
+# Where a cell's metadata hold what this package keeps for itself.
+NAMESPACE = "prefect_yeedu"
 CELL_TYPES = frozenset({"code", "markdown", "raw"})
 
 
@@ -55,7 +57,9 @@ class NotebookDocument:
         language: The notebook's language; SQL is sent to the kernel as a `%%sql` cell.
         is_first_form: Whether the cells have the first generation's form.
         parameters: What a cell of its own assigns: in the place of one tagged `injected-parameters`, else
-            after the one tagged `parameters`, else before all others.
+            after the one tagged `parameters`, else before all others. One that this run has executed stays as
+            it was.
+        run_id: The run.
 
     Raises:
         YeeduConfigurationError: There are no cells in it, or it cannot have these parameters.
@@ -68,6 +72,7 @@ class NotebookDocument:
         *,
         is_first_form: bool = False,
         parameters: Mapping[str, Any] | None = None,
+        run_id: int | None = None,
     ) -> None:
         self.language = language or ""
         self.is_first_form = is_first_form
@@ -80,7 +85,7 @@ class NotebookDocument:
         self._own_cells = objects_of(content, "cells")
         self.raw_cells = list(self._own_cells)
         if parameters:
-            self._inject(parameters)
+            self._inject(parameters, run_id)
         self.cells = self._read_cells()
 
     @classmethod
@@ -102,11 +107,13 @@ class NotebookDocument:
         """
         return {**self._content, "cells": self.raw_cells if is_copy else self._own_cells}
 
-    def _inject(self, parameters: Mapping[str, Any]) -> None:
+    def _inject(self, parameters: Mapping[str, Any], run_id: int | None) -> None:
         code = parameters_code(parameters, self.language)
         tags = [set(_tags(raw)) for raw in self.raw_cells]
         old = next((at for at, names in enumerate(tags) if INJECTED_TAG in names), None)
         if old is not None:
+            if run_id is not None and run_of(self.raw_cells[old]) == run_id:
+                return
             self.raw_cells[old] = {**self.raw_cells[old], "code" if self.is_first_form else "source": code}
             return
         after = next((at for at, names in enumerate(tags, 1) if PARAMETERS_TAG in names), 0)
@@ -132,6 +139,11 @@ class NotebookDocument:
             cell_type = cell_type if cell_type in CELL_TYPES else "raw"
             cells.append(Cell(index, identifier, code, is_executable, source, cell_type, tags))
         return tuple(cells)
+
+
+def run_of(raw: JsonObject) -> object:
+    """Return in which run a cell was executed, according to the result that was saved with it."""
+    return object_of(object_of(raw, "metadata"), NAMESPACE).get("run_id")
 
 
 def _source(raw: JsonObject) -> str:
