@@ -72,6 +72,13 @@ def test_two_workers_share_a_pool_and_each_runs_what_is_in_its_own_queues(
             running.process.kill()  # told to stop, it would do so at its next poll
 
 
+def subflow_of(server: PrefectServer, flow_run: str) -> str:
+    """Return a subflow of a flow run, as one that its process starts itself."""
+    call = server.api.post("task_runs/", {"flow_run_id": flow_run, "task_key": "child", "dynamic_key": "0"})
+    flow = server.api.post("flows/", {"name": "child"})
+    return server.api.post("flow_runs/", {"flow_id": flow["id"], "parent_task_run_id": call["id"]})["id"]
+
+
 def test_what_ended_runs_left_behind_is_looked_for_in_the_own_queues(
     server: PrefectServer, repository: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,12 +90,14 @@ def test_what_ended_runs_left_behind_is_looked_for_in_the_own_queues(
             queue, "say.py:say", repository, work_pool_name="left", work_queue_name=queue
         )
         run = found[queue] = server.start_run(deployment)
-        for key, fields in (
-            ("yeedu-job-5", {"run_id": "17", "phase": "running"}),
-            ("yeedu-job-6", {"run_id": "18", "phase": "ended"}),
-            ("yeedu-cluster-of-job-5", {"own_cluster": "1"}),
+        # The one queue's run has left a remote run behind itself, the other's has a subflow that did.
+        owner = run if queue == "default" else subflow_of(server, run)
+        for flow_run, key, fields in (
+            (owner, "yeedu-job-5", {"run_id": "17", "phase": "running"}),
+            (run, "yeedu-job-6", {"run_id": "18", "phase": "ended"}),
+            (run, "yeedu-cluster-of-job-5", {"own_cluster": "1"}),
         ):
-            record = {"key": key, "type": "markdown", "flow_run_id": run, "metadata_": fields}
+            record = {"key": key, "type": "markdown", "flow_run_id": flow_run, "metadata_": fields}
             server.api.post("artifacts/", record)
         server.api.post(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLED"}, "force": True})
 
