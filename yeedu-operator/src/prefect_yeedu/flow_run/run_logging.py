@@ -100,6 +100,8 @@ class RunLogListener(RunListener):
 
     def on_state(self, run: RemoteRun, state: RunState) -> None:
         """Say the new state; anything but the expected ones is a warning."""
+        if state is RunState.STOPPING and run.has_asked_to_stop:
+            return  # STOPPED will follow
         is_normal = state in {RunState.SUBMITTED, RunState.RUNNING, RunState.DONE} or (
             state.is_stopped and (run.api.kind is RunKind.NOTEBOOK or run.has_asked_to_stop)
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prefect_yeedu.errors import YeeduConfigurationError, YeeduRunTimedOut, YeeduStopRequested
-from prefect_yeedu.patience import Deadline, Patience, PollSchedule
+from prefect_yeedu.patience import Deadline, PollSchedule
 from prefect_yeedu.runs.clusters import current_cluster
 from prefect_yeedu.wire.answers import text_of
 
@@ -71,7 +71,7 @@ def _read(api: RunAPI, cluster: int, options: WaitOptions) -> JsonObject:
         "cluster",
         f"about cluster {cluster}",
         params={"cluster_id": cluster},
-        patience=Patience(attempts=None, budget_seconds=options.outage_seconds),
+        patience=options.outage_patience,
         clock=api.clock,
     )
 
@@ -85,7 +85,7 @@ def _start(api: RunAPI, cluster: int, options: WaitOptions) -> None:
         params={"cluster_id": cluster},
         json={"cluster_id": cluster},
         accepted=START_STATUSES,
-        patience=Patience(attempts=None, budget_seconds=options.outage_seconds),
+        patience=options.outage_patience,
     )
 
 

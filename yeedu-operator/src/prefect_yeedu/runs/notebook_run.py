@@ -14,7 +14,7 @@ from prefect_yeedu.errors import (
 )
 from prefect_yeedu.failures import Failure, classify
 from prefect_yeedu.models import RunState, YeeduResult
-from prefect_yeedu.patience import ONCE, Deadline, Patience, PollSchedule
+from prefect_yeedu.patience import ONCE, Deadline, PollSchedule
 from prefect_yeedu.runs.cell_options import CellOptions
 from prefect_yeedu.runs.cell_runner import CellRunner
 from prefect_yeedu.runs.cell_sequence import CellSequence
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from prefect_yeedu.runs.record import Record
 
 logger = logging.getLogger(__name__)
-
-MAX_OUTAGE_WAIT_SECONDS = 30.0
 
 
 class NotebookRun(RemoteRun):
@@ -114,7 +112,7 @@ class NotebookRun(RemoteRun):
 
     def _prepare(self, definition_id: int, deadline: Deadline) -> CellSequence:
         """Load the notebook as it is for this run, through outages."""
-        trial = self._outage_patience.start(self.clock)
+        trial = self.options.outage_patience.start(self.clock)
         while True:
             try:
                 document = self._load(definition_id)
@@ -135,11 +133,6 @@ class NotebookRun(RemoteRun):
             return document
         content = self._download(definition_id, definition)
         return NotebookDocument(content, language, parameters=parameters, run_id=self.run_id)
-
-    @property
-    def _outage_patience(self) -> Patience:
-        budget = self.options.outage_seconds
-        return Patience(attempts=None, budget_seconds=budget, max_wait_seconds=MAX_OUTAGE_WAIT_SECONDS)
 
     def _execute_cells(
         self, sequence: CellSequence, deadline: Deadline, *, is_resumed: bool

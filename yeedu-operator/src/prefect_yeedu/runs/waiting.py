@@ -61,6 +61,16 @@ class WaitOptions:
     submit_seconds: float = 300.0
     cluster_seconds: float = 1800.0
 
+    @property
+    def outage_patience(self) -> Patience:
+        """How patiently a call is repeated while Yeedu is out of reach."""
+        return Patience(
+            attempts=None,
+            budget_seconds=self.outage_seconds,
+            first_wait_seconds=0.5,
+            max_wait_seconds=MAX_OUTAGE_WAIT_SECONDS,
+        )
+
 
 class FailedLooks:
     """The looks at a run that have failed since the last one that succeeded.
@@ -77,15 +87,9 @@ class FailedLooks:
     """
 
     def __init__(self, options: WaitOptions, clock: Clock) -> None:
-        outage = Patience(
-            attempts=None,
-            budget_seconds=options.outage_seconds,
-            first_wait_seconds=1.0,
-            max_wait_seconds=MAX_OUTAGE_WAIT_SECONDS,
-        )
         self._options = options
         self._clock = clock
-        self._outage = outage.start(clock)
+        self._outage = options.outage_patience.start(clock)
         self._gone_since = 0.0
         self.forget()
 
