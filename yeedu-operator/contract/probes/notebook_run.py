@@ -24,7 +24,7 @@ KILL_KEYS = {"stop": "kill", "prompt": "kill-prompt", "state": "kill-state", "ag
 
 
 def run_a_notebook(look: Look) -> None:
-    """Start the notebook that was named, send it two cells, and kill it; its own cells are not run."""
+    """Start the notebook that was named, send it three cells, and kill it; its own cells are not run."""
     notebook = look.settings.place.notebook
     if notebook is None:
         return
