@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import queue
@@ -21,10 +20,9 @@ import requests
 from prefect.blocks.system import Secret
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
-from prefect_yeedu import YeeduCredentials
 from tests.prefect_process import PrefectProcess
 from tests.tls_server import self_signed
-from tests.weather.calls import CREDENTIALS_BLOCK, DETAILS_BLOCK, PASSWORD_BLOCK, Outcome
+from tests.weather.calls import PASSWORD_BLOCK, Outcome
 from tests.weather.drawing import draw
 from tests.weather.fast_time import hurry
 from tests.weather.mock_weather import Weather
@@ -101,15 +99,7 @@ def sky(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sky]:
             forkserver.ensure_running()
         above = Sky(tmp_path_factory.mktemp("weather"), stack)
         password = default_settings(Path()).password or "demo-password"
-        details = {
-            "username": "demo",
-            "YEEDU_VERIFY_SSL": "true",
-            "YEEDU_SSL_CERT_FILE": str(above.certificate),
-        }
-        Secret(value=json.dumps(details)).save(DETAILS_BLOCK, overwrite=True)
         Secret(value=password).save(PASSWORD_BLOCK, overwrite=True)
-        credentials = {"username": "demo", "password": password, "ssl_cert_file": str(above.certificate)}
-        YeeduCredentials(**credentials).save(CREDENTIALS_BLOCK, overwrite=True)
         yield above
 
 
