@@ -168,7 +168,7 @@ def run_attempt(way: str, work: Work, notes: Notes, flow_run_id: UUID, retries: 
 
     with SyncClientContext.get_or_create() as prefect:
         flow_run = prefect.client.read_flow_run(flow_run_id)
-    chosen = FLOWS[way].with_options(retries=retries)
+    chosen = FLOWS[way].with_options(retries=retries)  # as the flow run was created with
     running: Any = run_flow(
         chosen, flow_run=flow_run, parameters={"work": work, "notes": notes}, return_type="state"
     )

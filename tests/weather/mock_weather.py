@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 OWN_CLUSTER, OTHER_CLUSTER = 30, 31
 COLLEAGUE = "colleague"
+COLLEAGUE_RUNS_IT, SAME_USER_RUNS_IT = "a colleague runs it too", "the same user runs it too"
 # What tells a colleague's run from the operator's, for the test alone.
 RIVALS_CONF = "test.is_rival=true"
 
@@ -188,6 +189,6 @@ ACTS: dict[str, Callable[[Mock, Definition], Coroutine[Any, Any, None]]] = {
     "somebody stops the run": _stop_run,
     "the kernel is killed": _kill_kernel,
     "the websockets are dropped": _drop_websockets,
-    "a colleague runs it too": _start_rival(is_of_same_user=False),
-    "the same user runs it too": _start_rival(is_of_same_user=True),
+    COLLEAGUE_RUNS_IT: _start_rival(is_of_same_user=False),
+    SAME_USER_RUNS_IT: _start_rival(is_of_same_user=True),
 }

@@ -208,7 +208,7 @@ class Sequence:
         if "url_of_another" in parameters:
             other = running.notebook_url(201) if self.plan.kind == "job" else running.job_url(103)
             parameters["url_of_another"] = other
-        chosen = FLOWS[self.plan.way]
+        chosen = FLOWS[self.plan.way].with_options(retries=self.plan.retries)
         return self._prefect.create_flow_run(flow=chosen, parameters=parameters).id
 
     def _set_state(self, flow_run_id: UUID, state: Any) -> None:
