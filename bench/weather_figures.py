@@ -168,8 +168,8 @@ def _stop(bring: Callable[[RunningMock], None], way: str) -> Figures:
                 raise RuntimeError(f"the run to be stopped by {way} did not start")
             time.sleep(0.02)
         [remote] = mock.mock.store.all(Run)
-        # Both before the operator's own time is up, and after it has seen that the run is RUNNING.
-        time.sleep(STOP_AFTER_SECONDS - 1)
+        # Shortly before the operator's own time is up, and long after it has seen that the run is RUNNING.
+        time.sleep(STOP_AFTER_SECONDS - 0.3)
         bring(mock)
         begun = time.time()
         if way == "cancel" and child.stdin is not None:
@@ -209,7 +209,7 @@ def _seen_at(mock: RunningMock, run_id: int, ended: float) -> float | None:
 def log_lines_lost() -> Figures:
     """Return how many of a job's lines its result lacks, when the download of its log breaks."""
     figures: Figures = {}
-    program = f'seq -f "line %g" 1 {LINES}; sleep 1'
+    program = f'sleep 1; seq -f "line %g" 1 {LINES}'
     for name, times, ranges in (
         ("never", 0, True),
         ("once", 1, True),

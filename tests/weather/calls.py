@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from uuid import UUID
 
-DETAILS_BLOCK, PASSWORD_BLOCK, CREDENTIALS_BLOCK = "weather-details", "weather-password", "weather"
+PASSWORD_BLOCK = "weather-password"
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Work:
     Attributes:
         kind: `job` or `notebook`.
         url: Its address.
+        blocks: The variable that holds the connection details, or the credentials block of a ready-made task.
         generation: The API generation, or None where that is to be found out.
         timeout_seconds: The operator's.
         cluster_ids: Further clusters.
@@ -37,6 +38,7 @@ class Work:
 
     kind: str
     url: str
+    blocks: str
     generation: str | None
     timeout_seconds: float | None
     cluster_ids: list[int]
@@ -44,7 +46,7 @@ class Work:
     def operator(self) -> YeeduOperator:
         return YeeduOperator(
             self.url,
-            DETAILS_BLOCK,
+            self.blocks,
             PASSWORD_BLOCK,
             generation=self.generation,
             timeout_seconds=self.timeout_seconds,
@@ -142,7 +144,7 @@ def in_flow_with_task(work: Work, notes: Notes) -> None:
 
 @flow(name="weather", validate_parameters=False)
 def in_flow_with_ready_task(work: Work, notes: Notes) -> None:
-    credentials = YeeduCredentials.load(CREDENTIALS_BLOCK)
+    credentials = YeeduCredentials.load(work.blocks)
     ready: Any = run_yeedu_job if work.kind == "job" else run_yeedu_notebook
     running = ready.submit(
         work.url, credentials, timeout_seconds=work.timeout_seconds, cluster_ids=work.cluster_ids
@@ -166,7 +168,7 @@ def run_attempt(way: str, work: Work, notes: Notes, flow_run_id: UUID, retries: 
 
     with SyncClientContext.get_or_create() as prefect:
         flow_run = prefect.client.read_flow_run(flow_run_id)
-    chosen = FLOWS[way].with_options(retries=retries)
+    chosen = FLOWS[way].with_options(retries=retries)  # as the flow run was created with
     running: Any = run_flow(
         chosen, flow_run=flow_run, parameters={"work": work, "notes": notes}, return_type="state"
     )

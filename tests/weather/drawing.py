@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from tests.weather.mock_weather import ACTS
+from tests.weather.mock_weather import ACTS, COLLEAGUE_RUNS_IT, SAME_USER_RUNS_IT
 from tests.weather.plan import Act, Attempt, Plan, Spell
 from yeedu_mock.control.switches import Switches
 
@@ -133,7 +133,7 @@ def lost_submission(chance: random.Random, plan: Plan) -> Plan:
     """Lose what the submission is answered with, while somebody else may run the same."""
     slow = {"delay_seconds": LONGER_THAN_THE_CLIENT_WAITS}
     lost = chance.choice([{"drop": "before"}, {"drop": "after"}, slow])
-    who = chance.choice([act for act in ACTS if act.endswith("runs it too")])
+    who = chance.choice([COLLEAGUE_RUNS_IT, SAME_USER_RUNS_IT])
     acts = (Act(chance.randint(4, 8), who),) if chance.random() < 0.7 else ()
     faults = ({**ROUTES[0], "times": 1, "skip": 0, **lost}, *plan.faults)
     if plan.way == "async" and chance.random() < 0.6:  # while it is looked for
@@ -218,9 +218,13 @@ def draw(seed: int) -> Plan:
     """Return the plan of a seed: anything at all, and in two of five a well-known misfortune too."""
     chance = random.Random(seed)
     plan = anything(seed, chance)
-    if plan.is_fine or chance.random() < 0.6:
+    if not plan.is_fine and chance.random() < 0.4:
+        plan = chance.choice(THEMES)(chance, plan)
+    if plan.generation != "v1":
         return plan
-    return chance.choice(THEMES)(chance, plan)
+    # Runs of the first generation carry no key: the only one of this user at that time is taken for ours.
+    told_apart = (Act(act.at, act.what.replace(SAME_USER_RUNS_IT, COLLEAGUE_RUNS_IT)) for act in plan.acts)
+    return replace(plan, acts=tuple(told_apart))
 
 
 def anything(seed: int, chance: random.Random) -> Plan:

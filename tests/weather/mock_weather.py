@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 OWN_CLUSTER, OTHER_CLUSTER = 30, 31
 COLLEAGUE = "colleague"
+COLLEAGUE_RUNS_IT, SAME_USER_RUNS_IT = "a colleague runs it too", "the same user runs it too"
 # What tells a colleague's run from the operator's, for the test alone.
 RIVALS_CONF = "test.is_rival=true"
 
@@ -119,6 +120,11 @@ class Weather(Faults):
         task.add_done_callback(self._tasks.discard)
 
 
+def user_of(definition: Definition) -> str:
+    """Return who runs a definition: somebody else each time, so that no session outlives a sequence."""
+    return f"user-{definition.key}"
+
+
 def unfinished(mock: Mock) -> list[Run]:
     """Return the operator's runs that go on."""
     return [run for run in mock.runs.unfinished() if RIVALS_CONF not in run.conf]
@@ -157,7 +163,7 @@ async def _drop_websockets(mock: Mock, _: Definition) -> None:
             mock.runs.kernel(run).drop_connections()
 
 
-def _start_rival(username: str) -> Callable[[Mock, Definition], Coroutine[Any, Any, None]]:
+def _start_rival(is_of_same_user: bool) -> Callable[[Mock, Definition], Coroutine[Any, Any, None]]:
     async def start(mock: Mock, definition: Definition) -> None:
         kind = "job" if definition.kind == "job" else "notebook"
         rival = Run(
@@ -168,7 +174,7 @@ def _start_rival(username: str) -> Callable[[Mock, Definition], Coroutine[Any, A
             tenant=mock.store.get(Cluster, OWN_CLUSTER).tenant,  # type: ignore[union-attr]
             cluster_id=definition.cluster_id,
             conf=[RIVALS_CONF],
-            created_by=username,
+            created_by=user_of(definition) if is_of_same_user else COLLEAGUE,
             notebook=getattr(definition, "content", None),
         )
         mock.runs.submit(rival, definition)  # type: ignore[arg-type]
@@ -183,6 +189,6 @@ ACTS: dict[str, Callable[[Mock, Definition], Coroutine[Any, Any, None]]] = {
     "somebody stops the run": _stop_run,
     "the kernel is killed": _kill_kernel,
     "the websockets are dropped": _drop_websockets,
-    "a colleague runs it too": _start_rival(COLLEAGUE),
-    "the same user runs it too": _start_rival("demo"),
+    COLLEAGUE_RUNS_IT: _start_rival(is_of_same_user=False),
+    SAME_USER_RUNS_IT: _start_rival(is_of_same_user=True),
 }

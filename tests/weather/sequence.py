@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import threading
@@ -16,11 +17,13 @@ import requests
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 from prefect.states import AwaitingRetry, Cancelled, Cancelling
+from prefect.variables import Variable
 
+from prefect_yeedu import YeeduCredentials
 from prefect_yeedu.flow_run.left_runs import stop_left_runs
 from tests.weather import invariants
 from tests.weather.calls import FLOWS, Notes, Outcome, Work, run_attempt, run_in_process
-from tests.weather.mock_weather import OTHER_CLUSTER, OWN_CLUSTER, Weather
+from tests.weather.mock_weather import OTHER_CLUSTER, OWN_CLUSTER, Weather, user_of
 from tests.weather.records import read_records
 from yeedu_mock.state.records import JobDefinition, NotebookDefinition
 from yeedu_mock.state.vocabulary import RunStatus
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
     from tests.weather.plan import Attempt, Plan
+    from yeedu_mock.state.records import Definition
     from yeedu_mock.testing import RunningMock
 
 PROCESSES = get_context("forkserver")
@@ -131,7 +135,7 @@ class Sequence:
         """Return what is wrong at the end."""
         plan, weather = self.plan, self._yeedu.weather
         definition = self._yeedu.add_definition(plan)
-        work = self._work(definition.id)
+        work = self._work(definition)
         flow_run_id = self._create_flow_run(work.url)
         weather.in_its_thread(lambda: weather.begin(plan, definition))
         wrong: list[str] = []
@@ -169,13 +173,32 @@ class Sequence:
         later = [record for record in read_records(self._prefect, flow_run_id) if record not in known]
         yield from invariants.records_are_true(mock, later)
 
-    def _work(self, definition_id: int) -> Work:
+    def _work(self, definition: Definition) -> Work:
         plan, running = self.plan, self._yeedu.running
         url = running.job_url if plan.kind == "job" else running.notebook_url
         # Only the ready-made tasks have no option for it.
         generation = None if plan.way == "ready" else plan.generation
         others = [OTHER_CLUSTER] if plan.is_too_small else []
-        return Work(plan.kind, url(definition_id), generation, plan.timeout_seconds, others)
+        blocks = self._save_user(user_of(definition))
+        return Work(plan.kind, url(definition.id), blocks, generation, plan.timeout_seconds, others)
+
+    def _save_user(self, name: str) -> str:
+        """Add a user; return the name of what the operator finds the connection details in."""
+        yeedu, password = self._yeedu, self._yeedu.running.settings.password
+        yeedu.control("POST", "users", username=name, password=password, tenants=[yeedu.running.tenant])
+        blocks = f"weather-{yeedu.running.url.rpartition(':')[2]}-{name}"
+        certificate = "" if yeedu.verify is True else str(yeedu.verify)
+        if self.plan.way == "ready":
+            user: dict[str, Any] = {
+                "username": name,
+                "password": password,
+                "ssl_cert_file": certificate or None,
+            }
+            YeeduCredentials(**user).save(blocks, overwrite=True)
+        else:
+            details = {"username": name, "YEEDU_SSL_CERT_FILE": certificate}
+            Variable.set(blocks.replace("-", "_"), json.dumps(details), overwrite=True)
+        return blocks if self.plan.way == "ready" else blocks.replace("-", "_")
 
     def _create_flow_run(self, url: str) -> UUID:
         running = self._yeedu.running
@@ -185,7 +208,7 @@ class Sequence:
         if "url_of_another" in parameters:
             other = running.notebook_url(201) if self.plan.kind == "job" else running.job_url(103)
             parameters["url_of_another"] = other
-        chosen = FLOWS[self.plan.way]
+        chosen = FLOWS[self.plan.way].with_options(retries=self.plan.retries)
         return self._prefect.create_flow_run(flow=chosen, parameters=parameters).id
 
     def _set_state(self, flow_run_id: UUID, state: Any) -> None:
