@@ -2,6 +2,8 @@
 
 # ruff: noqa: E501 - tables of whole sentences read best with a case on each line
 
+import os
+
 import pytest
 
 from yeedu_deployer.errors import FlowError
@@ -111,3 +113,52 @@ def test_a_child_that_dies_gives_one_sentence(tmp_path):
         pytest.raises(FlowError, match="The process that imports the flows failed: "),
     ):
         inspector.inspect(tmp_path / "missing", [Wanted("a.py:run")])
+
+
+READS_REQUESTS = """
+import sys
+was_there = "requests" in sys.modules
+ran = []
+sys.addaudithook(lambda event, arguments: event == "exec" and ran.append(arguments[0].co_filename))
+import requests
+"""
+
+
+def test_a_flow_gets_what_many_flows_import_without_running_it_anew(inspector, tmp_path):
+    found = inspect(
+        inspector,
+        tmp_path,
+        f"{HEAD}{READS_REQUESTS}\n@flow(description=str([was_there, ran, requests.__name__]))\ndef run(): ...\n",
+    )
+    assert found.description == "[False, [], 'requests']"
+
+
+def test_a_module_of_the_repository_comes_before_an_installed_one(inspector, tmp_path):
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows/requests.py").write_text("OWN = 'own'\n")
+    content = HEAD + "import requests\n@flow(description=requests.OWN)\ndef run(): ...\n"
+    assert inspect(inspector, tmp_path, content).description == "own"
+
+
+WAITS_FOR_THE_OTHER = """
+import select
+import os
+from prefect import flow
+for name in ("one", "two"):
+    if name == {name!r}:
+        os.write(os.open(name, os.O_RDWR), b"here")
+    else:
+        pipe = os.open(name, os.O_RDONLY)
+        select.select([pipe], [], [], 30)[0] or 1 / 0
+@flow
+def run(): ...
+"""
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one processor imports one flow at a time")
+def test_flows_are_imported_side_by_side(inspector, tmp_path):
+    for name in ("one", "two"):
+        os.mkfifo(tmp_path / name)
+        (tmp_path / f"{name}.py").write_text(WAITS_FOR_THE_OTHER.format(name=name))
+    found = inspector.inspect(tmp_path, [Wanted(f"{name}.py:run") for name in ("one", "two")])
+    assert [getattr(one, "name", one) for one in found] == ["run", "run"]

@@ -1,11 +1,13 @@
 """Child program: imports entrypoints, each in a forked process of its own, and says what they are.
 
 It runs without any secret in its environment, because flow code is code that the deployer has not seen yet.
-It imports Prefect once and then answers line by line, so it can be started early and get ready meanwhile.
+It imports Prefect and what many flows import once, and then answers line by line, so it can be started early
+and get ready meanwhile. As many entrypoints are imported at a time as there are processors.
 A request is `{"root": folder, "wanted": [{"entrypoint": ..., "parameters": [{...}, ...]}, ...]}`; the answer
 is a list with `{"flow": {...}}` or `{"error": sentence}` for each.
 """
 
+import gc
 import json
 import os
 import select
@@ -13,6 +15,7 @@ import signal
 import sys
 import time
 import traceback
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,54 +27,106 @@ from prefect.utilities.hashing import file_hash
 from prefect.utilities.schema_tools.validation import CircularSchemaRefError, ValidationError, validate
 
 from yeedu_worker.missing_package import advice
+from yeedu_worker.prefork.shelf import Shelf, import_groups
 
 IMPORT_TIMEOUT_SECONDS = 60
+PROCESSORS = os.cpu_count() or 1
+# What many flows import: a fork gets each when it imports it, unless the clone has a module of that name.
+LATER = ("requests", "websocket", "prefect_yeedu", "operators.yeedu")
 
 
 def main() -> None:
     """Answer each line of standard input with one line, until the input ends."""
     # What every flow needs is imported here once, rather than in each fork.
-    parameter_schema(flow_decorator(name="warm-up")(main))
+    parameter_schema(flow_decorator(name="warm-up")(_warm_up))
+    shelf = Shelf(import_groups(LATER))
+    shelf.take_away()
+    gc.collect()
+    gc.freeze()  # a collection in a fork would copy what it looks through
     for line in sys.stdin:
         request = json.loads(line)
         os.chdir(request["root"])
-        answers = [
-            _answer_from_fork(wanted["entrypoint"], wanted["parameters"]) for wanted in request["wanted"]
-        ]
-        print(json.dumps(answers), flush=True)
+        print(json.dumps(_answer_each(request["wanted"], shelf)), flush=True)
 
 
-def _answer_from_fork(entrypoint: str, parameter_sets: list[dict[str, Any]]) -> dict[str, Any]:
+def _warm_up(parameter: str = "") -> None:
+    """Stand in for a flow with a parameter, for which Prefect imports more than for one without."""
+
+
+@dataclass
+class _Fork:
+    """A process that imports an entrypoint.
+
+    Attributes:
+        entrypoint: What it imports.
+        pid: Its process id.
+        reading: The end of its pipe that the answer arrives at.
+        deadline: When it has taken too long, on the monotonic clock.
+        answer: What has arrived so far.
+    """
+
+    entrypoint: str
+    pid: int
+    reading: int
+    deadline: float
+    answer: bytearray = field(default_factory=bytearray)
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What the whole answer says."""
+        try:
+            return json.loads(self.answer)
+        except ValueError:
+            return {"error": f"{self.entrypoint} ended the Python process while it was imported"}
+
+    def end(self) -> None:
+        """Clear away the process, whether it has ended or not."""
+        os.close(self.reading)
+        os.kill(self.pid, signal.SIGKILL)  # harmless when it has ended: it is ours until it is waited for
+        os.waitpid(self.pid, 0)
+
+
+def _answer_each(wanted: list[dict[str, Any]], shelf: Shelf) -> list[dict[str, Any]]:
+    """Import every entrypoint in a fork of its own; the answers are in the order asked for."""
+    answers: list[dict[str, Any]] = [{} for _ in wanted]
+    left = list(enumerate(wanted))[::-1]
+    running: dict[int, tuple[int, _Fork]] = {}
+    try:
+        while left or running:
+            while left and len(running) < PROCESSORS:
+                position, one = left.pop()
+                fork = _fork(one["entrypoint"], one["parameters"], shelf, list(running))
+                running[fork.reading] = (position, fork)
+            soonest = min(fork.deadline for _, fork in running.values())
+            ready = select.select(list(running), [], [], max(0.0, soonest - time.monotonic()))[0]
+            for reading, (position, fork) in list(running.items()):
+                part = os.read(reading, 65536) if reading in ready else None
+                if part:
+                    fork.answer += part
+                elif part is not None:
+                    answers[position] = fork.result
+                elif time.monotonic() >= fork.deadline:
+                    late = f"{fork.entrypoint} is still importing after {IMPORT_TIMEOUT_SECONDS} seconds"
+                    answers[position] = {"error": late}
+                if answers[position]:
+                    fork.end()
+                    del running[reading]
+    finally:
+        for _, fork in running.values():
+            fork.end()
+    return answers
+
+
+def _fork(entrypoint: str, parameter_sets: list[dict[str, Any]], shelf: Shelf, others: list[int]) -> _Fork:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(reading)
+        for pipe in (reading, *others):
+            os.close(pipe)  # what another flow answers is none of this one's business
+        sys.meta_path.insert(0, shelf)  # pyright: ignore[reportArgumentType] - a finder by its shape
         _answer_and_exit(entrypoint, parameter_sets, writing)
     os.close(writing)
-    try:
-        answer = _read_until_closed(reading, time.monotonic() + IMPORT_TIMEOUT_SECONDS)
-    finally:
-        os.close(reading)
-        os.kill(child, signal.SIGKILL)  # harmless when it has ended: it is ours until it is waited for
-        os.waitpid(child, 0)
-    if answer is None:
-        return {"error": f"{entrypoint} is still importing after {IMPORT_TIMEOUT_SECONDS} seconds"}
-    try:
-        return json.loads(answer)
-    except ValueError:
-        return {"error": f"{entrypoint} ended the Python process while it was imported"}
-
-
-def _read_until_closed(reading: int, deadline: float) -> bytes | None:
-    parts: list[bytes] = []
-    while (left := deadline - time.monotonic()) > 0:
-        if not select.select([reading], [], [], left)[0]:
-            return None
-        part = os.read(reading, 65536)
-        if not part:
-            return b"".join(parts)
-        parts.append(part)
-    return None
+    return _Fork(entrypoint, child, reading, time.monotonic() + IMPORT_TIMEOUT_SECONDS)
 
 
 def _answer_and_exit(entrypoint: str, parameter_sets: list[dict[str, Any]], writing: int) -> NoReturn:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from yeedu_worker.prefork.heartbeats import replace_heartbeats
 from yeedu_worker.prefork.immortal import make_immortal
 from yeedu_worker.prefork.patience import wait_out_outages
-from yeedu_worker.prefork.shelf import Group, Shelf
+from yeedu_worker.prefork.shelf import Group, Shelf, import_groups
 from yeedu_worker.repeated_work import complete_models, share_certificates
 
 # What the stock engine has imported by the time it loads a flow from git. Nothing else may be in a child's
@@ -121,6 +121,7 @@ def preload() -> Preloaded:
     gc.disable()  # a collection leaves holes, which forks would fill, and so copy what is around them
     asked, groups = _import_with_notes()
     shelf = Shelf(groups)
+    shelf.take_away()
     # Started threads would be missing in a child, with whatever locks they hold.
     if threading.active_count() != 1 or len(os.listdir("/proc/self/task")) != 1:  # noqa: PTH208
         names = ", ".join(thread.name for thread in threading.enumerate())
@@ -151,7 +152,7 @@ def _import_with_notes() -> tuple[set[str], list[Group]]:
                 importlib.import_module(name)
         finally:
             configuration.setup_logging = setup_logging
-        groups = [_import_apart(name) for name in LATER]
+        groups = import_groups(LATER)
         len(sys.modules["pytz"].all_timezones_set)  # looks at a file for each when it is first asked
         complete_models()
         share_certificates(at_once=True)
@@ -159,25 +160,11 @@ def _import_with_notes() -> tuple[set[str], list[Group]]:
         wait_out_outages()
     finally:
         os.environ.__class__ = ordinary
-    for group in groups:
-        for name in group:
-            del sys.modules[name]
     return _NotedEnvironment.asked, groups
 
 
 def _set_up_nothing() -> None:
     """Stand in for Prefect's set-up of logging, which depends on the settings of a run."""
-
-
-def _import_apart(name: str) -> Group:
-    """Import a module and return what came with it under names that nothing had before."""
-    before = {module.partition(".")[0] for module in sys.modules}
-    importlib.import_module(name)
-    return {
-        found: module
-        for found, module in sys.modules.items()
-        if found.partition(".")[0] not in before and found != "__main__"
-    }
 
 
 def _files(modules: Iterable[ModuleType]) -> Sequence[str]:

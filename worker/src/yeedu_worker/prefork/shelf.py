@@ -1,5 +1,6 @@
 """Imported modules that are not in ``sys.modules`` until somebody imports them."""
 
+import importlib
 import sys
 from collections.abc import Iterable, Sequence
 from importlib.abc import Loader
@@ -7,6 +8,11 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
 Group = dict[str, ModuleType]
+
+
+def import_groups(names: Iterable[str]) -> list[Group]:
+    """Import modules, and return each with what came with it under names that nothing had before."""
+    return [_import_apart(name) for name in names]
 
 
 class Shelf:
@@ -27,6 +33,12 @@ class Shelf:
     def modules(self) -> Iterable[ModuleType]:
         """Return all modules on the shelf."""
         return [module for group in self._groups for module in group.values()]
+
+    def take_away(self) -> None:
+        """Take the modules out of ``sys.modules``, where their import has put them."""
+        for group in self._groups:
+            for name in group:
+                del sys.modules[name]
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -64,6 +76,16 @@ class _Handover(Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Give the module its own spec back, which the import system has just replaced."""
         module.__spec__ = self._spec
+
+
+def _import_apart(name: str) -> Group:
+    before = {module.partition(".")[0] for module in sys.modules}
+    importlib.import_module(name)
+    return {
+        found: module
+        for found, module in sys.modules.items()
+        if found.partition(".")[0] not in before and found != "__main__"
+    }
 
 
 def _is_found_again(module: ModuleType) -> bool:
