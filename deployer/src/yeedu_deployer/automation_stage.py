@@ -95,7 +95,8 @@ def bring_automations(
         untouched: Names of those that are declared but cannot be applied this time.
         prunes: Whether what was dropped is deleted.
     """
-    if not specs and not prunes:
+    known = [key for key, applied in stage.memory.automations.items() if prunes and applied.scope == scope]
+    if not specs and not known:
         return
     with explained("The automations could not be read"):
         present = {str(one.id): one for one in all_pages(stage.client.read_automations)}
@@ -105,9 +106,9 @@ def bring_automations(
         except DeployerError as error:
             stage.report.fail(KIND, spec.name, error)
     declared = {_key(scope, name) for name in (*(spec.name for spec in specs), *untouched)}
-    for key, applied in list(stage.memory.automations.items()):
-        if prunes and applied.scope == scope and key not in declared:
-            _remove(stage, key, applied, present)
+    for key in known:
+        if key not in declared:
+            _remove(stage, key, stage.memory.automations[key], present)
 
 
 def _bring_one(stage: Stage, spec: AutomationSpec, scope: str, present: Mapping[str, Automation]) -> None:

@@ -54,6 +54,7 @@ class DeploymentStage:
     ids: dict[str, UUID | None] = field(default_factory=dict[str, UUID | None])
     _stale: list[UUID] = field(default_factory=list[UUID])
     _next_first_run: float = 0.0
+    _paused_pools: dict[str, bool] = field(default_factory=dict[str, bool])
 
     def bring(self, specs: Sequence[DeploymentSpec], resolved: Resolved) -> None:
         """Create and change what the file declares, then prune what it dropped."""
@@ -141,8 +142,7 @@ class DeploymentStage:
     def _start_first_run(self, plan: DeploymentPlan, deployment_id: UUID) -> None:
         """Start a run of a new deployment whose schedule would start runs too, unless its pool is paused."""
         definition = plan.definition
-        pool = observe_pool(self.stage.client, str(definition.fields["work_pool_name"]))
-        if not definition.starts_runs or pool is None or pool.is_paused:
+        if not definition.starts_runs or self._is_paused(str(definition.fields["work_pool_name"])):
             return
         now = time.monotonic()
         due = max(now, self._next_first_run)
@@ -150,3 +150,10 @@ class DeploymentStage:
         run_id = start_first_run(self.stage.client, deployment_id, definition.name, due - now)
         link = self.stage.link(f"runs/flow-run/{run_id}")
         self.stage.report.add("first run", definition.name, Outcome.STARTED, link=link)
+
+    def _is_paused(self, name: str) -> bool:
+        """Whether a pool starts no runs, as far as it was asked for the first time."""
+        if name not in self._paused_pools:
+            pool = observe_pool(self.stage.client, name)
+            self._paused_pools[name] = pool is None or pool.is_paused
+        return self._paused_pools[name]

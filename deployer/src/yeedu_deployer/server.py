@@ -9,9 +9,16 @@ from urllib.parse import urlsplit
 
 import httpx
 from prefect import __version__ as own_version
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.context import SyncClientContext
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, get_current_settings
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_KEY,
+    PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED,
+    get_current_settings,
+    temporary_settings,
+)
 from pydantic import ValidationError
 
 from yeedu_deployer.errors import ServerError
@@ -85,10 +92,16 @@ def _impatient_client(api_url: str) -> httpx.Client:
 def open_client(api_url: str) -> Generator[SyncPrefectClient]:
     """Open a client, make sure that the server accepts its credentials, and say if it is of another version.
 
+    Whatever Prefect does itself meanwhile, as when it saves a block, goes through the same client.
+
     Raises:
         ServerError: The server does not accept the configured authentication.
     """
-    with get_client(sync_client=True) as client:
+    with (
+        temporary_settings({PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}),  # it is checked below
+        SyncClientContext() as context,
+    ):
+        client = context.client
         with explained(f"The Prefect server at {api_url} cannot be used"):
             version = _version(client)
         if version and version != own_version:
