@@ -2,9 +2,12 @@
 
 import pytest
 from declared import HEAD, ONE, TWO, snapshot
+from prefect.blocks.core import Block
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
+
+from yeedu_deployer import block_type_stage
 
 
 def runs_of(client, deployment_id):
@@ -114,6 +117,41 @@ def test_the_operators_block_types_are_known_to_the_server(platform):
     assert fields("yeedu-job") >= {"credentials", "job_url"}
     assert fields("yeedu-notebook") >= {"credentials", "notebook_url"}
     assert platform.outcomes(platform.apply(HEAD + ONE), "block type") == {}
+
+
+def block_of_one_version():
+    class Versioned(Block):
+        """Says something."""
+
+        first: str = ""
+
+    return Versioned
+
+
+def block_of_the_next_version():
+    class Versioned(Block):
+        """Says something else."""
+
+        first: str = ""
+        second: str = ""
+
+    return Versioned
+
+
+@pytest.mark.filterwarnings("ignore:Type 'Versioned' at ")
+def test_a_block_type_with_other_fields_than_last_time_is_registered_anew(platform, monkeypatch):
+    def applied(block_type):
+        monkeypatch.setattr(block_type_stage, "BLOCK_TYPES", (block_type,))
+        outcomes = platform.outcomes(platform.apply(HEAD + ONE), "block type")
+        known = platform.client.read_block_type_by_slug("versioned")
+        newest = platform.client.get_most_recent_block_schema_for_block_type(known.id)
+        return outcomes, known.description, set(newest.fields["properties"])
+
+    first, following = block_of_one_version(), block_of_the_next_version()
+    assert applied(first) == ({"Versioned": "created"}, "Says something.", {"first"})
+    assert applied(first) == ({}, "Says something.", {"first"})
+    assert applied(following) == ({"Versioned": "changed"}, "Says something else.", {"first", "second"})
+    assert applied(following) == ({}, "Says something else.", {"first", "second"})
 
 
 def test_only_a_new_deployment_with_an_active_schedule_gets_a_first_run(platform):
