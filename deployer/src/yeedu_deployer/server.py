@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from yeedu_deployer.errors import ServerError
 
 T = TypeVar("T", covariant=True)
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.1
 PAGE = 200
 UNAUTHORIZED = 401
 NOT_THERE = (404, 405)  # Prefect Cloud tells neither whether it is ready nor its version
