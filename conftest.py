@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent
+# Two runs, each of which may take as long as `tests.platforms` waits for one: on two busy cores they do.
+PLATFORM_TIMEOUT_SECONDS = 420
 
 
 @cache
@@ -43,6 +45,9 @@ def pytest_itemcollected(item: pytest.Item) -> None:
             item.add_marker(pytest.mark.skip(reason=reason))
     if item.get_closest_marker("long") and not os.environ.get("LONG_TESTS"):
         item.add_marker(pytest.mark.skip(reason="takes long: LONG_TESTS=1 make test"))
+    drives_platform = item.path.relative_to(ROOT).parts[:2] in {("tests", "e2e"), ("tests", "browser")}
+    if drives_platform and not item.get_closest_marker("timeout"):
+        item.add_marker(pytest.mark.timeout(PLATFORM_TIMEOUT_SECONDS))
     if not item.get_closest_marker("xdist_group"):
         folder, below, *_ = item.path.relative_to(ROOT).parts
         group = f"tests/{below}" if folder == "tests" else folder

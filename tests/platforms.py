@@ -125,7 +125,7 @@ class Api:
             {"parameters": parameters or {}, "state": {"type": "SCHEDULED"}},
         )["id"]
 
-    def finished(self, run_id: str, timeout_seconds: float = 90) -> JSON:
+    def finished(self, run_id: str, timeout_seconds: float = 200) -> JSON:
         """Wait for the flow run's final state and return the run."""
 
         def look() -> JSON | None:

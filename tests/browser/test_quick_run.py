@@ -20,7 +20,6 @@ def page(browser: Browser) -> Iterator[Page]:
     page.close()
 
 
-@pytest.mark.timeout(240)
 def test_the_form_of_the_etl_is_filled_started_and_followed_to_its_end(
     platform: Platform, page: Page
 ) -> None:

@@ -38,7 +38,6 @@ def page(browser: Browser, platform: Platform) -> Iterator[Page]:
     page.close()
 
 
-@pytest.mark.timeout(240)
 def test_sidebar_has_the_pages_of_the_tour_and_each_of_them_opens(platform: Platform, page: Page) -> None:
     expect(page.get_by_role("link", name="Settings", exact=True)).to_be_visible()
     sidebar = page.locator("[data-sidebar] a").all_inner_texts()
@@ -49,7 +48,6 @@ def test_sidebar_has_the_pages_of_the_tour_and_each_of_them_opens(platform: Plat
         expect(page.locator("main").get_by_text(stop).first).to_be_visible()
 
 
-@pytest.mark.timeout(240)
 def test_dashboard_shows_the_runs_of_the_last_day(platform: Platform, page: Page) -> None:
     platform.api.run("run-shell-command")
     deadline = time.monotonic() + 120

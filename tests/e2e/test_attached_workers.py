@@ -78,7 +78,7 @@ def restart_server(platform: Platform) -> None:
         except requests.ConnectionError:
             return False
 
-    wait_for("restarted server", is_ready, 90)
+    wait_for("restarted server", is_ready, 200)
 
 
 def mentions(folder: Path) -> list[str]:

@@ -127,7 +127,6 @@ def test_command_does_what_its_page_says(outcomes: Outcomes, page: str, command:
     assert outcomes[page, command] == ""
 
 
-@pytest.mark.timeout(180)
 def test_a_plain_prefect_worker_runs_these_flows_in_a_pool_of_its_own(
     platform: Platform, tmp_path: Path
 ) -> None:

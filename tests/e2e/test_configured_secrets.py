@@ -81,7 +81,7 @@ def test_no_configured_secret_shows_up(
         wanted = {"event": {"prefix": ["prefect.automation.action."]}}
         return bool(configured.api.post("events/filter", {"filter": wanted})["events"])
 
-    wait_for("alert about the failed runs", alerted, 60)
+    wait_for("alert about the failed runs", alerted, 120)
     known = set(secrets_of(configured).values())
     assert known >= set(planted.values())
     values = {knob: value.rpartition("/")[2].rpartition(":")[2] for knob, value in planted.items()}

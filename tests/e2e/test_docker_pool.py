@@ -84,7 +84,7 @@ def docker_worker(
             assert process.poll() is None, (tmp_path / "log").read_text()
             return bool(with_pool.api.post(f"work_pools/{POOL}/workers/filter"))
 
-        wait_for("docker worker", polls, 90)
+        wait_for("docker worker", polls, 200)
         yield process
     finally:
         process.send_signal(signal.SIGINT)
@@ -106,7 +106,7 @@ def test_a_run_has_a_container_of_its_own_which_is_removed(
     command = "hostname; echo held; while [ ! -e /tmp/go ]; do sleep 0.2; done"
     run_id = api.start(DEPLOYMENT, {"command": command})
 
-    (container,) = wait_for("container of the run", lambda: containers_of(run_id), 90)
+    (container,) = wait_for("container of the run", lambda: containers_of(run_id), 200)
     api.log_with(run_id, "held")
     (facts,) = json.loads(subprocess.check_output(["docker", "inspect", container], text=True))
     assert facts["Config"]["Image"].startswith("yeedu-prefect-worker")
@@ -117,4 +117,4 @@ def test_a_run_has_a_container_of_its_own_which_is_removed(
     run = api.finished(run_id)
     assert run["state_type"] == "COMPLETED", api.log(run_id)
     assert facts["Config"]["Hostname"] in api.log(run_id)
-    wait_for("end of the container", lambda: not containers_of(run_id), 30)
+    wait_for("end of the container", lambda: not containers_of(run_id), 90)

@@ -112,7 +112,7 @@ def test_a_report_is_published_only_when_a_person_approves_it(platform: Platform
         assert run["state_type"] != "FAILED", run["state"]["message"]
         return run if run["state_name"] == "Suspended" else None
 
-    wait_for("suspended run", suspended, 90)
+    wait_for("suspended run", suspended, 200)
     answer = {"approve": approve, "comment": "as far as I can see"}
 
     def accepted() -> bool:
@@ -121,7 +121,7 @@ def test_a_report_is_published_only_when_a_person_approves_it(platform: Platform
         assert said["status"] == "ACCEPT" or "schema not found" in said["details"]["reason"], said
         return said["status"] == "ACCEPT"
 
-    wait_for("accepted answer", accepted, 15)
+    wait_for("accepted answer", accepted, 60)
     run = platform.api.finished(run_id)
     if approve:
         assert run["state_type"] == "COMPLETED", platform.api.log(run_id)
@@ -209,7 +209,7 @@ def test_a_flow_served_from_a_laptop_is_a_deployment_that_runs_there(
             assert laptop.poll() is None, (tmp_path / "log").read_text()
             return "laptop" in platform.api.deployments()
 
-        wait_for("deployment of the laptop", served, 60)
+        wait_for("deployment of the laptop", served, 200)
         run = completed(platform, "laptop", {"text": "from a laptop"})
         assert (tmp_path / "note.txt").read_text() == "from a laptop"
     finally:

@@ -86,7 +86,7 @@ def test_task_runs_are_stored(platform: Platform) -> None:
     def tasks() -> list[JSON]:
         return platform.api.post("task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
 
-    assert wait_for("task run", tasks, 30)
+    assert wait_for("task run", tasks, 90)
 
 
 def test_shell_command_output_and_exit_code_reach_the_run(platform: Platform) -> None:
@@ -235,7 +235,7 @@ def test_scheduler_creates_runs_of_every_active_deployment_that_complete(platfor
 
 
 @pytest.mark.long_locally
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_down_and_up_keep_everything_and_double_nothing(platform: Platform) -> None:
     deployments = platform.api.deployments()
     finished = [run["id"] for name in LINUX for run in platform.api.runs(name) if run["state_type"] in FINAL]
@@ -256,7 +256,6 @@ def test_down_and_up_keep_everything_and_double_nothing(platform: Platform) -> N
     assert {"yeedu-connection-details", "yeedu-password"} <= set(blocks)
 
 
-@pytest.mark.timeout(60)
 def test_port_in_use_is_named_with_its_process_and_its_knob(platform: Platform) -> None:
     busy = free_port()
     with socket.create_server(("127.0.0.1", busy)):
