@@ -2,7 +2,7 @@
 
 It runs without any secret in its environment, because flow code is code that the deployer has not seen yet.
 It imports Prefect and what many flows import once, and then answers line by line, so it can be started early
-and get ready meanwhile. As many entrypoints are imported at a time as there are processors.
+and get ready meanwhile. Two entrypoints are imported at a time where there are two processors.
 A request is `{"root": folder, "wanted": [{"entrypoint": ..., "parameters": [{...}, ...]}, ...]}`; the answer
 is a list with `{"flow": {...}}` or `{"error": sentence}` for each.
 """
@@ -30,7 +30,7 @@ from yeedu_worker.missing_package import advice
 from yeedu_worker.prefork.shelf import Shelf, import_groups
 
 IMPORT_TIMEOUT_SECONDS = 60
-PROCESSORS = os.cpu_count() or 1
+IMPORTS_AT_A_TIME = min(os.cpu_count() or 1, 2)  # no more: a flow's packages may take 100 MB and more
 # What many flows import: a fork gets each when it imports it, unless the clone has a module of that name.
 LATER = ("requests", "websocket", "prefect_yeedu", "operators.yeedu")
 
@@ -93,7 +93,7 @@ def _answer_each(wanted: list[dict[str, Any]], shelf: Shelf) -> list[dict[str, A
     running: dict[int, tuple[int, _Fork]] = {}
     try:
         while left or running:
-            while left and len(running) < PROCESSORS:
+            while left and len(running) < IMPORTS_AT_A_TIME:
                 position, one = left.pop()
                 fork = _fork(one["entrypoint"], one["parameters"], shelf, list(running))
                 running[fork.reading] = (position, fork)
