@@ -14,7 +14,9 @@ from scripted_yeedu import TENANT
 import prefect_yeedu
 from prefect_yeedu.options import OptionFields, default_of
 
-PAGE = (Path(__file__).parents[2] / "docs" / "yeedu.md").read_text(encoding="utf-8")
+FILE = Path(__file__).parents[2] / "docs" / "yeedu.md"
+PAGE = FILE.read_text(encoding="utf-8") if FILE.exists() else ""
+pytestmark = pytest.mark.skipif(not PAGE, reason="the page is not part of the package alone")
 EXAMPLES = re.findall(r"(?ms)^```python\n(.*?)^```$", PAGE)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from addressed import AddressedClient
 from fake_clock import FakeClock
+from mock_yeedu import self_signed
 from scripted_yeedu import PASSWORD, TENANT, ScriptedYeedu
 from watched_run import RUN, WatchedRun, state
 
@@ -22,7 +24,6 @@ from prefect_yeedu.failures import Failure, classify
 from prefect_yeedu.models import Generation, RunKind
 from prefect_yeedu.patience import ONCE
 from prefect_yeedu.runs.job_run import JobRun
-from tests.tls_server import self_signed, server_context
 
 
 @dataclass
@@ -60,7 +61,9 @@ class LoadBalancer:
             if drop == "hello":
                 raw.recv(65536)  # what is left unread would reset the connection
             return
-        with server_context(self.certificate).wrap_socket(raw, server_side=True) as client:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate)
+        with context.wrap_socket(raw, server_side=True) as client:
             request = client.recv(65536)
             if drop == "request":
                 return
