@@ -159,3 +159,15 @@ def test_a_job_is_a_link_its_states_and_what_it_prints(
 def test_an_output_that_is_too_long_says_so(listener: RunLogListener, log: pytest.LogCaptureFixture) -> None:
     listener.on_output(1, Output("execute_result", data={"text/plain": "x" * 123_456}))
     assert log.messages[0].endswith("xxx\n[23,456 more characters]")
+
+
+def test_a_stop_of_our_own_is_one_line(yeedu: ScriptedYeedu, log: pytest.LogCaptureFixture) -> None:
+    watched = WatchedRun(yeedu)
+    watched.listener = RunLogListener(logging.getLogger("prefect_yeedu.test"))  # pyright: ignore[reportAttributeAccessIssue]
+    watched.states(state("STOPPING"), state("STOPPING"), state("STOPPED"))
+    run = watched.run()
+    assert run.stop()
+    run.api.client.close()
+    assert [(record.levelname, record.message) for record in log.records] == [
+        ("INFO", "Yeedu job run 9 is STOPPED.")
+    ]
