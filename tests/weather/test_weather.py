@@ -40,7 +40,7 @@ pytestmark = [
     pytest.mark.timeout(7200),
 ]
 
-AT_ONCE = int(os.environ.get("WEATHER_AT_ONCE", "12"))
+AT_ONCE = int(os.environ.get("WEATHER_AT_ONCE", "16"))
 NEW = int(os.environ.get("WEATHER_NEW", "1000"))
 # The last two are of what the others hardly meet: an outage of minutes in the middle of a notebook.
 PINNED = "0-299,334,641"
