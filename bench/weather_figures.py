@@ -83,15 +83,14 @@ def requests_before_the_first_error() -> Figures:
     """Return how many requests a call makes while Yeedu is away, and after how long it says so."""
     from tests.weather.fast_time import SPEED, hurry
 
-    hurry()
     sent: list[float] = []
-    send = requests.adapters.HTTPAdapter.send
+    with hurry(), yeedu() as mock, socket.socket() as unused:
+        send = requests.adapters.HTTPAdapter.send
 
-    def count(self: Any, *arguments: Any, **options: Any) -> Any:
-        sent.append(time.monotonic())
-        return send(self, *arguments, **options)
+        def count(self: Any, *arguments: Any, **options: Any) -> Any:
+            sent.append(time.monotonic())
+            return send(self, *arguments, **options)
 
-    with yeedu() as mock, socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # and does not listen
         closed = f"http://127.0.0.1:{unused.getsockname()[1]}"
         mock.switch(gateway_status=503)

@@ -184,7 +184,7 @@ def run_in_process(
 
     from tests.weather.fast_time import hurry
 
-    hurry()
     logging.disable()
-    with temporary_settings({PREFECT_API_URL: api_url, PREFECT_LOGGING_TO_API_ENABLED: False}):
+    settings = {PREFECT_API_URL: api_url, PREFECT_LOGGING_TO_API_ENABLED: False}
+    with hurry(), temporary_settings(settings):
         run_attempt("process", work, Notes(pipe.send), flow_run_id, retries)

@@ -13,8 +13,9 @@ import sys
 import threading
 import time
 import types
-from functools import cache
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import requests.adapters
 import websocket
@@ -22,7 +23,7 @@ import websocket
 import prefect_yeedu
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 SPEED = 10.0
 
@@ -50,40 +51,43 @@ def scaled(changes: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@cache
-def hurry() -> None:
-    """Let time pass faster for the operator from now on."""
+@contextmanager
+def hurry() -> Iterator[None]:
+    """Let time pass faster for the operator until the block ends."""
     replaced: dict[int, Any] = {
         id(time): FastTime("time"),
         id(time.monotonic): FastTime.monotonic,
         id(time.sleep): FastTime.sleep,
     }
-    for found in pkgutil.walk_packages(prefect_yeedu.__path__, "prefect_yeedu."):
-        module = importlib.import_module(found.name)
-        for name, value in list(vars(module).items()):
-            if id(value) in replaced:
-                setattr(module, name, replaced[id(value)])
-    _shorten(threading.Event, "wait", lambda limit: limit / SPEED if _is_ours(3) else limit)
-    _shorten(websocket.WebSocket, "settimeout", lambda limit: limit / SPEED)
-    _shorten_requests()
+    with ExitStack() as patches:
+        for found in pkgutil.walk_packages(prefect_yeedu.__path__, "prefect_yeedu."):
+            module = importlib.import_module(found.name)
+            for name, value in list(vars(module).items()):
+                if id(value) in replaced:
+                    patches.enter_context(patch.object(module, name, replaced[id(value)]))
+        patches.enter_context(_shortened(threading.Event, "wait", _if_ours))
+        patches.enter_context(_shortened(websocket.WebSocket, "settimeout", lambda limit: limit / SPEED))
+        patches.enter_context(_shortened_requests())
+        yield
 
 
-def _shorten(owner: type, name: str, shorter: Callable[[float], float]) -> None:
+def _shortened(owner: type, name: str, shorter: Callable[[float], float]) -> Any:
     """Give a method's time limit, its only argument, as another one."""
     method: Callable[..., Any] = getattr(owner, name)
 
     def call(self: Any, timeout: float | None = None) -> Any:
         return method(self, None if timeout is None else shorter(timeout))
 
-    setattr(owner, name, call)
+    return patch.object(owner, name, call)
 
 
-def _is_ours(depth: int) -> bool:
-    """Tell whether the operator's own code is so many calls above."""
-    return str(sys._getframe(depth).f_globals.get("__name__")).startswith("prefect_yeedu")
+def _if_ours(limit: float) -> float:
+    """Shorten the limit of a wait that the operator's own code asks for."""
+    caller = sys._getframe(2).f_globals.get("__name__")
+    return limit / SPEED if str(caller).startswith("prefect_yeedu") else limit
 
 
-def _shorten_requests() -> None:
+def _shortened_requests() -> Any:
     send = requests.adapters.HTTPAdapter.send
 
     def fast_send(self: Any, request: Any, **options: Any) -> Any:
@@ -92,4 +96,4 @@ def _shorten_requests() -> None:
             options["timeout"] = tuple(limit and limit / SPEED for limit in limits)
         return send(self, request, **options)
 
-    requests.adapters.HTTPAdapter.send = fast_send  # type: ignore[method-assign]
+    return patch.object(requests.adapters.HTTPAdapter, "send", fast_send)

@@ -7,13 +7,12 @@ import json
 import os
 import signal
 import threading
-import time
 from contextvars import copy_context
-from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
-import requests
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 from prefect.states import AwaitingRetry, Cancelled, Cancelling
@@ -23,10 +22,8 @@ from prefect_yeedu import YeeduCredentials
 from prefect_yeedu.flow_run.left_runs import stop_left_runs
 from tests.weather import invariants
 from tests.weather.calls import FLOWS, Notes, Outcome, Work, run_attempt, run_in_process
-from tests.weather.mock_weather import OTHER_CLUSTER, OWN_CLUSTER, Weather, user_of
+from tests.weather.mock_weather import OTHER_CLUSTER, user_of
 from tests.weather.records import read_records
-from yeedu_mock.state.records import JobDefinition, NotebookDefinition
-from yeedu_mock.state.vocabulary import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,85 +31,30 @@ if TYPE_CHECKING:
 
     from prefect.client.orchestration import SyncPrefectClient
 
+    from tests.weather.definitions import Yeedu
     from tests.weather.plan import Attempt, Plan
     from yeedu_mock.state.records import Definition
-    from yeedu_mock.testing import RunningMock
 
+ROOT = Path(__file__).parents[2]
 PROCESSES = get_context("forkserver")
-REAL_SECONDS_OF_AN_ATTEMPT = 60.0
-REAL_SECONDS_OF_A_REQUEST = 20.0
+# A submission whose fate is not known is looked for for minutes, and once more in each retry.
+REAL_SECONDS_OF_AN_ATTEMPT = 180.0
 
 
-@dataclass
-class Yeedu:
-    """A mock and its weather."""
-
-    running: RunningMock
-    weather: Weather
-    verify: str | bool = True
-
-    def control(self, method: str, path: str, **body: Any) -> Any:
-        response = requests.request(
-            method, f"{self.running.url}/_control/{path}", json=body, timeout=30, verify=self.verify
-        )
-        response.raise_for_status()
-        return response.json() if response.content else None
-
-    def add_definition(self, plan: Plan) -> JobDefinition | NotebookDefinition:
-        """Start afresh, and add the job or notebook of a plan."""
-        self.control("POST", "reset")
-        if plan.is_too_small:
-            self.control("PATCH", f"clusters/{OWN_CLUSTER}", is_too_small=True)
-        store = self.running.mock.store
-        if plan.kind == "job":
-            added = self.control(
-                "POST", "jobs", program=program(plan), language="shell", cluster_id=OWN_CLUSTER
-            )
-            definition = store.get(JobDefinition, added["job_id"])
-        else:
-            added = self.control("POST", "notebooks", cells=cells(plan), cluster_id=OWN_CLUSTER)
-            definition = store.get(NotebookDefinition, added["notebook_id"])
-        assert definition is not None
-        definition.settings["max_concurrency"] = plan.max_concurrency
-        return definition
-
-    def wait_for_stops(self) -> None:
-        """Wait until what is being stopped has been."""
-        deadline = time.monotonic() + REAL_SECONDS_OF_A_REQUEST
-        while time.monotonic() < deadline and any(
-            run.status is RunStatus.STOPPING for run in self.running.mock.runs.unfinished()
-        ):
-            time.sleep(0.02)
-
-    def wait_for_requests(self) -> None:
-        """Wait until Yeedu has answered all that it was asked."""
-        deadline = time.monotonic() + REAL_SECONDS_OF_A_REQUEST
-        journal = self.running.mock.control.journal
-        while time.monotonic() < deadline:
-            answered = sum(entry["path"].startswith("/api/") for entry in journal.since(0))
-            if answered >= self.weather.requests:
-                return
-            time.sleep(0.02)
-
-
-def program(plan: Plan) -> str:
-    """Return what a job is to run; its output says whose it is."""
-    seconds = 3600 if plan.program == "never" else plan.takes / 10
-    lines = f"seq {plan.lines}\n" if plan.lines else ""
-    return (
-        f'echo "begin $YEEDU_RUN_ID"\n{lines}sleep {seconds}\necho "end $YEEDU_RUN_ID"\n'
-        f"exit {3 if plan.program == 'badly' else 0}\n"
-    )
-
-
-def cells(plan: Plan) -> list[str]:
-    """Return what a notebook is to run; its folder says whose it is."""
-    seconds = 3600 if plan.program == "never" else plan.takes / 10
-    return [
-        "import os\nprint('begin', os.path.basename(os.getcwd()))",
-        f"import time\ntime.sleep({seconds})\nfor number in range({plan.lines}): print('line', number)",
-        "1 / 0" if plan.program == "badly" else "print('end')",
-    ]
+@contextlib.contextmanager
+def fork_server() -> Iterator[None]:
+    """Run what forks the processes of sequences, and leave no trace of it for other tests' processes."""
+    server: Any = forkserver._forkserver  # type: ignore[attr-defined]
+    before = server._preload_modules
+    server._stop()
+    PROCESSES.set_forkserver_preload(["tests.weather.forked"])
+    try:
+        with patch.dict(os.environ, PYTHONPATH=str(ROOT)):
+            forkserver.ensure_running()
+        yield
+    finally:
+        server._stop()
+        server._preload_modules = before
 
 
 class Sequence:
@@ -159,7 +101,7 @@ class Sequence:
         yield from invariants.results_are_its_own(mock, plan, self.outcomes)
         yield from invariants.errors_are_ours(self.outcomes)
         yield from invariants.fine_weather_brings_a_result(plan, self.outcomes)
-        yield from invariants.requests_are_few(self._yeedu.weather.requests)
+        yield from invariants.requests_are_few(self._yeedu.weather.requests, len(self.outcomes))
         recorded = read_records(self._prefect, flow_run_id)
         yield from invariants.records_are_true(mock, recorded)
         yield from invariants.runs_are_accounted_for(mock, recorded)

@@ -10,10 +10,9 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from contextvars import copy_context
-from multiprocessing import forkserver
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from unittest.mock import patch
 
 import pytest
 import requests
@@ -23,11 +22,12 @@ from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, te
 from tests.prefect_process import PrefectProcess
 from tests.tls_server import self_signed
 from tests.weather.calls import PASSWORD_BLOCK, Outcome
+from tests.weather.definitions import Yeedu
 from tests.weather.drawing import draw
 from tests.weather.fast_time import hurry
 from tests.weather.mock_weather import SAME_USER_RUNS_IT, Weather
 from tests.weather.plan import Act, Plan
-from tests.weather.sequence import PROCESSES, Sequence, Yeedu, prefect_client
+from tests.weather.sequence import Sequence, fork_server, prefect_client
 from yeedu_mock.testing import default_settings, running_mock
 from yeedu_worker.repeated_work import complete_models, share_certificates
 
@@ -40,66 +40,60 @@ pytestmark = [
     pytest.mark.timeout(7200),
 ]
 
-AT_ONCE = int(os.environ.get("WEATHER_AT_ONCE", "8"))
+AT_ONCE = int(os.environ.get("WEATHER_AT_ONCE", "16"))
 NEW = int(os.environ.get("WEATHER_NEW", "1000"))
 # The last two are of what the others hardly meet: an outage of minutes in the middle of a notebook.
 PINNED = "0-299,334,641"
 
 
 SERVE = Path(__file__).parents[2] / "server" / "serve.py"
-SERVER_SETTINGS = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+PASSWORD = "demo-password"  # the mock's, where it is given none
 
 
 class Sky:
-    """Mocks for so many sequences at once, each over http and over https."""
+    """Mocks for so many sequences at once, some over http and some over https."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
-        self.certificate = self_signed(folder)
-        self._free: queue.SimpleQueue[dict[bool, Yeedu]] = queue.SimpleQueue()
+        self._certificate = self_signed(folder)
+        self._free = {False: queue.SimpleQueue[Yeedu](), True: queue.SimpleQueue[Yeedu]()}
         for number in range(AT_ONCE):
-            self._free.put({is_tls: self._yeedu(folder, stack, number, is_tls) for is_tls in (False, True)})
-
-    def _yeedu(self, folder: Path, stack: ExitStack, number: int, is_tls: bool) -> Yeedu:
-        settings = default_settings(folder / f"{number}-{is_tls}")
-        if is_tls:
-            settings = settings.__class__(**{**vars(settings), "tls_certificate": self.certificate})
-        running = stack.enter_context(running_mock(settings))
-        verify = str(self.certificate) if is_tls else True
-        yeedu = Yeedu(running, Weather(running.mock), verify)
-        requests.get(running.health_url, timeout=30, verify=verify).raise_for_status()
-        return yeedu
+            is_tls = number % 5 in {1, 3}  # as many as plans that want it
+            settings = default_settings(folder / str(number))
+            if is_tls:
+                settings = replace(settings, tls_certificate=self._certificate)
+            running = stack.enter_context(running_mock(settings))
+            yeedu = Yeedu(running, Weather(running.mock), str(self._certificate) if is_tls else True)
+            requests.get(running.health_url, timeout=30, verify=yeedu.verify).raise_for_status()
+            self._free[is_tls].put(yeedu)
 
     def fly(self, plan: Plan) -> tuple[list[Outcome], list[str]]:
-        """Fly a plan on a free pair of mocks; return the calls' outcomes, and what is wrong."""
-        pair = self._free.get()
+        """Fly a plan on a free mock; return the calls' outcomes, and what is wrong."""
+        yeedu = self._free[plan.is_tls].get()
         try:
             with prefect_client() as prefect:
-                sequence = Sequence(plan, pair[plan.is_tls], prefect)
+                sequence = Sequence(plan, yeedu, prefect)
                 return sequence.outcomes, sequence.fly()
         finally:
-            self._free.put(pair)
+            self._free[plan.is_tls].put(yeedu)
 
 
 @pytest.fixture(scope="module")
 def sky(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sky]:
     # The platform's own, since Prefect's own command lets many flow runs lock each other out of SQLite.
-    server = PrefectProcess(tmp_path_factory.mktemp("prefect"), SERVER_SETTINGS, [str(SERVE)])
-    server.start()
+    server = PrefectProcess(tmp_path_factory.mktemp("prefect"), program=[str(SERVE)])
     with ExitStack() as stack:
         stack.callback(server.stop)
+        server.start()
         here = {PREFECT_API_URL: server.url, PREFECT_LOGGING_TO_API_ENABLED: False}
         stack.enter_context(temporary_settings(here))
         complete_models()
         share_certificates(at_once=True)
-        hurry()
+        stack.enter_context(fork_server())
+        stack.enter_context(hurry())
         logging.disable()  # thousands of failed flows; what matters of them is in their outcomes
         stack.callback(logging.disable, logging.NOTSET)
-        PROCESSES.set_forkserver_preload(["tests.weather.forked"])
-        with patch.dict(os.environ, PYTHONPATH=str(Path(__file__).parents[2])):
-            forkserver.ensure_running()
         above = Sky(tmp_path_factory.mktemp("weather"), stack)
-        password = default_settings(Path()).password or "demo-password"
-        Secret(value=password).save(PASSWORD_BLOCK, overwrite=True)
+        Secret(value=PASSWORD).save(PASSWORD_BLOCK, overwrite=True)
         yield above
 
 
