@@ -23,6 +23,7 @@ from prefect_yeedu.errors import (
 )
 from prefect_yeedu.models import Generation, YeeduResult
 from prefect_yeedu.runs.starting import RunRequest
+from prefect_yeedu.runs.waiting import WaitOptions
 from prefect_yeedu.wire.kernel_protocol import execute_request
 from prefect_yeedu.wire.notebook_document import NotebookDocument
 
@@ -60,14 +61,23 @@ def test_a_run_s_own_address_attaches_to_it(mock: MockYeedu) -> None:
     assert (again.run_id, again.stdout) == (first.run_id, first.stdout)
 
 
-@pytest.mark.parametrize("drop", ["before", "after"])
-def test_a_first_generation_run_is_found_by_time_and_user(mock: MockYeedu, drop: str) -> None:
+@pytest.mark.parametrize("is_accepted", [True, False])
+def test_a_first_generation_run_is_found_by_time_and_user(mock: MockYeedu, is_accepted: bool) -> None:
     job = mock.control("POST", "jobs", json={"program": "print('once')"})["job_id"]
+    drop = "after" if is_accepted else "before"
     mock.control("POST", "faults", json={"path": "spark/job$", "method": "POST", "drop": drop})
-    assert run(mock, f"spark/conf/{job}").stdout == "once\n"
+    options = WaitOptions(submit_seconds=1.0)
+    if is_accepted:
+        assert run(mock, f"spark/conf/{job}", options=options).stdout == "once\n"
+    else:  # nobody can know that the submission was not only slow
+        with pytest.raises(YeeduSubmissionUnknown):
+            run(mock, f"spark/conf/{job}", options=options)
     with mock.client("job/1") as client:
-        answer = client.get_object("workspace/1/spark/jobs", "for runs", params={"job_conf_ids": job})
-    assert len(answer["data"]) == 1
+        try:
+            answer = client.get_object("workspace/1/spark/jobs", "for runs", params={"job_conf_ids": job})
+        except YeeduNotFound:
+            answer = {"data": []}
+    assert len(answer["data"]) == int(is_accepted)
 
 
 @pytest.mark.parametrize(
