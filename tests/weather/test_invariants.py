@@ -17,6 +17,8 @@ from yeedu_mock.state.records import Run
 if TYPE_CHECKING:
     from yeedu_mock.testing import RunningMock
 
+pytestmark = pytest.mark.xdist_group("weather-1")
+
 PLAN = Plan(0)
 
 

@@ -10,6 +10,9 @@ from tests.weather.plan import Plan
 from yeedu_mock.control.faults import Fault
 from yeedu_mock.control.switches import Switches
 
+# Beside one half of the sequences, as test_invariants.py is beside the other.
+pytestmark = pytest.mark.xdist_group("weather-0")
+
 PLANS = [draw(seed) for seed in range(2000)]
 
 
