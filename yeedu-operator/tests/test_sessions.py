@@ -79,6 +79,15 @@ def test_a_tenant_that_cannot_be_selected_at_once_costs_no_second_login(yeedu: S
     assert len(yeedu.called("POST", "login")) == len(yeedu.called("POST", "logout")) == 1
 
 
+def test_a_session_that_expires_before_its_tenant_is_selected_is_replaced(yeedu: ScriptedYeedu) -> None:
+    yeedu.on("POST", "login", (200, {"token": TOKEN}), (200, {"token": "second-token"}))
+    yeedu.on("POST", f"user/select/{TENANT}", (503, {}), (503, {}), (503, {}), (401, {}), (201, {}))
+    with yeedu.client() as client:
+        with pytest.raises(YeeduServerError):
+            client.log_in()
+        assert client.token() == "second-token"
+
+
 @pytest.mark.parametrize("path", ["login/auth_type", "login", f"user/select/{TENANT}"])
 def test_a_login_that_fails_is_tried_as_often_as_the_call(yeedu: ScriptedYeedu, path: str) -> None:
     method = "GET" if path == "login/auth_type" else "POST"

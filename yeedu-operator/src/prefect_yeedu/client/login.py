@@ -101,19 +101,8 @@ class LoginSession:
             if instead_of is not None:
                 logger.info("The Yeedu session has expired; logging in again.")
             self._token = None
-            token = self._unbound or self._credentials.token or self._log_in()
-            self._unbound = token = token.strip()
-            self._redactor.add(token)
-            try:
-                self._select_tenant(token)
-            except YeeduAuthenticationError as error:
-                if not (self._credentials.token and classify(error) is Failure.EXPIRED):
-                    raise
-                status = error.status
-            else:
-                self._token, self._unbound = token, None
-                return token
-            raise self._refused_token(status)
+            self._token = self._new_token()
+            return self._token
 
     def close(self) -> None:
         """Log out of a session that this object opened; a token that was given stays valid."""
@@ -125,6 +114,28 @@ class LoginSession:
             self._send("POST", "logout", token, None, "to log out")
         except YeeduError as error:
             logger.debug("The logout did not work, the session will expire by itself: %s", error)
+
+    def _new_token(self) -> str:
+        """Return a token that is bound to the tenant; one that could not be bound before is tried again."""
+        kept = self._unbound
+        token = (kept or self._credentials.token or self._log_in()).strip()
+        self._unbound = token
+        self._redactor.add(token)
+        try:
+            self._select_tenant(token)
+        except YeeduAuthenticationError as error:
+            if classify(error) is not Failure.EXPIRED:
+                raise
+            failure = error
+        else:
+            self._unbound = None
+            return token
+        self._unbound = None
+        if self._credentials.token:
+            raise self._refused_token(failure.status)
+        if kept is None:
+            raise failure
+        return self._new_token()
 
     def _log_in(self) -> str:
         self._auth_type = self._discover_auth_type()
