@@ -1,21 +1,25 @@
 """One login for each process and connection, however many runs and threads; and none that lasts for ever."""
 
+import os
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 import pytest
 from scripted_yeedu import PASSWORD, TENANT, TOKEN, ScriptedYeedu
 
+from prefect_yeedu.client import sharing
 from prefect_yeedu.client.connection import Connection
 from prefect_yeedu.client.login import Credentials
 from prefect_yeedu.client.sharing import close_shared_clients, shared_client
-from prefect_yeedu.errors import YeeduServerError
+from prefect_yeedu.errors import YeeduError, YeeduServerError
 from prefect_yeedu.urls import parse_url
 
 PROGRAM = """
 import sys
+from prefect_yeedu.client import sharing
 from prefect_yeedu.client.sharing import shared_client
 from prefect_yeedu.client.connection import Connection
 from prefect_yeedu.client.login import Credentials
@@ -104,3 +108,55 @@ def test_a_server_without_auth_type_may_say_so_in_any_way(yeedu: ScriptedYeedu, 
         assert client.token() == TOKEN
     assert yeedu.called("POST", "login")[0].body == {"username": "demo", "password": PASSWORD}
     assert yeedu.called("POST", "logout")  # an old server may not have the call, but its sessions last
+
+
+class CountingLock:
+    """A lock that knows how many threads have asked for it."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self._counting, self._lock = threading.Lock(), threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._counting:
+            self.asked += 1
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+
+def test_threads_that_wait_for_a_login_share_its_failure(yeedu: ScriptedYeedu) -> None:
+    lock = CountingLock()
+
+    def fail(call: Any) -> Any:
+        while lock.asked < 6:
+            time.sleep(0.01)
+        return 403, {"error_code": "RFA-000403", "error_message": "no"}
+
+    yeedu.on("POST", "login", fail)
+    failures: list[YeeduError] = []
+
+    def log_in() -> None:
+        try:
+            client.log_in()
+        except YeeduError as error:
+            failures.append(error)
+
+    with yeedu.client() as client:
+        client._session._lock = lock  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
+        threads = [threading.Thread(target=log_in) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(failures) == 6
+    assert len(yeedu.called("POST", "login")) == 1
+
+
+def test_a_forked_child_has_a_lock_of_its_own() -> None:
+    with sharing._sharing:
+        child = os.fork()
+        if child == 0:
+            os._exit(int(not sharing._sharing.acquire(timeout=5)))
+        assert os.waitpid(child, 0)[1] == 0

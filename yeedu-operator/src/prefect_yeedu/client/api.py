@@ -189,7 +189,13 @@ class RunAPI:
         return response.status_code != HTTPStatus.CONFLICT
 
     def open_log(
-        self, run_id: int, stream: str, offset_bytes: int, *, patience: Patience = ONCE
+        self,
+        run_id: int,
+        stream: str,
+        offset_bytes: int,
+        *,
+        patience: Patience = ONCE,
+        read_seconds: float | None = None,
     ) -> requests.Response:
         """Return a log as a stream of bytes, which the caller closes.
 
@@ -199,6 +205,7 @@ class RunAPI:
             offset_bytes: What is known already. A server that understands `Range` leaves it out (206, or 416
                 when there is nothing more); another one sends the whole log (200).
             patience: How often opening it is tried.
+            read_seconds: Time limit of each piece, instead of the client's.
         """
         headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
         if offset_bytes:
@@ -211,6 +218,7 @@ class RunAPI:
             is_streamed=True,
             accepted=frozenset({200, 206, 416}),
             patience=patience,
+            read_seconds=read_seconds,
         )
 
     def workflow_errors(self, run_id: int) -> tuple[str, ...]:

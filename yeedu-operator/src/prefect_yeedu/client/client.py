@@ -35,6 +35,9 @@ Answer = TypeVar("Answer")
 logger = logging.getLogger(__name__)
 
 ANSWERED = frozenset({200, 201})
+# Who logs in holds up all others of the process, and who logs out its end.
+LOGIN_READ_SECONDS = 30.0
+LOGOUT_READ_SECONDS = 5.0
 
 
 class YeeduClient:
@@ -271,7 +274,9 @@ class YeeduClient:
     def _send_for_login(
         self, method: str, path: str, token: str | None, json: object, what: str
     ) -> requests.Response:
-        return self._checked(self._transport.send(method, path, token=token, json=json), what, ANSWERED)
+        limit = LOGOUT_READ_SECONDS if path == "logout" else LOGIN_READ_SECONDS
+        response = self._transport.send(method, path, token=token, json=json, read_seconds=limit)
+        return self._checked(response, what, ANSWERED)
 
     def _checked(self, response: requests.Response, what: str, accepted: frozenset[int]) -> requests.Response:
         if response.status_code in accepted:

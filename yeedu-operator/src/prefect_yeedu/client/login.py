@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 from dataclasses import dataclass, field
@@ -80,6 +81,8 @@ class LoginSession:
         self._token: str | None = None
         self._unbound: str | None = None  # logged in, but the tenant is still to be selected
         self._auth_type: str | None = None
+        self._failure: YeeduError | None = None
+        self._logins_ended = 0
         redactor.add(credentials.password)
         redactor.add(credentials.token)
 
@@ -93,15 +96,24 @@ class LoginSession:
         Raises:
             YeeduAuthenticationError: Yeedu refuses the credentials.
         """
+        ended = self._logins_ended
         with self._lock:
             if self._token is not None and self._token != instead_of:
                 return self._token
+            if self._failure is not None and self._logins_ended > ended:
+                raise copy.copy(self._failure)  # of the login that this thread has waited for
             if instead_of is not None and self._credentials.token:
                 raise self._refused_token(401)
             if instead_of is not None:
                 logger.info("The Yeedu session has expired; logging in again.")
-            self._token = None
-            self._token = self._new_token()
+            self._token = self._failure = None
+            try:
+                self._token = self._new_token()
+            except YeeduError as error:
+                self._failure = copy.copy(error)  # without the traceback and all that it holds
+                raise
+            finally:
+                self._logins_ended += 1
             return self._token
 
     def close(self) -> None:

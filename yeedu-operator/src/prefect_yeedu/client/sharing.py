@@ -25,6 +25,15 @@ def shared_client(connection: Connection) -> YeeduClient:
         return _shared[key]
 
 
+def _forget_lock() -> None:
+    """Give a forked child a lock of its own: another thread of its parent may have held the one it got."""
+    global _sharing
+    _sharing = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_lock)
+
+
 @atexit.register
 def close_shared_clients() -> None:
     """Log out of every session that this process has opened."""

@@ -15,6 +15,7 @@ import urllib3
 from prefect_yeedu.errors import YeeduError, YeeduRunError
 from prefect_yeedu.failures import Failure, classify
 from prefect_yeedu.patience import ONCE
+from prefect_yeedu.runs.waiting import LOOK_READ_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,7 +194,9 @@ class LogFollower:
         Raises:
             YeeduError: There was no answer, or it broke off; what has come of it is taken in.
         """
-        response = self._api.open_log(self._run_id, self.stream, self._offset_bytes, patience=ONCE)
+        response = self._api.open_log(
+            self._run_id, self.stream, self._offset_bytes, patience=ONCE, read_seconds=LOOK_READ_SECONDS
+        )
         with response:
             skip = self._bytes_to_skip(response)
             if skip is None:

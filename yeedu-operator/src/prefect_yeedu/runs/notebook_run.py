@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from prefect_yeedu.errors import (
     YeeduConfigurationError,
+    YeeduConflict,
     YeeduError,
     YeeduKernelDied,
     YeeduRunLost,
@@ -18,6 +19,7 @@ from prefect_yeedu.patience import ONCE, Deadline, PollSchedule
 from prefect_yeedu.runs.cell_options import CellOptions
 from prefect_yeedu.runs.cell_runner import CellRunner
 from prefect_yeedu.runs.cell_sequence import CellSequence
+from prefect_yeedu.runs.kernel_connection import REFUSAL_SECONDS
 from prefect_yeedu.runs.remote_run import RemoteRun
 from prefect_yeedu.wire.answers import JsonObject, number_of, object_of, read_object, text_of
 from prefect_yeedu.wire.kernel_protocol import READY_KERNEL_STATES, kernel_state
@@ -156,30 +158,39 @@ class NotebookRun(RemoteRun):
         path = self.api.path(f"{self.api.routes.kernel}/startOrGetStatus", run=self.run_id)
         kernel_deadline = Deadline.after(self.clock, self.options.kernel_seconds)
         schedule = PollSchedule(self.clock, max_seconds=5.0)
+        refusal_deadline: Deadline | None = None
         while True:
-            status = self._kernel_status(path)
+            status, failure = self._kernel_status(path)
             if status in READY_KERNEL_STATES:
                 return
+            if failure is None or classify(failure) not in {Failure.REFUSED, Failure.EXPIRED, Failure.OURS}:
+                refusal_deadline = None
+            elif refusal_deadline is None:  # a server that is just starting the run may refuse as well
+                refusal_deadline = Deadline.after(self.clock, REFUSAL_SECONDS)
+            elif refusal_deadline.has_passed and not isinstance(failure, YeeduConflict):
+                raise failure
             state = self.look()
             if state is None:
                 kernel_deadline = Deadline.after(self.clock, self.options.kernel_seconds)
             elif state.is_terminal or state.is_stopped:
                 raise self.end_error(state)
             if kernel_deadline.has_passed:
+                why = str(failure or f"its state is {status or 'not known'}").removesuffix(".")
                 raise YeeduKernelDied(
                     f"The kernel of run {self.run_id} was not ready within {self.options.kernel_seconds:g} "
-                    f"seconds (its state is {status or 'not known'}); see {self.url}.",
+                    f"seconds ({why}); see {self.url}.",
                     **self.context(),
                 )
             self.sleep(schedule, deadline)
 
-    def _kernel_status(self, path: str) -> str:
+    def _kernel_status(self, path: str) -> tuple[str, YeeduError | None]:
+        """Ask for the kernel; return its state, or why that is not known."""
         try:
             response = self.api.call("POST", path, f"for the kernel of run {self.run_id}", patience=ONCE)
-            return kernel_state(object_of(read_object(response, path), "kernel_info"), "kernel_status")
+            return kernel_state(object_of(read_object(response, path), "kernel_info"), "kernel_status"), None
         except YeeduError as error:
             logger.debug("The kernel of run %d is not ready: %s", self.run_id, error)
-            return ""
+            return "", error
 
     def _download(self, definition_id: int, definition: JsonObject) -> JsonObject:
         client = self.api.client

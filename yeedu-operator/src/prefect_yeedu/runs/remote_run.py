@@ -20,7 +20,7 @@ from prefect_yeedu.failures import Failure, classify, may_have_acted
 from prefect_yeedu.models import CellResult, Output, RunState
 from prefect_yeedu.patience import ONCE, Clock, Deadline, Patience, PollSchedule
 from prefect_yeedu.runs.record import Ledger
-from prefect_yeedu.runs.waiting import FailedLooks, WaitOptions
+from prefect_yeedu.runs.waiting import LOOK_READ_SECONDS, FailedLooks, WaitOptions
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -120,7 +120,7 @@ class RemoteRun:
             YeeduAPIError: Yeedu refuses to say.
         """
         try:
-            snapshot = self.api.read(self.run_id, patience=ONCE)
+            snapshot = self.api.read(self.run_id, patience=ONCE, read_seconds=LOOK_READ_SECONDS)
         except YeeduError as error:
             self._note_failure(error)
             return None

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from prefect_yeedu.patience import Clock
 
 MAX_OUTAGE_WAIT_SECONDS = 30.0
+# Time limit of an answer while a run is waited for: until it comes nobody notices that the run is not wanted.
+LOOK_READ_SECONDS = 20.0
 # How often Yeedu has to say that there is no such run: one answer may come from a replica that lags behind.
 GONE_ANSWERS = 5
 
