@@ -10,6 +10,7 @@ from scripted_kernel import BUSY, Answer, Channel, done, finding, lost, message,
 from scripted_yeedu import Call, ScriptedYeedu
 
 from prefect_yeedu.errors import (
+    YeeduAuthenticationError,
     YeeduCellFailed,
     YeeduConfigurationError,
     YeeduError,
@@ -349,3 +350,22 @@ def test_a_failed_notebook_is_run_again_though_its_stopped_run_is_called_done(no
         assert [cell.status for cell in result.cells] == ["ok"]
         assert execute(client, RunRequest(), None, ledger) == result
     assert len(notebook.yeedu.called("POST", "workspace/1/notebook/run")) == 2
+
+
+def test_a_kernel_that_yeedu_refuses_is_given_up_with_its_reason(notebook: Notebook) -> None:
+    notebook.set_cells("1")
+    refusal = {"error_code": "RFA-000403", "error_message": "You may not start kernels here"}
+    notebook.yeedu.on("POST", f"{RUN}/kernel/startOrGetStatus", (403, refusal))
+    with pytest.raises(YeeduAuthenticationError, match="You may not start kernels here"):
+        notebook.run()
+    assert 60 <= notebook.clock.time < 90
+    assert notebook.called() == ["stop"]
+
+
+def test_a_kernel_that_is_not_ready_in_time_says_what_yeedu_last_said(notebook: Notebook) -> None:
+    notebook.set_cells("1")
+    conflict = {"error_code": "RFA-000409", "error_message": "The kernel is still being prepared"}
+    notebook.yeedu.on("POST", f"{RUN}/kernel/startOrGetStatus", (409, conflict))
+    with pytest.raises(YeeduKernelDied, match=r"not ready within 600 seconds .*still being prepared"):
+        notebook.run()
+    assert notebook.clock.time >= 600
