@@ -202,21 +202,14 @@ class _Start:
                 self._ledger.note_refused()
             raise
         record = self._clear_the_way(record)
-        if self._request.starts_cluster and record.phase is Phase.INTENDED:
-            self._start_cluster(record)
         run_id = self._submission(record).submit()
         run = self._make_run(run_id)
         if record.run_id is None:
             self._ledger.note_submitted(run_id, run.url)
         return run, record
 
-    def _start_cluster(self, record: Record) -> None:
-        try:
-            ensure_cluster_runs(self._api, self._definition, self._request.options, self._listener)
-        except YeeduError:
-            if record.is_new:
-                self._ledger.note_refused()
-            raise
+    def _start_cluster(self) -> None:
+        ensure_cluster_runs(self._api, self._definition, self._request.options, self._listener)
 
     def _clear_the_way(self, record: Record) -> Record:
         """Return the record to go on with; a run that this attempt is not to take over is stopped first."""
@@ -250,6 +243,7 @@ class _Start:
             request.arguments,
             checked_conf(request.conf),
             self._interrupted,
+            self._start_cluster if request.starts_cluster else None,
         )
 
     def _make_run(self, run_id: int) -> JobRun | NotebookRun:

@@ -18,7 +18,7 @@ from prefect_yeedu.runs.run_search import KEY_NAME, RunSearch
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from prefect_yeedu.client.api import RunAPI
     from prefect_yeedu.runs.record import Ledger, Record
@@ -43,6 +43,7 @@ class Submission:
         arguments: Given to the program.
         conf: Spark settings; the key is added.
         interrupted: Set when nobody wants it any more.
+        prepare: Sees to it that Yeedu can run it; called when there certainly is no run yet.
     """
 
     api: RunAPI
@@ -53,6 +54,7 @@ class Submission:
     arguments: str | None = None
     conf: Sequence[str] = ()
     interrupted: threading.Event | None = None
+    prepare: Callable[[], None] | None = None
 
     def submit(self) -> int:
         """Return the id of the one run that the record stands for, starting it if there is none yet.
@@ -61,11 +63,12 @@ class Submission:
             YeeduSubmissionUnknown: Whether there is a run cannot be found out; the record stays open.
             YeeduError: Yeedu refuses to run it, or was not asked.
         """
-        if not self.record.is_new:
-            found = self.find()
-            if found is not None:
-                return found
-            self.record = self.ledger.note_intended()
+        found = None if self.record.is_new else self.find()
+        if found is not None:
+            return found
+        self._prepare()
+        if self.prepare is not None or not self.record.is_new:  # the intent on record has grown old
+            self.record = replace(self.ledger.note_intended(), is_new=self.record.is_new)
         entries = list(self.conf)
         if self.api.routes.takes_conf:
             entries += [*self.ledger.labels, f"{KEY_NAME}={self.record.key}"]
@@ -110,6 +113,15 @@ class Submission:
         if found is None and not (is_certain and search.is_clear):
             raise search.unknown("it may still come")
         return found
+
+    def _prepare(self) -> None:
+        """Do what comes before the submission; a failure means that Yeedu was asked for nothing."""
+        try:
+            if self.prepare is not None:
+                self.prepare()
+        except YeeduError:
+            self.ledger.note_refused()
+            raise
 
     def _search(self, seconds: float) -> int | None:
         """Look for the run until it is there; None when it is not after so many seconds."""
