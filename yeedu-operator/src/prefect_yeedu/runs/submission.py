@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from prefect_yeedu.errors import YeeduAPIError, YeeduError, YeeduStopRequested, YeeduSubmissionUnknown
 from prefect_yeedu.failures import Failure, classify, may_have_acted
-from prefect_yeedu.patience import Deadline, PollSchedule, SystemClock
+from prefect_yeedu.patience import Deadline, InterruptibleClock, PollSchedule, SystemClock
 from prefect_yeedu.runs.run_search import KEY_NAME, RunSearch
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ class Submission:
         arguments: Given to the program.
         conf: Spark settings; the key is added.
         interrupted: Set when nobody wants it any more.
-        prepare: Sees to it that Yeedu can run it; called when there certainly is no run yet.
+        prepare: Sees to it that Yeedu can run it, with calls whose waits end when nobody wants it any more;
+            called when there certainly is no run yet.
     """
 
     api: RunAPI
@@ -54,7 +55,7 @@ class Submission:
     arguments: str | None = None
     conf: Sequence[str] = ()
     interrupted: threading.Event | None = None
-    prepare: Callable[[], None] | None = None
+    prepare: Callable[[RunAPI], None] | None = None
 
     def submit(self) -> int:
         """Return the id of the one run that the record stands for, starting it if there is none yet.
@@ -74,7 +75,7 @@ class Submission:
             entries += [*self.ledger.labels, f"{KEY_NAME}={self.record.key}"]
         try:
             self._ensure_wanted()
-            return self.api.submit(
+            return self._interruptible_api.submit(
                 self.definition, arguments=self.arguments, conf=entries, read_seconds=self.submit_seconds
             )
         except YeeduError as error:
@@ -118,7 +119,7 @@ class Submission:
         """Do what comes before the submission; a failure means that Yeedu was asked for nothing."""
         try:
             if self.prepare is not None:
-                self.prepare()
+                self.prepare(self._interruptible_api)
         except YeeduError:
             self.ledger.note_refused()
             raise
@@ -178,9 +179,20 @@ class Submission:
     def _is_interrupted(self) -> bool:
         return self.interrupted is not None and self.interrupted.is_set()
 
+    @property
+    def _interruptible_api(self) -> RunAPI:
+        """The calls before Yeedu has the run: none of them is worth a wait that nobody wants."""
+        if self.interrupted is None:
+            return self.api
+        return replace(
+            self.api, clock=InterruptibleClock(self.api.clock, self.interrupted, self._not_submitted)
+        )
+
+    @property
+    def _not_submitted(self) -> str:
+        kind = str(self.api.kind).capitalize()
+        return f"{kind} {self.definition} was not submitted, because nobody waits for it any more."
+
     def _ensure_wanted(self) -> None:
         if self._is_interrupted:
-            raise YeeduStopRequested(
-                f"{str(self.api.kind).capitalize()} {self.definition} was not submitted, because nobody "
-                "waits for it any more."
-            )
+            raise YeeduStopRequested(self._not_submitted)
