@@ -236,6 +236,28 @@ def test_a_later_attempt_finds_the_run_of_an_intent(yeedu: ScriptedYeedu) -> Non
     assert submissions(yeedu) == []
 
 
+@pytest.mark.parametrize(
+    "shown",
+    [
+        lambda key: [{"key": "a", "value": "b"}, {"key": KEY_NAME, "value": key}],
+        lambda key: [{"name": KEY_NAME, "setting": {"value": key}}],
+        lambda key: [["a", "b"], [KEY_NAME, key]],
+        lambda key: {"a": "b", KEY_NAME: key},
+        lambda key: f"a=b,{KEY_NAME}={key}",
+        lambda key: [f'--conf "{KEY_NAME}={key}"'],
+    ],
+)
+def test_the_key_is_recognized_in_whatever_form_a_server_shows_it(
+    yeedu: ScriptedYeedu, shown: Callable[[str], Any]
+) -> None:
+    runs = [{"run_id": 7, "conf": shown("xkey-1")}, {"run_id": 8, "conf": shown("key-10")}]
+    yeedu.on("GET", LIST, (200, {"data": [*runs, {"run_id": 9, "conf": shown("key-1")}]}))
+    runs_well(yeedu, 9)
+    with client_of(yeedu) as client:
+        assert execute(client, None, None, intended(5)).run_id == 9
+    assert submissions(yeedu) == []
+
+
 @pytest.mark.parametrize("seconds_ago", [1, 100, 1000])
 def test_a_later_attempt_submits_when_nothing_can_come_any_more(
     yeedu: ScriptedYeedu, seconds_ago: float
