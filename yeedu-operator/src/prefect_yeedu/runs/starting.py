@@ -244,6 +244,7 @@ class _Start:
             checked_conf(request.conf),
             self._interrupted,
             self._start_cluster if request.starts_cluster else None,
+            self._listener.on_trouble,
         )
 
     def _make_run(self, run_id: int) -> JobRun | NotebookRun:
