@@ -14,7 +14,7 @@ from prefect.states import State
 from scripted_yeedu import TENANT
 
 from operators.yeedu import YeeduOperator
-from prefect_yeedu import YeeduRunFailed, YeeduTransportError, retry_if_transient
+from prefect_yeedu import YeeduRunFailed, YeeduSubmissionUnknown, YeeduTransportError, retry_if_transient
 from prefect_yeedu.client.connection import Connection
 from prefect_yeedu.flow_run.run_events import RunEvents
 from prefect_yeedu.urls import Target, TargetKind
@@ -97,6 +97,7 @@ def test_every_server_and_tenant_makes_a_key_that_prefect_takes() -> None:
     ("error", "times"),
     [
         (YeeduTransportError("Yeedu is away."), 3),
+        (YeeduSubmissionUnknown("It is not known whether Yeedu started job 5."), 3),
         (YeeduRunFailed("It ended in ERROR."), 1),
         (OSError("x"), 1),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ from prefect_yeedu.errors import (
 from prefect_yeedu.models import Generation, RunState
 from prefect_yeedu.patience import Patience
 from prefect_yeedu.runs.record import Ledger, Phase, Record, Resume
+from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.run_search import KEY_NAME
 from prefect_yeedu.runs.starting import RunRequest
 from prefect_yeedu.runs.waiting import WaitOptions
@@ -98,7 +100,7 @@ def test_a_lost_answer_is_searched_for_until_the_run_shows(yeedu: ScriptedYeedu)
         (503, b"unavailable"),
     ],
 )
-@pytest.mark.parametrize("lost", [LOST, (504, b"gateway timeout"), (404, b"default backend - 404")])
+@pytest.mark.parametrize("lost", [LOST, (504, b"gateway timeout"), (524, b"a timeout occurred")])
 def test_after_silence_nothing_is_submitted_again(yeedu: ScriptedYeedu, lost: Any, answer: Any) -> None:
     yeedu.on("POST", SUBMIT, lost)
     yeedu.on("GET", LIST, answer)
@@ -113,14 +115,74 @@ def test_after_silence_nothing_is_submitted_again(yeedu: ScriptedYeedu, lost: An
     assert len(yeedu.called("GET", LIST)) < 3 * 90
 
 
-def test_where_yeedu_itself_has_failed_the_search_is_short(yeedu: ScriptedYeedu) -> None:
-    yeedu.on("POST", SUBMIT, (500, {"error_code": "RFA-000500", "error_message": "broken"}))
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (500, {"error_code": "RFA-000500", "error_message": "broken"}),
+        (503, b"<html>no upstream</html>"),
+        (502, b"bad gateway"),
+        PROXY,
+    ],
+)
+def test_after_an_answer_that_names_no_run_the_search_is_short_and_the_next_attempt_s_goes_on(
+    yeedu: ScriptedYeedu, answer: Any
+) -> None:
+    yeedu.on("POST", SUBMIT, answer, (200, {"run_id": 9}))
     yeedu.on("GET", LIST, (200, {"data": []}))
-    clock = FakeClock()
-    with client_of(yeedu, clock=clock) as client, pytest.raises(YeeduSubmissionUnknown, match="broken"):
-        execute(client)
-    assert len(submissions(yeedu)) == 1
-    assert clock.time < 60
+    runs_well(yeedu, 9)
+    clock, ledger = FakeClock(), KeptLedger()
+    with client_of(yeedu, clock=clock) as client:
+        with pytest.raises(YeeduSubmissionUnknown, match=r"broken|answered"):
+            execute(client, None, None, ledger)
+        assert clock.time == pytest.approx(30, abs=10)
+        assert len(submissions(yeedu)) == 1
+        assert ledger.record.intended_at
+        searched, clock.time = clock.time, 0.0
+        assert execute(client, None, None, ledger).run_id == 9
+    assert searched + clock.time > 250  # the fake clock's seconds do not make an intent older
+    assert len(submissions(yeedu)) == 2
+
+
+class Troubles(RunListener):
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def on_trouble(self, text: str) -> None:
+        self.texts.append(text)
+
+
+@pytest.mark.parametrize(
+    ("lost", "reason", "seconds"),
+    [
+        (LOST, r"The connection to Yeedu at .* broke before the answer came \(.*\)", 300),
+        ((503, b"no upstream"), "Yeedu at .* answered 503 when asked to run job 5", 30),
+    ],
+)
+def test_a_search_after_a_lost_answer_is_told(
+    yeedu: ScriptedYeedu, lost: Any, reason: str, seconds: int
+) -> None:
+    listener = Troubles()
+    yeedu.on("POST", SUBMIT, lost)
+    yeedu.on("GET", LIST, (200, {"data": []}), shows_run(yeedu))
+    runs_well(yeedu, 9)
+    with client_of(yeedu) as client:
+        assert execute(client, None, listener).run_id == 9
+    [text] = listener.texts
+    assert re.fullmatch(
+        rf"It is not known whether Yeedu started job 5 \({reason}\); "
+        rf"looking for its run for up to {seconds} s\.",
+        text,
+    )
+
+
+def test_a_search_for_the_run_of_an_earlier_attempt_is_told(yeedu: ScriptedYeedu) -> None:
+    listener = Troubles()
+    yeedu.on("GET", LIST, (200, {"data": []}), (200, {"data": [{"run_id": 9, "conf": ["k=key-1"]}]}))
+    runs_well(yeedu, 9)
+    with client_of(yeedu) as client:
+        assert execute(client, None, listener, intended(100)).run_id == 9
+    [text] = listener.texts
+    assert text == "An earlier attempt may have started job 5; looking for its run for up to 200 s."
 
 
 def test_a_submission_may_take_longer_than_any_other_call(yeedu: ScriptedYeedu) -> None:
@@ -230,6 +292,28 @@ def test_runs_that_never_show_their_conf_leave_it_unknown(yeedu: ScriptedYeedu) 
 
 def test_a_later_attempt_finds_the_run_of_an_intent(yeedu: ScriptedYeedu) -> None:
     yeedu.on("GET", LIST, (200, {"data": [{"run_id": 9, "conf": [f"{KEY_NAME} = key-1"]}]}))
+    runs_well(yeedu, 9)
+    with client_of(yeedu) as client:
+        assert execute(client, None, None, intended(5)).run_id == 9
+    assert submissions(yeedu) == []
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        lambda key: [{"key": "a", "value": "b"}, {"key": KEY_NAME, "value": key}],
+        lambda key: [{"name": KEY_NAME, "setting": {"value": key}}],
+        lambda key: [["a", "b"], [KEY_NAME, key]],
+        lambda key: {"a": "b", KEY_NAME: key},
+        lambda key: f"a=b,{KEY_NAME}={key}",
+        lambda key: [f'--conf "{KEY_NAME}={key}"'],
+    ],
+)
+def test_the_key_is_recognized_in_whatever_form_a_server_shows_it(
+    yeedu: ScriptedYeedu, shown: Callable[[str], Any]
+) -> None:
+    runs = [{"run_id": 7, "conf": shown("xkey-1")}, {"run_id": 8, "conf": shown("key-10")}]
+    yeedu.on("GET", LIST, (200, {"data": [*runs, {"run_id": 9, "conf": shown("key-1")}]}))
     runs_well(yeedu, 9)
     with client_of(yeedu) as client:
         assert execute(client, None, None, intended(5)).run_id == 9

@@ -17,6 +17,8 @@ from prefect_yeedu.errors import (
 
 EXPIRED_STATUSES = frozenset({401, 440})
 EXPIRED_CODE = "RFA-000001"
+# With these a proxy says that it has waited long enough; what it waited for may still be at work.
+GATEWAY_TIMEOUTS = frozenset({408, 499, 504, 524})
 
 
 class Failure(StrEnum):
@@ -72,6 +74,13 @@ def may_have_acted(error: YeeduError) -> bool:
             return not error.is_from_yeedu
         case _:
             return False
+
+
+def is_unanswered(error: YeeduError) -> bool:
+    """Tell whether nobody answered a request that was made, so that Yeedu may still be at work on it."""
+    if isinstance(error, YeeduAPIError):
+        return not error.is_from_yeedu and error.status in GATEWAY_TIMEOUTS
+    return isinstance(error, YeeduTransportError) and error.was_sent
 
 
 def reason(error: YeeduError) -> str:

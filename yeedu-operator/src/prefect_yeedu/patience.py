@@ -8,16 +8,20 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from prefect_yeedu.errors import YeeduAPIError
+from prefect_yeedu.errors import YeeduAPIError, YeeduStopRequested
 from prefect_yeedu.failures import Failure, classify, reason
 
 if TYPE_CHECKING:
+    import threading
+
     from prefect_yeedu.errors import YeeduError
 
 logger = logging.getLogger(__name__)
 
 MAX_RETRY_AFTER_SECONDS = 60.0
 CUBE_SHARE = 0.014
+# How long an interrupted wait goes on at most.
+INTERRUPT_SECONDS = 0.5
 # Not the module's own generator: a flow that seeds it gets the same numbers with and without waits.
 _JITTER = random.SystemRandom()
 
@@ -68,6 +72,37 @@ class Deadline:
         if self.ends_at is None:
             return seconds
         return max(0.0, min(seconds, self.ends_at - self.clock.now()))
+
+
+@dataclass(frozen=True)
+class InterruptibleClock:
+    """Another clock, whose waits end soon after an event.
+
+    Attributes:
+        clock: Where time comes from.
+        interrupted: Set when nobody wants the outcome of what waits.
+        text: What has not been done then, for the error.
+    """
+
+    clock: Clock
+    interrupted: threading.Event
+    text: str
+
+    def now(self) -> float:
+        """Return what the other clock says."""
+        return self.clock.now()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait on the other clock.
+
+        Raises:
+            YeeduStopRequested: The event is set.
+        """
+        deadline = Deadline.after(self.clock, seconds)
+        while not self.interrupted.is_set() and not deadline.has_passed:
+            self.clock.sleep(deadline.limit(INTERRUPT_SECONDS))
+        if self.interrupted.is_set():
+            raise YeeduStopRequested(self.text)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from prefect_yeedu.errors import YeeduError
+from prefect_yeedu.errors import YeeduError, YeeduSubmissionUnknown
 from prefect_yeedu.failures import Failure, classify
 
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ async def retry_if_transient(task: Task[..., Any], run: TaskRun, state: State[An
     """Tell Prefect to retry a task that failed because Yeedu could not be reached or was in trouble.
 
     A job or notebook that failed by itself, a refusal and a wrong setting are not retried: the same call
-    would fail again. Nor is a submission whose answer was lost for good.
+    would fail again. After a submission of which nothing is known the next attempt looks for its run first,
+    and submits only when it is certain that there is none.
 
     Args:
         task: The task.
@@ -34,4 +35,6 @@ async def retry_if_transient(task: Task[..., Any], run: TaskRun, state: State[An
         ```
     """
     error = await state.aresult(raise_on_failure=False)
+    if isinstance(error, YeeduSubmissionUnknown):
+        return True
     return isinstance(error, YeeduError) and classify(error) is Failure.TRANSIENT

@@ -105,7 +105,9 @@ class RunSearch:
                 return None
         if conf is None:
             raise self.unknown("its runs do not show their conf entries")
-        return f"{KEY_NAME}={self.record.key}" in (re.sub(r"\s", "", entry) for entry in conf)
+        # A server may show an entry in another form than it was given, but hardly without the key's own text.
+        key = re.compile(rf"(?<![\w-]){re.escape(self.record.key)}(?![\w-])")
+        return any(key.search(entry) for entry in conf)
 
     def _look_for_proof(self) -> int | None:
         """Look for the only run that this user has started since the intent, where no run carries a key."""

@@ -202,21 +202,14 @@ class _Start:
                 self._ledger.note_refused()
             raise
         record = self._clear_the_way(record)
-        if self._request.starts_cluster and record.phase is Phase.INTENDED:
-            self._start_cluster(record)
         run_id = self._submission(record).submit()
         run = self._make_run(run_id)
         if record.run_id is None:
             self._ledger.note_submitted(run_id, run.url)
         return run, record
 
-    def _start_cluster(self, record: Record) -> None:
-        try:
-            ensure_cluster_runs(self._api, self._definition, self._request.options, self._listener)
-        except YeeduError:
-            if record.is_new:
-                self._ledger.note_refused()
-            raise
+    def _start_cluster(self, api: RunAPI) -> None:
+        ensure_cluster_runs(api, self._definition, self._request.options, self._listener)
 
     def _clear_the_way(self, record: Record) -> Record:
         """Return the record to go on with; a run that this attempt is not to take over is stopped first."""
@@ -250,6 +243,8 @@ class _Start:
             request.arguments,
             checked_conf(request.conf),
             self._interrupted,
+            self._start_cluster if request.starts_cluster else None,
+            self._listener.on_trouble,
         )
 
     def _make_run(self, run_id: int) -> JobRun | NotebookRun:
@@ -273,9 +268,11 @@ class _Start:
         except TimeoutError:
             submission.add_done_callback(_stop_late)
             self._listener.on_trouble(
-                f"Interrupted while {self._api.kind} {self._definition} was being submitted; a run that "
-                "Yeedu has still to name is stopped then, and is open on record."
+                f"Interrupted before Yeedu has named a run of {self._api.kind} {self._definition}. If it "
+                "still names one, that is stopped, and it stays open on record until then."
             )
+        except YeeduStopRequested as end:
+            self._listener.on_trouble(f"Interrupted. {end}")
         except YeeduError as failure:
             self._listener.on_trouble(f"Interrupted while it was being submitted. {failure}")
         else:

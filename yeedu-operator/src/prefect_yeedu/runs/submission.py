@@ -11,23 +11,25 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from prefect_yeedu.errors import YeeduAPIError, YeeduError, YeeduStopRequested, YeeduSubmissionUnknown
-from prefect_yeedu.failures import Failure, classify, may_have_acted
-from prefect_yeedu.patience import Deadline, PollSchedule, SystemClock
+from prefect_yeedu.errors import YeeduError, YeeduStopRequested, YeeduSubmissionUnknown
+from prefect_yeedu.failures import Failure, classify, is_unanswered, may_have_acted
+from prefect_yeedu.patience import Deadline, InterruptibleClock, PollSchedule, SystemClock
 from prefect_yeedu.runs.run_search import KEY_NAME, RunSearch
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from prefect_yeedu.client.api import RunAPI
     from prefect_yeedu.runs.record import Ledger, Record
 
-# How long a run is looked for at least after silence, and at most where Yeedu itself said that it failed.
+# How long a run is looked for at least after silence, and at most after an answer that does not name it.
 MIN_SEARCH_SECONDS = 10.0
 ANSWERED_SEARCH_SECONDS = 30.0
 # How long a run is still looked for when nobody waits for it any more, so that it can be stopped.
 HURRIED_SEARCH_SECONDS = 20.0
+# A search that may take longer is told of.
+UNTOLD_SECONDS = 5.0
 
 
 @dataclass
@@ -43,6 +45,9 @@ class Submission:
         arguments: Given to the program.
         conf: Spark settings; the key is added.
         interrupted: Set when nobody wants it any more.
+        prepare: Sees to it that Yeedu can run it, with calls whose waits end when nobody wants it any more;
+            called when there certainly is no run yet.
+        tell: Told what takes long, in a sentence.
     """
 
     api: RunAPI
@@ -53,6 +58,8 @@ class Submission:
     arguments: str | None = None
     conf: Sequence[str] = ()
     interrupted: threading.Event | None = None
+    prepare: Callable[[RunAPI], None] | None = None
+    tell: Callable[[str], None] | None = None
 
     def submit(self) -> int:
         """Return the id of the one run that the record stands for, starting it if there is none yet.
@@ -61,17 +68,18 @@ class Submission:
             YeeduSubmissionUnknown: Whether there is a run cannot be found out; the record stays open.
             YeeduError: Yeedu refuses to run it, or was not asked.
         """
-        if not self.record.is_new:
-            found = self.find()
-            if found is not None:
-                return found
-            self.record = self.ledger.note_intended()
+        found = None if self.record.is_new else self.find()
+        if found is not None:
+            return found
+        self._prepare()
+        if self.prepare is not None or not self.record.is_new:  # the intent on record has grown old
+            self.record = replace(self.ledger.note_intended(), is_new=self.record.is_new)
         entries = list(self.conf)
         if self.api.routes.takes_conf:
             entries += [*self.ledger.labels, f"{KEY_NAME}={self.record.key}"]
         try:
             self._ensure_wanted()
-            return self.api.submit(
+            return self._interruptible_api.submit(
                 self.definition, arguments=self.arguments, conf=entries, read_seconds=self.submit_seconds
             )
         except YeeduError as error:
@@ -79,9 +87,12 @@ class Submission:
                 self.ledger.note_refused()
                 raise
             failure = error
-        is_answered = isinstance(failure, YeeduAPIError) and failure.is_from_yeedu
-        limit = ANSWERED_SEARCH_SECONDS if is_answered else self._seconds_left()
-        found = self._search(max(MIN_SEARCH_SECONDS, min(limit, self._seconds_left())))
+        reason = str(failure).rstrip(".")
+        limit = self._seconds_left() if is_unanswered(failure) else ANSWERED_SEARCH_SECONDS
+        found = self._search(
+            max(MIN_SEARCH_SECONDS, min(limit, self._seconds_left())),
+            f"It is not known whether Yeedu started {self._title} ({reason})",
+        )
         if found is None:
             raise self._new_search().unknown(str(failure))
         return found
@@ -95,7 +106,7 @@ class Submission:
         """
         if self.record.run_id is not None:
             return self.record.run_id
-        return self._search(self._seconds_left())
+        return self._search(self._seconds_left(), f"An earlier attempt may have started {self._title}")
 
     def look_once(self) -> int | None:
         """Return the run if it is there; None when there certainly is none.
@@ -111,10 +122,24 @@ class Submission:
             raise search.unknown("it may still come")
         return found
 
-    def _search(self, seconds: float) -> int | None:
+    def _prepare(self) -> None:
+        """Do what comes before the submission; a failure means that Yeedu was asked for nothing."""
+        try:
+            if self.prepare is not None:
+                self.prepare(self._interruptible_api)
+        except YeeduError:
+            self.ledger.note_refused()
+            raise
+
+    def _search(self, seconds: float, why: str) -> int | None:
         """Look for the run until it is there; None when it is not after so many seconds."""
         search, clock = self._new_search(), self.api.clock
-        deadline, is_hurried = Deadline.after(clock, seconds), False
+        is_hurried = self._is_interrupted
+        if is_hurried:
+            seconds = min(seconds, HURRIED_SEARCH_SECONDS)
+        if seconds > UNTOLD_SECONDS and self.tell is not None:
+            self.tell(f"{why}; looking for its run for up to {seconds:.0f} s.")
+        deadline = Deadline.after(clock, seconds)
         schedule = PollSchedule(clock, min_seconds=0.25, max_seconds=5.0, share=0.5)
         while True:
             is_last = deadline.has_passed
@@ -166,9 +191,23 @@ class Submission:
     def _is_interrupted(self) -> bool:
         return self.interrupted is not None and self.interrupted.is_set()
 
+    @property
+    def _interruptible_api(self) -> RunAPI:
+        """The calls before Yeedu has the run: none of them is worth a wait that nobody wants."""
+        if self.interrupted is None:
+            return self.api
+        return replace(
+            self.api, clock=InterruptibleClock(self.api.clock, self.interrupted, self._not_submitted)
+        )
+
+    @property
+    def _title(self) -> str:
+        return f"{self.api.kind} {self.definition}"
+
+    @property
+    def _not_submitted(self) -> str:
+        return f"{self._title.capitalize()} was not submitted, because nobody waits for it any more."
+
     def _ensure_wanted(self) -> None:
         if self._is_interrupted:
-            raise YeeduStopRequested(
-                f"{str(self.api.kind).capitalize()} {self.definition} was not submitted, because nobody "
-                "waits for it any more."
-            )
+            raise YeeduStopRequested(self._not_submitted)

@@ -25,6 +25,11 @@ def _or_none(value: Any, read: ModelWrapValidatorHandler[Any]) -> Any:
 
 
 def _texts(value: object) -> object:
+    """Return the entries of a list, a map or a text, whatever each of them looks like."""
+    if isinstance(value, dict):
+        return [f"{key}={item}" for key, item in cast("dict[str, object]", value).items()]
+    if isinstance(value, str):
+        return [value] if value else None
     return [str(item) for item in cast("list[object]", value)] if isinstance(value, list) else value
 
 
