@@ -20,7 +20,10 @@ from prefect_yeedu.errors import YeeduStopRequested
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
     from uuid import UUID
+
+    from prefect.client.schemas.objects import State
 
 Answer = TypeVar("Answer")
 
@@ -99,7 +102,7 @@ class StopWatch:
             logger.debug("The flow run's state could not be asked for: %r", error)
         else:
             self._not_found = 0
-            if not in_main_thread and state is not None and (state.is_cancelling() or state.is_final()):
+            if not in_main_thread and state is not None and _is_unwanted(state):
                 self._stop(f"the flow run is {state.name}")
         finally:
             self._is_asking.release()
@@ -132,6 +135,14 @@ class StoppableClock:
             YeeduStopRequested: The call is not wanted any more.
         """
         self._watch.wait(seconds)
+
+
+def _is_unwanted(state: State[Any]) -> bool:
+    """Tell whether nobody wants what a flow run in this state has left to do.
+
+    One that has completed or failed may have tasks that nobody waited for; Prefect lets them go on.
+    """
+    return state.is_cancelling() or state.is_cancelled() or state.is_crashed()
 
 
 def _flow_run_id() -> UUID | None:
