@@ -3,7 +3,8 @@
 A call is named by the outermost flow run, the task or subflow it is made in, what it runs, and its position:
 a flow's attempts make their calls in the same order. What it passes does not count, so that a call with the
 time of day among its arguments finds its run again. Only tasks that run side by side come in any order. They
-are told apart by what they pass, and must pass the same in each attempt to find their runs again.
+are told apart by what they pass, and must pass the same in each attempt to find their runs again. Tasks in
+processes of their own (ProcessPoolTaskRunner, Dask, Ray) find them only in their own retries.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import FlowRun, TaskRun
 
     from prefect_yeedu.patience import Patience
 
@@ -93,11 +94,10 @@ def identify_call(target: str, passed: str, patience: Patience) -> CallIdentity 
     context = flow_context if flow_run is not None else task_context
     if context is None or (flow_run is None and task_run is None):
         return None
-    place = task_run.task_key if task_run is not None else ""
     task = str(task_run.id) if task_run is not None else ""
-    attempt = f"{task}|{task_run.run_count}" if task_run is not None else ""
+    place = _place(context, task_run)
     what = target if _is_called_by_the_flow() else f"{target}|{passed}"
-    position = _position(context, place, task, attempt, what)
+    position = _position(context, place, task_run, what)
     root_id, calls = None, ()
     if flow_run is not None:
         root_id, calls = _read_parents(flow_run, patience)
@@ -118,14 +118,28 @@ def _is_called_by_the_flow() -> bool:
     return False
 
 
+def _place(context: FlowRunContext | TaskRunContext, task_run: TaskRun | None) -> str:
+    """Return what names the task that a call is made in; the same in every attempt, where that can be.
+
+    A task runner with processes gives each task a context of its own, so that equal tasks cannot be counted;
+    the task run's own id stays for the task's retries, but not for those of the flow.
+    """
+    if task_run is None:
+        return ""
+    is_detached = isinstance(context, FlowRunContext) and context.detached
+    return str(task_run.id) if is_detached else task_run.task_key
+
+
 def _position(
-    context: FlowRunContext | TaskRunContext, place: str, task: str, attempt: str, what: str
+    context: FlowRunContext | TaskRunContext, place: str, task_run: TaskRun | None, what: str
 ) -> int:
     """Return which of the equal calls this one is, the same in every attempt.
 
     Each attempt of a flow has a context of its own, with which counting begins. The ids of task runs change
     between a flow's attempts, but not between the attempts of one task.
     """
+    task = str(task_run.id) if task_run is not None else ""
+    attempt = f"{task}|{task_run.run_count}" if task_run is not None else ""
     with _counting:
         if id(context) not in _counts:
             _counts[id(context)] = _Counts()
