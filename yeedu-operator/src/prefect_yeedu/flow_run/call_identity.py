@@ -2,24 +2,25 @@
 
 A call is named by the outermost flow run, the task or subflow it is made in, what it runs, and its position:
 a flow's attempts make their calls in the same order. What it passes does not count, so that a call with the
-time of day among its arguments finds its run again. Only tasks that run side by side come in any order. They
-are told apart by what they pass, and must pass the same in each attempt to find their runs again. Tasks in
-processes of their own (ProcessPoolTaskRunner, Dask, Ray) find them only in their own retries.
+time of day among its arguments finds its run again. Only what may run beside the flow's own code comes in any
+order: every submitted task, whether or not it is the only one, and what an event loop runs as a task
+(`asyncio.gather`, `create_task`). Such calls are told apart by what they pass, and must pass the same in each
+attempt to find their runs again. Tasks in processes of their own (ProcessPoolTaskRunner, Dask, Ray) find them
+only in their own retries.
 """
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import threading
 import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import prefect.flow_engine
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
 from prefect.context import FlowRunContext, TaskRunContext
 
+from prefect_yeedu.flow_run.call_stack import is_called_by_the_flow
 from prefect_yeedu.flow_run.prefect_server import ask_prefect, iterate_subflows
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, TaskRun
 
     from prefect_yeedu.patience import Patience
-
-_FLOW_ENGINE = prefect.flow_engine.__file__
 
 
 @dataclass
@@ -96,7 +95,7 @@ def identify_call(target: str, passed: str, patience: Patience) -> CallIdentity 
         return None
     task = str(task_run.id) if task_run is not None else ""
     place = _place(context, task_run)
-    what = target if _is_called_by_the_flow() else f"{target}|{passed}"
+    what = target if is_called_by_the_flow() else f"{target}|{passed}"
     position = _position(context, place, task_run, what)
     root_id, calls = None, ()
     if flow_run is not None:
@@ -106,16 +105,6 @@ def identify_call(target: str, passed: str, patience: Patience) -> CallIdentity 
     return CallIdentity(
         name, flow_run, task_run.id if task_run is not None else None, root_id=root_id, calls=calls
     )
-
-
-def _is_called_by_the_flow() -> bool:
-    """Tell whether the flow's own code waits for this call: it makes no other one meanwhile."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        if frame.f_code.co_filename == _FLOW_ENGINE:
-            return True
-        frame = frame.f_back
-    return False
 
 
 def _place(context: FlowRunContext | TaskRunContext, task_run: TaskRun | None) -> str:

@@ -17,6 +17,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import ObjectNotFound
 
 from prefect_yeedu.errors import YeeduStopRequested
+from prefect_yeedu.flow_run.call_stack import kept_for_a_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,7 +176,8 @@ async def run_in_thread(
         event: The event, where there is one already.
     """
     event = event or threading.Event()
-    running = asyncio.ensure_future(asyncio.to_thread(call, event))
+    with kept_for_a_thread():
+        running = asyncio.ensure_future(asyncio.to_thread(call, event))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
