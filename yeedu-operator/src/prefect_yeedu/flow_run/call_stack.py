@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import prefect.flow_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
-_STEP_OF_A_LOOP = asyncio.Handle._run.__code__  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]  # noqa: SLF001
+_STEP_OF_A_LOOP = asyncio.Handle._run.__code__  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
 _FLOW_ENGINE = prefect.flow_engine.__file__
 _of_the_caller: ContextVar[bool | None] = ContextVar("is_called_by_the_flow", default=None)
 
@@ -36,7 +36,7 @@ def is_called_by_the_flow() -> bool:
 
 
 @contextmanager
-def kept_for_a_thread() -> Iterator[None]:
+def kept_for_a_thread() -> Generator[None]:
     """Have what is started inside, with a copy of this context, know who makes the call."""
     token = _of_the_caller.set(is_called_by_the_flow())
     try:
