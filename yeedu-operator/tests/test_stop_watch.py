@@ -12,8 +12,9 @@ from uuid import UUID, uuid4
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-from prefect.states import Cancelling, Running
+from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed, Running
 
 from prefect_yeedu.errors import YeeduStopRequested
 from prefect_yeedu.flow_run import stopping
@@ -189,6 +190,31 @@ class TestWithPrefect:
     def test_a_cancelled_flow_run_ends_a_long_wait(self, flow_run_id: UUID) -> None:
         self.later(lambda client: client.set_flow_run_state(flow_run_id, Cancelling(), force=True))
         assert "because the flow run is Cancelling" in in_thread(StopWatch(), 60)
+
+    @pytest.mark.parametrize("state", [Cancelled(), Crashed()])
+    def test_a_flow_run_that_was_ended_ends_a_long_wait(self, flow_run_id: UUID, state: State[Any]) -> None:
+        self.later(lambda client: client.set_flow_run_state(flow_run_id, state, force=True))
+        assert f"because the flow run is {state.name}" in in_thread(StopWatch(), 60)
+
+    @pytest.mark.parametrize("state", [Completed(), Failed()])
+    def test_a_task_that_nobody_waited_for_outlives_its_flow_run(
+        self, flow_run_id: UUID, state: State[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[bool] = []
+        ask = StopWatch._ask
+
+        def count(self: StopWatch, *args: Any) -> None:
+            ask(self, *args)
+            asked.append(True)
+
+        monkeypatch.setattr(StopWatch, "_ask", count)
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(flow_run_id, state, force=True)
+        watch = StopWatch()
+        deadline = time.monotonic() + 60
+        while len(asked) < 3:
+            assert time.monotonic() < deadline, "Prefect is not asked."
+            assert in_thread(watch, 0.1) == "waited"
 
     def test_a_deleted_flow_run_ends_a_long_wait(self, flow_run_id: UUID) -> None:
         self.later(lambda client: client.delete_flow_run(flow_run_id))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
-from prefect import flow
+from prefect import flow, task
 
 from operators.yeedu import YeeduOperator
 from prefect_yeedu import YeeduTransportError
@@ -29,8 +30,10 @@ def job(mock: MockYeedu) -> int:
     return mock.control("POST", "jobs", json={"program": program})["job_id"]
 
 
-def operator(mock: MockYeedu, job: int) -> YeeduOperator:
-    return YeeduOperator(mock.url(f"job/{job}"), "yeedu_connection_details", "yeedu_password")
+def operator(mock: MockYeedu, job: int, arguments: str | None = None) -> YeeduOperator:
+    return YeeduOperator(
+        mock.url(f"job/{job}"), "yeedu_connection_details", "yeedu_password", arguments=arguments
+    )
 
 
 def count_runs(mock: MockYeedu, job: int) -> int:
@@ -101,6 +104,55 @@ def test_equal_subflows_of_one_parent_are_different_runs(mock: MockYeedu, job: i
         child()
         if next(failures, False):
             raise ValueError("a later step failed")
+
+    parent()
+    assert count_runs(mock, job) == 2
+
+
+def test_subflows_in_tasks_find_their_runs_in_whatever_order_they_come(mock: MockYeedu) -> None:
+    job = mock.control("POST", "jobs", json={"program": "import sys; print(sys.argv[1])"})["job_id"]
+    attempts: list[list[str]] = []
+
+    @flow
+    def child(day: str) -> str:
+        return operator(mock, job, day).execute().stdout
+
+    @task
+    def load(day: str, delay_seconds: float) -> str:
+        time.sleep(delay_seconds)  # the other one calls its subflow first
+        return child(day)
+
+    @flow(retries=1)
+    def parent() -> None:
+        delays = (0.0, 3.0) if not attempts else (3.0, 0.0)
+        futures = [load.submit(day, delay) for day, delay in zip(("1", "2"), delays, strict=True)]
+        results = [future.result() for future in futures]
+        attempts.append([*results, load("3", 0.0), load("3", 0.0)])
+        if len(attempts) == 1:
+            raise ValueError("a later step failed")
+
+    parent()
+    assert attempts == [["1\n", "2\n", "3\n", "3\n"]] * 2
+    assert count_runs(mock, job) == 4
+
+
+def test_a_task_that_is_tried_again_finds_the_runs_of_its_subflows(mock: MockYeedu, job: int) -> None:
+    failures = iter([True])
+
+    @flow
+    def child() -> str:
+        return operator(mock, job).execute().stdout
+
+    @task(retries=1)
+    def load() -> None:
+        child()
+        child()
+        if next(failures, False):
+            raise ValueError("a later step failed")
+
+    @flow
+    def parent() -> None:
+        load()
 
     parent()
     assert count_runs(mock, job) == 2

@@ -2,34 +2,37 @@
 
 A call is named by the outermost flow run, the task or subflow it is made in, what it runs, and its position:
 a flow's attempts make their calls in the same order. What it passes does not count, so that a call with the
-time of day among its arguments finds its run again. Only tasks that run side by side come in any order. They
-are told apart by what they pass, and must pass the same in each attempt to find their runs again.
+time of day among its arguments finds its run again. Only what may run beside the flow's own code comes in any
+order: every submitted task, whether or not it is the only one, and what an event loop runs as a task
+(`asyncio.gather`, `create_task`). Such calls are told apart by what they pass, and must pass the same in each
+attempt to find their runs again. Tasks in processes of their own (ProcessPoolTaskRunner, Dask, Ray) find them
+only in their own retries.
 """
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import threading
 import weakref
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-import prefect.flow_engine
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
 from prefect.context import FlowRunContext, TaskRunContext
 
+from prefect_yeedu.flow_run.call_stack import is_called_by_the_flow
 from prefect_yeedu.flow_run.prefect_server import ask_prefect, iterate_subflows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from uuid import UUID
 
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import FlowRun, TaskRun
 
     from prefect_yeedu.patience import Patience
 
-_FLOW_ENGINE = prefect.flow_engine.__file__
+Context = TypeVar("Context", FlowRunContext, TaskRunContext)
 
 
 @dataclass
@@ -37,7 +40,7 @@ class _Counts:
     """How many calls of each kind one attempt of a flow, or a task without a flow, has made so far."""
 
     numbers: dict[str, int] = field(default_factory=dict[str, int])
-    of_tasks: dict[str, int] = field(default_factory=dict[str, int])
+    known: dict[str, int] = field(default_factory=dict[str, int])
 
     def next(self, name: str) -> int:
         """Return how often this was asked before."""
@@ -93,14 +96,14 @@ def identify_call(target: str, passed: str, patience: Patience) -> CallIdentity 
     context = flow_context if flow_run is not None else task_context
     if context is None or (flow_run is None and task_run is None):
         return None
-    place = task_run.task_key if task_run is not None else ""
-    task = str(task_run.id) if task_run is not None else ""
-    attempt = f"{task}|{task_run.run_count}" if task_run is not None else ""
-    what = target if _is_called_by_the_flow() else f"{target}|{passed}"
-    position = _position(context, place, task, attempt, what)
+    place, whole = _place(context, task_run), f"{target}|{passed}"
+    what = target if is_called_by_the_flow() else whole
+    position = _position(context, place, task_run, what)
     root_id, calls = None, ()
     if flow_run is not None:
-        root_id, calls = _read_parents(flow_run, patience)
+        root_id, parents = _read_parents(flow_run, patience)
+        calls = tuple(_name_subflow(parent, whole) for parent in parents)
+    task = str(task_run.id) if task_run is not None else ""
     root = "|".join([str(root_id), *reversed(calls)]) if root_id is not None else task
     name = hashlib.sha256(f"{root}|{place}|{position}|{what}".encode()).hexdigest()[:24]
     return CallIdentity(
@@ -108,51 +111,100 @@ def identify_call(target: str, passed: str, patience: Patience) -> CallIdentity 
     )
 
 
-def _is_called_by_the_flow() -> bool:
-    """Tell whether the flow's own code waits for this call: it makes no other one meanwhile."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        if frame.f_code.co_filename == _FLOW_ENGINE:
-            return True
-        frame = frame.f_back
-    return False
+def _place(context: FlowRunContext | TaskRunContext, task_run: TaskRun | None) -> str:
+    """Return what names the task that a call is made in; the same in every attempt, where that can be.
+
+    A task runner with processes gives each task a context of its own, so that equal tasks cannot be counted;
+    the task run's own id stays for the task's retries, but not for those of the flow.
+    """
+    if task_run is None:
+        return ""
+    is_detached = isinstance(context, FlowRunContext) and context.detached
+    return str(task_run.id) if is_detached else task_run.task_key
 
 
 def _position(
-    context: FlowRunContext | TaskRunContext, place: str, task: str, attempt: str, what: str
+    context: FlowRunContext | TaskRunContext,
+    place: str,
+    task_run: TaskRun | None,
+    what: str,
+    caller: UUID | None = None,
 ) -> int:
     """Return which of the equal calls this one is, the same in every attempt.
 
     Each attempt of a flow has a context of its own, with which counting begins. The ids of task runs change
     between a flow's attempts, but not between the attempts of one task.
+
+    Args:
+        context: The flow run, or the task run without one, that the call is made in.
+        place: Names the task that it is made in.
+        task_run: That task's run.
+        what: What is called.
+        caller: Whose calls all have one position; None where each call has its own.
     """
+    task = str(task_run.id) if task_run is not None else ""
+    attempt = f"{task}|{task_run.run_count}" if task_run is not None else ""
     with _counting:
         if id(context) not in _counts:
             _counts[id(context)] = _Counts()
             weakref.finalize(context, _counts.pop, id(context), None)
         counts = _counts[id(context)]
-        within_attempt = counts.next(f"{attempt}|{what}")
-        if not task or isinstance(context, TaskRunContext):
-            return within_attempt
-        known = f"{task}|{within_attempt}|{what}"
-        if known not in counts.of_tasks:
-            counts.of_tasks[known] = counts.next(f"in {place}|{what}")
-        return counts.of_tasks[known]
+        if caller is not None and f"{caller}|{what}" in counts.known:
+            return counts.known[f"{caller}|{what}"]
+        position = within_attempt = counts.next(f"{attempt}|{what}")
+        if task and not isinstance(context, TaskRunContext):
+            known = f"{task}|{within_attempt}|{what}"
+            if known not in counts.known:
+                counts.known[known] = counts.next(f"in {place}|{what}")
+            position = counts.known[known]
+        if caller is not None:
+            counts.known[f"{caller}|{what}"] = position
+        return position
 
 
-def _read_parents(flow_run: FlowRun, patience: Patience) -> tuple[UUID, tuple[str, ...]]:
-    """Return the outermost flow run, and the calls that lead from it to a flow run.
+def _name_subflow(parent: TaskRun, what: str) -> str:
+    """Return what names a subflow's call, the same in every attempt of the flow that calls it.
+
+    Prefect numbers the calls that a flow makes itself. Those of its tasks have random keys, and are told
+    apart by the task and by what the subflow runs.
+
+    Args:
+        parent: The task run that stands for the subflow in the flow that calls it.
+        what: What the subflow runs, and what it passes.
+    """
+    by_prefect = f"{parent.task_key}|{parent.dynamic_key}"
+    if parent.dynamic_key.isdigit():
+        return by_prefect
+    flows, tasks = _outward(FlowRunContext.get()), _outward(TaskRunContext.get())
+    context = next((at for at in flows if at.flow_run and at.flow_run.id == parent.flow_run_id), None)
+    task_run = next((at.task_run for at in tasks if at.task_run.flow_run_id == parent.flow_run_id), None)
+    if context is None or task_run is None:  # called in another process
+        return by_prefect
+    place, call = _place(context, task_run), f"{parent.task_key}|{what}"
+    return f"{call}|in {place}|{_position(context, place, task_run, call, caller=parent.id)}"
+
+
+def _outward(context: Context | None) -> Iterator[Context]:
+    """Yield a context and those that it was entered in; only the token by which it is left knows them."""
+    while isinstance(context, (FlowRunContext, TaskRunContext)):
+        yield context
+        token = context._token  # pyright: ignore[reportPrivateUsage]
+        context = token.old_value if token is not None else None
+
+
+def _read_parents(flow_run: FlowRun, patience: Patience) -> tuple[UUID, tuple[TaskRun, ...]]:
+    """Return the outermost flow run, and the calls that lead from it to a flow run, as their task runs.
 
     A retried parent starts its subflows as new flow runs; that they are called from the same place is what
     stays.
     """
 
-    def read(client: SyncPrefectClient) -> tuple[UUID, tuple[str, ...]]:
-        calls: list[str] = []
+    def read(client: SyncPrefectClient) -> tuple[UUID, tuple[TaskRun, ...]]:
+        calls: list[TaskRun] = []
         inner = flow_run
         while inner.parent_task_run_id is not None:
             call = client.read_task_run(inner.parent_task_run_id)
-            calls.insert(0, f"{call.task_key}|{call.dynamic_key}")
+            calls.insert(0, call)
             if call.flow_run_id is None:
                 break
             inner = client.read_flow_run(call.flow_run_id)

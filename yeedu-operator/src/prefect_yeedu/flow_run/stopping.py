@@ -17,10 +17,14 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import ObjectNotFound
 
 from prefect_yeedu.errors import YeeduStopRequested
+from prefect_yeedu.flow_run.call_stack import kept_for_a_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
     from uuid import UUID
+
+    from prefect.client.schemas.objects import State
 
 Answer = TypeVar("Answer")
 
@@ -99,7 +103,7 @@ class StopWatch:
             logger.debug("The flow run's state could not be asked for: %r", error)
         else:
             self._not_found = 0
-            if not in_main_thread and state is not None and (state.is_cancelling() or state.is_final()):
+            if not in_main_thread and state is not None and _is_unwanted(state):
                 self._stop(f"the flow run is {state.name}")
         finally:
             self._is_asking.release()
@@ -134,6 +138,14 @@ class StoppableClock:
         self._watch.wait(seconds)
 
 
+def _is_unwanted(state: State[Any]) -> bool:
+    """Tell whether nobody wants what a flow run in this state has left to do.
+
+    One that has completed or failed may have tasks that nobody waited for; Prefect lets them go on.
+    """
+    return state.is_cancelling() or state.is_cancelled() or state.is_crashed()
+
+
 def _flow_run_id() -> UUID | None:
     """Return the flow run that we are in; a task's thread may know only its task run."""
     flow_context, task_context = FlowRunContext.get(), TaskRunContext.get()
@@ -164,7 +176,8 @@ async def run_in_thread(
         event: The event, where there is one already.
     """
     event = event or threading.Event()
-    running = asyncio.ensure_future(asyncio.to_thread(call, event))
+    with kept_for_a_thread():
+        running = asyncio.ensure_future(asyncio.to_thread(call, event))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

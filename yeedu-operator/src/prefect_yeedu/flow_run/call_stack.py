@@ -1,0 +1,45 @@
+"""Tell whether a flow's own code makes a call and waits for it, also where a thread then does the work."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+import prefect.flow_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+_STEP_OF_A_LOOP = asyncio.Handle._run.__code__  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+_FLOW_ENGINE = prefect.flow_engine.__file__
+_of_the_caller: ContextVar[bool | None] = ContextVar("is_called_by_the_flow", default=None)
+
+
+def is_called_by_the_flow() -> bool:
+    """Tell whether the flow's own code waits for this call: it makes no other one meanwhile.
+
+    What an event loop runs beside the flow (`asyncio.gather`, `create_task`) has a stack of its own, which
+    begins at the loop, even if the flow itself has started that.
+    """
+    known = _of_the_caller.get()
+    if known is not None:
+        return known
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code is not _STEP_OF_A_LOOP:
+        if frame.f_code.co_filename == _FLOW_ENGINE:
+            return True
+        frame = frame.f_back
+    return False
+
+
+@contextmanager
+def kept_for_a_thread() -> Generator[None]:
+    """Have what is started inside, with a copy of this context, know who makes the call."""
+    token = _of_the_caller.set(is_called_by_the_flow())
+    try:
+        yield
+    finally:
+        _of_the_caller.reset(token)

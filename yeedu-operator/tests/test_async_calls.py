@@ -1,0 +1,87 @@
+"""Calls in async code: which run an attempt finds again, alone and beside others."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from prefect import flow
+
+from operators.yeedu import YeeduOperator
+
+if TYPE_CHECKING:
+    from mock_yeedu import MockYeedu
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server"),
+    # Prefect's own clients leave sockets to the garbage collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture
+def job(mock: MockYeedu) -> int:
+    return mock.control("POST", "jobs", json={"program": "import sys; print(sys.argv[1])"})["job_id"]
+
+
+def operator(mock: MockYeedu, job: int, arguments: str) -> YeeduOperator:
+    return YeeduOperator(
+        mock.url(f"job/{job}"), "yeedu_connection_details", "yeedu_password", arguments=arguments
+    )
+
+
+def count_runs(mock: MockYeedu, job: int) -> int:
+    with mock.client("job/1") as client:
+        return len(
+            client.get_object("workspace/1/spark/job/runs", "for runs", params={"job_ids": job})["data"]
+        )
+
+
+def test_a_call_that_an_async_flow_awaits_is_found_again_whatever_it_passes(
+    mock: MockYeedu, job: int
+) -> None:
+    outputs: list[str] = []
+
+    @flow(retries=1)
+    async def nightly() -> None:
+        result = await operator(mock, job, f"attempt-{len(outputs) + 1}").aexecute()
+        outputs.append(result.stdout)
+        if len(outputs) == 1:
+            raise ValueError("a later step failed")
+
+    asyncio.run(nightly())  # pyright: ignore[reportUnknownArgumentType]
+    assert outputs == ["attempt-1\n", "attempt-1\n"]
+    assert count_runs(mock, job) == 1
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_calls_that_are_gathered_are_found_by_what_they_pass(
+    mock: MockYeedu, job: int, is_async: bool
+) -> None:
+    attempts: list[list[str]] = []
+
+    async def gather() -> None:
+        async def load(day: str, delay_seconds: float) -> str:
+            await asyncio.sleep(delay_seconds)  # the other one calls first
+            return (await operator(mock, job, day).aexecute()).stdout
+
+        delays = (0.0, 3.0) if not attempts else (3.0, 0.0)
+        attempts.append(await asyncio.gather(*map(load, ("1", "2"), delays)))
+        if len(attempts) == 1:
+            raise ValueError("a later step failed")
+
+    @flow(retries=1)
+    async def side_by_side() -> None:
+        await gather()
+
+    @flow(retries=1)
+    def with_a_loop_of_its_own() -> None:
+        asyncio.run(gather())
+
+    if is_async:
+        asyncio.run(side_by_side())  # pyright: ignore[reportUnknownArgumentType]
+    else:
+        with_a_loop_of_its_own()
+    assert attempts == [["1\n", "2\n"]] * 2
+    assert count_runs(mock, job) == 2
