@@ -245,6 +245,7 @@ class _Start:
             self._interrupted,
             self._start_cluster if request.starts_cluster else None,
             self._listener.on_trouble,
+            request.options.cluster_seconds,
         )
 
     def _make_run(self, run_id: int) -> JobRun | NotebookRun:
