@@ -91,8 +91,8 @@ def test_a_run_of_an_earlier_attempt_is_looked_for_before_its_cluster_is_started
     assert job.called("POST", SUBMIT) == []
 
 
-class Interrupts(RunListener):
-    """Has Ctrl-C pressed in the test's thread once Yeedu has been asked for something."""
+class Listener(RunListener):
+    """Keeps what it is told; may have Ctrl-C pressed in the test's thread."""
 
     def __init__(self) -> None:
         self.troubles: list[str] = []
@@ -118,37 +118,33 @@ class Interrupts(RunListener):
 def test_an_interrupt_ends_the_wait_for_a_cluster_at_once_and_submits_nothing(
     job: ScriptedYeedu, answer: Any
 ) -> None:
-    listener, ledger, began = Interrupts(), KeptLedger(), time.monotonic()
+    listener, ledger, began = Listener(), KeptLedger(), time.monotonic()
     job.on("GET", "cluster", listener.press(answer))
     options = WaitOptions(cluster_seconds=60, stop_seconds=30)
     with client_of(job, clock=SystemClock()) as client, pytest.raises(KeyboardInterrupt):
         execute(client, RunRequest(starts_cluster=True, options=options), listener, ledger)
     assert time.monotonic() - began < 15
     assert job.called("POST", SUBMIT) == []
-    assert listener.troubles == [
-        "Interrupted. Job 5 was not submitted, because nobody waits for it any more."
-    ]
+    assert listener.troubles == [NOT_SUBMITTED]
     assert ledger.record.intended_at == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signal to a thread")
 def test_an_interrupt_ends_the_wait_that_yeedu_asks_for_before_a_submission(job: ScriptedYeedu) -> None:
-    listener, ledger, began = Interrupts(), KeptLedger(), time.monotonic()
+    listener, ledger, began = Listener(), KeptLedger(), time.monotonic()
     busy = (429, {"error_code": "RFA-000429"}, {"Retry-After": "60"})
     job.on("POST", SUBMIT, listener.press(busy), (200, {"run_id": 9}))
     with client_of(job, clock=SystemClock()) as client, pytest.raises(KeyboardInterrupt):
         execute(client, RunRequest(), listener, ledger)
     assert time.monotonic() - began < 15
     assert len(job.called("POST", SUBMIT)) == 1
-    assert listener.troubles == [
-        "Interrupted. Job 5 was not submitted, because nobody waits for it any more."
-    ]
+    assert listener.troubles[-1] == NOT_SUBMITTED
     assert ledger.record.intended_at == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signal to a thread")
 def test_an_interrupt_before_an_answer_does_not_say_that_something_was_submitted(job: ScriptedYeedu) -> None:
-    listener, is_over = Interrupts(), threading.Event()
+    listener, is_over = Listener(), threading.Event()
     press = listener.press((200, {"cluster_status": "STARTING"}))
 
     def blocked(call: Any) -> Any:
@@ -165,3 +161,30 @@ def test_an_interrupt_before_an_answer_does_not_say_that_something_was_submitted
         "Interrupted before Yeedu has named a run of job 5. If it still names one, that is stopped, and it "
         "stays open on record until then."
     ]
+
+
+def test_a_wait_that_yeedu_asks_for_before_a_submission_is_told_once(job: ScriptedYeedu) -> None:
+    listener = Listener()
+    busy = (429, {"error_code": "RFA-000429"}, {"Retry-After": "40"})
+    job.on("POST", SUBMIT, busy, busy, (200, {"run_id": 9}))
+    with client_of(job) as client:
+        assert execute(client, None, listener).run_id == 9
+    assert listener.troubles == [
+        "Asking Yeedu to run job 5 again in 40.0 s: Yeedu asks to be called less often."
+    ]
+
+
+def test_a_cluster_that_cannot_be_looked_at_is_told_once_for_each_time(job: ScriptedYeedu) -> None:
+    listener, away = Listener(), (503, b"unavailable")
+    starting = (200, {"cluster_status": "STARTING"})
+    outages = [*[away] * 9, starting, away, starting, *[away] * 9]  # the one in the middle is short
+    job.on("GET", "cluster", *outages, (200, {"cluster_status": "RUNNING"}))
+    job.on("POST", SUBMIT, (200, {"run_id": 9}))
+    with client_of(job) as client:
+        assert execute(client, RunRequest(starts_cluster=True), listener).run_id == 9
+    *told, running = listener.troubles
+    assert running == "Cluster 3 is running."
+    assert len(told) == 2
+    for text in told:
+        assert text.startswith("Asking Yeedu about cluster 3 again in ")
+        assert text.endswith(" s: something in front of Yeedu answered 503.")

@@ -143,6 +143,56 @@ def test_after_an_answer_that_names_no_run_the_search_is_short_and_the_next_atte
     assert len(submissions(yeedu)) == 2
 
 
+@pytest.mark.parametrize(
+    ("lost", "cluster_seconds", "window"),
+    [
+        (LOST, 1800, 1800),
+        ((504, b"gateway timeout"), 1800, 1800),
+        (LOST, 60, 300),
+        ((503, b"no upstream"), 1800, 300),
+    ],
+)
+def test_a_submission_that_nobody_answered_is_looked_for_while_its_cluster_may_start(
+    yeedu: ScriptedYeedu, lost: Any, cluster_seconds: int, window: int
+) -> None:
+    yeedu.on("POST", SUBMIT, lost, (200, {"run_id": 9}))
+    yeedu.on("GET", LIST, (200, {"data": []}))
+    runs_well(yeedu, 9)
+    clock, ledger, listener = FakeClock(), KeptLedger(), Troubles()
+    request = RunRequest(options=WaitOptions(cluster_seconds=cluster_seconds))
+    with client_of(yeedu, clock=clock) as client:
+        with pytest.raises(YeeduSubmissionUnknown):
+            execute(client, request, None, ledger)
+        clock.time = 0.0  # the intent is a few of this machine's seconds old
+        assert execute(client, request, listener, ledger).run_id == 9
+    assert clock.time == pytest.approx(window, abs=30)
+    assert len(submissions(yeedu)) == 2
+    assert not ledger.record.is_unanswered
+    assert re.fullmatch(
+        rf"Submitting job 5 again: Yeedu shows no run with the key {ledger.record.key}, \d+ s after an "
+        r"earlier attempt may have asked for it\.",
+        listener.texts[-1],
+    )
+
+
+def test_the_run_of_a_submission_that_nobody_answered_for_minutes_is_found_by_the_next_attempt(
+    yeedu: ScriptedYeedu,
+) -> None:
+    clock, ledger = FakeClock(), KeptLedger()
+
+    def shows_late(call: Call) -> Any:
+        return (200, {"data": []}) if clock.time < 1000 else shows_run(yeedu)(call)
+
+    yeedu.on("POST", SUBMIT, LOST)
+    yeedu.on("GET", LIST, shows_late)
+    runs_well(yeedu, 9)
+    with client_of(yeedu, clock=clock) as client:
+        with pytest.raises(YeeduSubmissionUnknown):
+            execute(client, None, None, ledger)
+        assert execute(client, None, None, ledger).run_id == 9
+    assert len(submissions(yeedu)) == 1
+
+
 class Troubles(RunListener):
     def __init__(self) -> None:
         self.texts: list[str] = []

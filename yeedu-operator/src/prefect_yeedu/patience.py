@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import random
 import time
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,6 +15,7 @@ from prefect_yeedu.failures import Failure, classify, reason
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable, Generator
 
     from prefect_yeedu.errors import YeeduError
 
@@ -22,8 +25,27 @@ MAX_RETRY_AFTER_SECONDS = 60.0
 CUBE_SHARE = 0.014
 # How long an interrupted wait goes on at most.
 INTERRUPT_SECONDS = 0.5
+# Failures of a call that last longer are told of.
+UNTOLD_SECONDS = 5.0
 # Not the module's own generator: a flow that seeds it gets the same numbers with and without waits.
 _JITTER = random.SystemRandom()
+
+
+_TELL: ContextVar[Callable[[str], None] | None] = ContextVar("prefect_yeedu_tell", default=None)
+
+
+@contextmanager
+def telling(tell: Callable[[str], None]) -> Generator[None]:
+    """Have somebody told, once for each call, that it fails for longer than a few seconds and is repeated.
+
+    Args:
+        tell: Takes a sentence. Threads that are given a copy of the context tell it as well.
+    """
+    token = _TELL.set(tell)
+    try:
+        yield
+    finally:
+        _TELL.reset(token)
 
 
 class Clock(Protocol):
@@ -138,16 +160,18 @@ class Trial:
         clock: Where time comes from.
         failures: Failures since the last success.
         failing_since: When the first of them came; None while there is none.
+        is_told: Whether somebody was told of them.
     """
 
     patience: Patience
     clock: Clock
     failures: int = 0
     failing_since: float | None = None
+    is_told: bool = False
 
     def succeed(self) -> None:
         """Forget the failures so far."""
-        self.failures, self.failing_since = 0, None
+        self.failures, self.failing_since, self.is_told = 0, None, False
 
     def fail(self, error: YeeduError) -> float | None:
         """Count a failure; return how long to wait before the next call, or None to give up.
@@ -181,8 +205,17 @@ class Trial:
         wait_seconds = self.fail(error)
         if wait_seconds is None:
             raise error
-        logger.info("Asking Yeedu %s again in %.1f s: %s.", what, wait_seconds, reason(error))
+        text = f"Asking Yeedu {what} again in {wait_seconds:.1f} s: {reason(error)}."
+        logger.info("%s", text)
+        self._tell(text, wait_seconds)
         self.clock.sleep(wait_seconds)
+
+    def _tell(self, text: str, wait_seconds: float) -> None:
+        tell, now = _TELL.get(), self.clock.now()
+        lasting = now + wait_seconds - (now if self.failing_since is None else self.failing_since)
+        if tell is not None and not self.is_told and lasting > UNTOLD_SECONDS:
+            self.is_told = True
+            tell(text)
 
     def _wait_seconds(self, error: YeeduError) -> float:
         asked = error.retry_after_seconds if isinstance(error, YeeduAPIError) else None

@@ -67,6 +67,7 @@ class Record:
         exit_value: What the notebook passed to `dbutils.notebook.exit`, if it did.
         intended_at: When Yeedu was about to be asked, in seconds since 1970 by this side's clock; 0 when it
             has certainly started nothing.
+        is_unanswered: Whether nobody answered, so that Yeedu may still be at work on the submission.
         attempt: Which run of this call it is, counted from 1.
         others: Runs that are known to stand for something else.
         is_notebook: Whether it is a notebook's run, whose end says nothing about its cells.
@@ -81,6 +82,7 @@ class Record:
     cells_done: bool = False
     exit_value: str | None = None
     intended_at: float = field(default_factory=time.time)
+    is_unanswered: bool = False
     attempt: int = 1
     others: tuple[int, ...] = ()
     is_notebook: bool = False
@@ -154,12 +156,16 @@ class Ledger:
     def note_intended(self) -> Record:
         """Record that Yeedu is about to be asked for the run once more, as it certainly was not started."""
         record = self._record or Record(key=uuid.uuid4().hex)
-        self._record = replace(record, intended_at=time.time())
+        self._record = replace(record, intended_at=time.time(), is_unanswered=False)
         return self._record
 
     def note_refused(self) -> None:
         """Record that Yeedu has certainly started nothing."""
         self._note(intended_at=0.0)
+
+    def note_unanswered(self) -> None:
+        """Record that nobody answered the submission, on which Yeedu may still be at work."""
+        self._note(is_unanswered=True)
 
     def note_submitted(self, run_id: int, url: str) -> None:
         """Record the remote run."""

@@ -16,7 +16,7 @@ from prefect_yeedu.errors import (
     YeeduStopRequested,
 )
 from prefect_yeedu.models import Generation, RunKind, YeeduResult
-from prefect_yeedu.patience import Deadline
+from prefect_yeedu.patience import Deadline, telling
 from prefect_yeedu.runs.cell_options import CellOptions
 from prefect_yeedu.runs.cluster_start import ensure_cluster_runs
 from prefect_yeedu.runs.job_run import JobRun
@@ -168,11 +168,13 @@ class _Start:
 
     def start(self) -> StartedRun:
         pool = ThreadPoolExecutor(1)
-        try:  # who we are is settled while the intent is recorded
-            login = pool.submit(copy_context().run, self._api.client.log_in)
-            record = self._open()
-            # A signal raises in the main thread, where it would take away the answer that names the run.
-            submission = pool.submit(copy_context().run, self._submit, record, login)
+        try:
+            with telling(self._listener.on_trouble):
+                # Who we are is settled while the intent is recorded.
+                login = pool.submit(copy_context().run, self._api.client.log_in)
+                record = self._open()
+                # A signal raises in the main thread, where it would take away the answer that names the run.
+                submission = pool.submit(copy_context().run, self._submit, record, login)
         finally:
             pool.shutdown(wait=False)  # what was submitted to it is done all the same
         try:
@@ -245,6 +247,7 @@ class _Start:
             self._interrupted,
             self._start_cluster if request.starts_cluster else None,
             self._listener.on_trouble,
+            request.options.cluster_seconds,
         )
 
     def _make_run(self, run_id: int) -> JobRun | NotebookRun:

@@ -15,6 +15,7 @@ from prefect_yeedu.errors import YeeduError, YeeduStopRequested, YeeduSubmission
 from prefect_yeedu.failures import Failure, classify, is_unanswered, may_have_acted
 from prefect_yeedu.patience import Deadline, InterruptibleClock, PollSchedule, SystemClock
 from prefect_yeedu.runs.run_search import KEY_NAME, RunSearch
+from prefect_yeedu.runs.waiting import WaitOptions
 
 if TYPE_CHECKING:
     import threading
@@ -48,6 +49,8 @@ class Submission:
         prepare: Sees to it that Yeedu can run it, with calls whose waits end when nobody wants it any more;
             called when there certainly is no run yet.
         tell: Told what takes long, in a sentence.
+        unanswered_seconds: How long after the intent Yeedu may still start the run where nobody answered an
+            earlier attempt, if that is longer.
     """
 
     api: RunAPI
@@ -60,6 +63,7 @@ class Submission:
     interrupted: threading.Event | None = None
     prepare: Callable[[RunAPI], None] | None = None
     tell: Callable[[str], None] | None = None
+    unanswered_seconds: float = WaitOptions.cluster_seconds
 
     def submit(self) -> int:
         """Return the id of the one run that the record stands for, starting it if there is none yet.
@@ -71,6 +75,8 @@ class Submission:
         found = None if self.record.is_new else self.find()
         if found is not None:
             return found
+        if not self.record.is_new:
+            self._tell_of_repetition()
         self._prepare()
         if self.prepare is not None or not self.record.is_new:  # the intent on record has grown old
             self.record = replace(self.ledger.note_intended(), is_new=self.record.is_new)
@@ -87,6 +93,8 @@ class Submission:
                 self.ledger.note_refused()
                 raise
             failure = error
+        if is_unanswered(failure):
+            self.ledger.note_unanswered()
         reason = str(failure).rstrip(".")
         limit = self._seconds_left() if is_unanswered(failure) else ANSWERED_SEARCH_SECONDS
         found = self._search(
@@ -180,12 +188,29 @@ class Submission:
         raise search.unknown(reason)
 
     def _new_search(self) -> RunSearch:
-        return RunSearch(self.api, self.definition, self.record, self.submit_seconds, self.arguments)
+        return RunSearch(self.api, self.definition, self.record, self._window_seconds, self.arguments)
+
+    @property
+    def _window_seconds(self) -> float:
+        """How long after the intent Yeedu may start the run."""
+        if self.record.is_unanswered:
+            return max(self.submit_seconds, self.unanswered_seconds)
+        return self.submit_seconds
 
     def _seconds_left(self) -> float:
         """Return how long Yeedu may still start the run that was intended."""
         age = time.time() - self.record.intended_at
-        return min(max(0.0, self.submit_seconds - age), self.submit_seconds)
+        return min(max(0.0, self._window_seconds - age), self._window_seconds)
+
+    def _tell_of_repetition(self) -> None:
+        if self.tell is None:
+            return
+        mark = f"with the key {self.record.key}" if self.api.routes.takes_conf else "of it"
+        age = time.time() - self.record.intended_at
+        self.tell(
+            f"Submitting {self._title} again: Yeedu shows no run {mark}, {age:.0f} s after an earlier "
+            "attempt may have asked for it."
+        )
 
     @property
     def _is_interrupted(self) -> bool:
