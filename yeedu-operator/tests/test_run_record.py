@@ -284,3 +284,11 @@ def test_what_prefect_does_not_know_is_an_error_of_this_package(definition: Defi
     assert classify(caught.value) is Failure.REFUSED
     wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[nobody]))
     assert ask_prefect(lambda client: client.read_artifacts(artifact_filter=wanted), "", Patience()) == []
+
+
+def test_a_prefect_client_that_cannot_start_is_an_error_of_this_package() -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("the client cannot start")
+
+    with pytest.raises(YeeduPrefectError, match="could not start"):
+        ask_prefect(fail, "about flow run 7", Patience(attempts=1, budget_seconds=1.0))
