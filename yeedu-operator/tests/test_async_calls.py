@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from prefect import flow
+from prefect_blocks import logs_of
 
 from operators.yeedu import YeeduOperator
 
@@ -85,3 +86,30 @@ def test_calls_that_are_gathered_are_found_by_what_they_pass(
         with_a_loop_of_its_own()
     assert attempts == [["1\n", "2\n"]] * 2
     assert count_runs(mock, job) == 2
+
+
+def test_a_call_that_nobody_awaits_is_an_error_in_the_run_s_log(mock: MockYeedu, job: int) -> None:
+    @flow
+    async def forgetful() -> None:
+        operator(mock, job, "1").execute()
+
+    state = asyncio.run(forgetful(return_state=True))  # pyright: ignore[reportUnknownArgumentType]
+    assert any("execute() was called in async code without await" in line for line in logs_of(state))
+    assert count_runs(mock, job) == 0
+
+
+def test_a_call_can_be_awaited_or_gathered_or_made_a_task(
+    mock: MockYeedu, job: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def outputs() -> list[str]:
+        first = asyncio.create_task(operator(mock, job, "1").execute())  # pyright: ignore[reportArgumentType]
+        results = await asyncio.gather(first, operator(mock, job, "2").execute())  # pyright: ignore[reportArgumentType]
+        results.append(await operator(mock, job, "3").execute())  # pyright: ignore[reportGeneralTypeIssues]
+        return [result.stdout for result in results]
+
+    @flow
+    async def caller() -> list[str]:
+        return await outputs()
+
+    assert asyncio.run(caller()) == ["1\n", "2\n", "3\n"]  # pyright: ignore[reportUnknownArgumentType]
+    assert "without await" not in caplog.text

@@ -184,10 +184,6 @@ def test_a_job_that_could_not_be_triggered_is_refused_in_one_sentence(
         ({"token": "t-secret", "tenant": "T"}, "has a tenant but no host"),
         ({"token": "t-secret", "host": "nonsense", "tenant": "T"}, "'nonsense' is not a Yeedu URL"),
         ({"token": "t-secret", "host": f"{ADDRESS}job/5", "tenant": "T"}, "leave out what follows"),
-        (
-            {"token": "t-secret", "verify_ssl": False, "ssl_cert_file": "ca.pem"},
-            "names an ssl_cert_file, but verify_ssl is false",
-        ),
     ],
 )
 def test_credentials_that_cannot_log_in_are_refused_in_one_sentence(
@@ -219,6 +215,31 @@ def test_blocks_that_were_saved_before_there_was_a_host_load_and_run(mock: MockY
     run = YeeduJob.model_validate(old).trigger()
     run.wait_for_completion()
     assert run.fetch_result().state == "DONE"
+
+
+def test_a_block_with_certificates_that_it_does_not_check_says_so_and_works(
+    mock: MockYeedu, caplog: pytest.LogCaptureFixture
+) -> None:
+    who = YeeduCredentials(
+        username="demo",
+        password=mock.password,  # pyright: ignore[reportArgumentType]
+        verify_ssl=False,
+        ssl_cert_file="/nowhere.pem",
+    )
+    assert "names an ssl_cert_file, but verify_ssl is false" in caplog.text
+    with who.get_client(mock.url("job/101")) as client:
+        assert client.check_health()["message"] == "OK"
+
+
+def test_a_saved_block_without_a_username_loads_and_is_refused_when_it_is_used(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    who = {"username": "", "password": "s3cret", "token": None, "block_type_slug": "yeedu-credentials"}
+    block = YeeduJob.model_validate({"credentials": who, "job_url": f"{ADDRESS}job/5"})
+    assert "neither a token nor both a username and a password" in caplog.text
+    with pytest.raises(YeeduConfigurationError, match="neither a token nor both"):
+        block.trigger()
+    assert "s3cret" not in caplog.text
 
 
 def with_host(mock: MockYeedu) -> YeeduCredentials:

@@ -14,7 +14,14 @@ from prefect.states import State
 from scripted_yeedu import TENANT
 
 from operators.yeedu import YeeduOperator
-from prefect_yeedu import YeeduRunFailed, YeeduSubmissionUnknown, YeeduTransportError, retry_if_transient
+from prefect_yeedu import (
+    YeeduResult,
+    YeeduRunFailed,
+    YeeduStopRequested,
+    YeeduSubmissionUnknown,
+    YeeduTransportError,
+    retry_if_transient,
+)
 from prefect_yeedu.client.connection import Connection
 from prefect_yeedu.flow_run.run_events import RunEvents
 from prefect_yeedu.urls import Target, TargetKind
@@ -127,3 +134,22 @@ def test_a_task_is_retried_only_after_what_passes(error: Exception, times: int) 
     assert len(attempts) == times
     asyncio.run(async_caller())
     assert len(attempts) == 2 * times
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_success"), [(TargetKind.JOB, True), (TargetKind.RUN, True), (TargetKind.NOTEBOOK, False)]
+)
+def test_a_job_that_ended_well_while_its_call_was_stopped_is_a_success(
+    kind: TargetKind, is_success: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, bool]] = []
+    monkeypatch.setattr(
+        RunEvents, "ended", lambda _, __, ___, state, *, is_success: told.append((state, is_success))
+    )
+
+    def finish() -> YeeduResult:
+        raise YeeduStopRequested("The flow run is Cancelling.", run_id=7, state="DONE", run_url="u")
+
+    with pytest.raises(YeeduStopRequested):
+        RunEvents.of(Connection("http://h:1/api/v1", "t"), Target(kind, 1, 5)).reported(finish)
+    assert told == [("DONE", is_success)]

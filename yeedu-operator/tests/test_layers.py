@@ -31,8 +31,8 @@ LAYERS = {
         *("run_search", "submission", "notebook_run", "clusters", "cluster_start", "starting", "execution"),
     ],
     "flow_run.": [
-        *("call_stack", "connection", "stopping", "run_artifacts", "run_events", "run_logging"),
-        "prefect_server",
+        *("call_stack", "prefect_server", "connection", "stopping", "run_artifacts", "run_events"),
+        "run_logging",
         *("record_fields", "cluster_record", "call_identity", "run_record", "calls", "dispatch"),
     ],
 }

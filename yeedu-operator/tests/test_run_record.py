@@ -284,3 +284,35 @@ def test_what_prefect_does_not_know_is_an_error_of_this_package(definition: Defi
     assert classify(caught.value) is Failure.REFUSED
     wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[nobody]))
     assert ask_prefect(lambda client: client.read_artifacts(artifact_filter=wanted), "", Patience()) == []
+
+
+def test_a_prefect_client_that_cannot_start_is_an_error_of_this_package() -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("the client cannot start")
+
+    with pytest.raises(YeeduPrefectError, match="could not start"):
+        ask_prefect(fail, "about flow run 7", Patience(attempts=1, budget_seconds=1.0))
+
+
+def test_that_a_run_runs_costs_no_call_of_its_own(
+    definition: Definition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @flow
+    def caller() -> tuple[int, Phase]:
+        ledger = ledger_of(definition)
+        ledger.open()
+        ledger.note_submitted(7, "https://yeedu.example/7")
+        written: list[Phase] = []
+        update = ArtifactLedger._update
+
+        def count(self: ArtifactLedger, client: Any) -> None:
+            written.append(Phase(self._fields["phase"]))
+            update(self, client)
+
+        monkeypatch.setattr(ArtifactLedger, "_update", count)
+        ledger.note_running()
+        calls = len(written)
+        ledger.note_cells_done(None)
+        return calls, written[-1]
+
+    assert caller() == (0, Phase.RUNNING)

@@ -13,6 +13,7 @@ from prefect_yeedu.client.login import Credentials
 from prefect_yeedu.client.tls import TLSSettings
 from prefect_yeedu.errors import YeeduConfigurationError
 from prefect_yeedu.flow_run.connection import Access
+from prefect_yeedu.flow_run.run_logging import find_logger
 from prefect_yeedu.urls import parse_host, parse_url
 
 if TYPE_CHECKING:
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 DOCUMENTATION_URL = HttpUrl("https://github.com/YOUR_TEAM/yeedu-prefect/blob/main/docs/yeedu.md")
 LOGO_URL = HttpUrl("https://github.com/yeedu-io.png?size=200")  # GitHub's square of that many pixels
+
+NO_LOGIN = (
+    "The YeeduCredentials block holds neither a token nor both a username and a password; "
+    "fill in one or the other."
+)
 
 
 class YeeduCredentials(CredentialsBlock):
@@ -90,16 +96,18 @@ class YeeduCredentials(CredentialsBlock):
                 "give whole addresses."
             )
         if self.ssl_cert_file and not self.verify_ssl:
-            raise YeeduConfigurationError(
-                "The YeeduCredentials block names an ssl_cert_file, but verify_ssl is false, so that it "
-                "would not be used; clear one of the two."
+            find_logger().warning(
+                "The YeeduCredentials block names an ssl_cert_file, but verify_ssl is false, so that it is "
+                "not used; clear one of the two."
             )
-        if not _secret(self.token) and not (self.username and _secret(self.password)):
-            raise YeeduConfigurationError(
-                "The YeeduCredentials block holds neither a token nor both a username and a password; "
-                "fill in one or the other."
-            )
+        if not self._can_log_in():
+            if "block_type_slug" not in (self.model_extra or {}):
+                raise YeeduConfigurationError(NO_LOGIN)
+            find_logger().warning(NO_LOGIN)  # it was saved before this was looked at
         return self
+
+    def _can_log_in(self) -> bool:
+        return bool(_secret(self.token) or (self.username and _secret(self.password)))
 
     def get_client(self, url: str | None = None, **options: Any) -> YeeduClient:
         """Return a client for this Yeedu; closing it logs out.
@@ -134,6 +142,8 @@ class YeeduCredentials(CredentialsBlock):
         Raises:
             YeeduConfigurationError: A field cannot be used.
         """
+        if not self._can_log_in():
+            raise YeeduConfigurationError(NO_LOGIN)
         credentials = Credentials(
             username=self.username,
             password=_secret(self.password),

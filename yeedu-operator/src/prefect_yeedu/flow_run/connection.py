@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 from prefect.blocks.system import Secret
-from prefect.exceptions import PrefectHTTPStatusError
 from prefect.variables import Variable
 
 from prefect_yeedu.client.connection import Connection
 from prefect_yeedu.client.login import Credentials
 from prefect_yeedu.client.tls import TLSSettings
 from prefect_yeedu.errors import YeeduConfigurationError, YeeduPrefectError, YeeduPrefectUnavailable
+from prefect_yeedu.flow_run.prefect_server import FAILURES
 
 if TYPE_CHECKING:
     from prefect_yeedu.urls import YeeduURL
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Details = dict[str, Any]
-PREFECT_FAILURES = (httpx.HTTPError, httpx.InvalidURL, PrefectHTTPStatusError, RuntimeError)
 TOKEN_KEY = "token_block_name"  # noqa: S105 - a key of the connection details, not a token
 _BLOCK_OF_THE_PLATFORM = "yeedu-token"  # its deployer writes it, and that key
 # Where a token goes that no block is named for yet: either of the first two, or the platform does both.
@@ -207,7 +206,7 @@ def _load_secret(name: str) -> object | None:
         if "Unable to find block document" in str(error):
             return None
         failure = _unreadable(f"The Secret block '{block_name(name)}'", error)
-    except PREFECT_FAILURES as error:
+    except FAILURES as error:
         failure = _unreadable(f"The Secret block '{block_name(name)}'", error)
     else:
         return cast("object", block.get())
@@ -220,7 +219,7 @@ def _load_variable(name: str) -> object | None:
             value = cast("object", Variable.get(candidate, _sync=True))  # pyright: ignore[reportCallIssue, reportUnknownMemberType]
             if value is not None:
                 return value
-    except (ValueError, *PREFECT_FAILURES) as error:
+    except FAILURES as error:
         failure = _unreadable(f"The Variable '{name}'", error)
     else:
         return None

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+from collections.abc import Coroutine
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from prefect._internal.compatibility.async_dispatch import async_dispatch
 
+from prefect_yeedu.flow_run.run_logging import find_logger
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Generator
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,12 +35,50 @@ def with_async_twin(
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             if "_sync" not in kwargs and not _has_running_loop():
                 return method(*args, **kwargs)
-            return dispatched(*args, **kwargs)
+            result = dispatched(*args, **kwargs)
+            return cast("R", _Awaited(result, method.__name__)) if inspect.iscoroutine(result) else result
 
         call.__dict__["aio"] = twin  # where Prefect's own code looks for the twin
         return call
 
     return decorate
+
+
+class _Awaited(Coroutine[Any, Any, Any]):
+    """A method's coroutine that says so in the run's log when it is dropped before anybody awaits it.
+
+    Dropping an object cannot raise, so that the flow run itself goes on.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
+        self._coroutine, self._name = coroutine, name
+        self._logger = find_logger()
+        self._is_begun = False
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        self._is_begun = True
+        return self._coroutine.__await__()
+
+    def send(self, value: Any, /) -> Any:
+        self._is_begun = True
+        return self._coroutine.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        self._is_begun = True
+        return self._coroutine.throw(*error)
+
+    def close(self) -> None:
+        self._is_begun = True
+        self._coroutine.close()
+
+    def __del__(self) -> None:
+        if not self._is_begun:
+            self._coroutine.close()
+            self._logger.error(
+                "%s() was called in async code without await, so that nothing was done; write await %s().",
+                self._name,
+                self._name,
+            )
 
 
 def _has_running_loop() -> bool:

@@ -28,7 +28,8 @@ Answer = TypeVar("Answer")
 
 logger = logging.getLogger(__name__)
 
-# What a call of the Prefect server can raise; the last one where something else than the server answers.
+# What a call of the Prefect server can raise: a ValueError where something else than the server answers, a
+# RuntimeError where its client cannot start.
 FAILURES = (
     httpx.HTTPError,
     httpx.InvalidURL,
@@ -36,6 +37,7 @@ FAILURES = (
     ObjectNotFound,
     ObjectAlreadyExists,
     ValueError,
+    RuntimeError,
 )
 PAGE = 200  # as many as the server gives at once
 _TRANSIENT_STATUSES = frozenset({408, 429})
@@ -101,6 +103,11 @@ def name_failure(error: Exception, what: str) -> YeeduPrefectError:
             return YeeduPrefectError(
                 f"The Prefect server answered {error.response.status_code} when asked {what}; "
                 "check PREFECT_API_URL and PREFECT_API_AUTH_STRING."
+            )
+        case RuntimeError() if not isinstance(error, httpx.HTTPError):
+            return YeeduPrefectError(
+                f"The client of the Prefect server could not start when it was to ask {what}; "
+                "check PREFECT_API_URL and that the server is up."
             )
         case httpx.HTTPStatusError():
             reason = f"it answered {error.response.status_code}"

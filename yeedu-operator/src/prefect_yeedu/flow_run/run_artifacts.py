@@ -7,11 +7,11 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import FlowRunContext, TaskRunContext
-from prefect.exceptions import PrefectHTTPStatusError
+
+from prefect_yeedu.flow_run.prefect_server import FAILURES
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -78,7 +78,7 @@ class RunArtifacts:
                 else:
                     update = ArtifactUpdate(data=percent, description=description)
                     client.update_artifact(self._progress_id, update)
-        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+        except FAILURES as error:
             logger.debug("The progress could not be shown: %r", error)
 
     def _make(self, index: int, kind: str, data: str) -> None:
@@ -92,7 +92,7 @@ class RunArtifacts:
         try:
             with get_client(sync_client=True) as client:
                 client.create_artifact(artifact)
-        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+        except FAILURES as error:
             logger.debug("An output of cell %d could not be shown: %r", index, error)
 
     def _artifact(self, suffix: str, kind: str, data: str | float, description: str) -> ArtifactCreate:

@@ -83,8 +83,11 @@ class RunEvents:
         try:
             result = finish()
         except YeeduRunError as error:
-            if error.run_id is not None and RunState(error.state or "").is_terminal:
-                self.ended(error.run_id, error.run_url or "", error.state or "", is_success=False)
+            state = RunState(error.state or "")
+            if error.run_id is not None and state.is_terminal:
+                # A job may have ended well while its call was stopped; a notebook's run never ends so.
+                is_success = state.is_success and self.target.kind is not TargetKind.NOTEBOOK
+                self.ended(error.run_id, error.run_url or "", state, is_success=is_success)
             raise
         if result.run_id is not None:
             self.ended(result.run_id, result.url, result.state, is_success=True)

@@ -162,9 +162,10 @@ class ArtifactLedger(Ledger):
         self._save({"phase": Phase.SUBMITTED, "run_id": str(run_id), "url": url})
 
     def note_running(self) -> None:
-        """Record that the run was seen to run."""
-        if self._fields.get("phase") == Phase.SUBMITTED:
-            self._save({"phase": Phase.RUNNING})
+        """Take down that the run was seen to run; the next note writes it, for it decides nothing."""
+        with self._noting:
+            if self._fields.get("phase") == Phase.SUBMITTED:
+                self._fields["phase"] = Phase.RUNNING
 
     def note_stopping(self) -> None:
         """Record that Yeedu is about to be asked to stop the run; hardly waits for a server that is away."""
