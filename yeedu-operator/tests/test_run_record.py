@@ -284,3 +284,19 @@ def test_what_prefect_does_not_know_is_an_error_of_this_package(definition: Defi
     assert classify(caught.value) is Failure.REFUSED
     wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[nobody]))
     assert ask_prefect(lambda client: client.read_artifacts(artifact_filter=wanted), "", Patience()) == []
+
+
+def test_a_submission_that_nobody_answered_is_known_to_the_next_attempt(definition: Definition) -> None:
+    def body() -> list[Record]:
+        ledger = ledger_of(definition)
+        records = [ledger.open()]
+        if not records[0].is_new:
+            records.append(ledger.note_intended())
+        ledger.note_unanswered()
+        return records
+
+    [first], [second, repeated] = in_two_attempts(body)
+    assert not first.is_unanswered
+    assert second.is_unanswered
+    assert second.phase is Phase.INTENDED
+    assert not repeated.is_unanswered

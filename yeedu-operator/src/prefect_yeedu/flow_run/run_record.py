@@ -146,7 +146,7 @@ class ArtifactLedger(Ledger):
         Raises:
             YeeduPrefectError: The Prefect server cannot be reached, or refuses.
         """
-        self._fields["intended_at"] = str(time.time())
+        self._fields |= {"intended_at": str(time.time()), "unanswered": ""}
         try:
             ask_prefect(self._update, f"to record {self._definition.title}", INTENT_PATIENCE)
         except YeeduPrefectError as error:
@@ -156,6 +156,10 @@ class ArtifactLedger(Ledger):
     def note_refused(self) -> None:
         """Record that Yeedu has certainly started nothing."""
         self._save({"intended_at": ""})
+
+    def note_unanswered(self) -> None:
+        """Record that nobody answered the submission, on which Yeedu may still be at work."""
+        self._save({"unanswered": "true"})
 
     def note_submitted(self, run_id: int, url: str) -> None:
         """Record the remote run."""
