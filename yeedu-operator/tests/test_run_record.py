@@ -316,3 +316,19 @@ def test_that_a_run_runs_costs_no_call_of_its_own(
         return calls, written[-1]
 
     assert caller() == (0, Phase.RUNNING)
+
+
+def test_a_submission_that_nobody_answered_is_known_to_the_next_attempt(definition: Definition) -> None:
+    def body() -> list[Record]:
+        ledger = ledger_of(definition)
+        records = [ledger.open()]
+        if not records[0].is_new:
+            records.append(ledger.note_intended())
+        ledger.note_unanswered()
+        return records
+
+    [first], [second, repeated] = in_two_attempts(body)
+    assert not first.is_unanswered
+    assert second.is_unanswered
+    assert second.phase is Phase.INTENDED
+    assert not repeated.is_unanswered

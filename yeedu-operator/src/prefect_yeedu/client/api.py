@@ -171,13 +171,7 @@ class RunAPI:
     def stop(
         self, run_id: int, *, patience: Patience | None = None, read_seconds: float | None = None
     ) -> bool:
-        """Ask Yeedu to end a run; return whether it is going to: one that has ended already is not.
-
-        Args:
-            run_id: The run.
-            patience: How often it is asked, instead of the client's.
-            read_seconds: Time limit of each answer, instead of the client's.
-        """
+        """Ask Yeedu to end a run; return whether it is going to: one that has ended already is not."""
         response = self.call(
             "POST",
             self.path(self.routes.stop, run=run_id),

@@ -35,9 +35,7 @@ Answer = TypeVar("Answer")
 logger = logging.getLogger(__name__)
 
 ANSWERED = frozenset({200, 201})
-# Who logs in holds up all others of the process, and who logs out its end.
-LOGIN_READ_SECONDS = 30.0
-LOGOUT_READ_SECONDS = 5.0
+LOGIN_READ_SECONDS, LOGOUT_READ_SECONDS = 30.0, 5.0  # others wait for who logs in, the end for who logs out
 
 
 class YeeduClient:
@@ -65,14 +63,11 @@ class YeeduClient:
         self._transport = Transport(
             connection.base_url, tls=connection.tls, timeouts=timeouts or Timeouts(), redactor=self.redactor
         )
-        self._session = (
-            LoginSession(connection.credentials, connection.tenant, self.redactor, self._send_for_login)
-            if connection.credentials is not None
-            else None
-        )
+        self._session: LoginSession | None = None
+        if who := connection.credentials:
+            self._session = LoginSession(who, connection.tenant, self.redactor, self._send_for_login)
         if not connection.tls.verify and connection.base_url.startswith("https:"):
-            text = "The TLS certificate of %s is not checked (YEEDU_VERIFY_SSL is false)."
-            logger.warning(text, connection.origin)
+            logger.warning("The TLS certificate of %s is not checked (YEEDU_VERIFY_SSL).", connection.origin)
 
     @property
     def username(self) -> str | None:

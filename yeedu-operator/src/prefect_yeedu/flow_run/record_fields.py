@@ -96,6 +96,7 @@ def read_record(fields: Fields, *, is_new: bool = False) -> Record:
         cells_done=fields.get("cells_done") == "true",
         exit_value=read_exit_value(fields),
         intended_at=float(fields.get("intended_at") or 0.0),
+        is_unanswered=fields.get("unanswered") == "true",
         attempt=int(fields.get("attempt") or 1),
         is_notebook=fields.get("kind") == str(RunKind.NOTEBOOK),
     )

@@ -24,11 +24,7 @@ from prefect.utilities.urls import url_for
 from prefect_yeedu.errors import YeeduPrefectError
 from prefect_yeedu.flow_run.call_identity import CallIdentity, identify_call
 from prefect_yeedu.flow_run.cluster_record import ClusterRecord
-from prefect_yeedu.flow_run.prefect_server import (
-    ask_prefect,
-    iterate_artifacts,
-    patience_of,
-)
+from prefect_yeedu.flow_run.prefect_server import ask_prefect, iterate_artifacts, patience_of
 from prefect_yeedu.flow_run.record_fields import Definition, exit_value_fields, read_record, write_text
 from prefect_yeedu.runs.record import ClusterMove, Ledger, Phase, Record, Resume
 from prefect_yeedu.wire.redaction import storable
@@ -146,7 +142,7 @@ class ArtifactLedger(Ledger):
         Raises:
             YeeduPrefectError: The Prefect server cannot be reached, or refuses.
         """
-        self._fields["intended_at"] = str(time.time())
+        self._fields |= {"intended_at": str(time.time()), "unanswered": ""}
         try:
             ask_prefect(self._update, f"to record {self._definition.title}", INTENT_PATIENCE)
         except YeeduPrefectError as error:
@@ -156,6 +152,10 @@ class ArtifactLedger(Ledger):
     def note_refused(self) -> None:
         """Record that Yeedu has certainly started nothing."""
         self._save({"intended_at": ""})
+
+    def note_unanswered(self) -> None:
+        """Record that nobody answered the submission, on which Yeedu may still be at work."""
+        self._save({"unanswered": "true"})
 
     def note_submitted(self, run_id: int, url: str) -> None:
         """Record the remote run."""
