@@ -2,130 +2,42 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import queue
 import secrets
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from contextvars import copy_context
-from dataclasses import replace
+import subprocess
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-import requests
-from prefect.blocks.system import Secret
-from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
-from tests.prefect_process import PrefectProcess
-from tests.tls_server import self_signed
-from tests.weather.calls import PASSWORD_BLOCK, Outcome
-from tests.weather.definitions import Yeedu
 from tests.weather.drawing import draw
-from tests.weather.fast_time import hurry
-from tests.weather.mock_weather import SAME_USER_RUNS_IT, Weather
+from tests.weather.mock_weather import SAME_USER_RUNS_IT
 from tests.weather.plan import Act, Plan
-from tests.weather.sequence import Sequence, fork_server, prefect_client
-from yeedu_mock.testing import default_settings, running_mock
-from yeedu_worker.repeated_work import complete_models, share_certificates
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+pytestmark = pytest.mark.timeout(7200)
 
-pytestmark = [
-    # Prefect's own clients leave sockets to the garbage collector, and so does a thread that is given up.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.timeout(7200),
-]
-
-AT_ONCE = int(os.environ.get("WEATHER_AT_ONCE", "10"))
 NEW = int(os.environ.get("WEATHER_NEW", "1000"))
 # The last two are of what the others hardly meet: an outage of minutes in the middle of a notebook.
 PINNED = "0-299,334,641"
-
-
-SERVE = Path(__file__).parents[2] / "server" / "serve.py"
+ROOT = Path(__file__).parents[2]
 # In two processes, where there are so many: one is busy with what its sequences have in common.
 HALVES = pytest.mark.parametrize(
     "half", [pytest.param(half, marks=pytest.mark.xdist_group(f"weather-{half}")) for half in (0, 1)]
 )
-PASSWORD = "demo-password"  # the mock's, where it is given none
 
 
-class Sky:
-    """Mocks for so many sequences at once, some over http and some over https."""
-
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
-        self._certificate = self_signed(folder)
-        self._free = {False: queue.SimpleQueue[Yeedu](), True: queue.SimpleQueue[Yeedu]()}
-        for number in range(AT_ONCE):
-            is_tls = number % 5 in {1, 3}  # as many as plans that want it
-            settings = default_settings(folder / str(number))
-            if is_tls:
-                settings = replace(settings, tls_certificate=self._certificate)
-            running = stack.enter_context(running_mock(settings))
-            yeedu = Yeedu(running, Weather(running.mock), str(self._certificate) if is_tls else True)
-            requests.get(running.health_url, timeout=30, verify=yeedu.verify).raise_for_status()
-            self._free[is_tls].put(yeedu)
-
-    def fly(self, plan: Plan) -> tuple[list[Outcome], list[str]]:
-        """Fly a plan on a free mock; return the calls' outcomes, and what is wrong."""
-        yeedu = self._free[plan.is_tls].get()
-        try:
-            with prefect_client() as prefect:
-                sequence = Sequence(plan, yeedu, prefect)
-                return sequence.outcomes, sequence.fly()
-        finally:
-            self._free[plan.is_tls].put(yeedu)
-
-
-@pytest.fixture(scope="module")
-def sky(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sky]:
-    # The platform's own, since Prefect's own command lets many flow runs lock each other out of SQLite.
-    server = PrefectProcess(tmp_path_factory.mktemp("prefect"), program=[str(SERVE)])
-    with ExitStack() as stack:
-        stack.callback(server.stop)
-        server.start()
-        here = {PREFECT_API_URL: server.url, PREFECT_LOGGING_TO_API_ENABLED: False}
-        stack.enter_context(temporary_settings(here))
-        complete_models()
-        share_certificates(at_once=True)
-        stack.enter_context(fork_server())
-        stack.enter_context(hurry())
-        logging.disable()  # thousands of failed flows; what matters of them is in their outcomes
-        stack.callback(logging.disable, logging.NOTSET)
-        above = Sky(tmp_path_factory.mktemp("weather"), stack)
-        Secret(value=PASSWORD).save(PASSWORD_BLOCK, overwrite=True)
-        yield above
-
-
-def fly_all(sky: Sky, plans: list[Plan]) -> list[str]:
-    """Fly plans, some at once; return what is wrong, each with the plan that shows it again."""
-    context = copy_context()  # holds the Prefect server's address
-    names: Counter[str] = Counter()
-
-    def fly(plan: Plan) -> list[str]:
-        outcomes, wrong = context.copy().run(sky.fly, plan)
-        names.update(outcome.name for outcome in outcomes)
-        return wrong
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = [(plan, wrong) for plan, wrong in zip(plans, pool.map(fly, plans), strict=True) if wrong]
-    print(f"{len(plans)} sequences, {len(found)} wrong; outcomes: {dict(names.most_common())}")
-    if os.environ.get("WEATHER_SHRINK"):
-        found = [shrunk(sky, plan, wrong) for plan, wrong in found]
-    return ["\n    ".join([*wrong, str(plan)]) for plan, wrong in found]
-
-
-def shrunk(sky: Sky, plan: Plan, wrong: list[str]) -> tuple[Plan, list[str]]:
-    """Return a plan that fails in the same way, and fails to when anything more is left out."""
-    for smaller in plan.smaller():
-        still = sky.fly(smaller)[1]
-        if {text.split(":")[0] for text in still} & {text.split(":")[0] for text in wrong}:
-            return shrunk(sky, smaller, still)
-    return plan, wrong
+def fly(folder: Path, plans: list[Plan]) -> None:
+    """Fly plans in a process of their own, which prints what is wrong with which."""
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.weather.fly", str(folder)],
+        input="\n".join(str(plan) for plan in plans),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    print(ended.stdout)
+    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr[-4000:]}"
 
 
 def pinned_plans() -> list[Plan]:
@@ -140,25 +52,22 @@ def pinned_plans() -> list[Plan]:
 
 
 @HALVES
-def test_what_holds_in_any_weather(sky: Sky, half: int) -> None:
-    wrong = fly_all(sky, pinned_plans()[half::2])
-    assert not wrong, "\n".join(wrong)
+def test_what_holds_in_any_weather(tmp_path: Path, half: int) -> None:
+    fly(tmp_path, pinned_plans()[half::2])
 
 
 @pytest.mark.xdist_group("weather-0")
 @pytest.mark.xfail(
     reason="runs of the first generation carry no key, and one of the same user looks like ours"
 )
-def test_a_rival_of_the_same_user_in_the_first_generation(sky: Sky) -> None:
+def test_a_rival_of_the_same_user_in_the_first_generation(tmp_path: Path) -> None:
     lost = {"path": "/spark/job$", "method": "POST", "drop": "before"}
     rival = Act(5, SAME_USER_RUNS_IT)
-    wrong = fly_all(sky, [Plan(0, generation="v1", takes=1.0, faults=(lost,), acts=(rival,))])
-    assert not wrong, "\n".join(wrong)
+    fly(tmp_path, [Plan(0, generation="v1", takes=1.0, faults=(lost,), acts=(rival,))])
 
 
 @pytest.mark.long
 @HALVES
-def test_what_holds_in_new_weather(sky: Sky, half: int) -> None:
+def test_what_holds_in_new_weather(tmp_path: Path, half: int) -> None:
     first = secrets.randbelow(2**32)
-    wrong = fly_all(sky, [draw(seed) for seed in range(first, first + NEW // 2)])
-    assert not wrong, "\n".join(wrong)
+    fly(tmp_path, [draw(seed) for seed in range(first, first + NEW // 2)])

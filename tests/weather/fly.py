@@ -1,0 +1,133 @@
+"""Fly sequences of faults in a process of their own: `python -m tests.weather.fly FOLDER < PLANS`.
+
+The process has mocks, a Prefect server and a clock that runs ten times faster, and leaves sockets to the
+garbage collector; none of this is for a process that other tests share.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import requests
+from prefect.blocks.system import Secret
+from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+
+from tests.prefect_process import PrefectProcess
+from tests.tls_server import self_signed
+from tests.weather.calls import PASSWORD_BLOCK, Outcome
+from tests.weather.definitions import Yeedu
+from tests.weather.fast_time import hurry
+from tests.weather.mock_weather import Weather
+from tests.weather.plan import Plan
+from tests.weather.sequence import Sequence, fork_server, prefect_client
+from yeedu_mock.testing import default_settings, running_mock
+from yeedu_worker.repeated_work import complete_models, share_certificates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+AT_ONCE = int(os.environ.get("WEATHER_AT_ONCE", "10"))
+SERVE = Path(__file__).parents[2] / "server" / "serve.py"
+PASSWORD = "demo-password"  # the mock's, where it is given none
+
+
+class Sky:
+    """Mocks for so many sequences at once, some over http and some over https."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._certificate = self_signed(folder)
+        self._free = {False: queue.SimpleQueue[Yeedu](), True: queue.SimpleQueue[Yeedu]()}
+        for number in range(AT_ONCE):
+            is_tls = number % 5 in {1, 3}  # as many as plans that want it
+            settings = default_settings(folder / str(number))
+            if is_tls:
+                settings = replace(settings, tls_certificate=self._certificate)
+            running = stack.enter_context(running_mock(settings))
+            yeedu = Yeedu(running, Weather(running.mock), str(self._certificate) if is_tls else True)
+            requests.get(running.health_url, timeout=30, verify=yeedu.verify).raise_for_status()
+            self._free[is_tls].put(yeedu)
+
+    def fly(self, plan: Plan) -> tuple[list[Outcome], list[str]]:
+        """Fly a plan on a free mock; return the calls' outcomes, and what is wrong."""
+        yeedu = self._free[plan.is_tls].get()
+        try:
+            with prefect_client() as prefect:
+                sequence = Sequence(plan, yeedu, prefect)
+                return sequence.outcomes, sequence.fly()
+        finally:
+            self._free[plan.is_tls].put(yeedu)
+
+
+@contextmanager
+def clear_sky(folder: Path) -> Iterator[Sky]:
+    """Start a Prefect server, mocks, and a hurry of the operator's time, in this process."""
+    # The platform's own, since Prefect's own command lets many flow runs lock each other out of SQLite.
+    server = PrefectProcess(folder / "prefect", program=[str(SERVE)])
+    with ExitStack() as stack:
+        stack.callback(server.stop)
+        server.start()
+        here = {PREFECT_API_URL: server.url, PREFECT_LOGGING_TO_API_ENABLED: False}
+        stack.enter_context(temporary_settings(here))
+        complete_models()
+        share_certificates(at_once=True)
+        stack.enter_context(fork_server())
+        stack.enter_context(hurry())
+        logging.disable()  # thousands of failed flows; what matters of them is in their outcomes
+        stack.callback(logging.disable, logging.NOTSET)
+        above = Sky(folder / "weather", stack)
+        Secret(value=PASSWORD).save(PASSWORD_BLOCK, overwrite=True)
+        yield above
+
+
+def fly_all(sky: Sky, plans: list[Plan]) -> list[str]:
+    """Fly plans, some at once; return what is wrong, each with the plan that shows it again."""
+    context = copy_context()  # holds the Prefect server's address
+    names: Counter[str] = Counter()
+
+    def fly(plan: Plan) -> list[str]:
+        outcomes, wrong = context.copy().run(sky.fly, plan)
+        names.update(outcome.name for outcome in outcomes)
+        return wrong
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = [(plan, wrong) for plan, wrong in zip(plans, pool.map(fly, plans), strict=True) if wrong]
+    print(f"{len(plans)} sequences, {len(found)} wrong; outcomes: {dict(names.most_common())}")
+    if os.environ.get("WEATHER_SHRINK"):
+        found = [shrunk(sky, plan, wrong) for plan, wrong in found]
+    return ["\n    ".join([*wrong, str(plan)]) for plan, wrong in found]
+
+
+def shrunk(sky: Sky, plan: Plan, wrong: list[str]) -> tuple[Plan, list[str]]:
+    """Return a plan that fails in the same way, and fails to when anything more is left out."""
+    for smaller in plan.smaller():
+        still = sky.fly(smaller)[1]
+        if {text.split(":")[0] for text in still} & {text.split(":")[0] for text in wrong}:
+            return shrunk(sky, smaller, still)
+    return plan, wrong
+
+
+def main() -> None:
+    """Fly the plans of the standard input, one a line; end with 1 if any of them went wrong."""
+    folder = Path(sys.argv[1])
+    for name in ("prefect", "weather"):
+        (folder / name).mkdir()
+    plans = [Plan.read(line) for line in sys.stdin if line.strip()]
+    with clear_sky(folder) as sky:
+        wrong = fly_all(sky, plans)
+    print("\n".join(wrong), flush=True)
+    # The mocks' threads and what they left to the garbage collector end with the process.
+    os._exit(int(bool(wrong)))
+
+
+if __name__ == "__main__":
+    main()
