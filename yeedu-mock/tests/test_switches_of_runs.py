@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 
 import pytest
 import requests
+
+from yeedu_mock.state.records import Run
+from yeedu_mock.state.vocabulary import RunStatus
 
 
 @pytest.fixture
@@ -167,3 +171,30 @@ def test_a_notebook_whose_kernel_dies_ends_as_asked_for(client, yeedu_mock, yeed
     client.wait("notebook", run, "RUNNING")
     requests.post(f"{yeedu_mock.url}/_control/runs/{run}/kernel/kill", timeout=90)
     assert client.wait("notebook", run) == status
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_a_notebook_that_is_stopped_while_its_kernel_starts_ends_once(
+    client, yeedu_mock, yeedu_switches, until, monkeypatch, starts
+):
+    yeedu_switches(stop_delay_seconds=0.5)
+    runs, may_go_on = yeedu_mock.mock.runs, threading.Event()
+    take = runs._pool.take
+
+    async def take_late(folder):
+        while not may_go_on.is_set():
+            await asyncio.sleep(0.01)
+        if not starts:
+            raise TimeoutError("it took too long")
+        return await take(folder)
+
+    monkeypatch.setattr(runs._pool, "take", take_late)
+    answer = client.post(client.workspace("notebook/run"), {"notebook_id": 201, "is_background": True})
+    run_id = answer.json()["run_id"]
+    client.post(client.workspace(f"notebook/run/kill/{run_id}"))
+    may_go_on.set()
+    run = next(run for run in yeedu_mock.mock.store.all(Run) if run.id == run_id)
+    until(lambda: not any(task.get_name() == f"stop-{run_id}" for task in runs._tasks.values()))
+    words = [state.status for state in run.states]
+    assert RunStatus.RUNNING not in words
+    assert [word for word in words if word.is_terminal] == words[-1:]

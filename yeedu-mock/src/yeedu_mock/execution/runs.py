@@ -272,7 +272,8 @@ class RunService:
         await self._drop_kernel(run)
         switches = self._switches
         ends = switches.stopped_job_status if run.type == "job" else switches.stopped_notebook_status
-        self._finish(run, RunStatus(ends))
+        if not run.status.is_terminal:  # its start may have failed meanwhile
+            self._finish(run, RunStatus(ends))
 
     async def _drop_kernel(self, run: Run) -> None:
         kernel = self._kernels.get(run.key)
@@ -282,7 +283,8 @@ class RunService:
 
     def _mark_running(self, run: Run) -> None:
         run.started_at = now()
-        self._set(run, RunStatus.RUNNING)
+        if run.status is not RunStatus.STOPPING:  # whose stop came while it was being started
+            self._set(run, RunStatus.RUNNING)
 
     def _finish(
         self, run: Run, status: RunStatus, *, exit_code: int | None = None, error: str | None = None
