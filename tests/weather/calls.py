@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 PASSWORD_BLOCK = "weather-password"
+# How long a run that nobody answered for is looked for by a later attempt; half an hour is too long here.
+CLUSTER_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Work:
             generation=self.generation,
             timeout_seconds=self.timeout_seconds,
             cluster_ids=self.cluster_ids,
+            cluster_seconds=CLUSTER_SECONDS,
         )
 
 
@@ -147,7 +150,11 @@ def in_flow_with_ready_task(work: Work, notes: Notes) -> None:
     credentials = YeeduCredentials.load(work.blocks)
     ready: Any = run_yeedu_job if work.kind == "job" else run_yeedu_notebook
     running = ready.submit(
-        work.url, credentials, timeout_seconds=work.timeout_seconds, cluster_ids=work.cluster_ids
+        work.url,
+        credentials,
+        timeout_seconds=work.timeout_seconds,
+        cluster_ids=work.cluster_ids,
+        cluster_seconds=CLUSTER_SECONDS,
     )
     told(notes, running.result)
 

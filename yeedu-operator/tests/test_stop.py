@@ -213,7 +213,7 @@ def test_a_submission_that_yeedu_takes_its_time_for_is_given_up_and_its_run_stop
         with pytest.raises(YeeduStopRequested, match="because the flow run is Cancelling"):
             execute(client, request, watched.listener)
         assert time.monotonic() - began_at < 10
-        assert "a run that Yeedu has still to name is stopped then" in watched.listener.troubles[-1]
+        assert "If it still names one, that is stopped" in watched.listener.troubles[-1]
         accepts.set()
         while not watched.stops:
             assert time.monotonic() - began_at < 30

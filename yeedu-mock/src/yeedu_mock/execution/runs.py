@@ -270,14 +270,13 @@ class RunService:
             with contextlib.suppress(asyncio.CancelledError):
                 await previous
         await self._drop_kernel(run)
-        switches = self._switches
-        ends = switches.stopped_job_status if run.type == "job" else switches.stopped_notebook_status
+        is_job, switches = run.type == "job", self._switches
+        ends = switches.stopped_job_status if is_job else switches.stopped_notebook_status
         if not run.status.is_terminal:  # its start may have failed meanwhile
             self._finish(run, RunStatus(ends))
 
     async def _drop_kernel(self, run: Run) -> None:
-        kernel = self._kernels.get(run.key)
-        if kernel is not None:
+        if (kernel := self._kernels.get(run.key)) is not None:
             await kernel.shutdown()
             self._kernels.pop(run.key, None)  # only now: until it has ended, `end_all` must find it
 
@@ -289,8 +288,7 @@ class RunService:
     def _finish(
         self, run: Run, status: RunStatus, *, exit_code: int | None = None, error: str | None = None
     ) -> None:
-        run.ended_at = now()
-        run.exit_code = exit_code
+        run.ended_at, run.exit_code = now(), exit_code
         if error is not None:
             run.errors.append(error)
         self._set(run, status)
