@@ -144,12 +144,7 @@ class YeeduJobRun(PrefectJobRun[YeeduResult]):  # NOT A BLOCK
         return self._run.stop()
 
     def _logs(self, stream: Literal["stdout", "stderr"], last_lines: int | None) -> str:
-        api = self._run.api
-        path = api.path(api.routes.log, run=self.run_id, stream=stream)
-        params = {"last_n_lines": last_lines} if last_lines is not None else None
-        what = f"for the {stream} log of run {self.run_id}"
         try:
-            answer = api.call("GET", path, what, params=params, headers={"Accept": "*/*"})
+            return self._run.api.log_text(self.run_id, stream, last_lines=last_lines)
         except YeeduNotFound:
             return ""
-        return answer.content.decode("utf-8", "replace")

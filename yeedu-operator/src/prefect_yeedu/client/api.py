@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Unpack
 
-from prefect_yeedu.errors import YeeduError, YeeduNotFound, YeeduUnexpectedAnswer
+from prefect_yeedu.client.definitions import Definitions
+from prefect_yeedu.client.transport import RequestOptions
+from prefect_yeedu.errors import YeeduError, YeeduNotFound
 from prefect_yeedu.patience import ONCE, Clock, Patience, SystemClock
 from prefect_yeedu.urls import run_page
-from prefect_yeedu.wire.answers import (
-    number_of,
-    object_of,
-    objects_of,
-    read_json,
-    read_object,
-    text_of,
-)
+from prefect_yeedu.wire.answers import number_of, object_of, objects_of, text_of
 from prefect_yeedu.wire.routes import ROUTES, Routes
 from prefect_yeedu.wire.run_object import RunSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import requests
 
@@ -34,15 +29,10 @@ USER_FIELDS = ("username", "user_id", "id", "email")
 STOP_STATUSES = frozenset({200, 201, 409})  # 409: it has ended already, which is what was wanted
 
 
-class CallOptions(TypedDict, total=False):
+class CallOptions(RequestOptions, total=False):
     """What a call may say besides method, path and purpose: see `YeeduClient.call`."""
 
-    params: Mapping[str, object] | None
-    json: object
-    headers: Mapping[str, str] | None
-    is_streamed: bool
     accepted: frozenset[int]
-    read_seconds: float | None
     is_repeatable: bool
     patience: Patience | None
 
@@ -82,6 +72,10 @@ class RunAPI:
     def routes(self) -> Routes:
         """Where this generation keeps what."""
         return ROUTES[self.kind, self.generation]
+
+    @property
+    def _definitions(self) -> Definitions:
+        return Definitions(self.client, self.kind, self.generation, self.clock)
 
     def run_page(self, run_id: int, ui_url: str | None = None) -> str:
         """Return the address of a run's page in Yeedu's user interface."""
@@ -124,30 +118,9 @@ class RunAPI:
         Raises:
             YeeduNotFound: There is no such definition.
         """
-        body: dict[str, object] = {self.routes.definition_field: definition, **dict(self.routes.submission)}
-        if arguments is not None:
-            body["arguments"] = arguments
-        if conf:
-            body["conf"] = list(conf)
-        try:
-            response = self.call(
-                "POST",
-                self.path(self.routes.submit),
-                f"to run {self.kind} {definition}",
-                json=body,
-                is_repeatable=False,
-                read_seconds=read_seconds,
-            )
-        except YeeduNotFound as error:
-            raise self._no_definition(definition, error) from None
-        run_id = number_of(read_object(response, self.routes.submit), self.routes.run_field)
-        if run_id is None:
-            raise YeeduUnexpectedAnswer(
-                f"Yeedu accepted {self.kind} {definition} without naming a run ({self.routes.run_field}).",
-                status=response.status_code,
-                is_from_yeedu=False,  # and so it may have started one
-            )
-        return run_id
+        return self._definitions.run(
+            self.workspace_id, definition, arguments=arguments, conf=conf, read_seconds=read_seconds
+        )
 
     def read(
         self, run_id: int, *, patience: Patience | None = None, read_seconds: float | None = None
@@ -215,6 +188,24 @@ class RunAPI:
             read_seconds=read_seconds,
         )
 
+    def log_text(
+        self, run_id: int, stream: str, *, last_lines: int | None = None, patience: Patience | None = None
+    ) -> str:
+        """Return what a log holds now, or only so many lines from its end.
+
+        Raises:
+            YeeduNotFound: Yeedu has no such log.
+        """
+        response = self.call(
+            "GET",
+            self.path(self.routes.log, run=run_id, stream=stream),
+            f"for the {stream} log of run {run_id}",
+            headers={"Accept": "*/*"},
+            params={"last_n_lines": last_lines} if last_lines is not None else None,
+            patience=patience,
+        )
+        return response.content.decode("utf-8", "replace")
+
     def workflow_errors(self, run_id: int) -> tuple[str, ...]:
         """Return what Yeedu reports about a failure; nothing where it cannot say."""
         if self.routes.errors is None:
@@ -237,20 +228,7 @@ class RunAPI:
         Raises:
             YeeduNotFound: There is no such definition.
         """
-        try:
-            response = self.call(
-                "GET",
-                self.path(self.routes.definition),
-                f"about {self.kind} {definition}",
-                params={self.routes.definition_field: definition},
-            )
-        except YeeduNotFound as error:
-            raise self._no_definition(definition, error) from None
-        value = read_json(response, self.routes.definition)
-        items = objects_of({"data": value}, "data") or objects_of(object_of({"v": value}, "v"), "data")
-        if items:  # some servers answer with a list of one
-            return items[0]
-        return object_of({"value": value}, "value")
+        return self._definitions.read(self.workspace_id, definition)
 
     def list_page(self, definition: int, number: int) -> RunPage:
         """Return a page of a definition's runs, counted from 1; empty, also where Yeedu knows of none."""
@@ -277,20 +255,8 @@ class RunAPI:
         what: str,
         *,
         run: int = 0,
-        params: Mapping[str, object] | None = None,
         patience: Patience | None = None,
-        read_seconds: float | None = None,
+        **options: Unpack[RequestOptions],
     ) -> JsonObject:
         path = self.path(route, run=run)
-        return self.client.get_object(
-            path, what, params=params, patience=patience, clock=self.clock, read_seconds=read_seconds
-        )
-
-    def _no_definition(self, definition: int, error: YeeduNotFound) -> YeeduNotFound:
-        connection = self.client.connection
-        return YeeduNotFound(
-            f"There is no {self.kind} {definition} in workspace {self.workspace_id} of tenant "
-            f"{connection.tenant} at {connection.origin}, or this user may not see it; check the URL.",
-            status=error.status,
-            code=error.code,
-        )
+        return self.client.get_object(path, what, patience=patience, clock=self.clock, **options)

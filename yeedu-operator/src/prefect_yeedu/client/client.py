@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
 from prefect_yeedu.client.definitions import Definitions
 from prefect_yeedu.client.login import LoginSession
@@ -22,12 +22,13 @@ from prefect_yeedu.wire.answers import JsonObject, read_object
 from prefect_yeedu.wire.redaction import Redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from types import TracebackType
 
     import requests
 
     from prefect_yeedu.client.connection import Connection
+    from prefect_yeedu.client.transport import RequestOptions
     from prefect_yeedu.patience import Clock
 
 Answer = TypeVar("Answer")
@@ -126,16 +127,13 @@ class YeeduClient:
         path: str,
         what: str,
         *,
-        params: Mapping[str, object] | None = None,
         patience: Patience | None = None,
         clock: Clock | None = None,
-        read_seconds: float | None = None,
+        **options: Unpack[RequestOptions],
     ) -> JsonObject:
         """Read a JSON object; repeated on failures that may pass, such as an answer that is none."""
         return self._repeat(
-            lambda: read_object(
-                self._once("GET", path, what, params=params, read_seconds=read_seconds), path
-            ),
+            lambda: read_object(self._once("GET", path, what, **options), path),
             what,
             patience=patience,
             clock=clock,
@@ -147,15 +145,11 @@ class YeeduClient:
         path: str,
         what: str,
         *,
-        params: Mapping[str, object] | None = None,
-        json: object = None,
-        headers: Mapping[str, str] | None = None,
-        is_streamed: bool = False,
         accepted: frozenset[int] = ANSWERED,
-        read_seconds: float | None = None,
         is_repeatable: bool = True,
         patience: Patience | None = None,
         clock: Clock | None = None,
+        **options: Unpack[RequestOptions],
     ) -> requests.Response:
         """Make a call with the session's token, logging in again once when the session has expired.
 
@@ -163,40 +157,28 @@ class YeeduClient:
             method: The HTTP method.
             path: Below the base of the API.
             what: What is asked, such as `about run 7`, for messages.
-            params: The query.
-            json: The body.
-            headers: Further headers.
-            is_streamed: Whether the caller reads the body piece by piece, and closes the response.
             accepted: Statuses that are an answer.
-            read_seconds: Time limit of the answer, instead of the client's.
             is_repeatable: Whether making the call twice does no harm; else it is repeated only after failures
                 which show that Yeedu did not act.
             patience: How often and how soon it is repeated, instead of the client's.
             clock: Waits between the calls, instead of the client's.
+            options: What the request carries.
 
         Raises:
             YeeduTransportError: There was no answer.
             YeeduAPIError: The answer has another status.
         """
-
-        def once() -> requests.Response:
-            return self._once(
-                method,
-                path,
-                what,
-                params=params,
-                json=json,
-                headers=headers,
-                is_streamed=is_streamed,
-                accepted=accepted,
-                read_seconds=read_seconds,
-            )
-
-        return self._repeat(once, what, is_repeatable=is_repeatable, patience=patience, clock=clock)
+        return self._repeat(
+            lambda: self._once(method, path, what, accepted, **options),
+            what,
+            is_repeatable=is_repeatable,
+            patience=patience,
+            clock=clock,
+        )
 
     def broken_answer(self, error: Exception) -> YeeduError:
         """Return the error for a streamed answer that broke off."""
-        return self._transport.broken_answer(error)
+        return self._transport.failure_of(error)
 
     def check_health(self) -> JsonObject:
         """Return what the health check answers; no login is needed.
@@ -227,28 +209,13 @@ class YeeduClient:
         method: str,
         path: str,
         what: str,
-        *,
-        params: Mapping[str, object] | None = None,
-        json: object = None,
-        headers: Mapping[str, str] | None = None,
-        is_streamed: bool = False,
         accepted: frozenset[int] = ANSWERED,
-        read_seconds: float | None = None,
+        **options: Unpack[RequestOptions],
     ) -> requests.Response:
         """Make a call, with a new token if Yeedu does not know the present one."""
 
         def send(token: str) -> requests.Response:
-            response = self._transport.send(
-                method,
-                path,
-                token=token,
-                params=params,
-                json=json,
-                headers=headers,
-                is_streamed=is_streamed,
-                read_seconds=read_seconds,
-            )
-            return self._checked(response, what, accepted)
+            return self._checked(self._transport.send(method, path, token=token, **options), what, accepted)
 
         token = self._login_token()
         try:

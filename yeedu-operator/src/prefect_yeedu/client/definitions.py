@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Unpack
 
 from prefect_yeedu.errors import YeeduNotFound, YeeduUnexpectedAnswer
 from prefect_yeedu.models import Generation, RunKind
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     import requests
 
-    from prefect_yeedu.patience import Clock
+    from prefect_yeedu.client.connection import Connection
+    from prefect_yeedu.client.transport import RequestOptions
+    from prefect_yeedu.patience import Clock, Patience
     from prefect_yeedu.wire.answers import JsonObject
 
 PAGE_DEFINITIONS = 100
@@ -25,16 +27,19 @@ MAX_PAGES = 100
 class Session(Protocol):
     """Calls Yeedu, as `YeeduClient` does."""
 
+    connection: Connection
+
     def call(
         self,
         method: str,
         path: str,
         what: str,
         *,
-        params: Mapping[str, object] | None = None,
-        json: object = None,
+        accepted: frozenset[int] = ...,
         is_repeatable: bool = True,
+        patience: Patience | None = None,
         clock: Clock | None = None,
+        **options: Unpack[RequestOptions],
     ) -> requests.Response:
         """Make a call: see `YeeduClient.call`."""
         ...
@@ -79,17 +84,11 @@ class Definitions:
             YeeduNotFound: The workspace has no such definition, or this user may not see it.
         """
         field = self._routes.definition_field if isinstance(which, int) else self._routes.name_field
-        named = str(which) if isinstance(which, int) else f"'{which}'"
         path = f"workspace/{workspace}/{self._routes.definition}"
         try:
-            value = self._get(path, f"about {self.kind} {named}", {field: which})
+            value = self._get(path, f"about {self.kind} {which}", {field: which})
         except YeeduNotFound as error:
-            raise YeeduNotFound(
-                f"There is no {self.kind} {named} in workspace {workspace}, or this user may not see it; "
-                "check the name, the workspace and the tenant.",
-                status=error.status,
-                code=error.code,
-            ) from None
+            raise self._missing(workspace, which, error) from None
         items = _items(value)
         return items[0] if items else object_of({"value": value}, "value")  # some servers list one
 
@@ -108,13 +107,27 @@ class Definitions:
         return identifier
 
     def run(
-        self, workspace: int, definition: int, *, arguments: str | None = None, conf: Sequence[str] = ()
+        self,
+        workspace: int,
+        definition: int,
+        *,
+        arguments: str | None = None,
+        conf: Sequence[str] = (),
+        read_seconds: float | None = None,
     ) -> int:
         """Start a run and return its id; nothing records it, and nobody waits for it.
 
-        Blocks, tasks and the operator do both.
+        Blocks, tasks and the operator do both. The call is never repeated when Yeedu may have acted on it.
+
+        Args:
+            workspace: The workspace.
+            definition: The job or notebook.
+            arguments: Given to the program.
+            conf: Spark settings.
+            read_seconds: How long the answer may take, instead of the session's limit.
 
         Raises:
+            YeeduNotFound: There is no such definition.
             YeeduTransportError: The answer was lost; there may be a run.
         """
         body: dict[str, object] = {self._routes.definition_field: definition, **dict(self._routes.submission)}
@@ -123,13 +136,24 @@ class Definitions:
         if conf:
             body["conf"] = [*conf]
         path = f"workspace/{workspace}/{self._routes.submit}"
-        response = self.session.call(
-            "POST", path, f"to run {self.kind} {definition}", json=body, is_repeatable=False, clock=self.clock
-        )
+        try:
+            response = self.session.call(
+                "POST",
+                path,
+                f"to run {self.kind} {definition}",
+                json=body,
+                is_repeatable=False,
+                read_seconds=read_seconds,
+                clock=self.clock,
+            )
+        except YeeduNotFound as error:
+            raise self._missing(workspace, definition, error) from None
         run_id = number_of(read_object(response, path), self._routes.run_field)
         if run_id is None:
             raise YeeduUnexpectedAnswer(
-                f"Yeedu accepted {self.kind} {definition} without naming a run ({self._routes.run_field})."
+                f"Yeedu accepted {self.kind} {definition} without naming a run ({self._routes.run_field}).",
+                status=response.status_code,
+                is_from_yeedu=False,  # and so it may have started one
             )
         return run_id
 
@@ -139,6 +163,17 @@ class Definitions:
 
     def _get(self, path: str, what: str, params: Mapping[str, object]) -> object:
         return read_json(self.session.call("GET", path, what, params=params, clock=self.clock), path)
+
+    def _missing(self, workspace: int, which: int | str, error: YeeduNotFound) -> YeeduNotFound:
+        named = str(which) if isinstance(which, int) else f"'{which}'"
+        advice = "the URL" if isinstance(which, int) else "the name, the workspace and the tenant"
+        connection = self.session.connection
+        return YeeduNotFound(
+            f"There is no {self.kind} {named} in workspace {workspace} of tenant {connection.tenant} at "
+            f"{connection.origin}, or this user may not see it; check {advice}.",
+            status=error.status,
+            code=error.code,
+        )
 
 
 def _items(value: object) -> list[JsonObject]:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -68,6 +68,24 @@ class Timeouts:
     read_seconds: float = 60.0
 
 
+class RequestOptions(TypedDict, total=False):
+    """What a request may say besides method and path; only what is given is changed.
+
+    Attributes:
+        params: The query.
+        json: The body.
+        headers: Further headers.
+        is_streamed: Whether the caller reads the body piece by piece, and closes the response.
+        read_seconds: Time limit of the answer, instead of the client's.
+    """
+
+    params: Mapping[str, object] | None
+    json: object
+    headers: Mapping[str, str] | None
+    is_streamed: bool
+    read_seconds: float | None
+
+
 class _SharedContextAdapter(HTTPAdapter):
     """Makes all connections with one TLS context, which trusts what the settings say."""
 
@@ -123,16 +141,7 @@ class Transport:
         self._session.close()
 
     def send(
-        self,
-        method: str,
-        path: str,
-        *,
-        token: str | None = None,
-        params: Mapping[str, object] | None = None,
-        json: object = None,
-        headers: Mapping[str, str] | None = None,
-        is_streamed: bool = False,
-        read_seconds: float | None = None,
+        self, method: str, path: str, *, token: str | None = None, **options: Unpack[RequestOptions]
     ) -> requests.Response:
         """Send one request and return its answer, whatever its status.
 
@@ -140,21 +149,22 @@ class Transport:
             YeeduTransportError: There was no answer.
         """
         started_at = time.monotonic()
+        read_seconds = options.get("read_seconds") or self._timeouts.read_seconds
         try:
             response = self._session.request(
                 method,
                 f"{self.base_url}/{path}",
-                params=cast("Any", params),
-                json=json,
-                headers={"Accept": "application/json", **(headers or {})},
+                params=cast("Any", options.get("params")),
+                json=options.get("json"),
+                headers={"Accept": "application/json", **(options.get("headers") or {})},
                 auth=_TokenAuth(token),
-                timeout=(self._timeouts.connect_seconds, read_seconds or self._timeouts.read_seconds),
+                timeout=(self._timeouts.connect_seconds, read_seconds),
                 verify=self._tls.ca_file or self._tls.verify,
                 allow_redirects=False,  # a redirected POST would become a GET, and the token would travel
-                stream=is_streamed,
+                stream=options.get("is_streamed", False),
             )
         except (requests.RequestException, OSError) as error:
-            failure = self._failure(error, read_seconds)
+            failure = self.failure_of(error, read_seconds)
         else:
             logger.debug(
                 "%s %s -> %d in %.3f s", method, path, response.status_code, time.monotonic() - started_at
@@ -168,17 +178,14 @@ class Transport:
         logger.debug("%s %s failed: %s", method, path, failure)
         raise failure
 
-    def broken_answer(self, error: Exception) -> YeeduError:
-        """Return the error for an answer whose body could not be read to its end."""
-        return self._failure(error)
-
     def _compare_clocks(self, date: str | None) -> None:
         try:
             self.seconds_ahead = parsedate_to_datetime(date).timestamp() - time.time() if date else 0.0
         except (ValueError, OverflowError):
             self.seconds_ahead = 0.0
 
-    def _failure(self, error: Exception, read_seconds: float | None = None) -> YeeduError:
+    def failure_of(self, error: Exception, read_seconds: float | None = None) -> YeeduError:
+        """Return the error for a request without an answer, or with one that broke off."""
         where = self.base_url.removesuffix("/api/v1")
         cause = _innermost(error)
         if isinstance(cause, ssl.SSLCertVerificationError):

@@ -66,18 +66,10 @@ def _texts_of(error: YeeduError) -> Iterator[str]:
 
 def _logs(api: RunAPI, run_id: int) -> Iterator[str]:
     for stream in ("stderr", "stdout"):
-        path = api.path(api.routes.log, run=run_id, stream=stream)
         try:
-            answer = api.call(
-                "GET",
-                path,
-                f"for the {stream} log of run {run_id}",
-                params={"last_n_lines": LOG_LINES},
-                patience=Patience(attempts=2),
-            )
+            yield api.log_text(run_id, stream, last_lines=LOG_LINES, patience=Patience(attempts=2))
         except YeeduError:
             continue  # a log that cannot be read says nothing
-        yield answer.text
 
 
 def current_cluster(api: RunAPI, definition: int) -> int | None:
