@@ -122,34 +122,36 @@ def name_failure(error: Exception, what: str) -> YeeduPrefectError:
 def iterate_artifacts(
     client: SyncPrefectClient, wanted: ArtifactFilter, flow_runs: FlowRunFilter | None = None
 ) -> Iterator[Artifact]:
-    """Yield artifacts, the newest first.
+    """Return artifacts, the newest first.
 
     Args:
         client: Reads them.
         wanted: Which ones.
         flow_runs: Of which flow runs; None for those of any and of none.
     """
-    offset = 0
-    while True:
-        page = client.read_artifacts(
+    return _each(
+        lambda offset: client.read_artifacts(
             artifact_filter=wanted,
             flow_run_filter=flow_runs,
             sort=ArtifactSort.CREATED_DESC,
             limit=PAGE,
             offset=offset,
         )
-        yield from page
-        offset += PAGE
-        if len(page) < PAGE:
-            return
+    )
 
 
 def iterate_subflows(client: SyncPrefectClient, parents: Sequence[UUID]) -> Iterator[FlowRun]:
-    """Yield the subflows that flow runs have started themselves."""
+    """Return the subflows that flow runs have started themselves."""
     wanted = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=list(parents)))
+    if not parents:
+        return iter(())
+    return _each(lambda offset: client.read_flow_runs(flow_run_filter=wanted, limit=PAGE, offset=offset))
+
+
+def _each(read_page: Callable[[int], list[Answer]]) -> Iterator[Answer]:
+    """Yield what is on the pages that begin at an offset, up to the first that is not full."""
     offset = 0
-    while parents:
-        page = client.read_flow_runs(flow_run_filter=wanted, limit=PAGE, offset=offset)
+    while page := read_page(offset):
         yield from page
         offset += PAGE
         if len(page) < PAGE:
