@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from prefect import flow
-from prefect_blocks import logs_of
-
-from operators.yeedu import YeeduOperator
+from prefect_blocks import logs_of, operator
 
 if TYPE_CHECKING:
     from mock_yeedu import MockYeedu
@@ -26,19 +24,6 @@ def job(mock: MockYeedu) -> int:
     return mock.control("POST", "jobs", json={"program": "import sys; print(sys.argv[1])"})["job_id"]
 
 
-def operator(mock: MockYeedu, job: int, arguments: str) -> YeeduOperator:
-    return YeeduOperator(
-        mock.url(f"job/{job}"), "yeedu_connection_details", "yeedu_password", arguments=arguments
-    )
-
-
-def count_runs(mock: MockYeedu, job: int) -> int:
-    with mock.client("job/1") as client:
-        return len(
-            client.get_object("workspace/1/spark/job/runs", "for runs", params={"job_ids": job})["data"]
-        )
-
-
 def test_a_call_that_an_async_flow_awaits_is_found_again_whatever_it_passes(
     mock: MockYeedu, job: int
 ) -> None:
@@ -46,14 +31,14 @@ def test_a_call_that_an_async_flow_awaits_is_found_again_whatever_it_passes(
 
     @flow(retries=1)
     async def nightly() -> None:
-        result = await operator(mock, job, f"attempt-{len(outputs) + 1}").aexecute()
+        result = await operator(mock, job, arguments=f"attempt-{len(outputs) + 1}").aexecute()
         outputs.append(result.stdout)
         if len(outputs) == 1:
             raise ValueError("a later step failed")
 
     asyncio.run(nightly())  # pyright: ignore[reportUnknownArgumentType]
     assert outputs == ["attempt-1\n", "attempt-1\n"]
-    assert count_runs(mock, job) == 1
+    assert len(mock.runs_of(job)) == 1
 
 
 @pytest.mark.parametrize("is_async", [True, False])
@@ -65,7 +50,7 @@ def test_calls_that_are_gathered_are_found_by_what_they_pass(
     async def gather() -> None:
         async def load(day: str, delay_seconds: float) -> str:
             await asyncio.sleep(delay_seconds)  # the other one calls first
-            return (await operator(mock, job, day).aexecute()).stdout
+            return (await operator(mock, job, arguments=day).aexecute()).stdout
 
         delays = (0.0, 3.0) if not attempts else (3.0, 0.0)
         attempts.append(await asyncio.gather(*map(load, ("1", "2"), delays)))
@@ -85,26 +70,26 @@ def test_calls_that_are_gathered_are_found_by_what_they_pass(
     else:
         with_a_loop_of_its_own()
     assert attempts == [["1\n", "2\n"]] * 2
-    assert count_runs(mock, job) == 2
+    assert len(mock.runs_of(job)) == 2
 
 
 def test_a_call_that_nobody_awaits_is_an_error_in_the_run_s_log(mock: MockYeedu, job: int) -> None:
     @flow
     async def forgetful() -> None:
-        operator(mock, job, "1").execute()
+        operator(mock, job, arguments="1").execute()
 
     state = asyncio.run(forgetful(return_state=True))  # pyright: ignore[reportUnknownArgumentType]
     assert any("execute() was called in async code without await" in line for line in logs_of(state))
-    assert count_runs(mock, job) == 0
+    assert len(mock.runs_of(job)) == 0
 
 
 def test_a_call_can_be_awaited_or_gathered_or_made_a_task(
     mock: MockYeedu, job: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def outputs() -> list[str]:
-        first = asyncio.create_task(operator(mock, job, "1").execute())  # pyright: ignore[reportArgumentType]
-        results = await asyncio.gather(first, operator(mock, job, "2").execute())  # pyright: ignore[reportArgumentType]
-        results.append(await operator(mock, job, "3").execute())  # pyright: ignore[reportGeneralTypeIssues]
+        first = asyncio.create_task(operator(mock, job, arguments="1").execute())  # pyright: ignore[reportArgumentType]
+        results = await asyncio.gather(first, operator(mock, job, arguments="2").execute())  # pyright: ignore[reportArgumentType]
+        results.append(await operator(mock, job, arguments="3").execute())  # pyright: ignore[reportGeneralTypeIssues]
         return [result.stdout for result in results]
 
     @flow

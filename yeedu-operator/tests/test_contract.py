@@ -1,10 +1,10 @@
 """The contract suite tells the truth: a switch of the mock changes the row that it is about, and no other."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import contract_yeedu
 import pytest
 from contract_yeedu import Yeedu, settings
 
@@ -22,18 +22,7 @@ OF_RUNS += ["token-in-path", "token-in-header", "message-once", "close-code"]
 USUALLY = {"other-api": NOT_SEEN, "token-in-header": NO, "kernel-keeps": NO}
 
 
-@pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yeedu]:
-    with running_mock(settings(tmp_path_factory.mktemp("contract"))) as mock:
-        yield Yeedu(mock)
-
-
-@pytest.fixture
-def yeedu(fresh: Yeedu) -> Iterator[Yeedu]:
-    """The mock, whose switches and faults are as they were at the end."""
-    yield fresh
-    fresh.mock.mock.control.reset_switches()
-    fresh.mock.mock.control.faults.clear()
+fresh, yeedu = contract_yeedu.fresh, contract_yeedu.yeedu
 
 
 def usually(*, runs: bool) -> dict[str, Verdict]:

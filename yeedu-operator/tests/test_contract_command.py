@@ -5,9 +5,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
+import contract_yeedu
 import pytest
 import requests
 from contract_yeedu import PASSWORD, Yeedu, settings
@@ -25,17 +25,7 @@ URL = "https://yeedu.example.com:8080/tenant/TENANT/workspace/1"
 LOGIN = {"YEEDU_USERNAME": "me", "YEEDU_PASSWORD": "mine"}
 
 
-@pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yeedu]:
-    with running_mock(settings(tmp_path_factory.mktemp("contract"))) as mock:
-        yield Yeedu(mock)
-
-
-@pytest.fixture
-def yeedu(fresh: Yeedu) -> Iterator[Yeedu]:
-    yield fresh
-    fresh.mock.mock.control.reset_switches()
-    fresh.mock.mock.control.faults.clear()
+fresh, yeedu = contract_yeedu.fresh, contract_yeedu.yeedu
 
 
 def run(folder: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:

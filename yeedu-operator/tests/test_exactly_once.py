@@ -10,9 +10,9 @@ from mock_yeedu import MockYeedu
 from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect_blocks import operator
 from scripted_yeedu import TENANT
 
-from operators.yeedu import YeeduOperator
 from prefect_yeedu import YeeduCellFailed, YeeduPrefectUnavailable, YeeduRunFailed, YeeduTransportError
 from prefect_yeedu.flow_run.prefect_server import patience_of
 from prefect_yeedu.flow_run.run_record import ArtifactLedger
@@ -34,17 +34,6 @@ class SimulatedKillError(BaseException):
 
 def new_job(mock: MockYeedu, program: str = "print('done')") -> int:
     return mock.control("POST", "jobs", json={"program": program})["job_id"]
-
-
-def runs_of(
-    mock: MockYeedu, job: int, kind: str = "spark/job", name: str = "job_ids"
-) -> list[dict[str, Any]]:
-    with mock.client("job/1") as client:
-        return client.get_object(f"workspace/1/{kind}/runs", "for runs", params={name: job})["data"]
-
-
-def operator(mock: MockYeedu, job: int, **keywords: Any) -> YeeduOperator:
-    return YeeduOperator(mock.url(f"job/{job}"), "yeedu_connection_details", "yeedu_password", **keywords)
 
 
 def test_the_run_is_recorded_as_an_artifact_with_its_link(mock: MockYeedu) -> None:
@@ -82,7 +71,7 @@ def test_the_run_is_recorded_as_an_artifact_with_its_link(mock: MockYeedu) -> No
     }
     assert f"[run {result.run_id}]({result.url}) succeeded" in str(artifact.data)
     assert mock.password not in str(artifact)
-    assert runs_of(mock, job)[0]["conf"] == [
+    assert mock.runs_of(job)[0]["conf"] == [
         f"spark.yeedu.prefect_flow_run_name={flow_run.name}",
         f"spark.yeedu.prefect_key={key}",
     ]
@@ -96,7 +85,7 @@ def test_a_lost_or_failed_answer_to_the_submission_leaves_one_run(
     mock.control("POST", "faults", json={"path": "job/run$", "method": "POST", **fault})
     with mock.client(f"job/{job}") as client:
         assert execute(client, RunRequest()).state == "DONE"
-    assert len(runs_of(mock, job)) == 1
+    assert len(mock.runs_of(job)) == 1
 
 
 def test_a_kill_between_acceptance_and_record_leaves_one_run(
@@ -118,7 +107,7 @@ def test_a_kill_between_acceptance_and_record_leaves_one_run(
         return operator(mock, job).execute()
 
     result = caller()
-    [run] = runs_of(mock, job)
+    [run] = mock.runs_of(job)
     assert (result.run_id, result.state) == (run["run_id"], "DONE")
 
 
@@ -145,7 +134,7 @@ def test_a_retried_flow_waits_for_the_run_that_goes_on(
         return in_task()
 
     assert caller().stdout == "slept\n"
-    assert len(runs_of(mock, job)) == 1
+    assert len(mock.runs_of(job)) == 1
 
 
 def test_a_retry_after_a_failure_runs_again(mock: MockYeedu) -> None:
@@ -161,7 +150,7 @@ def test_a_retry_after_a_failure_runs_again(mock: MockYeedu) -> None:
 
     with pytest.raises(YeeduRunFailed):
         caller()
-    assert len(runs_of(mock, job)) == 2
+    assert len(mock.runs_of(job)) == 2
 
 
 def test_a_flow_retried_for_another_reason_takes_the_result(mock: MockYeedu) -> None:
@@ -177,7 +166,7 @@ def test_a_flow_retried_for_another_reason_takes_the_result(mock: MockYeedu) -> 
 
     caller()
     assert [result.stdout for result in results] == ["done\n", "done\n"]
-    assert len(runs_of(mock, job)) == 1
+    assert len(mock.runs_of(job)) == 1
 
 
 def test_equal_calls_of_one_flow_are_different_runs(mock: MockYeedu) -> None:
@@ -190,7 +179,7 @@ def test_equal_calls_of_one_flow_are_different_runs(mock: MockYeedu) -> None:
         operator(mock, job, arguments="x").execute()
 
     caller()
-    assert len(runs_of(mock, job)) == 3
+    assert len(mock.runs_of(job)) == 3
 
 
 def test_an_unknown_job_can_be_tried_again(mock: MockYeedu) -> None:
@@ -220,7 +209,7 @@ def test_nothing_is_submitted_when_the_intent_cannot_be_recorded(
 
     with pytest.raises(YeeduPrefectUnavailable, match="cannot be recorded"):
         caller()
-    assert runs_of(mock, job) == []
+    assert mock.runs_of(job) == []
 
 
 class KillAt(RunListener):
@@ -268,7 +257,7 @@ def test_a_notebook_is_taken_over_where_it_was_left(
         result = execute(client, RunRequest(), None, ledger)
     assert [cell.status for cell in result.cells] == ["ok", "ok", "ok"]
     assert result.cells[2].outputs[0].text == "3"
-    assert len(runs_of(mock, int(path.rpartition("/")[2]), "notebook", "notebook_ids")) == 1
+    assert len(mock.runs_of(int(path.rpartition("/")[2]), "notebook", "notebook_ids")) == 1
 
 
 @pytest.mark.parametrize("page", ["run-metrics?type=notebook", "run-logs?log_type=stdout"])
@@ -300,4 +289,4 @@ def test_a_finished_notebook_gives_its_result_again(mock: MockYeedu) -> None:
         with mock.client(f"notebook/{notebook}") as client:
             result = execute(client, RunRequest(), None, ledger)
         assert [output.text for output in result.outputs] == ["kept\n", "42"]
-    assert len(runs_of(mock, notebook, "notebook", "notebook_ids")) == 1
+    assert len(mock.runs_of(notebook, "notebook", "notebook_ids")) == 1

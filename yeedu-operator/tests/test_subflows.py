@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from prefect import flow, task
+from prefect_blocks import operator
 
-from operators.yeedu import YeeduOperator
 from prefect_yeedu import YeeduTransportError
 from prefect_yeedu.runs.job_run import JobRun
 
@@ -28,19 +28,6 @@ pytestmark = [
 def job(mock: MockYeedu) -> int:
     program = "import time; time.sleep(1); print('slept')"
     return mock.control("POST", "jobs", json={"program": program})["job_id"]
-
-
-def operator(mock: MockYeedu, job: int, arguments: str | None = None) -> YeeduOperator:
-    return YeeduOperator(
-        mock.url(f"job/{job}"), "yeedu_connection_details", "yeedu_password", arguments=arguments
-    )
-
-
-def count_runs(mock: MockYeedu, job: int) -> int:
-    with mock.client("job/1") as client:
-        return len(
-            client.get_object("workspace/1/spark/job/runs", "for runs", params={"job_ids": job})["data"]
-        )
 
 
 def test_a_subflow_that_lost_yeedu_waits_for_the_same_run_when_its_parent_is_retried(
@@ -65,7 +52,7 @@ def test_a_subflow_that_lost_yeedu_waits_for_the_same_run_when_its_parent_is_ret
         return child()
 
     assert parent() == "slept\n"
-    assert count_runs(mock, job) == 1
+    assert len(mock.runs_of(job)) == 1
 
 
 def test_a_parent_that_fails_later_does_not_run_its_subflow_s_job_again(mock: MockYeedu, job: int) -> None:
@@ -88,7 +75,7 @@ def test_a_parent_that_fails_later_does_not_run_its_subflow_s_job_again(mock: Mo
 
     grandparent()
     assert outputs == ["slept\n", "slept\n"]
-    assert count_runs(mock, job) == 1
+    assert len(mock.runs_of(job)) == 1
 
 
 def test_equal_subflows_of_one_parent_are_different_runs(mock: MockYeedu, job: int) -> None:
@@ -106,7 +93,7 @@ def test_equal_subflows_of_one_parent_are_different_runs(mock: MockYeedu, job: i
             raise ValueError("a later step failed")
 
     parent()
-    assert count_runs(mock, job) == 2
+    assert len(mock.runs_of(job)) == 2
 
 
 def test_subflows_in_tasks_find_their_runs_in_whatever_order_they_come(mock: MockYeedu) -> None:
@@ -115,7 +102,7 @@ def test_subflows_in_tasks_find_their_runs_in_whatever_order_they_come(mock: Moc
 
     @flow
     def child(day: str) -> str:
-        return operator(mock, job, day).execute().stdout
+        return operator(mock, job, arguments=day).execute().stdout
 
     @task
     def load(day: str, delay_seconds: float) -> str:
@@ -133,7 +120,7 @@ def test_subflows_in_tasks_find_their_runs_in_whatever_order_they_come(mock: Moc
 
     parent()
     assert attempts == [["1\n", "2\n", "3\n", "3\n"]] * 2
-    assert count_runs(mock, job) == 4
+    assert len(mock.runs_of(job)) == 4
 
 
 def test_a_task_that_is_tried_again_finds_the_runs_of_its_subflows(mock: MockYeedu, job: int) -> None:
@@ -155,4 +142,4 @@ def test_a_task_that_is_tried_again_finds_the_runs_of_its_subflows(mock: MockYee
         load()
 
     parent()
-    assert count_runs(mock, job) == 2
+    assert len(mock.runs_of(job)) == 2

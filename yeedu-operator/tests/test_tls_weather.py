@@ -106,13 +106,20 @@ def api_of(balancer: LoadBalancer, *, trusts: bool = True) -> RunAPI:
     return RunAPI(client, 1, RunKind.JOB, Generation.V2, clock)
 
 
+@pytest.fixture
+def api(balancer: LoadBalancer) -> Iterator[RunAPI]:
+    """Calls through the balancer, with a session."""
+    calls = api_of(balancer)
+    calls.client.log_in()
+    yield calls
+    calls.client.close()
+
+
 @pytest.mark.parametrize("drop", ["connect", "hello", "reset"])
 def test_a_handshake_that_is_dropped_is_weather_and_nothing_was_sent(
-    balancer: LoadBalancer, yeedu: ScriptedYeedu, drop: str
+    balancer: LoadBalancer, api: RunAPI, yeedu: ScriptedYeedu, drop: str
 ) -> None:
     yeedu.on("GET", RUN, state("RUNNING"))
-    api = api_of(balancer)
-    api.client.log_in()
     balancer.drops = [drop]
     with pytest.raises(YeeduTransportError) as caught:
         api.read(9, patience=ONCE)
@@ -120,35 +127,30 @@ def test_a_handshake_that_is_dropped_is_weather_and_nothing_was_sent(
     assert classify(caught.value) is Failure.TRANSIENT
     assert "YEEDU_VERIFY_SSL" not in str(caught.value)
     assert not yeedu.called("GET", RUN)
-    api.client.close()
 
 
 @pytest.mark.parametrize("drop", ["request", "answer"])
 def test_a_connection_that_is_lost_later_may_have_carried_the_request(
-    balancer: LoadBalancer, yeedu: ScriptedYeedu, drop: str
+    balancer: LoadBalancer, api: RunAPI, yeedu: ScriptedYeedu, drop: str
 ) -> None:
     yeedu.on("GET", RUN, state("RUNNING"))
-    api = api_of(balancer)
-    api.client.log_in()
     balancer.drops = [drop]
     with pytest.raises(YeeduTransportError) as caught:
         api.read(9, patience=ONCE)
     assert caught.value.was_sent is True
-    api.client.close()
 
 
-def test_a_wait_outlasts_dropped_handshakes(balancer: LoadBalancer, yeedu: ScriptedYeedu) -> None:
+def test_a_wait_outlasts_dropped_handshakes(
+    balancer: LoadBalancer, api: RunAPI, yeedu: ScriptedYeedu
+) -> None:
     watched = WatchedRun(yeedu)
     yeedu.on("GET", RUN, state("RUNNING"), state("RUNNING"), state("DONE"))
-    api = api_of(balancer)
-    api.client.log_in()
     balancer.drops = ["", "", "", "hello", "connect", "reset", "request", "answer"]
     run = JobRun(api, 9, listener=watched.listener, ledger=watched.ledger)
     assert run.wait().state == "DONE"
     assert balancer.drops == []
     assert watched.record.state is run.state
     assert not watched.stops
-    api.client.close()
 
 
 def test_a_certificate_that_is_not_trusted_is_a_setting_on_our_side(balancer: LoadBalancer) -> None:

@@ -57,9 +57,7 @@ def job_of(mock: MockYeedu, program: str = PROGRAM) -> int:
 
 
 def runs_of(mock: MockYeedu, job: int) -> list[str]:
-    with mock.client("job/1") as client:
-        found = client.get_object("workspace/1/spark/job/runs", "for runs", params={"job_ids": job})
-    return [run["run_status"] for run in found["data"]]
+    return [run["run_status"] for run in mock.runs_of(job)]
 
 
 @pytest.mark.parametrize(

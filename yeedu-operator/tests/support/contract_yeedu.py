@@ -1,10 +1,12 @@
 """A mock on which something has run before, for the contract suite to look at."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
 from contract import cli
@@ -12,7 +14,7 @@ from contract.assumptions_of_runs import ASSUMPTIONS
 from contract.findings import Verdict
 from contract.settings import read_settings
 from yeedu_mock.settings import Settings
-from yeedu_mock.testing import RunningMock, default_settings
+from yeedu_mock.testing import RunningMock, default_settings, running_mock
 
 PASSWORD = "planted-password"
 LONG = "import time\nwhile True:\n    time.sleep(0.1)\n"
@@ -88,3 +90,18 @@ class Yeedu:
     def verdicts(self, **changes: str) -> dict[str, Verdict]:
         findings = cli.look_at(read_settings(self.environment(**changes)))
         return {key: findings[key].verdict for key in ASSUMPTIONS}
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yeedu]:
+    """The mock of a module's tests."""
+    with running_mock(settings(tmp_path_factory.mktemp("contract"))) as mock:
+        yield Yeedu(mock)
+
+
+@pytest.fixture
+def yeedu(fresh: Yeedu) -> Iterator[Yeedu]:
+    """The mock, whose switches and faults are as they were at the end."""
+    yield fresh
+    fresh.mock.mock.control.reset_switches()
+    fresh.mock.mock.control.faults.clear()

@@ -39,6 +39,14 @@ class MockYeedu:
         tls = TLSSettings.from_options(True, self.certificate)
         return AddressedClient(self.url(path), credentials, tls=tls)
 
+    def runs_of(
+        self, definition: int, kind: str = "spark/job", name: str = "job_ids"
+    ) -> list[dict[str, Any]]:
+        """Return the runs of a job, or of a notebook, as Yeedu lists them."""
+        with self.client("job/1") as client:
+            path = f"workspace/1/{kind}/runs"
+            return client.get_object(path, "for runs", params={name: definition})["data"]
+
     def control(self, method: str, path: str, **arguments: Any) -> Any:
         response = requests.request(method, f"{self.base}/_control/{path}", timeout=30, **arguments)
         response.raise_for_status()

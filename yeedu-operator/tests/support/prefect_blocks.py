@@ -11,6 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.states import State
 
+from operators.yeedu import YeeduOperator
 from prefect_yeedu import YeeduCredentials
 
 
@@ -27,6 +28,11 @@ def save_blocks(mock: MockYeedu) -> None:
 def credentials(mock: MockYeedu) -> YeeduCredentials:
     """Return a block of the mock's user."""
     return YeeduCredentials(username="demo", password=mock.password)  # pyright: ignore[reportArgumentType]
+
+
+def operator(mock: MockYeedu, job: int, **options: Any) -> YeeduOperator:
+    """Return the published guide's operator for a job, with its blocks."""
+    return YeeduOperator(mock.url(f"job/{job}"), "yeedu_connection_details", "yeedu_password", **options)
 
 
 def logs_of(state: State[Any]) -> list[str]:
