@@ -78,9 +78,7 @@ class Outcome:
     @classmethod
     def of_result(cls, result: YeeduResult) -> Outcome:
         text = result.stdout + "".join(output.text for output in result.outputs)
-        cut = [name for name in dir(result) if "truncated" in name or "incomplete" in name]
-        is_cut = any(getattr(result, name) for name in cut)
-        return cls("result", run_id=result.run_id, text=text, is_cut=is_cut)
+        return cls("result", run_id=result.run_id, text=text, is_cut=bool(result.truncated))
 
     @classmethod
     def of_error(cls, error: BaseException) -> Outcome:

@@ -83,7 +83,6 @@ def clear_sky(folder: Path) -> Iterator[Sky]:
         stack.enter_context(fork_server())
         stack.enter_context(hurry())
         logging.disable()  # thousands of failed flows; what matters of them is in their outcomes
-        stack.callback(logging.disable, logging.NOTSET)
         above = Sky(folder / "weather", stack)
         Secret(value=PASSWORD).save(PASSWORD_BLOCK, overwrite=True)
         yield above

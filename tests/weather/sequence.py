@@ -43,18 +43,14 @@ REAL_SECONDS_OF_AN_ATTEMPT = 180.0
 
 @contextlib.contextmanager
 def fork_server() -> Iterator[None]:
-    """Run what forks the processes of sequences, and leave no trace of it for other tests' processes."""
-    server: Any = forkserver._forkserver  # type: ignore[attr-defined]
-    before = server._preload_modules
-    server._stop()
+    """Run what forks the processes of sequences."""
     PROCESSES.set_forkserver_preload(["tests.weather.forked"])
     try:
         with patch.dict(os.environ, PYTHONPATH=str(ROOT)):
             forkserver.ensure_running()
         yield
     finally:
-        server._stop()
-        server._preload_modules = before
+        forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 class Sequence:
@@ -118,7 +114,7 @@ class Sequence:
     def _work(self, definition: Definition) -> Work:
         plan, running = self.plan, self._yeedu.running
         url = running.job_url if plan.kind == "job" else running.notebook_url
-        # Only the ready-made tasks have no option for it.
+        # The ready-made tasks find it out, as they do for a user who says nothing.
         generation = None if plan.way == "ready" else plan.generation
         others = [OTHER_CLUSTER] if plan.is_too_small else []
         blocks = self._save_user(user_of(definition))
