@@ -20,10 +20,10 @@ from prefect.settings import (
 
 from tests.prefect_process import PrefectProcess
 from tests.tls_server import self_signed
-from yeedu_deployer.apply import Deployer
+from yeedu_deployer.applied.apply import Deployer
 from yeedu_deployer.configuration import Configuration
-from yeedu_deployer.desired import Files
-from yeedu_deployer.inspection import FlowInspector
+from yeedu_deployer.declared.desired import Files
+from yeedu_deployer.inspection.inspector import FlowInspector
 from yeedu_deployer.report import Report
 
 # Tests are imported without packages, so what they share needs a place that Python searches.

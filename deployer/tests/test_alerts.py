@@ -9,7 +9,7 @@ import pytest
 from prefect.events.schemas.automations import AutomationCore
 from prefect.states import Crashed, Failed
 
-from yeedu_deployer.automation_spec import load_automations
+from yeedu_deployer.declared.automation_spec import load_automations
 from yeedu_deployer.errors import SpecError
 
 ALERTS = (Path(__file__).parents[1] / "alerts.yaml").read_text(encoding="utf-8")

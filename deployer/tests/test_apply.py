@@ -7,7 +7,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymen
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
 
-from yeedu_deployer import block_type_stage
+from yeedu_deployer.applied import block_type_stage
 
 
 def runs_of(client, deployment_id):

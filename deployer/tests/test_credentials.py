@@ -3,9 +3,9 @@
 import pytest
 from prefect_github import GitHubCredentials
 
-from yeedu_deployer.credentials import BlockAction, decide
-from yeedu_deployer.memory import AppliedSecret
-from yeedu_deployer.secret_blocks import read_secret, write_secret
+from yeedu_deployer.applied.secret_blocks import read_secret, write_secret
+from yeedu_deployer.planned.credentials import BlockAction, decide
+from yeedu_deployer.state import AppliedSecret
 
 YAML = """
 pull: [{prefect.deployments.steps.git_clone: {repository: "{{ $FLOWS_GIT_URL }}"}}]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from yeedu_deployer.environments import load_environment
+from yeedu_deployer.declared.environments import load_environment
+from yeedu_deployer.declared.selection import Entry, Selection
 from yeedu_deployer.errors import SpecError
-from yeedu_deployer.selection import Entry, Selection
 
 long = pytest.mark.long
 

@@ -11,7 +11,7 @@ from prefect.runner import storage
 
 from tests.git_over_https import GitHandler, git_over_https
 from yeedu_deployer.errors import SourceError
-from yeedu_deployer.git import Credential, Repository
+from yeedu_deployer.git.repository import Credential, Repository
 
 TOKEN = "canary-git-token"
 

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from yeedu_deployer.errors import FlowError
-from yeedu_deployer.inspection import FlowInspector, Wanted
+from yeedu_deployer.inspection.inspector import FlowInspector, Wanted
 
 HEAD = "from prefect import flow\n"
 

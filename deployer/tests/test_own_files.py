@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from yeedu_deployer.definition import define, parameter_sets
-from yeedu_deployer.inspection import Wanted
-from yeedu_deployer.pool_spec import load_pools
-from yeedu_deployer.spec import load_deployments
+from yeedu_deployer.declared.pool_spec import load_pools
+from yeedu_deployer.declared.spec import load_deployments
+from yeedu_deployer.inspection.inspector import Wanted
+from yeedu_deployer.planned.definition import define, parameter_sets
 
 CHECKOUT = Path(__file__).parents[2]
 URLS = {name: f"http://yeedu/{name}" for name in ("YEEDU_JOB_URL", "YEEDU_NOTEBOOK_URL", "YEEDU_HEALTH_URL")}

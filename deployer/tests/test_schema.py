@@ -6,10 +6,10 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from yeedu_deployer import keys
+from yeedu_deployer.declared import keys
+from yeedu_deployer.declared.schema import json_schema, text
+from yeedu_deployer.declared.spec import load_deployments
 from yeedu_deployer.errors import SpecError
-from yeedu_deployer.schema import json_schema, text
-from yeedu_deployer.spec import load_deployments
 
 FOLDER = Path(__file__).parents[1]
 GOOD = {
@@ -49,7 +49,7 @@ def good():
 
 def test_the_published_file_is_what_the_parsers_table_gives():
     assert (FOLDER / "prefect.schema.json").read_text(encoding="utf-8") == text(), (
-        "write it anew: python -m yeedu_deployer.schema > deployer/prefect.schema.json"
+        "write it anew: python -m yeedu_deployer.declared.schema > deployer/prefect.schema.json"
     )
 
 

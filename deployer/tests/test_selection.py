@@ -4,9 +4,9 @@
 
 import pytest
 
+from yeedu_deployer.declared.selection import Entry, Selection, read_selection
+from yeedu_deployer.declared.spec import load_file
 from yeedu_deployer.errors import SelectionError, SpecError
-from yeedu_deployer.selection import Entry, Selection, read_selection
-from yeedu_deployer.spec import load_file
 
 ENTRIES = (
     Entry("count-cars", "flows/parking/count_cars.py:count"),

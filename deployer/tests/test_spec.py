@@ -6,9 +6,9 @@ import textwrap
 
 import pytest
 
+from yeedu_deployer.declared.pool_spec import load_pools
+from yeedu_deployer.declared.spec import load_deployments
 from yeedu_deployer.errors import SpecError
-from yeedu_deployer.pool_spec import load_pools
-from yeedu_deployer.spec import load_deployments
 
 GOOD = """\
 pull:

@@ -7,7 +7,7 @@ import pytest
 from declared import HEAD, ONE, POOLS
 from prefect.states import Completed
 
-from yeedu_deployer.status import State
+from yeedu_deployer.planned.status import State
 from yeedu_deployer.status_report import is_in_step, print_status
 
 TWO = """

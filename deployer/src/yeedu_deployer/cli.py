@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from yeedu_deployer.configuration import API_KEY, AUTH_STRING, Configuration, adopt_logins
 from yeedu_deployer.errors import DeployerError
-from yeedu_deployer.inspection import FlowInspector
+from yeedu_deployer.inspection.inspector import FlowInspector
 from yeedu_deployer.report import redact
 
 DONE, FAILED, CHANGES_PLANNED = 0, 1, 2
@@ -57,8 +57,8 @@ def _deploy(options: argparse.Namespace) -> int:
 
 def _deploy_with(inspector: FlowInspector, options: argparse.Namespace, configuration: Configuration) -> int:
     # Prefect reads its settings when it is imported: what imports it comes after the logins were adopted.
-    from yeedu_deployer.apply import Deployer
-    from yeedu_deployer.desired import Files
+    from yeedu_deployer.applied.apply import Deployer
+    from yeedu_deployer.declared.desired import Files
     from yeedu_deployer.server import open_client, wait_until_ready
     from yeedu_deployer.status_report import is_in_step, print_status
 

@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from yeedu_deployer.merge import FieldChange
+from yeedu_deployer.planned.diff import FieldChange
 
 JSON_FORMAT = 1
 MAXIMUM_COLUMNS = 1000

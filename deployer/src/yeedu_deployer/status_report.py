@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from yeedu_deployer.planned.status import MEANINGS, DeploymentStatus, State
 from yeedu_deployer.report import JSON_FORMAT, MAXIMUM_COLUMNS, brief, redact, redacted
-from yeedu_deployer.status import MEANINGS, DeploymentStatus, State
 
 STYLES = {
     State.IN_STEP: "green",

@@ -1,0 +1,1 @@
+"""What is written to the server, part by part."""

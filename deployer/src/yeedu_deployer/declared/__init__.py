@@ -1,0 +1,1 @@
+"""What the files say: models, where they are wrong, and what is chosen of them."""

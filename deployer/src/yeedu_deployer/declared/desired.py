@@ -1,0 +1,128 @@
+"""The desired state: what prefect.yaml and the files beside it declare, and what of it is asked for."""
+
+from collections.abc import Mapping as EnvironmentMapping
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from yeedu_deployer.declared.automation_spec import AutomationSpec, load_automations
+from yeedu_deployer.declared.block_names import BlockNames
+from yeedu_deployer.declared.environments import check_pools, in_environment, load_environment, pools_of
+from yeedu_deployer.declared.pool_spec import PoolSpec, load_pools
+from yeedu_deployer.declared.selection import Selection, read_selection
+from yeedu_deployer.declared.spec import DeploymentSpec, load_file
+from yeedu_deployer.planned.sources import Resolved
+
+
+@dataclass(frozen=True)
+class Desired:
+    """The desired state as the files declare it.
+
+    Attributes:
+        deployments: The deployments of the file.
+        pools: The work pools that belong to what is applied: the platform's, or an environment's own.
+        project: The file's `name`.
+        automations: The platform's own automations; `None` leaves those on the server as they are.
+        only: What `--only` asks for, where it does; then nothing but the deployments is dealt with.
+        environment: The environment that the deployments are of; empty for the platform itself.
+        suffix: What the environment adds to their names.
+        block_names: How its blocks are called.
+    """
+
+    deployments: tuple[DeploymentSpec, ...]
+    pools: tuple[PoolSpec, ...]
+    project: str = ""
+    automations: tuple[AutomationSpec, ...] | None = None
+    only: Selection | None = None
+    environment: str = ""
+    suffix: str = ""
+    block_names: BlockNames = field(default_factory=BlockNames)
+
+    def without_other_flows(self, resolved: Resolved) -> "Desired":
+        """Leave out what has a name that was asked for, and is of another flow than was asked for.
+
+        Raises:
+            SelectionError: Nothing is left of what was asked for.
+        """
+        if self.only is None:
+            return self
+        flows = {
+            name.removesuffix(self.suffix) if self.suffix else name: definition.flow_name
+            for name, definition in resolved.definitions.items()
+        }
+        refused = {f"{name}{self.suffix}" for name in self.only.refused(flows, self.suffix)}
+        kept = tuple(spec for spec in self.deployments if spec.name not in refused)
+        return replace(self, deployments=kept)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the desired state is declared; by default beside prefect.yaml, where only that has to be there.
+
+    Attributes:
+        file: The prefect.yaml.
+        pools: The work pools.
+        alerts: The platform's own automations.
+        environments: The environments.
+    """
+
+    file: Path
+    pools: Path | None = None
+    alerts: Path | None = None
+    environments: Path | None = None
+
+    def read(
+        self,
+        environment: EnvironmentMapping[str, str],
+        *,
+        of_environment: str = "",
+        only: Sequence[str] = (),
+        deployments_only: bool = False,
+    ) -> Desired:
+        """Read the desired state.
+
+        Args:
+            environment: Values for `{{ $NAME }}`.
+            of_environment: An environment whose deployments are wanted; empty for the platform's own.
+            only: What `--only` asks for; nothing means every deployment.
+            deployments_only: Whether nothing else is to be dealt with; then a parameter that names a variable
+                which is not set stays as the server has it, and so it does with `only`.
+
+        Raises:
+            SpecError: Something in a file is wrong.
+            SelectionError: `only` asks for what the file does not have.
+        """
+        keeps_unset = deployments_only or bool(only)
+        selection = read_selection(self.file, environment, only)
+        chosen = None
+        if of_environment:
+            file = self.environments or self.file.with_name("environments.yaml")
+            chosen = load_environment(file, of_environment, environment, selection, keeps_unset=keeps_unset)
+        names = selection.names(chosen.suffix if chosen else "") if only else None
+        declared = load_file(self.file, environment, names, keeps_unset=keeps_unset)
+        pools = self.pools or _if_there(self.file.with_name("work-pools.yaml"))
+        alerts = self.alerts or _if_there(self.file.with_name("alerts.yaml"))
+        desired = Desired(
+            deployments=declared.deployments,
+            pools=load_pools(pools, environment) if pools else (),
+            project=declared.name,
+            automations=load_automations(alerts, environment) if alerts else None,
+            only=selection if only else None,
+        )
+        if chosen is None:
+            return desired
+        if not only:
+            check_pools(desired.deployments, chosen)
+        return replace(
+            desired,
+            deployments=in_environment(desired.deployments, chosen),
+            pools=pools_of(chosen, desired.pools),
+            automations=None,
+            environment=chosen.name,
+            suffix=chosen.suffix,
+            block_names=chosen.block_names,
+        )
+
+
+def _if_there(file: Path) -> Path | None:
+    return file if file.exists() else None

@@ -1,0 +1,150 @@
+"""`--only`: which deployments of the file are meant, by name, flow and name, pattern, or folder."""
+
+import difflib
+from collections.abc import Mapping as EnvironmentMapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from yeedu_deployer.declared.section import Section
+from yeedu_deployer.declared.templating import resolve_at_run_time
+from yeedu_deployer.errors import SelectionError
+
+MOST_NAMES_TOLD = 12
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What tells one deployment of the file from the others.
+
+    Attributes:
+        name: Its name.
+        entrypoint: Its entrypoint, relative to the repository.
+    """
+
+    name: str
+    entrypoint: str
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What `--only` asks for, of the deployments of one file.
+
+    Attributes:
+        wanted: As the command line gives it: `NAME`, `FLOW/NAME`, a pattern of one (`*`, `?`, `[...]`), or a
+            folder of entrypoints with a slash at its end. Nothing means every deployment.
+        entries: All deployments of the file.
+        file: The file, for messages.
+    """
+
+    wanted: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    file: str
+
+    def names(self, suffix: str = "") -> frozenset[str]:
+        """Return the names, in the file, of the deployments that may be meant.
+
+        A flow's name is known once its code was read; `refused` does the rest.
+
+        Args:
+            suffix: What an environment adds to each name; names may be given with and without it.
+
+        Raises:
+            SelectionError: Something asked for is in no way in the file.
+        """
+        if not self.wanted:
+            return frozenset(entry.name for entry in self.entries)
+        found: set[str] = set()
+        unknown: list[str] = []
+        for one in self.wanted:
+            matches = {entry.name for entry in self.entries if _matches(one, entry, suffix)}
+            found |= matches
+            if not matches:
+                unknown.append(self._unknown(one, suffix))
+        if unknown:
+            raise SelectionError("\n".join(unknown))
+        return frozenset(found)
+
+    def refused(self, flows: EnvironmentMapping[str, str], suffix: str = "") -> frozenset[str]:
+        """Return which of `names` are not meant after all, now that the flows' names are known.
+
+        Args:
+            flows: The name of the flow of each deployment whose code could be read, by the name in the file.
+            suffix: As for `names`.
+
+        Raises:
+            SelectionError: No deployment of that name is of the flow that was asked for.
+        """
+        chosen: set[str] = set()
+        for one in self.wanted:
+            flow = "" if one.endswith("/") else one.rpartition("/")[0]
+            matches = {entry.name for entry in self.entries if _matches(one, entry, suffix)}
+            fitting = {name for name in matches if not flow or fnmatchcase(flows.get(name, flow), flow)}
+            if not fitting:
+                keys = sorted(f"{flows[name]}/{name}" for name in matches)
+                raise SelectionError(f"--only {one!r} is no deployment of {self.file}; it has {_list(keys)}.")
+            chosen |= fitting
+        return self.names(suffix) - chosen
+
+    def _unknown(self, one: str, suffix: str) -> str:
+        names = [entry.name for entry in self.entries]
+        folders = sorted({f"{folder}/" for entry in self.entries if (folder := _folder_of(entry))})
+        if f"{one}/" in folders:
+            return f"--only {one!r} is no deployment of {self.file}; for all in that folder: '{one}/'."
+        if one.endswith("/"):
+            near = difflib.get_close_matches(one, folders, n=2)
+            hint = _or(near) if near else f"its entrypoints are in {_list(folders)}."
+            return f"--only {one!r}: no entrypoint of {self.file} is in that folder; {hint}"
+        name = one.rpartition("/")[2]
+        near = difflib.get_close_matches(name.removesuffix(suffix) if suffix else name, names, n=3)
+        hint = _or(near) if near else f"it has {_list(names)}."
+        return f"--only {one!r} is no deployment of {self.file}; {hint}"
+
+
+def read_selection(file: Path, environment: EnvironmentMapping[str, str], wanted: Sequence[str]) -> Selection:
+    """Read the names of a prefect.yaml, and nothing else, since what is not meant need not be right.
+
+    Args:
+        file: The file.
+        environment: Values for `{{ $NAME }}` in names and entrypoints.
+        wanted: What `--only` asks for; nothing means every deployment.
+
+    Raises:
+        SpecError: The file cannot be read.
+    """
+    top = Section.of_file(file, environment)
+    entries = tuple(
+        Entry(*(raw_text(section, key) for key in ("name", "entrypoint")))
+        for section in top.sections("deployments", "deployment")
+    )
+    return Selection(tuple(one.removeprefix("./") for one in wanted), entries, str(file))
+
+
+def raw_text(section: Section, key: str) -> str:
+    """Read a text for comparisons: what is wrong with it is told when the whole file is read."""
+    entry = section.node.entries.get(key)
+    value = section.plain(entry.value, templates=False) if entry else ""
+    return resolve_at_run_time(str(value), section.environment)
+
+
+def _matches(one: str, entry: Entry, suffix: str) -> bool:
+    if one.endswith("/"):
+        return entry.entrypoint.startswith(one)
+    name = one.rpartition("/")[2]
+    if one.count("/") > 1:
+        return False
+    return fnmatchcase(entry.name, name) or (bool(suffix) and fnmatchcase(f"{entry.name}{suffix}", name))
+
+
+def _folder_of(entry: Entry) -> str:
+    return entry.entrypoint.rpartition(":")[0].rpartition("/")[0]
+
+
+def _or(names: Sequence[str]) -> str:
+    return f"did you mean {' or '.join(map(repr, names))}?"
+
+
+def _list(names: Sequence[str]) -> str:
+    told = ", ".join(names[:MOST_NAMES_TOLD]) or "none"
+    return f"{told} and {len(names) - MOST_NAMES_TOLD} more" if len(names) > MOST_NAMES_TOLD else told

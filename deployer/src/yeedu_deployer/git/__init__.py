@@ -1,0 +1,1 @@
+"""Git repositories: read, checked, and explained without showing a secret."""

@@ -1,0 +1,1 @@
+"""What a flow is, learned from a clone of its repository."""

@@ -1,0 +1,1 @@
+"""What has to be done: the desired state against the server, before anything is written."""
