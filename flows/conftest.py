@@ -19,6 +19,7 @@ from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter
 from prefect.client.schemas.objects import State
+from prefect.events.worker import EventsWorker
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_LOGGING_TO_API_BATCH_INTERVAL,
@@ -65,6 +66,8 @@ def wait_for() -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[str]:
     """The address of a Prefect server of these tests' own."""
+    # Events go on to the server of earlier tests in this process, as long as what sends them lives.
+    EventsWorker.drain_all()
     with (
         # The telemetry of a starting server may lock its database just when a test saves a block.
         temporary_settings({PREFECT_SERVER_ANALYTICS_ENABLED: False}),
