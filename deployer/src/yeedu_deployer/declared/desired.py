@@ -9,8 +9,9 @@ from yeedu_deployer.declared.automation_spec import AutomationSpec, load_automat
 from yeedu_deployer.declared.block_names import BlockNames
 from yeedu_deployer.declared.environments import check_pools, in_environment, load_environment, pools_of
 from yeedu_deployer.declared.pool_spec import PoolSpec, load_pools
+from yeedu_deployer.declared.prefect_yaml import DeploymentSpec, load_file
 from yeedu_deployer.declared.selection import Selection, read_selection
-from yeedu_deployer.declared.spec import DeploymentSpec, load_file
+from yeedu_deployer.errors import DeployerError
 from yeedu_deployer.planned.sources import Resolved
 
 
@@ -27,6 +28,7 @@ class Desired:
         environment: The environment that the deployments are of; empty for the platform itself.
         suffix: What the environment adds to their names.
         block_names: How its blocks are called.
+        errors: What is wrong with the deployments that are left out, by their ids.
     """
 
     deployments: tuple[DeploymentSpec, ...]
@@ -37,6 +39,7 @@ class Desired:
     environment: str = ""
     suffix: str = ""
     block_names: BlockNames = field(default_factory=BlockNames)
+    errors: EnvironmentMapping[str, DeployerError] = field(default_factory=dict[str, DeployerError])
 
     def without_other_flows(self, resolved: Resolved) -> "Desired":
         """Leave out what has a name that was asked for, and is of another flow than was asked for.
@@ -47,12 +50,16 @@ class Desired:
         if self.only is None:
             return self
         flows = {
-            name.removesuffix(self.suffix) if self.suffix else name: definition.flow_name
-            for name, definition in resolved.definitions.items()
+            self._id_in_file(spec): resolved.definitions[spec.id].flow_name
+            for spec in self.deployments
+            if spec.id in resolved.definitions
         }
-        refused = {f"{name}{self.suffix}" for name in self.only.refused(flows, self.suffix)}
-        kept = tuple(spec for spec in self.deployments if spec.name not in refused)
+        refused = self.only.refused(flows, self.suffix)
+        kept = tuple(spec for spec in self.deployments if self._id_in_file(spec) not in refused)
         return replace(self, deployments=kept)
+
+    def _id_in_file(self, spec: DeploymentSpec) -> str:
+        return replace(spec, name=spec.name.removesuffix(self.suffix)).id
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,7 @@ class Files:
             project=declared.name,
             automations=load_automations(alerts, environment) if alerts else None,
             only=selection if only else None,
+            errors=declared.errors,
         )
         if chosen is None:
             return desired
