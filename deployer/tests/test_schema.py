@@ -1,4 +1,4 @@
-"""The JSON schema for editors and the page of keys: made of the models that read the file, and true of ours."""
+"""The JSON schema for editors and the page of keys: made of the models that read the file."""
 
 from pathlib import Path
 

@@ -4,8 +4,8 @@
 
 import pytest
 
-from yeedu_deployer.declared.selection import Entry, Selection, read_selection
 from yeedu_deployer.declared.prefect_yaml import load_file
+from yeedu_deployer.declared.selection import Entry, Selection, read_selection
 from yeedu_deployer.errors import SelectionError, SpecError
 
 ENTRIES = (

@@ -11,6 +11,7 @@ from yeedu_deployer.declared.environments import check_pools, in_environment, lo
 from yeedu_deployer.declared.pool_spec import PoolSpec, load_pools
 from yeedu_deployer.declared.prefect_yaml import DeploymentSpec, load_file
 from yeedu_deployer.declared.selection import Selection, read_selection
+from yeedu_deployer.declared.templating import Lookup
 from yeedu_deployer.errors import DeployerError
 from yeedu_deployer.planned.sources import Resolved
 
@@ -50,16 +51,12 @@ class Desired:
         if self.only is None:
             return self
         flows = {
-            self._id_in_file(spec): resolved.definitions[spec.id].flow_name
-            for spec in self.deployments
-            if spec.id in resolved.definitions
+            name.removesuffix(self.suffix): definition.flow_name
+            for name, definition in resolved.definitions.items()
         }
-        refused = self.only.refused(flows, self.suffix)
-        kept = tuple(spec for spec in self.deployments if self._id_in_file(spec) not in refused)
+        refused = {f"{name}{self.suffix}" for name in self.only.refused(flows, self.suffix)}
+        kept = tuple(spec for spec in self.deployments if spec.id not in refused)
         return replace(self, deployments=kept)
-
-    def _id_in_file(self, spec: DeploymentSpec) -> str:
-        return replace(spec, name=spec.name.removesuffix(self.suffix)).id
 
 
 @dataclass(frozen=True)
@@ -85,6 +82,7 @@ class Files:
         of_environment: str = "",
         only: Sequence[str] = (),
         deployments_only: bool = False,
+        lookup: Lookup | None = None,
     ) -> Desired:
         """Read the desired state.
 
@@ -94,6 +92,7 @@ class Files:
             only: What `--only` asks for; nothing means every deployment.
             deployments_only: Whether nothing else is to be dealt with; then a parameter that names a variable
                 which is not set stays as the server has it, and so it does with `only`.
+            lookup: The server's variables and blocks, for templates; without it, everything else is checked.
 
         Raises:
             SpecError: Something in a file is wrong.
@@ -106,7 +105,7 @@ class Files:
             file = self.environments or self.file.with_name("environments.yaml")
             chosen = load_environment(file, of_environment, environment, selection, keeps_unset=keeps_unset)
         names = selection.names(chosen.suffix if chosen else "") if only else None
-        declared = load_file(self.file, environment, names, keeps_unset=keeps_unset)
+        declared = load_file(self.file, environment, names, keeps_unset=keeps_unset, lookup=lookup)
         pools = self.pools or _if_there(self.file.with_name("work-pools.yaml"))
         alerts = self.alerts or _if_there(self.file.with_name("alerts.yaml"))
         desired = Desired(

@@ -180,6 +180,7 @@ def _in_environment(spec: DeploymentSpec, environment: Environment) -> Deploymen
     kept = {**spec.kept, **environment.kept.get(spec.name, {})}
     return replace(
         spec,
+        id=f"{spec.id}{suffix}",
         name=f"{spec.name}{suffix}",
         tags=tuple(dict.fromkeys((*spec.tags, *environment.tags))),
         work_pool=environment.work_pools.get(spec.work_pool, spec.work_pool),

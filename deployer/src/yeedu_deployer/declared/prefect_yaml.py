@@ -30,14 +30,15 @@ class DeploymentSpec:
     """One deployment as the file declares it; `None` means that the file does not say.
 
     Attributes:
+        id: What tells it from the others: its name, and the line where another of the file has the same.
         pull: The steps that a worker takes.
         kept: Parameters whose value the server keeps, since it names variables that are not set here: these.
         source_pull: The steps whose git_clone tells where the flow can be read: `pull`, or those of the file
             for a deployment whose code is in its workers' image, which is built from the same repository.
-        is_twin: Whether another deployment of the file has the same name.
         notes: What could not be checked, a sentence each.
     """
 
+    id: str
     name: str
     file: str
     line: int
@@ -59,13 +60,7 @@ class DeploymentSpec:
     job_variables: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     schedules: tuple[ScheduleSpec, ...] = ()
     triggers: tuple[dict[str, JsonValue], ...] = ()
-    is_twin: bool = False
     notes: tuple[str, ...] = ()
-
-    @property
-    def id(self) -> str:
-        """What tells it from the others of its file: its name, and the line where another has the same."""
-        return f"{self.name} (line {self.line})" if self.is_twin else self.name
 
 
 @dataclass(frozen=True)
@@ -75,16 +70,14 @@ class PrefectFile:
     Attributes:
         name: The file's own name; deployments are remembered with the name of the file that declared them.
         deployments: What it declares, apart from what is wrong.
-        errors: What is wrong, by the deployment's `id`, or `(line N)` where it has no name.
+        errors: What is wrong, by the deployment's `id`, or `line N` where it has no name.
         waiting: The ids of those that can only be read once the server fills in their templates.
-        secrets: What blocks gave for templates; never to be printed.
     """
 
     name: str
     deployments: tuple[DeploymentSpec, ...]
     errors: dict[str, SpecError] = field(default_factory=dict[str, SpecError])
     waiting: tuple[str, ...] = ()
-    secrets: frozenset[str] = frozenset()
 
 
 def load_deployments(path: Path, environment: EnvironmentMapping[str, str]) -> tuple[DeploymentSpec, ...]:
@@ -137,15 +130,14 @@ def load_file(
             waiting.append(entry.id)
         else:
             deployments.append(spec)
-    secrets = frozenset(reader.templates.secrets)
-    return PrefectFile(name, tuple(deployments), errors, tuple(waiting), secrets)
+    return PrefectFile(name, tuple(deployments), errors, tuple(waiting))
 
 
 class _Reader:
     """Reads the parts of one file."""
 
     def __init__(self, file: str, templates: Templates, top: Mapping, *, keeps_unset: bool) -> None:
-        self.templates = templates
+        self._templates = templates
         self._file, self._top, self._keeps_unset = file, top, keeps_unset
         self._read = list[Entry]()
         self._pull_problems = Problems(file)
@@ -158,7 +150,8 @@ class _Reader:
         """Read what is not about one deployment, and return the file's name."""
         deployments = self._top.get("deployments")
         line = self._top.lines.get("deployments", self._top.line)
-        if deployments is None and not any(nearest(key, ["deployments"]) for key in self._top if key != "deployments"):
+        is_misspelt = any(nearest(key, ["deployments"]) for key in self._top.without(["deployments"]))
+        if deployments is None and not is_misspelt:
             problems.add(line, "the file declares no deployments.")
         elif deployments is not None and not isinstance(deployments, Items):
             problems.add(line, f"the file: 'deployments' must be a list, but it is {describe(deployments)}.")
@@ -212,7 +205,7 @@ class _Reader:
                 elif key in ("build", "push"):
                     yield key, value, line
                 elif key not in ("pull", "definitions") and not key.startswith("x-"):
-                    yield key, self.templates.put_in(value, where, problems, line, keeps=False), line
+                    yield key, self._templates.put_in(value, where, problems, line, keeps=False), line
 
         return Mapping(entries(), section.line)
 
@@ -221,7 +214,7 @@ class _Reader:
         if not isinstance(trigger, Mapping):
             return trigger
         entries = (
-            (key, self.templates.put_in(value, where, problems, at, keeps=key == "parameters"), at)
+            (key, self._templates.put_in(value, where, problems, at, keeps=key == "parameters"), at)
             for key, value, at in trigger.entries()
         )
         return Mapping(entries, trigger.line)
@@ -231,7 +224,7 @@ class _Reader:
         parameters = section.get("parameters")
         if not isinstance(parameters, Mapping):
             return section, {}
-        unset = {name: self.templates.unset(value) for name, value in parameters.items()}
+        unset = {name: self._templates.unset(value) for name, value in parameters.items()}
         kept = {name: variables for name, variables in unset.items() if variables}
         entries = (
             (key, parameters.without(kept) if key == "parameters" else value, line)
@@ -267,6 +260,7 @@ class _Reader:
     ) -> DeploymentSpec:
         limit = model.limit
         return DeploymentSpec(
+            id=entry.id,
             name=model.name,
             file=self._file,
             line=entry.line,
@@ -288,6 +282,5 @@ class _Reader:
             job_variables=model.work_pool.job_variables,
             schedules=model.schedule_specs,
             triggers=model.named_triggers,
-            is_twin=entry.is_twin,
             notes=notes,
         )

@@ -33,8 +33,8 @@ class Entry:
     @property
     def id(self) -> str:
         """What tells it from the others, as `DeploymentSpec.id`."""
-        line = f"(line {self.line})"
-        return line if not self.name else f"{self.name} {line}" if self.is_twin else self.name
+        line = f"line {self.line}"
+        return line if not self.name else f"{self.name} ({line})" if self.is_twin else self.name
 
 
 @dataclass(frozen=True)

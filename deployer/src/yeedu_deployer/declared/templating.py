@@ -26,7 +26,7 @@ RUN_TIME_PREFIX = "ctx."  # rendered by the worker
 
 
 class Lookup(Protocol):
-    """What templates need of a Prefect server."""
+    """What templates need of a Prefect server; it has to remember what blocks gave, which no report may show."""
 
     def variable(self, name: str) -> JsonValue:
         """Return a variable's value.
@@ -51,11 +51,7 @@ class Lookup(Protocol):
 
 
 class Templates:
-    """Puts values into templates.
-
-    Attributes:
-        secrets: Every text that came from a block; none may be printed.
-    """
+    """Puts values into templates."""
 
     def __init__(self, environment: EnvironmentMapping[str, str], lookup: Lookup | None = None) -> None:
         """Take the values from here.
@@ -65,7 +61,6 @@ class Templates:
             lookup: The server; without one its templates stay as they are.
         """
         self.environment = environment
-        self.secrets: set[str] = set()
         self._lookup = lookup
 
     def put_in(
@@ -113,7 +108,7 @@ class Templates:
                 return marked(self._value(whole, node, keeps=keeps), line)
             return PLACEHOLDER_CAPTURE_REGEX.sub(lambda match: self._inline(match, node, keeps=keeps), node)
         except LookupError as error:
-            problems.add(line, f"{where}: {error.args[0]}")
+            problems.add(line, f"{where}: {str(error.args[0]).rstrip('.')}.")
             return node
 
     def _value(self, placeholder: Placeholder, text: str, *, keeps: bool) -> JsonValue:
@@ -134,9 +129,7 @@ class Templates:
                     f"{text!r} needs a block's type and name: {{{{ prefect.blocks.TYPE.NAME }}}}."
                 )
             block, _, keypath = rest.partition(".")
-            value = self._lookup.block(kind, block, keypath)
-            self.secrets.update(_texts(value))
-            return value
+            return self._lookup.block(kind, block, keypath)
         if keeps or name.startswith(RUN_TIME_PREFIX):
             return placeholder.full_match
         raise LookupError(
@@ -185,13 +178,6 @@ def is_filled_in_by_server(value: Any) -> bool:
         values = cast("dict[str, Any]", value)
         return PREFECT_KIND in values or any(map(is_filled_in_by_server, values.values()))
     return isinstance(value, list) and any(map(is_filled_in_by_server, cast("list[Any]", value)))
-
-
-def _texts(value: JsonValue) -> set[str]:
-    if isinstance(value, str):
-        return {value} - {""}
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return {text for part in parts for text in _texts(part)}
 
 
 def resolve_at_run_time(text: str, environment: EnvironmentMapping[str, str]) -> str:
