@@ -21,6 +21,7 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from yeedu_deployer.declared.automation_spec import prefects_own
 from yeedu_deployer.declared.schedules import Schedule, ScheduleSpec
@@ -57,7 +58,7 @@ TRIGGER_KEYS = tuple(sorted({key for model in TRIGGERS for key in model.model_fi
 def _refused(reason: str) -> BeforeValidator:
     def check(value: Any) -> None:
         if value not in ([], {}, ""):
-            raise problem(reason)
+            raise PydanticCustomError("refused", "{message}", {"message": reason})
 
     return BeforeValidator(check)
 

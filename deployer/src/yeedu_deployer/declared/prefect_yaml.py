@@ -1,6 +1,6 @@
 """Reads a prefect.yaml: each deployment for itself, so that one which is wrong does not stop the others."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from collections.abc import Mapping as EnvironmentMapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,9 +87,10 @@ def load_deployments(path: Path, environment: EnvironmentMapping[str, str]) -> t
         SpecError: Something in the file is wrong; every problem is told, each with its line.
     """
     file = load_file(path, environment)
-    problems = {problem for error in file.errors.values() for problem in error.problems}
-    if problems:
-        raise SpecError(sorted(problems, key=lambda one: int(one.removeprefix(f"{path}:").partition(":")[0])))
+    told = {problem.removeprefix(f"{path}:") for error in file.errors.values() for problem in error.problems}
+    if told:
+        ordered = sorted(told, key=lambda one: (int(one.partition(":")[0]), one))
+        raise SpecError([f"{path}:{one}" for one in ordered])
     return file.deployments
 
 
@@ -159,7 +160,7 @@ class _Reader:
         try:
             model = PrefectYaml.model_validate({**data, "deployments": []})
         except ValidationError as error:
-            explain(error, data, PrefectYaml, "the file", problems)
+            explain(error, data, PrefectYaml, "the file", problems, tells_all=True)
             model = None
         problems.raise_if_any()
         return (model and model.name) or ""
@@ -197,36 +198,23 @@ class _Reader:
     def _filled(self, section: Mapping, where: str, problems: Problems) -> Mapping:
         """Put values into the templates of everything but actions and what has no effect."""
 
-        def entries() -> Iterator[tuple[str, Any, int]]:
-            for key, value, line in section.entries():
-                if key == "triggers" and isinstance(value, Items):
-                    triggers = [self._filled_trigger(one, where, problems) for one in value]
-                    yield key, Items(triggers, value.lines, value.line), line
-                elif key in ("build", "push"):
-                    yield key, value, line
-                elif key not in ("pull", "definitions") and not key.startswith("x-"):
-                    yield key, self._filled_key(key, value, where, problems, line), line
+        def put_in(key: str, value: Any, line: int, *, keeps: bool = False) -> Any:
+            return self._templates.put_in(value, where, problems, line, keeps=keeps, is_value=key in VALUES)
 
-        return Mapping(entries(), section.line)
-
-    def _filled_trigger(self, trigger: Any, where: str, problems: Problems) -> Any:
-        """Put values into a trigger, whose parameters have templates for its event as well."""
-        if not isinstance(trigger, Mapping):
-            return trigger
-        entries = (
-            (
-                key,
-                self._filled_key(key, value, where, problems, line, keeps=key == "parameters"),
-                line,
+        def in_trigger(trigger: Any, _: int) -> Any:  # whose parameters have templates for its event as well
+            if not isinstance(trigger, Mapping):
+                return trigger
+            return trigger.mapped(
+                lambda key, value, line: put_in(key, value, line, keeps=key == "parameters")
             )
-            for key, value, line in trigger.entries()
-        )
-        return Mapping(entries, trigger.line)
 
-    def _filled_key(
-        self, key: str, value: Any, where: str, problems: Problems, line: int, *, keeps: bool = False
-    ) -> Any:
-        return self._templates.put_in(value, where, problems, line, keeps=keeps, is_value=key in VALUES)
+        def filled(key: str, value: Any, line: int) -> Any:
+            if key == "triggers" and isinstance(value, Items):
+                return value.mapped(in_trigger)
+            return value if key in ("build", "push") else put_in(key, value, line)
+
+        extras = [key for key in section if key.startswith("x-")]
+        return section.without(["pull", "definitions", *extras]).mapped(filled)
 
     def _without_unset(self, section: Mapping) -> tuple[Mapping, dict[str, tuple[str, ...]]]:
         """Leave out the parameters that name a variable which is not set, and tell which ones."""
@@ -235,25 +223,22 @@ class _Reader:
             return section, {}
         unset = {name: self._templates.unset(value) for name, value in parameters.items()}
         kept = {name: variables for name, variables in unset.items() if variables}
-        entries = (
-            (key, parameters.without(kept) if key == "parameters" else value, line)
-            for key, value, line in section.entries()
-        )
-        return Mapping(entries, section.line), kept
+        known = parameters.without(kept)
+        return section.mapped(lambda key, value, _: known if key == "parameters" else value), kept
 
     def _read_pull(
         self, section: Mapping, where: str, problems: Problems
     ) -> tuple[tuple[PullStep, ...], tuple[PullStep, ...], tuple[str, ...]]:
         """Read how a run gets the code, and where it can be read from here."""
         own, line = section.get("pull"), section.lines.get("pull", section.line)
-        steps = StepReader(where, problems)
+        steps, before = StepReader(where, problems), len(problems.found)
         is_own = own is not None and own != {}
         pull = steps.read(own, line) if is_own else self._pull
         source_pull = self._pull if own == [] or finds_code_in_image(pull) else pull
         if not is_own or source_pull is self._pull:
             for at, message in self._pull_problems.found:
                 problems.add(at, message)
-        if not clones(source_pull) and not problems.found:
+        if not clones(source_pull) and len(problems.found) == before:
             what = f"has no {GIT_CLONE} step under 'pull'; flow code is checked and run from git."
             problems.add(line, f"{where} {what}")
         return pull, source_pull, tuple(steps.notes) if is_own else self._notes

@@ -88,33 +88,23 @@ class Templates:
         """
         if isinstance(node, Mapping):
             keeps = keeps or PREFECT_KIND in node
-            entries = [
-                (
-                    key,
+
+            def below(key: str, value: Any, line: int) -> Any:
+                inner = is_value or key in VALUES
+                return (
                     value
                     if key in skips
-                    else self.put_in(
-                        value,
-                        where,
-                        problems,
-                        at,
-                        keeps=keeps,
-                        skips=skips,
-                        is_value=is_value or key in VALUES,
-                    ),
-                    at,
+                    else self.put_in(value, where, problems, line, keeps=keeps, skips=skips, is_value=inner)
                 )
-                for key, value, at in node.entries()
-                if is_value or not key.startswith("x-")
-            ]
-            return Mapping(entries, node.line)
+
+            extras = () if is_value else [key for key in node if key.startswith("x-")]
+            return node.without(extras).mapped(below)
         if isinstance(node, Items):
-            pairs = zip(node, node.lines, strict=True)
-            items = [
-                self.put_in(one, where, problems, at, keeps=keeps, skips=skips, is_value=is_value)
-                for one, at in pairs
-            ]
-            return Items(items, node.lines, node.line)
+            return node.mapped(
+                lambda one, line: self.put_in(
+                    one, where, problems, line, keeps=keeps, skips=skips, is_value=is_value
+                )
+            )
         if not isinstance(node, str) or "{{" not in node:
             return node
         try:

@@ -24,6 +24,7 @@ from yeedu_deployer.declared.yaml_marks import Mapping as Marked
 from yeedu_deployer.declared.yaml_marks import Problems, child, describe, load, locate, value_of
 
 THE_FILE = "the file"
+ABOUT_KEYS = ("missing", "extra_forbidden", "refused")  # errors for which the value does not matter
 Model = TypeVar("Model", bound=BaseModel)
 KINDS = {
     "string": "a text",
@@ -126,11 +127,13 @@ def explain(
     unknown = [one["loc"] for one in found if one["type"] == "extra_forbidden"]
     meant = {(*at[:-1], nearest(str(at[-1]), _fields(_model_at(model, at[:-1])))) for at in unknown}
     for details in found:
-        if details["loc"] in meant or (not tells_all and has_template(details["input"])):
-            continue
         context: dict[str, Any] = details.get("ctx") or {}
         location = (*details["loc"], *cast("tuple[int | str, ...]", context.get("at", ())))
-        line, there = locate(data, location)
+        line, there, value = locate(data, location)
+        if details["type"] == "missing" and location in meant:
+            continue
+        if not tells_all and details["type"] not in ABOUT_KEYS and has_template(value):
+            continue
         is_absent = details["type"] == "missing" and there[-1:] != [location[-1]]
         subject = _subject(where, [*there, location[-1]] if is_absent else there, data)
         if details["type"] == "extra_forbidden":
@@ -161,7 +164,7 @@ def _reason(details: ErrorDetails, context: dict[str, Any]) -> str:
     kind = details["type"]
     if kind == "missing":
         return "is missing."
-    if kind in ("problem", "value_error"):
+    if kind in ("problem", "refused", "value_error"):
         return details["msg"].removeprefix("Value error, ")
     expected = KINDS.get(kind.partition("_")[0], "")
     if kind == "literal_error":
@@ -195,11 +198,10 @@ def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[Bas
 def _place_of(key: str, model: type[BaseModel]) -> str:
     """Say which key was meant, or where one belongs that is known elsewhere."""
     known = _fields(model)
+    for name, annotation in known.items():
+        if any(key in _fields(inner) for inner in _models(annotation)):
+            return f"it belongs under {name!r}."
     near = nearest(key, known)
-    if near is None:
-        for name, annotation in known.items():
-            if any(key in _fields(inner) for inner in _models(annotation)):
-                return f"it belongs under {name!r}."
     told = f"known keys are {', '.join(sorted(known))}, and whatever begins with 'x-'."
     return f"did you mean {near!r}?" if near else told
 

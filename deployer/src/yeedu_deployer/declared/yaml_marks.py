@@ -4,7 +4,7 @@ It is read as PyYAML reads it (YAML 1.1), since that is what `prefect deploy` do
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -51,6 +51,12 @@ class Mapping(dict[str, Any]):
         """Yield each key, its value and its line."""
         return ((key, value, self.lines[key]) for key, value in self.items())
 
+    def mapped(self, change: Callable[[str, Any, int], Any]) -> "Mapping":
+        """The mapping with other values in the same places; `change` gets key, value and line."""
+        return Mapping(
+            ((key, change(key, value, line), line) for key, value, line in self.entries()), self.line
+        )
+
     def without(self, keys: Iterable[str]) -> "Mapping":
         """The mapping apart from some keys."""
         left_out = set(keys)
@@ -63,6 +69,10 @@ class Items(list[Any]):
     def __init__(self, items: Iterable[Any], lines: Iterable[int], line: int) -> None:
         super().__init__(items)
         self.lines, self.line = list(lines), line
+
+    def mapped(self, change: Callable[[Any, int], Any]) -> "Items":
+        """The list with other items in the same places; `change` gets an item and its line."""
+        return Items(map(change, self, self.lines), self.lines, self.line)
 
 
 @dataclass
@@ -128,11 +138,11 @@ def child(node: Any, part: int | str) -> tuple[Any, int] | None:
     return None
 
 
-def locate(root: Any, path: Sequence[int | str]) -> tuple[int, list[int | str]]:
+def locate(root: Any, path: Sequence[int | str]) -> tuple[int, list[int | str], Any]:
     """Follow a path through marked data as far as it goes.
 
     Returns:
-        The line to name for it, and the parts of the path that there are.
+        The line to name for it, the parts of the path that there are, and what is there.
     """
     node, line, there = root, root.line if isinstance(root, Mapping | Items) else 1, list[int | str]()
     for part in path:
@@ -140,7 +150,7 @@ def locate(root: Any, path: Sequence[int | str]) -> tuple[int, list[int | str]]:
             node, line = found
             there.append(part)
     is_absent = bool(path) and path[-1] != (there[-1] if there else None)
-    return (node.line if is_absent and isinstance(node, Mapping | Items) else line), there
+    return (node.line if is_absent and isinstance(node, Mapping | Items) else line), there, node
 
 
 def load(path: Path) -> Mapping:
