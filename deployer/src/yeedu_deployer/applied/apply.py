@@ -117,10 +117,12 @@ class Deployer:
                 stage,
                 desired.project,
                 pools,
-                prunes=desired.only is None,
+                prunes=desired.only is None and not desired.errors,
                 keeps_token=bool(token) and token not in blocks,
             )
             self._deployments.bring(desired.deployments, resolved)
+            for name, error in desired.errors.items():
+                stage.report.fail("deployment", name, error)
             self._bring_triggers(desired)
             if not self._has_blocks:
                 note_missing_blocks(stage, resolved, desired.environment, token)
@@ -140,14 +142,14 @@ class Deployer:
         specs = [
             automation
             for spec in desired.deployments
-            if spec.name in ids
-            for automation in trigger_automations(spec.triggers, ids[spec.name])
+            if spec.id in ids
+            for automation in trigger_automations(spec.triggers, ids[spec.id])
         ]
         untouched: list[str] = []
         for spec in desired.deployments:
-            if spec.name not in ids:
+            if spec.id not in ids:
                 untouched += [str(trigger["name"]) for trigger in spec.triggers]
-        scope, prunes = f"triggers of {desired.project}", desired.only is None
+        scope, prunes = f"triggers of {desired.project}", desired.only is None and not desired.errors
         bring_automations(self._stage, specs, scope, untouched, prunes=prunes)
 
     def note_missing_password(self) -> None:

@@ -11,7 +11,7 @@ from prefect.events.schemas.automations import Automation, AutomationCore
 from yeedu_deployer.applied.stage import Stage
 from yeedu_deployer.applied.typed_blocks import block_id
 from yeedu_deployer.declared.automation_spec import AutomationSpec, as_json
-from yeedu_deployer.declared.triggers import TRIGGER
+from yeedu_deployer.declared.models import TRIGGER
 from yeedu_deployer.errors import DeployerError
 from yeedu_deployer.planned.credentials import NOTIFICATION_BLOCKS
 from yeedu_deployer.planned.diff import FieldChange, changed_fields, fingerprints

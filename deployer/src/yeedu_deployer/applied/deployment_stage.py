@@ -15,7 +15,7 @@ from yeedu_deployer.applied.deployments import (
 )
 from yeedu_deployer.applied.pools import observe_pool
 from yeedu_deployer.applied.stage import Stage
-from yeedu_deployer.declared.spec import DeploymentSpec
+from yeedu_deployer.declared.prefect_yaml import DeploymentSpec
 from yeedu_deployer.errors import DeployerError, ServerError
 from yeedu_deployer.planned.definition import with_kept, with_observed_token
 from yeedu_deployer.planned.plan import Action, DeploymentPlan, applied_state, plan_deployment
@@ -40,7 +40,7 @@ class DeploymentStage:
         prunes: Whether what the file dropped is deleted.
         keeps_token: Whether the token of pull steps stays as the server has it.
         plans: What had to be done to each deployment of the file that can be applied.
-        ids: The ids of the deployments that can be applied, by name; `None` for one that is only planned.
+        ids: The ids of the deployments that can be applied, by `id`; `None` for one that is only planned.
         dropped: The keys of those that were pruned, or would be.
     """
 
@@ -62,7 +62,7 @@ class DeploymentStage:
             self._bring_one(spec, resolved)
         if self.prunes:
             declared = {definition.key for definition in resolved.definitions.values()}
-            self._prune(declared, set(resolved.errors))
+            self._prune(declared, {spec.name for spec in specs if spec.id in resolved.errors})
         if self._stale:
             with explained("The scheduled runs of the changed deployments could not be made again"):
                 replace_stale_runs(self.stage.client, self._stale, time.monotonic())
@@ -70,10 +70,10 @@ class DeploymentStage:
     def _bring_one(self, spec: DeploymentSpec, resolved: Resolved) -> None:
         stage = self.stage
         try:
-            if error := resolved.errors.get(spec.name):
+            if error := resolved.errors.get(spec.id):
                 raise error
             self._check_pool(spec)
-            definition = resolved.definitions[spec.name]
+            definition = resolved.definitions[spec.id]
             applied = stage.memory.deployments.get(definition.key)
             observed = observe(stage.client, definition)
             there = observed.fields if observed else None
@@ -82,13 +82,13 @@ class DeploymentStage:
                 definition = with_observed_token(definition, there)
             plan = plan_deployment(definition, observed, applied)
             self.plans.append(plan)
-            self.ids[spec.name] = plan.observed.id if plan.observed else None
+            self.ids[spec.id] = plan.observed.id if plan.observed else None
             if stage.plan_only:
                 self._tell(plan, plan.observed.id if plan.observed else None)
                 return
             if plan.observed and makes_runs_stale(plan):
                 self._stale.append(plan.observed.id)
-            deployment_id = self.ids[spec.name] = apply_deployment(stage.client, plan)
+            deployment_id = self.ids[spec.id] = apply_deployment(stage.client, plan)
             stage.memory.deployments[definition.key] = applied_state(
                 plan, deployment_id, applied, self.project
             )

@@ -12,7 +12,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Scheduled
 
-from yeedu_deployer.declared.schedules import to_prefect_schedule
+from yeedu_deployer.declared.schedules import says_the_same, to_prefect_schedule
 from yeedu_deployer.planned.definition import Definition
 from yeedu_deployer.planned.plan import (
     Action,
@@ -192,8 +192,6 @@ def _observed_fields(found: DeploymentResponse) -> dict[str, object]:
 def _observed_schedule(found: DeploymentSchedule, desired: Mapping[str, Any] | None) -> dict[str, object]:
     """Read a schedule, its rule reduced to what the file mentions, so that defaults are no difference."""
     rule: dict[str, Any] = found.schedule.model_dump(mode="json")
-    if desired:
-        wanted = to_prefect_schedule(desired["rule"]).model_dump(mode="json")
-        same = all(rule.get(key) == wanted[key] for key in desired["rule"])
-        rule = desired["rule"] if same else rule
+    if desired and says_the_same(desired["rule"], rule):
+        rule = desired["rule"]
     return {"rule": rule, "active": found.active, "parameters": found.parameters}

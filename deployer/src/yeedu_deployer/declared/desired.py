@@ -9,8 +9,10 @@ from yeedu_deployer.declared.automation_spec import AutomationSpec, load_automat
 from yeedu_deployer.declared.block_names import BlockNames
 from yeedu_deployer.declared.environments import check_pools, in_environment, load_environment, pools_of
 from yeedu_deployer.declared.pool_spec import PoolSpec, load_pools
+from yeedu_deployer.declared.prefect_yaml import DeploymentSpec, load_file
 from yeedu_deployer.declared.selection import Selection, read_selection
-from yeedu_deployer.declared.spec import DeploymentSpec, load_file
+from yeedu_deployer.declared.templating import Lookup
+from yeedu_deployer.errors import DeployerError
 from yeedu_deployer.planned.sources import Resolved
 
 
@@ -27,6 +29,7 @@ class Desired:
         environment: The environment that the deployments are of; empty for the platform itself.
         suffix: What the environment adds to their names.
         block_names: How its blocks are called.
+        errors: What is wrong with the deployments that are left out, by their ids.
     """
 
     deployments: tuple[DeploymentSpec, ...]
@@ -37,6 +40,7 @@ class Desired:
     environment: str = ""
     suffix: str = ""
     block_names: BlockNames = field(default_factory=BlockNames)
+    errors: EnvironmentMapping[str, DeployerError] = field(default_factory=dict[str, DeployerError])
 
     def without_other_flows(self, resolved: Resolved) -> "Desired":
         """Leave out what has a name that was asked for, and is of another flow than was asked for.
@@ -47,11 +51,11 @@ class Desired:
         if self.only is None:
             return self
         flows = {
-            name.removesuffix(self.suffix) if self.suffix else name: definition.flow_name
+            name.removesuffix(self.suffix): definition.flow_name
             for name, definition in resolved.definitions.items()
         }
         refused = {f"{name}{self.suffix}" for name in self.only.refused(flows, self.suffix)}
-        kept = tuple(spec for spec in self.deployments if spec.name not in refused)
+        kept = tuple(spec for spec in self.deployments if spec.id not in refused)
         return replace(self, deployments=kept)
 
 
@@ -78,6 +82,7 @@ class Files:
         of_environment: str = "",
         only: Sequence[str] = (),
         deployments_only: bool = False,
+        lookup: Lookup | None = None,
     ) -> Desired:
         """Read the desired state.
 
@@ -87,6 +92,7 @@ class Files:
             only: What `--only` asks for; nothing means every deployment.
             deployments_only: Whether nothing else is to be dealt with; then a parameter that names a variable
                 which is not set stays as the server has it, and so it does with `only`.
+            lookup: The server's variables and blocks, for templates; without it, everything else is checked.
 
         Raises:
             SpecError: Something in a file is wrong.
@@ -99,7 +105,7 @@ class Files:
             file = self.environments or self.file.with_name("environments.yaml")
             chosen = load_environment(file, of_environment, environment, selection, keeps_unset=keeps_unset)
         names = selection.names(chosen.suffix if chosen else "") if only else None
-        declared = load_file(self.file, environment, names, keeps_unset=keeps_unset)
+        declared = load_file(self.file, environment, names, keeps_unset=keeps_unset, lookup=lookup)
         pools = self.pools or _if_there(self.file.with_name("work-pools.yaml"))
         alerts = self.alerts or _if_there(self.file.with_name("alerts.yaml"))
         desired = Desired(
@@ -108,6 +114,7 @@ class Files:
             project=declared.name,
             automations=load_automations(alerts, environment) if alerts else None,
             only=selection if only else None,
+            errors=declared.errors,
         )
         if chosen is None:
             return desired
