@@ -95,8 +95,8 @@ def _read_automation(section: Section) -> AutomationSpec | None:
 
 
 def as_json(model: Any) -> dict[str, JsonValue]:
-    """Form a model's JSON with the order of texts in sets made stable, so that it can be compared."""
-    return cast("dict[str, JsonValue]", _ordered(model.model_dump(mode="json")))
+    """Form a model's JSON."""
+    return cast("dict[str, JsonValue]", model.model_dump(mode="json"))
 
 
 def first_reason(error: ValidationError) -> str:
@@ -113,12 +113,3 @@ def _is_valid(trigger: dict[str, JsonValue]) -> bool:
     except ValidationError:
         return False
     return True
-
-
-def _ordered(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _ordered(one) for name, one in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list):
-        items = [_ordered(one) for one in cast("list[Any]", value)]
-        return sorted(items) if all(isinstance(one, str) for one in items) else items
-    return value

@@ -11,7 +11,7 @@ from yeedu_deployer.declared.environments import check_pools, in_environment, lo
 from yeedu_deployer.declared.pool_spec import PoolSpec, load_pools
 from yeedu_deployer.declared.selection import Selection, read_selection
 from yeedu_deployer.declared.spec import DeploymentSpec, load_file
-from yeedu_deployer.planned.sources import Resolved
+from yeedu_deployer.errors import DeployerError
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Desired:
         environment: The environment that the deployments are of; empty for the platform itself.
         suffix: What the environment adds to their names.
         block_names: How its blocks are called.
+        errors: Why each of the file's other deployments cannot be used, by its id.
     """
 
     deployments: tuple[DeploymentSpec, ...]
@@ -37,21 +38,33 @@ class Desired:
     environment: str = ""
     suffix: str = ""
     block_names: BlockNames = field(default_factory=BlockNames)
+    errors: EnvironmentMapping[str, DeployerError] = field(default_factory=dict[str, DeployerError])
 
-    def without_other_flows(self, resolved: Resolved) -> "Desired":
+    @property
+    def broken_names(self) -> frozenset[str]:
+        """The names of the deployments that the file declares in an entry that cannot be used."""
+        return frozenset(f"{name.partition(' (line ')[0]}{self.suffix}" for name in self.errors)
+
+    @property
+    def prunes(self) -> bool:
+        """Whether what the file dropped is deleted: not where a part is chosen, or an entry has no name."""
+        is_nameless = any(not name or name.removeprefix("line ").isdecimal() for name in self.errors)
+        return self.only is None and not is_nameless
+
+    def without_other_flows(self, flows: EnvironmentMapping[str, str]) -> "Desired":
         """Leave out what has a name that was asked for, and is of another flow than was asked for.
+
+        Args:
+            flows: The name of the flow of each deployment whose code could be read, by its id.
 
         Raises:
             SelectionError: Nothing is left of what was asked for.
         """
         if self.only is None:
             return self
-        flows = {
-            name.removesuffix(self.suffix) if self.suffix else name: definition.flow_name
-            for name, definition in resolved.definitions.items()
-        }
-        refused = {f"{name}{self.suffix}" for name in self.only.refused(flows, self.suffix)}
-        kept = tuple(spec for spec in self.deployments if spec.name not in refused)
+        found = {name.removesuffix(self.suffix): flow for name, flow in flows.items()}
+        refused = {f"{name}{self.suffix}" for name in self.only.refused(found, self.suffix)}
+        kept = tuple(spec for spec in self.deployments if spec.id not in refused)
         return replace(self, deployments=kept)
 
 
@@ -108,6 +121,7 @@ class Files:
             project=declared.name,
             automations=load_automations(alerts, environment) if alerts else None,
             only=selection if only else None,
+            errors=declared.errors,
         )
         if chosen is None:
             return desired

@@ -15,6 +15,7 @@ from yeedu_deployer.declared.schedules import ScheduleSpec, read_schedules
 from yeedu_deployer.declared.section import Section
 from yeedu_deployer.declared.selection import raw_text
 from yeedu_deployer.declared.triggers import read_triggers
+from yeedu_deployer.errors import DeployerError
 from yeedu_worker.catch_up import TAG_PREFIX, Policy
 
 COLLISION_STRATEGIES = ("ENQUEUE", "CANCEL_NEW")
@@ -61,6 +62,11 @@ class DeploymentSpec:
     schedules: tuple[ScheduleSpec, ...] = ()
     triggers: tuple[dict[str, JsonValue], ...] = ()
 
+    @property
+    def id(self) -> str:
+        """What tells it from every other deployment of the file."""
+        return self.name
+
 
 @dataclass(frozen=True)
 class PrefectFile:
@@ -69,10 +75,12 @@ class PrefectFile:
     Attributes:
         name: The file's own name; deployments are remembered with the name of the file that declared them.
         deployments: What it declares.
+        errors: Why each of the others cannot be used, by its id.
     """
 
     name: str
     deployments: tuple[DeploymentSpec, ...]
+    errors: EnvironmentMapping[str, DeployerError] = field(default_factory=dict[str, DeployerError])
 
 
 def load_deployments(path: Path, environment: EnvironmentMapping[str, str]) -> tuple[DeploymentSpec, ...]:

@@ -21,7 +21,7 @@ class Resolved:
     """What came of the declared deployments.
 
     Attributes:
-        definitions: The deployments that can be applied, by their name in the file.
+        definitions: The deployments that can be applied, by their id in the file.
         errors: For every other one what is wrong; the same object for all that share a broken source.
         unreadable: The sources that could not be read, and why.
     """
@@ -65,13 +65,13 @@ def resolve_deployments(
         except DeployerError as error:
             if isinstance(error, SourceError):
                 resolved.unreadable[source] = error
-            resolved.errors |= {spec.name: error for spec, _ in members}
+            resolved.errors |= {spec.id: error for spec, _ in members}
             continue
         for (spec, pull), facts in zip(members, found, strict=True):
             try:
-                resolved.definitions[spec.name] = _define(spec, pull, facts, names)
+                resolved.definitions[spec.id] = _define(spec, pull, facts, names)
             except FlowError as error:
-                resolved.errors[spec.name] = error
+                resolved.errors[spec.id] = error
     return resolved
 
 
