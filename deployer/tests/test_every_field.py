@@ -1,7 +1,7 @@
-"""Every field of every kind: set, changed, dropped, in any order; a real server always has what the files say.
+"""Every field of every kind: set, changed, dropped, in any order; a real server has what the files say.
 
-Each field is a `Field` below. A step gives some of them a value and leaves the others out; after it, the server's
-value is the file's, a plan finds nothing to do, and what was planned before is what was done.
+Each field is a `Field` below. A step gives some of them a value and leaves the others out; after it, the
+server's value is the file's, a plan finds nothing to do, and what was planned before is what was done.
 """
 
 import json
@@ -144,7 +144,9 @@ FIELDS = [
     of_automation("trigger", "threshold", (2, 3), 1, *TRIGGER, "threshold"),
     of_automation("trigger", "within", (20, 30), 0, *TRIGGER, "within"),
     of_automation("trigger", "parameters", ({"message": "b"}, {"count": 1}), None, *RUN, "parameters"),
-    of_automation("trigger", "job_variables", ({"env": {"B": "2"}}, {"env": {}}), None, *RUN, "job_variables"),
+    of_automation(
+        "trigger", "job_variables", ({"env": {"B": "2"}}, {"env": {}}), None, *RUN, "job_variables"
+    ),
     of_automation("alert", "enabled", (False, True), True, "enabled"),
     of_automation("alert", "description", ("first", "second"), "", "description"),
     of_automation("alert", "trigger/expect", (["b", "a"], ["c"]), [], *TRIGGER, "expect"),
@@ -152,7 +154,9 @@ FIELDS = [
     Field("pool/description", ("first", "second"), lambda seen: seen.pool.description, None),
     Field("pool/concurrency_limit", (1, 2), lambda seen: seen.pool.concurrency_limit, None),
     Field("pool/job_variables/command", ("a", "b"), lambda seen: seen.variable("command"), None),
-    Field("pool/job_variables/stream_output", (False, True), lambda seen: seen.variable("stream_output"), True),
+    Field(
+        "pool/job_variables/stream_output", (False, True), lambda seen: seen.variable("stream_output"), True
+    ),
     Field("environment/PASSWORD", ("first", "123456"), lambda seen: seen.secret("yeedu-password"), STAYS),
     Field(
         "environment/YEEDU_USERNAME",
@@ -256,7 +260,7 @@ def walk(platform, monkeypatch):
                 if path not in kept:
                     continue
                 expected = kept[path]
-            if path.endswith("/expect") or path.endswith("/after"):
+            if path.endswith(("/expect", "/after")):
                 expected = sorted(expected)
             assert (path, field.read(seen)) == (path, expected)
             if field.dropped is STAYS:

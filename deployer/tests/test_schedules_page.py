@@ -10,7 +10,7 @@ from prefect.server.schemas.schedules import SCHEDULE_TYPES
 from pydantic import TypeAdapter
 
 from tests.pages import blocks
-from yeedu_deployer.declared.spec import load_deployments
+from yeedu_deployer.declared.prefect_yaml import load_deployments
 
 EXAMPLES = blocks("docs/schedules.md", "yaml")
 VIENNA = ZoneInfo("Europe/Vienna")

@@ -13,7 +13,7 @@ from local.console import Console
 from local.errors import CommandError
 from local.knobs import ROOT
 from local.new_flow import LONGEST_NAME, make_new_flow, with_deployment
-from yeedu_deployer.declared.spec import load_deployments
+from yeedu_deployer.declared.prefect_yaml import load_deployments
 
 URLS = {name: f"http://yeedu/{name}" for name in ("YEEDU_JOB_URL", "YEEDU_NOTEBOOK_URL", "YEEDU_HEALTH_URL")}
 PREFECT_FILE = "deployer/prefect.yaml"

@@ -134,7 +134,7 @@ class Deployer:
         resolved = resolve_deployments(
             self._desired.deployments, self._environment, token, credentials.of_step, self._inspector, names
         )
-        self.report.secrets = (*self.report.secrets, *credentials.secrets)
+        self.report.hide(credentials.secrets)
         desired = self._desired = self._desired.without_other_flows(
             {name: definition.flow_name for name, definition in resolved.definitions.items()}
         )

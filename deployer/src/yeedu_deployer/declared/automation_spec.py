@@ -1,20 +1,24 @@
 """alerts.yaml: the automations of the platform itself, in Prefect's own form where there is one."""
 
 from collections.abc import Mapping as EnvironmentMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, Self, cast
 
 from prefect.events.actions import ActionTypes
 from prefect.events.schemas.automations import TriggerTypes
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
-from yeedu_deployer.declared.section import Section
-
-AUTOMATION_KEYS = ("name", "description", "enabled", "trigger", "notify", "actions")
-NOTIFY_KEYS = ("subject", "body")
-_TRIGGER: TypeAdapter[Any] = TypeAdapter(TriggerTypes)
-_ACTIONS: TypeAdapter[Any] = TypeAdapter(list[ActionTypes])
+from yeedu_deployer.declared.validation import Declared, Switch, Text, check_unique, problem, read_model
+from yeedu_deployer.declared.yaml_marks import value_of
 
 
 @dataclass(frozen=True)
@@ -35,81 +39,88 @@ class AutomationSpec:
     notify: dict[str, str] | None = None
     description: str = ""
     is_enabled: bool = True
-    owner: str | None = field(default=None)
+    owner: str | None = None
+
+
+def prefects_own(adapter: TypeAdapter[Any], value: Any) -> Any:
+    """Let Prefect read what is in its own form.
+
+    Raises:
+        PydanticCustomError: Prefect finds something wrong; the first thing is told.
+    """
+    try:
+        return adapter.validate_python(value_of(value))
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)[0]
+        message = details["msg"].removeprefix("Value error, ").rstrip(".")
+        raise problem(f": {message[:1].lower()}{message[1:]}.", *details["loc"]) from None
+    except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        raise problem(f": {str(error).rstrip('.')}.") from None
+
+
+_TRIGGER: TypeAdapter[Any] = TypeAdapter(TriggerTypes)
+_ACTION: TypeAdapter[Any] = TypeAdapter(ActionTypes)
+_Trigger = Annotated[Any, BeforeValidator(lambda value: prefects_own(_TRIGGER, value))]
+_Action = Annotated[Any, BeforeValidator(lambda value: prefects_own(_ACTION, value))]
+
+
+class _Notify(Declared):
+    subject: Text | None = None
+    body: Text | None = None
+
+
+class _Automation(Declared):
+    name: Text
+    description: Text = ""
+    enabled: Switch = True
+    trigger: _Trigger
+    notify: _Notify | None = None
+    actions: tuple[_Action, ...] = ()
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Self:
+        if not self.notify and not self.actions:
+            raise problem("needs 'notify' or 'actions'.")
+        return self
+
+
+class _Automations(Declared):
+    automations: tuple[_Automation, ...] = Field(default=())
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        check_unique(self.automations, "automations")
+        return self
 
 
 def load_automations(path: Path, environment: EnvironmentMapping[str, str]) -> tuple[AutomationSpec, ...]:
-    """Read every automation of an alerts.yaml.
+    """Read every automation of an alerts.yaml; Prefect renders `notify` when the automation fires.
 
     Raises:
         SpecError: Something in the file is wrong; every problem is told, each with its line.
     """
-    top = Section.of_file(path, environment)
-    problems = top.problems
-    top.check_keys(("automations",))
-    found: list[AutomationSpec] = []
-    for section in top.sections("automations", "automation"):
-        spec = _read_automation(section)
-        if spec and any(other.name == spec.name for other in found):
-            problems.add(section.line_of("name"), f"two automations are named {spec.name!r}.")
-        if spec:
-            found.append(spec)
-    problems.raise_if_any()
-    return tuple(found)
-
-
-def _read_automation(section: Section) -> AutomationSpec | None:
-    name = section.text("name", required=True) or ""
-    section = Section(section.node, f"automation {name!r}", section.problems, section.environment)
-    section.check_keys(AUTOMATION_KEYS)
-    notify = section.section("notify", f"{section.where}: notify")
-    wording: dict[str, str] | None = None
-    if notify:
-        notify.check_keys(NOTIFY_KEYS)
-        # Prefect's own templates, rendered when the automation fires.
-        wording = {key: str(value) for key, value in section.values("notify", templates=False).items()}
-    entry = section.entry("actions")
-    actions = section.plain(entry.value) if entry else []
-    if not wording and not actions:
-        section.problems.add(section.node.line, f"{section.where} needs 'notify' or 'actions'.")
-    trigger = section.values("trigger")
-    if section.entry("trigger") is None:
-        section.problems.add(section.node.line, f"{section.where}: 'trigger' is missing.")
-        return None
-    try:
-        whole_trigger = _TRIGGER.validate_python(trigger)
-        whole_actions = _ACTIONS.validate_python(actions)
-    except ValidationError as error:
-        key = "actions" if _is_valid(trigger) else "trigger"
-        section.problems.add(section.line_of(key), f"{section.where}: {first_reason(error)}")
-        return None
-    is_enabled = section.boolean("enabled")
-    return AutomationSpec(
-        name=name,
-        description=section.text("description") or "",
-        is_enabled=True if is_enabled is None else is_enabled,
-        trigger=as_json(whole_trigger),
-        actions=tuple(as_json(action) for action in whole_actions),
-        notify=wording,
+    found, _ = read_model(path, environment, _Automations, "notify")
+    return tuple(
+        AutomationSpec(
+            name=one.name,
+            description=one.description,
+            is_enabled=one.enabled,
+            trigger=as_json(one.trigger),
+            actions=tuple(as_json(action) for action in one.actions),
+            notify=one.notify.model_dump(exclude_none=True) if one.notify else None,
+        )
+        for one in found.automations
     )
 
 
-def as_json(model: Any) -> dict[str, JsonValue]:
-    """Form a model's JSON."""
-    return cast("dict[str, JsonValue]", model.model_dump(mode="json"))
-
-
-def first_reason(error: ValidationError) -> str:
-    """Say in one clause what Prefect finds wrong."""
-    details = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in details["loc"][1:])
-    reason = details["msg"].removeprefix("Value error, ").rstrip(".")
-    return f"{place}: {reason}." if place else f"{reason}."
-
-
-def _is_valid(trigger: dict[str, JsonValue]) -> bool:
-    try:
-        _TRIGGER.validate_python(trigger)
-    except ValidationError:
-        return False
-    return True
+def as_json(model: BaseModel) -> dict[str, JsonValue]:
+    """Form a model's JSON, in which what Prefect keeps as a set has a stable order; a list keeps its own."""
+    values: dict[str, Any] = model.model_dump(mode="json")
+    for name, value in model:
+        if isinstance(value, set | frozenset):
+            values[name] = sorted(values[name])
+        elif isinstance(value, list | tuple):
+            items = cast("list[Any]", value)
+            if any(isinstance(item, BaseModel) for item in items):
+                values[name] = [as_json(item) if isinstance(item, BaseModel) else item for item in items]
+    return values

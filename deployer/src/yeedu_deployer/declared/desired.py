@@ -9,8 +9,9 @@ from yeedu_deployer.declared.automation_spec import AutomationSpec, load_automat
 from yeedu_deployer.declared.block_names import BlockNames
 from yeedu_deployer.declared.environments import check_pools, in_environment, load_environment, pools_of
 from yeedu_deployer.declared.pool_spec import PoolSpec, load_pools
+from yeedu_deployer.declared.prefect_yaml import DeploymentSpec, load_file
 from yeedu_deployer.declared.selection import Selection, read_selection
-from yeedu_deployer.declared.spec import DeploymentSpec, load_file
+from yeedu_deployer.declared.templating import Lookup
 from yeedu_deployer.errors import DeployerError
 
 
@@ -27,7 +28,7 @@ class Desired:
         environment: The environment that the deployments are of; empty for the platform itself.
         suffix: What the environment adds to their names.
         block_names: How its blocks are called.
-        errors: Why each of the file's other deployments cannot be used, by its id.
+        errors: What is wrong with the deployments that are left out, by their ids.
     """
 
     deployments: tuple[DeploymentSpec, ...]
@@ -91,6 +92,7 @@ class Files:
         of_environment: str = "",
         only: Sequence[str] = (),
         deployments_only: bool = False,
+        lookup: Lookup | None = None,
     ) -> Desired:
         """Read the desired state.
 
@@ -100,6 +102,7 @@ class Files:
             only: What `--only` asks for; nothing means every deployment.
             deployments_only: Whether nothing else is to be dealt with; then a parameter that names a variable
                 which is not set stays as the server has it, and so it does with `only`.
+            lookup: The server's variables and blocks, for templates; without it, everything else is checked.
 
         Raises:
             SpecError: Something in a file is wrong.
@@ -112,7 +115,7 @@ class Files:
             file = self.environments or self.file.with_name("environments.yaml")
             chosen = load_environment(file, of_environment, environment, selection, keeps_unset=keeps_unset)
         names = selection.names(chosen.suffix if chosen else "") if only else None
-        declared = load_file(self.file, environment, names, keeps_unset=keeps_unset)
+        declared = load_file(self.file, environment, names, keeps_unset=keeps_unset, lookup=lookup)
         pools = self.pools or _if_there(self.file.with_name("work-pools.yaml"))
         alerts = self.alerts or _if_there(self.file.with_name("alerts.yaml"))
         desired = Desired(
@@ -125,7 +128,7 @@ class Files:
         )
         if chosen is None:
             return desired
-        if not only:
+        if not only and not declared.errors:
             check_pools(desired.deployments, chosen)
         return replace(
             desired,

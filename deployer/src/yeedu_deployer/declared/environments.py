@@ -1,27 +1,35 @@
 """environments.yaml: the same deployments a second time, from another branch and under other names."""
 
-import difflib
 import re
-from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as EnvironmentMapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue, ValidationError
 
 from yeedu_deployer.declared.block_names import BlockNames
-from yeedu_deployer.declared.located import Mapping
 from yeedu_deployer.declared.pool_spec import PoolSpec
+from yeedu_deployer.declared.prefect_yaml import DeploymentSpec
 from yeedu_deployer.declared.pull_steps import at_revision
-from yeedu_deployer.declared.section import Section
 from yeedu_deployer.declared.selection import Selection
-from yeedu_deployer.declared.spec import DeploymentSpec
+from yeedu_deployer.declared.templating import Templates
+from yeedu_deployer.declared.validation import Declared, Name, Switch, Text, Texts, Value, explain, hint
+from yeedu_deployer.declared.yaml_marks import Mapping, Problems, describe, load, value_of
 from yeedu_deployer.errors import SpecError
 
-ENVIRONMENT_KEYS = (
-    *("branch", "suffix", "tags", "work_pools", "work_queue", "own_blocks", "schedules", "parameters"),
-)
 BLOCK_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+class _Environment(Declared):
+    branch: Text = Field(min_length=1)
+    suffix: Name
+    tags: Texts = ()
+    work_pools: dict[str, Name] = Field(default={})
+    work_queue: Name | None = None
+    own_blocks: Switch = False
+    schedules: Switch = True
+    parameters: dict[str, Value] = Field(default={})
 
 
 @dataclass(frozen=True)
@@ -76,80 +84,62 @@ def load_environment(
         SpecError: Something in the file is wrong, or it has no such environment.
         SelectionError: `--only` asks for a deployment that there is not.
     """
-    top = Section.of_file(path, environment)
-    problems = top.problems
-    top.check_keys(("environments",))
-    every = top.section("environments", "environments")
-    known = sorted(every.node.entries) if every else []
-    if every is None or name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known) or 'none'}."
-        problems.add(top.line_of("environments"), f"there is no environment {name!r}; {hint}")
-        problems.raise_if_any()
-        raise SpecError([])
-    section = every.section(name, f"environment {name!r}")
-    section = section or Section(Mapping({}, 1), name, problems, environment)
-    section.check_keys(ENVIRONMENT_KEYS)
-    is_active = section.boolean("schedules")
-    suffix = section.text("suffix", required=True) or ""
-    found = Environment(
+    top, problems, templates = load(path), Problems(str(path)), Templates(environment)
+    for key, line in top.lines.items():
+        if key != "environments" and not key.startswith("x-"):
+            problems.add(line, f"the file: the key {key!r} is unknown; {hint(key, ['environments'])}")
+    every = top.get("environments")
+    every = every if isinstance(every, Mapping) else Mapping([], top.line)
+    if name not in every:
+        line = top.lines.get("environments", top.line)
+        problems.add(line, f"there is no environment {name!r}; {hint(name, every)}")
+        raise problems.error()
+    section, where = every[name], f"environment {name!r}"
+    section = Mapping([], every.lines[name]) if section is None else section
+    overrides = section.get("parameters") if isinstance(section, Mapping) else None
+    data = section.without(["parameters"]) if isinstance(section, Mapping) else section
+    data = templates.put_in(data, where, problems, every.lines[name])
+    try:
+        found = _Environment.model_validate(data)
+    except ValidationError as error:
+        explain(error, data, _Environment, where, problems, tells_all=True)
+        raise problems.error() from None
+    result = Environment(
         name=name,
-        branch=section.text("branch", required=True) or "",
-        suffix=suffix,
-        tags=section.texts("tags"),
-        work_pools=_read_pools(section),
-        work_queue=section.text("work_queue"),
-        block_names=_read_block_names(name, section),
-        has_active_schedules=True if is_active is None else is_active,
-        place=f"{path}:{section.line_of('work_pools')}",
+        branch=found.branch,
+        suffix=found.suffix,
+        tags=found.tags,
+        work_pools=found.work_pools,
+        work_queue=found.work_queue,
+        block_names=BlockNames(name.lower().replace("_", "-")) if found.own_blocks else BlockNames(),
+        has_active_schedules=found.schedules,
+        place=f"{path}:{data.lines.get('work_pools', data.line)}",
     )
-    for deployment, values, kept in _read_overrides(section, selection, suffix, keeps_unset=keeps_unset):
-        found.parameters[deployment], found.kept[deployment] = values, kept
-    problems.raise_if_any()
-    return found
-
-
-def _read_block_names(name: str, section: Section) -> BlockNames:
-    if not section.boolean("own_blocks"):
-        return BlockNames()
-    name = name.lower().replace("_", "-")
-    if not BLOCK_NAME.fullmatch(name):
-        section.problems.add(
-            section.line_of("own_blocks"),
-            f"{section.where}: its name becomes part of its blocks' names, so that it may have letters, "
-            "digits and single dashes only.",
+    if found.own_blocks and not BLOCK_NAME.fullmatch(result.block_names.environment):
+        problems.add(
+            data.lines["own_blocks"],
+            f"{where}: its name becomes part of its blocks' names, so that it may have letters, digits and "
+            "single dashes only.",
         )
-    return BlockNames(name)
-
-
-def _read_pools(section: Section) -> dict[str, str]:
-    pools = section.section("work_pools", f"{section.where}: work_pools")
-    return {key: pools.text(key, required=True) or "" for key in pools.node.entries} if pools else {}
-
-
-def _read_overrides(
-    section: Section, selection: Selection, suffix: str, *, keeps_unset: bool
-) -> Iterator[tuple[str, dict[str, JsonValue], dict[str, tuple[str, ...]]]]:
-    """Yield the overrides of each deployment that is meant; those of the others need not be right."""
-    overrides = section.section("parameters", f"{section.where}: parameters")
-    if overrides is None:
-        return
-    names = [entry.name for entry in selection.entries]
-    chosen = selection.names(suffix)
-    for deployment, entry in overrides.node.entries.items():
+    chosen = selection.names(found.suffix)
+    names = {entry.name for entry in selection.entries}
+    meant = {entry.name for entry in selection.entries if entry.id in chosen}
+    for deployment, values, line in overrides.entries() if isinstance(overrides, Mapping) else ():
         if deployment not in names:
-            near = difflib.get_close_matches(deployment, names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
-            section.problems.add(entry.line, f"{section.where}: there is no deployment {deployment!r}{hint}")
-        elif not isinstance(entry.value, Mapping):
-            section.problems.add(
-                entry.line, f"{section.where}: the parameters of {deployment!r} must be a mapping."
-            )
-        elif deployment in chosen:
-            if keeps_unset:
-                yield deployment, *overrides.set_values(deployment)
-            else:
-                yield deployment, overrides.values(deployment), {}
+            told = hint(deployment, names)
+            problems.add(line, f"{where}: there is no deployment {deployment!r}; {told}")
+        elif not isinstance(values, Mapping):
+            problems.add(line, f"{where}: the parameters of {deployment!r} must be a mapping.")
+        elif deployment in meant:
+            unset = {key: templates.unset(value) for key, value in values.items()} if keeps_unset else {}
+            result.kept[deployment] = kept = {key: names for key, names in unset.items() if names}
+            filled = templates.put_in(values.without(kept), where, problems, line)
+            result.parameters[deployment] = value_of(filled)
+    if overrides is not None and not isinstance(overrides, Mapping):
+        line = section.lines["parameters"]
+        problems.add(line, f"{where}: 'parameters' must be a mapping, but it is {describe(overrides)}.")
+    problems.raise_if_any()
+    return result
 
 
 def pools_of(environment: Environment, pools: Sequence[PoolSpec]) -> tuple[PoolSpec, ...]:
@@ -176,9 +166,8 @@ def check_pools(specs: Sequence[DeploymentSpec], environment: Environment) -> No
     used = {spec.work_pool for spec in specs}
     for pool in environment.work_pools:
         if pool not in used:
-            near = difflib.get_close_matches(pool, used, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"they use {', '.join(sorted(used))}."
-            raise SpecError([f"{environment.place}: no deployment uses the work pool {pool!r}; {hint}"])
+            told = hint(pool, used)
+            raise SpecError([f"{environment.place}: no deployment uses the work pool {pool!r}; {told}"])
 
 
 def in_environment(specs: Sequence[DeploymentSpec], environment: Environment) -> tuple[DeploymentSpec, ...]:
@@ -191,6 +180,7 @@ def _in_environment(spec: DeploymentSpec, environment: Environment) -> Deploymen
     kept = {**spec.kept, **environment.kept.get(spec.name, {})}
     return replace(
         spec,
+        id=f"{spec.id}{suffix}",
         name=f"{spec.name}{suffix}",
         tags=tuple(dict.fromkeys((*spec.tags, *environment.tags))),
         work_pool=environment.work_pools.get(spec.work_pool, spec.work_pool),

@@ -3,12 +3,22 @@
 from collections.abc import Mapping as EnvironmentMapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import JsonValue
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
-from yeedu_deployer.declared.section import Section
+from yeedu_deployer.declared.validation import (
+    Count,
+    Declared,
+    Name,
+    Text,
+    Values,
+    check_unique,
+    problem,
+    read_model,
+)
+from yeedu_deployer.declared.yaml_marks import locate
 
-POOL_KEYS = ("name", "type", "description", "concurrency_limit", "job_variables")
 PROCESS, DOCKER = "process", "docker"
 POOL_TYPES = (PROCESS, DOCKER)
 
@@ -35,37 +45,38 @@ class PoolSpec:
     is_shared: bool = False
 
 
+def _type(kind: str) -> str:
+    if kind not in POOL_TYPES:
+        types = " or ".join(POOL_TYPES)
+        raise problem(f"must be {types}, but it is {kind!r}; create a pool of another type by hand.")
+    return kind
+
+
+class _Pool(Declared):
+    name: Name
+    type: Annotated[Text, AfterValidator(_type)] = PROCESS
+    description: Text | None = None
+    concurrency_limit: Count | None = None
+    job_variables: Values = Field(default={})
+
+
+class _Pools(Declared):
+    work_pools: tuple[_Pool, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        check_unique(self.work_pools, "work_pools")
+        return self
+
+
 def load_pools(path: Path, environment: EnvironmentMapping[str, str]) -> tuple[PoolSpec, ...]:
     """Read every pool of a work-pools.yaml.
 
     Raises:
         SpecError: Something in the file is wrong; every problem is told, each with its line.
     """
-    top = Section.of_file(path, environment)
-    problems = top.problems
-    top.check_keys(("work_pools",))
-    found: list[PoolSpec] = []
-    for section in top.sections("work_pools", "work pool"):
-        section.check_keys(POOL_KEYS)
-        name = section.text("name", required=True) or ""
-        kind = section.text("type") or PROCESS
-        if kind not in POOL_TYPES:
-            section.problems.add(
-                section.line_of("type"),
-                f"work pool {name!r}: the type must be {' or '.join(POOL_TYPES)}, but it is {kind!r}; "
-                "create a pool of another type by hand.",
-            )
-        if name and any(other.name == name for other in found):
-            section.problems.add(section.line_of("name"), f"two work pools are named {name!r}.")
-        found.append(
-            PoolSpec(
-                name=name,
-                type=kind,
-                line=section.line_of("name"),
-                description=section.text("description"),
-                concurrency_limit=section.integer("concurrency_limit", minimum=1),
-                job_variables=section.values("job_variables"),
-            )
-        )
-    problems.raise_if_any()
-    return tuple(found)
+    found, data = read_model(path, environment, _Pools)
+    return tuple(
+        PoolSpec(line=locate(data, ("work_pools", number, "name"))[0], **dict(pool))
+        for number, pool in enumerate(found.work_pools)
+    )

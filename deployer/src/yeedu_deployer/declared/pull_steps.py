@@ -2,20 +2,16 @@
 
 import re
 from collections.abc import Mapping as EnvironmentMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from yeedu_deployer.declared import keys
-from yeedu_deployer.declared.located import Items, Mapping, describe
-from yeedu_deployer.declared.section import Section
 from yeedu_deployer.declared.templating import resolve_at_run_time
 from yeedu_deployer.git.repository import is_commit
 
 REVISION_KEYS = ("branch", "commit_sha")
 GIT_CLONE = "prefect.deployments.steps.git_clone"
 SET_WORKING_DIRECTORY = "prefect.deployments.steps.set_working_directory"
-PIP_INSTALL = re.compile(r"prefect\.(\w+\.)*pip_install_requirements")
 BLOCK_PATTERN = re.compile(r"{{\s*prefect\.blocks\.([a-z0-9-]+)\.([a-z0-9-]+)[\w.\[\]-]*\s*}}")
 
 
@@ -25,6 +21,7 @@ class PullStep:
 
     function: str
     inputs: dict[str, JsonValue]
+    line: int = field(default=0, compare=False)
 
     def as_prefect(self) -> dict[str, dict[str, JsonValue]]:
         """The form in which Prefect stores a step."""
@@ -88,42 +85,3 @@ def source_of(steps: tuple[PullStep, ...], environment: EnvironmentMapping[str, 
     match = BLOCK_PATTERN.search(str(inputs.get("access_token") or inputs.get("credentials") or ""))
     credential = (match.group(1), match.group(2)) if match else None
     return Source(resolved("repository"), resolved("branch") or resolved("commit_sha"), credential)
-
-
-def read_pull(section: Section, where: str) -> tuple[PullStep, ...]:
-    """Read `pull`, a list of steps or a single one; problems go to the section's collector."""
-    entry = section.entry("pull")
-    if entry is None:
-        return ()
-    nodes = entry.value.items if isinstance(entry.value, Items) else (entry.value,)
-    steps: list[PullStep] = []
-    for node in nodes:
-        if not isinstance(node, Mapping) or len(node.entries) != 1:
-            section.problems.add(
-                node.line, f"{where}: a pull step must be one function name with its inputs below it."
-            )
-            continue
-        function, body = next(iter(node.entries.items()))
-        if not isinstance(body.value, Mapping):
-            section.problems.add(
-                body.line,
-                f"{where}: the pull step {function!r} needs its inputs below it, "
-                f"but it is {describe(body.value)}.",
-            )
-            continue
-        if PIP_INSTALL.fullmatch(function):
-            section.problems.add(
-                node.line,
-                f"{where}: the pull step {function!r} would change the environment that all runs of a worker "
-                "share; add the packages to flows/requirements.txt, then `make lock` and `make up` "
-                "(docs/packages.md).",
-            )
-            continue
-        if function == GIT_CLONE:
-            step = Section(body.value, f"{where}: git_clone", section.problems, section.environment)
-            step.check_keys(keys.GIT_CLONE)
-            if step.entry("repository") is None:
-                section.problems.add(body.line, f"{step.where}: 'repository' is missing.")
-        inputs = section.plain(body.value, templates=False)
-        steps.append(PullStep(function, inputs if isinstance(inputs, dict) else {}))
-    return tuple(steps)

@@ -1,18 +1,94 @@
 """The schedules of one deployment as prefect.yaml declares them."""
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Self
 
+from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
-from pydantic import JsonValue, ValidationError
+from pydantic import Field, JsonValue, ValidationError, model_validator
 
-from yeedu_deployer.declared.keys import SCHEDULE
-from yeedu_deployer.declared.section import Section
+from yeedu_deployer.declared.templating import needs_server
+from yeedu_deployer.declared.validation import Declared, Name, Switch, Text, Value, Values, problem
 
-REFUSED_KEYS = {"replaces": "is not supported; change the slug, and the old schedule is removed"}
 RULES = {"cron": CronSchedule, "interval": IntervalSchedule, "rrule": RRuleSchedule}
 ONLY_FOR = {"anchor_date": "interval", "day_or": "cron"}
+START = re.compile(r"\ADTSTART:(\d{8}T\d{6})\n")
+STEP = re.compile(r"FREQ=(SECONDLY|MINUTELY)\b(?!.*\bCOUNT=)", re.IGNORECASE)
+DEFAULT_START = datetime(2020, 1, 1)  # noqa: DTZ001 - Prefect's own, in the schedule's time zone
 PrefectSchedule = CronSchedule | IntervalSchedule | RRuleSchedule
+
+
+class Schedule(Declared):
+    """When runs start: exactly one of `cron`, `interval` and `rrule`."""
+
+    cron: Text | None = Field(None, description="A cron expression, for example '*/5 * * * *'.")
+    interval: Value = Field(
+        None,
+        description="Seconds from one run to the next, or PT1H30M.",
+        json_schema_extra={"type": ["number", "string"]},
+    )
+    rrule: Text | None = Field(None, description="An iCalendar recurrence rule, for example 'FREQ=DAILY'.")
+    timezone: Text | None = Field(None, description="An IANA time zone (default: UTC).")
+    day_or: Switch | None = Field(
+        None, description="For cron: whether day and weekday are alternatives (default: true)."
+    )
+    anchor_date: Text | None = Field(None, description="For an interval: a time from which it is counted.")
+    active: Switch | None = Field(
+        None, description="Whether it starts runs when it is first created; the operator's choice stays."
+    )
+    parameters: Values = Field(default={}, description="Overrides of the deployment's parameters.")
+    slug: Name | None = Field(None, description="The schedule's identity: keep it when you change the time.")
+    replaces: Text | None = Field(None, description="Has to be empty: change the slug, and the old one goes.")
+
+    @property
+    def kind(self) -> str:
+        """Which of the three it is."""
+        return next(key for key in RULES if getattr(self, key) is not None)
+
+    @property
+    def rule(self) -> dict[str, JsonValue]:
+        """What it says about time, as `ScheduleSpec.rule`."""
+        rule: dict[str, JsonValue] = {self.kind: getattr(self, self.kind), "timezone": self.timezone or "UTC"}
+        rule |= {key: getattr(self, key) for key in ONLY_FOR if getattr(self, key) is not None}
+        if self.rrule and self.rrule.lstrip().startswith("{"):
+            whole = json.loads(self.rrule)
+            rule |= {"rrule": whole["rrule"], "timezone": self.timezone or whole.get("timezone") or "UTC"}
+        return rule
+
+    @model_validator(mode="after")
+    def _is_valid(self) -> Self:
+        given = [key for key in RULES if getattr(self, key) is not None]
+        if len(given) != 1:
+            have = " and ".join(given) or "none of them"
+            raise problem(f"needs exactly one of cron, interval and rrule, but has {have}.")
+        for key, kind in ONLY_FOR.items():
+            if getattr(self, key) is not None and given[0] != kind:
+                raise problem(f"is for {'an' if kind == 'interval' else 'a'} {kind}.", key)
+        if self.anchor_date and self.anchor_date.isdecimal():
+            raise problem("must be a date such as 2026-01-01, or a date and a time.", "anchor_date")
+        if self.replaces:
+            raise problem("is not supported; change the slug, and the old schedule is removed.", "replaces")
+        if not needs_server(self.model_dump()):
+            self._check_rule(given[0])
+        return self
+
+    def _check_rule(self, kind: str) -> None:
+        try:
+            to_prefect_schedule(self.rule)
+        except ValidationError as error:
+            details = error.errors()[0]
+            key = str(details["loc"][0]) if details["loc"] else kind
+            reason = details["msg"].removeprefix("Value error, ")
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
+            key, reason = kind, str(error) or type(error).__name__
+        else:
+            return
+        value, at = getattr(self, key, None), key if getattr(self, key, None) is not None else kind
+        raise problem(f"is {value!r}, which is not valid: {' '.join(reason.split()).rstrip('.')}.", at)
 
 
 @dataclass(frozen=True)
@@ -37,69 +113,27 @@ def to_prefect_schedule(rule: Mapping[str, JsonValue]) -> PrefectSchedule:
     return next(model for key, model in RULES.items() if key in rule).model_validate(rule)
 
 
-def read_schedules(deployment: Section, where: str) -> tuple[ScheduleSpec, ...]:
-    """Read and check `schedules`; problems go to the section's collector."""
-    found: list[ScheduleSpec] = []
-    for number, section in enumerate(deployment.sections("schedules", f"{where}: schedule"), start=1):
-        section.check_keys(SCHEDULE, REFUSED_KEYS)
-        schedule = _read_schedule(section, f"schedule-{number}")
-        if schedule is None:
-            continue
-        if any(other.slug == schedule.slug for other in found):
-            section.problems.add(
-                section.line_of("slug"), f"{section.where}: the slug {schedule.slug!r} is taken already."
-            )
-        found.append(schedule)
-    return tuple(found)
+def says_the_same(rule: Mapping[str, JsonValue], stored: Mapping[str, Any]) -> bool:
+    """Tell whether the server's schedule is what a rule became there.
 
+    The server gives an RRULE without a DTSTART one: 1 January 2020, or, for a rule by the minute or second, a
+    recent moment in the same step; so that one which says the same has another text each time it is made.
 
-def _read_schedule(section: Section, derived_slug: str) -> ScheduleSpec | None:
-    given = [key for key in RULES if section.entry(key)]
-    if len(given) != 1:
-        have = " and ".join(given) or "none of them"
-        section.problems.add(
-            section.node.line,
-            f"{section.where} needs exactly one of cron, interval and rrule, but has {have}.",
-        )
-        return None
-    for key, kind in ONLY_FOR.items():
-        if section.entry(key) and given[0] != kind:
-            article = "an" if kind == "interval" else "a"
-            section.problems.add(section.line_of(key), f"{section.where}: {key!r} is for {article} {kind}.")
-    rule = _read_rule(section, given[0])
-    active = section.boolean("active")
-    schedule = ScheduleSpec(
-        slug=section.text("slug") or derived_slug,
-        rule=rule,
-        active=True if active is None else active,
-        parameters=section.values("parameters"),
-    )
-    try:
-        to_prefect_schedule(rule)
-    except (ValidationError, ValueError) as error:
-        section.problems.add(
-            section.line_of(given[0]), f"{section.where}: {_first_reason(error, given[0], rule)}"
-        )
-        return None
-    return schedule
-
-
-def _read_rule(section: Section, kind: str) -> dict[str, JsonValue]:
-    rule: dict[str, JsonValue] = {kind: section.text(kind), "timezone": section.text("timezone") or "UTC"}
-    if kind == "interval":
-        entry = section.entry(kind)
-        rule[kind] = section.plain(entry.value) if entry else None
-        if section.entry("anchor_date"):
-            rule["anchor_date"] = section.text("anchor_date")
-    elif kind == "cron" and section.entry("day_or"):
-        rule["day_or"] = section.boolean("day_or")
-    return rule
-
-
-def _first_reason(error: ValueError, kind: str, rule: dict[str, JsonValue]) -> str:
-    if isinstance(error, ValidationError):
-        details = error.errors()[0]
-        name = str(details["loc"][0]) if details["loc"] else kind
-        reason = details["msg"].removeprefix("Value error, ").rstrip(".")
-        return f"{name} {rule.get(name)!r} is not valid: {reason}."
-    return f"{kind} {rule[kind]!r} is not valid: {str(error).rstrip('.')}."
+    Args:
+        rule: As the file declares it.
+        stored: The server's schedule as JSON.
+    """
+    made = DeploymentScheduleCreate(schedule=to_prefect_schedule(rule)).schedule.model_dump(mode="json")
+    # An interval that nobody anchored is counted from the moment at which it was made.
+    said = {key: value for key, value in made.items() if key != "anchor_date" or key in rule}
+    differ = [key for key, value in said.items() if stored.get(key) != value]
+    if differ != ["rrule"]:
+        return not differ
+    declared, text = str(rule["rrule"]), str(stored.get("rrule"))
+    start, step = START.match(text), STEP.search(declared)
+    if not start or not step or text[start.end() :] != declared:
+        return text == declared  # as an older server stored it
+    every = int(found.group(1)) if (found := re.search(r"INTERVAL=(\d+)", declared, re.IGNORECASE)) else 1
+    period = timedelta(seconds=every * (1 if step.group(1).upper() == "SECONDLY" else 60))
+    began = datetime.strptime(start.group(1), "%Y%m%dT%H%M%S")  # noqa: DTZ007 - as DEFAULT_START
+    return not (began - DEFAULT_START) % period

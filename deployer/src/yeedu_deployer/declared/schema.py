@@ -1,44 +1,58 @@
-"""Prints the JSON schema of prefect.yaml for editors: `python -m yeedu_deployer.declared.schema`."""
+"""Prints the JSON schema of prefect.yaml for editors, or its keys for docs/prefect-yaml.md.
+
+python -m yeedu_deployer.declared.schema > deployer/prefect.schema.json
+python -m yeedu_deployer.declared.schema --keys
+"""
 
 import json
+import sys
+from typing import Any, cast
 
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 
-from yeedu_deployer.declared.keys import MAPPINGS, TOP_LEVEL, Key
-from yeedu_deployer.declared.triggers import TRIGGER_KEYS
+from yeedu_deployer.declared.models import Concurrency, Deployment, PrefectYaml, WorkPool
+from yeedu_deployer.declared.schedules import Schedule
+
+TEMPLATE: JsonValue = {"type": "string", "pattern": r"\{\{.*\}\}"}
+TITLE = "prefect.yaml, as the deployer of this platform reads it"
+# Each with the heading of its table.
+MODELS: dict[str, type[BaseModel]] = {
+    "The file": PrefectYaml,
+    "A deployment, under `deployments`": Deployment,
+    "`work_pool`": WorkPool,
+    "`concurrency_limit`, as a mapping": Concurrency,
+    "A schedule, under `schedules`": Schedule,
+}
 
 
 def json_schema() -> dict[str, JsonValue]:
-    """Form the schema from the table of keys that the parser uses."""
-    definitions: dict[str, JsonValue] = {name: _mapping(keys) for name, keys in MAPPINGS.items()}
-    definitions["trigger"] = {
-        "type": "object",
-        "properties": {key: {} for key in TRIGGER_KEYS},
-        "additionalProperties": False,
-    }
+    """Form the schema from the models that read the file."""
+    schema: dict[str, Any] = PrefectYaml.model_json_schema()
+    definitions: dict[str, Any] = {name: _mapping(one) for name, one in schema.pop("$defs").items()}
+    dialect = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": dialect, **_mapping(schema), "title": TITLE, "$defs": definitions}
+
+
+def _mapping(schema: dict[str, Any]) -> dict[str, Any]:
+    properties: dict[str, Any] = schema["properties"]
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "prefect.yaml, as the deployer of this platform reads it",
-        **_mapping(TOP_LEVEL),
-        "$defs": definitions,
+        **{key: value for key, value in schema.items() if key not in ("title", "properties")},
+        "properties": {name: _value(one) for name, one in properties.items()} | {"<<": {}},
+        "patternProperties": {"^x-": {}},
     }
 
 
-def _mapping(keys: dict[str, Key]) -> dict[str, JsonValue]:
-    return {
-        "type": "object",
-        "properties": {name: _value(key) for name, key in keys.items()} | {"<<": {}},
-        "required": [name for name, key in keys.items() if key.required],
-        "additionalProperties": False,
-    }
-
-
-def _value(key: Key) -> JsonValue:
-    if not key.schema:
-        return {"description": key.meaning}
-    if key.required:
-        return {"description": key.meaning, "allOf": [key.schema]}
-    return {"description": key.meaning, "anyOf": [key.schema, {"type": "null"}]}
+def _value(schema: dict[str, Any]) -> dict[str, Any]:
+    """Complete a key's schema: it may be empty, and a number or a switch may be a template."""
+    plain = {key: value for key, value in schema.items() if key not in ("title", "description", "default")}
+    about = {"description": schema["description"]}
+    if not plain:
+        return about
+    kinds = cast("list[dict[str, Any]]", plain["anyOf"] if list(plain) == ["anyOf"] else [plain])
+    is_scalar = any(kind.get("type") in ("boolean", "integer") or "oneOf" in kind for kind in kinds)
+    is_optional = "default" in schema and {"type": "null"} not in kinds
+    extra = [*([TEMPLATE] if is_scalar else []), *([{"type": "null"}] if is_optional else [])]
+    return {**about, "anyOf": [*kinds, *extra]}
 
 
 def text() -> str:
@@ -46,5 +60,17 @@ def text() -> str:
     return json.dumps(json_schema(), indent=2) + "\n"
 
 
+def tables() -> str:
+    """Every key and what it means, as tables in Markdown."""
+    found: list[str] = []
+    for heading, model in MODELS.items():
+        found += [f"### {heading}", "", "| key | meaning |", "| --- | --- |"]
+        for name, field in model.model_fields.items():
+            key = f"`{field.alias or name}`" + (" (required)" if field.is_required() else "")
+            found.append(f"| {key} | {(field.description or '').replace('|', chr(92) + '|')} |")
+        found.append("")
+    return "\n".join(found)
+
+
 if __name__ == "__main__":
-    print(text(), end="")
+    print(tables() if "--keys" in sys.argv else text(), end="")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from yeedu_deployer.declared.section import Section
 from yeedu_deployer.declared.templating import resolve_at_run_time
+from yeedu_deployer.declared.yaml_marks import Items, Mapping, load
 from yeedu_deployer.errors import SelectionError
 
 MOST_NAMES_TOLD = 12
@@ -21,10 +21,20 @@ class Entry:
     Attributes:
         name: Its name.
         entrypoint: Its entrypoint, relative to the repository.
+        line: Its line.
+        is_twin: Whether another one has the same name.
     """
 
     name: str
     entrypoint: str
+    line: int = 1
+    is_twin: bool = False
+
+    @property
+    def id(self) -> str:
+        """What tells it from the others, as `DeploymentSpec.id`."""
+        line = f"line {self.line}"
+        return line if not self.name else f"{self.name} ({line})" if self.is_twin else self.name
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,7 @@ class Selection:
     file: str
 
     def names(self, suffix: str = "") -> frozenset[str]:
-        """Return the names, in the file, of the deployments that may be meant.
+        """Return the ids, in the file, of the deployments that may be meant.
 
         A flow's name is known once its code was read; `refused` does the rest.
 
@@ -54,11 +64,11 @@ class Selection:
             SelectionError: Something asked for is in no way in the file.
         """
         if not self.wanted:
-            return frozenset(entry.name for entry in self.entries)
+            return frozenset(entry.id for entry in self.entries)
         found: set[str] = set()
         unknown: list[str] = []
         for one in self.wanted:
-            matches = {entry.name for entry in self.entries if _matches(one, entry, suffix)}
+            matches = {entry.id for entry in self.entries if _matches(one, entry, suffix)}
             found |= matches
             if not matches:
                 unknown.append(self._unknown(one, suffix))
@@ -70,7 +80,7 @@ class Selection:
         """Return which of `names` are not meant after all, now that the flows' names are known.
 
         Args:
-            flows: The name of the flow of each deployment whose code could be read, by the name in the file.
+            flows: The name of the flow of each deployment whose code could be read, by the id in the file.
             suffix: As for `names`.
 
         Raises:
@@ -79,10 +89,10 @@ class Selection:
         chosen: set[str] = set()
         for one in self.wanted:
             flow = "" if one.endswith("/") else one.rpartition("/")[0]
-            matches = {entry.name for entry in self.entries if _matches(one, entry, suffix)}
-            fitting = {name for name in matches if not flow or fnmatchcase(flows.get(name, flow), flow)}
+            matches = {entry.id: entry.name for entry in self.entries if _matches(one, entry, suffix)}
+            fitting = {one for one in matches if not flow or fnmatchcase(flows.get(one, flow), flow)}
             if not fitting:
-                keys = sorted(f"{flows[name]}/{name}" for name in matches)
+                keys = sorted(f"{flows[key]}/{name}" for key, name in matches.items())
                 raise SelectionError(f"--only {one!r} is no deployment of {self.file}; it has {_list(keys)}.")
             chosen |= fitting
         return self.names(suffix) - chosen
@@ -113,19 +123,23 @@ def read_selection(file: Path, environment: EnvironmentMapping[str, str], wanted
     Raises:
         SpecError: The file cannot be read.
     """
-    top = Section.of_file(file, environment)
-    entries = tuple(
-        Entry(*(raw_text(section, key) for key in ("name", "entrypoint")))
-        for section in top.sections("deployments", "deployment")
-    )
+    entries = entries_of(load(file), environment)
     return Selection(tuple(one.removeprefix("./") for one in wanted), entries, str(file))
 
 
-def raw_text(section: Section, key: str) -> str:
-    """Read a text for comparisons: what is wrong with it is told when the whole file is read."""
-    entry = section.node.entries.get(key)
-    value = section.plain(entry.value, templates=False) if entry else ""
-    return resolve_at_run_time(str(value), section.environment)
+def entries_of(top: Mapping, environment: EnvironmentMapping[str, str]) -> tuple[Entry, ...]:
+    """List what tells the deployments apart: what is wrong with it is told when the whole file is read."""
+    sections = top.get("deployments")
+    found: list[tuple[str, str, int]] = []
+    for section, line in zip(sections, sections.lines, strict=True) if isinstance(sections, Items) else ():
+        texts = [section.get(key) if isinstance(section, Mapping) else "" for key in ("name", "entrypoint")]
+        name, entrypoint = (
+            resolve_at_run_time(text, environment) if isinstance(text, str) else "" for text in texts
+        )
+        at = section.lines.get("name", section.line) if isinstance(section, Mapping) else line
+        found.append((name, entrypoint, at))
+    names = [name for name, _, _ in found]
+    return tuple(Entry(name, path, line, names.count(name) > 1) for name, path, line in found)
 
 
 def _matches(one: str, entry: Entry, suffix: str) -> bool:

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -10,15 +9,13 @@ from prefect.events.actions import SendNotification
 from prefect.events.schemas.automations import Automation
 
 from yeedu_deployer.declared.automation_spec import AutomationSpec, as_json
-from yeedu_deployer.declared.spec import DeploymentSpec
-from yeedu_deployer.declared.triggers import TRIGGER
+from yeedu_deployer.declared.models import TRIGGER
+from yeedu_deployer.declared.prefect_yaml import DeploymentSpec
 from yeedu_deployer.planned.blocks import NOTIFICATION_BLOCKS
 from yeedu_deployer.planned.plan import Observed, Plan, plan_object, stand_in
 from yeedu_deployer.server import all_pages, explained, find_block
 from yeedu_deployer.state import Applied, Kind
 
-# What Prefect keeps as sets, whose order means nothing; any other list is what a flow or a block is given.
-SETS = ("expect", "after", "for_each")
 ALERTS = "alerts"
 TRIGGERS = "triggers of"
 
@@ -123,7 +120,7 @@ class AutomationPlanner:
             former = self.applied.get(f"{plan.scope}|{plan.name}")
             applied = former if former and former.id == str(there.id) else None
         fields = there.model_dump(mode="json", exclude={"id", "owner_resource"})
-        observed = Observed(str(there.id), {**fields, "trigger": _ordered(fields["trigger"])})
+        observed = Observed(str(there.id), {**fields, "trigger": as_json(there.trigger)})
         return plan_object(replace(plan, observed=observed), applied)
 
     def _of_that_name(self, plan: Plan, present: Mapping[str, Automation]) -> Automation | None:
@@ -141,7 +138,7 @@ def _desired(spec: AutomationSpec, owner: str, scope: str, needs: Sequence[tuple
         "name": spec.name,
         "description": spec.description,
         "enabled": spec.is_enabled,
-        "trigger": _ordered(spec.trigger),
+        "trigger": spec.trigger,
         "actions": list(spec.actions),
     }
     return Plan(
@@ -153,13 +150,3 @@ def _desired(spec: AutomationSpec, owner: str, scope: str, needs: Sequence[tuple
         scope=scope,
         needs=tuple(needs),
     )
-
-
-def _ordered(value: Any, key: str = "") -> Any:
-    """Copy a trigger with the texts of its sets in order, so that it can be compared."""
-    if isinstance(value, dict):
-        return {name: _ordered(one, name) for name, one in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list):
-        items = [_ordered(one) for one in cast("list[Any]", value)]
-        return sorted(items) if key in SETS else items
-    return value

@@ -7,8 +7,8 @@ from typing import cast
 from pydantic import JsonValue
 
 from yeedu_deployer.declared.block_names import BlockNames
+from yeedu_deployer.declared.prefect_yaml import DeploymentSpec
 from yeedu_deployer.declared.pull_steps import GIT_CLONE, PullStep
-from yeedu_deployer.declared.spec import DeploymentSpec
 from yeedu_deployer.errors import FlowError, SpecError
 from yeedu_deployer.inspection.inspector import FlowFacts
 

@@ -6,14 +6,13 @@ from functools import partial
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 from prefect.client.schemas.objects import WorkPool
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.client.schemas.schedules import SCHEDULE_TYPES, IntervalSchedule, RRuleSchedule
+from prefect.client.schemas.schedules import SCHEDULE_TYPES
 
-from yeedu_deployer.declared.schedules import to_prefect_schedule
-from yeedu_deployer.declared.spec import DeploymentSpec
+from yeedu_deployer.declared.prefect_yaml import DeploymentSpec
+from yeedu_deployer.declared.schedules import says_the_same
 from yeedu_deployer.errors import DeployerError, ServerError
 from yeedu_deployer.planned.definition import Definition, with_kept, with_observed_token
 from yeedu_deployer.planned.plan import Observed, Plan, plan_object
@@ -148,24 +147,7 @@ def _plan_schedules(
 def _observed_rule(found: SCHEDULE_TYPES, desired: Mapping[str, Any] | None) -> dict[str, Any]:
     """Read a schedule's rule, in the file's own words where it says the same: defaults are no difference."""
     rule = found.model_dump(mode="json")
-    return desired["rule"] if desired and _is_same(found, desired["rule"]) else rule
-
-
-def _is_same(found: SCHEDULE_TYPES, rule: Mapping[str, Any]) -> bool:
-    wanted = to_prefect_schedule(rule)
-    if isinstance(wanted, IntervalSchedule) and isinstance(found, IntervalSchedule):
-        if "anchor_date" not in rule:
-            wanted.anchor_date = found.anchor_date  # the moment at which the schedule was made
-    elif isinstance(wanted, RRuleSchedule) and isinstance(found, RRuleSchedule):
-        # Prefect gives a rule without a start one: of old, or a recent one for a rule of minutes or seconds.
-        whole = DeploymentScheduleCreate(schedule=wanted).schedule
-        is_often = "MINUTELY" in wanted.rrule.upper() or "SECONDLY" in wanted.rrule.upper()
-        start, _, rest = found.rrule.partition("\n")
-        if found.rrule == getattr(whole, "rrule", "") or (
-            is_often and start.startswith("DTSTART:") and rest == wanted.rrule
-        ):
-            wanted = RRuleSchedule(rrule=found.rrule, timezone=wanted.timezone)
-    return found.model_dump(mode="json") == wanted.model_dump(mode="json")
+    return desired["rule"] if desired and says_the_same(desired["rule"], rule) else rule
 
 
 def _observed_fields(found: DeploymentResponse) -> dict[str, Any]:

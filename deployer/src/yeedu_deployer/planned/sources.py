@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from yeedu_deployer.declared.block_names import BlockNames
+from yeedu_deployer.declared.prefect_yaml import DeploymentSpec
 from yeedu_deployer.declared.pull_steps import PullStep, Source, source_of, with_access_token, with_commit
-from yeedu_deployer.declared.spec import DeploymentSpec
 from yeedu_deployer.errors import DeployerError, FlowError, SourceError
 from yeedu_deployer.git.repository import Credential, Repository
 from yeedu_deployer.inspection.inspector import FlowFacts, FlowInspector, Wanted

@@ -1,0 +1,286 @@
+"""Reads a prefect.yaml: each deployment for itself, so that one which is wrong does not stop the others."""
+
+from collections.abc import Collection, Iterator
+from collections.abc import Mapping as EnvironmentMapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue, ValidationError
+
+from yeedu_deployer.declared.models import Deployment, PrefectYaml
+from yeedu_deployer.declared.pull_steps import GIT_CLONE, PullStep, clones, finds_code_in_image
+from yeedu_deployer.declared.schedules import ScheduleSpec
+from yeedu_deployer.declared.selection import Entry, entries_of
+from yeedu_deployer.declared.steps import StepReader
+from yeedu_deployer.declared.templating import Lookup, Templates, needs_server
+from yeedu_deployer.declared.validation import explain, nearest
+from yeedu_deployer.declared.yaml_marks import Items, Mapping, Problems, describe, load
+from yeedu_deployer.errors import SpecError
+
+ACTIONS = ("build", "push", "pull")
+HINTS = {
+    "infra_overrides": "write 'job_variables' below 'work_pool'.",
+    "infrastructure": "a deployment names a work pool, under 'work_pool'.",
+}
+
+
+@dataclass(frozen=True)
+class DeploymentSpec:
+    """One deployment as the file declares it; `None` means that the file does not say.
+
+    Attributes:
+        id: What tells it from the others: its name, and the line where another of the file has the same.
+        pull: The steps that a worker takes.
+        kept: Parameters whose value the server keeps, since it names variables that are not set here: these.
+        source_pull: The steps whose git_clone tells where the flow can be read: `pull`, or those of the file
+            for a deployment whose code is in its workers' image, which is built from the same repository.
+        notes: What could not be checked, a sentence each.
+    """
+
+    id: str
+    name: str
+    file: str
+    line: int
+    entrypoint: str
+    work_pool: str
+    pull: tuple[PullStep, ...]
+    source_pull: tuple[PullStep, ...]
+    flow_name: str | None = None
+    work_queue: str | None = None
+    description: str | None = None
+    version: str | None = None
+    paused: bool | None = None
+    enforce_parameter_schema: bool = True
+    concurrency_limit: int | None = None
+    concurrency_options: dict[str, JsonValue] | None = None
+    tags: tuple[str, ...] = ()
+    parameters: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    kept: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    job_variables: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    schedules: tuple[ScheduleSpec, ...] = ()
+    triggers: tuple[dict[str, JsonValue], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PrefectFile:
+    """A whole prefect.yaml.
+
+    Attributes:
+        name: The file's own name; deployments are remembered with the name of the file that declared them.
+        deployments: What it declares, apart from what is wrong.
+        errors: What is wrong, by the deployment's `id`, or `line N` where it has no name.
+        waiting: The ids of those that can only be read once the server fills in their templates.
+    """
+
+    name: str
+    deployments: tuple[DeploymentSpec, ...]
+    errors: dict[str, SpecError] = field(default_factory=dict[str, SpecError])
+    waiting: tuple[str, ...] = ()
+
+
+def load_deployments(path: Path, environment: EnvironmentMapping[str, str]) -> tuple[DeploymentSpec, ...]:
+    """Read every deployment of a prefect.yaml, all of which have to be right; see `load_file`.
+
+    Raises:
+        SpecError: Something in the file is wrong; every problem is told, each with its line.
+    """
+    file = load_file(path, environment)
+    problems = {problem for error in file.errors.values() for problem in error.problems}
+    if problems:
+        raise SpecError(sorted(problems, key=lambda one: int(one.removeprefix(f"{path}:").partition(":")[0])))
+    return file.deployments
+
+
+def load_file(
+    path: Path,
+    environment: EnvironmentMapping[str, str],
+    only: Collection[str] | None = None,
+    *,
+    keeps_unset: bool = False,
+    lookup: Lookup | None = None,
+) -> PrefectFile:
+    """Read a prefect.yaml.
+
+    Args:
+        path: The file; messages show it as given.
+        environment: Values for `{{ $NAME }}` outside of pull steps, which keep theirs for run time.
+        only: The ids of the deployments to read; the others need not be right. `None` means all.
+        keeps_unset: Whether a parameter that names a variable which is not set stays as the server has it.
+        lookup: The server's variables and blocks. Without it everything else is checked; a template of theirs
+            stays where it is part of a text or a value.
+
+    Raises:
+        SpecError: The file cannot be read, or has something wrong outside of its deployments.
+    """
+    top = load(path)
+    problems = Problems(str(path))
+    reader = _Reader(str(path), Templates(environment, lookup), top, keeps_unset=keeps_unset)
+    name = reader.read_top(problems)
+    deployments, errors, waiting = list[DeploymentSpec](), dict[str, SpecError](), list[str]()
+    for number, entry in enumerate(entries_of(top, environment)):
+        if only is not None and entry.id not in only:
+            continue
+        own = Problems(str(path))
+        spec = reader.read(number, entry, own)
+        if own.found:
+            errors[entry.id] = own.error()
+        elif spec is None:
+            waiting.append(entry.id)
+        else:
+            deployments.append(spec)
+    return PrefectFile(name, tuple(deployments), errors, tuple(waiting))
+
+
+class _Reader:
+    """Reads the parts of one file."""
+
+    def __init__(self, file: str, templates: Templates, top: Mapping, *, keeps_unset: bool) -> None:
+        self._templates = templates
+        self._file, self._top, self._keeps_unset = file, top, keeps_unset
+        self._read = list[Entry]()
+        self._pull_problems = Problems(file)
+        steps = StepReader("the file", self._pull_problems)
+        pull = top.get("pull")
+        self._pull = steps.read(pull, top.lines["pull"]) if pull else ()
+        self._notes = tuple(steps.notes)
+
+    def read_top(self, problems: Problems) -> str:
+        """Read what is not about one deployment, and return the file's name."""
+        deployments = self._top.get("deployments")
+        line = self._top.lines.get("deployments", self._top.line)
+        is_misspelt = any(nearest(key, ["deployments"]) for key in self._top.without(["deployments"]))
+        if deployments is None and not is_misspelt:
+            problems.add(line, "the file declares no deployments.")
+        elif deployments is not None and not isinstance(deployments, Items):
+            problems.add(line, f"the file: 'deployments' must be a list, but it is {describe(deployments)}.")
+        data = self._filled(self._top.without(["deployments"]), "the file", problems)
+        try:
+            model = PrefectYaml.model_validate({**data, "deployments": []})
+        except ValidationError as error:
+            explain(error, data, PrefectYaml, "the file", problems)
+            model = None
+        problems.raise_if_any()
+        return (model and model.name) or ""
+
+    def read(self, number: int, entry: Entry, problems: Problems) -> DeploymentSpec | None:
+        """Read one deployment; without a problem, `None` is one that needs the server."""
+        section = self._top["deployments"][number]
+        if not isinstance(section, Mapping):
+            problems.add(
+                entry.line, f"deployment {number + 1} must be a mapping, but it is {describe(section)}."
+            )
+            return None
+        where = f"deployment {entry.name!r}" if entry.name else f"deployment {number + 1}"
+        twins = [one for one in self._read if one.name == entry.name and entry.name]
+        if any(twin.entrypoint == entry.entrypoint or twin.line == entry.line for twin in twins):
+            line = twins[-1].line
+            same = "flow" if line != entry.line else "line"
+            message = (
+                f"two deployments of the same {same} are named {entry.name!r}, the other one in line {line}."
+            )
+            problems.add(entry.line, message)
+        self._read.append(entry)
+        section, kept = self._without_unset(section) if self._keeps_unset else (section, {})
+        data = self._filled(section, where, problems)
+        pull, source_pull, notes = self._read_pull(section, where, problems)
+        try:
+            model = Deployment.model_validate(data)
+        except ValidationError as error:
+            explain(error, data, Deployment, where, problems, hints=HINTS)
+            if not problems.found and not needs_server(data):
+                explain(error, data, Deployment, where, problems, hints=HINTS, tells_all=True)
+            return None
+        return self._spec(model, entry, pull, source_pull, kept, notes)
+
+    def _filled(self, section: Mapping, where: str, problems: Problems) -> Mapping:
+        """Put values into the templates of everything but actions and what has no effect."""
+
+        def entries() -> Iterator[tuple[str, Any, int]]:
+            for key, value, line in section.entries():
+                if key == "triggers" and isinstance(value, Items):
+                    triggers = [self._filled_trigger(one, where, problems) for one in value]
+                    yield key, Items(triggers, value.lines, value.line), line
+                elif key in ("build", "push"):
+                    yield key, value, line
+                elif key not in ("pull", "definitions") and not key.startswith("x-"):
+                    yield key, self._templates.put_in(value, where, problems, line, keeps=False), line
+
+        return Mapping(entries(), section.line)
+
+    def _filled_trigger(self, trigger: Any, where: str, problems: Problems) -> Any:
+        """Put values into a trigger, whose parameters have templates for its event as well."""
+        if not isinstance(trigger, Mapping):
+            return trigger
+        entries = (
+            (key, self._templates.put_in(value, where, problems, at, keeps=key == "parameters"), at)
+            for key, value, at in trigger.entries()
+        )
+        return Mapping(entries, trigger.line)
+
+    def _without_unset(self, section: Mapping) -> tuple[Mapping, dict[str, tuple[str, ...]]]:
+        """Leave out the parameters that name a variable which is not set, and tell which ones."""
+        parameters = section.get("parameters")
+        if not isinstance(parameters, Mapping):
+            return section, {}
+        unset = {name: self._templates.unset(value) for name, value in parameters.items()}
+        kept = {name: variables for name, variables in unset.items() if variables}
+        entries = (
+            (key, parameters.without(kept) if key == "parameters" else value, line)
+            for key, value, line in section.entries()
+        )
+        return Mapping(entries, section.line), kept
+
+    def _read_pull(
+        self, section: Mapping, where: str, problems: Problems
+    ) -> tuple[tuple[PullStep, ...], tuple[PullStep, ...], tuple[str, ...]]:
+        """Read how a run gets the code, and where it can be read from here."""
+        own, line = section.get("pull"), section.lines.get("pull", section.line)
+        steps = StepReader(where, problems)
+        is_own = own is not None and own != {}
+        pull = steps.read(own, line) if is_own else self._pull
+        source_pull = self._pull if own == [] or finds_code_in_image(pull) else pull
+        if not is_own or source_pull is self._pull:
+            for at, message in self._pull_problems.found:
+                problems.add(at, message)
+        if not clones(source_pull) and not problems.found:
+            what = f"has no {GIT_CLONE} step under 'pull'; flow code is checked and run from git."
+            problems.add(line, f"{where} {what}")
+        return pull, source_pull, tuple(steps.notes) if is_own else self._notes
+
+    def _spec(
+        self,
+        model: Deployment,
+        entry: Entry,
+        pull: tuple[PullStep, ...],
+        source_pull: tuple[PullStep, ...],
+        kept: dict[str, tuple[str, ...]],
+        notes: tuple[str, ...],
+    ) -> DeploymentSpec:
+        limit = model.limit
+        return DeploymentSpec(
+            id=entry.id,
+            name=model.name,
+            file=self._file,
+            line=entry.line,
+            entrypoint=model.entrypoint,
+            work_pool=model.work_pool.name,
+            pull=pull,
+            source_pull=source_pull,
+            flow_name=model.flow_name,
+            work_queue=model.work_pool.work_queue_name,
+            description=model.description,
+            version=model.version,
+            paused=model.paused,
+            enforce_parameter_schema=model.enforce_parameter_schema is not False,
+            concurrency_limit=limit.limit if limit else None,
+            concurrency_options=limit.options if limit else None,
+            tags=model.tags,
+            parameters=model.parameters,
+            kept=kept,
+            job_variables=model.work_pool.job_variables,
+            schedules=model.schedule_specs,
+            triggers=model.named_triggers,
+            notes=notes,
+        )

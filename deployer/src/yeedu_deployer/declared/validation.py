@@ -1,0 +1,245 @@
+"""What all models of the files share: their types, and pydantic's errors as sentences with file and line."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, cast, get_args
+
+from prefect.types.names import BANNED_CHARACTERS
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from yeedu_deployer.declared.templating import Templates, has_template
+from yeedu_deployer.declared.yaml_marks import Mapping as Marked
+from yeedu_deployer.declared.yaml_marks import Problems, child, describe, load, locate, value_of
+
+THE_FILE = "the file"
+Model = TypeVar("Model", bound=BaseModel)
+KINDS = {
+    "string": "a text",
+    "int": "a whole number",
+    "bool": "true or false",
+    "dict": "a mapping",
+    "model": "a mapping",
+    "list": "a list",
+    "tuple": "a list",
+    "float": "a number",
+    "time": "a number of seconds",
+}
+
+
+class Declared(BaseModel):
+    """A mapping of a file. An empty value is as good as an absent key, and keys beginning with `x-` pass."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_what_counts(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        entries = cast("dict[str, Any]", data).items()
+        return {key: value for key, value in entries if value is not None and not key.startswith("x-")}
+
+
+def problem(message: str, *at: int | str) -> PydanticCustomError:
+    """Form the error of a validator: what is wrong with its value, or with a part of it.
+
+    Args:
+        message: What follows the value's name in the sentence; from a colon on, what stands behind it.
+        at: The way from the value to the part that is wrong.
+    """
+    return PydanticCustomError("problem", "{message}", {"message": message, "at": at})
+
+
+def named(name: str) -> str:
+    """Check a name as the server does.
+
+    Raises:
+        PydanticCustomError: It is empty or has a character that no name may have.
+    """
+    if not name.strip("' \""):
+        raise problem("is empty.")
+    if any(character in name for character in BANNED_CHARACTERS):
+        raise problem(f"may not contain any of {' '.join(BANNED_CHARACTERS)}, but it is {name!r}.")
+    return name
+
+
+Text = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
+Name = Annotated[Text, AfterValidator(named)]
+Texts = Annotated[
+    tuple[Text, ...],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": ["string", "number"]}}]}
+    ),
+]
+Switch = Annotated[bool, BeforeValidator(value_of)]
+Count = Annotated[int, Field(ge=1), BeforeValidator(value_of)]
+Values = Annotated[dict[str, JsonValue], BeforeValidator(value_of), WithJsonSchema({"type": "object"})]
+Value = Annotated[Any, BeforeValidator(value_of)]
+
+
+def nearest(wrong: str, known: Iterable[str]) -> str | None:
+    """Return what was probably meant."""
+    return next(iter(difflib.get_close_matches(wrong, list(known), n=1)), None)
+
+
+def hint(wrong: str, known: Iterable[str]) -> str:
+    """Name the nearest of what is known, or all of it."""
+    near = nearest(wrong, known)
+    return f"did you mean {near!r}?" if near else f"there are {', '.join(sorted(known)) or 'none'}."
+
+
+def explain(
+    error: ValidationError,
+    data: Any,
+    model: type[BaseModel],
+    where: str,
+    problems: Problems,
+    *,
+    hints: Mapping[str, str] | None = None,
+    tells_all: bool = False,
+) -> None:
+    """Turn everything that pydantic found into sentences.
+
+    Args:
+        error: What it found.
+        data: The marked data that was validated.
+        model: The model that it was validated by.
+        where: How messages name the data, for example `deployment 'print-message'`.
+        problems: Gets the sentences.
+        hints: What to write instead of some keys.
+        tells_all: Whether to tell of values as well that still have a template, of which was told already.
+    """
+    found = error.errors(include_url=False)
+    unknown = [one["loc"] for one in found if one["type"] == "extra_forbidden"]
+    meant = {(*at[:-1], nearest(str(at[-1]), _fields(_model_at(model, at[:-1])))) for at in unknown}
+    for details in found:
+        if details["loc"] in meant or (not tells_all and has_template(details["input"])):
+            continue
+        context: dict[str, Any] = details.get("ctx") or {}
+        location = (*details["loc"], *cast("tuple[int | str, ...]", context.get("at", ())))
+        line, there = locate(data, location)
+        subject = _subject(where, [*there, location[-1]] if details["type"] == "missing" else there, data)
+        if details["type"] == "extra_forbidden":
+            place, _, key = subject.rpartition(": ")
+            told = (hints or {}).get(str(location[-1]))
+            told = told or _place_of(str(location[-1]), _model_at(model, location[:-1]))
+            problems.add(line, f"{place}: the key {key} is unknown; {told}")
+        else:
+            told = _reason(details, context)
+            problems.add(line, f"{subject}{told}" if told.startswith(":") else f"{subject} {told}")
+
+
+def _subject(where: str, path: Sequence[int | str], data: Any) -> str:
+    """Name a place: "deployment 'one': schedule 2: 'cron'", or "work pool 'one': 'type'"."""
+    words = [] if where == THE_FILE and len(path) > 1 and isinstance(path[1], int) else [where]
+    for number, part in enumerate(path):
+        data = (child(data, part) or (None,))[0]
+        if isinstance(part, int):
+            what = words.pop().removesuffix("s").replace("_", " ")
+            name = str(data.get("name") or "") if isinstance(data, Marked) and not words else ""
+            words.append(f"{what} {name!r}" if name else f"{what} {part + 1}")
+        else:
+            words.append(repr(part) if number == len(path) - 1 else part)
+    return ": ".join(words)
+
+
+def _reason(details: ErrorDetails, context: dict[str, Any]) -> str:
+    kind = details["type"]
+    if kind == "missing":
+        return "is missing."
+    if kind in ("problem", "value_error"):
+        return details["msg"].removeprefix("Value error, ")
+    expected = KINDS.get(kind.partition("_")[0], "")
+    if kind == "literal_error":
+        expected = str(context["expected"])
+    elif kind.startswith(("greater_than", "less_than")):
+        bound, side = next((context[key], key) for key in ("ge", "le", "gt", "lt") if key in context)
+        expected = f"a whole number of at {'least' if side.startswith('g') else 'most'} {bound}"
+    if not expected:
+        return f": {details['msg'][0].lower()}{details['msg'][1:].rstrip('.')}."
+    return f"must be {expected}, but it is {describe(details['input'])}."
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
+
+
+def _fields(model: type[BaseModel]) -> dict[str, Any]:
+    return {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+
+
+def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel]:
+    for part in location:
+        inner = next(_models(_fields(model).get(str(part))), None)
+        model = inner or model
+    return model
+
+
+def _place_of(key: str, model: type[BaseModel]) -> str:
+    """Say which key was meant, or where one belongs that is known elsewhere."""
+    known = _fields(model)
+    near = nearest(key, known)
+    if near is None:
+        for name, annotation in known.items():
+            if any(key in _fields(inner) for inner in _models(annotation)):
+                return f"it belongs under {name!r}."
+    told = f"known keys are {', '.join(sorted(known))}, and whatever begins with 'x-'."
+    return f"did you mean {near!r}?" if near else told
+
+
+def read_model(
+    path: Path, environment: Mapping[str, str], model: type[Model], *runs: str
+) -> tuple[Model, Marked]:
+    """Read a whole file whose mistakes concern all of it.
+
+    Args:
+        path: The file; messages show it as given.
+        environment: Values for `{{ $NAME }}`.
+        model: What it may say.
+        runs: Keys of which the templates are rendered later, by somebody else.
+
+    Returns:
+        What it says, and the same with marks.
+
+    Raises:
+        SpecError: Something in the file is wrong; every problem is told, each with its line.
+    """
+    problems = Problems(str(path))
+    data = Templates(environment).put_in(load(path), THE_FILE, problems, 1, skips=runs)
+    try:
+        found = model.model_validate(data)
+    except ValidationError as error:
+        explain(error, data, model, THE_FILE, problems)
+        problems.raise_if_any()
+        explain(error, data, model, THE_FILE, problems, tells_all=True)
+        raise problems.error() from None
+    problems.raise_if_any()
+    return found, data
+
+
+def check_unique(items: Sequence[Any], key: str) -> None:
+    """Make sure that no two items of a list have the same name.
+
+    Raises:
+        PydanticCustomError: Two have.
+    """
+    names = [item.name for item in items]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise problem("is taken already.", key, number, "name")
