@@ -149,7 +149,7 @@ FIELDS = [
     ),
     of_automation("alert", "enabled", (False, True), True, "enabled"),
     of_automation("alert", "description", ("first", "second"), "", "description"),
-    of_automation("alert", "trigger/expect", (["b", "a"], ["c"]), [], *TRIGGER, "expect"),
+    of_automation("alert", "trigger/expect", (["b", "a"], ["c"]), ["z"], *TRIGGER, "expect"),
     of_automation("alert", "trigger/threshold", (2, 3), 1, *TRIGGER, "threshold"),
     Field("pool/description", ("first", "second"), lambda seen: seen.pool.description, None),
     Field("pool/concurrency_limit", (1, 2), lambda seen: seen.pool.concurrency_limit, None),
@@ -188,7 +188,7 @@ def defaults() -> dict[str, Any]:
         },
         "alert": {
             "name": "alert",
-            "trigger": {"type": "event", "posture": "Reactive"},
+            "trigger": {"type": "event", "posture": "Reactive", "expect": ["z"]},
             "actions": [{"type": "do-nothing"}],
         },
         "pool": {"name": "yeedu-pool"},
