@@ -252,6 +252,8 @@ def client(server: Server) -> Iterator[SyncPrefectClient]:
             opened.delete_automation(automation.id)
         for pool in opened.read_work_pools():
             opened.delete_work_pool(pool.name)
+        for variable in opened.read_variables():
+            opened.delete_variable_by_name(variable.name)
         yield opened
 
 

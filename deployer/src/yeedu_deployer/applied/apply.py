@@ -20,7 +20,13 @@ from yeedu_deployer.declared.desired import Desired
 from yeedu_deployer.errors import DeployerError, RefusedError
 from yeedu_deployer.inspection.inspector import FlowInspector
 from yeedu_deployer.planned.automations import AutomationPlanner
-from yeedu_deployer.planned.blocks import Credentials, configured_blocks, plan_block_types, plan_blocks
+from yeedu_deployer.planned.blocks import (
+    Credentials,
+    configured_blocks,
+    plan_block_types,
+    plan_blocks,
+    refused,
+)
 from yeedu_deployer.planned.deployments import DeploymentPlanner, read_deployments
 from yeedu_deployer.planned.plan import Action, Plan, record, stand_in
 from yeedu_deployer.planned.pools import plan_pools
@@ -194,7 +200,7 @@ class Deployer:
             try:
                 self._bring(plan, state)
             except RefusedError as error:
-                self._tell_refused(plan, error)
+                self._tell_refused(plan, state, error)
             except DeployerError as error:
                 self.report.fail(plan.kind, plan.name, error)
         if self._stale:
@@ -260,9 +266,10 @@ class Deployer:
         changes = plan.all_changes if is_changed else ()
         self.report.add(plan.kind, plan.name, outcome, detail, self._link(page), changes)
 
-    def _tell_refused(self, plan: Plan, error: RefusedError) -> None:
+    def _tell_refused(self, plan: Plan, state: State, error: RefusedError) -> None:
         """Tell what the server does not let this login do; of the UI's forms, flows have no need."""
         if plan.kind is Kind.BLOCK_TYPE:
+            state.of(plan.kind)[plan.key] = refused(plan.desired or {})
             self.report.add(plan.kind, plan.name, Outcome.KEPT, str(error))
         else:
             self.report.fail(plan.kind, plan.name, error)

@@ -19,7 +19,7 @@ from yeedu_deployer.declared.block_names import (
 )
 from yeedu_deployer.errors import SourceError
 from yeedu_deployer.git.repository import Credential
-from yeedu_deployer.planned.diff import fingerprint
+from yeedu_deployer.planned.diff import fingerprint, fingerprints
 from yeedu_deployer.planned.plan import Action, Observed, Plan, plan_object
 from yeedu_deployer.server import EMAIL, GITHUB, SECRET, SLACK, WEBHOOK, explained, find_block
 from yeedu_deployer.state import Applied, Kind
@@ -100,6 +100,11 @@ def plan_blocks(
     return plans
 
 
+def refused(fields: Mapping[str, object]) -> Applied:
+    """Form the record of a block type that the server did not let this login register."""
+    return Applied(id="refused", fields=fingerprints(fields))
+
+
 def plan_block_types(client: SyncPrefectClient, applied: Mapping[str, Applied]) -> Iterator[Plan]:
     """Plan each block type that the server lacks, or that has other fields since it was last registered."""
     for block_type in BLOCK_TYPES:
@@ -110,6 +115,8 @@ def plan_block_types(client: SyncPrefectClient, applied: Mapping[str, Applied]) 
             except ObjectNotFound:
                 observed = None
         fields = {"schema": fingerprint(block_type.model_json_schema())}
+        if observed is None and applied.get(slug) == refused(fields):
+            continue
         name = block_type.get_block_type_name()
         plan = Plan(Kind.BLOCK_TYPE, slug, name, fields, observed, identity={"class": block_type})
         yield plan_object(plan, applied.get(slug))
