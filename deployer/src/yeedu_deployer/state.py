@@ -177,7 +177,7 @@ def locked_state(client: SyncPrefectClient, environment: str = "") -> Generator[
             state.save(client, environment)
     finally:
         is_done.set()
-        renewer.join()
+        renewer.join(RENEW_SECONDS)
         _delete(client, lock)
 
 

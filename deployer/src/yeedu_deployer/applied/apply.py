@@ -229,8 +229,10 @@ class Deployer:
         if not self._plan_only:
             if plan.kind is Kind.DEPLOYMENT and plan.action is Action.CHANGE and _makes_runs_stale(plan):
                 self._stale.append(UUID(object_id))
-            object_id = self._writers[plan.kind].write(plan)
-            self._changed_at = time.monotonic()
+            try:
+                object_id = self._writers[plan.kind].write(plan)
+            finally:
+                self._changed_at = time.monotonic()
             if plan.desired is None:
                 state.of(plan.kind).pop(plan.key, None)
             else:
