@@ -169,7 +169,9 @@ class DeploymentWriter(Writer):
         elif plan.action is Action.REMOVE:
             self.client.delete_deployment_schedule(deployment_id, _id(plan))
         elif plan.action is Action.CHANGE:
-            values: dict[str, Any] = {change.field: change.new for change in plan.changes}
+            # Prefect empties the parameters of a schedule whose change does not name them.
+            values: dict[str, Any] = {"parameters": plan.value("parameters", old=True)}
+            values |= {change.field: change.new for change in plan.changes}
             if rule := values.pop("rule", None):
                 there = plan.value("rule", old=True)
                 if "interval" in rule and "anchor_date" in there:
