@@ -153,12 +153,45 @@ def test_a_trigger_becomes_an_automation_of_its_deployment_and_goes_with_it(plat
     assert platform.client.read_automations() == []
 
 
+def test_lists_keep_their_order_and_sets_are_no_difference(platform):
+    text = """
+    triggers:
+      - expect: [prefect.flow-run.Failed, prefect.flow-run.Completed]
+        for_each: [prefect.resource.name, prefect.resource.id]
+        parameters: {command: [tar, -x, archive], after: [second, first]}
+        job_variables: {args: [z, a]}
+"""
+    alerts = """
+automations:
+  - name: pausing
+    trigger: {type: event, posture: Reactive, expect: [b, a]}
+    actions: [{type: run-deployment, source: inferred, parameters: {steps: [two, one]}}]
+"""
+    platform.apply(YAML + text, alerts=alerts)
+
+    made = automations(platform)
+    run = made["one__automation_1"].actions[0]
+    assert run.parameters == {"command": ["tar", "-x", "archive"], "after": ["second", "first"]}
+    assert run.job_variables == {"args": ["z", "a"]}
+    assert made["pausing"].actions[0].parameters == {"steps": ["two", "one"]}
+    turned = text.replace(
+        "[prefect.flow-run.Failed, prefect.flow-run.Completed]",
+        "[prefect.flow-run.Completed, prefect.flow-run.Failed]",
+    )
+    again = platform.apply(YAML + turned, alerts=alerts.replace("[b, a]", "[a, b]"))
+    assert automation_outcomes(again) == {"one__automation_1": "unchanged", "pausing": "unchanged"}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
         ("notify: &about", "notfy: &about", "the key 'notfy' is unknown; did you mean 'notify'?"),
-        ("posture: Reactive", "posture: Active", "posture: Input should be"),
-        ('name: "alert: run late"', 'name: "alert: run failed"', "two automations are named"),
+        ("posture: Reactive", "posture: Active", "'posture': input should be"),
+        (
+            'name: "alert: run late"',
+            'name: "alert: run failed"',
+            "automation 'alert: run failed': 'name' is taken already.",
+        ),
     ],
 )
 def test_a_mistake_in_alerts_yaml_is_told_with_its_line(tmp_path, old, new, problem):

@@ -133,7 +133,7 @@ def load_environment(
         elif deployment in meant:
             unset = {key: templates.unset(value) for key, value in values.items()} if keeps_unset else {}
             result.kept[deployment] = kept = {key: names for key, names in unset.items() if names}
-            filled = templates.put_in(values.without(kept), where, problems, line)
+            filled = templates.put_in(values.without(kept), where, problems, line, is_value=True)
             result.parameters[deployment] = value_of(filled)
     if overrides is not None and not isinstance(overrides, Mapping):
         line = section.lines["parameters"]

@@ -13,7 +13,7 @@ from yeedu_deployer.declared.pull_steps import GIT_CLONE, PullStep, clones, find
 from yeedu_deployer.declared.schedules import ScheduleSpec
 from yeedu_deployer.declared.selection import Entry, entries_of
 from yeedu_deployer.declared.steps import StepReader
-from yeedu_deployer.declared.templating import Lookup, Templates, needs_server
+from yeedu_deployer.declared.templating import VALUES, Lookup, Templates, needs_server
 from yeedu_deployer.declared.validation import explain, nearest
 from yeedu_deployer.declared.yaml_marks import Items, Mapping, Problems, describe, load
 from yeedu_deployer.errors import SpecError
@@ -205,7 +205,7 @@ class _Reader:
                 elif key in ("build", "push"):
                     yield key, value, line
                 elif key not in ("pull", "definitions") and not key.startswith("x-"):
-                    yield key, self._templates.put_in(value, where, problems, line, keeps=False), line
+                    yield key, self._filled_key(key, value, where, problems, line), line
 
         return Mapping(entries(), section.line)
 
@@ -214,10 +214,19 @@ class _Reader:
         if not isinstance(trigger, Mapping):
             return trigger
         entries = (
-            (key, self._templates.put_in(value, where, problems, at, keeps=key == "parameters"), at)
-            for key, value, at in trigger.entries()
+            (
+                key,
+                self._filled_key(key, value, where, problems, line, keeps=key == "parameters"),
+                line,
+            )
+            for key, value, line in trigger.entries()
         )
         return Mapping(entries, trigger.line)
+
+    def _filled_key(
+        self, key: str, value: Any, where: str, problems: Problems, line: int, *, keeps: bool = False
+    ) -> Any:
+        return self._templates.put_in(value, where, problems, line, keeps=keeps, is_value=key in VALUES)
 
     def _without_unset(self, section: Mapping) -> tuple[Mapping, dict[str, tuple[str, ...]]]:
         """Leave out the parameters that name a variable which is not set, and tell which ones."""

@@ -21,6 +21,7 @@ from yeedu_deployer.declared.yaml_marks import Items, Mapping, Problems, marked
 
 VARIABLE_PATTERN = re.compile(r"{{\s*\$([\w.\-\[\]$]+)\s*}}")
 ON_THE_SERVER = (PlaceholderType.VARIABLE, PlaceholderType.BLOCK_DOCUMENT)
+VALUES = ("parameters", "job_variables")  # below these, keys are the user's own
 PREFECT_KIND = "__prefect_kind"
 RUN_TIME_PREFIX = "ctx."  # rendered by the worker
 
@@ -72,6 +73,7 @@ class Templates:
         *,
         keeps: bool = True,
         skips: Collection[str] = (),
+        is_value: bool = False,
     ) -> Any:
         """Return marked data with all values put in; what cannot be is told.
 
@@ -82,23 +84,36 @@ class Templates:
             line: The line to name for a text that is no part of anything.
             keeps: Whether other templates stay for somebody else; otherwise they are a mistake.
             skips: Keys below which everything stays.
+            is_value: Whether all keys count; elsewhere those that begin with `x-` are left out.
         """
         if isinstance(node, Mapping):
             keeps = keeps or PREFECT_KIND in node
-            entries = (
+            entries = [
                 (
                     key,
                     value
                     if key in skips
-                    else self.put_in(value, where, problems, at, keeps=keeps, skips=skips),
+                    else self.put_in(
+                        value,
+                        where,
+                        problems,
+                        at,
+                        keeps=keeps,
+                        skips=skips,
+                        is_value=is_value or key in VALUES,
+                    ),
                     at,
                 )
                 for key, value, at in node.entries()
-            )
+                if is_value or not key.startswith("x-")
+            ]
             return Mapping(entries, node.line)
         if isinstance(node, Items):
             pairs = zip(node, node.lines, strict=True)
-            items = [self.put_in(one, where, problems, at, keeps=keeps, skips=skips) for one, at in pairs]
+            items = [
+                self.put_in(one, where, problems, at, keeps=keeps, skips=skips, is_value=is_value)
+                for one, at in pairs
+            ]
             return Items(items, node.lines, node.line)
         if not isinstance(node, str) or "{{" not in node:
             return node

@@ -131,7 +131,8 @@ def explain(
         context: dict[str, Any] = details.get("ctx") or {}
         location = (*details["loc"], *cast("tuple[int | str, ...]", context.get("at", ())))
         line, there = locate(data, location)
-        subject = _subject(where, [*there, location[-1]] if details["type"] == "missing" else there, data)
+        is_absent = details["type"] == "missing" and there[-1:] != [location[-1]]
+        subject = _subject(where, [*there, location[-1]] if is_absent else there, data)
         if details["type"] == "extra_forbidden":
             place, _, key = subject.rpartition(": ")
             told = (hints or {}).get(str(location[-1]))
