@@ -1,9 +1,9 @@
 """A Prefect server that asks for an API key on every route and websocket: a proxy in front of a real one.
 
 In its Cloud flavour it is what the stock client takes for Prefect Cloud: the workspace is in the path, the
-key is told where the client tells it to Cloud, and there is no /ready, /health, /admin/version, /csrf-token,
-nor a POST of /events. In the other flavour, a company's gateway, each request and each websocket's upgrade
-has to carry the key.
+key is told where the client tells it to Cloud, there is no /ready, /health, /admin/version, /csrf-token,
+nor a POST of /events, and the key may not register block types. In the other flavour, a company's gateway,
+each request and each websocket's upgrade has to carry the key.
 
 Run as a program it serves until it is ended, and writes a line for each request: its answer, and what it was.
 """
@@ -36,6 +36,7 @@ from tests.prefect_process import PrefectProcess
 ACCOUNT, WORKSPACE = "0f4a1e2c-83a8-4b53-9a8e-2f7d6c5b4a30", "7c9d2b1e-5f64-4e0d-b8a1-3e2f1d0c9b8a"
 WORKSPACE_PATH = f"/accounts/{ACCOUNT}/workspaces/{WORKSPACE}"
 NOT_OF_CLOUD = {"GET ready", "GET health", "GET hello", "GET admin/version", "GET csrf-token", "POST events"}
+FORBIDDEN_IN_CLOUD = {"POST block_types/"}
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 OF_THE_CONNECTION = {
     "content-encoding",
@@ -79,6 +80,8 @@ class Gateway:
             return told(what, Response('{"detail": "Unauthorized"}', REFUSED, media_type="application/json"))
         if self.is_cloud and what in NOT_OF_CLOUD:
             return told(what, Response('{"detail": "Not Found"}', 404, media_type="application/json"))
+        if self.is_cloud and what in FORBIDDEN_IN_CLOUD:
+            return told(what, Response('{"detail": "Forbidden"}', 403, media_type="application/json"))
         headers = {
             name: value
             for name, value in request.headers.items()

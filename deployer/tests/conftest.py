@@ -25,6 +25,7 @@ from yeedu_deployer.configuration import Configuration
 from yeedu_deployer.declared.desired import Files
 from yeedu_deployer.inspection.inspector import FlowInspector
 from yeedu_deployer.report import Report
+from yeedu_deployer.server import Lookup
 
 # Tests are imported without packages, so what they share needs a place that Python searches.
 sys.path.append(str(Path(__file__).parent / "support"))
@@ -135,10 +136,11 @@ class Platform:
             if text:
                 (self.folder / name).write_text(textwrap.dedent(text), encoding="utf-8")
         variables = {**self.server.environment, "FLOWS_GIT_URL": self.repository.url, **environment}
+        lookup = Lookup(self.client)
         desired = Files(self.folder / "prefect.yaml").read(
-            variables, of_environment=chosen, only=only, deployments_only=deployments_only
+            variables, of_environment=chosen, only=only, deployments_only=deployments_only, lookup=lookup
         )
-        return Deployer(
+        deployer = Deployer(
             self.client,
             Configuration.from_environment(variables),
             variables,
@@ -147,6 +149,8 @@ class Platform:
             plan_only=plan_only,
             deployments_only=deployments_only,
         )
+        deployer.report.hide(lookup.secrets)
+        return deployer
 
     def outcomes(self, report: Report, kind: str = "deployment") -> dict[str, str]:
         return {row.name: row.outcome.value for row in report.rows if row.kind == kind}
@@ -248,6 +252,8 @@ def client(server: Server) -> Iterator[SyncPrefectClient]:
             opened.delete_automation(automation.id)
         for pool in opened.read_work_pools():
             opened.delete_work_pool(pool.name)
+        for variable in opened.read_variables():
+            opened.delete_variable_by_name(variable.name)
         yield opened
 
 

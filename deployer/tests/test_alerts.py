@@ -130,7 +130,7 @@ def test_an_edited_and_a_paused_alert_stay_until_the_file_changes_and_a_foreign_
     assert "by hand" in automations(platform)
 
 
-def test_lost_memory_makes_no_second_alert(platform, configured):
+def test_lost_state_makes_no_second_alert(platform, configured):
     platform.apply(YAML, environment=configured, alerts=ALERTS)
     before = {found.id for found in platform.client.read_automations()}
     state = platform.client.read_block_document_by_name("yeedu-deployer-state", "secret")

@@ -7,7 +7,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymen
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
 
-from yeedu_deployer.applied import block_type_stage
+from yeedu_deployer.planned import blocks
 
 
 def runs_of(client, deployment_id):
@@ -141,7 +141,7 @@ def block_of_the_next_version():
 @pytest.mark.filterwarnings("ignore:Type 'Versioned' at ")
 def test_a_block_type_with_other_fields_than_last_time_is_registered_anew(platform, monkeypatch):
     def applied(block_type):
-        monkeypatch.setattr(block_type_stage, "BLOCK_TYPES", (block_type,))
+        monkeypatch.setattr(blocks, "BLOCK_TYPES", (block_type,))
         outcomes = platform.outcomes(platform.apply(HEAD + ONE), "block type")
         known = platform.client.read_block_type_by_slug("versioned")
         newest = platform.client.get_most_recent_block_schema_for_block_type(known.id)
@@ -179,7 +179,7 @@ def test_applying_again_touches_neither_deployments_nor_schedules_nor_future_run
     eventually(lambda: any(runs_of(platform.client, one).values()), "the scheduler to create runs")
     before = [snapshot(platform.client, name) for name in ("one/one", "two/two")]
     runs = runs_of(platform.client, one)
-    blocks = {document.name: document.updated for document in platform.client.read_block_documents()}
+    documents = {document.name: document.updated for document in platform.client.read_block_documents()}
     pools = {pool.name: pool.updated for pool in platform.client.read_work_pools()}
 
     for _ in range(3):
@@ -188,7 +188,7 @@ def test_applying_again_touches_neither_deployments_nor_schedules_nor_future_run
 
     assert [snapshot(platform.client, name) for name in ("one/one", "two/two")] == before
     assert runs.keys() <= runs_of(platform.client, one).keys()
-    assert {d.name: d.updated for d in platform.client.read_block_documents()} == blocks
+    assert {d.name: d.updated for d in platform.client.read_block_documents()} == documents
     assert {pool.name: pool.updated for pool in platform.client.read_work_pools()} == pools
 
 

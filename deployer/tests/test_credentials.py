@@ -3,9 +3,10 @@
 import pytest
 from prefect_github import GitHubCredentials
 
-from yeedu_deployer.applied.secret_blocks import read_secret, write_secret
-from yeedu_deployer.planned.credentials import BlockAction, decide
-from yeedu_deployer.state import AppliedSecret
+from yeedu_deployer.planned.diff import fingerprints, is_of, slow_fingerprint
+from yeedu_deployer.planned.plan import Observed, Plan, plan_object
+from yeedu_deployer.server import SECRET, read_secret, write_block
+from yeedu_deployer.state import Applied, Kind
 
 YAML = """
 pull: [{prefect.deployments.steps.git_clone: {repository: "{{ $FLOWS_GIT_URL }}"}}]
@@ -15,29 +16,36 @@ deployments:
 
 
 @pytest.mark.parametrize(
-    ("configured", "stored", "applied", "action"),
+    ("configured", "stored", "applied", "action", "is_kept"),
     [
-        ("a", None, None, BlockAction.CREATE),
-        ("a", None, "a", BlockAction.CREATE),
-        ("a", "a", None, BlockAction.UNCHANGED),
-        ("a", "a", "b", BlockAction.UNCHANGED),
-        ("a", "edited", "a", BlockAction.KEEP),
-        ("a", "theirs", None, BlockAction.KEEP),
-        ("b", "a", "a", BlockAction.CHANGE),
-        ("b", "edited", "a", BlockAction.CHANGE),
+        ("a", None, None, "create", False),
+        ("a", None, "a", "create", False),
+        ("a", "a", None, "unchanged", False),
+        ("a", "a", "b", "unchanged", False),
+        ("a", "edited", "a", "unchanged", True),
+        ("a", "theirs", None, "unchanged", True),
+        ("b", "a", "a", "change", True),
+        ("b", "edited", "a", "change", True),
     ],
 )
-def test_a_block_is_written_when_missing_or_newly_configured(configured, stored, applied, action):
-    remembered = None if applied is None else AppliedSecret.of(applied)
-    assert decide(configured, stored, remembered) is action
+def test_a_block_is_written_when_missing_or_newly_configured(configured, stored, applied, action, is_kept):
+    observed = stored and Observed("", {"value": stored})
+    before = applied and Applied(fields=fingerprints({"value": applied}, are_secret=True))
+
+    plan = plan_object(Plan(Kind.BLOCK, "x", "x", {"value": configured}, observed), before)
+
+    assert plan.action == action
+    assert bool(observed and plan.drift) is is_kept
 
 
-def test_what_is_remembered_of_a_credential_is_salted_and_does_not_hold_it():
-    first, second = AppliedSecret.of("canary"), AppliedSecret.of("canary")
-    assert first.matches("canary")
-    assert not first.matches("canary ")
-    assert first.digest != second.digest
-    assert "canary" not in first.model_dump_json()
+def test_what_is_recorded_of_a_credential_is_salted_and_does_not_hold_it():
+    first, second = slow_fingerprint("canary"), slow_fingerprint("canary")
+    assert is_of(first, "canary")
+    assert not is_of(first, "canary ")
+    assert first != second
+    assert "canary" not in first
+    recorded = fingerprints({"value": "canary"}, are_secret=True)
+    assert fingerprints({"value": "canary"}, recorded, are_secret=True) == recorded
 
 
 def test_the_blocks_are_made_from_the_environment(platform):
@@ -83,7 +91,7 @@ def test_a_token_is_named_by_the_details_and_said_to_be_used_until_it_is_taken_o
 
 def test_a_token_that_details_made_by_hand_do_not_name_is_said_to_be_unused(platform):
     by_hand = '{"username": "ada", "YEEDU_VERIFY_SSL": "true"}'
-    write_secret("yeedu-connection-details", by_hand)
+    write_block(SECRET, "yeedu-connection-details", by_hand)
     token = {"YEEDU_TOKEN_FILE": str(platform.secret("token", "of-single-sign-on"))}
 
     report = platform.apply(YAML, environment=token)
@@ -91,7 +99,7 @@ def test_a_token_that_details_made_by_hand_do_not_name_is_said_to_be_unused(plat
     (said,) = [row.detail for row in report.rows if row.name == "yeedu-token"]
     assert said.startswith('not used: write "token_block_name": "yeedu-token" into the JSON')
     assert read_secret(platform.client, "yeedu-connection-details") == by_hand
-    write_secret("yeedu-connection-details", '{"username": "ada", "token_block_name": "yeedu_token"}')
+    write_block(SECRET, "yeedu-connection-details", '{"username": "ada", "token_block_name": "yeedu_token"}')
     report = platform.apply(YAML, environment=token)
     (said,) = [row.detail for row in report.rows if row.name == "yeedu-token"]
     assert said == "flows log in to Yeedu with it"
@@ -100,7 +108,7 @@ def test_a_token_that_details_made_by_hand_do_not_name_is_said_to_be_unused(plat
 def test_an_edit_in_the_ui_survives_until_the_configured_value_changes(platform):
     configured = {"YEEDU_PASSWORD_FILE": str(platform.secret("password", "first"))}
     platform.apply(YAML, environment=configured)
-    write_secret("yeedu-password", "edited")
+    write_block(SECRET, "yeedu-password", "edited")
 
     kept = platform.apply(YAML, environment=configured)
     assert platform.outcomes(kept, "block")["yeedu-password"] == "kept"
@@ -133,7 +141,7 @@ def test_a_credential_block_that_does_not_exist_is_named(platform):
     text = YAML.replace("repository:", 'access_token: "{{ prefect.blocks.secret.mine }}", repository:')
 
     missing = platform.apply(text)
-    write_secret("mine", "canary-token")
+    write_block(SECRET, "mine", "canary-token")
     present = platform.apply(text)
 
     assert missing.failures == [

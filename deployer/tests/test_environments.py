@@ -1,4 +1,4 @@
-"""Two environments of one repository side by side: own names, own code, own queue, own memory."""
+"""Two environments of one repository side by side: own names, own code, own queue, own state."""
 
 # ruff: noqa: E501 - tables of whole sentences read best with a case on each line
 

@@ -79,10 +79,13 @@ def deployer(tmp_path: Path, keyed: KeyedServer, repository) -> Deploy:
 
 
 def test_plan_apply_and_status_tell_the_key_with_every_request(deployer: Deploy, keyed: KeyedServer) -> None:
+    """What a key may not do, such as to register the forms of the UI, is said and stops nothing."""
     done = [deployer(*command) for command in (["plan"], ["apply"], ["plan"], ["status"])]
     assert [(run.returncode, run.stderr) for run in done] == [(2, ""), (0, ""), (0, ""), (0, "")]
     ui = f"{keyed.address}/account/{ACCOUNT}/workspace/{WORKSPACE}" if keyed.is_cloud else keyed.address
     assert f": created  {ui}/deployments/deployment/" in done[1].stdout
+    refused = "The block type 'Yeedu Job' could not be created: the server answered 403"
+    assert (f"block type: Yeedu Job: kept  {refused}" in done[1].stdout) is keyed.is_cloud
     assert keyed.asked()
     assert keyed.refused() == []
     assert "canary" not in "".join(run.stdout for run in done)

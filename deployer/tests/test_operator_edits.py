@@ -56,7 +56,7 @@ def test_an_edited_parameter_survives_and_a_deleted_schedule_comes_back(platform
     assert [schedule.slug for schedule in one.schedules] == ["often"]
 
 
-def test_lost_memory_writes_nothing_and_keeps_a_pause(platform):
+def test_lost_state_writes_nothing_and_keeps_a_pause(platform):
     platform.apply(HEAD + ONE + TWO)
     one = platform.client.read_deployment_by_name("one/one")
     platform.client.pause_deployment(one.id)

@@ -42,7 +42,8 @@ def test_a_first_registration_asks_little(platform, server, asked: Counter[str])
     assert list(platform.outcomes(report, "first run")) == names
     assert [number for what, number in asked.items() if what.endswith("/create_flow_run")] == [1, 1, 1]
     assert (asked["POST flows/"], asked["POST deployments/"]) == (3, 3)
-    assert {asked[f"GET deployments/name/one/{name}"] for name in names} == {1}
-    assert asked["GET work_pools/yeedu-pool"] == 2, "once to make it, once to see whether it is paused"
+    assert asked["POST deployments/filter"] == 1, "all of them at once"
+    assert asked["POST work_pools/filter"] == 1
+    assert (asked["POST variables/"], asked["GET work_pools/yeedu-pool"]) == (1, 0)
     assert asked["GET csrf-token"] == 1, "one client does it all"
-    assert asked.total() <= 4 * len(names) + 44
+    assert asked.total() <= 3 * len(names) + 44

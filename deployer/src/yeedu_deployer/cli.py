@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -59,19 +60,23 @@ def _deploy_with(inspector: FlowInspector, options: argparse.Namespace, configur
     # Prefect reads its settings when it is imported: what imports it comes after the logins were adopted.
     from yeedu_deployer.applied.apply import Deployer
     from yeedu_deployer.declared.desired import Files
-    from yeedu_deployer.server import open_client, wait_until_ready
+    from yeedu_deployer.server import Lookup, open_client, wait_until_ready
     from yeedu_deployer.status_report import is_in_step, print_status
 
     others = (options.work_pools, options.alerts, options.environments)
     files = Files(Path(options.file), *(Path(name) if name else None for name in others))
-    desired = files.read(
+    read = partial(
+        files.read,
         os.environ,
         of_environment=options.environment or "",
         only=options.only or (),
         deployments_only=options.deployments_only,
     )
+    read()  # what is wrong for any server is told before one is waited for
     wait_until_ready(configuration.api_url, options.timeout)
     with open_client(configuration.api_url) as client:
+        lookup = Lookup(client)
+        desired = read(lookup=lookup)
         plan_only = options.command != "apply"
         deployer = Deployer(
             client,
@@ -82,6 +87,7 @@ def _deploy_with(inspector: FlowInspector, options: argparse.Namespace, configur
             plan_only=plan_only,
             deployments_only=options.deployments_only,
         )
+        deployer.report.hide(lookup.secrets)
         if options.command == "status":
             rows, report = deployer.status(), deployer.report
             print_status(rows, report.failures, report.secrets, as_json=options.json)

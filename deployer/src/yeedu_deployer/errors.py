@@ -7,6 +7,7 @@ DeployerError
   SourceError          the git repository cannot be read
   FlowError            an entrypoint does not give a flow
   ServerError          the Prefect server is unreachable or refused a request
+    RefusedError       it does not have what was asked for, or does not let this login have it
 """
 
 from collections.abc import Sequence
@@ -49,3 +50,7 @@ class FlowError(DeployerError):
 
 class ServerError(DeployerError):
     """The Prefect server does not answer, or refused a request."""
+
+
+class RefusedError(ServerError):
+    """The Prefect server does not have what was asked for, or does not let this login have it."""

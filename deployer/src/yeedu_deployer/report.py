@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TextIO
@@ -82,6 +83,10 @@ class Report:
     rows: list[Row] = field(default_factory=list[Row])
     failures: list[str] = field(default_factory=list[str])
 
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Show these values no more, whatever a message holds."""
+        self.secrets = (*self.secrets, *secrets)
+
     def add(
         self,
         kind: str,
@@ -97,8 +102,7 @@ class Report:
     def fail(self, kind: str, name: str, error: Exception) -> None:
         """Note a failure; one sentence that several objects share is told once."""
         self.add(kind, name, Outcome.FAILED)
-        if str(error) not in self.failures:
-            self.failures.append(str(error))
+        self.failures += [line for line in str(error).splitlines() if line not in self.failures]
 
     @property
     def changes_planned(self) -> bool:

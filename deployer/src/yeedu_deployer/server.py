@@ -1,15 +1,17 @@
-"""The Prefect server as the deployer meets it: wait for it, open a client, and explain its refusals."""
+"""The Prefect server as the deployer meets it: wait for it, read and write blocks, explain its refusals."""
 
 import sys
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 
 import httpx
 from prefect import __version__ as own_version
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import BlockDocument
 from prefect.context import SyncClientContext
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import (
@@ -19,16 +21,29 @@ from prefect.settings import (
     get_current_settings,
     temporary_settings,
 )
-from pydantic import ValidationError
+from prefect.utilities.collections import get_from_dict
+from pydantic import JsonValue, ValidationError
 
-from yeedu_deployer.errors import ServerError
+from yeedu_deployer.errors import RefusedError, ServerError
 
 T = TypeVar("T", covariant=True)
 POLL_SECONDS = 0.1
 PAGE = 200
 UNAUTHORIZED = 401
 NOT_THERE = (404, 405)  # Prefect Cloud tells neither whether it is ready nor its version
+REFUSED = (403, *NOT_THERE)
 REQUEST_TIMEOUT_SECONDS = 5.0
+SECRET = "secret"  # noqa: S105 - a block type's slug
+SLACK, WEBHOOK, EMAIL = "slack-webhook", "custom-webhook", "sendgrid-email"
+GITHUB = "github-credentials"
+# Imported when one is written: each module takes half a second or more, and most runs write none.
+BLOCK_CLASSES = {
+    SECRET: ("prefect.blocks.system", "Secret"),
+    SLACK: ("prefect.blocks.notifications", "SlackWebhook"),
+    WEBHOOK: ("prefect.blocks.notifications", "CustomWebhookNotificationBlock"),
+    EMAIL: ("prefect.blocks.notifications", "SendgridEmail"),
+    GITHUB: ("prefect_github", "GitHubCredentials"),
+}
 
 
 class _Reader(Protocol[T]):
@@ -131,6 +146,99 @@ def all_pages(read: _Reader[T]) -> list[T]:
             return found
 
 
+def find_block(client: SyncPrefectClient, kind: str, name: str) -> BlockDocument | None:
+    """Read a block with its secrets, or None when there is no such block."""
+    with explained(f"The {kind} block {name!r} could not be read", quote_answer=False):
+        try:
+            return client.read_block_document_by_name(name, kind, include_secrets=True)
+        except ObjectNotFound:
+            return None
+
+
+def read_secret(client: SyncPrefectClient, name: str) -> object | None:
+    """Read the raw value of a Secret block, or None when there is no such block.
+
+    `Secret.get` would turn a password of digits into a number.
+    """
+    found = find_block(client, SECRET, name)
+    return found and found.data.get("value")
+
+
+def write_block(kind: str, name: str, value: object) -> str:
+    """Create or replace a block; fields that are not configured get their defaults.
+
+    Returns:
+        Its id.
+
+    Raises:
+        ServerError: The server refused it; the sentence never holds a value.
+    """
+    module, class_name = BLOCK_CLASSES[kind]
+    block_type: Any = getattr(import_module(module), class_name)
+    with explained(f"The {kind} block {name!r} could not be written", quote_answer=False):
+        fields = {"value": value} if kind == SECRET else value
+        return str(block_type.model_validate(fields).save(name, overwrite=True))
+
+
+class Lookup:
+    """What templates of files name on the server: variables, and values of blocks, each read once.
+
+    Attributes:
+        secrets: The texts that blocks gave; no report may show them.
+    """
+
+    def __init__(self, client: SyncPrefectClient) -> None:
+        self.secrets: set[str] = set()
+        self._client = client
+        self._blocks: dict[tuple[str, str], BlockDocument | None] = {}
+        self._variables: dict[str, JsonValue] = {}
+
+    def variable(self, name: str) -> JsonValue:
+        """Return a variable's value.
+
+        Raises:
+            LookupError: There is none of that name.
+            ServerError: It cannot be read.
+        """
+        if name not in self._variables:
+            with explained(f"The variable {name!r} could not be read"):
+                found = self._client.read_variable_by_name(name)
+            if found is None:
+                raise LookupError(f"the server has no variable {name!r}")
+            self._variables[name] = cast("JsonValue", found.value)
+        return self._variables[name]
+
+    def block(self, kind: str, name: str, keypath: str = "") -> JsonValue:
+        """Return a block's value, or what its `keypath` leads to, as Prefect's own templates read it.
+
+        Raises:
+            LookupError: There is no such block, or it has no such value.
+            ServerError: It cannot be read.
+        """
+        if (kind, name) not in self._blocks:
+            self._blocks[kind, name] = find_block(self._client, kind, name)
+        found = self._blocks[kind, name]
+        if found is None:
+            raise LookupError(f"the server has no block {name!r} of the type {kind!r}")
+        value = cast("Any", found.data)
+        if list(found.data) == ["value"] and keypath.partition(".")[0].partition("[")[0] != "value":
+            value = found.data["value"]
+        if keypath:
+            value = get_from_dict(value, keypath, default=None)
+            if value is None:
+                raise LookupError(f"the block {name!r} of the type {kind!r} has no {keypath!r}")
+        self.secrets |= set(_texts(value))
+        return value
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        value = list(cast("dict[str, Any]", value).values())
+    if isinstance(value, list):
+        return [text for part in cast("list[Any]", value) for text in _texts(part)]
+    return [] if value is None else [str(value)]
+
+
 @contextmanager
 def explained(what: str, *, quote_answer: bool = True) -> Generator[None]:
     """Turn whatever the client raises into one sentence that begins with `what`.
@@ -142,10 +250,11 @@ def explained(what: str, *, quote_answer: bool = True) -> Generator[None]:
     try:
         yield
     except (ObjectNotFound, ObjectAlreadyExists) as error:
-        cause = error.http_exc
-        raise ServerError(f"{what}: {_reason(cause, quote_answer)}.") from None
+        raise ServerError(f"{what}: {_reason(error.http_exc, quote_answer)}.") from None
     except httpx.HTTPError as error:
-        raise ServerError(f"{what}: {_reason(error, quote_answer)}.") from None
+        status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else 0
+        kind = RefusedError if status in REFUSED else ServerError
+        raise kind(f"{what}: {_reason(error, quote_answer)}.") from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise ServerError(f"{what}: {first['msg']}.") from None

@@ -1,90 +1,104 @@
-"""What the deployer remembers between its runs, kept on the server in a Secret block.
+"""What was applied last, kept on the server in a Secret block; and its lock, which one deployer holds.
 
 A Secret block is encrypted, has no size limit, and travels with the server's backup. Fingerprints of
 definitions are plain hashes; of credentials only a salted slow hash is kept.
 """
 
-import hashlib
-import hmac
-import json
-import secrets
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from typing import Any, Self, cast
+from uuid import UUID, uuid4
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient
-from pydantic import BaseModel, Field, ValidationError
+from prefect.client.schemas.actions import VariableCreate
+from prefect.exceptions import ObjectAlreadyExists
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
-from yeedu_deployer.applied.secret_blocks import read_secret, write_secret
 from yeedu_deployer.errors import ServerError
+from yeedu_deployer.server import SECRET, explained, read_secret, write_block
 
-BLOCK_NAME = "yeedu-deployer-state"
-FORMAT = 1
-# About 50 ms and 16 MB for each guess at a credential.
-SCRYPT_COST, SCRYPT_BLOCK_SIZE, SALT_BYTES = 2**14, 8, 16
-
-
-class AppliedSecret(BaseModel):
-    """A salted slow hash of a credential as it was last applied."""
-
-    salt: str
-    digest: str
-
-    @classmethod
-    def of(cls, value: object) -> "AppliedSecret":
-        """Hash a credential with a new salt."""
-        salt = secrets.token_hex(SALT_BYTES)
-        return cls(salt=salt, digest=_slow_hash(value, salt))
-
-    def matches(self, value: object) -> bool:
-        """Tell whether this is the credential that was hashed."""
-        return hmac.compare_digest(self.digest, _slow_hash(value, self.salt))
+BLOCK_NAME, LOCK_NAME = "yeedu-deployer-state", "yeedu_deployer_lock"
+FORMAT = 2
+RENEW_SECONDS, STALE_SECONDS, WAIT_SECONDS, POLL_SECONDS = 5.0, 20.0, 600.0, 0.2
 
 
-class AppliedDeployment(BaseModel):
-    """Fingerprints of one deployment as it was last applied.
+class Kind(StrEnum):
+    """The kinds of objects that the deployer brings to the desired state, as reports name them."""
+
+    BLOCK = "block"
+    POOL = "work pool"
+    DEPLOYMENT = "deployment"
+    SCHEDULE = "schedule"
+    AUTOMATION = "automation"
+    BLOCK_TYPE = "block type"
+
+
+class Applied(BaseModel):
+    """One object as it was last applied.
 
     Attributes:
-        id: The deployment on the server; another id under the same name is someone else's.
+        id: The object on the server; another id under the same name is someone else's. Empty: not known.
         created: Whether the deployer made it, rather than finding it.
-        project: The `name` of the file that declared it.
+        scope: Whose it is: for deployments the `name` of the file that declared it.
         fields: Fingerprint of each field.
-        schedules: Fingerprint of each field of each schedule, by slug.
+        parts: Fingerprint of each field of each schedule, by slug.
     """
 
-    id: str
-    created: bool
-    project: str = ""
+    id: str = ""
+    created: bool = False
+    scope: str = ""
     fields: dict[str, str] = Field(default_factory=dict)
-    schedules: dict[str, dict[str, str]] = Field(default_factory=dict)
+    parts: dict[str, dict[str, str]] = Field(default_factory=dict)
 
 
-class AppliedAutomation(BaseModel):
-    """Fingerprints of one automation as it was last applied.
+class State(BaseModel):
+    """Everything that was applied so far.
 
     Attributes:
-        id: The automation on the server.
-        scope: Whose it is: the platform's alerts, or the triggers of one file's deployments.
-        created: Whether the deployer made it, rather than finding it.
-        fields: Fingerprint of each field.
+        format: Which deployers can read it.
+        serial: Counts how often it was written.
+        objects: What was applied, by kind and key.
     """
-
-    id: str
-    scope: str
-    created: bool
-    fields: dict[str, str] = Field(default_factory=dict)
-
-
-class Memory(BaseModel):
-    """Everything that was applied so far."""
 
     format: int = FORMAT
-    deployments: dict[str, AppliedDeployment] = Field(default_factory=dict)
-    pools: dict[str, dict[str, str]] = Field(default_factory=dict)
-    blocks: dict[str, AppliedSecret] = Field(default_factory=dict)
-    automations: dict[str, AppliedAutomation] = Field(default_factory=dict)
-    block_types: dict[str, str] = Field(default_factory=dict)
+    serial: int = 0
+    objects: dict[Kind, dict[str, Applied]] = Field(default_factory=dict[Kind, dict[str, Applied]])
+    _base: dict[Kind, dict[str, Applied]] = PrivateAttr(default_factory=dict[Kind, dict[str, Applied]])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_format_1(cls, stored: Any) -> Any:
+        old = cast("dict[str, Any]", stored)
+        if not isinstance(stored, dict) or old.get("format") != 1:
+            return old
+        return {
+            "objects": {
+                Kind.BLOCK: {
+                    name: {"fields": {"value": f"scrypt${one['salt']}${one['digest']}"}}
+                    for name, one in old.get("blocks", {}).items()
+                },
+                Kind.POOL: {name: {"fields": fields} for name, fields in old.get("pools", {}).items()},
+                Kind.DEPLOYMENT: {
+                    key: {**one, "scope": one.get("project", ""), "parts": one.get("schedules", {})}
+                    for key, one in old.get("deployments", {}).items()
+                },
+                Kind.AUTOMATION: old.get("automations", {}),
+                Kind.BLOCK_TYPE: {
+                    slug: {"fields": {"schema": one}} for slug, one in old.get("block_types", {}).items()
+                },
+            }
+        }
 
     @classmethod
-    def load(cls, client: SyncPrefectClient, environment: str = "") -> "Memory":
-        """Read the memory of an environment; a server that has none yet gives an empty one.
+    def load(cls, client: SyncPrefectClient, environment: str = "") -> Self:
+        """Read the state of an environment; a server that has none yet gives an empty one.
 
         Each environment has a block of its own, so that two of them may be applied at the same time.
 
@@ -93,34 +107,113 @@ class Memory(BaseModel):
         """
         name = block_name(environment)
         stored = read_secret(client, name)
-        if stored is None:
-            return cls()
         try:
-            memory = cls.model_validate(stored)
+            state = cls.model_validate(stored or {})
         except ValidationError:
             raise ServerError(
                 f"The Secret block {name!r} does not hold what the deployer wrote; delete it in the "
                 "UI, and the next run finds out anew what is there."
             ) from None
-        if memory.format != FORMAT:
+        if state.format != FORMAT:
             raise ServerError(
                 f"The Secret block {name!r} was written by another version of the deployer "
-                f"(format {memory.format}, not {FORMAT}); use that version."
+                f"(format {state.format}, not {FORMAT}); use that version."
             )
-        return memory
+        state._base = state.model_copy(deep=True).objects
+        return state
 
-    def save(self, environment: str = "") -> None:
-        """Write the memory to the server."""
-        write_secret(block_name(environment), self.model_dump(mode="json"))
+    def of(self, kind: Kind) -> dict[str, Applied]:
+        """Return what was applied of one kind, by key."""
+        return self.objects.setdefault(kind, {})
+
+    def save(self, client: SyncPrefectClient, environment: str = "") -> None:
+        """Write what this run has changed; what another one has written meanwhile stays.
+
+        Raises:
+            ServerError: It cannot be read or written.
+        """
+        changed = [
+            (kind, key)
+            for kind in Kind
+            for key in {**self._base.get(kind, {}), **self.of(kind)}
+            if self.of(kind).get(key) != self._base.get(kind, {}).get(key)
+        ]
+        if not changed:
+            return
+        merged = type(self).load(client, environment)
+        for kind, key in changed:
+            merged.of(kind).pop(key, None)
+            if key in self.of(kind):
+                merged.of(kind)[key] = self.of(kind)[key]
+        merged.serial += 1
+        write_block(SECRET, block_name(environment), merged.model_dump(mode="json"))
+        self._base = self.model_copy(deep=True).objects
 
 
 def block_name(environment: str = "") -> str:
-    """Name the Secret block that holds an environment's memory; empty is the platform itself."""
+    """Name the Secret block that holds an environment's state; empty is the platform itself."""
     return f"{BLOCK_NAME}-{environment}" if environment else BLOCK_NAME
 
 
-def _slow_hash(value: object, salt: str) -> str:
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return hashlib.scrypt(
-        text.encode(), salt=bytes.fromhex(salt), n=SCRYPT_COST, r=SCRYPT_BLOCK_SIZE, p=1
-    ).hex()
+@contextmanager
+def locked_state(client: SyncPrefectClient, environment: str = "") -> Generator[State]:
+    """Give the state of an environment to this deployer alone, and save it at the end, also after a failure.
+
+    The lock is a variable on the server, which can be made once only. Its holder renews it; one that is not
+    renewed any more was left by a deployer that was killed, and is taken away.
+
+    Raises:
+        ServerError: The server cannot be used, or another deployer does not end.
+    """
+    name = re.sub(r"[^a-z0-9_]", "_", f"{LOCK_NAME}_{environment}".lower()).rstrip("_")
+    lock, is_done = _acquire(client, name), threading.Event()
+    renewer = threading.Thread(target=_renew, args=(client, lock, is_done), daemon=True)
+    renewer.start()
+    try:
+        state = State.load(client, environment)
+        try:
+            yield state
+        finally:
+            state.save(client, environment)
+    finally:
+        is_done.set()
+        renewer.join(RENEW_SECONDS)
+        _delete(client, lock)
+
+
+def _acquire(client: SyncPrefectClient, name: str) -> UUID:
+    holder = f"{socket.gethostname()}, process {os.getpid()}, {uuid4().hex}"
+    seen, since = None, time.monotonic()
+    deadline = since + WAIT_SECONDS
+    while True:
+        with explained(f"The lock {name!r} of the deployer's state could not be taken"):
+            try:
+                return client.create_variable(VariableCreate(name=name, value=holder)).id
+            except ObjectAlreadyExists:
+                held = client.read_variable_by_name(name)
+        if held is None:
+            continue
+        if held.value == holder:  # the answer to the first request was lost
+            return held.id
+        if seen != (held.id, held.updated):
+            seen, since = (held.id, held.updated), time.monotonic()
+        elif time.monotonic() > since + STALE_SECONDS:
+            _delete(client, held.id)
+        if time.monotonic() > deadline:
+            raise ServerError(
+                f"Another deployer ({held.value}) has not ended within {WAIT_SECONDS:g} seconds; "
+                f"end it, or delete the variable {name!r} in the UI."
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _renew(client: SyncPrefectClient, lock: UUID, is_done: threading.Event) -> None:
+    while not is_done.wait(RENEW_SECONDS):
+        with suppress(httpx.HTTPError):
+            client.request("PATCH", cast("Any", f"/variables/{lock}"), json={"tags": [uuid4().hex]})
+
+
+def _delete(client: SyncPrefectClient, lock: UUID) -> None:
+    """Give a lock back; where that fails, it is taken for a dead deployer's before long."""
+    with suppress(httpx.HTTPError):
+        client.request("DELETE", cast("Any", f"/variables/{lock}"))

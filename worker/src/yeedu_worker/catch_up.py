@@ -95,10 +95,9 @@ def to_drop(missed: Sequence[MissedRun], now: dt.datetime) -> list[MissedRun]:
     dropped: list[MissedRun] = []
     for runs in by_schedule.values():
         runs.sort(key=lambda run: run.due)
-        if runs[0].policy is Policy.LATEST:
-            dropped += runs[:-1]
-        elif runs[0].policy is Policy.SKIP:
-            dropped += [run for run in runs if (now - run.due).total_seconds() >= GRACE_SECONDS]
+        policy = runs[0].policy
+        unwanted = [] if policy is Policy.ALL else runs[:-1] if policy is Policy.LATEST else runs
+        dropped += [run for run in unwanted if (now - run.due).total_seconds() >= GRACE_SECONDS]
     return dropped
 
 

@@ -1,37 +1,51 @@
-"""Brings the server to the desired state, part by part; a part that fails does not stop the others."""
+"""Brings the server to the desired state: plans everything, then does exactly what was planned.
 
-from collections.abc import Mapping
+An object that cannot be planned or written does not stop the others.
+"""
+
+import time
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 
-from yeedu_deployer.applied.automation_stage import (
-    bring_automations,
-    notification_targets,
-    trigger_automations,
-    with_notifications,
-)
-from yeedu_deployer.applied.block_stage import (
-    bring_blocks,
-    find_credential,
-    note_missing_blocks,
-    note_missing_password,
-    token_block,
-)
-from yeedu_deployer.applied.block_type_stage import bring_block_types
-from yeedu_deployer.applied.catch_up_stage import catch_up_pools
-from yeedu_deployer.applied.deployment_stage import DeploymentStage
-from yeedu_deployer.applied.pool_stage import bring_pools
-from yeedu_deployer.applied.stage import Stage
+from yeedu_deployer.applied.runs import FirstRuns, drop_missed_runs
+from yeedu_deployer.applied.ticks import replace_stale_runs
+from yeedu_deployer.applied.writers import POOL_FIELDS, WRITERS
 from yeedu_deployer.configuration import Configuration
+from yeedu_deployer.declared.block_names import GIT_TOKEN_BLOCK
 from yeedu_deployer.declared.desired import Desired
+from yeedu_deployer.errors import DeployerError, RefusedError
 from yeedu_deployer.inspection.inspector import FlowInspector
-from yeedu_deployer.planned.credentials import plan_blocks
-from yeedu_deployer.planned.sources import resolve_deployments
+from yeedu_deployer.planned.automations import AutomationPlanner
+from yeedu_deployer.planned.blocks import (
+    Credentials,
+    configured_blocks,
+    plan_block_types,
+    plan_blocks,
+    refused,
+)
+from yeedu_deployer.planned.deployments import DeploymentPlanner, read_deployments
+from yeedu_deployer.planned.plan import Action, Plan, record, stand_in
+from yeedu_deployer.planned.pools import plan_pools
+from yeedu_deployer.planned.sources import Resolved, resolve_deployments
 from yeedu_deployer.planned.status import DeploymentStatus, read_status
-from yeedu_deployer.report import Report
-from yeedu_deployer.state import Memory
+from yeedu_deployer.report import Outcome, Report
+from yeedu_deployer.server import all_pages, explained
+from yeedu_deployer.state import Kind, State, locked_state
 
-ALERTS = "alerts"
+# What the scheduler copies into the runs that it makes, or obeys.
+RUN_FIELDS = ("parameters", "tags", "version", "paused", *POOL_FIELDS)
+OUTCOMES = {
+    Action.CREATE: (Outcome.CREATED, Outcome.TO_CREATE),
+    Action.CHANGE: (Outcome.CHANGED, Outcome.TO_CHANGE),
+    Action.REMOVE: (Outcome.PRUNED, Outcome.TO_PRUNE),
+    Action.UNCHANGED: (Outcome.UNCHANGED, Outcome.UNCHANGED),
+}
+# Of these, what someone edited on the server is told.
+TOLD_AS_KEPT = (Kind.BLOCK, Kind.AUTOMATION)
 
 
 class Deployer:
@@ -64,17 +78,23 @@ class Deployer:
             deployments_only: Whether blocks, pools and alerts are left alone, as with `Desired.only`.
         """
         self.report = Report(configuration.secrets)
+        self._client = client
+        self._configuration = configuration
+        self._environment = environment
         self._inspector = inspector
         self._desired = desired
-        memory = Memory.load(client, desired.environment)
+        self._plan_only = plan_only
         self._deployments_only = deployments_only or desired.only is not None
         self._has_blocks = not self._deployments_only and (
             not desired.environment or bool(desired.block_names.environment)
         )
-        self._before = memory.model_copy(deep=True)
-        self._stage = Stage(
-            client, configuration, environment, memory, self.report, plan_only, desired.block_names
-        )
+        self._plans: list[Plan] = []
+        self._missing_blocks: list[str] = []
+        self._ids: dict[tuple[Kind, str], str] = {}
+        self._writers = {kind: writer(client) for kind, writer in WRITERS.items()}
+        self._first_runs = FirstRuns(client)
+        self._stale: list[UUID] = []
+        self._changed_at = 0.0
 
     def status(self) -> list[DeploymentStatus]:
         """Compare the server's deployments with the file; only for a deployer that plans.
@@ -83,76 +103,190 @@ class Deployer:
             ServerError: The server cannot be used at all.
         """
         self.run()
-        done = self._deployments
-        known = {plan.definition.name for plan in done.plans}
-        failed = [spec.name for spec in self._desired.deployments if spec.name not in known]
-        rows = read_status(self._stage.client, done.plans, done.dropped, failed)
-        return rows if self._desired.only is None else [row for row in rows if row.name in {*known, *failed}]
+        plans = [plan for plan in self._plans if plan.kind is Kind.DEPLOYMENT]
+        rows = read_status(self._client, plans)
+        known = {plan.name for plan in plans if plan.desired is not None or plan.error}
+        return rows if self._desired.only is None else [row for row in rows if row.name in known]
 
     def run(self) -> Report:
-        """Deal with blocks, pools and deployments in this order; failures are in the report.
+        """Plan everything, and do it unless it is only planned; failures are in the report.
 
         Raises:
             ServerError: The server cannot be used at all.
         """
-        stage = self._stage
-        blocks = plan_blocks(stage.client, stage.configuration, stage.memory.blocks, stage.block_names)
-        token = token_block(stage, blocks, looks_on_server=self._deployments_only)
-        resolved = resolve_deployments(
-            self._desired.deployments,
-            stage.environment,
-            token,
-            lambda kind, name: find_credential(stage, kind, name, blocks),
-            self._inspector,
-            stage.block_names,
-        )
-        desired = self._desired = self._desired.without_other_flows(resolved)
-        try:
-            pools: dict[str, bool] = {}
-            if self._has_blocks:
-                bring_blocks(stage, blocks, resolved)
-            if not self._deployments_only:
-                pools = bring_pools(stage, desired.pools)
-            self._deployments = DeploymentStage(
-                stage,
-                desired.project,
-                pools,
-                prunes=desired.only is None and not desired.errors,
-                keeps_token=bool(token) and token not in blocks,
-            )
-            self._deployments.bring(desired.deployments, resolved)
-            for name, error in desired.errors.items():
-                stage.report.fail("deployment", name, error)
-            self._bring_triggers(desired)
-            if not self._has_blocks:
-                note_missing_blocks(stage, resolved, desired.environment, token)
-            if desired.automations is not None and not self._deployments_only:
-                targets = notification_targets(stage, tuple(blocks))
-                bring_automations(stage, with_notifications(desired.automations, targets), ALERTS)
-            catch_up_pools(stage, pools)
-            if not self._deployments_only and not desired.environment:
-                bring_block_types(stage)  # last: no flow waits for them
-        finally:
-            if not stage.plan_only and stage.memory != self._before:
-                stage.memory.save(desired.environment)
+        with self._state() as state:
+            for plan in self._plan(state):
+                self._plans.append(plan)
+            self._apply(state)
         return self.report
 
-    def _bring_triggers(self, desired: Desired) -> None:
-        ids = self._deployments.ids
-        specs = [
-            automation
-            for spec in desired.deployments
-            if spec.id in ids
-            for automation in trigger_automations(spec.triggers, ids[spec.id])
-        ]
-        untouched: list[str] = []
-        for spec in desired.deployments:
-            if spec.id not in ids:
-                untouched += [str(trigger["name"]) for trigger in spec.triggers]
-        scope, prunes = f"triggers of {desired.project}", desired.only is None and not desired.errors
-        bring_automations(self._stage, specs, scope, untouched, prunes=prunes)
+    @contextmanager
+    def _state(self) -> Generator[State]:
+        """Have the state, for this deployer alone where it is going to be changed."""
+        if self._plan_only:
+            yield State.load(self._client, self._desired.environment)
+        else:
+            with locked_state(self._client, self._desired.environment) as state:
+                yield state
+
+    def _plan(self, state: State) -> Iterator[Plan]:
+        """Find out what has to be done, in the order in which it will be done; nothing is written."""
+        client, names = self._client, self._desired.block_names
+        configured = configured_blocks(self._configuration, names) if self._has_blocks else {}
+        blocks = plan_blocks(client, configured, state.of(Kind.BLOCK))
+        self._credentials = credentials = Credentials(client, blocks, names)
+        # Where blocks are left as they are, so is the token, which whoever registers a flow need not know.
+        token = credentials.git_token(only_planned=self._has_blocks)
+        resolved = resolve_deployments(
+            self._desired.deployments, self._environment, token, credentials.of_step, self._inspector, names
+        )
+        self.report.hide(credentials.secrets)
+        desired = self._desired = self._desired.without_other_flows(
+            {name: definition.flow_name for name, definition in resolved.definitions.items()}
+        )
+        unreadable = {source.credential: error for source, error in resolved.unreadable.items()}
+        notes = credentials.login_notes()
+        for plan in blocks.values():
+            # A token that does not work must not replace one that may.
+            error = unreadable.get((plan.identity["type"], plan.name))
+            yield replace(plan, detail=notes.get(plan.name, ""), error=error)
+        with explained("The work pools could not be read"):
+            self._pools = {pool.name: pool for pool in all_pages(client.read_work_pools)}
+        pools: list[Plan] = []
+        if not self._deployments_only:
+            pools = list(plan_pools(desired.pools, self._pools, state.of(Kind.POOL)))
+            yield from pools
+        keeps_token = bool(token) and token not in blocks
+        yield from self._plan_deployments(state, resolved, {plan.key for plan in pools}, keeps_token)
+        missing = () if self._has_blocks else self._used_blocks(resolved)
+        self._missing_blocks = credentials.missing(missing)
+        if desired.automations is not None and not self._deployments_only:
+            planner = AutomationPlanner(client, state.of(Kind.AUTOMATION))
+            yield from planner.alerts(desired.automations, blocks)
+        if not self._deployments_only and not desired.environment:
+            yield from plan_block_types(client, state.of(Kind.BLOCK_TYPE))  # last: no flow waits for them
+
+    def _plan_deployments(
+        self, state: State, resolved: Resolved, pools: set[str], keeps_token: bool
+    ) -> Iterator[Plan]:
+        desired, applied, prunes = self._desired, state.of(Kind.DEPLOYMENT), self._desired.prunes
+        declared = {definition.key for definition in resolved.definitions.values()}
+        names = {key.partition("/")[2] for key in (*declared, *(applied if prunes else ()))}
+        found = read_deployments(self._client, names)
+        planner = DeploymentPlanner(desired.project, found, applied, self._pools, pools, keeps_token)
+        plans = list(planner.plan(desired.deployments, resolved))
+        yield from plans
+        for name, error in desired.errors.items():
+            yield Plan(Kind.DEPLOYMENT, name, name, error=error)
+        broken = {plan.name for plan in plans if plan.error} | desired.broken_names
+        if prunes:
+            yield from planner.prune(declared, broken)
+        usable = [pair for pair in zip(desired.deployments, plans, strict=True) if not pair[1].error]
+        automations = AutomationPlanner(self._client, state.of(Kind.AUTOMATION), prunes)
+        yield from automations.triggers(usable, desired.project, broken)
+
+    def _used_blocks(self, resolved: Resolved) -> set[str]:
+        """Return the blocks that this run does not make, and that what it registers needs."""
+        names = self._desired.block_names
+        found = {
+            name
+            for definition in resolved.definitions.values()
+            for name in names.used(list(definition.parameters.values()))
+        }
+        return found | ({names.of(GIT_TOKEN_BLOCK)} if self._configuration.git_token else set())
+
+    def _apply(self, state: State) -> None:
+        for plan in self._plans:
+            try:
+                self._bring(plan, state)
+            except RefusedError as error:
+                self._tell_refused(plan, state, error)
+            except DeployerError as error:
+                self.report.fail(plan.kind, plan.name, error)
+        if self._stale:
+            with explained("The scheduled runs of the changed deployments could not be made again"):
+                replace_stale_runs(self._client, self._stale, self._changed_at)
+        for name in self._missing_blocks:
+            environment = self._desired.environment if self._desired.block_names.environment else ""
+            command = f"make deploy ENVIRONMENT={environment}" if environment else "make deploy"
+            detail = f"absent: `{command}` on the platform's machine makes it"
+            self.report.add(Kind.BLOCK, name, Outcome.KEPT, detail)
+        if not self._deployments_only:
+            there = [spec.name for spec in self._desired.pools if spec.name in self._pools]
+            for pool, found in drop_missed_runs(self._client, there, plan_only=self._plan_only):
+                if isinstance(found, DeployerError):
+                    self.report.fail("missed runs", pool, found)
+                else:
+                    outcome = Outcome.TO_SKIP if self._plan_only else Outcome.SKIPPED
+                    self.report.add("missed runs", pool, outcome, found)
+
+    def _bring(self, plan: Plan, state: State) -> None:
+        if plan.error:
+            raise plan.error
+        plan = plan.with_ids(self._ids)
+        before = state.of(plan.kind).get(plan.key)
+        object_id = plan.observed.id if plan.observed else stand_in(plan.kind, plan.key)
+        if not self._plan_only:
+            if plan.kind is Kind.DEPLOYMENT and plan.action is Action.CHANGE and _makes_runs_stale(plan):
+                self._stale.append(UUID(object_id))
+            try:
+                object_id = self._writers[plan.kind].write(plan)
+            finally:
+                self._changed_at = time.monotonic()
+            if plan.desired is None:
+                state.of(plan.kind).pop(plan.key, None)
+            else:
+                state.of(plan.kind)[plan.key] = record(plan, object_id, before)
+        self._ids[plan.kind, plan.key] = object_id
+        # A type that the server knows, and the state does not, is registered anew to be sure.
+        if plan.kind is Kind.BLOCK_TYPE and plan.observed and (before is None or not plan.changes):
+            return
+        self._tell(plan, object_id)
+        if plan.kind is Kind.DEPLOYMENT and plan.action is Action.CREATE and not self._plan_only:
+            pool = self._pools.get(plan.value("work_pool_name"))
+            run = None if pool and pool.is_paused else self._first_runs.start(plan, object_id)
+            if run:
+                self.report.add(
+                    "first run", plan.name, Outcome.STARTED, link=self._link(f"runs/flow-run/{run}")
+                )
+
+    def _tell(self, plan: Plan, object_id: str) -> None:
+        if plan.action is Action.FORGET:
+            return
+        is_changed = plan.action is Action.CHANGE and plan.kind not in (Kind.BLOCK, Kind.BLOCK_TYPE)
+        outcome, detail = OUTCOMES[plan.action][self._plan_only], plan.detail
+        if is_changed:
+            detail = "; ".join(filter(None, (plan.summary, detail)))
+        elif plan.kind in TOLD_AS_KEPT and plan.action is Action.UNCHANGED and plan.drift:
+            outcome = Outcome.KEPT
+            detail = "; ".join(filter(None, ("edited on the server", detail)))
+        page = ""
+        if plan.kind is Kind.POOL:
+            page = f"work-pools/work-pool/{plan.name}"
+        elif plan.kind is Kind.DEPLOYMENT and object_id != stand_in(plan.kind, plan.key) and plan.desired:
+            page = f"deployments/deployment/{object_id}"
+        changes = plan.all_changes if is_changed else ()
+        self.report.add(plan.kind, plan.name, outcome, detail, self._link(page), changes)
+
+    def _tell_refused(self, plan: Plan, state: State, error: RefusedError) -> None:
+        """Tell what the server does not let this login do; of the UI's forms, flows have no need."""
+        if plan.kind is Kind.BLOCK_TYPE:
+            state.of(plan.kind)[plan.key] = refused(plan.desired or {})
+            self.report.add(plan.kind, plan.name, Outcome.KEPT, str(error))
+        else:
+            self.report.fail(plan.kind, plan.name, error)
 
     def note_missing_password(self) -> None:
         """Say that Yeedu flows find no password when neither the environment nor the server has one."""
-        if self._has_blocks:
-            note_missing_password(self._stage)
+        if self._has_blocks and (block := self._credentials.lacks_login()):
+            how = "set YEEDU_PASSWORD_FILE, or YEEDU_TOKEN_FILE for single sign-on, or create it in the UI"
+            self.report.add(Kind.BLOCK, block, Outcome.KEPT, f"absent: {how}")
+
+    def _link(self, path: str) -> str:
+        return f"{self._configuration.ui_url}/{path}" if path else ""
+
+
+def _makes_runs_stale(plan: Plan) -> bool:
+    """Tell whether a plan changes what the scheduler writes into its runs, or when they are due."""
+    is_rescheduled = any(part.action is not Action.UNCHANGED for part in plan.parts)
+    return is_rescheduled or any(change.field in RUN_FIELDS for change in plan.changes)

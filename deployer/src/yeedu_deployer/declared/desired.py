@@ -13,7 +13,6 @@ from yeedu_deployer.declared.prefect_yaml import DeploymentSpec, load_file
 from yeedu_deployer.declared.selection import Selection, read_selection
 from yeedu_deployer.declared.templating import Lookup
 from yeedu_deployer.errors import DeployerError
-from yeedu_deployer.planned.sources import Resolved
 
 
 @dataclass(frozen=True)
@@ -42,19 +41,30 @@ class Desired:
     block_names: BlockNames = field(default_factory=BlockNames)
     errors: EnvironmentMapping[str, DeployerError] = field(default_factory=dict[str, DeployerError])
 
-    def without_other_flows(self, resolved: Resolved) -> "Desired":
+    @property
+    def broken_names(self) -> frozenset[str]:
+        """The names of the deployments that the file declares in an entry that cannot be used."""
+        return frozenset(f"{name.partition(' (line ')[0]}{self.suffix}" for name in self.errors)
+
+    @property
+    def prunes(self) -> bool:
+        """Whether what the file dropped is deleted: not where a part is chosen, or an entry has no name."""
+        is_nameless = any(not name or name.removeprefix("line ").isdecimal() for name in self.errors)
+        return self.only is None and not is_nameless
+
+    def without_other_flows(self, flows: EnvironmentMapping[str, str]) -> "Desired":
         """Leave out what has a name that was asked for, and is of another flow than was asked for.
+
+        Args:
+            flows: The name of the flow of each deployment whose code could be read, by its id.
 
         Raises:
             SelectionError: Nothing is left of what was asked for.
         """
         if self.only is None:
             return self
-        flows = {
-            name.removesuffix(self.suffix): definition.flow_name
-            for name, definition in resolved.definitions.items()
-        }
-        refused = {f"{name}{self.suffix}" for name in self.only.refused(flows, self.suffix)}
+        found = {name.removesuffix(self.suffix): flow for name, flow in flows.items()}
+        refused = {f"{name}{self.suffix}" for name in self.only.refused(found, self.suffix)}
         kept = tuple(spec for spec in self.deployments if spec.id not in refused)
         return replace(self, deployments=kept)
 
@@ -118,7 +128,7 @@ class Files:
         )
         if chosen is None:
             return desired
-        if not only:
+        if not only and not declared.errors:
             check_pools(desired.deployments, chosen)
         return replace(
             desired,

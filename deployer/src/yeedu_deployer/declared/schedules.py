@@ -124,7 +124,9 @@ def says_the_same(rule: Mapping[str, JsonValue], stored: Mapping[str, Any]) -> b
         stored: The server's schedule as JSON.
     """
     made = DeploymentScheduleCreate(schedule=to_prefect_schedule(rule)).schedule.model_dump(mode="json")
-    differ = [key for key in rule if stored.get(key) != made[key]]
+    # An interval that nobody anchored is counted from the moment at which it was made.
+    said = {key: value for key, value in made.items() if key != "anchor_date" or key in rule}
+    differ = [key for key, value in said.items() if stored.get(key) != value]
     if differ != ["rrule"]:
         return not differ
     declared, text = str(rule["rrule"]), str(stored.get("rrule"))

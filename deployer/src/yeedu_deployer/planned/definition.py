@@ -41,11 +41,6 @@ class Definition:
         """The full name that Prefect uses, `flow/deployment`."""
         return f"{self.flow_name}/{self.name}"
 
-    @property
-    def starts_runs(self) -> bool:
-        """Whether a schedule would start runs once this is created."""
-        return not self.fields.get("paused") and any(s["active"] for s in self.schedules.values())
-
 
 def define(
     spec: DeploymentSpec, pull: tuple[PullStep, ...], facts: FlowFacts, names: BlockNames | None = None
@@ -82,7 +77,10 @@ def define(
         "work_queue_name": spec.work_queue,
         "job_variables": spec.job_variables,
         "concurrency_limit": spec.concurrency_limit,
-        "concurrency_options": spec.concurrency_options,
+        # Prefect takes a grace period together with a strategy only.
+        "concurrency_options": {"collision_strategy": "ENQUEUE", **spec.concurrency_options}
+        if spec.concurrency_options
+        else None,
         "paused": spec.paused,
     }
     schedules: dict[str, dict[str, JsonValue]] = {

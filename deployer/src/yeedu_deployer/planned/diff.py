@@ -5,12 +5,19 @@ changed writes nothing, and what an operator changed by hand stays until the fil
 """
 
 import hashlib
+import hmac
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# What operators switch by hand in the UI: these stay even when it is not known what was applied last.
-OPERATOR_OWNED = frozenset({"paused", "active", "enabled"})
+# Left alone while it is not known what was applied last: switched by hand in the UI, or a credential.
+UNTOUCHED_UNLESS_APPLIED = frozenset({"paused", "active", "enabled", "value"})
+# Where a file stops to mention these, it has no opinion any more; the server knows no empty value of them.
+NEVER_EMPTY = frozenset({"paused"})
+SLOW = "scrypt"
+# About 50 ms and 16 MB for each guess at a credential.
+SCRYPT_COST, SCRYPT_BLOCK_SIZE, SALT_BYTES = 2**14, 8, 16
 
 
 @dataclass(frozen=True)
@@ -28,13 +35,43 @@ def fingerprint(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def fingerprints(fields: Mapping[str, object]) -> dict[str, str]:
-    """Identify every field of an object, to be remembered once it is applied."""
-    return {name: fingerprint(value) for name, value in fields.items()}
+def slow_fingerprint(value: object, salt: str = "") -> str:
+    """Identify a credential by a salted slow hash; without a salt, by a new one each time."""
+    salt = salt or secrets.token_hex(SALT_BYTES)
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False).encode()
+    digest = hashlib.scrypt(text, salt=bytes.fromhex(salt), n=SCRYPT_COST, r=SCRYPT_BLOCK_SIZE, p=1)
+    return f"{SLOW}${salt}${digest.hex()}"
+
+
+def is_of(recorded: str, value: object) -> bool:
+    """Tell whether a recorded fingerprint of either kind is that of a value."""
+    method, _, rest = recorded.partition("$")
+    again = slow_fingerprint(value, rest.partition("$")[0]) if method == SLOW else fingerprint(value)
+    return hmac.compare_digest(recorded, again)
+
+
+def fingerprints(
+    fields: Mapping[str, object], before: Mapping[str, str] | None = None, *, are_secret: bool = False
+) -> dict[str, str]:
+    """Identify every field of an object, to be recorded once it is applied.
+
+    Args:
+        fields: The values.
+        before: What was recorded before, which is kept where it still holds.
+        are_secret: Whether the values are credentials.
+    """
+    make, before = slow_fingerprint if are_secret else fingerprint, before or {}
+    return {
+        name: before[name] if name in before and is_of(before[name], value) else make(value)
+        for name, value in fields.items()
+    }
 
 
 def changed_fields(
-    desired: Mapping[str, object], observed: Mapping[str, object], applied: Mapping[str, str]
+    desired: Mapping[str, object],
+    observed: Mapping[str, object],
+    applied: Mapping[str, str],
+    defaults: Mapping[str, object] | None = None,
 ) -> tuple[FieldChange, ...]:
     """Find the fields to write.
 
@@ -42,16 +79,28 @@ def changed_fields(
         desired: What the file says; `None` for an optional field that it does not mention.
         observed: What the server has; a field that is absent there counts as `None`.
         applied: Fingerprints of what was last applied; empty when the object was not made here.
+        defaults: The values that fields get back once the file drops them, of those that `desired` may lack.
     """
+    dropped = {name: value for name, value in (defaults or {}).items() if name in applied}
     changes: list[FieldChange] = []
-    for name, value in desired.items():
+    for name, value in {**dropped, **desired}.items():
         current = observed.get(name)
-        if fingerprint(current) == fingerprint(value):
+        if fingerprint(current) == fingerprint(value) or (value is None and name in NEVER_EMPTY):
             continue
         if name in applied:
-            if applied[name] == fingerprint(value):
+            if is_of(applied[name], value):
                 continue  # the file says the same as last time: someone changed it on the server on purpose
-        elif value is None or name in OPERATOR_OWNED:
+        elif value is None or name in UNTOUCHED_UNLESS_APPLIED:
             continue
         changes.append(FieldChange(name, current, value))
     return tuple(changes)
+
+
+def drift(desired: Mapping[str, object], observed: Mapping[str, object]) -> tuple[FieldChange, ...]:
+    """List every field in which server and file differ, whether an apply would write it or keep it."""
+    return tuple(
+        FieldChange(name, observed.get(name), value)
+        for name, value in desired.items()
+        # A field that the file does not mention is the server's own affair.
+        if value is not None and fingerprint(value) != fingerprint(observed.get(name))
+    )

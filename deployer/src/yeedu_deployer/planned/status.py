@@ -1,16 +1,18 @@
 """Compares the deployments on a server with the file, and says of each how it is doing."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any, cast
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.responses import DeploymentResponse
 
-from yeedu_deployer.planned.diff import FieldChange, fingerprint
-from yeedu_deployer.planned.plan import Action, DeploymentPlan, ObservedDeployment
+from yeedu_deployer.planned.deployments import read_deployments
+from yeedu_deployer.planned.diff import FieldChange
+from yeedu_deployer.planned.plan import Action, Plan
 from yeedu_deployer.server import all_pages, explained
 
 BEGUN = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED", "CANCELLING", "RUNNING", "PENDING", "PAUSED")
@@ -73,78 +75,42 @@ class DeploymentStatus:
     next_run: dt.datetime | None = None
 
 
-def read_status(
-    client: SyncPrefectClient,
-    plans: Iterable[DeploymentPlan],
-    dropped: Iterable[str],
-    failed: Iterable[str],
-) -> list[DeploymentStatus]:
+def read_status(client: SyncPrefectClient, plans: Iterable[Plan]) -> list[DeploymentStatus]:
     """Find out about every deployment of the file and of the server, those of the file first.
 
     Args:
         client: An open client.
-        plans: What would be done to the deployments of the file.
-        dropped: Keys (`flow/name`) of those that would be pruned.
-        failed: Names of the file's deployments that cannot be applied.
+        plans: What would be done to the deployments of the file, and to those that it dropped.
 
     Raises:
         ServerError: The server cannot be read.
     """
-    plans, dropped = list(plans), set(dropped)
+    rows: list[DeploymentStatus] = []
+    dropped: set[str] = set()
+    failed: set[str] = set()
+    found = read_deployments(client)
     with explained("The state of the deployments could not be read"):
-        found = {str(one.id): one for one in all_pages(client.read_deployments)}
-        flows = {str(flow.id): flow.name for flow in client.read_flows()}
         pools = _Pools(client)
-        rows = [DeploymentStatus(name, State.FAILED) for name in failed]
         for plan in plans:
-            here = found.pop(str(plan.observed.id), None) if plan.observed else None
-            if here is None:
-                rows.append(DeploymentStatus(plan.definition.name, State.MISSING))
+            here = found.get(plan.key)
+            if plan.error:
+                rows.append(DeploymentStatus(plan.name, State.FAILED))
+                failed.add(plan.name)
+            elif plan.desired is None:
+                dropped |= {plan.key} if plan.action is Action.REMOVE else set()
+            elif here is None:
+                rows.append(DeploymentStatus(plan.name, State.MISSING))
             else:
-                rows.append(_status(client, pools, here, _state(plan), drift_of(plan)))
-        for one in found.values():
-            key = f"{flows.get(str(one.flow_id))}/{one.name}"
-            is_failed = one.name in {row.name for row in rows if row.state is State.FAILED}
-            if not is_failed:
+                del found[plan.key]
+                state = State.EDITED if plan.drift else State.IN_STEP
+                if plan.action is not Action.UNCHANGED:
+                    state = State.FILE_CHANGED
+                rows.append(_status(client, pools, here, state, plan.drift))
+        for key, one in found.items():
+            if one.name not in failed:
                 state = State.DROPPED if key in dropped else State.FOREIGN
                 rows.append(_status(client, pools, one, state, ()))
     return rows
-
-
-def drift_of(plan: DeploymentPlan) -> tuple[FieldChange, ...]:
-    """List every field in which server and file differ, whether an apply would write it or keep it."""
-    observed = plan.observed
-    if observed is None:
-        return ()
-    return (
-        *_differences("", plan.definition.fields, observed.fields),
-        *_schedule_differences(plan, observed),
-    )
-
-
-def _schedule_differences(plan: DeploymentPlan, observed: ObservedDeployment) -> Iterable[FieldChange]:
-    present = {schedule.slug or str(schedule.id): schedule.fields for schedule in observed.schedules}
-    for slug in {**plan.definition.schedules, **present}:
-        wanted, there = plan.definition.schedules.get(slug), present.get(slug)
-        if wanted and there:
-            yield from _differences(f"schedules.{slug}.", wanted, there)
-        else:
-            yield FieldChange(f"schedules.{slug}", there and there.get("rule"), wanted and wanted.get("rule"))
-
-
-def _differences(
-    prefix: str, wanted: Mapping[str, object], there: Mapping[str, object]
-) -> Iterable[FieldChange]:
-    for name, value in wanted.items():
-        # A field that the file does not mention is the server's own affair.
-        if value is not None and fingerprint(value) != fingerprint(there.get(name)):
-            yield FieldChange(f"{prefix}{name}", there.get(name), value)
-
-
-def _state(plan: DeploymentPlan) -> State:
-    if plan.action is not Action.UNCHANGED:
-        return State.FILE_CHANGED
-    return State.EDITED if drift_of(plan) else State.IN_STEP
 
 
 def _status(
@@ -191,7 +157,7 @@ class _Pools:
 
     def __init__(self, client: SyncPrefectClient) -> None:
         self._client = client
-        self._paused = {pool.name: pool.is_paused for pool in client.read_work_pools()}
+        self._paused = {pool.name: pool.is_paused for pool in all_pages(client.read_work_pools)}
         self._workers: dict[str, tuple[str, ...]] = {}
 
     def is_paused(self, pool: str) -> bool:
@@ -201,8 +167,11 @@ class _Pools:
         if pool not in self._paused:
             return ()
         if pool not in self._workers:
-            path = cast("Any", f"/work_pools/{pool}/workers/filter")
-            found = self._client.request("POST", path, json={}).json()
+            found = all_pages(partial(self._page, pool))
             online = sorted(worker["name"] for worker in found if worker["status"] == "ONLINE")
             self._workers[pool] = tuple(online)
         return self._workers[pool]
+
+    def _page(self, pool: str, *, limit: int, offset: int) -> list[dict[str, Any]]:
+        path = cast("Any", f"/work_pools/{pool}/workers/filter")
+        return self._client.request("POST", path, json={"limit": limit, "offset": offset}).json()

@@ -27,9 +27,9 @@ from yeedu_deployer.planned.diff import changed_fields, fingerprint, fingerprint
     ],
 )
 def test_only_what_the_file_newly_says_is_written(field, desired, observed, applied, written):
-    remembered = {} if applied is ... else {field: fingerprint(applied)}
+    recorded = {} if applied is ... else {field: fingerprint(applied)}
 
-    changes = changed_fields({field: desired}, {field: observed}, remembered)
+    changes = changed_fields({field: desired}, {field: observed}, recorded)
 
     assert [(change.field, change.old, change.new) for change in changes] == (
         [(field, observed, desired)] if written else []

@@ -1,0 +1,208 @@
+"""The blocks of credentials and notification targets, and what deployments will find in them."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, cast
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.exceptions import ObjectNotFound
+
+from prefect_yeedu import YeeduCredentials, YeeduJob, YeeduNotebook
+from yeedu_deployer.configuration import Configuration
+from yeedu_deployer.declared.block_names import (
+    CONNECTION_BLOCK,
+    GIT_TOKEN_BLOCK,
+    PASSWORD_BLOCK,
+    TOKEN_BLOCK,
+    WAREHOUSE_BLOCK,
+    BlockNames,
+)
+from yeedu_deployer.errors import SourceError
+from yeedu_deployer.git.repository import Credential
+from yeedu_deployer.planned.diff import fingerprint, fingerprints
+from yeedu_deployer.planned.plan import Action, Observed, Plan, plan_object
+from yeedu_deployer.server import EMAIL, GITHUB, SECRET, SLACK, WEBHOOK, explained, find_block
+from yeedu_deployer.state import Applied, Kind
+
+TOKEN_KEY = "token_block_name"  # noqa: S105 - a key of the connection details
+GITHUB_BLOCK = "github"
+SLACK_BLOCK, WEBHOOK_BLOCK, EMAIL_BLOCK = "alerts-slack", "alerts-webhook", "alerts-email"
+# The blocks that alerts are sent through, by the slug of their type.
+NOTIFICATION_BLOCKS = {SLACK: SLACK_BLOCK, WEBHOOK: WEBHOOK_BLOCK, EMAIL: EMAIL_BLOCK}
+# Known to the server, so that the UI offers forms for them.
+BLOCK_TYPES = (YeeduCredentials, YeeduJob, YeeduNotebook)
+
+
+def configured_blocks(
+    configuration: Configuration, names: BlockNames | None = None
+) -> dict[str, tuple[str, object]]:
+    """List the blocks that the environment gives values for, each with the slug of its type.
+
+    Args:
+        configuration: What the environment says.
+        names: How the blocks are called. An environment's own are without those of alerts.
+    """
+    names = names or BlockNames()
+    warehouse = {"url": configuration.warehouse_url, "password": configuration.warehouse_password or ""}
+    secrets: dict[str, Any] = {
+        CONNECTION_BLOCK: {
+            "username": configuration.username,
+            # Yeedu's own guides write the words, and its operators compare with them.
+            "YEEDU_VERIFY_SSL": "true" if configuration.verify_ssl else "false",
+            "YEEDU_SSL_CERT_FILE": configuration.ssl_cert_file,
+            # By this the operator logs in with the token, in flows too that name a password's block alone.
+            **({TOKEN_KEY: TOKEN_BLOCK} if configuration.token else {}),
+        },
+        PASSWORD_BLOCK: configuration.password,
+        TOKEN_BLOCK: configuration.token,
+        GIT_TOKEN_BLOCK: configuration.git_token,
+        # As a text: the API hides that, but shows what a Secret's dictionary holds.
+        WAREHOUSE_BLOCK: json.dumps(warehouse) if configuration.warehouse_url else None,
+    }
+    found: dict[str, tuple[str, object]] = {
+        names.of(name): (SECRET, names.within(value)) for name, value in secrets.items() if value is not None
+    }
+    if names.environment:
+        return found
+    if configuration.github_token:
+        found[GITHUB_BLOCK] = (GITHUB, {"token": configuration.github_token})
+    if configuration.slack_webhook_url:
+        found[SLACK_BLOCK] = (SLACK, {"url": configuration.slack_webhook_url})
+    if configuration.webhook_url:
+        # Its address may hold a token, and this type keeps only what is under `secrets` out of sight.
+        details = {
+            "name": "yeedu-prefect",
+            "url": "{{ address }}",
+            "json_data": {"subject": "{{ subject }}", "body": "{{ body }}"},
+            "secrets": {"address": configuration.webhook_url},
+        }
+        found[WEBHOOK_BLOCK] = (WEBHOOK, details)
+    if configuration.sendgrid_key and configuration.email_to:
+        receivers = {"sender_email": configuration.email_from, "to_emails": list(configuration.email_to)}
+        found[EMAIL_BLOCK] = (EMAIL, {"api_key": configuration.sendgrid_key, **receivers})
+    return found
+
+
+def plan_blocks(
+    client: SyncPrefectClient, configured: Mapping[str, tuple[str, object]], applied: Mapping[str, Applied]
+) -> dict[str, Plan]:
+    """Compare every configured block with the server; one that someone edited in the UI is left alone."""
+    plans: dict[str, Plan] = {}
+    for name, (kind, value) in configured.items():
+        found, stored = find_block(client, kind, name), None
+        if found:
+            stored = found.data.get("value")
+        if found and kind != SECRET:  # only what is configured is compared
+            stored = {field: found.data.get(field) for field in cast("dict[str, object]", value)}
+        observed = Observed(str(found.id), {"value": stored}) if found else None
+        plan = Plan(Kind.BLOCK, name, name, {"value": value}, observed, identity={"type": kind})
+        plans[name] = plan_object(plan, applied.get(name))
+    return plans
+
+
+def refused(fields: Mapping[str, object]) -> Applied:
+    """Form the record of a block type that the server did not let this login register."""
+    return Applied(id="refused", fields=fingerprints(fields))
+
+
+def plan_block_types(client: SyncPrefectClient, applied: Mapping[str, Applied]) -> Iterator[Plan]:
+    """Plan each block type that the server lacks, or that has other fields since it was last registered."""
+    for block_type in BLOCK_TYPES:
+        slug = block_type.get_block_type_slug()
+        with explained(f"The block type {slug!r} could not be read"):
+            try:
+                observed = Observed(str(client.read_block_type_by_slug(slug).id), {})
+            except ObjectNotFound:
+                observed = None
+        fields = {"schema": fingerprint(block_type.model_json_schema())}
+        if observed is None and applied.get(slug) == refused(fields):
+            continue
+        name = block_type.get_block_type_name()
+        plan = Plan(Kind.BLOCK_TYPE, slug, name, fields, observed, identity={"class": block_type})
+        yield plan_object(plan, applied.get(slug))
+
+
+class Credentials:
+    """The credentials in blocks, as a worker would find them once the plan is applied.
+
+    Attributes:
+        secrets: The values that were found; no report may show them.
+    """
+
+    def __init__(self, client: SyncPrefectClient, plans: Mapping[str, Plan], names: BlockNames) -> None:
+        self.secrets: list[str] = []
+        self._client = client
+        self._plans = plans
+        self._names = names
+
+    def value(self, kind: str, name: str) -> Any:
+        """Return what a block will hold: a Secret's value, another block's fields; `None` for no block."""
+        plan = self._plans.get(name)
+        if plan and plan.identity["type"] == kind:
+            is_written = plan.action is not Action.UNCHANGED
+            return plan.value("value", old=not is_written)
+        found = find_block(self._client, kind, name)
+        return found and (found.data.get("value") if kind == SECRET else found.data)
+
+    def of_step(self, kind: str, name: str) -> str | Credential:
+        """Find the credential that a worker's git_clone step would use.
+
+        Raises:
+            SourceError: There is no such block, or it holds no credential.
+        """
+        value = self.value(kind, name)
+        if value is None:
+            hint = "; create it, or name the token's file in FLOWS_GIT_TOKEN_FILE" if kind == SECRET else ""
+            if (kind, name) == (GITHUB, GITHUB_BLOCK):
+                hint = "; create it in the UI, or set GITHUB_TOKEN_FILE"
+            which = "Secret" if kind == SECRET else kind
+            raise SourceError(f"The pull step names the {which} block {name!r}, which does not exist{hint}.")
+        if kind == SECRET:
+            self.secrets.append(str(value))
+            return str(value)
+        token = value.get("token") or value.get("access_token") or value.get("password")
+        if not token:
+            raise SourceError(f"The {kind} block {name!r} holds no token.")
+        self.secrets.append(str(token))
+        return Credential(str(value["username"]), str(token)) if value.get("username") else str(token)
+
+    def git_token(self, *, only_planned: bool) -> str | None:
+        """Return the Secret block whose token git_clone steps get; None for an open repository.
+
+        Args:
+            only_planned: Whether a block counts only if it is configured here.
+        """
+        name = self._names.of(GIT_TOKEN_BLOCK)
+        is_there = name in self._plans if only_planned else self.value(SECRET, name) is not None
+        return name if is_there else None
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Return which Secret blocks there will not be."""
+        return [name for name in sorted(set(names)) if self.value(SECRET, name) is None]
+
+    def login_notes(self) -> dict[str, str]:
+        """Say of the password's and the token's block which one flows log in to Yeedu with, given a token."""
+        connection, password, token = map(self._names.of, (CONNECTION_BLOCK, PASSWORD_BLOCK, TOKEN_BLOCK))
+        if token not in self._plans:
+            return {}
+        if named_token_block(self.value(SECRET, connection)) == token:
+            return {token: "flows log in to Yeedu with it", password: f"not used: {token} is"}
+        how = f'write "{TOKEN_KEY}": "{token}" into the JSON of {connection}, which was edited'
+        return {token: f"not used: {how}"}
+
+    def lacks_login(self) -> str:
+        """Return the password's block if neither it nor a token is there, so that no flow can log in."""
+        connection, password = map(self._names.of, (CONNECTION_BLOCK, PASSWORD_BLOCK))
+        has_token = named_token_block(self.value(SECRET, connection))
+        return "" if has_token or self.value(SECRET, password) is not None else password
+
+
+def named_token_block(details: object) -> str:
+    """Return the token's block that connection details name, as the operator reads them; empty for none."""
+    if isinstance(details, str):
+        try:
+            details = json.loads(details)
+        except ValueError:
+            return ""
+    name = cast("dict[str, object]", details).get(TOKEN_KEY) if isinstance(details, dict) else None
+    return str(name or "").strip().lower().replace("_", "-")
