@@ -113,26 +113,33 @@ class Range(BaseModel):
     start: int
     end: int = 0
 @flow
-def run(rows: int = 1, names: Optional[list[str]] = None, span: Range = None): ...
+def run(rows: int = 1, names: Optional[list[str]] = None, span: Range = None, anything=None, mapping: dict = {}): ...
 """
+)
+FILLED_IN = (
+    "the server fills in {!r} only with `enforce_parameter_schema: false`, and not in the runs of a schedule; "
+    "write {{{{ prefect.variables.NAME }}}} for the value of a variable when this is applied"
 )
 
 
 @pytest.mark.parametrize(
     ("values", "error"),
     [
-        ({"rows": kind("workspace_variable", variable_name="rows")}, None),
-        ({"rows": kind("jinja", template="{{ 1 + 1 }}")}, None),
-        ({"names": ["a", kind("workspace_variable", variable_name="b")]}, None),
-        ({"span": {"start": kind("workspace_variable", variable_name="start"), "end": 3}}, None),
-        ({"rows": kind("json", value="3")}, None),
+        ({"rows": kind("workspace_variable", variable_name="rows")}, FILLED_IN.format("rows")),
+        ({"rows": kind("jinja", template="{{ 1 + 1 }}")}, FILLED_IN.format("rows")),
+        ({"rows": kind("json", value="3")}, FILLED_IN.format("rows")),
+        ({"names": ["a", kind("workspace_variable", variable_name="b")]}, FILLED_IN.format("names")),
+        ({"span": {"start": kind("workspace_variable", variable_name="start"), "end": 3}}, FILLED_IN.format("span")),
+        ({"anything": kind("workspace_variable", variable_name="rows")}, None),
+        ({"mapping": kind("workspace_variable", variable_name="rows")}, None),
         ({"rows": kind("json", value='"three"')}, "Validation failed for field 'rows'. Failure reason: 'three' is not of type 'integer'"),
         ({"rows": kind("jinja", template="{{ 1 +")}, "Validation failed for field 'rows'. Failure reason: Invalid jinja: unexpected 'end of template'"),
         ({"rows": "x", "names": [kind("workspace_variable", variable_name="b")]}, "Validation failed for field 'rows'. Failure reason: 'x' is not of type 'integer'"),
-        ({"rwos": kind("workspace_variable", variable_name="rows")}, "the flow has no parameter 'rwos'; it has names, rows, span"),
+        ({"mapping": kind("json", value="3")}, "Validation failed for field 'mapping'. Failure reason: 3 is not of type 'object'"),
+        ({"rwos": kind("workspace_variable", variable_name="rows")}, "the flow has no parameter 'rwos'; it has anything, mapping, names, rows, span"),
     ],
 )  # fmt: skip
-def test_a_value_that_the_server_fills_in_is_not_checked_as_if_it_were_final(
+def test_a_value_that_the_server_fills_in_is_checked_as_the_server_does_it(
     inspector, tmp_path, values, error
 ):
     write(tmp_path, {"one.py": TYPED})
@@ -148,4 +155,4 @@ def test_the_parameters_of_a_schedule_may_be_what_the_flow_converts(inspector, t
     assert own == "Validation failed for field 'rows'. Failure reason: '3' is not of type 'integer'"
     assert converted is None
     assert wrong == "Validation failed for field 'rows'. Failure reason: 'x' is not of type 'integer'"
-    assert unknown == "the flow has no parameter 'rwos'; it has names, rows, span"
+    assert unknown == "the flow has no parameter 'rwos'; it has anything, mapping, names, rows, span"

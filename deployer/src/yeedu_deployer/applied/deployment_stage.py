@@ -136,7 +136,7 @@ class DeploymentStage:
             f"{name} kept: {', '.join(variables)} is not set here"
             for name, variables in plan.definition.kept.items()
         ]
-        detail = "; ".join(filter(None, [plan.summary, *kept]))
+        detail = "; ".join(filter(None, [plan.summary, *kept, *plan.definition.notes]))
         self.stage.tell("deployment", plan.definition.name, plan.action, detail, link, plan.changes)
 
     def _start_first_run(self, plan: DeploymentPlan, deployment_id: UUID) -> None:

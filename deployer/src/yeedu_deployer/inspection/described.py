@@ -28,6 +28,10 @@ from pydantic import TypeAdapter
 from yeedu_worker.missing_package import advice
 
 _NO_SERVER = "No Prefect API URL provided"
+_FILLED_IN = (
+    "the server fills in {!r} only with `enforce_parameter_schema: false`, and not in the runs of a schedule;"
+    " write {{{{ prefect.variables.NAME }}}} for the value of a variable when this is applied"
+)
 AnyFlow = Flow[..., Any]
 
 
@@ -195,26 +199,37 @@ def _relative(filename: str, clone: Path) -> str:
 def _parameter_error(
     values: dict[str, Any], schema: dict[str, Any], flow: AnyFlow, *, of_schedule: bool
 ) -> str | None:
-    """Say why each run with these parameters would be refused.
+    """Say why the server would refuse these parameters, or each run with them; None where it would not.
 
-    The server checks those of the deployment against the schema when somebody asks for a run; a value with
-    `__prefect_kind` it fills in before. To the runs of a schedule it hands the parameters as they are: there
-    the flow itself refuses what it cannot convert.
+    The server checks those of a deployment against the schema: as they are when it is made, and with the
+    values of `__prefect_kind` filled in when somebody asks for a run. Those of a schedule it hands to the
+    flow as they are, and the flow refuses what it cannot convert.
     """
     known = sorted(schema.get("properties", {}))
     for name in values:
         if name not in known:
             return f"the flow has no parameter {name!r}; it has {', '.join(known) or 'none'}"
     try:
-        found = validate(hydrate(values), schema, ignore_required=True)  # pyright: ignore[reportArgumentType]
+        errors = _errors(values, schema, preprocess=False)
+        if of_schedule:
+            errors = [] if _converts(flow, values) else errors
+        else:
+            final = [one for one in _errors(hydrate(values), schema) if not _is_open(one.instance)]
+            if errors and not final:
+                return _FILLED_IN.format(errors[0].path[0])
+            errors = final
     except (ValidationError, CircularSchemaRefError) as error:
         return " ".join(str(error).split()).rstrip(".") or "its schema refers to itself without end"
-    settled = [one for one in prioritize_placeholder_errors(found) if not _is_open(one.instance)]
-    error: Any = cast("Any", exceptions).best_match(settled)  # as the server chooses what to say
-    if error is None or (of_schedule and _converts(flow, values)):
+    error: Any = cast("Any", exceptions).best_match(errors)  # as the server chooses what to say
+    if error is None:
         return None
     field, reason = error.json_path.replace("$.", ""), " ".join(error.message.split()).rstrip(".")
     return f"Validation failed for field {field!r}. Failure reason: {reason}"
+
+
+def _errors(values: dict[str, Any], schema: dict[str, Any], *, preprocess: bool = True) -> list[Any]:
+    found = validate(values, cast("Any", schema), preprocess=preprocess, ignore_required=True)
+    return prioritize_placeholder_errors(found)
 
 
 def _is_open(value: Any) -> bool:
