@@ -60,9 +60,7 @@ def describe(entrypoint: str, parameter_sets: list[dict[str, Any]], clone: Path)
     notes: list[str] = []
     try:
         if not place.endswith(".py"):
-            importtools.load_module(
-                place
-            )  # apart, so that what it raises is not taken for a missing function
+            importtools.load_module(place)  # apart: an AttributeError of its own is no missing function
         flow: AnyFlow = load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
     except MissingFlowError as error:
         if isinstance(error.__cause__, AttributeError):

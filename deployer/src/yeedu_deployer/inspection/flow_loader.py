@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -121,7 +122,8 @@ def _fork(
 ) -> _Fork:
     reading, writing = os.pipe()
     child = os.fork()
-    os.setpgid(child, child)  # by both, since neither knows which of them comes first
+    with suppress(PermissionError):  # it has led its group and become another program already
+        os.setpgid(child, child)  # by both, since neither knows which of them comes first
     if child == 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for pipe in (reading, *others):

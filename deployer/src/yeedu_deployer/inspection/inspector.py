@@ -100,7 +100,11 @@ class FlowInspector:
         """
         request = {
             "root": str(clone),
-            "hidden": [value for name, value in os.environ.items() if name.endswith("_FILE") and value],
+            "hidden": [
+                value
+                for name, value in os.environ.items()
+                if value and name.endswith("_FILE") and "CERT" not in name
+            ],
             "wanted": [
                 {
                     "entrypoint": one.entrypoint,
