@@ -75,3 +75,41 @@ def test_flows_see_no_variable_that_they_do_not_need(platform: Platform) -> None
     assert [
         name for name in names if name.endswith(("PASSWORD", "TOKEN", "KEY")) and name not in of_image
     ] == []
+
+
+THIEF = """
+import json, os
+from pathlib import Path
+from prefect import flow
+places = [Path("/proc", name, "environ") for name in os.listdir("/proc") if name.isdigit()]
+places += [Path(folder, name) for folder in ("api", "deployer") for name in json.loads(os.environ["NAMES"])]
+read = []
+for place in places:
+    try:
+        if place.parent.name != str(os.getpid()):
+            Path("/run/platform", place).read_bytes()
+            read.append(str(place))
+    except (PermissionError, FileNotFoundError, ProcessLookupError) as error:
+        pass
+@flow(description=json.dumps([len(places), read]))
+def run(): ...
+"""
+DEPLOYER = f"""
+import json, os
+from pathlib import Path
+from yeedu_deployer.inspection.inspector import FlowInspector, Wanted
+Path("/tmp/thief.py").write_text({THIEF!r})
+names = [file.name for file in Path("/run/platform").rglob("*") if file.is_file() and file.read_bytes()]
+with FlowInspector() as inspector:
+    wanted = Wanted("thief.py:run", environment={{"NAMES": json.dumps(names)}})
+    found = inspector.inspect(Path("/tmp"), [wanted])[0]
+print(json.dumps([names, json.loads(found.description)]))
+"""
+
+
+def test_flow_code_reads_none_of_the_secrets_when_the_deployer_imports_it(platform: Platform) -> None:
+    run = ("docker", "compose", "run", "--rm", "--no-deps", "-T", "--entrypoint", "with-secrets", "deployer")
+    names, (tried, read) = json.loads(platform.must(*run, "python", "-c", DEPLOYER))
+    assert "warehouse-password" in names
+    assert tried > len(names)
+    assert read == []

@@ -2,35 +2,45 @@
 
 import json
 import os
-import select
+import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from pydantic import BaseModel, Field, JsonValue, TypeAdapter
+from pydantic import BaseModel, Field, JsonValue
 
 from yeedu_deployer.errors import FlowError
+from yeedu_deployer.inspection.confinement import hide_own_memory
 
-ANSWER_TIMEOUT_SECONDS = 600
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SYSTEMROOT")
+ANSWER_TIMEOUT_SECONDS = 150  # twice what an import may take, and Prefect's own
+STOP_TIMEOUT_SECONDS = 5
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "SYSTEMROOT")
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """An entrypoint to import, and the sets of parameters that are to be checked against its flow."""
+    """An entrypoint to look at, and what its runs are given.
+
+    Attributes:
+        entrypoint: `path/file.py:function`, `path/file.py:Class.method` or `package.module.function`.
+        parameter_sets: The deployment's parameters, then those of each schedule.
+        environment: The variables that its runs get, such as `job_variables.env`.
+        directory: The working directory of its runs, inside of the clone.
+    """
 
     entrypoint: str
     parameter_sets: tuple[dict[str, JsonValue], ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    directory: str = ""
 
 
 class FlowFacts(BaseModel):
-    """What importing an entrypoint told about its flow.
+    """What an entrypoint's flow is.
 
     Attributes:
         name: The flow's name.
@@ -38,6 +48,7 @@ class FlowFacts(BaseModel):
         version: The version that its author chose, if any.
         parameter_schema: Its parameters as JSON schema.
         parameter_errors: For each set of parameters why it does not fit, or None.
+        notes: What is worth telling though the flow can be registered; each without a full stop.
     """
 
     name: str
@@ -45,42 +56,28 @@ class FlowFacts(BaseModel):
     version: str | None = None
     parameter_schema: dict[str, JsonValue] = Field(default_factory=dict)
     parameter_errors: list[str | None] = Field(default_factory=list[str | None])
+    notes: list[str] = Field(default_factory=list[str])
 
 
 class _Answer(BaseModel):
+    position: int
     flow: FlowFacts | None = None
     error: str | None = None
-
-
-_ANSWERS = TypeAdapter(list[_Answer])
 
 
 class FlowInspector:
     """A child process that imports flows; its environment holds no secret.
 
-    Entering starts it, so that it imports Prefect while the deployer does other things; leaving ends it.
+    Entering starts it, so that it imports Prefect while the deployer does other things; leaving ends it. One
+    that has failed is replaced at the next question.
     """
 
+    _process: subprocess.Popen[bytes] | None = None
+
     def __enter__(self) -> Self:
+        hide_own_memory()
         self._home = tempfile.TemporaryDirectory(prefix="deployer-home-", ignore_cleanup_errors=True)
-        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        environment |= {
-            "HOME": self._home.name,
-            "PREFECT_HOME": str(Path(self._home.name, "prefect")),
-            "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
-            "PREFECT_LOGGING_LEVEL": "CRITICAL",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "DO_NOT_TRACK": "1",
-        }
-        self._process = subprocess.Popen(
-            # -P: no folder of a clone stands in for an installed package.
-            [sys.executable, "-P", "-m", "yeedu_deployer.inspection.flow_loader"],
-            cwd=self._home.name,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        self._start()
         return self
 
     def __exit__(
@@ -89,12 +86,11 @@ class FlowInspector:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        self._process.kill()
-        self._process.communicate()
+        self._stop()
         self._home.cleanup()
 
     def inspect(self, clone: Path, wanted: Sequence[Wanted]) -> list[FlowFacts | FlowError]:
-        """Import entrypoints with the clone as the working directory, as a worker does.
+        """Look at entrypoints as a worker's run would find them.
 
         Returns:
             For each what was found, or the error that it gave, in the order asked for.
@@ -104,42 +100,91 @@ class FlowInspector:
         """
         request = {
             "root": str(clone),
-            "wanted": [{"entrypoint": one.entrypoint, "parameters": one.parameter_sets} for one in wanted],
+            "hidden": [
+                value
+                for name, value in os.environ.items()
+                if value and name.endswith("_FILE") and "CERT" not in name
+            ],
+            "wanted": [
+                {
+                    "entrypoint": one.entrypoint,
+                    "parameters": one.parameter_sets,
+                    "environment": dict(one.environment),
+                    "directory": one.directory,
+                }
+                for one in wanted
+            ],
         }
-        answers = _ANSWERS.validate_json(self._ask(json.dumps(request)))
-        return [answer.flow if answer.flow else FlowError(f"{answer.error}.") for answer in answers]
+        found: dict[int, FlowFacts | FlowError] = {}
+        answers = self._ask(json.dumps(request).encode() + b"\n", len(wanted))
+        for answer in _shown(answers, len(wanted)):
+            found[answer.position] = answer.flow or FlowError(f"{answer.error}.")
+        return [found[position] for position in range(len(wanted))]
 
-    def _ask(self, request: str) -> bytes:
-        writing, reading = self._process.stdin, self._process.stdout
-        if writing is None or reading is None:
-            raise FlowError("The process that imports the flows has no pipes.")
+    def _start(self) -> None:
+        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        environment |= dict.fromkeys(("HOME", "TMPDIR"), self._home.name) | {
+            "PREFECT_HOME": str(Path(self._home.name, "prefect")),
+            "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+            "PREFECT_LOGGING_LEVEL": "CRITICAL",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "DO_NOT_TRACK": "1",
+        }
+        self._connection, theirs = socket.socketpair()
+        self._connection.settimeout(ANSWER_TIMEOUT_SECONDS)
+        self._answers: IO[bytes] = self._connection.makefile("rb")
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the child has ended
+        with theirs:
+            self._process = subprocess.Popen(
+                # -P: no folder of a clone stands in for an installed package.
+                [sys.executable, "-P", "-m", "yeedu_deployer.inspection.flow_loader"],
+                cwd=self._home.name,
+                env=environment,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=self._errors,
+            )
+
+    def _stop(self) -> str:
+        """End the child, whose late answers go with its connection; return the last line of its errors."""
+        if self._process is None:
+            return ""
+        self._process.terminate()
         try:
-            writing.write(request.encode() + b"\n")
-            writing.flush()
-        except BrokenPipeError:
-            raise FlowError(self._reason()) from None
-        line = _read_line(reading, time.monotonic() + ANSWER_TIMEOUT_SECONDS)
-        if line is None:
-            raise FlowError(f"The flows could not be imported within {ANSWER_TIMEOUT_SECONDS} seconds.")
-        if not line.endswith(b"\n"):
-            raise FlowError(self._reason())
-        return line
+            self._process.wait(STOP_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+        self._answers.close()
+        self._connection.close()
+        with self._errors as errors:
+            errors.seek(0)
+            return (errors.read().decode(errors="replace").strip().splitlines() or ["it gave no reason"])[-1]
 
-    def _reason(self) -> str:
-        self._process.kill()
-        stderr = self._process.communicate()[1].decode(errors="replace")
-        last = (stderr.strip().splitlines() or ["it gave no reason"])[-1]
-        return f"The process that imports the flows failed: {last.rstrip('.')}."
+    def _ask(self, request: bytes, count: int) -> Iterator[_Answer]:
+        if self._process is None:
+            self._start()
+        try:
+            self._connection.sendall(request)
+            for _ in range(count):
+                yield _Answer.model_validate_json(self._answers.readline())
+        except TimeoutError:
+            self._stop()
+            raise FlowError(f"No flow was imported within {ANSWER_TIMEOUT_SECONDS} seconds.") from None
+        except (ConnectionError, ValueError):  # it has ended, perhaps within a line
+            reason = self._stop().rstrip(".")
+            raise FlowError(f"The process that imports the flows failed: {reason}.") from None
+        except BaseException:
+            self._stop()  # nobody is to read what it still answers
+            raise
 
 
-def _read_line(reading: IO[bytes], deadline: float) -> bytes | None:
-    line = b""
-    while not line.endswith(b"\n"):
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([reading], [], [], left)[0]:
-            return None
-        part = os.read(reading.fileno(), 65536)
-        if not part:
-            return line
-        line += part
-    return line
+def _shown(answers: Iterator[_Answer], count: int) -> Iterator[_Answer]:
+    """Pass answers on; on a terminal one line counts them, and is gone in the end."""
+    if not sys.stderr.isatty():
+        return answers
+    from rich.console import Console  # only here: the child starts the sooner
+    from rich.progress import track
+
+    return iter(track(answers, "Importing flows", count, console=Console(stderr=True), transient=True))

@@ -10,7 +10,7 @@ from yeedu_deployer.declared.block_names import BlockNames
 from yeedu_deployer.declared.prefect_yaml import DeploymentSpec
 from yeedu_deployer.declared.pull_steps import GIT_CLONE, PullStep
 from yeedu_deployer.errors import FlowError, SpecError
-from yeedu_deployer.inspection.inspector import FlowFacts
+from yeedu_deployer.inspection.inspector import FlowFacts, Wanted
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Definition:
         fields: Prefect's fields; `None` for an optional one that nobody mentioned.
         schedules: The fields of each schedule, by slug: `rule`, `active`, `parameters`.
         kept: Parameters that stay as the server has them, each with the variables that its value would need.
+        notes: What is worth telling of its flow.
     """
 
     flow_name: str
@@ -30,6 +31,7 @@ class Definition:
     fields: Mapping[str, object]
     schedules: Mapping[str, Mapping[str, JsonValue]]
     kept: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    notes: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
@@ -91,7 +93,7 @@ def define(
         }
         for schedule in spec.schedules
     }
-    return Definition(facts.name, spec.name, fields, schedules, spec.kept)
+    return Definition(facts.name, spec.name, fields, schedules, spec.kept, (*spec.notes, *facts.notes))
 
 
 def with_kept(definition: Definition, observed: Mapping[str, object] | None) -> Definition:
@@ -137,6 +139,13 @@ def _without_token(step: dict[str, dict[str, JsonValue]]) -> dict[str, dict[str,
         else inputs
         for function, inputs in step.items()
     }
+
+
+def wanted(spec: DeploymentSpec) -> Wanted:
+    """Say what there is to find out about a deployment's flow, and what its runs are given."""
+    env = spec.job_variables.get("env")
+    environment = {name: str(value) for name, value in env.items()} if isinstance(env, dict) else {}
+    return Wanted(spec.entrypoint, tuple(parameter_sets(spec).values()), environment)
 
 
 def parameter_sets(spec: DeploymentSpec) -> dict[str, dict[str, JsonValue]]:

@@ -109,7 +109,7 @@ class DeploymentPlanner:
             scope=self.project,
             needs=needs,
             stays=frozenset({"parameters"} if definition.kept else ()),
-            detail="; ".join(kept),
+            detail="; ".join([*kept, *definition.notes]),
         )
         return plan_object(plan, applied)
 

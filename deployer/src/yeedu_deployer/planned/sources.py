@@ -10,8 +10,8 @@ from yeedu_deployer.declared.prefect_yaml import DeploymentSpec
 from yeedu_deployer.declared.pull_steps import PullStep, Source, source_of, with_access_token, with_commit
 from yeedu_deployer.errors import DeployerError, FlowError, SourceError
 from yeedu_deployer.git.repository import Credential, Repository
-from yeedu_deployer.inspection.inspector import FlowFacts, FlowInspector, Wanted
-from yeedu_deployer.planned.definition import Definition, define, parameter_sets
+from yeedu_deployer.inspection.inspector import FlowFacts, FlowInspector
+from yeedu_deployer.planned.definition import Definition, define, wanted
 
 FindCredential = Callable[[str, str], str | Credential]
 
@@ -83,9 +83,7 @@ def _inspect(
     repository.check(source.revision)
     with tempfile.TemporaryDirectory(prefix="deployer-clone-", ignore_cleanup_errors=True) as folder:
         repository.fetch(source.revision, Path(folder))
-        return inspector.inspect(
-            Path(folder), [Wanted(spec.entrypoint, tuple(parameter_sets(spec).values())) for spec in specs]
-        )
+        return inspector.inspect(Path(folder), [wanted(spec) for spec in specs])
 
 
 def _define(

@@ -1,0 +1,250 @@
+"""What an entrypoint's flow is: by importing it, or from its source where it cannot be imported here."""
+
+import importlib
+import inspect
+import os
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from types import FunctionType
+from typing import Any, cast, get_type_hints
+
+from jsonschema import exceptions
+from prefect.exceptions import MissingFlowError, ScriptError
+from prefect.flows import Flow, load_flow_from_entrypoint, safe_load_flow_from_entrypoint
+from prefect.utilities import importtools
+from prefect.utilities.callables import parameter_schema
+from prefect.utilities.hashing import file_hash
+from prefect.utilities.schema_tools.hydration import Placeholder, hydrate
+from prefect.utilities.schema_tools.validation import (
+    CircularSchemaRefError,
+    ValidationError,
+    prioritize_placeholder_errors,
+    validate,
+)
+from pydantic import TypeAdapter
+
+from yeedu_worker.missing_package import advice
+
+_NO_SERVER = "No Prefect API URL provided"
+_FILLED_IN = (
+    "the server fills in {!r} only with `enforce_parameter_schema: false`, and not in the runs of a schedule;"
+    " write {{{{ prefect.variables.NAME }}}} for the value of a variable when this is applied"
+)
+AnyFlow = Flow[..., Any]
+
+
+def describe(entrypoint: str, parameter_sets: list[dict[str, Any]], clone: Path) -> dict[str, Any]:
+    """Import an entrypoint in this process, whose working directory is the run's, and describe its flow.
+
+    Where the import fails for something that a worker may have, a package, a variable or a connection, the
+    flow is read from the syntax tree, as `prefect deploy` does it. What no worker can import stays an error:
+    a syntax error in the repository, or a module or a name that the repository itself would have to hold.
+
+    Args:
+        entrypoint: `path/file.py:function`, `path/file.py:Class.method`, `package.module.function` or
+            `package.module:function`.
+        parameter_sets: The deployment's parameters, then those of its schedules.
+        clone: The repository.
+
+    Returns:
+        `{"flow": FlowFacts}`, or `{"error": sentence without its full stop}`.
+    """
+    place, _, function = entrypoint.rpartition(":" if ":" in entrypoint else ".")
+    file, directory = _source_of(place), Path.cwd()
+    no_flow = f"{function!r} in {place} is not a flow; decorate it with @flow"
+    missing = f"{place} is not in the repository, so its function {function!r} cannot be deployed"
+    if place.endswith(".py") and not file:
+        return {"error": missing}
+    notes: list[str] = []
+    try:
+        if not place.endswith(".py"):
+            importtools.load_module(place)  # apart: an AttributeError of its own is no missing function
+        flow: AnyFlow = load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
+    except MissingFlowError as error:
+        if isinstance(error.__cause__, AttributeError):
+            return {"error": f"{place} has no function {function!r}"}
+        return {"error": no_flow}
+    except BaseException as error:  # noqa: BLE001 - flow code may raise anything, SystemExit included
+        cause = error.user_exc if isinstance(error, ScriptError) else error
+        os.chdir(directory)
+        if isinstance(cause, ModuleNotFoundError) and not file:
+            return {"error": missing}
+        reason = _explain(cause, file, clone)
+        found = None
+        if file and not _is_of_the_repository(cause, file, clone):
+            found = _read_flow(file, function)
+        if isinstance(found, FunctionType):
+            return {"error": no_flow}
+        if not isinstance(found, Flow):
+            return {"error": f"{entrypoint} does not import: {reason}"}
+        flow = cast("AnyFlow", found)
+        notes = [f"parameters were read from the source, since it does not import here: {reason}"]
+    schema = parameter_schema(flow).model_dump_for_openapi()
+    errors = [
+        _parameter_error(values, schema, flow, of_schedule=position > 0)
+        for position, values in enumerate(parameter_sets)
+    ]
+    return {
+        "flow": {
+            "name": flow.name,
+            "description": flow.description,
+            "version": _chosen_version(flow),
+            "parameter_schema": schema,
+            "parameter_errors": errors,
+            "notes": notes,
+        }
+    }
+
+
+def _source_of(place: str) -> Path | None:
+    """Find the file of an entrypoint's script, or of its module, where an import in this folder would."""
+    if place.endswith(".py"):
+        return Path(place).absolute() if Path(place).is_file() else None
+    inner = Path(*place.split("."))
+    candidates = [
+        Path(folder, tail).absolute()
+        for folder in ("", *sys.path)
+        for tail in (inner / "__init__.py", inner.with_suffix(".py"))
+    ]
+    return next((one for one in candidates if one.is_file()), None)
+
+
+def _chosen_version(flow: AnyFlow) -> str | None:
+    """Return the version that the author chose.
+
+    Prefect's default is a hash of the file. It would be wrong at the next commit, since runs pull their code.
+    """
+    with suppress(TypeError, OSError):
+        file = inspect.getsourcefile(flow.fn)
+        return None if file and flow.version == file_hash(file) else flow.version
+    return flow.version
+
+
+def _is_of_the_repository(cause: BaseException, file: Path, clone: Path) -> bool:
+    """Whether an import fails for what the repository itself holds, or would have to hold."""
+    if isinstance(cause, SyntaxError):
+        return (clone / (cause.filename or file)).resolve().is_relative_to(clone)
+    if isinstance(cause, ModuleNotFoundError):
+        top = (cause.name or "").partition(".")[0]
+        folders = (Path.cwd() / top, file.parent / top)
+        return bool(top) and any(
+            folder.with_suffix(".py").is_file() or next(folder.glob("*.py"), None) for folder in folders
+        )
+    path = cause.path if isinstance(cause, ImportError) else None
+    return path is not None and Path(path).resolve().is_relative_to(clone)
+
+
+def _read_flow(file: Path, function: str) -> object:
+    """Read a flow from the syntax tree of its file, as `prefect deploy` does; None where nothing can be read.
+
+    Besides, an imported module that raises anything counts as a missing one, and a name may be assigned, as
+    by `run = other.with_options(…)`.
+    """
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as the engine's own import does
+    import_module = importlib.import_module
+
+    def import_or_do_without(name: str, package: str | None = None) -> Any:
+        try:
+            return import_module(name, package)
+        except BaseException as error:
+            raise ImportError(name) from error
+
+    importlib.import_module = import_or_do_without  # of this process, which ends with its answer
+    found: Any = None
+    try:
+        found = safe_load_flow_from_entrypoint(f"{file}:{function}")
+    except ValueError:  # there is no definition of that name
+        found = importtools.safe_load_namespace(file.read_text(), str(file)).get(function)
+    except Exception:  # noqa: BLE001 - the reason that is told is the import's
+        return None
+    return getattr(found, "__func__", found)  # of a static method that was read alone
+
+
+def _explain(cause: BaseException, file: Path | None, clone: Path) -> str:
+    """Say in one sentence why an import failed: cause, line, and what to do about a package."""
+    name, text = type(cause).__name__, " ".join(str(cause).replace(f"{clone}/", "").split())[:300]
+    if isinstance(cause, SyntaxError):
+        filename, line, text = cause.filename or str(file), cause.lineno, cause.msg
+    else:
+        filename, line = _innermost(cause, clone)
+    said = f"{name}: {text.rstrip('.')}" if text else name
+    if _NO_SERVER in text:
+        said = "it asks the Prefect server for something when it is imported"
+    where = f" ({_relative(filename, clone)}, line {line})" if line else ""
+    what_to_do = advice(cause, Path.cwd(), *([file.parent] if file else []))
+    frames = traceback.extract_tb(cause.__traceback__)
+    if isinstance(cause, KeyError) and frames[-1].filename in (os.__file__, "<frozen os>"):
+        what_to_do = "if its runs get this variable, name it in the deployment's `job_variables.env`"
+    return f"{said}{where}{what_to_do and f'; {what_to_do}'}"
+
+
+def _innermost(error: BaseException, clone: Path) -> tuple[str, int | None]:
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).is_absolute() and Path(frame.filename).resolve().is_relative_to(clone)
+    ]
+    return (frames[-1].filename, frames[-1].lineno) if frames else ("", None)
+
+
+def _relative(filename: str, clone: Path) -> str:
+    resolved = (clone / filename).resolve()
+    return str(resolved.relative_to(clone)) if resolved.is_relative_to(clone) else Path(filename).name
+
+
+def _parameter_error(
+    values: dict[str, Any], schema: dict[str, Any], flow: AnyFlow, *, of_schedule: bool
+) -> str | None:
+    """Say why the server would refuse these parameters, or each run with them; None where it would not.
+
+    The server checks those of a deployment against the schema: as they are when it is made, and with the
+    values of `__prefect_kind` filled in when somebody asks for a run. Those of a schedule it hands to the
+    flow as they are, and the flow refuses what it cannot convert.
+    """
+    known = sorted(schema.get("properties", {}))
+    for name in values:
+        if name not in known:
+            return f"the flow has no parameter {name!r}; it has {', '.join(known) or 'none'}"
+    try:
+        errors = _errors(values, schema, preprocess=False)
+        if of_schedule:
+            errors = [] if _converts(flow, values) else errors
+        else:
+            final = [one for one in _errors(hydrate(values), schema) if not _is_open(one.instance)]
+            if errors and not final:
+                return _FILLED_IN.format(errors[0].path[0])
+            errors = final
+    except (ValidationError, CircularSchemaRefError) as error:
+        return " ".join(str(error).split()).rstrip(".") or "its schema refers to itself without end"
+    error: Any = cast("Any", exceptions).best_match(errors)  # as the server chooses what to say
+    if error is None:
+        return None
+    field, reason = error.json_path.replace("$.", ""), " ".join(error.message.split()).rstrip(".")
+    return f"Validation failed for field {field!r}. Failure reason: {reason}"
+
+
+def _errors(values: dict[str, Any], schema: dict[str, Any], *, preprocess: bool = True) -> list[Any]:
+    found = validate(values, cast("Any", schema), preprocess=preprocess, ignore_required=True)
+    return prioritize_placeholder_errors(found)
+
+
+def _is_open(value: Any) -> bool:
+    """Whether the server fills in a value, or a part of it, for each run."""
+    if isinstance(value, dict):
+        return any(map(_is_open, cast("dict[str, Any]", value).values()))
+    if isinstance(value, list):
+        return any(map(_is_open, cast("list[Any]", value)))
+    return isinstance(value, Placeholder) and not value.is_error
+
+
+def _converts(flow: AnyFlow, values: dict[str, Any]) -> bool:
+    """Whether the flow takes the values for what its parameters are."""
+    try:
+        hints = get_type_hints(flow.fn, include_extras=True)
+        for name, value in values.items():
+            TypeAdapter(hints.get(name, Any)).validate_python(value)
+    except Exception:  # noqa: BLE001 - a validator of the flow's own may raise anything
+        return False
+    return True
