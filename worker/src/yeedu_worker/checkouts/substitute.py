@@ -1,24 +1,38 @@
 """Puts the cache in the place of the ``git clone`` of Prefect's own step, in the process of one flow run.
 
 Deployments keep Prefect's step, ``prefect.deployments.steps.git_clone``, so that they run on any worker. What
-the cache cannot do - submodules, a repository that does not answer - is left to Prefect.
+cannot be done here - a shortened commit id, what git fails at for no reason that is known - is left to Prefect.
 """
 
 import asyncio
+import errno
 import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from prefect._internal.urls import strip_auth_from_url  # pyright: ignore[reportMissingTypeStubs]
+from prefect.blocks.core import Block
+from prefect.blocks.system import Secret
 from prefect.runner.storage import GitRepository
+from pydantic import SecretStr
 
-from yeedu_worker.checkouts.remote import CloneUnavailableError, Repository, revision_of
-from yeedu_worker.checkouts.snapshots import Snapshots
+from yeedu_worker.checkouts.snapshots import CloneUnavailableError, Snapshots
+from yeedu_worker.git.addresses import Address, Login, is_commit, logins_of_token
+from yeedu_worker.git.reasons import GitError, Reason
+from yeedu_worker.git.remote import Remote, Wanted
 
 MEGABYTES_VARIABLE = "WORKER_CHECKOUT_CACHE_MEGABYTES"
 DEFAULT_MEGABYTES = 1024
+
+HINTS = {
+    Reason.NO_LOGIN: "name a block in the step's access_token or credentials",
+    Reason.REFUSED: "check that it is valid and may read the repository",
+    Reason.CERTIFICATE: "name its CA's file in CA_CERT_FILE, or in GIT_SSL_CAINFO of an attached worker",
+    Reason.HOST_KEY: "add it to the file that FLOWS_GIT_KNOWN_HOSTS_FILE names",
+    Reason.SSH_KEY: "check the key that FLOWS_GIT_SSH_KEY_FILE names, and that the host knows it",
+    Reason.NO_SPACE: "name the folders that the flow needs in the step's directories",
+}
 
 logger = logging.getLogger("prefect.yeedu_worker.checkouts")
 
@@ -45,7 +59,16 @@ def substitute(environment: Mapping[str, str]) -> None:
         """Clone from the cache, or else as Prefect does."""
         try:
             await asyncio.to_thread(_check_out, snapshots, self)
+        except GitError as error:
+            if error.reason is not Reason.OTHER:  # Prefect cannot do better, nor say it better
+                raise RuntimeError(str(error)) from None
+            logger.info("not from the cache: %s", error)
+            await stock(self)
         except (CloneUnavailableError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise RuntimeError(
+                    f"The clone does not fit: no space is left in {self.destination}."
+                ) from None
             logger.info("not from the cache: %s", error)
             await stock(self)
 
@@ -53,10 +76,48 @@ def substitute(environment: Mapping[str, str]) -> None:
 
 
 def _check_out(snapshots: Snapshots, storage: Any) -> None:
-    if storage._include_submodules:
-        raise CloneUnavailableError("submodules are cloned each time")
-    plain = strip_auth_from_url(storage._url)
-    repository = Repository(plain, storage._repository_url_with_credentials)
-    revision = revision_of(repository, storage._branch, storage._commit_sha)
+    commit = (storage._commit_sha or "").lower()
+    if commit and not is_commit(commit):
+        raise CloneUnavailableError("the commit's name is shortened")
+    address = Address.of(storage._url)
+    remote = Remote(address, os.environ, logins_of(address, storage._credentials), HINTS)
+    remote, revision = snapshots.accepted(remote, commit or storage._branch or "")
     target = Path(os.path.abspath(storage.destination))  # noqa: PTH100 - links stay as they are
-    snapshots.check_out(repository, revision, storage._directories or [], target)
+    wanted = Wanted(tuple(storage._directories or ()), bool(storage._include_submodules))
+    warning = snapshots.check_out(remote, revision, wanted, target, lambda line: _log(logging.INFO, line))
+    if warning:
+        _log(logging.WARNING, warning)
+
+
+def logins_of(address: Address, credentials: Any) -> tuple[Login, ...]:
+    """Return the logins to try in turn for what a step was given: a dictionary, or a block of credentials."""
+    if not credentials:
+        return (address.login,) if address.login else ()
+    if address.scheme != "https":  # as Prefect has it: nothing secret goes in the open
+        return ()
+    if hasattr(credentials, "format_git_credentials"):
+        login = Address.of(credentials.format_git_credentials(address.url)).login
+        return (login,) if login else ()
+    fields = credentials.model_dump() if isinstance(credentials, Block) else credentials
+    tokens = (_plain(fields.get(name)) for name in ("access_token", "token", "password"))
+    token = next(filter(None, tokens), "")
+    if not token:
+        raise CloneUnavailableError("the credentials hold no token")
+    username = _plain(fields.get("username"))
+    return (Login(username, token),) if username else logins_of_token(token, address.host)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Secret):
+        return str(cast("Secret[Any]", value).get())
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value or "")
+
+
+def _log(level: int, text: str) -> None:
+    """Write into the flow run's own log, where there is one, as Prefect's run logger does."""
+    run = os.environ.get("PREFECT__FLOW_RUN_ID", "")
+    if run:
+        extra = {"flow_run_id": run, "flow_run_name": run}
+        logging.getLogger("prefect.flow_runs").log(level, text, extra=extra)
+    else:
+        logger.log(level, text)
