@@ -12,7 +12,7 @@ from yeedu_deployer.applied.automation_stage import (
 )
 from yeedu_deployer.applied.block_stage import (
     bring_blocks,
-    find_credential,
+    find_value,
     note_missing_blocks,
     note_missing_password,
     token_block,
@@ -28,7 +28,7 @@ from yeedu_deployer.inspection.inspector import FlowInspector
 from yeedu_deployer.planned.credentials import plan_blocks
 from yeedu_deployer.planned.sources import resolve_deployments
 from yeedu_deployer.planned.status import DeploymentStatus, read_status
-from yeedu_deployer.report import Report
+from yeedu_deployer.report import Outcome, Report
 from yeedu_deployer.state import Memory
 
 ALERTS = "alerts"
@@ -102,10 +102,12 @@ class Deployer:
             self._desired.deployments,
             stage.environment,
             token,
-            lambda kind, name: find_credential(stage, kind, name, blocks),
+            lambda kind, name, key: find_value(stage, kind, name, key, blocks),
             self._inspector,
             stage.block_names,
         )
+        for url, note in resolved.notes.items():
+            stage.report.add("source", url, Outcome.UNCHANGED, note)
         desired = self._desired = self._desired.without_other_flows(resolved)
         try:
             pools: dict[str, bool] = {}

@@ -1,5 +1,6 @@
 """Brings the blocks to the desired state, and finds the credentials that pull steps name."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ from yeedu_deployer.applied.stage import Stage
 from yeedu_deployer.applied.typed_blocks import GITHUB, SECRET
 from yeedu_deployer.declared.block_names import CONNECTION_BLOCK, GIT_TOKEN_BLOCK, PASSWORD_BLOCK
 from yeedu_deployer.errors import DeployerError, SourceError
-from yeedu_deployer.git.repository import Credential
+from yeedu_deployer.git.repository import VARIABLE
 from yeedu_deployer.planned.credentials import (
     GITHUB_BLOCK,
     BlockAction,
@@ -40,7 +41,7 @@ def bring_blocks(stage: Stage, blocks: Mapping[str, BlockPlan], resolved: Resolv
     for block in blocks.values():
         try:
             for source, error in resolved.unreadable.items():
-                if source.credential == (block.kind, block.name):
+                if source.names_block(block.kind, block.name):
                     raise error  # a token that does not work must not replace one that may
             if not stage.plan_only:
                 apply_block(block)
@@ -53,12 +54,21 @@ def bring_blocks(stage: Stage, blocks: Mapping[str, BlockPlan], resolved: Resolv
         stage.report.add("block", block.name, planned if stage.plan_only else done, detail)
 
 
-def find_credential(stage: Stage, kind: str, name: str, blocks: Mapping[str, BlockPlan]) -> str | Credential:
-    """Find the credential that a worker's git_clone step would use once the blocks are applied.
+def find_value(stage: Stage, kind: str, name: str, key: str, blocks: Mapping[str, BlockPlan]) -> object:
+    """Find what a worker's git_clone step would get for a block or a variable once the blocks are applied.
+
+    Args:
+        stage: What this run of the deployer shares.
+        kind: The slug of the block's type, or `VARIABLE`.
+        name: Its name.
+        key: Where in its value, for example `.token`; empty for all of it.
+        blocks: The blocks that are configured here.
 
     Raises:
-        SourceError: There is no such block, or it holds no credential.
+        SourceError: There is no such block, variable or key.
     """
+    if kind == VARIABLE:
+        return _kept_secret(stage, _read_variable(stage, name))
     block = blocks.get(name)
     if block and block.kind != kind:
         block = None
@@ -69,14 +79,28 @@ def find_credential(stage: Stage, kind: str, name: str, blocks: Mapping[str, Blo
                 f"The pull step names the Secret block {name!r}, which does not exist; create it, "
                 "or name the token's file in FLOWS_GIT_TOKEN_FILE."
             )
-        return _kept_secret(stage, str(value))
-    data = cast("dict[str, Any]", block.effective) if block else _read_fields(stage, kind, name)
-    token = data.get("token") or data.get("access_token") or data.get("password")
-    if not token:
-        raise SourceError(f"The {kind} block {name!r} holds no token.")
-    username = data.get("username")
-    _kept_secret(stage, str(token))
-    return Credential(str(username), str(token)) if username else str(token)
+        key = re.sub(r"^\.value(?![\w-])", "", key)  # which is what a Secret has anyway
+    else:
+        value = block.effective if block else _read_fields(stage, kind, name)
+    for part in filter(None, key.split(".")):
+        value = cast("dict[str, object]", value).get(part) if isinstance(value, dict) else None
+        if value is None:
+            raise SourceError(f"The {kind} block {name!r}, which the pull step names, has no {part!r}.")
+    texts = cast("dict[str, object]", value).values() if isinstance(value, dict) else (value,)
+    for text in texts:
+        if isinstance(text, str):
+            _kept_secret(stage, text)
+    return cast("object", value)
+
+
+def _read_variable(stage: Stage, name: str) -> str:
+    with explained(f"The variable {name!r} could not be read", quote_answer=False):
+        variable = stage.client.read_variable_by_name(name)
+    if variable is None:
+        raise SourceError(
+            f"The pull step names the Prefect variable {name!r}, which does not exist; create it."
+        )
+    return str(variable.value)
 
 
 def note_missing_password(stage: Stage) -> None:

@@ -7,6 +7,7 @@ from typing import cast
 from pydantic import JsonValue
 
 from yeedu_deployer.declared.block_names import BlockNames
+from yeedu_deployer.declared.flow_source import CREDENTIAL_KEYS
 from yeedu_deployer.declared.pull_steps import GIT_CLONE, PullStep
 from yeedu_deployer.declared.spec import DeploymentSpec
 from yeedu_deployer.errors import FlowError, SpecError
@@ -134,7 +135,7 @@ def with_observed_token(definition: Definition, observed: Mapping[str, object] |
 
 def _without_token(step: dict[str, dict[str, JsonValue]]) -> dict[str, dict[str, JsonValue]]:
     return {
-        function: {name: value for name, value in inputs.items() if name != "access_token"}
+        function: {name: value for name, value in inputs.items() if name not in CREDENTIAL_KEYS}
         if function == GIT_CLONE
         else inputs
         for function, inputs in step.items()

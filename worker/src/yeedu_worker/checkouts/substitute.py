@@ -1,7 +1,7 @@
 """Puts the cache in the place of the ``git clone`` of Prefect's own step, in the process of one flow run.
 
 Deployments keep Prefect's step, ``prefect.deployments.steps.git_clone``, so that they run on any worker. What
-cannot be done here - a shortened commit id, what git fails at for no reason that is known - is left to Prefect.
+cannot be done here - a shortened commit id, a failure of git for no known reason - is left to Prefect.
 """
 
 import asyncio

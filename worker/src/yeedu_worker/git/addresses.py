@@ -46,7 +46,9 @@ class Address:
             GitError: It is empty, or cannot be one.
         """
         if not url:
-            raise GitError(Reason.OTHER, "The git repository's URL is empty; set it to a URL or a folder.")
+            raise GitError(
+                Reason.OTHER, "The git repository's URL is empty; set FLOWS_GIT_URL to a URL or a folder."
+            )
         if url.startswith("-"):
             raise GitError(
                 Reason.OTHER, f"The git URL {url!r} begins with a dash; it must be a URL or a folder."

@@ -9,6 +9,7 @@ class Reason(Enum):
 
     NO_SPACE = (("no space left on device", "disk quota exceeded"), "does not fit: no space is left")
     NO_SSH = (("cannot run ssh", "ssh: not found", "unable to fork"), "needs ssh, which is not installed")
+    NO_USER = (("no user exists for uid",), "needs ssh, which runs for no user without a name")
     HOST_KEY = (("host key verification", "host identification has changed"), "has an unknown host key")
     SSH_KEY = (("permission denied (", "too many authentication failures"), "refused the SSH key")
     NO_LOGIN = (("could not read username", "could not read password"), "asks for a credential")
