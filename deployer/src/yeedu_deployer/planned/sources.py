@@ -15,7 +15,7 @@ from yeedu_deployer.git.repository import FindValue, remote_of
 from yeedu_deployer.inspection.inspector import FlowFacts, FlowInspector, Wanted
 from yeedu_deployer.planned.definition import Definition, define, parameter_sets
 from yeedu_worker.git.addresses import Address
-from yeedu_worker.git.reasons import GitError, Reason
+from yeedu_worker.git.reasons import GitError
 from yeedu_worker.git.remote import lfs_warning
 
 
@@ -36,27 +36,8 @@ class Resolved:
     notes: dict[str, str] = field(default_factory=dict[str, str])
 
 
-@dataclass(frozen=True)
-class _Member:
-    """A deployment whose flow is in a source.
-
-    Attributes:
-        spec: What the file declares.
-        pull: Its steps, each with the commit that it is to clone where that is known.
-        directory: Where in the clone its entrypoint begins.
-    """
-
-    spec: DeploymentSpec
-    pull: tuple[PullStep, ...]
-    directory: str
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What reading a source told: of each flow, and which user its host wants with the platform's token."""
-
-    flows: list[FlowFacts | FlowError]
-    username: str = ""
+# A deployment, its steps with the commits that they clone, and where in the clone its entrypoint begins.
+_Member = tuple[DeploymentSpec, tuple[PullStep, ...], str]
 
 
 def resolve_deployments(
@@ -90,24 +71,22 @@ def resolve_deployments(
         except SourceError as error:
             resolved.errors[spec.name] = error
             continue
-        by_source.setdefault(source, []).append(_Member(spec, pull, directory))
+        by_source.setdefault(source, []).append((spec, pull, directory))
     for source, members in by_source.items():
         own = token_block if _host(source.url) == host else None
         try:
-            found = _read(source, members, find, inspector, own, resolved.notes)
+            flows, user = _read(source, members, find, inspector, own, resolved.notes)
         except DeployerError as error:
             if isinstance(error, SourceError):
                 resolved.unreadable[source] = error
-            resolved.errors |= {member.spec.name: error for member in members}
+            resolved.errors |= {spec.name: error for spec, _, _ in members}
             continue
-        for member, facts in zip(members, found.flows, strict=True):
-            pull = member.pull
-            if token_block:
-                pull = with_token(pull, token_block, host, environment, found.username)
+        for (spec, pull, _), found in zip(members, flows, strict=True):
+            steps = with_token(pull, token_block, host, environment, user) if token_block else pull
             try:
-                resolved.definitions[member.spec.name] = _define(member.spec, pull, facts, names)
+                resolved.definitions[spec.name] = _define(spec, steps, found, names)
             except FlowError as error:
-                resolved.errors[member.spec.name] = error
+                resolved.errors[spec.name] = error
     return resolved
 
 
@@ -125,11 +104,23 @@ def _read(
     inspector: FlowInspector,
     token_block: str | None,
     notes: dict[str, str],
-) -> _Found:
-    """Clone a source and import its flows; `token_block` is the platform's, where it is for this host."""
+) -> tuple[list[FlowFacts | FlowError], str]:
+    """Clone a source and import its flows.
+
+    Args:
+        source: What to clone.
+        members: The deployments whose flows are in it.
+        find: Reads blocks and variables.
+        inspector: Imports the flows.
+        token_block: The block with the platform's token, where that is for this host.
+        notes: Takes what is to be known of the repository.
+
+    Returns:
+        What was found of each flow, and the user that the host wants with the platform's token, if any.
+    """
     try:
         remote = remote_of(source, find, token_block)
-        asked = remote.logins
+        first = remote.login
         remote, revision = remote.accepted(source.revision)
         with tempfile.TemporaryDirectory(prefix="deployer-clone-", ignore_cleanup_errors=True) as folder:
             clone = Path(folder)
@@ -138,12 +129,9 @@ def _read(
                 notes[remote.address.url] = warning
             flows = _inspect(source, members, clone, inspector)
     except GitError as error:
-        if error.reason is Reason.NO_SPACE:
-            raise SourceError(f"{str(error).rstrip('.')} ({tempfile.gettempdir()}).") from None
         raise SourceError(str(error)) from None
-    is_platforms = bool(token_block) and source.names_block("secret", token_block or "")
-    other = is_platforms and bool(asked) and remote.login not in (None, asked[0])
-    return _Found(flows, remote.login.username if other and remote.login else "")
+    is_other = token_block and source.names_block("secret", token_block) and remote.login != first
+    return flows, remote.login.username if is_other and remote.login else ""
 
 
 def _say(progress: str) -> None:
@@ -155,19 +143,17 @@ def _inspect(
     source: Source, members: list[_Member], clone: Path, inspector: FlowInspector
 ) -> list[FlowFacts | FlowError]:
     found: dict[str, FlowFacts | FlowError] = {}
-    for directory in dict.fromkeys(member.directory for member in members):
-        there = [member.spec for member in members if member.directory == directory]
+    for directory in dict.fromkeys(directory for _, _, directory in members):
+        there = [spec for spec, _, its in members if its == directory]
         if (clone / directory).is_dir():
             wanted = [Wanted(spec.entrypoint, tuple(parameter_sets(spec).values())) for spec in there]
             answers = inspector.inspect(clone / directory, wanted)
         else:
-            missing = (
-                f"The pull steps leave the flow in {directory!r} of {source.url}, which has no such folder"
-            )
             at = f" at {source.revision!r}" if source.revision else ""
-            answers = [FlowError(f"{missing}{at}.") for _ in there]
+            lost = f"The pull steps leave the flow in {directory!r} of {source.url}"
+            answers = [FlowError(f"{lost}, which has no such folder{at}.") for _ in there]
         found |= {spec.name: answer for spec, answer in zip(there, answers, strict=True)}
-    return [found[member.spec.name] for member in members]
+    return [found[spec.name] for spec, _, _ in members]
 
 
 def _define(

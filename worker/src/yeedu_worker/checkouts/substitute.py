@@ -18,21 +18,12 @@ from prefect.runner.storage import GitRepository
 from pydantic import SecretStr
 
 from yeedu_worker.checkouts.snapshots import CloneUnavailableError, Snapshots
-from yeedu_worker.git.addresses import Address, Login, is_commit, logins_of_token
+from yeedu_worker.git.addresses import Address, Login, is_commit, logins_of
 from yeedu_worker.git.reasons import GitError, Reason
 from yeedu_worker.git.remote import Remote, Wanted
 
 MEGABYTES_VARIABLE = "WORKER_CHECKOUT_CACHE_MEGABYTES"
 DEFAULT_MEGABYTES = 1024
-
-HINTS = {
-    Reason.NO_LOGIN: "name a block in the step's access_token or credentials",
-    Reason.REFUSED: "check that it is valid and may read the repository",
-    Reason.CERTIFICATE: "name its CA's file in CA_CERT_FILE, or in GIT_SSL_CAINFO of an attached worker",
-    Reason.HOST_KEY: "add it to the file that FLOWS_GIT_KNOWN_HOSTS_FILE names",
-    Reason.SSH_KEY: "check the key that FLOWS_GIT_SSH_KEY_FILE names, and that the host knows it",
-    Reason.NO_SPACE: "name the folders that the flow needs in the step's directories",
-}
 
 logger = logging.getLogger("prefect.yeedu_worker.checkouts")
 
@@ -80,7 +71,7 @@ def _check_out(snapshots: Snapshots, storage: Any) -> None:
     if commit and not is_commit(commit):
         raise CloneUnavailableError("the commit's name is shortened")
     address = Address.of(storage._url)
-    remote = Remote(address, os.environ, logins_of(address, storage._credentials), HINTS)
+    remote = Remote(address, os.environ, _logins(address, storage._credentials))
     remote, revision = snapshots.accepted(remote, commit or storage._branch or "")
     target = Path(os.path.abspath(storage.destination))  # noqa: PTH100 - links stay as they are
     wanted = Wanted(tuple(storage._directories or ()), bool(storage._include_submodules))
@@ -89,22 +80,13 @@ def _check_out(snapshots: Snapshots, storage: Any) -> None:
         _log(logging.WARNING, warning)
 
 
-def logins_of(address: Address, credentials: Any) -> tuple[Login, ...]:
+def _logins(address: Address, credentials: Any) -> tuple[Login, ...]:
     """Return the logins to try in turn for what a step was given: a dictionary, or a block of credentials."""
-    if not credentials:
-        return (address.login,) if address.login else ()
-    if address.scheme != "https":  # as Prefect has it: nothing secret goes in the open
-        return ()
     if hasattr(credentials, "format_git_credentials"):
         login = Address.of(credentials.format_git_credentials(address.url)).login
         return (login,) if login else ()
-    fields = credentials.model_dump() if isinstance(credentials, Block) else credentials
-    tokens = (_plain(fields.get(name)) for name in ("access_token", "token", "password"))
-    token = next(filter(None, tokens), "")
-    if not token:
-        raise CloneUnavailableError("the credentials hold no token")
-    username = _plain(fields.get("username"))
-    return (Login(username, token),) if username else logins_of_token(token, address.host)
+    fields = credentials.model_dump() if isinstance(credentials, Block) else credentials or {}
+    return logins_of(address, {name: _plain(value) for name, value in fields.items()})
 
 
 def _plain(value: Any) -> str:

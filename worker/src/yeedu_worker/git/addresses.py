@@ -1,6 +1,7 @@
 """Addresses of git repositories, and the logins by which their hosts let somebody in."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -98,6 +99,23 @@ def logins_of_token(token: str, host: str) -> tuple[Login, ...]:
     if _TAKE_TOKEN_ALONE.search(host):
         return (Login(token),)
     return (Login(token), Login("oauth2", token), Login("x-token-auth", token))
+
+
+def logins_of(address: Address, fields: Mapping[str, object]) -> tuple[Login, ...]:
+    """Return the logins to try in turn for what a git_clone step is given, or a block of credentials has.
+
+    Raises:
+        GitError: It holds no token.
+    """
+    if not fields:
+        return (address.login,) if address.login else ()
+    if address.scheme != "https":  # as Prefect has it: nothing secret goes in the open
+        return ()
+    given = (str(fields.get(name) or "") for name in ("access_token", "token", "password"))
+    token, username = next(filter(None, given), ""), str(fields.get("username") or "")
+    if not token:
+        raise GitError(Reason.REFUSED, f"The credential for {address.url} holds no token.")
+    return (Login(username, token),) if username else logins_of_token(token, address.host)
 
 
 def without_login(url: str) -> str:

@@ -53,6 +53,24 @@ class Reason(Enum):
 
 Hints = Mapping[Reason, str]
 
+_SSH = "name a key in FLOWS_GIT_SSH_KEY_FILE, and the host's keys in FLOWS_GIT_KNOWN_HOSTS_FILE"
+# What to do about it on the platform.
+PLATFORM_HINTS: Hints = {
+    **dict.fromkeys(
+        (Reason.NO_HOST, Reason.NO_ANSWER, Reason.TIMED_OUT, Reason.SILENT), "check FLOWS_GIT_URL"
+    ),
+    Reason.NO_LOGIN: "name a token's file in FLOWS_GIT_TOKEN_FILE, which is for FLOWS_GIT_URL's host alone, "
+    "or a block in the step's access_token",
+    Reason.REFUSED: "check that it is valid and may read the repository",
+    Reason.CERTIFICATE: "name its CA's file in CA_CERT_FILE (or GIT_SSL_CAINFO)",
+    Reason.OWNER: "run 'git config --global --add safe.directory' on it",
+    Reason.HOST_KEY: _SSH,
+    Reason.SSH_KEY: _SSH,
+    Reason.NO_SSH: "install an OpenSSH client",
+    Reason.NO_USER: "leave CHECKOUT_UID out of .env, or use an https address",
+    Reason.NO_SPACE: "name what the flow needs in the step's 'directories', or another place in TMPDIR",
+}
+
 
 class GitError(Exception):
     """Git cannot do what it was asked; the text is one sentence for people, and shows no login.

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from yeedu_worker.git.addresses import Address, Login, is_commit
 from yeedu_worker.git.command import SILENCE_SECONDS, Say, SilentError, run_git
-from yeedu_worker.git.reasons import GitError, Hints, Reason, explained, last_words, reason_of
+from yeedu_worker.git.reasons import (
+    PLATFORM_HINTS,
+    GitError,
+    Hints,
+    Reason,
+    explained,
+    last_words,
+    reason_of,
+)
 
 # Above this size git-lfs makes no pointer.
 _MOST_BYTES_OF_POINTER = 1024
@@ -51,14 +59,14 @@ class Remote:
         address: Where it is.
         environment: The whole environment of git.
         logins: What to try in turn where the host asks for a login; of several, the host chooses one.
-        hints: What to do about which reason, for the sentences of errors.
+        hints: What to do about which reason, for the sentences of errors; by default on the platform.
         silence_seconds: After how long without a word from git it is given up.
     """
 
     address: Address
     environment: Mapping[str, str] = field(repr=False)
     logins: tuple[Login, ...] = ()
-    hints: Hints = field(default_factory=dict[Reason, str], repr=False)
+    hints: Hints = field(default_factory=lambda: PLATFORM_HINTS, repr=False)
     silence_seconds: float = SILENCE_SECONDS
 
     @property
