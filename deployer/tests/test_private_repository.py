@@ -182,8 +182,8 @@ def test_a_deployment_from_python_can_name_the_block_of_the_git_token(platform, 
         ),
         (
             "",
-            "asks for a credential; name a token's file in FLOWS_GIT_TOKEN_FILE, which is for FLOWS_GIT_URL's "
-            "host alone, or a block in the step's access_token.",
+            "asks for a credential; name a token's file in FLOWS_GIT_TOKEN_FILE, which is for "
+            "FLOWS_GIT_URL's host alone, or a block in the step's access_token.",
         ),
     ],
 )

@@ -88,8 +88,14 @@ def test_wrong_token_and_none_are_a_sentence_each(trusting: Path, served: Path) 
             remote_of(url, *logins_of_token("canary", "git.example.com")).accepted()
         with pytest.raises(GitError) as missing:
             remote_of(url).accepted()
-    assert str(wrong.value) == f"The git repository {url} refused the credential."
-    assert str(missing.value) == f"The git repository {url} asks for a credential."
+    assert str(wrong.value) == (
+        f"The git repository {url} refused the credential; "
+        "check that it is valid and may read the repository."
+    )
+    assert str(missing.value) == (
+        f"The git repository {url} asks for a credential; name a token's file in FLOWS_GIT_TOKEN_FILE, which "
+        "is for FLOWS_GIT_URL's host alone, or a block in the step's access_token."
+    )
 
 
 def test_submodules_come_with_the_token_of_their_own_host_alone(
@@ -157,7 +163,10 @@ def test_silent_host_is_given_up() -> None:
         with pytest.raises(GitError) as error:
             remote_of(url, silence_seconds=0.5).revision()
     assert error.value.reason is Reason.SILENT
-    assert str(error.value) == f"The git repository {url} cannot be reached: no answer in 0.5 s."
+    assert (
+        str(error.value)
+        == f"The git repository {url} cannot be reached: no answer in 0.5 s; check FLOWS_GIT_URL."
+    )
 
 
 def test_slow_host_is_waited_for_while_it_sends_and_progress_is_told(
@@ -210,7 +219,10 @@ def test_full_disk_is_one_sentence(served: Path, tmp_path: Path) -> None:
     )
     if "unshare" in done.stderr or "mount" in done.stderr:
         pytest.skip("no tmpfs can be mounted here")
-    assert done.stderr.splitlines()[-1].endswith("/flows does not fit: no space is left."), done.stderr
+    said = (
+        f"/flows does not fit: no space is left in {tmp_path / 'small'}, which has 0 MB; name what the flow"
+    )
+    assert said in done.stderr.splitlines()[-1], done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """Turns declared deployments into definitions: checks each git source once, and imports its flows."""
 
+import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,8 @@ from yeedu_deployer.planned.definition import Definition, define, parameter_sets
 from yeedu_worker.git.addresses import Address
 from yeedu_worker.git.reasons import GitError
 from yeedu_worker.git.remote import lfs_warning
+
+_CLONE, _LEFT_SECONDS = "deployer-clone-", 86400
 
 
 @dataclass
@@ -122,7 +126,10 @@ def _read(
         remote = remote_of(source, find, token_block)
         first = remote.login
         remote, revision = remote.accepted(source.revision)
-        with tempfile.TemporaryDirectory(prefix="deployer-clone-", ignore_cleanup_errors=True) as folder:
+        for left in Path(tempfile.gettempdir()).glob(f"{_CLONE}*"):  # of a deployer that was killed
+            if left.stat().st_mtime < time.time() - _LEFT_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=_CLONE, ignore_cleanup_errors=True) as folder:
             clone = Path(folder)
             remote.clone(revision, clone, source.wanted, _say)
             if warning := lfs_warning(clone):

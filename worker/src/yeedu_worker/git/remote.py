@@ -2,6 +2,7 @@
 
 import base64
 import difflib
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -146,7 +147,16 @@ class Remote:
         Raises:
             GitError: Git cannot.
         """
-        url, wanted = self.address.url, wanted or Wanted()
+        try:
+            self._clone(revision, target, wanted or Wanted(), say)
+        except GitError as error:
+            if error.reason is not Reason.NO_SPACE:
+                raise
+            megabytes = shutil.disk_usage(target.parent).total // 1_000_000
+            raise self._error(error.reason, f" in {target.parent}, which has {megabytes} MB") from None
+
+    def _clone(self, revision: Revision, target: Path, wanted: Wanted, say: Say | None) -> None:
+        url = self.address.url
         # Where only some folders are checked out, the contents of the others stay where they are.
         sparse = ["--filter=blob:none"] if wanted.directories else []
         if revision.reference:
