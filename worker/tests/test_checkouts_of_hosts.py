@@ -143,3 +143,34 @@ def test_directories_of_a_commit_are_a_snapshot_of_their_own(host: Host, tmp_pat
         target = tmp_path / str(number)
         snapshots.check_out(remote, remote.revision(at), Wanted(directories), target)
         assert [file.name for file in target.glob("*/*.py")] == ["b.py" if "a" in directories else "d.py"]
+
+
+def test_run_without_room_for_its_clone_is_told_so_and_leaves_nothing(tmp_path: Path) -> None:
+    """A real full disk, of half a megabyte: needs a user namespace, or root."""
+    commit(tmp_path / "source", {"large": os.urandom(600_000).hex()})
+    (tmp_path / "run").mkdir()
+    inputs = json.dumps({"url": (tmp_path / "source").as_uri(), "name": "x"})
+    script = (
+        f'mount -t tmpfs -o size=512k none "$RUN" && cd "$RUN" && echo \'{inputs}\' | "$PYTHON" -c "$CODE"; '
+        'code=$?; find "$RUN/x" -mindepth 1; exit $code'
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "--map-root-user", "sh", "-c", script],
+        env={
+            **os.environ,
+            "RUN": str(tmp_path / "run"),
+            "PYTHON": sys.executable,
+            "CODE": RUN,
+            "PREFECT_HOME": str(tmp_path / "home"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip("no tmpfs can be mounted here")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"RuntimeError: The clone does not fit: no space is left in {tmp_path / 'run' / 'x'}."
+    )
+    assert done.stdout == ""

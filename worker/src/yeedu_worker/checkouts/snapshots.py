@@ -106,6 +106,9 @@ class Snapshots:
         except FileNotFoundError:
             _empty(target)
             return False
+        except OSError:  # there is no room for it, for example
+            _empty(target)
+            raise
         except DamagedError:
             _empty(target)
             with _exclusive(place.parent / "lock"):

@@ -51,9 +51,9 @@ def substitute(environment: Mapping[str, str]) -> None:
         try:
             await asyncio.to_thread(_check_out, snapshots, self)
         except GitError as error:
-            if error.reason is not Reason.OTHER:  # Prefect cannot do better, nor say it better
-                raise RuntimeError(str(error)) from None
-            logger.info("not from the cache: %s", error)
+            if error.reason not in (Reason.OTHER, Reason.NO_SPACE):
+                raise RuntimeError(str(error)) from None  # Prefect cannot do better, nor say it better
+            logger.warning("not from the cache: %s", error)  # which may be fuller than the run's own folder
             await stock(self)
         except (CloneUnavailableError, OSError) as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
