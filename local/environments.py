@@ -14,7 +14,9 @@ from local.knobs import ROOT, Knobs
 
 SECRETS = ("FLOWS_GIT_TOKEN", "YEEDU_PASSWORD", "YEEDU_TOKEN", "WAREHOUSE_PASSWORD")
 # What an environment may have of its own: what its deployments and their blocks are made from.
-_ITS_OWN = re.compile(r"(?:FLOWS_GIT|YEEDU|WAREHOUSE)_(?!MOCK_|UI_URL|POSTGRES_|REF|SSL_CERT_FILE)\w+")
+_ITS_OWN = re.compile(
+    r"(?:FLOWS_GIT|YEEDU|WAREHOUSE)_(?!MOCK_|UI_URL|POSTGRES_|REF|SSH_|KNOWN_HOSTS|SSL_CERT_FILE)\w+"
+)
 # With one of these of its own, an environment takes none of the others from `.env`: a login is one thing.
 _LOGINS = (
     (("YEEDU_PASSWORD", "YEEDU_TOKEN"), ("YEEDU_PASSWORD", "YEEDU_TOKEN")),

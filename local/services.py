@@ -255,4 +255,9 @@ def _certificates(knobs: Knobs) -> dict[str, str]:
 
 
 def _flows(knobs: Knobs, url: str) -> dict[str, str]:
-    return {"FLOWS_GIT_URL": url, "FLOWS_GIT_REF": knobs.get("FLOWS_GIT_REF")}
+    return {
+        "FLOWS_GIT_URL": url,
+        "FLOWS_GIT_REF": knobs.get("FLOWS_GIT_REF"),
+        "FLOWS_GIT_SSH_KEY_FILE": str(SECRETS / "git" / "ssh-key"),
+        "FLOWS_GIT_KNOWN_HOSTS_FILE": str(SECRETS / "git" / "known-hosts"),
+    }

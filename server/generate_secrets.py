@@ -15,6 +15,7 @@ Folders (volumes in docker-compose.yaml), and who mounts them:
     key        deployer, worker, rescue, with another server
     mock       yeedu-mock
     deployer   deployer
+    git        deployer, worker
     warehouse  warehouse
 """
 
@@ -66,6 +67,14 @@ def _check_api_key(value: str) -> None:
         raise SecretError("PREFECT_API_KEY is not an API key, which is one word of ASCII characters")
 
 
+def _check_ssh_key(value: str) -> None:
+    if "PRIVATE KEY-----" not in value:
+        raise SecretError(
+            "FLOWS_GIT_SSH_KEY_FILE holds no private key (-----BEGIN OPENSSH PRIVATE KEY-----); "
+            "make one with: ssh-keygen -t ed25519 -N '' -f FILE"
+        )
+
+
 @dataclass(frozen=True)
 class Secret:
     """One secret: the knob that sets it, where it goes, and where it comes from when nobody sets it.
@@ -81,6 +90,7 @@ class Secret:
     fixed: bool = False
     else_like: str = ""
     unless: str = ""
+    has_lines: bool = False
 
 
 SECRETS = (
@@ -107,6 +117,8 @@ SECRETS = (
     ),
     Secret("WAREHOUSE_PASSWORD", "deployer", "warehouse-password", else_like="WAREHOUSE_POSTGRES_PASSWORD"),
     Secret("FLOWS_GIT_TOKEN", "deployer", "git-token"),
+    Secret("FLOWS_GIT_SSH_KEY", "git", "ssh-key", check=_check_ssh_key, has_lines=True),
+    Secret("FLOWS_GIT_KNOWN_HOSTS", "git", "known-hosts", has_lines=True),
     Secret("GITHUB_TOKEN", "deployer", "github-token"),
     Secret("ALERT_WEBHOOK_URL", "deployer", "alert-webhook-url"),
     Secret("ALERT_SLACK_WEBHOOK_URL", "deployer", "alert-slack-webhook-url"),
@@ -139,7 +151,7 @@ def _own(secret: Secret, values: dict[str, str], files: Path) -> str:
     if content and secret.knob in values:
         raise SecretError(f"{secret.knob} and {secret.knob}_FILE are both set; remove one of them")
     value = content or values.get(secret.knob, "")
-    if "\n" in value:
+    if "\n" in value and not secret.has_lines:
         raise SecretError(f"{secret.knob}_FILE holds more than one line; a secret is one line of text")
     if value and secret.check:
         secret.check(value)

@@ -11,12 +11,16 @@ missing file changes nothing.
 
 An API key gets a setting of the client's beside it, so that the client tells it on websockets too.
 
+``FLOWS_GIT_SSH_KEY_FILE`` and ``FLOWS_GIT_KNOWN_HOSTS_FILE`` name the key by which git reaches ssh addresses,
+and the keys of their hosts: both become ``GIT_SSH_COMMAND``. Two empty files change nothing.
+
 Usage: with-secrets COMMAND [ARGUMENT ...]
 """
 
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,6 +143,45 @@ def environment_with_certificates(environment: dict[str, str]) -> dict[str, str]
     return result | dict.fromkeys(BUNDLE_SETTINGS, str(bundle))
 
 
+def environment_with_ssh(environment: dict[str, str]) -> dict[str, str]:
+    """Return a copy of the environment in which git uses the key, and no host but those that are known.
+
+    OpenSSH refuses a key that others may read as well, so it gets a copy of it in ``PREFECT_HOME``.
+
+    Raises:
+        OSError: A file is missing or unreadable, or the copy cannot be written.
+        ValueError: One of the two is there, and the other one is not.
+    """
+    result = dict(environment)
+    names = ("FLOWS_GIT_SSH_KEY_FILE", "FLOWS_GIT_KNOWN_HOSTS_FILE")
+    files = [result.pop(name, "") for name in names]
+    key, hosts = (Path(file).read_text(encoding="utf-8").strip() if file else "" for file in files)
+    if not key and not hosts:
+        return result
+    if not key or not hosts:
+        missing, given = names if hosts else names[::-1]
+        raise ValueError(
+            f"{given} is set, and {missing} is not; git over ssh needs the key and its hosts' keys"
+        )
+    folder = Path(environment.get("PREFECT_HOME") or "~/.prefect").expanduser() / "git-ssh"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, text in (("key", key), ("known_hosts", hosts)):
+        scratch = folder / f"{name}.{os.getpid()}"
+        scratch.touch(mode=0o600)
+        scratch.write_text(text.replace("\r\n", "\n") + "\n", encoding="utf-8")
+        scratch.replace(folder / name)  # at once: a command beside this one may be using it
+    options = [
+        *("BatchMode=yes", "IdentitiesOnly=yes", "IdentityAgent=none", "StrictHostKeyChecking=yes"),
+        *(
+            "ConnectTimeout=30",
+            "GlobalKnownHostsFile=/dev/null",
+            f'UserKnownHostsFile="{folder}/known_hosts"',
+        ),
+    ]
+    command = ["ssh", "-F", "/dev/null", "-i", f"{folder}/key", *(f"-o{option}" for option in options)]
+    return result | {"GIT_SSH_COMMAND": shlex.join(command)}
+
+
 def _usual_certificates(environment: dict[str, str]) -> Iterator[str]:
     """Yield every certificate that one of the libraries would trust anyway."""
     places = [*filter(None, map(environment.get, BUNDLE_SETTINGS)), *SYSTEM_BUNDLES]
@@ -160,6 +203,7 @@ def main() -> None:
         sys.exit("with-secrets: name the command to run")
     try:
         environment = environment_with_certificates(environment_with_secrets(dict(os.environ)))
+        environment = environment_with_ssh(environment)
         os.execvpe(command[0], command, environment)  # noqa: S606 - the command replaces this process
     except (OSError, ValueError) as error:
         sys.exit(f"with-secrets: {error}")

@@ -1,95 +1,58 @@
-"""Real repositories, over files and over https with a token, and a sentence for each way to fail."""
+"""Repositories as teams have them, applied: real hosts, a real server, a sentence for each way to fail."""
 
-import base64
 import os
-import stat
-import subprocess
-from urllib.parse import quote
+from pathlib import Path
 
 import pytest
-from prefect.runner import storage
+from prefect.blocks.core import Block
+from prefect.blocks.system import Secret
+from prefect.variables import Variable
+from pydantic import SecretStr
 
-from tests.git_over_https import GitHandler, git_over_https
+from tests.git_hosts import ACCEPTS, TOKEN, git_host, ssh_host
+from yeedu_deployer.declared.flow_source import Source
 from yeedu_deployer.errors import SourceError
-from yeedu_deployer.git.repository import Credential, Repository
+from yeedu_deployer.git.repository import remote_of
+from yeedu_worker.git.reasons import GitError
 
-TOKEN = "canary-git-token"
+FLOW = """
+from prefect import flow
+
+@flow(name="{name}")
+def run(): ...
+"""
+STEP = "prefect.deployments.steps.git_clone"
+YAML = """
+pull:
+  - prefect.deployments.steps.git_clone:
+      repository: "{{ $FLOWS_GIT_URL }}"
+deployments:
+  - {name: one, entrypoint: "flows/one.py:run", work_pool: {name: yeedu-pool}}
+"""
 
 
-class PrivateHandler(GitHandler):
-    """Open to those who send the token."""
-
-    def serve(self):
-        expected = "Basic " + base64.b64encode(f"{TOKEN}:".encode()).decode()
-        if self.headers.get("Authorization") == expected:
-            super().serve()
-            return
-        self.send_response(401)
-        self.send_header("WWW-Authenticate", 'Basic realm="git"')
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+def yaml(*inputs):
+    return YAML.replace("deployments:", "".join(f"      {line}\n" for line in inputs) + "deployments:")
 
 
 @pytest.fixture
-def private_url(repository, certificate, monkeypatch):
-    """The repository over https, which asks for the token; the certificate is trusted."""
-    repository.add_flows("one")
+def host(repository, certificate, monkeypatch):
+    """What serves the repository, to everybody at first; its certificate is trusted."""
+    repository.add_flows("served")
     monkeypatch.setenv("GIT_SSL_CAINFO", str(certificate))
-    with git_over_https(certificate, repository.path.parent, PrivateHandler) as server:
-        yield f"https://127.0.0.1:{server.server_port}/{repository.path.name}/.git"
+    with git_host(certificate, repository.path.parent) as running:
+        running.url = f"{running.url}/{repository.path.name}"
+        yield running
 
 
-@pytest.fixture
-def git_calls(tmp_path, monkeypatch):
-    """Every command line that git is started with."""
-    log, folder = tmp_path / "git-calls", tmp_path / "bin"
-    real = subprocess.run(["which", "git"], capture_output=True, text=True, check=True).stdout.strip()
-    folder.mkdir()
-    wrapper = folder / "git"
-    wrapper.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >> {log}\nexec {real} "$@"\n')
-    wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    return log
+def step_of(platform):
+    return platform.client.read_deployment_by_name("one/one").pull_steps[-1][STEP]
 
 
-def failure(url, token=None, revision=""):
-    with pytest.raises(SourceError) as caught:
-        Repository.from_url(url, token).check(revision)
+def failure(url, credential=(), revision="", token=None):
+    with pytest.raises((SourceError, GitError)) as caught:
+        remote_of(Source(url, revision, credential), lambda *_: TOKEN, token).accepted(revision)
     return str(caught.value)
-
-
-@pytest.mark.parametrize("revision", ["", "main", "feature/x", "v1"])
-def test_a_branch_a_tag_and_the_default_branch_are_found_and_fetched(repository, tmp_path, revision):
-    repository.add_flows("one")
-    repository.git("tag", "v1")
-    repository.git("branch", "feature/x")
-    source = Repository.from_url(repository.url)
-
-    source.check(revision)
-    source.fetch(revision, tmp_path / "clone")
-
-    assert (tmp_path / "clone/flows/one.py").is_file()
-
-
-def test_a_commit_is_fetched_without_history(repository, tmp_path):
-    first = repository.add_flows("one")
-    repository.add_flows("two")
-    source = Repository.from_url(repository.url)
-
-    source.check(first)
-    source.fetch(first, tmp_path / "clone")
-
-    assert [file.name for file in (tmp_path / "clone/flows").iterdir()] == ["one.py"]
-
-
-def test_a_wrong_branch_is_named_with_the_nearest_one(repository):
-    repository.add_flows("one")
-    assert failure(repository.url, revision="mian") == (
-        f"The git repository {repository.url} has no branch or tag 'mian'; did you mean 'main'?"
-    )
-    assert failure(repository.url, revision="zzz") == (
-        f"The git repository {repository.url} has no branch or tag 'zzz'; it has main."
-    )
 
 
 @pytest.mark.parametrize(
@@ -113,57 +76,151 @@ def test_an_empty_repository_an_empty_url_and_an_option_are_refused(repository):
     assert "begins with a dash" in failure("--upload-pack=touch /tmp/x")
 
 
-def test_the_right_token_opens_a_private_repository(private_url, tmp_path, git_calls):
-    source = Repository.from_url(private_url, TOKEN)
-
-    source.check("main")
-    source.fetch("main", tmp_path / "clone")
-
-    assert (tmp_path / "clone/flows/one.py").is_file()
-    assert TOKEN not in git_calls.read_text()
-    assert TOKEN not in (tmp_path / "clone/.git/config").read_text()
-    assert TOKEN not in repr(source)
-
-
-def test_a_wrong_and_a_missing_token_get_one_sentence_each_that_does_not_hold_it(private_url, git_calls):
-    wrong = failure(private_url, "canary-wrong-token")
-    missing = failure(private_url)
-
-    assert wrong == (
-        f"The git repository {private_url} refused the credential; "
-        "check that it is valid and may read the repository."
+def test_a_wrong_branch_is_named_with_the_nearest_one(repository):
+    repository.add_flows("one")
+    assert failure(repository.url, revision="mian") == (
+        f"The git repository {repository.url} has no branch or tag 'mian'; did you mean 'main'?"
     )
-    assert missing == (
-        f"The git repository {private_url} asks for a credential; "
-        "name a token's file in FLOWS_GIT_TOKEN_FILE."
+    assert failure(repository.url, revision="zzz") == (
+        f"The git repository {repository.url} has no branch or tag 'zzz'; it has main."
     )
-    assert "canary" not in git_calls.read_text()
 
 
-def test_a_credential_in_the_url_is_used_and_never_shown(private_url, git_calls):
-    right, wrong = (private_url.replace("https://", f"https://{name}@") for name in (TOKEN, "canary-x:y"))
-
-    Repository.from_url(right).check("main")
-
-    assert "canary" not in failure(wrong)
-    assert "canary" not in git_calls.read_text()
-
-
-def test_a_token_is_not_sent_without_encryption():
-    assert "Prefect sends tokens over https only" in failure("http://127.0.0.1:9/x.git", TOKEN)
-
-
-def test_an_untrusted_certificate_gets_one_sentence(private_url, monkeypatch):
+def test_an_untrusted_certificate_and_a_token_in_the_open_get_one_sentence_each(host, monkeypatch):
     monkeypatch.delenv("GIT_SSL_CAINFO")
-    assert failure(private_url, TOKEN) == (
-        f"The git repository {private_url} has a TLS certificate that is not trusted; "
+    assert failure(host.url) == (
+        f"The git repository {host.url} has a TLS certificate that is not trusted; "
         "name its CA's file in CA_CERT_FILE (or GIT_SSL_CAINFO)."
     )
+    token = (("access_token", TOKEN),)
+    assert "Prefect sends tokens over https only" in failure("http://127.0.0.1:9/x.git", token)
 
 
-@pytest.mark.parametrize("host", ["github.com", "gitlab.com", "bitbucket.org", "git.example.com"])
-@pytest.mark.parametrize("token", ["plain", "user:password"])
-def test_a_token_is_sent_as_the_workers_git_clone_step_sends_it(host, token):
-    ours = Credential.from_token(token, host)
-    theirs = storage._format_token_from_credentials(host, {"access_token": token})
-    assert f"{quote(ours.username)}:{quote(ours.password)}".rstrip(":") == theirs
+def test_an_ssh_address_without_its_host_or_key_names_the_settings(tmp_path, monkeypatch):
+    with ssh_host(tmp_path) as host:
+        (tmp_path / "nobody").touch()
+        options = f"-F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=yes -i {tmp_path / 'nobody'}"
+        for known, said in (
+            (tmp_path / "nobody", "has an unknown host key"),
+            (host.known_hosts, "refused the SSH key"),
+        ):
+            monkeypatch.setenv("GIT_SSH_COMMAND", f"ssh {options} -o UserKnownHostsFile={known}")
+            url = f"{host.address}/srv/flows.git"
+            assert failure(url) == (
+                f"The git repository {url} {said}; name a key in FLOWS_GIT_SSH_KEY_FILE, "
+                "and the host's keys in FLOWS_GIT_KNOWN_HOSTS_FILE."
+            )
+
+
+@pytest.mark.parametrize("kind", ["GitLab", "Bitbucket", "Gitea"])
+def test_a_token_alone_is_registered_in_the_form_that_its_host_takes(platform, host, kind):
+    host.accepts = ACCEPTS[kind]
+    token = {"FLOWS_GIT_URL": host.url, "FLOWS_GIT_TOKEN_FILE": str(platform.secret("token", TOKEN))}
+    assert platform.apply(YAML, environment=token).failures == []
+    placeholder = "{{ prefect.blocks.secret.github-pat-token }}"
+    user = {"GitLab": "oauth2", "Bitbucket": "x-token-auth"}.get(kind)
+    given = (
+        {"credentials": {"username": user, "access_token": placeholder}}
+        if user
+        else {"access_token": placeholder}
+    )
+    assert step_of(platform) == {"repository": "{{ $FLOWS_GIT_URL }}", **given}
+    again = platform.apply(YAML, environment=token)
+    assert platform.outcomes(again) == {"one": "unchanged"}
+
+
+@pytest.mark.long
+def test_prefects_own_worker_clones_in_the_form_that_the_host_takes(platform, host):
+    host.accepts = ACCEPTS["GitLab"]
+    token = {"FLOWS_GIT_URL": host.url, "FLOWS_GIT_TOKEN_FILE": str(platform.secret("token", TOKEN))}
+    assert platform.apply(YAML, environment=token).failures == []
+    deployment = platform.client.read_deployment_by_name("one/one").id
+    run = platform.client.create_flow_run_from_deployment(deployment).id
+    output = platform.work_once(FLOWS_GIT_URL=host.url, GIT_SSL_CAINFO=os.environ["GIT_SSL_CAINFO"])
+    assert platform.client.read_flow_run(run).state.is_completed(), output
+    assert TOKEN not in output
+
+
+class GitLabLike(Block):
+    _block_type_slug = "gitlab-credentials"
+    _block_type_name = "GitLab Credentials"
+    token: SecretStr
+
+
+def test_a_credential_can_be_in_any_place_that_prefect_reads(platform, host):
+    host.accepts = ACCEPTS["GitLab"]
+    GitLabLike(token=TOKEN).save("mine", overwrite=True)
+    Secret(value={"git": {"token": f"oauth2:{TOKEN}"}}).save("nested", overwrite=True)
+    Variable.set("git_token", TOKEN, overwrite=True)
+    variables = {"FLOWS_GIT_URL": host.url, "GIT_TOKEN": TOKEN}
+    for line in (
+        'credentials: "{{ prefect.blocks.gitlab-credentials.mine }}"',
+        'access_token: "{{ prefect.blocks.gitlab-credentials.mine.token }}"',
+        'access_token: "{{ prefect.blocks.secret.nested.git.token }}"',
+        'access_token: "{{ prefect.variables.git_token }}"',
+        'access_token: "oauth2:{{ prefect.variables.git_token }}"',
+        'access_token: "{{ $GIT_TOKEN }}"',
+    ):
+        applied = platform.apply(yaml(line), environment=variables)
+        assert applied.failures == [], line
+        key, _, text = line.partition(": ")
+        assert step_of(platform)[key] == text.strip('"'), "registered as it is written"
+    own = 'credentials: {username: oauth2, access_token: "{{ prefect.variables.git_token }}"}'
+    assert platform.apply(yaml(own), environment=variables).failures == []
+    for line, said in (
+        ('access_token: "{{ prefect.variables.none }}"', "the Prefect variable 'none', which does not exist"),
+        ('access_token: "{{ prefect.blocks.secret.nested.no }}"', "which the pull step names, has no 'no'"),
+        (
+            'access_token: "{{ vault.token }}"',
+            "the step takes it from {{ vault.token }}, which another step gives",
+        ),
+    ):
+        (said_so,) = platform.apply(yaml(line), environment=variables).failures
+        assert said in said_so
+        assert TOKEN not in said_so
+    own = {**variables, "FLOWS_GIT_TOKEN_FILE": str(platform.secret("token", f"oauth2:{TOKEN}"))}
+    assert platform.apply(yaml('access_token: "{{ vault.token }}"'), environment=own).failures == []
+    assert step_of(platform)["access_token"] == "{{ vault.token }}"
+
+
+def test_flows_in_the_last_clone_with_submodules_and_lfs_are_registered(platform, host, repository):
+    other = Path(f"{repository.path}-common")
+    other.mkdir()
+    type(repository)(other).commit({"shared.py": "x = 1\n"})
+    at = type(repository)(other).git("rev-parse", "HEAD")
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{7:064d}\nsize 1024\n"
+    repository.commit(
+        {
+            ".gitmodules": f'[submodule "c"]\n\tpath = src/common\n\turl = ../{other.name}\n',
+            ".gitattributes": "*.csv filter=lfs diff=lfs merge=lfs -text\n",
+            "src/prices.csv": pointer,
+            "src/load.py": f"from common.shared import x\n{FLOW.format(name='loading')}",
+        }
+    )
+    repository.git("update-index", "--add", "--cacheinfo", f"160000,{at},src/common")
+    repository.git("commit", "--quiet", "--message", "Module")
+    text = f"""
+    pull:
+      - prefect.deployments.steps.git_clone:
+          repository: {host.url}-common
+      - prefect.deployments.steps.git_clone:
+          repository: "{{{{ $FLOWS_GIT_URL }}}}"
+          include_submodules: true
+          id: code
+      - prefect.deployments.steps.set_working_directory:
+          directory: "{{{{ code.directory }}}}/src"
+    deployments:
+      - {{name: one, entrypoint: "load.py:run", work_pool: {{name: yeedu-pool}}}}
+    """
+    applied = platform.apply(text, environment={"FLOWS_GIT_URL": host.url})
+    assert applied.failures == []
+    (note,) = [row for row in applied.rows if row.kind == "source"]
+    assert (note.name, "pointers of git LFS" in note.detail, "src/prices.csv" in note.detail) == (
+        host.url,
+        True,
+        True,
+    )
+    nowhere = text.replace("/src", "/nowhere")
+    assert platform.apply(nowhere, environment={"FLOWS_GIT_URL": host.url}).failures == [
+        f"The pull steps leave the flow in 'nowhere' of {host.url}, which has no such folder."
+    ]

@@ -180,7 +180,11 @@ def test_a_deployment_from_python_can_name_the_block_of_the_git_token(platform, 
             "canary-of-a-wrong-token",
             "refused the credential; check that it is valid and may read the repository.",
         ),
-        ("", "asks for a credential; name a token's file in FLOWS_GIT_TOKEN_FILE."),
+        (
+            "",
+            "asks for a credential; name a token's file in FLOWS_GIT_TOKEN_FILE, which is for "
+            "FLOWS_GIT_URL's host alone, or a block in the step's access_token.",
+        ),
     ],
 )
 def test_a_wrong_and_an_empty_token_are_one_sentence(platform, private, token, reason):

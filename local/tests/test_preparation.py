@@ -39,6 +39,7 @@ def test_own_values_and_files_are_taken(secrets: Path, tmp_path: Path) -> None:
         "api",
         "database",
         "deployer",
+        "git",
         "key",
         "mock",
         "server",

@@ -96,6 +96,7 @@ def test_secrets_are_mounted_only_where_they_are_needed() -> None:
         },
         "mock-secrets": {"secrets", "yeedu-mock"},
         "deployer-secrets": {"secrets", "deployer"},
+        "git-secrets": {"secrets", "deployer", "worker"},
         "warehouse-secrets": {"secrets", "warehouse"},
     }
 

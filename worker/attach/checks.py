@@ -15,7 +15,8 @@ from attach.git import check_repository
 from attach.locks import LockError, further_locks
 from attach.places import python_of
 from attach.server import NOT_THERE, Answer, Server, UnreachableError, ask
-from attach.settings import Settings, without_login
+from attach.settings import Settings
+from yeedu_worker.git.addresses import without_login
 
 LARGEST_SKEW_SECONDS = 10.0
 OK, NOTE, WRONG = "ok", "note", "WRONG"

@@ -22,9 +22,10 @@ from attach.lock import held, holder, is_held
 from attach.options import parse
 from attach.places import Places
 from attach.process import login_variables, worker_command, worker_environment
-from attach.settings import checked_api_key, checked_auth_string, load, without_login
+from attach.settings import checked_api_key, checked_auth_string, load
 from attach.stopping import stop
 from attach.supervisor import Supervisor, stop_on_signals
+from yeedu_worker.git.addresses import without_login
 
 LOCK = folder.CHECKOUT / "requirements" / "worker.txt"
 

@@ -3,36 +3,18 @@
 import subprocess
 from collections.abc import Mapping
 
-from attach.settings import without_login
+from yeedu_worker.git.addresses import Address, without_login
+from yeedu_worker.git.reasons import GitError, Reason
+from yeedu_worker.git.remote import Remote
 
-_TIMEOUT_SECONDS = 60
-# What git says -> what to tell; the first match counts.
-_REASONS = (
-    (
-        ("could not read username", "could not read password"),
-        "asks for a login; give git one on this machine",
-    ),
-    (("authentication failed", "error: 401", "error: 403"), "refused the login that git has for it"),
-    (("could not resolve host",), "cannot be reached: its host name does not resolve"),
-    (
-        ("connection refused", "couldn't connect", "failed to connect"),
-        "cannot be reached: nothing answers there",
-    ),
-    (("timed out",), "cannot be reached: the connection timed out"),
-    (
-        ("ssl certificate", "server certificate", "server verification failed"),
-        "has a TLS certificate that is not trusted; name its CA's file in GIT_SSL_CAINFO",
-    ),
-    (
-        ("dubious ownership",),
-        "belongs to another user; run 'git config --global --add safe.directory' on it as the worker's user",
-    ),
-    (("permission denied (publickey", "host key verification"), "refused the SSH key of this user"),
-    (
-        ("not found", "does not exist", "does not appear to be a git repository", "error: 404"),
-        "is not a git repository, or git's login may not see it",
-    ),
-)
+_HINTS = {
+    Reason.NO_LOGIN: "give git one on this machine",
+    Reason.CERTIFICATE: "name its CA's file in GIT_SSL_CAINFO",
+    Reason.OWNER: "run 'git config --global --add safe.directory' on it as the worker's user",
+    Reason.HOST_KEY: "compare it with the host's own, and add it to known_hosts as the worker's user",
+    Reason.SSH_KEY: "let the host know the key of the worker's user, or name another in GIT_SSH_COMMAND",
+    Reason.NO_SSH: "install an OpenSSH client",
+}
 
 
 def check_repository(url: str, revision: str, environment: Mapping[str, str]) -> str:
@@ -40,42 +22,21 @@ def check_repository(url: str, revision: str, environment: Mapping[str, str]) ->
 
     Args:
         url: An address or a folder, perhaps with a login, which the answer does not repeat.
-        revision: A branch or tag; empty for the default branch.
+        revision: A branch, a tag or a commit; empty for the default branch.
         environment: The worker's, so that git meets the same certificates, proxies and settings.
     """
-    shown = without_login(url)
     if url.startswith("-") or revision.startswith("-"):
+        shown = without_login(url)
         return f"--flows-git-url {shown!r} and --flows-git-ref {revision!r} may not begin with a dash"
-    wanted = [f"refs/heads/{revision}", f"refs/tags/{revision}"] if revision else ["HEAD"]
     try:
-        done = subprocess.run(
-            ["git", "ls-remote", "--", url, *wanted],
-            env={**environment, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": ""},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_TIMEOUT_SECONDS,
-            check=False,
-        )
-    except FileNotFoundError:
-        return "not checked, because git does not run"
-    except subprocess.TimeoutExpired:
-        return f"{shown}: no answer in {_TIMEOUT_SECONDS} s; check --flows-git-url"
-    if done.returncode:
-        return f"{shown} {_reason(done.stderr)}; check --flows-git-url"
-    if not done.stdout.strip():
-        what = f"no branch or tag {revision!r}; check --flows-git-ref" if revision else "no commit"
-        return f"{shown} has {what}"
+        address = Address.of(url)
+        Remote(address, environment, (address.login,) if address.login else (), _HINTS).revision(revision)
+    except GitError as error:
+        if error.reason is Reason.NO_GIT:
+            return "not checked, because git does not run"
+        option = "--flows-git-ref" if error.reason is Reason.NO_REVISION else "--flows-git-url"
+        return f"{str(error).rstrip('.?')}; check {option}"
     return ""
-
-
-def _reason(said: str) -> str:
-    lower = said.lower()
-    for patterns, reason in _REASONS:
-        if any(pattern in lower for pattern in patterns):
-            return reason
-    return "cannot be read by git"
 
 
 def origin_of(checkout: str) -> str:

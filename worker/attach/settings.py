@@ -207,11 +207,6 @@ def number(text: str, source: str, *, whole: bool) -> float:
     return value
 
 
-def without_login(url: str) -> str:
-    """Return an address as it may be shown: without user and password."""
-    return re.sub(r"^([a-z+]+://)[^/@]*@", r"\1", url)
-
-
 def merged(
     given: Mapping[str, str | None], from_file: Mapping[str, str], remembered: Settings | None
 ) -> dict[str, str]:

@@ -17,7 +17,8 @@ from attach.options import parse
 from attach.places import Places
 from attach.process import worker_environment
 from attach.server import api_url
-from attach.settings import CERTIFICATES, parse_environment_file, without_login
+from attach.settings import CERTIFICATES, parse_environment_file
+from yeedu_worker.git.addresses import without_login
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="file modes are of POSIX")
 

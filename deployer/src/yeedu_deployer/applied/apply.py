@@ -144,11 +144,15 @@ class Deployer:
         desired = self._desired = self._desired.without_other_flows(
             {name: definition.flow_name for name, definition in resolved.definitions.items()}
         )
-        unreadable = {source.credential: error for source, error in resolved.unreadable.items()}
+        for url, note in resolved.notes.items():
+            self.report.add("source", url, Outcome.UNCHANGED, note)
         notes = credentials.login_notes()
         for plan in blocks.values():
             # A token that does not work must not replace one that may.
-            error = unreadable.get((plan.identity["type"], plan.name))
+            named = (plan.identity["type"], plan.name)
+            error = next(
+                (error for source, error in resolved.unreadable.items() if source.names_block(*named)), None
+            )
             yield replace(plan, detail=notes.get(plan.name, ""), error=error)
         with explained("The work pools could not be read"):
             self._pools = {pool.name: pool for pool in all_pages(client.read_work_pools)}

@@ -132,7 +132,7 @@ class Files:
             check_pools(desired.deployments, chosen)
         return replace(
             desired,
-            deployments=in_environment(desired.deployments, chosen),
+            deployments=in_environment(desired.deployments, chosen, environment),
             pools=pools_of(chosen, desired.pools),
             automations=None,
             environment=chosen.name,

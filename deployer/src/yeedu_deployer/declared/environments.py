@@ -9,9 +9,9 @@ from pathlib import Path
 from pydantic import Field, JsonValue, ValidationError
 
 from yeedu_deployer.declared.block_names import BlockNames
+from yeedu_deployer.declared.flow_source import at_revision
 from yeedu_deployer.declared.pool_spec import PoolSpec
 from yeedu_deployer.declared.prefect_yaml import DeploymentSpec
-from yeedu_deployer.declared.pull_steps import at_revision
 from yeedu_deployer.declared.selection import Selection
 from yeedu_deployer.declared.templating import Templates
 from yeedu_deployer.declared.validation import Declared, Name, Switch, Text, Texts, Value, explain, hint
@@ -170,12 +170,16 @@ def check_pools(specs: Sequence[DeploymentSpec], environment: Environment) -> No
             raise SpecError([f"{environment.place}: no deployment uses the work pool {pool!r}; {told}"])
 
 
-def in_environment(specs: Sequence[DeploymentSpec], environment: Environment) -> tuple[DeploymentSpec, ...]:
-    """Form an environment's deployments from those of the file."""
-    return tuple(_in_environment(spec, environment) for spec in specs)
+def in_environment(
+    specs: Sequence[DeploymentSpec], environment: Environment, variables: EnvironmentMapping[str, str]
+) -> tuple[DeploymentSpec, ...]:
+    """Form an environment's deployments from those of the file; `variables` are what pull steps may name."""
+    return tuple(_in_environment(spec, environment, variables) for spec in specs)
 
 
-def _in_environment(spec: DeploymentSpec, environment: Environment) -> DeploymentSpec:
+def _in_environment(
+    spec: DeploymentSpec, environment: Environment, variables: EnvironmentMapping[str, str]
+) -> DeploymentSpec:
     suffix, override = environment.suffix, environment.parameters.get(spec.name, {})
     kept = {**spec.kept, **environment.kept.get(spec.name, {})}
     return replace(
@@ -191,8 +195,8 @@ def _in_environment(spec: DeploymentSpec, environment: Environment) -> Deploymen
             if name in override or name not in kept
         },
         kept={name: variables for name, variables in kept.items() if name not in override},
-        pull=tuple(at_revision(step, environment.branch) for step in spec.pull),
-        source_pull=tuple(at_revision(step, environment.branch) for step in spec.source_pull),
+        pull=at_revision(spec.pull, environment.branch, variables),
+        source_pull=at_revision(spec.source_pull, environment.branch, variables),
         schedules=tuple(
             replace(schedule, active=schedule.active and environment.has_active_schedules)
             for schedule in spec.schedules

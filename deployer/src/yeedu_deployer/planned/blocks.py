@@ -1,6 +1,7 @@
 """The blocks of credentials and notification targets, and what deployments will find in them."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from yeedu_deployer.declared.block_names import (
     BlockNames,
 )
 from yeedu_deployer.errors import SourceError
-from yeedu_deployer.git.repository import Credential
+from yeedu_deployer.git.repository import VARIABLE
 from yeedu_deployer.planned.diff import fingerprint, fingerprints
 from yeedu_deployer.planned.plan import Action, Observed, Plan, plan_object
 from yeedu_deployer.server import EMAIL, GITHUB, SECRET, SLACK, WEBHOOK, explained, find_block
@@ -144,27 +145,38 @@ class Credentials:
         found = find_block(self._client, kind, name)
         return found and (found.data.get("value") if kind == SECRET else found.data)
 
-    def of_step(self, kind: str, name: str) -> str | Credential:
-        """Find the credential that a worker's git_clone step would use.
+    def of_step(self, kind: str, name: str, key: str) -> object:
+        """Find what a worker's git_clone step would get for a block or a variable.
+
+        Args:
+            kind: The slug of the block's type, or `VARIABLE`.
+            name: Its name.
+            key: Where in a block's value, for example `.token`; empty for all of it.
 
         Raises:
-            SourceError: There is no such block, or it holds no credential.
+            SourceError: There is no such block, variable or key.
         """
-        value = self.value(kind, name)
+        value = self._variable(name) if kind == VARIABLE else self.value(kind, name)
         if value is None:
             hint = "; create it, or name the token's file in FLOWS_GIT_TOKEN_FILE" if kind == SECRET else ""
             if (kind, name) == (GITHUB, GITHUB_BLOCK):
                 hint = "; create it in the UI, or set GITHUB_TOKEN_FILE"
-            which = "Secret" if kind == SECRET else kind
-            raise SourceError(f"The pull step names the {which} block {name!r}, which does not exist{hint}.")
+            which = "variable" if kind == VARIABLE else f"{'Secret' if kind == SECRET else kind} block"
+            raise SourceError(f"The pull step names the {which} {name!r}, which does not exist{hint}.")
         if kind == SECRET:
-            self.secrets.append(str(value))
-            return str(value)
-        token = value.get("token") or value.get("access_token") or value.get("password")
-        if not token:
-            raise SourceError(f"The {kind} block {name!r} holds no token.")
-        self.secrets.append(str(token))
-        return Credential(str(value["username"]), str(token)) if value.get("username") else str(token)
+            key = re.sub(r"^\.value(?![\w-])", "", key)  # which is what a Secret has anyway
+        for part in filter(None, key.split(".")):
+            value = cast("dict[str, Any]", value).get(part) if isinstance(value, dict) else None
+            if value is None:
+                raise SourceError(f"The {kind} block {name!r}, which the pull step names, has no {part!r}.")
+        texts = cast("dict[str, Any]", value).values() if isinstance(value, dict) else (value,)
+        self.secrets += [text for text in texts if isinstance(text, str)]
+        return cast("object", value)
+
+    def _variable(self, name: str) -> Any:
+        with explained(f"The variable {name!r} could not be read", quote_answer=False):
+            found = self._client.read_variable_by_name(name)
+        return found and str(found.value)
 
     def git_token(self, *, only_planned: bool) -> str | None:
         """Return the Secret block whose token git_clone steps get; None for an open repository.

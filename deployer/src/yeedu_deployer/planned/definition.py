@@ -7,6 +7,7 @@ from typing import cast
 from pydantic import JsonValue
 
 from yeedu_deployer.declared.block_names import BlockNames
+from yeedu_deployer.declared.flow_source import CREDENTIAL_KEYS
 from yeedu_deployer.declared.prefect_yaml import DeploymentSpec
 from yeedu_deployer.declared.pull_steps import GIT_CLONE, PullStep
 from yeedu_deployer.errors import FlowError, SpecError
@@ -134,18 +135,23 @@ def with_observed_token(definition: Definition, observed: Mapping[str, object] |
 
 def _without_token(step: dict[str, dict[str, JsonValue]]) -> dict[str, dict[str, JsonValue]]:
     return {
-        function: {name: value for name, value in inputs.items() if name != "access_token"}
+        function: {name: value for name, value in inputs.items() if name not in CREDENTIAL_KEYS}
         if function == GIT_CLONE
         else inputs
         for function, inputs in step.items()
     }
 
 
-def wanted(spec: DeploymentSpec) -> Wanted:
-    """Say what there is to find out about a deployment's flow, and what its runs are given."""
+def wanted(spec: DeploymentSpec, directory: str) -> Wanted:
+    """Say what there is to find out about a deployment's flow, and what its runs are given.
+
+    Args:
+        spec: What the file says.
+        directory: Where in the clone the pull steps leave a worker.
+    """
     env = spec.job_variables.get("env")
     environment = {name: str(value) for name, value in env.items()} if isinstance(env, dict) else {}
-    return Wanted(spec.entrypoint, tuple(parameter_sets(spec).values()), environment)
+    return Wanted(spec.entrypoint, tuple(parameter_sets(spec).values()), environment, directory)
 
 
 def parameter_sets(spec: DeploymentSpec) -> dict[str, dict[str, JsonValue]]:

@@ -4,18 +4,24 @@ import fcntl
 import hashlib
 import os
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from yeedu_worker.checkouts.copies import DamagedError, copy_clone, list_entries, read_list, write_list
-from yeedu_worker.checkouts.remote import CloneUnavailableError, Repository, Revision
+from yeedu_worker.git.command import Say
+from yeedu_worker.git.remote import Remote, Revision, Wanted, lfs_warning
 
 _KEPT_FOR_EACH_REPOSITORY = 5
 _LIST = "entries.json"
 _CLONE = "clone"
+_WARNING = "warning"
+
+
+class CloneUnavailableError(Exception):
+    """There is no clone to be had from the cache; the message says why."""
 
 
 class Snapshots:
@@ -32,40 +38,67 @@ class Snapshots:
         self._folder = folder
         self._most_bytes = most_bytes
 
+    def accepted(self, remote: Remote, revision: str) -> tuple[Remote, Revision]:
+        """Ask for a revision, of several logins with that one first which the host took the last time.
+
+        Raises:
+            GitError: It cannot be asked, or has no such revision.
+        """
+        if len(remote.logins) < 2:
+            return remote.accepted(revision)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = self._folder / f"login-{_digest(remote.address.host)}"
+        last = file.read_text(encoding="ascii") if file.exists() else "0"
+        first = int(last) if last.isdecimal() and int(last) < len(remote.logins) else 0
+        order = [remote.logins[first], *(login for login in remote.logins if login != remote.logins[first])]
+        found, at = replace(remote, logins=tuple(order)).accepted(revision)
+        if found.logins[0] != order[0]:
+            file.write_text(str(remote.logins.index(found.logins[0])), encoding="ascii")
+        return found, at
+
     def check_out(
-        self, repository: Repository, revision: Revision, directories: Sequence[str], target: Path
-    ) -> None:
+        self, remote: Remote, revision: Revision, wanted: Wanted, target: Path, say: Say | None = None
+    ) -> str:
         """Make a clone of the repository at this revision in a new folder.
 
         Args:
-            repository: To fetch from, when this revision is not there yet.
+            remote: To fetch from, when this revision is not there yet.
             revision: What to check out.
-            directories: Folders to restrict the clone to (``git sparse-checkout``); none for all.
+            wanted: What of it. One with submodules is made anew each time, since they may be another's.
             target: The clone; does not exist yet.
+            say: Is given what git says of its progress, every few seconds.
+
+        Returns:
+            What whoever uses the clone is to know of it; empty for nothing.
 
         Raises:
-            CloneUnavailableError: Git cannot fetch it.
+            CloneUnavailableError: It cannot be kept.
+            GitError: Git cannot fetch it.
             OSError: A folder cannot be written.
-        """
-        shelf = self._folder / _digest(repository.url)
-        shelf.mkdir(mode=0o700, parents=True, exist_ok=True)
-        place = shelf / _digest(revision.commit, revision.reference, revision.branch, *directories)
-        for _ in range(2):  # a damaged one is fetched anew, once
-            if self._copy(place, target):
-                _write_credentials(repository, target)
-                return
-            self._fetch(repository, revision, directories, place)
-        raise CloneUnavailableError(f"{place} is damaged again and again")
-
-    def _copy(self, place: Path, target: Path) -> bool:
-        """Copy a snapshot; return whether there is one. A damaged one is removed.
-
-        Raises:
-            CloneUnavailableError: The target is a folder with something in it.
         """
         target.mkdir(parents=True, exist_ok=True)  # a repository called `.git` is cloned right here
         if any(target.iterdir()):
             raise CloneUnavailableError(f"{target} is not empty")
+        if wanted.submodules:
+            try:
+                remote.clone(revision, target, wanted, say)
+            except BaseException:
+                _empty(target)
+                raise
+            _write_credentials(remote, target)
+            return lfs_warning(target)
+        shelf = self._folder / _digest(remote.address.url)
+        shelf.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place = shelf / _digest(revision.commit, revision.reference, revision.branch, *wanted.directories)
+        for _ in range(2):  # a damaged one is fetched anew, once
+            if self._copy(place, target):
+                _write_credentials(remote, target)
+                return _read(place / _WARNING)
+            self._fetch(remote, revision, wanted, place, say)
+        raise CloneUnavailableError(f"{place} is damaged again and again")
+
+    def _copy(self, place: Path, target: Path) -> bool:
+        """Copy a snapshot; return whether there is one. A damaged one is removed."""
         try:
             with _shared(place / _LIST):
                 os.utime(place)
@@ -73,6 +106,9 @@ class Snapshots:
         except FileNotFoundError:
             _empty(target)
             return False
+        except OSError:  # there is no room for it, for example
+            _empty(target)
+            raise
         except DamagedError:
             _empty(target)
             with _exclusive(place.parent / "lock"):
@@ -81,7 +117,7 @@ class Snapshots:
         return True
 
     def _fetch(
-        self, repository: Repository, revision: Revision, directories: Sequence[str], place: Path
+        self, remote: Remote, revision: Revision, wanted: Wanted, place: Path, say: Say | None
     ) -> None:
         """Have git make the clone, unless another process has done so meanwhile."""
         with _exclusive(place.parent / "lock"):
@@ -92,7 +128,8 @@ class Snapshots:
                 shutil.rmtree(unfinished)
             new = Path(tempfile.mkdtemp(prefix="new-", dir=place.parent))
             try:
-                clone(repository, revision, directories, new / _CLONE)
+                remote.clone(revision, new / _CLONE, wanted, say)
+                (new / _WARNING).write_text(lfs_warning(new / _CLONE), encoding="utf-8")
                 write_list(new / _LIST, list_entries(new / _CLONE))
                 new.rename(place)
             except BaseException:
@@ -121,51 +158,24 @@ def _empty(folder: Path) -> None:
             entry.unlink()
 
 
-def clone(repository: Repository, revision: Revision, directories: Sequence[str], target: Path) -> None:
-    """Make a shallow clone as Prefect does, without credentials in it.
-
-    Raises:
-        CloneUnavailableError: Git cannot.
-    """
-    sparse = ["--sparse"] if directories else []
-    branch = ["--branch", revision.branch] if revision.branch else []
-    if revision.reference:
-        _git(repository, ["clone", "--depth", "1", *branch, *sparse, "--", repository.url, str(target)])
-    else:
-        _git(repository, ["init", str(target)])
-        _git(repository, ["remote", "add", "origin", repository.url], target)
-        _git(repository, ["fetch", "--depth", "1", "origin", revision.commit], target)
-        if sparse:
-            _git(repository, ["sparse-checkout", "set", "--", *directories], target)
-        _git(repository, ["checkout", "--detach", revision.commit], target)
-    if directories:
-        _git(repository, ["sparse-checkout", "set", "--", *directories], target)
-
-
-def _git(repository: Repository, arguments: Sequence[str], folder: Path | None = None) -> None:
-    done = subprocess.run(
-        ["git", *arguments],
-        cwd=folder,
-        env=repository.environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        raise CloneUnavailableError(f"git {arguments[0]} ended with exit code {done.returncode}")
-
-
-def _write_credentials(repository: Repository, target: Path) -> None:
+def _write_credentials(remote: Remote, target: Path) -> None:
     """Let git in the flow run reach the repository, as in a clone that Prefect makes."""
-    if repository.url_with_credentials == repository.url:
+    if remote.login is None:
         return
     config = target / ".git" / "config"
-    quoted = repository.url_with_credentials.replace("\\", "\\\\").replace('"', '\\"')
-    lines = [
-        f'\turl = "{quoted}"' if line == f"\turl = {repository.url}" else line
-        for line in config.read_text(encoding="utf-8").splitlines()
-    ]
+    quoted = remote.address.with_login(remote.login).replace("\\", "\\\\").replace('"', '\\"')
+    lines = config.read_text(encoding="utf-8").splitlines()
+    # As git wrote it: quoted where it has to be.
+    number = next(i for i in range(lines.index('[remote "origin"]'), len(lines)) if lines[i][:5] == "\turl ")
+    lines[number] = f'\turl = "{quoted}"'
     config.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError:  # removed meanwhile, or of an earlier version
+        return ""
 
 
 def _digest(*parts: str) -> str:

@@ -1,21 +1,26 @@
 """Puts the cache in the place of the ``git clone`` of Prefect's own step, in the process of one flow run.
 
 Deployments keep Prefect's step, ``prefect.deployments.steps.git_clone``, so that they run on any worker. What
-the cache cannot do - submodules, a repository that does not answer - is left to Prefect.
+cannot be done here - a shortened commit id, a failure of git for no known reason - is left to Prefect.
 """
 
 import asyncio
+import errno
 import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from prefect._internal.urls import strip_auth_from_url  # pyright: ignore[reportMissingTypeStubs]
+from prefect.blocks.core import Block
+from prefect.blocks.system import Secret
 from prefect.runner.storage import GitRepository
+from pydantic import SecretStr
 
-from yeedu_worker.checkouts.remote import CloneUnavailableError, Repository, revision_of
-from yeedu_worker.checkouts.snapshots import Snapshots
+from yeedu_worker.checkouts.snapshots import CloneUnavailableError, Snapshots
+from yeedu_worker.git.addresses import Address, Login, is_commit, logins_of
+from yeedu_worker.git.reasons import GitError, Reason
+from yeedu_worker.git.remote import Remote, Wanted
 
 MEGABYTES_VARIABLE = "WORKER_CHECKOUT_CACHE_MEGABYTES"
 DEFAULT_MEGABYTES = 1024
@@ -45,7 +50,16 @@ def substitute(environment: Mapping[str, str]) -> None:
         """Clone from the cache, or else as Prefect does."""
         try:
             await asyncio.to_thread(_check_out, snapshots, self)
+        except GitError as error:
+            if error.reason not in (Reason.OTHER, Reason.NO_SPACE):
+                raise RuntimeError(str(error)) from None  # Prefect cannot do better, nor say it better
+            logger.warning("not from the cache: %s", error)  # which may be fuller than the run's own folder
+            await stock(self)
         except (CloneUnavailableError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise RuntimeError(
+                    f"The clone does not fit: no space is left in {self.destination}."
+                ) from None
             logger.info("not from the cache: %s", error)
             await stock(self)
 
@@ -53,10 +67,39 @@ def substitute(environment: Mapping[str, str]) -> None:
 
 
 def _check_out(snapshots: Snapshots, storage: Any) -> None:
-    if storage._include_submodules:
-        raise CloneUnavailableError("submodules are cloned each time")
-    plain = strip_auth_from_url(storage._url)
-    repository = Repository(plain, storage._repository_url_with_credentials)
-    revision = revision_of(repository, storage._branch, storage._commit_sha)
+    commit = (storage._commit_sha or "").lower()
+    if commit and not is_commit(commit):
+        raise CloneUnavailableError("the commit's name is shortened")
+    address = Address.of(storage._url)
+    remote = Remote(address, os.environ, _logins(address, storage._credentials))
+    remote, revision = snapshots.accepted(remote, commit or storage._branch or "")
     target = Path(os.path.abspath(storage.destination))  # noqa: PTH100 - links stay as they are
-    snapshots.check_out(repository, revision, storage._directories or [], target)
+    wanted = Wanted(tuple(storage._directories or ()), bool(storage._include_submodules))
+    warning = snapshots.check_out(remote, revision, wanted, target, lambda line: _log(logging.INFO, line))
+    if warning:
+        _log(logging.WARNING, warning)
+
+
+def _logins(address: Address, credentials: Any) -> tuple[Login, ...]:
+    """Return the logins to try in turn for what a step was given: a dictionary, or a block of credentials."""
+    if hasattr(credentials, "format_git_credentials"):
+        login = Address.of(credentials.format_git_credentials(address.url)).login
+        return (login,) if login else ()
+    fields = credentials.model_dump() if isinstance(credentials, Block) else credentials or {}
+    return logins_of(address, {name: _plain(value) for name, value in fields.items()})
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Secret):
+        return str(cast("Secret[Any]", value).get())
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value or "")
+
+
+def _log(level: int, text: str) -> None:
+    """Write into the flow run's own log, where there is one, as Prefect's run logger does."""
+    run = os.environ.get("PREFECT__FLOW_RUN_ID", "")
+    if run:
+        extra = {"flow_run_id": run, "flow_run_name": run}
+        logging.getLogger("prefect.flow_runs").log(level, text, extra=extra)
+    else:
+        logger.log(level, text)

@@ -1,0 +1,99 @@
+"""Runs git, and ends it when it falls silent."""
+
+import os
+import queue
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+SILENCE_SECONDS = 60.0
+SAY_EVERY_SECONDS = 5.0
+_GRACE_SECONDS = 5.0
+
+Say = Callable[[str], None]
+
+
+class SilentError(Exception):
+    """Git said nothing for too long, and was ended."""
+
+
+def run_git(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    folder: Path | None = None,
+    say: Say | None = None,
+    silence_seconds: float = SILENCE_SECONDS,
+) -> tuple[int, str, str]:
+    """Run git until it ends, however long that takes, as long as it says something now and then.
+
+    Args:
+        arguments: What comes after `git`. What may take long is to be told `--progress`.
+        environment: Its whole environment.
+        folder: Where it runs; this process's own folder by default.
+        say: Is given what git says of its progress, every few seconds.
+        silence_seconds: After how long without a word it is ended.
+
+    Returns:
+        Its exit code, its standard output and its standard error.
+
+    Raises:
+        FileNotFoundError: There is no git.
+        SilentError: It was silent for too long.
+    """
+    process = subprocess.Popen(
+        ["git", *arguments],
+        cwd=folder,
+        env={**environment, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "SSH_ASKPASS": ""},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    heard: queue.Queue[tuple[int, bytes]] = queue.Queue()
+    pipes = [pipe for pipe in (process.stdout, process.stderr) if pipe]
+    for number, pipe in enumerate(pipes):
+        threading.Thread(target=_listen, args=(number, pipe, heard), daemon=True).start()
+    said = [bytearray() for _ in pipes]
+    left, last_told = len(pipes), time.monotonic()
+    try:
+        while left:
+            number, part = heard.get(timeout=silence_seconds)
+            said[number] += part
+            left -= not part
+            if say and number and time.monotonic() - last_told >= SAY_EVERY_SECONDS:
+                last_told = time.monotonic()
+                say(_last_line(said[number]))
+        code = process.wait(silence_seconds)
+    except (queue.Empty, subprocess.TimeoutExpired):
+        raise SilentError from None
+    finally:
+        _end(process)
+    output, errors = (one.decode("utf-8", "replace") for one in said)
+    return code, output, errors
+
+
+def _listen(number: int, pipe: IO[bytes], heard: "queue.Queue[tuple[int, bytes]]") -> None:
+    """Pass on what comes through a pipe; the end is an empty part."""
+    with pipe:
+        while part := os.read(pipe.fileno(), 65536):
+            heard.put((number, part))
+    heard.put((number, b""))
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Make sure that git has ended; told to, it ends what it started itself as well."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _last_line(said: bytearray) -> str:
+    lines = bytes(said[-2000:]).decode("utf-8", "replace").replace("\r", "\n").split("\n")
+    return next((line.strip() for line in reversed(lines[:-1]) if line.strip()), "")
