@@ -2,14 +2,15 @@
 
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from attach.dotenv import DotenvError, read_dotenv
 from attach.errors import AttachError
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 AUTH_STRING = "PREFECT_API_AUTH_STRING"
 API_KEY = "PREFECT_API_KEY"
 # The names of settings in an environment file, where they are called as on the platform's own worker.
@@ -105,38 +106,16 @@ def load(file: Path) -> Settings | None:
         raise AttachError(f"{file} is damaged; delete the folder {file.parent} and attach again") from None
 
 
-def parse_environment_file(text: str, source: str) -> dict[str, str]:
-    """Return the variables of an environment file: lines of ``NAME=value``, nothing in them expanded.
-
-    Raises:
-        AttachError: A line is neither that, nor empty, nor a comment.
-    """
-    values: dict[str, str] = {}
-    for number, raw in enumerate(text.splitlines(), start=1):
-        line = raw.strip()
-        if not line or line.startswith("#"):
-            continue
-        name, equals, value = line.partition("=")
-        name, value = name.strip(), value.strip()
-        if not equals or not _NAME.fullmatch(name):
-            raise AttachError(f"{source}, line {number}: write NAME=value, or begin a comment with #")
-        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-            value = value[1:-1]
-        values[name] = value
-    return values
-
-
 def read_environment_file(file: Path) -> dict[str, str]:
-    """Return the variables of an environment file.
+    """Return the variables of an environment file, read as Docker Compose reads one.
 
     Raises:
         AttachError: It cannot be read, or a line is malformed.
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AttachError(f"--env-file {file} cannot be read ({error}); give a UTF-8 text file") from None
-    return parse_environment_file(text, str(file))
+        return read_dotenv(file, os.environ)
+    except DotenvError as error:
+        raise AttachError(f"--env-file {error}") from None
 
 
 def read_auth_string(file: Path) -> str:
