@@ -1,4 +1,4 @@
-"""Reads ``NAME=value`` files as Docker Compose reads them: ``.env``, flows.env, and what ``--env-file`` names.
+"""Reads ``NAME=value`` files as Docker Compose reads them: ``.env``, flows.env, what ``--env-file`` names.
 
 It stands alone, since the commands of the host use it as well.
 """
