@@ -19,7 +19,7 @@ def read_dotenv(file: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """
     if not file.exists():
         return {}
-    script = load_script(Path(__file__).parents[1] / "worker" / "attach" / "dotenv.py")
+    script = load_script(Path(__file__).parents[1] / "worker" / "src" / "yeedu_worker" / "dotenv.py")
     try:
         found: dict[str, str] = script.read_dotenv(file, environment)
     except script.DotenvError as error:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from attach.dotenv import DotenvError, parse_dotenv
 from local.dotenv import read_dotenv
 from local.errors import CommandError
+from yeedu_worker.dotenv import DotenvError, parse_dotenv
 
 TEXT = r"""
 # a comment

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from attach.dotenv import DotenvError, read_dotenv
 from attach.errors import AttachError
+from yeedu_worker.dotenv import DotenvError, read_dotenv
 
 AUTH_STRING = "PREFECT_API_AUTH_STRING"
 API_KEY = "PREFECT_API_KEY"

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -59,11 +59,17 @@ class FlowInspector:
     """A child process that imports flows; its environment holds no secret.
 
     Entering starts it, so that it imports Prefect while the deployer does other things; leaving ends it.
+
+    Args:
+        variables: What flows find in their environment wherever they run.
     """
+
+    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+        self._variables = dict(variables or {})
 
     def __enter__(self) -> Self:
         self._home = tempfile.TemporaryDirectory(prefix="deployer-home-", ignore_cleanup_errors=True)
-        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        environment = self._variables | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         environment |= {
             "HOME": self._home.name,
             "PREFECT_HOME": str(Path(self._home.name, "prefect")),

@@ -1,15 +1,14 @@
 """Reads ``NAME=value`` files as Docker Compose reads them: ``.env``, flows.env, what ``--env-file`` names.
 
-It stands alone, since the commands of the host use it as well.
+It needs nothing but Python, since `attach` and the commands of the host use it as well.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-_NAME = re.compile(
-    r"(?:export[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)[ \t]*(?:[=:][ \t]*|(?P<bare>$))", re.M
-)
+_NAME = re.compile(r"(?:export[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)[ \t]*(?:[=:][ \t]*|(?P<bare>$))")
 _QUOTED = {
     "'": re.compile(r"'(?P<value>(?:[^'\\]|\\[\s\S])*)'[ \t]*(?:#.*)?$", re.M),
     '"': re.compile(r'"(?P<value>(?:[^"\\]|\\[\s\S])*)"[ \t]*(?:#.*)?$', re.M),
@@ -49,43 +48,69 @@ def parse_dotenv(text: str, environment: Mapping[str, str], source: str = ".env"
     Raises:
         DotenvError: A line is not ``NAME=value``, a quote is not closed, or a needed variable is not set.
     """
-    text = text.replace("\r\n", "\n")
     values: dict[str, str] = {}
-    place = 0
-    while place < len(text):
-        end = text.find("\n", place) % (len(text) + 1)  # without a line feed: the text's end
-        line = text[place:end].strip()
-        number = text.count("\n", 0, place) + 1
-        if not line or line.startswith("#"):
-            place = end + 1
-            continue
-        place += len(text[place:end]) - len(text[place:end].lstrip())
-        found = _NAME.match(text, place)
-        if not found:
-            raise DotenvError(f"{source}, line {number}: write NAME=value, or begin a comment with #")
-        name = found["name"]
+    for line in lines_of(text, source):
+        known = {**values, **environment}
         try:
-            if found["bare"] is None:
-                values[name], end = _value(text, found.end(), end, {**values, **environment})
-            elif name in environment:
-                values[name] = environment[name]
+            if line.value is None:
+                values |= {line.name: environment[line.name]} if line.name in environment else {}
+            else:
+                values[line.name] = expand(line.value, known) if line.expands else line.value
         except ValueError as error:
-            raise DotenvError(f"{source}, line {number}: {name}: {error}") from None
-        place = end + 1
+            raise DotenvError(f"{source}, line {line.number}: {line.name}: {error}") from None
     return values
 
 
-def _value(text: str, place: int, end: int, known: Mapping[str, str]) -> tuple[str, int]:
-    """Return a value and where its line ends: literal in single quotes, with escapes in double ones."""
-    quote = text[place : place + 1]
-    if quote not in ("'", '"'):
-        return expand(_COMMENT.sub("", text[place:end]).strip(), known), end
-    quoted = _QUOTED[quote].match(text, place)
-    if not quoted:
-        raise ValueError(f"the value begins with {quote} and needs to end with it")
-    if quote == "'":
-        return quoted["value"].replace("\\'", "'"), quoted.end()
-    return expand(_ESCAPE.sub(_unescaped, quoted["value"]), known), quoted.end()
+@dataclass(frozen=True)
+class Line:
+    """What one line sets, before variables in it are expanded.
+
+    Attributes:
+        number: Of the line, from 1; of several lines in quotes the first.
+        name: The variable.
+        value: Its value; None for a name alone.
+        expands: Whether variables in the value are meant as such.
+    """
+
+    number: int
+    name: str
+    value: str | None
+    expands: bool = True
+
+
+def lines_of(text: str, source: str) -> Iterator[Line]:
+    """Yield what each line sets; comments and empty lines set nothing.
+
+    Raises:
+        DotenvError: A line is not ``NAME=value``, or a quote is not closed.
+    """
+    rest, number = text.replace("\r\n", "\n"), 1
+    while rest:
+        stripped = rest.lstrip(" \t")
+        line, _, others = stripped.partition("\n")
+        found = _NAME.match(line)
+        if not line.strip() or line.startswith("#"):
+            rest, number = others, number + 1
+            continue
+        if not found:
+            raise DotenvError(f"{source}, line {number}: write NAME=value, or begin a comment with #")
+        if found["bare"] is not None:
+            yield Line(number, found["name"], None)
+            rest, number = others, number + 1
+            continue
+        value = stripped[found.end() :]
+        quoted = _QUOTED[value[0]].match(value) if value[:1] in _QUOTED else None
+        if value[:1] in _QUOTED and not quoted:
+            open_quote = f"the value begins with {value[0]} and needs to end with it"
+            raise DotenvError(f"{source}, line {number}: {found['name']}: {open_quote}")
+        if not quoted:
+            yield Line(number, found["name"], _COMMENT.sub("", line[found.end() :]).strip())
+        elif value[0] == "'":
+            yield Line(number, found["name"], quoted["value"].replace("\\'", "'"), expands=False)
+        else:
+            yield Line(number, found["name"], _ESCAPE.sub(_unescaped, quoted["value"]))
+        taken = quoted[0] if quoted else ""
+        rest, number = value[len(taken) :].partition("\n")[2], number + 1 + taken.count("\n")
 
 
 def _unescaped(match: re.Match[str]) -> str:
