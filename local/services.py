@@ -35,7 +35,6 @@ _SOURCES = {
     "rescue": ("rescue/src", "server/with_secrets.py"),
     "worker": (
         "requirements/worker.txt",
-        "requirements/flows.txt",
         "worker/src",
         "yeedu-operator/src",
         "yeedu-operator/guide/src",
