@@ -67,9 +67,15 @@ def found(variables, given=None):
 
 def test_own_files_go_first_and_those_that_are_missing_are_the_platforms(folders):
     config, checkout = folders
+    (checkout / "deployer" / "environments.yaml").write_text("{}")
     files = found(places(folders))
     assert (files.file, files.pools) == (config / "prefect.yaml", checkout / "deployer" / "work-pools.yaml")
     assert (files.alerts, files.environments) == (checkout / "deployer" / "alerts.yaml", None)
+
+    with pytest.raises(
+        ConfigurationError, match=r"^CONFIG_DIR has no environments.yaml, so there is no .* 'staging'; copy"
+    ):
+        found(places(folders), Given(environment="staging"))
 
     for name in ("work-pools.yaml", "environments.yaml"):
         (config / name).write_text("{}")

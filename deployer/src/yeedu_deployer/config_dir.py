@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from yeedu_deployer.declared.desired import Files
 
 IN_REPOSITORY = "repo:"
-PREFECT_YAML, FLOWS_ENV = "prefect.yaml", "flows.env"
+PREFECT_YAML, ENVIRONMENTS_YAML, FLOWS_ENV = "prefect.yaml", "environments.yaml", "flows.env"
 # What the services are made from and told; a variable of one of these names has its place in .env.
 OF_THE_PLATFORM = re.compile(
     r"(PREFECT|YEEDU|WAREHOUSE|FLOWS_GIT|GIT_CONFIG|WORKER|RESCUE|ALERT|POSTGRES|COMPOSE|DOCKER)_\w+"
@@ -56,10 +56,10 @@ def declared_files(
 ) -> Generator["Files"]:
     """Find the files that declare the desired state; one of the repository is there until the block's end.
 
-    `CONFIG_DIR` is the folder of a team's own files, and `CHECKOUT_DIR` that of the platform's, in its
-    `deployer/`, which are taken for those that the team's folder lacks; without either, a file is looked for
-    beside prefect.yaml. The working directory is the clone while prefect.yaml is one of the repository, so
-    that messages name it as the repository does.
+    `CONFIG_DIR` is the folder of a team's own files. Where it lacks work pools or alerts, the platform's are
+    taken, from `deployer/` in `CHECKOUT_DIR`; without either, a file is looked for beside prefect.yaml. While
+    prefect.yaml is one of the repository, the working directory is the clone, so that messages name the file
+    as the repository does.
 
     Raises:
         ConfigurationError: There is no prefect.yaml where it was said to be.
@@ -75,13 +75,15 @@ def declared_files(
         )
     folders += [Path(checkout, "deployer")] if checkout else []
     others = [
-        _other(option, name, folders)
-        for option, name in (
-            (given.pools, "work-pools.yaml"),
-            (given.alerts, "alerts.yaml"),
-            (given.environments, "environments.yaml"),
-        )
+        _other(given.pools, "work-pools.yaml", folders),
+        _other(given.alerts, "alerts.yaml", folders),
+        _other(given.environments, ENVIRONMENTS_YAML, folders[:1]),  # it names deployments, so is of one file
     ]
+    if given.environment and config and not others[2]:
+        raise ConfigurationError(
+            f"CONFIG_DIR has no {ENVIRONMENTS_YAML}, so there is no environment {given.environment!r}; "
+            f"copy deployer/{ENVIRONMENTS_YAML} there, and make it yours."
+        )
     name = given.file or variables.get("PREFECT_FILE", "")
     if not name.startswith(IN_REPOSITORY):
         yield Files(_file(name, variables, is_option=bool(given.file)), *others)

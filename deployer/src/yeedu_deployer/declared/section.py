@@ -191,7 +191,8 @@ class Section:
         except UnsetVariableError as error:
             self.problems.add(
                 line,
-                f"{self.where}: the environment variable {error.name} is not set; set it and apply again.",
+                f"{self.where}: the environment variable {error.name} is not set; set it, "
+                "in flows.env if it is your own, and apply again.",
             )
             return text
 
