@@ -85,7 +85,7 @@ def declaring_file(knobs: Knobs) -> Path:
         return file if file.is_file() else knobs.config_dir() / name
     if own_flows_url(knobs):
         raise CommandError(
-            f"PREFECT_FILE={name} is a file of {own_flows_url(knobs)}; write the flow in a clone of it"
+            f"PREFECT_FILE={name} is in the repository FLOWS_GIT_URL; write the flow in a clone of it"
         )
     return ROOT / name.removeprefix("repo:")
 
