@@ -81,30 +81,29 @@ def _locked_list(checkout: Path, config: Path | None) -> Path:
     except OSError:
         found = None
     if not found or found[1] != digest(checkout, config):
-        raise LockError(f"{_shown(source, checkout)} has changed since `make lock`; run it")
+        raise LockError(f"{shown(source, checkout)} has changed since `make lock`; run it")
     return lock
 
 
-def _shown(file: Path, checkout: Path) -> str:
+def shown(file: Path, checkout: Path) -> str:
+    """Return a file's path for people: from the checkout on, where it is in there."""
     return file.relative_to(checkout).as_posix() if file.is_relative_to(checkout) else str(file)
 
 
 def _requirements(checkout: Path, config: Path | None) -> list[str]:
     file, _ = list_and_lock(checkout, config)
-    shown = _shown(file, checkout)
+    name = shown(file, checkout)
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
-        raise LockError(
-            f"{shown} is missing, or no UTF-8 text; `git checkout {shown}` gets it back"
-        ) from None
+        raise LockError(f"{name} is missing, or no UTF-8 text; `git checkout {name}` gets it back") from None
     lines = [_COMMENT.sub("", line).strip() for line in text.splitlines()]
     for number, line in enumerate(lines, start=1):
         if line and not _PACKAGE.match(line):
-            raise LockError(f"{shown}, line {number}: {line!r} is no requirement; write one on each line")
+            raise LockError(f"{name}, line {number}: {line!r} is no requirement; write one on each line")
         if _WITHOUT_HASH.search(line):
             raise LockError(
-                f"{shown}, line {number}: {line!r} has no hash; name a package, or the address of a wheel"
+                f"{name}, line {number}: {line!r} has no hash; name a package, or the address of a wheel"
             )
     return [line for line in lines if line]
 

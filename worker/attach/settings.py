@@ -26,6 +26,7 @@ VARIABLES = {
     "flows_git_ref": "FLOWS_GIT_REF",
     "yeedu_url": "YEEDU_URL",
     "extras": "WORKER_EXTRAS",
+    "config_dir": "CONFIG_DIR",
     "auth_string_file": "PREFECT_API_AUTH_STRING_FILE",
     "api_key_file": "PREFECT_API_KEY_FILE",
 }
@@ -53,6 +54,7 @@ class Settings:
         environment: A Python environment that has the operator already; empty to make one.
         extras: Names of requirements/extras, separated by commas, of what flows find in it besides.
         variables: Further ones of the environment file, and those of `CERTIFICATES`; the flows see them.
+        config_dir: The team's folder, for its list of packages and its ``flows.env``; empty for none.
         scope: ``user`` or ``system`` once a service is installed; empty for none.
         work_queues: The queues of the pool that it polls, separated by commas; empty for every one.
     """
@@ -71,6 +73,7 @@ class Settings:
     variables: dict[str, str] = field(default_factory=dict[str, str], repr=False)
     scope: str = ""
     work_queues: str = ""
+    config_dir: str = ""
 
     @property
     def queues(self) -> list[str]:

@@ -268,6 +268,21 @@ def test_folder_of_another_name_is_another_worker(tmp_path: Path, monkeypatch: p
     assert isinstance(one.places, Places)
 
 
+def test_a_teams_folder_gives_variables_and_is_remembered(tmp_path: Path) -> None:
+    team = tmp_path / "team"
+    team.mkdir()
+    (team / "flows.env").write_text("TEAM=finance\nPLACE=Lisbon\n")
+    file = tmp_path / "my.env"
+    file.write_text("PLACE=Porto\n")
+    given = ("--config-dir", str(team), "--env-file", str(file))
+    assert attached(tmp_path / "w", *given).settings.variables == {"TEAM": "finance", "PLACE": "Porto"}
+    (team / "flows.env").write_text("TEAM=sales\n")
+    later = resolve(options(tmp_path / "w")).settings
+    assert (later.config_dir, later.variables) == (str(team), {"TEAM": "sales"})
+    with pytest.raises(AttachError, match=r"--config-dir .*/none: there is no such folder"):
+        resolve(options(tmp_path / "w", "--config-dir", str(tmp_path / "none")))
+
+
 def test_extras_are_remembered_until_others_are_given(tmp_path: Path) -> None:
     assert attached(tmp_path, "--extras", "etl").settings.extras == "etl"
     assert resolve(options(tmp_path)).settings.extras == "etl"
