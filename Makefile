@@ -1,10 +1,11 @@
 # The commands of the host; `make help` describes each in a line. Needed: git, make, Python 3.11 or newer.
 PYTHON ?= python3
 PROGRAMS := .venv/bin
+ASKED = $(if $(value ENVIRONMENT),--environment "$$ENVIRONMENT") $(if $(value ONLY),--only "$$ONLY") $(if $(value ARGS),-- $(ARGS))
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes that import Prefect
 
 .DEFAULT_GOAL := help
-.PHONY: backup restore help up down logs status drain deploy new-flow activate-windows clean install lint format test test-unit test-e2e test-faults test-endurance test-contract pictures bench weather-table lock audit
+.PHONY: backup restore help up down logs status drain plan deploy new-flow activate-windows clean install lint format test test-unit test-e2e test-faults test-endurance test-contract pictures bench weather-table lock audit
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,26 +19,29 @@ down: ## Stop the platform; its data stays
 logs: ## Follow the logs of all services
 	@$(PYTHON) -m local logs
 
-status: ## Print the state of every service, of the flow runs, and what takes space
-	@$(PYTHON) -m local status
+status: ## Print the state of services, flow runs and deployments, and what takes space (ENVIRONMENT=, ONLY=)
+	@$(PYTHON) -m local status $(ASKED) || [ $$? -eq 2 ]
 
 drain: ## Stop the worker once its flow runs have ended, however long they take
 	@$(PYTHON) -m local drain
 
-deploy: ## Register what deployer/prefect.yaml says, once more (ENVIRONMENT=staging, ONLY="flow-a flows/project/")
-	@$(PYTHON) -m local deploy $(if $(value ENVIRONMENT),--environment "$$ENVIRONMENT") $(if $(value ONLY),--only "$$ONLY")
+plan: ## Say what `make deploy` would change (ENVIRONMENT=staging, ONLY="flow-a project/*", ARGS=--json)
+	@$(PYTHON) -m local plan $(ASKED) || [ $$? -eq 2 ]
+
+deploy: ## Register what prefect.yaml says, once more (ENVIRONMENT=staging, ONLY="flow-a project/*")
+	@$(PYTHON) -m local deploy $(ASKED)
 
 new-flow: ## Write a flow that runs at once, with its test and its deployment (NAME=project/name)
-	@$(PYTHON) -m local new-flow $(NAME)
+	@$(PYTHON) -m local new-flow $(if $(value NAME),"$$NAME")
 
 activate-windows: ## Switch the Windows deployment's schedule on, once a Windows worker is attached
 	@$(PYTHON) -m local activate-windows
 
 backup: ## Write a backup of the running platform to backups/ (FILE=... for another place)
-	@$(PYTHON) -m local backup $(FILE)
+	@$(PYTHON) -m local backup $(if $(value FILE),"$$FILE")
 
 restore: ## Replace the platform's data by a backup's (FILE=backups/NAME.tar), and start it
-	@$(PYTHON) -m local restore $(FILE)
+	@$(PYTHON) -m local restore $(if $(value FILE),"$$FILE")
 
 clean: ## Stop the platform and delete its data: runs, deployments, secrets
 	@$(PYTHON) -m local clean

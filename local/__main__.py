@@ -3,11 +3,10 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from local.activation import WINDOWS_DEPLOYMENT, activate
-from local.api import PrefectApi
+from local.api import PrefectApi, is_answering
 from local.compose_mode import ComposeMode
 from local.console import Console
 from local.elsewhere import address, is_elsewhere, register
@@ -17,53 +16,47 @@ from local.errors import CommandError
 from local.install import install, lock
 from local.interrupts import raise_on_interrupts
 from local.knobs import ROOT, Knobs
-from local.new_flow import make_new_flow
+from local.new_flow import declaring_file, make_new_flow
 from local.other_server import check_other_server
 from local.packages import own_certificate
 from local.process_mode import ProcessMode
-from local.services import STATE, own_flows_url
+from local.services import STATE, Order, own_flows_url
 
 COMMANDS = (
-    *("up", "down", "logs", "status", "drain", "deploy", "clean", "install", "activate-windows"),
+    *("up", "down", "logs", "status", "drain", "plan", "deploy", "clean", "install", "activate-windows"),
     *("backup", "restore", "lock", "new-flow"),
 )
+OF_THE_DEPLOYER = {"deploy": "apply", "plan": "plan", "status": "status"}
 
 
-def run(
-    command: str,
-    file: Path | None = None,
-    of_environment: str = "",
-    only: Sequence[str] = (),
-    *,
-    upgrade: bool = False,
-) -> int:
+def run(command: str, file: Path | None, order: Order, *, upgrade: bool = False) -> int:
     """Run one command and return its exit code.
 
     Args:
         command: One of `COMMANDS`.
         file: What ``backup`` writes (default: a new one in ``backups/``) and ``restore`` reads; the name of
             a ``new-flow``.
-        of_environment: For ``deploy``: an environment of deployer/environments.yaml.
-        only: For ``deploy``: the deployments that are meant; none for all.
+        order: What the deployer is asked to do, if it is.
         upgrade: For ``lock``: whether to take new versions.
 
     Raises:
         CommandError: It could not; the message is for the user.
     """
-    knobs, console = Knobs.read(), Console()
+    is_document = "--json" in order.options  # then it is alone on standard output
+    knobs, console = Knobs.read(), Console(sys.stderr if is_document else None)
     if command == "install":
         install(console, knobs, for_development=True)
         return 0
     if command == "lock":
         return lock(console, knobs, upgrade=upgrade)
     if command == "new-flow":
-        declared = knobs.path("PREFECT_FILE", "./deployer/prefect.yaml") or ROOT
-        make_new_flow(ROOT, str(file or ""), declared, console, push=bool(own_flows_url(knobs)))
+        push = bool(own_flows_url(knobs))
+        make_new_flow(ROOT, str(file or ""), declaring_file(knobs), console, push=push)
         return 0
     if command == "activate-windows":
         activate(PrefectApi.of(knobs), WINDOWS_DEPLOYMENT, console)
         return 0
-    if command in {"up", "deploy", "restore"}:
+    if command in {"up", "plan", "deploy", "restore"}:
         own_certificate(knobs)
     engine = find_engine()
     containers, processes = ComposeMode(knobs, console), ProcessMode(knobs, console)
@@ -84,15 +77,16 @@ def run(
         if file is None:
             raise CommandError("name the backup: make restore FILE=backups/NAME.tar")
         return (containers if engine.is_usable and not processes.is_up() else processes).restore(file)
-    has_address = command == "deploy" and bool(address(knobs))
+    asks_server = command in OF_THE_DEPLOYER
+    has_address = asks_server and bool(address(knobs))
     if processes.is_up():
         mode = processes
     elif engine.is_usable and (containers.is_from_here() if has_address else containers.exists()):
         mode = containers
     elif has_address:  # no platform of this checkout runs here
-        return register(_knobs_of(of_environment, knobs, console), console, of_environment, only)
+        return register(_knobs_of(order.environment, knobs, console), console, order)
     else:
-        there = "; for one on another machine, set PREFECT_API_URL to its API" if command == "deploy" else ""
+        there = "; for one on another machine, set PREFECT_API_URL to its API" if asks_server else ""
         raise CommandError(f"the platform is not running; `make up` starts it{there}")
     if command == "drain":
         mode.drain()
@@ -100,11 +94,16 @@ def run(
     if command == "backup":
         mode.backup(file)
         return 0
-    if command == "deploy":
-        if is_elsewhere(knobs):
-            console.step("PREFECT_API_URL of your shell is left out: a platform of this checkout runs here")
-        return mode.deploy(_knobs_of(of_environment, knobs, console), of_environment, only)
-    return {"logs": mode.logs, "status": mode.status}[command]()
+    if command == "logs":
+        return mode.logs()
+    if is_elsewhere(knobs):
+        console.step("PREFECT_API_URL of your shell is left out: a platform of this checkout runs here")
+    code = mode.status() if command == "status" else 0
+    if command == "status":
+        if not knobs.other_server and not is_answering(f"{knobs.api_url}/ready"):
+            return code
+        console.say()
+    return mode.deploy(_knobs_of(order.environment, knobs, console), order) or code
 
 
 def _end(
@@ -147,15 +146,19 @@ def main() -> None:
     parser.add_argument(
         "file", nargs="?", type=Path, help="the backup to write or to restore; or a new flow's name"
     )
-    parser.add_argument("--environment", default="", help="for deploy: one of deployer/environments.yaml")
-    parser.add_argument("--only", default="", help="for deploy: the deployments, separated by spaces")
+    parser.add_argument("--environment", default="", help="one of environments.yaml")
+    parser.add_argument("--only", default="", help="the deployments that are meant, separated by spaces")
     parser.add_argument("--upgrade", action="store_true", help="for lock: take new versions")
-    options = parser.parse_args()
+    arguments = sys.argv[1:]
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options, others = parser.parse_args(arguments[:end]), arguments[end + 1 :]
     command: str = options.command
+    if others and command not in OF_THE_DEPLOYER:
+        parser.error(f"what follows -- is for the deployer, and not for {command}")
     raise_on_interrupts()
     try:
-        only = _words(options.only)
-        sys.exit(run(command, options.file, options.environment, only, upgrade=options.upgrade))
+        order = Order(OF_THE_DEPLOYER.get(command, ""), options.environment, _words(options.only), others)
+        sys.exit(run(command, options.file, order, upgrade=options.upgrade))
     except CommandError as error:
         sys.exit(f"make {command}: {error}")
     except KeyboardInterrupt:

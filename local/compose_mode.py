@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -16,15 +15,16 @@ from local.errors import CommandError
 from local.first_run import report_first_run
 from local.growth import run_lines, volume_lines
 from local.interrupts import ignore_interrupts
-from local.knobs import Knobs
+from local.knobs import ROOT, Knobs
 from local.packages import further_locks
 from local.ports import holder, is_free, port_taken
-from local.services import choice
+from local.services import Order, places
 
 _START_SECONDS = 300.0
 _POLL_SECONDS = 0.7
 _DRAIN_SECONDS = 86400
-_PREFECT_FILE = "/etc/deployer/prefect.yaml"
+_SHARED = ("deployer", "flows")  # of the checkout, and CONFIG_DIR: what the deployer's container has
+_OTHER_FILE = "/etc/platform/other"
 _SECRETS = "/run/platform/environment"  # in the container, beside the platform's own
 
 
@@ -86,6 +86,11 @@ class ComposeMode:
 
     def _prepare_images(self) -> None:
         further_locks(self._knobs)  # of a wrong one, a build says less
+        if file := self._other_file():
+            raise CommandError(
+                f"PREFECT_FILE={file}: containers have CONFIG_DIR, and deployer/ and flows/ of this "
+                "checkout; set CONFIG_DIR to the file's folder, or name it from the checkout on"
+            )
         self._console.step("images: building what changed; the first time takes a few minutes")
         build = ("build",) if sys.stdout.isatty() else ("build", "--quiet")  # a file wants no progress bars
         of_postgres = "warehouse" if self._knobs.other_server else "postgres"  # one image
@@ -157,25 +162,32 @@ class ComposeMode:
         """Follow the logs of all services until interrupted."""
         return self._project.run("logs", "--follow", "--tail=100")
 
-    def deploy(self, knobs: EnvironmentKnobs, of_environment: str = "", only: Sequence[str] = ()) -> int:
-        """Run the deployer once more with its output shown, and return its exit code.
+    def deploy(self, knobs: EnvironmentKnobs, order: Order) -> int:
+        """Run the deployer with its output shown, and return its exit code.
 
         Secrets of an environment's own reach it as files; the volume with the platform's stays as it is.
 
         Args:
             knobs: The environment's, or the platform's.
-            of_environment: An environment of deployer/environments.yaml; empty for the platform's own.
-            only: The deployments that are meant; none for all.
+            order: What the deployer is asked to do.
         """
         project = Project(self._knobs, knobs.own_addresses)
         with secret_files(knobs) as folder:
             options = ["--volume", f"{folder}:{_SECRETS}:ro"] if knobs.secrets else []
             for name in knobs.secrets:
                 options += ["--env", f"{name}_FILE={_SECRETS}/{name}"]
-            command = ["run", "--rm", "--no-deps", "--build", *options, "deployer"]
-            if of_environment or only:
-                command += ["deployer", "apply", "--file", _PREFECT_FILE, *choice(of_environment, only)]
-            return project.run(*command)
+            if file := self._other_file():
+                options += ["--volume", f"{file}:{_OTHER_FILE}/{file.name}:ro"]
+                options += ["--env", f"PREFECT_FILE={_OTHER_FILE}/{file.name}"]
+            build = [] if order.command == "status" else ["--build"]
+            return project.run("run", "--rm", "--no-deps", *build, *options, "deployer", *order.arguments)
+
+    def _other_file(self) -> Path | None:
+        """Return the PREFECT_FILE of this machine that the deployer's container does not have anyway."""
+        name = places(self._knobs)["PREFECT_FILE"]
+        file = ROOT / name
+        has = any(not Path(name).is_absolute() and file.is_relative_to(ROOT / one) for one in _SHARED)
+        return file if name and file.is_file() and not has else None
 
     def backup(self, target: Path | None) -> None:
         """Write a backup of the running platform, by default into ``backups/``."""
@@ -199,7 +211,7 @@ class ComposeMode:
         self._console.step("worker       stopped; `make up` starts it again")
 
     def status(self) -> int:
-        """Print one line per service, and what the server and the volumes say; return 0 when all are well."""
+        """Print one line per service, and what server and volumes say; return 0 when all are well."""
         containers = self._project.containers()
         for container in containers:
             self._console.say(f"{container.service:<12} {container}")

@@ -2,19 +2,22 @@
 
 import time
 from datetime import UTC, datetime
+from typing import TextIO
 
 
 class Console:
     """Prints lines at once, so that they appear in order between the output of child processes."""
 
-    def __init__(self) -> None:
+    def __init__(self, output: TextIO | None = None) -> None:
+        """Print to `output`, by default standard output."""
+        self._output = output
         self._started = time.monotonic()
         self.began_at = datetime.now(UTC)
 
     def step(self, text: str) -> None:
         """Print one step of the progress."""
-        print(f"[{time.monotonic() - self._started:6.1f} s] {text}", flush=True)
+        print(f"[{time.monotonic() - self._started:6.1f} s] {text}", file=self._output, flush=True)
 
     def say(self, text: str = "") -> None:
         """Print a line as it is."""
-        print(text, flush=True)
+        print(text, file=self._output, flush=True)

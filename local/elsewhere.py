@@ -3,7 +3,7 @@
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from local.environments import EnvironmentKnobs
 from local.errors import CommandError
 from local.install import install
 from local.knobs import ROOT, Knobs
-from local.services import deployer_options, own_flows_url, with_secrets
+from local.services import Order, own_flows_url, places, with_secrets
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SERVER_SECONDS = 15
@@ -34,7 +34,7 @@ def is_elsewhere(knobs: Knobs) -> bool:
     return bool(parts.hostname) and not is_own and url != knobs.other_server
 
 
-def register(knobs: EnvironmentKnobs, console: Console, environment: str, only: Sequence[str]) -> int:
+def register(knobs: EnvironmentKnobs, console: Console, order: Order) -> int:
     """Register the deployments of this checkout's prefect.yaml, and return the deployer's exit code.
 
     Blocks, work pools and alerts stay as the server has them, and so does each parameter that names a
@@ -43,8 +43,7 @@ def register(knobs: EnvironmentKnobs, console: Console, environment: str, only: 
     Args:
         knobs: The environment's, or the platform's.
         console: Told what is done.
-        environment: An environment of deployer/environments.yaml; empty for the platform's own deployments.
-        only: The deployments that are meant; none for all.
+        order: What the deployer is asked to do.
 
     Raises:
         CommandError: The environment cannot be installed, it is not known where the flows are, or there are
@@ -60,15 +59,15 @@ def register(knobs: EnvironmentKnobs, console: Console, environment: str, only: 
     shown = re.sub(r"^([a-z+]+://)[^/@]*@", r"\1", url)
     console.step(f"flows: as they are pushed to {shown}{f', {revision}' if revision else ''}")
     with TemporaryDirectory(prefix="yeedu-prefect-") as private:  # its user's alone
-        variables = {**_variables(knobs), "FLOWS_GIT_URL": url}
+        variables = {**knobs.own_variables(), **_variables(knobs), **places(knobs), "FLOWS_GIT_URL": url}
         variables["CA_CERT_FILE"] = str(knobs.ca_file() or os.devnull)
         if token := knobs.secret("FLOWS_GIT_TOKEN"):
             file = Path(private) / "git-token"
             file.touch(mode=0o600)
             file.write_text(token, encoding="utf-8")
             variables["FLOWS_GIT_TOKEN_FILE"] = str(file)
-        command = with_secrets("deployer", "apply", "--deployments-only", f"--timeout={_SERVER_SECONDS}")
-        command += deployer_options(knobs, environment, only)
+        options = ("--deployments-only", f"--timeout={_SERVER_SECONDS}", *order.options)
+        command = with_secrets("deployer", *replace(order, options=options).arguments)
         return subprocess.run(command, env=variables, cwd=ROOT, check=False).returncode
 
 

@@ -68,6 +68,7 @@ def lock(console: Console, knobs: Knobs, *, upgrade: bool) -> int:
         environment = {**inherited(), **certificates}
         _uv(environment)
         environment |= {"UV": str(PROGRAMS / "uv"), "PYTHON": sys.executable}
+        environment["CONFIG_DIR"] = str(knobs.config_dir())
         command = ["requirements/lock", *(["--upgrade"] if upgrade else [])]
         return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 

@@ -119,6 +119,25 @@ class Knobs:
         text = self.get(name, default)
         return ROOT / Path(text).expanduser() if text else None
 
+    def config_dir(self) -> Path:
+        """Return the folder of the team's own files; by default the platform's.
+
+        Raises:
+            CommandError: There is no such folder.
+        """
+        folder = self.path("CONFIG_DIR", "./deployer") or ROOT
+        if not folder.is_dir():
+            raise CommandError(f"CONFIG_DIR={self.get('CONFIG_DIR')}: there is no such folder")
+        return folder
+
+    def own_variables(self) -> dict[str, str]:
+        """Return what ``flows.env`` in that folder sets, for the deployer and for flow runs.
+
+        Raises:
+            CommandError: A line of it is not ``NAME=value``.
+        """
+        return read_dotenv(self.config_dir() / "flows.env", self.values)
+
     def ca_file(self) -> Path | None:
         """Return the file of the user's own CA, of which there is none by default."""
         return self.path("CA_CERT_FILE") or self.path("YEEDU_SSL_CERT_FILE")  # an older name

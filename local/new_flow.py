@@ -8,9 +8,12 @@ import sys
 import tokenize
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from local.console import Console
 from local.errors import CommandError
+from local.knobs import ROOT, Knobs
+from local.services import own_flows_url
 
 TEMPLATE = "template"
 LONGEST_NAME = 40
@@ -66,6 +69,25 @@ class NewFlow:
     def tag(self) -> str:
         """What its deployment is tagged with."""
         return self.project.replace("_", "-") or self.label
+
+
+def declaring_file(knobs: Knobs) -> Path:
+    """Return the prefect.yaml that a new flow is declared in.
+
+    Raises:
+        CommandError: It is in another repository than this checkout.
+    """
+    name = knobs.get("PREFECT_FILE")
+    if not name:
+        return knobs.config_dir() / "prefect.yaml"
+    if not name.startswith("repo:"):
+        file = knobs.path("PREFECT_FILE") or ROOT
+        return file if file.is_file() else knobs.config_dir() / name
+    if own_flows_url(knobs):
+        raise CommandError(
+            f"PREFECT_FILE={name} is in the repository FLOWS_GIT_URL; write the flow in a clone of it"
+        )
+    return ROOT / name.removeprefix("repo:")
 
 
 def make_new_flow(root: Path, text: str, prefect_file: Path, console: Console, *, push: bool = False) -> None:
@@ -186,7 +208,9 @@ def _check_is_new(root: Path, flow: NewFlow, declared: str, prefect_file: Path) 
 
 
 def _say_what_is_next(root: Path, flow: NewFlow, prefect_file: Path, console: Console, *, push: bool) -> None:
-    shown = prefect_file.relative_to(root) if prefect_file.is_relative_to(root) else prefect_file
+    is_of_checkout = prefect_file.is_relative_to(root)
+    shown = prefect_file.relative_to(root) if is_of_checkout else prefect_file
+    of_config = f"git -C {quote(str(prefect_file.parent))}"
     test = f"{flow.folder}/tests/test_{flow.name}.py"
     for target in flow.files.values():
         console.say(f"{target}: written")
@@ -195,8 +219,9 @@ def _say_what_is_next(root: Path, flow: NewFlow, prefect_file: Path, console: Co
     commands = [
         f".venv/bin/python {flow.folder}/{flow.name}.py",
         f".venv/bin/pytest --numprocesses=0 {test}",
-        f"git add {' '.join(flow.files.values())} {shown}",
+        f"git add {' '.join(flow.files.values())}{f' {shown}' if is_of_checkout else ''}",
         f'git commit --message "Add {flow.label}"',
+        *([] if is_of_checkout else [f"{of_config} commit --message 'Add {flow.label}' {prefect_file.name}"]),
         *(["git push"] if push else []),
         "make deploy",
     ]

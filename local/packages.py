@@ -14,23 +14,25 @@ from local.script import load_script
 
 
 def further_locks(knobs: Knobs) -> list[str]:
-    """Return the locks of ``WORKER_EXTRAS`` and of the flows' list, as their names in ``requirements/``.
+    """Return the locks of ``WORKER_EXTRAS`` and of the flows' list, as paths from ``requirements/`` on.
 
     Raises:
         CommandError: There is no such extra, or the list has changed since it was locked.
     """
     script = load_script(ROOT / "worker" / "attach" / "locks.py")
     try:
-        found: list[Path] = script.further_locks(ROOT, knobs.get("WORKER_EXTRAS"))
+        found: list[Path] = script.further_locks(ROOT, knobs.get("WORKER_EXTRAS"), knobs.config_dir())
     except script.LockError as error:
         raise CommandError(str(error)) from None
-    return [str(lock.relative_to(ROOT / "requirements")) for lock in found]
+    return [os.path.relpath(lock, ROOT / "requirements") for lock in found]
 
 
 def extra_locks(knobs: Knobs) -> list[str]:
-    """Return the locks of ``WORKER_EXTRAS``, whether or not they are there."""
+    """Return the locks of ``WORKER_EXTRAS`` and of the flows' list, whether or not they are there."""
     script = load_script(ROOT / "worker" / "attach" / "locks.py")
-    return [f"{script.EXTRAS}/{name}.txt" for name in script.names_of(knobs.get("WORKER_EXTRAS"))]
+    _, own = script.list_and_lock(ROOT, knobs.config_dir())
+    extras = script.names_of(knobs.get("WORKER_EXTRAS"))
+    return [os.path.relpath(own, ROOT), *(f"{script.EXTRAS}/{name}.txt" for name in extras)]
 
 
 def own_certificate(knobs: Knobs) -> Path | None:

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from local import warehouse as postgres
@@ -30,6 +29,7 @@ from local.services import (
     SECRETS,
     STATE,
     WAREHOUSE,
+    Order,
     deployer,
     own_flows_url,
     own_warehouse_url,
@@ -260,14 +260,14 @@ class ProcessMode:
             self._console.say(line)
         return 0
 
-    def deploy(self, knobs: EnvironmentKnobs, of_environment: str = "", only: Sequence[str] = ()) -> int:
-        """Run the deployer once more, and return its exit code; see `ComposeMode.deploy`."""
+    def deploy(self, knobs: EnvironmentKnobs, order: Order) -> int:
+        """Run the deployer, and return its exit code; see `ComposeMode.deploy`."""
         with exclusive(STATE / "lock"), secret_files(knobs) as folder:
             flows_url = self._prepare()
             running = self._supervisor.find("warehouse")
             own = own_warehouse_url(knobs)
             warehouse_url = own or (postgres.address(running.port) if running else "")
-            service = deployer(knobs, own_flows_url(knobs) or flows_url, warehouse_url, of_environment, only)
+            service = deployer(knobs, own_flows_url(knobs) or flows_url, warehouse_url, order)
             secrets = {f"{file.name}_FILE": str(file) for file in folder.iterdir()}
             environment = {**self._environment, **service.environment, **secrets}
             (STATE / service.name).mkdir(exist_ok=True)

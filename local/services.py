@@ -6,6 +6,8 @@ own - host names, mounts, the database's driver - differs.
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from local import warehouse as postgres
 from local.install import PROGRAMS
@@ -33,7 +35,6 @@ _SOURCES = {
     "rescue": ("rescue/src", "server/with_secrets.py"),
     "worker": (
         "requirements/worker.txt",
-        "requirements/flows.txt",
         "worker/src",
         "yeedu-operator/src",
         "yeedu-operator/guide/src",
@@ -100,16 +101,36 @@ def warehouse(port: int) -> Service:
     )
 
 
-def deployer(
-    knobs: Knobs, flows_url: str, warehouse_url: str, of_environment: str = "", only: Sequence[str] = ()
-) -> Service:
-    """Return the one-shot that registers the deployments; without a warehouse its address is empty.
+@dataclass(frozen=True)
+class Order:
+    """What the deployer is asked to do.
 
-    With `of_environment` it registers those of that environment beside them; with `only` no others.
+    Attributes:
+        command: ``apply``, ``plan`` or ``status``.
+        environment: An environment of environments.yaml; empty for the platform's own deployments.
+        only: The deployments that are meant; none for all.
+        options: Further options of the deployer's.
     """
+
+    command: str = "apply"
+    environment: str = ""
+    only: Sequence[str] = ()
+    options: Sequence[str] = ()
+
+    @property
+    def arguments(self) -> list[str]:
+        """The deployer's command line."""
+        environment = ["--environment", self.environment] if self.environment else []
+        return [self.command, *self.options, *environment, *(["--only", *self.only] if self.only else [])]
+
+
+def deployer(knobs: Knobs, flows_url: str, warehouse_url: str, order: Order | None = None) -> Service:
+    """Return the one-shot that registers the deployments; without a warehouse its address is empty."""
     mock = f"http://localhost:{knobs.mock_port}"
     environment = {
+        **knobs.own_variables(),
         **_prefect("deployer"),
+        **places(knobs),
         **_api(knobs),
         **_certificates(knobs),
         **_flows(knobs, flows_url),
@@ -130,27 +151,23 @@ def deployer(
         "YEEDU_NOTEBOOK_URL": _yeedu_url(knobs, "YEEDU_NOTEBOOK_URL", f"{mock}/{_TENANT}/notebook/201"),
         "YEEDU_HEALTH_URL": _yeedu_url(knobs, "YEEDU_HEALTH_URL", f"{mock}/healthCheck"),
     }
-    command = with_secrets("deployer", "apply", *deployer_options(knobs, of_environment, only))
-    return Service("deployer", command, environment)
+    return Service("deployer", with_secrets("deployer", *(order or Order()).arguments), environment)
 
 
-def deployer_options(knobs: Knobs, of_environment: str = "", only: Sequence[str] = ()) -> list[str]:
-    """Return the options that say what the deployer registers."""
-    options = ["--file", str(knobs.path("PREFECT_FILE", "./deployer/prefect.yaml"))]
-    for name in ("work-pools", "alerts", "environments"):  # also for a file elsewhere, as in the container
-        options += [f"--{name}", str(ROOT / "deployer" / f"{name}.yaml")]
-    return [*options, *choice(of_environment, only)]
-
-
-def choice(of_environment: str, only: Sequence[str]) -> list[str]:
-    """Return the deployer's options for an environment, and for some deployments alone."""
-    environment = ["--environment", of_environment] if of_environment else []
-    return [*environment, *(["--only", *only] if only else [])]
+def places(knobs: Knobs) -> dict[str, str]:
+    """Return where the deployer finds what it is to register."""
+    file = knobs.get("PREFECT_FILE")
+    return {
+        "PREFECT_FILE": str(Path(file).expanduser()) if file else "",
+        "CONFIG_DIR": str(knobs.config_dir()),
+        "CHECKOUT_DIR": str(ROOT),
+    }
 
 
 def worker(knobs: Knobs, flows_url: str, port: int) -> Service:
     """Return the Linux worker, whose health endpoint gets a port of its own."""
     environment = {
+        **knobs.own_variables(),
         **_prefect("worker"),
         **_api(knobs),
         **_certificates(knobs),

@@ -143,6 +143,7 @@ PLAIN_WORKER = (
 
 CITY = "tests/e2e/test_two_environments.py"
 PACKAGES = "tests/e2e/test_packages.py"
+DEPLOYER = ("tests/e2e/test_configuration.py", "deployer", '"run", "--rm", "deployer"')
 ADD_A_PACKAGE = (PACKAGES, "test_package_that_the_platform_lacks_is_listed_locked_and_used")
 OWN_IMAGE = (PACKAGES, "test_image_with_flows_is_a_worker_wherever_it_is_pulled")
 CONTAINER_RUNS = ("tests/e2e/test_docker_pool.py", "docker_worker", "prefect worker start")
@@ -153,6 +154,9 @@ EXPECTED: Mapping[str, Check] = {
     f"{WORKER} deployment run run-shell-command/run-shell-command"
     " --param 'command=\"df -h /\"' --watch": ran_on_a_worker("run-shell-command", command="df -h /"),
     f"{PREFECT} deployment run run-yeedu-job/run-yeedu-job --watch": says("Completed"),
+    # docs/configuration.md
+    "make plan": says("deployment: run-yeedu-job: unchanged"),
+    "make status": says("scheduler", "run-yeedu-job: in step"),
     # docs/coming-from.md
     "prefect version": says("3.8.8"),
     "prefect block register -m prefect_yeedu": says("Yeedu Credentials", "Yeedu Job", "Yeedu Notebook"),
@@ -297,6 +301,15 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
     " --flows-git-url https://github.com/YOUR_TEAM/yeedu-prefect.git": (
         *(CITY, "second_worker"),
         '"--work-queue", "staging"',
+    ),
+    # docs/configuration.md
+    **dict.fromkeys(
+        (
+            "docker compose run --rm deployer plan --only 'parking/*'",
+            "docker compose run --rm deployer status --json",
+            "docker compose run --rm deployer apply --only run-yeedu-job",
+        ),
+        DEPLOYER,
     ),
     # docs/packages.md
     "echo cowsay >>flows/requirements.txt": (*ADD_A_PACKAGE, '"cowsay'),

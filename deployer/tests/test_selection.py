@@ -27,6 +27,9 @@ def select(*wanted):
         (["count-*", "print-message"], {"count-cars", "count-fees", "print-message"}),
         (["flows/parking/"], {"count-cars", "count-fees"}),
         (["flows/"], {"count-cars", "count-fees", "old-parking", "print-message"}),
+        (["parking/"], {"count-cars", "count-fees"}),
+        (["parking/*"], {"count-cars", "count-fees"}),
+        (["flows/parking/*_cars.py"], {"count-cars"}),
         (["count-car[s]"], {"count-cars"}),
         (["some-flow/print-message"], {"print-message"}),
         (["print-message-staging", "old-parking"], {"print-message", "old-parking"}),
@@ -43,6 +46,7 @@ def test_names_patterns_and_folders_are_found(wanted, names):
         ("say/print-mesage", "--only 'say/print-mesage' is no deployment of prefect.yaml; did you mean 'print-message'?"),
         ("zzz", "--only 'zzz' is no deployment of prefect.yaml; it has count-cars, count-fees, old-parking, print-message."),
         ("flows/parking", "--only 'flows/parking' is no deployment of prefect.yaml; for all in that folder: 'flows/parking/'."),
+        ("parking", "--only 'parking' is no deployment of prefect.yaml; for all in that folder: 'parking/'."),
         ("flows/parkin/", "--only 'flows/parkin/': no entrypoint of prefect.yaml is in that folder; did you mean 'flows/parking/' or 'flows/'?"),
         ("a/b/c", "--only 'a/b/c' is no deployment of prefect.yaml; it has count-cars, count-fees, old-parking, print-message."),
     ],
@@ -65,6 +69,13 @@ def test_a_deployment_of_another_flow_is_left_out_once_flows_are_known():
         match=r"'lorries/count-\*' is no deployment of prefect.yaml; it has cars/count-cars, fees/count-fees",
     ):
         select("lorries/count-*").refused(flows)
+
+
+def test_a_project_is_whole_whatever_its_flows_are_called():
+    flows = {"count-cars": "cars", "count-fees": "fees"}
+    assert select("parking/*").refused(flows) == frozenset()
+    with pytest.raises(SelectionError, match=r"'parkin/\*' is no deployment of prefect.yaml; it has cars/"):
+        select("parkin/*").refused({**flows, "old-parking": "old", "print-message": "print"})
 
 
 PULL = """

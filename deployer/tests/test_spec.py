@@ -120,7 +120,7 @@ def test_templates_are_resolved_outside_of_pull_steps_only(load):
         (("      name: yeedu-pool", "      name: yeedu-pool\n    paused: maybe"), "9: deployment 'one': 'paused' must be true or false, but it is 'maybe'."),
         (("      name: yeedu-pool", "      name: yeedu-pool\n    concurrency_limit: 0"), "9: deployment 'one': 'concurrency_limit' must be a whole number of at least 1, but it is 0."),
         (("      name: yeedu-pool", "      name: yeedu-pool\n    concurrency_limit: {limit: 1, collision_strategy: WAIT}"), "9: deployment 'one': concurrency_limit: 'collision_strategy' must be 'ENQUEUE' or 'CANCEL_NEW', but it is 'WAIT'."),
-        (("      name: yeedu-pool", "      name: yeedu-pool\n    parameters: {a: '{{ $NOPE }}'}"), "9: deployment 'one': the environment variable NOPE is not set; set it and apply again."),
+        (("      name: yeedu-pool", "      name: yeedu-pool\n    parameters: {a: '{{ $NOPE }}'}"), "9: deployment 'one': the environment variable NOPE is not set; set it, in flows.env if it is your own, and apply again."),
         (("      name: yeedu-pool", "      name: yeedu-pool\n    triggers: [{exspect: [x]}]"), "9: deployment 'one': trigger 1: the key 'exspect' is unknown; did you mean 'expect'?"),
         (("      name: yeedu-pool", "      name: yeedu-pool\n    schedules: [{cron: '* * * * *', anchor_date: x}]"), "9: deployment 'one': schedule 1: 'anchor_date' is for an interval."),
         (("      name: yeedu-pool", "      name: yeedu-pool\n    tags: ['catch-up:latets']"), "9: deployment 'one': 'tags' has 'catch-up:latets', which is no catch-up policy; did you mean 'catch-up:latest'?"),

@@ -165,7 +165,10 @@ ABSENT = [
         "x{{ prefect.blocks.secret.tree }}",
         "'{{ prefect.blocks.secret.tree }}' is a whole block; name a part of it to put it into a text.",
     ),
-    ("{{ $NOPE }}", "the environment variable NOPE is not set; set it and apply again."),
+    (
+        "{{ $NOPE }}",
+        "the environment variable NOPE is not set; set it, in flows.env if it is your own, and apply again.",
+    ),
 ]
 
 

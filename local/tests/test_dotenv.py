@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from local.dotenv import parse_dotenv, read_dotenv
+from local.dotenv import read_dotenv
 from local.errors import CommandError
+from yeedu_worker.dotenv import DotenvError, parse_dotenv
 
 TEXT = r"""
 # a comment
@@ -28,6 +29,14 @@ QUOTES_INSIDE=a'b"c
 DOLLAR=$$PLAIN
 APOSTROPHE='it\'s'
 FROM_ENVIRONMENT
+LINES="two
+lines of $PLAIN" # a comment
+LITERAL='two
+lines of $PLAIN'
+NESTED=${NONE:-${EMPTY:-${PLAIN}}-${PLAIN:+in${PLAIN}}}
+NEEDED=${PLAIN:?is needed}
+BRACE=${NONE:-a}b}
+LONE=a$-b$
 """
 VALUES = {
     "PLAIN": "plain",
@@ -45,6 +54,12 @@ VALUES = {
     "QUOTES_INSIDE": "a'b\"c",
     "DOLLAR": "$PLAIN",
     "APOSTROPHE": "it's",
+    "LINES": "two\nlines of plain",
+    "LITERAL": "two\nlines of $PLAIN",
+    "NESTED": "plain-inplain",
+    "NEEDED": "plain",
+    "BRACE": "ab}",
+    "LONE": "a$-b$",
 }
 ENVIRONMENT = {"OUTSIDE": "outside"}
 
@@ -56,7 +71,10 @@ def test_every_form_of_a_line_is_read() -> None:
 @pytest.mark.docker
 def test_docker_compose_reads_the_same(tmp_path: Path) -> None:
     names = "".join(f'      {name}: "${{{name}-unset}}"\n' for name in VALUES)
-    (tmp_path / "docker-compose.yaml").write_text(f"services:\n  a:\n    image: x\n    environment:\n{names}")
+    of_file = "  b:\n    image: x\n    env_file: [.env]\n"
+    (tmp_path / "docker-compose.yaml").write_text(
+        f"services:\n  a:\n    image: x\n    environment:\n{names}{of_file}"
+    )
     (tmp_path / ".env").write_text(TEXT)
     done = subprocess.run(
         ["docker", "compose", "config", "--format", "json"],
@@ -66,9 +84,10 @@ def test_docker_compose_reads_the_same(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    read = json.loads(done.stdout)["services"]["a"]["environment"]
-    # `config` prints a compose file, in which a dollar sign is doubled.
-    assert {name: value.replace("$$", "$") for name, value in read.items()} == VALUES
+    for service in json.loads(done.stdout)["services"].values():
+        # `config` prints a compose file, in which a dollar sign is doubled.
+        read = {name: value.replace("$$", "$") for name, value in service["environment"].items()}
+        assert read == VALUES
 
 
 @pytest.mark.parametrize(
@@ -79,10 +98,13 @@ def test_docker_compose_reads_the_same(tmp_path: Path) -> None:
         ("NAME='open", "line 2: NAME: the value begins with '"),
         ('NAME="open', 'line 2: NAME: the value begins with "'),
         ("NAME=x${OPEN", r"line 2: NAME: \$\{ is not closed"),
+        ("NAME=x${OPEN:-${A}", r"line 2: NAME: \$\{ is not closed"),
+        ("NAME=${A b}", "line 2: NAME: what is in .* is no name"),
+        ("NAME=${NONE:?give one}", "line 2: NAME: NONE is needed and not set: give one"),
     ],
 )
 def test_mistake_is_named_with_its_line_but_without_its_value(line: str, message: str) -> None:
-    with pytest.raises(CommandError, match=message) as caught:
+    with pytest.raises(DotenvError, match=message) as caught:
         parse_dotenv(f"FIRST=1\n{line}\n", {})
     assert "open" not in str(caught.value)
 

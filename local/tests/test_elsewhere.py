@@ -12,7 +12,8 @@ from local.console import Console
 from local.elsewhere import is_elsewhere, register
 from local.environments import EnvironmentKnobs, knobs_of
 from local.errors import CommandError
-from local.knobs import Knobs
+from local.knobs import ROOT, Knobs
+from local.services import Order
 
 SERVER = "http://prefect.example.com:8080"
 
@@ -73,13 +74,14 @@ def test_its_deployer_is_told_of_flows_and_server_and_of_no_secret_that_it_does_
         "YEEDU_PASSWORD": "hidden",
         "YEEDU_TOKEN_FILE": "/no/file",
     }
-    assert register(knobs(**values), Console(), "staging", ["print-message", "run-*"]) == 0
+    assert register(knobs(**values), Console(), Order("apply", "staging", ["print-message", "run-*"])) == 0
 
     options, environment, token = elsewhere_said(said)
     assert options[:2] == ["apply", "--deployments-only"]
     assert options[options.index("--environment") :] == [
         *("--environment", "staging", "--only", "print-message", "run-*"),
     ]
+    assert environment["CONFIG_DIR"] == str(ROOT / "deployer")
     assert environment["PREFECT_API_URL"] == f"{SERVER}/api"
     assert environment["PREFECT_API_KEY"] == "the-key"
     assert "PREFECT_UI_URL" not in environment, "that of the own platform is none of this server's"
@@ -109,7 +111,7 @@ def test_flows_of_a_checkout_without_an_origin_need_an_address(
     monkeypatch.setattr(elsewhere, "ROOT", tmp_path)
     subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
     with pytest.raises(CommandError, match="no git remote `origin`; set FLOWS_GIT_URL"):
-        register(knobs_of("", knobs()), Console(), "", [])
+        register(knobs_of("", knobs()), Console(), Order())
 
 
 def test_the_server_of_the_own_file_is_told_its_login_when_no_platform_is_here(
@@ -133,10 +135,10 @@ def test_the_server_of_the_own_file_is_told_its_login_when_no_platform_is_here(
         "FLOWS_GIT_URL": "https://git.example/flows.git",
     }
     assert elsewhere.address(Knobs(own)) == f"{SERVER}/api"
-    assert register(knobs(**own), Console(), "", []) == 0
+    assert register(knobs(**own), Console(), Order()) == 0
     environment = json.loads(said.read_text())
     assert environment["PREFECT_API_URL"] == f"{SERVER}/api"
     assert environment["PREFECT_API_KEY"] == "the-key"
 
     with pytest.raises(CommandError, match="PREFECT_API_AUTH_STRING and PREFECT_API_KEY are both set"):
-        register(knobs(**own, PREFECT_API_AUTH_STRING="me:hidden"), Console(), "", [])
+        register(knobs(**own, PREFECT_API_AUTH_STRING="me:hidden"), Console(), Order())

@@ -15,6 +15,7 @@ from local.environments import EnvironmentKnobs, knobs_of, secret_files
 from local.errors import CommandError
 from local.knobs import Knobs
 from local.script import load_script
+from local.services import Order
 
 PLATFORM = {
     "YEEDU_JOB_URL": "https://production.example/job",
@@ -146,18 +147,18 @@ def test_docker_is_told_addresses_and_where_secrets_are_and_no_secret(
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     knobs = read(tmp_path, "YEEDU_JOB_URL=https://staging.example/job\nYEEDU_PASSWORD=hidden\n")
 
-    assert ComposeMode(Knobs(PLATFORM), Console()).deploy(knobs, "staging", ["print-message"]) == 0
+    order = Order("apply", "staging", ["print-message"])
+    assert ComposeMode(Knobs(PLATFORM), Console()).deploy(knobs, order) == 0
 
     arguments, environment, files = json.loads(said.read_text())
     assert arguments[arguments.index("deployer") :] == [
-        *("deployer", "deployer", "apply", "--file", "/etc/deployer/prefect.yaml"),
-        *("--environment", "staging", "--only", "print-message"),
+        *("deployer", "apply", "--environment", "staging", "--only", "print-message"),
     ]
     assert "YEEDU_PASSWORD_FILE=/run/platform/environment/YEEDU_PASSWORD" in arguments
     assert environment["YEEDU_JOB_URL"] == "https://staging.example/job"
     assert "hidden" not in str((arguments, environment))
     assert files == {"YEEDU_PASSWORD": "hidden", "YEEDU_TOKEN": ""}
 
-    ComposeMode(Knobs(PLATFORM), Console()).deploy(knobs_of("", Knobs(PLATFORM), tmp_path))
+    ComposeMode(Knobs(PLATFORM), Console()).deploy(knobs_of("", Knobs(PLATFORM), tmp_path), Order())
     arguments, _, files = json.loads(said.read_text())
-    assert (arguments[-1], files) == ("deployer", {})
+    assert (arguments[-2:], files) == (["deployer", "apply"], {})

@@ -11,8 +11,8 @@ import pytest
 
 from local.console import Console
 from local.errors import CommandError
-from local.knobs import ROOT
-from local.new_flow import LONGEST_NAME, make_new_flow, with_deployment
+from local.knobs import ROOT, Knobs
+from local.new_flow import LONGEST_NAME, declaring_file, make_new_flow, with_deployment
 from yeedu_deployer.declared.prefect_yaml import load_deployments
 
 URLS = {name: f"http://yeedu/{name}" for name in ("YEEDU_JOB_URL", "YEEDU_NOTEBOOK_URL", "YEEDU_HEALTH_URL")}
@@ -86,6 +86,44 @@ def test_the_next_commands_are_printed(checkout: Path, capsys: pytest.CaptureFix
     assert commands[-2:] == ['git commit --message "Add count-potholes"', "make deploy"]
     add = next(command for command in commands if command.startswith("git add "))
     assert all((checkout / file).is_file() for file in add.split()[2:])
+
+
+def test_the_deployment_goes_into_the_teams_own_file_and_the_rest_of_it_stays(
+    checkout: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    team = tmp_path_factory.mktemp("our team")
+    text = "# ours\nname: team\ndeployments:\n- {name: a, entrypoint: 'a.py:a'} # kept\n\n# the end\n"
+    (team / "prefect.yaml").write_text(text)
+    file = declaring_file(Knobs({"CONFIG_DIR": str(team)}))
+    make_new_flow(checkout, "streets/count_potholes", file, Console())
+    entry = file.read_text().partition("# kept\n")[2]
+    assert file.read_text().replace(entry, "\n# the end\n") == text
+    assert "entrypoint: flows/streets/count_potholes.py:count_potholes" in entry
+    said = capsys.readouterr().out
+    [add] = re.findall(r"(?m)^  (git add .*)$", said)
+    assert "prefect.yaml" not in add
+    assert f"git -C '{team}' commit --message 'Add count-potholes' prefect.yaml" in said
+
+
+@pytest.mark.parametrize(
+    ("knobs", "file"),
+    [
+        ({}, "deployer/prefect.yaml"),
+        ({"PREFECT_FILE": "README.md", "CONFIG_DIR": "./flows"}, "README.md"),
+        ({"PREFECT_FILE": "requirements.txt", "CONFIG_DIR": "./flows"}, "flows/requirements.txt"),
+        ({"PREFECT_FILE": "deployer/work-pools.yaml"}, "deployer/work-pools.yaml"),
+        ({"PREFECT_FILE": "repo:deployer/prefect.yaml"}, "deployer/prefect.yaml"),
+    ],
+)
+def test_the_file_is_the_one_that_is_deployed(knobs: dict[str, str], file: str) -> None:
+    assert declaring_file(Knobs(knobs)) == ROOT / file
+
+
+def test_a_file_of_another_repository_is_written_there() -> None:
+    other = {"PREFECT_FILE": "repo:prefect.yaml", "FLOWS_GIT_URL": "https://me:hidden@git.example/flows.git"}
+    with pytest.raises(CommandError, match="write the flow in a clone of it") as caught:
+        declaring_file(Knobs(other))
+    assert "hidden" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from local.engine import Engine, Project
 from local.errors import CommandError
 from local.knobs import Knobs
 from local.other_server import check_other_server
+from local.services import Order
 from tests.keyed_server import keyed_server
 
 URL = {"PREFECT_API_URL": "https://prefect.example/api"}
@@ -42,7 +43,7 @@ def test_nothing_of_another_server_is_backed_up_here(command: str, monkeypatch: 
     monkeypatch.setattr(Knobs, "read", lambda: Knobs(URL))
     monkeypatch.setattr(program, "find_engine", lambda: Engine("none", is_usable=False))
     with pytest.raises(CommandError, match=r"are on https://prefect\.example/api; make the backup where"):
-        program.run(command, Path("backups/x.tar"))
+        program.run(command, Path("backups/x.tar"), Order())
 
 
 def test_compose_does_not_hear_of_a_server_that_is_exported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from local import install, services
 from local.errors import CommandError
 from local.knobs import ROOT, Knobs
 from local.packages import further_locks
+from local.script import load_script
 
 ETL = Knobs({"WORKER_EXTRAS": "etl"})
 
@@ -41,8 +42,8 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def lock(checkout: Path, line: str) -> subprocess.CompletedProcess[str]:
-    with (checkout / "flows" / "requirements.txt").open("a", encoding="utf-8") as packages:
+def lock(checkout: Path, line: str, folder: str = "flows") -> subprocess.CompletedProcess[str]:
+    with (checkout / folder / "requirements.txt").open("a", encoding="utf-8") as packages:
         packages.write(f"{line}\n")
     return subprocess.run(
         [checkout / "requirements" / "lock"],
@@ -50,6 +51,7 @@ def lock(checkout: Path, line: str) -> subprocess.CompletedProcess[str]:
             **install.inherited(),
             "UV": str(Path(sys.executable).with_name("uv")),
             "PYTHON": sys.executable,
+            "CONFIG_DIR": str(checkout / "our team"),
         },
         capture_output=True,
         text=True,
@@ -83,3 +85,33 @@ def test_package_that_the_platforms_versions_do_not_allow_is_refused(checkout: P
         "flows/requirements.txt was not locked, for the reason above; "
     )
     assert locks_of(checkout) == before
+
+
+def test_a_teams_own_list_is_locked_beside_it_and_nothing_of_the_platform_changes(checkout: Path) -> None:
+    before, team = locks_of(checkout), checkout / "our team"
+    team.mkdir()
+    done = lock(checkout, "cowsay", "our team")
+    assert done.returncode == 0, done.stderr
+    assert locks_of(checkout) == before
+    assert "\ncowsay==" in (team / "requirements.lock").read_text()
+    program = [sys.executable, str(checkout / "worker" / "attach" / "locks.py"), str(checkout), "", str(team)]
+    named = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+    assert named.strip() == f"-r {team / 'requirements.lock'}"
+
+    (team / "requirements.txt").write_text("cowsay<6\n")
+    stale = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert stale.stderr == "our team/requirements.txt has changed since `make lock`; run it\n"
+
+
+def test_a_teams_lock_is_installed_by_local_processes(tmp_path: Path) -> None:
+    script = load_script(ROOT / "worker" / "attach" / "locks.py")
+    (tmp_path / "requirements.txt").write_text("cowsay\n")
+    digest = script.digest(ROOT, tmp_path)
+    (tmp_path / "requirements.lock").write_text(f"# (digest {digest})\ncowsay==6.1\n")
+    knobs = Knobs({"CONFIG_DIR": str(tmp_path)})
+    [lock] = further_locks(knobs)
+    assert (ROOT / "requirements" / lock).resolve() == (tmp_path / "requirements.lock").resolve()
+    assert install.lock_digest([lock]) != install.lock_digest([])
+    before = services.worker(knobs, "", 1).fingerprint()
+    (tmp_path / "requirements.lock").write_text(f"# (digest {digest})\ncowsay==6.0\n")
+    assert services.worker(knobs, "", 1).fingerprint() != before

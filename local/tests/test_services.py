@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from local import services
+from local.errors import CommandError
 from local.knobs import ROOT, Knobs
 from local.service import Service
 
@@ -66,6 +67,8 @@ def as_on_this_machine(value: str, knobs: Knobs) -> str:
         ("http://git-server:8080/flows.git", FLOWS),
         ("postgresql://warehouse@warehouse:5432/warehouse", WAREHOUSE),
         ("/run/platform", str(services.SECRETS)),
+        ("/etc/deployer", str(knobs.config_dir())),
+        ("/etc/platform", str(ROOT)),
         ("/run/secrets/ca-cert", str(knobs.ca_file() or "/dev/null")),
         ("0.0.0.0", "127.0.0.1"),
     ):
@@ -94,6 +97,8 @@ CHOSEN = {
     "YEEDU_JOB_URL": "https://yeedu.example:8080/job",
     "FLOWS_GIT_REF": "next",
     "PREFECT_UI_URL": "https://prefect.example",
+    "PREFECT_FILE": "repo:prefect.yaml",
+    "CONFIG_DIR": "./flows",
 }
 
 
@@ -131,6 +136,30 @@ def test_process_has_the_variables_of_its_container_with_another_server(name: st
     process = built(name, knobs).environment
     assert {name: value for name, value in process.items() if name not in OF_THE_IMAGE} == container
     assert changed["PREFECT_UI_URL"] is None
+
+
+def test_own_variables_reach_deployer_and_worker_and_win_over_nothing(tmp_path: Path) -> None:
+    """Both forms read one file: an `env_file` of the containers' is below their `environment`."""
+    (tmp_path / "flows.env").write_text("TEAM\nBUCKET=s3://${TEAM}-in\nFLOWS_GIT_REF=theirs\n")
+    knobs = Knobs({"CONFIG_DIR": str(tmp_path), "TEAM": "finance", "FLOWS_GIT_REF": "main"})
+    for name in ("deployer", "worker"):
+        environment = built(name, knobs).environment
+        assert (environment["TEAM"], environment["BUCKET"]) == ("finance", "s3://finance-in")
+        assert environment["FLOWS_GIT_REF"] == "main"
+    with_file = {
+        name: [expanded(one["path"], {"CONFIG_DIR": "/team"}) for one in service["env_file"]]
+        for name, service in COMPOSE["services"].items()
+        if "env_file" in service
+    }
+    assert with_file == {name: ["/team/flows.env"] for name in ("deployer", "worker", "image-worker")}
+    before = built("worker", knobs).fingerprint()
+    (tmp_path / "flows.env").write_text("TEAM=sales\n")
+    assert built("worker", knobs).fingerprint() != before, "a worker that runs is started anew"
+
+
+def test_a_folder_that_is_not_there_is_one_sentence() -> None:
+    with pytest.raises(CommandError, match=r"^CONFIG_DIR=./no-such: there is no such folder$"):
+        services.deployer(Knobs({"CONFIG_DIR": "./no-such"}), FLOWS, WAREHOUSE)
 
 
 def test_fingerprint_changes_with_a_knob_and_not_without() -> None:

@@ -90,6 +90,8 @@ def resolve(options: argparse.Namespace) -> Attachment:
         )
     known = {*VARIABLES.values(), AUTH_STRING, API_KEY}
     further = {name: value for name, value in from_file.items() if name not in known}
+    config_dir = _absolute(values["config_dir"])
+    own = read_environment_file(Path(config_dir, "flows.env")) if _has_variables(config_dir) else {}
     settings = Settings(
         server=api_url(values["server"]),
         pool=values["pool"] or default_pool(),
@@ -100,10 +102,12 @@ def resolve(options: argparse.Namespace) -> Attachment:
         flows_git_url=values["flows_git_url"] or origin_of(str(CHECKOUT)),
         flows_git_ref=values["flows_git_ref"],
         yeedu_url=values["yeedu_url"],
-        environment=_environment(values["environment"]),
+        environment=_absolute(values["environment"]),
         extras=values["extras"],
+        config_dir=config_dir,
         variables={
-            **(remembered.variables if remembered and not further else {}),
+            **(remembered.variables if remembered and not (own or further) else {}),
+            **own,
             **{name: os.environ[name] for name in CERTIFICATES if os.environ.get(name)},
             **further,
         },
@@ -146,8 +150,19 @@ def _grace(text: str) -> int:
     return seconds
 
 
-def _environment(folder: str) -> str:
+def _absolute(folder: str) -> str:
     return str(Path(folder).absolute()) if folder else ""
+
+
+def _has_variables(config_dir: str) -> bool:
+    """Tell whether a team's folder has variables.
+
+    Raises:
+        AttachError: There is no such folder.
+    """
+    if config_dir and not Path(config_dir).is_dir():
+        raise AttachError(f"--config-dir {config_dir}: there is no such folder")
+    return bool(config_dir) and Path(config_dir, "flows.env").exists()
 
 
 def _login(values: dict[str, str], from_file: dict[str, str], places: Places) -> tuple[str, str]:

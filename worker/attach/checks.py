@@ -12,7 +12,7 @@ from pathlib import Path
 
 from attach.errors import AttachError
 from attach.git import check_repository
-from attach.locks import LockError, further_locks
+from attach.locks import LockError, further_locks, shown
 from attach.places import python_of
 from attach.server import NOT_THERE, Answer, Server, UnreachableError, ask
 from attach.settings import Settings
@@ -50,7 +50,7 @@ def check_all(
     """
     yield check_python(make_environment=not settings.environment)
     if not settings.environment:
-        yield check_packages(lock.parents[1], settings.extras)
+        yield check_packages(lock.parents[1], settings.extras, settings.config_dir)
     yield check_git()
     reached = check_server(server)
     yield reached
@@ -81,13 +81,13 @@ def check_python(*, make_environment: bool) -> Finding:
     return Finding("python", OK, f"{version}, {sys.executable}")
 
 
-def check_packages(checkout: Path, extras: str) -> Finding:
+def check_packages(checkout: Path, extras: str, config_dir: str = "") -> Finding:
     """Check that the locks are there which the worker's environment is made from."""
     try:
-        further = further_locks(checkout, extras)
+        further = further_locks(checkout, extras, Path(config_dir) if config_dir else None)
     except LockError as error:
         return Finding("packages", WRONG, str(error))
-    names = ["requirements/worker.txt", *(lock.relative_to(checkout).as_posix() for lock in further)]
+    names = ["requirements/worker.txt", *(shown(lock, checkout) for lock in further)]
     return Finding("packages", OK, " and ".join(names))
 
 

@@ -106,8 +106,8 @@ def _prepare(attachment: Attachment, wheels: str | None, *, is_fine: bool) -> No
     folder.fill_home(places)
     if not attachment.settings.environment:
         source = Path(wheels).absolute() if wheels else None
-        extras = attachment.settings.extras
-        make_environment(folder.CHECKOUT, Path(places.environment), source, extras, _say)
+        extras, config_dir = attachment.settings.extras, attachment.settings.config_dir
+        make_environment(folder.CHECKOUT, Path(places.environment), source, extras, _say, config_dir)
 
 
 def _serve(places: Places) -> int:

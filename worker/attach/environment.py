@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
 
 from attach.errors import AttachError
-from attach.locks import LockError, further_locks
+from attach.locks import LockError, further_locks, shown
 from attach.places import programs_of, python_of
 
 PACKAGES = {
@@ -20,7 +20,12 @@ _LOCKS = ("uv.txt", "worker.txt")
 
 
 def make_environment(
-    checkout: Path, environment: Path, wheels: Path | None, extras: str, say: Callable[[str], None]
+    checkout: Path,
+    environment: Path,
+    wheels: Path | None,
+    extras: str,
+    say: Callable[[str], None],
+    config_dir: str = "",
 ) -> None:
     """Bring the environment up to date; at once when it already is.
 
@@ -30,12 +35,13 @@ def make_environment(
         wheels: A folder of wheels to install from, without any package index; `None` to use the index.
         extras: Names of extras in requirements/extras, separated by commas; empty for none.
         say: Called with each step that takes time.
+        config_dir: A team's folder, whose list of packages takes the place of the checkout's; empty for none.
 
     Raises:
         AttachError: It cannot be made.
     """
     stamp = environment / "made-from"
-    locks = locks_of(checkout, extras)
+    locks = locks_of(checkout, extras, config_dir)
     wanted = digest(checkout, locks)
     if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted and _runs(environment):
         return
@@ -48,14 +54,14 @@ def make_environment(
     stamp.write_text(wanted, encoding="utf-8")
 
 
-def locks_of(checkout: Path, extras: str) -> list[Path]:
+def locks_of(checkout: Path, extras: str, config_dir: str = "") -> list[Path]:
     """Return the locks to install, uv's own first.
 
     Raises:
         AttachError: There is no such extra, or the flows' list has changed since it was locked.
     """
     try:
-        further = further_locks(checkout, extras)
+        further = further_locks(checkout, extras, Path(config_dir) if config_dir else None)
     except LockError as error:
         raise AttachError(str(error)) from None
     return [*(checkout / "requirements" / lock for lock in _LOCKS), *further]
@@ -76,7 +82,7 @@ def digest(checkout: Path, locks: Sequence[Path]) -> str:
             content = file.read_bytes()
         except OSError:
             raise AttachError(f"{file} is missing; run this from a whole clone of the repository") from None
-        result.update(f"{file.relative_to(checkout).as_posix()} {len(content)}\n".encode() + content)
+        result.update(f"{shown(file, checkout)} {len(content)}\n".encode() + content)
     return result.hexdigest()
 
 

@@ -3,8 +3,8 @@
 It stands alone, and is a program too, since each way of making a worker's environment asks it: the builds
 of the images, the installation of local processes, and `attach`.
 
-    python locks.py CHECKOUT EXTRAS    prints the arguments for `uv pip install`
-    python locks.py CHECKOUT --digest  prints what `make lock` writes into the lock of the list
+    python locks.py CHECKOUT EXTRAS [CONFIG_DIR]    prints the arguments for `uv pip install`
+    python locks.py CHECKOUT --digest [CONFIG_DIR]  prints what `make lock` writes into the lock of the list
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from pathlib import Path
 
 LIST = "flows/requirements.txt"
 LOCK = "requirements/flows.txt"
+OWN_LIST, OWN_LOCK = "requirements.txt", "requirements.lock"  # of CONFIG_DIR, in place of these two
 EXTRAS = "requirements/extras"
 _COMMENT = re.compile(r"(^|\s)#.*")
 _WITHOUT_HASH = re.compile(r"(git|hg|svn|bzr)\+|file:")
@@ -25,18 +26,19 @@ class LockError(Exception):
     """A list or an extra cannot be used; its text is meant for people."""
 
 
-def further_locks(checkout: Path, extras: str) -> list[Path]:
+def further_locks(checkout: Path, extras: str, config: Path | None = None) -> list[Path]:
     """Return the locks to install besides the worker's own: of the chosen extras, and of the flows' list.
 
     Args:
         checkout: This repository.
         extras: Names of extras, separated by commas; empty for none.
+        config: The team's folder, whose list takes the place of the repository's where it has one.
 
     Raises:
         LockError: There is no such extra, or the list has changed since it was locked.
     """
     chosen = [_extra(checkout, name) for name in names_of(extras)]
-    lock = _locked_list(checkout)
+    lock = _locked_list(checkout, config)
     return [*chosen, lock] if _PACKAGE.search(lock.read_text(encoding="utf-8")) else chosen
 
 
@@ -45,13 +47,20 @@ def names_of(extras: str) -> list[str]:
     return [name for name in dict.fromkeys(part.strip() for part in extras.split(",")) if name]
 
 
-def digest(checkout: Path) -> str:
+def list_and_lock(checkout: Path, config: Path | None) -> tuple[Path, Path]:
+    """Return the flows' list and its lock, whether or not they are there."""
+    if config and (config / OWN_LIST).exists():
+        return config / OWN_LIST, config / OWN_LOCK
+    return checkout / LIST, checkout / LOCK
+
+
+def digest(checkout: Path, config: Path | None = None) -> str:
     """Return a digest of the flows' list, which comments and line ends do not change.
 
     Raises:
         LockError: The list cannot be read, or has a line that cannot be locked.
     """
-    return hashlib.sha256("\n".join(_requirements(checkout)).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(_requirements(checkout, config)).encode()).hexdigest()[:16]
 
 
 def _extra(checkout: Path, name: str) -> Path:
@@ -64,30 +73,37 @@ def _extra(checkout: Path, name: str) -> Path:
     raise LockError(f"there is no extra {name!r}; {EXTRAS}/ has: {', '.join(names) or 'none'}")
 
 
-def _locked_list(checkout: Path) -> Path:
+def _locked_list(checkout: Path, config: Path | None) -> Path:
     """Return the lock of the list if it was compiled from the list as it is."""
-    lock = checkout / LOCK
+    source, lock = list_and_lock(checkout, config)
     try:
         found = _DIGEST.search(lock.read_text(encoding="utf-8"))
     except OSError:
         found = None
-    if not found or found[1] != digest(checkout):
-        raise LockError(f"{LIST} has changed since `make lock`; run it")
+    if not found or found[1] != digest(checkout, config):
+        raise LockError(f"{shown(source, checkout)} has changed since `make lock`; run it")
     return lock
 
 
-def _requirements(checkout: Path) -> list[str]:
+def shown(file: Path, checkout: Path) -> str:
+    """Return a file's path for people: from the checkout on, where it is in there."""
+    return file.relative_to(checkout).as_posix() if file.is_relative_to(checkout) else str(file)
+
+
+def _requirements(checkout: Path, config: Path | None) -> list[str]:
+    file, _ = list_and_lock(checkout, config)
+    name = shown(file, checkout)
     try:
-        text = (checkout / LIST).read_text(encoding="utf-8-sig")
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
-        raise LockError(f"{LIST} is missing, or no UTF-8 text; `git checkout {LIST}` gets it back") from None
+        raise LockError(f"{name} is missing, or no UTF-8 text; `git checkout {name}` gets it back") from None
     lines = [_COMMENT.sub("", line).strip() for line in text.splitlines()]
     for number, line in enumerate(lines, start=1):
         if line and not _PACKAGE.match(line):
-            raise LockError(f"{LIST}, line {number}: {line!r} is no requirement; write one on each line")
+            raise LockError(f"{name}, line {number}: {line!r} is no requirement; write one on each line")
         if _WITHOUT_HASH.search(line):
             raise LockError(
-                f"{LIST}, line {number}: {line!r} has no hash; name a package, or the address of a wheel"
+                f"{name}, line {number}: {line!r} has no hash; name a package, or the address of a wheel"
             )
     return [line for line in lines if line]
 
@@ -95,11 +111,12 @@ def _requirements(checkout: Path) -> list[str]:
 def main() -> None:
     """Print what was asked for; a mistake is one sentence and exit code 1."""
     checkout, asked = Path(sys.argv[1]), sys.argv[2]
+    config = Path(sys.argv[3]) if len(sys.argv) > 3 else None
     try:
         if asked == "--digest":
-            print(digest(checkout))
+            print(digest(checkout, config))
         else:
-            print(*(f"-r {lock}" for lock in further_locks(checkout, asked)))
+            print(*(f"-r {lock}" for lock in further_locks(checkout, asked, config)))
     except LockError as error:
         sys.exit(str(error))
 

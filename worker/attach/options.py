@@ -122,6 +122,11 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
         help="further packages for flows: names of requirements/extras, such as etl",
     )
     command.add_argument(
+        "--config-dir",
+        metavar="FOLDER",
+        help="a team's CONFIG_DIR: its packages, and the variables of its flows.env (docs/configuration.md)",
+    )
+    command.add_argument(
         "--wheels", metavar="FOLDER", help="install from the wheels in this folder, without a package index"
     )
     command.add_argument("--anyway", action="store_true", help="go on although a check found something wrong")

@@ -2,14 +2,14 @@
 
 import dataclasses
 import json
-import re
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from attach.errors import AttachError
+from yeedu_worker.dotenv import DotenvError, read_dotenv
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 AUTH_STRING = "PREFECT_API_AUTH_STRING"
 API_KEY = "PREFECT_API_KEY"
 # The names of settings in an environment file, where they are called as on the platform's own worker.
@@ -25,6 +25,7 @@ VARIABLES = {
     "flows_git_ref": "FLOWS_GIT_REF",
     "yeedu_url": "YEEDU_URL",
     "extras": "WORKER_EXTRAS",
+    "config_dir": "CONFIG_DIR",
     "auth_string_file": "PREFECT_API_AUTH_STRING_FILE",
     "api_key_file": "PREFECT_API_KEY_FILE",
 }
@@ -52,6 +53,7 @@ class Settings:
         environment: A Python environment that has the operator already; empty to make one.
         extras: Names of requirements/extras, separated by commas, of what flows find in it besides.
         variables: Further ones of the environment file, and those of `CERTIFICATES`; the flows see them.
+        config_dir: The team's folder, for its list of packages and its ``flows.env``; empty for none.
         scope: ``user`` or ``system`` once a service is installed; empty for none.
         work_queues: The queues of the pool that it polls, separated by commas; empty for every one.
     """
@@ -70,6 +72,7 @@ class Settings:
     variables: dict[str, str] = field(default_factory=dict[str, str], repr=False)
     scope: str = ""
     work_queues: str = ""
+    config_dir: str = ""
 
     @property
     def queues(self) -> list[str]:
@@ -105,38 +108,16 @@ def load(file: Path) -> Settings | None:
         raise AttachError(f"{file} is damaged; delete the folder {file.parent} and attach again") from None
 
 
-def parse_environment_file(text: str, source: str) -> dict[str, str]:
-    """Return the variables of an environment file: lines of ``NAME=value``, nothing in them expanded.
-
-    Raises:
-        AttachError: A line is neither that, nor empty, nor a comment.
-    """
-    values: dict[str, str] = {}
-    for number, raw in enumerate(text.splitlines(), start=1):
-        line = raw.strip()
-        if not line or line.startswith("#"):
-            continue
-        name, equals, value = line.partition("=")
-        name, value = name.strip(), value.strip()
-        if not equals or not _NAME.fullmatch(name):
-            raise AttachError(f"{source}, line {number}: write NAME=value, or begin a comment with #")
-        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-            value = value[1:-1]
-        values[name] = value
-    return values
-
-
 def read_environment_file(file: Path) -> dict[str, str]:
-    """Return the variables of an environment file.
+    """Return the variables of an environment file, read as Docker Compose reads one.
 
     Raises:
         AttachError: It cannot be read, or a line is malformed.
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AttachError(f"--env-file {file} cannot be read ({error}); give a UTF-8 text file") from None
-    return parse_environment_file(text, str(file))
+        return read_dotenv(file, os.environ)
+    except DotenvError as error:
+        raise AttachError(f"--env-file {error}") from None
 
 
 def read_auth_string(file: Path) -> str:

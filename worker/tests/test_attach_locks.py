@@ -42,6 +42,21 @@ def test_empty_list_adds_nothing(checkout: Path) -> None:
     assert further_locks(checkout, "") == []
 
 
+def test_a_teams_list_takes_the_place_of_the_checkouts(
+    checkout: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    team = tmp_path_factory.mktemp("team")
+    assert further_locks(checkout, "", team) == further_locks(checkout, "")
+    (team / "requirements.txt").write_text("cowsay\n")
+    with pytest.raises(LockError, match=rf"^{team}/requirements\.txt has changed since `make lock`; run it$"):
+        further_locks(checkout, "", team)
+    (team / "requirements.lock").write_text(f"# digest {digest(checkout, team)}\ncowsay==6.1\n")
+    assert further_locks(checkout, "etl", team) == [
+        checkout / locks.EXTRAS / "etl.txt",
+        team / "requirements.lock",
+    ]
+
+
 def test_chosen_extras_come_first_each_once(checkout: Path) -> None:
     write_list(checkout, "cowsay\n")
     lock_list(checkout, "cowsay==6.1 \\", "    --hash=sha256:x")

@@ -17,7 +17,7 @@ from attach.options import parse
 from attach.places import Places
 from attach.process import worker_environment
 from attach.server import api_url
-from attach.settings import CERTIFICATES, parse_environment_file
+from attach.settings import CERTIFICATES, read_environment_file
 from yeedu_worker.git.addresses import without_login
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="file modes are of POSIX")
@@ -63,22 +63,30 @@ def test_address_that_cannot_be_used_is_one_sentence(address: str) -> None:
         api_url(address)
 
 
-def test_environment_file_is_plain_lines() -> None:
-    text = "# comment\n\nA=1\n B = two words \nC='$HOME # kept'\nD=\nE=\"x\"\nF=a=b\n"
-    assert parse_environment_file(text, "x") == {
+def test_environment_file_is_read_as_docker_compose_reads_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLACE", "Lisbon")
+    file = tmp_path / "my.env"
+    file.write_text(
+        "# comment\n\nA=1\nB = two words # comment\nC='$HOME # kept'\nD=\nexport E=$PLACE-$A\nPLACE\n"
+    )
+    assert read_environment_file(file) == {
         "A": "1",
         "B": "two words",
         "C": "$HOME # kept",
         "D": "",
-        "E": "x",
-        "F": "a=b",
+        "E": "Lisbon-1",
+        "PLACE": "Lisbon",
     }
 
 
-@pytest.mark.parametrize("line", ["A", "1A=2", "a-b=c", "=x", "export A=1"])
-def test_malformed_line_of_the_environment_file_is_named(line: str) -> None:
+@pytest.mark.parametrize("line", ["a b", "1A=2", "=x"])
+def test_malformed_line_of_the_environment_file_is_named(line: str, tmp_path: Path) -> None:
+    file = tmp_path / "my.env"
+    file.write_text(f"A=1\n{line}\n")
     with pytest.raises(AttachError, match=r"my\.env, line 2: write NAME=value"):
-        parse_environment_file(f"A=1\n{line}\n", "my.env")
+        read_environment_file(file)
 
 
 def test_command_line_wins_over_environment_file_over_memory(tmp_path: Path) -> None:
@@ -259,6 +267,21 @@ def test_folder_of_another_name_is_another_worker(tmp_path: Path, monkeypatch: p
     two = resolve(parse(["run", "--server", "http://x", "--name", "two"]))
     assert one.places.home != two.places.home
     assert isinstance(one.places, Places)
+
+
+def test_a_teams_folder_gives_variables_and_is_remembered(tmp_path: Path) -> None:
+    team = tmp_path / "team"
+    team.mkdir()
+    (team / "flows.env").write_text("TEAM=finance\nPLACE=Lisbon\n")
+    file = tmp_path / "my.env"
+    file.write_text("PLACE=Porto\n")
+    given = ("--config-dir", str(team), "--env-file", str(file))
+    assert attached(tmp_path / "w", *given).settings.variables == {"TEAM": "finance", "PLACE": "Porto"}
+    (team / "flows.env").write_text("TEAM=sales\n")
+    later = resolve(options(tmp_path / "w")).settings
+    assert (later.config_dir, later.variables) == (str(team), {"TEAM": "sales"})
+    with pytest.raises(AttachError, match=r"--config-dir .*/none: there is no such folder"):
+        resolve(options(tmp_path / "w", "--config-dir", str(tmp_path / "none")))
 
 
 def test_extras_are_remembered_until_others_are_given(tmp_path: Path) -> None:

@@ -10,13 +10,16 @@ import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
+from yeedu_deployer.config_dir import Given, declared_files, own_variables
 from yeedu_deployer.configuration import API_KEY, AUTH_STRING, Configuration, adopt_logins
 from yeedu_deployer.errors import DeployerError
 from yeedu_deployer.inspection.inspector import FlowInspector
 from yeedu_deployer.report import redact
+
+if TYPE_CHECKING:
+    from yeedu_deployer.declared.desired import Files
 
 DONE, FAILED, CHANGES_PLANNED = 0, 1, 2
 COMMANDS = ("apply", "plan", "status")
@@ -52,23 +55,29 @@ def run(arguments: list[str]) -> int:
 def _deploy(options: argparse.Namespace) -> int:
     adopt_logins()
     configuration = Configuration.from_environment(os.environ)
-    with FlowInspector() as inspector:  # it gets ready while this process does the same
-        return _deploy_with(inspector, options, configuration)
+    own = own_variables(os.environ)
+    given = Given(
+        *(options.file, options.work_pools, options.alerts, options.environments, options.environment)
+    )
+    with (
+        FlowInspector(own) as inspector,  # it gets ready while this process does the same
+        declared_files(given, os.environ, configuration) as files,
+    ):
+        return _deploy_with(inspector, files, options, configuration)
 
 
-def _deploy_with(inspector: FlowInspector, options: argparse.Namespace, configuration: Configuration) -> int:
+def _deploy_with(
+    inspector: FlowInspector, files: "Files", options: argparse.Namespace, configuration: Configuration
+) -> int:
     # Prefect reads its settings when it is imported: what imports it comes after the logins were adopted.
     from yeedu_deployer.applied.apply import Deployer
-    from yeedu_deployer.declared.desired import Files
     from yeedu_deployer.server import Lookup, open_client, wait_until_ready
     from yeedu_deployer.status_report import is_in_step, print_status
 
-    others = (options.work_pools, options.alerts, options.environments)
-    files = Files(Path(options.file), *(Path(name) if name else None for name in others))
     read = partial(
         files.read,
         os.environ,
-        of_environment=options.environment or "",
+        of_environment=options.environment,
         only=options.only or (),
         deployments_only=options.deployments_only,
     )
@@ -120,24 +129,34 @@ def _parser() -> argparse.ArgumentParser:
     for name in COMMANDS:
         command = commands.add_parser(name, help=helps[name], description=helps[name].capitalize() + ".")
         command.add_argument(
-            "--file", default="prefect.yaml", metavar="PATH", help="the desired state (default: %(default)s)"
+            "--file",
+            default="",
+            metavar="PATH",
+            help="the desired state, or repo:PATH for a file of the flows' repository "
+            "(default: $PREFECT_FILE, then prefect.yaml in $CONFIG_DIR or here)",
         )
+        for option, what in (
+            ("--work-pools", "the work pools"),
+            ("--alerts", "the automations"),
+            ("--environments", "the environments"),
+        ):
+            file = f"{option.removeprefix('--')}.yaml"
+            command.add_argument(
+                option,
+                default="",
+                metavar="PATH",
+                help=f"{what} (default: {file} in $CONFIG_DIR or beside the file)",
+            )
         command.add_argument(
-            "--work-pools", metavar="PATH", help="the work pools (default: work-pools.yaml beside the file)"
-        )
-        command.add_argument(
-            "--alerts", metavar="PATH", help="the automations (default: alerts.yaml beside the file)"
-        )
-        command.add_argument("--environment", metavar="NAME", help="an environment of environments.yaml")
-        command.add_argument(
-            "--environments", metavar="PATH", help="(default: environments.yaml beside the file)"
+            "--environment", default="", metavar="NAME", help="an environment of environments.yaml"
         )
         command.add_argument(
             "--only",
             nargs="+",
             action="extend",
             metavar="NAME",
-            help="nothing but these deployments: NAME, FLOW/NAME, a pattern, or a folder (flows/mine/)",
+            help="nothing but these deployments: NAME, FLOW/NAME, a pattern of these, a project (mine/*), "
+            "or a folder (flows/mine/)",
         )
         command.add_argument(
             "--deployments-only", action="store_true", help="leave blocks, work pools and alerts as they are"

@@ -12,6 +12,7 @@ from yeedu_deployer.declared.yaml_marks import Items, Mapping, load
 from yeedu_deployer.errors import SelectionError
 
 MOST_NAMES_TOLD = 12
+FLOWS = "flows/"
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,9 @@ class Selection:
     """What `--only` asks for, of the deployments of one file.
 
     Attributes:
-        wanted: As the command line gives it: `NAME`, `FLOW/NAME`, a pattern of one (`*`, `?`, `[...]`), or a
-            folder of entrypoints with a slash at its end. Nothing means every deployment.
+        wanted: As the command line gives it: `NAME`, `FLOW/NAME`, a pattern of one (`*`, `?`, `[...]`), a
+            folder of entrypoints with a slash at its end, or a pattern of their paths (`project/*`), in both
+            with or without `flows/`. Nothing means every deployment.
         entries: All deployments of the file.
         file: The file, for messages.
     """
@@ -68,8 +70,8 @@ class Selection:
         found: set[str] = set()
         unknown: list[str] = []
         for one in self.wanted:
-            matches = {entry.id for entry in self.entries if _matches(one, entry, suffix)}
-            found |= matches
+            matches, _ = self._matches(one, suffix)
+            found.update(matches)
             if not matches:
                 unknown.append(self._unknown(one, suffix))
         if unknown:
@@ -88,19 +90,26 @@ class Selection:
         """
         chosen: set[str] = set()
         for one in self.wanted:
-            flow = "" if one.endswith("/") else one.rpartition("/")[0]
-            matches = {entry.id: entry.name for entry in self.entries if _matches(one, entry, suffix)}
-            fitting = {one for one in matches if not flow or fnmatchcase(flows.get(one, flow), flow)}
+            matches, flow = self._matches(one, suffix)
+            fitting = {key for key in matches if not flow or fnmatchcase(flows.get(key, flow), flow)}
             if not fitting:
                 keys = sorted(f"{flows[key]}/{name}" for key, name in matches.items())
                 raise SelectionError(f"--only {one!r} is no deployment of {self.file}; it has {_list(keys)}.")
             chosen |= fitting
         return self.names(suffix) - chosen
 
+    def _matches(self, one: str, suffix: str) -> tuple[dict[str, str], str]:
+        """Return the names that may be meant, by id, and what their flows must be called; empty for any."""
+        in_folder = {entry.id: entry.name for entry in self.entries if _is_in_folder(one, entry)}
+        if in_folder:
+            return in_folder, ""
+        named = {entry.id: entry.name for entry in self.entries if _is_named(one, entry, suffix)}
+        return named, one.rpartition("/")[0]
+
     def _unknown(self, one: str, suffix: str) -> str:
         names = [entry.name for entry in self.entries]
         folders = sorted({f"{folder}/" for entry in self.entries if (folder := _folder_of(entry))})
-        if f"{one}/" in folders:
+        if {f"{one}/", f"{FLOWS}{one}/"} & {*folders}:
             return f"--only {one!r} is no deployment of {self.file}; for all in that folder: '{one}/'."
         if one.endswith("/"):
             near = difflib.get_close_matches(one, folders, n=2)
@@ -142,12 +151,16 @@ def entries_of(top: Mapping, environment: EnvironmentMapping[str, str]) -> tuple
     return tuple(Entry(name, path, line, names.count(name) > 1) for name, path, line in found)
 
 
-def _matches(one: str, entry: Entry, suffix: str) -> bool:
-    if one.endswith("/"):
-        return entry.entrypoint.startswith(one)
-    name = one.rpartition("/")[2]
-    if one.count("/") > 1:
+def _is_in_folder(one: str, entry: Entry) -> bool:
+    path = entry.entrypoint.rpartition(":")[0]
+    pattern = f"{one}*" if one.endswith("/") else one
+    return "/" in one and any(fnmatchcase(form, pattern) for form in (path, path.removeprefix(FLOWS)))
+
+
+def _is_named(one: str, entry: Entry, suffix: str) -> bool:
+    if one.count("/") > 1 or one.endswith("/"):
         return False
+    name = one.rpartition("/")[2]
     return fnmatchcase(entry.name, name) or (bool(suffix) and fnmatchcase(f"{entry.name}{suffix}", name))
 
 

@@ -121,7 +121,10 @@ class Templates:
         if placeholder.type is PlaceholderType.ENV_VAR:
             name = name.lstrip("$")
             if name not in self.environment:
-                raise LookupError(f"the environment variable {name} is not set; set it and apply again.")
+                raise LookupError(
+                    f"the environment variable {name} is not set; set it, in flows.env if it is your own, "
+                    "and apply again."
+                )
             return self.environment[name]
         if placeholder.type in ON_THE_SERVER:
             if self._lookup is None:

@@ -70,9 +70,15 @@ class FlowInspector:
 
     Entering starts it, so that it imports Prefect while the deployer does other things; leaving ends it. One
     that has failed is replaced at the next question.
+
+    Args:
+        variables: What flows find in their environment wherever they run.
     """
 
     _process: subprocess.Popen[bytes] | None = None
+
+    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+        self._variables = dict(variables or {})
 
     def __enter__(self) -> Self:
         hide_own_memory()
@@ -122,7 +128,7 @@ class FlowInspector:
         return [found[position] for position in range(len(wanted))]
 
     def _start(self) -> None:
-        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        environment = self._variables | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         environment |= dict.fromkeys(("HOME", "TMPDIR"), self._home.name) | {
             "PREFECT_HOME": str(Path(self._home.name, "prefect")),
             "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",

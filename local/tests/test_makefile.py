@@ -1,0 +1,71 @@
+"""What `make` hands to the program: a value of a user's is one argument, whatever is in it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local.knobs import ROOT
+
+SPACED = "backups/before upgrade; it's $5.tar"
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Path:
+    """A stand-in for Python that writes down its arguments, and ends with the code that it is told."""
+    program = tmp_path / "python"
+    program.write_text(
+        f"#!{sys.executable}\nimport json, os, sys\n"
+        "print(json.dumps(sys.argv[1:]))\nsys.exit(int(os.environ.get('CODE', '0')))\n"
+    )
+    program.chmod(0o755)
+    return program
+
+
+def make(program: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    ours = {name: value for name, value in os.environ.items() if name not in {"FILE", "NAME", "ARGS"}}
+    return subprocess.run(
+        ["make", f"PYTHON={program}", *arguments],
+        cwd=ROOT,
+        env={**ours, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "handed"),
+    [
+        (["backup", f"FILE={SPACED.replace('$', '$$')}"], ["backup", SPACED]),
+        (["restore", "FILE=a b.tar"], ["restore", "a b.tar"]),
+        (["backup"], ["backup"]),
+        (["new-flow", "NAME=team/daily report"], ["new-flow", "team/daily report"]),
+        (["new-flow"], ["new-flow"]),
+        (["deploy", "ENVIRONMENT=my staging"], ["deploy", "--environment", "my staging"]),
+        (["plan", "ONLY='a b' parking/*"], ["plan", "--only", "'a b' parking/*"]),
+        (["plan", "ARGS=--json --timeout 5"], ["plan", "--", "--json", "--timeout", "5"]),
+        (["status", "ENVIRONMENT=staging", "ONLY=a"], ["status", "--environment", "staging", "--only", "a"]),
+        (["status"], ["status"]),
+    ],
+)
+def test_a_value_is_one_argument(told: Path, arguments: list[str], handed: list[str]) -> None:
+    done = make(told, *arguments)
+    assert json.loads(done.stdout) == ["-m", "local", *handed], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "fails"),
+    [
+        ("plan", "2", False),
+        ("status", "2", False),
+        ("plan", "1", True),
+        ("status", "1", True),
+        ("deploy", "2", True),
+    ],
+)
+def test_changes_and_drift_are_no_failure(told: Path, target: str, code: str, fails: bool) -> None:
+    assert bool(make(told, target, CODE=code).returncode) == fails
