@@ -15,7 +15,9 @@ CORPUS = HERE / "prefect_files"
 COMMON_FLOWS = HERE / "flows_repo"
 HOST = "https://git.example.com/acme/"
 POOL = "process-pool"
-WHEEL = "wheel-"
+SSH_HOST = "git@git.example.com:acme/"
+TOKEN = "canary-of-the-git-token"
+COMMIT = "COMMIT_SHA"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Setup:
         tags: Tags of the same kind.
         files: Further files of the repository, such as one that is no Python.
         submodules: Folders of the repository, each with the case's other repository that belongs there.
+        folder: Of the repository, where the file is and stock is run.
         is_run: Whether its deployments can run here.
         written_with: `crlf` or `bom`, for a file as some editors write it.
     """
@@ -43,6 +46,7 @@ class Setup:
     tags: list[str] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     submodules: dict[str, str] = field(default_factory=dict)
+    folder: str = ""
     is_run: bool = True
     written_with: list[str] = field(default_factory=list)
 
@@ -141,7 +145,7 @@ class Workspace:
     """Where a case was laid out.
 
     Attributes:
-        checkout: A clone of its repository, with the prefect.yaml at its root: where stock is run.
+        checkout: The folder of the prefect.yaml in a clone of its repository: where stock is run.
         config: A folder with nothing but the prefect.yaml: where the deployer is run.
         environment: What both are given.
     """
@@ -160,7 +164,10 @@ class Workshop:
         self.environment = {
             **_git_config(
                 {
+                    # For two spellings of one place, and for a login in the address.
                     f"url.{self.repositories.as_uri()}/.insteadOf": HOST,
+                    f"url.{self.repositories.as_uri()}/./.insteadOf": SSH_HOST,
+                    f"url.{self.repositories.as_uri()}/././.insteadOf": f"https://{TOKEN}@git.example.com/acme/",
                     "protocol.file.allow": "always",
                     "user.name": "Test",
                     "user.email": "test@example.com",
@@ -179,7 +186,7 @@ class Workshop:
         for name, files in case.others.items():
             self._commit(f"{case.name}-{name}", (files,), {})
         files = {name: text.encode() for name, text in case.setup.files.items()}
-        files |= {"REVISION": b"main\n", "prefect.yaml": case.text}
+        files |= {"REVISION": b"main\n", f"{case.setup.folder}/prefect.yaml".lstrip("/"): case.text}
         repository = self._commit(case.name, case.files, files)
         for path, name in case.setup.submodules.items():
             self._git(repository, "submodule", "--quiet", "add", f"{HOST}{case.name}-{name}.git", path)
@@ -192,15 +199,16 @@ class Workshop:
             self._git(repository, "checkout", "--quiet", "main")
         checkout = self._folder / "checkouts" / case.name
         self._git(self._folder, "clone", "--quiet", "--recurse-submodules", case.url, str(checkout))
+        commit = self._git(repository, "rev-parse", "main").strip()
         config = self._folder / "configs" / case.name
         config.mkdir(parents=True)
         config.joinpath("prefect.yaml").write_bytes(case.text)
         environment = {
             "FLOWS_GIT_URL": case.url,
-            "COMMIT_SHA": self._git(repository, "rev-parse", "main").strip(),
+            COMMIT: commit,
             **case.setup.environment,
         }
-        return Workspace(checkout, config, environment)
+        return Workspace(checkout / case.setup.folder, config, environment)
 
     def _commit(self, name: str, folders: tuple[Path, ...], files: dict[str, bytes]) -> Path:
         repository = self.repositories / f"{name}.git"

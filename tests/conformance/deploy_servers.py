@@ -24,14 +24,14 @@ PAGE = 200
 # What a server gives each object of its own, and what only says when somebody last used it.
 OF_THE_SERVER = (
     *("id", "created", "updated", "flow_id", "deployment_id", "created_by", "updated_by", "work_queue_id"),
-    *("last_polled", "status", "active_slots", "owner_resource", "account", "workspace", "limit_id"),
+    *("last_polled", "status", "active_slots", "owner_resource", "prefect.flow.id"),
 )
-# A version that nobody gave is a hash of the flow's file.
+MADE_UP_VERSION = "<made up by stock>"
 FILE_HASH = re.compile(r"[0-9a-f]{32}")
 JUST_NOW = timedelta(minutes=30)
 LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 OF_THE_ENGINE = re.compile(r"Beginning flow run|Finished in state|View at|Encountered an exception|Created ")
-RUN_TIMEOUT_SECONDS = 900
+RUN_TIMEOUT_SECONDS = 1500
 DOCKER_TEMPLATE = {
     "job_configuration": {"image": "{{ image }}", "env": "{{ env }}", "networks": "{{ networks }}"},
     "variables": {
@@ -172,19 +172,23 @@ class Holdings:
         return answer.json()
 
 
-def comparable(deployment: Document, folder: Path) -> Document:
+def comparable(deployment: Document, folder: Path, commit: str) -> Document:
     """Reduce a deployment to what its author has decided.
+
+    Where nobody gave a version, stock takes the checkout's commit, or a hash of the flow's file.
 
     Args:
         deployment: As the server gives it.
         folder: Where stock was run; its path stands in a pull step that stock made up.
+        commit: The checkout's commit.
     """
     document = _without(deployment, deployment["id"], str(folder.resolve()))
     schedules = document["schedules"]
     document["schedules"] = sorted(schedules, key=lambda one: (str(one["schedule"]), str(one["parameters"])))
     document["automations"] = sorted(document["automations"], key=lambda one: one["name"])
-    if FILE_HASH.fullmatch(document["version"] or ""):
-        document["version"] = "<hash of the flow's file>"
+    version = document["version"] or ""
+    if version == commit[:8] or FILE_HASH.fullmatch(version):
+        document["version"] = MADE_UP_VERSION
     return document
 
 
@@ -223,7 +227,7 @@ def differences(stock: Any, ours: Any, path: str = "") -> dict[str, tuple[Any, A
 @contextmanager
 def worker(url: str, environment: Mapping[str, str], folder: Path) -> Iterator[None]:
     """A process worker of Prefect's for the pool of all cases, which polls often."""
-    command = ["-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--limit", "2"]
+    command = ["-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--limit", "1"]
     settings = {"PREFECT_API_URL": url, "PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_HOME": str(folder)}
     with folder.joinpath("worker.log").open("wb") as log:
         process = subprocess.Popen(

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,13 +11,13 @@ import yaml
 from prefect.cli.deploy._models import PrefectYamlModel
 from pydantic import ValidationError
 
-from tests.conformance.deploy_cases import Case, Entry, Workspace
+from tests.conformance.deploy_cases import COMMIT, Case, Entry, Workspace
 from tests.conformance.deploy_clis import Ended, Program
 from tests.conformance.deploy_servers import Document, Holdings, comparable, differences
 
 NO_ENTRY = Entry(None, 1, 1)
-DEPLOYING = re.compile(r"^│ Deploying ", re.MULTILINE)
 REGISTERED = re.compile(r"Deployment '(.+)' successfully created with id '")
+INVALID = re.compile(r"^  • (.+)$", re.MULTILINE)
 SKIPPED_BY_STOCK = "Skipping deployment configuration due to validation errors"
 PLACE = re.compile(r"prefect\.yaml:(\d+)")
 # What to do is said after a break, or as what a value must be.
@@ -56,6 +56,7 @@ class Verdict:
     Attributes:
         equal: The deployments that are the same.
         by_design: Reasons of differences that are meant.
+        beyond: Deployments that stock refuses, and the deployer registers as they are meant.
         refused: Sentences of what the deployer refuses.
         differs: What differs otherwise, by deployment and field.
         faults: What else is wrong, each in a line.
@@ -64,6 +65,7 @@ class Verdict:
     case: str
     equal: list[str] = field(default_factory=list)
     by_design: set[str] = field(default_factory=set)
+    beyond: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     differs: dict[str, dict[str, tuple[Any, Any]]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
@@ -80,9 +82,11 @@ class Verdict:
             shown = [f"{path}: {_brief(pair[0])} -> {_brief(pair[1])}" for path, pair in fields.items()]
             lines.append(f"differs: {key}: {'; '.join(shown)}")
         lines += [f"wrong: {fault}" for fault in self.faults]
-        if self.equal and not self.differs:
+        if self.beyond:
+            lines.insert(0, f"registered, other than by stock: {', '.join(sorted(self.beyond))}")
+        if self.equal:
             lines.insert(0, f"equal: {', '.join(sorted(self.equal))}")
-        return "\n".join(f"{self.case}: {line}" for line in lines or ["equal: nothing is registered"])
+        return "\n".join(f"{self.case}: {line}" for line in lines)
 
 
 def _brief(value: object) -> str:
@@ -102,7 +106,7 @@ def deploy_with_stock(case: Case, place: Workspace, prefect: Program, server: Ho
             folder=place.checkout,
             environment=place.environment,
         )
-        reason = _last_line(ended)
+        reason = "; ".join(INVALID.findall(ended.stdout)) or _last_line(ended)
         if SKIPPED_BY_STOCK in ended.stdout:
             invalid = {entry: reason for entry in left if not _is_valid(case, entry)}
             refused |= invalid or dict.fromkeys(left, reason)
@@ -120,7 +124,10 @@ def deploy_with_stock(case: Case, place: Workspace, prefect: Program, server: Ho
             break
         file = "the-rest.yaml"
         place.checkout.joinpath(file).write_text(_without(case, left), encoding="utf-8")
-    return Stock(server.take_new(), refused, keys)
+    deployments = server.take_new()
+    # What the command prints has lost what looks like a style in brackets.
+    printed = {re.sub(r"\[[^\]]*\]", "", key): key for key in deployments} | {key: key for key in deployments}
+    return Stock(deployments, refused, {entry: printed[made] for entry, made in keys.items()})
 
 
 def _without(case: Case, left: list[Entry]) -> str:
@@ -160,22 +167,28 @@ class Design:
 
     Attributes:
         path: The field, as a regular expression.
-        is_it: Whether stock's value and ours differ in the way that is meant.
+        is_it: Whether stock's value and ours differ as is meant, in the environment that both were given.
         reason: Why.
     """
 
     path: str
-    is_it: Callable[[Any, Any], bool]
+    is_it: Callable[[Any, Any, Mapping[str, str]], bool]
     reason: str
 
 
 @dataclass(frozen=True)
 class Tables:
-    """What may be other than stock: differences, refusals, and what stock itself refuses."""
+    """What may be other than stock.
+
+    Attributes:
+        by_design: Differences that are meant.
+        refused: Deployments that the deployer may refuse: by case and name, what its sentence must hold.
+        beyond: Deployments that stock refuses and the deployer may register: by case and name, with fields.
+    """
 
     by_design: tuple[Design, ...]
     refused: dict[str, dict[str, str]]
-    beyond: dict[str, str]
+    beyond: dict[str, dict[str, dict[str, Any]]]
 
 
 def compare(case: Case, place: Workspace, stock: Stock, ours: Ours, tables: Tables) -> Verdict:
@@ -183,11 +196,12 @@ def compare(case: Case, place: Workspace, stock: Stock, ours: Ours, tables: Tabl
     verdict = Verdict(case.name)
     if "Traceback" in ours.output:
         verdict.faults.append(f"a traceback: {ours.output.strip().splitlines()[-1]}")
-    for key, deployment in stock.deployments.items():
-        if key in ours.deployments:
-            _compare_one(key, deployment, ours.deployments[key], place, verdict, tables)
+    entries = {key: entry for entry, key in stock.keys.items()}
+    left = dict(ours.deployments)
+    for key, entry in entries.items():
+        if key in left:
+            _compare_one(key, stock.deployments[key], left.pop(key), place, verdict, tables)
             continue
-        entry = next((one for one, made in stock.keys.items() if made == key), NO_ENTRY)
         word = tables.refused.get(case.name, {}).get(str(entry.name))
         if word is None:
             told = " | ".join(_about(entry, case, ours.sentences)) or "no sentence"
@@ -195,35 +209,36 @@ def compare(case: Case, place: Workspace, stock: Stock, ours: Ours, tables: Tabl
         else:
             _check_refusal(entry, word, case, ours, verdict)
     for entry, reason in stock.refused.items():
-        if not _is_registered(entry, stock, ours):
+        allowed = tables.beyond.get(case.name, {}).get(str(entry.name))
+        names = (str(entry.name), (allowed or {}).get("name"))
+        key = next((key for key in left if key.split("/", 1)[1] in names), None)
+        if key is None:
             _check_refusal(entry, "", case, ours, verdict)
-        elif case.name not in tables.beyond:
+        elif allowed is None:
+            left.pop(key)
             verdict.faults.append(f"{entry} is registered, which stock refuses: {reason}")
-    extra = set(ours.deployments) - set(stock.deployments)
-    if len(extra) > len(stock.refused):
-        verdict.faults.append(f"registered by the deployer alone: {', '.join(sorted(extra))}")
-    if not case.entries and not ours.sentences:
-        verdict.faults.append("a file without deployments is passed over without a word")
+        else:
+            found = comparable(left.pop(key), place.checkout, place.environment[COMMIT])
+            got = {name: found[name] for name in allowed}
+            if fields := differences(allowed, got):
+                verdict.differs[key] = fields
+            else:
+                verdict.beyond.append(key)
+    if left:
+        verdict.faults.append(f"registered by the deployer alone: {', '.join(sorted(left))}")
     if not case.entries:
         _check_refusal(NO_ENTRY, "", case, ours, verdict)
     return verdict
 
 
-def _is_registered(entry: Entry, stock: Stock, ours: Ours) -> bool:
-    extra = set(ours.deployments) - set(stock.deployments)
-    return any(key.split("/", 1)[1] == str(entry.name) for key in extra)
-
-
 def _compare_one(
     key: str, stock: Document, ours: Document, place: Workspace, verdict: Verdict, tables: Tables
 ) -> None:
-    found = differences(comparable(stock, place.checkout), comparable(ours, place.checkout))
+    of = (place.checkout, place.environment[COMMIT])
     left: dict[str, tuple[Any, Any]] = {}
-    for path, pair in found.items():
-        reason = next(
-            (one.reason for one in tables.by_design if re.fullmatch(one.path, path) and one.is_it(*pair)),
-            None,
-        )
+    for path, pair in differences(comparable(stock, *of), comparable(ours, *of)).items():
+        designs = [one for one in tables.by_design if re.fullmatch(one.path, path)]
+        reason = next((one.reason for one in designs if one.is_it(*pair, place.environment)), None)
         if reason:
             verdict.by_design.add(reason)
         else:
@@ -258,8 +273,8 @@ def _check_refusal(entry: Entry, word: str, case: Case, ours: Ours, verdict: Ver
         verdict.refused.append(sentence)
         lacks = [what for what, is_there in _shape(sentence, word) if not is_there]
         verdict.faults += [f"the sentence {what}: {sentence}" for what in lacks]
-    if len(told) > 1:
-        verdict.faults.append(f"{len(told)} sentences about {entry} instead of one")
+    if len({tuple(PLACE.findall(sentence)) for sentence in told}) < len(told):
+        verdict.faults.append(f"{len(told)} sentences about {entry}, and some about one line")
 
 
 def _shape(sentence: str, word: str) -> list[tuple[str, bool]]:
