@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import prefect.deployments
 import yaml
 
 HERE = Path(__file__).parent
@@ -18,6 +19,8 @@ POOL = "process-pool"
 SSH_HOST = "git@git.example.com:acme/"
 TOKEN = "canary-of-the-git-token"
 COMMIT = "COMMIT_SHA"
+RECIPES = ("git", "local", "docker", "docker-git")
+RUNNABLE = ("wheel_template", "wheel_git")
 
 
 @dataclass(frozen=True)
@@ -113,11 +116,41 @@ def _lines(node: yaml.Node) -> tuple[int, int]:
 
 def corpus() -> dict[str, Case]:
     """Read every case's folder."""
+    folders = [folder for folder in sorted(CORPUS.iterdir()) if folder.joinpath("prefect.yaml").exists()]
+    return {folder.name: _read(folder) for folder in folders} | of_wheel()
+
+
+def of_wheel() -> dict[str, Case]:
+    """Prefect's own template and recipes, as its wheel brings them, with the blanks filled in.
+
+    Those that push code to a cloud's storage are left out: stock would call that cloud.
+    """
+    folder = Path(prefect.deployments.__file__).parent
+    files = {"wheel_template": folder / "templates" / "prefect.yaml"}
+    for recipe in RECIPES:
+        files[f"wheel_{recipe.replace('-', '_')}"] = folder / "recipes" / recipe / "prefect.yaml"
     return {
-        folder.name: _read(folder)
-        for folder in sorted(CORPUS.iterdir())
-        if folder.joinpath("prefect.yaml").exists()
+        name: Case(name, _filled_in(file, name), Setup(is_run=name in RUNNABLE), (COMMON_FLOWS,))
+        for name, file in files.items()
     }
+
+
+def _filled_in(file: Path, name: str) -> bytes:
+    head, deployments = file.read_text(encoding="utf-8").split("deployments:", 1)
+    for blank, value in {
+        "repository": f"{HOST}{name}.git",
+        "branch": "main",
+        "directory": "/srv/flows",
+        "name": "shop",
+        "image_name": "shop",
+        "tag": "latest",
+        "dockerfile": "auto",
+    }.items():
+        head = head.replace(f"{{{{ {blank} }}}}", value)
+    deployments = deployments.replace("name: null", f"name: {name}", 1)  # the second one is the pool's
+    deployments = deployments.replace("\n      name: null", f"\n      name: {POOL}", 1)
+    deployments = deployments.replace("entrypoint: null", "entrypoint: flows/orders.py:orders", 1)
+    return f"{head}deployments:{deployments}".encode()
 
 
 def _read(folder: Path) -> Case:

@@ -1,8 +1,8 @@
 """What `prefect deploy --all` registers, the deployer registers likewise, or refuses in one sentence.
 
 Two servers: one gets each file of `prefect_files` from Prefect's own command, in a checkout of the file's
-repository, the other from the deployer, which has the file alone. Then what the servers hold is compared, each
-field, and (with LONG_TESTS=1) what a run of each deployment prints and how it ends. `pytest -s` prints the table.
+repository, the other from the deployer, which has the file alone. Then what the servers hold is compared,
+and (with LONG_TESTS=1) what a run of each deployment prints and how it ends. `pytest -s` prints the table.
 """
 
 import os
@@ -124,6 +124,7 @@ REFUSED: dict[str, dict[str, str]] = {
     "pull_with_pip": {"pp-pip": "pip_install_requirements"},
     "pull_from_a_bucket": {"pi-bucket": "pull"},
     "pull_from_a_path": {"ph-path": "pull"},
+    "wheel_local": {"wheel_local": "pull"},
     # What the platform has not.
     "job_variables_that_do_not_fit": {"jw-unknown": "memory"},
     "versions": {"vs-typed": "version_type"},
@@ -247,11 +248,12 @@ def test_registers_what_stock_registers(name: str, deployed: dict[str, Future[De
 
 
 Ending = tuple[str, list[str]]
+Endings = dict[str, tuple[Ending, Ending]]
 
 
 @pytest.fixture(scope="session")
-def ended(bench: Bench, deployed: dict[str, Future[Deployed]]) -> dict[str, dict[str, tuple[Ending, Ending]]]:
-    """How one run of each deployment ended that both servers have, and what it printed: by case and deployment."""
+def ended(bench: Bench, deployed: dict[str, Future[Deployed]]) -> dict[str, Endings]:
+    """How one run of each deployment ended, and what it printed, of those that both servers have."""
     started: dict[str, dict[str, tuple[str, str]]] = {}
     stock, ours = bench.servers["stock"], bench.servers["ours"]
     everything = [future.result() for future in deployed.values()]
@@ -294,7 +296,7 @@ def to_run(done: Deployed) -> list[str]:
 @pytest.mark.long
 @pytest.mark.timeout(2400, func_only=False)
 @pytest.mark.parametrize("name", CASES)
-def test_a_run_ends_as_with_stock(name: str, ended: dict[str, dict[str, tuple[Ending, Ending]]]) -> None:
+def test_a_run_ends_as_with_stock(name: str, ended: dict[str, Endings]) -> None:
     different = {key: pair for key, pair in ended[name].items() if pair[0] != pair[1]}
     print(f"\n{name}: {len(ended[name])} runs on each server, {len(different)} of them different")
     assert not different
