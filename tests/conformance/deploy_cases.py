@@ -56,11 +56,12 @@ class Setup:
 
 @dataclass(frozen=True)
 class Entry:
-    """One item under `deployments`: its name, and the lines that it stands in."""
+    """One item under `deployments`: its name, the lines that it stands in, and its entrypoint."""
 
     name: object
     first: int
     last: int
+    entrypoint: str = ""
 
     def __str__(self) -> str:
         return f"{self.name!r} (line {self.first})"
@@ -103,10 +104,15 @@ class Case:
             return []
         node = yaml.compose(self.text.decode("utf-8-sig"))
         items = next(value for key, value in node.value if key.value == "deployments").value
+        told = [one if isinstance(one, dict) else {} for one in declared]
         return [
-            Entry(one.get("name") if isinstance(one, dict) else None, *_lines(item))
-            for one, item in zip(declared, items, strict=True)
+            Entry(_hashable(one.get("name")), *_lines(item), str(one.get("entrypoint")))
+            for one, item in zip(told, items, strict=True)
         ]
+
+
+def _hashable(name: object) -> object:
+    return name if isinstance(name, str | int | float | None) else repr(name)
 
 
 def _lines(node: yaml.Node) -> tuple[int, int]:

@@ -39,6 +39,11 @@ BY_DESIGN = (
         "a schema without definitions is the same schema",
     ),
     Design(
+        r"parameter_openapi_schema\.properties\.\w+\.default",
+        lambda stock, ours, _environment: stock is None,
+        "a flow is imported with the variables of its runs, so that a default made of one is known",
+    ),
+    Design(
         r"pull_steps(\[0\].*)?",
         is_clone_for_directory,
         "stock writes the path of the deploying machine's checkout, where no worker of the platform is",

@@ -23,7 +23,7 @@ PLACE = re.compile(r"prefect\.yaml:(\d+)")
 # What to do is said after a break, or as what a value must be.
 ADVICE = re.compile(
     r"[;:,] (?:(?:or|and|please|then|so) )*(?:write|use|set|give|name|leave|put|remove|delete|take|quote|add"
-    r"|install|move|rename|make|choose|change|create|declare|check|drop|say|push|keep|do|run|did you mean)\b"
+    r"|install|decorate|move|rename|make|choose|change|create|declare|check|drop|say|push|keep|do|run|did you mean)\b"
     r"|\bmust (?:be|have)\b|\bthere (?:is|are)\b"
 )
 LONGEST_SENTENCE = 500
@@ -199,11 +199,13 @@ def compare(case: Case, place: Workspace, stock: Stock, ours: Ours, tables: Tabl
     entries = {key: entry for entry, key in stock.keys.items()}
     left = dict(ours.deployments)
     for key, entry in entries.items():
-        if key in left:
-            _compare_one(key, stock.deployments[key], left.pop(key), place, verdict, tables)
-            continue
         word = tables.refused.get(case.name, {}).get(str(entry.name))
-        if word is None:
+        if word is not None and any(_is_in(entry, sentence) for sentence in ours.sentences):
+            left.pop(key, None)  # an earlier entry of the same deployment
+            _check_refusal(entry, word, case, ours, verdict)
+        elif key in left:
+            _compare_one(key, stock.deployments[key], left.pop(key), place, verdict, tables)
+        elif word is None:
             told = " | ".join(_about(entry, case, ours.sentences)) or "no sentence"
             verdict.differs[key] = {"registered": ("yes", f"no: {told}")}
         else:
@@ -250,16 +252,27 @@ def _compare_one(
 
 
 def _about(entry: Entry, case: Case, sentences: list[str]) -> list[str]:
-    """The sentences about an entry: those that name its lines or its name, or a line that no entry has."""
+    """The sentences about an entry: by line, else by name or entrypoint, and those about no entry at all."""
 
-    def is_about(sentence: str) -> bool:
-        lines = [int(line) for line in PLACE.findall(sentence)]
-        if any(entry.first <= line <= entry.last for line in lines):
-            return True
-        others = [one for one in case.entries if any(one.first <= line <= one.last for line in lines)]
-        return not others
+    def is_about(one: Entry, sentence: str) -> bool:
+        if PLACE.search(sentence):
+            return _is_in(one, sentence)
+        return repr(one.name) in sentence or one.entrypoint in sentence or _is_told_in_parts(one, sentence)
 
-    return [sentence for sentence in sentences if is_about(sentence)]
+    return [
+        sentence
+        for sentence in sentences
+        if is_about(entry, sentence) or not any(is_about(other, sentence) for other in case.entries)
+    ]
+
+
+def _is_told_in_parts(entry: Entry, sentence: str) -> bool:
+    file, _, function = entry.entrypoint.rpartition(":")
+    return bool(file) and file in sentence and repr(function) in sentence
+
+
+def _is_in(entry: Entry, sentence: str) -> bool:
+    return any(entry.first <= int(line) <= entry.last for line in PLACE.findall(sentence))
 
 
 def _check_refusal(entry: Entry, word: str, case: Case, ours: Ours, verdict: Verdict) -> None:
