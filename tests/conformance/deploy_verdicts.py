@@ -23,8 +23,8 @@ PLACE = re.compile(r"prefect\.yaml:(\d+)")
 # What to do is said after a break, or as what a value must be.
 ADVICE = re.compile(
     r"[;:,] (?:(?:or|and|please|then|so) )*(?:write|use|set|give|name|leave|put|remove|delete|take|quote|add"
-    r"|install|decorate|move|rename|make|choose|change|create|declare|check|drop|say|push|keep|do|run|did you mean)\b"
-    r"|\bmust (?:be|have)\b|\bthere (?:is|are)\b"
+    r"|install|decorate|move|rename|make|choose|change|create|declare|check|drop|say|push|keep|do|run"
+    r"|did you mean)\b|\bmust (?:be|have)\b|\bthere (?:is|are)\b"
 )
 LONGEST_SENTENCE = 500
 SEVERAL_SENTENCES = re.compile(r"[.!?] [A-Z]")
@@ -257,7 +257,7 @@ def _about(entry: Entry, case: Case, sentences: list[str]) -> list[str]:
     def is_about(one: Entry, sentence: str) -> bool:
         if PLACE.search(sentence):
             return _is_in(one, sentence)
-        return repr(one.name) in sentence or one.entrypoint in sentence or _is_told_in_parts(one, sentence)
+        return repr(one.name) in sentence or _names(one.entrypoint, sentence)
 
     return [
         sentence
@@ -266,9 +266,9 @@ def _about(entry: Entry, case: Case, sentences: list[str]) -> list[str]:
     ]
 
 
-def _is_told_in_parts(entry: Entry, sentence: str) -> bool:
-    file, _, function = entry.entrypoint.rpartition(":")
-    return bool(file) and file in sentence and repr(function) in sentence
+def _names(entrypoint: str, sentence: str) -> bool:
+    file, _, function = entrypoint.rpartition(":")
+    return bool(file) and (entrypoint in sentence or (file in sentence and repr(function) in sentence))
 
 
 def _is_in(entry: Entry, sentence: str) -> bool:
