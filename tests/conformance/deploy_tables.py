@@ -21,6 +21,11 @@ def is_clone_for_directory(stock: Any, ours: Any, _environment: Mapping[str, str
     )
 
 
+def is_number_as_written(stock: Any, ours: Any, _environment: Mapping[str, str]) -> bool:
+    """Whether stock's number is ours as its author wrote it."""
+    return isinstance(stock, int | float) and isinstance(ours, str) and float(ours) == stock
+
+
 def is_read_at_run_time(stock: Any, ours: Any, environment: Mapping[str, str]) -> bool:
     """Whether stock's value is ours once the variables of the environment are put in."""
     return isinstance(ours, str) and stock == VARIABLE.sub(lambda found: environment[found[1]], ours)
@@ -53,6 +58,11 @@ BY_DESIGN = (
         is_read_at_run_time,
         "a worker reads the variables of pull steps when a run starts: its address of the repository may be "
         "another, and a token does not become part of the deployment",
+    ),
+    Design(
+        r"pull_steps\[\d+\]\..*\.branch",
+        is_number_as_written,
+        "a branch is called as it was written; stock makes the number 1.1 of 1.10, with which every run fails",
     ),
     Design(
         r"schedules\[\d+\]\.slug",
