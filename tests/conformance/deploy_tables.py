@@ -62,7 +62,7 @@ BY_DESIGN = (
     Design(
         r"pull_steps\[\d+\]\..*\.branch",
         is_number_as_written,
-        "a branch is called as it was written; stock makes the number 1.1 of 1.10, with which every run fails",
+        "a branch is called as it was written; stock makes 1.1 of 1.10, and every run fails",
     ),
     Design(
         r"schedules\[\d+\]\.slug",
