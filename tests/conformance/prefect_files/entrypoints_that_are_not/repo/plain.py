@@ -1,0 +1,2 @@
+def plain() -> None:
+    """Do nothing."""

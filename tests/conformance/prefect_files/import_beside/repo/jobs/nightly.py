@@ -1,0 +1,7 @@
+from helpers import WORD
+from prefect import flow
+
+
+@flow(log_prints=True)
+def nightly():
+    print(WORD)

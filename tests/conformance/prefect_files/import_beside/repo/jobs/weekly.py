@@ -1,0 +1,7 @@
+from prefect import flow
+from warehouse.names import TABLE
+
+
+@flow(log_prints=True)
+def weekly():
+    print(TABLE)
