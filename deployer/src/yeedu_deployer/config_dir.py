@@ -98,7 +98,7 @@ def declared_files(
     with tempfile.TemporaryDirectory(prefix="deployer-file-", ignore_cleanup_errors=True) as folder:
         clone = Path(folder).resolve()
         try:
-            remote, found = remote_of(source, lambda kind, name, key: "", None).accepted(revision)
+            remote, found = remote_of(source).accepted(revision)
             remote.clone(found, clone)
         except GitError as error:
             raise SourceError(str(error)) from None

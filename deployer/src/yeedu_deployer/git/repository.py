@@ -24,12 +24,12 @@ PASSED_ON = (
 )
 
 
-def remote_of(source: Source, find: FindValue, platform_token: str | None) -> Remote:
+def remote_of(source: Source, find: FindValue | None = None, platform_token: str | None = None) -> Remote:
     """Return the repository of a source with the logins to try for it.
 
     Args:
         source: What a step would clone.
-        find: Reads blocks and variables.
+        find: Reads blocks and variables; needed where the credential names any.
         platform_token: The block with the platform's token for its host, or None; it is used too where the
             credential is what another step gives.
 
@@ -64,8 +64,10 @@ def remote_of(source: Source, find: FindValue, platform_token: str | None) -> Re
     return Remote(address, environment, logins_of(address, fields), hints)
 
 
-def _value(text: str, find: FindValue) -> object:
+def _value(text: str, find: FindValue | None) -> object:
     """Return what a text is once its blocks and variables are read: the value of the only one, or a text."""
+    if find is None:
+        return text
     if match := BLOCK_PATTERN.fullmatch(text):
         return find(*match.groups())
     text = BLOCK_PATTERN.sub(lambda match: str(find(*match.groups())), text)
