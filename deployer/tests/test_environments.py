@@ -137,7 +137,7 @@ def test_a_commit_as_the_reference_is_cloned_as_a_commit(platform, two_branches)
         ("staging", "environments:\n  staging: {brnch: a, suffix: b}", "2: environment 'staging': the key 'brnch' is unknown; did you mean 'branch'?"),
         ("staging", "environments:\n  staging: {branch: a, suffix: b, parameters: {onee: {}}}", "2: environment 'staging': there is no deployment 'onee'; did you mean 'one'?"),
         ("staging", "environments:\n  staging: {branch: a, suffix: b, parameters: {one: text}}", "2: environment 'staging': the parameters of 'one' must be a mapping."),
-        ("staging", "environments:\n  staging: {branch: a, suffix: b, work_pools: pool}", "2: environment 'staging': 'work_pools' must be a mapping, but it is a text."),
+        ("staging", "environments:\n  staging: {branch: a, suffix: b, work_pools: pool}", "2: environment 'staging': 'work_pools' must be a mapping, but it is 'pool'."),
         ("of us", "environments:\n  of us: {branch: a, suffix: b, own_blocks: true}", "2: environment 'of us': its name becomes part of its blocks' names, so that it may have letters, digits and single dashes only."),
     ],
 )  # fmt: skip
