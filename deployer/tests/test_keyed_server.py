@@ -9,6 +9,7 @@ from pathlib import Path
 
 import prefect
 import pytest
+import requests
 
 from tests.keyed_server import ACCOUNT, WORKSPACE, KeyedServer
 from tests.prefect_process import PrefectProcess
@@ -78,8 +79,13 @@ def deployer(tmp_path: Path, keyed: KeyedServer, repository) -> Deploy:
     return run
 
 
-def test_plan_apply_and_status_tell_the_key_with_every_request(deployer: Deploy, keyed: KeyedServer) -> None:
+def test_plan_apply_and_status_tell_the_key_with_every_request(
+    deployer: Deploy, keyed: KeyedServer, behind: PrefectProcess
+) -> None:
     """What a key may not do, such as to register the forms of the UI, is said and stops nothing."""
+    for slug in ("yeedu-credentials", "yeedu-job", "yeedu-notebook"):
+        if (found := requests.get(f"{behind.url}/block_types/slug/{slug}", timeout=90)).ok:
+            requests.delete(f"{behind.url}/block_types/{found.json()['id']}", timeout=90).raise_for_status()
     done = [deployer(*command) for command in (["plan"], ["apply"], ["plan"], ["status"])]
     assert [(run.returncode, run.stderr) for run in done] == [(2, ""), (0, ""), (0, ""), (0, "")]
     ui = f"{keyed.address}/account/{ACCOUNT}/workspace/{WORKSPACE}" if keyed.is_cloud else keyed.address
