@@ -12,7 +12,7 @@ from prefect.utilities.templating import apply_values, resolve_block_document_re
 from prefect.variables import Variable
 
 from yeedu_deployer.declared.prefect_yaml import load_file
-from yeedu_deployer.declared.templating import Templates, is_filled_in_by_server
+from yeedu_deployer.declared.templating import Templates
 from yeedu_deployer.declared.yaml_marks import Problems, marked, value_of
 
 HEAD = """
@@ -215,8 +215,4 @@ def test_what_the_server_fills_in_for_each_run_passes_as_it_is(load):
     parameters = found.deployments[0].parameters
     assert parameters["rows"] == {"__prefect_kind": "workspace_variable", "variable_name": "rows"}
     assert parameters["who"] == {"__prefect_kind": "jinja", "template": "{{ flow_run.name }}"}
-    assert [name for name, value in parameters.items() if is_filled_in_by_server(value)] == [
-        "rows",
-        "who",
-        "list",
-    ]
+    assert parameters["list"] == [1, {"__prefect_kind": "json", "value": "[1]"}]

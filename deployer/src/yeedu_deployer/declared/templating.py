@@ -176,18 +176,6 @@ def needs_server(node: Any) -> bool:
     return has_template(node, ON_THE_SERVER)
 
 
-def is_filled_in_by_server(value: Any) -> bool:
-    """Tell whether a parameter gets its value when a run is made, so that a schema says nothing about it.
-
-    So it is for `{__prefect_kind: workspace_variable, variable_name: rows}`, likewise `jinja` and `json`, and
-    for whatever holds such a thing.
-    """
-    if isinstance(value, dict):
-        values = cast("dict[str, Any]", value)
-        return PREFECT_KIND in values or any(map(is_filled_in_by_server, values.values()))
-    return isinstance(value, list) and any(map(is_filled_in_by_server, cast("list[Any]", value)))
-
-
 def resolve_at_run_time(text: str, environment: EnvironmentMapping[str, str]) -> str:
     """Replace every `{{ $NAME }}` as a worker does when it pulls: an unset variable becomes an empty text."""
     return VARIABLE_PATTERN.sub(lambda match: environment.get(match.group(1), ""), text)
