@@ -13,10 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import yaml
 
 from yeedu_deployer.configuration import Configuration
-from yeedu_deployer.declared.flow_source import Source
-from yeedu_deployer.declared.templating import resolve_at_run_time
 from yeedu_deployer.errors import ConfigurationError, SourceError
-from yeedu_deployer.git.repository import remote_of
 from yeedu_worker.dotenv import DotenvError, lines_of
 from yeedu_worker.git.reasons import GitError
 
@@ -67,7 +64,10 @@ def declared_files(
         ConfigurationError: There is no prefect.yaml where it was said to be.
         SourceError: The repository cannot be read, or lacks it.
     """
-    from yeedu_deployer.declared.desired import Files  # which imports Prefect: not before it is needed
+    # These import Prefect: not before it is needed.
+    from yeedu_deployer.declared.desired import Files
+    from yeedu_deployer.declared.flow_source import Source
+    from yeedu_deployer.git.repository import remote_of
 
     config, checkout = variables.get("CONFIG_DIR"), variables.get("CHECKOUT_DIR")
     folders = [Path(config)] if config else []
@@ -137,6 +137,8 @@ def _file(name: str, variables: Mapping[str, str], *, is_option: bool) -> Path:
 
 def _branch(environment: str, file: Path | None, variables: Mapping[str, str]) -> str:
     """Return an environment's branch; what is wrong with the file is told when all of it is read."""
+    from yeedu_deployer.declared.templating import resolve_at_run_time
+
     if not environment or not file:
         return ""
     try:

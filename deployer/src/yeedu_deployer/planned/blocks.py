@@ -161,7 +161,9 @@ class Credentials:
             hint = "; create it, or name the token's file in FLOWS_GIT_TOKEN_FILE" if kind == SECRET else ""
             if (kind, name) == (GITHUB, GITHUB_BLOCK):
                 hint = "; create it in the UI, or set GITHUB_TOKEN_FILE"
-            which = "variable" if kind == VARIABLE else f"{'Secret' if kind == SECRET else kind} block"
+            which = (
+                "Prefect variable" if kind == VARIABLE else f"{'Secret' if kind == SECRET else kind} block"
+            )
             raise SourceError(f"The pull step names the {which} {name!r}, which does not exist{hint}.")
         if kind == SECRET:
             key = re.sub(r"^\.value(?![\w-])", "", key)  # which is what a Secret has anyway
