@@ -31,6 +31,10 @@ deployments:
 """
 
 
+SHELL = "prefect.deployments.steps.run_shell_script"
+VAULT = f"pull:\n  - {SHELL}: {{id: vault, script: get-token}}\n"
+
+
 def yaml(*inputs):
     return YAML.replace("deployments:", "".join(f"      {line}\n" for line in inputs) + "deployments:")
 
@@ -171,16 +175,17 @@ def test_a_credential_can_be_in_any_place_that_prefect_reads(platform, host):
         ('access_token: "{{ prefect.variables.none }}"', "the Prefect variable 'none', which does not exist"),
         ('access_token: "{{ prefect.blocks.secret.nested.no }}"', "which the pull step names, has no 'no'"),
         (
-            'access_token: "{{ vault.token }}"',
-            "the step takes it from {{ vault.token }}, which another step gives",
+            'access_token: "{{ vault.stdout }}"',
+            "the step takes it from {{ vault.stdout }}, which another step gives",
         ),
     ):
-        (said_so,) = platform.apply(yaml(line), environment=variables).failures
+        (said_so,) = platform.apply(yaml(line).replace("pull:\n", VAULT), environment=variables).failures
         assert said in said_so
         assert TOKEN not in said_so
     own = {**variables, "FLOWS_GIT_TOKEN_FILE": str(platform.secret("token", f"oauth2:{TOKEN}"))}
-    assert platform.apply(yaml('access_token: "{{ vault.token }}"'), environment=own).failures == []
-    assert step_of(platform)["access_token"] == "{{ vault.token }}"
+    taken = yaml('access_token: "{{ vault.stdout }}"').replace("pull:\n", VAULT)
+    assert platform.apply(taken, environment=own).failures == []
+    assert step_of(platform)["access_token"] == "{{ vault.stdout }}"
 
 
 def test_flows_in_the_last_clone_with_submodules_and_lfs_are_registered(platform, host, repository):
