@@ -9,19 +9,22 @@ import yaml
 from prefect.cli.deploy._config import _load_deploy_configs_and_actions
 from rich.console import Console
 
+from yeedu_deployer.declared.flow_source import source_of
 from yeedu_deployer.declared.prefect_yaml import load_file
 from yeedu_deployer.declared.selection import read_selection
+from yeedu_deployer.errors import SpecError
 
 PULL = 'pull: [{prefect.deployments.steps.git_clone: {repository: "{{ $URL }}"}}]\n'
+IN_IMAGE = "{prefect.deployments.steps.set_working_directory: {directory: /opt/flows}}"
 ENTRY = "    entrypoint: flows/one.py:run\n    work_pool: {name: pool}\n"
 
 
 @pytest.fixture
 def load(tmp_path):
-    def read(text):
+    def read(text, environment=None):
         file = tmp_path / "prefect.yaml"
         file.write_text(textwrap.dedent(text), encoding="utf-8")
-        found = load_file(file, {})
+        found = load_file(file, environment or {})
         told = [one.removeprefix(f"{file}:") for error in found.errors.values() for one in error.problems]
         return found, told
 
@@ -266,3 +269,96 @@ def test_a_bom_and_windows_line_ends_are_read(tmp_path):
     text = f"{PULL}deployments:\n  - name: one\n{ENTRY}".replace("\n", "\r\n")
     file.write_bytes(b"\xef\xbb\xbf" + text.encode())
     assert [spec.id for spec in load_file(file, {}).deployments] == ["one"]
+
+
+def test_a_key_given_twice_stops_only_its_own_deployment(load):
+    found, told = load(
+        f"""\
+{PULL}x-tags: &tags [a]
+deployments:
+  - name: twice
+    parameters: &rows {{rows: 1, rows: 2}}
+{ENTRY}  - name: good
+    tags: *tags
+{ENTRY}  - name: shares
+    parameters: *rows
+{ENTRY}  - name: "1:99x"
+    version: 2026-02-31
+{ENTRY}"""
+    )
+    assert [spec.id for spec in found.deployments] == ["good"]
+    assert list(found.errors) == ["twice", "shares", "1:99x"]
+    repeated = "5: 'rows' is given twice in one mapping, first in line 5."
+    assert told[:2] == [repeated, repeated]
+    assert told[2].startswith("17: '2026-02-31' cannot be read ")
+
+
+def test_a_key_given_twice_outside_of_deployments_stops_the_file(load):
+    with pytest.raises(SpecError, match="'name' is given twice in one mapping"):
+        load(f"name: a\nname: b\n{PULL}deployments:\n  - name: one\n{ENTRY}")
+
+
+FLOWS = {"FLOWS_GIT_URL": "https://git.example.com/acme/flows.git"}
+OWN_CLONE = {
+    "prefect.deployments.steps.git_clone": {
+        "repository": "{{ $FLOWS_GIT_URL }}",
+        "branch": "{{ $FLOWS_GIT_REF }}",
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("of_file", "own", "registered"),
+    [
+        ("", "", [OWN_CLONE]),
+        ("pull: null", "", [OWN_CLONE]),
+        ("pull: {}", "pull: null", [OWN_CLONE]),
+        ("pull: []", "", []),
+        ("pull: []", "pull: null", [OWN_CLONE]),
+        ("", "pull: []", []),
+        (f"pull: [{IN_IMAGE}]", "", [yaml.safe_load(IN_IMAGE)]),
+        ("", f"pull: [{IN_IMAGE}]", [yaml.safe_load(IN_IMAGE)]),
+    ],
+)
+def test_code_that_no_step_clones_is_that_of_the_flows_own_repository(load, of_file, own, registered):
+    text = f"{of_file}\ndeployments:\n  - name: one\n{ENTRY}    {own}\n"
+    found, told = load(text, FLOWS)
+    assert told == []
+    (spec,) = found.deployments
+    assert [step.as_prefect() for step in spec.pull] == registered
+    assert [step.as_prefect() for step in spec.source_pull] == [OWN_CLONE]
+    source, directory = source_of(spec.source_pull, {**FLOWS, "FLOWS_GIT_REF": "main"})
+    assert (source.url, source.revision, directory) == (FLOWS["FLOWS_GIT_URL"], "main", "")
+
+    _, (told,) = load(text)
+    assert "has no prefect.deployments.steps.git_clone step under 'pull'" in told
+    assert told.endswith("; set FLOWS_GIT_URL, or add such a step.")
+
+
+def test_code_that_another_step_fetches_needs_a_clone_to_be_read_from(load):
+    step = "prefect_aws.deployments.steps.pull_from_s3: {bucket: b, folder: f}"
+    _, (told,) = load(f"pull: [{{{step}}}]\ndeployments:\n  - name: one\n{ENTRY}", FLOWS)
+    assert told.endswith("and flow code is checked and run from git; add such a step.")
+
+
+def test_what_stock_does_not_read_at_the_top_is_not_filled_in(load):
+    found, told = load(
+        'prefect-version: "{{ $NOBODY_SETS_THIS }}"\n'
+        'description: "For {{ image_name }}"\n'
+        "required_inputs: {image_name: The name of the image}\n"
+        f"{PULL}deployments:\n  - name: one\n{ENTRY}"
+    )
+    assert ([spec.id for spec in found.deployments], told) == (["one"], [])
+
+
+def test_an_empty_tag_is_none(one):
+    assert one("tags: [yes, null, ~]").tags == ("yes",)
+
+
+def test_a_trigger_that_only_the_cloud_has_is_refused(load):
+    trigger = 'triggers: [{type: metric, metric: {name: successes, operator: "<", threshold: 0.9}}]'
+    _, told = load(f"{PULL}deployments:\n  - name: one\n{ENTRY}    {trigger}\n")
+    assert told == [
+        "6: deployment 'one': trigger 1: 'type' 'metric' exists in Prefect Cloud only; "
+        "use 'event', 'compound' or 'sequence'."
+    ]

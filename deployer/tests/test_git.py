@@ -31,10 +31,6 @@ deployments:
 """
 
 
-SHELL = "prefect.deployments.steps.run_shell_script"
-VAULT = f"pull:\n  - {SHELL}: {{id: vault, script: get-token}}\n"
-
-
 def yaml(*inputs):
     return YAML.replace("deployments:", "".join(f"      {line}\n" for line in inputs) + "deployments:")
 
@@ -174,18 +170,18 @@ def test_a_credential_can_be_in_any_place_that_prefect_reads(platform, host):
     for line, said in (
         ('access_token: "{{ prefect.variables.none }}"', "the Prefect variable 'none', which does not exist"),
         ('access_token: "{{ prefect.blocks.secret.nested.no }}"', "which the pull step names, has no 'no'"),
-        (
-            'access_token: "{{ vault.stdout }}"',
-            "the step takes it from {{ vault.stdout }}, which another step gives",
-        ),
     ):
-        (said_so,) = platform.apply(yaml(line).replace("pull:\n", VAULT), environment=variables).failures
+        (said_so,) = platform.apply(yaml(line), environment=variables).failures
         assert said in said_so
         assert TOKEN not in said_so
+    of_step = yaml('access_token: "{{ vault.token }}"').replace(
+        "pull:", "pull:\n  - acme.read_vault: {id: vault}"
+    )
+    (said_so,) = platform.apply(of_step, environment=variables).failures
+    assert "the step takes it from {{ vault.token }}, which another step gives" in said_so
     own = {**variables, "FLOWS_GIT_TOKEN_FILE": str(platform.secret("token", f"oauth2:{TOKEN}"))}
-    taken = yaml('access_token: "{{ vault.stdout }}"').replace("pull:\n", VAULT)
-    assert platform.apply(taken, environment=own).failures == []
-    assert step_of(platform)["access_token"] == "{{ vault.stdout }}"
+    assert platform.apply(of_step, environment=own).failures == []
+    assert step_of(platform)["access_token"] == "{{ vault.token }}"
 
 
 def test_flows_in_the_last_clone_with_submodules_and_lfs_are_registered(platform, host, repository):
@@ -229,3 +225,21 @@ def test_flows_in_the_last_clone_with_submodules_and_lfs_are_registered(platform
     assert platform.apply(nowhere, environment={"FLOWS_GIT_URL": host.url}).failures == [
         f"The pull steps leave the flow in 'nowhere' of {host.url}, which has no such folder."
     ]
+
+
+def test_a_revision_and_an_address_can_be_prefect_variables(platform, host, repository):
+    repository.git("checkout", "--quiet", "-b", "main-2")
+    repository.commit({"flows/one.py": FLOW.format(name="of-main-2")})
+    repository.git("checkout", "--quiet", "-")
+    Variable.set("flows_branch", "main-2", overwrite=True)
+    Variable.set("flows_url", host.url, overwrite=True)
+    text = YAML.replace("{{ $FLOWS_GIT_URL }}", "{{ prefect.variables.flows_url }}")
+    branch = '      branch: "{{ prefect.variables.flows_branch }}"\n'
+    text = text.replace("deployments:", f"{branch}deployments:", 1)
+
+    assert platform.apply(text, environment={}).failures == []
+    (step,) = platform.client.read_deployment_by_name("of-main-2/one").pull_steps
+    assert step[STEP]["branch"] == "{{ prefect.variables.flows_branch }}"
+
+    (said,) = platform.apply(text.replace("flows_branch", "no_branch"), environment={}).failures
+    assert "'no_branch', which does not exist" in said

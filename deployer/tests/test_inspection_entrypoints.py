@@ -156,3 +156,28 @@ def test_the_parameters_of_a_schedule_may_be_what_the_flow_converts(inspector, t
     assert converted is None
     assert wrong == "Validation failed for field 'rows'. Failure reason: 'x' is not of type 'integer'"
     assert unknown == "the flow has no parameter 'rwos'; it has anything, mapping, names, rows, span"
+
+
+FORMATS = (
+    HEAD.replace("from prefect", "import datetime as dt\nfrom prefect")
+    + """
+@flow
+def run(moment: dt.datetime | None = None, moments: list[dt.datetime] = [], format: str = "", day: dt.date = None): ...
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("values", "is_taken"),
+    [
+        ({"moment": "2024-01-31T12:30:00", "moments": ["2024-01-31 12:30"], "format": "csv"}, True),
+        ({"moment": "2024-01-31T12:30:00", "day": "31.1.2024"}, False),
+        ({"moment": "2024-01-31T12:30:00", "format": 5}, False),
+        ({"moment": "noon"}, False),
+        ({"moment": [5]}, False),
+    ],
+)
+def test_a_time_without_a_zone_is_taken_as_the_server_and_the_flow_do(inspector, tmp_path, values, is_taken):
+    write(tmp_path, {"one.py": FORMATS})
+    (found,) = inspector.inspect(tmp_path, [Wanted("one.py:run", (values, values))])
+    assert [error is None for error in found.parameter_errors] == [is_taken, is_taken]

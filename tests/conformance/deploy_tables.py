@@ -4,21 +4,21 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import yaml
+
 from tests.conformance.deploy_servers import MADE_UP_VERSION
 from tests.conformance.deploy_verdicts import Design, Tables
 
 GIT_CLONE = "prefect.deployments.steps.git_clone"
 SET_WORKING_DIRECTORY = "prefect.deployments.steps.set_working_directory"
+OWN_REPOSITORY = {"repository": "{{ $FLOWS_GIT_URL }}", "branch": "{{ $FLOWS_GIT_REF }}"}
+GUESSED_FOLDERS = ({"directory": "<checkout>"}, {"directory": "/opt/prefect"})
 VARIABLE = re.compile(r"\{\{ *\$(\w+) *\}\}")
 
 
 def is_clone_for_directory(stock: Any, ours: Any, _environment: Mapping[str, str]) -> bool:
-    """Whether stock's own folder became a clone of the repository."""
-    return (
-        stock == [{SET_WORKING_DIRECTORY: {"directory": "<checkout>"}}]
-        and len(ours) == 1
-        and ours[0].get(GIT_CLONE, {}).get("repository") == "{{ $FLOWS_GIT_URL }}"
-    )
+    """Whether the folder that stock guesses became a clone of the flows' own repository."""
+    return (stock is None and ours == OWN_REPOSITORY) or (ours is None and stock in GUESSED_FOLDERS)
 
 
 def is_number_as_written(stock: Any, ours: Any, _environment: Mapping[str, str]) -> bool:
@@ -31,8 +31,19 @@ def is_read_at_run_time(stock: Any, ours: Any, environment: Mapping[str, str]) -
     return isinstance(ours, str) and stock == VARIABLE.sub(lambda found: environment[found[1]], ours)
 
 
+def is_tag_as_written(stock: Any, ours: Any, _environment: Mapping[str, str]) -> bool:
+    """Whether stock's tags are what YAML makes of ours, with one more for an empty item."""
+    read = [str(yaml.safe_load(tag)) for tag in ours]
+    return ours != stock and read == [tag for tag in stock if tag != "None"]
+
+
 # Every difference that is meant; all others fail.
 BY_DESIGN = (
+    Design(
+        r"parameters\.mapping\.(1|true)",
+        lambda stock, ours, _environment: (stock, ours) in (("two", "one"), (None, "two")),
+        "1 and true are two keys in JSON; Python takes them for one, and stock loses what the first one held",
+    ),
     Design(
         r"version",
         lambda stock, ours, _environment: stock == MADE_UP_VERSION,
@@ -49,9 +60,10 @@ BY_DESIGN = (
         "a flow is imported with the variables of its runs, so that a default made of one is known",
     ),
     Design(
-        r"pull_steps(\[0\].*)?",
+        rf"pull_steps\[0\]\.({re.escape(GIT_CLONE)}|{re.escape(SET_WORKING_DIRECTORY)})",
         is_clone_for_directory,
-        "stock writes the path of the deploying machine's checkout, where no worker of the platform is",
+        "without 'pull' stock guesses a folder: the deploying machine's checkout, where no worker of the "
+        "platform is, or /opt/prefect of an image; here it is the platform's own repository of flows",
     ),
     Design(
         r"pull_steps\[\d+\]\..*",
@@ -73,6 +85,11 @@ BY_DESIGN = (
         r"schedules\[\d+\]\.schedule\.timezone",
         lambda stock, ours, _environment: stock is None and ours == "UTC",
         "a schedule without a timezone is in UTC, and says so",
+    ),
+    Design(
+        r"tags",
+        is_tag_as_written,
+        "a tag is called as it was written, and an empty item is none; stock makes True of yes",
     ),
     Design(
         r"tags",
@@ -103,6 +120,7 @@ REFUSED: dict[str, dict[str, str]] = {
     "pull_of_an_older_prefect": {"pj-older": "git_clone_project"},
     "repository_that_is_not_there": {"rn-missing": "nobody-made-this"},
     "number_as_branch": {"nb-number": "1.1"},
+    "pull_of_a_commit": {"pc-both": "commit_sha"},
     "schedule_parameters_wrong": {"sp-unknown": "shop"},
     "parameters_that_do_not_fit": {"pf-unknown": "shop", "pf-missing": "title"},
     "flow_name_given": {"fn-other": "flow_name"},
@@ -112,9 +130,9 @@ REFUSED: dict[str, dict[str, str]] = {
     "build_that_asks_git": {"bg-versioned": "build", "bg-own": "build"},
     "pull_with_pip": {"pp-pip": "pip_install_requirements"},
     "pull_from_a_bucket": {"pi-bucket": "pull"},
-    "pull_from_a_path": {"ph-path": "pull"},
-    "wheel_local": {"wheel_local": "pull"},
+    "pull_with_a_script": {"ps-script": "where.stdout"},
     # What the platform has not.
+    "schedule_replaces": {"sr-renamed": "replaces"},
     "job_variables_that_do_not_fit": {"jw-unknown": "memory"},
     "versions": {"vs-typed": "version_type"},
     "entrypoint_spellings": {"es-up": "entrypoint"},
@@ -135,6 +153,12 @@ BEYOND: dict[str, dict[str, dict[str, Any]]] = {
     "concurrency_that_cannot_be": {"cx-only-limit": {}},
     "name_of_the_file_as_number": {"nf-number": {}},
     "version_of_prefect_as_number": {"vq-number": {}},
+    # An empty list says that nothing is to be there; what the file declared before is pruned.
+    "no_deployments": {"None": {}},
+    # A template can stand for a switch as well.
+    "switches": {"sw-template": {"paused": True}},
+    # A name is called as it was written.
+    "words_that_yaml_takes_for_others": {"False": {"name": "no"}, "wy-slug": {}},
     "schedules_of_nothing": {"sn-mapping": {"schedules": []}},
 }
 TABLES = Tables(BY_DESIGN, REFUSED, BEYOND)

@@ -228,7 +228,7 @@ def compare(case: Case, place: Workspace, stock: Stock, ours: Ours, tables: Tabl
                 verdict.beyond.append(key)
     if left:
         verdict.faults.append(f"registered by the deployer alone: {', '.join(sorted(left))}")
-    if not case.entries:
+    if not case.entries and "None" not in tables.beyond.get(case.name, {}):
         _check_refusal(NO_ENTRY, "", case, ours, verdict)
     return verdict
 

@@ -88,6 +88,8 @@ def _trigger(values: dict[str, Any]) -> dict[str, Any]:
     for key in values:
         if key not in TRIGGER_KEYS and not key.startswith("x-"):
             raise problem(f": the key {key!r} is unknown; {hint(key, TRIGGER_KEYS)}")
+    if values.get("type") == "metric":
+        raise problem("'metric' exists in Prefect Cloud only; use 'event', 'compound' or 'sequence'.", "type")
     values = {key: value for key, value in values.items() if key in TRIGGER_KEYS and value is not None}
     prefects_own(TRIGGER, values)
     return values
@@ -247,7 +249,11 @@ class PrefectYaml(Declared):
         None,
         description="Anchors to be used below, as in keys that begin with x-; has no effect of its own.",
     )
-    pull: Steps = Field(None, description="How a run gets its code; at least one git_clone step.")
+    description: Value = Field(None, description="Has no effect; Prefect's recipes have it.")
+    required_inputs: Value = Field(None, description="Has no effect; Prefect's recipes have it.")
+    pull: Steps = Field(
+        None, description="How a run gets its code (default: a clone of FLOWS_GIT_URL at FLOWS_GIT_REF)."
+    )
     build: Refused = Field(None, description="Has to be empty: flow code comes from git.")
     push: Refused = Field(None, description="Has to be empty: flow code comes from git.")
     deployments: tuple[Deployment, ...] = Field(description="What is to be on the server.")

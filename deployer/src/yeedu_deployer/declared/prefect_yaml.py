@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from yeedu_deployer.declared.models import Deployment, PrefectYaml
-from yeedu_deployer.declared.pull_steps import GIT_CLONE, PullStep, clones, finds_code_in_image
+from yeedu_deployer.declared.pull_steps import GIT_CLONE, OWN_REPOSITORY, PullStep, clones, is_in_image
 from yeedu_deployer.declared.schedules import ScheduleSpec
 from yeedu_deployer.declared.selection import Entry, entries_of
 from yeedu_deployer.declared.steps import StepReader
@@ -18,7 +18,8 @@ from yeedu_deployer.declared.validation import explain, nearest
 from yeedu_deployer.declared.yaml_marks import Items, Mapping, Problems, describe, load
 from yeedu_deployer.errors import SpecError
 
-ACTIONS = ("build", "push", "pull")
+NOT_FILLED_IN = ("build", "push")
+WITHOUT_EFFECT = ("prefect-version", "description", "required_inputs")
 HINTS = {
     "infra_overrides": "write 'job_variables' below 'work_pool'.",
     "infrastructure": "a deployment names a work pool, under 'work_pool'.",
@@ -33,8 +34,9 @@ class DeploymentSpec:
         id: What tells it from the others: its name, and the line where another of the file has the same.
         pull: The steps that a worker takes.
         kept: Parameters whose value the server keeps, since it names variables that are not set here: these.
-        source_pull: The steps whose git_clone tells where the flow can be read: `pull`, or those of the file
-            for a deployment whose code is in its workers' image, which is built from the same repository.
+        source_pull: The steps whose git_clone tells where the flow can be read: `pull`, or for a deployment
+            whose code is in its workers' image, which is built from the same repository, those of the file
+            or else the platform's own.
         notes: What could not be checked, a sentence each.
     """
 
@@ -115,7 +117,7 @@ def load_file(
     Raises:
         SpecError: The file cannot be read, or has something wrong outside of its deployments.
     """
-    top = load(path)
+    top = load(path, apart="deployments")
     problems = Problems(str(path))
     reader = _Reader(str(path), Templates(environment, lookup), top, keeps_unset=keeps_unset)
     name = reader.read_top(problems)
@@ -123,8 +125,8 @@ def load_file(
     for number, entry in enumerate(entries_of(top, environment)):
         if only is not None and entry.id not in only:
             continue
-        own = Problems(str(path))
-        spec = reader.read(number, entry, own)
+        own: Problems = top["deployments"].problems[number]
+        spec = None if own.found else reader.read(number, entry, own)
         if own.found:
             errors[entry.id] = own.error()
         elif spec is None:
@@ -139,12 +141,14 @@ class _Reader:
 
     def __init__(self, file: str, templates: Templates, top: Mapping, *, keeps_unset: bool) -> None:
         self._templates = templates
+        self._own_repository = (OWN_REPOSITORY,) if templates.environment.get("FLOWS_GIT_URL") else ()
         self._file, self._top, self._keeps_unset = file, top, keeps_unset
         self._read = list[Entry]()
         self._pull_problems = Problems(file)
         steps = StepReader("the file", self._pull_problems)
         pull = top.get("pull")
-        self._pull = steps.read(pull, top.lines["pull"]) if pull else ()
+        is_given = pull or pull == []
+        self._pull = steps.read(pull, top.lines["pull"]) if is_given else self._own_repository
         self._notes = tuple(steps.notes)
 
     def read_top(self, problems: Problems) -> str:
@@ -156,7 +160,7 @@ class _Reader:
             problems.add(line, "the file declares no deployments.")
         elif deployments is not None and not isinstance(deployments, Items):
             problems.add(line, f"the file: 'deployments' must be a list, but it is {describe(deployments)}.")
-        data = self._filled(self._top.without(["deployments"]), "the file", problems)
+        data = self._filled(self._top.without(["deployments"]), "the file", problems, WITHOUT_EFFECT)
         try:
             model = PrefectYaml.model_validate({**data, "deployments": []})
         except ValidationError as error:
@@ -195,7 +199,9 @@ class _Reader:
             return None
         return self._spec(model, entry, pull, source_pull, kept, notes)
 
-    def _filled(self, section: Mapping, where: str, problems: Problems) -> Mapping:
+    def _filled(
+        self, section: Mapping, where: str, problems: Problems, also_kept: tuple[str, ...] = ()
+    ) -> Mapping:
         """Put values into the templates of everything but actions and what has no effect."""
 
         def put_in(key: str, value: Any, line: int, *, keeps: bool = False) -> Any:
@@ -211,7 +217,7 @@ class _Reader:
         def filled(key: str, value: Any, line: int) -> Any:
             if key == "triggers" and isinstance(value, Items):
                 return value.mapped(in_trigger)
-            return value if key in ("build", "push") else put_in(key, value, line)
+            return value if key in (*NOT_FILLED_IN, *also_kept) else put_in(key, value, line)
 
         extras = [key for key in section if key.startswith("x-")]
         return section.without(["pull", "definitions", *extras]).mapped(filled)
@@ -234,13 +240,18 @@ class _Reader:
         steps, before = StepReader(where, problems), len(problems.found)
         is_own = own is not None and own != {}
         pull = steps.read(own, line) if is_own else self._pull
-        source_pull = self._pull if own == [] or finds_code_in_image(pull) else pull
+        if not is_own and "pull" in section:  # which `pull: []` of the file is not meant for
+            pull = pull or self._own_repository
+        source_pull = pull
+        if is_in_image(pull):
+            source_pull = self._pull if clones(self._pull) else self._own_repository
         if not is_own or source_pull is self._pull:
             for at, message in self._pull_problems.found:
                 problems.add(at, message)
         if not clones(source_pull) and len(problems.found) == before:
-            what = f"has no {GIT_CLONE} step under 'pull'; flow code is checked and run from git."
-            problems.add(line, f"{where} {what}")
+            what = f"has no {GIT_CLONE} step under 'pull', and flow code is checked and run from git"
+            other = "set FLOWS_GIT_URL, or " if is_in_image(pull) else ""
+            problems.add(line, f"{where} {what}; {other}add such a step.")
         return pull, source_pull, tuple(steps.notes) if is_own else self._notes
 
     def _spec(

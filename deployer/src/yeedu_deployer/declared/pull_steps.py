@@ -23,11 +23,15 @@ class PullStep:
         return {self.function: dict(self.inputs)}
 
 
+# Where the file does not say where the code is, it is in the repository of the platform's flows.
+OWN_REPOSITORY = PullStep(GIT_CLONE, {"repository": "{{ $FLOWS_GIT_URL }}", "branch": "{{ $FLOWS_GIT_REF }}"})
+
+
 def clones(steps: tuple[PullStep, ...]) -> bool:
     """Whether the steps fetch the code from git."""
     return any(step.function == GIT_CLONE for step in steps)
 
 
-def finds_code_in_image(steps: tuple[PullStep, ...]) -> bool:
-    """Whether the steps only say where the code is that the worker's image holds."""
-    return bool(steps) and all(step.function == SET_WORKING_DIRECTORY for step in steps)
+def is_in_image(steps: tuple[PullStep, ...]) -> bool:
+    """Whether the steps at most say where the code is that the worker's image holds."""
+    return all(step.function == SET_WORKING_DIRECTORY for step in steps)

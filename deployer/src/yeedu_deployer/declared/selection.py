@@ -132,7 +132,7 @@ def read_selection(file: Path, environment: EnvironmentMapping[str, str], wanted
     Raises:
         SpecError: The file cannot be read.
     """
-    entries = entries_of(load(file), environment)
+    entries = entries_of(load(file, apart="deployments"), environment)
     return Selection(tuple(one.removeprefix("./") for one in wanted), entries, str(file))
 
 

@@ -76,11 +76,19 @@ def named(name: str) -> str:
     return name
 
 
+def _texts(value: Any) -> Any:
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list):
+        return value
+    return [one for one in cast("list[Any]", value) if one is not None]
+
+
 Text = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
 Name = Annotated[Text, AfterValidator(named)]
 Texts = Annotated[
     tuple[Text, ...],
-    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    BeforeValidator(_texts),
     WithJsonSchema(
         {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": ["string", "number"]}}]}
     ),

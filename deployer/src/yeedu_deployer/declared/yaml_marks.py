@@ -64,11 +64,12 @@ class Mapping(dict[str, Any]):
 
 
 class Items(list[Any]):
-    """A list with its own line and that of each item."""
+    """A list with its own line and that of each item, and what is wrong with each where `load` says so."""
 
     def __init__(self, items: Iterable[Any], lines: Iterable[int], line: int) -> None:
         super().__init__(items)
         self.lines, self.line = list(lines), line
+        self.problems: list[Problems] = []
 
     def mapped(self, change: Callable[[Any, int], Any]) -> "Items":
         """The list with other items in the same places; `change` gets an item and its line."""
@@ -153,8 +154,13 @@ def locate(root: Any, path: Sequence[int | str]) -> tuple[int, list[int | str], 
     return (node.line if is_absent and isinstance(node, Mapping | Items) else line), there, node
 
 
-def load(path: Path) -> Mapping:
-    """Read a YAML file whose top level is a mapping; messages show the path as given.
+def load(path: Path, apart: str = "") -> Mapping:
+    """Read a YAML file whose top level is a mapping.
+
+    Args:
+        path: The file; messages show it as given.
+        apart: A key of it with a list: what is wrong with an item stops only that one, and is kept in the
+            list's `problems`.
 
     Raises:
         SpecError: The file is missing, is not YAML, repeats a key, or is not a mapping.
@@ -171,7 +177,10 @@ def load(path: Path) -> Mapping:
     try:
         loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
-        node = _Converter(loader, problems).convert(root) if root is not None else None
+        entries: list[tuple[yaml.Node, yaml.Node]]
+        entries = root.value if isinstance(root, yaml.MappingNode) else []
+        items = next((value for key, value in entries if key.value == apart), None)
+        node = _Converter(loader, problems, items).convert(root) if root is not None else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = f"this is not valid YAML: {error.problem or error.context}."
@@ -193,9 +202,10 @@ def load(path: Path) -> Mapping:
 class _Converter:
     """Turns PyYAML's node graph into marked data; an alias keeps the lines of its anchor."""
 
-    def __init__(self, loader: yaml.SafeLoader, problems: Problems) -> None:
+    def __init__(self, loader: yaml.SafeLoader, problems: Problems, apart: yaml.Node | None) -> None:
         self._loader = loader
         self._problems = problems
+        self._apart = apart
         self._open: set[int] = set()
         self._count = 0
 
@@ -216,11 +226,21 @@ class _Converter:
             try:
                 if isinstance(node, yaml.MappingNode):
                     return self._mapping(node, line)
-                lines = [child.start_mark.line + 1 for child in node.value]
-                return Items([self.convert(child) for child in node.value], lines, line)
+                return self._items(node, line)
             finally:
                 self._open.discard(id(node))
         return None
+
+    def _items(self, node: yaml.Node, line: int) -> Items:
+        outer, found = self._problems, Items([], [], line)
+        for child in node.value:
+            if node is self._apart:
+                self._problems = Problems(outer.path)
+                found.problems.append(self._problems)
+            found.append(self.convert(child))
+            found.lines.append(child.start_mark.line + 1)
+        self._problems = outer
+        return found
 
     def _scalar(self, node: yaml.ScalarNode, line: int) -> Any:
         spelling = str(node.value)

@@ -3,18 +3,22 @@
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 from yeedu_deployer.declared.flow_source import BLOCK_PATTERN, OUTPUT_PATTERN, Source
+from yeedu_deployer.declared.pull_steps import PullStep
 from yeedu_deployer.errors import SourceError
 from yeedu_worker.git.addresses import Address, logins_of
 from yeedu_worker.git.reasons import PLATFORM_HINTS, Reason
 from yeedu_worker.git.remote import Remote
 
 # Gives what a block holds, by its type, its name and the path of a key in it: a text, or fields by name.
-# A Prefect variable is of the type `VARIABLE`. May raise a `DeployerError`.
+# A Prefect variable is of the type `VARIABLE`, or `OPEN_VARIABLE` where its value is no secret. May raise a
+# `DeployerError`.
 FindValue = Callable[[str, str, str], object]
-VARIABLE = "variables"
+VARIABLE, OPEN_VARIABLE = "variables", "open variables"
+PLACES = ("repository", "branch", "commit_sha", "clone_directory_name", "directory")
 _VARIABLE_PATTERN = re.compile(r"{{\s*prefect\.variables\.(\w+)\s*}}")
 # git gets what it needs to reach a repository, and none of the deployer's secrets.
 PASSED_ON = (
@@ -22,6 +26,28 @@ PASSED_ON = (
     *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO"),
 )
+
+
+def with_variables(steps: tuple[PullStep, ...], find: FindValue) -> tuple[PullStep, ...]:
+    """Put the values of Prefect variables into where steps clone from and to, as a run would.
+
+    Raises:
+        DeployerError: There is no such variable.
+    """
+
+    def filled(text: str) -> str:
+        return _VARIABLE_PATTERN.sub(lambda match: str(find(OPEN_VARIABLE, match[1], "")), text)
+
+    return tuple(
+        replace(
+            step,
+            inputs={
+                key: filled(value) if key in PLACES and isinstance(value, str) else value
+                for key, value in step.inputs.items()
+            },
+        )
+        for step in steps
+    )
 
 
 def remote_of(source: Source, find: FindValue | None = None, platform_token: str | None = None) -> Remote:

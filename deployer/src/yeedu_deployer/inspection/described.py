@@ -201,7 +201,8 @@ def _parameter_error(
 
     The server checks those of a deployment against the schema: as they are when it is made, and with the
     values of `__prefect_kind` filled in when somebody asks for a run. Those of a schedule it hands to the
-    flow as they are, and the flow refuses what it cannot convert.
+    flow as they are, and the flow refuses what it cannot convert. Of a text's format, such as that of a date
+    and time, the server says nothing: the flow takes one without a time zone, which the schema's does not.
     """
     known = sorted(schema.get("properties", {}))
     for name in values:
@@ -212,10 +213,13 @@ def _parameter_error(
         if of_schedule:
             errors = [] if _converts(flow, values) else errors
         else:
-            final = [one for one in _errors(hydrate(values), schema) if not _is_open(one.instance)]
+            filled = hydrate(values)
+            final = [one for one in _errors(filled, schema) if not _is_open(one.instance)]
             if errors and not final:
                 return _FILLED_IN.format(errors[0].path[0])
-            errors = final
+            wrong = {str(one.path[0]): filled[str(one.path[0])] for one in final}
+            is_fine = not _errors(wrong, _without_formats(schema)) and _converts(flow, wrong)
+            errors = [] if is_fine else final
     except (ValidationError, CircularSchemaRefError) as error:
         return " ".join(str(error).split()).rstrip(".") or "its schema refers to itself without end"
     error: Any = cast("Any", exceptions).best_match(errors)  # as the server chooses what to say
@@ -228,6 +232,19 @@ def _parameter_error(
 def _errors(values: dict[str, Any], schema: dict[str, Any], *, preprocess: bool = True) -> list[Any]:
     found = validate(values, cast("Any", schema), preprocess=preprocess, ignore_required=True)
     return prioritize_placeholder_errors(found)
+
+
+def _without_formats(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_without_formats(one) for one in cast("list[Any]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    entries = cast("dict[str, Any]", schema).items()
+    return {
+        key: _without_formats(value)
+        for key, value in entries
+        if key != "format" or not isinstance(value, str)
+    }
 
 
 def _is_open(value: Any) -> bool:

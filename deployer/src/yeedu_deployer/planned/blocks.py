@@ -19,7 +19,7 @@ from yeedu_deployer.declared.block_names import (
     BlockNames,
 )
 from yeedu_deployer.errors import SourceError
-from yeedu_deployer.git.repository import VARIABLE
+from yeedu_deployer.git.repository import OPEN_VARIABLE, VARIABLE
 from yeedu_deployer.planned.diff import fingerprint, fingerprints
 from yeedu_deployer.planned.plan import Action, Observed, Plan, plan_object
 from yeedu_deployer.server import EMAIL, GITHUB, SECRET, SLACK, WEBHOOK, explained, find_block
@@ -149,21 +149,20 @@ class Credentials:
         """Find what a worker's git_clone step would get for a block or a variable.
 
         Args:
-            kind: The slug of the block's type, or `VARIABLE`.
+            kind: The slug of the block's type, `VARIABLE`, or `OPEN_VARIABLE` for one that is no secret.
             name: Its name.
             key: Where in a block's value, for example `.token`; empty for all of it.
 
         Raises:
             SourceError: There is no such block, variable or key.
         """
-        value = self._variable(name) if kind == VARIABLE else self.value(kind, name)
+        is_variable = kind in (VARIABLE, OPEN_VARIABLE)
+        value = self._variable(name) if is_variable else self.value(kind, name)
         if value is None:
             hint = "; create it, or name the token's file in FLOWS_GIT_TOKEN_FILE" if kind == SECRET else ""
             if (kind, name) == (GITHUB, GITHUB_BLOCK):
                 hint = "; create it in the UI, or set GITHUB_TOKEN_FILE"
-            which = (
-                "Prefect variable" if kind == VARIABLE else f"{'Secret' if kind == SECRET else kind} block"
-            )
+            which = "Prefect variable" if is_variable else f"{'Secret' if kind == SECRET else kind} block"
             raise SourceError(f"The pull step names the {which} {name!r}, which does not exist{hint}.")
         if kind == SECRET:
             key = re.sub(r"^\.value(?![\w-])", "", key)  # which is what a Secret has anyway
@@ -172,7 +171,8 @@ class Credentials:
             if value is None:
                 raise SourceError(f"The {kind} block {name!r}, which the pull step names, has no {part!r}.")
         texts = cast("dict[str, Any]", value).values() if isinstance(value, dict) else (value,)
-        self.secrets += [text for text in texts if isinstance(text, str)]
+        if kind != OPEN_VARIABLE:
+            self.secrets += [text for text in texts if isinstance(text, str)]
         return cast("object", value)
 
     def _variable(self, name: str) -> Any:

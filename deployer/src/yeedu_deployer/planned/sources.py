@@ -13,7 +13,7 @@ from yeedu_deployer.declared.flow_source import Source, source_of, with_commits,
 from yeedu_deployer.declared.prefect_yaml import DeploymentSpec
 from yeedu_deployer.declared.pull_steps import PullStep
 from yeedu_deployer.errors import DeployerError, FlowError, SourceError
-from yeedu_deployer.git.repository import FindValue, remote_of
+from yeedu_deployer.git.repository import FindValue, remote_of, with_variables
 from yeedu_deployer.inspection.inspector import FlowFacts, FlowInspector
 from yeedu_deployer.planned.definition import Definition, define, wanted
 from yeedu_worker.git.addresses import Address
@@ -67,12 +67,13 @@ def resolve_deployments(
     host = _host(environment.get("FLOWS_GIT_URL", ""))
     by_source: dict[Source, list[_Member]] = {}
     for spec in specs:
-        pull, steps = with_commits(spec.pull, environment), with_commits(spec.source_pull, environment)
-        if token_block:
-            steps = with_token(steps, token_block, host, environment)
+        pull = with_commits(spec.pull, environment)
         try:
+            steps = with_commits(with_variables(spec.source_pull, find), environment)
+            if token_block:
+                steps = with_token(steps, token_block, host, environment)
             source, directory = source_of(steps, environment)
-        except SourceError as error:
+        except DeployerError as error:
             resolved.errors[spec.id] = error
             continue
         by_source.setdefault(source, []).append((spec, pull, directory))
