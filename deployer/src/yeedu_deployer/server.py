@@ -204,7 +204,7 @@ class Lookup:
             with explained(f"The variable {name!r} could not be read"):
                 found = self._client.read_variable_by_name(name)
             if found is None:
-                raise LookupError(f"the server has no variable {name!r}")
+                raise LookupError(f"the server has no variable {name!r}; create it, or write the value")
             self._variables[name] = cast("JsonValue", found.value)
         return self._variables[name]
 
@@ -219,14 +219,14 @@ class Lookup:
             self._blocks[kind, name] = find_block(self._client, kind, name)
         found = self._blocks[kind, name]
         if found is None:
-            raise LookupError(f"the server has no block {name!r} of the type {kind!r}")
+            raise LookupError(f"the server has no block {name!r} of the type {kind!r}; create it, or write another")
         value = cast("Any", found.data)
         if list(found.data) == ["value"] and keypath.partition(".")[0].partition("[")[0] != "value":
             value = found.data["value"]
         if keypath:
             value = get_from_dict(value, keypath, default=None)
             if value is None:
-                raise LookupError(f"the block {name!r} of the type {kind!r} has no {keypath!r}")
+                raise LookupError(f"the block {name!r} of the type {kind!r} has no {keypath!r}; name a part that it has")
         self.secrets |= set(_texts(value))
         return value
 

@@ -21,7 +21,7 @@ from yeedu_deployer.errors import SpecError
 ACTIONS = ("build", "push", "pull")
 HINTS = {
     "infra_overrides": "write 'job_variables' below 'work_pool'.",
-    "infrastructure": "a deployment names a work pool, under 'work_pool'.",
+    "infrastructure": "name a work pool, under 'work_pool'.",
 }
 
 
@@ -153,7 +153,7 @@ class _Reader:
         line = self._top.lines.get("deployments", self._top.line)
         is_misspelt = any(nearest(key, ["deployments"]) for key in self._top.without(["deployments"]))
         if deployments is None and not is_misspelt:
-            problems.add(line, "the file declares no deployments.")
+            problems.add(line, "the file declares no deployments; write them under 'deployments'.")
         elif deployments is not None and not isinstance(deployments, Items):
             problems.add(line, f"the file: 'deployments' must be a list, but it is {describe(deployments)}.")
         data = self._filled(self._top.without(["deployments"]), "the file", problems)
@@ -179,7 +179,8 @@ class _Reader:
             line = twins[-1].line
             same = "flow" if line != entry.line else "line"
             message = (
-                f"two deployments of the same {same} are named {entry.name!r}, the other one in line {line}."
+                f"two deployments of the same {same} are named {entry.name!r}, the other one in line {line}; "
+                "rename one."
             )
             problems.add(entry.line, message)
         self._read.append(entry)
