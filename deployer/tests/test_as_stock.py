@@ -251,7 +251,7 @@ def test_names_that_the_server_refuses_are_refused_by_the_file(load, character, 
     if "work_pool" not in place:
         text += "    work_pool: {name: p}\n"
     _, (told,) = load(text)
-    assert told.endswith(f"'name' may not contain any of / % & > <; write 'a-b'.")
+    assert told.endswith("'name' may not contain any of / % & > <; write 'a-b'.")
 
 
 def test_a_grace_period_alone_has_a_strategy_as_the_server_wants_it(one):

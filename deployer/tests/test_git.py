@@ -58,7 +58,10 @@ def failure(url, credential=(), revision="", token=None):
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("file:///no/such/repository", "is not a git repository, or the credential may not see it."),
+        (
+            "file:///no/such/repository",
+            "is not a git repository, or the credential may not see it; check its address and the login.",
+        ),
         ("http://127.0.0.1:9/x.git", "cannot be reached: nothing answers there; check FLOWS_GIT_URL."),
         (
             "http://host.invalid/x.git",

@@ -167,7 +167,9 @@ def test_one_mistake_is_told_once(load):
 
 def test_two_deployments_of_one_flow_and_name_are_refused(load):
     twin = GOOD + GOOD.partition("deployments:\n")[2]
-    assert load(twin) == ["9: two deployments of the same flow are named 'one', the other one in line 5; rename one."]
+    assert load(twin) == [
+        "9: two deployments of the same flow are named 'one', the other one in line 5; rename one."
+    ]
 
 
 def test_several_mistakes_are_told_together_in_the_order_of_lines(load):

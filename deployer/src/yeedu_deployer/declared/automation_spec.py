@@ -56,7 +56,7 @@ def prefects_own(adapter: TypeAdapter[Any], value: Any) -> Any:
         if details["type"] == "missing":
             raise problem(f": {at[-1]!r} is missing; add it.", *at[:-1]) from None
         if details["type"] == "union_tag_invalid":
-            raise problem(f"must be one of {details['ctx']['expected_tags']}.", *at, "type") from None
+            raise problem(f"must be one of {details.get('ctx', {})['expected_tags']}.", *at, "type") from None
         if message.startswith("Input should be "):
             must = message.removeprefix("Input should be ").replace("Posture.", "")
             raise problem(f"must be {must}.", *at) from None

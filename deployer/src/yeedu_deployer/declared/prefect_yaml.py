@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from collections.abc import Mapping as EnvironmentMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class DeploymentSpec:
 
     Attributes:
         id: What tells it from the others: its name, and the line where another of the file has the same.
+        lines: The lines of its keys, and of `job_variables`.
         pull: The steps that a worker takes.
         kept: Parameters whose value the server keeps, since it names variables that are not set here: these.
         source_pull: The steps whose git_clone tells where the flow can be read: `pull`, or those of the file
@@ -61,6 +62,7 @@ class DeploymentSpec:
     schedules: tuple[ScheduleSpec, ...] = ()
     triggers: tuple[dict[str, JsonValue], ...] = ()
     notes: tuple[str, ...] = ()
+    lines: EnvironmentMapping[str, int] = field(default_factory=dict[str, int], compare=False)
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,8 @@ class _Reader:
             if not problems.found and not needs_server(data):
                 explain(error, data, Deployment, where, problems, hints=HINTS, tells_all=True)
             return None
-        return self._spec(model, entry, pull, source_pull, kept, notes)
+        spec = self._spec(model, entry, pull, source_pull, kept, notes)
+        return replace(spec, lines={**data["work_pool"].lines, **section.lines, "pull": source_pull[0].line})
 
     def _filled(self, section: Mapping, where: str, problems: Problems) -> Mapping:
         """Put values into the templates of everything but actions and what has no effect."""

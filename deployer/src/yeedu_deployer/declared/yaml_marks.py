@@ -282,5 +282,6 @@ class _Converter:
                 yield converted
             else:
                 self._problems.add(
-                    source.start_mark.line + 1, f"'<<' takes a mapping, but this is {describe(converted)}; write a mapping's alias."
+                    source.start_mark.line + 1,
+                    f"'<<' takes a mapping, but this is {describe(converted)}; write a mapping's alias.",
                 )

@@ -14,7 +14,7 @@ from prefect.client.schemas.schedules import SCHEDULE_TYPES
 from yeedu_deployer.declared.prefect_yaml import DeploymentSpec
 from yeedu_deployer.declared.schedules import says_the_same
 from yeedu_deployer.errors import DeployerError, ServerError
-from yeedu_deployer.planned.definition import Definition, with_kept, with_observed_token
+from yeedu_deployer.planned.definition import Definition, place_of, with_kept, with_observed_token
 from yeedu_deployer.planned.plan import Observed, Plan, plan_object
 from yeedu_deployer.planned.sources import Resolved
 from yeedu_deployer.server import all_pages, explained
@@ -68,7 +68,7 @@ class DeploymentPlanner:
                 self._check_pool(spec)
                 yield self._plan_one(resolved.definitions[spec.id], spec)
             except DeployerError as error:
-                yield Plan(Kind.DEPLOYMENT, spec.id, spec.name, error=error)
+                yield Plan(Kind.DEPLOYMENT, spec.id, spec.name, error=place_of(spec).tell(error))
 
     def prune(self, declared: Collection[str], broken: Collection[str]) -> Iterator[Plan]:
         """Plan to delete what the deployer made from this file and the file dropped.
@@ -110,14 +110,16 @@ class DeploymentPlanner:
             needs=needs,
             stays=frozenset({"parameters"} if definition.kept else ()),
             detail="; ".join([*kept, *definition.notes]),
+            place=place_of(spec),
         )
         return plan_object(plan, applied)
 
     def _check_pool(self, spec: DeploymentSpec) -> None:
         if spec.work_pool not in self.declared_pools and spec.work_pool not in self.pools:
             raise ServerError(
-                f"Deployment {spec.name!r} needs the work pool {spec.work_pool!r}, which is not declared "
-                "and does not exist."
+                f"there is no work pool {spec.work_pool!r}; declare it in work-pools.yaml, create it on the "
+                "server, or write the name of another.",
+                "work_pool",
             )
 
 
