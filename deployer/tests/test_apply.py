@@ -276,8 +276,8 @@ def test_a_failing_deployment_does_not_stop_the_others(platform):
     assert platform.outcomes(report) == {"broken": "failed", "one": "created", "two": "failed"}
     place = f"{platform.folder / 'prefect.yaml'}"
     assert report.failures == [
-        f"{place}:9: deployment 'broken': flows/broken.py:run does not import: ModuleNotFoundError: No module named 'no_such_module' "
-        "(flows/broken.py, line 1); if it is a package, add it to flows/requirements.txt, then `make lock` "
+        f"{place}:9: deployment 'broken': flows/broken.py:run does not import: ModuleNotFoundError: No "
+        "module named 'no_such_module' (flows/broken.py, line 1); if it is a package, add it to flows/requirements.txt, then `make lock` "
         "and `make up` (docs/packages.md).",
         f"{place}:22: deployment 'two': there is no work pool 'no-such-pool'; declare it in work-pools.yaml, "
         "create it on the server, or write the name of another.",
@@ -289,8 +289,8 @@ def test_an_unreachable_source_is_told_once_and_fails_its_deployments(platform):
 
     assert platform.outcomes(report) == {"one": "failed", "two": "failed"}
     assert report.failures == [
-        f"{platform.folder / 'prefect.yaml'}:3: the git repository http://127.0.0.1:9/flows.git cannot be reached: nothing answers there; "
-        "check FLOWS_GIT_URL."
+        f"{platform.folder / 'prefect.yaml'}:3: the git repository http://127.0.0.1:9/flows.git cannot be "
+        "reached: nothing answers there; check FLOWS_GIT_URL."
     ]
     assert platform.outcomes(report, "work pool") == {"yeedu-pool": "created", "windows-pool": "created"}
 

@@ -32,10 +32,10 @@ def test_a_creation_that_the_server_refuses_makes_no_automation(platform, monkey
     assert platform.client.read_automations() == []
     place = f"{platform.folder / 'prefect.yaml'}"
     assert report.failures == [
-        f"{place}:8: deployment 'one': it could not be created: the server answered 422: 'concurrency_limit': Input "
-        "should be greater than 0; change it.",
-        f"{place}:13: deployment 'one': the automation 'done' needs the deployment 'one/one', which could not be "
-        "made.",
+        f"{place}:8: deployment 'one': it could not be created: the server answered 422: "
+        "'concurrency_limit': Input should be greater than 0; change it.",
+        f"{place}:13: deployment 'one': the automation 'done' needs the deployment 'one/one', which "
+        "could not be made.",
     ]
     monkeypatch.undo()
 

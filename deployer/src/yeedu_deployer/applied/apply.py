@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from uuid import UUID
 
+from prefect.client.base import ServerType
 from prefect.client.orchestration import SyncPrefectClient
 
 from yeedu_deployer.applied.runs import FirstRuns, drop_missed_runs
@@ -177,7 +178,10 @@ class Deployer:
         declared = {definition.key for definition in resolved.definitions.values()}
         names = {key.partition("/")[2] for key in (*declared, *(applied if prunes else ()))}
         found = read_deployments(self._client, names)
-        planner = DeploymentPlanner(desired.project, found, applied, self._pools, pools, keeps_token)
+        is_cloud = self._client.server_type is ServerType.CLOUD
+        planner = DeploymentPlanner(
+            desired.project, found, applied, self._pools, pools, keeps_token, is_cloud
+        )
         plans = list(planner.plan(desired.deployments, resolved))
         yield from plans
         for name, error in desired.errors.items():

@@ -19,6 +19,7 @@ from yeedu_deployer.declared.yaml_marks import Items, Mapping, Problems, describ
 from yeedu_deployer.errors import SpecError
 
 ACTIONS = ("build", "push", "pull")
+NONE = "the file declares no deployments; write them under 'deployments'."
 HINTS = {
     "infra_overrides": "write 'job_variables' below 'work_pool'.",
     "infrastructure": "name a work pool, under 'work_pool'.",
@@ -73,6 +74,7 @@ class PrefectFile:
         name: The file's own name; deployments are remembered with the name of the file that declared them.
         deployments: What it declares, apart from what is wrong.
         errors: What is wrong, by the deployment's `id`, or `line N` where it has no name.
+        notes: What is worth telling of the file, a sentence each.
         waiting: The ids of those that can only be read once the server fills in their templates.
     """
 
@@ -80,6 +82,7 @@ class PrefectFile:
     deployments: tuple[DeploymentSpec, ...]
     errors: dict[str, SpecError] = field(default_factory=dict[str, SpecError])
     waiting: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def load_deployments(path: Path, environment: EnvironmentMapping[str, str]) -> tuple[DeploymentSpec, ...]:
@@ -133,7 +136,8 @@ def load_file(
             waiting.append(entry.id)
         else:
             deployments.append(spec)
-    return PrefectFile(name, tuple(deployments), errors, tuple(waiting))
+    notes = (f"{path}:{top.lines['deployments']}: {NONE}",) if not top["deployments"] else ()
+    return PrefectFile(name, tuple(deployments), errors, tuple(waiting), notes)
 
 
 class _Reader:
@@ -153,9 +157,10 @@ class _Reader:
         """Read what is not about one deployment, and return the file's name."""
         deployments = self._top.get("deployments")
         line = self._top.lines.get("deployments", self._top.line)
-        is_misspelt = any(nearest(key, ["deployments"]) for key in self._top.without(["deployments"]))
+        others = [key for key in self._top if key != "deployments" and not key.startswith("x-")]
+        is_misspelt = any(nearest(key, ["deployments"]) for key in others)
         if deployments is None and not is_misspelt:
-            problems.add(line, "the file declares no deployments; write them under 'deployments'.")
+            problems.add(line, NONE)
         elif deployments is not None and not isinstance(deployments, Items):
             problems.add(line, f"the file: 'deployments' must be a list, but it is {describe(deployments)}.")
         data = self._filled(self._top.without(["deployments"]), "the file", problems)
