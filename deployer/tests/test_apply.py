@@ -277,8 +277,8 @@ def test_a_failing_deployment_does_not_stop_the_others(platform):
     place = f"{platform.folder / 'prefect.yaml'}"
     assert report.failures == [
         f"{place}:9: deployment 'broken': flows/broken.py:run does not import: ModuleNotFoundError: No "
-        "module named 'no_such_module' (flows/broken.py, line 1); if it is a package, add it to flows/requirements.txt, then `make lock` "
-        "and `make up` (docs/packages.md).",
+        "module named 'no_such_module' (flows/broken.py, line 1); if it is a package, add it to "
+        "flows/requirements.txt, then `make lock` and `make up` (docs/packages.md).",
         f"{place}:22: deployment 'two': there is no work pool 'no-such-pool'; declare it in work-pools.yaml, "
         "create it on the server, or write the name of another.",
     ]

@@ -190,6 +190,7 @@ def test_a_mistake_in_an_anchor_is_told_at_the_anchor_and_once(load):
         ("", "1: the file must be a mapping, but it is empty."),
         ("- a", "1: the file must be a mapping, but it is a list."),
         ("deployments:", "1: the file declares no deployments; write them under 'deployments'."),
+        ("x-deployments: []", "1: the file declares no deployments; write them under 'deployments'."),
         ("deployments: {}", "1: the file: 'deployments' must be a list, but it is a mapping."),
         ("deployments: [x]", "1: deployment 1 must be a mapping, but it is 'x'."),
         ("a: &a [*a]", "1: an anchor contains itself; write out what is meant."),
