@@ -186,11 +186,11 @@ automations:
     ("old", "new", "problem"),
     [
         ("notify: &about", "notfy: &about", "the key 'notfy' is unknown; did you mean 'notify'?"),
-        ("posture: Reactive", "posture: Active", "'posture': input should be"),
+        ("posture: Reactive", "posture: Active", "'posture' must be Reactive or Proactive"),
         (
             'name: "alert: run late"',
             'name: "alert: run failed"',
-            "automation 'alert: run failed': 'name' is taken already.",
+            "automation 'alert: run failed': 'name' is taken already; choose another.",
         ),
     ],
 )

@@ -274,11 +274,13 @@ def test_a_failing_deployment_does_not_stop_the_others(platform):
     report = platform.apply(HEAD + broken + ONE + TWO.replace("windows-pool", "no-such-pool"))
 
     assert platform.outcomes(report) == {"broken": "failed", "one": "created", "two": "failed"}
+    place = f"{platform.folder / 'prefect.yaml'}"
     assert report.failures == [
-        "flows/broken.py:run does not import: ModuleNotFoundError: No module named 'no_such_module' "
-        "(flows/broken.py, line 1); if it is a package, add it to flows/requirements.txt, then `make lock` "
-        "and `make up` (docs/packages.md).",
-        "Deployment 'two' needs the work pool 'no-such-pool', which is not declared and does not exist.",
+        f"{place}:9: deployment 'broken': flows/broken.py:run does not import: ModuleNotFoundError: No "
+        "module named 'no_such_module' (flows/broken.py, line 1); if it is a package, add it to "
+        "flows/requirements.txt, then `make lock` and `make up` (docs/packages.md).",
+        f"{place}:22: deployment 'two': there is no work pool 'no-such-pool'; declare it in work-pools.yaml, "
+        "create it on the server, or write the name of another.",
     ]
 
 
@@ -287,8 +289,8 @@ def test_an_unreachable_source_is_told_once_and_fails_its_deployments(platform):
 
     assert platform.outcomes(report) == {"one": "failed", "two": "failed"}
     assert report.failures == [
-        "The git repository http://127.0.0.1:9/flows.git cannot be reached: nothing answers there; "
-        "check FLOWS_GIT_URL."
+        f"{platform.folder / 'prefect.yaml'}:3: the git repository http://127.0.0.1:9/flows.git cannot be "
+        "reached: nothing answers there; check FLOWS_GIT_URL."
     ]
     assert platform.outcomes(report, "work pool") == {"yeedu-pool": "created", "windows-pool": "created"}
 
@@ -296,18 +298,17 @@ def test_an_unreachable_source_is_told_once_and_fails_its_deployments(platform):
 @pytest.mark.parametrize(
     ("parameters", "reason"),
     [
-        ("{mesage: x}", "the flow has no parameter 'mesage'; it has count, message"),
+        ("{mesage: x}", "the flow has no parameter 'mesage'; leave it out, or write one of count, message"),
         (
             "{count: many}",
-            "Validation failed for field 'count'. Failure reason: 'many' is not of type 'integer'",
+            "parameter 'count' is 'many', which is not of type 'integer'; write a value that fits",
         ),
     ],
 )
 def test_parameters_that_do_not_fit_the_flow_are_refused(platform, parameters, reason):
     report = platform.apply(HEAD + ONE + f"    parameters: {parameters}\n")
 
-    place = f"{platform.folder / 'prefect.yaml'}:8"
-    assert report.failures == [f"The parameters of deployment 'one' ({place}) do not fit its flow: {reason}."]
+    assert report.failures == [f"{platform.folder / 'prefect.yaml'}:13: deployment 'one': {reason}."]
     with pytest.raises(ObjectNotFound):
         platform.client.read_deployment_by_name("one/one")
 

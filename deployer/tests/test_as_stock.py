@@ -120,9 +120,9 @@ def test_one_name_twice_for_one_flow_or_in_one_line_is_told(load):
     same = "{name: a, entrypoint: 'f.py:x', work_pool: {name: p}}"
     other = same.replace("f.py", "g.py")
     _, told = load(f"{PULL}deployments:\n  - {same}\n  - {same}\n")
-    assert told == ["4: two deployments of the same flow are named 'a', the other one in line 3."]
+    assert told == ["4: two deployments of the same flow are named 'a', the other one in line 3; rename one."]
     _, told = load(f"{PULL}deployments: [{same}, {other}]\n")
-    assert told == ["2: two deployments of the same line are named 'a', the other one in line 2."]
+    assert told == ["2: two deployments of the same line are named 'a', the other one in line 2; rename one."]
 
 
 @pytest.mark.parametrize(
@@ -211,10 +211,10 @@ def test_entries_that_cannot_be_used_do_not_stop_the_others(load):
     assert [spec.id for spec in found.deployments] == ["good"]
     assert list(found.errors) == ["line 3", "half-done", "line 10", "breaks-off"]
     assert told == [
-        "3: deployment 1: 'entrypoint' is missing.",
-        "3: deployment 1: 'name' is missing.",
-        "3: deployment 1: work_pool: 'name' is missing.",
-        "4: deployment 'half-done': 'work_pool' is missing.",
+        "3: deployment 1: 'entrypoint' is missing; write 'entrypoint: folder/file.py:function'.",
+        "3: deployment 1: 'name' is missing; write 'name: NAME'.",
+        "3: deployment 1: work_pool: 'name' is missing; write 'name: NAME'.",
+        "4: deployment 'half-done': 'work_pool' is missing; write 'work_pool: {name: NAME}'.",
         "10: deployment 4 must be a mapping, but it is 5.",
         "13: deployment 'breaks-off': git_clone: 'repository' is missing.",
     ]
@@ -254,7 +254,7 @@ def test_names_that_the_server_refuses_are_refused_by_the_file(load, character, 
     if "work_pool" not in place:
         text += "    work_pool: {name: p}\n"
     _, (told,) = load(text)
-    assert told.endswith(f"'name' may not contain any of / % & > <, but it is 'a{character}b'.")
+    assert told.endswith("'name' may not contain any of / % & > <; write 'a-b'.")
 
 
 def test_a_grace_period_alone_has_a_strategy_as_the_server_wants_it(one):

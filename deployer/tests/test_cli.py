@@ -100,6 +100,6 @@ def test_a_failure_is_told_and_gives_exit_code_1(platform, deployer):
     assert done.returncode == 1
     assert "deployment: one: failed\n" in done.stdout
     assert done.stderr.startswith(
-        "error: The git repository file:///no/such/repository is not a git repository"
+        "error: prefect.yaml:1: deployment 'one': the git repository file:///no/such/repository is not a git "
     )
     assert len(done.stderr.splitlines()) == 1

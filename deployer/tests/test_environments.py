@@ -133,7 +133,7 @@ def test_a_commit_as_the_reference_is_cloned_as_a_commit(platform, two_branches)
     ("name", "text", "problem"),
     [
         ("stagin", "environments: {staging: {branch: a, suffix: b}}", "1: there is no environment 'stagin'; did you mean 'staging'?"),
-        ("staging", "environments:\n  staging: {branch: a}", "2: environment 'staging': 'suffix' is missing."),
+        ("staging", "environments:\n  staging: {branch: a}", "2: environment 'staging': 'suffix' is missing; add it."),
         ("staging", "environments:\n  staging: {brnch: a, suffix: b}", "2: environment 'staging': the key 'brnch' is unknown; did you mean 'branch'?"),
         ("staging", "environments:\n  staging: {branch: a, suffix: b, parameters: {onee: {}}}", "2: environment 'staging': there is no deployment 'onee'; did you mean 'one'?"),
         ("staging", "environments:\n  staging: {branch: a, suffix: b, parameters: {one: text}}", "2: environment 'staging': the parameters of 'one' must be a mapping."),

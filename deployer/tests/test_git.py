@@ -58,7 +58,10 @@ def failure(url, credential=(), revision="", token=None):
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("file:///no/such/repository", "is not a git repository, or the credential may not see it."),
+        (
+            "file:///no/such/repository",
+            "is not a git repository, or the credential may not see it; check its address and the login.",
+        ),
         ("http://127.0.0.1:9/x.git", "cannot be reached: nothing answers there; check FLOWS_GIT_URL."),
         (
             "http://host.invalid/x.git",
@@ -168,7 +171,7 @@ def test_a_credential_can_be_in_any_place_that_prefect_reads(platform, host):
     own = 'credentials: {username: oauth2, access_token: "{{ prefect.variables.git_token }}"}'
     assert platform.apply(yaml(own), environment=variables).failures == []
     for line, said in (
-        ('access_token: "{{ prefect.variables.none }}"', "the Prefect variable 'none', which does not exist"),
+        ('access_token: "{{ prefect.variables.none }}"', "the variable 'none', which does not exist"),
         ('access_token: "{{ prefect.blocks.secret.nested.no }}"', "which the pull step names, has no 'no'"),
     ):
         (said_so,) = platform.apply(yaml(line), environment=variables).failures
@@ -223,7 +226,8 @@ def test_flows_in_the_last_clone_with_submodules_and_lfs_are_registered(platform
     )
     nowhere = text.replace("/src", "/nowhere")
     assert platform.apply(nowhere, environment={"FLOWS_GIT_URL": host.url}).failures == [
-        f"The pull steps leave the flow in 'nowhere' of {host.url}, which has no such folder."
+        f"{platform.folder / 'prefect.yaml'}:3: deployment 'one': the pull steps leave the flow in "
+        f"'nowhere' of {host.url}, which has no such folder; write one that it has."
     ]
 
 

@@ -23,14 +23,14 @@ def inspect(inspector, folder, content, function="run"):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("def other(): ...", "flows/one.py has no function 'run'."),
+        ("def other(): ...", "flows/one.py has no function 'run'; write one that it has."),
         ("def run(): ...", "'run' in flows/one.py is not a flow; decorate it with @flow."),
         ("\nimport pandas_is_missing", "flows/one.py:run does not import: ModuleNotFoundError: No module named 'pandas_is_missing' (flows/one.py, line 2); if it is a package, add it to flows/requirements.txt, then `make lock` and `make up` (docs/packages.md)."),
-        ("import flows.nothing", "flows/one.py:run does not import: ModuleNotFoundError: No module named 'flows.nothing' (flows/one.py, line 1)."),
-        ("x = 1\ndef run(:", "flows/one.py:run does not import: SyntaxError: invalid syntax (flows/one.py, line 2)."),
-        ("raise ValueError('bad\\nvalue.')", "flows/one.py:run does not import: ValueError: bad value (flows/one.py, line 1)."),
-        ("import sys\nsys.exit(3)", "flows/one.py:run does not import: SystemExit: 3 (flows/one.py, line 2)."),
-        ("import json\n\njson.loads('x')", "flows/one.py:run does not import: JSONDecodeError: Expecting value: line 1 column 1 (char 0) (flows/one.py, line 3)."),
+        ("import flows.nothing", "flows/one.py:run does not import: ModuleNotFoundError: No module named 'flows.nothing' (flows/one.py, line 1); correct it and push again."),
+        ("x = 1\ndef run(:", "flows/one.py:run does not import: SyntaxError: invalid syntax (flows/one.py, line 2); correct it and push again."),
+        ("raise ValueError('bad\\nvalue.')", "flows/one.py:run does not import: ValueError: bad value (flows/one.py, line 1); correct it and push again."),
+        ("import sys\nsys.exit(3)", "flows/one.py:run does not import: SystemExit: 3 (flows/one.py, line 2); correct it and push again."),
+        ("import json\n\njson.loads('x')", "flows/one.py:run does not import: JSONDecodeError: Expecting value: line 1 column 1 (char 0) (flows/one.py, line 3); correct it and push again."),
         ("import os\nos._exit(0)", "flows/one.py:run ended the Python process while it was imported."),
     ],
 )  # fmt: skip
@@ -54,13 +54,13 @@ def test_an_error_in_a_helper_is_named_where_it_is(inspector, tmp_path):
     (tmp_path / "shared/helper.py").write_text("\n\n1 / 0\n")
     found = inspect(inspector, tmp_path, "import shared.helper\n")
     assert str(found) == (
-        "flows/one.py:run does not import: ZeroDivisionError: division by zero (shared/helper.py, line 3)."
+        "flows/one.py:run does not import: ZeroDivisionError: division by zero (shared/helper.py, line 3); correct it and push again."
     )
 
 
 def test_a_missing_file_is_named(inspector, tmp_path):
     (found,) = inspector.inspect(tmp_path, [Wanted("flows/none.py:run")])
-    assert str(found) == "flows/none.py is not in the repository, so its function 'run' cannot be deployed."
+    assert str(found) == "flows/none.py is not in the repository; push it, or write another 'entrypoint'."
 
 
 def test_a_flow_is_described(inspector, tmp_path):
@@ -82,8 +82,8 @@ def test_parameters_are_checked_against_the_flow(inspector, tmp_path):
     assert found.parameter_errors == [
         None,
         None,
-        "Validation failed for field 'month'. Failure reason: 'x' is not of type 'integer'",
-        "the flow has no parameter 'moth'; it has colour, month",
+        "parameter 'month' is 'x', which is not of type 'integer'; write a value that fits",
+        "the flow has no parameter 'moth'; leave it out, or write one of colour, month",
     ]
 
 
@@ -103,7 +103,7 @@ def test_one_entrypoint_cannot_spoil_another(inspector, tmp_path):
     )
     (tmp_path / "b.py").write_text(HEAD + "@flow\ndef run(): ...\n")
     broken, good = inspector.inspect(tmp_path, [Wanted("a.py:run"), Wanted("b.py:run")])
-    assert str(broken) == "a.py:run does not import: OSError (a.py, line 4)."
+    assert str(broken) == "a.py:run does not import: OSError (a.py, line 4); correct it and push again."
     assert good.name == "run"
 
 

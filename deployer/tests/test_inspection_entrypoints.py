@@ -44,11 +44,11 @@ def test_a_module_that_lacks_a_package_is_read_from_its_source(inspector, tmp_pa
 @pytest.mark.parametrize(
     ("entrypoint", "sentence"),
     [
-        ("acme.none.run", "acme.none is not in the repository, so its function 'run' cannot be deployed."),
-        ("none.load:run", "none.load is not in the repository, so its function 'run' cannot be deployed."),
-        ("acme.load.none", "acme.load has no function 'none'."),
+        ("acme.none.run", "acme.none is not in the repository; push it, or write another 'entrypoint'."),
+        ("none.load:run", "none.load is not in the repository; push it, or write another 'entrypoint'."),
+        ("acme.load.none", "acme.load has no function 'none'; write one that it has."),
         ("acme.names.NAME", "'NAME' in acme.names is not a flow; decorate it with @flow."),
-        ("acme/load.py:Job.run", "acme/load.py has no function 'Job.run'."),
+        ("acme/load.py:Job.run", "acme/load.py has no function 'Job.run'; write one that it has."),
     ],
 )
 def test_an_entrypoint_that_leads_nowhere_gets_one_sentence(inspector, tmp_path, entrypoint, sentence):
@@ -97,7 +97,7 @@ def test_an_import_sees_the_variables_of_the_runs(inspector, tmp_path):
 
 def test_a_working_directory_that_is_not_there_is_named(inspector, tmp_path):
     (found,) = inspector.inspect(tmp_path, [Wanted("one.py:run", directory="none")])
-    assert str(found) == "the working directory 'none' is not in the repository."
+    assert str(found) == "the working directory 'none' is not in the repository; write another."
 
 
 def kind(name, **values):
@@ -132,11 +132,11 @@ FILLED_IN = (
         ({"span": {"start": kind("workspace_variable", variable_name="start"), "end": 3}}, FILLED_IN.format("span")),
         ({"anything": kind("workspace_variable", variable_name="rows")}, None),
         ({"mapping": kind("workspace_variable", variable_name="rows")}, None),
-        ({"rows": kind("json", value='"three"')}, "Validation failed for field 'rows'. Failure reason: 'three' is not of type 'integer'"),
-        ({"rows": kind("jinja", template="{{ 1 +")}, "Validation failed for field 'rows'. Failure reason: Invalid jinja: unexpected 'end of template'"),
-        ({"rows": "x", "names": [kind("workspace_variable", variable_name="b")]}, "Validation failed for field 'rows'. Failure reason: 'x' is not of type 'integer'"),
-        ({"mapping": kind("json", value="3")}, "Validation failed for field 'mapping'. Failure reason: 3 is not of type 'object'"),
-        ({"rwos": kind("workspace_variable", variable_name="rows")}, "the flow has no parameter 'rwos'; it has anything, mapping, names, rows, span"),
+        ({"rows": kind("json", value='"three"')}, "parameter 'rows' is 'three', which is not of type 'integer'; write a value that fits"),
+        ({"rows": kind("jinja", template="{{ 1 +")}, "parameter 'rows' does not fit: Invalid jinja: unexpected 'end of template'; write a value that fits"),
+        ({"rows": "x", "names": [kind("workspace_variable", variable_name="b")]}, "parameter 'rows' is 'x', which is not of type 'integer'; write a value that fits"),
+        ({"mapping": kind("json", value="3")}, "parameter 'mapping' is 3, which is not of type 'object'; write a value that fits"),
+        ({"rwos": kind("workspace_variable", variable_name="rows")}, "the flow has no parameter 'rwos'; leave it out, or write one of anything, mapping, names, rows, span"),
     ],
 )  # fmt: skip
 def test_a_value_that_the_server_fills_in_is_checked_as_the_server_does_it(
@@ -152,10 +152,13 @@ def test_the_parameters_of_a_schedule_may_be_what_the_flow_converts(inspector, t
     sets = ({"rows": "3"}, {"rows": "3"}, {"rows": "x"}, {"rwos": 3})
     (found,) = inspector.inspect(tmp_path, [Wanted("one.py:run", sets)])
     own, converted, wrong, unknown = found.parameter_errors
-    assert own == "Validation failed for field 'rows'. Failure reason: '3' is not of type 'integer'"
+    assert own == "parameter 'rows' is '3', which is not of type 'integer'; write a value that fits"
     assert converted is None
-    assert wrong == "Validation failed for field 'rows'. Failure reason: 'x' is not of type 'integer'"
-    assert unknown == "the flow has no parameter 'rwos'; it has anything, mapping, names, rows, span"
+    assert wrong == "parameter 'rows' is 'x', which is not of type 'integer'; write a value that fits"
+    assert (
+        unknown
+        == "the flow has no parameter 'rwos'; leave it out, or write one of anything, mapping, names, rows, span"
+    )
 
 
 FORMATS = (

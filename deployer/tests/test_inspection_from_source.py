@@ -120,11 +120,11 @@ FLOW = HEAD + "@flow\ndef run(): ...\n"
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (f"{FLOW}def other(:", "flows/one.py:run does not import: SyntaxError: invalid syntax (flows/one.py, line 4)."),
-        (f"import shared.broken\n{FLOW}", "flows/one.py:run does not import: SyntaxError: invalid syntax (shared/broken.py, line 1)."),
-        (f"import shared.nothing\n{FLOW}", "flows/one.py:run does not import: ModuleNotFoundError: No module named 'shared.nothing' (flows/one.py, line 1)."),
-        (f"from .nothing import x\n{FLOW}", "flows/one.py:run does not import: ModuleNotFoundError: No module named 'one.nothing' (flows/one.py, line 1)."),
-        (f"from shared.good import nothing\n{FLOW}", "flows/one.py:run does not import: ImportError: cannot import name 'nothing' from 'shared.good' (shared/good.py) (flows/one.py, line 1)."),
+        (f"{FLOW}def other(:", "flows/one.py:run does not import: SyntaxError: invalid syntax (flows/one.py, line 4); correct it and push again."),
+        (f"import shared.broken\n{FLOW}", "flows/one.py:run does not import: SyntaxError: invalid syntax (shared/broken.py, line 1); correct it and push again."),
+        (f"import shared.nothing\n{FLOW}", "flows/one.py:run does not import: ModuleNotFoundError: No module named 'shared.nothing' (flows/one.py, line 1); correct it and push again."),
+        (f"from .nothing import x\n{FLOW}", "flows/one.py:run does not import: ModuleNotFoundError: No module named 'one.nothing' (flows/one.py, line 1); correct it and push again."),
+        (f"from shared.good import nothing\n{FLOW}", "flows/one.py:run does not import: ImportError: cannot import name 'nothing' from 'shared.good' (shared/good.py) (flows/one.py, line 1); correct it and push again."),
         (f"import missing_package\n{HEAD}@flow\ndef other(): ...\n", "flows/one.py:run does not import: ModuleNotFoundError: No module named 'missing_package' (flows/one.py, line 1); if it is a package, add it to flows/requirements.txt, then `make lock` and `make up` (docs/packages.md)."),
         ("import missing_package\ndef run(): ...\n", "'run' in flows/one.py is not a flow; decorate it with @flow."),
     ],

@@ -112,8 +112,8 @@ def test_a_new_deployment_says_which_setting_it_needs(platform):
     report = platform.apply(HEAD + ONE + TWO, only=["two"])
     assert platform.outcomes(report) == {"two": "failed"}
     assert report.failures == [
-        "Deployment 'two' needs TWO_SAYS, which is not set here, and the server has no such deployment yet, and "
-        "so no value of message; set it and apply again."
+        f"{platform.folder / 'prefect.yaml'}:17: deployment 'two': TWO_SAYS is not set here, and the server has no "
+        "such deployment yet, and so no value of message; set it and apply again."
     ]
     with pytest.raises(ObjectNotFound):
         platform.client.read_deployment_by_name("two/two")

@@ -30,9 +30,12 @@ def test_a_creation_that_the_server_refuses_makes_no_automation(platform, monkey
     assert platform.outcomes(report) == {"one": "failed", "two": "created"}
     assert platform.outcomes(report, "automation") == {"done": "failed"}
     assert platform.client.read_automations() == []
-    assert report.failures[0].startswith("The deployment 'one' could not be created: the server answered 422")
-    assert report.failures[1:] == [
-        "Automation 'done' needs the deployment 'one/one', which could not be made."
+    place = f"{platform.folder / 'prefect.yaml'}"
+    assert report.failures == [
+        f"{place}:8: deployment 'one': it could not be created: the server answered 422: "
+        "'concurrency_limit': Input should be greater than 0; change it.",
+        f"{place}:13: deployment 'one': the automation 'done' needs the deployment 'one/one', which "
+        "could not be made.",
     ]
     monkeypatch.undo()
 
@@ -84,7 +87,9 @@ def test_an_alert_whose_block_is_refused_is_not_made(platform, monkeypatch):
     report = platform.apply(HEAD + ONE, alerts=alerts, environment=address)
 
     assert platform.outcomes(report, "block")["alerts-webhook"] == "failed"
-    assert report.failures[-1] == "Automation 'a' needs the block 'alerts-webhook', which could not be made."
+    assert (
+        report.failures[-1] == "The automation 'a' needs the block 'alerts-webhook', which could not be made."
+    )
     assert platform.client.read_automations() == []
     assert "canary" not in repr(report.failures)
 

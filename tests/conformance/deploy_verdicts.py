@@ -19,12 +19,13 @@ NO_ENTRY = Entry(None, 1, 1)
 REGISTERED = re.compile(r"Deployment '(.+)' successfully created with id '")
 INVALID = re.compile(r"^  • (.+)$", re.MULTILINE)
 SKIPPED_BY_STOCK = "Skipping deployment configuration due to validation errors"
+TOLD = re.compile(r"(?:error: |note: (?=prefect\.yaml:))(.+)")
 PLACE = re.compile(r"prefect\.yaml:(\d+)")
 # What to do is said after a break, or as what a value must be.
 ADVICE = re.compile(
     r"[;:,] (?:(?:or|and|please|then|so) )*(?:write|use|set|give|name|leave|put|remove|delete|take|quote|add"
     r"|install|decorate|move|rename|make|choose|change|create|declare|check|drop|say|push|keep|do|run"
-    r"|did you mean)\b|\bmust (?:be|have)\b|\bthere (?:is|are)\b"
+    r"|correct|did you mean)\b|\bmust (?:be|have)\b|\bthere (?:is|are)\b"
 )
 LONGEST_SENTENCE = 500
 SEVERAL_SENTENCES = re.compile(r"[.!?] [A-Z]")
@@ -155,8 +156,7 @@ def _last_line(ended: Ended) -> str:
 def deploy_with_ours(place: Workspace, deployer: Program, server: Holdings) -> Ours:
     """Run `deployer apply` where nothing but the file is."""
     ended = deployer.run("apply", folder=place.config, environment=place.environment)
-    lines = ended.stderr.splitlines()
-    sentences = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    sentences = [found[1] for line in ended.stderr.splitlines() if (found := TOLD.match(line))]
     server.forget_files()
     return Ours(server.take_new(), sentences, ended.stdout + ended.stderr)
 

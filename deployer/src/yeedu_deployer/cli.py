@@ -86,6 +86,8 @@ def _deploy_with(
     with open_client(configuration.api_url) as client:
         lookup = Lookup(client)
         desired = read(lookup=lookup)
+        for note in desired.notes:
+            print(f"note: {note}", file=sys.stderr)
         plan_only = options.command != "apply"
         deployer = Deployer(
             client,

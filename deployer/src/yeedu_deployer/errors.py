@@ -14,7 +14,15 @@ from collections.abc import Sequence
 
 
 class DeployerError(Exception):
-    """The deployer cannot do what it was asked; its text is meant for people."""
+    """The deployer cannot do what it was asked; its text is meant for people.
+
+    Attributes:
+        key: Of what is wrong with one deployment, the key of prefect.yaml that it is about.
+    """
+
+    def __init__(self, text: str, key: str = "") -> None:
+        super().__init__(text)
+        self.key = key
 
 
 class SpecError(DeployerError):

@@ -1,9 +1,10 @@
 """The Prefect server as the deployer meets it: wait for it, read and write blocks, explain its refusals."""
 
+import re
 import sys
 import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ from pydantic import JsonValue, ValidationError
 from yeedu_deployer.errors import RefusedError, ServerError
 
 T = TypeVar("T", covariant=True)
+INVALID = re.compile(r"Validation failed for field '(.*?)'\. Failure reason: (.*)")
 POLL_SECONDS = 0.1
 PAGE = 200
 UNAUTHORIZED = 401
@@ -204,7 +206,7 @@ class Lookup:
             with explained(f"The variable {name!r} could not be read"):
                 found = self._client.read_variable_by_name(name)
             if found is None:
-                raise LookupError(f"the server has no variable {name!r}")
+                raise LookupError(f"the server has no variable {name!r}; create it, or write the value")
             self._variables[name] = cast("JsonValue", found.value)
         return self._variables[name]
 
@@ -219,14 +221,18 @@ class Lookup:
             self._blocks[kind, name] = find_block(self._client, kind, name)
         found = self._blocks[kind, name]
         if found is None:
-            raise LookupError(f"the server has no block {name!r} of the type {kind!r}")
+            raise LookupError(
+                f"the server has no block {name!r} of the type {kind!r}; create it, or write another"
+            )
         value = cast("Any", found.data)
         if list(found.data) == ["value"] and keypath.partition(".")[0].partition("[")[0] != "value":
             value = found.data["value"]
         if keypath:
             value = get_from_dict(value, keypath, default=None)
             if value is None:
-                raise LookupError(f"the block {name!r} of the type {kind!r} has no {keypath!r}")
+                raise LookupError(
+                    f"the block {name!r} of the type {kind!r} has no {keypath!r}; name a part that it has"
+                )
         self.secrets |= set(_texts(value))
         return value
 
@@ -254,7 +260,9 @@ def explained(what: str, *, quote_answer: bool = True) -> Generator[None]:
     except httpx.HTTPError as error:
         status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else 0
         kind = RefusedError if status in REFUSED else ServerError
-        raise kind(f"{what}: {_reason(error, quote_answer)}.") from None
+        reason = _reason(error, quote_answer)
+        # Parameters of a deployment are checked before; so what the server validates are its job variables.
+        raise kind(f"{what}: {reason}.", "job_variables" if "'job_variables." in reason else "") from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise ServerError(f"{what}: {first['msg']}.") from None
@@ -278,12 +286,14 @@ def refusal() -> str:
 
 
 def _answer_text(response: httpx.Response) -> str:
-    try:
-        body: object = response.json()
-    except ValueError:
-        return ""
-    if not isinstance(body, dict):
-        return ""
-    answer = cast("dict[str, Any]", body)
+    body: object = None
+    with suppress(ValueError):
+        body = response.json()
+    answer = cast("dict[str, Any]", body if isinstance(body, dict) else {})
     said = answer.get("detail") or answer.get("exception_detail") or answer.get("exception_message") or ""
-    return " ".join(str(said).split())[:500]
+    if isinstance(said, list):  # pydantic's errors, of which the first one says it
+        first = cast("list[dict[str, Any]]", said)[0]
+        said = f"{'.'.join(str(part) for part in first['loc'][1:])!r}: {first['msg']}; change it"
+    text = " ".join(str(said).split())[:500].rstrip(".")
+    found = INVALID.search(text)
+    return found.expand(r"'job_variables.\1' does not fit: \2; write a value that does") if found else text

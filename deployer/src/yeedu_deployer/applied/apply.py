@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from uuid import UUID
 
+from prefect.client.base import ServerType
 from prefect.client.orchestration import SyncPrefectClient
 
 from yeedu_deployer.applied.runs import FirstRuns, drop_missed_runs
@@ -177,7 +178,10 @@ class Deployer:
         declared = {definition.key for definition in resolved.definitions.values()}
         names = {key.partition("/")[2] for key in (*declared, *(applied if prunes else ()))}
         found = read_deployments(self._client, names)
-        planner = DeploymentPlanner(desired.project, found, applied, self._pools, pools, keeps_token)
+        is_cloud = self._client.server_type is ServerType.CLOUD
+        planner = DeploymentPlanner(
+            desired.project, found, applied, self._pools, pools, keeps_token, is_cloud
+        )
         plans = list(planner.plan(desired.deployments, resolved))
         yield from plans
         for name, error in desired.errors.items():
@@ -203,10 +207,15 @@ class Deployer:
         for plan in self._plans:
             try:
                 self._bring(plan, state)
-            except RefusedError as error:
-                self._tell_refused(plan, state, error)
             except DeployerError as error:
-                self.report.fail(plan.kind, plan.name, error)
+                key = "name" if plan.kind is Kind.DEPLOYMENT else "triggers"
+                told = plan.place.tell(error, key) if plan.place else error
+                if isinstance(told, RefusedError) and plan.kind is Kind.BLOCK_TYPE:
+                    # What the server does not let this login do: of the UI's forms, flows have no need.
+                    state.of(plan.kind)[plan.key] = refused(plan.desired or {})
+                    self.report.add(plan.kind, plan.name, Outcome.KEPT, str(told))
+                else:
+                    self.report.fail(plan.kind, plan.name, told)
         if self._stale:
             with explained("The scheduled runs of the changed deployments could not be made again"):
                 replace_stale_runs(self._client, self._stale, self._changed_at)
@@ -271,14 +280,6 @@ class Deployer:
             page = f"deployments/deployment/{object_id}"
         changes = plan.all_changes if is_changed else ()
         self.report.add(plan.kind, plan.name, outcome, detail, self._link(page), changes)
-
-    def _tell_refused(self, plan: Plan, state: State, error: RefusedError) -> None:
-        """Tell what the server does not let this login do; of the UI's forms, flows have no need."""
-        if plan.kind is Kind.BLOCK_TYPE:
-            state.of(plan.kind)[plan.key] = refused(plan.desired or {})
-            self.report.add(plan.kind, plan.name, Outcome.KEPT, str(error))
-        else:
-            self.report.fail(plan.kind, plan.name, error)
 
     def note_missing_password(self) -> None:
         """Say that Yeedu flows find no password when neither the environment nor the server has one."""

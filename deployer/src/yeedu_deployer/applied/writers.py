@@ -45,7 +45,8 @@ class Writer(ABC):
         observed = plan.observed.id if plan.observed else ""
         if plan.action not in DONE:
             return observed
-        what = f"The {plan.kind} {plan.name!r} could not be {DONE[plan.action]}"
+        who = "It" if plan.place and plan.kind is Kind.DEPLOYMENT else f"The {plan.kind} {plan.name!r}"
+        what = f"{who} could not be {DONE[plan.action]}"
         with explained(what, quote_answer=plan.kind is not Kind.BLOCK):
             if plan.action is Action.CREATE:
                 return self.create(plan)

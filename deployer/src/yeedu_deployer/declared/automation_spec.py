@@ -52,8 +52,15 @@ def prefects_own(adapter: TypeAdapter[Any], value: Any) -> Any:
         return adapter.validate_python(value_of(value))
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)[0]
-        message = details["msg"].removeprefix("Value error, ").rstrip(".")
-        raise problem(f": {message[:1].lower()}{message[1:]}.", *details["loc"]) from None
+        at, message = details["loc"], details["msg"].removeprefix("Value error, ").rstrip(".")
+        if details["type"] == "missing":
+            raise problem(f": {at[-1]!r} is missing; add it.", *at[:-1]) from None
+        if details["type"] == "union_tag_invalid":
+            raise problem(f"must be one of {details.get('ctx', {})['expected_tags']}.", *at, "type") from None
+        if message.startswith("Input should be "):
+            must = message.removeprefix("Input should be ").replace("Posture.", "")
+            raise problem(f"must be {must}.", *at) from None
+        raise problem(f": {message[:1].lower()}{message[1:]}.", *at) from None
     except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise problem(f": {str(error).rstrip('.')}.") from None
 

@@ -28,6 +28,7 @@ class Desired:
         environment: The environment that the deployments are of; empty for the platform itself.
         suffix: What the environment adds to their names.
         block_names: How its blocks are called.
+        notes: What is worth telling of the file.
         errors: What is wrong with the deployments that are left out, by their ids.
     """
 
@@ -39,6 +40,7 @@ class Desired:
     environment: str = ""
     suffix: str = ""
     block_names: BlockNames = field(default_factory=BlockNames)
+    notes: tuple[str, ...] = ()
     errors: EnvironmentMapping[str, DeployerError] = field(default_factory=dict[str, DeployerError])
 
     @property
@@ -124,6 +126,7 @@ class Files:
             project=declared.name,
             automations=load_automations(alerts, environment) if alerts else None,
             only=selection if only else None,
+            notes=declared.notes,
             errors=declared.errors,
         )
         if chosen is None:

@@ -99,7 +99,7 @@ EMPTY = WithJsonSchema({"enum": [None, [], {}, ""]})
 Refused = Annotated[
     None, _refused("is not supported: flow code comes from git when a run starts; leave it empty."), EMPTY
 ]
-CloudOnly = Annotated[None, _refused("exists in Prefect Cloud only."), EMPTY]
+CloudOnly = Annotated[None, _refused("exists in Prefect Cloud only; leave it out."), EMPTY]
 Steps = Annotated[
     Any, WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}}]})
 ]
@@ -205,11 +205,11 @@ class Deployment(Declared):
         slugs = [schedule.slug for schedule in self.schedule_specs]
         for number, slug in enumerate(slugs):
             if slug in slugs[:number]:
-                raise problem(f"is taken already: {slug!r}.", "schedules", number, "slug")
+                raise problem(f"is taken already: {slug!r}; choose another.", "schedules", number, "slug")
         names = [trigger["name"] for trigger in self.named_triggers]
         for number, name in enumerate(names):
             if name in names[:number]:
-                raise problem(f"is taken already: {name!r}.", "triggers", number, "name")
+                raise problem(f"is taken already: {name!r}; choose another.", "triggers", number, "name")
         return self
 
     @property

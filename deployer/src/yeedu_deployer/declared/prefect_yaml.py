@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from collections.abc import Mapping as EnvironmentMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from yeedu_deployer.errors import SpecError
 
 NOT_FILLED_IN = ("build", "push")
 WITHOUT_EFFECT = ("prefect-version", "description", "required_inputs")
+NONE = "the file declares no deployments; write them under 'deployments'."
 HINTS = {
     "infra_overrides": "write 'job_variables' below 'work_pool'.",
-    "infrastructure": "a deployment names a work pool, under 'work_pool'.",
+    "infrastructure": "name a work pool, under 'work_pool'.",
 }
 
 
@@ -32,6 +33,7 @@ class DeploymentSpec:
 
     Attributes:
         id: What tells it from the others: its name, and the line where another of the file has the same.
+        lines: The lines of its keys, and of `job_variables`.
         pull: The steps that a worker takes.
         kept: Parameters whose value the server keeps, since it names variables that are not set here: these.
         source_pull: The steps whose git_clone tells where the flow can be read: `pull`, or for a deployment
@@ -63,6 +65,7 @@ class DeploymentSpec:
     schedules: tuple[ScheduleSpec, ...] = ()
     triggers: tuple[dict[str, JsonValue], ...] = ()
     notes: tuple[str, ...] = ()
+    lines: EnvironmentMapping[str, int] = field(default_factory=dict[str, int], compare=False)
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class PrefectFile:
         name: The file's own name; deployments are remembered with the name of the file that declared them.
         deployments: What it declares, apart from what is wrong.
         errors: What is wrong, by the deployment's `id`, or `line N` where it has no name.
+        notes: What is worth telling of the file, a sentence each.
         waiting: The ids of those that can only be read once the server fills in their templates.
     """
 
@@ -80,6 +84,7 @@ class PrefectFile:
     deployments: tuple[DeploymentSpec, ...]
     errors: dict[str, SpecError] = field(default_factory=dict[str, SpecError])
     waiting: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def load_deployments(path: Path, environment: EnvironmentMapping[str, str]) -> tuple[DeploymentSpec, ...]:
@@ -133,7 +138,8 @@ def load_file(
             waiting.append(entry.id)
         else:
             deployments.append(spec)
-    return PrefectFile(name, tuple(deployments), errors, tuple(waiting))
+    notes = (f"{path}:{top.lines['deployments']}: {NONE}",) if not top["deployments"] else ()
+    return PrefectFile(name, tuple(deployments), errors, tuple(waiting), notes)
 
 
 class _Reader:
@@ -155,9 +161,10 @@ class _Reader:
         """Read what is not about one deployment, and return the file's name."""
         deployments = self._top.get("deployments")
         line = self._top.lines.get("deployments", self._top.line)
-        is_misspelt = any(nearest(key, ["deployments"]) for key in self._top.without(["deployments"]))
+        others = [key for key in self._top if key != "deployments" and not key.startswith("x-")]
+        is_misspelt = any(nearest(key, ["deployments"]) for key in others)
         if deployments is None and not is_misspelt:
-            problems.add(line, "the file declares no deployments.")
+            problems.add(line, NONE)
         elif deployments is not None and not isinstance(deployments, Items):
             problems.add(line, f"the file: 'deployments' must be a list, but it is {describe(deployments)}.")
         data = self._filled(self._top.without(["deployments"]), "the file", problems, WITHOUT_EFFECT)
@@ -183,7 +190,8 @@ class _Reader:
             line = twins[-1].line
             same = "flow" if line != entry.line else "line"
             message = (
-                f"two deployments of the same {same} are named {entry.name!r}, the other one in line {line}."
+                f"two deployments of the same {same} are named {entry.name!r}, the other one in line {line}; "
+                "rename one."
             )
             problems.add(entry.line, message)
         self._read.append(entry)
@@ -197,7 +205,8 @@ class _Reader:
             if not problems.found and not needs_server(data):
                 explain(error, data, Deployment, where, problems, hints=HINTS, tells_all=True)
             return None
-        return self._spec(model, entry, pull, source_pull, kept, notes)
+        spec = self._spec(model, entry, pull, source_pull, kept, notes)
+        return replace(spec, lines={**data["work_pool"].lines, **section.lines, "pull": source_pull[0].line})
 
     def _filled(
         self, section: Mapping, where: str, problems: Problems, also_kept: tuple[str, ...] = ()

@@ -16,6 +16,14 @@ from yeedu_deployer.declared.validation import Declared, Name, Switch, Text, Val
 
 RULES = {"cron": CronSchedule, "interval": IntervalSchedule, "rrule": RRuleSchedule}
 ONLY_FOR = {"anchor_date": "interval", "day_or": "cron"}
+EXAMPLES = {
+    "cron": "minute, hour, day, month and weekday, such as '0 6 * * 1'",
+    "interval": "seconds, such as 3600, or PT1H",
+    "rrule": "an iCalendar rule, such as 'FREQ=DAILY;BYHOUR=6'",
+    "timezone": "an IANA name, such as Europe/Berlin",
+    "anchor_date": "a date, such as 2026-01-01",
+    "day_or": "true or false",
+}
 START = re.compile(r"\ADTSTART:(\d{8}T\d{6})\n")
 STEP = re.compile(r"FREQ=(SECONDLY|MINUTELY)\b(?!.*\bCOUNT=)", re.IGNORECASE)
 DEFAULT_START = datetime(2020, 1, 1)  # noqa: DTZ001 - Prefect's own, in the schedule's time zone
@@ -64,7 +72,7 @@ class Schedule(Declared):
         given = [key for key in RULES if getattr(self, key) is not None]
         if len(given) != 1:
             have = " and ".join(given) or "none of them"
-            raise problem(f"needs exactly one of cron, interval and rrule, but has {have}.")
+            raise problem(f"needs exactly one of cron, interval and rrule, but has {have}; write one.")
         for key, kind in ONLY_FOR.items():
             if getattr(self, key) is not None and given[0] != kind:
                 raise problem(f"is for {'an' if kind == 'interval' else 'a'} {kind}.", key)
@@ -88,7 +96,8 @@ class Schedule(Declared):
         else:
             return
         value, at = getattr(self, key, None), key if getattr(self, key, None) is not None else kind
-        raise problem(f"is {value!r}, which is not valid: {' '.join(reason.split()).rstrip('.')}.", at)
+        known = "" if at in ("cron", "timezone") else f": {' '.join(reason.split()).rstrip('.')}"
+        raise problem(f"is {value!r}, which is not valid{known}; write {EXAMPLES[at]}.", at)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What all models of the files share: their types, and pydantic's errors as sentences with file and line."""
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, get_args
@@ -25,6 +26,11 @@ from yeedu_deployer.declared.yaml_marks import Problems, child, describe, load, 
 
 THE_FILE = "the file"
 ABOUT_KEYS = ("missing", "extra_forbidden", "refused")  # errors for which the value does not matter
+NEEDED = {
+    "name": "write 'name: NAME'.",
+    "entrypoint": "write 'entrypoint: folder/file.py:function'.",
+    "work_pool": "write 'work_pool: {name: NAME}'.",
+}
 Model = TypeVar("Model", bound=BaseModel)
 KINDS = {
     "string": "a text",
@@ -70,9 +76,10 @@ def named(name: str) -> str:
         PydanticCustomError: It is empty or has a character that no name may have.
     """
     if not name.strip("' \""):
-        raise problem("is empty.")
+        raise problem("is empty; write a name.")
     if any(character in name for character in BANNED_CHARACTERS):
-        raise problem(f"may not contain any of {' '.join(BANNED_CHARACTERS)}, but it is {name!r}.")
+        other = re.sub(rf"\s*[{re.escape(''.join(BANNED_CHARACTERS))}]+\s*", "-", name).strip("-") or "a name"
+        raise problem(f"may not contain any of {' '.join(BANNED_CHARACTERS)}; write {other!r}.")
     return name
 
 
@@ -171,7 +178,7 @@ def _subject(where: str, path: Sequence[int | str], data: Any) -> str:
 def _reason(details: ErrorDetails, context: dict[str, Any]) -> str:
     kind = details["type"]
     if kind == "missing":
-        return "is missing."
+        return f"is missing; {NEEDED.get(str(details['loc'][-1]), 'add it.')}"
     if kind in ("problem", "refused", "value_error"):
         return details["msg"].removeprefix("Value error, ")
     expected = KINDS.get(kind.partition("_")[0], "")
@@ -208,7 +215,7 @@ def _place_of(key: str, model: type[BaseModel]) -> str:
     known = _fields(model)
     for name, annotation in known.items():
         if any(key in _fields(inner) for inner in _models(annotation)):
-            return f"it belongs under {name!r}."
+            return f"write it under {name!r}."
     near = nearest(key, known)
     told = f"leave it out, or call it 'x-{key}'; known keys are {', '.join(sorted(known))}."
     return f"did you mean {near!r}?" if near else told
@@ -253,4 +260,4 @@ def check_unique(items: Sequence[Any], key: str) -> None:
     names = [item.name for item in items]
     for number, name in enumerate(names):
         if name in names[:number]:
-            raise problem("is taken already.", key, number, "name")
+            raise problem("is taken already; choose another.", key, number, "name")

@@ -18,6 +18,13 @@ from yeedu_deployer.errors import SpecError
 MERGE_TAG = "tag:yaml.org,2002:merge"
 COLLECTION_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 MOST_VALUES = 200_000
+YAML_HINTS = {
+    "'\\t'": "use spaces instead",
+    "alias": "write what it stands for, or give that the anchor above",
+    "another document": "leave one, and no line '---' after it",
+    "constructor": "remove the tag",
+    "": "check quotes, colons and indentation up to here",
+}
 HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
@@ -183,12 +190,14 @@ def load(path: Path, apart: str = "") -> Mapping:
         node = _Converter(loader, problems, items).convert(root) if root is not None else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        reason = f"this is not valid YAML: {error.problem or error.context}."
+        told = error.problem or error.context or ""
+        advice = next((what for said, what in YAML_HINTS.items() if said in told), YAML_HINTS[""])
+        reason = f"this is not valid YAML: {told.removeprefix('but ')}; {advice}."
         problems.add(mark.line + 1 if mark else 1, reason)
     except yaml.YAMLError as error:
-        problems.add(1, f"this is not valid YAML: {' '.join(str(error).split())}.")
+        problems.add(1, f"this is not valid YAML: {' '.join(str(error).split())}; remove what is no text.")
     except RecursionError:
-        problems.add(1, "lists and mappings are nested too deeply to be read.")
+        problems.add(1, "lists and mappings are nested too deeply to be read; write fewer levels.")
     finally:
         if loader:
             loader.dispose()
@@ -213,14 +222,14 @@ class _Converter:
         line = node.start_mark.line + 1
         self._count += 1
         if self._count > MOST_VALUES:
-            many = f"with all anchors put in, the file has more than {MOST_VALUES} values."
+            many = f"with all anchors put in, the file has more than {MOST_VALUES} values; use fewer."
             raise SpecError([f"{self._problems.path}:1: {many}"])
         if id(node) in self._open:
-            self._problems.add(line, "an anchor contains itself.")
+            self._problems.add(line, "an anchor contains itself; write out what is meant.")
         elif isinstance(node, yaml.ScalarNode):
             return self._scalar(node, line)
         elif node.tag not in COLLECTION_TAGS:
-            self._problems.add(line, f"a value of the kind {node.tag!r} is not supported.")
+            self._problems.add(line, f"a value of the kind {node.tag!r} is not supported; remove the tag.")
         else:
             self._open.add(id(node))
             try:
@@ -251,9 +260,9 @@ class _Converter:
             self._problems.add(line, f"{spelling!r} cannot be read ({error}); put it in quotes.")
             return None
         if isinstance(value, float) and value - value != 0:
-            self._problems.add(line, f"{spelling!r} is a number that JSON does not have.")
+            self._problems.add(line, f"{spelling!r} is a number that JSON does not have; put it in quotes.")
         if HALF_A_CHARACTER.search(spelling):
-            self._problems.add(line, f"{spelling!r} holds half a character.")
+            self._problems.add(line, f"{spelling!r} holds half a character; write the whole one.")
             return None
         # A text with a tag of its own, and a date, have the spelling that they were written with.
         is_text = value is None or (isinstance(value, str) and value == spelling)
@@ -279,7 +288,7 @@ class _Converter:
             elif key in own:
                 first = own.lines[str(key)]
                 self._problems.add(
-                    key_line, f"{str(key)!r} is given twice in one mapping, first in line {first}."
+                    key_line, f"{str(key)!r} is given twice in one mapping, first in line {first}; leave one."
                 )
             else:
                 own[str(key)], own.lines[str(key)] = self.convert(value_node), key_line
@@ -293,5 +302,6 @@ class _Converter:
                 yield converted
             else:
                 self._problems.add(
-                    source.start_mark.line + 1, f"'<<' takes a mapping, but this is {describe(converted)}."
+                    source.start_mark.line + 1,
+                    f"'<<' takes a mapping, but this is {describe(converted)}; write a mapping's alias.",
                 )

@@ -27,6 +27,7 @@ from pydantic import TypeAdapter
 
 from yeedu_worker.missing_package import advice
 
+MEND = "correct it and push again"
 _NO_SERVER = "No Prefect API URL provided"
 _FILLED_IN = (
     "the server fills in {!r} only with `enforce_parameter_schema: false`, and not in the runs of a schedule;"
@@ -54,7 +55,7 @@ def describe(entrypoint: str, parameter_sets: list[dict[str, Any]], clone: Path)
     place, _, function = entrypoint.rpartition(":" if ":" in entrypoint else ".")
     file, directory = _source_of(place), Path.cwd()
     no_flow = f"{function!r} in {place} is not a flow; decorate it with @flow"
-    missing = f"{place} is not in the repository, so its function {function!r} cannot be deployed"
+    missing = f"{place} is not in the repository; push it, or write another 'entrypoint'"
     if place.endswith(".py") and not file:
         return {"error": missing}
     notes: list[str] = []
@@ -64,23 +65,24 @@ def describe(entrypoint: str, parameter_sets: list[dict[str, Any]], clone: Path)
         flow: AnyFlow = load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
     except MissingFlowError as error:
         if isinstance(error.__cause__, AttributeError):
-            return {"error": f"{place} has no function {function!r}"}
+            return {"error": f"{place} has no function {function!r}; write one that it has"}
         return {"error": no_flow}
     except BaseException as error:  # noqa: BLE001 - flow code may raise anything, SystemExit included
         cause = error.user_exc if isinstance(error, ScriptError) else error
         os.chdir(directory)
         if isinstance(cause, ModuleNotFoundError) and not file:
             return {"error": missing}
-        reason = _explain(cause, file, clone)
+        reason, what_to_do = _explain(cause, file, clone)
         found = None
         if file and not _is_of_the_repository(cause, file, clone):
             found = _read_flow(file, function)
         if isinstance(found, FunctionType):
             return {"error": no_flow}
         if not isinstance(found, Flow):
-            return {"error": f"{entrypoint} does not import: {reason}"}
+            return {"error": f"{entrypoint} does not import: {reason}; {what_to_do or MEND}"}
         flow = cast("AnyFlow", found)
-        notes = [f"parameters were read from the source, since it does not import here: {reason}"]
+        told = "; ".join(filter(None, (reason, what_to_do)))
+        notes = [f"parameters were read from the source, since it does not import here: {told}"]
     schema = parameter_schema(flow).model_dump_for_openapi()
     errors = [
         _parameter_error(values, schema, flow, of_schedule=position > 0)
@@ -162,8 +164,8 @@ def _read_flow(file: Path, function: str) -> object:
     return getattr(found, "__func__", found)  # of a static method that was read alone
 
 
-def _explain(cause: BaseException, file: Path | None, clone: Path) -> str:
-    """Say in one sentence why an import failed: cause, line, and what to do about a package."""
+def _explain(cause: BaseException, file: Path | None, clone: Path) -> tuple[str, str]:
+    """Say why an import failed, cause and line, and what to do about a package or a variable."""
     name, text = type(cause).__name__, " ".join(str(cause).replace(f"{clone}/", "").split())[:300]
     if isinstance(cause, SyntaxError):
         filename, line, text = cause.filename or str(file), cause.lineno, cause.msg
@@ -177,7 +179,7 @@ def _explain(cause: BaseException, file: Path | None, clone: Path) -> str:
     frames = traceback.extract_tb(cause.__traceback__)
     if isinstance(cause, KeyError) and frames[-1].filename in (os.__file__, "<frozen os>"):
         what_to_do = "if its runs get this variable, name it in the deployment's `job_variables.env`"
-    return f"{said}{where}{what_to_do and f'; {what_to_do}'}"
+    return f"{said}{where}", what_to_do or ""
 
 
 def _innermost(error: BaseException, clone: Path) -> tuple[str, int | None]:
@@ -207,7 +209,8 @@ def _parameter_error(
     known = sorted(schema.get("properties", {}))
     for name in values:
         if name not in known:
-            return f"the flow has no parameter {name!r}; it has {', '.join(known) or 'none'}"
+            others = f", or write one of {', '.join(known)}" if known else ""
+            return f"the flow has no parameter {name!r}; leave it out{others}"
     try:
         errors = _errors(values, schema, preprocess=False)
         if of_schedule:
@@ -221,12 +224,18 @@ def _parameter_error(
             is_fine = not _errors(wrong, _without_formats(schema)) and _converts(flow, wrong)
             errors = [] if is_fine else final
     except (ValidationError, CircularSchemaRefError) as error:
-        return " ".join(str(error).split()).rstrip(".") or "its schema refers to itself without end"
+        said = " ".join(str(error).split()).rstrip(".") or "their schema refers to itself without end"
+        return f"the flow's parameters cannot be checked: {said}; change their annotations"
     error: Any = cast("Any", exceptions).best_match(errors)  # as the server chooses what to say
     if error is None:
         return None
     field, reason = error.json_path.replace("$.", ""), " ".join(error.message.split()).rstrip(".")
-    return f"Validation failed for field {field!r}. Failure reason: {reason}"
+    instance = " ".join(repr(error.instance).split())
+    if reason.startswith(f"{instance} is "):
+        reason = f"is {instance}, which{reason.removeprefix(instance)}"
+    else:
+        reason = f"does not fit: {reason}"
+    return f"parameter {field!r} {reason}; write a value that fits"
 
 
 def _errors(values: dict[str, Any], schema: dict[str, Any], *, preprocess: bool = True) -> list[Any]:

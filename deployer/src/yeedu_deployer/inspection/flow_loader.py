@@ -107,7 +107,7 @@ def _answers(request: dict[str, Any], shelf: Shelf) -> Iterator[dict[str, Any]]:
                 answer = fork.read() if fork.reading in ready else None
                 if answer is None and time.monotonic() >= fork.deadline:
                     late = f"{fork.entrypoint} is still importing after {IMPORT_TIMEOUT_SECONDS} seconds"
-                    answer = {"error": late}
+                    answer = {"error": f"{late}; move the work into the flow"}
                 if answer is not None:
                     del running[fork.reading]
                     fork.end()
@@ -148,7 +148,8 @@ def _answer_and_exit(wanted: dict[str, Any], clone: Path, hidden: list[str], wri
             _take_over(wanted["environment"], directory)
             answer = describe(wanted["entrypoint"], wanted["parameters"], clone)
         else:
-            answer = {"error": f"the working directory {wanted['directory']!r} is not in the repository"}
+            missing = f"the working directory {wanted['directory']!r} is not in the repository"
+            answer = {"error": f"{missing}; write another"}
         with os.fdopen(writing, "wb") as pipe:
             pipe.write(json.dumps(answer).encode() + b"\n")
     finally:

@@ -124,7 +124,7 @@ class FlowInspector:
         found: dict[int, FlowFacts | FlowError] = {}
         answers = self._ask(json.dumps(request).encode() + b"\n", len(wanted))
         for answer in _shown(answers, len(wanted)):
-            found[answer.position] = answer.flow or FlowError(f"{answer.error}.")
+            found[answer.position] = answer.flow or FlowError(f"{answer.error}.", "entrypoint")
         return [found[position] for position in range(len(wanted))]
 
     def _start(self) -> None:

@@ -90,7 +90,8 @@ class AutomationPlanner:
                     owner=core.owner_resource,
                 )
                 needs = () if there else (reference,)
-                plans.append(_desired(automation, deployment.key, scope, needs))
+                plan = _desired(automation, deployment.key, scope, needs)
+                plans.append(replace(plan, place=deployment.place))
         yield from self._compared(plans, scope, broken)
 
     def _compared(self, plans: Sequence[Plan], scope: str, broken: Collection[str]) -> Iterator[Plan]:

@@ -159,7 +159,11 @@ class Credentials:
         is_variable = kind in (VARIABLE, OPEN_VARIABLE)
         value = self._variable(name) if is_variable else self.value(kind, name)
         if value is None:
-            hint = "; create it, or name the token's file in FLOWS_GIT_TOKEN_FILE" if kind == SECRET else ""
+            hint = (
+                "; create it, or name the token's file in FLOWS_GIT_TOKEN_FILE"
+                if kind == SECRET
+                else "; create it"
+            )
             if (kind, name) == (GITHUB, GITHUB_BLOCK):
                 hint = "; create it in the UI, or set GITHUB_TOKEN_FILE"
             which = "Prefect variable" if is_variable else f"{'Secret' if kind == SECRET else kind} block"
@@ -169,7 +173,10 @@ class Credentials:
         for part in filter(None, key.split(".")):
             value = cast("dict[str, Any]", value).get(part) if isinstance(value, dict) else None
             if value is None:
-                raise SourceError(f"The {kind} block {name!r}, which the pull step names, has no {part!r}.")
+                raise SourceError(
+                    f"The {kind} block {name!r}, which the pull step names, has no {part!r}; name "
+                    "a part that it has."
+                )
         texts = cast("dict[str, Any]", value).values() if isinstance(value, dict) else (value,)
         if kind != OPEN_VARIABLE:
             self.secrets += [text for text in texts if isinstance(text, str)]

@@ -10,8 +10,9 @@ from yeedu_deployer.declared.block_names import BlockNames
 from yeedu_deployer.declared.flow_source import CREDENTIAL_KEYS
 from yeedu_deployer.declared.prefect_yaml import DeploymentSpec
 from yeedu_deployer.declared.pull_steps import GIT_CLONE, PullStep
-from yeedu_deployer.errors import FlowError, SpecError
+from yeedu_deployer.errors import ConfigurationError, FlowError
 from yeedu_deployer.inspection.inspector import FlowFacts, Wanted
+from yeedu_deployer.planned.plan import Place
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,9 @@ def define(
     """
     if spec.flow_name and spec.flow_name != facts.name:
         raise FlowError(
-            f"Deployment {spec.name!r} ({spec.file}:{spec.line}) expects the flow {spec.flow_name!r}, "
-            f"but {spec.entrypoint} is the flow {facts.name!r}."
+            f"'flow_name' is {spec.flow_name!r}, but {spec.entrypoint} is the flow {facts.name!r}; write "
+            "that, or leave it out.",
+            "flow_name",
         )
     _check_parameters(spec, facts)
     names = names or BlockNames()
@@ -105,7 +107,7 @@ def with_kept(definition: Definition, observed: Mapping[str, object] | None) -> 
         observed: The fields of the deployment on the server; `None` where it does not exist yet.
 
     Raises:
-        SpecError: The server has no value for one of them.
+        ConfigurationError: The server has no value for one of them.
     """
     if not definition.kept:
         return definition
@@ -114,11 +116,10 @@ def with_kept(definition: Definition, observed: Mapping[str, object] | None) -> 
     if missing:
         which = ", ".join(dict.fromkeys(variable for variables in missing.values() for variable in variables))
         why = "no value of" if observed is not None else "no such deployment yet, and so no value of"
-        raise SpecError(
-            [
-                f"Deployment {definition.name!r} needs {which}, which is not set here, and the server has "
-                f"{why} {', '.join(missing)}; set it and apply again."
-            ]
+        raise ConfigurationError(
+            f"{which} is not set here, and the server has {why} {', '.join(missing)}; "
+            "set it and apply again.",
+            "parameters",
         )
     parameters = {**definition.parameters, **{name: there[name] for name in definition.kept}}
     return replace(definition, fields={**definition.fields, "parameters": parameters})
@@ -154,10 +155,15 @@ def wanted(spec: DeploymentSpec, directory: str) -> Wanted:
     return Wanted(spec.entrypoint, tuple(parameter_sets(spec).values()), environment, directory)
 
 
+def place_of(spec: DeploymentSpec) -> Place:
+    """Say where a deployment is declared."""
+    return Place(spec.file, spec.line, spec.lines, spec.name)
+
+
 def parameter_sets(spec: DeploymentSpec) -> dict[str, dict[str, JsonValue]]:
-    """List the sets of parameters that the file gives, each under its name in messages."""
+    """List the sets of parameters that the file gives, each under what messages about it begin with."""
     sets = {"": spec.parameters}
-    return sets | {f" of schedule {schedule.slug!r}": schedule.parameters for schedule in spec.schedules}
+    return sets | {f"schedule {schedule.slug!r}: ": schedule.parameters for schedule in spec.schedules}
 
 
 def _check_parameters(spec: DeploymentSpec, facts: FlowFacts) -> None:
@@ -165,7 +171,4 @@ def _check_parameters(spec: DeploymentSpec, facts: FlowFacts) -> None:
         return
     for name, reason in zip(parameter_sets(spec), facts.parameter_errors, strict=True):
         if reason is not None:
-            raise FlowError(
-                f"The parameters{name} of deployment {spec.name!r} ({spec.file}:{spec.line}) "
-                f"do not fit its flow: {reason}."
-            )
+            raise FlowError(f"{name}{reason}.", "schedules" if name else "parameters")

@@ -11,10 +11,12 @@ from prefect.client.schemas.objects import WorkPool
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import SCHEDULE_TYPES
 
+from yeedu_deployer.declared.automation_spec import as_json
+from yeedu_deployer.declared.models import TRIGGER
 from yeedu_deployer.declared.prefect_yaml import DeploymentSpec
 from yeedu_deployer.declared.schedules import says_the_same
 from yeedu_deployer.errors import DeployerError, ServerError
-from yeedu_deployer.planned.definition import Definition, with_kept, with_observed_token
+from yeedu_deployer.planned.definition import Definition, place_of, with_kept, with_observed_token
 from yeedu_deployer.planned.plan import Observed, Plan, plan_object
 from yeedu_deployer.planned.sources import Resolved
 from yeedu_deployer.server import all_pages, explained
@@ -50,6 +52,7 @@ class DeploymentPlanner:
         pools: The work pools that there are.
         declared_pools: The names of those that are planned.
         keeps_token: Whether the token of pull steps stays as the server has it.
+        is_cloud: Whether the server is Prefect Cloud.
     """
 
     project: str
@@ -58,6 +61,7 @@ class DeploymentPlanner:
     pools: Mapping[str, WorkPool]
     declared_pools: Collection[str]
     keeps_token: bool = False
+    is_cloud: bool = False
 
     def plan(self, specs: Collection[DeploymentSpec], resolved: Resolved) -> Iterator[Plan]:
         """Plan what the file declares."""
@@ -66,9 +70,10 @@ class DeploymentPlanner:
                 if error := resolved.errors.get(spec.id):
                     raise error
                 self._check_pool(spec)
+                self._check_triggers(spec)
                 yield self._plan_one(resolved.definitions[spec.id], spec)
             except DeployerError as error:
-                yield Plan(Kind.DEPLOYMENT, spec.id, spec.name, error=error)
+                yield Plan(Kind.DEPLOYMENT, spec.id, spec.name, error=place_of(spec).tell(error))
 
     def prune(self, declared: Collection[str], broken: Collection[str]) -> Iterator[Plan]:
         """Plan to delete what the deployer made from this file and the file dropped.
@@ -110,15 +115,31 @@ class DeploymentPlanner:
             needs=needs,
             stays=frozenset({"parameters"} if definition.kept else ()),
             detail="; ".join([*kept, *definition.notes]),
+            place=place_of(spec),
         )
         return plan_object(plan, applied)
+
+    def _check_triggers(self, spec: DeploymentSpec) -> None:
+        for number, values in enumerate(spec.triggers, start=1):
+            if not self.is_cloud and "metric" in _types(as_json(TRIGGER.validate_python(values))):
+                raise ServerError(
+                    f"trigger {number}: 'metric' exists in Prefect Cloud only; write a trigger of "
+                    "the type 'event'.",
+                    "triggers",
+                )
 
     def _check_pool(self, spec: DeploymentSpec) -> None:
         if spec.work_pool not in self.declared_pools and spec.work_pool not in self.pools:
             raise ServerError(
-                f"Deployment {spec.name!r} needs the work pool {spec.work_pool!r}, which is not declared "
-                "and does not exist."
+                f"there is no work pool {spec.work_pool!r}; declare it in work-pools.yaml, create it on the "
+                "server, or write the name of another.",
+                "work_pool",
             )
+
+
+def _types(trigger: Mapping[str, Any]) -> set[str]:
+    """Return the types of a trigger and of those that it is made of."""
+    return {trigger["type"]}.union(*map(_types, trigger.get("triggers", ())))
 
 
 def _plan_schedules(

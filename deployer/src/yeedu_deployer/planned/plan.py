@@ -1,16 +1,18 @@
 """What has to be done to one object of any kind; what is planned is exactly what is then applied."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
 from yeedu_deployer.errors import DeployerError
 from yeedu_deployer.planned.diff import FieldChange, changed_fields, drift, fingerprints
 from yeedu_deployer.state import Applied, Kind
 
+E = TypeVar("E", bound=DeployerError)
 STAND_INS = UUID("9f4b8f6e-5d8c-4f0a-8a51-6f0f3d2c7b1e")
 
 
@@ -22,6 +24,38 @@ class Action(StrEnum):
     REMOVE = "remove"
     UNCHANGED = "unchanged"
     FORGET = "forget"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a deployment is declared, which is what every sentence about it begins with.
+
+    Attributes:
+        file: The file.
+        line: The line of its name.
+        lines: The lines of its keys.
+        name: Its name.
+    """
+
+    file: str
+    line: int
+    lines: Mapping[str, int]
+    name: str
+
+    def tell(self, error: E, key: str = "", *, is_shared: bool = False) -> E:
+        """Return an error that begins with the place.
+
+        Args:
+            error: Where it names no key, and none is given, it is not about this deployment and stays.
+            key: The key that it is about, if it names none itself.
+            is_shared: Whether it is about other deployments as well.
+        """
+        key = error.key or key
+        if not key:
+            return error
+        text = re.sub(r"\A(The|It|No) ", lambda found: found[0].lower(), str(error))
+        of = "" if is_shared else f" deployment {self.name!r}:"
+        return type(error)(f"{self.file}:{self.lines.get(key, self.line)}:{of} {text}")
 
 
 @dataclass(frozen=True)
@@ -59,6 +93,7 @@ class Plan:
         is_ours: Whether the deployer makes or made it, rather than finding it.
         detail: What a report says besides.
         error: Why it cannot be applied at all.
+        place: Of a deployment and its automations, where it is declared.
     """
 
     kind: Kind
@@ -75,6 +110,7 @@ class Plan:
     is_ours: bool = True
     detail: str = ""
     error: DeployerError | None = None
+    place: Place | None = None
 
     @property
     def action(self) -> Action:
@@ -137,7 +173,7 @@ class Plan:
         texts = {"desired": json.dumps(self.desired), "identity": json.dumps(self.identity)}
         for kind, key in self.needs:
             if (kind, key) not in ids:
-                who = f"{self.kind.capitalize()} {self.name!r}"
+                who = f"The {self.kind} {self.name!r}"
                 raise DeployerError(f"{who} needs the {kind} {key!r}, which could not be made.")
             texts = {name: text.replace(stand_in(kind, key), ids[kind, key]) for name, text in texts.items()}
         values = {name: json.loads(text) for name, text in texts.items()}

@@ -15,7 +15,7 @@ from yeedu_deployer.declared.pull_steps import PullStep
 from yeedu_deployer.errors import DeployerError, FlowError, SourceError
 from yeedu_deployer.git.repository import FindValue, remote_of, with_variables
 from yeedu_deployer.inspection.inspector import FlowFacts, FlowInspector
-from yeedu_deployer.planned.definition import Definition, define, wanted
+from yeedu_deployer.planned.definition import Definition, define, place_of, wanted
 from yeedu_worker.git.addresses import Address
 from yeedu_worker.git.reasons import GitError
 from yeedu_worker.git.remote import lfs_warning
@@ -74,7 +74,7 @@ def resolve_deployments(
                 steps = with_token(steps, token_block, host, environment)
             source, directory = source_of(steps, environment)
         except DeployerError as error:
-            resolved.errors[spec.id] = error
+            resolved.errors[spec.id] = place_of(spec).tell(error, "pull")
             continue
         by_source.setdefault(source, []).append((spec, pull, directory))
     for source, members in by_source.items():
@@ -83,6 +83,7 @@ def resolve_deployments(
             flows, user = _read(source, members, find, inspector, own, resolved.notes)
         except DeployerError as error:
             if isinstance(error, SourceError):
+                error = place_of(members[0][0]).tell(error, "pull", is_shared=len(members) > 1)
                 resolved.unreadable[source] = error
             resolved.errors |= {spec.id: error for spec, _, _ in members}
             continue
@@ -157,7 +158,9 @@ def _inspect(
     return [
         found.get(spec.id)
         or FlowError(
-            f"The pull steps leave the flow in {directory!r} of {source.url}, which has no such folder{at}."
+            f"the pull steps leave the flow in {directory!r} of {source.url}, which has no such folder{at}; "
+            "write one that it has.",
+            "pull",
         )
         for spec, _, directory in members
     ]

@@ -62,6 +62,8 @@ PLATFORM_HINTS: Hints = {
     Reason.NO_LOGIN: "name a token's file in FLOWS_GIT_TOKEN_FILE, which is for FLOWS_GIT_URL's host alone, "
     "or a block in the step's access_token",
     Reason.REFUSED: "check that it is valid and may read the repository",
+    Reason.MISSING: "check its address and the login",
+    Reason.NO_COMMIT: "push one",
     Reason.CERTIFICATE: "name its CA's file in CA_CERT_FILE (or GIT_SSL_CAINFO)",
     Reason.OWNER: "run 'git config --global --add safe.directory' on it",
     Reason.HOST_KEY: _SSH,
