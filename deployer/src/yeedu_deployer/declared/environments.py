@@ -15,7 +15,8 @@ from yeedu_deployer.declared.prefect_yaml import DeploymentSpec
 from yeedu_deployer.declared.selection import Selection
 from yeedu_deployer.declared.templating import Templates
 from yeedu_deployer.declared.validation import Declared, Name, Switch, Text, Texts, Value, explain, hint
-from yeedu_deployer.declared.yaml_marks import Mapping, Problems, describe, load, value_of
+from yeedu_deployer.declared.yaml_marks import Mapping, Problems, describe, value_of
+from yeedu_deployer.declared.yaml_reader import load
 from yeedu_deployer.errors import SpecError
 
 BLOCK_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")

@@ -15,7 +15,8 @@ from yeedu_deployer.declared.selection import Entry, entries_of
 from yeedu_deployer.declared.steps import StepReader
 from yeedu_deployer.declared.templating import VALUES, Lookup, Templates, needs_server
 from yeedu_deployer.declared.validation import explain, nearest
-from yeedu_deployer.declared.yaml_marks import Items, Mapping, Problems, describe, load
+from yeedu_deployer.declared.yaml_marks import Items, Mapping, Problems, describe
+from yeedu_deployer.declared.yaml_reader import load
 from yeedu_deployer.errors import SpecError
 
 NOT_FILLED_IN = ("build", "push")

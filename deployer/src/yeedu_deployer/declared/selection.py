@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from yeedu_deployer.declared.templating import resolve_at_run_time
-from yeedu_deployer.declared.yaml_marks import Items, Mapping, load
+from yeedu_deployer.declared.yaml_marks import Items, Mapping
+from yeedu_deployer.declared.yaml_reader import load
 from yeedu_deployer.errors import SelectionError
 
 MOST_NAMES_TOLD = 12

@@ -22,7 +22,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from yeedu_deployer.declared.templating import Templates, has_template
 from yeedu_deployer.declared.yaml_marks import Mapping as Marked
-from yeedu_deployer.declared.yaml_marks import Problems, child, describe, load, locate, value_of
+from yeedu_deployer.declared.yaml_marks import Problems, child, describe, locate, value_of
+from yeedu_deployer.declared.yaml_reader import load
 
 THE_FILE = "the file"
 ABOUT_KEYS = ("missing", "extra_forbidden", "refused")  # errors for which the value does not matter
