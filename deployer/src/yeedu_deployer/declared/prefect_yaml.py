@@ -202,7 +202,8 @@ class _Reader:
                 explain(error, data, Deployment, where, problems, hints=HINTS, tells_all=True)
             return None
         spec = self._spec(model, entry, pull, source_pull, kept, notes)
-        return replace(spec, lines={**data["work_pool"].lines, **section.lines, "pull": source_pull[0].line})
+        lines = {**data["work_pool"].lines, **section.lines}
+        return replace(spec, lines=lines | {"pull": step.line for step in source_pull[:1]})
 
     def _filled(self, section: Mapping, where: str, problems: Problems) -> Mapping:
         """Put values into the templates of everything but actions and what has no effect."""
