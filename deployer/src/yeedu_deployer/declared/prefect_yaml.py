@@ -203,7 +203,9 @@ class _Reader:
             return None
         spec = self._spec(model, entry, pull, source_pull, kept, notes)
         lines = {**data["work_pool"].lines, **section.lines}
-        return replace(spec, lines=lines | {"pull": step.line for step in source_pull[:1]})
+        if source_pull:
+            lines["pull"] = source_pull[0].line
+        return replace(spec, lines=lines)
 
     def _filled(self, section: Mapping, where: str, problems: Problems) -> Mapping:
         """Put values into the templates of everything but actions and what has no effect."""
