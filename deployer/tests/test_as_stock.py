@@ -216,7 +216,7 @@ def test_entries_that_cannot_be_used_do_not_stop_the_others(load):
         "3: deployment 1: work_pool: 'name' is missing; write 'name: NAME'.",
         "4: deployment 'half-done': 'work_pool' is missing; write 'work_pool: {name: NAME}'.",
         "10: deployment 4 must be a mapping, but it is 5.",
-        "13: deployment 'breaks-off': git_clone: 'repository' is missing.",
+        "13: deployment 'breaks-off': git_clone: 'repository' is missing; add it.",
     ]
 
 

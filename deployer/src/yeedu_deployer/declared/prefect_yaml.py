@@ -207,7 +207,10 @@ class _Reader:
                 explain(error, data, Deployment, where, problems, hints=HINTS, tells_all=True)
             return None
         spec = self._spec(model, entry, pull, source_pull, kept, notes)
-        return replace(spec, lines={**data["work_pool"].lines, **section.lines, "pull": source_pull[0].line})
+        lines = {**data["work_pool"].lines, **section.lines}
+        if source_pull:
+            lines["pull"] = source_pull[0].line
+        return replace(spec, lines=lines)
 
     def _filled(
         self, section: Mapping, where: str, problems: Problems, also_kept: tuple[str, ...] = ()

@@ -111,7 +111,7 @@ class StepReader:
         for key, parameter in known.items():
             is_needed = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
             if is_needed and body.get(key) is None and key not in meant:
-                self._tell(body.line, f"{where}: {key!r} is missing.")
+                self._tell(body.line, f"{where}: {key!r} is missing; add it.")
         if name.rpartition(".")[2] in ("git_clone", "agit_clone"):
             self._check_clone(where, body)
         inputs: dict[str, Any] = {}
