@@ -288,7 +288,7 @@ deployments:
     )
     assert [spec.id for spec in found.deployments] == ["good"]
     assert list(found.errors) == ["twice", "shares", "1:99x"]
-    repeated = "5: 'rows' is given twice in one mapping, first in line 5."
+    repeated = "5: 'rows' is given twice in one mapping, first in line 5; leave one."
     assert told[:2] == [repeated, repeated]
     assert told[2].startswith("17: '2026-02-31' cannot be read ")
 

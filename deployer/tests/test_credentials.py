@@ -144,10 +144,11 @@ def test_a_credential_block_that_does_not_exist_is_named(platform):
     write_block(SECRET, "mine", "canary-token")
     present = platform.apply(text)
 
-    assert missing.failures == [
-        "The pull step names the Secret block 'mine', which does not exist; create it, or name the token's "
-        "file in FLOWS_GIT_TOKEN_FILE."
-    ]
+    (told,) = missing.failures
+    assert told.endswith(
+        "prefect.yaml:2: deployment 'one': the pull step names the Secret block 'mine', which does not "
+        "exist; create it, or name the token's file in FLOWS_GIT_TOKEN_FILE."
+    )
     assert platform.outcomes(present) == {"one": "created"}
     assert "canary-token" in present.secrets
 
@@ -158,10 +159,11 @@ GITHUB_STEP = YAML.replace("repository:", f"{CREDENTIALS}, repository:")
 
 def test_a_token_for_github_is_a_block_that_pull_steps_can_name_from_the_first_apply_on(platform):
     nowhere = platform.apply(GITHUB_STEP)
-    assert nowhere.failures == [
-        "The pull step names the github-credentials block 'github', which does not exist; "
-        "create it in the UI, or set GITHUB_TOKEN_FILE."
-    ]
+    (told,) = nowhere.failures
+    assert told.endswith(
+        "prefect.yaml:2: deployment 'one': the pull step names the github-credentials block 'github', which "
+        "does not exist; create it in the UI, or set GITHUB_TOKEN_FILE."
+    )
     token = {"GITHUB_TOKEN_FILE": str(platform.secret("github", "canary-of-github"))}
 
     applied = platform.apply(GITHUB_STEP, environment=token)
