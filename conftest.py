@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).parent
 # Two runs, each of which may take as long as `tests.platforms` waits for one: on two busy cores they do.
 PLATFORM_TIMEOUT_SECONDS = 420
+# What `make test ARGS=...` hands to the `make`s that tests run, which it is not meant for.
+OF_MAKE = ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "ARGS")
 
 
 @cache
@@ -32,6 +34,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Hear Ctrl-C again, and with REQUIRE_DOCKER=1 refuse a machine that would leave tests out."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job, as are all it starts
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in OF_MAKE:
+        os.environ.pop(name, None)
     if os.environ.get("REQUIRE_DOCKER") and not hasattr(session.config, "workerinput"):
         lacks = [reason for what in ("docker", "browser") if (reason := _missing(what))]
         if lacks:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from declared import load_deployments
 
 from yeedu_deployer.declared.pool_spec import load_pools
-from yeedu_deployer.declared.prefect_yaml import load_deployments
 from yeedu_deployer.inspection.inspector import Wanted
 from yeedu_deployer.planned.definition import define, parameter_sets
 

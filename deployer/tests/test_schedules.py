@@ -4,11 +4,10 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from declared import HEAD
+from declared import HEAD, load_deployments
 from prefect.cli.deploy._schedules import _schedule_config_to_deployment_schedule
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 
-from yeedu_deployer.declared.prefect_yaml import load_deployments
 from yeedu_deployer.declared.schedules import says_the_same, to_prefect_schedule
 
 ENTRY = """

@@ -5,12 +5,11 @@ import textwrap
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from declared import HEAD
+from declared import HEAD, load_deployments
 from prefect.server.schemas.schedules import SCHEDULE_TYPES
 from pydantic import TypeAdapter
 
 from tests.pages import blocks
-from yeedu_deployer.declared.prefect_yaml import load_deployments
 
 EXAMPLES = blocks("docs/schedules.md", "yaml")
 VIENNA = ZoneInfo("Europe/Vienna")

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from declared import load_deployments
 from jsonschema import Draft202012Validator
 
 from yeedu_deployer.declared.models import Concurrency, Deployment, WorkPool
-from yeedu_deployer.declared.prefect_yaml import load_deployments
 from yeedu_deployer.declared.schedules import Schedule
 from yeedu_deployer.declared.schema import json_schema, tables, text
 from yeedu_deployer.errors import SpecError

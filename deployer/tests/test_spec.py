@@ -5,9 +5,9 @@
 import textwrap
 
 import pytest
+from declared import load_deployments
 
 from yeedu_deployer.declared.pool_spec import load_pools
-from yeedu_deployer.declared.prefect_yaml import load_deployments
 from yeedu_deployer.errors import SpecError
 
 GOOD = """\

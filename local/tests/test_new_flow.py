@@ -13,7 +13,7 @@ from local.console import Console
 from local.errors import CommandError
 from local.knobs import ROOT, Knobs
 from local.new_flow import LONGEST_NAME, declaring_file, make_new_flow, with_deployment
-from yeedu_deployer.declared.prefect_yaml import load_deployments
+from yeedu_deployer.declared.prefect_yaml import load_file
 
 URLS = {name: f"http://yeedu/{name}" for name in ("YEEDU_JOB_URL", "YEEDU_NOTEBOOK_URL", "YEEDU_HEALTH_URL")}
 PREFECT_FILE = "deployer/prefect.yaml"
@@ -47,7 +47,7 @@ def make(checkout: Path, name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_flow_module_test_and_deployment_are_written(checkout: Path, name: str) -> None:
     before = (checkout / PREFECT_FILE).read_text(encoding="utf-8")
-    existing = load_deployments(checkout / PREFECT_FILE, URLS)
+    existing = load_file(checkout / PREFECT_FILE, URLS).deployments
 
     make(checkout, name)
 
@@ -57,7 +57,7 @@ def test_flow_module_test_and_deployment_are_written(checkout: Path, name: str) 
     assert f"from scripts.{own}_steps import count_words" in text
     test = (checkout / folder / "tests" / f"test_{own}.py").read_text(encoding="utf-8")
     assert f"run = {own}.{own}\n" in test
-    *others, new = load_deployments(checkout / PREFECT_FILE, URLS)
+    *others, new = load_file(checkout / PREFECT_FILE, URLS).deployments
     assert tuple(others) == existing
     assert (new.name, new.entrypoint) == (own.replace("_", "-"), f"{folder}/{own}.py:{own}")
     assert (new.work_pool, new.schedules) == ("yeedu-pool", ())

@@ -135,7 +135,7 @@ def test_a_token_and_a_ca_file_are_all_that_an_own_yeedu_needs(own: OwnYeedu) ->
     git = platform.deploy({"FLOWS_GIT_URL": own.git})
     assert git.returncode
     assert (
-        f"The git repository {own.git} has a TLS certificate that is not trusted" in git.stdout + git.stderr
+        f"the git repository {own.git} has a TLS certificate that is not trusted" in git.stdout + git.stderr
     )
     token = own.token()
     (platform.checkout.parent / "token").write_text(f"{token}\n", encoding="utf-8")

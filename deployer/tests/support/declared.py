@@ -1,5 +1,8 @@
 """What many tests declare: a repository, and one or two deployments of its flows."""
 
+from yeedu_deployer.declared.prefect_yaml import load_file
+from yeedu_deployer.errors import SpecError
+
 POOLS = """
 work_pools:
   - {name: yeedu-pool, type: process, job_variables: {command: python -m prefect.engine}}
@@ -34,3 +37,17 @@ def snapshot(client, name):
         deployment.updated,
         [(schedule.id, schedule.updated, schedule.active) for schedule in deployment.schedules],
     )
+
+
+def load_deployments(path, environment):
+    """Read every deployment of a prefect.yaml, all of which have to be right; see `load_file`.
+
+    Raises:
+        SpecError: Something in the file is wrong; every problem is told, each with its line.
+    """
+    file = load_file(path, environment)
+    told = {problem.removeprefix(f"{path}:") for error in file.errors.values() for problem in error.problems}
+    if told:
+        ordered = sorted(told, key=lambda one: (int(one.partition(":")[0]), one))
+        raise SpecError([f"{path}:{one}" for one in ordered])
+    return file.deployments

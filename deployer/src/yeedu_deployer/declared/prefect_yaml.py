@@ -88,20 +88,6 @@ class PrefectFile:
     notes: tuple[str, ...] = ()
 
 
-def load_deployments(path: Path, environment: EnvironmentMapping[str, str]) -> tuple[DeploymentSpec, ...]:
-    """Read every deployment of a prefect.yaml, all of which have to be right; see `load_file`.
-
-    Raises:
-        SpecError: Something in the file is wrong; every problem is told, each with its line.
-    """
-    file = load_file(path, environment)
-    told = {problem.removeprefix(f"{path}:") for error in file.errors.values() for problem in error.problems}
-    if told:
-        ordered = sorted(told, key=lambda one: (int(one.partition(":")[0]), one))
-        raise SpecError([f"{path}:{one}" for one in ordered])
-    return file.deployments
-
-
 def load_file(
     path: Path,
     environment: EnvironmentMapping[str, str],
@@ -256,11 +242,10 @@ class _Reader:
         if not is_own and "pull" in section:  # which `pull: []` of the file is not meant for
             pull = pull or self._own_repository
         source_pull = pull
-        if is_in_image(pull):
+        if is_in_image(source_pull):
             source_pull = self._pull if clones(self._pull) else self._own_repository
-        if not is_own or source_pull is self._pull:
-            for at, message in self._pull_problems.found:
-                problems.add(at, message)
+        for at, message in self._pull_problems.found if not is_own or source_pull is self._pull else ():
+            problems.add(at, message)
         if not clones(source_pull) and len(problems.found) == before:
             what = f"has no {GIT_CLONE} step under 'pull', and flow code is checked and run from git"
             other = "set FLOWS_GIT_URL, or " if is_in_image(pull) else ""

@@ -218,7 +218,7 @@ def _place_of(key: str, model: type[BaseModel]) -> str:
         if any(key in _fields(inner) for inner in _models(annotation)):
             return f"write it under {name!r}."
     near = nearest(key, known)
-    told = f"leave it out, or call it 'x-{key}'; known keys are {', '.join(sorted(known))}."
+    told = f"leave it out, or call it {f'x-{key}'!r}; known keys are {', '.join(sorted(known))}."
     return f"did you mean {near!r}?" if near else told
 
 
