@@ -142,9 +142,9 @@ def iterate_artifacts(
 
 def iterate_subflows(client: SyncPrefectClient, parents: Sequence[UUID]) -> Iterator[FlowRun]:
     """Return the subflows that flow runs have started themselves."""
-    wanted = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=list(parents)))
     if not parents:
         return iter(())
+    wanted = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=list(parents)))
     return _each(lambda offset: client.read_flow_runs(flow_run_filter=wanted, limit=PAGE, offset=offset))
 
 
