@@ -56,7 +56,7 @@ class Verdict:
 
     Attributes:
         equal: The deployments that are the same.
-        by_design: Reasons of differences that are meant.
+        by_design: Why a difference is meant, by deployment and field.
         beyond: Deployments that stock refuses, and the deployer registers as they are meant.
         refused: Sentences of what the deployer refuses.
         differs: What differs otherwise, by deployment and field.
@@ -65,7 +65,7 @@ class Verdict:
 
     case: str
     equal: list[str] = field(default_factory=list)
-    by_design: set[str] = field(default_factory=set)
+    by_design: dict[str, dict[str, str]] = field(default_factory=dict)
     beyond: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     differs: dict[str, dict[str, tuple[Any, Any]]] = field(default_factory=dict)
@@ -82,6 +82,8 @@ class Verdict:
         for key, fields in self.differs.items():
             shown = [f"{path}: {_brief(pair[0])} -> {_brief(pair[1])}" for path, pair in fields.items()]
             lines.append(f"differs: {key}: {'; '.join(shown)}")
+        meant = [(path, why) for fields in self.by_design.values() for path, why in fields.items()]
+        lines += [f"meant: {path}: {why}" for path, why in dict.fromkeys(meant)]
         lines += [f"wrong: {fault}" for fault in self.faults]
         if self.beyond:
             lines.insert(0, f"registered, other than by stock: {', '.join(sorted(self.beyond))}")
@@ -242,7 +244,7 @@ def _compare_one(
         designs = [one for one in tables.by_design if re.fullmatch(one.path, path)]
         reason = next((one.reason for one in designs if one.is_it(*pair, place.environment)), None)
         if reason:
-            verdict.by_design.add(reason)
+            verdict.by_design.setdefault(key, {})[path] = reason
         else:
             left[path] = pair
     if left:
