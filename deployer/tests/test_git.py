@@ -171,7 +171,7 @@ def test_a_credential_can_be_in_any_place_that_prefect_reads(platform, host):
     own = 'credentials: {username: oauth2, access_token: "{{ prefect.variables.git_token }}"}'
     assert platform.apply(yaml(own), environment=variables).failures == []
     for line, said in (
-        ('access_token: "{{ prefect.variables.none }}"', "the variable 'none', which does not exist"),
+        ('access_token: "{{ prefect.variables.none }}"', "the Prefect variable 'none', which does not exist"),
         ('access_token: "{{ prefect.blocks.secret.nested.no }}"', "which the pull step names, has no 'no'"),
     ):
         (said_so,) = platform.apply(yaml(line), environment=variables).failures
