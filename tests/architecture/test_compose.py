@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.platforms import IMAGES
+
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
@@ -15,6 +17,10 @@ OVERLAYS = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "dep
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONE_SHOTS = {name for name, service in SERVICES.items() if service["restart"] == "no"}
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
+IMAGE = (
+    r"\$\{IMAGE_PREFIX:-\$\{COMPOSE_PROJECT_NAME:-yeedu-prefect\}\}-(?P<name>[\w-]+)"
+    r":\$\{PLATFORM_VERSION:-(?P<version>[\d.]+)\}"
+)
 DOCKERFILES = sorted(ROOT.glob("*/Dockerfile"))
 
 
@@ -45,6 +51,31 @@ def test_service_keeps_the_common_rules(name: str) -> None:
 def test_ports_are_published_on_loopback_unless_told_otherwise(name: str) -> None:
     for port in SERVICES[name].get("ports", []):
         assert port.startswith(("127.0.0.1:", "${PREFECT_BIND_ADDRESS:-127.0.0.1}:"))
+
+
+def test_images_are_the_projects_own_and_rebuilt_when_their_files_change() -> None:
+    """`never` alone, or another place's tag, would run old images with new files, or fetch a stranger's."""
+    versions = set(re.findall(r"(?m)^version = \"(.*)\"$", (ROOT / "worker" / "pyproject.toml").read_text()))
+    built: set[str] = set()
+    for name, service in SERVICES.items():
+        if service["image"].startswith("postgres:"):
+            continue
+        found = re.fullmatch(IMAGE, service["image"])
+        assert found, name
+        assert {found["version"]} == versions
+        if "build" in service:
+            built.add(found["name"])
+            assert service["pull_policy"] == "${IMAGE_POLICY:-build}", name
+        else:
+            assert (found["name"], service["pull_policy"]) == ("server", "never"), name
+    assert built == {file.parent.name for file in DOCKERFILES} | {"image-worker"}
+
+
+def test_platforms_under_test_share_images_with_no_platform_that_somebody_uses() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    settings = " ".join(f"{name}={value}" for name, value in IMAGES.items())
+    assert f"{settings} docker compose build" in script
+    assert not re.search(IMAGES["IMAGE_PREFIX"], TEXT)
 
 
 def test_start_order_is_gated_step_by_step() -> None:

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from tests.git_over_https import git_over_https
-from tests.platforms import ROOT, ComposePlatform, LocalPlatform, Platform, commit, copy_checkout
+from tests.platforms import ROOT, ComposePlatform, LocalPlatform, Platform, commit, copy_checkout, image
 from tests.tls_server import private_authority, tls_proxy
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("platform")]
@@ -35,7 +35,7 @@ services:
     environment: {{YEEDU_MOCK_TLS_CERTIFICATE: /run/certificates/server.pem}}
     volumes: [&certificates "{certificates}:/run/certificates:ro"]
   git-over-https:
-    image: yeedu-prefect-git-server
+    image: {image}
     pull_policy: never
     restart: unless-stopped
     entrypoint: [python3, /checkout/tests/git_over_https.py, /run/certificates/server.pem, /, "8443"]
@@ -96,7 +96,7 @@ def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OwnYeedu]:
     with ExitStack() as stack:
         if request.param == "compose":
             platform: Platform = ComposePlatform(checkout)
-            overlay = OVERLAY.format(certificates=certificates)
+            overlay = OVERLAY.format(certificates=certificates, image=image("git-server"))
             (checkout / "docker-compose.override.yaml").write_text(overlay, encoding="utf-8")
             addresses = ("https://yeedu-mock:8080", "https://git-over-https:8443/checkout/.git")
         else:
