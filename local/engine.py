@@ -108,7 +108,7 @@ class Project:
             **environment_of_commands(),
             **(more or {}),
             "COMPOSE_PROJECT_NAME": self.name,
-            # A record of each build would make every image new, with which Compose before 5.5 replaces containers.
+            # A record of each build makes every image new, for which Compose before 5.5 replaces containers.
             "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
         }
 

@@ -269,8 +269,8 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
         ),
         '"activate-windows"',
     ),
-    'docker run -d --name more-work -v "$PWD:/checkout:ro" -v "$PWD/login:/run/login:ro" yeedu-prefect-worker:0.1.0'
-    " python /checkout/worker/attach run --temporary --server http://prefect.example.com:8080"
+    'docker run -d --name more-work -v "$PWD:/checkout:ro" -v "$PWD/login:/run/login:ro" yeedu-prefect-worker'
+    ":0.1.0 python /checkout/worker/attach run --temporary --server http://prefect.example.com:8080"
     " --name more-work --environment /opt/venv --folder /tmp/worker --auth-string-file /run/login"
     " --flows-git-url https://github.com/YOUR_TEAM/yeedu-prefect.git": IN_A_CONTAINER,
     "docker stop --time 60 more-work": IN_A_CONTAINER,

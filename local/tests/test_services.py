@@ -27,9 +27,10 @@ OVERLAY: dict[str, Any] = yaml.load(
 )
 FLOWS = "file:///checkout"
 WAREHOUSE = "postgresql://warehouse@127.0.0.1:5433/warehouse"
-# Another database, which the server prepares itself; and the checkout in place of a git-server with a login.
+# Another database, which the server prepares itself; the checkout in place of a git-server with a login; no names
+# of containers to be kept from a proxy (see local/child_environment.py).
 ELSEWHERE = re.compile(
-    r"PREFECT_SERVER_DATABASE_\w+|PREFECT_SERVER_API_BLOCKS_REGISTER_ON_START|GIT_CONFIG_\w+"
+    r"PREFECT_SERVER_DATABASE_\w+|PREFECT_SERVER_API_BLOCKS_REGISTER_ON_START|GIT_CONFIG_\w+|DIRECT_HOSTS"
 )
 # Given by the images, or a place of their own.
 OF_THE_IMAGE = {

@@ -141,6 +141,15 @@ def test_naming_a_file_makes_its_users_anew() -> None:
                 assert f"${{{knob}:-" in str(service["labels"]), f"{name}: {knob}"
 
 
+def test_services_are_reached_past_proxies() -> None:
+    """Every name that a container asks for is among them, and every container that asks has the list."""
+    for name, service in SERVICES.items():
+        environment = service.get("environment", {})
+        asked = set(re.findall(r"https?://([\w-]+):\d+/", str(environment))) & set(SERVICES)
+        if asked:
+            assert asked <= set(environment["DIRECT_HOSTS"].split(",")), name
+
+
 def test_flows_reach_the_warehouse_and_not_prefects_database() -> None:
     assert COMPOSE["networks"]["warehouse"] == {"internal": True}
     on = {

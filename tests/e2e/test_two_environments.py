@@ -23,9 +23,9 @@ from tests.platforms import (
     Platform,
     brought_up,
     commit,
-    image,
     copy_checkout,
     free_port,
+    image,
     wait_for,
 )
 from yeedu_mock.settings import Settings
