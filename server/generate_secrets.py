@@ -25,7 +25,7 @@ import ipaddress
 import os
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,7 +146,7 @@ def _own(secret: Secret, values: dict[str, str], files: Path) -> str:
     except OSError as error:
         raise SecretError(
             f"{secret.knob}_FILE cannot be read by user {os.getuid()} ({error.strerror}); "
-            f"make it readable: chmod a+r FILE"
+            f"make it readable: chmod a+r FILE, and where SELinux is on, chcon -t container_file_t FILE"
         ) from None
     if content and secret.knob in values:
         raise SecretError(f"{secret.knob} and {secret.knob}_FILE are both set; remove one of them")
@@ -208,6 +208,20 @@ def restore_secret(root: Path, knob: str, value: str) -> None:
     _write(root / secret.folder / secret.name, value)
 
 
+def check_values_files(files: Iterable[Path]) -> None:
+    """Refuse to start without what the user configured: a login would be off, and passwords generated ones.
+
+    Raises:
+        SecretError: A file is missing.
+    """
+    for file in files:
+        if not file.exists():
+            raise SecretError(
+                f"{file} is missing, so that no value of .env counts; what started this passes over "
+                "`configs:`, as podman-compose does: start the platform with Docker Compose 2.24 or later"
+            )
+
+
 def check_one_login(auth_string: str, api_key: str) -> None:
     """Refuse two ways to log in at once: Prefect's client would leave out the key, and not say so.
 
@@ -239,13 +253,13 @@ def main() -> None:
     """Write the secrets, or leave with one sentence and a non-zero code."""
     root = Path(os.environ.get("SECRETS_ROOT", "/run/platform"))
     files = Path(os.environ.get("OWN_FILES", "/run/secrets"))
-    given = os.environ.get("OWN_VALUES", "/run/own-values:/run/key-values").split(":")
-    values_files = [Path(name) for name in given if Path(name).exists()]
+    given = [Path(name) for name in os.environ.get("OWN_VALUES", "/run/own-values").split(":")]
     try:
+        check_values_files(given)
         if sys.argv[1:2] == ["--restore"] and len(sys.argv) == 3:
             restore_secret(root, sys.argv[2], sys.stdin.read().strip())
             return
-        values = {name: value for file in values_files for name, value in own_values(file).items()}
+        values = {name: value for file in given for name, value in own_values(file).items()}
         auth_string, api_key = (
             _own(next(secret for secret in SECRETS if secret.knob == knob), values, files)
             for knob in ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")

@@ -101,7 +101,8 @@ def own_certificates(path: Path) -> list[str]:
     except OSError as error:
         raise ValueError(
             f"CA_CERT_FILE cannot be read by user {os.getuid()} ({error.strerror}); "
-            "give a PEM file, and make it readable: chmod a+r FILE"
+            "give a PEM file, and make it readable: chmod a+r FILE, and where SELinux is on, "
+            "chcon -t container_file_t FILE"
         ) from None
     if "PRIVATE KEY-----" in text:
         raise ValueError("CA_CERT_FILE holds a private key; give a file with the CA's certificates alone")

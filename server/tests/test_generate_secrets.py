@@ -147,7 +147,7 @@ def test_program_takes_values_from_several_files_and_refuses_two_logins(root: Pa
     environment = {
         "SECRETS_ROOT": str(root),
         "OWN_FILES": str(tmp_path),
-        "OWN_VALUES": f"{tmp_path / 'own'}:{tmp_path / 'key'}:{tmp_path / 'none'}",
+        "OWN_VALUES": f"{tmp_path / 'own'}:{tmp_path / 'key'}",
     }
     command = [sys.executable, str(SERVER / "generate_secrets.py")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -160,6 +160,22 @@ def test_program_takes_values_from_several_files_and_refuses_two_logins(root: Pa
         1,
         "secrets: PREFECT_API_AUTH_STRING and PREFECT_API_KEY are both set; remove one of them\n",
     )
+
+
+def test_platform_without_the_users_values_is_never_started(root: Path, tmp_path: Path) -> None:
+    """podman-compose passes over `configs:`; a login in .env would be off without a word."""
+    environment = {
+        "SECRETS_ROOT": str(root),
+        "OWN_FILES": str(tmp_path),
+        "OWN_VALUES": f"{tmp_path}/own-values",
+    }
+    command = [sys.executable, str(SERVER / "generate_secrets.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, contents(root)) == (1, "", {})
+    assert done.stderr.startswith(
+        f"secrets: {tmp_path}/own-values is missing, so that no value of .env counts;"
+    )
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.0.1", "::1", "[::1]"])

@@ -78,6 +78,24 @@ def test_platforms_under_test_share_images_with_no_platform_that_somebody_uses()
     assert not re.search(IMAGES["IMAGE_PREFIX"], TEXT)
 
 
+def test_what_the_user_configured_is_waited_for_wherever_it_is_mounted() -> None:
+    """The program that reads it refuses to start without: see server/generate_secrets.py."""
+    overlay = yaml.load(OVERLAYS["other-server.yaml"], OverlayLoader)["services"]["secrets"]
+    mounted = [config["target"] for one in (SERVICES["secrets"], overlay) for config in one["configs"]]
+    assert mounted == ["/run/own-values", "/run/key-values"]
+    assert overlay["environment"]["OWN_VALUES"] == ":".join(mounted)
+    assert "OWN_VALUES" not in SERVICES["secrets"]["environment"], "the program's default"
+
+
+def test_selinux_lets_containers_read_the_checkout() -> None:
+    """Compose labels a mount only where Docker may make its source; the deployer's are parts of this one."""
+    checkout = next(volume for volume in SERVICES["git-server"]["volumes"] if isinstance(volume, dict))
+    assert checkout["bind"] == {"create_host_path": True, "selinux": "z"}
+    parts = [volume for volume in SERVICES["deployer"]["volumes"] if isinstance(volume, dict)]
+    assert {str(part["source"]) for part in parts} == {"${CONFIG_DIR:-./deployer}", "./deployer", "./flows"}
+    assert SERVICES["deployer"]["depends_on"] == {"git-server": {"condition": "service_healthy"}}
+
+
 def test_start_order_is_gated_step_by_step() -> None:
     for earlier, later in itertools.pairwise(("secrets", "postgres", "migrate", "server", "rescue", "ready")):
         assert SERVICES[later]["depends_on"][earlier] == {"condition": end_of(earlier)}
