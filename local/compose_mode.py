@@ -16,7 +16,7 @@ from local.first_run import report_first_run
 from local.growth import run_lines, volume_lines
 from local.interrupts import ignore_interrupts
 from local.knobs import ROOT, Knobs
-from local.packages import further_locks
+from local.packages import further_locks, package_index
 from local.ports import holder, is_free, port_taken
 from local.services import Order, places
 
@@ -86,6 +86,7 @@ class ComposeMode:
 
     def _prepare_images(self) -> None:
         further_locks(self._knobs)  # of a wrong one, a build says less
+        package_index(self._knobs)
         if file := self._other_file():
             raise CommandError(
                 f"PREFECT_FILE={file}: containers have CONFIG_DIR, and deployer/ and flows/ of this "

@@ -182,7 +182,7 @@ def test_every_knob_has_a_default_and_a_line_in_the_example() -> None:
     body = re.sub(r"(?m)^\s*#.*$", "", "\n".join([TEXT, *OVERLAYS.values()]))
     bare = re.findall(r"\$\{(\w+)\}|\$(?!\{)(\w+)", body)
     assert bare == [], "a knob without a default"
-    used = set(re.findall(r"\$\{(\w+):?[-?]", body))
+    used = set(re.findall(r"(?:\$\{|\{environment: )(\w+)(?::?[-?]|\})", body))
     described = set(re.findall(r"(?m)^#(\w+)=", EXAMPLE))
     assert used == described
 
