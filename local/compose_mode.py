@@ -94,8 +94,8 @@ class ComposeMode:
             )
         self._console.step("images: building what changed; the first time takes a few minutes")
         build = ("build",) if sys.stdout.isatty() else ("build", "--quiet")  # a file wants no progress bars
-        of_postgres = "warehouse" if self._knobs.other_server else "postgres"  # one image
-        for arguments in (("pull", "--quiet", "--policy", "missing", of_postgres), build):
+        # The image of Postgres, which is the warehouse's even where the database is elsewhere.
+        for arguments in (("pull", "--quiet", "--policy", "missing", "warehouse"), build):
             code = self._project.run(*arguments)
             if code:
                 raise CommandError(

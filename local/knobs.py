@@ -12,8 +12,9 @@ from local.dotenv import read_dotenv
 from local.errors import CommandError
 
 ROOT = Path(__file__).parents[1]
-# Another server is what ``.env`` alone says: people export these for a command line of their own.
+# Another server or database is what ``.env`` alone says: people export these for a command line of their own.
 OF_THE_FILE = frozenset({"PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_KEY_FILE"})
+OF_THE_DATABASE = ("PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_")
 LOGIN = frozenset({"PREFECT_API_AUTH_STRING", "PREFECT_API_AUTH_STRING_FILE"})
 
 
@@ -174,7 +175,11 @@ def environment_of_commands() -> dict[str, str]:
     A login that comes with an address is that server's, and none to give to the platform's own.
     """
     hidden = OF_THE_FILE | LOGIN if os.environ.get("PREFECT_API_URL") else OF_THE_FILE
-    return {name: value for name, value in os.environ.items() if name not in hidden}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in hidden and not name.startswith(OF_THE_DATABASE)
+    }
 
 
 def _ui_url_of(api_url: str) -> str:

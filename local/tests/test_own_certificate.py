@@ -1,4 +1,4 @@
-"""Installations and builds from a mirror of the package index, with a login and a certificate of an own CA."""
+"""Installations and builds from a mirror of the package index, with a login and an own CA's certificate."""
 
 import os
 import re

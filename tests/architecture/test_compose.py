@@ -217,6 +217,20 @@ def test_with_another_server_nothing_needs_the_platforms_own() -> None:
             assert not re.search(r"KEY|AUTH", variable) or variable.endswith("_FILE"), f"{name}: {variable}"
 
 
+def test_with_an_own_database_nothing_needs_the_platforms_own() -> None:
+    changed: dict[str, Any] = yaml.load(OVERLAYS["own-database.yaml"], OverlayLoader)["services"]
+    assert {name for name, service in changed.items() if service is None} == {"postgres"}
+    for name in set(SERVICES) - {"postgres"}:
+        service, own = SERVICES[name], changed.get(name) or {}
+        assert "postgres" not in own.get("depends_on", service.get("depends_on", {})), name
+        assert "database" not in own.get("networks", service.get("networks", [])), name
+        environment = service.get("environment", {}) | own.get("environment", {})
+        assert environment.get("PREFECT_SERVER_DATABASE_HOST") != "postgres", name
+        if "PREFECT_SERVER_DATABASE_HOST" in environment:
+            assert environment["CA_CERT_FILE"] == "/run/secrets/ca-cert", name
+            assert "ca-cert" in own.get("secrets", service.get("secrets", [])), name
+
+
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.parent.name)
 def test_image_runs_as_a_fixed_user_with_exec_form_commands(file: Path) -> None:
     lines = file.read_text(encoding="utf-8").splitlines()
