@@ -242,6 +242,19 @@ def test_image_runs_as_a_fixed_user_with_exec_form_commands(file: Path) -> None:
             assert "[" in line, f"shell form: {line}"
 
 
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.parent.name)
+def test_image_is_the_same_from_a_checkout_that_only_its_owner_may_read(file: Path) -> None:
+    """COPY keeps the modes of files, which then count for the user of the stage; as root none does."""
+    stages = re.split(r"(?m)^(?=FROM )", file.read_text(encoding="utf-8"))[1:]
+    inherited: dict[str, bool] = {}
+    for stage in stages:
+        base, name = re.findall(r"FROM (\S+)(?: AS (\S+))?", stage)[0]
+        has_user = bool(re.search(r"(?m)^USER ", stage)) or inherited.get(base, False)
+        inherited[name] = has_user
+        for copied in re.findall(r"(?m)^COPY (?!.*--from=).*$", stage):
+            assert not has_user or "--chmod=" in copied, copied
+
+
 def test_images_of_server_worker_and_deployer_share_their_head() -> None:
     heads = {
         name: (ROOT / name / "Dockerfile").read_text(encoding="utf-8").partition("\n# -----")[0]

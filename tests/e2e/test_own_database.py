@@ -1,5 +1,10 @@
-"""A Postgres of the company's own for Prefect: TLS alone, an own CA, and a password full of punctuation."""
+"""A Postgres of the company's own for Prefect: TLS alone, an own CA, and a password full of punctuation.
 
+The checkout is private, and its path has spaces in it.
+"""
+
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,13 +45,15 @@ SETTINGS = {
     "COMPOSE_FILE": "docker-compose.yaml:deploy/own-database.yaml:company.yaml",
     "PREFECT_SERVER_DATABASE_HOST": HOST,
     "POSTGRES_PASSWORD_FILE": "../company/password",
+    "CHECKOUT_UID": str(os.getuid()),
+    "CHECKOUT_GID": str(os.getgid()),
 }
 
 
 @pytest.fixture
 def platform(tmp_path: Path) -> Iterator[ComposePlatform]:
     """A platform beside the company's database, neither started."""
-    company, checkout = tmp_path / "company", tmp_path / "yeedu-prefect"
+    company, checkout = tmp_path / "company", tmp_path / "yeedu on prefect"
     company.mkdir()
     private_authority(company, HOST)
     (company / "password").write_text(f"{PASSWORD}\n")
@@ -55,6 +62,11 @@ def platform(tmp_path: Path) -> Iterator[ComposePlatform]:
     copy_checkout(checkout)
     (checkout / "company.yaml").write_text(OVERLAY)
     platform = ComposePlatform(checkout)
+    platform.must("docker", "compose", "build", "--quiet", timeout_seconds=900)
+    platform.environment["IMAGE_POLICY"] = (
+        "never"  # the modes below would have them built anew, and say the same
+    )
+    subprocess.run(["chmod", "-R", "go-rwx", checkout], check=True)
     try:
         yield platform
     finally:
@@ -89,6 +101,11 @@ def test_a_postgres_of_ones_own_is_used_over_tls(platform: ComposePlatform) -> N
     assert platform.inside(HOST, *psql, f"{over_tls} WHERE client_addr IS NOT NULL").strip() == "t|t"
     services = platform.must("docker", "compose", "ps", "--all", "--services").split()
     assert set(services) == {"secrets", "migrate", "server", HOST}
+
+    # What reads the checkout can.
+    platform.must("docker", "compose", "up", "--detach", "--wait", "git-server")
+    planned = platform.must("docker", "compose", "run", "--rm", "-T", "--no-deps", "deployer", "plan")
+    assert "run-yeedu-job" in planned
 
     backup = platform.command(sys.executable, "-m", "local", "backup")
     assert backup.returncode == 1
