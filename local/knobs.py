@@ -91,6 +91,18 @@ class Knobs:
         return self.get("PREFECT_UI_URL", default).rstrip("/")
 
     @property
+    def builds_images(self) -> bool:
+        """Whether images follow the files that they are built from, or those that are there are taken.
+
+        Raises:
+            CommandError: ``IMAGE_POLICY`` is neither.
+        """
+        policy = self.get("IMAGE_POLICY", "build")
+        if policy not in {"build", "never"}:
+            raise CommandError(f"IMAGE_POLICY={policy!r}: set it to build or never")
+        return policy == "build"
+
+    @property
     def other_server(self) -> str:
         """The API of another server than the platform's own; empty for that.
 
