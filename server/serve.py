@@ -41,7 +41,8 @@ def main() -> None:
     try:
         sockets = listeners(arguments.host, arguments.port)
     except OSError as error:
-        sys.exit(f"server: cannot listen on {arguments.host}, port {arguments.port}: {error.strerror}")
+        reason = os.strerror(error.errno or 0)
+        sys.exit(f"server: cannot listen on {arguments.host}, port {arguments.port}: {reason}")
     config = uvicorn.Config(
         Guard(
             application,
