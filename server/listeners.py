@@ -7,8 +7,8 @@ from contextlib import ExitStack
 _ABSENT = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
 
 
-def listeners(host: str, port: int) -> list[socket.socket]:
-    """Return sockets that listen at an address; ``::`` stands for every address, of IPv4 as well.
+def bound_sockets(host: str, port: int) -> list[socket.socket]:
+    """Return sockets at an address that do not listen yet; ``::`` is every address, of IPv4 as well.
 
     Raises:
         OSError: The address is taken, or is none of this machine's.
@@ -17,17 +17,26 @@ def listeners(host: str, port: int) -> list[socket.socket]:
     found: list[socket.socket] = []
     with ExitStack() as stack:
         for address in addresses:
-            family = socket.AF_INET6 if ":" in address else socket.AF_INET
             try:
-                listener = stack.enter_context(socket.create_server((address, port), family=family))
+                found.append(stack.enter_context(_bound(address, port)))
             except OSError as error:
                 nothing_left = not found and address == addresses[-1]
                 if nothing_left or error.errno not in _ABSENT:
                     raise
-                continue
-            # Connections inherit it. asyncio sets it only on sockets made for TCP by number; without it a
-            # small answer on a kept connection waits some 40 ms for the client's acknowledgement.
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            found.append(listener)
         stack.pop_all()
     return found
+
+
+def _bound(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    # Without TCP by its number, asyncio would have small answers wait 40 ms for the client's acknowledgement.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind((address, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound

@@ -15,7 +15,7 @@ import uvicorn
 from alert_failures import keep_addresses_out_of_failures
 from database_ping import ping_in_one_round_trip
 from guard import Guard
-from listeners import listeners
+from listeners import bound_sockets
 from outage import answer_while_database_is_away
 from prefect.server.api.server import create_app
 from prefect.settings import get_current_settings
@@ -39,7 +39,7 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # what stays until the end need not be looked through again and again
     try:
-        sockets = listeners(arguments.host, arguments.port)
+        sockets = bound_sockets(arguments.host, arguments.port)
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         sys.exit(f"server: cannot listen on {arguments.host}, port {arguments.port}: {reason}")

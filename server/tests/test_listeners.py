@@ -2,12 +2,25 @@
 
 import errno
 import socket
-from contextlib import closing
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 
 import pytest
-from listeners import listeners
+from listeners import bound_sockets
 
 from tests.platforms import free_port
+
+
+@contextmanager
+def listening(host: str, port: int) -> Generator[None]:
+    sockets = bound_sockets(host, port)
+    try:
+        for one in sockets:
+            one.listen()
+        yield
+    finally:
+        for one in sockets:
+            one.close()
 
 
 def answering(port: int) -> set[str]:
@@ -32,33 +45,32 @@ def answering(port: int) -> set[str]:
 )
 def test_every_address_of_both_families_is_served_at_the_double_colon(host: str, reached: set[str]) -> None:
     port = free_port()
-    sockets = listeners(host, port)
-    try:
+    with listening(host, port):
         assert answering(port) == reached
-        assert all(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in sockets)
-    finally:
-        for one in sockets:
-            one.close()
 
 
 @pytest.mark.parametrize("absent", [socket.AF_INET6, socket.AF_INET])
 def test_a_kernel_without_one_family_is_served_by_the_other(
     absent: socket.AddressFamily, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = socket.create_server
+    class Socket(socket.socket):
+        def __init__(self, family: int = -1, *arguments: int) -> None:
+            if family == absent:
+                raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+            super().__init__(family, *arguments)
 
-    def create(address: tuple[str, int], *, family: int) -> socket.socket:
-        if family == absent:
-            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
-        return made(address, family=family)
-
-    monkeypatch.setattr(socket, "create_server", create)
     port = free_port()
-    (listener,) = listeners("::", port)
-    with listener:
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "socket", Socket)
+        (bound,) = bound_sockets("::", port)
+    with bound:
+        bound.listen()
         assert answering(port) == {"127.0.0.1" if absent == socket.AF_INET6 else "::1"}
 
 
 def test_a_port_that_is_taken_on_one_family_is_not_shared_in_silence() -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as other, pytest.raises(OSError, match="in use"):
-        listeners("::", other.getsockname()[1])
+    with (
+        closing(socket.create_server(("127.0.0.1", 0))) as other,
+        pytest.raises(OSError, match="Address already in use"),
+    ):
+        bound_sockets("::", other.getsockname()[1])
