@@ -49,11 +49,12 @@ clean: ## Stop the platform and delete its data: runs, deployments, secrets
 install: ## Make .venv with everything that a contributor needs, from the hashed lock
 	@$(PYTHON) -m local install
 
-lint: install ## Check style, types and shell scripts
+lint: install ## Check style, types, shell scripts and Dockerfiles
 	$(PROGRAMS)/ruff check
 	$(PROGRAMS)/ruff format --check
 	$(PROGRAMS)/pyright
 	$(PROGRAMS)/pyright --pythonplatform Windows worker/attach
+	@if [ -x $(PROGRAMS)/hadolint ]; then set -x; $(PROGRAMS)/hadolint */Dockerfile; else echo "hadolint has no wheel for this machine: Dockerfiles were left out"; fi
 	@if command -v shellcheck >/dev/null; then set -x; shellcheck $(SHELL_SCRIPTS); else echo "shellcheck is not installed: shell scripts were left out"; fi
 
 format: install ## Put the code into the house's format

@@ -36,7 +36,7 @@ def measure() -> Figures:
         try:
             print("docker compose up -d on empty volumes", flush=True)
             began = time.time()
-            platform.must("docker", "compose", "up", "--detach", "--no-build")
+            platform.must("docker", "compose", "up", "--detach")
             first = wait_for("first Yeedu run", lambda: _first_run(platform), 300, 0.3)
             steps = _steps(platform, began)
             listing = platform.must("docker", "compose", "ps", "--format", "{{.Service}} {{.ID}}")

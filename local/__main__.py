@@ -18,6 +18,8 @@ from local.interrupts import raise_on_interrupts
 from local.knobs import ROOT, Knobs
 from local.new_flow import declaring_file, make_new_flow
 from local.other_server import check_other_server
+from local.own_database import HOST as DATABASE_HOST
+from local.own_database import check_own_database
 from local.packages import own_certificate
 from local.process_mode import ProcessMode
 from local.services import STATE, Order, own_flows_url
@@ -64,7 +66,12 @@ def run(command: str, file: Path | None, order: Order, *, upgrade: bool = False)
         raise CommandError(
             f"runs, deployments and blocks are on {knobs.other_server}; make the backup where that server is"
         )
+    if knobs.get(DATABASE_HOST) and command in {"backup", "restore"}:
+        raise CommandError(
+            f"Prefect's data are in your Postgres at {knobs.get(DATABASE_HOST)}; back it up there"
+        )
     if command == "up":
+        check_own_database(knobs, in_containers=engine.is_usable)
         check_other_server(knobs, in_containers=engine.is_usable)
         if engine.is_usable and processes.is_up():
             raise CommandError("the platform already runs as local processes; `make down` ends them first")

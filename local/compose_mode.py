@@ -16,7 +16,7 @@ from local.first_run import report_first_run
 from local.growth import run_lines, volume_lines
 from local.interrupts import ignore_interrupts
 from local.knobs import ROOT, Knobs
-from local.packages import further_locks
+from local.packages import further_locks, package_index
 from local.ports import holder, is_free, port_taken
 from local.services import Order, places
 
@@ -86,15 +86,20 @@ class ComposeMode:
 
     def _prepare_images(self) -> None:
         further_locks(self._knobs)  # of a wrong one, a build says less
+        package_index(self._knobs)
         if file := self._other_file():
             raise CommandError(
                 f"PREFECT_FILE={file}: containers have CONFIG_DIR, and deployer/ and flows/ of this "
                 "checkout; set CONFIG_DIR to the file's folder, or name it from the checkout on"
             )
-        self._console.step("images: building what changed; the first time takes a few minutes")
-        build = ("build",) if sys.stdout.isatty() else ("build", "--quiet")  # a file wants no progress bars
-        of_postgres = "warehouse" if self._knobs.other_server else "postgres"  # one image
-        for arguments in (("pull", "--quiet", "--policy", "missing", of_postgres), build):
+        # The image of Postgres is the warehouse's even where the database is elsewhere.
+        steps: list[tuple[str, ...]] = [("pull", "--quiet", "--policy", "missing", "warehouse")]
+        if self._knobs.builds_images:
+            self._console.step("images: building what changed; the first time takes a few minutes")
+            steps.append(("build",) if sys.stdout.isatty() else ("build", "--quiet"))  # no bars for a file
+        else:
+            self._console.step("images: taking those that are there (IMAGE_POLICY=never)")
+        for arguments in steps:
             code = self._project.run(*arguments)
             if code:
                 raise CommandError(
@@ -171,7 +176,9 @@ class ComposeMode:
             knobs: The environment's, or the platform's.
             order: What the deployer is asked to do.
         """
-        project = Project(self._knobs, knobs.own_addresses)
+        # To look needs no build, with which Compose begins otherwise.
+        policy = {"IMAGE_POLICY": "never"} if order.command == "status" else {}
+        project = Project(self._knobs, {**knobs.own_addresses, **policy})
         with secret_files(knobs) as folder:
             options = ["--volume", f"{folder}:{_SECRETS}:ro"] if knobs.secrets else []
             for name in knobs.secrets:
@@ -179,8 +186,7 @@ class ComposeMode:
             if file := self._other_file():
                 options += ["--volume", f"{file}:{_OTHER_FILE}/{file.name}:ro"]
                 options += ["--env", f"PREFECT_FILE={_OTHER_FILE}/{file.name}"]
-            build = [] if order.command == "status" else ["--build"]
-            return project.run("run", "--rm", "--no-deps", *build, *options, "deployer", *order.arguments)
+            return project.run("run", "--rm", "--no-deps", *options, "deployer", *order.arguments)
 
     def _other_file(self) -> Path | None:
         """Return the PREFECT_FILE of this machine that the deployer's container does not have anyway."""

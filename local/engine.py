@@ -108,6 +108,8 @@ class Project:
             **environment_of_commands(),
             **(more or {}),
             "COMPOSE_PROJECT_NAME": self.name,
+            # A record of each build makes every image new, for which Compose before 5.5 replaces containers.
+            "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
         }
 
     def compose(self, *arguments: str, output: IO[str] | None = None) -> subprocess.Popen[str]:

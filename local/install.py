@@ -12,7 +12,7 @@ from pathlib import Path
 from local.console import Console
 from local.errors import CommandError
 from local.knobs import ROOT, Knobs
-from local.packages import further_locks, trusting
+from local.packages import further_locks, package_index, trusting
 
 VENV = ROOT / ".venv"
 PROGRAMS = VENV / "bin"
@@ -41,7 +41,7 @@ def install(console: Console, knobs: Knobs, *, for_development: bool) -> None:
     _ensure_venv(console)
     console.step(f"python: installing what requirements/{' and '.join(locks)} list")
     with trusting(knobs, PROGRAMS / "python") as certificates:
-        environment = {**inherited(), **certificates}
+        environment = {**inherited(), **certificates, **package_index(knobs)}
         uv = _uv(environment)
         requirements = [argument for lock in locks for argument in ("--requirements", f"requirements/{lock}")]
         _must([*uv, "--require-hashes", *requirements], "the locked packages", environment)
@@ -65,7 +65,7 @@ def lock(console: Console, knobs: Knobs, *, upgrade: bool) -> int:
     """
     _ensure_venv(console)
     with trusting(knobs, PROGRAMS / "python") as certificates:
-        environment = {**inherited(), **certificates}
+        environment = {**inherited(), **certificates, **package_index(knobs)}
         _uv(environment)
         environment |= {"UV": str(PROGRAMS / "uv"), "PYTHON": sys.executable}
         environment["CONFIG_DIR"] = str(knobs.config_dir())

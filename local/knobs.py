@@ -12,8 +12,9 @@ from local.dotenv import read_dotenv
 from local.errors import CommandError
 
 ROOT = Path(__file__).parents[1]
-# Another server is what ``.env`` alone says: people export these for a command line of their own.
+# Another server or database is what ``.env`` alone says: people export these for a command line of their own.
 OF_THE_FILE = frozenset({"PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_KEY_FILE"})
+OF_THE_DATABASE = ("PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_")
 LOGIN = frozenset({"PREFECT_API_AUTH_STRING", "PREFECT_API_AUTH_STRING_FILE"})
 
 
@@ -88,6 +89,18 @@ class Knobs:
         """The base of links to the UI."""
         default = _ui_url_of(self.other_server) or f"http://localhost:{self.prefect_port}"
         return self.get("PREFECT_UI_URL", default).rstrip("/")
+
+    @property
+    def builds_images(self) -> bool:
+        """Whether images follow the files that they are built from, or those that are there are taken.
+
+        Raises:
+            CommandError: ``IMAGE_POLICY`` is neither.
+        """
+        policy = self.get("IMAGE_POLICY", "build")
+        if policy not in {"build", "never"}:
+            raise CommandError(f"IMAGE_POLICY={policy!r}: set it to build or never")
+        return policy == "build"
 
     @property
     def other_server(self) -> str:
@@ -174,7 +187,11 @@ def environment_of_commands() -> dict[str, str]:
     A login that comes with an address is that server's, and none to give to the platform's own.
     """
     hidden = OF_THE_FILE | LOGIN if os.environ.get("PREFECT_API_URL") else OF_THE_FILE
-    return {name: value for name, value in os.environ.items() if name not in hidden}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in hidden and not name.startswith(OF_THE_DATABASE)
+    }
 
 
 def _ui_url_of(api_url: str) -> str:

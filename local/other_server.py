@@ -14,15 +14,20 @@ def check_other_server(knobs: Knobs, *, in_containers: bool) -> None:
     Raises:
         CommandError: An address is there without the overlay for containers, or the other way round.
     """
-    names = re.split(r"[:;,]", knobs.get("COMPOSE_FILE"))
-    has_overlay = any(name.strip().replace("\\", "/").endswith(OVERLAY) for name in names)
-    if has_overlay and not knobs.other_server:
+    is_there = has_overlay(knobs, OVERLAY)
+    if is_there and not knobs.other_server:
         raise CommandError(
             f"COMPOSE_FILE has {OVERLAY}, and .env has no PREFECT_API_URL; set it there to the other "
             f"server's API, or leave the file out for the platform's own server"
         )
-    if knobs.other_server and in_containers and not has_overlay:
+    if knobs.other_server and in_containers and not is_there:
         raise CommandError(
             f".env has PREFECT_API_URL, and no COMPOSE_FILE=docker-compose.yaml:{OVERLAY}; set it there too, "
             f"or remove PREFECT_API_URL for the platform's own server"
         )
+
+
+def has_overlay(knobs: Knobs, overlay: str) -> bool:
+    """Tell whether ``COMPOSE_FILE`` names a file of ``deploy/``."""
+    names = re.split(r"[:;,]", knobs.get("COMPOSE_FILE"))
+    return any(name.strip().replace("\\", "/").endswith(overlay) for name in names)

@@ -1,6 +1,7 @@
 """What an installation is made from besides the platform's own locks, and what it trusts to get it."""
 
 import os
+import re
 import ssl
 import subprocess
 from collections.abc import Generator
@@ -51,6 +52,20 @@ def own_certificate(knobs: Knobs) -> Path | None:
     except ValueError as error:
         raise CommandError(f"{error} (it is {file})") from None
     return file
+
+
+def package_index(knobs: Knobs) -> dict[str, str]:
+    """Return the variables by which pip and uv ask ``PACKAGE_INDEX_URL``; none without it.
+
+    Raises:
+        CommandError: It is not an address. The message does not show it, for a login may be in it.
+    """
+    url = knobs.get("PACKAGE_INDEX_URL").strip()
+    if url and not re.fullmatch(r"https?://[^/\s]+\S*", url):
+        raise CommandError(
+            "PACKAGE_INDEX_URL is not an address; it looks like https://USER:TOKEN@packages.example.com/simple"
+        )
+    return dict.fromkeys(("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), url) if url else {}
 
 
 @contextmanager

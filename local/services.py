@@ -26,6 +26,7 @@ _SOURCES = {
         "server/alert_failures.py",
         "server/database_ping.py",
         "server/guard.py",
+        "server/listeners.py",
         "server/outage.py",
         "server/serve.py",
         "server/sqlite_locks.py",

@@ -25,7 +25,7 @@ import ipaddress
 import os
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,7 +146,7 @@ def _own(secret: Secret, values: dict[str, str], files: Path) -> str:
     except OSError as error:
         raise SecretError(
             f"{secret.knob}_FILE cannot be read by user {os.getuid()} ({error.strerror}); "
-            f"make it readable: chmod a+r FILE"
+            f"make it readable: chmod a+r FILE, and where SELinux is on, chcon -t container_file_t FILE"
         ) from None
     if content and secret.knob in values:
         raise SecretError(f"{secret.knob} and {secret.knob}_FILE are both set; remove one of them")
@@ -166,8 +166,12 @@ def _write(target: Path, value: str) -> None:
     scratch.replace(target)
 
 
-def write_secrets(root: Path, values: dict[str, str], files: Path) -> list[str]:
+def write_secrets(
+    root: Path, values: dict[str, str], files: Path, *, has_own_database: bool = False
+) -> list[str]:
     """Bring every secret file up to date and return one line for each one that changed.
+
+    With a database of the user's, its password is given, never made, and may change.
 
     Raises:
         SecretError: A configured value is malformed, unreadable, or differs from one that cannot change.
@@ -178,7 +182,10 @@ def write_secrets(root: Path, values: dict[str, str], files: Path) -> list[str]:
         target = root / secret.folder / secret.name
         present = target.read_text(encoding="utf-8") if target.exists() else ""
         own = _own(secret, values, files)
-        if secret.fixed and present and own and own != present:
+        is_theirs = has_own_database and secret.knob == "POSTGRES_PASSWORD"
+        if is_theirs and not own:
+            raise SecretError("POSTGRES_PASSWORD is not set; give your database's, or POSTGRES_PASSWORD_FILE")
+        if secret.fixed and not is_theirs and present and own and own != present:
             raise SecretError(
                 f"{secret.knob} differs from the one that this platform's database was created with; "
                 f"unset it, or start afresh with `make clean` (which deletes all runs)"
@@ -206,6 +213,43 @@ def restore_secret(root: Path, knob: str, value: str) -> None:
     if secret.check:
         secret.check(value)
     _write(root / secret.folder / secret.name, value)
+
+
+def check_values_files(files: Iterable[Path]) -> None:
+    """Refuse to start without what the user configured: a login would be off, and passwords generated ones.
+
+    Raises:
+        SecretError: A file is missing.
+    """
+    for file in files:
+        if not file.exists():
+            raise SecretError(
+                f"{file} is missing, so that no value of .env counts; what started this passes over "
+                "`configs:`, as podman-compose does: start the platform with Docker Compose 2.24 or later"
+            )
+
+
+def check_database(settings: Sequence[str], *, is_own: bool) -> None:
+    """Refuse settings of another database that the platform would not follow.
+
+    Args:
+        settings: Names of those that are there.
+        is_own: Whether the platform uses a database of the user's.
+
+    Raises:
+        SecretError: One of them is the connection URL, or the platform brings its own database.
+    """
+    for name in settings:
+        if name.endswith("_CONNECTION_URL"):
+            raise SecretError(
+                f"{name} is not taken; for a Postgres of your own set PREFECT_SERVER_DATABASE_HOST "
+                "and what else docs/own-database.md says"
+            )
+        if not is_own:
+            raise SecretError(
+                f"{name} is set, and the platform would use its own database; "
+                "set COMPOSE_FILE=docker-compose.yaml:deploy/own-database.yaml too (docs/own-database.md)"
+            )
 
 
 def check_one_login(auth_string: str, api_key: str) -> None:
@@ -239,20 +283,22 @@ def main() -> None:
     """Write the secrets, or leave with one sentence and a non-zero code."""
     root = Path(os.environ.get("SECRETS_ROOT", "/run/platform"))
     files = Path(os.environ.get("OWN_FILES", "/run/secrets"))
-    given = os.environ.get("OWN_VALUES", "/run/own-values:/run/key-values").split(":")
-    values_files = [Path(name) for name in given if Path(name).exists()]
+    given = [Path(name) for name in os.environ.get("OWN_VALUES", "/run/own-values").split(":")]
     try:
+        check_values_files(given)
+        is_own = bool(os.environ.get("OWN_DATABASE"))
+        check_database(os.environ.get("DATABASE_SETTINGS", "").split(), is_own=is_own)
         if sys.argv[1:2] == ["--restore"] and len(sys.argv) == 3:
             restore_secret(root, sys.argv[2], sys.stdin.read().strip())
             return
-        values = {name: value for file in values_files for name, value in own_values(file).items()}
+        values = {name: value for file in given for name, value in own_values(file).items()}
         auth_string, api_key = (
             _own(next(secret for secret in SECRETS if secret.knob == knob), values, files)
             for knob in ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")
         )
         check_one_login(auth_string, api_key)
         check_bind_address(os.environ.get("PREFECT_BIND_ADDRESS", "127.0.0.1"), auth_string)
-        for line in write_secrets(root, values, files):
+        for line in write_secrets(root, values, files, has_own_database=is_own):
             print(line)
     except SecretError as error:
         sys.exit(f"secrets: {error}")

@@ -2,6 +2,7 @@
 """Succeeds when the Prefect API answers and reaches its database (``/api/ready``), within three seconds."""
 
 import os
+import socket
 import sys
 import urllib.error
 import urllib.request
@@ -9,9 +10,11 @@ import urllib.request
 
 def main() -> None:
     """Leave with 0 when ready, else with 1 and the reason, which ``docker inspect`` shows."""
-    url = os.environ.get("HEALTHCHECK_URL", "http://127.0.0.1:4200/api/ready")
+    # By its own name, which leads to where the other containers reach it.
+    url = os.environ.get("HEALTHCHECK_URL", f"http://{socket.gethostname()}:4200/api/ready")
     try:
-        urllib.request.urlopen(url, timeout=3).close()  # noqa: S310 - the URL is the platform's own
+        # Never through a proxy that the environment may name: the server is in this container.
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=3).close()
     except (urllib.error.URLError, OSError) as error:
         sys.exit(f"{url}: {error}")
 

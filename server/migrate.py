@@ -9,10 +9,12 @@ Usage: migrate.py [--without-snapshot]
 
 Environment:
     PREFECT_SERVER_DATABASE_HOST, _PORT, _NAME, _USER, _PASSWORD: Where the database is.
+    PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_ENABLED: Whether it is asked over TLS.
 """
 
 import asyncio
 import os
+import ssl
 import subprocess
 import sys
 from importlib.metadata import version
@@ -23,10 +25,12 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
 FOLDER = Path(__file__).parent
 SNAPSHOT = FOLDER / "schema.sql"
+SNAPSHOT_POSTGRES = 17  # the version that it was dumped from
 STEPS = (
     ["prefect", "server", "database", "upgrade", "--yes"],
     [sys.executable, str(FOLDER / "register_block_types.py")],
 )
+TLS_ENABLED = "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_ENABLED"
 # Which version prepared the database is kept in it, as a comment; the snapshot holds the comment, too.
 PREPARED_BY = f"Prefect {version('prefect')}"
 MARK = f"COMMENT ON TABLE public.block_type IS '{PREPARED_BY}'"
@@ -37,12 +41,17 @@ COUNT_TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
 async def is_prepared(database: Any, snapshot: str) -> bool:
     """Load the snapshot into an empty database, all or nothing; tell whether the database is prepared now.
 
+    Without a snapshot, which is an empty text, nothing is loaded.
+
     Raises:
         ValueError: The snapshot was made by another version.
     """
-    if MARK not in snapshot:
+    if snapshot and MARK not in snapshot:
         raise ValueError(f"{SNAPSHOT} was not made by {PREPARED_BY}; build the image again")
     if not await database.fetchval(COUNT_TABLES):
+        if not snapshot:
+            print("migrate: an empty database; migrating", flush=True)
+            return False
         await database.execute(f"BEGIN;{snapshot}COMMIT;")
         print("migrate: an empty database; loaded the schema from the image")
         return True
@@ -55,14 +64,36 @@ async def is_prepared(database: Any, snapshot: str) -> bool:
 
 
 async def connect() -> Any:
-    """Connect to the database."""
+    """Connect to the database, with a certificate that is verified where TLS is on.
+
+    Raises:
+        ValueError: The certificate is not trusted.
+        ConnectionError: The database cannot be reached.
+    """
     driver: Any = asyncpg  # it has no types
     host, port, name, user, password = (
         os.environ[f"PREFECT_SERVER_DATABASE_{name}"] for name in ("HOST", "PORT", "NAME", "USER", "PASSWORD")
     )
-    return await driver.connect(
-        host=host, port=int(port), database=name, user=user, password=password, timeout=10
-    )
+    tls = os.environ.get(TLS_ENABLED, "").lower() in {"1", "true", "yes", "on"}
+    try:
+        return await driver.connect(
+            host=host,
+            port=int(port),
+            database=name,
+            user=user,
+            password=password,
+            timeout=10,
+            ssl=ssl.create_default_context() if tls else None,
+        )
+    except ssl.SSLCertVerificationError as error:
+        raise ValueError(
+            f"the certificate of the database at {host} is not trusted ({error.verify_message}); "
+            "set CA_CERT_FILE to the file of its CA"
+        ) from None
+    except (OSError, TimeoutError) as error:
+        raise ConnectionError(
+            f"the database at {host}, port {port}: {error or 'no answer in 10 s'}"
+        ) from None
 
 
 async def prepare(*, has_snapshot: bool) -> None:
@@ -73,7 +104,9 @@ async def prepare(*, has_snapshot: bool) -> None:
     """
     database = await connect()
     try:
-        if has_snapshot and await is_prepared(database, SNAPSHOT.read_text(encoding="utf-8")):
+        # An older Postgres does not know all that the snapshot says.
+        loads = has_snapshot and database.get_server_version().major >= SNAPSHOT_POSTGRES
+        if await is_prepared(database, SNAPSHOT.read_text(encoding="utf-8") if loads else ""):
             return
         for step in STEPS:
             subprocess.run(step, check=True)

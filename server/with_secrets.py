@@ -9,6 +9,9 @@ reach it. An empty file means that the setting is off; a missing one is an error
 ones become one file in ``PREFECT_HOME``, which every TLS library of the command is pointed at. An empty or
 missing file changes nothing.
 
+``DIRECT_HOSTS`` are names and addresses that are reached without the proxy that the environment may name, as
+those of its ``NO_PROXY`` are. Without a proxy it changes nothing.
+
 An API key gets a setting of the client's beside it, so that the client tells it on websockets too.
 
 ``FLOWS_GIT_SSH_KEY_FILE`` and ``FLOWS_GIT_KNOWN_HOSTS_FILE`` name the key by which git reaches ssh addresses,
@@ -34,6 +37,7 @@ SECRET_SETTINGS = (
 )
 # By these OpenSSL, httpx, uv and Prefect's client, requests and pip, curl, git, and boto3 find certificates.
 BUNDLE_SETTINGS = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "AWS_CA_BUNDLE")
+PROXY_SETTINGS = ("http_proxy", "https_proxy", "all_proxy")  # in capitals too
 # Where Debian, Fedora, SUSE and macOS keep those that the system trusts.
 SYSTEM_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -97,7 +101,8 @@ def own_certificates(path: Path) -> list[str]:
     except OSError as error:
         raise ValueError(
             f"CA_CERT_FILE cannot be read by user {os.getuid()} ({error.strerror}); "
-            "give a PEM file, and make it readable: chmod a+r FILE"
+            "give a PEM file, and make it readable: chmod a+r FILE, and where SELinux is on, "
+            "chcon -t container_file_t FILE"
         ) from None
     if "PRIVATE KEY-----" in text:
         raise ValueError("CA_CERT_FILE holds a private key; give a file with the CA's certificates alone")
@@ -182,6 +187,17 @@ def environment_with_ssh(environment: dict[str, str]) -> dict[str, str]:
     return result | {"GIT_SSH_COMMAND": shlex.join(command)}
 
 
+def environment_past_proxies(environment: dict[str, str]) -> dict[str, str]:
+    """Return a copy of the environment in which ``DIRECT_HOSTS`` are reached without a proxy."""
+    result = dict(environment)
+    direct = result.pop("DIRECT_HOSTS", "")
+    if not any(result.get(name) or result.get(name.upper()) for name in PROXY_SETTINGS):
+        return result
+    given = result.get("no_proxy") or result.get("NO_PROXY") or ""
+    hosts = dict.fromkeys(host for part in f"{given},{direct}".split(",") if (host := part.strip()))
+    return result | dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(hosts))
+
+
 def _usual_certificates(environment: dict[str, str]) -> Iterator[str]:
     """Yield every certificate that one of the libraries would trust anyway."""
     places = [*filter(None, map(environment.get, BUNDLE_SETTINGS)), *SYSTEM_BUNDLES]
@@ -203,7 +219,7 @@ def main() -> None:
         sys.exit("with-secrets: name the command to run")
     try:
         environment = environment_with_certificates(environment_with_secrets(dict(os.environ)))
-        environment = environment_with_ssh(environment)
+        environment = environment_past_proxies(environment_with_ssh(environment))
         os.execvpe(command[0], command, environment)  # noqa: S606 - the command replaces this process
     except (OSError, ValueError) as error:
         sys.exit(f"with-secrets: {error}")

@@ -270,7 +270,7 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
         '"activate-windows"',
     ),
     'docker run -d --name more-work -v "$PWD:/checkout:ro" -v "$PWD/login:/run/login:ro" yeedu-prefect-worker'
-    " python /checkout/worker/attach run --temporary --server http://prefect.example.com:8080"
+    ":0.1.0 python /checkout/worker/attach run --temporary --server http://prefect.example.com:8080"
     " --name more-work --environment /opt/venv --folder /tmp/worker --auth-string-file /run/login"
     " --flows-git-url https://github.com/YOUR_TEAM/yeedu-prefect.git": IN_A_CONTAINER,
     "docker stop --time 60 more-work": IN_A_CONTAINER,
@@ -316,7 +316,7 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
     "make lock": (*ADD_A_PACKAGE, '"lock"'),
     "make up": (*ADD_A_PACKAGE, "platform.up()"),
     "docker compose --profile image-worker build image-worker": (*OWN_IMAGE, '"build"'),
-    "docker tag yeedu-prefect-image-worker registry.example.com/team/flows:1": (*OWN_IMAGE, '"tag"'),
+    "docker tag yeedu-prefect-image-worker:0.1.0 registry.example.com/team/flows:1": (*OWN_IMAGE, '"tag"'),
     'docker run -d --init --name flows --restart unless-stopped -v "$PWD/login:/run/login:ro"'
     " -e PREFECT_API_AUTH_STRING_FILE=/run/login -e PREFECT_API_URL=http://prefect.example.com:8080/api"
     " -e WORKER_POOL=image-pool -e WORKER_NAME=flows registry.example.com/team/flows:1": (

@@ -1,5 +1,6 @@
 """A package index of this machine: a folder of wheels, served over TLS."""
 
+import base64
 import contextlib
 import functools
 import hashlib
@@ -8,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from tests.tls_server import server_context
 
@@ -29,7 +31,21 @@ def add_wheel(index: Path, name: str, version: str = "1.0") -> str:
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """Lists folders as a simple index does."""
+    """Lists folders as a simple index does, to those who log in."""
+
+    def __init__(self, *arguments: Any, authorization: str, **options: Any) -> None:
+        self._authorization = authorization
+        super().__init__(*arguments, **options)
+
+    def do_GET(self) -> None:
+        """Serve, or ask for the login."""
+        if self.headers.get("Authorization", "") == self._authorization:
+            super().do_GET()
+            return
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="packages"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the base class
         """Say nothing."""
@@ -41,17 +57,24 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serve_index(index: Path, certificate: Path) -> Iterator[str]:
-    """Serve an index, a folder of wheels for each package; yields its address.
+def serve_index(index: Path, certificate: Path, login: str) -> Iterator[str]:
+    """Serve an index, a folder of wheels for each package; yields its address, with the login in it.
 
     It has a name in it, since not every pip verifies the certificate of a bare IP address.
+
+    Args:
+        index: The folder.
+        certificate: The server's, with its key.
+        login: What it asks for, ``user:password``.
     """
-    with _Server(("127.0.0.1", 0), functools.partial(_Handler, directory=str(index))) as server:
+    authorization = f"Basic {base64.b64encode(login.encode()).decode()}"
+    handler = functools.partial(_Handler, directory=str(index), authorization=authorization)
+    with _Server(("127.0.0.1", 0), handler) as server:
         server.socket = server_context(certificate).wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
-            yield f"https://localhost:{server.server_port}"
+            yield f"https://{login}@localhost:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()

@@ -18,6 +18,8 @@ OUTPUT = ROOT / "tests" / "output"  # screenshots, and the logs of every service
 T = TypeVar("T")
 JSON = dict[str, Any]
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+# All platforms under test share images, and none with a platform that somebody uses.
+IMAGES = {"IMAGE_PREFIX": "yeedu-prefect-test", "PLATFORM_VERSION": "test"}
 # Those that stay up.
 SERVICES = ("server", "worker", "postgres", "yeedu-mock", "warehouse", "git-server", "rescue")
 
@@ -170,6 +172,11 @@ class Api:
             raise AssertionError(f"{error}; the log is:\n{self.log(run_id)}") from None
 
 
+def image(service: str) -> str:
+    """Return the name of a service's image in platforms under test."""
+    return f"{IMAGES['IMAGE_PREFIX']}-{service}:{IMAGES['PLATFORM_VERSION']}"
+
+
 class Platform:
     """One running platform: its checkout, its API, and the commands that a user would type."""
 
@@ -183,6 +190,7 @@ class Platform:
         self.api = Api(f"{self.address}/api")
         self.environment = {
             **os.environ,
+            **IMAGES,
             "COMPOSE_PROJECT_NAME": f"yeedu-prefect-test-{self.port}",
             "PREFECT_PORT": str(self.port),
             "YEEDU_MOCK_PORT": str(self.mock_port),

@@ -9,6 +9,7 @@ import pytest
 
 from local.knobs import ROOT
 from local.ports import free_port
+from tests.platforms import IMAGES
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]  # the first build of the images is among it
 
@@ -18,6 +19,7 @@ def environment() -> Iterator[dict[str, str]]:
     port = free_port()
     environment = {
         **os.environ,
+        **IMAGES,
         "COMPOSE_PROJECT_NAME": f"yeedu-prefect-local-{port}",
         "PREFECT_PORT": str(port),
         "YEEDU_MOCK_PORT": str(free_port()),

@@ -90,3 +90,11 @@ def test_other_server_that_is_no_address_is_refused() -> None:
 
 def test_no_value_appears_when_knobs_are_printed() -> None:
     assert "hidden" not in repr(Knobs({"YEEDU_PASSWORD": "hidden"}))
+
+
+def test_images_are_built_or_those_that_are_there_are_taken() -> None:
+    """Any other policy of Compose's would fetch images of the same names from a public registry."""
+    assert Knobs({}).builds_images
+    assert not Knobs({"IMAGE_POLICY": "never"}).builds_images
+    with pytest.raises(CommandError, match=r"^IMAGE_POLICY='missing': set it to build or never$"):
+        _ = Knobs({"IMAGE_POLICY": "missing"}).builds_images

@@ -1,4 +1,4 @@
-"""Installations and builds where the package index has a certificate of the company's own CA."""
+"""Installations and builds from a mirror of the package index, with a login and an own CA's certificate."""
 
 import os
 import re
@@ -17,6 +17,8 @@ from tests.package_index import add_wheel, serve_index
 from tests.platforms import copy_checkout, free_port
 from tests.tls_server import private_authority
 
+NOBODY = "http://127.0.0.1:9/simple"  # where the public index would be, which this company does not reach
+PASSWORD = "canary-of-the-index"
 LOCKS = ("server.txt", "deployer.txt", "yeedu-mock.txt", "warehouse.txt", "dev.txt")
 
 
@@ -27,11 +29,13 @@ class Company:
     Attributes:
         checkout: The copy.
         certificate: The CA's, in PEM form.
-        environment: Lets pip and uv ask that index alone, once.
+        index: Its address, with a login.
+        environment: Lets pip and uv ask once; another index than that one does not answer.
     """
 
     checkout: Path
     certificate: Path
+    index: str
     environment: dict[str, str]
 
 
@@ -53,23 +57,23 @@ def company(index: Path, tmp_path: Path) -> Iterator[Company]:
     for lock in LOCKS:
         (checkout / "requirements" / lock).write_text(line, encoding="utf-8")
     certificate, of_server = private_authority(tmp_path)
-    with serve_index(index, of_server) as address:
+    with serve_index(index, of_server, f"reader:{PASSWORD}") as address:
         others = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_"))}
         only = {
             "PIP_CONFIG_FILE": os.devnull,
-            "PIP_INDEX_URL": address,
+            "PIP_INDEX_URL": NOBODY,
             "PIP_RETRIES": "0",
             "PIP_NO_CACHE_DIR": "1",
         }
-        only |= {"UV_NO_CONFIG": "1", "UV_DEFAULT_INDEX": address, "UV_HTTP_RETRIES": "0", "UV_NO_CACHE": "1"}
-        yield Company(checkout, certificate, {**others, **only})
+        only |= {"UV_NO_CONFIG": "1", "UV_DEFAULT_INDEX": NOBODY, "UV_HTTP_RETRIES": "0", "UV_NO_CACHE": "1"}
+        yield Company(checkout, certificate, address, {**others, **only})
 
 
 def installed(company: Company, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "local", "install"],
         cwd=company.checkout,
-        env={**company.environment, **variables},
+        env={**company.environment, "PACKAGE_INDEX_URL": company.index, **variables},
         capture_output=True,
         text=True,
         check=False,
@@ -85,28 +89,35 @@ def test_installation_trusts_the_own_ca_only_when_told(company: Company) -> None
     assert "make install: installing the locked packages failed" in only_pip.stderr
     done = installed(company, CA_CERT_FILE=str(company.certificate))
     assert done.returncode == 0, done.stderr
+    assert PASSWORD not in "".join(run.stdout + run.stderr for run in (without, only_pip, done))
     python = company.checkout / ".venv" / "bin" / "python"
     assert subprocess.check_output([python, "-c", "import tiny; print(tiny.VERSION)"], text=True) == "1.0\n"
 
 
 @pytest.mark.docker
-def test_build_trusts_the_own_ca_only_when_told_and_keeps_nothing_of_it(company: Company) -> None:
+def test_build_asks_the_index_and_trusts_the_own_ca_when_told_and_keeps_nothing_of_them(
+    company: Company,
+) -> None:
     """The first stage of the images is built, in which pip installs uv, and uv the packages."""
     dockerfile = company.checkout / "server" / "Dockerfile"
-    address = company.environment["UV_DEFAULT_INDEX"]
-    settings = f"ENV PIP_INDEX_URL={address} PIP_RETRIES=0 UV_DEFAULT_INDEX={address} UV_HTTP_RETRIES=0 "
+    settings = f"ENV PIP_INDEX_URL={NOBODY} PIP_RETRIES=0 UV_DEFAULT_INDEX={NOBODY} UV_HTTP_RETRIES=0 "
     dockerfile.write_text(dockerfile.read_text().replace("ENV ", settings, 1))
     image = f"yeedu-prefect-test-{free_port()}"
     build = "{target: build, network: host}"  # the index is on this machine's loopback interface
     override = f"services: {{secrets: {{image: {image}, build: {build}}}}}\n"
     (company.checkout / "override.yaml").write_text(override)
 
-    def built(certificate: str) -> subprocess.CompletedProcess[str]:
+    def built(certificate: str, index: str = company.index) -> subprocess.CompletedProcess[str]:
         files = ["-f", "docker-compose.yaml", "-f", "override.yaml"]
         return subprocess.run(
             ["docker", "compose", *files, "build", "secrets"],
             cwd=company.checkout,
-            env={**os.environ, "CA_CERT_FILE": certificate, "COMPOSE_PROJECT_NAME": image},
+            env={
+                **os.environ,
+                "CA_CERT_FILE": certificate,
+                "PACKAGE_INDEX_URL": index,
+                "COMPOSE_PROJECT_NAME": image,
+            },
             capture_output=True,
             text=True,
             check=False,
@@ -115,20 +126,32 @@ def test_build_trusts_the_own_ca_only_when_told_and_keeps_nothing_of_it(company:
     without = built("")
     assert without.returncode
     assert re.search("certificate verify failed|CERTIFICATE_VERIFY_FAILED", without.stdout + without.stderr)
+    elsewhere = built(str(company.certificate), index="")
+    assert elsewhere.returncode
+    assert "127.0.0.1" in elsewhere.stdout + elsewhere.stderr
     try:
         done = built(str(company.certificate))
         assert done.returncode == 0, done.stdout + done.stderr
-        line = company.certificate.read_bytes().splitlines()[2]
+        assert PASSWORD not in "".join(run.stdout + run.stderr for run in (without, done))
+        lines = [company.certificate.read_bytes().splitlines()[2], PASSWORD.encode()]
         save = ["docker", "save", image]
         with subprocess.Popen(save, stdout=subprocess.PIPE) as saving:
             assert saving.stdout
             before = b""
             while part := saving.stdout.read(1 << 20):
-                assert line not in before + part
-                before = part[-len(line) :]
+                for line in lines:
+                    assert line not in before + part
+                before = part[-max(map(len, lines)) :]
         assert saving.returncode == 0
     finally:
         subprocess.run(["docker", "rmi", "--force", image], capture_output=True, check=False)
+
+
+def test_index_that_is_no_address_is_refused_and_not_shown(company: Company) -> None:
+    done = installed(company, PACKAGE_INDEX_URL=f"reader:{PASSWORD}@packages.example.com")
+    assert done.returncode == 1
+    assert "make install: PACKAGE_INDEX_URL is not an address; it looks like https://" in done.stderr
+    assert PASSWORD not in done.stdout + done.stderr
 
 
 def test_ca_file_that_is_not_there_or_holds_none_is_named(tmp_path: Path) -> None:

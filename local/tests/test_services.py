@@ -27,9 +27,10 @@ OVERLAY: dict[str, Any] = yaml.load(
 )
 FLOWS = "file:///checkout"
 WAREHOUSE = "postgresql://warehouse@127.0.0.1:5433/warehouse"
-# Another database, which the server prepares itself; and the checkout in place of a git-server with a login.
+# Another database, which the server prepares itself; the checkout in place of a git-server with a login; and
+# names of containers that are kept from a proxy, for which there is local/child_environment.py here.
 ELSEWHERE = re.compile(
-    r"PREFECT_SERVER_DATABASE_\w+|PREFECT_SERVER_API_BLOCKS_REGISTER_ON_START|GIT_CONFIG_\w+"
+    r"PREFECT_SERVER_DATABASE_\w+|PREFECT_SERVER_API_BLOCKS_REGISTER_ON_START|GIT_CONFIG_\w+|DIRECT_HOSTS"
 )
 # Given by the images, or a place of their own.
 OF_THE_IMAGE = {
@@ -70,7 +71,7 @@ def as_on_this_machine(value: str, knobs: Knobs) -> str:
         ("/etc/deployer", str(knobs.config_dir())),
         ("/etc/platform", str(ROOT)),
         ("/run/secrets/ca-cert", str(knobs.ca_file() or "/dev/null")),
-        ("0.0.0.0", "127.0.0.1"),
+        ("::", "127.0.0.1"),
     ):
         value = value.replace(container, local)
     return value

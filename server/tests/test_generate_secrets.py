@@ -147,7 +147,7 @@ def test_program_takes_values_from_several_files_and_refuses_two_logins(root: Pa
     environment = {
         "SECRETS_ROOT": str(root),
         "OWN_FILES": str(tmp_path),
-        "OWN_VALUES": f"{tmp_path / 'own'}:{tmp_path / 'key'}:{tmp_path / 'none'}",
+        "OWN_VALUES": f"{tmp_path / 'own'}:{tmp_path / 'key'}",
     }
     command = [sys.executable, str(SERVER / "generate_secrets.py")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -160,6 +160,60 @@ def test_program_takes_values_from_several_files_and_refuses_two_logins(root: Pa
         1,
         "secrets: PREFECT_API_AUTH_STRING and PREFECT_API_KEY are both set; remove one of them\n",
     )
+
+
+def test_platform_without_the_users_values_is_never_started(root: Path, tmp_path: Path) -> None:
+    """podman-compose passes over `configs:`; a login in .env would be off without a word."""
+    environment = {
+        "SECRETS_ROOT": str(root),
+        "OWN_FILES": str(tmp_path),
+        "OWN_VALUES": f"{tmp_path}/own-values",
+    }
+    command = [sys.executable, str(SERVER / "generate_secrets.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, contents(root)) == (1, "", {})
+    assert done.stderr.startswith(
+        f"secrets: {tmp_path}/own-values is missing, so that no value of .env counts;"
+    )
+    assert done.stderr.count("\n") == 1
+
+
+def test_password_of_an_own_database_is_asked_for_and_may_change(root: Path, files: Path) -> None:
+    with pytest.raises(generate.SecretError, match=r"^POSTGRES_PASSWORD is not set; give your database's"):
+        generate.write_secrets(root, {}, files, has_own_database=True)
+    for password in ("p@ss:w/rd?#[]%$ 'x'\"", "next"):
+        generate.write_secrets(root, {"POSTGRES_PASSWORD": password}, files, has_own_database=True)
+        assert contents(root)["database/postgres-password"] == password
+
+
+@pytest.mark.parametrize(
+    ("settings", "own", "message"),
+    [
+        (
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+            "yes",
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL is not taken",
+        ),
+        ("PREFECT_API_DATABASE_CONNECTION_URL", "", "PREFECT_API_DATABASE_CONNECTION_URL is not taken"),
+        ("PREFECT_SERVER_DATABASE_HOST", "", "COMPOSE_FILE=docker-compose.yaml:deploy/own-database.yaml"),
+        ("PREFECT_SERVER_DATABASE_HOST", "yes", ""),
+        ("", "", ""),
+    ],
+)
+def test_database_settings_that_nobody_follows_are_refused(
+    settings: str, own: str, message: str, root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "values").write_text("POSTGRES_PASSWORD=given\n")
+    environment = {"SECRETS_ROOT": str(root), "OWN_FILES": str(tmp_path), "OWN_VALUES": f"{tmp_path}/values"}
+    done = subprocess.run(
+        [sys.executable, str(SERVER / "generate_secrets.py")],
+        env={**environment, "DATABASE_SETTINGS": f" {settings} ", "OWN_DATABASE": own},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == (1 if message else 0), done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.0.1", "::1", "[::1]"])

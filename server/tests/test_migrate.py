@@ -58,3 +58,11 @@ def test_any_other_database_is_left_to_prefects_migrations(migrate: ModuleType, 
 def test_the_snapshot_of_another_version_is_refused(migrate: ModuleType) -> None:
     with pytest.raises(ValueError, match="build the image again"):
         asyncio.run(migrate.is_prepared(Database(migrate), "CREATE TABLE public.run ();"))
+
+
+def test_without_the_snapshot_an_empty_database_is_left_to_prefects_migrations(migrate: ModuleType) -> None:
+    """As on a Postgres that is older than the one which the snapshot is from."""
+    database = Database(migrate)
+    assert not asyncio.run(migrate.is_prepared(database, ""))
+    assert database.executed == []
+    assert asyncio.run(migrate.is_prepared(Database(migrate, 40, migrate.PREPARED_BY), ""))

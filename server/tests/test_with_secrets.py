@@ -88,6 +88,36 @@ def test_mistake_gives_one_sentence(environment: dict[str, str], command: list[s
     assert done.stderr.count("\n") == 1
 
 
+SERVICES = "server,git-server,127.0.0.1,::1"
+ASK = """
+import os, urllib.request, httpx
+def proxy(url):
+    pool = httpx.Client()._transport_for_url(httpx.URL(url))._pool
+    return [type(pool).__name__ == "HTTPProxy", not urllib.request.proxy_bypass(url.split("/")[2])]
+for url in ("http://server:4200/api", "http://127.0.0.1:4200/", "http://x.corp.example/", "http://yeedu.example/"):
+    print(url.split("/")[2], *proxy(url))
+"""
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY"])
+def test_services_are_reached_without_the_proxy_that_docker_puts_there(name: str) -> None:
+    """Its own exceptions stay; a network's range is none to the libraries."""
+    given = {name: "http://proxy.corp.example:3128", "NO_PROXY": "corp.example,127.0.0.0/8"}
+    done = run({**given, "no_proxy": given["NO_PROXY"], "DIRECT_HOSTS": SERVICES}, sys.executable, "-c", ASK)
+    assert done.stdout.splitlines() == [
+        "server:4200 False False",
+        "127.0.0.1:4200 False False",
+        "x.corp.example False False",
+        "yeedu.example True True",
+    ], done.stderr
+    without = run({**given, "no_proxy": given["NO_PROXY"]}, sys.executable, "-c", ASK)
+    assert without.stdout.startswith("server:4200 True True\n127.0.0.1:4200 True True\n")
+
+
+def test_without_a_proxy_nothing_is_said_of_one() -> None:
+    assert "server" not in run({"DIRECT_HOSTS": SERVICES}, "env").stdout
+
+
 def test_signals_reach_the_command() -> None:
     with subprocess.Popen(
         [sys.executable, str(LAUNCHER), "sh", "-c", "echo started; exec cat"],

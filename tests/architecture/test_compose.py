@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.platforms import IMAGES
+
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
@@ -15,6 +17,10 @@ OVERLAYS = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "dep
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONE_SHOTS = {name for name, service in SERVICES.items() if service["restart"] == "no"}
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
+IMAGE = (
+    r"\$\{IMAGE_PREFIX:-\$\{COMPOSE_PROJECT_NAME:-yeedu-prefect\}\}-(?P<name>[\w-]+)"
+    r":\$\{PLATFORM_VERSION:-(?P<version>[\d.]+)\}"
+)
 DOCKERFILES = sorted(ROOT.glob("*/Dockerfile"))
 
 
@@ -45,6 +51,49 @@ def test_service_keeps_the_common_rules(name: str) -> None:
 def test_ports_are_published_on_loopback_unless_told_otherwise(name: str) -> None:
     for port in SERVICES[name].get("ports", []):
         assert port.startswith(("127.0.0.1:", "${PREFECT_BIND_ADDRESS:-127.0.0.1}:"))
+
+
+def test_images_are_the_projects_own_and_rebuilt_when_their_files_change() -> None:
+    """`never` alone, or another place's tag, would run old images with new files, or fetch a stranger's."""
+    versions = set(re.findall(r"(?m)^version = \"(.*)\"$", (ROOT / "worker" / "pyproject.toml").read_text()))
+    built: set[str] = set()
+    for name, service in SERVICES.items():
+        if service["image"].startswith("postgres:"):
+            continue
+        found = re.fullmatch(IMAGE, service["image"])
+        assert found, name
+        assert {found["version"]} == versions
+        if "build" in service:
+            built.add(found["name"])
+            assert service["pull_policy"] == "${IMAGE_POLICY:-build}", name
+        else:
+            assert (found["name"], service["pull_policy"]) == ("server", "never"), name
+    assert built == {file.parent.name for file in DOCKERFILES} | {"image-worker"}
+
+
+def test_platforms_under_test_share_images_with_no_platform_that_somebody_uses() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    settings = " ".join(f"{name}={value}" for name, value in IMAGES.items())
+    assert f"{settings} docker compose build" in script
+    assert not re.search(IMAGES["IMAGE_PREFIX"], TEXT)
+
+
+def test_what_the_user_configured_is_waited_for_wherever_it_is_mounted() -> None:
+    """The program that reads it refuses to start without: see server/generate_secrets.py."""
+    overlay = yaml.load(OVERLAYS["other-server.yaml"], OverlayLoader)["services"]["secrets"]
+    mounted = [config["target"] for one in (SERVICES["secrets"], overlay) for config in one["configs"]]
+    assert mounted == ["/run/own-values", "/run/key-values"]
+    assert overlay["environment"]["OWN_VALUES"] == ":".join(mounted)
+    assert "OWN_VALUES" not in SERVICES["secrets"]["environment"], "the program's default"
+
+
+def test_selinux_lets_containers_read_the_checkout() -> None:
+    """Compose labels a mount only where Docker may make its source; the deployer's are parts of this one."""
+    checkout = next(volume for volume in SERVICES["git-server"]["volumes"] if isinstance(volume, dict))
+    assert checkout["bind"] == {"create_host_path": True, "selinux": "z"}
+    parts = [volume for volume in SERVICES["deployer"]["volumes"] if isinstance(volume, dict)]
+    assert {str(part["source"]) for part in parts} == {"${CONFIG_DIR:-./deployer}", "./deployer", "./flows"}
+    assert SERVICES["deployer"]["depends_on"] == {"git-server": {"condition": "service_healthy"}}
 
 
 def test_start_order_is_gated_step_by_step() -> None:
@@ -110,6 +159,15 @@ def test_naming_a_file_makes_its_users_anew() -> None:
                 assert f"${{{knob}:-" in str(service["labels"]), f"{name}: {knob}"
 
 
+def test_services_are_reached_past_proxies() -> None:
+    """Every name that a container asks for is among them, and every container that asks has the list."""
+    for name, service in SERVICES.items():
+        environment = service.get("environment", {})
+        asked = set(re.findall(r"https?://([\w-]+):\d+/", str(environment))) & set(SERVICES)
+        if asked:
+            assert asked <= set(environment["DIRECT_HOSTS"].split(",")), name
+
+
 def test_flows_reach_the_warehouse_and_not_prefects_database() -> None:
     assert COMPOSE["networks"]["warehouse"] == {"internal": True}
     on = {
@@ -124,7 +182,7 @@ def test_every_knob_has_a_default_and_a_line_in_the_example() -> None:
     body = re.sub(r"(?m)^\s*#.*$", "", "\n".join([TEXT, *OVERLAYS.values()]))
     bare = re.findall(r"\$\{(\w+)\}|\$(?!\{)(\w+)", body)
     assert bare == [], "a knob without a default"
-    used = set(re.findall(r"\$\{(\w+):?[-?]", body))
+    used = set(re.findall(r"(?:\$\{|\{environment: )(\w+)(?::?[-?]|\})", body))
     described = set(re.findall(r"(?m)^#(\w+)=", EXAMPLE))
     assert used == described
 
@@ -159,6 +217,20 @@ def test_with_another_server_nothing_needs_the_platforms_own() -> None:
             assert not re.search(r"KEY|AUTH", variable) or variable.endswith("_FILE"), f"{name}: {variable}"
 
 
+def test_with_an_own_database_nothing_needs_the_platforms_own() -> None:
+    changed: dict[str, Any] = yaml.load(OVERLAYS["own-database.yaml"], OverlayLoader)["services"]
+    assert {name for name, service in changed.items() if service is None} == {"postgres"}
+    for name in set(SERVICES) - {"postgres"}:
+        service, own = SERVICES[name], changed.get(name) or {}
+        assert "postgres" not in own.get("depends_on", service.get("depends_on", {})), name
+        assert "database" not in own.get("networks", service.get("networks", [])), name
+        environment = service.get("environment", {}) | own.get("environment", {})
+        assert environment.get("PREFECT_SERVER_DATABASE_HOST") != "postgres", name
+        if "PREFECT_SERVER_DATABASE_HOST" in environment:
+            assert environment["CA_CERT_FILE"] == "/run/secrets/ca-cert", name
+            assert "ca-cert" in own.get("secrets", service.get("secrets", [])), name
+
+
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.parent.name)
 def test_image_runs_as_a_fixed_user_with_exec_form_commands(file: Path) -> None:
     lines = file.read_text(encoding="utf-8").splitlines()
@@ -168,6 +240,19 @@ def test_image_runs_as_a_fixed_user_with_exec_form_commands(file: Path) -> None:
     for line in lines:
         if line.startswith(("ENTRYPOINT", "CMD")):
             assert "[" in line, f"shell form: {line}"
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.parent.name)
+def test_image_is_the_same_from_a_checkout_that_only_its_owner_may_read(file: Path) -> None:
+    """COPY keeps the modes of files, which then count for the user of the stage; as root none does."""
+    stages = re.split(r"(?m)^(?=FROM )", file.read_text(encoding="utf-8"))[1:]
+    inherited: dict[str, bool] = {}
+    for stage in stages:
+        base, name = re.findall(r"FROM (\S+)(?: AS (\S+))?", stage)[0]
+        has_user = bool(re.search(r"(?m)^USER ", stage)) or inherited.get(base, False)
+        inherited[name] = has_user
+        for copied in re.findall(r"(?m)^COPY (?!.*--from=).*$", stage):
+            assert not has_user or "--chmod=" in copied, copied
 
 
 def test_images_of_server_worker_and_deployer_share_their_head() -> None:

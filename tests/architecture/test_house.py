@@ -44,6 +44,20 @@ def test_lock_pins_every_package_with_its_hashes(file: Path) -> None:
     assert len(re.findall(r"(?m)^[a-z0-9].* \\\n    --hash=sha256:", text)) == len(packages)
 
 
+def test_pip_is_given_no_lock_but_uvs_own() -> None:
+    """Many a pip refuses the others for `sqlalchemy[asyncio]`, unless it is to resolve nothing."""
+    install = r'(?<!uv )(?<!uv" )\bpip3? (?:install|download)\b'  # not uv's
+    given = re.compile(install + r"[^\n`]*requirements[/\\](?!uv\.txt)[^\n`]*")
+    found = [
+        (name_of(file), line)
+        for file in FILES
+        if file.suffix in {".md", ".sh", ".yml", ".yaml", ".py", ".ps1", ""} and "tests" not in file.parts
+        for line in given.findall(file.read_text(encoding="utf-8"))
+    ]
+    assert [(name, line) for name, line in found if "--no-deps" not in line] == []
+    assert found, "the pages have one that resolves nothing"
+
+
 def test_locks_agree_on_every_version() -> None:
     versions: dict[str, set[str]] = {}
     for file in LOCKS:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.platforms import JSON, OUTPUT, Platform, free_port, wait_for
+from tests.platforms import JSON, OUTPUT, Platform, free_port, image, wait_for
 
 # Beside the other tests of the platform, so that all of them share one running platform.
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("platform"), pytest.mark.timeout(600)]
@@ -162,7 +162,7 @@ def test_container_on_another_network_path_attaches_works_and_detaches(
     daemon = ["git", "daemon", "--verbose", "--export-all", f"--port={git_port}", "--listen=127.0.0.1"]
     daemon += [f"--base-path={platform.checkout.parent}", str(platform.checkout)]
     command = ["docker", "run", "--rm", "--network", "host", "--name", container]
-    command += ["--volume", f"{platform.checkout}:/checkout:ro", "yeedu-prefect-worker"]
+    command += ["--volume", f"{platform.checkout}:/checkout:ro", image("worker")]
     command += ["python", "/checkout/worker/attach", "run", "--temporary", "--folder", "/tmp/worker"]
     command += ["--server", platform.address, "--pool", pool, "--name", "container-worker"]
     command += ["--environment", "/opt/venv"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.environments import Published, environment_or_skip
-from tests.platforms import ROOT, ComposePlatform, commit, wait_for
+from tests.platforms import ROOT, ComposePlatform, commit, image, wait_for
 
 pytestmark = [
     pytest.mark.docker,
@@ -48,6 +48,7 @@ def with_pool(platform: ComposePlatform) -> Iterator[ComposePlatform]:
     added = {POOLS: shown("yaml", "type: docker"), DEPLOYMENTS: shown("yaml", "work_pool:")}
     for file, text in before.items():
         new = f"{text}\n{added[file]}".replace("yeedu-prefect_platform", network)
+        new = new.replace("yeedu-prefect-worker:0.1.0", image("worker"))
         (platform.checkout / file).write_text(new, encoding="utf-8")
     commit(platform.checkout, "Add a docker pool")
     deployed = platform.deploy()
@@ -102,14 +103,14 @@ def test_a_run_has_a_container_of_its_own_which_is_removed(
 ) -> None:
     api = with_pool.api
     assert api.get(f"work_pools/{POOL}")["type"] == "docker"
-    assert api.deployments()[DEPLOYMENT]["job_variables"] == {"image": "yeedu-prefect-worker"}
+    assert api.deployments()[DEPLOYMENT]["job_variables"] == {"image": image("worker")}
     command = "hostname; echo held; while [ ! -e /tmp/go ]; do sleep 0.2; done"
     run_id = api.start(DEPLOYMENT, {"command": command})
 
     (container,) = wait_for("container of the run", lambda: containers_of(run_id), 200)
     api.log_with(run_id, "held")
     (facts,) = json.loads(subprocess.check_output(["docker", "inspect", container], text=True))
-    assert facts["Config"]["Image"].startswith("yeedu-prefect-worker")
+    assert facts["Config"]["Image"] == image("worker")
     assert not facts["HostConfig"]["Privileged"]
     assert not facts["HostConfig"]["Binds"]
     subprocess.run(["docker", "exec", container, "touch", "/tmp/go"], check=True)

@@ -1,5 +1,10 @@
-"""A Yeedu of the team's own with single sign-on, and git, both behind a private CA: two knobs are enough."""
+"""A Yeedu of the team's own with single sign-on, and git, both behind a private CA: two knobs are enough.
 
+In containers this is a company where Docker's client has proxies, which it puts into every container.
+"""
+
+import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -10,7 +15,7 @@ import pytest
 import requests
 
 from tests.git_over_https import git_over_https
-from tests.platforms import ROOT, ComposePlatform, LocalPlatform, Platform, commit, copy_checkout
+from tests.platforms import ROOT, ComposePlatform, LocalPlatform, Platform, commit, copy_checkout, image
 from tests.tls_server import private_authority, tls_proxy
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("platform")]
@@ -35,7 +40,7 @@ services:
     environment: {{YEEDU_MOCK_TLS_CERTIFICATE: /run/certificates/server.pem}}
     volumes: [&certificates "{certificates}:/run/certificates:ro"]
   git-over-https:
-    image: yeedu-prefect-git-server
+    image: {image}
     pull_policy: never
     restart: unless-stopped
     entrypoint: [python3, /checkout/tests/git_over_https.py, /run/certificates/server.pem, /, "8443"]
@@ -46,6 +51,25 @@ services:
   deployer:
     depends_on: {{git-over-https: {{condition: service_started}}}}
 """
+
+
+# It is nowhere, so that nothing which asks it gets an answer; the exception is the client's own.
+PROXIES = dict.fromkeys(("httpProxy", "httpsProxy"), "http://127.0.0.1:9") | {"noProxy": "git-over-https"}
+
+
+def client_with_proxies(folder: Path) -> str:
+    """Make a folder of settings of Docker's client which has the proxies, and all that the user's own has."""
+    own = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    folder.mkdir()
+    for entry in own.iterdir() if own.is_dir() else ():
+        if entry.name != "config.json":
+            (folder / entry.name).symlink_to(entry)
+    file = own / "config.json"
+    settings = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    (folder / "config.json").write_text(
+        json.dumps(settings | {"proxies": {"default": PROXIES}}), encoding="utf-8"
+    )
+    return str(folder)
 
 
 class OwnYeedu:
@@ -96,8 +120,10 @@ def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OwnYeedu]:
     with ExitStack() as stack:
         if request.param == "compose":
             platform: Platform = ComposePlatform(checkout)
-            overlay = OVERLAY.format(certificates=certificates)
+            overlay = OVERLAY.format(certificates=certificates, image=image("git-server"))
             (checkout / "docker-compose.override.yaml").write_text(overlay, encoding="utf-8")
+            platform.must("docker", "compose", "build", "--quiet", timeout_seconds=900)  # without the proxies
+            platform.environment["DOCKER_CONFIG"] = client_with_proxies(tmp_path / "client")
             addresses = ("https://yeedu-mock:8080", "https://git-over-https:8443/checkout/.git")
         else:
             platform = LocalPlatform(checkout)

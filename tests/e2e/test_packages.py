@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from tests.platforms import Platform, commit
+from tests.platforms import image as image_of
 
 # Beside the other tests of the platform, so that all of them share one running platform.
 pytestmark = [pytest.mark.xdist_group("platform"), pytest.mark.timeout(600)]
@@ -72,9 +73,10 @@ def test_package_that_the_platform_lacks_is_listed_locked_and_used(platform: Pla
 @pytest.mark.docker
 def test_image_with_flows_is_a_worker_wherever_it_is_pulled(platform: Platform) -> None:
     """Named as for a registry; the other machine has the image, the server's address, and nothing else."""
+    built = image_of("image-worker")
     image, container = f"registry.example.com/team/flows:{platform.port}", f"flows-{platform.port}"
     platform.must("docker", "compose", "--profile", "image-worker", "build", "--quiet", "image-worker")
-    platform.must("docker", "tag", "yeedu-prefect-image-worker", image)
+    platform.must("docker", "tag", built, image)
     variables = {"PREFECT_API_URL": platform.api.url, "WORKER_POOL": "image-pool", "WORKER_NAME": container}
     settings = [part for name, value in variables.items() for part in ("--env", f"{name}={value}")]
     start = ("docker", "run", "--detach", "--init", "--network", "host", "--name", container)

@@ -25,6 +25,7 @@ from tests.platforms import (
     commit,
     copy_checkout,
     free_port,
+    image,
     wait_for,
 )
 from yeedu_mock.settings import Settings
@@ -50,7 +51,7 @@ volumes:
 # A Yeedu of staging's own, whose login is not production's.
 SECOND_YEEDU = """\
   staging-yeedu:
-    image: yeedu-prefect-yeedu-mock
+    image: %s
     pull_policy: never
     networks: [platform]
     ports: ["127.0.0.1:%d:8080"]
@@ -154,7 +155,7 @@ def second_yeedu(platform: Platform, folder: Path) -> Iterator[tuple[str, str]]:
     if isinstance(platform, ComposePlatform):
         port = free_port()
         file = platform.checkout / "docker-compose.override.yaml"
-        service = SECOND_YEEDU % (port, LOGIN["username"], LOGIN["password"])
+        service = SECOND_YEEDU % (image("yeedu-mock"), port, LOGIN["username"], LOGIN["password"])
         file.write_text(SECOND_WORKER.replace("volumes:\n  staging", f"{service}volumes:\n  staging"))
         yield "http://staging-yeedu:8080", f"http://localhost:{port}"
         return

@@ -128,11 +128,13 @@ def own_packages(checkout: PurePath, wheels: PurePath | None) -> list[PurePath]:
 
 
 def own_environment(inherited: Mapping[str, str]) -> dict[str, str]:
-    """Return what installing runs with: no traces of another environment, and certificates for pip too."""
+    """Return what installing runs with: without traces of another environment, and alike for pip and uv."""
     names = inherited.keys() - {"VIRTUAL_ENV", "PYTHONPATH"}
     result = {name: inherited[name] for name in names}
     if certificates := inherited.get("SSL_CERT_FILE"):
         result.setdefault("PIP_CERT", certificates)  # pip does not look at the other, which uv does
+    if index := inherited.get("PACKAGE_INDEX_URL"):
+        result |= {"PIP_INDEX_URL": index, "UV_DEFAULT_INDEX": index}
     return result
 
 

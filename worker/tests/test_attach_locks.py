@@ -158,3 +158,6 @@ def test_pip_trusts_what_uv_is_told_to_trust() -> None:
     assert own == {"SSL_CERT_FILE": "/ca.pem", "PIP_CERT": "/ca.pem", "PATH": "/bin"}
     told = {"SSL_CERT_FILE": "/ca.pem", "PIP_CERT": "/pip.pem"}
     assert environment.own_environment(told) == told
+    index = "https://reader:token@packages.example/simple"
+    asked = environment.own_environment({"PACKAGE_INDEX_URL": index, "PIP_INDEX_URL": "https://pypi.example"})
+    assert (asked["PIP_INDEX_URL"], asked["UV_DEFAULT_INDEX"]) == (index, index)

@@ -31,7 +31,7 @@ def endpoint(status: int) -> Iterator[int]:
 def check(port: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "yeedu_worker.healthcheck"],
-        env={"PREFECT_WORKER_WEBSERVER_PORT": str(port)},
+        env={"PREFECT_WORKER_WEBSERVER_PORT": str(port), "http_proxy": "http://127.0.0.1:9", "no_proxy": "x"},
         capture_output=True,
         text=True,
         check=False,

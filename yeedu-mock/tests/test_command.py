@@ -167,6 +167,14 @@ def test_generated_password_is_in_a_private_file_and_survives_a_restart(tmp_path
         assert password not in (tmp_path / "output").read_text()
 
 
+def test_all_addresses_are_those_of_both_families(tmp_path):
+    with started(tmp_path, "--host", "::") as (_, url):
+        port = url.rpartition(":")[2]
+        assert run("--check", "--port", port, "--host", "::").returncode == 0
+        for host in ("127.0.0.1", "[::1]"):
+            assert requests.get(f"http://{host}:{port}/healthCheck", timeout=10).ok
+
+
 def test_check_tells_whether_a_mock_is_healthy(tmp_path):
     with started(tmp_path, "--spare-kernels", "0") as (_, url):
         port = url.rpartition(":")[2]

@@ -14,7 +14,8 @@ def main() -> None:
     port = os.environ.get("PREFECT_WORKER_WEBSERVER_PORT", "8080")
     url = f"http://127.0.0.1:{port}/health"
     try:
-        urllib.request.urlopen(url, timeout=3).close()
+        # Never through a proxy that the environment may name: the worker is in this container.
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=3).close()
     except (urllib.error.URLError, OSError) as error:
         sys.exit(f"{url}: {error}")
 

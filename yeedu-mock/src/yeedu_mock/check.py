@@ -19,7 +19,7 @@ def check(arguments: list[str]) -> int:
         variable = f"YEEDU_MOCK_{name.replace('-', '_').upper()}"
         parser.add_argument(f"--{name}", default=os.environ.get(variable) or default)
     options, _ = parser.parse_known_args(arguments)
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(options.host, options.host)  # noqa: S104
+    host = {"0.0.0.0": "127.0.0.1", "::": "localhost"}.get(options.host, options.host)  # noqa: S104
     url = f"{'https' if options.tls_certificate else 'http'}://{host}:{options.port}/healthCheck"
     handlers: list[urllib.request.BaseHandler] = []
     if options.tls_certificate:

@@ -25,16 +25,19 @@ SHUTDOWN_GRACE_SECONDS = 3
 
 
 def bind(settings: Settings) -> Listener:
-    """Return a socket that listens as the settings say.
+    """Return a socket that listens as the settings say; at ``::`` for IPv4 as well.
 
     Raises:
         SettingsError: The address is taken, or is none of this machine's.
     """
     where = f"{settings.host}:{settings.port}"
     try:
-        addresses = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+        both = settings.host == "::" and socket.has_dualstack_ipv6()
+        host = "0.0.0.0" if settings.host == "::" and not both else settings.host  # noqa: S104 - as was asked for
+        addresses = socket.getaddrinfo(host, settings.port, type=socket.SOCK_STREAM)
         family, _, _, _, address = addresses[0]
-        listener = Listener(fileno=socket.create_server(address[:2], family=family, backlog=128).detach())
+        made = socket.create_server(address[:2], family=family, backlog=128, dualstack_ipv6=both)
+        listener = Listener(fileno=made.detach())
     except UnicodeError as error:
         raise SettingsError(
             f"--host (or YEEDU_MOCK_HOST) must be an address, not {settings.host!r}."

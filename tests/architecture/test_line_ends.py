@@ -1,0 +1,47 @@
+"""A checkout on Windows has what runs in Linux as it is, whatever git is told to do with line ends."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.platforms import copy_checkout
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone as Git for Windows makes it by default."""
+    folder = tmp_path_factory.mktemp("line-ends")
+    copy_checkout(folder / "original")
+    clone = [
+        "git",
+        "clone",
+        "--quiet",
+        "--config",
+        "core.autocrlf=true",
+        folder / "original",
+        folder / "clone",
+    ]
+    subprocess.run(clone, check=True)
+    return folder / "clone"
+
+
+def test_every_file_has_line_feeds_alone(clone: Path) -> None:
+    listed = subprocess.check_output(["git", "ls-files", "--eol"], cwd=clone, text=True)
+    assert listed.count("w/lf") > 500
+    assert re.findall(r"(?m)^.*w/(?:crlf|mixed).*$", listed) == []
+
+
+def test_every_script_finds_its_interpreter(clone: Path) -> None:
+    scripts = [file for file in clone.rglob("*") if file.is_file() and file.read_bytes().startswith(b"#!")]
+    shells = [file for file in scripts if re.match(rb"#!.*\b(ba)?sh\n", file.read_bytes())]
+    assert {"with_secrets.py", "snapshot_schema.sh", "git-credential-platform", "attach.sh"} <= {
+        file.name for file in scripts
+    }
+    for script in shells:
+        subprocess.run(["bash", "-n", script], check=True)
+    launcher = [clone / "server" / "with_secrets.py", "true"]
+    (clone / "server" / "with_secrets.py").chmod(0o755)  # as the images have it
+    subprocess.run(launcher, env={"PATH": os.environ["PATH"]}, check=True)

@@ -1,0 +1,112 @@
+"""A Postgres of the company's own for Prefect: TLS alone, an own CA, and a password full of punctuation.
+
+The checkout is private, and its path has spaces in it.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.platforms import ComposePlatform, copy_checkout
+from tests.tls_server import private_authority
+
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.long,
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("platform"),
+]
+
+HOST = "company-postgres"
+PASSWORD = "p@ss:w/rd?#[]%41&=+ ${HOME} $$ 'x' \"y\" \\z"
+# Postgres wants its key for itself alone.
+START = """
+install -o postgres -m 600 /run/company/server.pem /tmp/server.pem
+exec docker-entrypoint.sh postgres -c hba_file=/run/company/pg_hba.conf \\
+  -c ssl=on -c ssl_cert_file=/tmp/server.pem -c ssl_key_file=/tmp/server.pem
+"""
+OVERLAY = f"""
+services:
+  {HOST}:
+    image: postgres:17
+    entrypoint: [bash, -e, /run/company/start]
+    environment: {{POSTGRES_USER: prefect, POSTGRES_PASSWORD_FILE: /run/company/password}}
+    volumes: ["../company:/run/company:ro"]
+    networks: [platform]
+    healthcheck: {{test: [CMD, pg_isready, --host=127.0.0.1], interval: 1s, retries: 60}}
+  migrate:
+    depends_on: {{{HOST}: {{condition: service_healthy}}}}
+"""
+SETTINGS = {
+    "COMPOSE_FILE": "docker-compose.yaml:deploy/own-database.yaml:company.yaml",
+    "PREFECT_SERVER_DATABASE_HOST": HOST,
+    "POSTGRES_PASSWORD_FILE": "../company/password",
+    "CHECKOUT_UID": str(os.getuid()),
+    "CHECKOUT_GID": str(os.getgid()),
+}
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[ComposePlatform]:
+    """A platform beside the company's database, neither started."""
+    company, checkout = tmp_path / "company", tmp_path / "yeedu on prefect"
+    company.mkdir()
+    private_authority(company, HOST)
+    (company / "password").write_text(f"{PASSWORD}\n")
+    (company / "start").write_text(START)
+    (company / "pg_hba.conf").write_text("local all all trust\nhostssl all all all scram-sha-256\n")
+    copy_checkout(checkout)
+    (checkout / "company.yaml").write_text(OVERLAY)
+    platform = ComposePlatform(checkout)
+    platform.must("docker", "compose", "build", "--quiet", timeout_seconds=900)
+    platform.environment["IMAGE_POLICY"] = (
+        "never"  # the modes below would have them built anew, and say the same
+    )
+    subprocess.run(["chmod", "-R", "go-rwx", checkout], check=True)
+    try:
+        yield platform
+    finally:
+        platform.remove()
+
+
+def configure(platform: ComposePlatform, **further: str) -> None:
+    lines = [f"{name}={value}\n" for name, value in {**SETTINGS, **further}.items()]
+    (platform.checkout / ".env").write_text("".join(lines))
+
+
+def test_a_postgres_of_ones_own_is_used_over_tls(platform: ComposePlatform) -> None:
+    up = ("docker", "compose", "up", "--detach", "--wait", "server")
+    configure(platform, PREFECT_SERVER_DATABASE_CONNECTION_URL="postgresql+asyncpg://db.example/prefect")
+    assert platform.command(*up).returncode
+    refused = platform.must("docker", "compose", "logs", "secrets")
+    assert "secrets: PREFECT_SERVER_DATABASE_CONNECTION_URL is not taken" in refused
+
+    configure(platform)
+    assert platform.command(*up).returncode
+    untrusted = platform.must("docker", "compose", "logs", "migrate")
+    assert f"migrate: the certificate of the database at {HOST} is not trusted" in untrusted
+    assert "set CA_CERT_FILE to the file of its CA" in untrusted
+    assert "Traceback" not in untrusted
+
+    configure(platform, CA_CERT_FILE="../company/ca.pem")
+    platform.must(*up)
+    assert platform.api.post("variables/", {"name": "kept", "value": "here"})["value"] == "here"
+    psql = ("psql", "--username=prefect", "--tuples-only", "--no-align", "--command")
+    assert platform.inside(HOST, *psql, "SELECT value FROM variable").strip() == '"here"'
+    over_tls = "SELECT bool_and(ssl), count(*) > 0 FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)"
+    assert platform.inside(HOST, *psql, f"{over_tls} WHERE client_addr IS NOT NULL").strip() == "t|t"
+    services = platform.must("docker", "compose", "ps", "--all", "--services").split()
+    assert set(services) == {"secrets", "migrate", "server", HOST}
+
+    # What reads the checkout can.
+    platform.must("docker", "compose", "up", "--detach", "--wait", "git-server")
+    planned = platform.must("docker", "compose", "run", "--rm", "-T", "--no-deps", "deployer", "plan")
+    assert "run-yeedu-job" in planned
+
+    backup = platform.command(sys.executable, "-m", "local", "backup")
+    assert backup.returncode == 1
+    assert f"Prefect's data are in your Postgres at {HOST}; back it up there" in backup.stderr
