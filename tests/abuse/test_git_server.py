@@ -35,16 +35,42 @@ def snapshot() -> ModuleType:
     return module
 
 
+LEFT_LYING = [
+    *(
+        "yeedu-password",
+        "id_rsa",
+        "prod.env",
+        ".envrc",
+        ".ENV",
+        ".env",
+        ".env.local",
+        "flows/.env",
+        "flows/id_rsa",
+    ),
+    *("flows/prod.env", "flows/.ENV", "flows/notes", "notes.txt"),
+]
+
+
 @pytest.mark.tries("reads files of a checkout that were never committed")
-def test_a_clone_has_what_is_committed_alone(snapshot: ModuleType, tmp_path: Path) -> None:
-    checkout = tmp_path / "checkout"
-    checkout.mkdir()
-    git(checkout, "init", "--quiet", "--initial-branch=main")
-    (checkout / "flow.py").touch()
-    git(checkout, "add", "flow.py")
-    git(checkout, "commit", "--quiet", "--message", "One")
-    (checkout / "id_rsa").write_text("a key")
-    git(checkout, "add", "id_rsa")  # into the index: its content is among the objects
-    snapshot.publish(checkout, tmp_path / "flows.git")
-    git(tmp_path, "clone", "--quiet", f"file://{tmp_path / 'flows.git'}", "clone")
-    assert git(tmp_path / "clone", "ls-files") == "flow.py"
+@pytest.mark.parametrize(
+    "shape", ["downloaded archive", "no commit yet", "commits", "commits of another owner"]
+)
+def test_a_clone_has_nothing_that_only_lies_there(snapshot: ModuleType, tmp_path: Path, shape: str) -> None:
+    checkout, served = tmp_path / "checkout", tmp_path / "flows.git"
+    (checkout / "flows").mkdir(parents=True)
+    (checkout / "flows" / "flow.py").touch()
+    if shape != "downloaded archive":
+        git(checkout, "init", "--quiet", "--initial-branch=main")
+        git(checkout, "add", "flows/flow.py")
+    if shape.startswith("commits"):
+        git(checkout, "commit", "--quiet", "--message", "One")
+    for name in LEFT_LYING:
+        (checkout / name).write_text("-----BEGIN OPENSSH PRIVATE KEY-----")
+    if shape != "downloaded archive":
+        git(checkout, "add", "--force", "yeedu-password", "flows/notes")  # and still not committed
+    if shape == "commits of another owner":
+        snapshot.take_snapshot(checkout, served)  # as for local processes
+    else:
+        snapshot.publish(checkout, served)
+    git(tmp_path, "clone", "--quiet", f"file://{served}", "clone")
+    assert git(tmp_path / "clone", "ls-files") == "flows/flow.py"
