@@ -5,7 +5,7 @@ ASKED = $(if $(value ENVIRONMENT),--environment "$$ENVIRONMENT") $(if $(value ON
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes that import Prefect
 
 .DEFAULT_GOAL := help
-.PHONY: backup restore help up down logs status drain plan deploy new-flow activate-windows clean install lint format test test-unit test-e2e test-faults test-endurance test-contract pictures bench weather-table lock audit
+.PHONY: backup restore help up down logs status drain plan deploy new-flow activate-windows clean install lint format test test-unit test-e2e test-faults test-endurance test-abuse test-contract pictures bench weather-table lock audit
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ pictures: install ## Take the pictures of the UI in docs/images anew, from a pla
 
 test-faults: install ## Kill, stop and cut off what the platform runs, and print what held (FAULT_KILLS=3, FAULT_OUTAGE_MINUTES=1)
 	ALL_FAULTS=1 $(PROGRAMS)/pytest tests/faults --numprocesses=0 $(ARGS)
+
+test-abuse: install ## Try what an attacker might, and print what held and what docs/security.md admits
+	$(PROGRAMS)/pytest tests/abuse --numprocesses=0 $(ARGS)
 
 test-endurance: install ## Run a compressed day, and look for leaks (ENDURANCE_HOURS=2 for a short one)
 	$(PROGRAMS)/pytest tests/endurance --numprocesses=0 $(ARGS)

@@ -2,8 +2,9 @@
 
 Live means that the published path is a symbolic link to the checkout, so a clone gets the commit that HEAD
 names at that moment. A snapshot is a new repository with one commit of the checkout's files, for checkouts
-whose history is not at hand or still empty. Only the standard library and git are needed, so that the
-container and the local processes share it:
+whose history is not at hand or still empty: of the tracked files, or where nothing was committed, of those in
+the folders of flows. Only the standard library and git are needed, so that the container and the local
+processes share it:
 
     python git-server/snapshot.py CHECKOUT TARGET
 """
@@ -26,15 +27,21 @@ SNAPSHOT_DATE = "2000-01-01T00:00:00+00:00"
 
 # What a clone reads of a repository; hooks, logs and the index may stay private.
 _SERVED_NAMES = (
-    "HEAD",
-    "config",
-    "config.worktree",
-    "objects",
-    "packed-refs",
-    "refs",
-    "reftable",
-    "shallow",
+    *("HEAD", "config", "config.worktree", "objects"),
+    *("packed-refs", "refs", "reftable", "shallow"),
 )
+
+# Where nothing was ever committed: all that may be needed of a checkout to run its flows.
+_KNOWN_PATHS = ("deployer", "flows", "prefect.yaml", "pyproject.toml", "requirements.txt")
+# Settings of a machine, in whatever spelling and with an editor's additions; `.env.example` is none.
+_SETTINGS_NAME = re.compile(r"^(?!\.env\.example$)([.#]*\.env|.*\.env($|[^a-z]))")
+# What programs call files that hold keys and passwords; source code may well be named after them.
+_SECRET_NAME = re.compile(
+    r"^id_(rsa|dsa|ecdsa|ed25519)|^\.?(netrc|pgpass|pypirc|npmrc|htpasswd|git-credentials)"
+    r"|\.(pem|key|p12|pfx|jks|keystore|kdbx|ppk|gpg|age)$"
+    r"|(^|[^a-z])(password|passwd|secret|credential|token)s?(?=$|[^a-z])(?!.*\.(py|sql|ipynb|md)$)"
+)
+_KEY_WITHIN = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY")
 
 
 class CheckoutError(Exception):
@@ -48,19 +55,23 @@ class Published:
     Attributes:
         target: The path to clone from.
         snapshot_reason: Why it is a snapshot; `None` when it is live.
+        held_back: Files that a snapshot leaves out because of the secrets that they may hold.
     """
 
     target: Path
     snapshot_reason: str | None
+    held_back: tuple[str, ...] = ()
 
     def describe(self, checkout: Path) -> str:
         """One line for the log that says what clones will get."""
         if self.snapshot_reason is None:
             return f"serving {checkout} live: a clone gets the commit that HEAD names at that moment"
-        return (
+        said = (
             f"serving a snapshot of the files in {checkout} as they are now, because {self.snapshot_reason};"
             " restart to serve later changes"
         )
+        held_back = ", ".join(map(repr, self.held_back))
+        return f"{said}; held back as possible secrets: {held_back}" if held_back else said
 
 
 def publish(checkout: Path, target: Path) -> Published:
@@ -84,9 +95,8 @@ def publish(checkout: Path, target: Path) -> Published:
     if reason is None:
         dot_git = checkout / ".git"
         target.symlink_to(dot_git if dot_git.is_dir() else checkout, target_is_directory=True)
-    else:
-        take_snapshot(checkout, target)
-    return Published(target, reason)
+        return Published(target, None)
+    return Published(target, reason, take_snapshot(checkout, target))
 
 
 def why_not_live(checkout: Path) -> str | None:
@@ -116,57 +126,70 @@ def why_not_live(checkout: Path) -> str | None:
     return None
 
 
-def take_snapshot(checkout: Path, target: Path) -> None:
+def take_snapshot(checkout: Path, target: Path) -> tuple[str, ...]:
     """Make a bare repository at `target` with one commit of the checkout's files.
 
-    It holds the tracked files and those that no .gitignore excludes, never a `.env`, never a nested
-    repository. Author and date are fixed, so that the same files always give the same commit.
+    It holds the tracked files, or where there is no commit, those of the folders of flows that no .gitignore
+    excludes; never a `.env` or a nested repository, and no untracked file that may hold a key. The files that
+    were held back are returned. Author and date are fixed: the same files always give the same commit.
 
     Raises:
         CheckoutError: A file cannot be read, or there is none to serve.
     """
     _run(target.parent, "init", "--quiet", "--bare", "--initial-branch=main", str(target))
-    names = _list_files(checkout, target)
-    if not names:
-        raise CheckoutError(f"{checkout} holds no file to serve: is it the checkout of this repository?")
-    for name in names:
-        _require_readable(checkout / os.fsdecode(name), is_recursive=False)
+    tracked = _tracked_files(checkout)
+    names = _files_of_flows(checkout, target) if tracked is None else tracked
+    served, held_back = list[bytes](), list[str]()
+    for name in sorted(names):
+        file = checkout / os.fsdecode(name)
+        if not (file.is_symlink() or file.is_file()):  # a nested repository, or gone since it was committed
+            continue
+        if _may_hold_secrets(file, is_tracked=tracked is not None):
+            held_back.append(os.fsdecode(name))
+        else:
+            served.append(name)
+    if not served:
+        looked = "is committed" if tracked is not None else f"is in {', '.join(_KNOWN_PATHS)}"
+        raise CheckoutError(f"{checkout} holds no file to serve, nothing {looked}: is it the right checkout?")
     in_snapshot = (f"--git-dir={target}", f"--work-tree={checkout}")
-    _run(checkout, *in_snapshot, "update-index", "--add", "-z", "--stdin", stdin=b"\0".join(names) + b"\0")
+    _run(checkout, *in_snapshot, "update-index", "--add", "-z", "--stdin", stdin=b"\0".join(served) + b"\0")
     tree = _run(checkout, *in_snapshot, "write-tree").strip().decode()
     commit = _run(checkout, *in_snapshot, "commit-tree", tree, "-m", "Snapshot of the checkout").strip()
     _run(checkout, *in_snapshot, "update-ref", "refs/heads/main", commit.decode())
+    return tuple(held_back)
 
 
-def _list_files(checkout: Path, target: Path) -> list[bytes]:
-    """Names, relative to the checkout, of every file that belongs into the snapshot."""
-    listing = _git(
-        checkout,
-        f"--git-dir={target}",
-        f"--work-tree={checkout}",
-        "ls-files",
-        "-z",
-        "--others",
-        "--exclude-standard",
-    )
+def _tracked_files(checkout: Path) -> set[bytes] | None:
+    """Names of what was committed, or where that cannot be read, added; `None` where there is no commit."""
+    if _git(checkout, "rev-parse", "--quiet", "--verify", "HEAD").returncode != 0:
+        return None
+    listing = _git(checkout, "ls-tree", "-r", "-z", "--full-tree", "HEAD")
+    if listing.returncode != 0:
+        listing = _git(checkout, "ls-files", "-z", "--stage")
+    entries = [line.partition(b"\t") for line in listing.stdout.split(b"\0") if line]
+    return {name for details, _, name in entries if not details.startswith(b"160000 ")}  # no submodules
+
+
+def _files_of_flows(checkout: Path, target: Path) -> set[bytes]:
+    """Names of the files that no .gitignore excludes, of the folders where this repository keeps flows."""
+    asked = ("ls-files", "-z", "--others", "--exclude-standard", "--", *_KNOWN_PATHS)
+    listing = _git(checkout, f"--git-dir={target}", f"--work-tree={checkout}", *asked)
     hidden = re.search(rb"could not open directory '(.+)'", listing.stderr)
     if hidden:
         _require_readable(checkout / os.fsdecode(hidden[1]), is_recursive=False)
-    names = set(listing.stdout.split(b"\0"))
-    # An index, where there is one, also knows the files that are tracked although a .gitignore names them.
-    tracked = _git(checkout, "ls-files", "-z", "--cached")
-    if tracked.returncode == 0:
-        names.update(tracked.stdout.split(b"\0"))
-    return sorted(name for name in names if name and _is_served(checkout, os.fsdecode(name)))
+    return {name for name in listing.stdout.split(b"\0") if name}
 
 
-def _is_served(checkout: Path, name: str) -> bool:
-    path = checkout / name
-    is_settings_file = path.name == ".env" or (path.name.startswith(".env.") and path.name != ".env.example")
-    is_nested_repository = name.endswith("/")
-    # A tracked file may have been deleted since.
-    is_file = path.is_symlink() or path.is_file()
-    return is_file and not is_settings_file and not is_nested_repository
+def _may_hold_secrets(file: Path, *, is_tracked: bool) -> bool:
+    """Tell by name and first bytes; what is tracked is meant to be seen, but for a `.env`."""
+    name = file.name.casefold()
+    if _SETTINGS_NAME.search(name) or (not is_tracked and _SECRET_NAME.search(name)):
+        return True
+    _require_readable(file, is_recursive=False)
+    if is_tracked or file.is_symlink():
+        return False
+    with file.open("rb") as opened:
+        return _KEY_WITHIN.search(opened.read(4096)) is not None
 
 
 def _missing_alternate(objects: Path) -> Path | None:

@@ -86,8 +86,8 @@ def prepare_flows(environment: Mapping[str, str]) -> tuple[str, str]:
             if _is_clonable(ROOT.as_uri(), environment):
                 return ROOT.as_uri(), published.describe(ROOT)
             target.unlink()  # a link to the checkout, which git refuses to clone: another user owns it
-            script.take_snapshot(ROOT, target)
-            published = script.Published(target, "another user owns it, so that git refuses to clone it")
+            reason = "another user owns it, so that git refuses to clone it"
+            published = script.Published(target, reason, script.take_snapshot(ROOT, target))
     except script.CheckoutError as error:
         raise CommandError(str(error)) from None
     return target.as_uri(), published.describe(ROOT)

@@ -80,6 +80,7 @@ def yeedu_mock(knobs: Knobs) -> Service:
         "YEEDU_MOCK_PASSWORD_FILE": str(SECRETS / "mock" / "yeedu-password"),
         "YEEDU_MOCK_EXTERNAL_URL": f"http://localhost:{port}",
         "YEEDU_MOCK_AUTH_TYPE": knobs.get("YEEDU_MOCK_AUTH_TYPE", "LDAP"),
+        "YEEDU_MOCK_ALLOWED_HOSTS": knobs.get("YEEDU_MOCK_ALLOWED_HOSTS", ""),
     }
     return Service(
         "yeedu-mock",

@@ -76,15 +76,76 @@ def test_a_shallow_repository_is_served_live(
     assert files_of(folder / "flows.git") == [".gitignore", "flows/hello.py"]
 
 
-def test_an_archive_is_served_from_a_snapshot_without_secrets_and_ignored_files(
+def test_of_an_archive_the_flows_are_served_without_secrets_and_ignored_files(
     snapshot: ModuleType, checkout: Path, folder: Path, files_of: FilesOf
 ) -> None:
     shutil.rmtree(checkout / ".git")
+    for name in ("deployer/prefect.yaml", "prefect.yaml", "notes/tomorrow.txt", "flows/run.log"):
+        (checkout / name).parent.mkdir(exist_ok=True)
+        (checkout / name).touch()
     (checkout / "flows" / ".env").write_text("TOKEN=hunter2\n")
-    (checkout / ".env.local").write_text("TOKEN=hunter2\n")
+    (checkout / "flows" / ".env.example").write_text("#TOKEN=\n")
     published = snapshot.publish(checkout, folder / "flows.git")
     assert "downloaded archive" in published.snapshot_reason
-    assert files_of(folder / "flows.git") == [".env.example", ".gitignore", "flows/hello.py"]
+    assert files_of(folder / "flows.git") == [
+        "deployer/prefect.yaml",
+        "flows/.env.example",
+        "flows/hello.py",
+        "prefect.yaml",
+    ]
+    assert published.held_back == ("flows/.env",)
+    assert published.describe(checkout).endswith("; held back as possible secrets: 'flows/.env'")
+
+
+MAY_BE_SECRET = [
+    *(
+        ".env.local",
+        ".ENV",
+        ".Env.bak",
+        "..env.swp",
+        ".envrc",
+        "prod.env",
+        "id_rsa",
+        "id_ed25519.pub",
+        ".netrc",
+    ),
+    *("server.KEY", "cert.pem", "yeedu-password", "api_token.txt", "credentials.json", "Secrets.yaml"),
+]
+ARE_NOT = ["env.py", "environment.yaml", "secret_santa.py", "tokenizer.json", "password.sql", "tokens.ipynb"]
+
+
+@pytest.mark.parametrize("name", MAY_BE_SECRET)
+def test_what_may_be_a_secret_by_its_name_is_held_back_unless_it_is_committed(
+    snapshot: ModuleType, checkout: Path, folder: Path, git: Git, files_of: FilesOf, name: str
+) -> None:
+    (checkout / "flows" / name).write_text("hunter2")
+    git(checkout, "add", "flows")
+    git(checkout, "commit", "--quiet", "--message", "Three")
+    (checkout / ".git").rename(folder / "aside")
+    published = snapshot.publish(checkout, folder / "flows.git")
+    assert published.held_back == (f"flows/{name}",)
+    assert files_of(folder / "flows.git") == ["flows/hello.py"]
+    (folder / "aside").rename(checkout / ".git")
+    is_setting = "env" in name.lower()
+    assert snapshot.take_snapshot(checkout, folder / "tracked.git") == (
+        (f"flows/{name}",) if is_setting else ()
+    )
+
+
+@pytest.mark.parametrize("name", ARE_NOT)
+def test_source_code_may_be_named_after_secrets(
+    snapshot: ModuleType, checkout: Path, folder: Path, files_of: FilesOf, name: str
+) -> None:
+    shutil.rmtree(checkout / ".git")
+    (checkout / "flows" / name).touch()
+    assert snapshot.publish(checkout, folder / "flows.git").held_back == ()
+    assert f"flows/{name}" in files_of(folder / "flows.git")
+
+
+def test_a_key_is_held_back_whatever_its_name(snapshot: ModuleType, checkout: Path, folder: Path) -> None:
+    shutil.rmtree(checkout / ".git")
+    (checkout / "flows" / "notes.txt").write_text("for me\n-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n")
+    assert snapshot.publish(checkout, folder / "flows.git").held_back == ("flows/notes.txt",)
 
 
 def test_an_archive_inside_another_repository_is_still_an_archive(
@@ -115,15 +176,17 @@ def test_odd_names_links_and_nested_repositories_do_no_harm(
     snapshot: ModuleType, checkout: Path, folder: Path, git: Git, files_of: FilesOf
 ) -> None:
     shutil.rmtree(checkout / ".git")
-    (checkout / "two\nlines").write_text("")
-    (checkout / "dangling").symlink_to("nowhere")
-    git(checkout, "init", "--quiet", "nested")
-    (checkout / "nested" / "file").write_text("")
+    (checkout / "flows" / "two\nlines").write_text("")
+    (checkout / "flows" / "dangling").symlink_to("nowhere")
+    os.mkfifo(checkout / "flows" / "pipe")
+    git(checkout, "init", "--quiet", "flows/nested")
+    (checkout / "flows" / "nested" / "file").write_text("")
     snapshot.publish(checkout, folder / "flows.git")
-    names = files_of(folder / "flows.git")
-    assert '"two\\nlines"' in names
-    assert "dangling" in names
-    assert not [name for name in names if name.startswith("nested")]
+    assert files_of(folder / "flows.git") == [
+        "flows/dangling",
+        "flows/hello.py",
+        '"flows/two\\nlines"',
+    ]
 
 
 def test_a_linked_worktree_is_live_where_its_repository_is_at_hand(
@@ -145,7 +208,7 @@ def test_a_linked_worktree_without_its_repository_is_served_from_a_snapshot(
     (checkout / ".git").rename(folder / "elsewhere")  # as in a container that mounts the worktree alone
     published = snapshot.publish(folder / "worktree", folder / "flows.git")
     assert "linked worktree" in published.snapshot_reason
-    assert files_of(folder / "flows.git") == [".gitignore", "flows/hello.py"]
+    assert files_of(folder / "flows.git") == ["flows/hello.py"]
 
 
 def test_missing_alternates_are_served_from_a_snapshot_with_the_tracked_files(
@@ -158,6 +221,7 @@ def test_missing_alternates_are_served_from_a_snapshot_with_the_tracked_files(
     assert snapshot.why_not_live(folder / "sharing") is None
     checkout.rename(folder / "elsewhere")
     (folder / "sharing" / "run.log").write_text("ignored\n")
+    (folder / "sharing" / "flows" / "draft.py").write_text("never added\n")
     published = snapshot.publish(folder / "sharing", folder / "flows.git")
     assert str(checkout / ".git" / "objects") in published.snapshot_reason
     assert files_of(folder / "flows.git") == [".gitignore", "flows/hello.py", "forced.log"]
@@ -178,9 +242,19 @@ def test_a_damaged_repository_is_served_from_a_snapshot_with_gits_own_words(
 ) -> None:
     blob = git(checkout, "rev-parse", "HEAD:flows/hello.py")
     (checkout / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    (checkout / "flows" / "draft.py").write_text("added, and not committed\n")
+    git(checkout, "add", "flows/draft.py")
     published = snapshot.publish(checkout, folder / "flows.git")
     assert blob in published.snapshot_reason
-    assert "flows/hello.py" in files_of(folder / "flows.git")
+    assert files_of(folder / "flows.git") == [".gitignore", "flows/hello.py"]
+
+
+def test_a_file_that_was_deleted_since_is_not_missed(
+    snapshot: ModuleType, checkout: Path, folder: Path, files_of: FilesOf
+) -> None:
+    (checkout / ".gitignore").unlink()
+    snapshot.take_snapshot(checkout, folder / "flows.git")
+    assert files_of(folder / "flows.git") == ["flows/hello.py"]
 
 
 def test_publishing_again_replaces_a_snapshot_with_the_live_repository(

@@ -73,7 +73,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "checkout"
     folder.mkdir()
     (folder / "git-server").symlink_to(ROOT / "git-server")
-    (folder / "flow.py").write_text("first")
+    (folder / "flows").mkdir()
+    (folder / "flows" / "flow.py").write_text("first")
     monkeypatch.setattr(preparation, "ROOT", folder)
     monkeypatch.setattr(preparation, "STATE", tmp_path / "state")
     return folder
@@ -86,17 +87,17 @@ def git(folder: Path, *arguments: str) -> None:
 
 def cloned_flow(url: str, target: Path) -> str:
     git(target.parent, "clone", "--depth", "1", url, str(target))
-    return (target / "flow.py").read_text()
+    return (target / "flows" / "flow.py").read_text()
 
 
 def test_checkout_with_a_repository_is_cloned_live(checkout: Path, tmp_path: Path) -> None:
     git(checkout, "init")
-    git(checkout, "add", "flow.py")
+    git(checkout, "add", "flows")
     git(checkout, "commit", "--message", "first")
     url, description = preparation.prepare_flows(os.environ)
     assert "live" in description
     assert cloned_flow(url, tmp_path / "first") == "first"
-    (checkout / "flow.py").write_text("second")
+    (checkout / "flows" / "flow.py").write_text("second")
     git(checkout, "commit", "--all", "--message", "second")
     assert cloned_flow(url, tmp_path / "second") == "second"
 
@@ -109,7 +110,7 @@ def test_downloaded_archive_is_cloned_from_a_snapshot(checkout: Path, tmp_path: 
 
 def test_repository_that_git_refuses_is_cloned_from_a_snapshot(checkout: Path, tmp_path: Path) -> None:
     git(checkout, "init")
-    git(checkout, "add", "flow.py")
+    git(checkout, "add", "flows")
     git(checkout, "commit", "--message", "first")
     # What git does where another user owns the repository.
     strict = {**os.environ, "GIT_TEST_ASSUME_DIFFERENT_OWNER": "1", "GIT_CONFIG_GLOBAL": os.devnull}

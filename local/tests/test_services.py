@@ -94,6 +94,7 @@ CHOSEN = {
     "YEEDU_USERNAME": "me",
     "YEEDU_VERIFY_SSL": "false",
     "YEEDU_MOCK_AUTH_TYPE": "AZURE_SSO",
+    "YEEDU_MOCK_ALLOWED_HOSTS": "yeedu.example",
     "CA_CERT_FILE": "/ca.pem",
     "YEEDU_JOB_URL": "https://yeedu.example:8080/job",
     "FLOWS_GIT_REF": "next",

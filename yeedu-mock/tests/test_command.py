@@ -104,6 +104,8 @@ def processes_of(state: Path) -> list[int]:
         (["--state-directory", "~nobody-of-that-name"], {}, "--state-directory"),
         (["--host", "a..b"], {}, "--host"),
         ([], {"YEEDU_MOCK_PASSWORD": "\udcff"}, "YEEDU_MOCK_PASSWORD"),
+        (["--allowed-hosts", "http://yeedu.example.com"], {}, "--allowed-hosts"),
+        ([], {"YEEDU_MOCK_ALLOWED_HOSTS": "yeedu.example.com:8088"}, "--allowed-hosts"),
         (["--tls-certificate", "/does/not/exist"], {}, "--tls-certificate"),
         (["--tls-certificate", "/etc/hostname"], {}, "--tls-certificate"),
         ([], {"YEEDU_MOCK_TLS_KEY": "/etc/hostname"}, "--tls-certificate"),

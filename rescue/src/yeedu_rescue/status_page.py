@@ -11,11 +11,43 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from socket import socket
 
     from yeedu_rescue.rounds import Rounds
 
+    _Request = socket | tuple[bytes, socket]
+
 # A round asks the server a few times, and each question may take a quarter of a minute.
 STALLED_SECONDS = 120.0
+
+# The page is asked by the health check of this machine, every few seconds.
+NAMES = ("127.0.0.1", "localhost")
+MAX_THREADS = 16
+PATIENCE_SECONDS = 3.0
+
+
+class _SmallServer(ThreadingHTTPServer):
+    """A server that has few threads, and turns the others away without a word in the log."""
+
+    request_queue_size = 64
+    _room = threading.BoundedSemaphore(MAX_THREADS)
+
+    def process_request(self, request: _Request, client_address: object) -> None:
+        """Answer in a thread, where there is room for one."""
+        if self._room.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: _Request, client_address: object) -> None:
+        """Answer, and make room."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
+
+    def handle_error(self, request: _Request, client_address: object) -> None:
+        """Say nothing: whoever asked has gone."""
 
 
 @contextmanager
@@ -31,7 +63,13 @@ def status_page(rounds: Rounds, port: int) -> Generator[int]:
     """
 
     class Page(BaseHTTPRequestHandler):
+        timeout = PATIENCE_SECONDS
+
         def do_GET(self) -> None:
+            # A web page may have a name of its own lead to this machine, and read the answer.
+            if (self.headers.get("Host") or "").partition(":")[0] not in NAMES:
+                self.send_error(403, "That is not a name of this page")
+                return
             seconds = time.monotonic() - rounds.ended_at
             told = {"last_round_seconds_ago": round(seconds, 1), "trouble": rounds.trouble}
             body = json.dumps(told).encode()
@@ -44,7 +82,7 @@ def status_page(rounds: Rounds, port: int) -> Generator[int]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
             """Say nothing: a health check every few seconds is not worth a line."""
 
-    with ThreadingHTTPServer(("127.0.0.1", port), Page) as server:
+    with _SmallServer(("127.0.0.1", port), Page) as server:
         thread = threading.Thread(target=server.serve_forever, name="status page", daemon=True)
         thread.start()
         try:

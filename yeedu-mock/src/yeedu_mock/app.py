@@ -12,6 +12,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from yeedu_mock.control.middleware import RequestWatch
+from yeedu_mock.control.names import Names
 from yeedu_mock.errors import MockError, UnknownIdError
 from yeedu_mock.routes import (
     clusters,
@@ -97,7 +98,8 @@ def create_app(mock: Mock) -> RequestWatch:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(Exception, _unexpected_error)
-    return RequestWatch(app, mock.control)
+    names = Names(mock.settings.allowed_hosts, mock.settings.external_url)
+    return RequestWatch(app, mock.control, names, mock.sessions)
 
 
 def _mock_error(request: Request, error: Exception) -> JSONResponse:

@@ -13,6 +13,7 @@ import uvicorn
 
 from yeedu_mock.app import create_app
 from yeedu_mock.control.listener import Listener
+from yeedu_mock.control.strangers import MAX_CONNECTIONS, MAX_HEAD_BYTES, PunctualHttp
 from yeedu_mock.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -89,8 +90,11 @@ def new_server(mock: Mock, listener: Listener) -> MockServer:
             log_config=None,
             access_log=False,
             server_header=False,
+            http=PunctualHttp,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+            limit_concurrency=MAX_CONNECTIONS,
             ws="websockets-sansio",
-            ws_max_size=MAX_FRAME_BYTES,
+            ws_max_size=MAX_FRAME_BYTES,  # of clients that have a session: others are refused before a frame
             timeout_graceful_shutdown=SHUTDOWN_GRACE_SECONDS,
             ssl_certfile=mock.settings.tls_certificate,
             ssl_keyfile=mock.settings.tls_key,

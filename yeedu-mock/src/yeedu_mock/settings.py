@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import secrets
 import ssl
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_SPARE_KERNELS = 8
 PREFIX = "YEEDU_MOCK_"
+HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
 class SettingsError(Exception):
@@ -37,6 +39,7 @@ class Settings:
         username: Who may log in.
         password: With which password; None has one generated into `state_directory/password`.
         external_url: Base of the URLs the mock hands out; None takes the one it was called by.
+        allowed_hosts: Further names under which it answers; `*.example.com` for all below `example.com`.
         auth_type: What `login/auth_type` answers.
         spare_kernels: How many Jupyter kernels are kept started ahead.
         job_time_limit_seconds: When a running job is ended.
@@ -53,6 +56,7 @@ class Settings:
     username: str = "demo"
     password: str | None = field(default=None, repr=False)
     external_url: str | None = None
+    allowed_hosts: tuple[str, ...] = ()
     auth_type: str = "LDAP"
     spare_kernels: int = 1
     job_time_limit_seconds: float = 3600.0
@@ -92,6 +96,15 @@ def _read_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _read_hosts(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    names = tuple(name.strip().lower() for name in value.split(",") if name.strip())
+    if not all(HOST_NAME.fullmatch(name) for name in names):
+        raise ValueError("no names of hosts")
+    return names
+
+
 def _option(default: Any, description: str, must_be: str | None = None, **bounds: Any) -> Any:
     """Return a field that is an option: `must_be` says what else than its value would have been right."""
     extra: JsonDict | None = {"must_be": must_be} if must_be else None
@@ -113,6 +126,11 @@ class Options(BaseSettings):
     password_file: Path | None = _option(None, "file whose first line is the password")
     external_url: Annotated[str, BeforeValidator(_read_url)] | None = _option(
         None, "base of the URLs handed out, such as http://localhost:8088", "like http://localhost:8088"
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_read_hosts)] = _option(
+        (),
+        "further host names under which it answers, separated by commas; *.example.com for all below that",
+        "names like yeedu.example.com or *.example.com, without ports, separated by commas",
     )
     auth_type: Literal["LDAP", "AAD", "AZURE_SSO"] = _option(
         "LDAP", "one of LDAP, AAD, AZURE_SSO", "one of LDAP, AAD, AZURE_SSO"
@@ -172,7 +190,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add every start option to a parser."""
     for name, option in Options.model_fields.items():
         if name not in NOT_ON_THE_COMMAND_LINE:
-            default = f"; default {option.default}" if option.default not in (None, {}) else ""
+            default = f"; default {option.default}" if option.default not in (None, {}, ()) else ""
             text = f"{option.description} [{PREFIX}{name.upper()}{default}]"
             parser.add_argument(f"--{name.replace('_', '-')}", metavar="VALUE", help=text)
 
@@ -197,6 +215,7 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
         username=options.username,
         password=password,
         external_url=options.external_url,
+        allowed_hosts=options.allowed_hosts,
         auth_type=options.auth_type,
         spare_kernels=options.spare_kernels,
         job_time_limit_seconds=options.job_time_limit,

@@ -115,17 +115,17 @@ class _Converter:
         return found
 
     def _scalar(self, node: yaml.ScalarNode, line: int) -> Any:
-        spelling = str(node.value)
+        spelling, shown = str(node.value), repr(str(node.value)[:60])
         try:
             # PyYAML's constructors are untyped; what a scalar can become is checked right here.
             value = to_jsonable_python(cast("Any", self._loader).construct_object(node))
         except (ValueError, ArithmeticError) as error:
-            self._problems.add(line, f"{spelling!r} cannot be read ({error}); put it in quotes.")
+            self._problems.add(line, f"{shown} cannot be read ({error}); put it in quotes.")
             return None
         if isinstance(value, float) and value - value != 0:
-            self._problems.add(line, f"{spelling!r} is a number that JSON does not have; put it in quotes.")
+            self._problems.add(line, f"{shown} is a number that JSON does not have; put it in quotes.")
         if HALF_A_CHARACTER.search(spelling):
-            self._problems.add(line, f"{spelling!r} holds half a character; write the whole one.")
+            self._problems.add(line, f"{shown} holds half a character; write the whole one.")
             return None
         # A text with a tag of its own, and a date, have the spelling that they were written with.
         is_text = value is None or (isinstance(value, str) and value == spelling)

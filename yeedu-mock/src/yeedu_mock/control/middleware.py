@@ -9,21 +9,26 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from yeedu_mock.control.gateway import Gateway, page
 from yeedu_mock.control.journal import Entry
-from yeedu_mock.errors import MockError
+from yeedu_mock.control.strangers import BoundedBody
+from yeedu_mock.errors import MockError, NotLoggedInError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from yeedu_mock.control.control import Control
     from yeedu_mock.control.faults import Fault
+    from yeedu_mock.control.names import Names
+    from yeedu_mock.state.sessions import Sessions
 
 logger = logging.getLogger(__name__)
 
 TOKEN = re.compile(r"(yeedu_session[/=])[^/&\s]+", re.IGNORECASE)
+MAX_PATH_CHARACTERS = 2000  # of what the log and the journal keep of one
 CONTROL_PREFIX = "/_control/"
 DROP_CONNECTION = "yeedu_mock.drop_connection"
 """The key of a scope under which a route finds what drops its connection."""
@@ -40,11 +45,15 @@ class RequestWatch:
     Args:
         app: The application.
         control: Where faults come from and requests are entered.
+        names: Under which the application answers.
+        sessions: Whose clients' bodies may be larger.
     """
 
-    def __init__(self, app: ASGIApp, control: Control) -> None:
+    def __init__(self, app: ASGIApp, control: Control, names: Names, sessions: Sessions) -> None:
         self._app = app
         self._control = control
+        self._names = names
+        self._sessions = sessions
         self._gateway = Gateway(control.switches)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,7 +75,10 @@ class RequestWatch:
             await send(message)
 
         try:
-            if (refusal := self._gateway.refusal(method, scope["path"])) is not None:
+            refusal = self._names.refusal(scope) or self._gateway.refusal(method, scope["path"])
+            if scope["type"] == "http" and not is_control:
+                receive = BoundedBody(receive, partial(self._has_session, scope))
+            if refusal is not None:
                 await _refuse(refusal, scope, receive, note_status)
             elif fault is None:
                 await self._app(scope, receive, note_status)
@@ -78,6 +90,14 @@ class RequestWatch:
             logger.info("%s %s %s %.1f ms", method, path, status or "dropped", duration * 1000)
             if not is_control:
                 self._control.journal.enter(Entry(number, begun, method, path, status, duration))
+
+    def _has_session(self, scope: Scope) -> bool:
+        _, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
+        try:
+            self._sessions.find(token.strip())
+        except NotLoggedInError:
+            return False
+        return True
 
     async def _fail(
         self, fault: Fault, scope: Scope, receive: Receive, note_status: Send, send: Send
@@ -174,4 +194,4 @@ def _status(message: Message, before: int | None) -> int | None:
 def _printable_path(scope: Scope) -> str:
     """Return path and query on one line: a path can hold anything, line breaks too."""
     query = scope.get("query_string", b"").decode("latin-1")
-    return ascii(redacted(scope["path"] + (f"?{query}" if query else "")))[1:-1]
+    return ascii(redacted(scope["path"] + (f"?{query}" if query else "")))[1:-1][:MAX_PATH_CHARACTERS]

@@ -1,0 +1,109 @@
+"""What a client may cost that has not logged in: some kilobytes, and not for long."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from starlette.exceptions import HTTPException
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import Message, Receive
+
+MAX_HEAD_BYTES = 64 * 1024
+HEAD_SECONDS = 10.0
+MAX_BODY_BYTES = 64 * 1024
+BODY_SECONDS = 30.0
+# Connections that have sent no whole request line and headers yet; when one more comes, the oldest goes.
+MAX_SILENT = 256
+MAX_CONNECTIONS = 1000
+
+
+class PunctualHttp(H11Protocol):
+    """uvicorn's HTTP, in which a request's headers have to come within `HEAD_SECONDS`.
+
+    uvicorn itself waits for them for ever, and for as many connections as there are.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
+        """Wait for a first request, and make room for it."""
+        super().connection_made(transport)
+        self._watch()
+        silent = {one: one._deadline for one in self.connections if isinstance(one, PunctualHttp)}
+        waiting = {one: deadline.when() for one, deadline in silent.items() if deadline is not None}
+        if len(waiting) > MAX_SILENT:
+            min(waiting, key=lambda one: waiting[one])._give_up()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        self._stop()
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        """Take what has come, and wait on where no request is being answered."""
+        super().handle_events()
+        is_answering = self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]
+        if is_answering or self.transport.get_protocol() is not self:  # a websocket has taken over
+            self._stop()
+        else:
+            self._watch()
+
+    def _watch(self) -> None:
+        if self._deadline is None and not self.transport.is_closing():
+            self._deadline = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        self._stop()
+        self.transport.abort()
+
+    def _stop(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class BoundedBody:
+    """Receives a request's body, of which a stranger's is small and comes soon.
+
+    Args:
+        receive: What it is received from.
+        is_known: Whether the client has a session; asked once, and only where it matters.
+    """
+
+    def __init__(self, receive: Receive, is_known: Callable[[], bool]) -> None:
+        self._receive = receive
+        self._is_known = is_known
+        self._size = 0
+        self._is_bounded = True
+        self._deadline = asyncio.get_running_loop().time() + BODY_SECONDS
+
+    async def __call__(self) -> Message:
+        """Receive the next part.
+
+        Raises:
+            HTTPException: With 413 or 408, when a stranger's body is larger or takes longer.
+        """
+        if not self._is_bounded:
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            self._require_session(408, f"a body has to come within {BODY_SECONDS:.0f} seconds")
+            return await self._receive()
+        self._size += len(message.get("body", b""))
+        if self._size > MAX_BODY_BYTES:
+            self._require_session(413, f"a body may have {MAX_BODY_BYTES} bytes")
+        elif not message.get("more_body"):
+            self._is_bounded = False  # what else comes is that the client has gone
+        return message
+
+    def _require_session(self, status: int, what: str) -> None:
+        if not self._is_known():
+            raise HTTPException(status, f"Without a session, {what}.", {"Connection": "close"})
+        self._is_bounded = False
