@@ -109,15 +109,12 @@ def test_build_asks_the_index_and_trusts_the_own_ca_when_told_and_keeps_nothing_
 
     def built(certificate: str, index: str = company.index) -> subprocess.CompletedProcess[str]:
         files = ["-f", "docker-compose.yaml", "-f", "override.yaml"]
+        settings = f"CA_CERT_FILE={certificate}\nPACKAGE_INDEX_URL={index}\n"
+        (company.checkout / ".env").write_text(settings)
         return subprocess.run(
             ["docker", "compose", *files, "build", "secrets"],
             cwd=company.checkout,
-            env={
-                **os.environ,
-                "CA_CERT_FILE": certificate,
-                "PACKAGE_INDEX_URL": index,
-                "COMPOSE_PROJECT_NAME": image,
-            },
+            env={**os.environ, "COMPOSE_PROJECT_NAME": image},
             capture_output=True,
             text=True,
             check=False,
