@@ -10,10 +10,9 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 
-from yeedu_deployer.declared.automation_spec import load_automations
 from yeedu_deployer.declared.environments import load_environment
 from yeedu_deployer.declared.models import Concurrency, Deployment, PrefectYaml, WorkPool
-from yeedu_deployer.declared.pool_spec import load_pools
+from yeedu_deployer.declared.platform_files import load_alerts, load_pools
 from yeedu_deployer.declared.prefect_yaml import load_file
 from yeedu_deployer.declared.schedules import Schedule, to_prefect_schedule
 from yeedu_deployer.declared.selection import Entry, Selection
@@ -105,7 +104,7 @@ SELECTION = Selection((), (Entry("one", "a.py:b"),), "prefect.yaml")
 FILES = {
     "prefect": (GOOD, lambda path: load_file(path, {"X": "x"}, keeps_unset=True)),
     "pools": (POOLS, lambda path: load_pools(path, {"X": "x"})),
-    "alerts": (ALERTS, lambda path: load_automations(path, {"X": "x"})),
+    "alerts": (ALERTS, lambda path: load_alerts(path, {"X": "x"})),
     "environments": (
         ENVIRONMENTS,
         lambda path: load_environment(path, "staging", {"X": "x"}, SELECTION, keeps_unset=True),
@@ -157,7 +156,7 @@ def check(path, text, read):
     else:
         told = [one for error in getattr(found, "errors", {}).values() for one in error.problems]
         for spec in getattr(found, "deployments", ()):
-            for schedule in spec.schedules:
+            for schedule in spec.says.schedules:
                 if "{{" not in str(schedule.rule):
                     DeploymentScheduleCreate(schedule=to_prefect_schedule(schedule.rule), slug=schedule.slug)
     for one in told:

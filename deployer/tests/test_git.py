@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from tests.git_hosts import ACCEPTS, TOKEN, git_host, ssh_host
 from yeedu_deployer.declared.flow_source import Source
 from yeedu_deployer.errors import SourceError
-from yeedu_deployer.git.repository import remote_of
+from yeedu_deployer.planned.sources import remote_of
 from yeedu_worker.git.reasons import GitError
 
 FLOW = """

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from yeedu_deployer.config_dir import Given, declared_files, own_variables
 from yeedu_deployer.configuration import API_KEY, AUTH_STRING, Configuration, adopt_logins
-from yeedu_deployer.errors import DeployerError
+from yeedu_deployer.errors import DeployerError, redact
 from yeedu_deployer.inspection.inspector import FlowInspector
-from yeedu_deployer.report import redact
 
 if TYPE_CHECKING:
     from yeedu_deployer.declared.desired import Files
@@ -71,8 +70,9 @@ def _deploy_with(
 ) -> int:
     # Prefect reads its settings when it is imported: what imports it comes after the logins were adopted.
     from yeedu_deployer.applied.apply import Deployer
+    from yeedu_deployer.planned.status import is_in_step
     from yeedu_deployer.server import Lookup, open_client, wait_until_ready
-    from yeedu_deployer.status_report import is_in_step, print_status
+    from yeedu_deployer.status_report import print_status
 
     read = partial(
         files.read,
@@ -101,7 +101,7 @@ def _deploy_with(
         deployer.report.hide(lookup.secrets)
         if options.command == "status":
             rows, report = deployer.status(), deployer.report
-            print_status(rows, report.failures, report.secrets, as_json=options.json)
+            print_status(rows, report, as_json=options.json)
             return FAILED if report.failures else DONE if is_in_step(rows) else CHANGES_PLANNED
         deployer.run()
         deployer.note_missing_password()

@@ -67,7 +67,7 @@ def declared_files(
     # These import Prefect: not before it is needed.
     from yeedu_deployer.declared.desired import Files
     from yeedu_deployer.declared.flow_source import Source
-    from yeedu_deployer.git.repository import remote_of
+    from yeedu_deployer.planned.sources import remote_of
 
     config, checkout = variables.get("CONFIG_DIR"), variables.get("CHECKOUT_DIR")
     folders = [Path(config)] if config else []

@@ -10,7 +10,14 @@ DeployerError
     RefusedError       it does not have what was asked for, or does not let this login have it
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+HIDDEN = "********"
+# A shorter secret is as likely to be an ordinary word, which would make a report unreadable.
+MINIMUM_HIDDEN_CHARACTERS = 6
 
 
 class DeployerError(Exception):
@@ -62,3 +69,46 @@ class ServerError(DeployerError):
 
 class RefusedError(ServerError):
     """The Prefect server does not have what was asked for, or does not let this login have it."""
+
+
+E = TypeVar("E", bound=DeployerError)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a deployment is declared, which is what every sentence about it begins with.
+
+    Attributes:
+        file: The file.
+        line: The line of its name.
+        lines: The lines of its keys.
+        name: Its name.
+    """
+
+    file: str
+    line: int
+    lines: Mapping[str, int]
+    name: str
+
+    def tell(self, error: E, key: str = "", *, is_shared: bool = False) -> E:
+        """Return an error that begins with the place.
+
+        Args:
+            error: Where it names no key, and none is given, it is not about this deployment and stays.
+            key: The key that it is about, if it names none itself.
+            is_shared: Whether it is about other deployments as well.
+        """
+        key = error.key or key
+        if not key:
+            return error
+        text = re.sub(r"\A(The|It|No) ", lambda found: found[0].lower(), str(error))
+        of = "" if is_shared else f" deployment {self.name!r}:"
+        return type(error)(f"{self.file}:{self.lines.get(key, self.line)}:{of} {text}")
+
+
+def redact(text: str, secrets: Sequence[str]) -> str:
+    """Replace every secret in a text; longer ones first, so that none is left in part."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= MINIMUM_HIDDEN_CHARACTERS:
+            text = text.replace(secret, HIDDEN)
+    return text

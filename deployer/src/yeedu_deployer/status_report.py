@@ -1,104 +1,50 @@
-"""Prints what `deployer status` found: a table on a terminal, plain lines otherwise, or JSON."""
+"""Shows what `deployer status` found."""
 
 import datetime as dt
-import json
-import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from yeedu_deployer.planned.status import DeploymentStatus, State, is_in_step
+from yeedu_deployer.report import Printed, Report, brief
 
-from yeedu_deployer.planned.status import MEANINGS, DeploymentStatus, State
-from yeedu_deployer.report import JSON_FORMAT, MAXIMUM_COLUMNS, brief, redact, redacted
-
-STYLES = {
-    State.IN_STEP: "green",
-    State.FILE_CHANGED: "yellow",
-    State.EDITED: "yellow",
-    State.MISSING: "red",
-    State.DROPPED: "red",
-    State.FAILED: "bold red",
+# What each state means, where it needs a word, and how it looks.
+STATES = {
+    State.IN_STEP: ("", "green"),
+    State.FILE_CHANGED: ("the next apply writes what the file says now", "yellow"),
+    State.EDITED: ("someone changed it on the server; apply keeps that", "yellow"),
+    State.MISSING: ("the next apply creates it", "red"),
+    State.DROPPED: ("the next apply deletes it", "red"),
+    State.FOREIGN: ("", "dim"),
+    State.FAILED: ("the file's deployment cannot be applied", "bold red"),
 }
-DIFFERENT = (State.FILE_CHANGED, State.EDITED, State.MISSING, State.DROPPED)
 COLUMNS = ("deployment", "state", "last run", "next run", "workers")
 
 
-def is_in_step(rows: Sequence[DeploymentStatus]) -> bool:
-    """Tell whether the server has exactly what the file says; what the file never named does not count."""
-    return not any(row.state in DIFFERENT for row in rows)
-
-
-def print_status(
-    rows: Sequence[DeploymentStatus],
-    failures: Sequence[str],
-    secrets: tuple[str, ...],
-    *,
-    as_json: bool = False,
-) -> None:
-    """Print the rows to standard output and the failures to standard error."""
+def print_status(rows: Sequence[DeploymentStatus], report: Report, *, as_json: bool = False) -> None:
+    """Print the rows to standard output and the report's failures to standard error."""
     if as_json:
-        document = redacted(json.loads(json.dumps(_document(rows, failures), default=_plain)), secrets)
-        print(json.dumps(document, indent=2))
-    elif sys.stdout.isatty():
-        table = Table(*COLUMNS, box=None, pad_edge=False, header_style="bold")
-        for row in rows:
-            cells = [Text(redact(cell, secrets)) for cell in _cells(row)]
-            cells[1].stylize(STYLES.get(row.state, "dim"))
-            table.add_row(*cells)
-            for line in _drift_lines(row):
-                table.add_row("", Text(redact(line, secrets), "dim"))
-        Console(width=min(Console().width, MAXIMUM_COLUMNS)).print(table)
-    else:
-        for row in rows:
-            name, state, *rest = _cells(row)
-            labelled = [f"{label} {cell}" for label, cell in zip(COLUMNS[2:], rest, strict=True)]
-            print(redact(f"{name}: {state}  {'  '.join(labelled)}", secrets))
-            for line in _drift_lines(row):
-                print(redact(f"    {line}", secrets))
-    for failure in failures:
-        print(f"error: {redact(failure, secrets)}", file=sys.stderr)
-
-
-def _cells(row: DeploymentStatus) -> tuple[str, str, str, str, str]:
-    last = f"{row.last_run.state} {_time(row.last_run.time)}" if row.last_run else "none"
-    following = _time(row.next_run) if row.next_run else "none"
-    workers = ", ".join(row.workers) or "none polls"
-    return (row.name, row.state, last, "paused" if row.is_paused else following, workers)
-
-
-def _drift_lines(row: DeploymentStatus) -> list[str]:
-    lines = [f"{change.field}: server {brief(change.old)}, file {brief(change.new)}" for change in row.drift]
-    return lines if row.state in (State.IN_STEP, State.FOREIGN) else [MEANINGS[row.state], *lines]
-
-
-def _document(rows: Sequence[DeploymentStatus], failures: Sequence[str]) -> dict[str, object]:
-    return {
-        "format": JSON_FORMAT,
-        "command": "status",
-        "in_step": is_in_step(rows) and not failures,
-        "deployments": [
-            {
-                "name": row.name,
-                "state": row.state,
-                "work_pool": row.work_pool,
-                "workers": row.workers,
-                "paused": row.is_paused,
-                "last_run": row.last_run
-                and {"id": row.last_run.id, "state": row.last_run.state, "time": row.last_run.time},
-                "next_run": row.next_run,
-                "drift": [
-                    {"field": change.field, "server": change.old, "file": change.new} for change in row.drift
-                ],
-            }
+        deployments = [
+            asdict(row)
+            | {"drift": [{"field": one.field, "server": one.old, "file": one.new} for one in row.drift]}
             for row in rows
-        ],
-        "errors": list(failures),
-    }
+        ]
+        is_same = is_in_step(rows) and not report.failures
+        report.print_document("status", {"in_step": is_same, "deployments": deployments})
+    else:
+        report.print_rows([_printed(row) for row in rows], COLUMNS, below=2)
 
 
-def _plain(value: object) -> str:
-    return value.isoformat() if isinstance(value, dt.datetime) else str(value)
+def _printed(row: DeploymentStatus) -> Printed:
+    meaning, style = STATES[row.state]
+    cells = (
+        f"{row.last_run.state} {_time(row.last_run.time)}" if row.last_run else "none",
+        "paused" if row.paused else _time(row.next_run) if row.next_run else "none",
+        ", ".join(row.workers) or "none polls",
+    )
+    labelled = "  ".join(f"{label} {cell}" for label, cell in zip(COLUMNS[2:], cells, strict=True))
+    drift = (f"{one.field}: server {brief(one.old)}, file {brief(one.new)}" for one in row.drift)
+    below = list(filter(None, (meaning, *drift)))
+    return Printed(f"{row.name}: {row.state}  {labelled}", (row.name, row.state, *cells), style, below)
 
 
 def _time(time: dt.datetime) -> str:

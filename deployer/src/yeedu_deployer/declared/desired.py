@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from yeedu_deployer.declared.automation_spec import AutomationSpec, load_automations
 from yeedu_deployer.declared.block_names import BlockNames
-from yeedu_deployer.declared.environments import check_pools, in_environment, load_environment, pools_of
-from yeedu_deployer.declared.pool_spec import PoolSpec, load_pools
+from yeedu_deployer.declared.environments import load_environment
+from yeedu_deployer.declared.platform_files import Alert, Pool, load_alerts, load_pools
 from yeedu_deployer.declared.prefect_yaml import DeploymentSpec, load_file
 from yeedu_deployer.declared.selection import Selection, read_selection
 from yeedu_deployer.declared.templating import Lookup
@@ -22,6 +21,7 @@ class Desired:
     Attributes:
         deployments: The deployments of the file.
         pools: The work pools that belong to what is applied: the platform's, or an environment's own.
+        shared_pools: The names of those that are another's to change.
         project: The file's `name`.
         automations: The platform's own automations; `None` leaves those on the server as they are.
         only: What `--only` asks for, where it does; then nothing but the deployments is dealt with.
@@ -33,9 +33,10 @@ class Desired:
     """
 
     deployments: tuple[DeploymentSpec, ...]
-    pools: tuple[PoolSpec, ...]
+    pools: tuple[Pool, ...]
+    shared_pools: frozenset[str] = frozenset()
     project: str = ""
-    automations: tuple[AutomationSpec, ...] | None = None
+    automations: tuple[Alert, ...] | None = None
     only: Selection | None = None
     environment: str = ""
     suffix: str = ""
@@ -116,7 +117,7 @@ class Files:
         if of_environment:
             file = self.environments or self.file.with_name("environments.yaml")
             chosen = load_environment(file, of_environment, environment, selection, keeps_unset=keeps_unset)
-        names = selection.names(chosen.suffix if chosen else "") if only else None
+        names = selection.names(chosen.says.suffix if chosen else "") if only else None
         declared = load_file(self.file, environment, names, keeps_unset=keeps_unset, lookup=lookup)
         pools = self.pools or _if_there(self.file.with_name("work-pools.yaml"))
         alerts = self.alerts or _if_there(self.file.with_name("alerts.yaml"))
@@ -124,7 +125,7 @@ class Files:
             deployments=declared.deployments,
             pools=load_pools(pools, environment) if pools else (),
             project=declared.name,
-            automations=load_automations(alerts, environment) if alerts else None,
+            automations=load_alerts(alerts, environment) if alerts else None,
             only=selection if only else None,
             notes=declared.notes,
             errors=declared.errors,
@@ -132,14 +133,16 @@ class Files:
         if chosen is None:
             return desired
         if not only and not declared.errors:
-            check_pools(desired.deployments, chosen)
+            chosen.check_pools(desired.deployments)
+        pools_of_it, shared = chosen.pools(desired.pools)
         return replace(
             desired,
-            deployments=in_environment(desired.deployments, chosen, environment),
-            pools=pools_of(chosen, desired.pools),
+            deployments=chosen.deployments(desired.deployments, environment),
+            pools=pools_of_it,
+            shared_pools=shared,
             automations=None,
-            environment=chosen.name,
-            suffix=chosen.suffix,
+            environment=of_environment,
+            suffix=chosen.says.suffix,
             block_names=chosen.block_names,
         )
 

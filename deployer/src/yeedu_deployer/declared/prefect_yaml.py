@@ -2,22 +2,21 @@
 
 from collections.abc import Collection
 from collections.abc import Mapping as EnvironmentMapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import JsonValue, ValidationError
+from pydantic import ValidationError
 
 from yeedu_deployer.declared.models import Deployment, PrefectYaml
 from yeedu_deployer.declared.pull_steps import GIT_CLONE, OWN_REPOSITORY, PullStep, clones, is_in_image
-from yeedu_deployer.declared.schedules import ScheduleSpec
 from yeedu_deployer.declared.selection import Entry, entries_of
 from yeedu_deployer.declared.steps import StepReader
 from yeedu_deployer.declared.templating import VALUES, Lookup, Templates, needs_server
 from yeedu_deployer.declared.validation import explain, nearest
 from yeedu_deployer.declared.yaml_marks import Items, Mapping, Problems, describe
 from yeedu_deployer.declared.yaml_reader import load
-from yeedu_deployer.errors import SpecError
+from yeedu_deployer.errors import Place, SpecError
 
 NOT_FILLED_IN = ("build", "push")
 WITHOUT_EFFECT = ("prefect-version", "description", "required_inputs")
@@ -30,43 +29,32 @@ HINTS = {
 
 @dataclass(frozen=True)
 class DeploymentSpec:
-    """One deployment as the file declares it; `None` means that the file does not say.
+    """One deployment of a file.
 
     Attributes:
         id: What tells it from the others: its name, and the line where another of the file has the same.
-        lines: The lines of its keys, and of `job_variables`.
+        says: What the file says of it; `None` means that it does not say.
+        place: Where it says so.
         pull: The steps that a worker takes.
-        kept: Parameters whose value the server keeps, since it names variables that are not set here: these.
         source_pull: The steps whose git_clone tells where the flow can be read: `pull`, or for a deployment
             whose code is in its workers' image, which is built from the same repository, those of the file
             or else the platform's own.
+        kept: Parameters whose value the server keeps, since it names variables that are not set here: these.
         notes: What could not be checked, a sentence each.
     """
 
     id: str
-    name: str
-    file: str
-    line: int
-    entrypoint: str
-    work_pool: str
+    says: Deployment
+    place: Place
     pull: tuple[PullStep, ...]
     source_pull: tuple[PullStep, ...]
-    flow_name: str | None = None
-    work_queue: str | None = None
-    description: str | None = None
-    version: str | None = None
-    paused: bool | None = None
-    enforce_parameter_schema: bool = True
-    concurrency_limit: int | None = None
-    concurrency_options: dict[str, JsonValue] | None = None
-    tags: tuple[str, ...] = ()
-    parameters: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     kept: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    job_variables: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
-    schedules: tuple[ScheduleSpec, ...] = ()
-    triggers: tuple[dict[str, JsonValue], ...] = ()
     notes: tuple[str, ...] = ()
-    lines: EnvironmentMapping[str, int] = field(default_factory=dict[str, int], compare=False)
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.says.name
 
 
 @dataclass(frozen=True)
@@ -186,17 +174,17 @@ class _Reader:
         data = self._filled(section, where, problems)
         pull, source_pull, notes = self._read_pull(section, where, problems)
         try:
-            model = Deployment.model_validate(data)
+            says = Deployment.model_validate(data)
         except ValidationError as error:
             explain(error, data, Deployment, where, problems, hints=HINTS)
             if not problems.found and not needs_server(data):
                 explain(error, data, Deployment, where, problems, hints=HINTS, tells_all=True)
             return None
-        spec = self._spec(model, entry, pull, source_pull, kept, notes)
         lines = {**data["work_pool"].lines, **section.lines}
         if source_pull:
             lines["pull"] = source_pull[0].line
-        return replace(spec, lines=lines)
+        place = Place(self._file, entry.line, lines, says.name)
+        return DeploymentSpec(entry.id, says, place, pull, source_pull, kept, notes)
 
     def _filled(
         self, section: Mapping, where: str, problems: Problems, also_kept: tuple[str, ...] = ()
@@ -251,39 +239,3 @@ class _Reader:
             other = "set FLOWS_GIT_URL, or " if is_in_image(pull) else ""
             problems.add(line, f"{where} {what}; {other}add such a step.")
         return pull, source_pull, tuple(steps.notes) if is_own else self._notes
-
-    def _spec(
-        self,
-        model: Deployment,
-        entry: Entry,
-        pull: tuple[PullStep, ...],
-        source_pull: tuple[PullStep, ...],
-        kept: dict[str, tuple[str, ...]],
-        notes: tuple[str, ...],
-    ) -> DeploymentSpec:
-        limit = model.limit
-        return DeploymentSpec(
-            id=entry.id,
-            name=model.name,
-            file=self._file,
-            line=entry.line,
-            entrypoint=model.entrypoint,
-            work_pool=model.work_pool.name,
-            pull=pull,
-            source_pull=source_pull,
-            flow_name=model.flow_name,
-            work_queue=model.work_pool.work_queue_name,
-            description=model.description,
-            version=model.version,
-            paused=model.paused,
-            enforce_parameter_schema=model.enforce_parameter_schema is not False,
-            concurrency_limit=limit.limit if limit else None,
-            concurrency_options=limit.options if limit else None,
-            tags=model.tags,
-            parameters=model.parameters,
-            kept=kept,
-            job_variables=model.work_pool.job_variables,
-            schedules=model.schedule_specs,
-            triggers=model.named_triggers,
-            notes=notes,
-        )

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -59,7 +58,7 @@ class Schedule(Declared):
 
     @property
     def rule(self) -> dict[str, JsonValue]:
-        """What it says about time, as `ScheduleSpec.rule`."""
+        """What it says about time: cron, interval (seconds) or rrule with timezone and the like."""
         rule: dict[str, JsonValue] = {self.kind: getattr(self, self.kind), "timezone": self.timezone or "UTC"}
         rule |= {key: getattr(self, key) for key in ONLY_FOR if getattr(self, key) is not None}
         if self.rrule and self.rrule.lstrip().startswith("{"):
@@ -98,23 +97,6 @@ class Schedule(Declared):
         value, at = getattr(self, key, None), key if getattr(self, key, None) is not None else kind
         known = "" if at in ("cron", "timezone") else f": {' '.join(reason.split()).rstrip('.')}"
         raise problem(f"is {value!r}, which is not valid{known}; write {EXAMPLES[at]}.", at)
-
-
-@dataclass(frozen=True)
-class ScheduleSpec:
-    """One schedule.
-
-    Attributes:
-        slug: Its stable name within the deployment; `schedule-N` by position when the file gives none.
-        rule: What the file says about time: cron, interval (seconds) or rrule with timezone and the like.
-        active: Whether it starts runs when it is first created; afterwards an operator's choice stays.
-        parameters: Overrides of the deployment's parameters.
-    """
-
-    slug: str
-    rule: dict[str, JsonValue]
-    active: bool
-    parameters: dict[str, JsonValue]
 
 
 def to_prefect_schedule(rule: Mapping[str, JsonValue]) -> PrefectSchedule:

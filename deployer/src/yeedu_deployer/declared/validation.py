@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    TypeAdapter,
     ValidationError,
     WithJsonSchema,
     model_validator,
@@ -222,9 +223,7 @@ def _place_of(key: str, model: type[BaseModel]) -> str:
     return f"did you mean {near!r}?" if near else told
 
 
-def read_model(
-    path: Path, environment: Mapping[str, str], model: type[Model], *runs: str
-) -> tuple[Model, Marked]:
+def read_model(path: Path, environment: Mapping[str, str], model: type[Model], *runs: str) -> Model:
     """Read a whole file whose mistakes concern all of it.
 
     Args:
@@ -232,9 +231,6 @@ def read_model(
         environment: Values for `{{ $NAME }}`.
         model: What it may say.
         runs: Keys of which the templates are rendered later, by somebody else.
-
-    Returns:
-        What it says, and the same with marks.
 
     Raises:
         SpecError: Something in the file is wrong; every problem is told, each with its line.
@@ -249,16 +245,32 @@ def read_model(
         explain(error, data, model, THE_FILE, problems, tells_all=True)
         raise problems.error() from None
     problems.raise_if_any()
-    return found, data
+    return found
 
 
-def check_unique(items: Sequence[Any], key: str) -> None:
-    """Make sure that no two items of a list have the same name.
-
-    Raises:
-        PydanticCustomError: Two have.
-    """
+def names_differ(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Check that no two items of a list have the same name."""
     names = [item.name for item in items]
     for number, name in enumerate(names):
         if name in names[:number]:
-            raise problem("is taken already; choose another.", key, number, "name")
+            raise problem("is taken already; choose another.", number, "name")
+    return items
+
+
+def prefects_own(adapter: TypeAdapter[Any], value: Any) -> Any:
+    """Let Prefect read what is in its own form; of what it finds wrong, the first thing is told."""
+    try:
+        return adapter.validate_python(value_of(value))
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)[0]
+        at, message = details["loc"], details["msg"].removeprefix("Value error, ").rstrip(".")
+        if details["type"] == "missing":
+            raise problem(f": {at[-1]!r} is missing; add it.", *at[:-1]) from None
+        if details["type"] == "union_tag_invalid":
+            raise problem(f"must be one of {details.get('ctx', {})['expected_tags']}.", *at, "type") from None
+        if message.startswith("Input should be "):
+            must = message.removeprefix("Input should be ").replace("Posture.", "")
+            raise problem(f"must be {must}.", *at) from None
+        raise problem(f": {message[:1].lower()}{message[1:]}.", *at) from None
+    except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        raise problem(f": {str(error).rstrip('.')}.") from None

@@ -19,9 +19,9 @@ from yeedu_deployer.declared.block_names import (
     BlockNames,
 )
 from yeedu_deployer.errors import SourceError
-from yeedu_deployer.git.repository import OPEN_VARIABLE, VARIABLE
 from yeedu_deployer.planned.diff import fingerprint, fingerprints
-from yeedu_deployer.planned.plan import Action, Observed, Plan, plan_object
+from yeedu_deployer.planned.plan import Observed, Outcome, Plan, plan_object
+from yeedu_deployer.planned.sources import OPEN_VARIABLE, VARIABLE
 from yeedu_deployer.server import EMAIL, GITHUB, SECRET, SLACK, WEBHOOK, explained, find_block
 from yeedu_deployer.state import Applied, Kind
 
@@ -140,7 +140,7 @@ class Credentials:
         """Return what a block will hold: a Secret's value, another block's fields; `None` for no block."""
         plan = self._plans.get(name)
         if plan and plan.identity["type"] == kind:
-            is_written = plan.action is not Action.UNCHANGED
+            is_written = plan.action is not Outcome.UNCHANGED
             return plan.value("value", old=not is_written)
         found = find_block(self._client, kind, name)
         return found and (found.data.get("value") if kind == SECRET else found.data)

@@ -1,76 +1,50 @@
 """What has to be done to one object of any kind; what is planned is exactly what is then applied."""
 
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID, uuid5
 
-from yeedu_deployer.errors import DeployerError
+from yeedu_deployer.errors import DeployerError, Place
 from yeedu_deployer.planned.diff import FieldChange, changed_fields, drift, fingerprints
 from yeedu_deployer.state import Applied, Kind
 
-E = TypeVar("E", bound=DeployerError)
 STAND_INS = UUID("9f4b8f6e-5d8c-4f0a-8a51-6f0f3d2c7b1e")
 
 
-class Action(StrEnum):
-    """What is to be done with an object."""
+class Outcome(StrEnum):
+    """What is to be done with an object, and what became of it."""
 
-    CREATE = "create"
-    CHANGE = "change"
-    REMOVE = "remove"
+    TO_CREATE = "create"
+    TO_CHANGE = "change"
+    TO_PRUNE = "prune"
+    TO_SKIP = "skip"
+    TO_FORGET = "forget"
     UNCHANGED = "unchanged"
-    FORGET = "forget"
+    KEPT = "kept"
+    CREATED = "created"
+    CHANGED = "changed"
+    PRUNED = "pruned"
+    SKIPPED = "skipped"
+    STARTED = "started"
+    FAILED = "failed"
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a deployment is declared, which is what every sentence about it begins with.
-
-    Attributes:
-        file: The file.
-        line: The line of its name.
-        lines: The lines of its keys.
-        name: Its name.
-    """
-
-    file: str
-    line: int
-    lines: Mapping[str, int]
-    name: str
-
-    def tell(self, error: E, key: str = "", *, is_shared: bool = False) -> E:
-        """Return an error that begins with the place.
-
-        Args:
-            error: Where it names no key, and none is given, it is not about this deployment and stays.
-            key: The key that it is about, if it names none itself.
-            is_shared: Whether it is about other deployments as well.
-        """
-        key = error.key or key
-        if not key:
-            return error
-        text = re.sub(r"\A(The|It|No) ", lambda found: found[0].lower(), str(error))
-        of = "" if is_shared else f" deployment {self.name!r}:"
-        return type(error)(f"{self.file}:{self.lines.get(key, self.line)}:{of} {text}")
+DONE = {
+    Outcome.TO_CREATE: Outcome.CREATED,
+    Outcome.TO_CHANGE: Outcome.CHANGED,
+    Outcome.TO_PRUNE: Outcome.PRUNED,
+}
 
 
 @dataclass(frozen=True)
 class Observed:
-    """An object on the server.
-
-    Attributes:
-        id: Its id.
-        fields: The values that are compared.
-        parts: The same of each of its parts, which a deployment's schedules are, by slug.
-    """
+    """An object on the server: its id, and the values that are compared."""
 
     id: str
     fields: Mapping[str, Any]
-    parts: Mapping[str, "Observed"] = field(default_factory=dict[str, "Observed"])
 
 
 @dataclass(frozen=True)
@@ -85,7 +59,7 @@ class Plan:
             for an object that is to be removed, or forgotten where the server does not have it.
         observed: The object on the server, if there is one.
         changes: The fields to write.
-        parts: What is to be done with its parts.
+        parts: What is to be done with its parts, which a deployment's schedules are.
         identity: What creating it takes besides: what can never be changed afterwards.
         scope: Whose it is; only what was applied in the same scope is ever removed.
         needs: Objects that have to be there before: their ids are put in where their stand-ins are.
@@ -113,48 +87,44 @@ class Plan:
     place: Place | None = None
 
     @property
-    def action(self) -> Action:
+    def action(self) -> Outcome:
         """The whole in one word."""
         if self.desired is None:
-            return Action.REMOVE if self.observed else Action.FORGET
+            return Outcome.TO_PRUNE if self.observed else Outcome.TO_FORGET
         if self.observed is None:
-            return Action.CREATE
-        is_changed = self.changes or any(part.action is not Action.UNCHANGED for part in self.parts)
-        return Action.CHANGE if is_changed else Action.UNCHANGED
+            return Outcome.TO_CREATE
+        is_changed = self.changes or any(part.action is not Outcome.UNCHANGED for part in self.parts)
+        return Outcome.TO_CHANGE if is_changed else Outcome.UNCHANGED
 
     @property
     def all_changes(self) -> tuple[FieldChange, ...]:
         """Every changed field with its old and new value; those of parts as `schedules.SLUG.FIELD`."""
-        return self.changes + tuple(
-            FieldChange(f"{part.kind}s.{part.key}{name}", old, new)
-            for part in self.parts
-            for name, old, new in (
-                [(f".{one.field}", one.old, one.new) for one in part.changes]
-                if part.action in (Action.CHANGE, Action.UNCHANGED)
-                else [("", part.value("rule", old=True), part.value("rule"))]
-            )
-        )
+        return self.changes + self._of_parts(lambda part: part.changes)
 
     @property
     def drift(self) -> tuple[FieldChange, ...]:
         """Every field in which server and file differ, whether it is to be written or kept."""
-        if self.observed is None or self.desired is None:
-            return (FieldChange("", self.value("rule", old=True), self.value("rule")),)
-        own = drift(self.desired, self.observed.fields)
-        return own + tuple(
-            replace(one, field=".".join(filter(None, (f"{part.kind}s", part.key, one.field))))
-            for part in self.parts
-            for one in part.drift
-        )
+        own = drift(self.desired or {}, self.observed.fields) if self.observed else ()
+        return own + self._of_parts(lambda part: part.drift)
+
+    def _of_parts(self, changes: Callable[["Plan"], tuple[FieldChange, ...]]) -> tuple[FieldChange, ...]:
+        found: list[FieldChange] = []
+        for part in self.parts:
+            path = f"{part.kind}s.{part.key}"
+            if part.observed is None or part.desired is None:
+                found.append(FieldChange(path, part.value("rule", old=True), part.value("rule")))
+            else:
+                found += [replace(one, field=f"{path}.{one.field}") for one in changes(part)]
+        return tuple(found)
 
     @property
     def summary(self) -> str:
         """The changed parts in a few words, for one line of a table."""
         said = [change.field for change in self.changes]
         for part in self.parts:
-            if part.action is not Action.UNCHANGED:
+            if part.action is not Outcome.UNCHANGED:
                 names = ", ".join(change.field for change in part.changes)
-                said.append(f"{part.kind} {part.key} {names or f'{part.action}d'}")
+                said.append(f"{part.kind} {part.key} {names or DONE[part.action]}")
         return ", ".join(said)
 
     def value(self, name: str, *, old: bool = False) -> Any:
