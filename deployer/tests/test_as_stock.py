@@ -262,7 +262,7 @@ def test_a_grace_period_alone_has_a_strategy_as_the_server_wants_it(one):
     spec = one("concurrency_limit: {limit: 2, grace_period_seconds: 90}")
     assert spec.says.limit.options == {"collision_strategy": "ENQUEUE", "grace_period_seconds": 90}
     assert one("concurrency_limit: {limit: 2}").says.limit.options is None
-    assert one("concurrency_limit: 010").concurrency_limit == 8
+    assert one("concurrency_limit: 010").says.limit.limit == 8
 
 
 def test_a_bom_and_windows_line_ends_are_read(tmp_path):
