@@ -31,11 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command.
-
-    Returns:
-        The exit code; every failure has been told in one sentence on standard error.
-    """
+    """Run one command; every failure has been told in one sentence on standard error."""
     if not any(argument in (*COMMANDS, "-h", "--help") for argument in arguments):
         arguments = ["apply", *arguments]
     options = _parser().parse_args(arguments)

@@ -34,12 +34,7 @@ SECRET = re.compile(r"(\w+_)?(PASSWORD|PASSWD|TOKEN|SECRET|API_?KEY|ACCESS_KEY|P
 class Given:
     """What the command line names; empty for what it does not.
 
-    Attributes:
-        file: A prefect.yaml, or `repo:` and its path in the flows' repository.
-        pools: The work pools.
-        alerts: The platform's own automations.
-        environments: The environments.
-        environment: The environment that is meant.
+    `file` may be `repo:` and a path in the flows' repository.
     """
 
     file: str = ""
@@ -59,10 +54,6 @@ def declared_files(
     taken, from `deployer/` in `CHECKOUT_DIR`; without either, a file is looked for beside prefect.yaml. While
     prefect.yaml is one of the repository, the working directory is the clone, so that messages name the file
     as the repository does.
-
-    Raises:
-        ConfigurationError: There is no prefect.yaml where it was said to be.
-        SourceError: The repository cannot be read, or lacks it.
     """
     # These import Prefect: not before it is needed.
     from yeedu_deployer.declared.desired import Files
@@ -164,8 +155,7 @@ def _check_is_in(clone: Path, path: str, name: str, shown: str) -> None:
 def own_variables(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that flows.env of CONFIG_DIR declares, as whoever started this process read them.
 
-    Raises:
-        ConfigurationError: A line of it cannot be read, sets what is the platform's, or looks like a secret.
+    A line that sets what is the platform's, or looks like a secret, is a `ConfigurationError`.
     """
     file = Path(variables.get("CONFIG_DIR", ""), FLOWS_ENV)
     if not variables.get("CONFIG_DIR") or not file.exists():

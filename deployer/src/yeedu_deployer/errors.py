@@ -23,8 +23,7 @@ MINIMUM_HIDDEN_CHARACTERS = 6
 class DeployerError(Exception):
     """The deployer cannot do what it was asked; its text is meant for people.
 
-    Attributes:
-        key: Of what is wrong with one deployment, the key of prefect.yaml that it is about.
+    `key` is that of prefect.yaml which it is about, where something is wrong with one deployment.
     """
 
     def __init__(self, text: str, key: str = "") -> None:
@@ -33,11 +32,7 @@ class DeployerError(Exception):
 
 
 class SpecError(DeployerError):
-    """A file that declares the desired state is wrong.
-
-    Attributes:
-        problems: One sentence per problem, each beginning with `file:line:`.
-    """
+    """A file that declares the desired state is wrong; each of its problems begins `file:line:`."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -76,14 +71,7 @@ E = TypeVar("E", bound=DeployerError)
 
 @dataclass(frozen=True)
 class Place:
-    """Where a deployment is declared, which is what every sentence about it begins with.
-
-    Attributes:
-        file: The file.
-        line: The line of its name.
-        lines: The lines of its keys.
-        name: Its name.
-    """
+    """Where a deployment is declared, and its keys, which is what every sentence about it begins with."""
 
     file: str
     line: int
@@ -91,12 +79,9 @@ class Place:
     name: str
 
     def tell(self, error: E, key: str = "", *, is_shared: bool = False) -> E:
-        """Return an error that begins with the place.
+        """Return an error that begins with the place; a shared one is about other deployments as well.
 
-        Args:
-            error: Where it names no key, and none is given, it is not about this deployment and stays.
-            key: The key that it is about, if it names none itself.
-            is_shared: Whether it is about other deployments as well.
+        One that names no key, and is given none, is not about this deployment and stays as it is.
         """
         key = error.key or key
         if not key:

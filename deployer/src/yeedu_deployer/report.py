@@ -67,12 +67,9 @@ class Row:
 
 @dataclass
 class Report:
-    """Everything that one run of the deployer did.
+    """Everything that one run of the deployer did: its rows, in their order, and a sentence per failure.
 
-    Attributes:
-        secrets: Values that never appear in what is printed, whatever a message holds.
-        rows: One per object, in the order in which they were dealt with.
-        failures: One sentence per failure.
+    What is in `secrets` never appears in what is printed, whatever a message holds.
     """
 
     secrets: tuple[str, ...] = field(default=(), repr=False)
@@ -106,11 +103,7 @@ class Report:
         return any(row.outcome in DONE for row in self.rows)
 
     def print(self, *, json_of: str = "") -> None:
-        """Print the rows to standard output and the failures to standard error.
-
-        Args:
-            json_of: The command whose JSON document is to be printed instead of rows; empty for rows.
-        """
+        """Print the rows, or the JSON document of a command, and the failures to standard error."""
         if json_of:
             is_changed = any(row.outcome in (*DONE, *DONE.values()) for row in self.rows)
             self.print_document(json_of, {"changes": is_changed, "objects": self.rows})
@@ -128,10 +121,7 @@ class Report:
     def print_rows(self, rows: Sequence[Printed], headings: Sequence[str], *, below: int) -> None:
         """Print a table, or plain lines, and the failures.
 
-        Args:
-            rows: What is shown.
-            headings: Those of the table.
-            below: The column in which a row's further lines stand; the one before it has the row's style.
+        `below` is the column in which a row's further lines stand; the one before it has the row's style.
         """
         shown = [
             Printed(

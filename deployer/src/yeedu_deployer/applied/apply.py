@@ -43,11 +43,7 @@ TOLD_AS_KEPT = (Kind.BLOCK, Kind.AUTOMATION)
 
 
 class Deployer:
-    """Compares the desired state with one server and, unless it only plans, applies it.
-
-    Attributes:
-        report: What was found and done so far.
-    """
+    """Compares the desired state with one server and, unless it only plans, applies it."""
 
     def __init__(
         self,
@@ -62,14 +58,8 @@ class Deployer:
     ) -> None:
         """Prepare for one run.
 
-        Args:
-            client: An open client.
-            configuration: What the environment says.
-            environment: The environment itself, for templates in pull steps.
-            inspector: Imports the flows.
-            desired: The desired state.
-            plan_only: Whether to find out what would be done and write nothing.
-            deployments_only: Whether blocks, pools and alerts are left alone, as with `Desired.only`.
+        `environment` has the variables for templates in pull steps. With `plan_only` nothing is written, and
+        with `deployments_only`, as with `Desired.only`, blocks, pools and alerts are left alone.
         """
         self.report = Report(configuration.secrets)
         self._client = client
@@ -90,11 +80,7 @@ class Deployer:
         self._changed_at = 0.0
 
     def status(self) -> list[DeploymentStatus]:
-        """Compare the server's deployments with the file; only for a deployer that plans.
-
-        Raises:
-            ServerError: The server cannot be used at all.
-        """
+        """Compare the server's deployments with the file; only for a deployer that plans."""
         self.run()
         plans = [plan for plan in self._plans if plan.kind is Kind.DEPLOYMENT]
         rows = read_status(self._client, plans)
@@ -104,8 +90,7 @@ class Deployer:
     def run(self) -> Report:
         """Plan everything, and do it unless it is only planned; failures are in the report.
 
-        Raises:
-            ServerError: The server cannot be used at all.
+        A server that cannot be used at all is a `ServerError`.
         """
         with self._state() as state:
             self._plans += self._plan(state)

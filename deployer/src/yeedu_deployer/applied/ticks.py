@@ -65,10 +65,7 @@ def kept_ticks(client: SyncPrefectClient, deployment_id: UUID) -> Generator[None
 def replace_stale_runs(client: SyncPrefectClient, deployment_ids: Sequence[UUID], changed_at: float) -> None:
     """Make the scheduled runs of changed deployments again, once no scheduler still writes old ones.
 
-    Args:
-        client: An open client.
-        deployment_ids: The deployments.
-        changed_at: When the last of them was changed, on the monotonic clock.
+    `changed_at` is when the last of them was changed, on the monotonic clock.
     """
     time.sleep(max(0.0, changed_at + SCHEDULER_TURN_SECONDS - time.monotonic()))
     for deployment_id in deployment_ids:
@@ -121,11 +118,7 @@ def schedule_runs(
 ) -> None:
     """Let the server make the runs of a deployment's active schedules from `start` on, as its scheduler does.
 
-    Args:
-        client: An open client.
-        deployment_id: The deployment; whether it is paused is not looked at.
-        start: The first tick's earliest time.
-        end: The last tick's latest time; `None` for as far ahead as the scheduler goes.
+    Whether the deployment is paused is not looked at. Without `end`, as far ahead as the scheduler goes.
     """
     window = {"start_time": start.isoformat()} | ({"end_time": end.isoformat()} if end else {})
     client.request("POST", "/deployments/{id}/schedule", path_params={"id": deployment_id}, json=window)

@@ -28,13 +28,9 @@ DONE = {Outcome.TO_CREATE: "created", Outcome.TO_CHANGE: "changed", Outcome.TO_P
 
 
 def write(client: SyncPrefectClient, plan: Plan) -> str:
-    """Do what a plan says, and nothing for an unchanged object.
+    """Do what a plan says, and nothing for an unchanged object; return the object's id.
 
-    Returns:
-        The object's id.
-
-    Raises:
-        ServerError: The server refused a part; earlier parts stay applied.
+    Where the server refuses a part, earlier parts stay applied.
     """
     observed = plan.observed.id if plan.observed else ""
     if plan.action not in DONE:

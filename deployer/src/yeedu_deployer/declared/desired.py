@@ -19,7 +19,6 @@ class Desired:
     """The desired state as the files declare it.
 
     Attributes:
-        deployments: The deployments of the file.
         pools: The work pools that belong to what is applied: the platform's, or an environment's own.
         shared_pools: The names of those that are another's to change.
         project: The file's `name`.
@@ -27,8 +26,6 @@ class Desired:
         only: What `--only` asks for, where it does; then nothing but the deployments is dealt with.
         environment: The environment that the deployments are of; empty for the platform itself.
         suffix: What the environment adds to their names.
-        block_names: How its blocks are called.
-        notes: What is worth telling of the file.
         errors: What is wrong with the deployments that are left out, by their ids.
     """
 
@@ -58,11 +55,8 @@ class Desired:
     def without_other_flows(self, flows: EnvironmentMapping[str, str]) -> "Desired":
         """Leave out what has a name that was asked for, and is of another flow than was asked for.
 
-        Args:
-            flows: The name of the flow of each deployment whose code could be read, by its id.
-
-        Raises:
-            SelectionError: Nothing is left of what was asked for.
+        `flows` has the name of the flow of each deployment whose code could be read, by its id. Where
+        nothing is left of what was asked for, that is a `SelectionError`.
         """
         if self.only is None:
             return self
@@ -74,14 +68,7 @@ class Desired:
 
 @dataclass(frozen=True)
 class Files:
-    """Where the desired state is declared; by default beside prefect.yaml, where only that has to be there.
-
-    Attributes:
-        file: The prefect.yaml.
-        pools: The work pools.
-        alerts: The platform's own automations.
-        environments: The environments.
-    """
+    """Where the desired state is declared; by default beside prefect.yaml, which alone has to be there."""
 
     file: Path
     pools: Path | None = None
@@ -97,7 +84,7 @@ class Files:
         deployments_only: bool = False,
         lookup: Lookup | None = None,
     ) -> Desired:
-        """Read the desired state.
+        """Read the desired state; what is wrong is a `SpecError`, or a `SelectionError` for what `only` asks.
 
         Args:
             environment: Values for `{{ $NAME }}`.
@@ -106,10 +93,6 @@ class Files:
             deployments_only: Whether nothing else is to be dealt with; then a parameter that names a variable
                 which is not set stays as the server has it, and so it does with `only`.
             lookup: The server's variables and blocks, for templates; without it, everything else is checked.
-
-        Raises:
-            SpecError: Something in a file is wrong.
-            SelectionError: `only` asks for what the file does not have.
         """
         keeps_unset = deployments_only or bool(only)
         selection = read_selection(self.file, environment, only)

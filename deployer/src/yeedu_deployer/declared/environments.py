@@ -37,11 +37,9 @@ class EnvironmentModel(Declared):
 
 @dataclass(frozen=True)
 class Environment:
-    """One environment.
+    """One environment: what the file says, and how its blocks are called.
 
     Attributes:
-        says: What the file says.
-        block_names: How its blocks are called.
         place: File and line of `work_pools`, for messages.
         parameters: Overrides of parameters, by the deployment's name without the suffix.
         kept: Overrides that stay as the server has them, likewise, with the variables that they would need.
@@ -94,13 +92,10 @@ class Environment:
         )
 
     def pools(self, pools: Sequence[Pool]) -> tuple[tuple[Pool, ...], frozenset[str]]:
-        """Form the pools that it has in place of others.
+        """Form the pools that it has in place of others, and name those that the file declares itself.
 
-        One that work-pools.yaml declares itself is shared with the platform; any other is like the one whose
-        place it takes. Where the file knows neither, it is somebody's own, and has to exist.
-
-        Returns:
-            The pools, and the names of those that the file declares itself.
+        One that work-pools.yaml declares is shared with the platform; any other is like the one whose place it
+        takes. Where the file knows neither, it is somebody's own, and has to exist.
         """
         declared = {pool.name: pool for pool in pools}
         found = (
@@ -111,11 +106,7 @@ class Environment:
         return tuple(found), frozenset(declared)
 
     def check_pools(self, specs: Sequence[DeploymentSpec]) -> None:
-        """Make sure that every pool that it replaces is used by a deployment of the file.
-
-        Raises:
-            SpecError: One is not.
-        """
+        """Make sure that every pool that it replaces is used by a deployment of the file."""
         used = {spec.says.work_pool.name for spec in specs}
         for pool in self.says.work_pools:
             if pool not in used:
@@ -131,18 +122,10 @@ def load_environment(
     *,
     keeps_unset: bool = False,
 ) -> Environment:
-    """Read one environment of an environments.yaml.
+    """Read one environment of an environments.yaml; what is wrong with it is a `SpecError`.
 
-    Args:
-        path: The file; messages show it as given.
-        name: The environment's name.
-        environment: Values for `{{ $NAME }}`.
-        selection: The deployments that overrides may be for, and those that are meant.
-        keeps_unset: Whether a parameter that names a variable which is not set stays as the server has it.
-
-    Raises:
-        SpecError: Something in the file is wrong, or it has no such environment.
-        SelectionError: `--only` asks for a deployment that there is not.
+    `selection` has the deployments that overrides may be for, and those that are meant. With `keeps_unset`, a
+    parameter that names a variable which is not set stays as the server has it.
     """
     top, problems, templates = load(path), Problems(str(path)), Templates(environment)
     for key, line in top.lines.items():

@@ -27,7 +27,6 @@ class Source:
     """What the git_clone step that brings a flow's code would clone, seen from this machine.
 
     Attributes:
-        url: The repository's URL or path.
         revision: A branch, a tag or a commit; empty for the repository's default branch.
         credential: The parts of its credential by name, in which blocks and Prefect variables are named yet.
         wanted: Which folders of it, and whether with submodules.
@@ -55,11 +54,7 @@ class _Engine:
         self.others: list[PullStep] = []
 
     def take(self, number: int, step: PullStep) -> None:
-        """Take one step.
-
-        Raises:
-            SourceError: It needs what a step gives that cannot be taken here.
-        """
+        """Take one step; a `SourceError` where it needs what a step gives that cannot be taken here."""
         if step.function == GIT_CLONE:
             name = self.text(step, "clone_directory_name") or _default_name(
                 self.text(step, "repository"), self.text(step, "branch")
@@ -75,11 +70,7 @@ class _Engine:
             self.outputs[f"{step.inputs['id']}.directory"] = name
 
     def place(self) -> tuple[int, str]:
-        """Return which step makes the clone that the flow is in, and in which of its folders.
-
-        Raises:
-            SourceError: None does.
-        """
+        """Return which step makes the clone that the flow is in, and in which of its folders."""
         place = self._path(self.outputs.get("directory", ""))
         within = [path for path in self.clones if f"{place}/".startswith(f"{path}/")]
         if not within:
@@ -94,11 +85,7 @@ class _Engine:
         return self.clones[clone], place[len(clone) :].strip("/")
 
     def text(self, step: PullStep, key: str) -> str:
-        """Return what an input is when the step is taken.
-
-        Raises:
-            SourceError: It is, or holds, what another step gives.
-        """
+        """Return what an input is when the step is taken."""
         text = resolve_at_run_time(str(step.inputs.get(key) or ""), self.environment).strip()
 
         def output(match: re.Match[str]) -> str:
@@ -124,11 +111,7 @@ class _Engine:
 
 
 def _default_name(repository: str, branch: str) -> str:
-    """Return what Prefect calls a clone's folder.
-
-    Raises:
-        SourceError: The repository's URL cannot be read.
-    """
+    """Return what Prefect calls a clone's folder."""
     try:
         name = urlsplit(Address.of(repository).url).path.rpartition("/")[2].replace(".git", "")
     except GitError as error:
@@ -146,11 +129,8 @@ def _taken(steps: tuple[PullStep, ...], environment: Mapping[str, str]) -> _Engi
 def source_of(steps: tuple[PullStep, ...], environment: Mapping[str, str]) -> tuple[Source, str]:
     """Find out where the flow's code is when the engine has taken the steps with this machine's environment.
 
-    Returns:
-        What is cloned, and the directory inside of the clone that entrypoints are relative to, if any.
-
-    Raises:
-        SourceError: It cannot be told.
+    Returns what is cloned, and the directory inside of the clone that entrypoints are relative to, if any.
+    What cannot be told is a `SourceError`.
     """
     engine = _taken(steps, environment)
     number, directory = engine.place()
@@ -221,12 +201,7 @@ def with_token(
 ) -> tuple[PullStep, ...]:
     """Give the git_clone steps from one host the token of a Secret block, unless they name a credential.
 
-    Args:
-        steps: The steps.
-        block_name: The block.
-        host: The host that the token is for, with its port if it has one.
-        environment: What templates in the repositories' URLs stand for.
-        username: The user that the host wants with the token; by default Prefect goes by the host's name.
+    `username` is the user that the host wants with it; by default Prefect goes by the host's name.
     """
     token = f"{{{{ prefect.blocks.secret.{block_name} }}}}"
     given: Inputs = (

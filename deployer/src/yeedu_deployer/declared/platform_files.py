@@ -81,18 +81,10 @@ class _AlertsYaml(Declared):
 
 
 def load_pools(path: Path, environment: Mapping[str, str]) -> tuple[Pool, ...]:
-    """Read every pool of a work-pools.yaml.
-
-    Raises:
-        SpecError: Something in the file is wrong; every problem is told, each with its line.
-    """
+    """Read every pool of a work-pools.yaml."""
     return read_model(path, environment, _WorkPoolsYaml).work_pools
 
 
 def load_alerts(path: Path, environment: Mapping[str, str]) -> tuple[Alert, ...]:
-    """Read every automation of an alerts.yaml.
-
-    Raises:
-        SpecError: Something in the file is wrong; every problem is told, each with its line.
-    """
+    """Read every automation of an alerts.yaml."""
     return read_model(path, environment, _AlertsYaml, "notify").automations

@@ -34,11 +34,9 @@ class DeploymentSpec:
     Attributes:
         id: What tells it from the others: its name, and the line where another of the file has the same.
         says: What the file says of it; `None` means that it does not say.
-        place: Where it says so.
-        pull: The steps that a worker takes.
-        source_pull: The steps whose git_clone tells where the flow can be read: `pull`, or for a deployment
-            whose code is in its workers' image, which is built from the same repository, those of the file
-            or else the platform's own.
+        source_pull: The steps whose git_clone tells where the flow can be read: `pull`, which a worker takes,
+            or for a deployment whose code is in its workers' image, which is built from the same repository,
+            those of the file or else the platform's own.
         kept: Parameters whose value the server keeps, since it names variables that are not set here: these.
         notes: What could not be checked, a sentence each.
     """
@@ -65,7 +63,6 @@ class PrefectFile:
         name: The file's own name; deployments are remembered with the name of the file that declared them.
         deployments: What it declares, apart from what is wrong.
         errors: What is wrong, by the deployment's `id`, or `line N` where it has no name.
-        notes: What is worth telling of the file, a sentence each.
         waiting: The ids of those that can only be read once the server fills in their templates.
     """
 
@@ -84,18 +81,14 @@ def load_file(
     keeps_unset: bool = False,
     lookup: Lookup | None = None,
 ) -> PrefectFile:
-    """Read a prefect.yaml.
+    """Read a prefect.yaml; what is wrong outside of its deployments is a `SpecError`.
 
     Args:
         path: The file; messages show it as given.
         environment: Values for `{{ $NAME }}` outside of pull steps, which keep theirs for run time.
         only: The ids of the deployments to read; the others need not be right. `None` means all.
         keeps_unset: Whether a parameter that names a variable which is not set stays as the server has it.
-        lookup: The server's variables and blocks. Without it everything else is checked; a template of theirs
-            stays where it is part of a text or a value.
-
-    Raises:
-        SpecError: The file cannot be read, or has something wrong outside of its deployments.
+        lookup: The server's variables and blocks. Without it everything else is checked.
     """
     top = load(path, apart="deployments")
     problems = Problems(str(path))

@@ -105,14 +105,10 @@ def to_prefect_schedule(rule: Mapping[str, JsonValue]) -> PrefectSchedule:
 
 
 def says_the_same(rule: Mapping[str, JsonValue], stored: Mapping[str, Any]) -> bool:
-    """Tell whether the server's schedule is what a rule became there.
+    """Tell whether the server's schedule, as JSON, is what a rule of the file became there.
 
     The server gives an RRULE without a DTSTART one: 1 January 2020, or, for a rule by the minute or second, a
     recent moment in the same step; so that one which says the same has another text each time it is made.
-
-    Args:
-        rule: As the file declares it.
-        stored: The server's schedule as JSON.
     """
     made = DeploymentScheduleCreate(schedule=to_prefect_schedule(rule)).schedule.model_dump(mode="json")
     # An interval that nobody anchored is counted from the moment at which it was made.

@@ -30,19 +30,10 @@ ONE_OF = (("branch", "commit_sha"), ("access_token", "credentials"))
 
 
 class StepReader:
-    """Reads one list of steps.
-
-    Attributes:
-        notes: What could not be checked.
-    """
+    """Reads one list of steps; `notes` gets what could not be checked, and `problems` what is wrong."""
 
     def __init__(self, where: str, problems: Problems) -> None:
-        """Begin with no step.
-
-        Args:
-            where: How messages name the place of the list.
-            problems: Gets what is wrong.
-        """
+        """Begin with no step; `where` is how messages name the place of the list."""
         self.notes: list[str] = []
         self._where, self._problems = where, problems
         self._outputs: dict[str, tuple[str, ...] | None] = {}  # by the step's id; None: not known

@@ -30,23 +30,14 @@ class Lookup(Protocol):
     """What templates need of a Prefect server; it remembers what blocks gave, which no report may show."""
 
     def variable(self, name: str) -> JsonValue:
-        """Return a variable's value.
-
-        Raises:
-            LookupError: There is no such variable.
-        """
+        """Return a variable's value, or raise a `LookupError`."""
         ...
 
     def block(self, kind: str, name: str, keypath: str) -> JsonValue:
-        """Return what a block holds, as Prefect's own templates give it.
+        """Return what a block holds, as Prefect's own templates give it, or raise a `LookupError`.
 
-        Args:
-            kind: The slug of the block's type.
-            name: The block's name.
-            keypath: A part of it, for example `value.key[0]`; empty for all, or for its one `value`.
-
-        Raises:
-            LookupError: There is no such block, or no such part.
+        `kind` is the slug of the block's type; `keypath` is a part of it, for example `value.key[0]`, and
+        empty for all, or for its one `value`.
         """
         ...
 
@@ -55,12 +46,7 @@ class Templates:
     """Puts values into templates."""
 
     def __init__(self, environment: EnvironmentMapping[str, str], lookup: Lookup | None = None) -> None:
-        """Take the values from here.
-
-        Args:
-            environment: Values for `{{ $NAME }}`.
-            lookup: The server; without one its templates stay as they are.
-        """
+        """Take the values from here; without the server, its templates stay as they are."""
         self.environment = environment
         self._lookup = lookup
 
@@ -78,8 +64,8 @@ class Templates:
         """Return marked data with all values put in; what cannot be is told.
 
         Args:
-            node: The marked data.
-            where: How messages name it.
+            node: The marked data, which `where` is the name of in messages.
+            where: See above.
             problems: Gets what is wrong.
             line: The line to name for a text that is no part of anything.
             keeps: Whether other templates stay for somebody else; otherwise they are a mistake.

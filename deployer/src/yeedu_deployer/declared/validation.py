@@ -72,11 +72,7 @@ def problem(message: str, *at: int | str) -> PydanticCustomError:
 
 
 def named(name: str) -> str:
-    """Check a name as the server does.
-
-    Raises:
-        PydanticCustomError: It is empty or has a character that no name may have.
-    """
+    """Check a name as the server does."""
     if not name.strip("' \""):
         raise problem("is empty; write a name.")
     if any(character in name for character in BANNED_CHARACTERS):
@@ -131,14 +127,9 @@ def explain(
 ) -> None:
     """Turn everything that pydantic found into sentences.
 
-    Args:
-        error: What it found.
-        data: The marked data that was validated.
-        model: The model that it was validated by.
-        where: How messages name the data, for example `deployment 'print-message'`.
-        problems: Gets the sentences.
-        hints: What to write instead of some keys.
-        tells_all: Whether to tell of values as well that still have a template, of which was told already.
+    `where` is how they name the data, for example `deployment 'print-message'`; `hints` say what to write
+    instead of some keys. With `tells_all` values that still have a template, of which was told already,
+    count.
     """
     found = error.errors(include_url=False)
     unknown = [one["loc"] for one in found if one["type"] == "extra_forbidden"]
@@ -224,16 +215,9 @@ def _place_of(key: str, model: type[BaseModel]) -> str:
 
 
 def read_model(path: Path, environment: Mapping[str, str], model: type[Model], *runs: str) -> Model:
-    """Read a whole file whose mistakes concern all of it.
+    """Read a whole file whose mistakes concern all of it, and so are told together in a `SpecError`.
 
-    Args:
-        path: The file; messages show it as given.
-        environment: Values for `{{ $NAME }}`.
-        model: What it may say.
-        runs: Keys of which the templates are rendered later, by somebody else.
-
-    Raises:
-        SpecError: Something in the file is wrong; every problem is told, each with its line.
+    `runs` are keys of which the templates are rendered later, by somebody else.
     """
     problems = Problems(str(path))
     data = Templates(environment).put_in(load(path), THE_FILE, problems, 1, skips=runs)

@@ -25,15 +25,10 @@ HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 def load(path: Path, apart: str = "") -> Mapping:
-    """Read a YAML file whose top level is a mapping.
+    """Read a YAML file whose top level is a mapping; whatever else it is, is a `SpecError`.
 
-    Args:
-        path: The file; messages show it as given.
-        apart: A key of it with a list: what is wrong with an item stops only that one, and is kept in the
-            list's `problems`.
-
-    Raises:
-        SpecError: The file is missing, is not YAML, repeats a key, or is not a mapping.
+    `apart` is a key of it with a list: what is wrong with an item stops only that one, and is kept in the
+    list's `problems`.
     """
     problems = Problems(str(path))
     try:

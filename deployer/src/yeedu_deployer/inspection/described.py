@@ -43,14 +43,8 @@ def describe(entrypoint: str, parameter_sets: list[dict[str, Any]], clone: Path)
     flow is read from the syntax tree, as `prefect deploy` does it. What no worker can import stays an error:
     a syntax error in the repository, or a module or a name that the repository itself would have to hold.
 
-    Args:
-        entrypoint: `path/file.py:function`, `path/file.py:Class.method`, `package.module.function` or
-            `package.module:function`.
-        parameter_sets: The deployment's parameters, then those of its schedules.
-        clone: The repository.
-
-    Returns:
-        `{"flow": FlowFacts}`, or `{"error": sentence without its full stop}`.
+    `parameter_sets` are the deployment's parameters, then those of its schedules. Returns `{"flow":
+    FlowFacts}`, or `{"error": sentence without its full stop}`.
     """
     place, _, function = entrypoint.rpartition(":" if ":" in entrypoint else ".")
     file, directory = _source_of(place), Path.cwd()

@@ -55,16 +55,7 @@ def _warm_up(parameter: str = "") -> None:
 
 @dataclass
 class _Fork:
-    """A process that imports an entrypoint, the leader of its own group.
-
-    Attributes:
-        position: Where the entrypoint is in the list.
-        entrypoint: What it imports.
-        pid: Its process id.
-        reading: The end of its pipe that the answer arrives at, a line of JSON.
-        deadline: When it has taken too long, on the monotonic clock.
-        answer: What has arrived so far.
-    """
+    """A process that imports an entrypoint, the leader of its own group, and its end of a pipe."""
 
     position: int
     entrypoint: str

@@ -24,25 +24,14 @@ TRIGGERS = "triggers of"
 
 @dataclass(frozen=True)
 class AutomationPlanner:
-    """Plans automations.
-
-    Attributes:
-        client: An open client.
-        applied: What was last applied, by key.
-        prunes: Whether what was dropped is deleted.
-    """
+    """Plans automations; what was dropped is deleted where it `prunes`."""
 
     client: SyncPrefectClient
     applied: Mapping[str, Applied]
     prunes: bool = True
 
     def alerts(self, declared: Sequence[Alert], blocks: Mapping[str, Plan]) -> Iterator[Plan]:
-        """Plan the platform's own automations; one without any action is left out.
-
-        Args:
-            declared: What the file says.
-            blocks: The blocks that are planned, by name; alerts are sent through some of them.
-        """
+        """Plan the platform's own automations, sent through `blocks`; one without any action is left out."""
         targets: list[str] = []
         needs: list[tuple[Kind, str]] = []
         for kind, name in NOTIFICATION_BLOCKS.items():
@@ -66,10 +55,8 @@ class AutomationPlanner:
     ) -> Iterator[Plan]:
         """Plan the automations of the deployments' triggers, each owned by its deployment, as Prefect does.
 
-        Args:
-            deployments: The deployments that can be applied; their triggers were found valid when read.
-            project: The file's `name`.
-            broken: Names of the deployments that cannot be applied, whose automations stay.
+        `project` is the file's `name`; the automations of `broken` deployments, which cannot be applied,
+        stay.
         """
         scope = f"{TRIGGERS} {project}"
         plans: list[Plan] = []

@@ -39,9 +39,7 @@ def configured_blocks(
 ) -> dict[str, tuple[str, object]]:
     """List the blocks that the environment gives values for, each with the slug of its type.
 
-    Args:
-        configuration: What the environment says.
-        names: How the blocks are called. An environment's own are without those of alerts.
+    An environment of environments.yaml has its own names, and none of the blocks of alerts.
     """
     names = names or BlockNames()
     warehouse = {"url": configuration.warehouse_url, "password": configuration.warehouse_password or ""}
@@ -126,8 +124,7 @@ def plan_block_types(client: SyncPrefectClient, applied: Mapping[str, Applied]) 
 class Credentials:
     """The credentials in blocks, as a worker would find them once the plan is applied.
 
-    Attributes:
-        secrets: The values that were found; no report may show them.
+    What was found is in `secrets`; no report may show it.
     """
 
     def __init__(self, client: SyncPrefectClient, plans: Mapping[str, Plan], names: BlockNames) -> None:
@@ -146,15 +143,9 @@ class Credentials:
         return found and (found.data.get("value") if kind == SECRET else found.data)
 
     def of_step(self, kind: str, name: str, key: str) -> object:
-        """Find what a worker's git_clone step would get for a block or a variable.
+        """Find what a worker's git_clone step would get for a block or a variable; see `FindValue`.
 
-        Args:
-            kind: The slug of the block's type, `VARIABLE`, or `OPEN_VARIABLE` for one that is no secret.
-            name: Its name.
-            key: Where in a block's value, for example `.token`; empty for all of it.
-
-        Raises:
-            SourceError: There is no such block, variable or key.
+        `key` is where in a block's value, for example `.token`; empty for all of it.
         """
         is_variable = kind in (VARIABLE, OPEN_VARIABLE)
         value = self._variable(name) if is_variable else self.value(kind, name)
@@ -190,8 +181,7 @@ class Credentials:
     def git_token(self, *, only_planned: bool) -> str | None:
         """Return the Secret block whose token git_clone steps get; None for an open repository.
 
-        Args:
-            only_planned: Whether a block counts only if it is configured here.
+        With `only_planned` a block counts only if it is configured here.
         """
         name = self._names.of(GIT_TOKEN_BLOCK)
         is_there = name in self._plans if only_planned else self.value(SECRET, name) is not None

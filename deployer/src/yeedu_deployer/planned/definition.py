@@ -10,12 +10,7 @@ from yeedu_deployer.state import Kind
 
 
 def wanted(spec: DeploymentSpec, directory: str) -> Wanted:
-    """Say what there is to find out about a deployment's flow, and what its runs are given.
-
-    Args:
-        spec: What the file says.
-        directory: Where in the clone the pull steps leave a worker.
-    """
+    """Say what there is to find out about a flow, in the directory where its pull steps leave a worker."""
     env = spec.says.work_pool.job_variables.get("env")
     environment = {name: str(value) for name, value in env.items()} if isinstance(env, dict) else {}
     sets = tuple(spec.says.parameter_sets.values())
@@ -27,17 +22,8 @@ def define(
 ) -> Plan:
     """Complete a deployment's declaration with its flow's name, description, version and parameters.
 
-    Args:
-        spec: What the file says.
-        pull: The pull steps to store, with the access token's placeholder when there is one.
-        facts: What importing the entrypoint told.
-        names: How the blocks of the deployment's environment are called; by default as the platform's.
-
-    Returns:
-        What the deployment should be, not yet compared with the server.
-
-    Raises:
-        FlowError: The file and the flow contradict each other.
+    `pull` is stored, with the access token's placeholder where there is one. Where file and flow contradict
+    each other, that is a `FlowError`.
     """
     says, names = spec.says, names or BlockNames()
     if says.flow_name and says.flow_name != facts.name:

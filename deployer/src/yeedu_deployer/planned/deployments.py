@@ -43,11 +43,7 @@ AS_THEY_ARE = (
 def read_deployments(
     client: SyncPrefectClient, names: Collection[str] | None = None
 ) -> dict[str, DeploymentResponse]:
-    """Read the deployments of some names, or all, by their keys `flow/name`.
-
-    Raises:
-        ServerError: The server cannot be read.
-    """
+    """Read the deployments of some names, or all, by their keys `flow/name`."""
     if names is not None and not names:
         return {}
     wanted = DeploymentFilter(name=DeploymentFilterName(any_=sorted(names))) if names else None
@@ -62,13 +58,8 @@ def read_deployments(
 class DeploymentPlanner:
     """Plans all deployments of one file, and the automations of their triggers.
 
-    Attributes:
-        client: An open client.
-        desired: The desired state.
-        state: What was last applied.
-        pools: The work pools that there are.
-        declared_pools: The names of those that are planned.
-        keeps_token: Whether the token of pull steps stays as the server has it.
+    `pools` are the work pools that there are, and `declared_pools` the names of those that are planned. With
+    `keeps_token` the token of pull steps stays as the server has it.
     """
 
     client: SyncPrefectClient

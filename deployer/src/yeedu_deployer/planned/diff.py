@@ -53,13 +53,7 @@ def is_of(recorded: str, value: object) -> bool:
 def fingerprints(
     fields: Mapping[str, object], before: Mapping[str, str] | None = None, *, are_secret: bool = False
 ) -> dict[str, str]:
-    """Identify every field of an object, to be recorded once it is applied.
-
-    Args:
-        fields: The values.
-        before: What was recorded before, which is kept where it still holds.
-        are_secret: Whether the values are credentials.
-    """
+    """Identify every field, to be recorded once it is applied; what still holds of `before` is kept."""
     make, before = slow_fingerprint if are_secret else fingerprint, before or {}
     return {
         name: before[name] if name in before and is_of(before[name], value) else make(value)
@@ -73,13 +67,10 @@ def changed_fields(
     applied: Mapping[str, str],
     defaults: Mapping[str, object] | None = None,
 ) -> tuple[FieldChange, ...]:
-    """Find the fields to write.
+    """Find the fields to write, by the fingerprints of what was applied last.
 
-    Args:
-        desired: What the file says; `None` for an optional field that it does not mention.
-        observed: What the server has; a field that is absent there counts as `None`.
-        applied: Fingerprints of what was last applied; empty when the object was not made here.
-        defaults: The values that fields get back once the file drops them, of those that `desired` may lack.
+    `None` is a field that the file does not mention, and one that is absent on the server. `defaults` are the
+    values that fields get back once the file drops them, of those that `desired` may lack.
     """
     dropped = {name: value for name, value in (defaults or {}).items() if name in applied}
     changes: list[FieldChange] = []

@@ -133,11 +133,7 @@ class Plan:
         return (fields or {}).get(name)
 
     def with_ids(self, ids: Mapping[tuple[Kind, str], str]) -> "Plan":
-        """Put the ids of what it needs in the place of their stand-ins.
-
-        Raises:
-            DeployerError: One of them could not be made.
-        """
+        """Put the ids of what it needs in the place of their stand-ins; all of them have to be made by now."""
         if not self.needs:
             return self
         texts = {"desired": json.dumps(self.desired), "identity": json.dumps(self.identity)}
@@ -157,12 +153,9 @@ def stand_in(kind: Kind, key: str) -> str:
 
 
 def plan_object(plan: Plan, applied: Applied | None, defaults: Mapping[str, object] | None = None) -> Plan:
-    """Complete a plan by the fields that are to be written.
+    """Complete a plan by the fields that are to be written, knowing what was applied last to that key.
 
-    Args:
-        plan: The object as it should be, and as it is.
-        applied: What was last applied to the object of that key.
-        defaults: The values that fields get back which the file has dropped.
+    `defaults` are the values that fields get back which the file has dropped.
     """
     if plan.observed is None or plan.desired is None:
         return plan

@@ -26,11 +26,7 @@ def plan_pools(
 ) -> Iterator[Plan]:
     """Compare every declared pool with the server's; what an operator edited stays, as for deployments.
 
-    Args:
-        specs: What is declared.
-        shared: The names of pools that are another's to change: made where they are missing, else left alone.
-        found: The server's pools, by name.
-        applied: What was last applied, by name.
+    Those that are `shared` are another's to change: they are made where they are missing, else left alone.
     """
     for spec in specs:
         pool = found.get(spec.name)
@@ -90,11 +86,7 @@ def default_template(kind: str) -> dict[str, Any]:
 
 
 def with_defaults(template: Mapping[str, Any], pool: str, defaults: Mapping[str, object]) -> dict[str, Any]:
-    """Copy a base job template with new default values for some of its variables; `None` takes one away.
-
-    Raises:
-        SpecError: A variable does not exist in the template.
-    """
+    """Copy a base job template with new default values for some of its variables; `None` takes one away."""
     result = copy.deepcopy(dict(template))
     properties = _properties(result)
     for name, value in defaults.items():

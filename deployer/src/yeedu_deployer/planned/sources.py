@@ -51,9 +51,8 @@ _Member = tuple[DeploymentSpec, str]
 class Sources:
     """The git sources of a file's deployments.
 
-    Attributes:
-        unreadable: Those that could not be read, and why.
-        notes: What is to be known of a repository, by its URL.
+    What is to be known of a repository is in `notes`, by its URL; those that could not be read are
+    `unreadable`.
     """
 
     def __init__(
@@ -81,10 +80,9 @@ class Sources:
         self._host = _host(environment.get("FLOWS_GIT_URL", ""))
 
     def define(self, specs: Collection[DeploymentSpec]) -> dict[str, Plan]:
-        """Read every source, import every entrypoint, and complete the declarations.
+        """Read every source, import every entrypoint, and complete the declarations, by their ids.
 
-        Returns:
-            What each deployment should be, by its id; of those that share a broken source all have the error.
+        All those that share a broken source have its error.
         """
         definitions: dict[str, Plan] = {}
         by_source: dict[Source, list[_Member]] = {}
@@ -122,11 +120,7 @@ class Sources:
         return with_token(steps, self._token, self._host, self._environment, user) if self._token else steps
 
     def _read(self, source: Source, members: list[_Member]) -> tuple[list[FlowFacts | FlowError], str]:
-        """Clone a source and import its flows.
-
-        Returns:
-            What was found of each flow, and the user that the host wants with the platform's token, if any.
-        """
+        """Clone a source; say what each flow is, and which user its host wants with the platform's token."""
         token = self._token if _host(source.url) == self._host else None
         try:
             remote = remote_of(source, self._find, token)
@@ -200,10 +194,6 @@ def remote_of(source: Source, find: FindValue | None = None, platform_token: str
         find: Reads blocks and variables; needed where the credential names any.
         platform_token: The block with the platform's token for its host, or None; it is used too where the
             credential is what another step gives.
-
-    Raises:
-        SourceError: Its credential is not there, or a token would have to travel unencrypted.
-        GitError: Its URL cannot be one, or its credential holds no token.
     """
     address, hints, credential = Address.of(source.url), PLATFORM_HINTS, source.credential
     output = next((match for _, text in credential if (match := OUTPUT_PATTERN.search(text))), None)

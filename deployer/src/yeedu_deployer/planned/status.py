@@ -41,17 +41,10 @@ class RunBrief:
 
 @dataclass(frozen=True)
 class DeploymentStatus:
-    """One deployment.
+    """One deployment: how it relates to the file, which workers poll its pool, and its runs.
 
-    Attributes:
-        name: Its name.
-        state: How it relates to the file.
-        work_pool: The pool that it runs on.
-        workers: The workers that poll this pool now.
-        paused: Whether it, or its pool, is paused.
-        last_run: The run that began last.
-        next_run: When the next scheduled run is due; in the past when it is late.
-        drift: The fields in which server and file differ: `old` is the server's value, `new` the file's.
+    It is paused too where its pool is. `next_run` is in the past when it is late. In `drift`, `old` is the
+    server's value, `new` the file's.
     """
 
     name: str
@@ -67,12 +60,7 @@ class DeploymentStatus:
 def read_status(client: SyncPrefectClient, plans: Iterable[Plan]) -> list[DeploymentStatus]:
     """Find out about every deployment of the file and of the server, those of the file first.
 
-    Args:
-        client: An open client.
-        plans: What would be done to the deployments of the file, and to those that it dropped.
-
-    Raises:
-        ServerError: The server cannot be read.
+    `plans` are what would be done to the deployments of the file, and to those that it dropped.
     """
     rows: list[DeploymentStatus] = []
     dropped: set[str] = set()
