@@ -9,9 +9,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from yeedu_deployer.declared.models import Deployment, PrefectYaml
-from yeedu_deployer.declared.pull_steps import GIT_CLONE, OWN_REPOSITORY, PullStep, clones, is_in_image
 from yeedu_deployer.declared.selection import Entry, entries_of
-from yeedu_deployer.declared.steps import StepReader
+from yeedu_deployer.declared.steps import (
+    GIT_CLONE,
+    OWN_REPOSITORY,
+    SET_WORKING_DIRECTORY,
+    PullStep,
+    StepReader,
+)
 from yeedu_deployer.declared.templating import VALUES, Lookup, Templates, needs_server
 from yeedu_deployer.declared.validation import explain, nearest
 from yeedu_deployer.declared.yaml_marks import Items, Mapping, Problems, describe
@@ -223,12 +228,16 @@ class _Reader:
         if not is_own and "pull" in section:  # which `pull: []` of the file is not meant for
             pull = pull or self._own_repository
         source_pull = pull
-        if is_in_image(source_pull):
-            source_pull = self._pull if clones(self._pull) else self._own_repository
+        if is_in_image := all(step.function == SET_WORKING_DIRECTORY for step in pull):
+            source_pull = self._pull if _clones(self._pull) else self._own_repository
         for at, message in self._pull_problems.found if not is_own or source_pull is self._pull else ():
             problems.add(at, message)
-        if not clones(source_pull) and len(problems.found) == before:
+        if not _clones(source_pull) and len(problems.found) == before:
             what = f"has no {GIT_CLONE} step under 'pull', and flow code is checked and run from git"
-            other = "set FLOWS_GIT_URL, or " if is_in_image(pull) else ""
+            other = "set FLOWS_GIT_URL, or " if is_in_image else ""
             problems.add(line, f"{where} {what}; {other}add such a step.")
         return pull, source_pull, tuple(steps.notes) if is_own else self._notes
+
+
+def _clones(steps: tuple[PullStep, ...]) -> bool:
+    return any(step.function == GIT_CLONE for step in steps)

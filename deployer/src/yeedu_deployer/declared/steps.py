@@ -3,16 +3,20 @@
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, cast, get_args
 
 from prefect.utilities.templating import PlaceholderType, find_placeholders
+from pydantic import JsonValue
 
-from yeedu_deployer.declared.pull_steps import PullStep
+from yeedu_deployer.declared.templating import block_of
 from yeedu_deployer.declared.validation import hint, nearest
 from yeedu_deployer.declared.yaml_marks import Items, Mapping, Problems, describe, value_of
 
 PREFECT_STEPS = "prefect.deployments.steps"
+GIT_CLONE = f"{PREFECT_STEPS}.git_clone"
+SET_WORKING_DIRECTORY = f"{PREFECT_STEPS}.set_working_directory"
 PIP_INSTALL = re.compile(r"prefect\.(\w+\.)*pip_install_requirements")
 FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 RESERVED = ("id", "requires")
@@ -27,6 +31,24 @@ OUTPUTS = {
 # Blocks of these types are a text where they stand in a text's place; any other is a mapping.
 TEXT_BLOCKS = ("secret", "string")
 ONE_OF = (("branch", "commit_sha"), ("access_token", "credentials"))
+Inputs = dict[str, JsonValue]
+
+
+@dataclass(frozen=True)
+class PullStep:
+    """One pull step: the function's dotted name and its inputs, with every template left for run time."""
+
+    function: str
+    inputs: Inputs
+    line: int = field(default=0, compare=False)
+
+    def as_prefect(self) -> dict[str, Inputs]:
+        """The form in which Prefect stores a step."""
+        return {self.function: dict(self.inputs)}
+
+
+# Where the file does not say where the code is, it is in the repository of the platform's flows.
+OWN_REPOSITORY = PullStep(GIT_CLONE, {"repository": "{{ $FLOWS_GIT_URL }}", "branch": "{{ $FLOWS_GIT_REF }}"})
 
 
 class StepReader:
@@ -158,14 +180,11 @@ def _takes_text(annotation: Any) -> bool:
 
 def _block_of(value: Any) -> tuple[str, str] | None:
     """Type and name of the block that a value is as a whole."""
-    if not isinstance(value, str):
+    found = find_placeholders(value) if isinstance(value, str) else ()
+    if len(found) != 1 or next(iter(found)).type is not PlaceholderType.BLOCK_DOCUMENT:
         return None
-    found = find_placeholders(value)
-    placeholder = next(iter(found), None)
-    if placeholder is None or placeholder.type is not PlaceholderType.BLOCK_DOCUMENT or len(found) != 1:
-        return None
-    kind, *parts = placeholder.name.removeprefix("prefect.blocks.").split(".")
-    return (kind, parts[0]) if len(parts) == 1 else None
+    kind, name, keypath = block_of(next(iter(found)))
+    return (kind, name) if name and not keypath else None
 
 
 def _step_outputs(node: Any, line: int) -> Iterator[tuple[str, int]]:

@@ -1,7 +1,6 @@
 """The blocks of credentials and notification targets, and what deployments will find in them."""
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
@@ -145,7 +144,7 @@ class Credentials:
     def of_step(self, kind: str, name: str, key: str) -> object:
         """Find what a worker's git_clone step would get for a block or a variable; see `FindValue`.
 
-        `key` is where in a block's value, for example `.token`; empty for all of it.
+        `key` is where in a block's value, for example `token`; empty for all of it.
         """
         is_variable = kind in (VARIABLE, OPEN_VARIABLE)
         value = self._variable(name) if is_variable else self.value(kind, name)
@@ -159,9 +158,10 @@ class Credentials:
                 hint = "; create it in the UI, or set GITHUB_TOKEN_FILE"
             which = "Prefect variable" if is_variable else f"{'Secret' if kind == SECRET else kind} block"
             raise SourceError(f"The pull step names the {which} {name!r}, which does not exist{hint}.")
-        if kind == SECRET:
-            key = re.sub(r"^\.value(?![\w-])", "", key)  # which is what a Secret has anyway
-        for part in filter(None, key.split(".")):
+        parts = [part for part in key.split(".") if part]
+        if kind == SECRET and parts[:1] == ["value"]:
+            del parts[0]  # which is what a Secret has anyway
+        for part in parts:
             value = cast("dict[str, Any]", value).get(part) if isinstance(value, dict) else None
             if value is None:
                 raise SourceError(

@@ -2,7 +2,7 @@
 
 from yeedu_deployer.declared.block_names import BlockNames
 from yeedu_deployer.declared.prefect_yaml import DeploymentSpec
-from yeedu_deployer.declared.pull_steps import PullStep
+from yeedu_deployer.declared.steps import PullStep
 from yeedu_deployer.errors import DeployerError, FlowError
 from yeedu_deployer.inspection.inspector import FlowFacts, Wanted
 from yeedu_deployer.planned.plan import Plan

@@ -16,8 +16,8 @@ from yeedu_deployer.declared.desired import Desired
 from yeedu_deployer.declared.flow_source import CREDENTIAL_KEYS
 from yeedu_deployer.declared.models import TRIGGER
 from yeedu_deployer.declared.prefect_yaml import DeploymentSpec
-from yeedu_deployer.declared.pull_steps import GIT_CLONE
 from yeedu_deployer.declared.schedules import says_the_same
+from yeedu_deployer.declared.steps import GIT_CLONE
 from yeedu_deployer.errors import ConfigurationError, DeployerError, ServerError
 from yeedu_deployer.planned.automations import AutomationPlanner, as_json
 from yeedu_deployer.planned.definition import failed

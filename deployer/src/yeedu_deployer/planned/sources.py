@@ -1,7 +1,6 @@
 """Turns declared deployments into definitions: checks each git source once, and imports its flows."""
 
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -11,17 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from prefect.utilities.templating import Placeholder, PlaceholderType
+
 from yeedu_deployer.declared.block_names import BlockNames
-from yeedu_deployer.declared.flow_source import (
-    BLOCK_PATTERN,
-    OUTPUT_PATTERN,
-    Source,
-    source_of,
-    with_commits,
-    with_token,
-)
+from yeedu_deployer.declared.flow_source import Source, source_of, with_commits, with_token
 from yeedu_deployer.declared.prefect_yaml import DeploymentSpec
-from yeedu_deployer.declared.pull_steps import PullStep
+from yeedu_deployer.declared.steps import PullStep
+from yeedu_deployer.declared.templating import block_of, fill, variable_of
 from yeedu_deployer.errors import DeployerError, FlowError, SourceError
 from yeedu_deployer.inspection.inspector import FlowFacts, FlowInspector
 from yeedu_deployer.planned.definition import define, failed, wanted
@@ -42,7 +37,6 @@ PASSED_ON = (
     *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO"),
 )
-_VARIABLE_PATTERN = re.compile(r"{{\s*prefect\.variables\.(\w+)\s*}}")
 _CLONE, _LEFT_SECONDS = "deployer-clone-", 86400
 # A deployment, and where in the clone its entrypoint begins.
 _Member = tuple[DeploymentSpec, str]
@@ -171,15 +165,16 @@ def _say(progress: str) -> None:
 def _with_variables(steps: tuple[PullStep, ...], find: FindValue) -> tuple[PullStep, ...]:
     """Put the values of Prefect variables into where steps clone from and to, as a run would."""
 
-    def filled(text: str) -> str:
-        return _VARIABLE_PATTERN.sub(lambda match: str(find(OPEN_VARIABLE, match[1], "")), text)
+    def value(one: Placeholder) -> object:
+        is_variable = one.type is PlaceholderType.VARIABLE
+        return find(OPEN_VARIABLE, variable_of(one), "") if is_variable else one.full_match
 
     return tuple(
         replace(
             step,
             inputs={
-                key: filled(value) if key in PLACES and isinstance(value, str) else value
-                for key, value in step.inputs.items()
+                key: str(fill(text, value)) if key in PLACES and isinstance(text, str) else text
+                for key, text in step.inputs.items()
             },
         )
         for step in steps
@@ -196,10 +191,9 @@ def remote_of(source: Source, find: FindValue | None = None, platform_token: str
             credential is what another step gives.
     """
     address, hints, credential = Address.of(source.url), PLATFORM_HINTS, source.credential
-    output = next((match for _, text in credential if (match := OUTPUT_PATTERN.search(text))), None)
-    if output:
+    if outputs := source.placeholders(PlaceholderType.STANDARD):
         hint = (
-            f"the step takes it from {output[0]}, which another step gives, and the deployer runs no step: "
+            f"the step takes it from {outputs[0].full_match}, which another step gives, and the deployer runs no step: "
             "set FLOWS_GIT_TOKEN for its own reading, or name a block or {{ $NAME }}"
         )
         hints = {**hints, Reason.NO_LOGIN: hint}
@@ -223,10 +217,13 @@ def remote_of(source: Source, find: FindValue | None = None, platform_token: str
 
 
 def _value(text: str, find: FindValue | None) -> object:
-    """Return what a text is once its blocks and variables are read: the value of the only one, or a text."""
-    if find is None:
-        return text
-    if match := BLOCK_PATTERN.fullmatch(text):
-        return find(*match.groups())
-    text = BLOCK_PATTERN.sub(lambda match: str(find(*match.groups())), text)
-    return _VARIABLE_PATTERN.sub(lambda match: str(find(VARIABLE, match[1], "")), text)
+    """Return what a text is once its blocks and variables are read."""
+
+    def value(one: Placeholder) -> object:
+        if find and one.type is PlaceholderType.BLOCK_DOCUMENT:
+            return find(*block_of(one))
+        if find and one.type is PlaceholderType.VARIABLE:
+            return find(VARIABLE, variable_of(one), "")
+        return one.full_match
+
+    return fill(text, value)
