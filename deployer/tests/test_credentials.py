@@ -3,8 +3,7 @@
 import pytest
 from prefect_github import GitHubCredentials
 
-from yeedu_deployer.planned.diff import fingerprints, is_of, slow_fingerprint
-from yeedu_deployer.planned.plan import Observed, Plan, plan_object
+from yeedu_deployer.planned.plan import Observed, Plan, fingerprints, is_of, plan_object, slow_fingerprint
 from yeedu_deployer.server import SECRET, read_secret, write_block
 from yeedu_deployer.state import Applied, Kind
 

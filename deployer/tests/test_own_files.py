@@ -7,7 +7,7 @@ from declared import load_deployments
 
 from yeedu_deployer.declared.platform_files import load_pools
 from yeedu_deployer.inspection.inspector import Wanted
-from yeedu_deployer.planned.definition import define
+from yeedu_deployer.planned.deployments import define
 
 CHECKOUT = Path(__file__).parents[2]
 URLS = {name: f"http://yeedu/{name}" for name in ("YEEDU_JOB_URL", "YEEDU_NOTEBOOK_URL", "YEEDU_HEALTH_URL")}

@@ -7,8 +7,8 @@ from prefect.client.schemas.actions import VariableCreate
 from prefect.events.schemas.automations import AutomationCore
 
 from yeedu_deployer import server
-from yeedu_deployer.planned.status import State
 from yeedu_deployer.server import SECRET, Lookup, read_secret, write_block
+from yeedu_deployer.status import State
 
 TRIGGER = "    triggers: [{name: done, expect: [x]}]\n"
 

@@ -7,9 +7,8 @@ import pytest
 from declared import HEAD, ONE, POOLS
 from prefect.states import Completed
 
-from yeedu_deployer.planned.status import State, is_in_step
 from yeedu_deployer.report import Report
-from yeedu_deployer.status_report import print_status
+from yeedu_deployer.status import State, is_in_step, print_status
 
 TWO = """
   - name: two

@@ -30,23 +30,28 @@ OF_THE_PLATFORM = re.compile(
 SECRET = re.compile(r"(\w+_)?(PASSWORD|PASSWD|TOKEN|SECRET|API_?KEY|ACCESS_KEY|PRIVATE_KEY)", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Given:
-    """What the command line names; empty for what it does not.
+@dataclass
+class Options:
+    """What the command line says; empty for what it does not.
 
     `file` may be `repo:` and a path in the flows' repository.
     """
 
+    command: str = ""
     file: str = ""
-    pools: str = ""
+    work_pools: str = ""
     alerts: str = ""
     environments: str = ""
     environment: str = ""
+    only: list[str] | None = None
+    deployments_only: bool = False
+    timeout: float = 0.0
+    json: bool = False
 
 
 @contextmanager
 def declared_files(
-    given: Given, variables: Mapping[str, str], configuration: Configuration
+    given: Options, variables: Mapping[str, str], configuration: Configuration
 ) -> Generator["Files"]:
     """Find the files that declare the desired state; one of the repository is there until the block's end.
 
@@ -68,7 +73,7 @@ def declared_files(
         )
     folders += [Path(checkout, "deployer")] if checkout else []
     others = [
-        _other(given.pools, "work-pools.yaml", folders),
+        _other(given.work_pools, "work-pools.yaml", folders),
         _other(given.alerts, "alerts.yaml", folders),
         _other(given.environments, ENVIRONMENTS_YAML, folders[:1]),  # it names deployments, so is of one file
     ]

@@ -13,8 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from yeedu_deployer.errors import redact
-from yeedu_deployer.planned.diff import FieldChange
-from yeedu_deployer.planned.plan import DONE, Outcome
+from yeedu_deployer.planned.plan import DONE, FieldChange, Outcome
 
 JSON_FORMAT = 1
 MAXIMUM_COLUMNS = 1000

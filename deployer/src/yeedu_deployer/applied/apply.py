@@ -31,10 +31,10 @@ from yeedu_deployer.planned.deployments import DeploymentPlanner
 from yeedu_deployer.planned.plan import DONE, Outcome, Plan, record, stand_in
 from yeedu_deployer.planned.pools import plan_pools
 from yeedu_deployer.planned.sources import Sources
-from yeedu_deployer.planned.status import DeploymentStatus, read_status
 from yeedu_deployer.report import Report
 from yeedu_deployer.server import all_pages, explained
 from yeedu_deployer.state import Kind, State, locked_state
+from yeedu_deployer.status import DeploymentStatus, read_status
 
 # What the scheduler copies into the runs that it makes, or obeys.
 RUN_FIELDS = ("parameters", "tags", "version", "paused", *POOL_FIELDS)

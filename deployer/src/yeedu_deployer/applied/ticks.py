@@ -14,11 +14,13 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
-from pydantic import BaseModel, TypeAdapter
+from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
+from prefect.client.schemas.sorting import FlowRunSort
 
 from yeedu_deployer.server import all_pages
 from yeedu_worker.catch_up import server_time
@@ -33,19 +35,6 @@ class Tick:
 
     schedule_id: str
     due: dt.datetime
-
-
-class _Creator(BaseModel):
-    id: str | None = None
-
-
-class _Run(BaseModel):
-    auto_scheduled: bool
-    expected_start_time: dt.datetime
-    created_by: _Creator | None = None
-
-
-_RUNS = TypeAdapter(list[_Run])
 
 
 @contextmanager
@@ -93,23 +82,16 @@ def _make_again(
 
 def scheduled_ticks(client: SyncPrefectClient, deployment_id: UUID) -> frozenset[Tick]:
     """Read the runs that the scheduler made for a deployment and that no worker has taken yet."""
-
-    def read(*, limit: int, offset: int) -> list[_Run]:
-        query = {
-            "flow_runs": {
-                "deployment_id": {"any_": [str(deployment_id)]},
-                "state": {"type": {"any_": ["SCHEDULED"]}},
-            },
-            "sort": "EXPECTED_START_TIME_ASC",
-            "limit": limit,
-            "offset": offset,
-        }
-        return _RUNS.validate_json(client.request("POST", "/flow_runs/filter", json=query).content)
-
+    read = partial(
+        client.read_flow_runs,
+        deployment_filter=DeploymentFilter.model_validate({"id": {"any_": [deployment_id]}}),
+        flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": ["SCHEDULED"]}}}),
+        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+    )
     return frozenset(
-        Tick(run.created_by.id, run.expected_start_time)
+        Tick(str(run.created_by.id), run.expected_start_time)
         for run in all_pages(read)
-        if run.auto_scheduled and run.created_by and run.created_by.id
+        if run.auto_scheduled and run.created_by and run.created_by.id and run.expected_start_time
     )
 
 

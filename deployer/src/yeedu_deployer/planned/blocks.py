@@ -18,8 +18,7 @@ from yeedu_deployer.declared.block_names import (
     BlockNames,
 )
 from yeedu_deployer.errors import SourceError
-from yeedu_deployer.planned.diff import fingerprint, fingerprints
-from yeedu_deployer.planned.plan import Observed, Outcome, Plan, plan_object
+from yeedu_deployer.planned.plan import Observed, Outcome, Plan, fingerprint, fingerprints, plan_object
 from yeedu_deployer.planned.sources import OPEN_VARIABLE, VARIABLE
 from yeedu_deployer.server import EMAIL, GITHUB, SECRET, SLACK, WEBHOOK, explained, find_block
 from yeedu_deployer.state import Applied, Kind

@@ -19,7 +19,7 @@ from yeedu_deployer.declared.steps import PullStep
 from yeedu_deployer.declared.templating import block_of, fill, variable_of
 from yeedu_deployer.errors import DeployerError, FlowError, SourceError
 from yeedu_deployer.inspection.inspector import FlowFacts, FlowInspector
-from yeedu_deployer.planned.definition import define, failed, wanted
+from yeedu_deployer.planned.deployments import define, failed, wanted
 from yeedu_deployer.planned.plan import Plan
 from yeedu_worker.git.addresses import Address, logins_of
 from yeedu_worker.git.reasons import PLATFORM_HINTS, GitError, Reason
