@@ -48,7 +48,7 @@ class BlockNames:
     def parameters(
         self, declared: Mapping[str, JsonValue], schema: Mapping[str, JsonValue]
     ) -> dict[str, JsonValue]:
-        """Return a deployment's parameters, with those set whose default names one of the platform's blocks."""
+        """Return a deployment's parameters, with those set whose default names one of the blocks."""
         found: dict[str, JsonValue] = {}
         properties = cast("dict[str, dict[str, JsonValue]]", schema.get("properties") or {})
         for name, described in properties.items():

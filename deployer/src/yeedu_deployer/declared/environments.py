@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import Field, JsonValue
 
 from yeedu_deployer.declared.block_names import BlockNames
 from yeedu_deployer.declared.flow_source import at_revision
@@ -14,7 +14,7 @@ from yeedu_deployer.declared.platform_files import Pool
 from yeedu_deployer.declared.prefect_yaml import DeploymentSpec
 from yeedu_deployer.declared.selection import Selection
 from yeedu_deployer.declared.templating import Templates
-from yeedu_deployer.declared.validation import Declared, Name, Switch, Text, Texts, Value, explain, hint
+from yeedu_deployer.declared.validation import Declared, Name, Switch, Text, Texts, Value, hint, validated
 from yeedu_deployer.declared.yaml_marks import Mapping, Problems, describe, value_of
 from yeedu_deployer.declared.yaml_reader import load
 from yeedu_deployer.errors import SpecError
@@ -92,10 +92,10 @@ class Environment:
         )
 
     def pools(self, pools: Sequence[Pool]) -> tuple[tuple[Pool, ...], frozenset[str]]:
-        """Form the pools that it has in place of others, and name those that the file declares itself.
+        """Form the pools that it has in place of others, and name those that the file declares.
 
-        One that work-pools.yaml declares is shared with the platform; any other is like the one whose place it
-        takes. Where the file knows neither, it is somebody's own, and has to exist.
+        One that work-pools.yaml declares is shared with the platform; any other is like the one whose place
+        it takes. Where the file knows neither, it is somebody's own, and has to exist.
         """
         declared = {pool.name: pool for pool in pools}
         found = (
@@ -142,11 +142,9 @@ def load_environment(
     overrides = section.get("parameters") if isinstance(section, Mapping) else None
     data = section.without(["parameters"]) if isinstance(section, Mapping) else section
     data = templates.put_in(data, where, problems, every.lines[name])
-    try:
-        says = EnvironmentModel.model_validate(data)
-    except ValidationError as error:
-        explain(error, data, EnvironmentModel, where, problems, tells_all=True)
-        raise problems.error() from None
+    says = validated(EnvironmentModel, data, where, problems)
+    if says is None:
+        raise problems.error()
     own = name.lower().replace("_", "-")
     if says.own_blocks and not BLOCK_NAME.fullmatch(own):
         problems.add(

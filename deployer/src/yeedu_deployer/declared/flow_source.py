@@ -17,6 +17,11 @@ from yeedu_worker.git.remote import Wanted
 
 REVISION_KEYS = ("branch", "commit_sha")
 CREDENTIAL_KEYS = ("access_token", "credentials")
+# Gives what a block holds, by its type, its name and the path of a key in it: a text, or fields by name.
+# A Prefect variable is of the type `VARIABLE`, or `OPEN_VARIABLE` where its value is no secret. May raise a
+# `DeployerError`.
+FindValue = Callable[[str, str, str], object]
+VARIABLE, OPEN_VARIABLE = "variables", "open variables"
 _START = "/the run's own folder"
 Steps = tuple[PullStep, ...]
 

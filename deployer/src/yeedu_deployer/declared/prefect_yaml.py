@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from yeedu_deployer.declared.models import Deployment, PrefectYaml
 from yeedu_deployer.declared.selection import Entry, entries_of
 from yeedu_deployer.declared.steps import (
@@ -18,7 +16,7 @@ from yeedu_deployer.declared.steps import (
     StepReader,
 )
 from yeedu_deployer.declared.templating import VALUES, Lookup, Templates, needs_server
-from yeedu_deployer.declared.validation import explain, nearest
+from yeedu_deployer.declared.validation import nearest, validated
 from yeedu_deployer.declared.yaml_marks import Items, Mapping, Problems, describe
 from yeedu_deployer.declared.yaml_reader import load
 from yeedu_deployer.errors import Place, SpecError
@@ -141,11 +139,8 @@ class _Reader:
         elif deployments is not None and not isinstance(deployments, Items):
             problems.add(line, f"the file: 'deployments' must be a list, but it is {describe(deployments)}.")
         data = self._filled(self._top.without(["deployments"]), "the file", problems, WITHOUT_EFFECT)
-        try:
-            model = PrefectYaml.model_validate({**data, "deployments": []})
-        except ValidationError as error:
-            explain(error, data, PrefectYaml, "the file", problems, tells_all=True)
-            model = None
+        rest = Mapping([*data.entries(), ("deployments", [], line)], data.line)
+        model = validated(PrefectYaml, rest, "the file", problems)
         problems.raise_if_any()
         return (model and model.name) or ""
 
@@ -171,12 +166,8 @@ class _Reader:
         section, kept = self._without_unset(section) if self._keeps_unset else (section, {})
         data = self._filled(section, where, problems)
         pull, source_pull, notes = self._read_pull(section, where, problems)
-        try:
-            says = Deployment.model_validate(data)
-        except ValidationError as error:
-            explain(error, data, Deployment, where, problems, hints=HINTS)
-            if not problems.found and not needs_server(data):
-                explain(error, data, Deployment, where, problems, hints=HINTS, tells_all=True)
+        says = validated(Deployment, data, where, problems, HINTS, is_final=not needs_server(data))
+        if says is None:
             return None
         lines = {**data["work_pool"].lines, **section.lines}
         if source_pull:

@@ -48,8 +48,8 @@ class Selection:
     def names(self, suffix: str = "") -> frozenset[str]:
         """Return the ids, in the file, of the deployments that may be meant.
 
-        A flow's name is known once its code was read; `refused` does the rest. Names may be given with and without
-        the suffix that an environment adds. One that is in no way there is a `SelectionError`.
+        A flow's name is known once its code was read; `refused` does the rest. Names may be given with and
+        without the suffix that an environment adds. One that is in no way there is a `SelectionError`.
         """
         if not self.wanted:
             return frozenset(entry.id for entry in self.entries)

@@ -115,22 +115,40 @@ def hint(wrong: str, known: Iterable[str]) -> str:
     return f"did you mean {near!r}?" if near else f"there are {', '.join(sorted(known)) or 'none'}."
 
 
-def explain(
+def validated(
+    model: type[Model],
+    data: Any,
+    where: str,
+    problems: Problems,
+    hints: Mapping[str, str] | None = None,
+    *,
+    is_final: bool = True,
+) -> Model | None:
+    """Validate marked data; tell everything that pydantic finds wrong, one sentence each.
+
+    `where` is how they name the data, for example `deployment 'print-message'`; `hints` say what to write
+    instead of some keys. Of values that still have a template is told only where nothing else is wrong, and
+    they are final: the server will not fill them in.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        _explain(error, data, model, where, problems, hints or {})
+        if not problems.found and is_final:
+            _explain(error, data, model, where, problems, hints or {}, tells_all=True)
+        return None
+
+
+def _explain(
     error: ValidationError,
     data: Any,
     model: type[BaseModel],
     where: str,
     problems: Problems,
+    hints: Mapping[str, str],
     *,
-    hints: Mapping[str, str] | None = None,
     tells_all: bool = False,
 ) -> None:
-    """Turn everything that pydantic found into sentences.
-
-    `where` is how they name the data, for example `deployment 'print-message'`; `hints` say what to write
-    instead of some keys. With `tells_all` values that still have a template, of which was told already,
-    count.
-    """
     found = error.errors(include_url=False)
     unknown = [one["loc"] for one in found if one["type"] == "extra_forbidden"]
     meant = {(*at[:-1], nearest(str(at[-1]), _fields(_model_at(model, at[:-1])))) for at in unknown}
@@ -146,8 +164,8 @@ def explain(
         subject = _subject(where, [*there, location[-1]] if is_absent else there, data)
         if details["type"] == "extra_forbidden":
             place, _, key = subject.rpartition(": ")
-            told = (hints or {}).get(str(location[-1]))
-            told = told or _place_of(str(location[-1]), _model_at(model, location[:-1]))
+            wrong = str(location[-1])
+            told = hints.get(wrong) or _place_of(wrong, _model_at(model, location[:-1]))
             problems.add(line, f"{place}: the key {key} is unknown; {told}")
         else:
             told = _reason(details, context)
@@ -221,14 +239,9 @@ def read_model(path: Path, environment: Mapping[str, str], model: type[Model], *
     """
     problems = Problems(str(path))
     data = Templates(environment).put_in(load(path), THE_FILE, problems, 1, skips=runs)
-    try:
-        found = model.model_validate(data)
-    except ValidationError as error:
-        explain(error, data, model, THE_FILE, problems)
-        problems.raise_if_any()
-        explain(error, data, model, THE_FILE, problems, tells_all=True)
-        raise problems.error() from None
-    problems.raise_if_any()
+    found = validated(model, data, THE_FILE, problems)
+    if found is None or problems.found:
+        raise problems.error()
     return found
 
 

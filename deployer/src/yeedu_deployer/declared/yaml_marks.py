@@ -127,7 +127,7 @@ def child(node: Any, part: int | str) -> tuple[Any, int] | None:
 
 
 def locate(root: Any, path: Sequence[int | str]) -> tuple[int, list[int | str], Any]:
-    """Follow a path as far as it goes; return the line to name, the parts that there are, and what is there."""
+    """Follow a path as far as it goes; return the line to name, the parts there are, and what is there."""
     node, line, there = root, root.line if isinstance(root, Mapping | Items) else 1, list[int | str]()
     for part in path:
         if found := child(node, part):  # else: a name that pydantic gives to a member of a union

@@ -3,8 +3,8 @@
 It runs without any secret in its environment, because flow code is code that the deployer has not seen yet.
 It imports Prefect and what many flows import once, and then answers line by line, so it can be started early
 and get ready meanwhile. Two entrypoints are imported at a time where there are two processors.
-A request is `{"root": clone, "hidden": [path], "wanted": [{"entrypoint", "parameters", "environment",
-"directory"}]}`. For each wanted one a line answers, in any order: its place in the list, and what is found.
+A request is `{"root": clone, "hidden": [path], "wanted": [Wanted]}`. For each wanted one a line
+answers, in any order: its place in the list, and what is found.
 """
 
 import gc
@@ -137,7 +137,7 @@ def _answer_and_exit(wanted: dict[str, Any], clone: Path, hidden: list[str], wri
         if directory.is_dir():
             os.chdir(directory)
             _take_over(wanted["environment"], directory)
-            answer = describe(wanted["entrypoint"], wanted["parameters"], clone)
+            answer = describe(wanted["entrypoint"], wanted["parameter_sets"], clone)
         else:
             missing = f"the working directory {wanted['directory']!r} is not in the repository"
             answer = {"error": f"{missing}; write another"}

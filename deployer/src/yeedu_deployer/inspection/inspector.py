@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -86,7 +86,7 @@ class FlowInspector:
     def inspect(self, clone: Path, wanted: Sequence[Wanted]) -> list[FlowFacts | FlowError]:
         """Look at entrypoints as a worker's run would find them; for each what was found, or its error.
 
-        Where the child itself fails, nothing is known about any of them, and that is a `FlowError` of its own.
+        Where the child itself fails, nothing is known about any of them: that is a `FlowError` of its own.
         """
         request = {
             "root": str(clone),
@@ -95,15 +95,7 @@ class FlowInspector:
                 for name, value in os.environ.items()
                 if value and name.endswith("_FILE") and "CERT" not in name
             ],
-            "wanted": [
-                {
-                    "entrypoint": one.entrypoint,
-                    "parameters": one.parameter_sets,
-                    "environment": dict(one.environment),
-                    "directory": one.directory,
-                }
-                for one in wanted
-            ],
+            "wanted": [asdict(one) for one in wanted],
         }
         found: dict[int, FlowFacts | FlowError] = {}
         answers = self._ask(json.dumps(request).encode() + b"\n", len(wanted))

@@ -17,9 +17,9 @@ from yeedu_deployer.declared.block_names import (
     WAREHOUSE_BLOCK,
     BlockNames,
 )
+from yeedu_deployer.declared.flow_source import OPEN_VARIABLE, VARIABLE
 from yeedu_deployer.errors import SourceError
 from yeedu_deployer.planned.plan import Observed, Outcome, Plan, fingerprint, fingerprints, plan_object
-from yeedu_deployer.planned.sources import OPEN_VARIABLE, VARIABLE
 from yeedu_deployer.server import EMAIL, GITHUB, SECRET, SLACK, WEBHOOK, explained, find_block
 from yeedu_deployer.state import Applied, Kind
 

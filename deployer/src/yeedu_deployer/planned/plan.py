@@ -224,7 +224,7 @@ class Plan:
         return (fields or {}).get(name)
 
     def with_ids(self, ids: Mapping[tuple[Kind, str], str]) -> "Plan":
-        """Put the ids of what it needs in the place of their stand-ins; all of them have to be made by now."""
+        """Put the ids of what it needs in the place of their stand-ins; all have to be made by now."""
         if not self.needs:
             return self
         texts = {"desired": json.dumps(self.desired), "identity": json.dumps(self.identity)}

@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -13,7 +13,15 @@ from typing import cast
 from prefect.utilities.templating import Placeholder, PlaceholderType
 
 from yeedu_deployer.declared.block_names import BlockNames
-from yeedu_deployer.declared.flow_source import Source, source_of, with_commits, with_token
+from yeedu_deployer.declared.flow_source import (
+    OPEN_VARIABLE,
+    VARIABLE,
+    FindValue,
+    Source,
+    source_of,
+    with_commits,
+    with_token,
+)
 from yeedu_deployer.declared.prefect_yaml import DeploymentSpec
 from yeedu_deployer.declared.steps import PullStep
 from yeedu_deployer.declared.templating import block_of, fill, variable_of
@@ -25,11 +33,6 @@ from yeedu_worker.git.addresses import Address, logins_of
 from yeedu_worker.git.reasons import PLATFORM_HINTS, GitError, Reason
 from yeedu_worker.git.remote import Remote, lfs_warning
 
-# Gives what a block holds, by its type, its name and the path of a key in it: a text, or fields by name.
-# A Prefect variable is of the type `VARIABLE`, or `OPEN_VARIABLE` where its value is no secret. May raise a
-# `DeployerError`.
-FindValue = Callable[[str, str, str], object]
-VARIABLE, OPEN_VARIABLE = "variables", "open variables"
 PLACES = ("repository", "branch", "commit_sha", "clone_directory_name", "directory")
 # git gets what it needs to reach a repository, and none of the deployer's secrets.
 PASSED_ON = (
@@ -193,8 +196,8 @@ def remote_of(source: Source, find: FindValue | None = None, platform_token: str
     address, hints, credential = Address.of(source.url), PLATFORM_HINTS, source.credential
     if outputs := source.placeholders(PlaceholderType.STANDARD):
         hint = (
-            f"the step takes it from {outputs[0].full_match}, which another step gives, and the deployer runs no step: "
-            "set FLOWS_GIT_TOKEN for its own reading, or name a block or {{ $NAME }}"
+            f"the step takes it from {outputs[0].full_match}, which another step gives, and the deployer "
+            "runs no step: set FLOWS_GIT_TOKEN for its own reading, or name a block or {{ $NAME }}"
         )
         hints = {**hints, Reason.NO_LOGIN: hint}
         own = f"{{{{ prefect.blocks.secret.{platform_token} }}}}"
