@@ -208,3 +208,36 @@ def test_no_bytes_are_a_traceback(tmp_path):
         with pytest.raises(SpecError) as caught:
             load_file(file, {})
         assert all(SENTENCE.fullmatch(one.removeprefix(f"{file}:")) for one in caught.value.problems)
+
+
+HOSTILE = {
+    "a few levels too many": "[" * 200 + "]" * 200,
+    "mappings": "{a: " * 200 + "}" * 200,
+    "very many levels": "[" * 20_000,
+    "anchors of anchors": "[&a [x], " + "".join(f"&a [{', '.join(['*a'] * 10)}], " for _ in range(6)) + "*a]",
+    "a long text many times": f"[&a {'x' * 100_000}, {', '.join(['*a'] * 1000)}]",
+    "a byte that is no text": "\0",
+    "a number that is too long": "9" * 10_000,
+}
+WHERE = {
+    "prefect": "deployments: [{name: one, entrypoint: 'a.py:b', work_pool: {name: p}, parameters: {a: %s}}]",
+    "pools": "work_pools: [{name: a, job_variables: {a: %s}}]",
+    "alerts": "automations: [{name: a, notify: {}, trigger: {type: event, match: {a: %s}}}]",
+    "environments": "environments: {staging: {branch: b, suffix: -s, parameters: {one: {a: %s}}}}",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [("prefect", what) for what in HOSTILE] + [(kind, "a few levels too many") for kind in WHERE],
+)
+def test_a_hostile_file_is_one_short_sentence(tmp_path, kind, what):
+    file = tmp_path / "file.yaml"
+    file.write_text(WHERE[kind] % HOSTILE[what])
+    try:
+        errors = list(FILES[kind][1](file).errors.values())
+    except SpecError as error:
+        errors = [error]
+    ((told,),) = [error.problems for error in errors]
+    assert SENTENCE.fullmatch(told.removeprefix(f"{file}:"))
+    assert len(told) < len(str(file)) + 300

@@ -8,12 +8,10 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
-
-import yaml
+from typing import TYPE_CHECKING
 
 from yeedu_deployer.configuration import Configuration
-from yeedu_deployer.errors import ConfigurationError, SourceError
+from yeedu_deployer.errors import ConfigurationError, SourceError, SpecError
 from yeedu_worker.dotenv import DotenvError, lines_of
 from yeedu_worker.git.reasons import GitError
 
@@ -134,15 +132,16 @@ def _file(name: str, variables: Mapping[str, str], *, is_option: bool) -> Path:
 def _branch(environment: str, file: Path | None, variables: Mapping[str, str]) -> str:
     """Return an environment's branch; what is wrong with the file is told when all of it is read."""
     from yeedu_deployer.declared.templating import resolve_at_run_time
+    from yeedu_deployer.declared.yaml_marks import locate
+    from yeedu_deployer.declared.yaml_reader import load
 
     if not environment or not file:
         return ""
     try:
-        content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-        branch = cast("object", content["environments"][environment]["branch"])
-    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+        _, _, branch = locate(load(file), ("environments", environment, "branch"))
+    except SpecError:
         return ""
-    return resolve_at_run_time(str(branch), variables)
+    return resolve_at_run_time(branch, variables) if isinstance(branch, str) else ""
 
 
 def _check_is_in(clone: Path, path: str, name: str, shown: str) -> None:
