@@ -8,38 +8,31 @@ from pathlib import Path
 from yeedu_deployer.declared.block_names import BlockNames
 from yeedu_deployer.declared.environments import load_environment
 from yeedu_deployer.declared.platform_files import Alert, Pool, load_alerts, load_pools
-from yeedu_deployer.declared.prefect_yaml import DeploymentSpec, load_file
+from yeedu_deployer.declared.prefect_yaml import PrefectFile, load_file
 from yeedu_deployer.declared.selection import Selection, read_selection
 from yeedu_deployer.declared.templating import Lookup
-from yeedu_deployer.errors import DeployerError
 
 
 @dataclass(frozen=True)
-class Desired:
-    """The desired state as the files declare it.
+class Desired(PrefectFile):
+    """The desired state: a whole prefect.yaml, as it is in an environment, and what else is declared.
 
     Attributes:
         pools: The work pools that belong to what is applied: the platform's, or an environment's own.
         shared_pools: The names of those that are another's to change.
-        project: The file's `name`.
         automations: The platform's own automations; `None` leaves those on the server as they are.
         only: What `--only` asks for, where it does; then nothing but the deployments is dealt with.
         environment: The environment that the deployments are of; empty for the platform itself.
         suffix: What the environment adds to their names.
-        errors: What is wrong with the deployments that are left out, by their ids.
     """
 
-    deployments: tuple[DeploymentSpec, ...]
-    pools: tuple[Pool, ...]
+    pools: tuple[Pool, ...] = ()
     shared_pools: frozenset[str] = frozenset()
-    project: str = ""
     automations: tuple[Alert, ...] | None = None
     only: Selection | None = None
     environment: str = ""
     suffix: str = ""
     block_names: BlockNames = field(default_factory=BlockNames)
-    notes: tuple[str, ...] = ()
-    errors: EnvironmentMapping[str, DeployerError] = field(default_factory=dict[str, DeployerError])
 
     @property
     def broken_names(self) -> frozenset[str]:
@@ -102,31 +95,27 @@ class Files:
             chosen = load_environment(file, of_environment, environment, selection, keeps_unset=keeps_unset)
         names = selection.names(chosen.says.suffix if chosen else "") if only else None
         declared = load_file(self.file, environment, names, keeps_unset=keeps_unset, lookup=lookup)
-        pools = self.pools or _if_there(self.file.with_name("work-pools.yaml"))
-        alerts = self.alerts or _if_there(self.file.with_name("alerts.yaml"))
-        desired = Desired(
-            deployments=declared.deployments,
-            pools=load_pools(pools, environment) if pools else (),
-            project=declared.name,
+        pools_file = self.pools or _if_there(self.file.with_name("work-pools.yaml"))
+        alerts = None if chosen else self.alerts or _if_there(self.file.with_name("alerts.yaml"))
+        pools = load_pools(pools_file, environment) if pools_file else ()
+        deployments, shared = declared.deployments, frozenset[str]()
+        if chosen:
+            if not only and not declared.errors:
+                chosen.check_pools(deployments)
+            pools, shared = chosen.pools(pools)
+            deployments = chosen.deployments(deployments, environment)
+        return Desired(
+            name=declared.name,
+            deployments=deployments,
+            errors=declared.errors,
+            notes=declared.notes,
+            pools=pools,
+            shared_pools=shared,
             automations=load_alerts(alerts, environment) if alerts else None,
             only=selection if only else None,
-            notes=declared.notes,
-            errors=declared.errors,
-        )
-        if chosen is None:
-            return desired
-        if not only and not declared.errors:
-            chosen.check_pools(desired.deployments)
-        pools_of_it, shared = chosen.pools(desired.pools)
-        return replace(
-            desired,
-            deployments=chosen.deployments(desired.deployments, environment),
-            pools=pools_of_it,
-            shared_pools=shared,
-            automations=None,
             environment=of_environment,
-            suffix=chosen.says.suffix,
-            block_names=chosen.block_names,
+            suffix=chosen.says.suffix if chosen else "",
+            block_names=chosen.block_names if chosen else BlockNames(),
         )
 
 

@@ -64,15 +64,13 @@ class PrefectFile:
 
     Attributes:
         name: The file's own name; deployments are remembered with the name of the file that declared them.
-        deployments: What it declares, apart from what is wrong.
+        deployments: What it declares, apart from what is wrong, and what needs a `lookup` that there is not.
         errors: What is wrong, by the deployment's `id`, or `line N` where it has no name.
-        waiting: The ids of those that can only be read once the server fills in their templates.
     """
 
     name: str
     deployments: tuple[DeploymentSpec, ...]
     errors: dict[str, SpecError] = field(default_factory=dict[str, SpecError])
-    waiting: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -97,7 +95,7 @@ def load_file(
     problems = Problems(str(path))
     reader = _Reader(str(path), Templates(environment, lookup), top, keeps_unset=keeps_unset)
     name = reader.read_top(problems)
-    deployments, errors, waiting = list[DeploymentSpec](), dict[str, SpecError](), list[str]()
+    deployments, errors = list[DeploymentSpec](), dict[str, SpecError]()
     for number, entry in enumerate(entries_of(top, environment)):
         if only is not None and entry.id not in only:
             continue
@@ -105,12 +103,10 @@ def load_file(
         spec = None if own.found else reader.read(number, entry, own)
         if own.found:
             errors[entry.id] = own.error()
-        elif spec is None:
-            waiting.append(entry.id)
-        else:
+        elif spec:
             deployments.append(spec)
     notes = (f"{path}:{top.lines['deployments']}: {NONE}",) if not top["deployments"] else ()
-    return PrefectFile(name, tuple(deployments), errors, tuple(waiting), notes)
+    return PrefectFile(name, tuple(deployments), errors, notes)
 
 
 class _Reader:
@@ -148,20 +144,16 @@ class _Reader:
         """Read one deployment; without a problem, `None` is one that needs the server."""
         section = self._top["deployments"][number]
         if not isinstance(section, Mapping):
-            problems.add(
-                entry.line, f"deployment {number + 1} must be a mapping, but it is {describe(section)}."
-            )
+            must = f"deployment {number + 1} must be a mapping, but it is {describe(section)}."
+            problems.add(entry.line, must)
             return None
         where = f"deployment {entry.name!r}" if entry.name else f"deployment {number + 1}"
         twins = [one for one in self._read if one.name == entry.name and entry.name]
         if any(twin.entrypoint == entry.entrypoint or twin.line == entry.line for twin in twins):
             line = twins[-1].line
             same = "flow" if line != entry.line else "line"
-            message = (
-                f"two deployments of the same {same} are named {entry.name!r}, the other one in line {line}; "
-                "rename one."
-            )
-            problems.add(entry.line, message)
+            twice = f"two deployments of the same {same} are named {entry.name!r}"
+            problems.add(entry.line, f"{twice}, the other one in line {line}; rename one.")
         self._read.append(entry)
         section, kept = self._without_unset(section) if self._keeps_unset else (section, {})
         data = self._filled(section, where, problems)
@@ -184,11 +176,10 @@ class _Reader:
             return self._templates.put_in(value, where, problems, line, keeps=keeps, is_value=key in VALUES)
 
         def in_trigger(trigger: Any, _: int) -> Any:  # whose parameters have templates for its event as well
-            if not isinstance(trigger, Mapping):
-                return trigger
-            return trigger.mapped(
-                lambda key, value, line: put_in(key, value, line, keeps=key == "parameters")
-            )
+            def inner(key: str, value: Any, line: int) -> Any:
+                return put_in(key, value, line, keeps=key == "parameters")
+
+            return trigger.mapped(inner) if isinstance(trigger, Mapping) else trigger
 
         def filled(key: str, value: Any, line: int) -> Any:
             if key == "triggers" and isinstance(value, Items):

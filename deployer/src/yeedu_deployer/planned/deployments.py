@@ -153,14 +153,14 @@ class DeploymentPlanner:
         for key, before in applied.items() if desired.prunes else ():
             name = key.partition("/")[2]
             # Only what came from a file of this name is ever pruned; of a broken one the key is not known.
-            if key in declared or name in broken or before.scope != desired.project:
+            if key in declared or name in broken or before.scope != desired.name:
                 continue
             is_ours = before.created and key in found and str(found[key].id) == before.id
             observed = Observed(before.id, {}) if is_ours else None  # gone, or someone else's
             yield Plan(Kind.DEPLOYMENT, key, name, None, observed, detail="no longer in the file")
         usable = (pair for pair in zip(desired.deployments, plans, strict=True) if not pair[1].error)
         automations = AutomationPlanner(self.client, self.state.of(Kind.AUTOMATION), desired.prunes)
-        yield from automations.triggers(usable, desired.project, broken)
+        yield from automations.triggers(usable, desired.name, broken)
 
     def _compare(self, spec: DeploymentSpec, plan: Plan, found: Mapping[str, DeploymentResponse]) -> Plan:
         if plan.error:
@@ -186,7 +186,7 @@ class DeploymentPlanner:
             desired=desired,
             observed=Observed(str(there.id), fields) if there else None,
             parts=tuple(_plan_schedules(plan.parts, there, known)),
-            scope=self.desired.project,
+            scope=self.desired.name,
             needs=((Kind.POOL, pool),) if pool in self.declared_pools else (),
             stays=frozenset({"parameters"} if spec.kept else ()),
             detail="; ".join([*kept, *filter(None, [plan.detail])]),
