@@ -177,8 +177,15 @@ class Lookup:
     def __init__(self, client: SyncPrefectClient) -> None:
         self.secrets: set[str] = set()
         self._client = client
-        self._blocks: dict[tuple[str, str], BlockDocument | None] = {}
+        self._blocks: dict[tuple[str, str], dict[str, Any] | None] = {}
         self._variables: dict[str, JsonValue] = {}
+
+    def fields(self, kind: str, name: str) -> dict[str, Any] | None:
+        """Return what a block holds, by field; `None` for no block."""
+        if (kind, name) not in self._blocks:
+            found = find_block(self._client, kind, name)
+            self._blocks[kind, name] = found and found.data
+        return self._blocks[kind, name]
 
     def variable(self, name: str) -> JsonValue:
         """Return a variable's value, or raise a `LookupError`."""
@@ -192,16 +199,13 @@ class Lookup:
 
     def block(self, kind: str, name: str, keypath: str = "") -> JsonValue:
         """Return a block's value, or what its `keypath` leads to, as Prefect's own templates read it."""
-        if (kind, name) not in self._blocks:
-            self._blocks[kind, name] = find_block(self._client, kind, name)
-        found = self._blocks[kind, name]
-        if found is None:
+        value: Any = self.fields(kind, name)
+        if value is None:
             raise LookupError(
                 f"the server has no block {name!r} of the type {kind!r}; create it, or write another"
             )
-        value = cast("Any", found.data)
-        if list(found.data) == ["value"] and keypath.partition(".")[0].partition("[")[0] != "value":
-            value = found.data["value"]
+        if list(value) == ["value"] and keypath.partition(".")[0].partition("[")[0] != "value":
+            value = value["value"]
         if keypath:
             value = get_from_dict(value, keypath, default=None)
             if value is None:
