@@ -102,8 +102,8 @@ class Files:
         if chosen:
             if not only and not declared.errors:
                 chosen.check_pools(deployments)
-            pools, shared = chosen.pools(pools)
-            deployments = chosen.deployments(deployments, environment)
+            pools, shared = chosen.pools_in_place(pools)
+            deployments = chosen.in_environment(deployments, environment)
         return Desired(
             name=declared.name,
             deployments=deployments,

@@ -51,13 +51,13 @@ class Environment:
     parameters: dict[str, dict[str, JsonValue]] = field(default_factory=dict[str, dict[str, JsonValue]])
     kept: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict[str, dict[str, tuple[str, ...]]])
 
-    def deployments(
+    def in_environment(
         self, specs: Sequence[DeploymentSpec], variables: EnvironmentMapping[str, str]
     ) -> tuple[DeploymentSpec, ...]:
         """Form its deployments from those of the file; `variables` are what pull steps may name."""
-        return tuple(self._deployment(spec, variables) for spec in specs)
+        return tuple(self._of(spec, variables) for spec in specs)
 
-    def _deployment(self, spec: DeploymentSpec, variables: EnvironmentMapping[str, str]) -> DeploymentSpec:
+    def _of(self, spec: DeploymentSpec, variables: EnvironmentMapping[str, str]) -> DeploymentSpec:
         says, suffix, override = spec.says, self.says.suffix, self.parameters.get(spec.name, {})
         kept = {**spec.kept, **self.kept.get(spec.name, {})}
         pool = says.work_pool
@@ -91,7 +91,7 @@ class Environment:
             source_pull=at_revision(spec.source_pull, self.says.branch, variables),
         )
 
-    def pools(self, pools: Sequence[Pool]) -> tuple[tuple[Pool, ...], frozenset[str]]:
+    def pools_in_place(self, pools: Sequence[Pool]) -> tuple[tuple[Pool, ...], frozenset[str]]:
         """Form the pools that it has in place of others, and name those that the file declares.
 
         One that work-pools.yaml declares is shared with the platform; any other is like the one whose place
