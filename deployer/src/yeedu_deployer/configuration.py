@@ -109,7 +109,7 @@ class Configuration(BaseModel):
     slack_webhook_url: str | None = _secret("ALERT_SLACK_WEBHOOK_URL_FILE")
     webhook_url: str | None = _secret("ALERT_WEBHOOK_URL_FILE")
     sendgrid_key: str | None = _secret("ALERT_SENDGRID_API_KEY_FILE")
-    email_from: str = _variable("ALERT_EMAIL_FROM")
+    email_from: Annotated[str, AfterValidator(str.strip)] = _variable("ALERT_EMAIL_FROM")
     email_to: Annotated[tuple[str, ...], BeforeValidator(_names)] = _variable("ALERT_EMAIL_TO", ())
 
     @classmethod
@@ -133,7 +133,7 @@ class Configuration(BaseModel):
 
     @model_validator(mode="after")
     def _mail_is_complete(self) -> Self:
-        if self.sendgrid_key and not (self.email_from.strip() and self.email_to):
+        if self.sendgrid_key and not (self.email_from and self.email_to):
             raise ConfigurationError(
                 "ALERT_SENDGRID_API_KEY is set; set ALERT_EMAIL_FROM and ALERT_EMAIL_TO too, or leave it out."
             )

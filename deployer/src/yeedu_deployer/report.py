@@ -122,20 +122,11 @@ class Report:
 
         `below` is the column in which a row's further lines stand; the one before it has the row's style.
         """
-        shown = [
-            Printed(
-                redact(row.line, self.secrets),
-                tuple(redact(cell, self.secrets) for cell in row.cells),
-                row.style,
-                [redact(line, self.secrets) for line in row.below],
-            )
-            for row in rows
-        ]
         if sys.stdout.isatty():
-            _print_table(shown, headings, below)
+            _print_table(rows, headings, below, self.secrets)
         else:
-            for row in shown:
-                print("\n    ".join((row.line, *row.below)))
+            for row in rows:
+                print(redact("\n    ".join((row.line, *row.below)), self.secrets))
         self._print_failures()
 
     def _print_failures(self) -> None:
@@ -143,17 +134,19 @@ class Report:
             print(f"error: {redact(failure, self.secrets)}", file=sys.stderr)
 
 
-def _print_table(rows: Sequence[Printed], headings: Sequence[str], below: int) -> None:
+def _print_table(
+    rows: Sequence[Printed], headings: Sequence[str], below: int, secrets: tuple[str, ...]
+) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
         table.add_column(heading, no_wrap=True)
     for row in rows:
-        cells = [Text(cell) for cell in row.cells]
+        cells = [Text(redact(cell, secrets)) for cell in row.cells]
         cells[below - 1].stylize(row.style)
         cells[-1].stylize("dim")
         table.add_row(*cells)
         for line in row.below:
-            table.add_row(*[""] * below, Text(line, "dim"))
+            table.add_row(*[""] * below, Text(redact(line, secrets), "dim"))
     console = Console()
     # As wide as it needs to be: a link that a terminal wraps can be clicked, one cut by a cell cannot.
     unlimited = console.options.update(max_width=MAXIMUM_COLUMNS)

@@ -76,11 +76,9 @@ class StepReader:
             self._tell(line, f"the pull step {name!r} {wrong}")
             return None
         if PIP_INSTALL.fullmatch(name):
-            self._tell(
-                line,
-                f"the pull step {name!r} would change the environment that all runs of a worker share; add "
-                "the packages to flows/requirements.txt, then `make lock` and `make up` (docs/packages.md).",
-            )
+            shared = "would change the environment that all runs of a worker share; add the packages to"
+            how = "flows/requirements.txt, then `make lock` and `make up` (docs/packages.md)"
+            self._tell(line, f"the pull step {name!r} {shared} {how}.")
             return None
         function = self._function(name, line)
         inputs = self._inputs(name, body, inspect.signature(function)) if function else value_of(body)
