@@ -9,7 +9,7 @@ import pytest
 from prefect.events.schemas.automations import AutomationCore
 from prefect.states import Crashed, Failed
 
-from yeedu_deployer.declared.automation_spec import load_automations
+from yeedu_deployer.declared.platform_files import load_alerts
 from yeedu_deployer.errors import SpecError
 
 ALERTS = (Path(__file__).parents[1] / "alerts.yaml").read_text(encoding="utf-8")
@@ -199,6 +199,6 @@ def test_a_mistake_in_alerts_yaml_is_told_with_its_line(tmp_path, old, new, prob
     assert old in ALERTS
     file.write_text(ALERTS.replace(old, new))
     with pytest.raises(SpecError) as caught:
-        load_automations(file, {})
+        load_alerts(file, {})
     assert any(problem in told for told in caught.value.problems)
     assert all(told.removeprefix(f"{file}:").partition(":")[0].isdecimal() for told in caught.value.problems)

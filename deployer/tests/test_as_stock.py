@@ -60,10 +60,10 @@ def test_texts_keep_the_spelling_that_yaml_would_lose(load):
 
     assert told == []
     first, second = found.deployments
-    assert (first.name, first.version, first.work_pool) == ("0815", "3.10", "12:45")
-    assert first.tags == ("1.0", "on", "2024_01")
-    assert (second.name, second.version, second.description) == ("2024-01-31", "1e3", "yes")
-    assert second.work_pool == "0x1F"
+    assert (first.name, first.says.version, first.says.work_pool.name) == ("0815", "3.10", "12:45")
+    assert first.says.tags == ("1.0", "on", "2024_01")
+    assert (second.name, second.says.version, second.says.description) == ("2024-01-31", "1e3", "yes")
+    assert second.says.work_pool.name == "0x1F"
     assert first.pull[0].inputs == {
         "repository": "https://git.example.com/flows.git",
         "branch": "2.10",
@@ -92,8 +92,8 @@ def test_parameters_have_the_values_that_stock_gives_them(one, tmp_path):
     document = {"deployments": [{"name": "one", **yaml.safe_load(keys)}]}
     (tmp_path / "stock.yaml").write_text(yaml.safe_dump(document))
     [stock], _ = _load_deploy_configs_and_actions(tmp_path / "stock.yaml", console=Console())
-    assert spec.parameters == {**stock["parameters"], "deep": [{"1": 1.1}, [True, 16, "1e3", "010"]]}
-    assert spec.parameters["octal"] == 83
+    assert spec.says.parameters == {**stock["parameters"], "deep": [{"1": 1.1}, [True, 16, "1e3", "010"]]}
+    assert spec.says.parameters["octal"] == 83
 
 
 def test_two_flows_may_have_a_deployment_of_one_name(load, tmp_path):
@@ -113,7 +113,7 @@ def test_two_flows_may_have_a_deployment_of_one_name(load, tmp_path):
     flows = {"production (line 3)": "orders", "production (line 4)": "stock"}
     assert chosen.refused(flows) == {"production (line 3)"}
     (spec,) = load_file(file, {}, {"production (line 4)"}).deployments
-    assert spec.entrypoint == "flows/stock.py:stock"
+    assert spec.says.entrypoint == "flows/stock.py:stock"
 
 
 def test_one_name_twice_for_one_flow_or_in_one_line_is_told(load):
@@ -141,7 +141,7 @@ def test_every_form_of_an_entrypoint_that_prefect_loads_is_taken(load, entrypoin
         f"{PULL}deployments: [{{name: one, entrypoint: '{entrypoint}', work_pool: {{name: p}}}}]"
     )
     assert told == []
-    assert found.deployments[0].entrypoint == entrypoint
+    assert found.deployments[0].says.entrypoint == entrypoint
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_the_older_place_of_a_schedule_is_read(one):
     spec = one(
         'schedule: {cron: "0 * * * *", timezone: Europe/Paris, active: false}\nis_schedule_active: true'
     )
-    (schedule,) = spec.schedules
+    (schedule,) = spec.says.schedules
     assert schedule.rule == {"cron": "0 * * * *", "timezone": "Europe/Paris"}
     assert (schedule.slug, schedule.active) == ("schedule-1", False)
     for nothing in (
@@ -166,7 +166,7 @@ def test_the_older_place_of_a_schedule_is_read(one):
         "schedule:\nis_schedule_active: true",
         "schedules: null",
     ):
-        assert one(nothing).schedules == ()
+        assert one(nothing).says.schedules == ()
 
 
 def test_x_keys_pass_everywhere_and_what_they_hold_is_not_looked_at(load):
@@ -188,8 +188,9 @@ def test_x_keys_pass_everywhere_and_what_they_hold_is_not_looked_at(load):
     )
     assert told == []
     (spec,) = found.deployments
-    assert (spec.work_pool, spec.work_queue, spec.concurrency_limit) == ("yeedu-pool", "urgent", 1)
-    assert spec.triggers == ({"name": "one__automation_1", "expect": ["a"]},)
+    pool = spec.says.work_pool
+    assert (pool.name, pool.work_queue_name, spec.says.limit.limit) == ("yeedu-pool", "urgent", 1)
+    assert spec.says.triggers == ({"name": "one__automation_1", "expect": ["a"]},)
 
 
 def test_entries_that_cannot_be_used_do_not_stop_the_others(load):
@@ -259,9 +260,9 @@ def test_names_that_the_server_refuses_are_refused_by_the_file(load, character, 
 
 def test_a_grace_period_alone_has_a_strategy_as_the_server_wants_it(one):
     spec = one("concurrency_limit: {limit: 2, grace_period_seconds: 90}")
-    assert spec.concurrency_options == {"collision_strategy": "ENQUEUE", "grace_period_seconds": 90}
-    assert one("concurrency_limit: {limit: 2}").concurrency_options is None
-    assert one("concurrency_limit: 010").concurrency_limit == 8
+    assert spec.says.limit.options == {"collision_strategy": "ENQUEUE", "grace_period_seconds": 90}
+    assert one("concurrency_limit: {limit: 2}").says.limit.options is None
+    assert one("concurrency_limit: 010").says.limit.limit == 8
 
 
 def test_a_bom_and_windows_line_ends_are_read(tmp_path):
@@ -352,7 +353,7 @@ def test_what_stock_does_not_read_at_the_top_is_not_filled_in(load):
 
 
 def test_an_empty_tag_is_none(one):
-    assert one("tags: [yes, null, ~]").tags == ("yes",)
+    assert one("tags: [yes, null, ~]").says.tags == ("yes",)
 
 
 def test_a_trigger_that_only_the_cloud_has_is_refused(load):

@@ -56,8 +56,7 @@ def test_parameters_are_set_where_a_default_names_a_block():
 
 def test_own_blocks_have_no_alerts_and_the_platforms_names_nowhere():
     configuration = Configuration(
-        "http://server/api",
-        "http://server",
+        api_url="http://server/api",
         password="canary",
         git_token="canary",
         warehouse_url="postgresql://me@db/warehouse",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from declared import HEAD, ONE, POOLS, TWO
 
-from yeedu_deployer.config_dir import Given, declared_files, own_variables
+from yeedu_deployer.config_dir import Options, declared_files, own_variables
 from yeedu_deployer.configuration import Configuration
 from yeedu_deployer.errors import ConfigurationError
 
@@ -61,7 +61,7 @@ def places(folders, **more):
 
 
 def found(variables, given=None):
-    with declared_files(given or Given(), variables, Configuration.from_environment(variables)) as files:
+    with declared_files(given or Options(), variables, Configuration.from_environment(variables)) as files:
         return files
 
 
@@ -75,7 +75,7 @@ def test_own_files_go_first_and_those_that_are_missing_are_the_platforms(folders
     with pytest.raises(
         ConfigurationError, match=r"^CONFIG_DIR has no environments.yaml, so there is no .* 'staging'; copy"
     ):
-        found(places(folders), Given(environment="staging"))
+        found(places(folders), Options(environment="staging"))
 
     for name in ("work-pools.yaml", "environments.yaml"):
         (config / name).write_text("{}")
@@ -92,7 +92,7 @@ def test_prefect_file_is_one_of_the_checkout_or_of_the_teams_folder(folders, tmp
         checkout / "flows/parking/prefect.yaml"
     )
     assert found(places(folders, PREFECT_FILE="other.yaml")).file == config / "other.yaml"
-    assert found(places(folders, PREFECT_FILE="other.yaml"), Given(file="my.yaml")).file == Path("my.yaml")
+    assert found(places(folders, PREFECT_FILE="other.yaml"), Options(file="my.yaml")).file == Path("my.yaml")
     assert found({"PREFECT_API_URL": "http://x/api"}).file == Path("prefect.yaml")
 
 

@@ -3,8 +3,7 @@
 import pytest
 from prefect_github import GitHubCredentials
 
-from yeedu_deployer.planned.diff import fingerprints, is_of, slow_fingerprint
-from yeedu_deployer.planned.plan import Observed, Plan, plan_object
+from yeedu_deployer.planned.plan import Observed, Plan, fingerprints, is_of, plan_object, slow_fingerprint
 from yeedu_deployer.server import SECRET, read_secret, write_block
 from yeedu_deployer.state import Applied, Kind
 
@@ -146,8 +145,8 @@ def test_a_credential_block_that_does_not_exist_is_named(platform):
 
     (told,) = missing.failures
     assert told.endswith(
-        "prefect.yaml:2: deployment 'one': the pull step names the Secret block 'mine', which does not "
-        "exist; create it, or name the token's file in FLOWS_GIT_TOKEN_FILE."
+        "prefect.yaml:2: deployment 'one': the pull step needs a value: the server has no block 'mine' of "
+        "the type 'secret'; create it, or write another, or name the token's file in FLOWS_GIT_TOKEN_FILE."
     )
     assert platform.outcomes(present) == {"one": "created"}
     assert "canary-token" in present.secrets
@@ -161,8 +160,9 @@ def test_a_token_for_github_is_a_block_that_pull_steps_can_name_from_the_first_a
     nowhere = platform.apply(GITHUB_STEP)
     (told,) = nowhere.failures
     assert told.endswith(
-        "prefect.yaml:2: deployment 'one': the pull step names the github-credentials block 'github', which "
-        "does not exist; create it in the UI, or set GITHUB_TOKEN_FILE."
+        "prefect.yaml:2: deployment 'one': the pull step needs a value: the server has no block 'github' of "
+        "the type 'github-credentials'; create it, or write another, or name the token's file in "
+        "GITHUB_TOKEN_FILE."
     )
     token = {"GITHUB_TOKEN_FILE": str(platform.secret("github", "canary-of-github"))}
 

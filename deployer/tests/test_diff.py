@@ -2,7 +2,7 @@
 
 import pytest
 
-from yeedu_deployer.planned.diff import changed_fields, fingerprint, fingerprints
+from yeedu_deployer.planned.plan import changed_fields, fingerprint, fingerprints
 
 
 @pytest.mark.parametrize(

@@ -152,8 +152,8 @@ def test_a_mistake_in_environments_yaml_is_told_with_its_line(tmp_path, name, te
 def test_the_platforms_own_staging_environment_is_as_documented():
     file = Path(__file__).parents[1] / "environments.yaml"
     found = load_environment(file, "staging", {}, of("print-message"))
-    assert (found.branch, found.suffix, found.work_queue) == ("staging", "-staging", "staging")
-    assert found.has_active_schedules is False
+    assert (found.says.branch, found.says.suffix, found.says.work_queue) == ("staging", "-staging", "staging")
+    assert found.says.schedules is False
     assert found.block_names.of("yeedu_password") == "yeedu-password-staging"
 
 

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from yeedu_deployer.applied import ticks
-from yeedu_deployer.planned.status import State
 from yeedu_deployer.server import read_secret
+from yeedu_deployer.status import State
 
 ANCHOR = "2026-01-01T00:00:00Z"
 STAYS = object()  # what a field has that the file drops without an opinion

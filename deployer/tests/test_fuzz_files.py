@@ -10,10 +10,9 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 
-from yeedu_deployer.declared.automation_spec import load_automations
 from yeedu_deployer.declared.environments import load_environment
 from yeedu_deployer.declared.models import Concurrency, Deployment, PrefectYaml, WorkPool
-from yeedu_deployer.declared.pool_spec import load_pools
+from yeedu_deployer.declared.platform_files import load_alerts, load_pools
 from yeedu_deployer.declared.prefect_yaml import load_file
 from yeedu_deployer.declared.schedules import Schedule, to_prefect_schedule
 from yeedu_deployer.declared.selection import Entry, Selection
@@ -105,7 +104,7 @@ SELECTION = Selection((), (Entry("one", "a.py:b"),), "prefect.yaml")
 FILES = {
     "prefect": (GOOD, lambda path: load_file(path, {"X": "x"}, keeps_unset=True)),
     "pools": (POOLS, lambda path: load_pools(path, {"X": "x"})),
-    "alerts": (ALERTS, lambda path: load_automations(path, {"X": "x"})),
+    "alerts": (ALERTS, lambda path: load_alerts(path, {"X": "x"})),
     "environments": (
         ENVIRONMENTS,
         lambda path: load_environment(path, "staging", {"X": "x"}, SELECTION, keeps_unset=True),
@@ -157,7 +156,7 @@ def check(path, text, read):
     else:
         told = [one for error in getattr(found, "errors", {}).values() for one in error.problems]
         for spec in getattr(found, "deployments", ()):
-            for schedule in spec.schedules:
+            for schedule in spec.says.schedules:
                 if "{{" not in str(schedule.rule):
                     DeploymentScheduleCreate(schedule=to_prefect_schedule(schedule.rule), slug=schedule.slug)
     for one in told:
@@ -209,3 +208,36 @@ def test_no_bytes_are_a_traceback(tmp_path):
         with pytest.raises(SpecError) as caught:
             load_file(file, {})
         assert all(SENTENCE.fullmatch(one.removeprefix(f"{file}:")) for one in caught.value.problems)
+
+
+HOSTILE = {
+    "a few levels too many": "[" * 200 + "]" * 200,
+    "mappings": "{a: " * 200 + "}" * 200,
+    "very many levels": "[" * 20_000,
+    "anchors of anchors": "[&a [x], " + "".join(f"&a [{', '.join(['*a'] * 10)}], " for _ in range(6)) + "*a]",
+    "a long text many times": f"[&a {'x' * 100_000}, {', '.join(['*a'] * 1000)}]",
+    "a byte that is no text": "\0",
+    "a number that is too long": "9" * 10_000,
+}
+WHERE = {
+    "prefect": "deployments: [{name: one, entrypoint: 'a.py:b', work_pool: {name: p}, parameters: {a: %s}}]",
+    "pools": "work_pools: [{name: a, job_variables: {a: %s}}]",
+    "alerts": "automations: [{name: a, notify: {}, trigger: {type: event, match: {a: %s}}}]",
+    "environments": "environments: {staging: {branch: b, suffix: -s, parameters: {one: {a: %s}}}}",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [("prefect", what) for what in HOSTILE] + [(kind, "a few levels too many") for kind in WHERE],
+)
+def test_a_hostile_file_is_one_short_sentence(tmp_path, kind, what):
+    file = tmp_path / "file.yaml"
+    file.write_text(WHERE[kind] % HOSTILE[what])
+    try:
+        errors = list(FILES[kind][1](file).errors.values())
+    except SpecError as error:
+        errors = [error]
+    ((told,),) = [error.problems for error in errors]
+    assert SENTENCE.fullmatch(told.removeprefix(f"{file}:"))
+    assert len(told) < len(str(file)) + 300

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from tests.git_hosts import ACCEPTS, TOKEN, git_host, ssh_host
 from yeedu_deployer.declared.flow_source import Source
 from yeedu_deployer.errors import SourceError
-from yeedu_deployer.git.repository import remote_of
+from yeedu_deployer.planned.sources import remote_of
 from yeedu_worker.git.reasons import GitError
 
 FLOW = """
@@ -171,8 +171,11 @@ def test_a_credential_can_be_in_any_place_that_prefect_reads(platform, host):
     own = 'credentials: {username: oauth2, access_token: "{{ prefect.variables.git_token }}"}'
     assert platform.apply(yaml(own), environment=variables).failures == []
     for line, said in (
-        ('access_token: "{{ prefect.variables.none }}"', "the Prefect variable 'none', which does not exist"),
-        ('access_token: "{{ prefect.blocks.secret.nested.no }}"', "which the pull step names, has no 'no'"),
+        ('access_token: "{{ prefect.variables.none }}"', "the server has no variable 'none'; create it"),
+        (
+            'access_token: "{{ prefect.blocks.secret.nested.no }}"',
+            "'nested' of the type 'secret' has no 'no'; name a part",
+        ),
     ):
         (said_so,) = platform.apply(yaml(line), environment=variables).failures
         assert said in said_so
@@ -246,4 +249,4 @@ def test_a_revision_and_an_address_can_be_prefect_variables(platform, host, repo
     assert step[STEP]["branch"] == "{{ prefect.variables.flows_branch }}"
 
     (said,) = platform.apply(text.replace("flows_branch", "no_branch"), environment={}).failures
-    assert "'no_branch', which does not exist" in said
+    assert "the server has no variable 'no_branch'; create it" in said

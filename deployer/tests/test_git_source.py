@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from yeedu_deployer.declared.flow_source import at_revision, source_of, with_commits, with_token
-from yeedu_deployer.declared.pull_steps import GIT_CLONE, SET_WORKING_DIRECTORY, PullStep
+from yeedu_deployer.declared.steps import GIT_CLONE, SET_WORKING_DIRECTORY, PullStep
 from yeedu_deployer.errors import SourceError
 from yeedu_worker.git.remote import Wanted
 

@@ -1,6 +1,5 @@
 """A server that asks for an API key: Prefect Cloud, or one behind a company's gateway."""
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -124,7 +123,7 @@ def test_links_lead_to_the_ui_of_the_api(api_url: str, ui_url: str) -> None:
     assert configuration.ui_url == ui_url
     assert KEY in configuration.secrets
     assert KEY not in repr(configuration)
-    assert KEY in dataclasses.astuple(configuration)
+    assert configuration.api_key == KEY
 
 
 def test_server_of_another_version_is_told_in_one_line(

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from declared import load_deployments
 
-from yeedu_deployer.declared.pool_spec import load_pools
+from yeedu_deployer.declared.platform_files import load_pools
 from yeedu_deployer.inspection.inspector import Wanted
-from yeedu_deployer.planned.definition import define, parameter_sets
+from yeedu_deployer.planned.deployments import define
 
 CHECKOUT = Path(__file__).parents[2]
 URLS = {name: f"http://yeedu/{name}" for name in ("YEEDU_JOB_URL", "YEEDU_NOTEBOOK_URL", "YEEDU_HEALTH_URL")}
@@ -23,7 +23,9 @@ def specs():
 
 
 def test_every_deployment_is_a_flow_of_its_name_whose_parameters_fit(specs, inspector):
-    wanted = [Wanted(spec.entrypoint, tuple(parameter_sets(spec).values())) for spec in specs.values()]
+    wanted = [
+        Wanted(spec.says.entrypoint, tuple(spec.says.parameter_sets.values())) for spec in specs.values()
+    ]
 
     found = inspector.inspect(CHECKOUT, wanted)
 
@@ -34,15 +36,15 @@ def test_every_deployment_is_a_flow_of_its_name_whose_parameters_fit(specs, insp
 
 def test_seven_linux_deployments_run_every_five_minutes_and_the_others_wait(specs):
     frequent = {
-        name: spec for name, spec in specs.items() if any(schedule.active for schedule in spec.schedules)
+        name: spec for name, spec in specs.items() if any(schedule.active for schedule in spec.says.schedules)
     }
-    (windows,) = [spec for spec in specs.values() if spec.work_pool == "windows-pool"]
+    (windows,) = [spec for spec in specs.values() if spec.says.work_pool.name == "windows-pool"]
 
     assert frequent.keys() == FREQUENT
     assert windows.name == "create-file-on-windows"
     for spec in frequent.values():
-        assert spec.work_pool == "yeedu-pool"
-        (schedule,) = spec.schedules
+        assert spec.says.work_pool.name == "yeedu-pool"
+        (schedule,) = spec.says.schedules
         assert (schedule.slug, schedule.active) == ("every-five-minutes", True)
         assert schedule.rule == {"cron": "*/5 * * * *", "timezone": "UTC"}
 
@@ -51,14 +53,14 @@ def test_every_deployment_pulls_from_the_repository_that_the_worker_is_told(spec
     for spec in specs.values():
         (step,) = spec.source_pull
         assert step.inputs == {"repository": "{{ $FLOWS_GIT_URL }}", "branch": "{{ $FLOWS_GIT_REF }}"}
-        assert (spec.pull == spec.source_pull) == (spec.work_pool != "image-pool")
-        assert spec.tags
-        assert spec.description
+        assert (spec.pull == spec.source_pull) == (spec.says.work_pool.name != "image-pool")
+        assert spec.says.tags
+        assert spec.says.description
 
 
 def test_the_pools_of_the_deployments_are_declared(specs):
     pools = {pool.name: pool for pool in load_pools(CHECKOUT / "deployer/work-pools.yaml", {})}
 
-    assert pools.keys() == {spec.work_pool for spec in specs.values()}
+    assert pools.keys() == {spec.says.work_pool.name for spec in specs.values()}
     assert pools["yeedu-pool"].job_variables == {"command": "yeedu-flow-run"}
     assert pools["windows-pool"].job_variables == {}

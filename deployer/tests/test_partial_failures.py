@@ -7,8 +7,8 @@ from prefect.client.schemas.actions import VariableCreate
 from prefect.events.schemas.automations import AutomationCore
 
 from yeedu_deployer import server
-from yeedu_deployer.planned.status import State
 from yeedu_deployer.server import SECRET, Lookup, read_secret, write_block
+from yeedu_deployer.status import State
 
 TRIGGER = "    triggers: [{name: done, expect: [x]}]\n"
 
@@ -177,7 +177,7 @@ def test_status_of_more_flows_and_pools_than_a_page_holds(platform, monkeypatch)
     rows = {row.name: row for row in deployer.status()}
 
     assert (rows["one"].state, rows["two"].state) == (State.DROPPED, State.IN_STEP)
-    assert rows["two"].is_paused
+    assert rows["two"].paused
     assert rows["one"].workers == ("worker-0", "worker-1", "worker-2")
     assert [row.state for name, row in rows.items() if "foreign" in name] == [State.FOREIGN] * 5
 

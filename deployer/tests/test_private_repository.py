@@ -137,8 +137,8 @@ def test_the_token_can_be_in_a_block_of_prefect_github(platform, private, by_han
     missing = platform.apply(text, environment={"FLOWS_GIT_URL": private.url})
     (told,) = missing.failures
     assert told.endswith(
-        "the pull step names the github-credentials block 'github', which does not exist; create it in the "
-        "UI, or set GITHUB_TOKEN_FILE."
+        "the server has no block 'github' of the type 'github-credentials'; create it, or write another, or "
+        "name the token's file in GITHUB_TOKEN_FILE."
     )
     variables = {"FLOWS_GIT_URL": private.url}
     if by_hand:

@@ -10,11 +10,10 @@ PACKAGE = Path(__file__).parents[1] / "src" / "yeedu_deployer"
 BELOW = {
     "declared": set[str](),
     "inspection": set[str](),
-    "git": {"declared"},
-    "planned": {"declared", "inspection", "git"},
+    "planned": {"declared", "inspection"},
     "applied": {"declared", "inspection", "planned"},
 }
-BESIDE = {"errors", "configuration", "server", "state", "report"}
+BESIDE = {"errors", "configuration", "server", "state", "report", "status"}
 
 
 def test_every_room_has_its_place():

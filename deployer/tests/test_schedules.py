@@ -45,7 +45,7 @@ def rules(tmp_path):
     text = "".join(f"      - {json.dumps({'slug': slug, **config})}\n" for slug, config in ALL.items())
     file.write_text(HEAD + ENTRY + text, encoding="utf-8")
     [spec] = load_deployments(file, {})
-    return {schedule.slug: schedule.rule for schedule in spec.schedules}
+    return {schedule.slug: schedule.rule for schedule in spec.says.schedules}
 
 
 def test_each_schedule_is_the_one_that_stock_makes_of_it(rules):

@@ -31,7 +31,7 @@ def starts(tmp_path, slug, count):
     """The first starts of an example's schedule in 2026, in Vienna's time."""
     file = tmp_path / "examples.yaml"
     file.write_text(declared(), encoding="utf-8")
-    schedules = [one for spec in load_deployments(file, {}) for one in spec.schedules]
+    schedules = [one for spec in load_deployments(file, {}) for one in spec.says.schedules]
     [rule] = [schedule.rule for schedule in schedules if schedule.slug == slug]
     schedule = TypeAdapter(SCHEDULE_TYPES).validate_python(rule)  # the server's own reckoning
     dates = asyncio.run(schedule.get_dates(count, start=NEW_YEAR))

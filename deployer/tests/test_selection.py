@@ -101,7 +101,7 @@ def file(tmp_path):
 def test_only_what_is_chosen_needs_to_be_right_and_its_variables(file):
     assert read_selection(file, {}, ["one"]).names() == {"one"}
     (one,) = load_file(file, {"URL": "http://x"}, {"one"}).deployments
-    assert one.parameters == {"url": "http://x", "count": 3}
+    assert one.says.parameters == {"url": "http://x", "count": 3}
     (error,) = load_file(file, {}, {"one"}).errors.values()
     assert isinstance(error, SpecError)
     assert len(error.problems) == 1
@@ -110,4 +110,4 @@ def test_only_what_is_chosen_needs_to_be_right_and_its_variables(file):
 
 def test_a_parameter_whose_variable_is_not_set_can_be_left_to_the_server(file):
     (one,) = load_file(file, {}, {"one"}, keeps_unset=True).deployments
-    assert (one.parameters, one.kept) == ({"count": 3}, {"url": ("URL",)})
+    assert (one.says.parameters, one.kept) == ({"count": 3}, {"url": ("URL",)})

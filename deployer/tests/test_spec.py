@@ -7,7 +7,7 @@ import textwrap
 import pytest
 from declared import load_deployments
 
-from yeedu_deployer.declared.pool_spec import load_pools
+from yeedu_deployer.declared.platform_files import load_pools
 from yeedu_deployer.errors import SpecError
 
 GOOD = """\
@@ -38,10 +38,14 @@ def load(tmp_path):
 def test_a_minimal_file_takes_the_defaults(load):
     (spec,) = load(GOOD)
 
-    assert (spec.name, spec.entrypoint, spec.work_pool) == ("one", "flows/one.py:run", "yeedu-pool")
-    assert (spec.paused, spec.description, spec.concurrency_limit) == (None, None, None)
-    assert spec.enforce_parameter_schema is True
-    assert spec.schedules == ()
+    assert (spec.name, spec.says.entrypoint, spec.says.work_pool.name) == (
+        "one",
+        "flows/one.py:run",
+        "yeedu-pool",
+    )
+    assert (spec.says.paused, spec.says.description, spec.says.concurrency_limit) == (None, None, None)
+    assert spec.says.enforce_parameter_schema is None
+    assert spec.says.schedules == ()
     assert spec.pull[0].inputs == {"repository": "{{ $FLOWS_GIT_URL }}"}
 
 
@@ -56,14 +60,18 @@ def test_every_kind_of_schedule_is_read(load):
 """
     )
 
-    assert [schedule.slug for schedule in spec.schedules] == ["often", "schedule-2", "schedule-3"]
-    assert spec.schedules[0].rule == {"cron": "*/5 * * * *", "timezone": "Europe/Vienna", "day_or": False}
-    assert spec.schedules[1].rule == {
+    assert [schedule.slug for schedule in spec.says.schedules] == ["often", "schedule-2", "schedule-3"]
+    assert spec.says.schedules[0].rule == {
+        "cron": "*/5 * * * *",
+        "timezone": "Europe/Vienna",
+        "day_or": False,
+    }
+    assert spec.says.schedules[1].rule == {
         "interval": 3600,
         "timezone": "UTC",
         "anchor_date": "2026-01-01T00:00:00+00:00",
     }
-    assert (spec.schedules[2].active, spec.schedules[2].parameters) == (False, {"count": 2})
+    assert (spec.says.schedules[2].active, spec.says.schedules[2].parameters) == (False, {"count": 2})
 
 
 def test_anchors_and_merge_keys_work_with_explicit_keys_winning(load):
@@ -81,8 +89,8 @@ def test_anchors_and_merge_keys_work_with_explicit_keys_winning(load):
         """
     )
 
-    assert (spec.tags, spec.work_pool) == (("b",), "x")
-    assert (spec.schedules[0].slug, spec.schedules[0].active) == ("s", False)
+    assert (spec.says.tags, spec.says.work_pool.name) == (("b",), "x")
+    assert (spec.says.schedules[0].slug, spec.says.schedules[0].active) == ("s", False)
 
 
 def test_templates_are_resolved_outside_of_pull_steps_only(load):
@@ -93,7 +101,7 @@ def test_templates_are_resolved_outside_of_pull_steps_only(load):
 
     (spec,) = load(text, {"URL": "http://a"})
 
-    assert spec.parameters == {
+    assert spec.says.parameters == {
         "url": "http://a/x",
         "list": ["http://a"],
         "other": "{{ prefect.variables.v }}",

@@ -7,8 +7,8 @@ import pytest
 from declared import HEAD, ONE, POOLS
 from prefect.states import Completed
 
-from yeedu_deployer.planned.status import State
-from yeedu_deployer.status_report import is_in_step, print_status
+from yeedu_deployer.report import Report
+from yeedu_deployer.status import State, is_in_step, print_status
 
 TWO = """
   - name: two
@@ -66,19 +66,19 @@ def test_runs_workers_and_pauses_are_told(platform, status, eventually):
     assert (rows["one"].last_run.id, rows["one"].last_run.state) == (str(first.id), "Completed")
     assert rows["one"].next_run > dt.datetime.now(dt.UTC)
     assert (rows["one"].workers, rows["two"].workers) == (("linux-worker",), ())
-    assert (rows["two"].last_run, rows["two"].next_run, rows["two"].is_paused) == (None, None, False)
+    assert (rows["two"].last_run, rows["two"].next_run, rows["two"].paused) == (None, None, False)
     platform.client.pause_deployment(one)
-    assert status(HEAD + ONE + TWO)["one"].is_paused
+    assert status(HEAD + ONE + TWO)["one"].paused
 
 
 def test_lines_and_json_say_the_same(platform, status, capsys):
     platform.apply(HEAD + ONE + TWO)
     rows = list(status(HEAD + ONE.replace("[first]", "[canary-secret]") + TWO).values())
-    secrets = ("canary-secret",)
+    report = Report(secrets=("canary-secret",))
 
-    print_status(rows, [], secrets)
+    print_status(rows, report)
     lines = capsys.readouterr().out.splitlines()
-    print_status(rows, [], secrets, as_json=True)
+    print_status(rows, report, as_json=True)
     document = json.loads(capsys.readouterr().out)
 
     assert not is_in_step(rows)

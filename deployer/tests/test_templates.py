@@ -131,22 +131,22 @@ def test_everything_of_a_deployment_but_its_pull_steps_is_filled_in_and_keeps_it
 
     assert told == []
     (spec,) = found.deployments
-    assert (spec.concurrency_limit, spec.paused, spec.version, spec.tags) == (
+    assert (spec.says.concurrency_limit, spec.says.paused, spec.says.version, spec.says.tags) == (
         7,
         True,
         "7",
         ("of-a-variable",),
     )
-    assert spec.parameters == {"bucket": "of-a-variable", "rows": 7}
-    assert (spec.schedules[0].rule["cron"], spec.schedules[0].active) == ("7 5 * * *", True)
-    assert spec.triggers[0] == {
+    assert spec.says.parameters == {"bucket": "of-a-variable", "rows": 7}
+    assert (spec.says.schedules[0].rule["cron"], spec.says.schedules[0].active) == ("7 5 * * *", True)
+    assert spec.says.triggers[0] == {
         "name": "one__automation_1",
         "expect": ["of-a-variable"],
         "enabled": True,
         "parameters": {"rows": 7, "who": "{{ event.resource.id }}"},
     }
-    assert spec.work_pool == "of-a-variable"
-    assert spec.job_variables == {"env": {"TOKEN": "canary"}}
+    assert spec.says.work_pool.name == "of-a-variable"
+    assert spec.says.work_pool.job_variables == {"env": {"TOKEN": "canary"}}
     assert spec.pull[0].inputs == {
         "repository": "{{ $URL }}",
         "access_token": "{{ prefect.blocks.secret.t }}",
@@ -189,10 +189,10 @@ def test_a_variable_of_a_wrong_type_is_told_as_a_value_of_the_file_would_be(load
 
 def test_without_a_server_all_else_is_checked(load):
     found, told = load("    concurrency_limit: '{{ prefect.variables.count }}'\n" + POOL, with_server=False)
-    assert (found.deployments, found.waiting, told) == ((), ("one",), [])
+    assert (found.deployments, told) == ((), [])
 
     found, told = load("    description: Of {{ prefect.variables.pool }}\n" + POOL, with_server=False)
-    assert found.deployments[0].description == "Of {{ prefect.variables.pool }}"
+    assert found.deployments[0].says.description == "Of {{ prefect.variables.pool }}"
 
     wrong = "    paused: '{{ prefect.variables.on }}'\n    tag: x\n"
     _, told = load(wrong + POOL, with_server=False)
@@ -212,7 +212,7 @@ def test_what_the_server_fills_in_for_each_run_passes_as_it_is(load):
     )
 
     assert told == []
-    parameters = found.deployments[0].parameters
+    parameters = found.deployments[0].says.parameters
     assert parameters["rows"] == {"__prefect_kind": "workspace_variable", "variable_name": "rows"}
     assert parameters["who"] == {"__prefect_kind": "jinja", "template": "{{ flow_run.name }}"}
     assert parameters["list"] == [1, {"__prefect_kind": "json", "value": "[1]"}]

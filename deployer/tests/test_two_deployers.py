@@ -9,7 +9,6 @@ import pytest
 from declared import HEAD, ONE, TWO
 from prefect.client.orchestration import get_client
 
-from yeedu_deployer.applied import writers
 from yeedu_deployer.inspection.inspector import FlowInspector
 from yeedu_deployer.state import Kind, State
 
@@ -74,15 +73,14 @@ def test_two_files_and_one_deployment_of_both_many_times(platform, second, round
 def test_one_that_comes_while_the_other_writes_waits_for_it(platform, second, monkeypatch):
     """The worst moment: the first has read the state and the server, and is about to write."""
     is_writing, may_go_on = threading.Event(), threading.Event()
-    create = writers.DeploymentWriter.create
+    create = platform.client.create_deployment
 
-    def pausing(writer, plan):
-        if writer.client is platform.client:
-            is_writing.set()
-            assert may_go_on.wait(60)
-        return create(writer, plan)
+    def pausing(**values):
+        is_writing.set()
+        assert may_go_on.wait(60)
+        return create(**values)
 
-    monkeypatch.setattr(writers.DeploymentWriter, "create", pausing)
+    monkeypatch.setattr(platform.client, "create_deployment", pausing)
     tried = []
 
     def come_later():

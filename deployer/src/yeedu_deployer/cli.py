@@ -12,17 +12,32 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
-from yeedu_deployer.config_dir import Given, declared_files, own_variables
+from yeedu_deployer.config_dir import Options, declared_files, own_variables
 from yeedu_deployer.configuration import API_KEY, AUTH_STRING, Configuration, adopt_logins
-from yeedu_deployer.errors import DeployerError
+from yeedu_deployer.errors import DeployerError, redact
 from yeedu_deployer.inspection.inspector import FlowInspector
-from yeedu_deployer.report import redact
 
 if TYPE_CHECKING:
     from yeedu_deployer.declared.desired import Files
 
 DONE, FAILED, CHANGES_PLANNED = 0, 1, 2
-COMMANDS = ("apply", "plan", "status")
+COMMANDS = {
+    "apply": "bring the server to the desired state (the default)",
+    "plan": "say what apply would do",
+    "status": "compare the server's deployments with the file: drift, last and next run, workers",
+}
+VALUES = (
+    (
+        "--file",
+        "PATH",
+        "the desired state, or repo:PATH for a file of the flows' repository "
+        "(default: $PREFECT_FILE, then prefect.yaml in $CONFIG_DIR or here)",
+    ),
+    ("--work-pools", "PATH", "the work pools (default: work-pools.yaml in $CONFIG_DIR or beside the file)"),
+    ("--alerts", "PATH", "the automations (default: alerts.yaml in $CONFIG_DIR or beside the file)"),
+    ("--environments", "PATH", "the environments (default: environments.yaml, likewise)"),
+    ("--environment", "NAME", "an environment of environments.yaml"),
+)
 DEFAULT_TIMEOUT_SECONDS = 120.0
 
 
@@ -32,14 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command.
-
-    Returns:
-        The exit code; every failure has been told in one sentence on standard error.
-    """
+    """Run one command; every failure has been told in one sentence on standard error."""
     if not any(argument in (*COMMANDS, "-h", "--help") for argument in arguments):
         arguments = ["apply", *arguments]
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments, Options())
     signal.signal(signal.SIGTERM, _stop)
     try:
         return _deploy(options)
@@ -52,34 +63,32 @@ def run(arguments: list[str]) -> int:
         return FAILED
 
 
-def _deploy(options: argparse.Namespace) -> int:
+def _deploy(options: Options) -> int:
     adopt_logins()
     configuration = Configuration.from_environment(os.environ)
     own = own_variables(os.environ)
-    given = Given(
-        *(options.file, options.work_pools, options.alerts, options.environments, options.environment)
-    )
     with (
         FlowInspector(own) as inspector,  # it gets ready while this process does the same
-        declared_files(given, os.environ, configuration) as files,
+        declared_files(options, os.environ, configuration) as files,
     ):
         return _deploy_with(inspector, files, options, configuration)
 
 
 def _deploy_with(
-    inspector: FlowInspector, files: "Files", options: argparse.Namespace, configuration: Configuration
+    inspector: FlowInspector, files: "Files", options: Options, configuration: Configuration
 ) -> int:
     # Prefect reads its settings when it is imported: what imports it comes after the logins were adopted.
     from yeedu_deployer.applied.apply import Deployer
     from yeedu_deployer.server import Lookup, open_client, wait_until_ready
-    from yeedu_deployer.status_report import is_in_step, print_status
+    from yeedu_deployer.status import is_in_step, print_status
 
+    deployments_only, plan_only = options.deployments_only, options.command != "apply"
     read = partial(
         files.read,
         os.environ,
         of_environment=options.environment,
         only=options.only or (),
-        deployments_only=options.deployments_only,
+        deployments_only=deployments_only,
     )
     read()  # what is wrong for any server is told before one is waited for
     wait_until_ready(configuration.api_url, options.timeout)
@@ -88,28 +97,20 @@ def _deploy_with(
         desired = read(lookup=lookup)
         for note in desired.notes:
             print(f"note: {note}", file=sys.stderr)
-        plan_only = options.command != "apply"
-        deployer = Deployer(
-            client,
-            configuration,
-            os.environ,
-            inspector,
-            desired,
-            plan_only=plan_only,
-            deployments_only=options.deployments_only,
-        )
-        deployer.report.hide(lookup.secrets)
+        flags = {"plan_only": plan_only, "deployments_only": deployments_only}
+        deployer = Deployer(client, configuration, os.environ, inspector, desired, **flags)
+        report = deployer.report
+        report.hide(lookup.secrets)
         if options.command == "status":
-            rows, report = deployer.status(), deployer.report
-            print_status(rows, report.failures, report.secrets, as_json=options.json)
-            return FAILED if report.failures else DONE if is_in_step(rows) else CHANGES_PLANNED
-        deployer.run()
-        deployer.note_missing_password()
-    report = deployer.report
-    report.print(json_of=options.command if options.json else "")
-    if report.failures:
-        return FAILED
-    return CHANGES_PLANNED if options.command == "plan" and report.changes_planned else DONE
+            rows = deployer.status()
+            print_status(rows, report, as_json=options.json)
+            is_different = not is_in_step(rows)
+        else:
+            deployer.run()
+            deployer.note_missing_password()
+            report.print(json_of=options.command if options.json else "")
+            is_different = plan_only and report.changes_planned
+    return FAILED if report.failures else CHANGES_PLANNED if is_different else DONE
 
 
 class _Parser(argparse.ArgumentParser):
@@ -119,58 +120,34 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
+    shared = _Parser(add_help=False)
+    for option, metavar, what in VALUES:
+        shared.add_argument(option, default="", metavar=metavar, help=what)
+    shared.add_argument(
+        "--only",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="nothing but these deployments: NAME, FLOW/NAME, a pattern of these, a project (mine/*), "
+        "or a folder (flows/mine/)",
+    )
+    shared.add_argument(
+        "--deployments-only", action="store_true", help="leave blocks, work pools and alerts as they are"
+    )
+    shared.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=DEFAULT_TIMEOUT_SECONDS,
+        metavar="SECONDS",
+        help="how long to wait for the server (default: %(default)g)",
+    )
+    shared.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
     parser = _Parser(
         prog="deployer", description="Registers the deployments of a prefect.yaml on a Prefect server."
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    helps = {
-        "apply": "bring the server to the desired state (the default)",
-        "plan": "say what apply would do",
-        "status": "compare the server's deployments with the file: drift, last and next run, workers",
-    }
-    for name in COMMANDS:
-        command = commands.add_parser(name, help=helps[name], description=helps[name].capitalize() + ".")
-        command.add_argument(
-            "--file",
-            default="",
-            metavar="PATH",
-            help="the desired state, or repo:PATH for a file of the flows' repository "
-            "(default: $PREFECT_FILE, then prefect.yaml in $CONFIG_DIR or here)",
-        )
-        for option, what in (
-            ("--work-pools", "the work pools"),
-            ("--alerts", "the automations"),
-            ("--environments", "the environments"),
-        ):
-            file = f"{option.removeprefix('--')}.yaml"
-            command.add_argument(
-                option,
-                default="",
-                metavar="PATH",
-                help=f"{what} (default: {file} in $CONFIG_DIR or beside the file)",
-            )
-        command.add_argument(
-            "--environment", default="", metavar="NAME", help="an environment of environments.yaml"
-        )
-        command.add_argument(
-            "--only",
-            nargs="+",
-            action="extend",
-            metavar="NAME",
-            help="nothing but these deployments: NAME, FLOW/NAME, a pattern of these, a project (mine/*), "
-            "or a folder (flows/mine/)",
-        )
-        command.add_argument(
-            "--deployments-only", action="store_true", help="leave blocks, work pools and alerts as they are"
-        )
-        command.add_argument(
-            "--timeout",
-            type=_seconds,
-            default=DEFAULT_TIMEOUT_SECONDS,
-            metavar="SECONDS",
-            help="how long to wait for the server (default: %(default)g)",
-        )
-        command.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+    for name, what in COMMANDS.items():
+        commands.add_parser(name, parents=[shared], help=what, description=what.capitalize() + ".")
     return parser
 
 

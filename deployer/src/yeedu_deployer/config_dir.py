@@ -8,12 +8,10 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
-
-import yaml
+from typing import TYPE_CHECKING
 
 from yeedu_deployer.configuration import Configuration
-from yeedu_deployer.errors import ConfigurationError, SourceError
+from yeedu_deployer.errors import ConfigurationError, SourceError, SpecError
 from yeedu_worker.dotenv import DotenvError, lines_of
 from yeedu_worker.git.reasons import GitError
 
@@ -30,28 +28,28 @@ OF_THE_PLATFORM = re.compile(
 SECRET = re.compile(r"(\w+_)?(PASSWORD|PASSWD|TOKEN|SECRET|API_?KEY|ACCESS_KEY|PRIVATE_KEY)", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Given:
-    """What the command line names; empty for what it does not.
+@dataclass
+class Options:
+    """What the command line says; empty for what it does not.
 
-    Attributes:
-        file: A prefect.yaml, or `repo:` and its path in the flows' repository.
-        pools: The work pools.
-        alerts: The platform's own automations.
-        environments: The environments.
-        environment: The environment that is meant.
+    `file` may be `repo:` and a path in the flows' repository.
     """
 
+    command: str = ""
     file: str = ""
-    pools: str = ""
+    work_pools: str = ""
     alerts: str = ""
     environments: str = ""
     environment: str = ""
+    only: list[str] | None = None
+    deployments_only: bool = False
+    timeout: float = 0.0
+    json: bool = False
 
 
 @contextmanager
 def declared_files(
-    given: Given, variables: Mapping[str, str], configuration: Configuration
+    given: Options, variables: Mapping[str, str], configuration: Configuration
 ) -> Generator["Files"]:
     """Find the files that declare the desired state; one of the repository is there until the block's end.
 
@@ -59,15 +57,11 @@ def declared_files(
     taken, from `deployer/` in `CHECKOUT_DIR`; without either, a file is looked for beside prefect.yaml. While
     prefect.yaml is one of the repository, the working directory is the clone, so that messages name the file
     as the repository does.
-
-    Raises:
-        ConfigurationError: There is no prefect.yaml where it was said to be.
-        SourceError: The repository cannot be read, or lacks it.
     """
     # These import Prefect: not before it is needed.
     from yeedu_deployer.declared.desired import Files
     from yeedu_deployer.declared.flow_source import Source
-    from yeedu_deployer.git.repository import remote_of
+    from yeedu_deployer.planned.sources import remote_of
 
     config, checkout = variables.get("CONFIG_DIR"), variables.get("CHECKOUT_DIR")
     folders = [Path(config)] if config else []
@@ -77,7 +71,7 @@ def declared_files(
         )
     folders += [Path(checkout, "deployer")] if checkout else []
     others = [
-        _other(given.pools, "work-pools.yaml", folders),
+        _other(given.work_pools, "work-pools.yaml", folders),
         _other(given.alerts, "alerts.yaml", folders),
         _other(given.environments, ENVIRONMENTS_YAML, folders[:1]),  # it names deployments, so is of one file
     ]
@@ -138,15 +132,16 @@ def _file(name: str, variables: Mapping[str, str], *, is_option: bool) -> Path:
 def _branch(environment: str, file: Path | None, variables: Mapping[str, str]) -> str:
     """Return an environment's branch; what is wrong with the file is told when all of it is read."""
     from yeedu_deployer.declared.templating import resolve_at_run_time
+    from yeedu_deployer.declared.yaml_marks import locate
+    from yeedu_deployer.declared.yaml_reader import load
 
     if not environment or not file:
         return ""
     try:
-        content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-        branch = cast("object", content["environments"][environment]["branch"])
-    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+        _, _, branch = locate(load(file), ("environments", environment, "branch"))
+    except SpecError:
         return ""
-    return resolve_at_run_time(str(branch), variables)
+    return resolve_at_run_time(branch, variables) if isinstance(branch, str) else ""
 
 
 def _check_is_in(clone: Path, path: str, name: str, shown: str) -> None:
@@ -164,8 +159,7 @@ def _check_is_in(clone: Path, path: str, name: str, shown: str) -> None:
 def own_variables(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that flows.env of CONFIG_DIR declares, as whoever started this process read them.
 
-    Raises:
-        ConfigurationError: A line of it cannot be read, sets what is the platform's, or looks like a secret.
+    A line that sets what is the platform's, or looks like a secret, is a `ConfigurationError`.
     """
     file = Path(variables.get("CONFIG_DIR", ""), FLOWS_ENV)
     if not variables.get("CONFIG_DIR") or not file.exists():

@@ -3,10 +3,20 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from yeedu_deployer.errors import ConfigurationError
 
@@ -15,104 +25,124 @@ AUTH_STRING = "PREFECT_API_AUTH_STRING"
 API_KEY = "PREFECT_API_KEY"
 
 
-@dataclass(frozen=True)
-class Configuration:
-    """Everything that comes from the environment.
+def _is_http(text: str) -> bool:
+    try:
+        return urlsplit(text).scheme in ("http", "https") and bool(urlsplit(text).hostname)
+    except ValueError:
+        return False
 
-    Attributes:
-        api_url: The Prefect API, for example `http://localhost:8080/api`.
-        ui_url: Where people see the UI; links begin with it.
-        username: The Yeedu user (`YEEDU_USERNAME`, default `demo`).
-        verify_ssl: Whether Yeedu's certificate is checked (`YEEDU_VERIFY_SSL`, default true).
-        ssl_cert_file: A CA file for it on the worker (`YEEDU_SSL_CERT_FILE`), or empty.
-        password: The content of `YEEDU_PASSWORD_FILE`, or None when not configured.
-        token: The content of `YEEDU_TOKEN_FILE`, or None when not configured.
-        git_token: The content of `FLOWS_GIT_TOKEN_FILE`, or None when not configured.
-        github_token: The content of `GITHUB_TOKEN_FILE`, for GitHub's API, or None when not configured.
-        warehouse_url: The warehouse's address (`WAREHOUSE_URL`), without its password; empty for none.
-        warehouse_password: The content of `WAREHOUSE_PASSWORD_FILE`, or None when not configured.
-        auth_string: The login that Prefect's API asks for (`PREFECT_API_AUTH_STRING`), or None.
-        api_key: The key that it asks for (`PREFECT_API_KEY`), or None; a login goes first.
-        slack_webhook_url: Where alerts go in Slack (the content of `ALERT_SLACK_WEBHOOK_URL_FILE`), or None.
-        webhook_url: Where alerts are posted as JSON (of `ALERT_WEBHOOK_URL_FILE`), or None.
-        sendgrid_key: The key that alerts are mailed with (of `ALERT_SENDGRID_API_KEY_FILE`), or None.
-        email_from: Who mails them (`ALERT_EMAIL_FROM`).
-        email_to: Who gets them (`ALERT_EMAIL_TO`, separated by commas).
+
+def _api_url(url: str) -> str:
+    if not url:
+        raise ConfigurationError(
+            "PREFECT_API_URL is not set; set it to the server's API, for example http://localhost:8080/api."
+        )
+    if not _is_http(url):
+        raise ConfigurationError(
+            f"PREFECT_API_URL is {url!r}, which is no http URL; it looks like http://localhost:8080/api."
+        )
+    return url.rstrip("/")
+
+
+def _ui_url(url: str, info: ValidationInfo) -> str:
+    return (url or ui_url_of(info.data["api_url"])).rstrip("/")
+
+
+def _verify_ssl(value: object) -> bool:
+    if str(value).lower() not in ("true", "false"):
+        raise ConfigurationError(f"YEEDU_VERIFY_SSL must be true or false, but it is {value!r}.")
+    return str(value).lower() == "true"
+
+
+def _warehouse_url(url: str) -> str:
+    """Check the warehouse's address, which is kept in the open: its password has a place of its own."""
+    try:
+        parts = urlsplit(url)
+        has_password, has_host = parts.password is not None, bool(parts.hostname and parts.path.strip("/"))
+    except ValueError:
+        parts, has_password, has_host = urlsplit(""), False, False
+    if has_password:
+        raise ConfigurationError(
+            "WAREHOUSE_URL holds a password; take it out, and give it in WAREHOUSE_PASSWORD."
+        )
+    if url and not (has_host and parts.scheme in ("postgres", "postgresql")):
+        raise ConfigurationError(
+            f"WAREHOUSE_URL is {url!r}; it looks like postgresql://USER@HOST:5432/DATABASE."
+        )
+    return url
+
+
+def _names(text: object) -> object:
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if isinstance(text, str) else text
+
+
+def _variable(name: str, default: Any = "") -> Any:
+    return Field(default, alias=name)
+
+
+def _secret(name: str) -> Any:
+    return Field(None, alias=name, repr=False)
+
+
+class Configuration(BaseModel):
+    """Everything that comes from the environment, each field from the variable that is its alias.
+
+    The variable of a secret names the file that holds it, but for the server's login and key. `None`, or an
+    empty text, is what is not configured.
     """
 
-    api_url: str
-    ui_url: str
-    username: str = "demo"
-    verify_ssl: bool = True
-    ssl_cert_file: str = ""
-    password: str | None = field(default=None, repr=False)
-    token: str | None = field(default=None, repr=False)
-    git_token: str | None = field(default=None, repr=False)
-    github_token: str | None = field(default=None, repr=False)
-    warehouse_url: str = ""
-    warehouse_password: str | None = field(default=None, repr=False)
-    auth_string: str | None = field(default=None, repr=False)
-    slack_webhook_url: str | None = field(default=None, repr=False)
-    webhook_url: str | None = field(default=None, repr=False)
-    sendgrid_key: str | None = field(default=None, repr=False)
-    email_from: str = ""
-    email_to: tuple[str, ...] = ()
-    api_key: str | None = field(default=None, repr=False)
+    model_config = ConfigDict(frozen=True, populate_by_name=True, validate_default=True)
+
+    api_url: Annotated[str, AfterValidator(_api_url)] = _variable("PREFECT_API_URL")
+    ui_url: Annotated[str, AfterValidator(_ui_url)] = _variable("PREFECT_UI_URL")
+    auth_string: str | None = _secret(AUTH_STRING)
+    api_key: str | None = _secret(API_KEY)
+    git_token: str | None = _secret("FLOWS_GIT_TOKEN_FILE")
+    github_token: str | None = _secret("GITHUB_TOKEN_FILE")
+    username: str = _variable("YEEDU_USERNAME", "demo")
+    verify_ssl: Annotated[bool, BeforeValidator(_verify_ssl)] = _variable("YEEDU_VERIFY_SSL", default=True)
+    ssl_cert_file: str = _variable("YEEDU_SSL_CERT_FILE")
+    password: str | None = _secret("YEEDU_PASSWORD_FILE")
+    token: str | None = _secret("YEEDU_TOKEN_FILE")
+    warehouse_url: Annotated[str, AfterValidator(_warehouse_url)] = _variable("WAREHOUSE_URL")
+    warehouse_password: str | None = _secret("WAREHOUSE_PASSWORD_FILE")
+    slack_webhook_url: str | None = _secret("ALERT_SLACK_WEBHOOK_URL_FILE")
+    webhook_url: str | None = _secret("ALERT_WEBHOOK_URL_FILE")
+    sendgrid_key: str | None = _secret("ALERT_SENDGRID_API_KEY_FILE")
+    email_from: Annotated[str, AfterValidator(str.strip)] = _variable("ALERT_EMAIL_FROM")
+    email_to: Annotated[tuple[str, ...], BeforeValidator(_names)] = _variable("ALERT_EMAIL_TO", ())
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> "Configuration":
-        """Read and check every variable.
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read and check every variable; what is missing or wrong is a `ConfigurationError`."""
+        values: dict[str, str] = {}
+        for field in cls.model_fields.values():
+            name = str(field.alias)
+            is_file = not field.repr and name.endswith("_FILE")
+            if value := read_secret_file(name, environment) if is_file else environment.get(name):
+                values[name] = value
+        return cls.model_validate(values)
 
-        Raises:
-            ConfigurationError: A variable or a secret file is missing or wrong.
-        """
-        api_url = environment.get("PREFECT_API_URL", "").rstrip("/")
-        if not api_url:
+    @field_validator("slack_webhook_url", "webhook_url")
+    @classmethod
+    def _address(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and not _is_http(value):
+            variable = cls.model_fields[str(info.field_name)].alias
+            raise ConfigurationError(f"{variable} names a file that holds no http URL.")
+        return value
+
+    @model_validator(mode="after")
+    def _mail_is_complete(self) -> Self:
+        if self.sendgrid_key and not (self.email_from and self.email_to):
             raise ConfigurationError(
-                "PREFECT_API_URL is not set; set it to the server's API, for example http://localhost:8080/api."
+                "ALERT_SENDGRID_API_KEY is set; set ALERT_EMAIL_FROM and ALERT_EMAIL_TO too, or leave it out."
             )
-        if urlsplit(api_url).scheme not in ("http", "https") or not urlsplit(api_url).hostname:
-            raise ConfigurationError(
-                f"PREFECT_API_URL is {api_url!r}, which is no http URL; it looks like http://localhost:8080/api."
-            )
-        verify = environment.get("YEEDU_VERIFY_SSL") or "true"
-        if verify.lower() not in ("true", "false"):
-            raise ConfigurationError(f"YEEDU_VERIFY_SSL must be true or false, but it is {verify!r}.")
-        return cls(
-            api_url=api_url,
-            ui_url=(environment.get("PREFECT_UI_URL") or ui_url_of(api_url)).rstrip("/"),
-            username=environment.get("YEEDU_USERNAME") or "demo",
-            verify_ssl=verify.lower() == "true",
-            ssl_cert_file=environment.get("YEEDU_SSL_CERT_FILE", ""),
-            password=read_secret_file("YEEDU_PASSWORD_FILE", environment),
-            token=read_secret_file("YEEDU_TOKEN_FILE", environment),
-            git_token=read_secret_file("FLOWS_GIT_TOKEN_FILE", environment),
-            github_token=read_secret_file("GITHUB_TOKEN_FILE", environment),
-            warehouse_url=_warehouse_url(environment.get("WAREHOUSE_URL", "")),
-            warehouse_password=read_secret_file("WAREHOUSE_PASSWORD_FILE", environment),
-            auth_string=environment.get(AUTH_STRING) or None,
-            api_key=environment.get(API_KEY) or None,
-            slack_webhook_url=_secret_url("ALERT_SLACK_WEBHOOK_URL_FILE", environment),
-            webhook_url=_secret_url("ALERT_WEBHOOK_URL_FILE", environment),
-            **_mail(environment),
-        )
+        return self
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret value that must never be shown."""
-        values = (
-            self.password,
-            self.token,
-            self.git_token,
-            self.github_token,
-            self.warehouse_password,
-            self.auth_string,
-            self.api_key,
-            self.slack_webhook_url,
-            self.webhook_url,
-            self.sendgrid_key,
-        )
-        return tuple(value for value in values if value)
+        return tuple(value for name, value in self if value and not type(self).model_fields[name].repr)
 
 
 def ui_url_of(api_url: str) -> str:
@@ -122,65 +152,11 @@ def ui_url_of(api_url: str) -> str:
     return url.replace("/accounts/", "/account/").replace("/workspaces/", "/workspace/")
 
 
-def _secret_url(variable: str, environment: Mapping[str, str]) -> str | None:
-    value = read_secret_file(variable, environment)
-    if value is not None and (
-        urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname
-    ):
-        raise ConfigurationError(f"{variable} names a file that holds no http URL.")
-    return value
-
-
-class _Mail(TypedDict):
-    sendgrid_key: str | None
-    email_from: str
-    email_to: tuple[str, ...]
-
-
-def _mail(environment: Mapping[str, str]) -> _Mail:
-    key = read_secret_file("ALERT_SENDGRID_API_KEY_FILE", environment)
-    sender = environment.get("ALERT_EMAIL_FROM", "").strip()
-    receivers = tuple(
-        name.strip() for name in environment.get("ALERT_EMAIL_TO", "").split(",") if name.strip()
-    )
-    if key and not (sender and receivers):
-        raise ConfigurationError(
-            "ALERT_SENDGRID_API_KEY is set; set ALERT_EMAIL_FROM and ALERT_EMAIL_TO too, or leave it out."
-        )
-    return _Mail(sendgrid_key=key, email_from=sender, email_to=receivers)
-
-
-def _warehouse_url(text: str) -> str:
-    """Check the warehouse's address, which is kept in the open: its password has a place of its own."""
-    if not text:
-        return ""
-    try:
-        parts = urlsplit(text)
-        is_usable = parts.scheme in ("postgres", "postgresql") and bool(
-            parts.hostname and parts.path.strip("/")
-        )
-        has_password = parts.password is not None
-    except ValueError:
-        is_usable = has_password = False
-    if has_password:
-        raise ConfigurationError(
-            "WAREHOUSE_URL holds a password; take it out, and give it in WAREHOUSE_PASSWORD."
-        )
-    if not is_usable:
-        raise ConfigurationError(
-            f"WAREHOUSE_URL is {text!r}; it looks like postgresql://USER@HOST:5432/DATABASE."
-        )
-    return text
-
-
 def read_secret_file(variable: str, environment: Mapping[str, str]) -> str | None:
     """Read the secret in the file that a variable names, without its trailing newline.
 
-    Returns:
-        The secret, or None when the variable is unset or empty, or the file is empty: that means "off".
-
-    Raises:
-        ConfigurationError: The file is missing, unreadable or implausibly long.
+    `None`, which means "off", where the variable is unset or empty, or the file is empty. A file that is
+    missing, unreadable or implausibly long is a `ConfigurationError`.
     """
     name = environment.get(variable)
     if not name:
@@ -201,11 +177,7 @@ def read_secret_file(variable: str, environment: Mapping[str, str]) -> str | Non
 
 
 def adopt_logins(environment: dict[str, str] | None = None) -> None:
-    """Turn the files of the server's login and key into settings; call before importing Prefect.
-
-    Raises:
-        ConfigurationError: A file is missing or unreadable.
-    """
+    """Turn the files of the server's login and key into settings; call before importing Prefect."""
     target = os.environ if environment is None else environment
     for name in (AUTH_STRING, API_KEY):
         value = read_secret_file(f"{name}_FILE", target)

@@ -10,14 +10,20 @@ DeployerError
     RefusedError       it does not have what was asked for, or does not let this login have it
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+HIDDEN = "********"
+# A shorter secret is as likely to be an ordinary word, which would make a report unreadable.
+MINIMUM_HIDDEN_CHARACTERS = 6
 
 
 class DeployerError(Exception):
     """The deployer cannot do what it was asked; its text is meant for people.
 
-    Attributes:
-        key: Of what is wrong with one deployment, the key of prefect.yaml that it is about.
+    `key` is that of prefect.yaml which it is about, where something is wrong with one deployment.
     """
 
     def __init__(self, text: str, key: str = "") -> None:
@@ -26,11 +32,7 @@ class DeployerError(Exception):
 
 
 class SpecError(DeployerError):
-    """A file that declares the desired state is wrong.
-
-    Attributes:
-        problems: One sentence per problem, each beginning with `file:line:`.
-    """
+    """A file that declares the desired state is wrong; each of its problems begins `file:line:`."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -62,3 +64,36 @@ class ServerError(DeployerError):
 
 class RefusedError(ServerError):
     """The Prefect server does not have what was asked for, or does not let this login have it."""
+
+
+E = TypeVar("E", bound=DeployerError)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a deployment is declared, and its keys, which is what every sentence about it begins with."""
+
+    file: str
+    line: int
+    lines: Mapping[str, int]
+    name: str
+
+    def tell(self, error: E, key: str = "", *, is_shared: bool = False) -> E:
+        """Return an error that begins with the place; a shared one is about other deployments as well.
+
+        One that names no key, and is given none, is not about this deployment and stays as it is.
+        """
+        key = error.key or key
+        if not key:
+            return error
+        text = re.sub(r"\A(The|It|No) ", lambda found: found[0].lower(), str(error))
+        of = "" if is_shared else f" deployment {self.name!r}:"
+        return type(error)(f"{self.file}:{self.lines.get(key, self.line)}:{of} {text}")
+
+
+def redact(text: str, secrets: Sequence[str]) -> str:
+    """Replace every secret in a text; longer ones first, so that none is left in part."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= MINIMUM_HIDDEN_CHARACTERS:
+            text = text.replace(secret, HIDDEN)
+    return text

@@ -1,46 +1,24 @@
-"""Tells what was done: a table on a terminal, plain lines otherwise, or JSON; one sentence per failure."""
+"""Tells what was done or found: a table on a terminal, plain lines otherwise, or JSON."""
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TextIO
 
 from pydantic import JsonValue
+from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from yeedu_deployer.planned.diff import FieldChange
+from yeedu_deployer.errors import redact
+from yeedu_deployer.planned.plan import DONE, FieldChange, Outcome
 
 JSON_FORMAT = 1
 MAXIMUM_COLUMNS = 1000
 # A parameter schema has thousands of characters; the JSON form holds all of them.
 MAXIMUM_VALUE_CHARACTERS = 60
-HIDDEN = "********"
-# A shorter secret is as likely to be an ordinary word, which would make the report unreadable.
-MINIMUM_HIDDEN_CHARACTERS = 6
-
-
-class Outcome(StrEnum):
-    """What became of one object."""
-
-    CREATED = "created"
-    CHANGED = "changed"
-    UNCHANGED = "unchanged"
-    KEPT = "kept"
-    STARTED = "started"
-    FAILED = "failed"
-    PRUNED = "pruned"
-    SKIPPED = "skipped"
-    TO_CREATE = "create"
-    TO_CHANGE = "change"
-    TO_PRUNE = "prune"
-    TO_SKIP = "skip"
-
-
 STYLES = {
     Outcome.CREATED: "green",
     Outcome.STARTED: "green",
@@ -53,8 +31,14 @@ STYLES = {
 }
 
 
-PLANNED = (Outcome.TO_CREATE, Outcome.TO_CHANGE, Outcome.TO_PRUNE)
-DONE = (Outcome.CREATED, Outcome.CHANGED, Outcome.PRUNED)
+@dataclass(frozen=True)
+class Printed:
+    """How one object is shown: on one line, in the cells of a table, and what stands below it."""
+
+    line: str
+    cells: tuple[str, ...]
+    style: str
+    below: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -68,15 +52,23 @@ class Row:
     link: str = ""
     changes: tuple[FieldChange, ...] = ()
 
+    @property
+    def printed(self) -> Printed:
+        """How it is shown."""
+        whole = (f"{self.kind}: {self.name}: {self.outcome}", self.detail, self.link)
+        return Printed(
+            "  ".join(filter(None, whole)),
+            (self.kind, self.name, self.outcome, self.detail, self.link),
+            STYLES.get(self.outcome, "dim"),
+            [f"{change.field}: {brief(change.old)} -> {brief(change.new)}" for change in self.changes],
+        )
+
 
 @dataclass
 class Report:
-    """Everything that one run of the deployer did.
+    """Everything that one run of the deployer did: its rows, in their order, and a sentence per failure.
 
-    Attributes:
-        secrets: Values that never appear in what is printed, whatever a message holds.
-        rows: One per object, in the order in which they were dealt with.
-        failures: One sentence per failure.
+    What is in `secrets` never appears in what is printed, whatever a message holds.
     """
 
     secrets: tuple[str, ...] = field(default=(), repr=False)
@@ -107,89 +99,67 @@ class Report:
     @property
     def changes_planned(self) -> bool:
         """Whether a plan found something to do."""
-        return any(row.outcome in PLANNED for row in self.rows)
-
-    def as_json(self, command: str) -> JsonValue:
-        """Form the document that `--json` prints; its shape is in deployer/README.md."""
-        document = {
-            "format": JSON_FORMAT,
-            "command": command,
-            "changes": any(row.outcome in PLANNED + DONE for row in self.rows),
-            "objects": [
-                {
-                    "kind": row.kind,
-                    "name": row.name,
-                    "outcome": row.outcome,
-                    "detail": row.detail,
-                    "link": row.link,
-                    "changes": [
-                        {"field": change.field, "old": change.old, "new": change.new}
-                        for change in row.changes
-                    ],
-                }
-                for row in self.rows
-            ],
-            "errors": self.failures,
-        }
-        return redacted(json.loads(json.dumps(document, default=str)), self.secrets)
+        return any(row.outcome in DONE for row in self.rows)
 
     def print(self, *, json_of: str = "") -> None:
-        """Print the rows to standard output and the failures to standard error.
-
-        Args:
-            json_of: The command whose JSON document is to be printed instead of rows; empty for rows.
-        """
-        stream = sys.stdout
+        """Print the rows, or the JSON document of a command, and the failures to standard error."""
         if json_of:
-            print(json.dumps(self.as_json(json_of), indent=2), file=stream)
-        elif stream.isatty():
-            self._print_table(stream)
+            is_changed = any(row.outcome in (*DONE, *DONE.values()) for row in self.rows)
+            self.print_document(json_of, {"changes": is_changed, "objects": self.rows})
         else:
-            self._print_lines(stream)
+            headings = ("", "name", "outcome", "", "link")
+            self.print_rows([row.printed for row in self.rows], headings, below=3)
+
+    def print_document(self, command: str, content: dict[str, object]) -> None:
+        """Print a JSON document, whose shape is in deployer/README.md, and the failures."""
+        document = {"format": JSON_FORMAT, "command": command, **content, "errors": self.failures}
+        plain = to_jsonable_python(document, fallback=str)
+        print(json.dumps(_redacted(plain, self.secrets), indent=2))
+        self._print_failures()
+
+    def print_rows(self, rows: Sequence[Printed], headings: Sequence[str], *, below: int) -> None:
+        """Print a table, or plain lines, and the failures.
+
+        `below` is the column in which a row's further lines stand; the one before it has the row's style.
+        """
+        if sys.stdout.isatty():
+            _print_table(rows, headings, below, self.secrets)
+        else:
+            for row in rows:
+                print(redact("\n    ".join((row.line, *row.below)), self.secrets))
+        self._print_failures()
+
+    def _print_failures(self) -> None:
         for failure in self.failures:
             print(f"error: {redact(failure, self.secrets)}", file=sys.stderr)
 
-    def _print_table(self, stream: TextIO) -> None:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in ("", "name", "outcome", "", "link"):
-            table.add_column(column, no_wrap=True)
-        for row in self.rows:
-            cells = [
-                redact(cell, self.secrets) for cell in (row.kind, row.name, row.outcome, row.detail, row.link)
-            ]
-            styles = ("", "", STYLES.get(row.outcome, "dim"), "", "dim")
-            table.add_row(
-                *(Text(redact(cell, self.secrets), style) for cell, style in zip(cells, styles, strict=True))
-            )
-            for line in self._change_lines(row):
-                table.add_row("", "", "", Text(line, "dim"), "")
-        console = Console(file=stream)
-        # As wide as it needs to be: a link that a terminal wraps can be clicked, one cut by a cell cannot.
-        unlimited = console.options.update(max_width=MAXIMUM_COLUMNS)
-        console.width = Measurement.get(console, unlimited, table).maximum
-        console.print(table)
 
-    def _print_lines(self, stream: TextIO) -> None:
-        for row in self.rows:
-            cells = [f"{row.kind}: {row.name}: {row.outcome}", row.detail, row.link]
-            line = redact("  ".join(cell for cell in cells if cell), self.secrets)
-            print(line, file=stream)
-            for change in self._change_lines(row):
-                print(f"    {change}", file=stream)
-
-    def _change_lines(self, row: Row) -> list[str]:
-        return [
-            redact(f"{change.field}: {brief(change.old)} -> {brief(change.new)}", self.secrets)
-            for change in row.changes
-        ]
+def _print_table(
+    rows: Sequence[Printed], headings: Sequence[str], below: int, secrets: tuple[str, ...]
+) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    for row in rows:
+        cells = [Text(redact(cell, secrets)) for cell in row.cells]
+        cells[below - 1].stylize(row.style)
+        cells[-1].stylize("dim")
+        table.add_row(*cells)
+        for line in row.below:
+            table.add_row(*[""] * below, Text(redact(line, secrets), "dim"))
+    console = Console()
+    # As wide as it needs to be: a link that a terminal wraps can be clicked, one cut by a cell cannot.
+    unlimited = console.options.update(max_width=MAXIMUM_COLUMNS)
+    console.width = Measurement.get(console, unlimited, table).maximum
+    console.print(table)
 
 
-def redacted(value: JsonValue, secrets: tuple[str, ...]) -> JsonValue:
+def _redacted(value: JsonValue, secrets: tuple[str, ...]) -> JsonValue:
     """Copy a JSON value with every secret in its texts replaced."""
     if isinstance(value, dict):
-        return {redact(name, secrets): redacted(one, secrets) for name, one in value.items()}
+        return {redact(name, secrets): _redacted(one, secrets) for name, one in value.items()}
     if isinstance(value, list):
-        return [redacted(one, secrets) for one in value]
+        return [_redacted(one, secrets) for one in value]
     return redact(value, secrets) if isinstance(value, str) else value
 
 
@@ -197,11 +167,3 @@ def brief(value: object) -> str:
     """Show a value on one line, cut where it is long."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= MAXIMUM_VALUE_CHARACTERS else f"{text[:MAXIMUM_VALUE_CHARACTERS]}…"
-
-
-def redact(text: str, secrets: tuple[str, ...]) -> str:
-    """Replace every secret in a text; longer ones first, so that none is left in part."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= MINIMUM_HIDDEN_CHARACTERS:
-            text = text.replace(secret, HIDDEN)
-    return text

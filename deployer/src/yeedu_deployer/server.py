@@ -55,15 +55,8 @@ class _Reader(Protocol[T]):
 def wait_until_ready(api_url: str, timeout_seconds: float) -> None:
     """Wait until the server answers `/ready`, which also means that its database answers.
 
-    A server without `/ready` is asked for its work pools instead.
-
-    Args:
-        api_url: The API's URL without a trailing slash.
-        timeout_seconds: How long to wait on the monotonic clock before giving up.
-
-    Raises:
-        ServerError: The server refuses the credentials, or was not ready in time; the sentence holds what it
-            last did.
+    A server without `/ready` is asked for its work pools instead. One that refuses the credentials, or is not
+    ready in time, is a `ServerError` that holds what it last did.
     """
     deadline = time.monotonic() + timeout_seconds
     with _impatient_client(api_url) as client:
@@ -110,9 +103,6 @@ def open_client(api_url: str) -> Generator[SyncPrefectClient]:
     """Open a client, make sure that the server accepts its credentials, and say if it is of another version.
 
     Whatever Prefect does itself meanwhile, as when it saves a block, goes through the same client.
-
-    Raises:
-        ServerError: The server does not accept the configured authentication.
     """
     with (
         temporary_settings({PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}),  # it is checked below
@@ -167,13 +157,9 @@ def read_secret(client: SyncPrefectClient, name: str) -> object | None:
 
 
 def write_block(kind: str, name: str, value: object) -> str:
-    """Create or replace a block; fields that are not configured get their defaults.
+    """Create or replace a block, and return its id; fields that are not configured get their defaults.
 
-    Returns:
-        Its id.
-
-    Raises:
-        ServerError: The server refused it; the sentence never holds a value.
+    An error never holds a value.
     """
     module, class_name = BLOCK_CLASSES[kind]
     block_type: Any = getattr(import_module(module), class_name)
@@ -185,23 +171,24 @@ def write_block(kind: str, name: str, value: object) -> str:
 class Lookup:
     """What templates of files name on the server: variables, and values of blocks, each read once.
 
-    Attributes:
-        secrets: The texts that blocks gave; no report may show them.
+    The texts that blocks gave are in `secrets`; no report may show them.
     """
 
     def __init__(self, client: SyncPrefectClient) -> None:
         self.secrets: set[str] = set()
         self._client = client
-        self._blocks: dict[tuple[str, str], BlockDocument | None] = {}
+        self._blocks: dict[tuple[str, str], dict[str, Any] | None] = {}
         self._variables: dict[str, JsonValue] = {}
 
-    def variable(self, name: str) -> JsonValue:
-        """Return a variable's value.
+    def fields(self, kind: str, name: str) -> dict[str, Any] | None:
+        """Return what a block holds, by field; `None` for no block."""
+        if (kind, name) not in self._blocks:
+            found = find_block(self._client, kind, name)
+            self._blocks[kind, name] = found and found.data
+        return self._blocks[kind, name]
 
-        Raises:
-            LookupError: There is none of that name.
-            ServerError: It cannot be read.
-        """
+    def variable(self, name: str) -> JsonValue:
+        """Return a variable's value, or raise a `LookupError`."""
         if name not in self._variables:
             with explained(f"The variable {name!r} could not be read"):
                 found = self._client.read_variable_by_name(name)
@@ -211,22 +198,14 @@ class Lookup:
         return self._variables[name]
 
     def block(self, kind: str, name: str, keypath: str = "") -> JsonValue:
-        """Return a block's value, or what its `keypath` leads to, as Prefect's own templates read it.
-
-        Raises:
-            LookupError: There is no such block, or it has no such value.
-            ServerError: It cannot be read.
-        """
-        if (kind, name) not in self._blocks:
-            self._blocks[kind, name] = find_block(self._client, kind, name)
-        found = self._blocks[kind, name]
-        if found is None:
+        """Return a block's value, or what its `keypath` leads to, as Prefect's own templates read it."""
+        value: Any = self.fields(kind, name)
+        if value is None:
             raise LookupError(
                 f"the server has no block {name!r} of the type {kind!r}; create it, or write another"
             )
-        value = cast("Any", found.data)
-        if list(found.data) == ["value"] and keypath.partition(".")[0].partition("[")[0] != "value":
-            value = found.data["value"]
+        if list(value) == ["value"] and keypath.partition(".")[0].partition("[")[0] != "value":
+            value = value["value"]
         if keypath:
             value = get_from_dict(value, keypath, default=None)
             if value is None:
@@ -247,11 +226,9 @@ def _texts(value: Any) -> list[str]:
 
 @contextmanager
 def explained(what: str, *, quote_answer: bool = True) -> Generator[None]:
-    """Turn whatever the client raises into one sentence that begins with `what`.
+    """Turn whatever the client raises into one sentence that begins with the clause `what`.
 
-    Args:
-        what: A clause without a full stop, for example `The work pool 'x' could not be created`.
-        quote_answer: Whether the server's own words may be shown; not where a request carried a secret.
+    The server's own words are not quoted where a request carried a secret.
     """
     try:
         yield

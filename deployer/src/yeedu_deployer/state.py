@@ -41,14 +41,10 @@ class Kind(StrEnum):
 
 
 class Applied(BaseModel):
-    """One object as it was last applied.
+    """One object as it was last applied: fingerprints of its fields, and of those of each schedule, by slug.
 
-    Attributes:
-        id: The object on the server; another id under the same name is someone else's. Empty: not known.
-        created: Whether the deployer made it, rather than finding it.
-        scope: Whose it is: for deployments the `name` of the file that declared it.
-        fields: Fingerprint of each field.
-        parts: Fingerprint of each field of each schedule, by slug.
+    Another id under the same name is someone else's; an empty one is not known. `created` is whether the
+    deployer made it, and `scope` whose it is: of deployments the `name` of the file that declared them.
     """
 
     id: str = ""
@@ -59,13 +55,7 @@ class Applied(BaseModel):
 
 
 class State(BaseModel):
-    """Everything that was applied so far.
-
-    Attributes:
-        format: Which deployers can read it.
-        serial: Counts how often it was written.
-        objects: What was applied, by kind and key.
-    """
+    """Everything that was applied so far, by kind and key; `serial` counts how often it was written."""
 
     format: int = FORMAT
     serial: int = 0
@@ -101,9 +91,6 @@ class State(BaseModel):
         """Read the state of an environment; a server that has none yet gives an empty one.
 
         Each environment has a block of its own, so that two of them may be applied at the same time.
-
-        Raises:
-            ServerError: It cannot be read, or a newer deployer wrote it.
         """
         name = block_name(environment)
         stored = read_secret(client, name)
@@ -127,11 +114,7 @@ class State(BaseModel):
         return self.objects.setdefault(kind, {})
 
     def save(self, client: SyncPrefectClient, environment: str = "") -> None:
-        """Write what this run has changed; what another one has written meanwhile stays.
-
-        Raises:
-            ServerError: It cannot be read or written.
-        """
+        """Write what this run has changed; what another one has written meanwhile stays."""
         changed = [
             (kind, key)
             for kind in Kind
@@ -161,9 +144,6 @@ def locked_state(client: SyncPrefectClient, environment: str = "") -> Generator[
 
     The lock is a variable on the server, which can be made once only. Its holder renews it; one that is not
     renewed any more was left by a deployer that was killed, and is taken away.
-
-    Raises:
-        ServerError: The server cannot be used, or another deployer does not end.
     """
     name = re.sub(r"[^a-z0-9_]", "_", f"{LOCK_NAME}_{environment}".lower()).rstrip("_")
     lock, is_done = _acquire(client, name), threading.Event()

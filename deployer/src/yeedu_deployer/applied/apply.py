@@ -4,17 +4,16 @@ An object that cannot be planned or written does not stop the others.
 """
 
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from uuid import UUID
 
-from prefect.client.base import ServerType
 from prefect.client.orchestration import SyncPrefectClient
 
 from yeedu_deployer.applied.runs import FirstRuns, drop_missed_runs
 from yeedu_deployer.applied.ticks import replace_stale_runs
-from yeedu_deployer.applied.writers import POOL_FIELDS, WRITERS
+from yeedu_deployer.applied.writers import POOL_FIELDS, write
 from yeedu_deployer.configuration import Configuration
 from yeedu_deployer.declared.block_names import GIT_TOKEN_BLOCK
 from yeedu_deployer.declared.desired import Desired
@@ -28,33 +27,23 @@ from yeedu_deployer.planned.blocks import (
     plan_blocks,
     refused,
 )
-from yeedu_deployer.planned.deployments import DeploymentPlanner, read_deployments
-from yeedu_deployer.planned.plan import Action, Plan, record, stand_in
+from yeedu_deployer.planned.deployments import DeploymentPlanner
+from yeedu_deployer.planned.plan import DONE, Outcome, Plan, record, stand_in
 from yeedu_deployer.planned.pools import plan_pools
-from yeedu_deployer.planned.sources import Resolved, resolve_deployments
-from yeedu_deployer.planned.status import DeploymentStatus, read_status
-from yeedu_deployer.report import Outcome, Report
+from yeedu_deployer.planned.sources import Sources
+from yeedu_deployer.report import Report
 from yeedu_deployer.server import all_pages, explained
 from yeedu_deployer.state import Kind, State, locked_state
+from yeedu_deployer.status import DeploymentStatus, read_status
 
 # What the scheduler copies into the runs that it makes, or obeys.
 RUN_FIELDS = ("parameters", "tags", "version", "paused", *POOL_FIELDS)
-OUTCOMES = {
-    Action.CREATE: (Outcome.CREATED, Outcome.TO_CREATE),
-    Action.CHANGE: (Outcome.CHANGED, Outcome.TO_CHANGE),
-    Action.REMOVE: (Outcome.PRUNED, Outcome.TO_PRUNE),
-    Action.UNCHANGED: (Outcome.UNCHANGED, Outcome.UNCHANGED),
-}
 # Of these, what someone edited on the server is told.
 TOLD_AS_KEPT = (Kind.BLOCK, Kind.AUTOMATION)
 
 
 class Deployer:
-    """Compares the desired state with one server and, unless it only plans, applies it.
-
-    Attributes:
-        report: What was found and done so far.
-    """
+    """Compares the desired state with one server and, unless it only plans, applies it."""
 
     def __init__(
         self,
@@ -69,14 +58,8 @@ class Deployer:
     ) -> None:
         """Prepare for one run.
 
-        Args:
-            client: An open client.
-            configuration: What the environment says.
-            environment: The environment itself, for templates in pull steps.
-            inspector: Imports the flows.
-            desired: The desired state.
-            plan_only: Whether to find out what would be done and write nothing.
-            deployments_only: Whether blocks, pools and alerts are left alone, as with `Desired.only`.
+        `environment` has the variables for templates in pull steps. With `plan_only` nothing is written, and
+        with `deployments_only`, as with `Desired.only`, blocks, pools and alerts are left alone.
         """
         self.report = Report(configuration.secrets)
         self._client = client
@@ -92,17 +75,12 @@ class Deployer:
         self._plans: list[Plan] = []
         self._missing_blocks: list[str] = []
         self._ids: dict[tuple[Kind, str], str] = {}
-        self._writers = {kind: writer(client) for kind, writer in WRITERS.items()}
         self._first_runs = FirstRuns(client)
         self._stale: list[UUID] = []
         self._changed_at = 0.0
 
     def status(self) -> list[DeploymentStatus]:
-        """Compare the server's deployments with the file; only for a deployer that plans.
-
-        Raises:
-            ServerError: The server cannot be used at all.
-        """
+        """Compare the server's deployments with the file; only for a deployer that plans."""
         self.run()
         plans = [plan for plan in self._plans if plan.kind is Kind.DEPLOYMENT]
         rows = read_status(self._client, plans)
@@ -112,12 +90,10 @@ class Deployer:
     def run(self) -> Report:
         """Plan everything, and do it unless it is only planned; failures are in the report.
 
-        Raises:
-            ServerError: The server cannot be used at all.
+        A server that cannot be used at all is a `ServerError`.
         """
         with self._state() as state:
-            for plan in self._plan(state):
-                self._plans.append(plan)
+            self._plans += self._plan(state)
             self._apply(state)
         return self.report
 
@@ -138,69 +114,43 @@ class Deployer:
         self._credentials = credentials = Credentials(client, blocks, names)
         # Where blocks are left as they are, so is the token, which whoever registers a flow need not know.
         token = credentials.git_token(only_planned=self._has_blocks)
-        resolved = resolve_deployments(
-            self._desired.deployments, self._environment, token, credentials.of_step, self._inspector, names
-        )
+        sources = Sources(self._environment, token, credentials.of_step, self._inspector, names)
+        definitions = sources.define(self._desired.deployments)
         self.report.hide(credentials.secrets)
-        desired = self._desired = self._desired.without_other_flows(
-            {name: definition.flow_name for name, definition in resolved.definitions.items()}
+        usable = {key: plan for key, plan in definitions.items() if not plan.error}
+        desired = self._desired.without_other_flows(
+            {key: plan.identity["flow_name"] for key, plan in usable.items()}
         )
-        for url, note in resolved.notes.items():
+        for url, note in sources.notes.items():
             self.report.add("source", url, Outcome.UNCHANGED, note)
         notes = credentials.login_notes()
         for plan in blocks.values():
             # A token that does not work must not replace one that may.
             named = (plan.identity["type"], plan.name)
-            error = next(
-                (error for source, error in resolved.unreadable.items() if source.names_block(*named)), None
-            )
-            yield replace(plan, detail=notes.get(plan.name, ""), error=error)
+            broken = (error for source, error in sources.unreadable.items() if source.names_block(*named))
+            yield replace(plan, detail=notes.get(plan.name, ""), error=next(broken, None))
         with explained("The work pools could not be read"):
             self._pools = {pool.name: pool for pool in all_pages(client.read_work_pools)}
         pools: list[Plan] = []
         if not self._deployments_only:
-            pools = list(plan_pools(desired.pools, self._pools, state.of(Kind.POOL)))
+            pools += plan_pools(desired.pools, desired.shared_pools, self._pools, state.of(Kind.POOL))
             yield from pools
         keeps_token = bool(token) and token not in blocks
-        yield from self._plan_deployments(state, resolved, {plan.key for plan in pools}, keeps_token)
-        missing = () if self._has_blocks else self._used_blocks(resolved)
-        self._missing_blocks = credentials.missing(missing)
+        yield from DeploymentPlanner(
+            client, desired, state, self._pools, {plan.key for plan in pools}, keeps_token
+        ).plan(definitions)
+        if not self._has_blocks:
+            self._missing_blocks = credentials.missing(self._used_blocks(usable.values()))
         if desired.automations is not None and not self._deployments_only:
             planner = AutomationPlanner(client, state.of(Kind.AUTOMATION))
             yield from planner.alerts(desired.automations, blocks)
         if not self._deployments_only and not desired.environment:
             yield from plan_block_types(client, state.of(Kind.BLOCK_TYPE))  # last: no flow waits for them
 
-    def _plan_deployments(
-        self, state: State, resolved: Resolved, pools: set[str], keeps_token: bool
-    ) -> Iterator[Plan]:
-        desired, applied, prunes = self._desired, state.of(Kind.DEPLOYMENT), self._desired.prunes
-        declared = {definition.key for definition in resolved.definitions.values()}
-        names = {key.partition("/")[2] for key in (*declared, *(applied if prunes else ()))}
-        found = read_deployments(self._client, names)
-        is_cloud = self._client.server_type is ServerType.CLOUD
-        planner = DeploymentPlanner(
-            desired.project, found, applied, self._pools, pools, keeps_token, is_cloud
-        )
-        plans = list(planner.plan(desired.deployments, resolved))
-        yield from plans
-        for name, error in desired.errors.items():
-            yield Plan(Kind.DEPLOYMENT, name, name, error=error)
-        broken = {plan.name for plan in plans if plan.error} | desired.broken_names
-        if prunes:
-            yield from planner.prune(declared, broken)
-        usable = [pair for pair in zip(desired.deployments, plans, strict=True) if not pair[1].error]
-        automations = AutomationPlanner(self._client, state.of(Kind.AUTOMATION), prunes)
-        yield from automations.triggers(usable, desired.project, broken)
-
-    def _used_blocks(self, resolved: Resolved) -> set[str]:
+    def _used_blocks(self, definitions: Iterable[Plan]) -> set[str]:
         """Return the blocks that this run does not make, and that what it registers needs."""
         names = self._desired.block_names
-        found = {
-            name
-            for definition in resolved.definitions.values()
-            for name in names.used(list(definition.parameters.values()))
-        }
+        found = {name for one in definitions for name in names.used(list(one.value("parameters").values()))}
         return found | ({names.of(GIT_TOKEN_BLOCK)} if self._configuration.git_token else set())
 
     def _apply(self, state: State) -> None:
@@ -234,16 +184,17 @@ class Deployer:
                     self.report.add("missed runs", pool, outcome, found)
 
     def _bring(self, plan: Plan, state: State) -> None:
+        """Do what one plan says, record it, and tell of it."""
         if plan.error:
             raise plan.error
         plan = plan.with_ids(self._ids)
         before = state.of(plan.kind).get(plan.key)
         object_id = plan.observed.id if plan.observed else stand_in(plan.kind, plan.key)
         if not self._plan_only:
-            if plan.kind is Kind.DEPLOYMENT and plan.action is Action.CHANGE and _makes_runs_stale(plan):
+            if plan.kind is Kind.DEPLOYMENT and plan.action is Outcome.TO_CHANGE and _makes_runs_stale(plan):
                 self._stale.append(UUID(object_id))
             try:
-                object_id = self._writers[plan.kind].write(plan)
+                object_id = write(self._client, plan)
             finally:
                 self._changed_at = time.monotonic()
             if plan.desired is None:
@@ -255,30 +206,28 @@ class Deployer:
         if plan.kind is Kind.BLOCK_TYPE and plan.observed and (before is None or not plan.changes):
             return
         self._tell(plan, object_id)
-        if plan.kind is Kind.DEPLOYMENT and plan.action is Action.CREATE and not self._plan_only:
+        if plan.kind is Kind.DEPLOYMENT and plan.action is Outcome.TO_CREATE and not self._plan_only:
             pool = self._pools.get(plan.value("work_pool_name"))
             run = None if pool and pool.is_paused else self._first_runs.start(plan, object_id)
             if run:
-                self.report.add(
-                    "first run", plan.name, Outcome.STARTED, link=self._link(f"runs/flow-run/{run}")
-                )
+                link = self._link(f"runs/flow-run/{run}")
+                self.report.add("first run", plan.name, Outcome.STARTED, link=link)
 
     def _tell(self, plan: Plan, object_id: str) -> None:
-        if plan.action is Action.FORGET:
+        if plan.action is Outcome.TO_FORGET:
             return
-        is_changed = plan.action is Action.CHANGE and plan.kind not in (Kind.BLOCK, Kind.BLOCK_TYPE)
-        outcome, detail = OUTCOMES[plan.action][self._plan_only], plan.detail
-        if is_changed:
-            detail = "; ".join(filter(None, (plan.summary, detail)))
-        elif plan.kind in TOLD_AS_KEPT and plan.action is Action.UNCHANGED and plan.drift:
-            outcome = Outcome.KEPT
-            detail = "; ".join(filter(None, ("edited on the server", detail)))
+        outcome = plan.action if self._plan_only else DONE.get(plan.action, plan.action)
+        told, changes = "", ()
+        if plan.action is Outcome.TO_CHANGE and plan.kind not in (Kind.BLOCK, Kind.BLOCK_TYPE):
+            told, changes = plan.summary, plan.all_changes
+        elif plan.kind in TOLD_AS_KEPT and plan.action is Outcome.UNCHANGED and plan.drift:
+            outcome, told = Outcome.KEPT, "edited on the server"
         page = ""
         if plan.kind is Kind.POOL:
             page = f"work-pools/work-pool/{plan.name}"
         elif plan.kind is Kind.DEPLOYMENT and object_id != stand_in(plan.kind, plan.key) and plan.desired:
             page = f"deployments/deployment/{object_id}"
-        changes = plan.all_changes if is_changed else ()
+        detail = "; ".join(filter(None, (told, plan.detail)))
         self.report.add(plan.kind, plan.name, outcome, detail, self._link(page), changes)
 
     def note_missing_password(self) -> None:
@@ -293,5 +242,5 @@ class Deployer:
 
 def _makes_runs_stale(plan: Plan) -> bool:
     """Tell whether a plan changes what the scheduler writes into its runs, or when they are due."""
-    is_rescheduled = any(part.action is not Action.UNCHANGED for part in plan.parts)
+    is_rescheduled = any(part.action is not Outcome.UNCHANGED for part in plan.parts)
     return is_rescheduled or any(change.field in RUN_FIELDS for change in plan.changes)

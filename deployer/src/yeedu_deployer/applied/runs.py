@@ -26,14 +26,7 @@ class FirstRuns:
     _next: float = 0.0
 
     def start(self, plan: Plan, deployment_id: str) -> UUID | None:
-        """Start the run of one deployment, which gets at most one such run.
-
-        Returns:
-            The run's id; `None` for a deployment that would start none.
-
-        Raises:
-            ServerError: The server refused it.
-        """
+        """Start the run of one deployment, which gets at most one; return its id, if one is due."""
         if plan.value("paused") or not any(part.value("active") for part in plan.parts):
             return None
         now = time.monotonic()
@@ -54,9 +47,7 @@ def drop_missed_runs(
     """Apply every deployment's catch-up policy in the pools that no worker polls.
 
     A worker of this platform does the same when it starts; this is for workers that were started otherwise.
-
-    Returns:
-        For each pool that missed some, how many of each deployment were or would be dropped, or an error.
+    For each pool that missed some: how many of each deployment were or would be dropped, or an error.
     """
     for pool in pools:
         try:

@@ -14,11 +14,13 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
-from pydantic import BaseModel, TypeAdapter
+from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
+from prefect.client.schemas.sorting import FlowRunSort
 
 from yeedu_deployer.server import all_pages
 from yeedu_worker.catch_up import server_time
@@ -33,19 +35,6 @@ class Tick:
 
     schedule_id: str
     due: dt.datetime
-
-
-class _Creator(BaseModel):
-    id: str | None = None
-
-
-class _Run(BaseModel):
-    auto_scheduled: bool
-    expected_start_time: dt.datetime
-    created_by: _Creator | None = None
-
-
-_RUNS = TypeAdapter(list[_Run])
 
 
 @contextmanager
@@ -65,10 +54,7 @@ def kept_ticks(client: SyncPrefectClient, deployment_id: UUID) -> Generator[None
 def replace_stale_runs(client: SyncPrefectClient, deployment_ids: Sequence[UUID], changed_at: float) -> None:
     """Make the scheduled runs of changed deployments again, once no scheduler still writes old ones.
 
-    Args:
-        client: An open client.
-        deployment_ids: The deployments.
-        changed_at: When the last of them was changed, on the monotonic clock.
+    `changed_at` is when the last of them was changed, on the monotonic clock.
     """
     time.sleep(max(0.0, changed_at + SCHEDULER_TURN_SECONDS - time.monotonic()))
     for deployment_id in deployment_ids:
@@ -96,23 +82,16 @@ def _make_again(
 
 def scheduled_ticks(client: SyncPrefectClient, deployment_id: UUID) -> frozenset[Tick]:
     """Read the runs that the scheduler made for a deployment and that no worker has taken yet."""
-
-    def read(*, limit: int, offset: int) -> list[_Run]:
-        query = {
-            "flow_runs": {
-                "deployment_id": {"any_": [str(deployment_id)]},
-                "state": {"type": {"any_": ["SCHEDULED"]}},
-            },
-            "sort": "EXPECTED_START_TIME_ASC",
-            "limit": limit,
-            "offset": offset,
-        }
-        return _RUNS.validate_json(client.request("POST", "/flow_runs/filter", json=query).content)
-
+    read = partial(
+        client.read_flow_runs,
+        deployment_filter=DeploymentFilter.model_validate({"id": {"any_": [deployment_id]}}),
+        flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": ["SCHEDULED"]}}}),
+        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+    )
     return frozenset(
-        Tick(run.created_by.id, run.expected_start_time)
+        Tick(str(run.created_by.id), run.expected_start_time)
         for run in all_pages(read)
-        if run.auto_scheduled and run.created_by and run.created_by.id
+        if run.auto_scheduled and run.created_by and run.created_by.id and run.expected_start_time
     )
 
 
@@ -121,11 +100,7 @@ def schedule_runs(
 ) -> None:
     """Let the server make the runs of a deployment's active schedules from `start` on, as its scheduler does.
 
-    Args:
-        client: An open client.
-        deployment_id: The deployment; whether it is paused is not looked at.
-        start: The first tick's earliest time.
-        end: The last tick's latest time; `None` for as far ahead as the scheduler goes.
+    Whether the deployment is paused is not looked at. Without `end`, as far ahead as the scheduler goes.
     """
     window = {"start_time": start.isoformat()} | ({"end_time": end.isoformat()} if end else {})
     client.request("POST", "/deployments/{id}/schedule", path_params={"id": deployment_id}, json=window)

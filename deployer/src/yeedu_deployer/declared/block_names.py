@@ -17,20 +17,14 @@ OWNED = (CONNECTION_BLOCK, PASSWORD_BLOCK, TOKEN_BLOCK, GIT_TOKEN_BLOCK, WAREHOU
 
 @dataclass(frozen=True)
 class BlockNames:
-    """How one environment calls its blocks.
-
-    Attributes:
-        environment: The environment that has blocks of its own; empty: they are called as above.
-    """
+    """How one environment calls its blocks; without an environment they are called as above."""
 
     environment: str = ""
 
     def of(self, name: str) -> str:
         """Return the name of one of the platform's blocks in this environment; any other stays as it is.
 
-        Args:
-            name: A block's name, or its type and name, secret/warehouse. Flows may write underscores for
-                dashes.
+        It may have its type before it, secret/warehouse, and underscores for dashes, as flows write it.
         """
         kind, slash, last = name.strip().rpartition("/")
         known = last.lower().replace("_", "-")
@@ -38,14 +32,10 @@ class BlockNames:
         return f"{kind}{slash}{known}-{self.environment}" if is_own else name
 
     def within(self, value: JsonValue, key: str = "") -> JsonValue:
-        """Return a value in which this environment's blocks are named in place of the platform's.
+        """Return a value, of any depth, in which this environment's blocks are named for the platform's.
 
         A single word such as `warehouse` may mean many things, so that it counts as a block's name only where
         its key says so: `warehouse_block_name`.
-
-        Args:
-            value: A parameter's value, or what a block holds; of any depth.
-            key: The parameter's name, or the key under which the value is kept.
         """
         if isinstance(value, str):
             return self.of(value) if re.search(r"[-_/]", value.strip()) or "block" in key.lower() else value
@@ -58,12 +48,7 @@ class BlockNames:
     def parameters(
         self, declared: Mapping[str, JsonValue], schema: Mapping[str, JsonValue]
     ) -> dict[str, JsonValue]:
-        """Return a deployment's parameters, with those set whose default names one of the platform's blocks.
-
-        Args:
-            declared: What the file says.
-            schema: The flow's parameters as JSON schema, defaults included.
-        """
+        """Return a deployment's parameters, with those set whose default names one of the blocks."""
         found: dict[str, JsonValue] = {}
         properties = cast("dict[str, dict[str, JsonValue]]", schema.get("properties") or {})
         for name, described in properties.items():

@@ -5,43 +5,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from yeedu_deployer.declared.automation_spec import AutomationSpec, load_automations
 from yeedu_deployer.declared.block_names import BlockNames
-from yeedu_deployer.declared.environments import check_pools, in_environment, load_environment, pools_of
-from yeedu_deployer.declared.pool_spec import PoolSpec, load_pools
-from yeedu_deployer.declared.prefect_yaml import DeploymentSpec, load_file
+from yeedu_deployer.declared.environments import load_environment
+from yeedu_deployer.declared.platform_files import Alert, Pool, load_alerts, load_pools
+from yeedu_deployer.declared.prefect_yaml import PrefectFile, load_file
 from yeedu_deployer.declared.selection import Selection, read_selection
 from yeedu_deployer.declared.templating import Lookup
-from yeedu_deployer.errors import DeployerError
 
 
 @dataclass(frozen=True)
-class Desired:
-    """The desired state as the files declare it.
+class Desired(PrefectFile):
+    """The desired state: a whole prefect.yaml, as it is in an environment, and what else is declared.
 
     Attributes:
-        deployments: The deployments of the file.
         pools: The work pools that belong to what is applied: the platform's, or an environment's own.
-        project: The file's `name`.
+        shared_pools: The names of those that are another's to change.
         automations: The platform's own automations; `None` leaves those on the server as they are.
         only: What `--only` asks for, where it does; then nothing but the deployments is dealt with.
         environment: The environment that the deployments are of; empty for the platform itself.
         suffix: What the environment adds to their names.
-        block_names: How its blocks are called.
-        notes: What is worth telling of the file.
-        errors: What is wrong with the deployments that are left out, by their ids.
     """
 
-    deployments: tuple[DeploymentSpec, ...]
-    pools: tuple[PoolSpec, ...]
-    project: str = ""
-    automations: tuple[AutomationSpec, ...] | None = None
+    pools: tuple[Pool, ...] = ()
+    shared_pools: frozenset[str] = frozenset()
+    automations: tuple[Alert, ...] | None = None
     only: Selection | None = None
     environment: str = ""
     suffix: str = ""
     block_names: BlockNames = field(default_factory=BlockNames)
-    notes: tuple[str, ...] = ()
-    errors: EnvironmentMapping[str, DeployerError] = field(default_factory=dict[str, DeployerError])
 
     @property
     def broken_names(self) -> frozenset[str]:
@@ -57,11 +48,8 @@ class Desired:
     def without_other_flows(self, flows: EnvironmentMapping[str, str]) -> "Desired":
         """Leave out what has a name that was asked for, and is of another flow than was asked for.
 
-        Args:
-            flows: The name of the flow of each deployment whose code could be read, by its id.
-
-        Raises:
-            SelectionError: Nothing is left of what was asked for.
+        `flows` has the name of the flow of each deployment whose code could be read, by its id. Where
+        nothing is left of what was asked for, that is a `SelectionError`.
         """
         if self.only is None:
             return self
@@ -73,14 +61,7 @@ class Desired:
 
 @dataclass(frozen=True)
 class Files:
-    """Where the desired state is declared; by default beside prefect.yaml, where only that has to be there.
-
-    Attributes:
-        file: The prefect.yaml.
-        pools: The work pools.
-        alerts: The platform's own automations.
-        environments: The environments.
-    """
+    """Where the desired state is declared; by default beside prefect.yaml, which alone has to be there."""
 
     file: Path
     pools: Path | None = None
@@ -96,7 +77,7 @@ class Files:
         deployments_only: bool = False,
         lookup: Lookup | None = None,
     ) -> Desired:
-        """Read the desired state.
+        """Read the desired state; what is wrong is a `SpecError`, or a `SelectionError` for what `only` asks.
 
         Args:
             environment: Values for `{{ $NAME }}`.
@@ -105,10 +86,6 @@ class Files:
             deployments_only: Whether nothing else is to be dealt with; then a parameter that names a variable
                 which is not set stays as the server has it, and so it does with `only`.
             lookup: The server's variables and blocks, for templates; without it, everything else is checked.
-
-        Raises:
-            SpecError: Something in a file is wrong.
-            SelectionError: `only` asks for what the file does not have.
         """
         keeps_unset = deployments_only or bool(only)
         selection = read_selection(self.file, environment, only)
@@ -116,31 +93,29 @@ class Files:
         if of_environment:
             file = self.environments or self.file.with_name("environments.yaml")
             chosen = load_environment(file, of_environment, environment, selection, keeps_unset=keeps_unset)
-        names = selection.names(chosen.suffix if chosen else "") if only else None
+        names = selection.names(chosen.says.suffix if chosen else "") if only else None
         declared = load_file(self.file, environment, names, keeps_unset=keeps_unset, lookup=lookup)
-        pools = self.pools or _if_there(self.file.with_name("work-pools.yaml"))
-        alerts = self.alerts or _if_there(self.file.with_name("alerts.yaml"))
-        desired = Desired(
-            deployments=declared.deployments,
-            pools=load_pools(pools, environment) if pools else (),
-            project=declared.name,
-            automations=load_automations(alerts, environment) if alerts else None,
-            only=selection if only else None,
-            notes=declared.notes,
+        pools_file = self.pools or _if_there(self.file.with_name("work-pools.yaml"))
+        alerts = None if chosen else self.alerts or _if_there(self.file.with_name("alerts.yaml"))
+        pools = load_pools(pools_file, environment) if pools_file else ()
+        deployments, shared = declared.deployments, frozenset[str]()
+        if chosen:
+            if not only and not declared.errors:
+                chosen.check_pools(deployments)
+            pools, shared = chosen.pools_in_place(pools)
+            deployments = chosen.in_environment(deployments, environment)
+        return Desired(
+            name=declared.name,
+            deployments=deployments,
             errors=declared.errors,
-        )
-        if chosen is None:
-            return desired
-        if not only and not declared.errors:
-            check_pools(desired.deployments, chosen)
-        return replace(
-            desired,
-            deployments=in_environment(desired.deployments, chosen, environment),
-            pools=pools_of(chosen, desired.pools),
-            automations=None,
-            environment=chosen.name,
-            suffix=chosen.suffix,
-            block_names=chosen.block_names,
+            notes=declared.notes,
+            pools=pools,
+            shared_pools=shared,
+            automations=load_alerts(alerts, environment) if alerts else None,
+            only=selection if only else None,
+            environment=of_environment,
+            suffix=chosen.says.suffix if chosen else "",
+            block_names=chosen.block_names if chosen else BlockNames(),
         )
 
 

@@ -23,8 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from yeedu_deployer.declared.automation_spec import prefects_own
-from yeedu_deployer.declared.schedules import Schedule, ScheduleSpec
+from yeedu_deployer.declared.schedules import Schedule
 from yeedu_deployer.declared.validation import (
     Count,
     Declared,
@@ -35,6 +34,7 @@ from yeedu_deployer.declared.validation import (
     Value,
     Values,
     hint,
+    prefects_own,
     problem,
 )
 from yeedu_deployer.declared.yaml_marks import value_of
@@ -197,20 +197,30 @@ class Deployment(Declared):
     version_type: CloudOnly = Field(None, description="Has to be empty: exists in Prefect Cloud only.")
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> Self:
+    def _complete(self) -> Self:
+        """Check what belongs together; give each schedule its slug, and each trigger its name."""
         if self.schedule and self.schedules:
             raise problem("and 'schedules' are both given; leave 'schedules' alone.", "schedule")
         if self.is_schedule_active is False:
             raise problem("has no effect; write 'active: false' below the schedule.", "is_schedule_active")
-        slugs = [schedule.slug for schedule in self.schedule_specs]
-        for number, slug in enumerate(slugs):
-            if slug in slugs[:number]:
-                raise problem(f"is taken already: {slug!r}; choose another.", "schedules", number, "slug")
-        names = [trigger["name"] for trigger in self.named_triggers]
-        for number, name in enumerate(names):
-            if name in names[:number]:
-                raise problem(f"is taken already: {name!r}; choose another.", "triggers", number, "name")
-        return self
+        schedules = tuple(
+            one.model_copy(
+                update={"slug": one.slug or f"schedule-{number}", "active": one.active is not False}
+            )
+            for number, one in enumerate((self.schedule,) if self.schedule else self.schedules, start=1)
+        )
+        triggers = tuple(
+            {"name": f"{self.name}__automation_{number}", **trigger}
+            for number, trigger in enumerate(self.triggers, start=1)
+        )
+        for key, part, names in (
+            ("schedules", "slug", [one.slug for one in schedules]),
+            ("triggers", "name", [one["name"] for one in triggers]),
+        ):
+            for number, name in enumerate(names):
+                if name in names[:number]:
+                    raise problem(f"is taken already: {name!r}; choose another.", key, number, part)
+        return self.model_copy(update={"schedules": schedules, "triggers": triggers})
 
     @property
     def limit(self) -> Concurrency | None:
@@ -219,21 +229,10 @@ class Deployment(Declared):
         return Concurrency.model_validate({"limit": limit}) if isinstance(limit, int) else limit
 
     @property
-    def schedule_specs(self) -> tuple[ScheduleSpec, ...]:
-        """The schedules, each with a slug."""
-        schedules = self.schedules or ((self.schedule,) if self.schedule else ())
-        return tuple(
-            ScheduleSpec(one.slug or f"schedule-{number}", one.rule, one.active is not False, one.parameters)
-            for number, one in enumerate(schedules, start=1)
-        )
-
-    @property
-    def named_triggers(self) -> tuple[dict[str, JsonValue], ...]:
-        """The triggers, each with its name, by default the one that Prefect gives it."""
-        return tuple(
-            {"name": f"{self.name}__automation_{number}", **trigger}
-            for number, trigger in enumerate(self.triggers, start=1)
-        )
+    def parameter_sets(self) -> dict[str, dict[str, JsonValue]]:
+        """The sets of parameters that it gives, each under what messages about it begin with."""
+        sets = {"": self.parameters}
+        return sets | {f"schedule {schedule.slug!r}: ": schedule.parameters for schedule in self.schedules}
 
 
 class PrefectYaml(Declared):

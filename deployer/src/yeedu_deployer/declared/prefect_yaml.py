@@ -2,22 +2,24 @@
 
 from collections.abc import Collection
 from collections.abc import Mapping as EnvironmentMapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import JsonValue, ValidationError
-
 from yeedu_deployer.declared.models import Deployment, PrefectYaml
-from yeedu_deployer.declared.pull_steps import GIT_CLONE, OWN_REPOSITORY, PullStep, clones, is_in_image
-from yeedu_deployer.declared.schedules import ScheduleSpec
 from yeedu_deployer.declared.selection import Entry, entries_of
-from yeedu_deployer.declared.steps import StepReader
+from yeedu_deployer.declared.steps import (
+    GIT_CLONE,
+    OWN_REPOSITORY,
+    SET_WORKING_DIRECTORY,
+    PullStep,
+    StepReader,
+)
 from yeedu_deployer.declared.templating import VALUES, Lookup, Templates, needs_server
-from yeedu_deployer.declared.validation import explain, nearest
+from yeedu_deployer.declared.validation import nearest, validated
 from yeedu_deployer.declared.yaml_marks import Items, Mapping, Problems, describe
 from yeedu_deployer.declared.yaml_reader import load
-from yeedu_deployer.errors import SpecError
+from yeedu_deployer.errors import Place, SpecError
 
 NOT_FILLED_IN = ("build", "push")
 WITHOUT_EFFECT = ("prefect-version", "description", "required_inputs")
@@ -30,43 +32,30 @@ HINTS = {
 
 @dataclass(frozen=True)
 class DeploymentSpec:
-    """One deployment as the file declares it; `None` means that the file does not say.
+    """One deployment of a file.
 
     Attributes:
         id: What tells it from the others: its name, and the line where another of the file has the same.
-        lines: The lines of its keys, and of `job_variables`.
-        pull: The steps that a worker takes.
+        says: What the file says of it; `None` means that it does not say.
+        source_pull: The steps whose git_clone tells where the flow can be read: `pull`, which a worker takes,
+            or for a deployment whose code is in its workers' image, which is built from the same repository,
+            those of the file or else the platform's own.
         kept: Parameters whose value the server keeps, since it names variables that are not set here: these.
-        source_pull: The steps whose git_clone tells where the flow can be read: `pull`, or for a deployment
-            whose code is in its workers' image, which is built from the same repository, those of the file
-            or else the platform's own.
         notes: What could not be checked, a sentence each.
     """
 
     id: str
-    name: str
-    file: str
-    line: int
-    entrypoint: str
-    work_pool: str
+    says: Deployment
+    place: Place
     pull: tuple[PullStep, ...]
     source_pull: tuple[PullStep, ...]
-    flow_name: str | None = None
-    work_queue: str | None = None
-    description: str | None = None
-    version: str | None = None
-    paused: bool | None = None
-    enforce_parameter_schema: bool = True
-    concurrency_limit: int | None = None
-    concurrency_options: dict[str, JsonValue] | None = None
-    tags: tuple[str, ...] = ()
-    parameters: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     kept: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    job_variables: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
-    schedules: tuple[ScheduleSpec, ...] = ()
-    triggers: tuple[dict[str, JsonValue], ...] = ()
     notes: tuple[str, ...] = ()
-    lines: EnvironmentMapping[str, int] = field(default_factory=dict[str, int], compare=False)
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.says.name
 
 
 @dataclass(frozen=True)
@@ -75,16 +64,13 @@ class PrefectFile:
 
     Attributes:
         name: The file's own name; deployments are remembered with the name of the file that declared them.
-        deployments: What it declares, apart from what is wrong.
+        deployments: What it declares, apart from what is wrong, and what needs a `lookup` that there is not.
         errors: What is wrong, by the deployment's `id`, or `line N` where it has no name.
-        notes: What is worth telling of the file, a sentence each.
-        waiting: The ids of those that can only be read once the server fills in their templates.
     """
 
     name: str
     deployments: tuple[DeploymentSpec, ...]
     errors: dict[str, SpecError] = field(default_factory=dict[str, SpecError])
-    waiting: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -96,24 +82,20 @@ def load_file(
     keeps_unset: bool = False,
     lookup: Lookup | None = None,
 ) -> PrefectFile:
-    """Read a prefect.yaml.
+    """Read a prefect.yaml; what is wrong outside of its deployments is a `SpecError`.
 
     Args:
         path: The file; messages show it as given.
         environment: Values for `{{ $NAME }}` outside of pull steps, which keep theirs for run time.
         only: The ids of the deployments to read; the others need not be right. `None` means all.
         keeps_unset: Whether a parameter that names a variable which is not set stays as the server has it.
-        lookup: The server's variables and blocks. Without it everything else is checked; a template of theirs
-            stays where it is part of a text or a value.
-
-    Raises:
-        SpecError: The file cannot be read, or has something wrong outside of its deployments.
+        lookup: The server's variables and blocks. Without it everything else is checked.
     """
     top = load(path, apart="deployments")
     problems = Problems(str(path))
     reader = _Reader(str(path), Templates(environment, lookup), top, keeps_unset=keeps_unset)
     name = reader.read_top(problems)
-    deployments, errors, waiting = list[DeploymentSpec](), dict[str, SpecError](), list[str]()
+    deployments, errors = list[DeploymentSpec](), dict[str, SpecError]()
     for number, entry in enumerate(entries_of(top, environment)):
         if only is not None and entry.id not in only:
             continue
@@ -121,12 +103,10 @@ def load_file(
         spec = None if own.found else reader.read(number, entry, own)
         if own.found:
             errors[entry.id] = own.error()
-        elif spec is None:
-            waiting.append(entry.id)
-        else:
+        elif spec:
             deployments.append(spec)
     notes = (f"{path}:{top.lines['deployments']}: {NONE}",) if not top["deployments"] else ()
-    return PrefectFile(name, tuple(deployments), errors, tuple(waiting), notes)
+    return PrefectFile(name, tuple(deployments), errors, notes)
 
 
 class _Reader:
@@ -155,11 +135,8 @@ class _Reader:
         elif deployments is not None and not isinstance(deployments, Items):
             problems.add(line, f"the file: 'deployments' must be a list, but it is {describe(deployments)}.")
         data = self._filled(self._top.without(["deployments"]), "the file", problems, WITHOUT_EFFECT)
-        try:
-            model = PrefectYaml.model_validate({**data, "deployments": []})
-        except ValidationError as error:
-            explain(error, data, PrefectYaml, "the file", problems, tells_all=True)
-            model = None
+        rest = Mapping([*data.entries(), ("deployments", [], line)], data.line)
+        model = validated(PrefectYaml, rest, "the file", problems)
         problems.raise_if_any()
         return (model and model.name) or ""
 
@@ -167,36 +144,28 @@ class _Reader:
         """Read one deployment; without a problem, `None` is one that needs the server."""
         section = self._top["deployments"][number]
         if not isinstance(section, Mapping):
-            problems.add(
-                entry.line, f"deployment {number + 1} must be a mapping, but it is {describe(section)}."
-            )
+            must = f"deployment {number + 1} must be a mapping, but it is {describe(section)}."
+            problems.add(entry.line, must)
             return None
         where = f"deployment {entry.name!r}" if entry.name else f"deployment {number + 1}"
         twins = [one for one in self._read if one.name == entry.name and entry.name]
         if any(twin.entrypoint == entry.entrypoint or twin.line == entry.line for twin in twins):
             line = twins[-1].line
             same = "flow" if line != entry.line else "line"
-            message = (
-                f"two deployments of the same {same} are named {entry.name!r}, the other one in line {line}; "
-                "rename one."
-            )
-            problems.add(entry.line, message)
+            twice = f"two deployments of the same {same} are named {entry.name!r}"
+            problems.add(entry.line, f"{twice}, the other one in line {line}; rename one.")
         self._read.append(entry)
         section, kept = self._without_unset(section) if self._keeps_unset else (section, {})
         data = self._filled(section, where, problems)
         pull, source_pull, notes = self._read_pull(section, where, problems)
-        try:
-            model = Deployment.model_validate(data)
-        except ValidationError as error:
-            explain(error, data, Deployment, where, problems, hints=HINTS)
-            if not problems.found and not needs_server(data):
-                explain(error, data, Deployment, where, problems, hints=HINTS, tells_all=True)
+        says = validated(Deployment, data, where, problems, HINTS, is_final=not needs_server(data))
+        if says is None:
             return None
-        spec = self._spec(model, entry, pull, source_pull, kept, notes)
         lines = {**data["work_pool"].lines, **section.lines}
         if source_pull:
             lines["pull"] = source_pull[0].line
-        return replace(spec, lines=lines)
+        place = Place(self._file, entry.line, lines, says.name)
+        return DeploymentSpec(entry.id, says, place, pull, source_pull, kept, notes)
 
     def _filled(
         self, section: Mapping, where: str, problems: Problems, also_kept: tuple[str, ...] = ()
@@ -207,11 +176,10 @@ class _Reader:
             return self._templates.put_in(value, where, problems, line, keeps=keeps, is_value=key in VALUES)
 
         def in_trigger(trigger: Any, _: int) -> Any:  # whose parameters have templates for its event as well
-            if not isinstance(trigger, Mapping):
-                return trigger
-            return trigger.mapped(
-                lambda key, value, line: put_in(key, value, line, keeps=key == "parameters")
-            )
+            def inner(key: str, value: Any, line: int) -> Any:
+                return put_in(key, value, line, keeps=key == "parameters")
+
+            return trigger.mapped(inner) if isinstance(trigger, Mapping) else trigger
 
         def filled(key: str, value: Any, line: int) -> Any:
             if key == "triggers" and isinstance(value, Items):
@@ -242,48 +210,16 @@ class _Reader:
         if not is_own and "pull" in section:  # which `pull: []` of the file is not meant for
             pull = pull or self._own_repository
         source_pull = pull
-        if is_in_image(source_pull):
-            source_pull = self._pull if clones(self._pull) else self._own_repository
+        if is_in_image := all(step.function == SET_WORKING_DIRECTORY for step in pull):
+            source_pull = self._pull if _clones(self._pull) else self._own_repository
         for at, message in self._pull_problems.found if not is_own or source_pull is self._pull else ():
             problems.add(at, message)
-        if not clones(source_pull) and len(problems.found) == before:
+        if not _clones(source_pull) and len(problems.found) == before:
             what = f"has no {GIT_CLONE} step under 'pull', and flow code is checked and run from git"
-            other = "set FLOWS_GIT_URL, or " if is_in_image(pull) else ""
+            other = "set FLOWS_GIT_URL, or " if is_in_image else ""
             problems.add(line, f"{where} {what}; {other}add such a step.")
         return pull, source_pull, tuple(steps.notes) if is_own else self._notes
 
-    def _spec(
-        self,
-        model: Deployment,
-        entry: Entry,
-        pull: tuple[PullStep, ...],
-        source_pull: tuple[PullStep, ...],
-        kept: dict[str, tuple[str, ...]],
-        notes: tuple[str, ...],
-    ) -> DeploymentSpec:
-        limit = model.limit
-        return DeploymentSpec(
-            id=entry.id,
-            name=model.name,
-            file=self._file,
-            line=entry.line,
-            entrypoint=model.entrypoint,
-            work_pool=model.work_pool.name,
-            pull=pull,
-            source_pull=source_pull,
-            flow_name=model.flow_name,
-            work_queue=model.work_pool.work_queue_name,
-            description=model.description,
-            version=model.version,
-            paused=model.paused,
-            enforce_parameter_schema=model.enforce_parameter_schema is not False,
-            concurrency_limit=limit.limit if limit else None,
-            concurrency_options=limit.options if limit else None,
-            tags=model.tags,
-            parameters=model.parameters,
-            kept=kept,
-            job_variables=model.work_pool.job_variables,
-            schedules=model.schedule_specs,
-            triggers=model.named_triggers,
-            notes=notes,
-        )
+
+def _clones(steps: tuple[PullStep, ...]) -> bool:
+    return any(step.function == GIT_CLONE for step in steps)

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -60,7 +59,7 @@ class Schedule(Declared):
 
     @property
     def rule(self) -> dict[str, JsonValue]:
-        """What it says about time, as `ScheduleSpec.rule`."""
+        """What it says about time: cron, interval (seconds) or rrule with timezone and the like."""
         rule: dict[str, JsonValue] = {self.kind: getattr(self, self.kind), "timezone": self.timezone or "UTC"}
         rule |= {key: getattr(self, key) for key in ONLY_FOR if getattr(self, key) is not None}
         if self.rrule and self.rrule.lstrip().startswith("{"):
@@ -103,37 +102,16 @@ class Schedule(Declared):
         raise problem(f"is {value!r}, which is not valid{known}; write {EXAMPLES[at]}.", at)
 
 
-@dataclass(frozen=True)
-class ScheduleSpec:
-    """One schedule.
-
-    Attributes:
-        slug: Its stable name within the deployment; `schedule-N` by position when the file gives none.
-        rule: What the file says about time: cron, interval (seconds) or rrule with timezone and the like.
-        active: Whether it starts runs when it is first created; afterwards an operator's choice stays.
-        parameters: Overrides of the deployment's parameters.
-    """
-
-    slug: str
-    rule: dict[str, JsonValue]
-    active: bool
-    parameters: dict[str, JsonValue]
-
-
 def to_prefect_schedule(rule: Mapping[str, JsonValue]) -> PrefectSchedule:
     """Build Prefect's schedule from a rule; an interval without an anchor date starts at this moment."""
     return next(model for key, model in RULES.items() if key in rule).model_validate(rule)
 
 
 def says_the_same(rule: Mapping[str, JsonValue], stored: Mapping[str, Any]) -> bool:
-    """Tell whether the server's schedule is what a rule became there.
+    """Tell whether the server's schedule, as JSON, is what a rule of the file became there.
 
     The server gives an RRULE without a DTSTART one: 1 January 2020, or, for a rule by the minute or second, a
     recent moment in the same step; so that one which says the same has another text each time it is made.
-
-    Args:
-        rule: As the file declares it.
-        stored: The server's schedule as JSON.
     """
     made = DeploymentScheduleCreate(schedule=to_prefect_schedule(rule)).schedule.model_dump(mode="json")
     # An interval that nobody anchored is counted from the moment at which it was made.

@@ -18,14 +18,7 @@ FLOWS = "flows/"
 
 @dataclass(frozen=True)
 class Entry:
-    """What tells one deployment of the file from the others.
-
-    Attributes:
-        name: Its name.
-        entrypoint: Its entrypoint, relative to the repository.
-        line: Its line.
-        is_twin: Whether another one has the same name.
-    """
+    """What tells one deployment of the file from the others; a twin has the same name as another."""
 
     name: str
     entrypoint: str
@@ -43,12 +36,9 @@ class Entry:
 class Selection:
     """What `--only` asks for, of the deployments of one file.
 
-    Attributes:
-        wanted: As the command line gives it: `NAME`, `FLOW/NAME`, a pattern of one (`*`, `?`, `[...]`), a
-            folder of entrypoints with a slash at its end, or a pattern of their paths (`project/*`), in both
-            with or without `flows/`. Nothing means every deployment.
-        entries: All deployments of the file.
-        file: The file, for messages.
+    Each of `wanted` is a `NAME`, a `FLOW/NAME`, a pattern of one (`*`, `?`, `[...]`), a folder of
+    entrypoints with a slash at its end, or a pattern of their paths (`project/*`), in both with or without
+    `flows/`. Nothing means every deployment.
     """
 
     wanted: tuple[str, ...]
@@ -58,13 +48,8 @@ class Selection:
     def names(self, suffix: str = "") -> frozenset[str]:
         """Return the ids, in the file, of the deployments that may be meant.
 
-        A flow's name is known once its code was read; `refused` does the rest.
-
-        Args:
-            suffix: What an environment adds to each name; names may be given with and without it.
-
-        Raises:
-            SelectionError: Something asked for is in no way in the file.
+        A flow's name is known once its code was read; `refused` does the rest. Names may be given with and
+        without the suffix that an environment adds. One that is in no way there is a `SelectionError`.
         """
         if not self.wanted:
             return frozenset(entry.id for entry in self.entries)
@@ -80,14 +65,9 @@ class Selection:
         return frozenset(found)
 
     def refused(self, flows: EnvironmentMapping[str, str], suffix: str = "") -> frozenset[str]:
-        """Return which of `names` are not meant after all, now that the flows' names are known.
+        """Return which of `names` are not meant after all, now that the flows' names are known, by the ids.
 
-        Args:
-            flows: The name of the flow of each deployment whose code could be read, by the id in the file.
-            suffix: As for `names`.
-
-        Raises:
-            SelectionError: No deployment of that name is of the flow that was asked for.
+        Where no deployment of a name is of the flow that was asked for, that is an error.
         """
         chosen: set[str] = set()
         for one in self.wanted:
@@ -123,16 +103,7 @@ class Selection:
 
 
 def read_selection(file: Path, environment: EnvironmentMapping[str, str], wanted: Sequence[str]) -> Selection:
-    """Read the names of a prefect.yaml, and nothing else, since what is not meant need not be right.
-
-    Args:
-        file: The file.
-        environment: Values for `{{ $NAME }}` in names and entrypoints.
-        wanted: What `--only` asks for; nothing means every deployment.
-
-    Raises:
-        SpecError: The file cannot be read.
-    """
+    """Read the names of a prefect.yaml, and nothing else, since what is not meant need not be right."""
     entries = entries_of(load(file, apart="deployments"), environment)
     return Selection(tuple(one.removeprefix("./") for one in wanted), entries, str(file))
 

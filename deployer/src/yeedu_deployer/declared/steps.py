@@ -3,16 +3,20 @@
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, cast, get_args
 
 from prefect.utilities.templating import PlaceholderType, find_placeholders
+from pydantic import JsonValue
 
-from yeedu_deployer.declared.pull_steps import PullStep
+from yeedu_deployer.declared.templating import block_of
 from yeedu_deployer.declared.validation import hint, nearest
 from yeedu_deployer.declared.yaml_marks import Items, Mapping, Problems, describe, value_of
 
 PREFECT_STEPS = "prefect.deployments.steps"
+GIT_CLONE = f"{PREFECT_STEPS}.git_clone"
+SET_WORKING_DIRECTORY = f"{PREFECT_STEPS}.set_working_directory"
 PIP_INSTALL = re.compile(r"prefect\.(\w+\.)*pip_install_requirements")
 FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 RESERVED = ("id", "requires")
@@ -27,22 +31,31 @@ OUTPUTS = {
 # Blocks of these types are a text where they stand in a text's place; any other is a mapping.
 TEXT_BLOCKS = ("secret", "string")
 ONE_OF = (("branch", "commit_sha"), ("access_token", "credentials"))
+Inputs = dict[str, JsonValue]
+
+
+@dataclass(frozen=True)
+class PullStep:
+    """One pull step: the function's dotted name and its inputs, with every template left for run time."""
+
+    function: str
+    inputs: Inputs
+    line: int = field(default=0, compare=False)
+
+    def as_prefect(self) -> dict[str, Inputs]:
+        """The form in which Prefect stores a step."""
+        return {self.function: dict(self.inputs)}
+
+
+# Where the file does not say where the code is, it is in the repository of the platform's flows.
+OWN_REPOSITORY = PullStep(GIT_CLONE, {"repository": "{{ $FLOWS_GIT_URL }}", "branch": "{{ $FLOWS_GIT_REF }}"})
 
 
 class StepReader:
-    """Reads one list of steps.
-
-    Attributes:
-        notes: What could not be checked.
-    """
+    """Reads one list of steps; `notes` gets what could not be checked, and `problems` what is wrong."""
 
     def __init__(self, where: str, problems: Problems) -> None:
-        """Begin with no step.
-
-        Args:
-            where: How messages name the place of the list.
-            problems: Gets what is wrong.
-        """
+        """Begin with no step; `where` is how messages name the place of the list."""
         self.notes: list[str] = []
         self._where, self._problems = where, problems
         self._outputs: dict[str, tuple[str, ...] | None] = {}  # by the step's id; None: not known
@@ -63,11 +76,9 @@ class StepReader:
             self._tell(line, f"the pull step {name!r} {wrong}")
             return None
         if PIP_INSTALL.fullmatch(name):
-            self._tell(
-                line,
-                f"the pull step {name!r} would change the environment that all runs of a worker share; add "
-                "the packages to flows/requirements.txt, then `make lock` and `make up` (docs/packages.md).",
-            )
+            shared = "would change the environment that all runs of a worker share; add the packages to"
+            how = "flows/requirements.txt, then `make lock` and `make up` (docs/packages.md)"
+            self._tell(line, f"the pull step {name!r} {shared} {how}.")
             return None
         function = self._function(name, line)
         inputs = self._inputs(name, body, inspect.signature(function)) if function else value_of(body)
@@ -167,14 +178,11 @@ def _takes_text(annotation: Any) -> bool:
 
 def _block_of(value: Any) -> tuple[str, str] | None:
     """Type and name of the block that a value is as a whole."""
-    if not isinstance(value, str):
+    found = find_placeholders(value) if isinstance(value, str) else ()
+    if len(found) != 1 or next(iter(found)).type is not PlaceholderType.BLOCK_DOCUMENT:
         return None
-    found = find_placeholders(value)
-    placeholder = next(iter(found), None)
-    if placeholder is None or placeholder.type is not PlaceholderType.BLOCK_DOCUMENT or len(found) != 1:
-        return None
-    kind, *parts = placeholder.name.removeprefix("prefect.blocks.").split(".")
-    return (kind, parts[0]) if len(parts) == 1 else None
+    kind, name, keypath = block_of(next(iter(found)))
+    return (kind, name) if name and not keypath else None
 
 
 def _step_outputs(node: Any, line: int) -> Iterator[tuple[str, int]]:

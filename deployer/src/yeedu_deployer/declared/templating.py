@@ -4,22 +4,24 @@ They are put in when a deployment is applied, as `prefect deploy` does; in pull 
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from collections.abc import Mapping as EnvironmentMapping
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from prefect.utilities.templating import (
     BLOCK_DOCUMENT_PLACEHOLDER_PREFIX,
     PLACEHOLDER_CAPTURE_REGEX,
+    VARIABLE_PLACEHOLDER_PREFIX,
     Placeholder,
     PlaceholderType,
+    determine_placeholder_type,
     find_placeholders,
 )
 from pydantic import JsonValue
+from pydantic_core import to_jsonable_python
 
 from yeedu_deployer.declared.yaml_marks import Items, Mapping, Problems, marked
 
-VARIABLE_PATTERN = re.compile(r"{{\s*\$([\w.\-\[\]$]+)\s*}}")
 ON_THE_SERVER = (PlaceholderType.VARIABLE, PlaceholderType.BLOCK_DOCUMENT)
 VALUES = ("parameters", "job_variables")  # below these, keys are the user's own
 PREFECT_KIND = "__prefect_kind"
@@ -30,37 +32,45 @@ class Lookup(Protocol):
     """What templates need of a Prefect server; it remembers what blocks gave, which no report may show."""
 
     def variable(self, name: str) -> JsonValue:
-        """Return a variable's value.
-
-        Raises:
-            LookupError: There is no such variable.
-        """
+        """Return a variable's value, or raise a `LookupError`."""
         ...
 
     def block(self, kind: str, name: str, keypath: str) -> JsonValue:
-        """Return what a block holds, as Prefect's own templates give it.
+        """Return what a block holds, as Prefect's own templates give it, or raise a `LookupError`.
 
-        Args:
-            kind: The slug of the block's type.
-            name: The block's name.
-            keypath: A part of it, for example `value.key[0]`; empty for all, or for its one `value`.
-
-        Raises:
-            LookupError: There is no such block, or no such part.
+        `kind` is the slug of the block's type; `keypath` is a part of it, for example `value.key[0]`, and
+        empty for all, or for its one `value`.
         """
         ...
 
 
+def fill(text: str, value_of: Callable[[Placeholder], Any]) -> Any:
+    """Return the value of the one placeholder that a text is, or the text with the values of all in it."""
+
+    def value(match: re.Match[str]) -> Any:
+        return value_of(Placeholder(match[1], match[2], determine_placeholder_type(match[2])))
+
+    if whole := PLACEHOLDER_CAPTURE_REGEX.fullmatch(text):
+        return value(whole)
+    return PLACEHOLDER_CAPTURE_REGEX.sub(lambda match: str(value(match)), text)
+
+
+def block_of(placeholder: Placeholder) -> tuple[str, str, str]:
+    """Return type, name and path of a placeholder's block; what it does not say is empty."""
+    kind, _, rest = placeholder.name.removeprefix(BLOCK_DOCUMENT_PLACEHOLDER_PREFIX).partition(".")
+    name, _, keypath = rest.partition(".")
+    return kind, name, keypath
+
+
+def variable_of(placeholder: Placeholder) -> str:
+    """Return the name of a placeholder's variable, of the environment or of Prefect."""
+    return placeholder.name.removeprefix(VARIABLE_PLACEHOLDER_PREFIX).lstrip("$")
+
+
 class Templates:
-    """Puts values into templates."""
+    """Puts values into templates; without a server, its templates stay as they are."""
 
     def __init__(self, environment: EnvironmentMapping[str, str], lookup: Lookup | None = None) -> None:
-        """Take the values from here.
-
-        Args:
-            environment: Values for `{{ $NAME }}`.
-            lookup: The server; without one its templates stay as they are.
-        """
         self.environment = environment
         self._lookup = lookup
 
@@ -86,40 +96,32 @@ class Templates:
             skips: Keys below which everything stays.
             is_value: Whether all keys count; elsewhere those that begin with `x-` are left out.
         """
+
+        def below(key: str, value: Any, line: int) -> Any:
+            inner = is_value or key in VALUES
+            return (
+                value
+                if key in skips
+                else self.put_in(value, where, problems, line, keeps=keeps, skips=skips, is_value=inner)
+            )
+
         if isinstance(node, Mapping):
             keeps = keeps or PREFECT_KIND in node
-
-            def below(key: str, value: Any, line: int) -> Any:
-                inner = is_value or key in VALUES
-                return (
-                    value
-                    if key in skips
-                    else self.put_in(value, where, problems, line, keeps=keeps, skips=skips, is_value=inner)
-                )
-
             extras = () if is_value else [key for key in node if key.startswith("x-")]
             return node.without(extras).mapped(below)
         if isinstance(node, Items):
-            return node.mapped(
-                lambda one, line: self.put_in(
-                    one, where, problems, line, keeps=keeps, skips=skips, is_value=is_value
-                )
-            )
+            return node.mapped(lambda one, line: below("", one, line))
         if not isinstance(node, str) or "{{" not in node:
             return node
         try:
-            whole = next((one for one in find_placeholders(node) if one.full_match == node), None)
-            if whole and whole.type in ON_THE_SERVER and self._lookup:
-                return marked(self._value(whole, node, keeps=keeps), line)
-            return PLACEHOLDER_CAPTURE_REGEX.sub(lambda match: self._inline(match, node, keeps=keeps), node)
+            return marked(fill(node, lambda one: self._value(one, node, keeps=keeps)), line)
         except LookupError as error:
             problems.add(line, f"{where}: {str(error.args[0]).rstrip('.')}.")
             return node
 
     def _value(self, placeholder: Placeholder, text: str, *, keeps: bool) -> JsonValue:
-        name = placeholder.name
+        name = variable_of(placeholder)
         if placeholder.type is PlaceholderType.ENV_VAR:
-            name = name.lstrip("$")
             if name not in self.environment:
                 raise LookupError(
                     f"the environment variable {name} is not set; set it, in flows.env if it is your own, "
@@ -130,14 +132,17 @@ class Templates:
             if self._lookup is None:
                 return placeholder.full_match
             if placeholder.type is PlaceholderType.VARIABLE:
-                return self._lookup.variable(name.removeprefix("prefect.variables."))
-            kind, _, rest = name.removeprefix(BLOCK_DOCUMENT_PLACEHOLDER_PREFIX).partition(".")
-            if not rest:
+                return self._lookup.variable(name)
+            kind, block, keypath = block_of(placeholder)
+            if not block:
                 raise LookupError(
                     f"{text!r} needs a block's type and name: {{{{ prefect.blocks.TYPE.NAME }}}}."
                 )
-            block, _, keypath = rest.partition(".")
-            return self._lookup.block(kind, block, keypath)
+            value = self._lookup.block(kind, block, keypath)
+            if isinstance(value, dict | list) and text != placeholder.full_match:
+                whole = f"{placeholder.full_match!r} is a whole block"
+                raise LookupError(f"{whole}; name a part of it to put it into a text.")
+            return value
         if keeps or name.startswith(RUN_TIME_PREFIX):
             return placeholder.full_match
         raise LookupError(
@@ -145,30 +150,16 @@ class Templates:
             "{{ $NAME }}, {{ prefect.variables.NAME }} or {{ prefect.blocks.TYPE.NAME }}."
         )
 
-    def _inline(self, match: re.Match[str], text: str, *, keeps: bool) -> str:
-        [placeholder] = find_placeholders(match.group(0))
-        value = self._value(placeholder, text, keeps=keeps)
-        if isinstance(value, dict | list) and placeholder.type is PlaceholderType.BLOCK_DOCUMENT:
-            raise LookupError(
-                f"{match.group(0)!r} is a whole block; name a part of it to put it into a text."
-            )
-        return str(value)
-
     def unset(self, node: Any) -> tuple[str, ...]:
         """Return the environment variables that a part names and that are not set."""
-        named = {
-            one.name.lstrip("$") for one in find_placeholders(node) if one.type is PlaceholderType.ENV_VAR
-        }
+        found = find_placeholders(node)
+        named = {variable_of(one) for one in found if one.type is PlaceholderType.ENV_VAR}
         return tuple(sorted(named - self.environment.keys()))
 
 
 def has_template(node: Any, types: Collection[PlaceholderType] = tuple(PlaceholderType)) -> bool:
     """Tell whether a part has a template, or one of some types."""
-    if isinstance(node, dict):
-        return any(has_template(one, types) for one in cast("dict[str, Any]", node).values())
-    if isinstance(node, list | tuple):
-        return any(has_template(one, types) for one in cast("list[Any]", node))
-    return isinstance(node, str) and any(one.type in types for one in find_placeholders(node))
+    return any(one.type in types for one in find_placeholders(to_jsonable_python(node)))
 
 
 def needs_server(node: Any) -> bool:
@@ -178,4 +169,9 @@ def needs_server(node: Any) -> bool:
 
 def resolve_at_run_time(text: str, environment: EnvironmentMapping[str, str]) -> str:
     """Replace every `{{ $NAME }}` as a worker does when it pulls: an unset variable becomes an empty text."""
-    return VARIABLE_PATTERN.sub(lambda match: environment.get(match.group(1), ""), text)
+
+    def value(one: Placeholder) -> str:
+        is_variable = one.type is PlaceholderType.ENV_VAR
+        return environment.get(variable_of(one), "") if is_variable else one.full_match
+
+    return str(fill(text, value))

@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    TypeAdapter,
     ValidationError,
     WithJsonSchema,
     model_validator,
@@ -71,11 +72,7 @@ def problem(message: str, *at: int | str) -> PydanticCustomError:
 
 
 def named(name: str) -> str:
-    """Check a name as the server does.
-
-    Raises:
-        PydanticCustomError: It is empty or has a character that no name may have.
-    """
+    """Check a name as the server does."""
     if not name.strip("' \""):
         raise problem("is empty; write a name.")
     if any(character in name for character in BANNED_CHARACTERS):
@@ -118,27 +115,40 @@ def hint(wrong: str, known: Iterable[str]) -> str:
     return f"did you mean {near!r}?" if near else f"there are {', '.join(sorted(known)) or 'none'}."
 
 
-def explain(
+def validated(
+    model: type[Model],
+    data: Any,
+    where: str,
+    problems: Problems,
+    hints: Mapping[str, str] | None = None,
+    *,
+    is_final: bool = True,
+) -> Model | None:
+    """Validate marked data; tell everything that pydantic finds wrong, one sentence each.
+
+    `where` is how they name the data, for example `deployment 'print-message'`; `hints` say what to write
+    instead of some keys. Of values that still have a template is told only where nothing else is wrong, and
+    they are final: the server will not fill them in.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        _explain(error, data, model, where, problems, hints or {})
+        if not problems.found and is_final:
+            _explain(error, data, model, where, problems, hints or {}, tells_all=True)
+        return None
+
+
+def _explain(
     error: ValidationError,
     data: Any,
     model: type[BaseModel],
     where: str,
     problems: Problems,
+    hints: Mapping[str, str],
     *,
-    hints: Mapping[str, str] | None = None,
     tells_all: bool = False,
 ) -> None:
-    """Turn everything that pydantic found into sentences.
-
-    Args:
-        error: What it found.
-        data: The marked data that was validated.
-        model: The model that it was validated by.
-        where: How messages name the data, for example `deployment 'print-message'`.
-        problems: Gets the sentences.
-        hints: What to write instead of some keys.
-        tells_all: Whether to tell of values as well that still have a template, of which was told already.
-    """
     found = error.errors(include_url=False)
     unknown = [one["loc"] for one in found if one["type"] == "extra_forbidden"]
     meant = {(*at[:-1], nearest(str(at[-1]), _fields(_model_at(model, at[:-1])))) for at in unknown}
@@ -154,8 +164,8 @@ def explain(
         subject = _subject(where, [*there, location[-1]] if is_absent else there, data)
         if details["type"] == "extra_forbidden":
             place, _, key = subject.rpartition(": ")
-            told = (hints or {}).get(str(location[-1]))
-            told = told or _place_of(str(location[-1]), _model_at(model, location[:-1]))
+            wrong = str(location[-1])
+            told = hints.get(wrong) or _place_of(wrong, _model_at(model, location[:-1]))
             problems.add(line, f"{place}: the key {key} is unknown; {told}")
         else:
             told = _reason(details, context)
@@ -222,43 +232,42 @@ def _place_of(key: str, model: type[BaseModel]) -> str:
     return f"did you mean {near!r}?" if near else told
 
 
-def read_model(
-    path: Path, environment: Mapping[str, str], model: type[Model], *runs: str
-) -> tuple[Model, Marked]:
-    """Read a whole file whose mistakes concern all of it.
+def read_model(path: Path, environment: Mapping[str, str], model: type[Model], *runs: str) -> Model:
+    """Read a whole file whose mistakes concern all of it, and so are told together in a `SpecError`.
 
-    Args:
-        path: The file; messages show it as given.
-        environment: Values for `{{ $NAME }}`.
-        model: What it may say.
-        runs: Keys of which the templates are rendered later, by somebody else.
-
-    Returns:
-        What it says, and the same with marks.
-
-    Raises:
-        SpecError: Something in the file is wrong; every problem is told, each with its line.
+    `runs` are keys of which the templates are rendered later, by somebody else.
     """
     problems = Problems(str(path))
     data = Templates(environment).put_in(load(path), THE_FILE, problems, 1, skips=runs)
-    try:
-        found = model.model_validate(data)
-    except ValidationError as error:
-        explain(error, data, model, THE_FILE, problems)
-        problems.raise_if_any()
-        explain(error, data, model, THE_FILE, problems, tells_all=True)
-        raise problems.error() from None
-    problems.raise_if_any()
-    return found, data
+    found = validated(model, data, THE_FILE, problems)
+    if found is None or problems.found:
+        raise problems.error()
+    return found
 
 
-def check_unique(items: Sequence[Any], key: str) -> None:
-    """Make sure that no two items of a list have the same name.
-
-    Raises:
-        PydanticCustomError: Two have.
-    """
+def names_differ(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Check that no two items of a list have the same name."""
     names = [item.name for item in items]
     for number, name in enumerate(names):
         if name in names[:number]:
-            raise problem("is taken already; choose another.", key, number, "name")
+            raise problem("is taken already; choose another.", number, "name")
+    return items
+
+
+def prefects_own(adapter: TypeAdapter[Any], value: Any) -> Any:
+    """Let Prefect read what is in its own form; of what it finds wrong, the first thing is told."""
+    try:
+        return adapter.validate_python(value_of(value))
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)[0]
+        at, message = details["loc"], details["msg"].removeprefix("Value error, ").rstrip(".")
+        if details["type"] == "missing":
+            raise problem(f": {at[-1]!r} is missing; add it.", *at[:-1]) from None
+        if details["type"] == "union_tag_invalid":
+            raise problem(f"must be one of {details.get('ctx', {})['expected_tags']}.", *at, "type") from None
+        if message.startswith("Input should be "):
+            must = message.removeprefix("Input should be ").replace("Posture.", "")
+            raise problem(f"must be {must}.", *at) from None
+        raise problem(f": {message[:1].lower()}{message[1:]}.", *at) from None
+    except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        raise problem(f": {str(error).rstrip('.')}.") from None

@@ -12,8 +12,7 @@ from yeedu_deployer.errors import SpecError
 class Plain(str):
     """A scalar that YAML takes for no text: the text that was written, where a text is wanted.
 
-    Attributes:
-        value: What YAML takes it for, as JSON: 1.10 is a number, 12:30 too, `yes` is true.
+    `value` is what YAML takes it for, as JSON: 1.10 is a number, 12:30 too, `yes` is true.
     """
 
     __slots__ = ("value",)
@@ -128,11 +127,7 @@ def child(node: Any, part: int | str) -> tuple[Any, int] | None:
 
 
 def locate(root: Any, path: Sequence[int | str]) -> tuple[int, list[int | str], Any]:
-    """Follow a path through marked data as far as it goes.
-
-    Returns:
-        The line to name for it, the parts of the path that there are, and what is there.
-    """
+    """Follow a path as far as it goes; return the line to name, the parts there are, and what is there."""
     node, line, there = root, root.line if isinstance(root, Mapping | Items) else 1, list[int | str]()
     for part in path:
         if found := child(node, part):  # else: a name that pydantic gives to a member of a union

@@ -13,7 +13,10 @@ from yeedu_deployer.errors import SpecError
 
 MERGE_TAG = "tag:yaml.org,2002:merge"
 COLLECTION_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
-MOST_VALUES = 200_000
+MOST_VALUES, MOST_LEVELS = 200_000, 100
+# So much of a text counts as a value.
+PART_OF_A_TEXT = 100
+TOO_DEEP = "lists and mappings are nested too deeply to be read; write fewer levels."
 YAML_HINTS = {
     "'\\t'": "use spaces instead",
     "alias": "write what it stands for, or give that the anchor above",
@@ -25,15 +28,10 @@ HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 def load(path: Path, apart: str = "") -> Mapping:
-    """Read a YAML file whose top level is a mapping.
+    """Read a YAML file whose top level is a mapping; whatever else it is, is a `SpecError`.
 
-    Args:
-        path: The file; messages show it as given.
-        apart: A key of it with a list: what is wrong with an item stops only that one, and is kept in the
-            list's `problems`.
-
-    Raises:
-        SpecError: The file is missing, is not YAML, repeats a key, or is not a mapping.
+    `apart` is a key of it with a list: what is wrong with an item stops only that one, and is kept in the
+    list's `problems`.
     """
     problems = Problems(str(path))
     try:
@@ -60,7 +58,7 @@ def load(path: Path, apart: str = "") -> Mapping:
     except yaml.YAMLError as error:
         problems.add(1, f"this is not valid YAML: {' '.join(str(error).split())}; remove what is no text.")
     except RecursionError:
-        problems.add(1, "lists and mappings are nested too deeply to be read; write fewer levels.")
+        problems.add(1, TOO_DEEP)
     finally:
         if loader:
             loader.dispose()
@@ -84,6 +82,8 @@ class _Converter:
     def convert(self, node: yaml.Node) -> Any:
         line = node.start_mark.line + 1
         self._count += 1
+        if isinstance(node, yaml.ScalarNode):
+            self._count += len(node.value) // PART_OF_A_TEXT
         if self._count > MOST_VALUES:
             many = f"with all anchors put in, the file has more than {MOST_VALUES} values; use fewer."
             raise SpecError([f"{self._problems.path}:1: {many}"])
@@ -91,6 +91,8 @@ class _Converter:
             self._problems.add(line, "an anchor contains itself; write out what is meant.")
         elif isinstance(node, yaml.ScalarNode):
             return self._scalar(node, line)
+        elif len(self._open) >= MOST_LEVELS:
+            self._problems.add(line, TOO_DEEP)
         elif node.tag not in COLLECTION_TAGS:
             self._problems.add(line, f"a value of the kind {node.tag!r} is not supported; remove the tag.")
         else:

@@ -45,15 +45,10 @@ def hide_own_memory() -> None:
 
 
 def confine(readable: Iterable[str], writable: Iterable[str], hidden: Iterable[str]) -> bool:
-    """Leave this process and its children nothing but these places.
+    """Leave this process and its children nothing but these places; return whether it took effect.
 
-    Args:
-        readable: Files and folders to read from and to start programs from; missing ones are passed over.
-        writable: Folders to write to as well.
-        hidden: Files and folders in those that stay out of reach.
-
-    Returns:
-        Whether it took effect: not on another system than Linux, nor on a kernel without Landlock.
+    Missing ones are passed over; what is `hidden` in them stays out of reach. There is no Landlock on another
+    system than Linux, nor in a kernel that was built or started without it.
     """
     if sys.platform != "linux":
         return False

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 import os
 import sys
 import traceback
@@ -43,14 +44,8 @@ def describe(entrypoint: str, parameter_sets: list[dict[str, Any]], clone: Path)
     flow is read from the syntax tree, as `prefect deploy` does it. What no worker can import stays an error:
     a syntax error in the repository, or a module or a name that the repository itself would have to hold.
 
-    Args:
-        entrypoint: `path/file.py:function`, `path/file.py:Class.method`, `package.module.function` or
-            `package.module:function`.
-        parameter_sets: The deployment's parameters, then those of its schedules.
-        clone: The repository.
-
-    Returns:
-        `{"flow": FlowFacts}`, or `{"error": sentence without its full stop}`.
+    `parameter_sets` are the deployment's parameters, then those of its schedules. Returns `{"flow":
+    FlowFacts}`, or `{"error": sentence without its full stop}`.
     """
     place, _, function = entrypoint.rpartition(":" if ":" in entrypoint else ".")
     file, directory = _source_of(place), Path.cwd()
@@ -73,15 +68,14 @@ def describe(entrypoint: str, parameter_sets: list[dict[str, Any]], clone: Path)
         if isinstance(cause, ModuleNotFoundError) and not file:
             return {"error": missing}
         reason, what_to_do = _explain(cause, file, clone)
-        found = None
-        if file and not _is_of_the_repository(cause, file, clone):
-            found = _read_flow(file, function)
+        is_readable = file and not _is_of_the_repository(cause, file, clone)
+        found = _read_flow(file, function) if file and is_readable else None
         if isinstance(found, FunctionType):
             return {"error": no_flow}
         if not isinstance(found, Flow):
             return {"error": f"{entrypoint} does not import: {reason}; {what_to_do or MEND}"}
         flow = cast("AnyFlow", found)
-        told = "; ".join(filter(None, (reason, what_to_do)))
+        told = f"{reason}; {what_to_do}" if what_to_do else reason
         notes = [f"parameters were read from the source, since it does not import here: {told}"]
     schema = parameter_schema(flow).model_dump_for_openapi()
     errors = [
@@ -238,30 +232,26 @@ def _parameter_error(
     return f"parameter {field!r} {reason}; write a value that fits"
 
 
-def _errors(values: dict[str, Any], schema: dict[str, Any], *, preprocess: bool = True) -> list[Any]:
-    found = validate(values, cast("Any", schema), preprocess=preprocess, ignore_required=True)
-    return prioritize_placeholder_errors(found)
+def _errors(values: dict[str, Any], schema: Any, *, preprocess: bool = True) -> list[Any]:
+    return prioritize_placeholder_errors(
+        validate(values, schema, preprocess=preprocess, ignore_required=True)
+    )
 
 
-def _without_formats(schema: Any) -> Any:
-    if isinstance(schema, list):
-        return [_without_formats(one) for one in cast("list[Any]", schema)]
-    if not isinstance(schema, dict):
-        return schema
-    entries = cast("dict[str, Any]", schema).items()
-    return {
-        key: _without_formats(value)
-        for key, value in entries
-        if key != "format" or not isinstance(value, str)
-    }
+def _without_formats(schema: dict[str, Any]) -> dict[str, Any]:
+    def without(part: dict[str, Any]) -> dict[str, Any]:
+        return {key: one for key, one in part.items() if key != "format" or not isinstance(one, str)}
+
+    return json.loads(json.dumps(schema), object_hook=without)
 
 
 def _is_open(value: Any) -> bool:
     """Whether the server fills in a value, or a part of it, for each run."""
-    if isinstance(value, dict):
-        return any(map(_is_open, cast("dict[str, Any]", value).values()))
-    if isinstance(value, list):
-        return any(map(_is_open, cast("list[Any]", value)))
+    if isinstance(value, dict | list):
+        parts = (
+            cast("dict[str, Any]", value).values() if isinstance(value, dict) else cast("list[Any]", value)
+        )
+        return any(map(_is_open, parts))
     return isinstance(value, Placeholder) and not value.is_error
 
 

@@ -3,8 +3,8 @@
 It runs without any secret in its environment, because flow code is code that the deployer has not seen yet.
 It imports Prefect and what many flows import once, and then answers line by line, so it can be started early
 and get ready meanwhile. Two entrypoints are imported at a time where there are two processors.
-A request is `{"root": clone, "hidden": [path], "wanted": [{"entrypoint", "parameters", "environment",
-"directory"}]}`. For each wanted one a line answers, in any order: its place in the list, and what is found.
+A request is `{"root": clone, "hidden": [path], "wanted": [Wanted]}`. For each wanted one a line
+answers, in any order: its place in the list, and what is found.
 """
 
 import gc
@@ -55,16 +55,7 @@ def _warm_up(parameter: str = "") -> None:
 
 @dataclass
 class _Fork:
-    """A process that imports an entrypoint, the leader of its own group.
-
-    Attributes:
-        position: Where the entrypoint is in the list.
-        entrypoint: What it imports.
-        pid: Its process id.
-        reading: The end of its pipe that the answer arrives at, a line of JSON.
-        deadline: When it has taken too long, on the monotonic clock.
-        answer: What has arrived so far.
-    """
+    """A process that imports an entrypoint, the leader of its own group, and its end of a pipe."""
 
     position: int
     entrypoint: str
@@ -146,7 +137,7 @@ def _answer_and_exit(wanted: dict[str, Any], clone: Path, hidden: list[str], wri
         if directory.is_dir():
             os.chdir(directory)
             _take_over(wanted["environment"], directory)
-            answer = describe(wanted["entrypoint"], wanted["parameters"], clone)
+            answer = describe(wanted["entrypoint"], wanted["parameter_sets"], clone)
         else:
             missing = f"the working directory {wanted['directory']!r} is not in the repository"
             answer = {"error": f"{missing}; write another"}

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -24,13 +24,9 @@ PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "SYSTEMROOT")
 
 @dataclass(frozen=True)
 class Wanted:
-    """An entrypoint to look at, and what its runs are given.
+    """An entrypoint to look at, and what its runs are given; their directory is inside of the clone.
 
-    Attributes:
-        entrypoint: `path/file.py:function`, `path/file.py:Class.method` or `package.module.function`.
-        parameter_sets: The deployment's parameters, then those of each schedule.
-        environment: The variables that its runs get, such as `job_variables.env`.
-        directory: The working directory of its runs, inside of the clone.
+    `parameter_sets` are the deployment's parameters, then those of each schedule.
     """
 
     entrypoint: str
@@ -42,13 +38,8 @@ class Wanted:
 class FlowFacts(BaseModel):
     """What an entrypoint's flow is.
 
-    Attributes:
-        name: The flow's name.
-        description: Its description, by default the function's docstring.
-        version: The version that its author chose, if any.
-        parameter_schema: Its parameters as JSON schema.
-        parameter_errors: For each set of parameters why it does not fit, or None.
-        notes: What is worth telling though the flow can be registered; each without a full stop.
+    Its version is one that the author chose. `parameter_errors` say for each set of parameters why it does
+    not fit, and `notes` what is worth telling though the flow can be registered; each without a full stop.
     """
 
     name: str
@@ -66,13 +57,10 @@ class _Answer(BaseModel):
 
 
 class FlowInspector:
-    """A child process that imports flows; its environment holds no secret.
+    """A child process that imports flows; its environment holds `variables`, and no secret.
 
     Entering starts it, so that it imports Prefect while the deployer does other things; leaving ends it. One
     that has failed is replaced at the next question.
-
-    Args:
-        variables: What flows find in their environment wherever they run.
     """
 
     _process: subprocess.Popen[bytes] | None = None
@@ -96,13 +84,9 @@ class FlowInspector:
         self._home.cleanup()
 
     def inspect(self, clone: Path, wanted: Sequence[Wanted]) -> list[FlowFacts | FlowError]:
-        """Look at entrypoints as a worker's run would find them.
+        """Look at entrypoints as a worker's run would find them; for each what was found, or its error.
 
-        Returns:
-            For each what was found, or the error that it gave, in the order asked for.
-
-        Raises:
-            FlowError: The child itself failed, so nothing is known about any of them.
+        Where the child itself fails, nothing is known about any of them: that is a `FlowError` of its own.
         """
         request = {
             "root": str(clone),
@@ -111,15 +95,7 @@ class FlowInspector:
                 for name, value in os.environ.items()
                 if value and name.endswith("_FILE") and "CERT" not in name
             ],
-            "wanted": [
-                {
-                    "entrypoint": one.entrypoint,
-                    "parameters": one.parameter_sets,
-                    "environment": dict(one.environment),
-                    "directory": one.directory,
-                }
-                for one in wanted
-            ],
+            "wanted": [asdict(one) for one in wanted],
         }
         found: dict[int, FlowFacts | FlowError] = {}
         answers = self._ask(json.dumps(request).encode() + b"\n", len(wanted))

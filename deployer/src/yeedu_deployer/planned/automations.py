@@ -1,15 +1,17 @@
 """What has to be done to the automations: alerts of the platform, and the triggers of deployments."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, cast
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.actions import SendNotification
-from prefect.events.schemas.automations import Automation
+from prefect.events.schemas.automations import Automation, AutomationCore
+from pydantic import BaseModel, JsonValue
 
-from yeedu_deployer.declared.automation_spec import AutomationSpec, as_json
 from yeedu_deployer.declared.models import TRIGGER
+from yeedu_deployer.declared.platform_files import Alert
 from yeedu_deployer.declared.prefect_yaml import DeploymentSpec
 from yeedu_deployer.planned.blocks import NOTIFICATION_BLOCKS
 from yeedu_deployer.planned.plan import Observed, Plan, plan_object, stand_in
@@ -22,25 +24,14 @@ TRIGGERS = "triggers of"
 
 @dataclass(frozen=True)
 class AutomationPlanner:
-    """Plans automations.
-
-    Attributes:
-        client: An open client.
-        applied: What was last applied, by key.
-        prunes: Whether what was dropped is deleted.
-    """
+    """Plans automations; what was dropped is deleted where it `prunes`."""
 
     client: SyncPrefectClient
     applied: Mapping[str, Applied]
     prunes: bool = True
 
-    def alerts(self, specs: Sequence[AutomationSpec], blocks: Mapping[str, Plan]) -> Iterator[Plan]:
-        """Plan the platform's own automations; one without any action is left out.
-
-        Args:
-            specs: As the file declares them.
-            blocks: The blocks that are planned, by name; alerts are sent through some of them.
-        """
+    def alerts(self, declared: Sequence[Alert], blocks: Mapping[str, Plan]) -> Iterator[Plan]:
+        """Plan the platform's own automations, sent through `blocks`; one without any action is left out."""
         targets: list[str] = []
         needs: list[tuple[Kind, str]] = []
         for kind, name in NOTIFICATION_BLOCKS.items():
@@ -50,47 +41,31 @@ class AutomationPlanner:
             elif found := find_block(self.client, kind, name):
                 targets.append(str(found.id))
         plans: list[Plan] = []
-        for spec in specs:
-            actions = list(spec.actions)
-            if spec.notify:
-                actions += [
-                    as_json(SendNotification.model_validate({"block_document_id": target, **spec.notify}))
-                    for target in targets
-                ]
-            if actions:
-                automation = replace(spec, actions=tuple(actions))
-                plans.append(_desired(automation, ALERTS, ALERTS, needs if spec.notify else ()))
+        for one in declared:
+            told = one.notify.model_dump(exclude_none=True) if one.notify else {}
+            sent = [SendNotification.model_validate({"block_document_id": to, **told}) for to in targets]
+            if actions := [*one.actions, *(sent if one.notify else ())]:
+                fields = dict(one) | {"actions": actions}
+                core = AutomationCore.model_validate(fields)
+                plans.append(_desired(core, ALERTS, ALERTS, needs if one.notify else ()))
         yield from self._compared(plans, ALERTS, ())
 
     def triggers(
-        self, deployments: Iterable[tuple[DeploymentSpec, Plan]], project: str, broken: Collection[str]
+        self, deployments: Iterator[tuple[DeploymentSpec, Plan]], project: str, broken: Collection[str]
     ) -> Iterator[Plan]:
         """Plan the automations of the deployments' triggers, each owned by its deployment, as Prefect does.
 
-        Args:
-            deployments: The deployments that can be applied; their triggers were found valid when read.
-            project: The file's `name`.
-            broken: Names of the deployments that cannot be applied, whose automations stay.
+        `project` is the file's `name`; the automations of `broken` deployments, which cannot be applied,
+        stay.
         """
         scope = f"{TRIGGERS} {project}"
         plans: list[Plan] = []
         for spec, deployment in deployments:
             there, reference = deployment.observed, (deployment.kind, deployment.key)
-            owner = there.id if there else stand_in(*reference)
-            for values in spec.triggers:
+            for values in spec.says.triggers:
                 trigger = TRIGGER.validate_python(values)
-                trigger.set_deployment_id(UUID(owner))
-                core = trigger.as_automation()
-                automation = AutomationSpec(
-                    name=core.name,
-                    description=core.description,
-                    is_enabled=core.enabled,
-                    trigger=as_json(core.trigger),
-                    actions=tuple(as_json(action) for action in core.actions),
-                    owner=core.owner_resource,
-                )
-                needs = () if there else (reference,)
-                plan = _desired(automation, deployment.key, scope, needs)
+                trigger.set_deployment_id(UUID(there.id if there else stand_in(*reference)))
+                plan = _desired(trigger.as_automation(), deployment.key, scope, () if there else (reference,))
                 plans.append(replace(plan, place=deployment.place))
         yield from self._compared(plans, scope, broken)
 
@@ -120,34 +95,43 @@ class AutomationPlanner:
         if applied is None:  # as format 1 of the state calls it
             former = self.applied.get(f"{plan.scope}|{plan.name}")
             applied = former if former and former.id == str(there.id) else None
-        fields = there.model_dump(mode="json", exclude={"id", "owner_resource"})
-        observed = Observed(str(there.id), {**fields, "trigger": as_json(there.trigger)})
-        return plan_object(replace(plan, observed=observed), applied)
+        fields = {
+            name: value for name, value in as_json(there).items() if name not in ("id", "owner_resource")
+        }
+        return plan_object(replace(plan, observed=Observed(str(there.id), fields)), applied)
 
     def _of_that_name(self, plan: Plan, present: Mapping[str, Automation]) -> Automation | None:
         """Find what an earlier run made, in case that its state is lost."""
-        candidates: Iterable[Automation] = present.values()
-        owner = plan.identity["owner_resource"]
-        if owner:
+        candidates: list[Automation] = list(present.values())
+        if owner := plan.identity["owner_resource"]:
             with explained(f"The automations of {owner} could not be read"):
-                candidates = () if plan.needs else self.client.read_resource_related_automations(owner)
+                candidates = [] if plan.needs else self.client.read_resource_related_automations(owner)
         return next((one for one in candidates if one.name == plan.name), None)
 
 
-def _desired(spec: AutomationSpec, owner: str, scope: str, needs: Sequence[tuple[Kind, str]]) -> Plan:
-    fields = {
-        "name": spec.name,
-        "description": spec.description,
-        "enabled": spec.is_enabled,
-        "trigger": spec.trigger,
-        "actions": list(spec.actions),
-    }
+def _desired(core: AutomationCore, owner: str, scope: str, needs: Sequence[tuple[Kind, str]]) -> Plan:
+    values = as_json(core)
     return Plan(
         Kind.AUTOMATION,
-        f"{owner}|{spec.name}",
-        spec.name,
-        fields,
-        identity={"owner_resource": spec.owner},
+        f"{owner}|{core.name}",
+        core.name,
+        {name: values[name] for name in ("name", "description", "enabled", "trigger", "actions")},
+        identity={"owner_resource": core.owner_resource},
         scope=scope,
         needs=tuple(needs),
     )
+
+
+def as_json(model: BaseModel) -> dict[str, JsonValue]:
+    """Form a model's JSON, in which what Prefect keeps as a set has a stable order; a list keeps its own."""
+    values: dict[str, Any] = model.model_dump(mode="json")
+    for name, value in model:
+        if isinstance(value, set | frozenset):
+            values[name] = sorted(values[name])
+        elif isinstance(value, BaseModel) and isinstance(values[name], dict):
+            values[name] = as_json(value)
+        elif isinstance(value, list | tuple):
+            items = cast("list[Any]", value)
+            if any(isinstance(item, BaseModel) for item in items):
+                values[name] = [as_json(item) if isinstance(item, BaseModel) else item for item in items]
+    return values

@@ -1,7 +1,6 @@
 """The blocks of credentials and notification targets, and what deployments will find in them."""
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
@@ -18,13 +17,14 @@ from yeedu_deployer.declared.block_names import (
     WAREHOUSE_BLOCK,
     BlockNames,
 )
+from yeedu_deployer.declared.flow_source import OPEN_VARIABLE, VARIABLE
 from yeedu_deployer.errors import SourceError
-from yeedu_deployer.git.repository import OPEN_VARIABLE, VARIABLE
-from yeedu_deployer.planned.diff import fingerprint, fingerprints
-from yeedu_deployer.planned.plan import Action, Observed, Plan, plan_object
-from yeedu_deployer.server import EMAIL, GITHUB, SECRET, SLACK, WEBHOOK, explained, find_block
+from yeedu_deployer.planned.plan import Observed, Outcome, Plan, fingerprint, fingerprints, plan_object
+from yeedu_deployer.server import EMAIL, GITHUB, SECRET, SLACK, WEBHOOK, Lookup, explained, find_block
 from yeedu_deployer.state import Applied, Kind
 
+# Where a token for git may be set instead, by the type of its block.
+TOKEN_SETTINGS = {SECRET: "FLOWS_GIT_TOKEN_FILE", GITHUB: "GITHUB_TOKEN_FILE"}
 TOKEN_KEY = "token_block_name"  # noqa: S105 - a key of the connection details
 GITHUB_BLOCK = "github"
 SLACK_BLOCK, WEBHOOK_BLOCK, EMAIL_BLOCK = "alerts-slack", "alerts-webhook", "alerts-email"
@@ -39,9 +39,7 @@ def configured_blocks(
 ) -> dict[str, tuple[str, object]]:
     """List the blocks that the environment gives values for, each with the slug of its type.
 
-    Args:
-        configuration: What the environment says.
-        names: How the blocks are called. An environment's own are without those of alerts.
+    An environment of environments.yaml has its own names, and none of the blocks of alerts.
     """
     names = names or BlockNames()
     warehouse = {"url": configuration.warehouse_url, "password": configuration.warehouse_password or ""}
@@ -123,90 +121,61 @@ def plan_block_types(client: SyncPrefectClient, applied: Mapping[str, Applied]) 
         yield plan_object(plan, applied.get(slug))
 
 
-class Credentials:
-    """The credentials in blocks, as a worker would find them once the plan is applied.
-
-    Attributes:
-        secrets: The values that were found; no report may show them.
-    """
+class Credentials(Lookup):
+    """The credentials in blocks, as a worker would find them once the plan is applied."""
 
     def __init__(self, client: SyncPrefectClient, plans: Mapping[str, Plan], names: BlockNames) -> None:
-        self.secrets: list[str] = []
-        self._client = client
+        super().__init__(client)
         self._plans = plans
         self._names = names
 
-    def value(self, kind: str, name: str) -> Any:
-        """Return what a block will hold: a Secret's value, another block's fields; `None` for no block."""
+    def fields(self, kind: str, name: str) -> dict[str, Any] | None:
+        """Return what a block will hold, by field; `None` for no block."""
         plan = self._plans.get(name)
-        if plan and plan.identity["type"] == kind:
-            is_written = plan.action is not Action.UNCHANGED
-            return plan.value("value", old=not is_written)
-        found = find_block(self._client, kind, name)
-        return found and (found.data.get("value") if kind == SECRET else found.data)
+        if plan is None or plan.identity["type"] != kind:
+            return super().fields(kind, name)
+        value = plan.value("value", old=plan.action is Outcome.UNCHANGED)
+        return {"value": value} if kind == SECRET else value
 
     def of_step(self, kind: str, name: str, key: str) -> object:
-        """Find what a worker's git_clone step would get for a block or a variable.
+        """Find what a worker's git_clone step would get for a block or a variable; see `FindValue`.
 
-        Args:
-            kind: The slug of the block's type, `VARIABLE`, or `OPEN_VARIABLE` for one that is no secret.
-            name: Its name.
-            key: Where in a block's value, for example `.token`; empty for all of it.
-
-        Raises:
-            SourceError: There is no such block, variable or key.
+        `key` is where in a block's value, for example `token`; empty for all of it.
         """
-        is_variable = kind in (VARIABLE, OPEN_VARIABLE)
-        value = self._variable(name) if is_variable else self.value(kind, name)
-        if value is None:
-            hint = (
-                "; create it, or name the token's file in FLOWS_GIT_TOKEN_FILE"
-                if kind == SECRET
-                else "; create it"
-            )
-            if (kind, name) == (GITHUB, GITHUB_BLOCK):
-                hint = "; create it in the UI, or set GITHUB_TOKEN_FILE"
-            which = "Prefect variable" if is_variable else f"{'Secret' if kind == SECRET else kind} block"
-            raise SourceError(f"The pull step names the {which} {name!r}, which does not exist{hint}.")
-        if kind == SECRET:
-            key = re.sub(r"^\.value(?![\w-])", "", key)  # which is what a Secret has anyway
-        for part in filter(None, key.split(".")):
-            value = cast("dict[str, Any]", value).get(part) if isinstance(value, dict) else None
-            if value is None:
-                raise SourceError(
-                    f"The {kind} block {name!r}, which the pull step names, has no {part!r}; name "
-                    "a part that it has."
-                )
-        texts = cast("dict[str, Any]", value).values() if isinstance(value, dict) else (value,)
-        if kind != OPEN_VARIABLE:
-            self.secrets += [text for text in texts if isinstance(text, str)]
-        return cast("object", value)
+        try:
+            if kind not in (VARIABLE, OPEN_VARIABLE):
+                return self.block(kind, name, key)
+            value = str(self.variable(name))
+        except LookupError as error:
+            setting = TOKEN_SETTINGS.get(kind)
+            hint = f", or name the token's file in {setting}" if setting else ""
+            raise SourceError(f"The pull step needs a value: {error}{hint}.") from None
+        if kind == VARIABLE:
+            self.secrets.add(value)
+        return value
 
-    def _variable(self, name: str) -> Any:
-        with explained(f"The variable {name!r} could not be read", quote_answer=False):
-            found = self._client.read_variable_by_name(name)
-        return found and str(found.value)
+    def _secret(self, name: str) -> Any:
+        return (self.fields(SECRET, name) or {}).get("value")
 
     def git_token(self, *, only_planned: bool) -> str | None:
         """Return the Secret block whose token git_clone steps get; None for an open repository.
 
-        Args:
-            only_planned: Whether a block counts only if it is configured here.
+        With `only_planned` a block counts only if it is configured here.
         """
         name = self._names.of(GIT_TOKEN_BLOCK)
-        is_there = name in self._plans if only_planned else self.value(SECRET, name) is not None
+        is_there = name in self._plans if only_planned else self._secret(name) is not None
         return name if is_there else None
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Return which Secret blocks there will not be."""
-        return [name for name in sorted(set(names)) if self.value(SECRET, name) is None]
+        return [name for name in sorted(set(names)) if self._secret(name) is None]
 
     def login_notes(self) -> dict[str, str]:
         """Say of the password's and the token's block which one flows log in to Yeedu with, given a token."""
         connection, password, token = map(self._names.of, (CONNECTION_BLOCK, PASSWORD_BLOCK, TOKEN_BLOCK))
         if token not in self._plans:
             return {}
-        if named_token_block(self.value(SECRET, connection)) == token:
+        if named_token_block(self._secret(connection)) == token:
             return {token: "flows log in to Yeedu with it", password: f"not used: {token} is"}
         how = f'write "{TOKEN_KEY}": "{token}" into the JSON of {connection}, which was edited'
         return {token: f"not used: {how}"}
@@ -214,8 +183,8 @@ class Credentials:
     def lacks_login(self) -> str:
         """Return the password's block if neither it nor a token is there, so that no flow can log in."""
         connection, password = map(self._names.of, (CONNECTION_BLOCK, PASSWORD_BLOCK))
-        has_token = named_token_block(self.value(SECRET, connection))
-        return "" if has_token or self.value(SECRET, password) is not None else password
+        has_token = named_token_block(self._secret(connection))
+        return "" if has_token or self._secret(password) is not None else password
 
 
 def named_token_block(details: object) -> str:

@@ -1,76 +1,141 @@
-"""What has to be done to one object of any kind; what is planned is exactly what is then applied."""
+"""What has to be done to one object of any kind; what is planned is exactly what is then applied.
 
+Three are compared: the file, the server, and what was applied last. A value is written only when the file's
+value changed since it was last applied. So a file that has not changed writes nothing, and what an operator
+changed by hand stays until the file says something new about it.
+"""
+
+import hashlib
+import hmac
 import json
-import re
-from collections.abc import Mapping
+import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID, uuid5
 
-from yeedu_deployer.errors import DeployerError
-from yeedu_deployer.planned.diff import FieldChange, changed_fields, drift, fingerprints
+from yeedu_deployer.errors import DeployerError, Place
 from yeedu_deployer.state import Applied, Kind
 
-E = TypeVar("E", bound=DeployerError)
 STAND_INS = UUID("9f4b8f6e-5d8c-4f0a-8a51-6f0f3d2c7b1e")
+# Left alone while it is not known what was applied last: switched by hand in the UI, or a credential.
+UNTOUCHED_UNLESS_APPLIED = frozenset({"paused", "active", "enabled", "value"})
+# Where a file stops to mention these, it has no opinion any more; the server knows no empty value of them.
+NEVER_EMPTY = frozenset({"paused"})
+SLOW = "scrypt"
+# About 50 ms and 16 MB for each guess at a credential.
+SCRYPT_COST, SCRYPT_BLOCK_SIZE, SALT_BYTES = 2**14, 8, 16
 
 
-class Action(StrEnum):
-    """What is to be done with an object."""
+class Outcome(StrEnum):
+    """What is to be done with an object, and what became of it."""
 
-    CREATE = "create"
-    CHANGE = "change"
-    REMOVE = "remove"
+    TO_CREATE = "create"
+    TO_CHANGE = "change"
+    TO_PRUNE = "prune"
+    TO_SKIP = "skip"
+    TO_FORGET = "forget"
     UNCHANGED = "unchanged"
-    FORGET = "forget"
+    KEPT = "kept"
+    CREATED = "created"
+    CHANGED = "changed"
+    PRUNED = "pruned"
+    SKIPPED = "skipped"
+    STARTED = "started"
+    FAILED = "failed"
+
+
+DONE = {
+    Outcome.TO_CREATE: Outcome.CREATED,
+    Outcome.TO_CHANGE: Outcome.CHANGED,
+    Outcome.TO_PRUNE: Outcome.PRUNED,
+}
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a deployment is declared, which is what every sentence about it begins with.
+class FieldChange:
+    """One field whose value on the server will be replaced."""
 
-    Attributes:
-        file: The file.
-        line: The line of its name.
-        lines: The lines of its keys.
-        name: Its name.
+    field: str
+    old: object
+    new: object
+
+
+def fingerprint(value: object) -> str:
+    """Identify a JSON value; equal values have equal fingerprints whatever the order of their keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def slow_fingerprint(value: object, salt: str = "") -> str:
+    """Identify a credential by a salted slow hash; without a salt, by a new one each time."""
+    salt = salt or secrets.token_hex(SALT_BYTES)
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False).encode()
+    digest = hashlib.scrypt(text, salt=bytes.fromhex(salt), n=SCRYPT_COST, r=SCRYPT_BLOCK_SIZE, p=1)
+    return f"{SLOW}${salt}${digest.hex()}"
+
+
+def is_of(recorded: str, value: object) -> bool:
+    """Tell whether a recorded fingerprint of either kind is that of a value."""
+    method, _, rest = recorded.partition("$")
+    again = slow_fingerprint(value, rest.partition("$")[0]) if method == SLOW else fingerprint(value)
+    return hmac.compare_digest(recorded, again)
+
+
+def fingerprints(
+    fields: Mapping[str, object], before: Mapping[str, str] | None = None, *, are_secret: bool = False
+) -> dict[str, str]:
+    """Identify every field, to be recorded once it is applied; what still holds of `before` is kept."""
+    make, before = slow_fingerprint if are_secret else fingerprint, before or {}
+    return {
+        name: before[name] if name in before and is_of(before[name], value) else make(value)
+        for name, value in fields.items()
+    }
+
+
+def changed_fields(
+    desired: Mapping[str, object],
+    observed: Mapping[str, object],
+    applied: Mapping[str, str],
+    defaults: Mapping[str, object] | None = None,
+) -> tuple[FieldChange, ...]:
+    """Find the fields to write, by the fingerprints of what was applied last.
+
+    `None` is a field that the file does not mention, and one that is absent on the server. `defaults` are the
+    values that fields get back once the file drops them, of those that `desired` may lack.
     """
+    dropped = {name: value for name, value in (defaults or {}).items() if name in applied}
+    changes: list[FieldChange] = []
+    for name, value in {**dropped, **desired}.items():
+        current = observed.get(name)
+        if fingerprint(current) == fingerprint(value) or (value is None and name in NEVER_EMPTY):
+            continue
+        if name in applied:
+            if is_of(applied[name], value):
+                continue  # the file says the same as last time: someone changed it on the server on purpose
+        elif value is None or name in UNTOUCHED_UNLESS_APPLIED:
+            continue
+        changes.append(FieldChange(name, current, value))
+    return tuple(changes)
 
-    file: str
-    line: int
-    lines: Mapping[str, int]
-    name: str
 
-    def tell(self, error: E, key: str = "", *, is_shared: bool = False) -> E:
-        """Return an error that begins with the place.
-
-        Args:
-            error: Where it names no key, and none is given, it is not about this deployment and stays.
-            key: The key that it is about, if it names none itself.
-            is_shared: Whether it is about other deployments as well.
-        """
-        key = error.key or key
-        if not key:
-            return error
-        text = re.sub(r"\A(The|It|No) ", lambda found: found[0].lower(), str(error))
-        of = "" if is_shared else f" deployment {self.name!r}:"
-        return type(error)(f"{self.file}:{self.lines.get(key, self.line)}:{of} {text}")
+def drift(desired: Mapping[str, object], observed: Mapping[str, object]) -> tuple[FieldChange, ...]:
+    """List every field in which server and file differ, whether an apply would write it or keep it."""
+    return tuple(
+        FieldChange(name, observed.get(name), value)
+        for name, value in desired.items()
+        # A field that the file does not mention is the server's own affair.
+        if value is not None and fingerprint(value) != fingerprint(observed.get(name))
+    )
 
 
 @dataclass(frozen=True)
 class Observed:
-    """An object on the server.
-
-    Attributes:
-        id: Its id.
-        fields: The values that are compared.
-        parts: The same of each of its parts, which a deployment's schedules are, by slug.
-    """
+    """An object on the server: its id, and the values that are compared."""
 
     id: str
     fields: Mapping[str, Any]
-    parts: Mapping[str, "Observed"] = field(default_factory=dict[str, "Observed"])
 
 
 @dataclass(frozen=True)
@@ -85,7 +150,7 @@ class Plan:
             for an object that is to be removed, or forgotten where the server does not have it.
         observed: The object on the server, if there is one.
         changes: The fields to write.
-        parts: What is to be done with its parts.
+        parts: What is to be done with its parts, which a deployment's schedules are.
         identity: What creating it takes besides: what can never be changed afterwards.
         scope: Whose it is; only what was applied in the same scope is ever removed.
         needs: Objects that have to be there before: their ids are put in where their stand-ins are.
@@ -113,48 +178,44 @@ class Plan:
     place: Place | None = None
 
     @property
-    def action(self) -> Action:
+    def action(self) -> Outcome:
         """The whole in one word."""
         if self.desired is None:
-            return Action.REMOVE if self.observed else Action.FORGET
+            return Outcome.TO_PRUNE if self.observed else Outcome.TO_FORGET
         if self.observed is None:
-            return Action.CREATE
-        is_changed = self.changes or any(part.action is not Action.UNCHANGED for part in self.parts)
-        return Action.CHANGE if is_changed else Action.UNCHANGED
+            return Outcome.TO_CREATE
+        is_changed = self.changes or any(part.action is not Outcome.UNCHANGED for part in self.parts)
+        return Outcome.TO_CHANGE if is_changed else Outcome.UNCHANGED
 
     @property
     def all_changes(self) -> tuple[FieldChange, ...]:
         """Every changed field with its old and new value; those of parts as `schedules.SLUG.FIELD`."""
-        return self.changes + tuple(
-            FieldChange(f"{part.kind}s.{part.key}{name}", old, new)
-            for part in self.parts
-            for name, old, new in (
-                [(f".{one.field}", one.old, one.new) for one in part.changes]
-                if part.action in (Action.CHANGE, Action.UNCHANGED)
-                else [("", part.value("rule", old=True), part.value("rule"))]
-            )
-        )
+        return self.changes + self._of_parts(lambda part: part.changes)
 
     @property
     def drift(self) -> tuple[FieldChange, ...]:
         """Every field in which server and file differ, whether it is to be written or kept."""
-        if self.observed is None or self.desired is None:
-            return (FieldChange("", self.value("rule", old=True), self.value("rule")),)
-        own = drift(self.desired, self.observed.fields)
-        return own + tuple(
-            replace(one, field=".".join(filter(None, (f"{part.kind}s", part.key, one.field))))
-            for part in self.parts
-            for one in part.drift
-        )
+        own = drift(self.desired or {}, self.observed.fields) if self.observed else ()
+        return own + self._of_parts(lambda part: part.drift)
+
+    def _of_parts(self, changes: Callable[["Plan"], tuple[FieldChange, ...]]) -> tuple[FieldChange, ...]:
+        found: list[FieldChange] = []
+        for part in self.parts:
+            path = f"{part.kind}s.{part.key}"
+            if part.observed is None or part.desired is None:
+                found.append(FieldChange(path, part.value("rule", old=True), part.value("rule")))
+            else:
+                found += [replace(one, field=f"{path}.{one.field}") for one in changes(part)]
+        return tuple(found)
 
     @property
     def summary(self) -> str:
         """The changed parts in a few words, for one line of a table."""
         said = [change.field for change in self.changes]
         for part in self.parts:
-            if part.action is not Action.UNCHANGED:
+            if part.action is not Outcome.UNCHANGED:
                 names = ", ".join(change.field for change in part.changes)
-                said.append(f"{part.kind} {part.key} {names or f'{part.action}d'}")
+                said.append(f"{part.kind} {part.key} {names or DONE[part.action]}")
         return ", ".join(said)
 
     def value(self, name: str, *, old: bool = False) -> Any:
@@ -163,11 +224,7 @@ class Plan:
         return (fields or {}).get(name)
 
     def with_ids(self, ids: Mapping[tuple[Kind, str], str]) -> "Plan":
-        """Put the ids of what it needs in the place of their stand-ins.
-
-        Raises:
-            DeployerError: One of them could not be made.
-        """
+        """Put the ids of what it needs in the place of their stand-ins; all have to be made by now."""
         if not self.needs:
             return self
         texts = {"desired": json.dumps(self.desired), "identity": json.dumps(self.identity)}
@@ -187,12 +244,9 @@ def stand_in(kind: Kind, key: str) -> str:
 
 
 def plan_object(plan: Plan, applied: Applied | None, defaults: Mapping[str, object] | None = None) -> Plan:
-    """Complete a plan by the fields that are to be written.
+    """Complete a plan by the fields that are to be written, knowing what was applied last to that key.
 
-    Args:
-        plan: The object as it should be, and as it is.
-        applied: What was last applied to the object of that key.
-        defaults: The values that fields get back which the file has dropped.
+    `defaults` are the values that fields get back which the file has dropped.
     """
     if plan.observed is None or plan.desired is None:
         return plan

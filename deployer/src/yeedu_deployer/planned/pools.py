@@ -2,14 +2,14 @@
 
 import copy
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from importlib.resources import files
 from typing import Any, cast
 
 from prefect.client.schemas.objects import WorkPool
 
-from yeedu_deployer.declared.pool_spec import PROCESS, PoolSpec
+from yeedu_deployer.declared.platform_files import PROCESS, Pool
 from yeedu_deployer.errors import DeployerError, ServerError, SpecError
 from yeedu_deployer.planned.plan import Observed, Plan, plan_object
 from yeedu_deployer.state import Applied, Kind
@@ -19,12 +19,18 @@ WORKERS = files("prefect").joinpath("server/api/collections_data/views/aggregate
 
 
 def plan_pools(
-    specs: Iterable[PoolSpec], found: Mapping[str, WorkPool], applied: Mapping[str, Applied]
+    specs: Iterable[Pool],
+    shared: Collection[str],
+    found: Mapping[str, WorkPool],
+    applied: Mapping[str, Applied],
 ) -> Iterator[Plan]:
-    """Compare every declared pool with the server's; what an operator edited stays, as for deployments."""
+    """Compare every declared pool with the server's; what an operator edited stays, as for deployments.
+
+    Those that are `shared` are another's to change: they are made where they are missing, else left alone.
+    """
     for spec in specs:
         pool = found.get(spec.name)
-        if pool and spec.is_shared:
+        if pool and spec.name in shared:
             continue
         try:
             yield _plan_pool(spec, pool, applied.get(spec.name))
@@ -32,7 +38,7 @@ def plan_pools(
             yield Plan(Kind.POOL, spec.name, spec.name, error=error)
 
 
-def _plan_pool(spec: PoolSpec, pool: WorkPool | None, applied: Applied | None) -> Plan:
+def _plan_pool(spec: Pool, pool: WorkPool | None, applied: Applied | None) -> Plan:
     if pool and pool.type != spec.type:
         raise ServerError(
             f"The work pool {spec.name!r} exists as a {pool.type!r} pool, not as {spec.type!r}; "
@@ -80,11 +86,7 @@ def default_template(kind: str) -> dict[str, Any]:
 
 
 def with_defaults(template: Mapping[str, Any], pool: str, defaults: Mapping[str, object]) -> dict[str, Any]:
-    """Copy a base job template with new default values for some of its variables; `None` takes one away.
-
-    Raises:
-        SpecError: A variable does not exist in the template.
-    """
+    """Copy a base job template with new default values for some of its variables; `None` takes one away."""
     result = copy.deepcopy(dict(template))
     properties = _properties(result)
     for name, value in defaults.items():

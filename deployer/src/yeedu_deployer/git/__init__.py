@@ -1,1 +1,0 @@
-"""Git repositories: read, checked, and explained without showing a secret."""
