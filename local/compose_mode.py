@@ -18,6 +18,7 @@ from local.interrupts import ignore_interrupts
 from local.knobs import ROOT, Knobs
 from local.packages import further_locks
 from local.ports import holder, is_free, port_taken
+from local.restore import Backup
 from local.services import Order, places
 
 _START_SECONDS = 300.0
@@ -30,6 +31,8 @@ _SECRETS = "/run/platform/environment"  # in the container, beside the platform'
 
 class ComposeMode:
     """Starts, watches and stops the compose project."""
+
+    database = "postgres"  # of the server, as backups call it
 
     def __init__(self, knobs: Knobs, console: Console) -> None:
         self._knobs = knobs
@@ -154,9 +157,28 @@ class ComposeMode:
         """Stop and remove the containers; the volumes stay."""
         self._must(self._project.run("down", "--remove-orphans"), "down")
 
-    def clean(self) -> None:
+    def held(self) -> str:
+        """Return what `destroy` deletes, in words; empty when there is nothing."""
+        if not self.exists() and not self._project.has_volumes():
+            return ""
+        return f"the containers and volumes of the project {self._project.name}: database, secrets, warehouse"
+
+    def check_is_here(self) -> None:
+        """Refuse to replace or delete what another checkout of this machine runs under the same name.
+
+        Raises:
+            CommandError: The project's containers were started there.
+        """
+        if other := self._project.other_checkout():
+            raise CommandError(
+                f"the project {self._project.name} was started from {other}: run this there, or give this "
+                "checkout's a name of its own: COMPOSE_PROJECT_NAME in .env"
+            )
+
+    def destroy(self) -> None:
         """Remove the containers and the volumes with all runs and secrets."""
-        self._must(self._project.run("down", "--remove-orphans", "--volumes"), "down")
+        everything = ("--profile", "*", "down", "--remove-orphans", "--volumes")
+        self._must(self._project.run(*everything), "down")
 
     def logs(self) -> int:
         """Follow the logs of all services until interrupted."""
@@ -193,21 +215,40 @@ class ComposeMode:
         """Write a backup of the running platform, by default into ``backups/``."""
         of_containers(self._project, self._console).backup(target)
 
-    def restore(self, source: Path) -> int:
-        """Replace the data by a backup's, start everything, and return the exit code of `up`."""
-        self._prepare_images()
-        started = ("up", "--detach", "--no-build", "--wait", "postgres")
-        self._must(self._project.run(*started), "up postgres")
-        users = ("worker", "rescue", "deployer", "server")
-        backups = of_containers(self._project, self._console)
-        backups.restore(source, lambda: self._must(self._project.run("stop", *users), "stop"))
-        return self.up()
+    def restore(self, backup: Backup) -> None:
+        """Replace the data by a backup's; but for Postgres, everything is stopped then.
+
+        Raises:
+            CommandError: It cannot be; all data is as it was.
+        """
+        self.check_is_here()
+        before = self._project.containers()
+        self._check_ports(before)
+        with backup.settings_in_place(self._console):
+            self._prepare_images()
+            try:
+                self._start_postgres()
+                users = ("worker", "rescue", "deployer", "server")
+                of_containers(self._project, self._console).restore(
+                    backup.database, backup.key, lambda: self._must(self._project.run("stop", *users), "stop")
+                )
+            except BaseException:
+                if not before:
+                    self._project.run("down")
+                raise
+
+    def _start_postgres(self) -> None:
+        if not self._project.run("up", "--detach", "--no-build", "--wait", "postgres"):
+            return
+        for container in self._project.containers():
+            if container.service in {"secrets", "postgres"} and container.has_failed:
+                self._console.say(last_lines(container))
+        raise CommandError("postgres cannot be started, and nothing was replaced; what is above says why")
 
     def drain(self) -> None:
         """Stop the worker once its flow runs have ended, however long they take."""
         self._console.step("worker       claims no more flow runs; waiting for those that run")
-        self._must(self._project.run("kill", "--signal", "SIGUSR1", "worker"), "kill")
-        self._must(self._project.run("stop", "--timeout", str(_DRAIN_SECONDS), "worker"), "stop")
+        self._project.stop("worker", "SIGUSR1", _DRAIN_SECONDS)
         self._console.step("worker       stopped; `make up` starts it again")
 
     def status(self) -> int:

@@ -148,7 +148,7 @@ class Knobs:
         Raises:
             CommandError: The file that should hold it cannot be read.
         """
-        return self._secret("PREFECT_API_AUTH_STRING")
+        return self.secret("PREFECT_API_AUTH_STRING")
 
     def api_key(self) -> str:
         """Return the key of another server's API, or an empty string when it has none.
@@ -156,9 +156,14 @@ class Knobs:
         Raises:
             CommandError: The file that should hold it cannot be read.
         """
-        return self._secret("PREFECT_API_KEY") if self.other_server else ""
+        return self.secret("PREFECT_API_KEY") if self.other_server else ""
 
-    def _secret(self, name: str) -> str:
+    def secret(self, name: str) -> str:
+        """Return a secret, from the file that a knob names or else from its value; empty when it has neither.
+
+        Raises:
+            CommandError: The file cannot be read.
+        """
         file = self.path(f"{name}_FILE")
         if not file:
             return self.get(name)

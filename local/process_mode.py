@@ -1,7 +1,6 @@
 """The platform as local processes, on SQLite, for a machine without a Docker engine."""
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -24,6 +23,7 @@ from local.lock import exclusive
 from local.ports import free_port, holder, is_free, port_taken
 from local.preparation import check_machine, prepare_flows, prepare_secrets, prepare_ui
 from local.processes import Supervisor, last_lines
+from local.restore import Backup
 from local.service import Service
 from local.services import (
     SECRETS,
@@ -48,6 +48,8 @@ _POLL_SECONDS = 0.2
 
 class ProcessMode:
     """Starts, watches and stops the local processes."""
+
+    database = "sqlite"  # of the server, as backups call it
 
     def __init__(self, knobs: Knobs, console: Console) -> None:
         self._knobs = knobs
@@ -215,7 +217,7 @@ class ProcessMode:
     def down(self) -> None:
         """Stop every process that was started here, and whatever those started."""
         with exclusive(STATE / "lock"):
-            self._stop([record.name for record in self._supervisor.records()])
+            self._stop_all()
 
     def _stop(self, names: list[str]) -> None:
         for name in reversed(names):
@@ -233,26 +235,29 @@ class ProcessMode:
         """Write a backup, by default into ``backups/``."""
         of_processes(self._console).backup(target)
 
-    def restore(self, source: Path) -> int:
-        """Replace the data by a backup's, start everything, and return the exit code of `up`."""
-        of_processes(self._console).restore(source, self.down)
-        return self.up()
+    def restore(self, backup: Backup) -> None:
+        """Replace the data by a backup's and stop everything; see `ComposeMode.restore`."""
+        check_machine()
+        with exclusive(STATE / "lock"):
+            STATE.chmod(0o700)
+            for service in self._first_services():
+                self._check_port(service)
+            with backup.settings_in_place(self._console):
+                prepare_secrets(self._knobs)
+                of_processes(self._console).restore(backup.database, backup.key, self._stop_all)
+
+    def _stop_all(self) -> None:
+        self._stop([record.name for record in self._supervisor.records()])
 
     def drain(self) -> None:
         """Stop the worker once its flow runs have ended, however long they take."""
         with exclusive(STATE / "lock"):
-            record = self._supervisor.find("worker")
-            if record is None:
+            if self._supervisor.find("worker") is None:
                 raise CommandError("the worker is not running")
             self._console.step("worker       claims no more flow runs; waiting for those that run")
-            os.kill(record.pid, signal.SIGUSR1)
-            self._supervisor.stop("worker", _DRAIN_SECONDS)
+            # Asked to end first: whatever comes of the second, nobody starts it anew.
+            self._supervisor.stop("worker", _DRAIN_SECONDS, then=signal.SIGUSR1)
             self._console.step("worker       stopped; `make up` starts it again")
-
-    def clean(self) -> None:
-        """Stop everything and delete its data: runs, deployments, secrets, logs."""
-        self.down()
-        shutil.rmtree(STATE)
 
     def logs(self) -> int:
         """Follow the logs of all processes until interrupted."""

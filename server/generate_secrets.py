@@ -42,7 +42,12 @@ def _fernet_key() -> str:
     return base64.urlsafe_b64encode(os.urandom(32)).decode()
 
 
-def _check_fernet_key(value: str) -> None:
+def check_fernet_key(value: str) -> None:
+    """Refuse what Prefect cannot encrypt blocks with.
+
+    Raises:
+        SecretError: It is no Fernet key.
+    """
     try:
         length = len(base64.urlsafe_b64decode(value))
     except (binascii.Error, ValueError):
@@ -100,7 +105,7 @@ SECRETS = (
         "server",
         "encryption-key",
         generate=_fernet_key,
-        check=_check_fernet_key,
+        check=check_fernet_key,
         fixed=True,
     ),
     Secret("PREFECT_API_AUTH_STRING", "api", "auth-string", check=_check_auth_string),
@@ -181,7 +186,7 @@ def write_secrets(root: Path, values: dict[str, str], files: Path) -> list[str]:
         if secret.fixed and present and own and own != present:
             raise SecretError(
                 f"{secret.knob} differs from the one that this platform's database was created with; "
-                f"unset it, or start afresh with `make clean` (which deletes all runs)"
+                f"unset it, or start afresh with `make destroy` (which deletes all runs)"
             )
         value = own or (present or secret.generate() if secret.generate else "")
         chosen[secret.knob] = value
