@@ -59,7 +59,7 @@ def database_of(server: PrefectProcess) -> Path:
 def copy_run(server: PrefectProcess, run_id: str, count: int) -> None:
     """Have a run many times, as if each had been started by hand: over the API that would take long."""
     with closing(sqlite3.connect(database_of(server), timeout=60)) as connection:
-        columns = [row[1] for row in connection.execute("PRAGMA table_info(flow_run)")]
+        columns: list[str] = [row[1] for row in connection.execute("PRAGMA table_info(flow_run)")]
         own = {"id": "?", "name": "?", "state_id": "NULL"}
         chosen = ", ".join(own.get(column, column) for column in columns)
         connection.executemany(

@@ -36,7 +36,7 @@ def ticks(platform: Platform) -> Counter[tuple[str, str]]:
 
 
 def back_up(platform: Platform, settings: dict[str, str], file: Path) -> None:
-    """Make a backup while ``.env`` says so; what the platform itself was started with is in its environment."""
+    """Make a backup while ``.env`` says so; the platform itself was started with other values."""
     dotenv = platform.checkout / ".env"
     dotenv.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), encoding="utf-8")
     try:
