@@ -19,6 +19,7 @@ from local.knobs import ROOT, Knobs
 from local.packages import further_locks
 from local.ports import holder, is_free, port_taken
 from local.restore import Backup
+from local.schedule import FOLDER, backup_lines, scheduled_backups
 from local.services import Order, places
 
 _START_SECONDS = 300.0
@@ -94,6 +95,8 @@ class ComposeMode:
                 f"PREFECT_FILE={file}: containers have CONFIG_DIR, and deployer/ and flows/ of this "
                 "checkout; set CONFIG_DIR to the file's folder, or name it from the checkout on"
             )
+        if scheduled_backups(self._knobs):
+            FOLDER.mkdir(exist_ok=True)  # this user's, and not root's
         self._console.step("images: building what changed; the first time takes a few minutes")
         build = ("build",) if sys.stdout.isatty() else ("build", "--quiet")  # a file wants no progress bars
         of_postgres = "warehouse" if self._knobs.other_server else "postgres"  # one image
@@ -258,7 +261,7 @@ class ComposeMode:
             self._console.say(f"{container.service:<12} {container}")
         self._console.say()
         api = PrefectApi.of(self._knobs)
-        for line in [*run_lines(api), *volume_lines(self._project)]:
+        for line in [*run_lines(api), *volume_lines(self._project), *backup_lines(self._knobs)]:
             self._console.say(line)
         return 0 if containers and all(container.is_ready for container in containers) else 1
 

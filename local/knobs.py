@@ -54,9 +54,20 @@ class Knobs:
         Raises:
             CommandError: It is not a whole number above 0.
         """
+        return self._whole(name, default, "a time: set it to a whole number of seconds")
+
+    def count(self, name: str, default: int) -> int:
+        """Return a knob that says how many.
+
+        Raises:
+            CommandError: It is not a whole number above 0.
+        """
+        return self._whole(name, default, "a number: set it to 1 or more")
+
+    def _whole(self, name: str, default: int, what: str) -> int:
         text = self.get(name, str(default))
         if not text.isdecimal() or not int(text):
-            raise CommandError(f"{name}={text!r} is not a time: set it to a whole number of seconds")
+            raise CommandError(f"{name}={text!r} is not {what}")
         return int(text)
 
     @property

@@ -24,6 +24,7 @@ from local.ports import free_port, holder, is_free, port_taken
 from local.preparation import check_machine, prepare_flows, prepare_secrets, prepare_ui
 from local.processes import Supervisor, last_lines
 from local.restore import Backup
+from local.schedule import backup_lines, scheduled_backups
 from local.service import Service
 from local.services import (
     SECRETS,
@@ -90,7 +91,11 @@ class ProcessMode:
                 self._ensure(third := rescue(self._knobs, self._port("rescue")))
                 self._run_deployer(deployer(self._knobs, flows_url, warehouse_url))
                 self._ensure(fourth := worker(self._knobs, flows_url, self._port("worker")))
-                for service in (third, fourth):
+                if not (backups := scheduled_backups(self._knobs)):
+                    self._supervisor.stop("backup")
+                for service in backups:
+                    self._ensure(service)
+                for service in (third, fourth, *backups):
                     self._await_ready(service)
                 api = PrefectApi.of(self._knobs)
                 return report_first_run(api, self._knobs, self._console)
@@ -191,11 +196,7 @@ class ProcessMode:
         self._console.step(f"{service.name:<12} {'healthy' if is_new else 'healthy, already running'}")
 
     def _run_deployer(self, service: Service) -> None:
-        """Run the deployer to its end.
-
-        Raises:
-            CommandError: It failed, or does not end in time.
-        """
+        """Run the deployer to its end, and raise `CommandError` when it failed, or does not end in time."""
         self._supervisor.stop(service.name)
         self._start(service, "")
         deadline = time.monotonic() + _DEPLOY_SECONDS
@@ -255,8 +256,7 @@ class ProcessMode:
             if self._supervisor.find("worker") is None:
                 raise CommandError("the worker is not running")
             self._console.step("worker       claims no more flow runs; waiting for those that run")
-            # Asked to end first: whatever comes of the second, nobody starts it anew.
-            self._supervisor.stop("worker", _DRAIN_SECONDS, then=signal.SIGUSR1)
+            self._supervisor.stop("worker", _DRAIN_SECONDS, then=signal.SIGUSR1)  # nobody starts it anew
             self._console.step("worker       stopped; `make up` starts it again")
 
     def logs(self) -> int:
@@ -285,7 +285,7 @@ class ProcessMode:
         services = [*reversed(self._first_services()), rescue(self._knobs, self._port("rescue"))]
         if not own_warehouse_url(self._knobs) and not postgres.why_not():
             services.append(warehouse(self._port("warehouse")))
-        services.append(worker(self._knobs, "", self._port("worker")))
+        services += [worker(self._knobs, "", self._port("worker")), *scheduled_backups(self._knobs)]
         states: list[bool] = []
         for service in services:
             record = self._supervisor.find(service.name)
@@ -295,6 +295,6 @@ class ProcessMode:
             self._console.say(f"{service.name:<12} {state:<12} {where}".rstrip())
         self._console.say()
         api = PrefectApi.of(self._knobs)
-        for line in [*run_lines(api), *sqlite_lines(STATE)]:
+        for line in [*run_lines(api), *sqlite_lines(STATE), *backup_lines(self._knobs)]:
             self._console.say(line)
         return 0 if all(states) else 1

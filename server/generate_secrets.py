@@ -9,8 +9,8 @@ Usage: generate_secrets.py                    (see above)
        generate_secrets.py --restore KNOB     (standard input takes the place of that secret)
 
 Folders (volumes in docker-compose.yaml), and who mounts them:
-    database   postgres, migrate, server
-    server     migrate, server
+    database   postgres, migrate, server, backup
+    server     migrate, server, backup
     api        server, git-server, deployer, worker, rescue
     key        deployer, worker, rescue, with another server
     mock       yeedu-mock
