@@ -28,7 +28,7 @@ INSERT INTO flow_run VALUES (1, 'by hand', false, 'COMPLETED', 'Completed', 1, n
 """
 STATE = "SELECT string_agg(id::text, ',' ORDER BY id) FROM flow_run"
 MARK = "/tmp/a-program-ran"
-INNOCENT = "CREATE FUNCTION public.innocent() RETURNS void LANGUAGE sql AS $$SELECT 1 -- "
+INNOCENT = f"CREATE FUNCTION public.innocent() RETURNS int LANGUAGE sql AS $$SELECT 1 -- {'x' * 100}\n$$"
 HOSTILE = f"COPY (SELECT 1) TO PROGRAM 'id > {MARK}'; -- "
 
 
@@ -116,24 +116,35 @@ def test_loaded_dump_takes_the_place_and_belongs_to_the_same_user(
     )
 
 
-def test_dump_cannot_start_a_program(
-    database: PostgresDatabase, postgres: OneContainer, tmp_path: Path
-) -> None:
-    dump = tmp_path / "dump"
-    postgres.sql(f"{INNOCENT}{'x' * 100}\n$$")
+def with_a_program(database: PostgresDatabase, postgres: OneContainer, dump: Path) -> None:
+    """Write a dump in which a function's definition was replaced, in place, by the start of a program."""
+    postgres.sql(INNOCENT)
     try:
         database.dump(dump)
     finally:
         postgres.sql("DROP FUNCTION innocent")
     content = dump.read_bytes()
     at = content.index(b"CREATE FUNCTION public.innocent")
-    changed = content[:at] + HOSTILE.encode() + content[at + len(HOSTILE) :]
-    assert len(changed) == len(content)
-    dump.write_bytes(changed)
-    with pytest.raises(CommandError, match="not one of Prefect's database") as refused:
+    end = content.index(b"$$;", at) + len("$$;")
+    dump.write_bytes(content[:at] + HOSTILE.ljust(end - at, "x").encode() + content[end:])
+
+
+def test_dump_cannot_start_a_program(
+    database: PostgresDatabase, postgres: OneContainer, tmp_path: Path
+) -> None:
+    dump = tmp_path / "dump"
+    with_a_program(database, postgres, dump)
+    with pytest.raises(CommandError, match=r"not one of Prefect's database .*program") as refused:
         database.load(dump)
     assert str(refused.value).isprintable()
-    assert postgres.stream("postgres", "sh", "-c", f"cat {MARK} 2>&1 || true").startswith(b"cat:")
+    mark = ("sh", "-c", f"test ! -e {MARK} || cat {MARK}")
+    assert postgres.stream("postgres", *mark) == b""
+    postgres.sql("CREATE DATABASE control", "postgres")
+    with dump.open("rb") as content:
+        postgres.stream("postgres", "pg_restore", "-U", "prefect", "-d", "control", content=content)
+    postgres.sql("DROP DATABASE control", "postgres")
+    assert b"uid=" in postgres.stream("postgres", *mark), "as the superuser it would have"
+    postgres.stream("postgres", "rm", MARK)
 
 
 @pytest.mark.parametrize(

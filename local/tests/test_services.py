@@ -92,6 +92,7 @@ CHOSEN = {
     "BACKUP_EVERY_SECONDS": "3600",
     "BACKUP_KEEP": "3",
     "WORKER_NAME": "box",
+    "RESULT_RETENTION_SECONDS": "60",
     "WORKER_LIMIT": "3",
     "WORKER_QUERY_SECONDS": "9",
     "YEEDU_UI_URL": "",
