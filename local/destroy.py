@@ -36,7 +36,8 @@ def destroy(name: str, containers: ComposeMode | None, processes: ProcessMode, c
         try:
             shutil.rmtree(STATE)
         except OSError as error:
-            raise CommandError(f"{error.filename} cannot be deleted: {error.strerror}") from None
+            file, reason = error.filename or STATE, error.strerror or error
+            raise CommandError(f"{file} cannot be deleted: {reason}") from None
     if containers and of_containers:
         containers.destroy()
 

@@ -4,6 +4,8 @@ import io
 import os
 import subprocess
 import sys
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,9 +66,14 @@ def checkout(copy: Path) -> Path:
     return copy
 
 
-def make(checkout: Path, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "DOCKER_HOST": "unix:///nonexistent", "COMPOSE_PROJECT_NAME": "mine"}
+def make(
+    checkout: Path, *arguments: str, typed: str = "", project: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Type a make command, with a Docker engine for a project that is named, or else with none."""
+    environment = {**os.environ, "COMPOSE_PROJECT_NAME": project or "mine"}
     environment.pop("YES", None)
+    if not project:
+        environment["DOCKER_HOST"] = "unix:///nonexistent"
     return subprocess.run(
         ["make", f"PYTHON={sys.executable}", *arguments],
         cwd=checkout,
@@ -107,3 +114,33 @@ def test_nothing_is_asked_where_there_is_nothing(checkout: Path) -> None:
     assert make(checkout, "destroy", "YES=1").returncode == 0
     done = make(checkout, "destroy")
     assert (done.returncode, done.stdout) == (0, "There is nothing to delete.\n")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[str]:
+    """A project that was started from another checkout: a container and a volume of it."""
+    name = f"yeedu-prefect-local-{uuid.uuid4().hex[:8]}"
+    label = "com.docker.compose.project"
+    for command in (
+        ["volume", "create", "--label", f"{label}={name}", name],
+        [
+            *("create", "--name", name, "--label", f"{label}={name}"),
+            *("--label", f"{label}.working_dir={tmp_path}", "--network", "none", "postgres:17"),
+        ],
+    ):
+        subprocess.run(["docker", *command], check=True, capture_output=True)
+    yield name
+    subprocess.run(["docker", "rm", "--force", "--volumes", name], check=True, capture_output=True)
+    subprocess.run(["docker", "volume", "rm", name], check=True, capture_output=True)
+
+
+@pytest.mark.docker
+def test_what_another_checkout_started_is_not_deleted_from_here(
+    checkout: Path, project: str, tmp_path: Path
+) -> None:
+    done = make(checkout, "destroy", "YES=1", project=project)
+    assert done.returncode != 0
+    assert f"make destroy: the project {project} was started from {tmp_path}: run this there" in done.stderr
+    for command in (["container", "inspect"], ["volume", "inspect"]):
+        subprocess.run(["docker", *command, project], check=True, capture_output=True)
+    assert (checkout / ".local" / "server" / "prefect.db").exists()

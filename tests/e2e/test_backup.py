@@ -1,5 +1,7 @@
 """A backup proves itself: on an emptied machine it is restored, settings and all, and works as before."""
 
+import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from local.archive import read_archive
 from tests.platforms import JSON, Api, ComposePlatform, LocalPlatform, Platform, copy_checkout, free_port
 
 pytestmark = [pytest.mark.long_in_containers, pytest.mark.xdist_group("platform")]
@@ -74,6 +77,15 @@ def database_password(platform: Platform) -> str:
     return (platform.checkout / ".local/secrets/database/postgres-password").read_text(encoding="utf-8")
 
 
+def empty_folder(parent: Path) -> Path:
+    (parent / "unpacked").mkdir()
+    return parent / "unpacked"
+
+
+def status_of(platform: Platform) -> str:
+    return platform.must(sys.executable, "-m", "local", "status")
+
+
 @pytest.mark.timeout(900)
 def test_emptied_machine_is_restored_with_the_settings_of_the_backup(
     platform: Platform, tmp_path: Path
@@ -87,6 +99,9 @@ def test_emptied_machine_is_restored_with_the_settings_of_the_backup(
         "YEEDU_MOCK_PORT": str(free_port()),
         "PREFECT_API_AUTH_STRING": LOGIN,
         "POSTGRES_PASSWORD": PASSWORD,
+        "COMPOSE_PROFILES": "backup",
+        "CHECKOUT_UID": str(os.getuid()),
+        "CHECKOUT_GID": str(os.getgid()),
     }
     back_up(platform, settings, file)
     assert b"decrypted after all" not in file.read_bytes()
@@ -114,3 +129,8 @@ def test_emptied_machine_is_restored_with_the_settings_of_the_backup(
         }
         assert machine.api.run("run-yeedu-job")["state_type"] == "COMPLETED"
         assert {tick: count for tick, count in ticks(machine).items() if count > 1} == {}
+        [made] = (machine.checkout / "backups").glob("scheduled-*.tar")
+        read_archive(made, empty_folder(tmp_path))
+        assert re.search(
+            r"(?m)^backups +the newest is \d+ (s|min) old, of 1 in backups/$", status_of(machine)
+        )
