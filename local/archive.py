@@ -4,6 +4,7 @@ import errno
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import tarfile
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Any, cast
 
 from local.errors import CommandError
@@ -53,20 +55,24 @@ def write_archive(target: Path, folder: Path, database: str, prefect: str, creat
     files = sorted(path for path in folder.iterdir() if path.is_file())
     manifest = Manifest(database, prefect, created, {file.name: _digest(file) for file in files})
     head = json.dumps(asdict(manifest), indent=2).encode()
+    if target.exists():
+        raise CommandError(f"{target} exists already; give another name: make backup FILE=...")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("xb") as stream:
-            target.chmod(0o600)
-            with tarfile.open(fileobj=stream, mode="w") as archive:
-                entry = tarfile.TarInfo(_MANIFEST)
-                entry.size = len(head)
-                archive.addfile(entry, io.BytesIO(head))
-                for file in files:
-                    archive.add(file, file.name)
-    except FileExistsError:
-        raise CommandError(f"{target} exists already; give another name: make backup FILE=...") from None
+        with TemporaryDirectory(dir=target.parent, prefix=".making-") as scratch:  # this user's alone
+            whole = Path(scratch, target.name)
+            with whole.open("xb") as stream:
+                whole.chmod(0o600)
+                with tarfile.open(fileobj=stream, mode="w") as archive:
+                    entry = tarfile.TarInfo(_MANIFEST)
+                    entry.size = len(head)
+                    archive.addfile(entry, io.BytesIO(head))
+                    for file in files:
+                        archive.add(file, file.name)
+                stream.flush()
+                os.fsync(stream.fileno())
+            whole.replace(target)
     except OSError as error:
-        target.unlink(missing_ok=True)
         raise CommandError(f"{target} cannot be written: {error.strerror}") from None
     return manifest
 

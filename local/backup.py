@@ -77,15 +77,19 @@ class Backups:
         """
         now = datetime.now(UTC)
         target = target or self.root / "backups" / f"yeedu-prefect-{now:%Y%m%dT%H%M%SZ}.tar"
-        with TemporaryDirectory() as folder:
-            parts = Path(folder)
-            self.console.step("database     copying it as it is at this moment")
-            self.database.dump(parts / DATABASE)
-            (parts / KEY).write_text(self.read_key(), encoding="ascii")
-            settings = self.root / ".env"
-            if settings.is_file():
-                shutil.copyfile(settings, parts / SETTINGS)
-            write_archive(target, parts, self.database.kind, prefect_version(self.root), now.isoformat())
+        try:
+            with TemporaryDirectory() as folder:
+                parts = Path(folder)
+                self.console.step("database     copying it as it is at this moment")
+                self.database.dump(parts / DATABASE)
+                (parts / KEY).write_text(self.read_key(), encoding="ascii")
+                settings = self.root / ".env"
+                if settings.is_file():
+                    shutil.copyfile(settings, parts / SETTINGS)
+                write_archive(target, parts, self.database.kind, prefect_version(self.root), now.isoformat())
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise CommandError(f"no backup was made: {where}{error.strerror}") from None
         self.console.step(f"backup       {target} ({target.stat().st_size / 1e6:.1f} MB)")
         self.console.say("It holds passwords and the key to them: keep it where only you can read it.")
 

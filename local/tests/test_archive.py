@@ -102,6 +102,20 @@ def test_no_backup_is_overwritten(archive: Path, tmp_path: Path) -> None:
     assert archive.read_bytes() == before
 
 
+def test_what_is_not_whole_never_has_a_backups_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "database").write_bytes(DATABASE)
+
+    def interrupt(self: tarfile.TarFile, *arguments: object) -> None:
+        assert [file.name[:8] for file in (tmp_path / "backups").iterdir()] == [".making-"]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tarfile.TarFile, "add", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_archive(tmp_path / "backups" / "one.tar", tmp_path / "parts", "sqlite", "3.8.8", "")
+    assert list((tmp_path / "backups").iterdir()) == []
+
+
 @pytest.mark.parametrize("kept", [0.0, 0.01, 0.1, 0.5, 0.9])
 def test_archive_that_was_cut_short_is_refused(archive: Path, kept: float) -> None:
     content = archive.read_bytes()
