@@ -20,6 +20,9 @@ from tests.platforms import wait_for
 STAMP = "%Y%m%dT%H%M%SZ.tar"
 KEY = "the key"
 DOTENV = "PREFECT_PORT=9099\n"
+OLD, OF_THE_FUTURE = "scheduled-20260101T000000Z.tar", "scheduled-20990101T000000Z.tar"
+BY_HAND = "yeedu-prefect-20260101T000000Z.tar"
+SETTINGS = {"BACKUP_EVERY_SECONDS": "2", "BACKUP_KEEP": "2"}
 
 
 def ago(form: str, **time: float) -> str:
@@ -74,7 +77,7 @@ def test_they_are_off_until_they_are_asked_for(profiles: str, count: int) -> Non
 
 
 def made(folder: Path) -> list[str]:
-    return sorted(file.name for file in folder.glob("scheduled-*"))
+    return sorted(file.name for file in folder.glob("scheduled-*") if file.name != OF_THE_FUTURE)
 
 
 def await_the_third(folder: Path, process: "subprocess.Popen[str]") -> None:
@@ -84,20 +87,21 @@ def await_the_third(folder: Path, process: "subprocess.Popen[str]") -> None:
     def look() -> bool:
         assert process.poll() is None, process.communicate()
         seen.update(made(folder))
-        return len(seen - {"scheduled-20260101T000000Z.tar"}) >= 3
+        return len(seen - {OLD}) >= 3
 
     wait_for("third backup", look, 60, pause_seconds=0.1)
 
 
-def check_what_is_kept(folder: Path, kind: str, parts: Path, by_hand: str) -> None:
+def check_what_is_kept(folder: Path, kind: str, parts: Path) -> None:
     wait_for("end of the older ones", lambda: len(made(folder)) == 2, 30, pause_seconds=0.1)
     parts.mkdir()
     manifest = read_archive(folder / made(folder)[0], parts)
     assert manifest.database == kind
     assert (parts / "encryption-key").read_text() == KEY
     assert (parts / "settings.env").read_text() == DOTENV
-    assert all(file.stat().st_mode & 0o777 == 0o600 for file in folder.glob("scheduled-*"))
-    assert (folder / by_hand).read_text() == "made by hand"
+    assert all((folder / name).stat().st_mode & 0o777 == 0o600 for name in made(folder))
+    assert (folder / BY_HAND).read_text() == "made by hand"
+    assert (folder / OF_THE_FUTURE).exists()
 
 
 @pytest.fixture
@@ -108,13 +112,10 @@ def checkout(tmp_path: Path) -> Path:
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("tests", "__pycache__"))
     (checkout / ".env").write_text(DOTENV)
     (checkout / "backups").mkdir()
-    (checkout / "backups" / "scheduled-20260101T000000Z.tar").write_text("an old one")
-    (checkout / "backups" / "yeedu-prefect-20260101T000000Z.tar").write_text("made by hand")
+    (checkout / "backups" / OLD).write_text("an old one")
+    (checkout / "backups" / BY_HAND).write_text("made by hand")
+    (checkout / "backups" / OF_THE_FUTURE).write_text("made when a clock was wrong")
     return checkout
-
-
-BY_HAND = "yeedu-prefect-20260101T000000Z.tar"
-SETTINGS = {"BACKUP_EVERY_SECONDS": "2", "BACKUP_KEEP": "2"}
 
 
 def test_local_processes_are_backed_up_and_the_oldest_goes(checkout: Path, tmp_path: Path) -> None:
@@ -148,7 +149,7 @@ def test_local_processes_are_backed_up_and_the_oldest_goes(checkout: Path, tmp_p
             assert is_well()
         finally:
             process.terminate()
-    check_what_is_kept(checkout / "backups", "sqlite", tmp_path / "parts", BY_HAND)
+    check_what_is_kept(checkout / "backups", "sqlite", tmp_path / "parts")
 
 
 @pytest.mark.parametrize(
@@ -216,7 +217,7 @@ def test_containers_are_backed_up_and_the_oldest_goes(checkout: Path, tmp_path: 
             subprocess.run(inside, check=True)
         finally:
             subprocess.run(["docker", "rm", "--force", f"{network}-backup"], check=True, capture_output=True)
-    check_what_is_kept(checkout / "backups", "postgres", tmp_path / "parts", BY_HAND)
+    check_what_is_kept(checkout / "backups", "postgres", tmp_path / "parts")
     assert not (checkout / "backups" / ".making-left").exists()
     assert (tmp_path / "parts" / "database").read_bytes()[:5] == b"PGDMP"
 
