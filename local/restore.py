@@ -5,6 +5,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 
 from local.archive import DATABASE, KEY, SETTINGS, Manifest, read_archive
@@ -160,7 +161,8 @@ def _knobs(source: Path, settings: Path) -> Knobs:
     if names := sorted(filter(_OF_DOCKER.fullmatch, values)):
         raise CommandError(
             f"{source}: its {SETTINGS} sets {', '.join(names)}, which decides what runs on this machine; "
-            f"look at `tar -xOf {source} {SETTINGS}`, write what you trust of it into .env, and restore again"
+            f"look at `tar -xOf {quote(str(source))} {SETTINGS}`, write what you trust of it into .env, "
+            "and restore again"
         )
     return Knobs({**values, **environment})
 

@@ -1,6 +1,7 @@
 """What a restore makes of a backup before, and while, it replaces anything."""
 
 import base64
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -43,7 +44,7 @@ def archive(
     (parts / "encryption-key").write_bytes(key)
     if settings is not None:
         (parts / "settings.env").write_text(settings)
-    target = checkout.parent / "one.tar"
+    target = checkout.parent / "one of many.tar"
     write_archive(target, parts, "sqlite", prefect or prefect_version(ROOT), "2026-01-02T03:04:05+00:00")
     return target
 
@@ -116,7 +117,7 @@ def test_settings_that_decide_what_else_runs_here_are_not_taken_unseen(checkout:
     assert "which decides what runs on this machine" in message
     assert "evil" not in message
     command = message[message.index("`") + 1 : message.rindex("`")]
-    assert line in subprocess.check_output(command.split(), text=True)
+    assert line in subprocess.check_output(shlex.split(command), text=True)
 
 
 def test_a_name_for_the_platform_and_its_further_services_are_taken(checkout: Path) -> None:
