@@ -1,8 +1,10 @@
 """What a restore makes of a backup before, and while, it replaces anything."""
 
 import base64
+import os
 import shlex
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from local.databases import SqliteDatabase
 from local.errors import CommandError
 from local.knobs import ROOT
 from local.restore import opened
+from tests.platforms import copy_checkout, free_port
 
 FERNET = base64.urlsafe_b64encode(bytes(range(32))).decode()
 OTHER_FERNET = base64.urlsafe_b64encode(bytes(32)).decode()
@@ -194,6 +197,53 @@ def test_command_refuses_with_one_sentence_and_no_traceback(checkout: Path) -> N
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"make restore: {source}: the key in it is no Fernet key; use another backup\n"
+
+
+@pytest.fixture(scope="module")
+def emptied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole checkout, without settings and data."""
+    folder = tmp_path_factory.mktemp("emptied") / "checkout"
+    copy_checkout(folder)
+    return folder
+
+
+def restore(emptied: Path, source: Path) -> subprocess.CompletedProcess[str]:
+    """Type the command where no Docker engine answers."""
+    return subprocess.run(
+        [sys.executable, "-m", "local", "restore", str(source)],
+        cwd=emptied,
+        env={"PATH": os.environ["PATH"], "DOCKER_HOST": "unix:///nonexistent"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_port_of_the_settings_that_is_taken_stops_a_restore_before_it_begins(
+    checkout: Path, emptied: Path
+) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        done = restore(emptied, archive(checkout, f"PREFECT_PORT={port}\n"))
+    assert done.returncode == 1
+    assert f"make restore: port {port} is already in use by" in done.stderr
+    assert "nothing was started" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (emptied / ".env").exists()
+    assert not (emptied / ".local" / "secrets").exists()
+
+
+def test_dump_that_is_none_takes_the_settings_away_again(checkout: Path, emptied: Path) -> None:
+    settings = f"PREFECT_PORT={free_port()}\nYEEDU_MOCK_PORT={free_port()}\n"
+    done = restore(emptied, archive(checkout, settings))
+    assert done.returncode == 1
+    assert "the dump in it is not one of Prefect's database (file is not a database)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert ".env is taken away again" in done.stdout
+    assert not (emptied / ".env").exists()
+    assert [path.name for path in (emptied / ".local" / "server").iterdir()] == []
 
 
 def database(file: Path, flow_run: str) -> None:
