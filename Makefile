@@ -5,7 +5,7 @@ ASKED = $(if $(value ENVIRONMENT),--environment "$$ENVIRONMENT") $(if $(value ON
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes that import Prefect
 
 .DEFAULT_GOAL := help
-.PHONY: backup restore help up down logs status drain plan deploy new-flow activate-windows clean install lint format test test-unit test-e2e test-faults test-endurance test-abuse test-contract pictures bench weather-table lock audit
+.PHONY: backup restore help up down logs status drain plan deploy new-flow activate-windows destroy clean install lint format test test-unit test-e2e test-faults test-endurance test-abuse test-contract pictures bench weather-table lock audit
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,8 +43,12 @@ backup: ## Write a backup of the running platform to backups/ (FILE=... for anot
 restore: ## Replace the platform's data by a backup's (FILE=backups/NAME.tar), and start it
 	@$(PYTHON) -m local restore $(if $(value FILE),"$$FILE")
 
-clean: ## Stop the platform and delete its data: runs, deployments, secrets
-	@$(PYTHON) -m local clean
+destroy: ## Stop the platform and delete its data: runs, deployments, secrets; asks first (YES=1: for scripts)
+	@$(PYTHON) -m local destroy
+
+clean: ## Delete what tests and tools left behind; no data of the platform's
+	rm -rf build bench/results.* tests/output .pytest_cache .ruff_cache .hypothesis
+	@echo 'The platform is as it was; `make destroy` deletes its data.'
 
 install: ## Make .venv with everything that a contributor needs, from the hashed lock
 	@$(PYTHON) -m local install

@@ -9,8 +9,9 @@ from local.activation import WINDOWS_DEPLOYMENT, activate
 from local.api import PrefectApi, is_answering
 from local.compose_mode import ComposeMode
 from local.console import Console
+from local.destroy import destroy
 from local.elsewhere import address, is_elsewhere, register
-from local.engine import Engine, find_engine
+from local.engine import PROJECT, Engine, find_engine
 from local.environments import EnvironmentKnobs, knobs_of
 from local.errors import CommandError
 from local.install import install, lock
@@ -22,10 +23,11 @@ from local.own_database import HOST as DATABASE_HOST
 from local.own_database import check_own_database
 from local.packages import own_certificate
 from local.process_mode import ProcessMode
-from local.services import STATE, Order, own_flows_url
+from local.restore import opened
+from local.services import Order, own_flows_url
 
 COMMANDS = (
-    *("up", "down", "logs", "status", "drain", "plan", "deploy", "clean", "install", "activate-windows"),
+    *("up", "down", "logs", "status", "drain", "plan", "deploy", "destroy", "install", "activate-windows"),
     *("backup", "restore", "lock", "new-flow"),
 )
 OF_THE_DEPLOYER = {"deploy": "apply", "plan": "plan", "status": "status"}
@@ -58,11 +60,13 @@ def run(command: str, file: Path | None, order: Order, *, upgrade: bool = False)
     if command == "activate-windows":
         activate(PrefectApi.of(knobs), WINDOWS_DEPLOYMENT, console)
         return 0
-    if command in {"up", "plan", "deploy", "restore"}:
+    if command == "restore":
+        return _restore(file, console)
+    if command in {"up", "plan", "deploy"}:
         own_certificate(knobs)
     engine = find_engine()
     containers, processes = ComposeMode(knobs, console), ProcessMode(knobs, console)
-    if knobs.other_server and command in {"backup", "restore"}:
+    if knobs.other_server and command == "backup":
         raise CommandError(
             f"runs, deployments and blocks are on {knobs.other_server}; make the backup where that server is"
         )
@@ -78,12 +82,12 @@ def run(command: str, file: Path | None, order: Order, *, upgrade: bool = False)
         form = "in containers" if engine.is_usable else "as local processes"
         console.step(f"{engine.description}: starting the platform {form}")
         return containers.up() if engine.is_usable else processes.up()
-    if command in {"down", "clean"}:
-        return _end(command, engine, containers, processes, console)
-    if command == "restore":
-        if file is None:
-            raise CommandError("name the backup: make restore FILE=backups/NAME.tar")
-        return (containers if engine.is_usable and not processes.is_up() else processes).restore(file)
+    if command == "down":
+        return _down(engine, containers, processes, console)
+    if command == "destroy":
+        name = knobs.get("COMPOSE_PROJECT_NAME", PROJECT)
+        destroy(name, containers if engine.is_usable else None, processes, console)
+        return 0
     asks_server = command in OF_THE_DEPLOYER
     has_address = asks_server and bool(address(knobs))
     if processes.is_up():
@@ -113,20 +117,34 @@ def run(command: str, file: Path | None, order: Order, *, upgrade: bool = False)
     return mode.deploy(_knobs_of(order.environment, knobs, console), order) or code
 
 
-def _end(
-    command: str, engine: Engine, containers: ComposeMode, processes: ProcessMode, console: Console
-) -> int:
-    """Stop the platform in either form, and delete its data for ``clean``."""
+def _down(engine: Engine, containers: ComposeMode, processes: ProcessMode, console: Console) -> int:
+    """Stop the platform in either form."""
     was_running = False
-    if processes.exists() or (command == "clean" and STATE.exists()):
+    if processes.exists():
         was_running = True
-        processes.clean() if command == "clean" else processes.down()
-    if engine.is_usable and (command == "clean" or containers.exists()):
+        processes.down()
+    if engine.is_usable and containers.exists():
         was_running = True
-        containers.clean() if command == "clean" else containers.down()
+        containers.down()
     if not was_running:
         console.say("The platform is not running.")
     return 0
+
+
+def _restore(file: Path | None, console: Console) -> int:
+    """Replace the platform's data by a backup's, with its settings where there are none."""
+    if file is None:
+        raise CommandError("name the backup: make restore FILE=backups/NAME.tar")
+    with opened(file, console) as backup:
+        engine = find_engine()
+        containers, processes = ComposeMode(backup.knobs, console), ProcessMode(backup.knobs, console)
+        mode = containers if engine.is_usable and not processes.is_up() else processes
+        backup.check(mode.database)
+        console.step(
+            f"backup       of {backup.manifest.created}, Prefect {backup.manifest.prefect}: complete"
+        )
+        mode.restore(backup)
+    return mode.up()
 
 
 def _knobs_of(environment: str, knobs: Knobs, console: Console) -> EnvironmentKnobs:

@@ -1,17 +1,30 @@
 """The file that a backup is: a tar archive whose first member names all others, with their checksums."""
 
+import errno
 import hashlib
 import io
 import json
+import os
+import re
+import shutil
 import tarfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any, cast
 
 from local.errors import CommandError
 
-_FORMAT = 1
+DATABASE = "database"
+KEY = "encryption-key"
+SETTINGS = "settings.env"
+_NEEDED = {DATABASE, KEY}
 _MANIFEST = "yeedu-prefect-backup.json"
+_FORMAT = 1
+_AT_ONCE_BYTES = 1 << 20
+_NO_TAR = (tarfile.TarError, ArithmeticError, EOFError, LookupError, RecursionError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -42,20 +55,24 @@ def write_archive(target: Path, folder: Path, database: str, prefect: str, creat
     files = sorted(path for path in folder.iterdir() if path.is_file())
     manifest = Manifest(database, prefect, created, {file.name: _digest(file) for file in files})
     head = json.dumps(asdict(manifest), indent=2).encode()
+    if target.exists():
+        raise CommandError(f"{target} exists already; give another name: make backup FILE=...")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("xb") as stream:
-            target.chmod(0o600)
-            with tarfile.open(fileobj=stream, mode="w") as archive:
-                entry = tarfile.TarInfo(_MANIFEST)
-                entry.size = len(head)
-                archive.addfile(entry, io.BytesIO(head))
-                for file in files:
-                    archive.add(file, file.name)
-    except FileExistsError:
-        raise CommandError(f"{target} exists already; give another name: make backup FILE=...") from None
+        with TemporaryDirectory(dir=target.parent, prefix=".making-") as scratch:  # this user's alone
+            whole = Path(scratch, target.name)
+            with whole.open("xb") as stream:
+                whole.chmod(0o600)
+                with tarfile.open(fileobj=stream, mode="w") as archive:
+                    entry = tarfile.TarInfo(_MANIFEST)
+                    entry.size = len(head)
+                    archive.addfile(entry, io.BytesIO(head))
+                    for file in files:
+                        archive.add(file, file.name)
+                stream.flush()
+                os.fsync(stream.fileno())
+            whole.replace(target)
     except OSError as error:
-        target.unlink(missing_ok=True)
         raise CommandError(f"{target} cannot be written: {error.strerror}") from None
     return manifest
 
@@ -63,50 +80,113 @@ def write_archive(target: Path, folder: Path, database: str, prefect: str, creat
 def read_archive(source: Path, folder: Path) -> Manifest:
     """Unpack an archive into an empty folder, and return its manifest once every file is as it was written.
 
+    Nothing in it is taken on trust: no link is followed, no file of another name is written, and of no part
+    more than a megabyte is in memory at a time.
+
     Raises:
-        CommandError: It is missing, no backup of this platform, cut short, or damaged.
+        CommandError: It is missing, no backup of this platform, cut short, or damaged; or there is no room.
     """
     try:
-        with tarfile.open(source, mode="r:") as archive:
-            first = archive.next()
-            manifest = _manifest(source, archive, first)
-            for name in manifest.members:
-                (folder / name).write_bytes(_content(archive, name))
+        if source.exists() and not source.is_file():
+            raise CommandError(f"{source} is no file; name a backup: make restore FILE=backups/NAME.tar")
+        with (
+            _Bounded(source.open("rb", buffering=0)) as stream,
+            tarfile.open(fileobj=stream, mode="r:") as archive,
+        ):
+            manifest = _manifest(source, archive)
+            _unpack(source, archive, dict(manifest.members), folder)
     except FileNotFoundError:
         raise CommandError(f"{source}: there is no such file; `ls backups` shows your backups") from None
-    except (tarfile.TarError, EOFError, KeyError):
+    except _NO_TAR:
         raise CommandError(f"{source} is cut short, or no backup of this platform") from None
     except OSError as error:
-        raise CommandError(f"{source} cannot be read: {error.strerror}") from None
-    for name, digest in manifest.members.items():
-        if _digest(folder / name) != digest:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise CommandError(
-                f"{source} is damaged: {name} in it is not what was written; use another backup"
-            )
+                f"{source}: {folder.parent} has no room to unpack it; set TMPDIR to a folder that has"
+            ) from None
+        raise CommandError(f"{source} cannot be read: {error.strerror}") from None
     return manifest
 
 
-def _manifest(source: Path, archive: tarfile.TarFile, first: tarfile.TarInfo | None) -> Manifest:
-    if first is None or first.name != _MANIFEST:
+class _Bounded(io.BufferedReader):
+    """A file of which no header can have more read into memory than headers of a backup need."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or not 0 <= size <= _AT_ONCE_BYTES:
+            raise tarfile.ReadError("a header of that size is none of a backup's")
+        return super().read(size)
+
+
+def _unpack(source: Path, archive: tarfile.TarFile, left: dict[str, str], folder: Path) -> None:
+    """Write each member that `left` names, with its checksum, into the folder."""
+    while entry := archive.next():
+        digest = left.pop(entry.name, None)
+        if digest is None or not _is_plain(entry):
+            raise CommandError(f"{source} is no backup of this platform: it holds what its manifest does not")
+        with (folder / entry.name).open("wb") as target:
+            shutil.copyfileobj(_content(archive, entry), target, _AT_ONCE_BYTES)
+        if _digest(folder / entry.name) != digest:
+            raise CommandError(
+                f"{source} is damaged: {entry.name} in it is not what was written; use another backup"
+            )
+    if left:
+        raise CommandError(f"{source} is cut short: {', '.join(sorted(left))} is missing; use another backup")
+
+
+def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:
+    content = archive.extractfile(entry)
+    if content is None:
+        raise tarfile.ReadError("a plain file without content")
+    return content
+
+
+def _is_plain(entry: tarfile.TarInfo) -> bool:
+    """Whether it is a file that takes in the archive what it takes on disk: no link, and none with holes."""
+    return entry.isreg() and not entry.issparse()
+
+
+def _manifest(source: Path, archive: tarfile.TarFile) -> Manifest:
+    first = archive.next()
+    if first is None or first.name != _MANIFEST or not _is_plain(first) or first.size > _AT_ONCE_BYTES:
         raise CommandError(f"{source} is no backup of this platform: `make backup` makes one")
     try:
-        fields = json.loads(_content(archive, _MANIFEST))
-        manifest = Manifest(**fields)
-        names = dict(manifest.members)
-    except (ValueError, TypeError):
+        fields = json.loads(_content(archive, first).read())
+        if fields["format"] != _FORMAT:
+            found = fields["format"] if isinstance(fields["format"], int) else "no number"
+            raise CommandError(
+                f"{source} has format {found}; this checkout reads format {_FORMAT}: "
+                "check out the version that it was made with"
+            )
+        manifest = _checked(fields)
+    except _NO_TAR:
         raise CommandError(f"{source} is damaged: its manifest cannot be read; use another backup") from None
-    if manifest.format != _FORMAT:
-        raise CommandError(f"{source} has format {manifest.format}; this checkout reads format {_FORMAT}")
-    if any(Path(name).name != name for name in names):
-        raise CommandError(f"{source} is no backup of this platform: it names files outside of itself")
+    if missing := _NEEDED - manifest.members.keys():
+        raise CommandError(
+            f"{source} is no whole backup: it has no {' and no '.join(sorted(missing))}; use another backup"
+        )
     return manifest
 
 
-def _content(archive: tarfile.TarFile, name: str) -> bytes:
-    member = archive.extractfile(name)
-    if member is None:
-        raise KeyError(name)
-    return member.read()
+def _checked(fields: dict[str, Any]) -> Manifest:
+    """Return the manifest of what JSON told, each field of which may end up on a terminal.
+
+    Raises:
+        ValueError: It is none.
+    """
+    members = cast("dict[str, Any]", fields["members"])
+    known = {*_NEEDED, SETTINGS}
+    is_one = (
+        isinstance(fields["members"], dict)
+        and fields.keys() == Manifest.__dataclass_fields__.keys()
+        and fields["database"] in {"postgres", "sqlite"}
+        and re.fullmatch(r"\d[\w.+]{0,40}", fields["prefect"], re.ASCII)
+        and members.keys() <= known
+        and all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in members.values())
+    )
+    if not is_one:
+        raise ValueError("these are not a manifest's fields")
+    created = datetime.fromisoformat(fields["created"]).isoformat(timespec="seconds")
+    return Manifest(fields["database"], fields["prefect"], created, members)
 
 
 def _digest(file: Path) -> str:

@@ -9,18 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Protocol
 
-from local.archive import read_archive, write_archive
+from local.archive import DATABASE, KEY, SETTINGS, write_archive
 from local.console import Console
 from local.databases import PostgresDatabase, SqliteDatabase
 from local.engine import Project
 from local.errors import CommandError
 from local.knobs import ROOT
 from local.services import SECRETS, STATE
-
-_DATABASE = "database"
-_KEY = "encryption-key"
-_SETTINGS = "settings.env"
-_FORMS = {"postgres": "containers", "sqlite": "local processes"}
 
 
 class Database(Protocol):
@@ -36,8 +31,20 @@ class Database(Protocol):
         """Load a dump beside the database in use, which stays as it is."""
         ...
 
+    def discard(self) -> None:
+        """Delete what was loaded."""
+        ...
+
     def switch(self) -> None:
         """Put the loaded database in the place of the one in use."""
+        ...
+
+    def switch_back(self) -> None:
+        """Undo `switch`."""
+        ...
+
+    def finish(self) -> None:
+        """Delete the database whose place another one took."""
         ...
 
 
@@ -70,64 +77,55 @@ class Backups:
         """
         now = datetime.now(UTC)
         target = target or self.root / "backups" / f"yeedu-prefect-{now:%Y%m%dT%H%M%SZ}.tar"
-        with TemporaryDirectory() as folder:
-            parts = Path(folder)
-            self.console.step("database     copying it as it is at this moment")
-            self.database.dump(parts / _DATABASE)
-            (parts / _KEY).write_text(self.read_key(), encoding="ascii")
-            settings = self.root / ".env"
-            if settings.is_file():
-                shutil.copyfile(settings, parts / _SETTINGS)
-            write_archive(target, parts, self.database.kind, prefect_version(self.root), now.isoformat())
+        try:
+            with TemporaryDirectory() as folder:
+                parts = Path(folder)
+                self.console.step("database     copying it as it is at this moment")
+                self.database.dump(parts / DATABASE)
+                (parts / KEY).write_text(self.read_key(), encoding="ascii")
+                settings = self.root / ".env"
+                if settings.is_file():
+                    shutil.copyfile(settings, parts / SETTINGS)
+                write_archive(target, parts, self.database.kind, prefect_version(self.root), now.isoformat())
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise CommandError(f"no backup was made: {where}{error.strerror}") from None
         self.console.step(f"backup       {target} ({target.stat().st_size / 1e6:.1f} MB)")
         self.console.say("It holds passwords and the key to them: keep it where only you can read it.")
 
-    def restore(self, source: Path, stop: Callable[[], None]) -> None:
-        """Replace the platform's data by a backup's; nothing is touched before the backup was tried out.
+    def restore(self, dump: Path, key: str, stop: Callable[[], None]) -> None:
+        """Replace the database and its key; neither is touched before the dump was tried out beside it.
 
         Args:
-            source: A file that `backup` wrote.
+            dump: Of a database of this kind.
+            key: The one that its blocks are encrypted with.
             stop: Ends every process that uses the database.
 
         Raises:
-            CommandError: The file is no complete backup for this form and version of the platform.
+            CommandError: The dump is none, or cannot take the place; all data is then as it was.
         """
-        with TemporaryDirectory() as folder:
-            parts = Path(folder)
-            manifest = read_archive(source, parts)
-            if manifest.database != self.database.kind:
-                raise CommandError(
-                    f"{source} is a backup of {_FORMS.get(manifest.database, manifest.database)}; "
-                    f"this platform runs as {_FORMS[self.database.kind]}"
-                )
-            if _numbers(manifest.prefect) > _numbers(prefect_version(self.root)):
-                raise CommandError(
-                    f"{source} is of Prefect {manifest.prefect}, newer than this checkout's "
-                    f"{prefect_version(self.root)}; check out the version that it was made with"
-                )
-            self.console.step(f"backup       of {manifest.created}, Prefect {manifest.prefect}: complete")
-            try:
-                self.database.load(parts / _DATABASE)
-            except CommandError as error:
-                raise CommandError(f"{source}: {error}") from None
-            self.console.step("database     loaded beside the one in use")
+        self.database.load(dump)
+        self.console.step("database     loaded beside the one in use")
+        try:
             stop()
-            self.write_key((parts / _KEY).read_text(encoding="ascii"))
-            self.database.switch()
-            self.console.step("database     in place, with its key")
-            self._restore_settings(parts / _SETTINGS)
+            self._take_over(key)
+        except CommandError as error:
+            self.database.discard()
+            raise CommandError(f"{error}; all data is as it was, and `make up` starts the platform") from None
+        except BaseException:
+            self.database.discard()
+            raise
+        self.console.step("database     in place, with its key")
+        self.database.finish()
 
-    def _restore_settings(self, saved: Path) -> None:
-        """Bring ``.env`` back where there is none; settings of today are never overwritten."""
-        settings = self.root / ".env"
-        if not saved.exists():
-            return
-        if not settings.exists():
-            shutil.copyfile(saved, settings)
-            settings.chmod(0o600)
-            self.console.step("settings     .env is back")
-        elif settings.read_bytes() != saved.read_bytes():
-            self.console.step("settings     .env differs from the backup's, and was left as it is")
+    def _take_over(self, key: str) -> None:
+        """Put the loaded database and its key in place: both, or none."""
+        self.database.switch()
+        try:
+            self.write_key(key)
+        except BaseException:
+            self.database.switch_back()
+            raise
 
 
 def of_containers(project: Project, console: Console) -> Backups:
@@ -150,12 +148,23 @@ def of_processes(console: Console) -> Backups:
     """Return the backups of the platform as local processes."""
     key_file = SECRETS / "server" / "encryption-key"
 
-    def write_key(key: str) -> None:
-        key_file.parent.mkdir(parents=True, exist_ok=True)
-        key_file.touch(mode=0o600)
-        key_file.write_text(key, encoding="ascii")
+    def read_key() -> str:
+        try:
+            return key_file.read_text(encoding="ascii")
+        except OSError as error:
+            raise CommandError(f"{key_file} cannot be read: {error.strerror}; `make up` makes it") from None
 
-    return Backups(SqliteDatabase(STATE / "server" / "prefect.db"), key_file.read_text, write_key, console)
+    def write_key(key: str) -> None:
+        scratch = key_file.with_suffix(".new")
+        try:
+            key_file.parent.mkdir(parents=True, exist_ok=True)
+            scratch.touch(mode=0o600)
+            scratch.write_text(key, encoding="ascii")
+            scratch.replace(key_file)
+        except OSError as error:
+            raise CommandError(f"{key_file} cannot be written: {error.strerror}") from None
+
+    return Backups(SqliteDatabase(STATE / "server" / "prefect.db"), read_key, write_key, console)
 
 
 def prefect_version(root: Path) -> str:
@@ -165,7 +174,3 @@ def prefect_version(root: Path) -> str:
     if not found:
         raise CommandError("requirements/server.txt names no version of prefect; `make lock` compiles it")
     return found[1]
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", version))

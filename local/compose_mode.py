@@ -18,6 +18,8 @@ from local.interrupts import ignore_interrupts
 from local.knobs import ROOT, Knobs
 from local.packages import further_locks, package_index
 from local.ports import holder, is_free, port_taken
+from local.restore import Backup
+from local.schedule import FOLDER, backup_lines, scheduled_backups
 from local.services import Order, places
 
 _START_SECONDS = 300.0
@@ -30,6 +32,8 @@ _SECRETS = "/run/platform/environment"  # in the container, beside the platform'
 
 class ComposeMode:
     """Starts, watches and stops the compose project."""
+
+    database = "postgres"  # of the server, as backups call it
 
     def __init__(self, knobs: Knobs, console: Console) -> None:
         self._knobs = knobs
@@ -92,6 +96,8 @@ class ComposeMode:
                 f"PREFECT_FILE={file}: containers have CONFIG_DIR, and deployer/ and flows/ of this "
                 "checkout; set CONFIG_DIR to the file's folder, or name it from the checkout on"
             )
+        if scheduled_backups(self._knobs):
+            FOLDER.mkdir(exist_ok=True)  # this user's, and not root's
         # The image of Postgres is the warehouse's even where the database is elsewhere.
         steps: list[tuple[str, ...]] = [("pull", "--quiet", "--policy", "missing", "warehouse")]
         if self._knobs.builds_images:
@@ -159,9 +165,28 @@ class ComposeMode:
         """Stop and remove the containers; the volumes stay."""
         self._must(self._project.run("down", "--remove-orphans"), "down")
 
-    def clean(self) -> None:
+    def held(self) -> str:
+        """Return what `destroy` deletes, in words; empty when there is nothing."""
+        if not self.exists() and not self._project.has_volumes():
+            return ""
+        return f"the containers and volumes of the project {self._project.name}: database, secrets, warehouse"
+
+    def check_is_here(self) -> None:
+        """Refuse to replace or delete what another checkout of this machine runs under the same name.
+
+        Raises:
+            CommandError: The project's containers were started there.
+        """
+        if other := self._project.other_checkout():
+            raise CommandError(
+                f"the project {self._project.name} was started from {other}: run this there, or give this "
+                "checkout's a name of its own: COMPOSE_PROJECT_NAME in .env"
+            )
+
+    def destroy(self) -> None:
         """Remove the containers and the volumes with all runs and secrets."""
-        self._must(self._project.run("down", "--remove-orphans", "--volumes"), "down")
+        everything = ("--profile", "*", "down", "--remove-orphans", "--volumes")
+        self._must(self._project.run(*everything), "down")
 
     def logs(self) -> int:
         """Follow the logs of all services until interrupted."""
@@ -199,21 +224,40 @@ class ComposeMode:
         """Write a backup of the running platform, by default into ``backups/``."""
         of_containers(self._project, self._console).backup(target)
 
-    def restore(self, source: Path) -> int:
-        """Replace the data by a backup's, start everything, and return the exit code of `up`."""
-        self._prepare_images()
-        started = ("up", "--detach", "--no-build", "--wait", "postgres")
-        self._must(self._project.run(*started), "up postgres")
-        users = ("worker", "rescue", "deployer", "server")
-        backups = of_containers(self._project, self._console)
-        backups.restore(source, lambda: self._must(self._project.run("stop", *users), "stop"))
-        return self.up()
+    def restore(self, backup: Backup) -> None:
+        """Replace the data by a backup's; but for Postgres, everything is stopped then.
+
+        Raises:
+            CommandError: It cannot be; all data is as it was.
+        """
+        self.check_is_here()
+        before = self._project.containers()
+        self._check_ports(before)
+        with backup.settings_in_place(self._console):
+            self._prepare_images()
+            try:
+                self._start_postgres()
+                users = ("worker", "rescue", "deployer", "server")
+                of_containers(self._project, self._console).restore(
+                    backup.database, backup.key, lambda: self._must(self._project.run("stop", *users), "stop")
+                )
+            except BaseException:
+                if not before:
+                    self._project.run("down")
+                raise
+
+    def _start_postgres(self) -> None:
+        if not self._project.run("up", "--detach", "--no-build", "--wait", "postgres"):
+            return
+        for container in self._project.containers():
+            if container.service in {"secrets", "postgres"} and container.has_failed:
+                self._console.say(last_lines(container))
+        raise CommandError("postgres cannot be started, and nothing was replaced; what is above says why")
 
     def drain(self) -> None:
         """Stop the worker once its flow runs have ended, however long they take."""
         self._console.step("worker       claims no more flow runs; waiting for those that run")
-        self._must(self._project.run("kill", "--signal", "SIGUSR1", "worker"), "kill")
-        self._must(self._project.run("stop", "--timeout", str(_DRAIN_SECONDS), "worker"), "stop")
+        self._project.stop("worker", "SIGUSR1", _DRAIN_SECONDS)
         self._console.step("worker       stopped; `make up` starts it again")
 
     def status(self) -> int:
@@ -223,7 +267,7 @@ class ComposeMode:
             self._console.say(f"{container.service:<12} {container}")
         self._console.say()
         api = PrefectApi.of(self._knobs)
-        for line in [*run_lines(api), *volume_lines(self._project)]:
+        for line in [*run_lines(api), *volume_lines(self._project), *backup_lines(self._knobs)]:
             self._console.say(line)
         return 0 if containers and all(container.is_ready for container in containers) else 1
 

@@ -21,3 +21,10 @@ class Console:
     def say(self, text: str = "") -> None:
         """Print a line as it is."""
         print(text, file=self._output, flush=True)
+
+
+def printable(text: str) -> str:
+    """Return text of somebody else's as it may be put on a terminal: no control characters, no line ends."""
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )

@@ -5,13 +5,14 @@ import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 from local.errors import CommandError
 from local.knobs import ROOT, Knobs, environment_of_commands
 
 NEEDED_COMPOSE = (2, 24)
-_PROJECT = "yeedu-prefect"  # `name:` of docker-compose.yaml
+PROJECT = "yeedu-prefect"  # `name:` of docker-compose.yaml
 _PROJECT_LABEL = "com.docker.compose.project"
 _SERVICE_LABEL = "com.docker.compose.service"
 
@@ -103,7 +104,7 @@ class Project:
     """
 
     def __init__(self, knobs: Knobs, more: Mapping[str, str] | None = None) -> None:
-        self.name = knobs.get("COMPOSE_PROJECT_NAME", _PROJECT)
+        self.name = knobs.get("COMPOSE_PROJECT_NAME", PROJECT)
         self._environment = {
             **environment_of_commands(),
             **(more or {}),
@@ -183,11 +184,37 @@ class Project:
             raise CommandError(f"{command[0]} in {service}: {_reason(done.stderr.decode(errors='replace'))}")
         return done.stdout or b""
 
+    def stop(self, service: str, signal_name: str, grace_seconds: int) -> None:
+        """Stop a service by a signal, and wait for its end; one step, so that Docker never starts it anew.
+
+        Raises:
+            CommandError: It is not running, or did not stop.
+        """
+        running = [one.id for one in self.containers() if (one.service, one.status) == (service, "running")]
+        if not running:
+            raise CommandError(f"the {service} is not running")
+        how = ("--signal", signal_name, "-t", str(grace_seconds))  # --time, and --timeout of newer ones
+        done = subprocess.run(["docker", "stop", *how, *running], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise CommandError(f"docker stop: {_reason(done.stderr)}")
+
     def is_from_here(self) -> bool:
         """Tell whether the project's containers were started from this checkout, and not from another one."""
         labels = (f"{_PROJECT_LABEL}={self.name}", f"{_PROJECT_LABEL}.working_dir={ROOT}")
         filters = [argument for label in labels for argument in ("--filter", f"label={label}")]
         return bool(_ask("docker", "ps", "--all", "--quiet", *filters).stdout.strip())
+
+    def other_checkout(self) -> str:
+        """Return another checkout of this machine that the project's containers were started from, if any."""
+        label = f"{_PROJECT_LABEL}.working_dir"
+        shown = ("--format", f'{{{{.Label "{label}"}}}}', "--filter", f"label={_PROJECT_LABEL}={self.name}")
+        folders = {Path(line) for line in _ask("docker", "ps", "--all", *shown).stdout.splitlines() if line}
+        return next((str(one) for one in sorted(folders) if one.exists() and not one.samefile(ROOT)), "")
+
+    def has_volumes(self) -> bool:
+        """Whether the project has data, be it running or not."""
+        label = f"label={_PROJECT_LABEL}={self.name}"
+        return bool(_ask("docker", "volume", "ls", "--quiet", "--filter", label).stdout.strip())
 
     def containers(self) -> list[Container]:
         """Return the project's containers, in the order in which they started.

@@ -55,9 +55,20 @@ class Knobs:
         Raises:
             CommandError: It is not a whole number above 0.
         """
+        return self._whole(name, default, "a time: set it to a whole number of seconds")
+
+    def count(self, name: str, default: int) -> int:
+        """Return a knob that says how many.
+
+        Raises:
+            CommandError: It is not a whole number above 0.
+        """
+        return self._whole(name, default, "a number: set it to 1 or more")
+
+    def _whole(self, name: str, default: int, what: str) -> int:
         text = self.get(name, str(default))
         if not text.isdecimal() or not int(text):
-            raise CommandError(f"{name}={text!r} is not a time: set it to a whole number of seconds")
+            raise CommandError(f"{name}={text!r} is not {what}")
         return int(text)
 
     @property
@@ -161,7 +172,7 @@ class Knobs:
         Raises:
             CommandError: The file that should hold it cannot be read.
         """
-        return self._secret("PREFECT_API_AUTH_STRING")
+        return self.secret("PREFECT_API_AUTH_STRING")
 
     def api_key(self) -> str:
         """Return the key of another server's API, or an empty string when it has none.
@@ -169,9 +180,14 @@ class Knobs:
         Raises:
             CommandError: The file that should hold it cannot be read.
         """
-        return self._secret("PREFECT_API_KEY") if self.other_server else ""
+        return self.secret("PREFECT_API_KEY") if self.other_server else ""
 
-    def _secret(self, name: str) -> str:
+    def secret(self, name: str) -> str:
+        """Return a secret, from the file that a knob names or else from its value; empty when it has neither.
+
+        Raises:
+            CommandError: The file cannot be read.
+        """
         file = self.path(f"{name}_FILE")
         if not file:
             return self.get(name)

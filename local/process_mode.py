@@ -1,7 +1,6 @@
 """The platform as local processes, on SQLite, for a machine without a Docker engine."""
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -24,6 +23,8 @@ from local.lock import exclusive
 from local.ports import free_port, holder, is_free, port_taken
 from local.preparation import check_machine, prepare_flows, prepare_secrets, prepare_ui
 from local.processes import Supervisor, last_lines
+from local.restore import Backup
+from local.schedule import backup_lines, scheduled_backups
 from local.service import Service
 from local.services import (
     SECRETS,
@@ -48,6 +49,8 @@ _POLL_SECONDS = 0.2
 
 class ProcessMode:
     """Starts, watches and stops the local processes."""
+
+    database = "sqlite"  # of the server, as backups call it
 
     def __init__(self, knobs: Knobs, console: Console) -> None:
         self._knobs = knobs
@@ -88,7 +91,11 @@ class ProcessMode:
                 self._ensure(third := rescue(self._knobs, self._port("rescue")))
                 self._run_deployer(deployer(self._knobs, flows_url, warehouse_url))
                 self._ensure(fourth := worker(self._knobs, flows_url, self._port("worker")))
-                for service in (third, fourth):
+                if not (backups := scheduled_backups(self._knobs)):
+                    self._supervisor.stop("backup")
+                for service in backups:
+                    self._ensure(service)
+                for service in (third, fourth, *backups):
                     self._await_ready(service)
                 api = PrefectApi.of(self._knobs)
                 return report_first_run(api, self._knobs, self._console)
@@ -189,11 +196,7 @@ class ProcessMode:
         self._console.step(f"{service.name:<12} {'healthy' if is_new else 'healthy, already running'}")
 
     def _run_deployer(self, service: Service) -> None:
-        """Run the deployer to its end.
-
-        Raises:
-            CommandError: It failed, or does not end in time.
-        """
+        """Run the deployer to its end, and raise `CommandError` when it failed, or does not end in time."""
         self._supervisor.stop(service.name)
         self._start(service, "")
         deadline = time.monotonic() + _DEPLOY_SECONDS
@@ -215,7 +218,7 @@ class ProcessMode:
     def down(self) -> None:
         """Stop every process that was started here, and whatever those started."""
         with exclusive(STATE / "lock"):
-            self._stop([record.name for record in self._supervisor.records()])
+            self._stop_all()
 
     def _stop(self, names: list[str]) -> None:
         for name in reversed(names):
@@ -233,26 +236,28 @@ class ProcessMode:
         """Write a backup, by default into ``backups/``."""
         of_processes(self._console).backup(target)
 
-    def restore(self, source: Path) -> int:
-        """Replace the data by a backup's, start everything, and return the exit code of `up`."""
-        of_processes(self._console).restore(source, self.down)
-        return self.up()
+    def restore(self, backup: Backup) -> None:
+        """Replace the data by a backup's and stop everything; see `ComposeMode.restore`."""
+        check_machine()
+        with exclusive(STATE / "lock"):
+            STATE.chmod(0o700)
+            for service in self._first_services():
+                self._check_port(service)
+            with backup.settings_in_place(self._console):
+                prepare_secrets(self._knobs)
+                of_processes(self._console).restore(backup.database, backup.key, self._stop_all)
+
+    def _stop_all(self) -> None:
+        self._stop([record.name for record in self._supervisor.records()])
 
     def drain(self) -> None:
         """Stop the worker once its flow runs have ended, however long they take."""
         with exclusive(STATE / "lock"):
-            record = self._supervisor.find("worker")
-            if record is None:
+            if self._supervisor.find("worker") is None:
                 raise CommandError("the worker is not running")
             self._console.step("worker       claims no more flow runs; waiting for those that run")
-            os.kill(record.pid, signal.SIGUSR1)
-            self._supervisor.stop("worker", _DRAIN_SECONDS)
+            self._supervisor.stop("worker", _DRAIN_SECONDS, then=signal.SIGUSR1)  # nobody starts it anew
             self._console.step("worker       stopped; `make up` starts it again")
-
-    def clean(self) -> None:
-        """Stop everything and delete its data: runs, deployments, secrets, logs."""
-        self.down()
-        shutil.rmtree(STATE)
 
     def logs(self) -> int:
         """Follow the logs of all processes until interrupted."""
@@ -280,7 +285,7 @@ class ProcessMode:
         services = [*reversed(self._first_services()), rescue(self._knobs, self._port("rescue"))]
         if not own_warehouse_url(self._knobs) and not postgres.why_not():
             services.append(warehouse(self._port("warehouse")))
-        services.append(worker(self._knobs, "", self._port("worker")))
+        services += [worker(self._knobs, "", self._port("worker")), *scheduled_backups(self._knobs)]
         states: list[bool] = []
         for service in services:
             record = self._supervisor.find(service.name)
@@ -290,6 +295,6 @@ class ProcessMode:
             self._console.say(f"{service.name:<12} {state:<12} {where}".rstrip())
         self._console.say()
         api = PrefectApi.of(self._knobs)
-        for line in [*run_lines(api), *sqlite_lines(STATE)]:
+        for line in [*run_lines(api), *sqlite_lines(STATE), *backup_lines(self._knobs)]:
             self._console.say(line)
         return 0 if all(states) else 1

@@ -126,12 +126,13 @@ class Supervisor:
         record = _read(self._records / f"{name}.json")
         return record if record and record.is_living else None
 
-    def stop(self, name: str, grace_seconds: float | None = None) -> bool:
+    def stop(self, name: str, grace_seconds: float | None = None, then: signal.Signals | None = None) -> bool:
         """End a process and everything that it started; return whether anything was left to end.
 
         Args:
             name: The process.
             grace_seconds: How long it may take; ``None`` for as long as any.
+            then: What the process itself is told right after it was asked to end.
 
         The process itself is asked first, so that it can end its own children in order; what remains then is
         asked, and what remains after that is killed.
@@ -143,6 +144,8 @@ class Supervisor:
         members = family(record.pid, record.started, record.token)
         leader = [member for member in members if member.pid == record.pid]
         send(leader, signal.SIGTERM)
+        if then:
+            send(leader, then)
         await_end(leader, self._grace_seconds if grace_seconds is None else grace_seconds)
         # A child may have been started, or have lost its parent, in the meantime.
         rest = list({*members, *family(record.pid, record.started, record.token)})

@@ -181,6 +181,7 @@ def worker(knobs: Knobs, flows_url: str, port: int) -> Service:
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "WORKER_PREFORK": knobs.get("WORKER_PREFORK", "true"),
         "WORKER_CHECKOUT_CACHE_MEGABYTES": knobs.get("WORKER_CHECKOUT_CACHE_MEGABYTES", "1024"),
+        "RESULT_RETENTION_SECONDS": knobs.get("RESULT_RETENTION_SECONDS", "7776000"),
         "PREFECT_WORKER_QUERY_SECONDS": knobs.get("WORKER_QUERY_SECONDS", "2"),
         "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
         "PREFECT_WORKER_WEBSERVER_PORT": str(port),

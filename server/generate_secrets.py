@@ -9,8 +9,8 @@ Usage: generate_secrets.py                    (see above)
        generate_secrets.py --restore KNOB     (standard input takes the place of that secret)
 
 Folders (volumes in docker-compose.yaml), and who mounts them:
-    database   postgres, migrate, server
-    server     migrate, server
+    database   postgres, migrate, server, backup
+    server     migrate, server, backup
     api        server, git-server, deployer, worker, rescue
     key        deployer, worker, rescue, with another server
     mock       yeedu-mock
@@ -42,7 +42,12 @@ def _fernet_key() -> str:
     return base64.urlsafe_b64encode(os.urandom(32)).decode()
 
 
-def _check_fernet_key(value: str) -> None:
+def check_fernet_key(value: str) -> None:
+    """Refuse what Prefect cannot encrypt blocks with.
+
+    Raises:
+        SecretError: It is no Fernet key.
+    """
     try:
         length = len(base64.urlsafe_b64decode(value))
     except (binascii.Error, ValueError):
@@ -100,7 +105,7 @@ SECRETS = (
         "server",
         "encryption-key",
         generate=_fernet_key,
-        check=_check_fernet_key,
+        check=check_fernet_key,
         fixed=True,
     ),
     Secret("PREFECT_API_AUTH_STRING", "api", "auth-string", check=_check_auth_string),
@@ -188,7 +193,7 @@ def write_secrets(
         if secret.fixed and not is_theirs and present and own and own != present:
             raise SecretError(
                 f"{secret.knob} differs from the one that this platform's database was created with; "
-                f"unset it, or start afresh with `make clean` (which deletes all runs)"
+                f"unset it, or start afresh with `make destroy` (which deletes all runs)"
             )
         value = own or (present or secret.generate() if secret.generate else "")
         chosen[secret.knob] = value

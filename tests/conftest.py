@@ -13,9 +13,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give every test that takes `platform` one run per form of the platform."""
     if "platform" in metafunc.fixturenames:
         marked = metafunc.definition.get_closest_marker("docker")
-        of_local = [pytest.mark.long] if metafunc.definition.get_closest_marker("long_locally") else []
+        of_local, of_compose = (
+            [pytest.mark.long] if metafunc.definition.get_closest_marker(marker) else []
+            for marker in ("long_locally", "long_in_containers")
+        )
         forms = [
-            pytest.param(name, marks=[pytest.mark.docker] if name == "compose" else of_local)
+            pytest.param(name, marks=[pytest.mark.docker, *of_compose] if name == "compose" else of_local)
             for name in FORMS
             if name == "compose" or not marked
         ]

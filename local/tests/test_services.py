@@ -10,6 +10,7 @@ import yaml
 from local import services
 from local.errors import CommandError
 from local.knobs import ROOT, Knobs
+from local.schedule import scheduled_backups
 from local.service import Service
 
 
@@ -35,6 +36,7 @@ ELSEWHERE = re.compile(
 # Given by the images, or a place of their own.
 OF_THE_IMAGE = {
     *("PREFECT_HOME", "PREFECT_SERVER_EPHEMERAL_ENABLED", "DO_NOT_TRACK", "PYTHONTZPATH"),
+    "PYTHONPATH",
     *("PREFECT_SERVER_UI_STATIC_DIRECTORY", "YEEDU_MOCK_PORT", "YEEDU_MOCK_STATE_DIRECTORY", "RESCUE_PORT"),
 }
 
@@ -46,6 +48,7 @@ def built(name: str, knobs: Knobs) -> Service:
         "deployer": lambda: services.deployer(knobs, FLOWS, WAREHOUSE),
         "worker": lambda: services.worker(knobs, FLOWS, 8081),
         "rescue": lambda: services.rescue(knobs, 8082),
+        "backup": lambda: scheduled_backups(Knobs({**knobs.values, "COMPOSE_PROFILES": "backup"}))[0],
     }[name]()
 
 
@@ -87,7 +90,10 @@ CHOSEN = {
     "RESCUE_PENDING_SECONDS": "60",
     "RESCUE_ATTEMPTS": "1",
     "RESCUE_WORKER_SECONDS": "0",
+    "BACKUP_EVERY_SECONDS": "3600",
+    "BACKUP_KEEP": "3",
     "WORKER_NAME": "box",
+    "RESULT_RETENTION_SECONDS": "60",
     "WORKER_LIMIT": "3",
     "WORKER_QUERY_SECONDS": "9",
     "YEEDU_UI_URL": "",
@@ -105,7 +111,7 @@ CHOSEN = {
 
 
 @pytest.mark.parametrize("values", [{}, CHOSEN], ids=["defaults", "knobs"])
-@pytest.mark.parametrize("name", ["server", "yeedu-mock", "deployer", "worker", "rescue"])
+@pytest.mark.parametrize("name", ["server", "yeedu-mock", "deployer", "worker", "rescue", "backup"])
 def test_process_has_the_variables_of_its_container(name: str, values: dict[str, str]) -> None:
     knobs = Knobs(values)
     container = {

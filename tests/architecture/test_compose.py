@@ -21,6 +21,7 @@ IMAGE = (
     r"\$\{IMAGE_PREFIX:-\$\{COMPOSE_PROJECT_NAME:-yeedu-prefect\}\}-(?P<name>[\w-]+)"
     r":\$\{PLATFORM_VERSION:-(?P<version>[\d.]+)\}"
 )
+OUTLIVES = ("backup", "./backups")  # what is written there has to survive the volumes
 DOCKERFILES = sorted(ROOT.glob("*/Dockerfile"))
 
 
@@ -28,6 +29,7 @@ def test_services_are_the_ones_of_the_design() -> None:
     assert set(SERVICES) == {
         *("secrets", "postgres", "migrate", "server", "ready"),
         *("git-server", "yeedu-mock", "deployer", "worker", "image-worker", "rescue", "warehouse"),
+        "backup",
     }
     assert {"secrets", "migrate", "deployer", "ready"} == ONE_SHOTS
 
@@ -43,7 +45,7 @@ def test_service_keeps_the_common_rules(name: str) -> None:
     assert name in ONE_SHOTS or (service["restart"] == "unless-stopped" and service["healthcheck"]["test"])
     for volume in service.get("volumes", []):
         source = volume["source"] if isinstance(volume, dict) else volume.partition(":")[0]
-        assert source in COMPOSE["volumes"] or volume["read_only"], f"{volume} is anonymous or writable"
+        assert source in COMPOSE["volumes"] or volume.get("read_only") or (name, source) == OUTLIVES, volume
         assert "docker.sock" not in str(volume)
 
 
@@ -138,8 +140,8 @@ def test_secrets_are_mounted_only_where_they_are_needed() -> None:
         if volume.endswith("-secrets")
     }
     assert mounts == {
-        "database-secrets": {"secrets", "postgres", "migrate", "server"},
-        "server-secrets": {"secrets", "migrate", "server"},
+        "database-secrets": {"secrets", "postgres", "migrate", "server", "backup"},
+        "server-secrets": {"secrets", "migrate", "server", "backup"},
         "api-secrets": {
             *("secrets", "server", "git-server", "deployer", "worker", "image-worker", "rescue"),
         },
@@ -174,7 +176,7 @@ def test_flows_reach_the_warehouse_and_not_prefects_database() -> None:
         network: {name for name, service in SERVICES.items() if network in service.get("networks", [])}
         for network in ("database", "warehouse")
     }
-    assert on["database"] == {"postgres", "migrate", "server"}
+    assert on["database"] == {"postgres", "migrate", "server", "backup"}
     assert on["warehouse"] == {"warehouse", "worker", "image-worker"}
 
 
@@ -207,7 +209,7 @@ OverlayLoader.add_constructor("!override", lambda loader, node: loader.construct
 def test_with_another_server_nothing_needs_the_platforms_own() -> None:
     changed: dict[str, Any] = yaml.load(OVERLAYS["other-server.yaml"], OverlayLoader)["services"]
     gone = {name for name, service in changed.items() if service is None}
-    assert gone == {"server", "postgres", "migrate"}
+    assert gone == {"server", "postgres", "migrate", "backup"}
     for name in set(SERVICES) - gone:
         service, own = SERVICES[name], changed.get(name) or {}
         assert not gone & set(own.get("depends_on", service.get("depends_on", {}))), name

@@ -180,13 +180,14 @@ def test_handed_over_run_is_taken_up_by_the_next_worker(works: Works) -> None:
     assert (run["state_type"], run["run_count"]) == ("COMPLETED", 2)
 
 
-def test_drained_worker_waits_for_as_long_as_its_runs_need(works: Works) -> None:
+@pytest.mark.parametrize("first", [signal.SIGUSR1, signal.SIGTERM], ids=["told", "asked"])
+def test_drained_worker_waits_for_as_long_as_its_runs_need(works: Works, first: signal.Signals) -> None:
+    """`make drain` tells a container's worker alone; a local one is asked to end right before."""
     worker = works.start_worker(patience_seconds=0.5)
     run_id = works.start_run(seconds=5)
     works.running()
-    worker.send_signal(signal.SIGUSR1)
-    wait_for("word of the drain", lambda: "told to stop" in works.log(), 20)
-    worker.terminate()
+    for number in sorted({signal.SIGUSR1, signal.SIGTERM}, key=lambda number: number != first):
+        worker.send_signal(number)
     assert worker.wait(timeout=60) == 0, works.log()
     assert works.state(run_id)["type"] == "COMPLETED"
     assert run_count(works, run_id) == 1

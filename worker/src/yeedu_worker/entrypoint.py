@@ -33,6 +33,7 @@ def worker_command(environment: Mapping[str, str]) -> list[str]:
         WORKER_LIMIT: The most flow runs at a time; default 10.
         WORKER_GRACE_SECONDS: From SIGTERM until this process is killed; default 30, at least 15. Flow runs
             may go on for all but the last ten of them, which are for handing over.
+        RESULT_RETENTION_SECONDS: How long persisted results are kept; 0, and unset, for ever.
 
     Raises:
         WorkerConfigurationError: A value is malformed, or the API's address is missing.
@@ -56,9 +57,15 @@ def worker_command(environment: Mapping[str, str]) -> list[str]:
         raise WorkerConfigurationError(
             f"WORKER_GRACE_SECONDS={grace!r} is not a whole number of at least {_LEAST_GRACE_SECONDS}"
         )
+    keep = environment.get("RESULT_RETENTION_SECONDS") or "0"
+    if not keep.isdecimal():
+        raise WorkerConfigurationError(
+            f"RESULT_RETENTION_SECONDS={keep!r} is not a whole number of seconds; 0 keeps all"
+        )
     return [
         *(sys.executable, "-m", "yeedu_worker.serve", "--pool", pool, "--name", name, "--limit", limit),
         *("--patience-seconds", str(int(grace) - _HAND_OVER_SECONDS)),
+        *(("--keep-results-seconds", keep) if int(keep) else ()),
         *queues,
     ]
 

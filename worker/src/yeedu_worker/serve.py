@@ -22,6 +22,7 @@ from yeedu_worker.catch_up import catch_up_before_polling
 from yeedu_worker.draining import Drained, DrainingWorker
 from yeedu_worker.pool import LoginRefusedError, make_queues, wait_for_pool
 from yeedu_worker.repeated_work import remember_settings_variables, share_certificates
+from yeedu_worker.results import sweep_results_hourly
 from yeedu_worker.sweep import sweep_left_folders
 from yeedu_worker.triggers import poll_when_triggered
 
@@ -33,12 +34,13 @@ if sys.platform != "win32":
     _SIGNALS.append(signal.SIGUSR1)
 
 
-async def serve(worker: DrainingWorker, patience_seconds: float) -> None:
+async def serve(worker: DrainingWorker, patience_seconds: float, keep_results_seconds: int = 0) -> None:
     """Poll the work pool until a signal says to stop, and no flow run is left.
 
     Args:
         worker: The worker.
         patience_seconds: How long flow runs may go on after the first signal.
+        keep_results_seconds: How long persisted results are kept; 0 for ever.
     """
     cancellations = Cancellations()
     cancellations.replace_observers()
@@ -47,6 +49,7 @@ async def serve(worker: DrainingWorker, patience_seconds: float) -> None:
             group.start_soon(_obey, worker, patience_seconds, signals)
             group.start_soon(poll_when_triggered, worker)
             group.start_soon(cancellations.follow)
+            group.start_soon(sweep_results_hourly, keep_results_seconds)
             try:
                 await worker.start(with_healthcheck=True)
             except* Drained:
@@ -78,6 +81,9 @@ def main() -> None:
     parser.add_argument(
         "--work-queue", action="append", default=[], help="a queue of the pool; none means every queue"
     )
+    parser.add_argument(
+        "--keep-results-seconds", default=0, type=int, help="how long persisted results are kept; 0: for ever"
+    )
     arguments = parser.parse_args()
     if count := sweep_left_folders():
         print(f"worker: deleted {count} working folders of flow runs that ended without a word")
@@ -98,7 +104,7 @@ def main() -> None:
         create_pool_if_not_found=False,
         heartbeat_interval_seconds=int(get_current_settings().worker.heartbeat_seconds),
     )
-    anyio.run(serve, worker, arguments.patience_seconds)
+    anyio.run(serve, worker, arguments.patience_seconds, arguments.keep_results_seconds)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,67 @@
+"""``make destroy``: deletes the platform with all its data, once the user has said that this is meant."""
+
+import os
+import shutil
+from collections.abc import Sequence
+
+from local.compose_mode import ComposeMode
+from local.console import Console
+from local.errors import CommandError
+from local.process_mode import ProcessMode
+from local.services import STATE
+
+
+def destroy(name: str, containers: ComposeMode | None, processes: ProcessMode, console: Console) -> None:
+    """Stop the platform and delete its data: runs, deployments, secrets, logs.
+
+    Args:
+        name: Of the platform, which the user types.
+        containers: One form of it; ``None`` where no engine answers.
+        processes: The other one.
+        console: Where progress is shown.
+
+    Raises:
+        CommandError: It is not meant, or another checkout's, or something cannot be deleted.
+    """
+    of_containers = containers.held() if containers else ""
+    of_processes = f"{STATE}: database, secrets, warehouse, logs" if STATE.exists() else ""
+    if not of_containers and not of_processes:
+        console.say("There is nothing to delete.")
+        return
+    if containers and of_containers:
+        containers.check_is_here()
+    confirm(name, [words for words in (of_processes, of_containers) if words], console)
+    if of_processes:
+        processes.down()
+        try:
+            shutil.rmtree(STATE)
+        except OSError as error:
+            file, reason = error.filename or STATE, error.strerror or error
+            raise CommandError(f"{file} cannot be deleted: {reason}") from None
+    if containers and of_containers:
+        containers.destroy()
+
+
+def confirm(name: str, what: Sequence[str], console: Console) -> None:
+    """Have the user type the platform's name, unless ``YES=1`` says that nobody is there to do so.
+
+    Args:
+        name: Of the platform.
+        what: What is to be deleted, in words.
+        console: Where it is shown.
+
+    Raises:
+        CommandError: Something else was typed, or nothing.
+    """
+    console.say("This deletes for good, and leaves backups/ and .env alone:")
+    for one in what:
+        console.say(f"  {one}")
+    if os.environ.get("YES") == "1":
+        return
+    try:
+        typed = input(f"Type {name} to go on: ").strip()
+    except EOFError:
+        console.say()
+        typed = ""
+    if typed != name:
+        raise CommandError(f"{name} was not typed, so nothing was deleted; a script says YES=1")

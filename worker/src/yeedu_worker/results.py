@@ -1,0 +1,46 @@
+"""Deletes what flow runs stored long ago: persisted results, and what tasks keep in caches."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import anyio
+from prefect.settings import get_current_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+logger = logging.getLogger("prefect.workers.results")  # shown where Prefect's own are
+
+_PAUSE_SECONDS = 3600.0
+
+
+async def sweep_results_hourly(retention_seconds: int) -> None:
+    """Delete old results once an hour, for as long as the worker runs; with 0 seconds all are kept."""
+    folder = get_current_settings().results.local_storage_path
+    while retention_seconds:
+        if count := await anyio.to_thread.run_sync(sweep_results, folder, retention_seconds):
+            logger.info("deleted %d results that were older than %d s", count, retention_seconds)
+        await anyio.sleep(_PAUSE_SECONDS)
+
+
+def sweep_results(folder: Path, retention_seconds: int) -> int:
+    """Delete the files of a folder that nobody wrote to for so long; return how many there were.
+
+    Links are left alone, and what is behind them; so are folders, and what cannot be deleted.
+    """
+    oldest, count = time.time() - retention_seconds, 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            file = os.path.join(parent, name)  # noqa: PTH118 - of very many
+            with suppress(OSError):
+                status = os.lstat(file)
+                if stat.S_ISREG(status.st_mode) and status.st_mtime < oldest:
+                    os.unlink(file)  # noqa: PTH108
+                    count += 1
+    return count
