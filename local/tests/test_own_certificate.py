@@ -17,7 +17,7 @@ from tests.package_index import add_wheel, serve_index
 from tests.platforms import copy_checkout, free_port
 from tests.tls_server import private_authority
 
-LOCKS = ("server.txt", "deployer.txt", "yeedu-mock.txt", "warehouse.txt", "dev.txt")
+LOCKS = ("server.txt", "deployer.txt", "yeedu-mock.txt", "local.txt", "warehouse.txt", "dev.txt")
 
 
 @dataclass(frozen=True)
