@@ -58,7 +58,8 @@ def supervisor(folder: Path) -> Iterator[Supervisor]:
 
 
 def is_living(process: Process) -> bool:
-    return living_processes().get(process.pid) == process
+    now = living_processes().get(process.pid)
+    return now is not None and now.started == process.started  # its parent may be another one
 
 
 def until(condition: Callable[[], object], timeout_seconds: float = 20) -> None:
@@ -88,6 +89,7 @@ def pid_of(supervisor: Supervisor, name: str = "service") -> int:
 
 
 def child_of(supervisor: Supervisor) -> Process:
+    until(lambda: {"child", "ready"} <= set(supervisor.log("service").read_text().split()))
     line = next(line for line in supervisor.log("service").read_text().splitlines() if "child" in line)
     return living_processes()[int(line.split()[1])]
 
