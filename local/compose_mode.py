@@ -160,7 +160,9 @@ class ComposeMode:
 
     def logs(self) -> int:
         """Follow the logs of all services until interrupted."""
-        return self._project.run("logs", "--follow", "--tail=100")
+        for line in self._project.lines("logs", "--follow", "--tail=100"):
+            self._console.say(line)
+        return 0
 
     def deploy(self, knobs: EnvironmentKnobs, order: Order) -> int:
         """Run the deployer with its output shown, and return its exit code.

@@ -7,7 +7,7 @@ import pytest
 from declared import HEAD, ONE, POOLS
 from prefect.states import Completed
 
-from yeedu_deployer.planned.status import State
+from yeedu_deployer.planned.status import DeploymentStatus, State
 from yeedu_deployer.status_report import is_in_step, print_status
 
 TWO = """
@@ -98,3 +98,16 @@ def test_status_of_a_choice_says_nothing_of_the_rest(platform, status):
     assert {name: row.state for name, row in status(HEAD + ONE, only=["one"]).items()} == {
         "one": State.IN_STEP
     }
+
+
+def test_no_name_of_the_server_forges_a_line(capsys):
+    evil = "evil \x1b[2J...\r\nprint-message: in step"
+    row = DeploymentStatus(evil, State.FOREIGN, workers=(evil,))
+    print_status([row], [evil], ())
+    printed = capsys.readouterr()
+
+    shown = r"evil \x1b[2J...\r\nprint-message: in step"
+    [line] = printed.out.splitlines()
+    assert line.startswith(f"{shown}: ")
+    assert line.endswith(f"workers {shown}")
+    assert printed.err == f"error: {shown}\n"

@@ -16,7 +16,8 @@ from yeedu_deployer.config_dir import Given, declared_files, own_variables
 from yeedu_deployer.configuration import API_KEY, AUTH_STRING, Configuration, adopt_logins
 from yeedu_deployer.errors import DeployerError
 from yeedu_deployer.inspection.inspector import FlowInspector
-from yeedu_deployer.report import redact
+from yeedu_deployer.report import shown
+from yeedu_worker.printable import printable
 
 if TYPE_CHECKING:
     from yeedu_deployer.declared.desired import Files
@@ -45,7 +46,7 @@ def run(arguments: list[str]) -> int:
         return _deploy(options)
     except DeployerError as error:
         for line in str(error).splitlines():
-            print(f"error: {redact(line, _environment_secrets())}", file=sys.stderr)
+            print(f"error: {shown(line, _environment_secrets())}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("error: Interrupted; run the same command again to finish.", file=sys.stderr)
@@ -87,7 +88,7 @@ def _deploy_with(
         lookup = Lookup(client)
         desired = read(lookup=lookup)
         for note in desired.notes:
-            print(f"note: {note}", file=sys.stderr)
+            print(f"note: {printable(note)}", file=sys.stderr)
         plan_only = options.command != "apply"
         deployer = Deployer(
             client,

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from yeedu_deployer.planned.diff import FieldChange
+from yeedu_worker.printable import printable
 
 JSON_FORMAT = 1
 MAXIMUM_COLUMNS = 1000
@@ -147,19 +148,17 @@ class Report:
         else:
             self._print_lines(stream)
         for failure in self.failures:
-            print(f"error: {redact(failure, self.secrets)}", file=sys.stderr)
+            print(f"error: {shown(failure, self.secrets)}", file=sys.stderr)
 
     def _print_table(self, stream: TextIO) -> None:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for column in ("", "name", "outcome", "", "link"):
             table.add_column(column, no_wrap=True)
         for row in self.rows:
-            cells = [
-                redact(cell, self.secrets) for cell in (row.kind, row.name, row.outcome, row.detail, row.link)
-            ]
+            cells = (row.kind, row.name, row.outcome, row.detail, row.link)
             styles = ("", "", STYLES.get(row.outcome, "dim"), "", "dim")
             table.add_row(
-                *(Text(redact(cell, self.secrets), style) for cell, style in zip(cells, styles, strict=True))
+                *(Text(shown(cell, self.secrets), style) for cell, style in zip(cells, styles, strict=True))
             )
             for line in self._change_lines(row):
                 table.add_row("", "", "", Text(line, "dim"), "")
@@ -172,16 +171,21 @@ class Report:
     def _print_lines(self, stream: TextIO) -> None:
         for row in self.rows:
             cells = [f"{row.kind}: {row.name}: {row.outcome}", row.detail, row.link]
-            line = redact("  ".join(cell for cell in cells if cell), self.secrets)
+            line = shown("  ".join(cell for cell in cells if cell), self.secrets)
             print(line, file=stream)
             for change in self._change_lines(row):
                 print(f"    {change}", file=stream)
 
     def _change_lines(self, row: Row) -> list[str]:
         return [
-            redact(f"{change.field}: {brief(change.old)} -> {brief(change.new)}", self.secrets)
+            shown(f"{change.field}: {brief(change.old)} -> {brief(change.new)}", self.secrets)
             for change in row.changes
         ]
+
+
+def shown(line: str, secrets: tuple[str, ...]) -> str:
+    """Return a line as people get to see it: without secrets and without what a terminal obeys."""
+    return printable(redact(line, secrets))
 
 
 def redacted(value: JsonValue, secrets: tuple[str, ...]) -> JsonValue:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from yeedu_deployer.planned.status import MEANINGS, DeploymentStatus, State
-from yeedu_deployer.report import JSON_FORMAT, MAXIMUM_COLUMNS, brief, redact, redacted
+from yeedu_deployer.report import JSON_FORMAT, MAXIMUM_COLUMNS, brief, redacted, shown
 
 STYLES = {
     State.IN_STEP: "green",
@@ -43,21 +43,21 @@ def print_status(
     elif sys.stdout.isatty():
         table = Table(*COLUMNS, box=None, pad_edge=False, header_style="bold")
         for row in rows:
-            cells = [Text(redact(cell, secrets)) for cell in _cells(row)]
+            cells = [Text(shown(cell, secrets)) for cell in _cells(row)]
             cells[1].stylize(STYLES.get(row.state, "dim"))
             table.add_row(*cells)
             for line in _drift_lines(row):
-                table.add_row("", Text(redact(line, secrets), "dim"))
+                table.add_row("", Text(shown(line, secrets), "dim"))
         Console(width=min(Console().width, MAXIMUM_COLUMNS)).print(table)
     else:
         for row in rows:
             name, state, *rest = _cells(row)
             labelled = [f"{label} {cell}" for label, cell in zip(COLUMNS[2:], rest, strict=True)]
-            print(redact(f"{name}: {state}  {'  '.join(labelled)}", secrets))
+            print(shown(f"{name}: {state}  {'  '.join(labelled)}", secrets))
             for line in _drift_lines(row):
-                print(redact(f"    {line}", secrets))
+                print(shown(f"    {line}", secrets))
     for failure in failures:
-        print(f"error: {redact(failure, secrets)}", file=sys.stderr)
+        print(f"error: {shown(failure, secrets)}", file=sys.stderr)
 
 
 def _cells(row: DeploymentStatus) -> tuple[str, str, str, str, str]:

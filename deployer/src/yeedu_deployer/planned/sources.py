@@ -19,6 +19,7 @@ from yeedu_deployer.planned.definition import Definition, define, place_of, want
 from yeedu_worker.git.addresses import Address
 from yeedu_worker.git.reasons import GitError
 from yeedu_worker.git.remote import lfs_warning
+from yeedu_worker.printable import printable
 
 _CLONE, _LEFT_SECONDS = "deployer-clone-", 86400
 
@@ -145,7 +146,7 @@ def _read(
 
 def _say(progress: str) -> None:
     if progress:
-        print(f"git: {progress}", file=sys.stderr, flush=True)
+        print(f"git: {printable(progress)}", file=sys.stderr, flush=True)
 
 
 def _inspect(
