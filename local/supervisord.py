@@ -90,16 +90,22 @@ class Supervisord:
         self._configuration = folder / "supervisord.conf"
 
     def ask(self, method: str, *arguments: Any) -> Any:
-        """Return what it answers to one of its XML-RPC methods; ``None`` when none runs, or it refuses."""
-        if not self._socket.exists():
+        """Return what it answers to one of its XML-RPC methods; ``None`` when none runs, or it refuses.
+
+        Raises:
+            CommandError: One runs, and does not answer; nothing is to be taken for dead then.
+        """
+        if not hasattr(socket, "AF_UNIX"):  # Windows, where none runs
             return None
         path = min(str(self._socket), os.path.relpath(self._socket), key=len)
         server = xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=_UnixTransport(path))
         try:
             with server:
                 return getattr(server.supervisor, method)(*arguments)
-        except (OSError, http.client.HTTPException, xmlrpc.client.Fault):
+        except (FileNotFoundError, ConnectionError, http.client.HTTPException, xmlrpc.client.Fault):
             return None
+        except OSError as error:
+            raise CommandError(f"supervisord does not answer at {self._socket}: {error}") from None
 
     def is_running(self) -> bool:
         """Whether it runs, and answers."""
@@ -111,9 +117,8 @@ class Supervisord:
         Raises:
             CommandError: It does not start.
         """
-        path = (
-            f"{_WORKING_FOLDER if _WORKING_FOLDER.exists() else self._folder.absolute()}/{self._socket.name}"
-        )
+        folder = _WORKING_FOLDER if _WORKING_FOLDER.exists() else self._folder.absolute()
+        path = str(folder / self._socket.name)
         if len(os.fsencode(path)) > _LONGEST_SOCKET:
             raise CommandError(f"{self._folder} is too long a path for a socket; move the checkout up")
         user = "user = 0\n" if os.geteuid() == 0 else ""  # asked for, else it warns
@@ -132,13 +137,13 @@ class Supervisord:
     def _start(self) -> None:
         """Start it in the background, with nothing of the user's environment but where programs are."""
         path = os.pathsep.join([str(PROGRAMS), os.environ.get("PATH") or os.defpath])
-        own = {"PATH": path, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        own = {"PATH": path, "PYTHONPATH": str(ROOT)}
         command = [str(PROGRAMS / "python"), "-P", "-m", "supervisor.supervisord"]
         try:
             done = subprocess.run(
                 [*command, "--configuration", self._configuration.name, "--umask", f"{_umask():03o}"],
                 cwd=self._folder,
-                env={**own, **{name: os.environ[name] for name in ("TZ", "HOME") if name in os.environ}},
+                env={**own, **({"TZ": os.environ["TZ"]} if "TZ" in os.environ else {})},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

@@ -282,6 +282,23 @@ def test_process_has_the_umask_of_who_starts_it(supervisor: Supervisor, folder: 
     assert stat.S_IMODE(written.stat().st_mode) == 0o666 & ~mask
 
 
+@linux
+def test_supervisord_that_does_not_answer_is_not_taken_for_dead(
+    supervisor: Supervisor, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = start(supervisor, SLEEPER)
+    number = int((folder / "supervisord.pid").read_text())
+    monkeypatch.setattr(supervisord, "_ANSWER_SECONDS", 0.2)
+    os.kill(number, signal.SIGSTOP)
+    try:
+        with pytest.raises(CommandError, match=r"supervisord does not answer at .*: timed out"):
+            supervisor.end_left()
+    finally:
+        os.kill(number, signal.SIGCONT)
+    monkeypatch.undo()
+    assert is_living(process)
+
+
 def test_too_long_a_path_for_a_socket_is_a_sentence_where_there_is_no_proc(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
