@@ -25,5 +25,9 @@ class Console:
 
     def say(self, text: str = "") -> None:
         """Print a line, or several, of which nothing steers the terminal: logs and names are others' text."""
-        printable = load_script(_PRINTABLE).printable
         print("\n".join(map(printable, text.split("\n"))), file=self._output, flush=True)
+
+
+def printable(line: str) -> str:
+    """Return a line of others' text without what steers a terminal; see that function of the worker's."""
+    return load_script(_PRINTABLE).printable(line)

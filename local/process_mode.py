@@ -117,12 +117,12 @@ class ProcessMode:
         """Stop every process that was started here, and whatever those started."""
         with exclusive(STATE / "lock"):
             self._stop([record.name for record in self._supervisor.records()])
-            self._supervisor.end_idle()
 
     def _stop(self, names: list[str]) -> None:
         for name in reversed(names):
             was_left = self._startup.stop(name)
             self._console.step(f"{name:<12} {'stopped' if was_left else 'was not running'}")
+        self._supervisor.end_idle()
 
     def backup(self, target: Path | None) -> None:
         """Write a backup, by default into ``backups/``."""
@@ -136,12 +136,11 @@ class ProcessMode:
     def drain(self) -> None:
         """Stop the worker once its flow runs have ended, however long they take."""
         with exclusive(STATE / "lock"):
-            record = self._supervisor.find("worker")
-            if record is None:
+            if self._supervisor.find("worker") is None:
                 raise CommandError("the worker is not running")
             self._console.step("worker       claims no more flow runs; waiting for those that run")
-            os.kill(record.pid, signal.SIGUSR1)
-            self._supervisor.stop("worker", _DRAIN_SECONDS)
+            # Asked to end first: whatever comes of the second, nobody starts it anew.
+            self._supervisor.stop("worker", _DRAIN_SECONDS, then=signal.SIGUSR1)
             self._console.step("worker       stopped; `make up` starts it again")
 
     def clean(self) -> None:

@@ -142,12 +142,13 @@ class Supervisor:
             for record in self.records():
                 self.stop(record.name)
 
-    def stop(self, name: str, grace_seconds: float | None = None) -> bool:
+    def stop(self, name: str, grace_seconds: float | None = None, then: signal.Signals | None = None) -> bool:
         """End a process and everything that it started; return whether anything was left to end.
 
         Args:
             name: The process.
             grace_seconds: How long it may take; ``None`` for as long as any.
+            then: What the process itself is told right after it was asked to end.
 
         The process itself is asked first, so that it can end its own children in order; what remains then is
         asked, and what remains after that is killed. supervisord ends with the last one.
@@ -163,6 +164,8 @@ class Supervisor:
             late_seconds = time.monotonic() - deadline
             if state != STOPPING:
                 self._supervisord.ask("stopProcess", name, False)
+                if then:
+                    self._supervisord.ask("signalProcess", name, then.name)
             elif late_seconds > _KILL_SECONDS:
                 break  # the system does not let go of it
             elif late_seconds > 0:

@@ -231,6 +231,17 @@ def test_process_that_ignores_the_request_is_killed(folder: Path) -> None:
     assert not is_living(process)
 
 
+def test_process_is_told_a_second_thing_right_after_it_was_asked_to_end(supervisor: Supervisor) -> None:
+    program = (
+        "import signal\nboth = {signal.SIGTERM, signal.SIGUSR1}\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, both)\n"
+        "print('ready', flush=True)\nprint(*sorted(signal.sigwait(both).name for _ in both))"
+    )
+    start(supervisor, program)
+    supervisor.stop("service", 60, then=signal.SIGUSR1)
+    assert supervisor.log("service").read_text().split() == ["ready", "SIGTERM", "SIGUSR1"]
+
+
 def test_process_that_was_not_started_here_is_left_alone(supervisor: Supervisor) -> None:
     start(supervisor, SLEEPER)
     with subprocess.Popen([sys.executable, "-c", SLEEPER], stdout=subprocess.PIPE) as other:
