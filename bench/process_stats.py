@@ -40,7 +40,8 @@ def environment(number: int) -> dict[str, str]:
 def services(checkout: Path) -> dict[str, int]:
     """Return the processes of the platform's local form that stay up, by the name of their service."""
     supervisor = Supervisor(checkout / ".local")
-    return {record.name: record.pid for record in supervisor.records() if record.is_living}
+    found = (supervisor.find(record.name) for record in supervisor.records())
+    return {record.name: record.pid for record in found if record}
 
 
 def _family(number: int) -> Iterator[psutil.Process]:

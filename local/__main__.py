@@ -185,7 +185,8 @@ def main() -> None:
         order = Order(OF_THE_DEPLOYER.get(command, ""), options.environment, _words(options.only), others)
         sys.exit(run(command, options.file, order, upgrade=options.upgrade))
     except CommandError as error:
-        sys.exit(f"make {command}: {error}")
+        Console(sys.stderr).say(f"make {command}: {error}")
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -23,6 +23,7 @@ from local.schedule import FOLDER, backup_lines, scheduled_backups
 from local.services import Order, places
 
 _START_SECONDS = 300.0
+_OTHERS_SECONDS = 60.0  # for the others to start, when one has failed
 _POLL_SECONDS = 0.7
 _DRAIN_SECONDS = 86400
 _SHARED = ("deployer", "flows")  # of the checkout, and CONFIG_DIR: what the deployer's container has
@@ -141,6 +142,7 @@ class ComposeMode:
             CommandError: A service failed, or not all is healthy in time.
         """
         deadline = time.monotonic() + _START_SECONDS
+        patience = deadline
         shown: dict[str, str] = {}
         while True:
             code = process.poll()  # asked first: what is read below is then the end state
@@ -152,6 +154,8 @@ class ComposeMode:
                     self._console.step(f"{container.service:<12} {container}")
             failed = next((container for container in current if container.has_failed), None)
             if failed:
+                patience = min(patience, time.monotonic() + _OTHERS_SECONDS)
+            if failed and (code is not None or _all_begun(containers) or time.monotonic() > patience):
                 self._console.say(last_lines(failed))
                 raise CommandError(f"{failed.service}: {failed}; the last lines of its log are above")
             if code or (code == 0 and all(container.is_ready for container in containers)):
@@ -190,7 +194,9 @@ class ComposeMode:
 
     def logs(self) -> int:
         """Follow the logs of all services until interrupted."""
-        return self._project.run("logs", "--follow", "--tail=100")
+        for line in self._project.lines("logs", "--follow", "--tail=100"):
+            self._console.say(line)
+        return 0
 
     def deploy(self, knobs: EnvironmentKnobs, order: Order) -> int:
         """Run the deployer with its output shown, and return its exit code.
@@ -274,6 +280,11 @@ class ComposeMode:
     def _must(self, code: int, command: str) -> None:
         if code:
             raise CommandError(f"`docker compose {command}` failed with code {code}")
+
+
+def _all_begun(containers: list[Container]) -> bool:
+    """Tell whether every service was started; what fails meanwhile keeps none of the others back."""
+    return not any(container.status == "created" for container in containers if not container.is_one_shot)
 
 
 def _without_ended(containers: list[Container], before: list[Container]) -> list[Container]:

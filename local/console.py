@@ -2,7 +2,12 @@
 
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TextIO
+
+from local.script import load_script
+
+_PRINTABLE = Path(__file__).parents[1] / "worker" / "src" / "yeedu_worker" / "printable.py"
 
 
 class Console:
@@ -16,15 +21,13 @@ class Console:
 
     def step(self, text: str) -> None:
         """Print one step of the progress."""
-        print(f"[{time.monotonic() - self._started:6.1f} s] {text}", file=self._output, flush=True)
+        self.say(f"[{time.monotonic() - self._started:6.1f} s] {text}")
 
     def say(self, text: str = "") -> None:
-        """Print a line as it is."""
-        print(text, file=self._output, flush=True)
+        """Print a line, or several, of which nothing steers the terminal: logs and names are others' text."""
+        print("\n".join(map(printable, text.split("\n"))), file=self._output, flush=True)
 
 
-def printable(text: str) -> str:
-    """Return text of somebody else's as it may be put on a terminal: no control characters, no line ends."""
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
-    )
+def printable(line: str) -> str:
+    """Return a line of others' text without what steers a terminal; see that function of the worker's."""
+    return load_script(_PRINTABLE).printable(line)

@@ -3,7 +3,7 @@
 import json
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -128,6 +128,25 @@ class Project:
     def run(self, *arguments: str) -> int:
         """Run ``docker compose`` with its output shown, and return its exit code."""
         return self.compose(*arguments).wait()
+
+    def lines(self, *arguments: str) -> Iterator[str]:
+        """Yield each line that ``docker compose`` prints, as soon as it does.
+
+        Raises:
+            CommandError: It failed.
+        """
+        with subprocess.Popen(
+            ["docker", "compose", *arguments],
+            cwd=ROOT,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            for line in process.stdout or ():
+                yield line.decode(errors="replace").rstrip("\r\n")
+        if process.returncode:
+            raise CommandError(f"`docker compose {arguments[0]}` failed with code {process.returncode}")
 
     def inside(self, service: str, *command: str) -> str:
         """Run a command in a service's container and return what it prints; nothing when it cannot."""

@@ -1,7 +1,7 @@
 """Finds a process and everything that it started, also what left its session or lost its parent.
 
 Flow runs, jobs and Jupyter kernels begin sessions of their own, and become children of process 1 when their
-parent dies. So a process belongs to a family when it descends from the leader, is in the leader's session, or
+parent dies. So a process belongs to a family when it descends from the leader, is in the leader's group, or
 (Linux) carries the family's token in its environment.
 """
 
@@ -26,7 +26,7 @@ class Process:
     pid: int
     started: str
     parent: int
-    session: int
+    group: int
 
 
 def living_processes() -> dict[int, Process]:
@@ -45,16 +45,16 @@ def from_proc() -> dict[int, Process]:
             stat = (folder / "stat").read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue  # it ended meanwhile
-        # After the name, which is in parentheses and may hold anything: state, parent, group, session, ...
+        # After the name, which is in parentheses and may hold anything: state, parent, group, ...
         fields = stat.rpartition(")")[2].split()
         if fields[0] not in "ZX":
             pid = int(folder.name)
-            found[pid] = Process(pid, f"{boot}:{fields[19]}", int(fields[1]), int(fields[3]))
+            found[pid] = Process(pid, f"{boot}:{fields[19]}", int(fields[1]), int(fields[2]))
     return found
 
 
 def from_ps() -> dict[int, Process]:
-    """Ask ``ps``, where there is no /proc; the process group stands for the session."""
+    """Ask ``ps``, where there is no /proc."""
     listing = subprocess.run(
         ["ps", "-axo", "pid=,ppid=,pgid=,stat=,lstart="],
         capture_output=True,
@@ -70,20 +70,19 @@ def from_ps() -> dict[int, Process]:
     return found
 
 
-def is_living(pid: int, started: str) -> bool:
-    """Tell whether the process of that number is still the one that began at that time."""
-    process = living_processes().get(pid)
-    return process is not None and process.started == started
+def family(leader: int, token: str) -> list[Process]:
+    """Return every living process that belongs to a family.
 
-
-def family(leader: int, started: str, token: str) -> list[Process]:
-    """Return the leader, if it still lives, and every living process that belongs to it."""
+    Args:
+        leader: The number of the process that began it, while that is known to live; 0 when it is not.
+        token: What each carries in its environment.
+    """
     living = living_processes()
-    members: dict[int, Process] = {}
-    head = living.get(leader)
-    if head and head.started == started:
-        members = {pid: one for pid, one in living.items() if pid == leader or one.session == leader}
-    members |= {pid: one for pid, one in living.items() if _has_token(pid, token)}
+    members = {
+        pid: one
+        for pid, one in living.items()
+        if pid == leader or (leader and one.group == leader) or _has_token(pid, token)
+    }
     while True:
         children = {pid: one for pid, one in living.items() if one.parent in members and pid not in members}
         if not children:

@@ -43,4 +43,4 @@ class _Log:
             return []
         self._offset += len(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
-        return [line.decode(errors="replace") for line in lines]
+        return [line.removesuffix(b"\r").decode(errors="replace") for line in lines]

@@ -17,7 +17,7 @@ from local.packages import further_locks, package_index, trusting
 VENV = ROOT / ".venv"
 PROGRAMS = VENV / "bin"
 PACKAGES = ("yeedu-operator", "yeedu-operator/guide", "yeedu-mock", "deployer", "rescue", "worker")
-PLATFORM_LOCKS = ("server.txt", "deployer.txt", "yeedu-mock.txt")  # the deployer's has all of the worker's
+PLATFORM_LOCKS = ("server.txt", "deployer.txt", "yeedu-mock.txt", "local.txt")  # deployer: and the worker's
 WAREHOUSE_LOCK = "warehouse.txt"
 DEVELOPMENT_LOCKS = ("dev.txt",)  # has all of the platform's
 _STAMP = VENV / "installed.json"

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 from local import warehouse as postgres
@@ -20,16 +19,14 @@ from local.install import PROGRAMS, install
 from local.interrupts import ignore_interrupts
 from local.knobs import Knobs
 from local.lock import exclusive
-from local.ports import free_port, holder, is_free, port_taken
+from local.ports import holder, is_free, port_taken
 from local.preparation import check_machine, prepare_flows, prepare_secrets, prepare_ui
-from local.processes import Supervisor, last_lines
+from local.processes import Supervisor
 from local.restore import Backup
 from local.schedule import backup_lines, scheduled_backups
 from local.service import Service
 from local.services import (
-    SECRETS,
     STATE,
-    WAREHOUSE,
     Order,
     deployer,
     own_flows_url,
@@ -40,11 +37,9 @@ from local.services import (
     worker,
     yeedu_mock,
 )
+from local.startup import Startup
 
-_START_SECONDS = 300.0
-_DEPLOY_SECONDS = 300.0
 _DRAIN_SECONDS = 86400.0
-_POLL_SECONDS = 0.2
 
 
 class ProcessMode:
@@ -57,14 +52,15 @@ class ProcessMode:
         self._console = console
         self._supervisor = Supervisor(STATE)
         self._environment = child_environment(os.environ, PROGRAMS)
+        self._startup = Startup(self._supervisor, self._environment, knobs, console)
 
     def is_up(self) -> bool:
         """Whether any process of the platform is running."""
-        return any(record.is_living for record in self._supervisor.records())
+        return any(self._supervisor.find(record.name) for record in self._supervisor.records())
 
     def exists(self) -> bool:
         """Whether any process was started and not stopped since, be it alive or not."""
-        return bool(self._supervisor.records())
+        return bool(self._supervisor.records()) or self._supervisor.is_running()
 
     def up(self) -> int:
         """Install and start everything, wait for the first Yeedu run, and return the exit code.
@@ -75,6 +71,7 @@ class ProcessMode:
         check_machine()
         with exclusive(STATE / "lock"):
             STATE.chmod(0o700)  # logs and the database are this user's
+            self._supervisor.end_left()
             first = self._first_services()
             for service in first:
                 self._check_port(service)
@@ -83,20 +80,7 @@ class ProcessMode:
                 flows_url = self._prepare()
                 if self._knobs.other_server:
                     self._supervisor.stop("server")  # of a time when the platform had its own
-                for service in first:
-                    self._ensure(service)
-                warehouse_url = self.ensure_warehouse()
-                for service in first:
-                    self._await_ready(service)
-                self._ensure(third := rescue(self._knobs, self._port("rescue")))
-                self._run_deployer(deployer(self._knobs, flows_url, warehouse_url))
-                self._ensure(fourth := worker(self._knobs, flows_url, self._port("worker")))
-                if not (backups := scheduled_backups(self._knobs)):
-                    self._supervisor.stop("backup")
-                for service in backups:
-                    self._ensure(service)
-                for service in (third, fourth, *backups):
-                    self._await_ready(service)
+                self._startup.start_all(first, flows_url)
                 api = PrefectApi.of(self._knobs)
                 return report_first_run(api, self._knobs, self._console)
             except KeyboardInterrupt:
@@ -132,89 +116,6 @@ class ProcessMode:
         self._console.step(f"flows: {description}")
         return url
 
-    def _port(self, name: str) -> int:
-        """Return the port of a service that takes any: the one that it has, or a free one."""
-        running = self._supervisor.find(name)
-        return running.port if running else free_port()
-
-    def ensure_warehouse(self) -> str:
-        """Start the platform's own warehouse, unless the user has one, and return its address.
-
-        Where no Postgres can run the platform comes up without: only flows that load into it need it.
-        """
-        own = own_warehouse_url(self._knobs)
-        reason = "" if own else postgres.why_not()
-        if own or reason:
-            self._console.step(f"warehouse    {f'left out: {reason}' if reason else 'your own'}")
-            self._supervisor.stop("warehouse")
-            return own
-        password = SECRETS / "warehouse" / "postgres-password"
-        postgres.make_database(WAREHOUSE, password, self._environment)
-        service = warehouse(self._port("warehouse"))
-        self._ensure(service)
-        self._await_ready(service)
-        return postgres.address(service.port)
-
-    def _ensure(self, service: Service) -> None:
-        """Start a service unless it runs already, from the same command, settings and sources."""
-        fingerprint = service.fingerprint()
-        running = self._supervisor.find(service.name)
-        if running and running.fingerprint == fingerprint:
-            return
-        if running:
-            self._console.step(f"{service.name:<12} changed: stopping it to start it again")
-        self._stop_one(service.name)  # of a dead one too: its children may live
-        self._start(service, fingerprint)
-
-    def _start(self, service: Service, fingerprint: str) -> None:
-        try:
-            self._supervisor.start(
-                service.name,
-                service.command,
-                {**self._environment, **service.environment},
-                STATE / service.name,
-                port=service.port,
-                fingerprint=fingerprint,
-            )
-        except OSError as error:
-            raise CommandError(f"{service.name} cannot be started: {error}") from None
-
-    def _await_ready(self, service: Service) -> None:
-        """Wait until the service answers.
-
-        Raises:
-            CommandError: It ended, or does not answer in time.
-        """
-        deadline = time.monotonic() + _START_SECONDS
-        while not service.is_ready():
-            if not self._supervisor.find(service.name):
-                raise self._failed(service.name, "ended")
-            if time.monotonic() > deadline:
-                raise self._failed(service.name, f"does not answer after {_START_SECONDS:.0f} s")
-            time.sleep(_POLL_SECONDS)
-        is_new = service.name in self._supervisor.started
-        self._console.step(f"{service.name:<12} {'healthy' if is_new else 'healthy, already running'}")
-
-    def _run_deployer(self, service: Service) -> None:
-        """Run the deployer to its end, and raise `CommandError` when it failed, or does not end in time."""
-        self._supervisor.stop(service.name)
-        self._start(service, "")
-        deadline = time.monotonic() + _DEPLOY_SECONDS
-        while (code := self._supervisor.exit_code(service.name)) is None:
-            if time.monotonic() > deadline:
-                self._supervisor.stop(service.name)
-                raise self._failed(service.name, f"did not end within {_DEPLOY_SECONDS:.0f} s")
-            time.sleep(_POLL_SECONDS)
-        self._supervisor.stop(service.name)
-        if code:
-            raise self._failed(service.name, f"exited with code {code}")
-        self._console.step(f"{service.name:<12} done")
-
-    def _failed(self, name: str, what: str) -> CommandError:
-        log = self._supervisor.log(name)
-        self._console.say(last_lines(log))
-        return CommandError(f"{name}: {what}; the last lines of its log are above (all of it: {log})")
-
     def down(self) -> None:
         """Stop every process that was started here, and whatever those started."""
         with exclusive(STATE / "lock"):
@@ -222,15 +123,9 @@ class ProcessMode:
 
     def _stop(self, names: list[str]) -> None:
         for name in reversed(names):
-            was_left = self._stop_one(name)
+            was_left = self._startup.stop(name)
             self._console.step(f"{name:<12} {'stopped' if was_left else 'was not running'}")
-
-    def _stop_one(self, name: str) -> bool:
-        """Stop a process; a worker gets the time that its flow runs are promised."""
-        is_worker = name == "worker"
-        return self._supervisor.stop(
-            name, self._knobs.seconds("WORKER_GRACE_SECONDS", 30) if is_worker else None
-        )
+        self._supervisor.end_idle()
 
     def backup(self, target: Path | None) -> None:
         """Write a backup, by default into ``backups/``."""
@@ -256,7 +151,8 @@ class ProcessMode:
             if self._supervisor.find("worker") is None:
                 raise CommandError("the worker is not running")
             self._console.step("worker       claims no more flow runs; waiting for those that run")
-            self._supervisor.stop("worker", _DRAIN_SECONDS, then=signal.SIGUSR1)  # nobody starts it anew
+            # Asked to end first: whatever comes of the second, nobody starts it anew.
+            self._supervisor.stop("worker", _DRAIN_SECONDS, then=signal.SIGUSR1)
             self._console.step("worker       stopped; `make up` starts it again")
 
     def logs(self) -> int:
@@ -282,17 +178,18 @@ class ProcessMode:
 
     def status(self) -> int:
         """Print one line per process, and what the server and the disk say; return 0 when all are well."""
-        services = [*reversed(self._first_services()), rescue(self._knobs, self._port("rescue"))]
+        services = [*reversed(self._first_services()), rescue(self._knobs, self._startup.port("rescue"))]
         if not own_warehouse_url(self._knobs) and not postgres.why_not():
-            services.append(warehouse(self._port("warehouse")))
-        services += [worker(self._knobs, "", self._port("worker")), *scheduled_backups(self._knobs)]
+            services.append(warehouse(self._startup.port("warehouse")))
+        services += [worker(self._knobs, "", self._startup.port("worker")), *scheduled_backups(self._knobs)]
         states: list[bool] = []
         for service in services:
-            record = self._supervisor.find(service.name)
+            record, trouble = self._supervisor.find(service.name), self._supervisor.trouble(service.name)
             state = "not running" if not record else "healthy" if service.is_ready() else "unhealthy"
             states.append(state == "healthy")
-            where = f"process {record.pid}, port {record.port}" if record else ""
-            self._console.say(f"{service.name:<12} {state:<12} {where}".rstrip())
+            where = [f"process {record.pid}", f"port {record.port}"] if record else []
+            told = ", ".join(filter(None, [*where, trouble]))
+            self._console.say(f"{service.name:<12} {state:<12} {told}".rstrip())
         self._console.say()
         api = PrefectApi.of(self._knobs)
         for line in [*run_lines(api), *sqlite_lines(STATE), *backup_lines(self._knobs)]:

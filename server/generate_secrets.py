@@ -132,13 +132,24 @@ SECRETS = (
 
 
 def own_values(file: Path) -> dict[str, str]:
-    """Read ``NAME=value`` lines; a value goes to the end of its line and may hold any character."""
+    """Read ``NAME=value`` lines, one for each knob; a value may hold any character but a line's end.
+
+    Compose writes the file, from values that ``.env`` may give several lines: these would be cut, or be taken
+    for another knob's.
+
+    Raises:
+        SecretError: A value has several lines.
+    """
     values: dict[str, str] = {}
-    for line in file.read_text(encoding="utf-8").splitlines():
-        name, equals, value = line.partition("=")
-        if equals and value.strip():
-            values[name.strip()] = value.strip()
-    return values
+    knobs, last = {secret.knob for secret in SECRETS}, "the first value"
+    for line in filter(None, file.read_bytes().decode("utf-8").split("\n")):
+        name, _, value = line.partition("=")
+        if name not in knobs or name in values:
+            raise SecretError(
+                f"{last} or a value before it has more than one line in .env; a secret is one line of text"
+            )
+        values[name], last = value.strip(), name
+    return {name: value for name, value in values.items() if value}
 
 
 def _own(secret: Secret, values: dict[str, str], files: Path) -> str:

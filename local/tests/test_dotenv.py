@@ -37,6 +37,14 @@ NESTED=${NONE:-${EMPTY:-${PLAIN}}-${PLAIN:+in${PLAIN}}}
 NEEDED=${PLAIN:?is needed}
 BRACE=${NONE:-a}b}
 LONE=a$-b$
+HASH_FIRST=#pass word # a comment
+HASH_AFTER_SPACES=  #x
+HASH_AFTER_TAB=a	#b
+CONTROLS="\a\b\f\v\r\x41"
+TWO_EQUALS==a=b
+NOT_A_NAME=$1 $O_UTSIDE ${OUTSIDE}_x
+QUOTED_WORD=${NONE:-"q"}
+COMMENT_WITH_QUOTE=a # 'b
 """
 VALUES = {
     "PLAIN": "plain",
@@ -60,6 +68,14 @@ VALUES = {
     "NEEDED": "plain",
     "BRACE": "ab}",
     "LONE": "a$-b$",
+    "HASH_FIRST": "#pass word",
+    "HASH_AFTER_SPACES": "#x",
+    "HASH_AFTER_TAB": "a\t#b",
+    "CONTROLS": "\a\b\f\v\r\\x41",
+    "TWO_EQUALS": "=a=b",
+    "NOT_A_NAME": "$1  outside_x",
+    "QUOTED_WORD": '"q"',
+    "COMMENT_WITH_QUOTE": "a",
 }
 ENVIRONMENT = {"OUTSIDE": "outside"}
 
@@ -95,6 +111,10 @@ def test_docker_compose_reads_the_same(tmp_path: Path) -> None:
     [
         ("a sentence here", "line 2: write NAME=value"),
         ("2ND=x", "line 2: write NAME=value"),
+        # Of the first two Compose takes a part, and says nothing; of the third the name, which no shell has.
+        ("NAME='open'ed", "line 2: NAME: the value begins with '"),
+        ('NAME="open" ed', 'line 2: NAME: the value begins with "'),
+        ("NÄME=open", "line 2: write NAME=value"),
         ("NAME='open", "line 2: NAME: the value begins with '"),
         ('NAME="open', 'line 2: NAME: the value begins with "'),
         ("NAME=x${OPEN", r"line 2: NAME: \$\{ is not closed"),

@@ -27,6 +27,12 @@ def test_log_that_was_begun_anew_is_read_from_its_start(tmp_path: Path) -> None:
     assert next(lines) == "server       | new"
 
 
+def test_line_end_of_another_system_is_no_part_of_the_line(tmp_path: Path) -> None:
+    (tmp_path / "worker.log").write_bytes(b"one\r\ntwo\rhalf\n")
+    lines = follow(tmp_path)
+    assert [next(lines), next(lines)] == ["worker       | one", "worker       | two\rhalf"]
+
+
 def test_of_a_long_log_only_the_end_is_shown(tmp_path: Path) -> None:
     (tmp_path / "server.log").write_text("x" * 50_000 + "\nlast\n")
     lines = follow(tmp_path)

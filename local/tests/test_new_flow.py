@@ -37,6 +37,9 @@ def checkout(tmp_path: Path) -> Path:
             ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "tests", "src")
         )
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shown = "worker/src/yeedu_worker/printable.py"
+    (tmp_path / shown).parent.mkdir(parents=True)
+    shutil.copy(ROOT / shown, tmp_path / shown)
     return tmp_path
 
 

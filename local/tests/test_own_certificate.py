@@ -19,7 +19,7 @@ from tests.tls_server import private_authority
 
 NOBODY = "http://127.0.0.1:9/simple"  # where the public index would be, which this company does not reach
 PASSWORD = "canary-of-the-index"
-LOCKS = ("server.txt", "deployer.txt", "yeedu-mock.txt", "warehouse.txt", "dev.txt")
+LOCKS = ("server.txt", "deployer.txt", "yeedu-mock.txt", "local.txt", "warehouse.txt", "dev.txt")
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,15 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from local import process_mode, services, warehouse
+from local import services, startup, warehouse
 from local.child_environment import child_environment
 from local.console import Console
 from local.errors import CommandError
 from local.install import PROGRAMS
 from local.knobs import Knobs
 from local.ports import free_port
-from local.process_mode import ProcessMode
 from local.processes import Supervisor
+from local.startup import Startup
 
 PASSWORD = "planted-password"
 needs_postgres = pytest.mark.skipif(bool(warehouse.why_not()), reason=warehouse.why_not())
@@ -32,39 +32,47 @@ def ask(url: str, statement: str, password: str = PASSWORD) -> list[tuple[object
 
 
 @pytest.fixture
-def mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessMode]:
+def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
+    supervisor = Supervisor(tmp_path)
+    yield supervisor
+    supervisor.stop("warehouse")
+
+
+@pytest.fixture
+def own(supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Startup:
     """Local processes in a folder of the test's own; whatever they start is stopped with the test."""
-    for module in (process_mode, services):
-        for name, value in (
-            ("STATE", tmp_path),
-            ("WAREHOUSE", tmp_path / "data"),
-            ("SECRETS", tmp_path / "secrets"),
-        ):
-            monkeypatch.setattr(module, name, value)
+    for module in (startup, services):
+        for name in ("STATE", "WAREHOUSE", "SECRETS"):
+            monkeypatch.setattr(module, name, tmp_path / {"STATE": ""}.get(name, name.lower()))
     password = tmp_path / "secrets" / "warehouse" / "postgres-password"
     password.parent.mkdir(parents=True)
     password.write_text(PASSWORD)
-    mode = ProcessMode(Knobs({}), Console())
-    yield mode
-    mode.down()
+    return Startup(supervisor, child_environment(os.environ, PROGRAMS), Knobs({}), Console())
+
+
+def started(own: Startup) -> str:
+    """Start it unless it runs, and return its address once it takes connections."""
+    url, [service] = own.ensure_warehouse()
+    own.await_ready(service)
+    return url
 
 
 @needs_postgres
 def test_it_starts_once_keeps_its_data_and_lets_nobody_in_without_the_password(
-    mode: ProcessMode, tmp_path: Path
+    own: Startup, supervisor: Supervisor, tmp_path: Path
 ) -> None:
-    url = mode.ensure_warehouse()
+    url = started(own)
     assert ask(url, "SELECT current_database(), current_user") == [("warehouse", "warehouse")]
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         ask(url, "SELECT 1", password="another")
     ask(url, "CREATE TABLE kept AS SELECT 17 AS number")
-    assert mode.ensure_warehouse() == url, "it runs already"
-    mode.down()
-    assert Supervisor(tmp_path).find("warehouse") is None
-    again = mode.ensure_warehouse()
-    assert ask(again, "SELECT number FROM kept") == [(17,)]
+    assert started(own) == url, "it runs already"
     for file in (tmp_path / "processes").iterdir():
         assert PASSWORD not in file.read_text()
+    supervisor.stop("warehouse")
+    assert supervisor.find("warehouse") is None
+    again = started(own)
+    assert ask(again, "SELECT number FROM kept") == [(17,)]
 
 
 @needs_postgres
@@ -74,24 +82,22 @@ def test_it_listens_on_loopback_alone_and_has_no_socket_file(tmp_path: Path) -> 
     assert "unix_socket_directories= " in command + " "
 
 
-def test_a_warehouse_of_ones_own_is_taken_and_none_is_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(process_mode, "STATE", tmp_path)
+def test_a_warehouse_of_ones_own_is_taken_and_none_is_started(supervisor: Supervisor, tmp_path: Path) -> None:
     url = "postgresql://me@db.example/analytics"
-    mode = ProcessMode(Knobs({"WAREHOUSE_URL": url}), Console())
-    assert mode.ensure_warehouse() == url
+    own = Startup(supervisor, {}, Knobs({"WAREHOUSE_URL": url}), Console())
+    assert own.ensure_warehouse() == (url, [])
     assert not (tmp_path / "processes").exists()
 
 
 def test_a_machine_without_postgres_comes_up_without_a_warehouse_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    supervisor: Supervisor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(process_mode, "STATE", tmp_path)
     monkeypatch.setattr(warehouse, "VENV", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    mode = ProcessMode(Knobs({}), Console())
-    assert mode.ensure_warehouse() == ""
+    assert Startup(supervisor, {}, Knobs({}), Console()).ensure_warehouse() == ("", [])
     assert "left out: no Postgres was found" in capsys.readouterr().out
 
 

@@ -140,6 +140,23 @@ def test_own_values_keep_every_character_after_the_first_equals_sign(tmp_path: P
     assert generate.own_values(file) == {"POSTGRES_PASSWORD": "a=b #c'\""}
 
 
+@pytest.mark.parametrize("character", ["\u2028", "\x0b", "\x1c", "\x85", "\r"])
+def test_own_value_ends_with_its_line_and_at_no_other_character(tmp_path: Path, character: str) -> None:
+    value = f"pa{character}PREFECT_API_AUTH_STRING=other:other"
+    file = tmp_path / "values"
+    file.write_bytes(f"PREFECT_API_AUTH_STRING=\nYEEDU_PASSWORD={value}\n".encode())
+    assert generate.own_values(file) == {"YEEDU_PASSWORD": value}
+
+
+@pytest.mark.parametrize("rest", ["word", "OTHER=word", "GITHUB_TOKEN=forged"])
+def test_own_value_of_several_lines_is_refused_and_sets_nothing_else(tmp_path: Path, rest: str) -> None:
+    file = tmp_path / "values"
+    file.write_text(f"YEEDU_PASSWORD=pass\n{rest}\nYEEDU_TOKEN=\nGITHUB_TOKEN=\n")
+    with pytest.raises(generate.SecretError, match="more than one line in ") as caught:
+        generate.own_values(file)
+    assert "forged" not in str(caught.value)
+
+
 def test_program_takes_values_from_several_files_and_refuses_two_logins(root: Path, tmp_path: Path) -> None:
     """The key has a file of its own, which is there only with another server."""
     (tmp_path / "own").write_text("PREFECT_API_AUTH_STRING=\n")

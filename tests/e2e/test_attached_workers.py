@@ -1,6 +1,5 @@
 """Workers of other machines: attached with one command, they take runs, and leave nothing behind."""
 
-import json
 import os
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from local.processes import Supervisor
 from tests.platforms import JSON, OUTPUT, Platform, free_port, image, wait_for
 
 # Beside the other tests of the platform, so that all of them share one running platform.
@@ -68,9 +68,9 @@ def restart_server(platform: Platform) -> None:
     if platform.kind == "compose":
         platform.must("docker", "compose", "restart", "server")
     else:
-        record = platform.checkout / ".local" / "processes" / "server.json"
-        os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
-        platform.up()  # starts what is not running
+        running = Supervisor(platform.checkout / ".local").find("server")
+        assert running
+        os.kill(running.pid, signal.SIGKILL)  # it is started again
 
     def is_ready() -> bool:
         try:

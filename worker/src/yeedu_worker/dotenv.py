@@ -13,11 +13,11 @@ _QUOTED = {
     "'": re.compile(r"'(?P<value>(?:[^'\\]|\\[\s\S])*)'[ \t]*(?:#.*)?$", re.M),
     '"': re.compile(r'"(?P<value>(?:[^"\\]|\\[\s\S])*)"[ \t]*(?:#.*)?$', re.M),
 }
-_COMMENT = re.compile(r"(?:^|[ \t])#.*")
+_COMMENT = re.compile(r" #.*")  # a password may begin with a #
 _VARIABLE = re.compile(r"(?P<name>[A-Za-z_]\w*)(?:(?P<operator>:?[-+?])(?P<word>.*))?", re.DOTALL)
 _PLAIN = re.compile(r"[A-Za-z_]\w*")
-_ESCAPE = re.compile(r"\\(?P<character>[nrt\"\\$])")
-_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "$": "$$"}
+_ESCAPE = re.compile(r"\\(?P<character>[abfnrtv\"\\$])")
+_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "$": "$$"}
 
 
 class DotenvError(ValueError):

@@ -1,0 +1,15 @@
+"""Shows text of others on a terminal: names and logs that come from flows must not steer it.
+
+It needs nothing but Python, since the commands of the host use it as well.
+"""
+
+import re
+
+_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+# What a terminal obeys, what ends a line in one program and not in another, and what turns text around.
+_STEERING = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def printable(line: str) -> str:
+    """Return a line without colours, and with every other character that steers a terminal written out."""
+    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), _COLOUR.sub("", line))
