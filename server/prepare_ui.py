@@ -7,8 +7,8 @@ Prefect leaves a prepared folder as it is while its version and base path match.
 root that Prefect ships in ``ico/`` only; they are put where the UI looks for them. Some files of the UI are
 readable for their owner only as Prefect ships them; the server may run as another user, so all may read them.
 
-One of the UIs tells a company that counts visits of each page, whatever the settings say, unless it has no key
-for it: the key is taken out.
+One of the UIs tells a company that counts visits of each page, whatever the settings say, unless it has no
+key for it: the key is taken out.
 """
 
 import os

@@ -7,16 +7,32 @@ Environment, beside Prefect's own settings:
 """
 
 import argparse
+import functools
 import gc
 import os
+import resource
 
 import uvicorn
 from alert_failures import keep_addresses_out_of_failures
+from alert_lanes import deliver_beside_other_actions
+from bodies import Bodies
+from connections import (
+    FILES_BESIDE,
+    MOST_BYTES_OF_MESSAGE,
+    MOST_CONNECTIONS,
+    LimitedHttp,
+    LimitedWebSocket,
+    Places,
+)
 from database_ping import ping_in_one_round_trip
 from guard import Guard
+from health import health_page, is_database_there
+from login import Login
 from outage import answer_while_database_is_away
 from prefect.server.api.server import create_app
 from prefect.settings import get_current_settings
+from pulse import Pulse, Watched, begin_again, end
+from pydantic import SecretStr
 from sqlite_locks import take_locks_in_order
 
 
@@ -25,28 +41,58 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Starts the Prefect server behind its guard.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", default=4200, type=int, help="port to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--begin-again",
+        action="store_true",
+        help="start anew in the same process, where nothing else would start a server that had to end itself",
+    )
     arguments = parser.parse_args()
     settings = get_current_settings().server
+    Places.most = min(MOST_CONNECTIONS, max(_files() - FILES_BESIDE, FILES_BESIDE))
+    pulse = Pulse()
+    pulse.watch_services()
     ping_in_one_round_trip()
     take_locks_in_order()
     answer_while_database_is_away()
     keep_addresses_out_of_failures()
+    deliver_beside_other_actions()
     application = create_app(final=True)
+    application.router.routes.insert(0, health_page(pulse))
+    # Prefect makes it of all routes each time that somebody asks, which takes the whole server's time.
+    application.openapi = functools.cache(application.openapi)
+    guard = Guard(
+        Login(Bodies(application), _secret(settings.api.auth_string)),
+        allowed_hosts=os.environ.get("PREFECT_ALLOWED_HOSTS", "").split(","),
+        ui_url=os.environ.get("PREFECT_UI_URL", ""),
+    )
     gc.collect()
     gc.freeze()  # what stays until the end need not be looked through again and again
     uvicorn.run(
-        Guard(
-            application,
-            allowed_hosts=os.environ.get("PREFECT_ALLOWED_HOSTS", "").split(","),
-            ui_url=os.environ.get("PREFECT_UI_URL", ""),
-        ),
+        Watched(guard, pulse, is_database_there, begin_again if arguments.begin_again else end),
         host=arguments.host,
         port=arguments.port,
+        http=LimitedHttp,
+        ws=LimitedWebSocket,
+        ws_max_size=MOST_BYTES_OF_MESSAGE,
         timeout_keep_alive=settings.api.keepalive_timeout,
         ws_ping_interval=settings.api.websocket_ping_interval,
         ws_ping_timeout=settings.api.websocket_ping_timeout,
         log_level=settings.logging_level.lower(),
     )
+
+
+def _files() -> int:
+    """Let the process open as many files as it needs, if it may, and return how many it then can."""
+    wanted = MOST_CONNECTIONS + FILES_BESIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= soft < wanted:  # there can be no limit, which is a negative one
+        soft = min(wanted, hard) if hard >= 0 else wanted
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft if soft >= 0 else wanted
+
+
+def _secret(value: SecretStr | None) -> str:
+    return value.get_secret_value() if value else ""
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ OPEN = {
     "/openapi.json": "describes Prefect's API, which is public",
 }
 # What is answered to nobody, for such pages run code of other servers.
-REFUSED = {"/docs", "/docs/oauth2-redirect", "/redoc"}
+REFUSED = {f"{base}/{page}" for base in ("", "/api") for page in ("docs", "docs/oauth2-redirect", "redoc")}
 WRONG_LOGINS: dict[str, dict[str, str]] = {
     "none": {},
     "another password": {"Authorization": f"Basic {base64.b64encode(b'admin:wrong').decode()}"},
