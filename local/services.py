@@ -28,6 +28,7 @@ _SOURCES = {
         "server/bodies.py",
         "server/connections.py",
         "server/database_ping.py",
+        "server/description.py",
         "server/guard.py",
         "server/health.py",
         "server/login.py",

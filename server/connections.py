@@ -16,7 +16,8 @@ import asyncio
 import logging
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 MOST_BYTES = 64 * 1024
@@ -69,7 +70,7 @@ class _Strangers:
             oldest = next(iter(self._all))
             del self._all[oldest]
             if not oldest.visitor.is_known:
-                oldest.transport.abort()
+                oldest.cut_off()
                 return True
         return False
 
@@ -89,6 +90,7 @@ class LimitedHttp(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self.visitor = Visitor()
         self.app_state = {**self.app_state, "visitor": self.visitor}
+        self._answering: RequestResponseCycle | None = None
         self._unread_bytes = 0  # of what is not yet a part of a request
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -98,7 +100,7 @@ class LimitedHttp(HttpToolsProtocol):
         Places.strangers.add(self)
         if len(self.connections) > Places.most and not Places.strangers.make_room():
             _logger.warning("A connection was refused: there are %d already", Places.most)
-            transport.abort()
+            self.cut_off()
         self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -106,13 +108,34 @@ class LimitedHttp(HttpToolsProtocol):
         self._forget()
         super().connection_lost(exc)
 
+    def cut_off(self) -> None:
+        """End the connection at once."""
+        self._give_up_answers()
+        self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what came last, and with it what waits in line."""
+        super().send_400_response(msg)
+        self._give_up_answers()
+
+    def _give_up_answers(self) -> None:
+        for cycle in (self._answering, self.cycle, *(waiting for waiting, _ in self.pipeline)):
+            if cycle:
+                cycle.disconnected = True
+                cycle.message_event.set()
+        self.pipeline.clear()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
     def _forget(self) -> None:
         Places.strangers.discard(self)
         Places.slow_strangers.discard(self)
         self._has_request()
 
     def _await_request(self) -> None:
-        self._deadline = self.loop.call_later(SECONDS_TO_SPEAK, self.transport.abort)
+        self._deadline = self.loop.call_later(SECONDS_TO_SPEAK, self.cut_off)
 
     def _has_request(self) -> None:
         if self._deadline:
@@ -212,9 +235,17 @@ class LimitedWebSocket(WebSocketsSansIOProtocol):
         super().data_received(data)
 
     async def send(self, message: Any) -> None:
-        """Send, and know the client once it was let in."""
-        await super().send(message)
+        """Send, and know the client once it was let in.
+
+        Raises:
+            ClientDisconnected: The connection was ended meanwhile.
+        """
         kind = message["type"]
+        if self.transport.is_closing():
+            if kind == "websocket.close":
+                return
+            raise ClientDisconnected
+        await super().send(message)
         is_in = kind == "websocket.send" or (kind == "websocket.accept" and not message.get("subprotocol"))
         if is_in and not self.visitor.is_known:
             self.visitor.is_known = True
@@ -228,7 +259,11 @@ class LimitedWebSocket(WebSocketsSansIOProtocol):
             self.close_sent = True
             self.transport.close()
         else:
-            self.transport.abort()
+            self.cut_off()
+
+    def cut_off(self) -> None:
+        """End the connection at once."""
+        self.transport.abort()
 
     def pause_writing(self) -> None:
         """Let the application wait for a client that does not read."""

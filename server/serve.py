@@ -7,7 +7,6 @@ Environment, beside Prefect's own settings:
 """
 
 import argparse
-import functools
 import gc
 import os
 import resource
@@ -25,6 +24,7 @@ from connections import (
     Places,
 )
 from database_ping import ping_in_one_round_trip
+from description import description
 from guard import Guard
 from health import health_page, is_database_there
 from login import Login
@@ -57,9 +57,7 @@ def main() -> None:
     keep_addresses_out_of_failures()
     deliver_beside_other_actions()
     application = create_app(final=True)
-    application.router.routes.insert(0, health_page(pulse))
-    # Prefect makes it of all routes each time that somebody asks, which takes the whole server's time.
-    application.openapi = functools.cache(application.openapi)
+    application.router.routes[:0] = [health_page(pulse), description(application)]
     guard = Guard(
         Login(Bodies(application), _secret(settings.api.auth_string)),
         allowed_hosts=os.environ.get("PREFECT_ALLOWED_HOSTS", "").split(","),
