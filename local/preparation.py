@@ -51,7 +51,7 @@ def prepare_secrets(knobs: Knobs) -> None:
         try:
             script.check_one_login(knobs.auth_string(), knobs.api_key())
             if not knobs.other_server:
-                script.check_bind_address(knobs.bind_address, knobs.auth_string())
+                script.check_own_server(knobs.bind_address, knobs.auth_string(), knobs.ui_url)
             values = {name: value for name in names if (value := knobs.get(name).strip())}
             script.write_secrets(SECRETS, values, Path(files))
         except script.SecretError as error:

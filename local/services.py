@@ -24,10 +24,17 @@ _SOURCES = {
     "server": (
         "requirements/server.txt",
         "server/alert_failures.py",
+        "server/alert_lanes.py",
+        "server/bodies.py",
+        "server/connections.py",
         "server/database_ping.py",
+        "server/description.py",
         "server/guard.py",
+        "server/health.py",
         "server/listeners.py",
+        "server/login.py",
         "server/outage.py",
+        "server/pulse.py",
         "server/serve.py",
         "server/sqlite_locks.py",
         "server/with_secrets.py",
@@ -66,8 +73,10 @@ def server(knobs: Knobs) -> Service:
     }
     address, port = knobs.bind_address, knobs.prefect_port
     serve = str(ROOT / "server" / "serve.py")
-    command = with_secrets("python", serve, "--host", address, "--port", str(port))
-    return Service("server", command, environment, port, f"{knobs.api_url}/ready", _SOURCES["server"])
+    command = with_secrets("python", serve, "--host", address, "--port", str(port), "--begin-again")
+    return Service(
+        "server", command, environment, port, f"{knobs.api_url}/health/services", _SOURCES["server"]
+    )
 
 
 def yeedu_mock(knobs: Knobs) -> Service:

@@ -7,6 +7,7 @@ Over the simple protocol a statement is a transaction of its own.
 
 from typing import Any
 
+from outage import DatabaseAwayError
 from sqlalchemy.dialects.postgresql import asyncpg
 
 
@@ -17,4 +18,7 @@ def ping_in_one_round_trip() -> None:
 
 
 async def _ping(connection: Any) -> None:
-    await connection._connection.execute("SELECT 1")
+    try:
+        await connection._connection.execute("SELECT 1")
+    except TimeoutError:  # of a statement that takes no time where there is a database
+        raise DatabaseAwayError("no answer on a connection that was open") from None

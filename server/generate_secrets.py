@@ -28,6 +28,10 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+
+LEAST, LEAST_DIFFERENT = 12, 5  # characters of the API's password
+_BLANKS = " \t\r\n"  # around a value; whatever else a value begins or ends with is its own
 
 
 class SecretError(Exception):
@@ -142,21 +146,26 @@ def own_values(file: Path) -> dict[str, str]:
     """
     values: dict[str, str] = {}
     knobs, last = {secret.knob for secret in SECRETS}, "the first value"
-    for line in filter(None, file.read_bytes().decode("utf-8").split("\n")):
+    for line in filter(None, _text(file).split("\n")):
         name, _, value = line.partition("=")
         if name not in knobs or name in values:
             raise SecretError(
                 f"{last} or a value before it has more than one line in .env; a secret is one line of text"
             )
-        values[name], last = value.strip(), name
+        values[name], last = value.strip(_BLANKS), name
     return {name: value for name, value in values.items() if value}
+
+
+def _text(file: Path) -> str:
+    """Return a file's text as it is: Python would take a lone carriage return for the end of a line."""
+    return file.read_bytes().decode("utf-8")
 
 
 def _own(secret: Secret, values: dict[str, str], files: Path) -> str:
     """Return what the user configured: the file's content, else the value, else an empty string."""
     file = files / secret.knob
     try:
-        content = file.read_text(encoding="utf-8").strip()
+        content = _text(file).strip(_BLANKS)
     except FileNotFoundError:
         content = ""
     except OSError as error:
@@ -177,7 +186,7 @@ def _own(secret: Secret, values: dict[str, str], files: Path) -> str:
 def _write(target: Path, value: str) -> None:
     """Write atomically. Readable by every user, since the folder is mounted only where it is needed."""
     scratch = target.with_suffix(".new")
-    scratch.write_text(value, encoding="utf-8")
+    scratch.write_bytes(value.encode())
     scratch.chmod(0o444)
     scratch.replace(target)
 
@@ -196,7 +205,7 @@ def write_secrets(
     chosen: dict[str, str] = {}
     for secret in SECRETS:
         target = root / secret.folder / secret.name
-        present = target.read_text(encoding="utf-8") if target.exists() else ""
+        present = _text(target) if target.exists() else ""
         own = _own(secret, values, files)
         is_theirs = has_own_database and secret.knob == "POSTGRES_PASSWORD"
         if is_theirs and not own:
@@ -278,11 +287,11 @@ def check_one_login(auth_string: str, api_key: str) -> None:
         raise SecretError("PREFECT_API_AUTH_STRING and PREFECT_API_KEY are both set; remove one of them")
 
 
-def check_bind_address(address: str, auth_string: str) -> None:
-    """Refuse to publish the API beyond this machine without a login.
+def check_own_server(address: str, auth_string: str, ui_url: str) -> None:
+    """Refuse to publish the API without a login, with one that is soon guessed, or where no browser finds it.
 
     Raises:
-        SecretError: The address is not a loopback address and no auth string is configured.
+        SecretError: As above; the message says what to set.
     """
     try:
         is_loopback = ipaddress.ip_address(address.strip("[]")).is_loopback
@@ -292,6 +301,26 @@ def check_bind_address(address: str, auth_string: str) -> None:
         raise SecretError(
             f"PREFECT_BIND_ADDRESS={address} opens the API to other machines, so it needs a login: "
             f"set PREFECT_API_AUTH_STRING=user:password in .env"
+        )
+    user, _, password = auth_string.partition(":")
+    own = password.replace(user, "") if user else password
+    if auth_string and (len(own) < LEAST or len(set(own)) < LEAST_DIFFERENT):
+        raise SecretError(
+            f"the password in PREFECT_API_AUTH_STRING is soon guessed; it needs {LEAST} characters beside "
+            f"the user's name, {LEAST_DIFFERENT} of them different; this makes a good one: "
+            "python3 -c 'import secrets; print(secrets.token_urlsafe(16))'"
+        )
+    try:
+        url = urlsplit(ui_url)
+        is_address = url.scheme in {"http", "https"} and bool(url.hostname)
+    except ValueError:
+        url, is_address = urlsplit(""), False
+    if not is_address:
+        raise SecretError(f"PREFECT_UI_URL={ui_url} is not an address like https://prefect.example.com")
+    if url.path.strip("/") or url.query or url.fragment:
+        raise SecretError(
+            f"PREFECT_UI_URL={ui_url} is below a path, where the UI does not work; give it a host name of "
+            f"its own, as in {url.scheme}://prefect.example.com"
         )
 
 
@@ -305,7 +334,7 @@ def main() -> None:
         is_own = bool(os.environ.get("OWN_DATABASE"))
         check_database(os.environ.get("DATABASE_SETTINGS", "").split(), is_own=is_own)
         if sys.argv[1:2] == ["--restore"] and len(sys.argv) == 3:
-            restore_secret(root, sys.argv[2], sys.stdin.read().strip())
+            restore_secret(root, sys.argv[2], sys.stdin.read().strip(_BLANKS))
             return
         values = {name: value for file in given for name, value in own_values(file).items()}
         auth_string, api_key = (
@@ -313,7 +342,8 @@ def main() -> None:
             for knob in ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")
         )
         check_one_login(auth_string, api_key)
-        check_bind_address(os.environ.get("PREFECT_BIND_ADDRESS", "127.0.0.1"), auth_string)
+        if address := os.environ.get("PREFECT_BIND_ADDRESS", "127.0.0.1"):  # none with another server
+            check_own_server(address, auth_string, os.environ.get("PREFECT_UI_URL", "http://localhost"))
         for line in write_secrets(root, values, files, has_own_database=is_own):
             print(line)
     except SecretError as error:

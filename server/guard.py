@@ -10,6 +10,10 @@ points at this machine (DNS rebinding) may read the answers as well. Three rules
 
 Programs send neither ``Origin`` nor ``Sec-Fetch-Site`` and are not affected. This is what browsers' vendors
 advise in place of tokens (https://web.dev/articles/fetch-metadata); it costs no request.
+
+And it keeps the server's own pages from asking anybody else: a browser obeys the ``Content-Security-Policy``
+of every answer, whatever a page's code or an artifact's text names. The pages that show the description of
+the API are refused, for their code lies on other servers.
 """
 
 import ipaddress
@@ -23,10 +27,31 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _HOST = re.compile(r"(?:\[(?P<address>[^][]+)\]|(?P<name>[^][:/?#@,\s]+))(?::\d+)?")
 _SAME_SITE = {"", "none", "same-origin"}
+# What the UI makes itself: styles (of charts and editors), pictures and workers (of the graph of a run).
+_POLICY = (
+    "default-src 'self'",
+    "style-src 'self' 'unsafe-inline'",
+    "img-src 'self' data: blob:",
+    "font-src 'self' data:",
+    "connect-src 'self' data: blob:",
+    "worker-src 'self' data: blob:",
+    "object-src 'none'",
+    "base-uri 'self'",
+    "form-action 'self'",
+    "frame-ancestors 'self'",
+)
 _RESPONSE_HEADERS = {
+    "Content-Security-Policy": "; ".join(_POLICY),
     "X-Frame-Options": "SAMEORIGIN",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
+}
+_NO_DOCS = (
+    "This page would run code of another server where your login lies, so it is not shown. "
+    "/openapi.json describes the API; open that in a tool of your own.\n"
+)
+_FOREIGN_PAGES = {
+    f"{base}{page}" for base in ("", "/api") for page in ("/docs", "/redoc", "/docs/oauth2-redirect")
 }
 
 
@@ -35,15 +60,15 @@ class Guard:
 
     Args:
         app: What is guarded.
-        allowed_hosts: Further host names under which this server is reached, without ports; ``*.example.com``
-            stands for all names below ``example.com``.
+        allowed_hosts: Further host names under which this server is reached; ``*.example.com`` stands for all
+            names below ``example.com``. What surrounds a name in an address (scheme, port, path) is left out.
         ui_url: The address of the UI, whose host and origin are allowed; empty for none.
     """
 
     def __init__(self, app: ASGIApp, allowed_hosts: Iterable[str] = (), ui_url: str = "") -> None:
         ui = urlsplit(ui_url)
         self._app = app
-        self._hosts = {host.strip().lower() for host in allowed_hosts if host.strip()}
+        self._hosts = {name for host in allowed_hosts if (name := _name_in(host))}
         self._hosts |= {ui.hostname} if ui.hostname else set()
         self._ui_origin = f"{ui.scheme}://{ui.netloc}".lower()
 
@@ -53,8 +78,11 @@ class Guard:
             await self._app(scope, receive, send)
             return
         send = _with_headers(send)
-        refusal = self._refusal(Headers(scope=scope), str(scope["path"]))
-        if not refusal:
+        path = str(scope["path"])
+        refusal = self._refusal(Headers(scope=scope), path)
+        if not refusal and path.rstrip("/") in _FOREIGN_PAGES and scope["type"] == "http":
+            await PlainTextResponse(_NO_DOCS, status_code=404)(scope, receive, send)
+        elif not refusal:
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             await PlainTextResponse(f"{refusal}\n", status_code=403)(scope, receive, send)
@@ -70,8 +98,11 @@ class Guard:
                 f"if it should be one, add it to PREFECT_ALLOWED_HOSTS and start the server again"
             )
         origin = _only(headers, "origin")
-        if origin and origin != self._ui_origin and urlsplit(origin).netloc != host:
-            return f"pages of {origin} may not use this server"
+        if origin and origin != self._ui_origin and _host_of(origin) != host:
+            return (
+                f"pages of {origin!r} may not use this server; if it is this server's own address, "
+                "as a proxy before it shows it, set PREFECT_UI_URL to it and start the server again"
+            )
         if not origin and path.startswith("/api") and headers.get("sec-fetch-site", "") not in _SAME_SITE:
             return "pages of other sites may not use this server"
         return ""
@@ -90,6 +121,20 @@ class Guard:
         except ValueError:
             return False
         return True
+
+
+def _name_in(address: str) -> str:
+    """Return the host's name in what may be a whole address; the sentence above shows it with its port."""
+    name = address.strip().lower().rpartition("//")[2].partition("/")[0]
+    return name if name.count(":") > 1 else name.partition(":")[0]
+
+
+def _host_of(origin: str) -> str:
+    """Return an origin's host and port; an empty string, which is no host, when it is malformed."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _only(headers: Headers, name: str) -> str:

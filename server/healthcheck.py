@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Succeeds when the Prefect API answers and reaches its database (``/api/ready``), within three seconds."""
+"""Succeeds when the Prefect API answers, reaches its database and has its services run, in three seconds."""
 
 import os
 import socket
@@ -9,13 +9,15 @@ import urllib.request
 
 
 def main() -> None:
-    """Leave with 0 when ready, else with 1 and the reason, which ``docker inspect`` shows."""
+    """Leave with 0 when all of it is well, else with 1 and the reason, which ``docker inspect`` shows."""
     # By its own name, which leads to where the other containers reach it.
-    url = os.environ.get("HEALTHCHECK_URL", f"http://{socket.gethostname()}:4200/api/ready")
+    url = os.environ.get("HEALTHCHECK_URL", f"http://{socket.gethostname()}:4200/api/health/services")
     try:
         # Never through a proxy that the environment may name: the server is in this container.
         urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=3).close()
-    except (urllib.error.URLError, OSError) as error:
+    except urllib.error.HTTPError as error:
+        sys.exit(f"{url}: {error}: {error.read(500).decode(errors='replace')}")
+    except OSError as error:
         sys.exit(f"{url}: {error}")
 
 

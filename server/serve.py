@@ -9,16 +9,32 @@ Environment, beside Prefect's own settings:
 import argparse
 import gc
 import os
+import resource
 import sys
 
 import uvicorn
 from alert_failures import keep_addresses_out_of_failures
+from alert_lanes import deliver_beside_other_actions
+from bodies import Bodies
+from connections import (
+    FILES_BESIDE,
+    MOST_BYTES_OF_MESSAGE,
+    MOST_CONNECTIONS,
+    LimitedHttp,
+    LimitedWebSocket,
+    Places,
+)
 from database_ping import ping_in_one_round_trip
+from description import description
 from guard import Guard
+from health import health_page, is_database_there
 from listeners import bound_sockets
+from login import Login
 from outage import answer_while_database_is_away
 from prefect.server.api.server import create_app
 from prefect.settings import get_current_settings
+from pulse import Pulse, Watched, begin_again, end
+from pydantic import SecretStr
 from sqlite_locks import take_locks_in_order
 
 
@@ -29,13 +45,28 @@ def main() -> None:
         "--host", default="127.0.0.1", help="address to listen on; :: for all (default: %(default)s)"
     )
     parser.add_argument("--port", default=4200, type=int, help="port to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--begin-again",
+        action="store_true",
+        help="start anew in the same process, where nothing else would start a server that had to end itself",
+    )
     arguments = parser.parse_args()
     settings = get_current_settings().server
+    Places.most = min(MOST_CONNECTIONS, max(_files() - FILES_BESIDE, FILES_BESIDE))
+    pulse = Pulse()
+    pulse.watch_services()
     ping_in_one_round_trip()
     take_locks_in_order()
     answer_while_database_is_away()
     keep_addresses_out_of_failures()
+    deliver_beside_other_actions()
     application = create_app(final=True)
+    application.router.routes[:0] = [health_page(pulse), description(application)]
+    guard = Guard(
+        Login(Bodies(application), _secret(settings.api.auth_string)),
+        allowed_hosts=os.environ.get("PREFECT_ALLOWED_HOSTS", "").split(","),
+        ui_url=os.environ.get("PREFECT_UI_URL", ""),
+    )
     gc.collect()
     gc.freeze()  # what stays until the end need not be looked through again and again
     try:
@@ -44,11 +75,10 @@ def main() -> None:
         reason = os.strerror(error.errno or 0)
         sys.exit(f"server: cannot listen on {arguments.host}, port {arguments.port}: {reason}")
     config = uvicorn.Config(
-        Guard(
-            application,
-            allowed_hosts=os.environ.get("PREFECT_ALLOWED_HOSTS", "").split(","),
-            ui_url=os.environ.get("PREFECT_UI_URL", ""),
-        ),
+        Watched(guard, pulse, is_database_there, begin_again if arguments.begin_again else end),
+        http=LimitedHttp,
+        ws=LimitedWebSocket,
+        ws_max_size=MOST_BYTES_OF_MESSAGE,
         timeout_keep_alive=settings.api.keepalive_timeout,
         ws_ping_interval=settings.api.websocket_ping_interval,
         ws_ping_timeout=settings.api.websocket_ping_timeout,
@@ -58,6 +88,20 @@ def main() -> None:
     server.run(sockets=sockets)
     if not server.started:
         sys.exit(1)
+
+
+def _files() -> int:
+    """Let the process open as many files as it needs, if it may, and return how many it then can."""
+    wanted = MOST_CONNECTIONS + FILES_BESIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= soft < wanted:  # there can be no limit, which is a negative one
+        soft = min(wanted, hard) if hard >= 0 else wanted
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft if soft >= 0 else wanted
+
+
+def _secret(value: SecretStr | None) -> str:
+    return value.get_secret_value() if value else ""
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def environment_with_secrets(environment: dict[str, str]) -> dict[str, str]:
             continue
         if result.get(name):
             raise ValueError(f"{name} and {name}_FILE are both set; remove one of them")
-        value = Path(path).read_text(encoding="utf-8").strip()
+        value = Path(path).read_bytes().decode("utf-8").strip(" \t\r\n")  # nothing else: it may be a part
         if "\n" in value:
             raise ValueError(f"{name}_FILE: {path} holds more than one line; a secret is one line of text")
         if value:

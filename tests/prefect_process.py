@@ -77,6 +77,17 @@ class PrefectProcess:
         except requests.RequestException:
             return False
 
+    def log(self) -> str:
+        """Return what it has said."""
+        return self._log.read_text(encoding="utf-8")
+
+    def await_end(self, seconds: float) -> int:
+        """Wait until it has ended of its own accord, and return its exit code."""
+        assert self._process
+        code = self._process.wait(timeout=seconds)
+        self._process = None
+        return code
+
     def stop(self) -> None:
         """Stop it, if it runs."""
         if self._process:

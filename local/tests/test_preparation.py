@@ -56,9 +56,9 @@ def test_address_that_others_reach_needs_a_login(secrets: Path) -> None:
     with pytest.raises(CommandError, match=r"PREFECT_BIND_ADDRESS=0\.0\.0\.0 opens the API"):
         preparation.prepare_secrets(Knobs({"PREFECT_BIND_ADDRESS": "0.0.0.0"}))
     preparation.prepare_secrets(
-        Knobs({"PREFECT_BIND_ADDRESS": "0.0.0.0", "PREFECT_API_AUTH_STRING": "me:password"})
+        Knobs({"PREFECT_BIND_ADDRESS": "0.0.0.0", "PREFECT_API_AUTH_STRING": "me:password-of-the-test"})
     )
-    assert (secrets / "api" / "auth-string").read_text() == "me:password"
+    assert (secrets / "api" / "auth-string").read_text() == "me:password-of-the-test"
 
 
 def test_value_that_cannot_be_used_is_named_without_it(secrets: Path) -> None:

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # its modules find each othe
 
 LOGIN = ("admin", "canary-of-the-login")
 AUTH_STRING = ":".join(LOGIN)
-SERVE = Path(__file__).parents[1] / "serve.py"
+SERVE = Path(__file__).with_name("serve_unslowed.py")
 
 
 @pytest.fixture(scope="session")

@@ -140,12 +140,23 @@ def test_own_values_keep_every_character_after_the_first_equals_sign(tmp_path: P
     assert generate.own_values(file) == {"POSTGRES_PASSWORD": "a=b #c'\""}
 
 
-@pytest.mark.parametrize("character", ["\u2028", "\x0b", "\x1c", "\x85", "\r"])
-def test_own_value_ends_with_its_line_and_at_no_other_character(tmp_path: Path, character: str) -> None:
-    value = f"pa{character}PREFECT_API_AUTH_STRING=other:other"
+# What Python, but no user, takes for the end of a line.
+ENDS = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+
+
+@pytest.mark.parametrize("end", [*ENDS, "\r"])
+def test_value_is_not_cut_and_sets_nothing_else(tmp_path: Path, root: Path, files: Path, end: str) -> None:
+    """A password may hold any character but a newline; an attacker's value must not become two settings."""
     file = tmp_path / "values"
-    file.write_bytes(f"PREFECT_API_AUTH_STRING=\nYEEDU_PASSWORD={value}\n".encode())
-    assert generate.own_values(file) == {"YEEDU_PASSWORD": value}
+    value = f"pa{end}PREFECT_API_AUTH_STRING=evil:evil"
+    file.write_bytes(f"YEEDU_PASSWORD={value}\r\nYEEDU_TOKEN=t{end}x\n".encode())
+    values = generate.own_values(file)
+    assert values == {"YEEDU_PASSWORD": value, "YEEDU_TOKEN": f"t{end}x"}
+    (files / "GITHUB_TOKEN").write_bytes(f"a{end}b\r\n".encode())
+    generate.write_secrets(root, values, files)
+    assert (root / "deployer" / "yeedu-password").read_bytes() == value.encode()
+    assert (root / "deployer" / "github-token").read_bytes() == f"a{end}b".encode()
+    assert generate.write_secrets(root, values, files) == []
 
 
 @pytest.mark.parametrize("rest", ["word", "OTHER=word", "GITHUB_TOKEN=forged"])
@@ -171,7 +182,7 @@ def test_program_takes_values_from_several_files_and_refuses_two_logins(root: Pa
     assert (done.returncode, done.stderr) == (0, "")
     assert "PREFECT_API_KEY: written" in done.stdout
     assert contents(root)["key/api-key"] == "the-key"
-    (tmp_path / "own").write_text("PREFECT_API_AUTH_STRING=me:password\n")
+    (tmp_path / "own").write_text("PREFECT_API_AUTH_STRING=me:password-of-the-test\n")
     refused = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (refused.returncode, refused.stderr) == (
         1,
@@ -233,18 +244,85 @@ def test_database_settings_that_nobody_follows_are_refused(
     assert message in done.stderr
 
 
+def refused(address: str = "127.0.0.1", login: str = "", url: str = "http://localhost:8080") -> str:
+    """Return what is said of settings of the platform's own server; an empty string when they are taken."""
+    try:
+        generate.check_own_server(address, login, url)
+    except generate.SecretError as error:
+        return str(error)
+    return ""
+
+
+GOOD = "user:password-of-the-test"
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.0.1", "::1", "[::1]"])
 def test_loopback_needs_no_login(address: str) -> None:
-    generate.check_bind_address(address, "")
+    assert refused(address) == ""
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "192.168.1.5", "::"])
 def test_other_addresses_need_a_login(address: str) -> None:
-    generate.check_bind_address(address, "user:password")
-    with pytest.raises(generate.SecretError, match="set PREFECT_API_AUTH_STRING=user:password"):
-        generate.check_bind_address(address, "")
+    assert refused(address, GOOD) == ""
+    assert "set PREFECT_API_AUTH_STRING=user:password" in refused(address)
 
 
 def test_address_that_is_none_is_refused() -> None:
-    with pytest.raises(generate.SecretError, match="not an IP address"):
-        generate.check_bind_address("myhost", "user:password")
+    assert "not an IP address" in refused("myhost", GOOD)
+
+
+@pytest.mark.parametrize(
+    "login", ["admin:a", "admin:12345678901", "admin:aaaaaaaaaaaaaaaa", "administrator:administrator1"]
+)
+def test_password_that_is_soon_guessed_is_refused_wherever_the_server_listens(login: str) -> None:
+    for address in ("127.0.0.1", "0.0.0.0"):
+        sentence = refused(address, login)
+        assert "it needs 12 characters beside the user's name, 5 of them different" in sentence
+        assert login not in sentence
+
+
+@pytest.mark.parametrize("login", ["a:abcdefghijklm", "me:me and twelve more", "x:#\"'=:;|\x1c\x85 and more"])
+def test_any_long_password_will_do(login: str) -> None:
+    assert refused("0.0.0.0", login) == ""
+
+
+@pytest.mark.parametrize("url", ["http://localhost:8080", "https://prefect.example.com/", "http://[::1]:80"])
+def test_ui_has_a_host_of_its_own(url: str) -> None:
+    assert refused(url=url) == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        (
+            "https://tools.example.com/prefect",
+            "is below a path, where the UI does not work; give it a host name",
+        ),
+        ("https://tools.example.com/prefect/", "as in https://prefect.example.com"),
+        ("https://tools.example.com/#prefect", "is below a path"),
+        ("tools.example.com", "PREFECT_UI_URL=tools.example.com is not an address"),
+        ("http://[::1", "is not an address"),
+        ("", "is not an address"),
+    ],
+)
+def test_ui_below_a_path_is_refused_with_what_to_do(url: str, sentence: str) -> None:
+    assert sentence in refused(url=url)
+
+
+def test_login_and_links_of_another_server_are_not_judged(root: Path, tmp_path: Path) -> None:
+    """It may ask for a short password, and its UI may be below a path."""
+    (tmp_path / "own").write_text("PREFECT_API_AUTH_STRING=me:short\n")
+    environment = {
+        "SECRETS_ROOT": str(root),
+        "OWN_FILES": str(tmp_path),
+        "OWN_VALUES": str(tmp_path / "own"),
+        "PREFECT_UI_URL": "https://app.prefect.cloud/account/a/workspace/w",
+    }
+    command = [sys.executable, str(SERVER / "generate_secrets.py")]
+    own = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert own.returncode == 1
+    assert own.stderr.startswith("secrets: the password in PREFECT_API_AUTH_STRING is soon guessed")
+    environment["PREFECT_BIND_ADDRESS"] = ""  # as deploy/other-server.yaml sets it
+    other = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (other.returncode, other.stderr) == (0, "")
+    assert contents(root)["api/auth-string"] == "me:short"

@@ -1,6 +1,7 @@
 """The guard between web pages and the API, in front of a small application on a real port."""
 
 import http.client
+import re
 import threading
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -10,6 +11,7 @@ import uvicorn
 import websocket
 from guard import Guard
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
@@ -72,11 +74,15 @@ def client() -> Iterator[Client]:
     routes = [
         Route("/api/flows", answer, methods=["GET", "POST"]),
         Route("/runs", answer),
+        Route("/docs", answer),
         WebSocketRoute("/api/events/in", talk),
     ]
     guard = Guard(
         Starlette(routes=routes),
-        allowed_hosts=["prefect.example.com", " *.corp.example ", ""],
+        allowed_hosts=[
+            *("prefect.example.com", " *.corp.example ", "", "host.docker.internal:8080"),
+            *("http://with.scheme.example", "https://With.Path.example:8443/api", "*.ports.example:8080"),
+        ],
         ui_url="https://flows.example.org/prefect",
     )
     server = uvicorn.Server(uvicorn.Config(guard, port=0, log_level="warning", ws="websockets-sansio"))
@@ -94,6 +100,8 @@ def client() -> Iterator[Client]:
         *("localhost", "localhost:8080", "LOCALHOST:8080", "server:4200", "ui.localhost:8080"),
         *("127.0.0.1:8080", "[::1]:8080", "192.0.2.7"),
         *("prefect.example.com", "prefect.example.com:8443", "build.corp.example", "flows.example.org"),
+        *("host.docker.internal:8080", "host.docker.internal", "with.scheme.example:80", "a.ports.example"),
+        "with.path.example:8443",
     ],
 )
 def test_names_of_the_server_are_answered(client: Client, host: str) -> None:
@@ -170,6 +178,45 @@ def test_websockets_are_guarded_too(client: Client, host: str, origin: str | Non
 )
 def test_websockets_of_programs_and_own_pages_are_open(client: Client, host: str, origin: str | None) -> None:
     assert client.first_message(host, origin) == "data"
+
+
+@pytest.mark.parametrize("origin", ["http://[evil", "http://[::1", "http://]", "//", "http://", "\xe9"])
+def test_malformed_origin_is_refused_as_any_other(
+    client: Client, origin: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused = client.get("/api/flows", {"Host": "localhost:8080", "Origin": origin})
+    assert refused.status == 403
+    assert refused.text.count("\n") == 1
+    with pytest.raises(websocket.WebSocketBadStatusException, match="403"):
+        client.first_message("localhost:8080", origin)
+    assert "Traceback" not in caplog.text
+
+
+def test_own_address_behind_a_proxy_is_named_with_its_remedy(client: Client) -> None:
+    refused = client.get("/runs", {"Host": "server:4200", "Origin": "https://prefect.of.the.proxy"})
+    assert "set PREFECT_UI_URL to it and start the server again" in refused.text
+
+
+def test_what_the_sentence_shows_can_be_set_as_it_is() -> None:
+    refused = Guard(Starlette())._refusal(Headers({"host": "build.example:4200"}), "/api")
+    shown = refused.split("'")[1]
+    assert Guard(Starlette(), [shown])._refusal(Headers({"host": "build.example:4200"}), "/api") == ""
+
+
+def test_page_that_runs_code_of_others_is_refused(client: Client) -> None:
+    refused = client.get("/docs", {"Host": "localhost"})
+    assert refused.status == 404
+    assert "/openapi.json describes the API" in refused.text
+
+
+@pytest.mark.parametrize(
+    ("path", "host"),
+    [("/runs", "localhost"), ("/docs", "localhost"), ("/runs", "attacker.example"), ("/no", "a")],
+)
+def test_no_answer_lets_its_page_ask_anybody_else(client: Client, path: str, host: str) -> None:
+    policy = client.get(path, {"Host": host}).headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'self'; ")
+    assert not re.search(r"https?:|\*|'unsafe-eval'|script-src", policy)
 
 
 def test_answers_keep_pages_out_of_frames(client: Client) -> None:

@@ -24,10 +24,9 @@ OPEN = {
     "/api/ready": "lets a probe know that it reaches its database",
     "/ui-settings": "tells the page to ask for a login",
     "/openapi.json": "describes Prefect's API, which is public",
-    "/docs": "shows that description",
-    "/docs/oauth2-redirect": "belongs to that page",
-    "/redoc": "shows that description",
 }
+# What is answered to nobody, for such pages run code of other servers.
+REFUSED = {f"{base}/{page}" for base in ("", "/api") for page in ("docs", "docs/oauth2-redirect", "redoc")}
 WRONG_LOGINS: dict[str, dict[str, str]] = {
     "none": {},
     "another password": {"Authorization": f"Basic {base64.b64encode(b'admin:wrong').decode()}"},
@@ -66,12 +65,17 @@ def address(closed_server: PrefectProcess) -> str:
 
 def test_the_list_of_routes_is_whole(routes: Routes) -> None:
     assert len(routes.http) > 150
-    assert {path for _, path in routes.http} >= {*OPEN, "/api/variables/filter", "/api/admin/storage"}
+    assert {path for _, path in routes.http} >= {
+        *OPEN,
+        *REFUSED,
+        "/api/variables/filter",
+        "/api/admin/storage",
+    }
     assert set(routes.websockets) >= {"/api/events/in", "/api/events/out", "/api/logs/out"}
 
 
 def test_every_route_is_refused_without_the_login(address: str, routes: Routes) -> None:
-    closed = [(method, path) for method, path in routes.http if path not in OPEN]
+    closed = [(method, path) for method, path in routes.http if path not in {*OPEN, *REFUSED}]
     closed += [(method, path) for path in OPEN for method in ("POST", "DELETE") if path.startswith("/api/")]
     answers: dict[str, int] = {}
     with requests.Session() as session:
@@ -141,6 +145,13 @@ def first_answer(url: str, message: dict[str, str]) -> tuple[int, int]:
         socket.shutdown()
     assert isinstance(frame.data, bytes)
     return frame.opcode, int.from_bytes(frame.data[:2])
+
+
+def test_page_that_runs_code_of_others_is_shown_to_nobody(address: str) -> None:
+    for path in REFUSED:
+        answer = requests.get(address + path, auth=LOGIN, timeout=90)
+        assert answer.status_code == 404, path
+        assert "<script" not in answer.text
 
 
 def test_what_is_open_tells_nothing(address: str) -> None:

@@ -1,0 +1,88 @@
+"""Delivers alerts beside the other actions of automations, so that no place that alerts go to holds them up.
+
+Prefect works off actions two at a time. One that calls a place which does not answer takes half a minute, so
+that a hundred failed runs, whose alerts go nowhere, held up the start of deployments by as long as they took.
+Here each place has a lane of its own, of a few deliveries at a time.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from prefect.logging import get_logger
+from prefect.server.events import actions
+from prefect.server.utilities.messaging import Message, MessageHandler
+
+KINDS = {"send-notification", "call-webhook"}
+AT_ONCE = 2
+MOST_WAITING = 1000  # for one place
+_logger: logging.Logger = get_logger("server.alerts")
+_consumer = actions.consumer
+
+
+class Lanes:
+    """What is on its way to each place.
+
+    Args:
+        handle: Prefect's own way with an action.
+    """
+
+    def __init__(self, handle: MessageHandler) -> None:
+        self._handle = handle
+        self._lanes: dict[str, asyncio.Semaphore] = {}
+        self._under_way: dict[asyncio.Task[None], str] = {}
+
+    async def take(self, message: Message) -> None:
+        """Work off an action, or put it into its lane and return at once."""
+        place = _place(message)
+        if not place:
+            await self._handle(message)
+            return
+        if sum(place == other for other in self._under_way.values()) >= MOST_WAITING:
+            _logger.error("An alert was dropped: %d wait for the same block already", MOST_WAITING)
+            return
+        task = asyncio.create_task(self._deliver(place, message))
+        self._under_way[task] = place
+        task.add_done_callback(self._is_done)
+
+    async def _deliver(self, place: str, message: Message) -> None:
+        async with self._lanes.setdefault(place, asyncio.Semaphore(AT_ONCE)):
+            try:
+                await self._handle(message)
+            except Exception as error:  # noqa: BLE001 - one that can name where it was sent
+                _logger.error("An alert was lost (%s)", type(error).__name__)  # noqa: TRY400 - likewise
+
+    def _is_done(self, task: asyncio.Task[None]) -> None:
+        place = self._under_way.pop(task)
+        if place not in self._under_way.values():
+            self._lanes.pop(place, None)
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        for task in list(self._under_way):
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+
+def deliver_beside_other_actions() -> None:
+    """Change how this process works off actions."""
+    actions.consumer = _beside
+
+
+@asynccontextmanager
+async def _beside() -> AsyncGenerator[MessageHandler, None]:
+    async with _consumer() as handle:
+        lanes = Lanes(handle)
+        try:
+            yield lanes.take
+        finally:
+            await lanes.close()
+
+
+def _place(message: Message) -> str:
+    """Return the block that an alert is delivered by; an empty string for any other action."""
+    action: dict[str, Any] = json.loads(message.data)["action"] if message.data else {}
+    return str(action["block_document_id"]) if action.get("type") in KINDS else ""

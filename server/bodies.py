@@ -1,0 +1,61 @@
+"""How large what is sent to the server may be: until it is worked off it is in memory, several times over."""
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MOST_BYTES = 16 * 1024 * 1024
+MOST_BYTES_AT_ONCE = 64 * 1024 * 1024
+
+
+class Bodies:
+    """An ASGI application that passes on what fits.
+
+    Args:
+        app: What reads the bodies.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 413 (too long) or 503 (too much at once) in one sentence, or pass on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isdecimal() and int(length) > MOST_BYTES:
+            await _too_long()(scope, receive, send)
+            return
+        own, is_refused = 0, False
+
+        async def receive_counted() -> Message:
+            nonlocal own, is_refused
+            message = await receive()
+            size = len(message.get("body", b""))
+            own += size
+            self._bytes += size
+            if is_refused or max(own - MOST_BYTES, self._bytes - MOST_BYTES_AT_ONCE) <= 0:
+                return message
+            is_refused = True
+            await (_too_long() if own > MOST_BYTES else _too_much())(scope, receive, send)
+            return {"type": "http.disconnect"}
+
+        async def send_unless_refused(message: Message) -> None:
+            if not is_refused:
+                await send(message)
+
+        try:
+            await self._app(scope, receive_counted, send_unless_refused)
+        finally:
+            self._bytes -= own
+
+
+def _too_long() -> Response:
+    return JSONResponse({"exception_message": f"A request may have {MOST_BYTES >> 20} MiB at most"}, 413)
+
+
+def _too_much() -> Response:
+    sentence = "The server has as much to read as it can hold; try again in a moment"
+    return JSONResponse({"exception_message": sentence}, 503, {"Retry-After": "2"})

@@ -1,0 +1,287 @@
+"""What a connection may cost the server, above all before whoever made it has logged in.
+
+uvicorn limits neither the bytes of a request's head nor the time that it takes, keeps what a client does not
+read, and lets a websocket send megabytes before its first message was judged. A few dozen connections filled
+the memory so. Here, whoever is not known yet
+
+- sends a request's head, or a websocket's first message, within half a minute and 64 KiB,
+- has at most a few requests in line, and
+- makes room for those who come after, when there are too many of them, or too many who do not read.
+
+A visitor is known once the login was right, or once there was a request where there is none. Known ones have
+no other limits than the size of a message, and the number of all connections.
+"""
+
+import asyncio
+import logging
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+MOST_BYTES = 64 * 1024
+MOST_HEADERS = 100
+MOST_IN_LINE = 16
+SECONDS_TO_SPEAK = 30.0
+# An event may take 1.5 MB (PREFECT_SERVER_EVENTS_MAXIMUM_SIZE_BYTES), and is one message.
+MOST_BYTES_OF_MESSAGE = 2 * 1024 * 1024
+# A flow run has about four connections, so this is room for more of them than one server can serve.
+MOST_CONNECTIONS = 10_000
+MOST_STRANGERS = 1_000
+MOST_SLOW_STRANGERS = 200
+FILES_BESIDE = 256  # of the database, logs and services, among all that the process may open
+_logger = logging.getLogger("uvicorn.error")
+
+
+class Visitor:
+    """Whoever is at the other end of one connection."""
+
+    __slots__ = ("is_known",)
+
+    def __init__(self) -> None:
+        self.is_known = False
+
+
+class _Strangers:
+    """The connections of those who are not known yet, the oldest first.
+
+    Args:
+        most: How many there may be.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._all: dict[LimitedHttp | LimitedWebSocket, None] = {}
+
+    def add(self, connection: "LimitedHttp | LimitedWebSocket") -> None:
+        """Take one more; the oldest makes room."""
+        self._all[connection] = None
+        if len(self._all) > self._most:
+            self.make_room()
+
+    def discard(self, connection: "LimitedHttp | LimitedWebSocket") -> None:
+        """Forget one, if it is there."""
+        self._all.pop(connection, None)
+
+    def make_room(self) -> bool:
+        """Cut the oldest one off; tell whether there was any."""
+        while self._all:
+            oldest = next(iter(self._all))
+            del self._all[oldest]
+            if not oldest.visitor.is_known:
+                oldest.cut_off()
+                return True
+        return False
+
+
+class Places:
+    """All connections of one server."""
+
+    most = MOST_CONNECTIONS
+    strangers = _Strangers(MOST_STRANGERS)
+    slow_strangers = _Strangers(MOST_SLOW_STRANGERS)
+
+
+class LimitedHttp(HttpToolsProtocol):
+    """HTTP with the limits above; `scope["state"]["visitor"]` tells the application whose request it is."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.visitor = Visitor()
+        self.app_state = {**self.app_state, "visitor": self.visitor}
+        self._answering: RequestResponseCycle | None = None
+        self._unread_bytes = 0  # of what is not yet a part of a request
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        Places.strangers.add(self)
+        if len(self.connections) > Places.most and not Places.strangers.make_room():
+            _logger.warning("A connection was refused: there are %d already", Places.most)
+            self.cut_off()
+        self._await_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._forget()
+        super().connection_lost(exc)
+
+    def cut_off(self) -> None:
+        """End the connection at once."""
+        self._give_up_answers()
+        self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what came last, and with it what waits in line."""
+        super().send_400_response(msg)
+        self._give_up_answers()
+
+    def _give_up_answers(self) -> None:
+        for cycle in (self._answering, self.cycle, *(waiting for waiting, _ in self.pipeline)):
+            if cycle:
+                cycle.disconnected = True
+                cycle.message_event.set()
+        self.pipeline.clear()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _forget(self) -> None:
+        Places.strangers.discard(self)
+        Places.slow_strangers.discard(self)
+        self._has_request()
+
+    def _await_request(self) -> None:
+        self._deadline = self.loop.call_later(SECONDS_TO_SPEAK, self.cut_off)
+
+    def _has_request(self) -> None:
+        if self._deadline:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, and refuse what is not going to be a request."""
+        if not self._deadline and (not self.cycle or self.cycle.response_complete):
+            self._await_request()
+        self._unread_bytes += len(data)
+        super().data_received(data)
+        if self._unread_bytes > MOST_BYTES or (self.headers and len(self.headers) > MOST_HEADERS):
+            self._unread_bytes = 0
+            self.send_400_response("A request's headers are too many or too long.")
+
+    def handle_websocket_upgrade(self) -> None:
+        """Leave the connection to the websocket's own limits."""
+        self._forget()
+        self._unread_bytes = 0
+        super().handle_websocket_upgrade()
+
+    def on_headers_complete(self) -> None:
+        """Take a request.
+
+        Raises:
+            ValueError: Too many are in line; uvicorn answers 400, and closes.
+        """
+        self._has_request()
+        self._unread_bytes = 0
+        super().on_headers_complete()
+        if len(self.pipeline) > MOST_IN_LINE:
+            raise ValueError("too many requests in line")
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body."""
+        self._unread_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Take the end of a request."""
+        self._unread_bytes = 0
+        super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """Note who does not read what was answered."""
+        super().pause_writing()
+        if not self.visitor.is_known:
+            Places.slow_strangers.add(self)
+
+    def resume_writing(self) -> None:
+        """Note who reads again."""
+        super().resume_writing()
+        Places.slow_strangers.discard(self)
+
+
+class LimitedWebSocket(WebSocketsSansIOProtocol):
+    """A websocket with the limits above: its visitor is known once the application has said something.
+
+    Prefect says nothing before the first message of a client, ``auth``, has been found right. A client that
+    speaks no subprotocol sends no such message; Prefect takes it only where there is no login.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.visitor: Visitor = self.app_state["visitor"]  # of the request that asked for the websocket
+        self._said_bytes = 0
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for what the client says."""
+        super().connection_made(transport)
+        if self.visitor.is_known:
+            return
+        Places.strangers.add(self)
+        self._deadline = self.loop.call_later(SECONDS_TO_SPEAK, self._refuse, "no `auth` message in time")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it, and let go who waits to send something."""
+        self._is_done_waiting()
+        self.writable.set()
+        super().connection_lost(exc)
+
+    def _is_done_waiting(self) -> None:
+        Places.strangers.discard(self)
+        if self._deadline:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, but few before the client is known."""
+        if not self.visitor.is_known:
+            self._said_bytes += len(data)
+            if self._said_bytes > MOST_BYTES:
+                self._refuse("the `auth` message is too long")
+                return
+        super().data_received(data)
+
+    async def send(self, message: Any) -> None:
+        """Send, and know the client once it was let in.
+
+        Raises:
+            ClientDisconnected: The connection was ended meanwhile.
+        """
+        kind = message["type"]
+        if self.transport.is_closing():
+            if kind == "websocket.close":
+                return
+            raise ClientDisconnected
+        await super().send(message)
+        is_in = kind == "websocket.send" or (kind == "websocket.accept" and not message.get("subprotocol"))
+        if is_in and not self.visitor.is_known:
+            self.visitor.is_known = True
+            self._is_done_waiting()
+
+    def _refuse(self, reason: str) -> None:
+        """Close, whatever the client does about it."""
+        if self.handshake_complete and not self.close_sent and not self.transport.is_closing():
+            self.conn.fail(1008, reason)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.close_sent = True
+            self.transport.close()
+        else:
+            self.cut_off()
+
+    def cut_off(self) -> None:
+        """End the connection at once."""
+        self.transport.abort()
+
+    def pause_writing(self) -> None:
+        """Let the application wait for a client that does not read."""
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        """Let the application go on."""
+        self.writable.set()
+
+    def handle_ping(self) -> None:
+        """Answer, but not to a client that reads no answers."""
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.transport.abort()
+
+    def keepalive_timeout(self) -> None:
+        """Close, and do not wait until the client has read all of it."""
+        super().keepalive_timeout()
+        if not self.writable.is_set():
+            self.transport.abort()

@@ -1,0 +1,56 @@
+"""The page that a health check asks: whether the database, and the services beside the API, do their work."""
+
+import logging
+import time
+
+from prefect.server.database import provide_database_interface
+from pulse import Pulse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+PATH = "/api/health/services"
+_QUEUES = "prefect.server.utilities.messaging.memory"
+_SECONDS_BETWEEN_LINES = 60.0
+
+
+class DroppedEvents(logging.Filter):
+    """Counts the events that Prefect drops in a flood: its services read too slowly, and each has a queue.
+
+    Prefect has answered 204 by then, and writes a line for each, of which one a minute is left.
+    """
+
+    count = 0
+    _told = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Count a line that tells of a dropped event, and let few of them pass."""
+        if not str(record.msg).startswith("Subscription queue is full, dropping"):
+            return True
+        self.count += 1
+        if time.monotonic() - self._told < _SECONDS_BETWEEN_LINES:
+            return False
+        self._told = time.monotonic()
+        return True
+
+
+async def is_database_there() -> bool:
+    """Ask Prefect, as its own page `/api/ready` does."""
+    return await provide_database_interface().is_db_connectable()
+
+
+def health_page(pulse: Pulse) -> Route:
+    """Return the page, and count from now on what it tells.
+
+    It answers 200, or 503 with what is wrong, and needs no login, for it tells nothing of what is kept here.
+    """
+    dropped = DroppedEvents()
+    logging.getLogger(_QUEUES).addFilter(dropped)
+
+    async def page(_: Request) -> Response:
+        message = "" if await is_database_there() else "Database is not available"
+        message = message or pulse.trouble()
+        body = {"message": message or "OK", "events_dropped": dropped.count}
+        return JSONResponse(body, 503 if message else 200)
+
+    return Route(PATH, page)

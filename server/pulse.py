@@ -1,0 +1,211 @@
+"""Notices that the server's own services stand still, and ends the server so that it is started anew.
+
+Prefect's scheduler and its like run beside the API, in one process and by one library (docket). When these
+stop, the API goes on to answer that all is well, and no schedule's run is made any more. Three things are
+watched: whether the event loop turns, whether any of the services has come to an end lately, and whether the
+scheduler has come to a good one.
+
+A database that is away explains all of that and is not mended by a restart, so time without it does not
+count; nor does time in which the process itself was held up. Nor does a restart mend a scheduler that fails
+because of what the database answers, or that has not succeeded once since the start: the server is unhealthy
+then, and goes on to serve.
+"""
+
+import asyncio
+import contextlib
+import faulthandler
+import functools
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from outage import AWAY
+from prefect.server.services import perpetual_services
+from sqlalchemy.exc import DBAPIError
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SCHEDULER = "schedule_deployments"
+# Most services are due every few seconds. The scheduler is due once a minute, and takes its time over
+# thousands of deployments.
+UNHEALTHY_SECONDS, END_SECONDS = 120.0, 300.0
+UNHEALTHY_SCHEDULER_SECONDS, END_SCHEDULER_SECONDS = 300.0, 900.0
+SECONDS_TO_END = 20.0
+LOOK_SECONDS = 5.0
+EXIT_CODE = 75  # EX_TEMPFAIL: try again
+# What a restart does not change: the database is slow, full, or not as it should be.
+_LASTING = (TimeoutError, DBAPIError, *AWAY)
+Service = Callable[..., Awaitable[None]]
+
+
+class Pulse:
+    """What the services were last seen to do.
+
+    Args:
+        clock: Tells the time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._has_succeeded = False
+        self._failure: BaseException | None = None
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Judge from now on, as after a time that says nothing of the services."""
+        self._turned = self._moved = self._scheduled = self._clock()
+
+    def turn(self, *, has_database: bool) -> None:
+        """Take note that the event loop turns, and whether the database was there."""
+        if has_database:
+            self._turned = self._clock()
+        else:
+            self.start_anew()
+
+    def ended(self, name: str, failure: BaseException | None = None) -> None:
+        """Take note that a service has done one round."""
+        self._moved = self._clock()
+        if name == SCHEDULER:
+            self._failure = failure
+        if name == SCHEDULER and not failure:
+            self._scheduled = self._moved
+            self._has_succeeded = True
+
+    def trouble(self) -> str:
+        """Return what is wrong with the services; an empty string when all is well."""
+        return self._still(UNHEALTHY_SECONDS) or self._unscheduled(UNHEALTHY_SCHEDULER_SECONDS)
+
+    def end(self) -> str:
+        """Return why the server has to be started anew; an empty string when it has not."""
+        if still := self._still(END_SECONDS):
+            return still
+        is_mended = self._failure is None or (self._has_succeeded and not isinstance(self._failure, _LASTING))
+        return self._unscheduled(END_SCHEDULER_SECONDS) if is_mended else ""
+
+    def _still(self, most_seconds: float) -> str:
+        now = self._clock()
+        if now - self._turned > most_seconds:
+            return f"the event loop has not turned for {now - self._turned:.0f} s"
+        if now - self._moved > most_seconds:
+            return f"none of the server's services has ended a round for {now - self._moved:.0f} s"
+        return ""
+
+    def _unscheduled(self, most_seconds: float) -> str:
+        seconds = self._clock() - self._scheduled
+        why = f" ({type(self._failure).__name__}; its log says more)" if self._failure else ""
+        return f"the scheduler has made no run for {seconds:.0f} s{why}" if seconds > most_seconds else ""
+
+    def watch_services(self) -> None:
+        """Take note of every round of every service that is registered from now on."""
+        for service in perpetual_services.get_perpetual_services():
+            service.function = self._noted(service.function)
+
+    def _noted(self, service: Service) -> Service:
+        @functools.wraps(service)
+        async def noted(*arguments: Any, **options: Any) -> None:
+            try:
+                await service(*arguments, **options)
+            except Exception as error:
+                self.ended(service.__name__, error)
+                raise
+            self.ended(service.__name__)
+
+        return noted
+
+
+class Watched:
+    """An ASGI application that is watched while it runs.
+
+    Args:
+        app: The application.
+        pulse: Of its services.
+        is_database_there: Asks for it.
+        end: Ends the process, once it is told why.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        pulse: Pulse,
+        is_database_there: Callable[[], Awaitable[bool]],
+        end: Callable[[str], None],
+    ) -> None:
+        self._app = app
+        self._pulse = pulse
+        self._is_database_there = is_database_there
+        self._end = end
+        self._is_over = threading.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on; between start and end, watch."""
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        beating: list[asyncio.Task[None]] = []
+
+        async def send_noted(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                self._pulse.start_anew()
+                beating.append(asyncio.create_task(self._beat()))
+                threading.Thread(target=self._watch, name="pulse", daemon=True).start()
+            await send(message)
+
+        async def receive_noted() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                self._is_over.set()
+            return message
+
+        try:
+            await self._app(scope, receive_noted, send_noted)
+        finally:
+            self._is_over.set()
+            for task in beating:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                has_database = await asyncio.wait_for(self._is_database_there(), 6 * LOOK_SECONDS)
+            except Exception:  # noqa: BLE001 - whatever the reason, it was not there
+                has_database = False
+            self._pulse.turn(has_database=has_database)
+
+    def _watch(self) -> None:
+        """Look from outside of the event loop, which may be what stands still."""
+        then = time.monotonic()
+        while not self._is_over.wait(LOOK_SECONDS):
+            now = time.monotonic()
+            if now - then > 3 * LOOK_SECONDS:  # the whole process was held up
+                self._pulse.start_anew()
+            then = now
+            if reason := self._pulse.end():
+                self._end(reason)
+                return
+
+
+def end(reason: str) -> None:
+    """End this process, in order if it can still do that, so that whoever started it starts it again."""
+    _say(reason)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(SECONDS_TO_END)
+    os._exit(EXIT_CODE)
+
+
+def begin_again(reason: str) -> None:
+    """Start this program anew in this very process, where nobody else would start it again."""
+    _say(reason)
+    os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606 - the same program
+
+
+def _say(reason: str) -> None:
+    """Write it, past the logs of which somebody may hold the lock, and where every thread is."""
+    sys.stderr.write(f"server: {reason}, and the database is there: starting anew. What it was at:\n")
+    faulthandler.dump_traceback()
+    sys.stderr.flush()

@@ -1,0 +1,253 @@
+"""When the server's services count as standing still, and when that is a reason to start anew."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pulse
+import pytest
+from prefect.server.services import perpetual_services
+from pulse import END_SCHEDULER_SECONDS, END_SECONDS, SCHEDULER, Pulse, Watched
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from tests.platforms import wait_for
+from tests.prefect_process import PrefectProcess
+
+MINUTE = 60.0
+OTHER = "monitor_late_runs"
+
+
+class Life:
+    """A server's services, and the clock that they are watched by."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.pulse = Pulse(lambda: self.now)
+
+    def go_on(self, minutes: float, *services: str, has_database: bool = True, **failures: Exception) -> None:
+        """Let time pass, in which these services end their rounds, some with a failure."""
+        for _ in range(int(minutes * 6)):
+            self.now += 10
+            self.pulse.turn(has_database=has_database)
+            for name in services:
+                self.pulse.ended(name, failures.get(name))
+
+    @property
+    def state(self) -> tuple[bool, bool]:
+        """Whether it is healthy, and whether it goes on."""
+        return not self.pulse.trouble(), not self.pulse.end()
+
+
+@pytest.fixture
+def life() -> Life:
+    return Life()
+
+
+HEALTHY, UNHEALTHY, OVER = (True, True), (False, True), (False, False)
+
+
+def test_idle_server_is_healthy_for_ever(life: Life) -> None:
+    for _ in range(100):
+        life.go_on(60, OTHER, SCHEDULER)
+        assert life.state == HEALTHY
+
+
+def test_services_that_stand_still_are_told_and_then_the_server_ends(life: Life) -> None:
+    life.go_on(60, OTHER, SCHEDULER)
+    life.go_on(1.5)
+    assert life.state == HEALTHY
+    life.go_on(1)
+    assert life.state == UNHEALTHY
+    assert "none of the server's services has ended a round for 150 s" in life.pulse.trouble()
+    life.go_on(END_SECONDS / MINUTE)
+    assert life.state == OVER
+
+
+def test_event_loop_that_stands_still_ends_the_server(life: Life) -> None:
+    life.now += END_SECONDS + 1
+    assert life.state == OVER
+    assert life.pulse.end().startswith("the event loop has not turned for 301 s")
+
+
+def test_scheduler_alone_may_take_its_time_but_not_for_ever(life: Life) -> None:
+    life.go_on(10, OTHER, SCHEDULER)
+    life.go_on(4, OTHER)
+    assert life.state == HEALTHY
+    life.go_on(2, OTHER)
+    assert life.state == UNHEALTHY
+    life.go_on(10, OTHER)
+    assert life.state == OVER
+    assert life.pulse.end().startswith("the scheduler has made no run for 960 s")
+
+
+def test_database_that_is_away_is_no_reason_however_long(life: Life) -> None:
+    life.go_on(10, OTHER, SCHEDULER)
+    life.go_on(600, has_database=False)
+    assert life.state == HEALTHY, "the page of the health check asks for the database itself"
+    life.go_on(600, OTHER, SCHEDULER, has_database=False, **{SCHEDULER: OSError(), OTHER: OSError()})
+    assert life.state == HEALTHY
+    life.go_on(2, OTHER)
+    assert life.state == HEALTHY, "judged from its return on"
+
+
+@pytest.mark.parametrize("failure", [TimeoutError(), DBAPIError("SELECT 1", None, Exception())])
+def test_scheduler_that_fails_by_what_the_database_says_is_left_to_go_on(
+    life: Life, failure: Exception
+) -> None:
+    life.go_on(10, OTHER, SCHEDULER)
+    life.go_on(600, OTHER, SCHEDULER, **{SCHEDULER: failure})
+    assert life.state == UNHEALTHY
+    assert type(failure).__name__ in life.pulse.trouble()
+    life.go_on(1, OTHER, SCHEDULER)
+    assert life.state == HEALTHY
+
+
+@pytest.mark.parametrize("failure", [PoolTimeoutError(), RuntimeError("of whatever kind")])
+def test_other_failures_end_the_server_once_and_no_start_after_that(life: Life, failure: Exception) -> None:
+    life.go_on(10, OTHER, SCHEDULER)
+    life.go_on(END_SCHEDULER_SECONDS / MINUTE + 1, OTHER, SCHEDULER, **{SCHEDULER: failure})
+    assert life.state == OVER
+    assert "of whatever kind" not in life.pulse.end(), "an exception's text may hold anything"
+    again = Life()
+    again.go_on(600, OTHER, SCHEDULER, **{SCHEDULER: failure})
+    assert again.state == UNHEALTHY
+
+
+def test_every_service_of_prefect_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its own name and signature, for docket knows it by these."""
+
+    async def good(number: int = 17) -> None:
+        assert number == 17
+
+    async def bad() -> None:
+        raise ValueError
+
+    registered = [perpetual_services.PerpetualServiceConfig(service, lambda: True) for service in (good, bad)]
+    monkeypatch.setattr(perpetual_services, "_PERPETUAL_SERVICES", registered)
+    seen: list[tuple[str, str]] = []
+    watched = Pulse()
+    monkeypatch.setattr(watched, "ended", lambda name, error=None: seen.append((name, type(error).__name__)))
+    watched.watch_services()
+    assert [service.function.__name__ for service in registered] == ["good", "bad"]
+    asyncio.run(registered[0].function())  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^$"):
+        asyncio.run(registered[1].function())  # type: ignore[arg-type]
+    assert seen == [("good", "NoneType"), ("bad", "ValueError")]
+
+
+def test_process_that_was_held_up_is_judged_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by `docker pause`: the clock went on, and nothing else did."""
+    monkeypatch.setattr(pulse, "LOOK_SECONDS", 0.01)
+    held, ended = Life(), []
+    watched: Any = Watched(None, held.pulse, None, ended.append)  # type: ignore[arg-type]
+    times = iter([0.0, 0.01, 5000.0, 5000.01])
+
+    def monotonic() -> float:
+        try:
+            now = next(times)
+        except StopIteration:
+            watched._is_over.set()
+            return 5000.02
+        held.now = now
+        return now
+
+    monkeypatch.setattr(pulse.time, "monotonic", monotonic)
+    watched._watch()
+    assert ended == []
+
+
+SERVE = """
+import asyncio, os, sys
+sys.path.insert(0, {folder!r})
+import docket, pulse, serve
+pulse.LOOK_SECONDS = 0.2
+pulse.UNHEALTHY_SECONDS, pulse.END_SECONDS = 3, 20
+stock = docket.Worker.run_forever
+async def run_forever(worker):
+    running = asyncio.create_task(stock(worker))
+    while not os.path.exists({end!r}):
+        await asyncio.sleep(0.1)
+    running.cancel()  # as after a failure that nobody looks at
+docket.Worker.run_forever = run_forever
+serve.main()
+"""
+FOLDER = Path(pulse.__file__).parent
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[PrefectProcess]:
+    """A server whose services stand still once there is a file `end`, and which notices soon."""
+    program = tmp_path / "serve_still.py"
+    program.write_text(SERVE.format(folder=str(FOLDER), end=str(tmp_path / "end")))
+    settings = {
+        "PREFECT_SERVER_API_BLOCKS_REGISTER_ON_START": "false",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "0.5",
+    }
+    server = PrefectProcess(tmp_path, settings, [str(program)])
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+def check(server: PrefectProcess) -> subprocess.CompletedProcess[str]:
+    """Ask as the container's health check does."""
+    command = [sys.executable, "-S", str(FOLDER / "healthcheck.py")]
+    environment = {"HEALTHCHECK_URL": f"{server.url}/health/services"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_server_whose_services_stand_still_says_so_and_ends_itself(
+    server: PrefectProcess, tmp_path: Path
+) -> None:
+    wait_for("healthy server", lambda: check(server).returncode == 0, 60, 0.1)
+    (tmp_path / "end").touch()
+    wait_for("unhealthy server", lambda: check(server).returncode == 1, 60, 0.1)
+    assert "none of the server's services has ended a round for" in check(server).stderr
+    assert server.is_ready(), "who asks for the API alone is answered"
+    assert server.await_end(100) == -signal.SIGTERM, "it ended in order"
+    assert "server: none of the server's services has ended a round" in server.log()
+    assert "Current thread" in server.log()
+
+
+def run(tmp_path: Path, program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that ends itself from a thread, as the watch does."""
+    file = tmp_path / "ending.py"
+    file.write_text(
+        f"import os, signal, sys, threading, time\nsys.path.insert(0, {str(FOLDER)!r})\n{program}"
+    )
+    command = [sys.executable, str(file), "--port=1"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+
+
+def test_process_that_cannot_end_in_order_ends_all_the_same(tmp_path: Path) -> None:
+    program = """
+import pulse
+pulse.SECONDS_TO_END = 0.1
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+threading.Thread(target=pulse.end, args=["it hangs"]).start()
+time.sleep(1000)
+"""
+    done = run(tmp_path, program)
+    assert done.returncode == 75
+    assert done.stderr.startswith("server: it hangs, and the database is there: starting anew.")
+
+
+def test_where_nobody_would_start_it_again_it_begins_again_in_its_own_process(tmp_path: Path) -> None:
+    program = """
+if "BEGAN" in os.environ:
+    print(os.environ["BEGAN"] == str(os.getpid()), sys.argv[1:])
+    sys.exit(17)
+import pulse
+os.environ["BEGAN"] = str(os.getpid())
+threading.Thread(target=pulse.begin_again, args=["it hangs"]).start()
+time.sleep(1000)
+"""
+    done = run(tmp_path, program)
+    assert (done.returncode, done.stdout) == (17, "True ['--port=1']\n")
