@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
     from yeedu_rescue.rounds import Rounds
 
-# A round asks the server a few times, and each question may take a quarter of a minute.
+# The server answers in half a minute, or is away; then the round ends.
 STALLED_SECONDS = 120.0
 
 
@@ -32,10 +31,10 @@ def status_page(rounds: Rounds, port: int) -> Generator[int]:
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            seconds = time.monotonic() - rounds.ended_at
-            told = {"last_round_seconds_ago": round(seconds, 1), "trouble": rounds.trouble}
+            seconds = rounds.silent_seconds
+            told = {"last_answer_seconds_ago": round(seconds, 1), "troubles": rounds.troubles}
             body = json.dumps(told).encode()
-            self.send_response(200 if seconds < STALLED_SECONDS else 503)
+            self.send_response(200 if rounds.did_its_work and seconds < STALLED_SECONDS else 503)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
