@@ -149,11 +149,15 @@ class Scene:
     def pool_of(self, run_id: str) -> str:
         return self.server.get(f"/flow_runs/{run_id}")["work_pool_name"]
 
-    def start_worker(self, run_id: str, worker: str) -> None:
-        """Start the worker of a run, as a new process of an old name."""
-        pool = self.pool_of(run_id)
+    def note_worker(self, run_id: str, worker: str) -> None:
+        """Have the server note that a worker of a run's pool is there."""
         heartbeat = {"name": worker, "heartbeat_interval_seconds": 30}
-        self.server.post(f"/work_pools/{pool}/workers/heartbeat", heartbeat)
+        self.server.post(f"/work_pools/{self.pool_of(run_id)}/workers/heartbeat", heartbeat)
+
+    def start_worker(self, run_id: str, worker: str) -> None:
+        """Start the worker of a run's pool, as a new process of an old name."""
+        self.note_worker(run_id, worker)
+        pool = self.pool_of(run_id)
         event = {
             "id": str(uuid.uuid4()),
             "occurred": datetime.now(UTC).isoformat(),
@@ -185,7 +189,7 @@ class Scene:
 
     def beat(self, run_id: str, *, clock_ahead_seconds: float = 0.0) -> None:
         """Send a heartbeat as the run's process does, and wait until it can be read."""
-        at = datetime.now(UTC) + timedelta(seconds=clock_ahead_seconds)
+        at = datetime.now(UTC) + self.server.shift + timedelta(seconds=clock_ahead_seconds)
         event = {
             "id": str(uuid.uuid4()),
             "occurred": at.isoformat(),

@@ -8,10 +8,10 @@ import pytest
 def test_silent_run_is_crashed_within_the_window_with_its_reason(scene: Any) -> None:
     run_id = scene.run("PENDING", "RUNNING")
     scene.beat(run_id)
-    scene.pass_time(70)
+    scene.pass_time(70, step_seconds=5)
     assert scene.state(run_id)["type"] == "RUNNING"
     scene.await_probe(run_id)
-    scene.pass_time(30)
+    scene.pass_time(30, step_seconds=5)
     state = scene.state(run_id)
     assert state["type"] == "CRASHED"
     assert state["message"].startswith("rescued: no heartbeat for ")

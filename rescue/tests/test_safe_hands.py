@@ -82,7 +82,7 @@ def test_rule_that_always_fails_keeps_no_other_rule(
 def test_answer_that_is_no_answer_of_prefects_is_the_trouble_of_its_rule_alone(
     hindered: Any, obstacles: Any, killed: str, alive: str
 ) -> None:
-    obstacles.answers["POST /api/work_pools/filter"] = 200  # with an object in place of a list
+    obstacles.answers["POST /api/work_pools/filter"] = 200  # with a pool that has no name
     hindered.pass_time(IN_TIME, step_seconds=5, alive=[alive], has_trouble=True)
     assert hindered.state(killed)["type"] == "CRASHED"
     assert hindered.state(alive)["type"] == "RUNNING"
@@ -137,22 +137,31 @@ def test_runs_of_other_workers_beat_as_slowly_as_they_like(hindered: Any, killed
     slow = hindered.run("PENDING", "RUNNING", worker=OTHER)
     slower = hindered.run("PENDING", "RUNNING", worker=OTHER, pool_type="kubernetes")
     mute = hindered.run("PENDING", "RUNNING", worker=OTHER, pool_type="docker")
-    for run_id in (slow, slower):
-        hindered.beat(run_id)
+    hindered.beat(slow)
+    hindered.beat(slower, clock_ahead_seconds=-600)  # ten minutes before the next
+    hindered.beat(slower)
     hindered.pass_time(IN_TIME, step_seconds=5)
     assert hindered.state(killed)["type"] == "CRASHED"
-    hindered.pass_time(240, step_seconds=60, alive=[slow, slower], beats_seconds=60)
+    hindered.pass_time(60)
     for _ in range(3):
-        hindered.pass_time(600, step_seconds=60, alive=[slow, slower], beats_seconds=600)
-        for run_id in (slow, slower, mute):
-            assert hindered.state(run_id)["type"] == "RUNNING"
+        hindered.beat(slow)
+        hindered.pass_time(180)
+    for run_id in (slow, slower, mute):
+        assert hindered.state(run_id)["type"] == "RUNNING"
+    hindered.beat(slower)
+    hindered.pass_time(600)
+    for run_id in (slower, mute):
+        assert hindered.state(run_id)["type"] == "RUNNING"
+    assert hindered.state(slow)["type"] == "CRASHED", "it has been silent for longer than three of its pauses"
 
 
 def test_dead_run_of_another_worker_is_noticed_by_its_own_pause(hindered: Any) -> None:
     run_id = hindered.run("PENDING", "RUNNING", worker=OTHER)
     hindered.beat(run_id, clock_ahead_seconds=-180)
     hindered.beat(run_id)
-    hindered.pass_time(520)
+    hindered.pass_time(380)
+    hindered.await_probe(run_id)
+    hindered.pass_time(140)
     assert hindered.state(run_id)["type"] == "RUNNING"
     hindered.pass_time(60)
     assert hindered.state(run_id)["type"] == "CRASHED"
@@ -161,10 +170,8 @@ def test_dead_run_of_another_worker_is_noticed_by_its_own_pause(hindered: Any) -
 @pytest.mark.parametrize("evidence", ["none", "started anew"])
 def test_run_that_never_beat_is_dead_once_its_worker_is_gone(hindered: Any, evidence: str) -> None:
     run_id = hindered.run("PENDING", "RUNNING")
-    hindered.start_worker(hindered.run("PENDING"), "ours")  # of another pool: none of this one's
-    pool = hindered.pool_of(run_id)
-    heartbeat = {"name": "ours", "heartbeat_interval_seconds": 30}
-    hindered.server.post(f"/work_pools/{pool}/workers/heartbeat", heartbeat)
+    hindered.start_worker(hindered.run("PENDING"), "ours")  # of another pool, and so another one
+    hindered.note_worker(run_id, "ours")
     if evidence == "started anew":
         hindered.start_worker(run_id, "ours")
     hindered.pass_time(IN_TIME, step_seconds=5)
@@ -178,7 +185,7 @@ def test_run_that_never_beat_is_dead_once_its_worker_is_gone(hindered: Any, evid
 def test_start_that_takes_long_is_no_dead_worker(hindered: Any, worker: str, pool_type: str) -> None:
     slow = hindered.run("PENDING", worker=worker, pool_type=pool_type)
     if pool_type == "process":
-        hindered.start_worker(slow, worker)
+        hindered.note_worker(slow, worker)
     killed = hindered.run("PENDING")
     hindered.pass_time(200)
     assert hindered.state(killed)["name"] == "AwaitingRetry"

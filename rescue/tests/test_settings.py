@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-from unittest.mock import ANY
 
 import pytest
 import requests
@@ -91,17 +90,16 @@ def test_command_watches_tells_so_on_its_page_and_stops_when_told(obstacles: Any
     try:
         wait_for("first round", lambda: check(environment) == 0, 20, 0.1)
         assert told(environment)[1]["troubles"] == []
-        obstacles.answers["POST /api/flow_runs/filter"] = 500
-        wait_for("trouble", lambda: told(environment)[0] == 503, 30, 0.1)
-        assert "/flow_runs/filter: 500" in " ".join(told(environment)[1]["troubles"])
-        assert check(environment) == 1
-        obstacles.answers.clear()
         obstacles.is_away = True
-        wait_for("outage", lambda: len(told(environment)[1]["troubles"]) == 1, 30, 0.1)
-        assert told(environment)[0] == 503
+        wait_for("outage", lambda: told(environment)[0] == 503, 30, 0.1)
+        assert len(told(environment)[1]["troubles"]) == 1
         obstacles.is_away = False
-        wait_for("return of the server", lambda: told(environment) == (200, ANY), 30, 0.1)
+        wait_for("return of the server", lambda: told(environment)[0] == 200, 30, 0.1)
         assert told(environment)[1]["troubles"] == []
+        obstacles.answers["POST /api/flow_runs/filter"] = 403
+        wait_for("trouble", lambda: told(environment)[0] == 503, 30, 0.1)
+        assert "/flow_runs/filter: 403" in " ".join(told(environment)[1]["troubles"])
+        assert check(environment) == 1
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
@@ -113,7 +111,8 @@ def test_refused_login_ends_the_command_with_one_sentence(prefect: Any, tmp_path
     log = tmp_path / "log"
     assert start(environment_of(prefect.url, "admin:canary"), log).wait(timeout=20) == 1
     last = log.read_text().splitlines()[-1]
-    assert last.startswith(f"rescue: POST {prefect.url}/")
+    assert last.startswith("rescue: ")
+    assert f" {prefect.url}/" in last
     assert "401 the server refuses the login; check PREFECT_API_AUTH_STRING or its file" in last
     assert "Traceback" not in log.read_text()
     assert "canary" not in log.read_text()

@@ -46,7 +46,7 @@ class Isolation:
     @property
     def troubles(self) -> list[str]:
         """What fails, a sentence each."""
-        return [failure.told for _, failure in sorted(self._failures.items())]
+        return [failure.told for _, failure in sorted(dict(self._failures).items())]
 
     def forgive(self) -> None:
         """Try everything again at once: what failed may have failed because the server was away."""

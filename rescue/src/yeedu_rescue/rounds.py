@@ -28,6 +28,8 @@ SLEPT_SECONDS = 30.0
 # over would keep dead runs for ever.
 FORGIVEN_AGAIN_SECONDS = 600.0
 _RULE_PAUSE_SECONDS = 60.0
+# The server answers in half a minute, or is away; then the round ends.
+STALLED_SECONDS = 120.0
 _START = "this service starts"
 
 
@@ -70,6 +72,7 @@ class Rounds:
             "worker records": WorkerRecords(server, settings, self._served),
         }
         self._isolation = Isolation(clock, _RULE_PAUSE_SECONDS)
+        self._stalled_seconds = settings.interval_seconds + STALLED_SECONDS
         self._away = _START
         self._refused: LoginRefused | None = None
         self._lost_seconds = 0.0
@@ -85,8 +88,8 @@ class Rounds:
 
     @property
     def did_its_work(self) -> bool:
-        """Whether the last round looked at everything, whatever came of a single run."""
-        return not (self._away or self._isolation.troubles)
+        """Whether the last round was lately and looked at everything, whatever came of a single run."""
+        return self.silent_seconds < self._stalled_seconds and not (self._away or self._isolation.troubles)
 
     @property
     def silent_seconds(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -28,6 +29,7 @@ _SKEW = timedelta(hours=1)  # a worker's clock may be ahead of the server's
 TIMEOUT_SECONDS = 30.0
 _PAUSES_SECONDS = (0.5, 1.0, 2.0)
 _PAGE = 200  # the most that the server gives at once
+_CSRF_TOKEN = "Prefect-Csrf-Token"  # noqa: S105 - a header's name
 _UNAUTHORIZED, _NOT_THERE = 401, frozenset({404, 405})
 
 
@@ -55,6 +57,7 @@ class Server:
             self._headers["Authorization"] = "Basic " + base64.b64encode(auth_string.encode()).decode()
         elif api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
+        self._renewing = threading.Lock()
         self._time: datetime | None = None
         self.listeners: list[Callable[[], None]] = []
 
@@ -160,13 +163,16 @@ class Server:
                 return
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
+        token = self._headers.get(_CSRF_TOKEN)
         try:
             return self._ask_patiently(method, path, body)
         except ServerRefused as refused:
             if refused.status != 403 or "CSRF" not in refused.message:
                 raise
-        token: JSON = self._ask("GET", f"/csrf-token?client={self._headers['Prefect-Csrf-Client']}")
-        self._headers["Prefect-Csrf-Token"] = token["token"]
+        with self._renewing:
+            if self._headers.get(_CSRF_TOKEN) == token:  # another thread may have been faster
+                answer: JSON = self._ask("GET", f"/csrf-token?client={self._headers['Prefect-Csrf-Client']}")
+                self._headers[_CSRF_TOKEN] = answer["token"]
         return self._ask(method, path, body)
 
     def _ask_patiently(self, method: str, path: str, body: Any) -> Any:

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
     from yeedu_rescue.rounds import Rounds
 
-# The server answers in half a minute, or is away; then the round ends.
-STALLED_SECONDS = 120.0
-
 
 @contextmanager
 def status_page(rounds: Rounds, port: int) -> Generator[int]:
@@ -31,10 +28,12 @@ def status_page(rounds: Rounds, port: int) -> Generator[int]:
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            seconds = rounds.silent_seconds
-            told = {"last_answer_seconds_ago": round(seconds, 1), "troubles": rounds.troubles}
+            told = {
+                "last_answer_seconds_ago": round(rounds.silent_seconds, 1),
+                "troubles": rounds.troubles,
+            }
             body = json.dumps(told).encode()
-            self.send_response(200 if rounds.did_its_work and seconds < STALLED_SECONDS else 503)
+            self.send_response(200 if rounds.did_its_work else 503)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

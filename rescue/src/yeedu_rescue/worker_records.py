@@ -50,11 +50,11 @@ class WorkerRecords:
         """
         if not self._kept or self._clock() < self._next:
             return
-        self._next = self._clock() + _PAUSE_SECONDS
         pools = list(self._server.pages("/work_pools/filter", self._scope))
         names = [f"work pool {pool['name']!r}" for pool in pools]
         self.isolation.keep(names)
         self.isolation.each(names, str, lambda name: self._clear(pools[names.index(name)]))
+        self._next = self._clock() + _PAUSE_SECONDS
 
     def _clear(self, pool: JSON) -> None:
         path = f"/work_pools/{quote(pool['name'], safe='')}/workers"

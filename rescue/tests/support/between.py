@@ -20,7 +20,7 @@ class Between:
     Attributes:
         url: Of the API, through the proxy.
         answers: The status of the answer to a request, by a pattern for its method and path; such a request
-            does not reach the server.
+            does not reach the server, and the answer's content says nothing.
         delay_seconds: Of every answer.
         is_away: Whether connections end without a word.
         speed: How many seconds the server's clock, as its answers tell it, goes on in one second.
@@ -62,7 +62,7 @@ def between(upstream: str) -> Iterator[Between]:
                 return
             refused = next((status for rule, status in state.answers.items() if re.search(rule, what)), None)
             if refused:
-                status, content, date = refused, b"{}", None
+                status, content, date = refused, b"[{}]", None
             else:
                 connection = HTTPConnection(host, timeout=60)
                 try:
