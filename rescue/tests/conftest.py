@@ -1,21 +1,30 @@
 """A real Prefect server with a login and CSRF protection, and the rules on a clock of the test's own."""
 
+import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+# Tests are imported without packages, so what they share needs a place that Python searches.
+sys.path.append(str(Path(__file__).parent / "support"))
+
+from between import Between, between
+from shifted_server import ShiftedServer
+
 from tests.prefect_process import PrefectProcess
+from yeedu_rescue.flow_runs import HEARTBEAT_LABEL, WORKER_LABEL
 from yeedu_rescue.rounds import Rounds
-from yeedu_rescue.server import Server
 from yeedu_rescue.settings import Settings
 
 JSON = dict[str, Any]
 AUTH_STRING = "admin:secret-of-the-test"
+OURS, OTHER = "ours", "another team's"
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +35,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectProcess
             "PREFECT_SERVER_API_AUTH_STRING": AUTH_STRING,
             "PREFECT_API_AUTH_STRING": AUTH_STRING,
             "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+            "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "0.2",
         },
     )
     try:
@@ -35,20 +45,17 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectProcess
         server.stop()
 
 
-class ShiftedServer(Server):
-    """The server, whose clock the test moves on."""
-
-    shift = timedelta()
-
-    def time(self) -> datetime:
-        return super().time() + self.shift
-
-
 @dataclass
 class Scene:
-    """The service's rules on a clock of their own, and what the test does to flow runs meanwhile."""
+    """The service's rules on a clock of their own, and what the test does to flow runs meanwhile.
+
+    Attributes:
+        server: As the test and the flow runs see it.
+        watched: As the service sees it.
+    """
 
     server: ShiftedServer
+    watched: ShiftedServer
     settings: Settings
     elapsed_seconds: float = 0.0
 
@@ -57,7 +64,7 @@ class Scene:
 
     def rescuer(self) -> Rounds:
         """Return one more service, newly started."""
-        return Rounds(self.server, self.settings, self.clock)
+        return Rounds(self.watched, self.settings, self.clock)
 
     def clock(self) -> float:
         return time.monotonic() + self.elapsed_seconds
@@ -66,34 +73,109 @@ class Scene:
         """Move both clocks on, without a round."""
         self.elapsed_seconds += seconds
         self.server.shift += timedelta(seconds=seconds)
+        self.watched.shift = self.server.shift
 
-    def pass_time(self, seconds: float) -> None:
-        """Let time pass, with a round at once and every few seconds from then on."""
+    def pass_time(
+        self,
+        seconds: float,
+        *,
+        step_seconds: float = 20.0,
+        alive: Sequence[str] = (),
+        beats_seconds: float = 30.0,
+        has_trouble: bool = False,
+    ) -> None:
+        """Let time pass, with a round at once and every few seconds from then on.
+
+        Args:
+            seconds: How much.
+            step_seconds: Between two rounds.
+            alive: Runs that send heartbeats meanwhile.
+            beats_seconds: How often they do.
+            has_trouble: Whether something fails meanwhile.
+        """
         self.rounds.go()
-        while seconds > 0:
-            step_seconds = min(seconds, 20.0)
-            seconds -= step_seconds
-            self.skip_time(step_seconds)
+        until, beat_at = self.elapsed_seconds + seconds, self.elapsed_seconds + beats_seconds
+        while self.elapsed_seconds < until:
+            self.skip_time(min(step_seconds, until - self.elapsed_seconds))
+            if self.elapsed_seconds >= beat_at:
+                beat_at += beats_seconds
+                for run_id in alive:
+                    self.beat(run_id)
             self.rounds.go()
-            assert self.rounds.trouble == ""
+            assert has_trouble or self.rounds.troubles == []
 
-    def deployment(self, *tags: str, limit: int | None = None) -> str:
+    def deployment(self, *tags: str, limit: int | None = None, pool_type: str = "process") -> str:
         """Make a deployment in a work pool and return its id."""
         name = uuid.uuid4().hex
-        pool = self.server.post("/work_pools/", {"name": name, "type": "process", "base_job_template": {}})
+        pool = self.server.post("/work_pools/", {"name": name, "type": pool_type, "base_job_template": {}})
         flow = self.server.post("/flows/", {"name": name})
         body = {"name": name, "flow_id": flow["id"], "work_pool_name": pool["name"], "tags": list(tags)}
         if limit:
             body["concurrency_limit"] = limit
         return self.server.post("/deployments/", body)["id"]
 
-    def run(self, *states: str, deployment: str | None = None, tags: tuple[str, ...] = ()) -> str:
-        """Make a flow run, lead it through states, and return its id."""
-        path = f"/deployments/{deployment or self.deployment(*tags)}/create_flow_run"
+    def run(
+        self,
+        *states: str,
+        deployment: str | None = None,
+        tags: tuple[str, ...] = (),
+        worker: str = OURS,
+        pool_type: str = "process",
+    ) -> str:
+        """Make a flow run, lead it through states, and return its id.
+
+        Args:
+            states: Their types.
+            deployment: Its deployment; by default one of its own.
+            tags: Of that one.
+            worker: Who takes it; empty for nobody who says so.
+            pool_type: Of the work pool of a deployment of its own.
+        """
+        path = f"/deployments/{deployment or self.deployment(*tags, pool_type=pool_type)}/create_flow_run"
         run_id = self.server.post(path, {"state": {"type": "SCHEDULED"}})["id"]
         for state in states:
             self.set_state(run_id, state)
+            if state == "PENDING" and worker:
+                self.claim(run_id, worker)
         return run_id
+
+    def claim(self, run_id: str, worker: str) -> None:
+        """Write on a run what a worker writes that takes it."""
+        labels: JSON = {"prefect.worker.name": worker, "prefect.worker.type": "process"}
+        if worker == OURS:
+            labels |= {WORKER_LABEL: worker, HEARTBEAT_LABEL: 30}
+        self.server.patch(f"/flow_runs/{run_id}/labels", labels)
+
+    def pool_of(self, run_id: str) -> str:
+        return self.server.get(f"/flow_runs/{run_id}")["work_pool_name"]
+
+    def note_worker(self, run_id: str, worker: str) -> None:
+        """Have the server note that a worker of a run's pool is there."""
+        heartbeat = {"name": worker, "heartbeat_interval_seconds": 30}
+        self.server.post(f"/work_pools/{self.pool_of(run_id)}/workers/heartbeat", heartbeat)
+
+    def start_worker(self, run_id: str, worker: str) -> None:
+        """Start the worker of a run's pool, as a new process of an old name."""
+        self.note_worker(run_id, worker)
+        pool = self.pool_of(run_id)
+        event = {
+            "id": str(uuid.uuid4()),
+            "occurred": datetime.now(UTC).isoformat(),
+            "event": "prefect.worker.started",
+            "resource": {
+                "prefect.resource.id": f"prefect.worker.process.{worker}",
+                "prefect.resource.name": worker,
+            },
+            "related": [
+                {
+                    "prefect.resource.id": f"prefect.work-pool.{pool}",
+                    "prefect.resource.role": "work-pool",
+                    "prefect.resource.name": pool,
+                }
+            ],
+        }
+        self.server.post("/events", [event])
+        self.await_event({"id": {"id": [event["id"]]}})
 
     def run_without_deployment(self, *states: str) -> str:
         flow = self.server.post("/flows/", {"name": uuid.uuid4().hex})
@@ -107,7 +189,7 @@ class Scene:
 
     def beat(self, run_id: str, *, clock_ahead_seconds: float = 0.0) -> None:
         """Send a heartbeat as the run's process does, and wait until it can be read."""
-        at = datetime.now(UTC) + timedelta(seconds=clock_ahead_seconds)
+        at = datetime.now(UTC) + self.server.shift + timedelta(seconds=clock_ahead_seconds)
         event = {
             "id": str(uuid.uuid4()),
             "occurred": at.isoformat(),
@@ -116,7 +198,6 @@ class Scene:
         }
         self.server.post("/events", [event])
         self.await_event({"id": {"id": [event["id"]]}})
-        self.server.shift = timedelta()  # the event was received now, on the real clock
 
     def await_event(self, conditions: JSON) -> JSON:
         until = (datetime.now(UTC) + timedelta(days=1)).isoformat()
@@ -150,8 +231,30 @@ class Scene:
 @pytest.fixture
 def scene(prefect: PrefectProcess) -> Scene:
     """A newly started service and a server without flow runs."""
-    scene = Scene(ShiftedServer(prefect.url, AUTH_STRING), Settings(prefect.url, AUTH_STRING))
-    for run in list(scene.server.pages("/flow_runs/filter", {})):
-        scene.server.delete(f"/flow_runs/{run['id']}")
+    return scene_before(prefect, prefect.url)
+
+
+@pytest.fixture
+def obstacles(prefect: PrefectProcess) -> Iterator[Between]:
+    """What the service may meet on its way to the server."""
+    with between(prefect.url) as passage:
+        yield passage
+
+
+@pytest.fixture
+def hindered(prefect: PrefectProcess, obstacles: Between, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """A scene whose service, and nobody else, meets obstacles; a busy server is asked again at once."""
+    monkeypatch.setattr("yeedu_rescue.server._PAUSES_SECONDS", (0.0, 0.0, 0.0))
+    return scene_before(prefect, obstacles.url)
+
+
+def scene_before(prefect: PrefectProcess, watched_url: str) -> Scene:
+    received: dict[str, timedelta] = {}
+    server, watched = (ShiftedServer(url, received, AUTH_STRING) for url in (prefect.url, watched_url))
+    scene = Scene(server, watched, Settings(watched_url, AUTH_STRING))
+    for run in list(server.pages("/flow_runs/filter", {})):
+        server.delete(f"/flow_runs/{run['id']}")
+    for pool in list(server.pages("/work_pools/filter", {})):
+        server.delete(f"/work_pools/{pool['name']}")
     scene.rounds.go()
     return scene

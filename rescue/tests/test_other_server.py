@@ -1,19 +1,23 @@
 """Another server than the platform's own: it asks for a key, may be Prefect Cloud, and others use it too."""
 
 import time
+import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from shifted_server import ShiftedServer
 
 from tests.keyed_server import KeyedServer
 from tests.platforms import wait_for
 from tests.prefect_process import PrefectProcess
 from yeedu_rescue.errors import ServerRefused
-from yeedu_rescue.heartbeats import ELSEWHERE_SECONDS
+from yeedu_rescue.heartbeats import DEFAULT_SECONDS, ELSEWHERE_SECONDS
 from yeedu_rescue.rounds import Rounds
 from yeedu_rescue.server import Server
-from yeedu_rescue.settings import HEARTBEAT_SECONDS, Settings
+from yeedu_rescue.settings import Settings
 
 KEY = "canary-of-the-key"
 
@@ -39,7 +43,7 @@ def test_rounds_succeed_with_the_key_and_say_what_is_wrong_without(keyed: KeyedS
     rounds = Rounds(Server(keyed.url, api_key=KEY), Settings(keyed.url, api_key=KEY), time.monotonic)
     for _ in range(2):
         rounds.go()
-        assert rounds.trouble == ""
+        assert rounds.troubles == []
     assert keyed.refused() == []
     assert [line for line in keyed.asked() if line.startswith("404 GET ready")] == (
         ["404 GET ready"] if keyed.is_cloud else []
@@ -53,24 +57,31 @@ def test_rounds_succeed_with_the_key_and_say_what_is_wrong_without(keyed: KeyedS
 
 def test_silent_runs_are_judged_only_where_events_come_through(keyed: KeyedServer) -> None:
     """Which events Prefect Cloud takes over HTTP is not known here: without an answer no run is crashed."""
-    server = Server(keyed.url, api_key=KEY)
-    elapsed_seconds = 0.0
-    rounds = Rounds(server, Settings(keyed.url, api_key=KEY), lambda: elapsed_seconds)
+    received: dict[str, timedelta] = {}
+    server, behind = ShiftedServer(keyed.url, received, api_key=KEY), ShiftedServer(keyed.upstream, received)
+    rounds = Rounds(server, Settings(keyed.url, api_key=KEY), lambda: server.shift.total_seconds())
     flow = server.post("/flows/", {"name": "silent"})
     run = server.post("/flow_runs/", {"flow_id": flow["id"], "state": {"type": "RUNNING"}})["id"]
+    resource = {"prefect.resource.id": f"prefect.flow-run.{run}"}
+    beat = {"id": str(uuid.uuid4()), "event": "prefect.flow-run.heartbeat", "resource": resource}
+    behind.post("/events", [{**beat, "occurred": datetime.now(UTC).isoformat()}])
+    behind.check()
+
+    def is_there(**conditions: Any) -> bool:
+        return bool(behind.events(conditions, 1))
 
     def has_been_asked() -> bool:
         if keyed.is_cloud:
             return "404 POST events" in keyed.asked()
-        asked = {"event": {"name": ["yeedu-prefect.rescue.silence"]}}
-        return bool(server.post("/events/filter", {"filter": asked})["events"])
+        return is_there(event={"name": ["yeedu-prefect.rescue.silence"]})
 
-    while elapsed_seconds < ELSEWHERE_SECONDS + 60:
+    wait_for("heartbeat", lambda: is_there(id={"id": [beat["id"]]}), 90, 0.05)
+    while server.shift < timedelta(seconds=ELSEWHERE_SECONDS + 60):
         rounds.go()
-        assert rounds.trouble == ""
-        if elapsed_seconds >= ELSEWHERE_SECONDS - HEARTBEAT_SECONDS:
+        assert rounds.troubles == []
+        if server.shift > timedelta(seconds=ELSEWHERE_SECONDS - DEFAULT_SECONDS + 20):
             wait_for("question to the run", has_been_asked, 90, 0.05)
-        elapsed_seconds += 20
+        server.shift += timedelta(seconds=20)
 
     def state() -> str:
         return server.get(f"/flow_runs/{run}")["state"]["type"]

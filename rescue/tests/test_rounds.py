@@ -5,21 +5,19 @@ from typing import Any
 
 import pytest
 
-from yeedu_rescue.rounds import Rounds
-from yeedu_rescue.server import Server
-from yeedu_rescue.settings import Settings
-
 
 def test_outage_of_the_server_is_nobodys_fault(scene: Any, prefect: Any) -> None:
     running, pending = scene.run("PENDING", "RUNNING"), scene.run("PENDING")
+    scene.beat(running)
     scene.pass_time(40)
     prefect.stop()
     for _ in range(8):
         scene.skip_time(25)
         scene.rounds.go()
-    assert "Connection refused" in scene.rounds.trouble
+    assert "Connection refused" in scene.rounds.troubles[0]
+    assert not scene.rounds.did_its_work
     prefect.start()
-    scene.pass_time(60)
+    scene.pass_time(80)
     assert scene.state(running)["type"] == "RUNNING"
     assert scene.state(pending)["type"] == "PENDING"
     scene.await_probe(running)
@@ -30,31 +28,27 @@ def test_outage_of_the_server_is_nobodys_fault(scene: Any, prefect: Any) -> None
 
 def test_sleep_of_the_machine_is_nobodys_fault(scene: Any) -> None:
     run_id = scene.run("PENDING", "RUNNING")
+    scene.beat(run_id)
     scene.pass_time(20)
     scene.skip_time(8 * 3600)
-    scene.pass_time(60)
+    scene.pass_time(80)
     assert scene.state(run_id)["type"] == "RUNNING"
+    scene.pass_time(40)
+    assert scene.state(run_id)["type"] == "CRASHED"
 
 
 def test_events_that_do_not_come_through_are_nobodys_silence(scene: Any, caplog: Any) -> None:
     run_id = scene.run("PENDING", "RUNNING")
-    real_post = scene.server.post
+    scene.beat(run_id)
+    real_post = scene.watched.post
 
     def post(path: str, body: Any) -> Any:
         return None if path == "/events" else real_post(path, body)
 
-    scene.server.post = post
+    scene.watched.post = post
     scene.pass_time(200)
     assert scene.state(run_id)["type"] == "RUNNING"
     assert "events do not come through the server" in caplog.text
-
-
-def test_wrong_login_is_said_and_waited_for(prefect: Any, caplog: Any) -> None:
-    settings = Settings(prefect.url, "admin:wrong")
-    rounds = Rounds(Server(prefect.url, "admin:wrong"), settings, lambda: 0.0)
-    rounds.go()
-    assert "401" in rounds.trouble
-    assert "wrong" not in caplog.text
 
 
 @pytest.mark.long

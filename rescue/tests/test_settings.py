@@ -1,25 +1,18 @@
 """The service's knobs, and its command."""
 
-import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
+from tests.platforms import free_port, wait_for
 from yeedu_rescue.errors import SettingError
 from yeedu_rescue.settings import Settings
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
-
 
 API = {"PREFECT_API_URL": "http://server:4200/api/"}
 
@@ -63,29 +56,63 @@ def test_mistake_names_the_knob(environment: dict[str, str], message: str) -> No
         Settings.from_environment(environment)
 
 
-def test_command_watches_tells_so_on_its_page_and_stops_when_told(prefect: Any, tmp_path: Any) -> None:
-    environment = {
-        "PATH": os.environ["PATH"],
-        "PREFECT_API_URL": prefect.url,
-        "RESCUE_PORT": str(free_port()),
-        "PREFECT_API_AUTH_STRING": "admin:secret-of-the-test",
-    }
-    log = tmp_path / "log"
+def start(environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "yeedu_rescue"], env=environment, stdout=output, stderr=output
         )
+
+
+def check(environment: dict[str, str]) -> int:
+    command = [sys.executable, "-m", "yeedu_rescue.healthcheck"]
+    return subprocess.run(command, env=environment, capture_output=True, check=False).returncode
+
+
+def told(environment: dict[str, str]) -> tuple[int, Any]:
+    answer = requests.get(f"http://127.0.0.1:{environment['RESCUE_PORT']}/", timeout=10)
+    return answer.status_code, answer.json()
+
+
+def environment_of(url: str, login: str = "admin:secret-of-the-test") -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "PREFECT_API_URL": url,
+        "RESCUE_PORT": str(free_port()),
+        "RESCUE_INTERVAL_SECONDS": "0.2",
+        "PREFECT_API_AUTH_STRING": login,
+    }
+
+
+def test_command_watches_tells_so_on_its_page_and_stops_when_told(obstacles: Any, tmp_path: Path) -> None:
+    environment = environment_of(obstacles.url)
+    log = tmp_path / "log"
+    process = start(environment, log)
     try:
-        deadline = time.monotonic() + 20
-        while "the server answers" not in log.read_text():
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)
-        with urllib.request.urlopen(f"http://127.0.0.1:{environment['RESCUE_PORT']}/") as page:
-            assert json.load(page)["trouble"] == ""
-        check = [sys.executable, "-m", "yeedu_rescue.healthcheck"]
-        assert subprocess.run(check, env=environment, check=False).returncode == 0
+        wait_for("first round", lambda: check(environment) == 0, 20, 0.1)
+        assert told(environment)[1]["troubles"] == []
+        obstacles.is_away = True
+        wait_for("outage", lambda: told(environment)[0] == 503, 30, 0.1)
+        assert len(told(environment)[1]["troubles"]) == 1
+        obstacles.is_away = False
+        wait_for("return of the server", lambda: told(environment)[0] == 200, 30, 0.1)
+        assert told(environment)[1]["troubles"] == []
+        obstacles.answers["POST /api/flow_runs/filter"] = 403
+        wait_for("trouble", lambda: told(environment)[0] == 503, 30, 0.1)
+        assert "/flow_runs/filter: 403" in " ".join(told(environment)[1]["troubles"])
+        assert check(environment) == 1
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
     assert "secret-of-the-test" not in log.read_text()
-    assert subprocess.run(check, env=environment, capture_output=True, check=False).returncode == 1
+    assert check(environment) == 1
+
+
+def test_refused_login_ends_the_command_with_one_sentence(prefect: Any, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert start(environment_of(prefect.url, "admin:canary"), log).wait(timeout=20) == 1
+    last = log.read_text().splitlines()[-1]
+    assert last.startswith("rescue: ")
+    assert f" {prefect.url}/" in last
+    assert "401 the server refuses the login; check PREFECT_API_AUTH_STRING or its file" in last
+    assert "Traceback" not in log.read_text()
+    assert "canary" not in log.read_text()

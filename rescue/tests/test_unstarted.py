@@ -55,6 +55,7 @@ def test_retry_that_its_process_did_not_outlive_crashes(scene: Any) -> None:
     deployment = scene.deployment()
     body = {"state": {"type": "SCHEDULED"}, "empirical_policy": {"retries": 1, "retry_delay": 5}}
     run_id = scene.server.post(f"/deployments/{deployment}/create_flow_run", body)["id"]
+    scene.claim(run_id, "ours")
     for state in ("PENDING", "RUNNING", "FAILED"):
         scene.set_state(run_id, state)
     assert scene.state(run_id)["name"] == "AwaitingRetry"

@@ -78,6 +78,9 @@ def test_first_run_of_each_deployment_completes(platform: Platform, name: str) -
     first = next(run for run in platform.api.runs(name) if not run["auto_scheduled"])
     run = platform.api.finished(first["id"])
     assert run["state_type"] == "COMPLETED", platform.api.log(run["id"])
+    labels = run["labels"]  # by which the rescue service knows how long it may be silent
+    assert labels["yeedu-prefect.worker.name"] == labels["prefect.worker.name"]
+    assert labels["yeedu-prefect.heartbeat-seconds"] == 30
 
 
 def test_task_runs_are_stored(platform: Platform) -> None:

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import requests
@@ -202,6 +202,31 @@ class Stack(ComposePlatform):
         original = self.api.deployments()[of]
         same = ("flow_id", "work_pool_name", "entrypoint", "pull_steps", "parameters", "tags")
         return self.api.post("deployments/", {**{key: original[key] for key in same}, "name": name, **fields})
+
+    def foreign_runs(self) -> dict[str, str]:
+        """Make flow runs as another team's Docker worker has them, and return their states by their ids.
+
+        The one starts, since its image is pulled; the others beat every three minutes, or not at all.
+        """
+        self.api.post("work_pools/", {"name": "elsewhere", "type": "docker", "base_job_template": {}})
+        flow = self.api.post("flows/", {"name": "elsewhere"})["id"]
+        deployment = {"name": "elsewhere", "flow_id": flow, "work_pool_name": "elsewhere"}
+        path = f"deployments/{self.api.post('deployments/', deployment)['id']}/create_flow_run"
+        found: dict[str, str] = {}
+        for state in ("PENDING", "RUNNING", "RUNNING"):
+            run_id = self.api.post(path, {"state": {"type": "PENDING"}})["id"]
+            labels = {"prefect.worker.name": "docker-worker", "prefect.worker.type": "docker"}
+            self.api.patch(f"flow_runs/{run_id}/labels", labels)
+            if state == "RUNNING":
+                self.api.post(f"flow_runs/{run_id}/set_state", {"state": {"type": state}})
+            found[run_id] = state.capitalize()
+        beat = {
+            "event": "prefect.flow-run.heartbeat",
+            "resource": {"prefect.resource.id": f"prefect.flow-run.{run_id}"},
+        }
+        answer = self.api.ask("POST", "events", [{**beat, "occurred": datetime.now(UTC).isoformat()}])
+        answer.raise_for_status()
+        return found
 
     def slots_taken(self) -> dict[str, float]:
         """Return the slots of every concurrency limit that flow runs hold."""

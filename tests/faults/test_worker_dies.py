@@ -28,8 +28,11 @@ def flights(stack: Stack) -> Flights:
 @pytest.mark.short
 def test_stopped_worker_hands_its_runs_over(stack: Stack, flights: Flights, row: Row) -> None:
     row.injected = f"{KILLS} x docker compose stop worker, 0 to 8 s after {RUNS} flow runs were started"
-    for _ in range(KILLS):
-        flights.start(longest_seconds=20)
+    for number in range(KILLS):
+        is_last = number == KILLS - 1  # which is sure to hit some that go on for longer than they may
+        flights.start(longest_seconds=40 if is_last else 20, shortest_seconds=30 if is_last else 0.5)
+        if is_last:
+            flights.await_running()
         time.sleep(random.uniform(0, 8))  # the moment of the stop is what this test is about
         stack.compose("stop", "worker")
         assert stack.unfinished() == [], "a run is left without a process"
@@ -38,19 +41,28 @@ def test_stopped_worker_hands_its_runs_over(stack: Stack, flights: Flights, row:
     for run_id in flights.runs:
         assert "Crashed" not in stack.names(run_id), stack.history(run_id)
     handed_over = [run_id for run_id in flights.runs if "AwaitingRetry" in stack.names(run_id)]
+    assert handed_over
     row.held.append(f"{len(handed_over)} were handed over to the next worker, none Crashed")
 
 
 @pytest.mark.fault(2)
 def test_killed_worker_leaves_no_run_behind(stack: Stack, flights: Flights, row: Row) -> None:
     row.injected = f"{KILLS} x SIGKILL of the worker, 0 to 12 s after {RUNS} flow runs were started"
-    for _ in range(KILLS):
-        flights.start(longest_seconds=15)
+    foreign = stack.foreign_runs()
+    for number in range(KILLS):
+        is_last = number == KILLS - 1  # which is sure to hit one that is Running
+        flights.start(longest_seconds=15, shortest_seconds=13 if is_last else 0.5)
+        if is_last:
+            flights.await_running()
         time.sleep(random.uniform(0, 12))  # the moment of the kill is what this test is about
         flights.kill_worker()
         stack.start_service("worker")
-    row.held.append(flights.land())
+    row.held.append(flights.land(beside=foreign))
     row.held.append(flights.recovery())
+    assert {run_id: stack.state(run_id)["name"] for run_id in foreign} == foreign
+    row.held.append(f"{len(foreign)} runs of another team's workers beside them were left alone")
+    for run_id in foreign:
+        stack.api.delete(f"flow_runs/{run_id}")
 
 
 @pytest.mark.fault(3)

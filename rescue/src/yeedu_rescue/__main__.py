@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-from yeedu_rescue.errors import SettingError
+from yeedu_rescue.errors import LoginRefused, SettingError
 from yeedu_rescue.rounds import Rounds
 from yeedu_rescue.server import Server
 from yeedu_rescue.settings import Settings
@@ -19,6 +19,7 @@ def watch(settings: Settings, stop: threading.Event) -> None:
 
     Raises:
         OSError: The port of the status page is taken.
+        LoginRefused: The server refuses the login.
     """
     server = Server(settings.api_url, settings.auth_string, settings.api_key)
     rounds = Rounds(server, settings, time.monotonic)
@@ -42,6 +43,8 @@ def main() -> None:
         watch(Settings.from_environment(os.environ), stop)
     except SettingError as error:
         sys.exit(f"rescue: {error}")
+    except LoginRefused as refused:  # whoever starts this service again hands it the login that is there then
+        sys.exit(f"rescue: {refused}, and start this service again if nobody does")
     except OSError as error:
         sys.exit(f"rescue: the status page cannot be opened ({error}); set RESCUE_PORT to a free port")
 

@@ -7,10 +7,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from yeedu_rescue.flow_runs import MARK, FlowRun, find, rescues, start_again
+from yeedu_rescue.isolation import Isolation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from yeedu_rescue.clock import ServedTime
     from yeedu_rescue.server import Server
     from yeedu_rescue.settings import Settings
 
@@ -27,35 +29,43 @@ class Crashed:
     Args:
         server: The server.
         settings: What is looked after.
+        clock: Seconds in which the server was there.
     """
 
-    def __init__(self, server: Server, settings: Settings) -> None:
+    def __init__(self, server: Server, settings: Settings, clock: ServedTime) -> None:
         self._server = server
+        self._clock = clock
         self._scope = settings.scope
         self._given_up: dict[str, float] = {}
+        self.isolation = Isolation(clock)
 
-    def forgive(self, now: float) -> None:
-        """Nothing is held against anybody here."""
+    def forgive(self) -> None:
+        """Nothing is held against anybody here, but what failed is tried again."""
+        self.isolation.forgive()
 
-    def look(self, now: float) -> None:
+    def look(self) -> None:
         """Start again what asks for it.
-
-        Args:
-            now: On a clock that never goes back.
 
         Raises:
             ServerError: See `errors`.
         """
         since = (self._server.time() - _RECENT).isoformat()
         ended = {"state": {"type": {"any_": ["CRASHED"]}}, "end_time": {"after_": since}}
-        found = find(self._server, self._scope, **ended)
+        wanting = [
+            run
+            for run in find(self._server, self._scope, **ended)
+            if wanted_times(run.tags) and run.deployment_id and run.work_pool
+        ]
+        now = self._clock()
         self._given_up = {
             state_id: at for state_id, at in self._given_up.items() if now - at < 2 * _RECENT.total_seconds()
         }
-        for run in found:
-            times = wanted_times(run.tags)
-            if times and run.deployment_id and run.work_pool and run.state_id not in self._given_up:
-                self._start_again(run, times, now)
+        self.isolation.keep([run.id for run in wanting])
+        self.isolation.each(
+            [run for run in wanting if run.state_id not in self._given_up],
+            lambda run: run.id,
+            lambda run: self._start_again(run, wanted_times(run.tags), now),
+        )
 
     def _start_again(self, run: FlowRun, times: int, now: float) -> None:
         attempt = rescues(self._server, run, KIND) + 1

@@ -4,7 +4,8 @@ Tree:
     SettingError            a setting cannot be used; the message says which and what to do
     ServerError
         ServerUnavailable   the server does not answer, or is ill; time does not count until it is well again
-        ServerRefused       the server answers that it will not; the login, or something deleted meanwhile
+        ServerRefused       the server answers that it will not: something deleted meanwhile, for example
+            LoginRefused    it refuses the login; the service leaves, so that it starts again with the new one
 """
 
 
@@ -44,3 +45,7 @@ class ServerRefused(ServerError):  # noqa: N818 - reads as what it says
 
     def __str__(self) -> str:
         return self.message
+
+
+class LoginRefused(ServerRefused):
+    """It refuses the login or the key."""

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# By which a worker of this platform says that it took a run, and how often the run's process sends a
+# heartbeat. The name has to be the one in Prefect's own label: a run that started again may be another's.
+WORKER_LABEL, HEARTBEAT_LABEL = "yeedu-prefect.worker.name", "yeedu-prefect.heartbeat-seconds"
 MARK = "rescued: "  # how every message that this service leaves in a run's history begins
+_FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED", "CRASHED"})
 _NAMESPACE = uuid.UUID("1b0b8a53-4c8f-4a37-9d5e-7f2f4f5a3c11")
 
 
@@ -38,6 +42,10 @@ class FlowRun:
         tags: Its deployment's and its own.
         retry_type: ``in_process`` while the process that runs it waits for a retry.
         due: When it was to start next, ISO 8601; empty for none.
+        worker: The name of the worker that took it last; empty when none has said so.
+        beats_seconds: Between two heartbeats of its process, where a worker of this platform took it last;
+            0 where another one did, or nobody knows.
+        parent_task_run: The caller's record of it, for a subflow; empty for others.
     """
 
     id: str
@@ -52,9 +60,17 @@ class FlowRun:
     tags: tuple[str, ...]
     retry_type: str
     due: str
+    worker: str
+    beats_seconds: float
+    parent_task_run: str
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether a worker of this platform took it last."""
+        return self.beats_seconds > 0
 
     def __str__(self) -> str:
-        return f"{' '.join(self.name.split())[:60]!r} ({self.id})"
+        return f"run {' '.join(self.name.split())[:60]!r} ({self.id})"
 
 
 def find(server: Server, scope: JSON, **conditions: JSON) -> Iterator[FlowRun]:
@@ -75,6 +91,9 @@ def find(server: Server, scope: JSON, **conditions: JSON) -> Iterator[FlowRun]:
 
 def _flow_run(item: JSON) -> FlowRun:
     state: JSON = item["state"]
+    labels: JSON = item.get("labels") or {}
+    worker = str(labels.get("prefect.worker.name") or "")
+    is_ours = bool(worker) and labels.get(WORKER_LABEL) == worker
     return FlowRun(
         id=item["id"],
         name=item["name"],
@@ -88,6 +107,9 @@ def _flow_run(item: JSON) -> FlowRun:
         tags=tuple(item["tags"]),
         retry_type=item["empirical_policy"].get("retry_type") or "",
         due=item.get("next_scheduled_start_time") or state["state_details"].get("scheduled_time") or "",
+        worker=worker,
+        beats_seconds=float(labels.get(HEARTBEAT_LABEL) or 0) if is_ours else 0.0,
+        parent_task_run=item.get("parent_task_run_id") or "",
     )
 
 
@@ -99,6 +121,22 @@ def rescues(server: Server, run: FlowRun, kind: str) -> int:
     """
     states: list[JSON] = server.get(f"/flow_run_states/?flow_run_id={run.id}")
     return sum((state["message"] or "").startswith(MARK + kind) for state in states)
+
+
+def has_ended(server: Server, parent_task_run: str) -> bool:
+    """Return whether a subflow's caller has ended, or is not there any more.
+
+    Raises:
+        ServerError: See `errors`.
+    """
+    try:
+        caller: JSON = server.get(f"/task_runs/{parent_task_run}")
+        flow_run: JSON = server.get(f"/flow_runs/{caller['flow_run_id']}")
+    except ServerRefused as refused:
+        if refused.status != 404:
+            raise
+        return True
+    return flow_run["state_type"] in _FINAL
 
 
 def crash(server: Server, run: FlowRun, why: str) -> bool:
@@ -151,5 +189,5 @@ def _set_state(server: Server, run: FlowRun, state: JSON) -> bool:
         return False
     if answer["status"] != "ACCEPT":
         return False
-    logger.info("run %s: %s -> %s: %s", run, run.state_name, state["name"], state["message"])
+    logger.info("%s: %s -> %s: %s", run, run.state_name, state["name"], state["message"])
     return True

@@ -4,128 +4,176 @@ from __future__ import annotations
 
 import logging
 import uuid
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from yeedu_rescue.flow_runs import FlowRun, cancel, crash, find
+from yeedu_rescue.isolation import Isolation
 from yeedu_rescue.settings import HEARTBEAT_SECONDS, Settings
+from yeedu_rescue.workers import Workers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from yeedu_rescue.clock import ServedTime
     from yeedu_rescue.server import JSON, Server
 
 logger = logging.getLogger(__name__)
 
-# Runs that no worker of this platform started beat as Prefect does by default, every 180 s.
-ELSEWHERE_SECONDS = 3 * 180.0 + HEARTBEAT_SECONDS
+# A run of a worker that is not this platform's beats as Prefect does by default, until it has shown how.
+DEFAULT_SECONDS = 180.0
 _BEATS_MISSED = 3
-_SKEW = timedelta(hours=1)  # a worker's clock may be ahead of the server's
+ELSEWHERE_SECONDS = _BEATS_MISSED * DEFAULT_SECONDS + HEARTBEAT_SECONDS
+_HEARTBEAT, _PROBE = "prefect.flow-run.heartbeat", "yeedu-prefect.rescue.silence"
+_BEATS_READ, _EVENTS_READ = 4, 50  # the most that the server gives at once
+_PROBE_LOST_SECONDS, _JUDGED_AGAIN_SECONDS = 60.0, 15.0
+
+
+@dataclass
+class _Watch:
+    """What is known of one start of a run, in seconds that count.
+
+    Attributes:
+        sign: Its last sign of life, or when it was first seen: a start of this service blames nobody.
+        ask_at: When its heartbeats are read next.
+        probe: The event that was sent of its silence; empty for none.
+        sent_at: When that was.
+        lost_seconds: How many did not count until then.
+    """
+
+    sign: float
+    ask_at: float
+    probe: str = ""
+    sent_at: float = 0.0
+    lost_seconds: float = 0.0
 
 
 class Heartbeats:
     """Judges RUNNING and CANCELLING runs by their last sign of life.
 
-    A run whose silence is long gets an event of this service's own. Only when that event has come through the
-    server's event stream is the silence the run's own, and not the stream's.
+    How long a silence may be follows from the heartbeats that were seen of the run, and from whose worker
+    took it. A run of another worker that has never sent one is left alone, and so is one of this platform's
+    while its worker is there.
+
+    A run whose silence is long gets an event of this service's own. Only when that event has come through
+    the server's event stream, and a heartbeat would have followed it by now, is the silence the run's own,
+    and not the stream's.
 
     Args:
         server: The server.
         settings: The window.
+        clock: Seconds in which the server was there.
     """
 
-    def __init__(self, server: Server, settings: Settings) -> None:
+    def __init__(self, server: Server, settings: Settings, clock: ServedTime) -> None:
         self._server = server
+        self._clock = clock
         self._scope = settings.scope
         self._window_seconds = settings.heartbeat_seconds
-        self._signs: dict[str, float] = {}
-        self._probes: dict[str, str] = {}
+        self._workers = Workers(server, clock)
+        self._watched: dict[str, _Watch] = {}
         self._can_judge = True
+        self.isolation = Isolation(clock)
 
-    def forgive(self, now: float) -> None:
+    def forgive(self) -> None:
         """Count everybody's silence from now on."""
-        self._signs = dict.fromkeys(self._signs, now)
-        self._probes.clear()
+        self._watched.clear()
         self._can_judge = True
+        self.isolation.forgive()
 
-    def look(self, now: float) -> None:
+    def look(self) -> None:
         """Crash the runs that are silent for too long.
-
-        Args:
-            now: On a clock that never goes back.
 
         Raises:
             ServerError: See `errors`.
         """
         runs = list(find(self._server, self._scope, state={"type": {"any_": ["RUNNING", "CANCELLING"]}}))
-        known = {run.id for run in runs}
-        # A run is silent since it was first seen, so that a start of this service blames nobody.
-        self._signs = {run.id: self._signs.get(run.id, now) for run in runs}
-        self._probes = {run_id: probe for run_id, probe in self._probes.items() if run_id in known}
-        for run in runs:
-            if self._can_judge and now - self._signs[run.id] > 1.5 * HEARTBEAT_SECONDS:
-                self._judge(run, now)
+        now = self._clock()
+        self._watched = {
+            run.state_id: self._watched.get(run.state_id) or _Watch(now, now + 1.5 * HEARTBEAT_SECONDS)
+            for run in runs
+        }
+        self.isolation.keep([run.id for run in runs])
+        if self._can_judge:
+            silent = [run for run in runs if now >= self._watched[run.state_id].ask_at]
+            self.isolation.each(silent, lambda run: run.id, lambda run: self._judge(run, now))
 
     def _judge(self, run: FlowRun, now: float) -> None:
-        window_seconds = self._hear(run, now)
-        silent_seconds = now - self._signs[run.id]
-        if silent_seconds < window_seconds - HEARTBEAT_SECONDS:
-            self._probes.pop(run.id, None)
-        elif run.id not in self._probes:
-            self._send_probe(run, silent_seconds)
-        elif silent_seconds >= window_seconds:
-            if not self._has_arrived(self._probes[run.id]):
-                logger.warning("events do not come through the server: no run is judged until they do")
-                self.forgive(now)
-            else:
-                end = crash if run.state_type == "RUNNING" else cancel
-                why = f"no heartbeat for {silent_seconds:.0f} s, so the process that ran it is gone"
-                end(self._server, run, why)
-
-    def _hear(self, run: FlowRun, now: float) -> float:
-        """Take note of the run's last heartbeat, and return the silence that is too long for it."""
-        beats = self._events({"event": {"name": ["prefect.flow-run.heartbeat"]}, **_resource(run)}, 2)
+        watch = self._watched[run.state_id]
+        names = [_HEARTBEAT, _PROBE] if watch.probe else [_HEARTBEAT]
+        events = self._server.events(
+            {"event": {"name": names}, "resource": {"id": [f"prefect.flow-run.{run.id}"]}},
+            _EVENTS_READ if watch.probe else _BEATS_READ,
+        )
+        beats = [event for event in events if event["event"] == _HEARTBEAT]
         if beats:
             # Both times are the server's own: a worker's clock may go wrong.
-            age = self._server.time() - datetime.fromisoformat(beats[0]["received"])
-            heard = now - max(age.total_seconds(), 0.0)
-            self._signs[run.id] = max(self._signs[run.id], heard)
+            watch.sign = max(watch.sign, now - self._age(beats[0]))
         if run.state_type == "RUNNING":  # between two starts a run does not beat
             since = datetime.fromisoformat(run.since)
             beats = [beat for beat in beats if datetime.fromisoformat(beat["received"]) >= since]
-        pause_seconds = 0.0
-        if len(beats) == 2:
-            first, second = (datetime.fromisoformat(beat["occurred"]) for beat in beats)
-            pause_seconds = abs((first - second).total_seconds())
-        elif not run.work_pool:
-            return max(self._window_seconds, ELSEWHERE_SECONDS)
-        return max(self._window_seconds, min(_BEATS_MISSED * pause_seconds, ELSEWHERE_SECONDS))
+        if not (beats or run.is_ours):
+            watch.ask_at = now + DEFAULT_SECONDS
+            return
+        pause_seconds, window_seconds = self._patience(run, beats)
+        watch.ask_at = max(watch.sign + 1.5 * min(pause_seconds, DEFAULT_SECONDS), now)
+        silent_seconds = now - watch.sign
+        if silent_seconds < window_seconds - pause_seconds:
+            watch.probe = ""
+        elif not watch.probe:
+            self._send_probe(run, watch, silent_seconds)
+        elif not (probe := next((event for event in events if event["id"] == watch.probe), None)):
+            if now - watch.sent_at > _PROBE_LOST_SECONDS:
+                logger.warning("events do not come through the server: %s is not judged until they do", run)
+                self._send_probe(run, watch, silent_seconds)
+        elif silent_seconds >= window_seconds and self._is_answered(watch, probe, pause_seconds):
+            self._end(run, silent_seconds, has_beaten=bool(beats))
+            watch.ask_at = now + _JUDGED_AGAIN_SECONDS
 
-    def _send_probe(self, run: FlowRun, silent_seconds: float) -> None:
+    def _patience(self, run: FlowRun, beats: Sequence[JSON]) -> tuple[float, float]:
+        """Return the pause that a run makes between heartbeats, and the silence that is too long for it."""
+        times = [datetime.fromisoformat(beat["occurred"]) for beat in beats]
+        pauses = [abs((later - earlier).total_seconds()) for later, earlier in pairwise(times)]
+        longest_seconds = max(pauses, default=0.0)
+        if run.is_ours:  # where a worker is short of time, its runs' heartbeats are late
+            longest_seconds = max(run.beats_seconds, min(longest_seconds, DEFAULT_SECONDS))
+            return run.beats_seconds, max(self._window_seconds, _BEATS_MISSED * longest_seconds)
+        if not pauses:
+            return DEFAULT_SECONDS, max(self._window_seconds, ELSEWHERE_SECONDS)
+        return longest_seconds, max(self._window_seconds, _BEATS_MISSED * longest_seconds)
+
+    def _is_answered(self, watch: _Watch, probe: JSON, pause_seconds: float) -> bool:
+        """Whether a run that lives would have sent a heartbeat since the probe came through."""
+        lost_seconds = self._clock.lost_seconds - watch.lost_seconds
+        return self._age(probe) - lost_seconds >= pause_seconds
+
+    def _end(self, run: FlowRun, silent_seconds: float, *, has_beaten: bool) -> None:
+        why = f"no heartbeat for {silent_seconds:.0f} s, so the process that ran it is gone"
+        if not has_beaten and run.state_type == "RUNNING":
+            if not self._workers.is_gone(run):
+                return
+            why = f"no heartbeat in {silent_seconds:.0f} s, and the worker that started it is gone"
+        end = crash if run.state_type == "RUNNING" else cancel
+        end(self._server, run, why)
+
+    def _send_probe(self, run: FlowRun, watch: _Watch, silent_seconds: float) -> None:
         probe = str(uuid.uuid4())
         event = {
             "id": probe,
             "occurred": datetime.now(UTC).isoformat(),
-            "event": "yeedu-prefect.rescue.silence",
+            "event": _PROBE,
             "resource": {"prefect.resource.id": f"prefect.flow-run.{run.id}"},
             "payload": {"silent_seconds": round(silent_seconds)},
         }
+        lost_seconds = self._clock.lost_seconds
         if self._server.send_event(event):
-            self._probes[run.id] = probe
-        else:
+            watch.probe, watch.sent_at, watch.lost_seconds = probe, self._clock(), lost_seconds
+        elif self._can_judge:
             logger.warning("the server takes no events over HTTP: silent runs are not judged")
             self._can_judge = False
 
-    def _has_arrived(self, probe: str) -> bool:
-        return bool(self._events({"id": {"id": [probe]}}, 1))
-
-    def _events(self, conditions: JSON, limit: int) -> list[JSON]:
-        until = self._server.time() + _SKEW
-        body = {
-            "filter": {**conditions, "occurred": {"until": until.isoformat()}, "order": "DESC"},
-            "limit": limit,
-        }
-        answer: JSON = self._server.post("/events/filter", body)
-        return answer["events"]
-
-
-def _resource(run: FlowRun) -> JSON:
-    return {"resource": {"id": [f"prefect.flow-run.{run.id}"]}}
+    def _age(self, event: JSON) -> float:
+        age = self._server.time() - datetime.fromisoformat(event["received"])
+        return max(age.total_seconds(), 0.0)

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 import time
 import urllib.error
 import urllib.request
 import uuid
+from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from yeedu_rescue.errors import ServerRefused, ServerUnavailable
+from yeedu_rescue.errors import LoginRefused, ServerRefused, ServerUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
 JSON = dict[str, Any]
 
-_TIMEOUT_SECONDS = 15
+_SKEW = timedelta(hours=1)  # a worker's clock may be ahead of the server's
+# Prefect's clients wait for a minute, and this platform's heartbeats for half a minute: a server that needs
+# longer than they do is away for them as well.
+TIMEOUT_SECONDS = 30.0
 _PAUSES_SECONDS = (0.5, 1.0, 2.0)
 _PAGE = 200  # the most that the server gives at once
+_CSRF_TOKEN = "Prefect-Csrf-Token"  # noqa: S105 - a header's name
 _UNAUTHORIZED, _NOT_THERE = 401, frozenset({404, 405})
 
 
@@ -34,6 +40,9 @@ class Server:
         api_url: For example ``http://server:4200/api``.
         auth_string: ``user:password``, or empty when the server asks for none.
         api_key: Its API key, for a server that asks for one; a login goes first.
+
+    Attributes:
+        listeners: Called at each of its answers, whatever it says.
     """
 
     def __init__(self, api_url: str, auth_string: str = "", api_key: str = "") -> None:
@@ -48,7 +57,9 @@ class Server:
             self._headers["Authorization"] = "Basic " + base64.b64encode(auth_string.encode()).decode()
         elif api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
+        self._renewing = threading.Lock()
         self._time: datetime | None = None
+        self.listeners: list[Callable[[], None]] = []
 
     def time(self) -> datetime:
         """Return the time on the server's clock, to the second, as of its latest answer.
@@ -91,6 +102,19 @@ class Server:
                 raise
             return False
         return True
+
+    def events(self, conditions: JSON, limit: int) -> list[JSON]:
+        """Return the latest events for which the conditions of the server's filter hold, the latest first.
+
+        Raises:
+            ServerError: See `errors`.
+        """
+        until = self.time() + _SKEW
+        body = {
+            "filter": {**conditions, "occurred": {"until": until.isoformat()}, "order": "DESC"},
+            "limit": limit,
+        }
+        return self.post("/events/filter", body)["events"]
 
     def get(self, path: str) -> Any:
         """Return what is at the path.
@@ -139,13 +163,16 @@ class Server:
                 return
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
+        token = self._headers.get(_CSRF_TOKEN)
         try:
             return self._ask_patiently(method, path, body)
         except ServerRefused as refused:
             if refused.status != 403 or "CSRF" not in refused.message:
                 raise
-        token: JSON = self._ask("GET", f"/csrf-token?client={self._headers['Prefect-Csrf-Client']}")
-        self._headers["Prefect-Csrf-Token"] = token["token"]
+        with self._renewing:
+            if self._headers.get(_CSRF_TOKEN) == token:  # another thread may have been faster
+                answer: JSON = self._ask("GET", f"/csrf-token?client={self._headers['Prefect-Csrf-Client']}")
+                self._headers[_CSRF_TOKEN] = answer["token"]
         return self._ask(method, path, body)
 
     def _ask_patiently(self, method: str, path: str, body: Any) -> Any:
@@ -166,21 +193,25 @@ class Server:
         )
         what = f"{method} {self._api_url}{path}"
         try:
-            with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as response:
+            with self._opener.open(request, timeout=TIMEOUT_SECONDS) as response:
                 content = response.read()
-                self._note_time(response.headers.get("Date"))
+                self._note_answer(response.headers.get("Date"))
                 return json.loads(content) if content else None
         except urllib.error.HTTPError as error:
             with error:
                 text = error.read(500).decode(errors="replace")
+            self._note_answer(error.headers.get("Date"))
             if error.code >= 500 or error.code == 429:
                 raise ServerUnavailable(f"{what}: {error.code}", is_busy=True) from None
             if error.code == _UNAUTHORIZED:
-                text = f"the server refuses the login; check {self._setting} or its file"
+                told = f"the server refuses the login; check {self._setting} or its file"
+                raise LoginRefused(f"{what}: {error.code} {told}", error.code) from None
             raise ServerRefused(f"{what}: {error.code} {text}", error.code) from None
         except (OSError, HTTPException, ValueError) as error:
             raise ServerUnavailable(f"{what}: {error}") from None
 
-    def _note_time(self, date: str | None) -> None:
+    def _note_answer(self, date: str | None) -> None:
         if date:
             self._time = parsedate_to_datetime(date)
+        for listener in self.listeners:
+            listener()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     from yeedu_rescue.rounds import Rounds
 
     _Request = socket | tuple[bytes, socket]
-
-# A round asks the server a few times, and each question may take a quarter of a minute.
-STALLED_SECONDS = 120.0
 
 # The page is asked by the health check of this machine, every few seconds.
 NAMES = ("127.0.0.1", "localhost")
@@ -70,10 +66,12 @@ def status_page(rounds: Rounds, port: int) -> Generator[int]:
             if (self.headers.get("Host") or "").partition(":")[0] not in NAMES:
                 self.send_error(403, "That is not a name of this page")
                 return
-            seconds = time.monotonic() - rounds.ended_at
-            told = {"last_round_seconds_ago": round(seconds, 1), "trouble": rounds.trouble}
+            told = {
+                "last_answer_seconds_ago": round(rounds.silent_seconds, 1),
+                "troubles": rounds.troubles,
+            }
             body = json.dumps(told).encode()
-            self.send_response(200 if seconds < STALLED_SECONDS else 503)
+            self.send_response(200 if rounds.did_its_work else 503)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

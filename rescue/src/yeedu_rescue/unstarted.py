@@ -5,54 +5,76 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from yeedu_rescue.flow_runs import FlowRun, crash, find, rescues, start_again
+from yeedu_rescue.flow_runs import FlowRun, crash, find, has_ended, rescues, start_again
+from yeedu_rescue.isolation import Isolation
+from yeedu_rescue.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from yeedu_rescue.clock import ServedTime
     from yeedu_rescue.server import Server
     from yeedu_rescue.settings import Settings
 
 KIND = "put back to its queue"
-# Nobody puts a run without a work pool, a subflow for example, back to a queue; its caller may be slow.
-_WITHOUT_POOL = 10.0
+# Nobody puts a run without a work pool, a subflow for example, back to a queue, and its caller may be slow.
+# So may the process be that is to make a retry, where no worker of this platform has it.
+_ELSEWHERE = 10.0
+_LEFT_ALONE_SECONDS = 30.0
 
 
 class Unstarted:
     """Judges runs that are PENDING, or that wait for a retry in a process which is gone.
 
+    A worker of another kind may need long for a start: an image is pulled, a machine is made. What it claimed
+    is left alone; so is what another process worker claimed, for as long as that worker is there.
+
     Args:
         server: The server.
         settings: How long a start may take, and how often it is tried.
+        clock: Seconds in which the server was there.
     """
 
-    def __init__(self, server: Server, settings: Settings) -> None:
+    def __init__(self, server: Server, settings: Settings, clock: ServedTime) -> None:
         self._server = server
+        self._clock = clock
         self._pending_seconds = settings.pending_seconds
         self._attempts = settings.attempts
         self._scope = settings.scope
+        self._workers = Workers(server, clock)
         self._seen: dict[str, float] = {}
+        self._left_alone: dict[str, float] = {}
+        self.isolation = Isolation(clock)
 
-    def forgive(self, now: float) -> None:
+    def forgive(self) -> None:
         """Count everybody's waiting from now on."""
-        self._seen = dict.fromkeys(self._seen, now)
+        self._seen.clear()
+        self.isolation.forgive()
 
-    def look(self, now: float) -> None:
+    def look(self) -> None:
         """Rescue the runs that wait for too long.
-
-        Args:
-            now: On a clock that never goes back.
 
         Raises:
             ServerError: See `errors`.
         """
         runs = [*self._pending(), *self._overdue()]
-        self._seen = {run.id: self._seen.get(run.id, now) for run in runs}
-        for run in runs:
-            seconds = now - self._seen[run.id]
-            limit_seconds = self._pending_seconds * (1.0 if run.work_pool else _WITHOUT_POOL)
-            if seconds >= limit_seconds and self._rescue(run, seconds):
-                del self._seen[run.id]
+        now = self._clock()
+        self._seen = {run.state_id: self._seen.get(run.state_id, now) for run in runs}
+        self._left_alone = {key: at for key, at in self._left_alone.items() if key in self._seen}
+        self.isolation.keep([run.id for run in runs])
+        waiting = [
+            run
+            for run in runs
+            if now - self._seen[run.state_id] >= self._limit_seconds(run)
+            and now >= self._left_alone.get(run.state_id, now)
+        ]
+        self.isolation.each(
+            waiting, lambda run: run.id, lambda run: self._rescue(run, now - self._seen[run.state_id])
+        )
+
+    def _limit_seconds(self, run: FlowRun) -> float:
+        is_elsewhere = not run.work_pool or (run.state_type != "PENDING" and not run.is_ours)
+        return self._pending_seconds * (_ELSEWHERE if is_elsewhere else 1.0)
 
     def _pending(self) -> Iterator[FlowRun]:
         for run in find(self._server, self._scope, state={"type": {"any_": ["PENDING"]}}):
@@ -65,15 +87,32 @@ class Unstarted:
             if run.retry_type == "in_process" and run.due and datetime.fromisoformat(run.due) < now:
                 yield run
 
-    def _rescue(self, run: FlowRun, seconds: float) -> bool:
+    def _rescue(self, run: FlowRun, seconds: float) -> None:
         if run.state_type != "PENDING":
             why = f"its retry is {seconds:.0f} s late, so the process that ran it is gone"
-            return crash(self._server, run, why)
+            crash(self._server, run, why)
+            return
+        if self._may_start_yet(run):
+            self._left_alone[run.state_id] = self._clock() + _LEFT_ALONE_SECONDS
+            return
         waited = f"{run.state_name} for {seconds:.0f} s, so its process never started"
         if not run.work_pool:
-            return crash(self._server, run, waited)
+            crash(self._server, run, waited)
+            return
         attempt = rescues(self._server, run, KIND) + 1
         if attempt > self._attempts:
-            return crash(self._server, run, f"{waited}, as {self._attempts} times before")
+            crash(self._server, run, f"{waited}, as {self._attempts} times before")
+            return
         why = f"{KIND}, {attempt} of {self._attempts}: {waited}"
-        return start_again(self._server, run, why, self._server.time())
+        start_again(self._server, run, why, self._server.time())
+
+    def _may_start_yet(self, run: FlowRun) -> bool:
+        """Whether somebody else than this platform's workers may be about to start a run."""
+        if run.parent_task_run:  # a subflow waits for what it was handed; its caller's process begins it
+            return not has_ended(self._server, run.parent_task_run)
+        if run.is_ours or not run.work_pool:
+            return False
+        if not self._workers.are_processes(run.work_pool):
+            return True
+        # A worker tells its name right after the claim; where none is told, it died between the two.
+        return bool(run.worker) and not self._workers.is_gone(run)

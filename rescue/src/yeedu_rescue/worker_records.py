@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from yeedu_rescue.errors import ServerRefused
+from yeedu_rescue.isolation import Isolation
 
 if TYPE_CHECKING:
-    from yeedu_rescue.server import Server
+    from yeedu_rescue.clock import ServedTime
+    from yeedu_rescue.server import JSON, Server
     from yeedu_rescue.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -24,37 +26,43 @@ class WorkerRecords:
     Args:
         server: The server.
         settings: How long a record is kept.
+        clock: Seconds in which the server was there.
     """
 
-    def __init__(self, server: Server, settings: Settings) -> None:
+    def __init__(self, server: Server, settings: Settings, clock: ServedTime) -> None:
         self._server = server
+        self._clock = clock
         self._scope = settings.scope
         self._kept = timedelta(seconds=settings.worker_seconds)
         self._next = 0.0
+        self.isolation = Isolation(clock)
 
-    def forgive(self, now: float) -> None:
+    def forgive(self) -> None:
         """Let workers come back first: they could not be heard."""
-        self._next = now + _PAUSE_SECONDS
+        self._next = self._clock() + _PAUSE_SECONDS
+        self.isolation.forgive()
 
-    def look(self, now: float) -> None:
+    def look(self) -> None:
         """Delete what is old, at most once a minute.
-
-        Args:
-            now: On a clock that never goes back.
 
         Raises:
             ServerError: See `errors`.
         """
-        if not self._kept or now < self._next:
+        if not self._kept or self._clock() < self._next:
             return
-        self._next = now + _PAUSE_SECONDS
-        for pool in self._server.pages("/work_pools/filter", self._scope):
-            path = f"/work_pools/{quote(pool['name'], safe='')}/workers"
-            for worker in list(self._server.pages(f"{path}/filter", {})):
-                last: str | None = worker["last_heartbeat_time"]
-                silent = self._server.time() - datetime.fromisoformat(last) if last else timedelta.max
-                if worker["status"] == "OFFLINE" and silent > self._kept:
-                    self._delete(f"{path}/{quote(worker['name'], safe='')}")
+        pools = list(self._server.pages("/work_pools/filter", self._scope))
+        names = [f"work pool {pool['name']!r}" for pool in pools]
+        self.isolation.keep(names)
+        self.isolation.each(names, str, lambda name: self._clear(pools[names.index(name)]))
+        self._next = self._clock() + _PAUSE_SECONDS
+
+    def _clear(self, pool: JSON) -> None:
+        path = f"/work_pools/{quote(pool['name'], safe='')}/workers"
+        for worker in list(self._server.pages(f"{path}/filter", {})):
+            last: str | None = worker["last_heartbeat_time"]
+            silent = self._server.time() - datetime.fromisoformat(last) if last else timedelta.max
+            if worker["status"] == "OFFLINE" and silent > self._kept:
+                self._delete(f"{path}/{quote(worker['name'], safe='')}")
 
     def _delete(self, path: str) -> None:
         try:

@@ -20,6 +20,8 @@ from prefect.workers import process
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from prefect.client.schemas.objects import FlowRun
+
 
 @dataclass
 class Attempt:
@@ -39,6 +41,12 @@ class Attempt:
     def identifier(self) -> str:
         """What tells the process from those of other workers; two containers may have the same numbers."""
         return f"{socket.gethostname()}:{self.process_id}"
+
+    def is_lost(self, flow_run: FlowRun) -> bool:
+        """Return whether another process has the flow run or will get it; a rescued one has none at first."""
+        if self.process_id and flow_run.infrastructure_pid:
+            return flow_run.infrastructure_pid != self.identifier
+        return bool(self.process_id and flow_run.state and flow_run.state.is_scheduled())
 
     async def end(self) -> None:
         """Kill the process before it runs any more code, and wait until nothing is left of it.

@@ -33,6 +33,7 @@ TAG_PREFIX = "catch-up:"
 GRACE_SECONDS = 60.0
 # States of runs that no worker has taken yet; a run that waits for a concurrency slot or a retry has begun.
 UNTAKEN = ("Scheduled", "Late")
+SKIPPED = "Skipped"  # the state's name of a run that was dropped
 READ_PAGE, WRITE_PAGE = 200, 50
 # A queue whose last poll is older is polled by nobody: Prefect takes it for not ready then.
 POLLED_SECONDS = 60.0
@@ -205,7 +206,7 @@ def _end(client: SyncPrefectClient, ids: Sequence[str]) -> set[str]:
         "flow_runs": {"id": {"any_": list(ids)}, "state": {"name": {"any_": list(UNTAKEN)}}},
         "state": {
             "type": "CANCELLED",
-            "name": "Skipped",
+            "name": SKIPPED,
             "message": "No worker polled when this run was due; the deployment's catch-up policy drops it.",
         },
         "limit": WRITE_PAGE,

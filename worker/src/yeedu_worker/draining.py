@@ -22,6 +22,7 @@ from yeedu_worker.attempts import Attempt, NotedStart
 from yeedu_worker.left_runs import PAUSE_SECONDS, LeftRuns
 from yeedu_worker.prefork.patience import RETRIES
 from yeedu_worker.repeated_work import one_claim, read_deployments_once
+from yeedu_worker.run_labels import labels_of
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -159,7 +160,7 @@ class DrainingWorker(ProcessWorker, abc.ABC):
                     "whether flow run %s is still this worker's is not known: %r", flow_run_id, error
                 )
                 continue
-            if attempt.process_id and _is_lost(flow_run, attempt):
+            if attempt.is_lost(flow_run):
                 logger.warning("flow run %s is started elsewhere; its process here is ended", flow_run_id)
                 await attempt.end()
 
@@ -216,6 +217,7 @@ class DrainingWorker(ProcessWorker, abc.ABC):
     ) -> ProcessWorkerResult:
         """Run a flow run in a process of its own."""
         configuration.env = {**_FLOW_RETRIES, **configuration.env}
+        await self.client.update_flow_run_labels(flow_run.id, labels_of(self, configuration.env))
         attempt = self._attempts[flow_run.id] = Attempt()
         try:
             with attempt.scope:
@@ -231,6 +233,9 @@ class DrainingWorker(ProcessWorker, abc.ABC):
     async def _submit_run(self, flow_run: FlowRun) -> None:
         with one_claim():
             await super()._submit_run(flow_run)
+
+    async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
+        """Write none yet: `run` does, which knows the environment of the run's process."""
 
     async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
         """Propose nothing: the process is there at once, and until then Pending says as much."""
@@ -288,10 +293,3 @@ class DrainingWorker(ProcessWorker, abc.ABC):
         # With the number of the process that is gone, a cancellation would wait for a worker that has it.
         await self.client.update_flow_run(flow_run_id, infrastructure_pid="")
         logger.info("flow run %r (%s): %s", flow_run.name, flow_run_id, message)
-
-
-def _is_lost(flow_run: FlowRun, attempt: Attempt) -> bool:
-    """Return whether another process has a flow run, or is to get it; a rescued one has none at first."""
-    if flow_run.infrastructure_pid:
-        return flow_run.infrastructure_pid != attempt.identifier
-    return flow_run.state is not None and flow_run.state.is_scheduled()

@@ -13,7 +13,8 @@ import logging
 import sys
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 from prefect.client.schemas.filters import (
@@ -26,6 +27,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterEndTime,
     FlowRunFilterParentFlowRunId,
     FlowRunFilterState,
+    FlowRunFilterStateName,
     FlowRunFilterStateType,
     WorkPoolFilter,
     WorkPoolFilterName,
@@ -33,9 +35,12 @@ from prefect.client.schemas.filters import (
     WorkQueueFilterName,
 )
 from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort
+
+from yeedu_worker.catch_up import SKIPPED
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from uuid import UUID
 
     from prefect.client.orchestration import PrefectClient
@@ -43,6 +48,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("prefect.workers.left_runs")  # shown where Prefect's own are
 
+T = TypeVar("T")
 PAUSE_SECONDS = 60.0
 _PROGRAM = "prefect_yeedu.flow_run.left_runs"
 _AGAIN_SECONDS = 900.0
@@ -94,20 +100,35 @@ class LeftRuns:
         found: set[UUID] = set()
         for state, age in _AGES.items():
             ended = FlowRunFilter(
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[state])),
+                state=FlowRunFilterState(
+                    type=FlowRunFilterStateType(any_=[state]),
+                    name=FlowRunFilterStateName(not_any_=[SKIPPED]),
+                ),
                 end_time=FlowRunFilterEndTime.model_validate({"after_": now - _OLDEST, "before_": now - age}),
             )
-            runs = await client.read_flow_runs(
+            read = partial(
+                client.read_flow_runs,
                 flow_run_filter=ended,
                 work_pool_filter=self._pool,
                 work_queue_filter=self._queues,
-                limit=200,
+                sort=FlowRunSort.END_TIME_DESC,
             )
-            owners = await _with_subflows(client, [run.id for run in runs])
-            async for artifact in _records(client, list(owners)):
-                if artifact.flow_run_id and _is_left(artifact.metadata_ or {}):
-                    found.add(owners[artifact.flow_run_id])
+            async for runs in _pages(read):
+                owners = await _with_subflows(client, [run.id for run in runs])
+                async for artifact in _records(client, list(owners)):
+                    if artifact.flow_run_id and _is_left(artifact.metadata_ or {}):
+                        found.add(owners[artifact.flow_run_id])
         return sorted(found)
+
+
+async def _pages(read: Callable[..., Awaitable[list[T]]]) -> AsyncIterator[list[T]]:
+    """Yield all that there is to read, a page after the other."""
+    offset = 0
+    while page := await read(limit=_PAGE, offset=offset):
+        yield page
+        offset += _PAGE
+        if len(page) < _PAGE:
+            return
 
 
 async def _with_subflows(client: PrefectClient, flow_runs: list[UUID]) -> dict[UUID, UUID]:
@@ -123,13 +144,14 @@ async def _with_subflows(client: PrefectClient, flow_runs: list[UUID]) -> dict[U
             deployment_id=FlowRunFilterDeploymentId(is_null_=True),
         )
         found: list[UUID] = []
-        for subflow in await client.read_flow_runs(flow_run_filter=wanted, limit=_PAGE):
-            if subflow.parent_task_run_id is None or subflow.id in owners:
-                continue
-            parent = (await client.read_task_run(subflow.parent_task_run_id)).flow_run_id
-            if parent is not None and parent in owners:
-                owners[subflow.id] = owners[parent]
-                found.append(subflow.id)
+        async for subflows in _pages(partial(client.read_flow_runs, flow_run_filter=wanted)):
+            for subflow in subflows:
+                if subflow.parent_task_run_id is None or subflow.id in owners:
+                    continue
+                parent = (await client.read_task_run(subflow.parent_task_run_id)).flow_run_id
+                if parent is not None and parent in owners:
+                    owners[subflow.id] = owners[parent]
+                    found.append(subflow.id)
         parents = found
     return owners
 
@@ -141,14 +163,10 @@ async def _records(client: PrefectClient, flow_runs: list[UUID]) -> AsyncIterato
         type=ArtifactFilterType(any_=["markdown"]),
         flow_run_id=ArtifactFilterFlowRunId(any_=flow_runs),
     )
-    offset = 0
-    while flow_runs:
-        page = await client.read_artifacts(artifact_filter=wanted, limit=_PAGE, offset=offset)
-        for artifact in page:
-            yield artifact
-        offset += _PAGE
-        if len(page) < _PAGE:
-            return
+    if flow_runs:
+        async for page in _pages(partial(client.read_artifacts, artifact_filter=wanted)):
+            for artifact in page:
+                yield artifact
 
 
 def _is_left(fields: Mapping[str, str]) -> bool:

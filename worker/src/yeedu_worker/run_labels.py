@@ -1,0 +1,44 @@
+"""What a worker writes on the flow runs that it takes: whose they are, and how often they send a heartbeat.
+
+The rescue service (`yeedu_rescue.flow_runs`) judges a run's silence by it. The runs of workers that write no
+such thing, of other teams on the same server for example, may beat as they like.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prefect.settings import get_current_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from prefect.types import KeyValueLabels
+    from prefect.workers.process import ProcessWorker
+
+WORKER_LABEL, HEARTBEAT_LABEL = "yeedu-prefect.worker.name", "yeedu-prefect.heartbeat-seconds"
+_FREQUENCY = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
+
+
+def labels_of(worker: ProcessWorker, environment: Mapping[str, str | None]) -> KeyValueLabels:
+    """Return the labels for a flow run: Prefect's own, which share the request, and these.
+
+    Args:
+        worker: Who takes the run, and has heard of its work pool.
+        environment: Of the run's process, as far as it differs from the worker's.
+    """
+    labels: KeyValueLabels = {
+        "prefect.worker.name": worker.name,
+        "prefect.worker.type": worker.type,
+        "prefect.work-pool.name": worker.work_pool.name,
+        "prefect.work-pool.id": str(worker.work_pool.id),
+    }
+    if seconds := _heartbeat_seconds(environment):
+        labels |= {WORKER_LABEL: worker.name, HEARTBEAT_LABEL: seconds}
+    return labels
+
+
+def _heartbeat_seconds(environment: Mapping[str, str | None]) -> int:
+    """Return how often the run's process sends a heartbeat; 0 when it is told to send none."""
+    own = environment.get(_FREQUENCY) or ""
+    return int(own) if own.isdecimal() else get_current_settings().flows.heartbeat_frequency or 0
