@@ -69,7 +69,7 @@ def test_flows_see_no_variable_that_they_do_not_need(platform: Platform) -> None
     names = [line.removeprefix("variable:") for line in log.splitlines() if line.startswith("variable:")]
     base: list[JSON] = json.loads(platform.must("docker", "image", "inspect", "python:3.13-slim"))
     of_image = {setting.partition("=")[0] for setting in base[0]["Config"]["Env"]}
-    shell = {"HOME", "HOSTNAME", "OLDPWD", "PWD", "SHLVL", "_", *of_image}
+    shell = {"HOME", "HOSTNAME", "OLDPWD", "PWD", "SHLVL", "TEMP", "TMP", "TMPDIR", "_", *of_image}
     prefixes = ("PREFECT_", "FLOWS_GIT_", "GIT_CONFIG_", "WORKER_", "YEEDU_", "PYTHON", "DO_NOT_TRACK")
     assert [name for name in names if name not in shell and not name.startswith(prefixes)] == []
     assert [

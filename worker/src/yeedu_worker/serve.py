@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -22,7 +23,8 @@ from yeedu_worker.catch_up import catch_up_before_polling
 from yeedu_worker.draining import Drained, DrainingWorker
 from yeedu_worker.pool import LoginRefusedError, make_queues, wait_for_pool
 from yeedu_worker.repeated_work import remember_settings_variables, share_certificates
-from yeedu_worker.sweep import sweep_left_folders
+from yeedu_worker.signs import begin, show
+from yeedu_worker.sweep import sweep_left_folders, sweep_now_and_then
 from yeedu_worker.triggers import poll_when_triggered
 
 if TYPE_CHECKING:
@@ -33,12 +35,13 @@ if sys.platform != "win32":
     _SIGNALS.append(signal.SIGUSR1)
 
 
-async def serve(worker: DrainingWorker, patience_seconds: float) -> None:
+async def serve(worker: DrainingWorker, patience_seconds: float, signs: int | None) -> None:
     """Poll the work pool until a signal says to stop, and no flow run is left.
 
     Args:
         worker: The worker.
         patience_seconds: How long flow runs may go on after the first signal.
+        signs: The file for signs of life, where a watchdog waits for them.
     """
     cancellations = Cancellations()
     cancellations.replace_observers()
@@ -47,6 +50,9 @@ async def serve(worker: DrainingWorker, patience_seconds: float) -> None:
             group.start_soon(_obey, worker, patience_seconds, signals)
             group.start_soon(poll_when_triggered, worker)
             group.start_soon(cancellations.follow)
+            group.start_soon(sweep_now_and_then, worker, os.environ)
+            if signs is not None:
+                group.start_soon(show, worker, signs)
             try:
                 await worker.start(with_healthcheck=True)
             except* Drained:
@@ -79,6 +85,7 @@ def main() -> None:
         "--work-queue", action="append", default=[], help="a queue of the pool; none means every queue"
     )
     arguments = parser.parse_args()
+    signs = begin(os.environ)
     if count := sweep_left_folders():
         print(f"worker: deleted {count} working folders of flow runs that ended without a word")
     separate_process_groups()
@@ -98,7 +105,7 @@ def main() -> None:
         create_pool_if_not_found=False,
         heartbeat_interval_seconds=int(get_current_settings().worker.heartbeat_seconds),
     )
-    anyio.run(serve, worker, arguments.patience_seconds)
+    anyio.run(serve, worker, arguments.patience_seconds, signs)
 
 
 if __name__ == "__main__":
