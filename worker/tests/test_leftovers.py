@@ -108,7 +108,7 @@ def mark() -> Iterator[str]:
         os.kill(left, signal.SIGKILL)
 
 
-@pytest.fixture(scope="module", params=["ours", "stock"])
+@pytest.fixture(scope="module", params=["ours", pytest.param("stock", marks=pytest.mark.long)])
 def works(
     request: pytest.FixtureRequest, server: PrefectServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Works]:
@@ -152,7 +152,7 @@ def test_nothing_outlives_a_cancelled_run(works: Works, mark: str) -> None:
 def test_nothing_outlives_a_run_whose_every_process_is_killed(works: Works, mark: str) -> None:
     """The one that the worker knows, the guard, the flow's own: one is killed, and all else goes."""
     for victim in range(3 if works.worker.has_prefork else 2):
-            run = works.start("leave", how="wait", mark=mark)
+        run = works.start("leave", how="wait", mark=mark)
         wait_for("the daemons", lambda: len(daemons(mark)) == 3, 60, 0.05)
         works.server.await_state(run, "RUNNING")
         ours = sorted(number for number in works.worker.of_runs() if number not in daemons(mark))
