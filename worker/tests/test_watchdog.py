@@ -1,6 +1,7 @@
 """A worker that hangs or is killed works again soon, and whoever looks after it is told."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,8 +37,12 @@ def deployment(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 def running(server: PrefectServer, deployment: str, tmp_path: Path) -> Iterator[Worker]:
-    with worker(server, "watched", tmp_path / "worker", WORKER_HUNG_SECONDS="10") as started:
+    with worker(server, "watched", tmp_path / "worker", WORKER_HUNG_SECONDS="15") as started:
         yield started
+        started.process.terminate()
+        started.process.wait(60)
+        for left in started.temporary.glob("tmp*prefect"):  # young ones of a worker that was killed
+            shutil.rmtree(left)
 
 
 def own_process(running: Worker) -> int:
@@ -92,7 +97,7 @@ def test_pause_of_all_of_it_is_no_hang(server: PrefectServer, running: Worker, d
     everything = list(running.processes())
     for number in everything:
         os.kill(number, signal.SIGSTOP)
-    time.sleep(13)
+    time.sleep(18)
     for number in everything:
         os.kill(number, signal.SIGCONT)
     run = server.start_run(deployment)

@@ -37,11 +37,14 @@ def begin(environment: MutableMapping[str, str]) -> int | None:
 
 
 async def show(worker: DrainingWorker, file: int) -> None:
-    """Show for ever that the worker lives, for as long as it does."""
+    """Show for ever that the worker lives, for as long as it does, from the end of its first poll.
+
+    Before, it imports what takes its time, and may wait for the server.
+    """
     import anyio  # only here: the watchdog, which stays small, has a use for this module too
 
     while True:
-        if worker.is_draining or worker.seconds_since_poll < _STUCK_SECONDS:
+        if worker.is_draining or 0 < worker.seconds_since_poll < _STUCK_SECONDS:
             with contextlib.suppress(OSError):
                 os.write(file, b".")
         await anyio.sleep(EVERY_SECONDS)

@@ -70,7 +70,10 @@ async def sweep_now_and_then(worker: DrainingWorker, environment: Mapping[str, s
     home = Path(environment.get("PREFECT_HOME") or "~/.prefect").expanduser()
     while folder:
         await anyio.sleep(_EVERY_SECONDS)
-        count = await anyio.to_thread.run_sync(sweep_left_files, Path(folder), home, not worker.active)
+        is_idle = not worker.active
+        count = await anyio.to_thread.run_sync(sweep_left_files, Path(folder), home, is_idle)
+        if is_idle:  # and none is claimed while this looks for those of a worker that was killed
+            count += sweep_left_folders(Path(folder))
         if count:
             print(f"worker: deleted {count} files and folders that flow runs left in {folder}", flush=True)
 
