@@ -72,7 +72,9 @@ async def sweep_now_and_then(worker: DrainingWorker, environment: Mapping[str, s
         await anyio.sleep(_EVERY_SECONDS)
         is_idle = not worker.active
         count = await anyio.to_thread.run_sync(sweep_left_files, Path(folder), home, is_idle)
-        if is_idle:  # and none is claimed while this looks for those of a worker that was killed
+        if (
+            is_idle
+        ):  # of a worker that was killed; that of a run which is claimed meanwhile is young, and stays
             count += sweep_left_folders(Path(folder))
         if count:
             print(f"worker: deleted {count} files and folders that flow runs left in {folder}", flush=True)
