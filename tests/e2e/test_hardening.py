@@ -69,12 +69,67 @@ def test_flows_see_no_variable_that_they_do_not_need(platform: Platform) -> None
     names = [line.removeprefix("variable:") for line in log.splitlines() if line.startswith("variable:")]
     base: list[JSON] = json.loads(platform.must("docker", "image", "inspect", "python:3.13-slim"))
     of_image = {setting.partition("=")[0] for setting in base[0]["Config"]["Env"]}
-    shell = {"HOME", "HOSTNAME", "OLDPWD", "PWD", "SHLVL", "_", *of_image}
+    shell = {"HOME", "HOSTNAME", "OLDPWD", "PWD", "SHLVL", "TEMP", "TMP", "TMPDIR", "_", *of_image}
     prefixes = ("PREFECT_", "FLOWS_GIT_", "GIT_CONFIG_", "WORKER_", "YEEDU_", "PYTHON", "DO_NOT_TRACK")
     assert [name for name in names if name not in shell and not name.startswith(prefixes)] == []
     assert [
         name for name in names if name.endswith(("PASSWORD", "TOKEN", "KEY")) and name not in of_image
     ] == []
+
+
+LOOK = """
+import os
+from pathlib import Path
+
+def is_workers(number):
+    line = Path("/proc", number, "cmdline").read_bytes()
+    return b"yeedu_worker" in line or b"yeedu-worker" in line
+
+own = str(os.getpid())
+while not is_workers(own):
+    own = Path("/proc", own, "stat").read_text().rpartition(")")[2].split()[1]
+for number in filter(str.isdecimal, os.listdir("/proc")):
+    opened = []
+    for name, how in (("environ", os.O_RDONLY), ("mem", os.O_RDWR)):
+        try:
+            os.close(os.open(Path("/proc", number, name), how))
+            opened.append(name)
+        except OSError:
+            pass
+    if is_workers(number):
+        print("own:" if number == own else "other:", *opened, flush=True)
+print("looked:" + "everywhere")
+"""
+
+
+def test_flows_cannot_look_into_the_worker(platform: Platform) -> None:
+    """The flow's own process, a fork of the prefork server, is the one that is open to it."""
+    run = platform.api.run("run-shell-command", {"command": f"python - <<'EOF'\n{LOOK}\nEOF"})
+    lines = [line.split() for line in platform.api.log_with(run["id"], "looked:everywhere").splitlines()]
+    assert ["own:", "environ", "mem"] in lines
+    others = [line for line in lines if line[:1] == ["other:"]]
+    assert len(others) >= 4, f"the watchdog, the worker, the prefork server, a guard: {lines}"
+    assert [line for line in others if line != ["other:"]] == []
+
+
+def test_flows_write_nothing_that_a_later_start_reads(platform: Platform) -> None:
+    """Where the worker starts, Python looks for modules, and Prefect for settings."""
+    command = """
+        for file in $PREFECT_PROFILES_PATH $PREFECT_LOGGING_CONFIG_PATH /opt/anyio.py /opt/prefect.toml; do
+            mkdir -p "$(dirname "$file")" 2>/dev/null
+            touch "$file" 2>/dev/null && echo "wrote:$file"
+        done
+        echo wrote:""all
+    """
+    run = platform.api.run("run-shell-command", {"command": command})
+    log = platform.api.log_with(run["id"], "wrote:all")
+    assert [line for line in log.splitlines() if "wrote:/" in line] == []
+    places = platform.must("docker", "compose", "exec", "-T", "worker", "sh", "-c", "pwd")
+    assert places.strip() == "/opt"
+
+
+def test_temporary_files_have_a_limit(containers: dict[str, JSON]) -> None:
+    assert "size=2g" in containers["worker"]["HostConfig"]["Tmpfs"]["/tmp"]
 
 
 THIEF = """

@@ -1,6 +1,7 @@
 """Clones from the cache are what git itself would have cloned at that moment."""
 
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from prefect_processes import commit, git
 
+from yeedu_worker.checkouts import snapshots
 from yeedu_worker.checkouts.snapshots import CloneUnavailableError, Snapshots
 from yeedu_worker.git.addresses import Address
 from yeedu_worker.git.reasons import GitError
@@ -53,7 +55,7 @@ class Cache:
         return target
 
     def places(self) -> list[Path]:
-        return [found.parent for found in self.kept.glob("*/*/entries.json")]
+        return [found.parent for found in self.kept.glob("*/*/facts.json")]
 
 
 @pytest.fixture
@@ -164,18 +166,104 @@ def test_clones_do_not_share_what_a_flow_may_change(cache: Cache, source: Path) 
 
 
 DAMAGES = {
-    "file cut off": lambda place: (place / "clone" / "flow.py").write_text(""),
-    "file missing": lambda place: (place / "clone" / "flow.py").unlink(),
-    "object cut off": lambda place: cut_off(next((place / "clone").glob(".git/objects/pack/*.pack"))),
-    "list broken": lambda place: (place / "entries.json").write_text("{"),
-    "list missing": lambda place: (place / "entries.json").unlink(),
-    "clone missing": lambda place: shutil.rmtree(place / "clone"),
+    "pack cut off": lambda place: cut_off(next(place.glob("*.pack"))),
+    "pack missing": lambda place: next(place.glob("*.pack")).unlink(),
+    "pack empty": lambda place: next(place.glob("*.pack")).write_bytes(b""),
+    "facts broken": lambda place: (place / "facts.json").write_text("{"),
+    "facts of another kind": lambda place: (place / "facts.json").write_text(
+        '{"shallow": ["../x"], "is_default": 1, "tags": []}'
+    ),
+    "facts missing": lambda place: (place / "facts.json").unlink(),
 }
 
 
 def cut_off(file: Path) -> None:
     file.chmod(0o644)
     file.write_bytes(file.read_bytes()[:20])
+
+
+def poisoned(folder: Path, source: Path, text: str) -> Path:
+    """Return a pack of the same repository whose flow has another text."""
+    evil = stock_clone(source.as_uri(), folder / "evil")
+    commit(evil, {"flow.py": text})
+    git(evil, "repack", "-a", "-d", "-q")
+    return next(evil.glob(".git/objects/pack/*.pack"))
+
+
+def test_what_a_run_writes_into_the_cache_reaches_no_other_run(
+    cache: Cache, source: Path, tmp_path: Path
+) -> None:
+    """Two ways: contents in place, with size and times as they were; and a pack that git finds sound."""
+    evil = poisoned(tmp_path, source, "one = 9\n").read_bytes()
+    first = cache.clone(source.as_uri())
+    for is_pack in (False, True):
+        for file in [found for found in cache.kept.rglob("*") if found.is_file()]:
+            status = file.stat()
+            file.chmod(0o644)
+            if is_pack and file.suffix == ".pack":
+                file.write_bytes(evil)
+            elif not is_pack:
+                file.write_bytes(file.read_bytes().replace(b"one = 2", b"one = 9"))
+            file.chmod(status.st_mode)
+            os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+        for clone in (first, cache.clone(source.as_uri())):
+            assert (clone / "flow.py").read_text() == "one = 2\n"
+            assert git(clone, "show", "HEAD:flow.py") == "one = 2"
+            assert git(clone, "status", "--porcelain") == ""
+            git(clone, "fsck", "--strict")
+
+
+def test_runs_share_no_file_with_each_other_or_the_cache(cache: Cache, source: Path) -> None:
+    for folder in (cache.clone(source.as_uri()), cache.clone(source.as_uri()), cache.kept):
+        assert {file.stat().st_nlink for file in folder.rglob("*") if file.is_file()} == {1}
+
+
+def test_settings_and_hooks_of_the_cache_are_no_runs(cache: Cache, source: Path, tmp_path: Path) -> None:
+    """What git would execute, were it asked to work in the cache or to copy from there."""
+    cache.clone(source.as_uri())
+    [place] = cache.places()
+    for folder in (place, place / ".git", place / "clone" / ".git"):
+        (folder / "hooks").mkdir(parents=True, exist_ok=True)
+        (folder / "config").write_text(f"[core]\n\tfsmonitor = touch {tmp_path}/ran\n")
+        (folder / "hooks" / "post-checkout").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+        (folder / "hooks" / "post-checkout").chmod(0o755)
+    clone = cache.clone(source.as_uri())
+    assert "fsmonitor" not in git(clone, "config", "--local", "--list")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["annotated tag", "branch with a slash", "detached head", "sha256"])
+def test_unusual_repositories_are_what_git_clones(cache: Cache, tmp_path: Path, kind: str) -> None:
+    source = tmp_path / "unusual"
+    source.mkdir()
+    git(source, "init", "--quiet", *(["--object-format=sha256"] if kind == "sha256" else []))
+    commit(source, {"flow.py": "one = 1\n", "a b/é.py": ""})
+    branch = {"annotated tag": "v2", "branch with a slash": "team/next"}.get(kind, "")
+    if kind == "annotated tag":
+        git(source, "tag", "--annotate", "--message", "Two", "v2")
+    elif branch:
+        git(source, "checkout", "--quiet", "-b", branch)
+    elif kind == "detached head":
+        git(source, "checkout", "--quiet", "--detach")
+        git(source, "branch", "-D", "main")
+    named = ["--branch", branch] if branch else []
+    stock = stock_clone(source.as_uri(), tmp_path / "stock", "--depth=1", *named)
+    for _ in range(2):
+        assert described(cache.clone(source.as_uri(), branch)) == described(stock)
+
+
+def test_run_does_not_wait_for_ever_for_anothers_clone(
+    cache: Cache, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run's git may hang: each fetches for itself then."""
+    monkeypatch.setattr(snapshots, "WAIT_SECONDS", 0.2)
+    cache.clone(source.as_uri())
+    commit(source, {"flow.py": "one = 3\n"})
+    with (cache.places()[0].parent / "lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(CloneUnavailableError, match=r"another flow run has been fetching .* for 0.2 s"):
+            cache.clone(source.as_uri())
+    assert (cache.clone(source.as_uri()) / "flow.py").read_text() == "one = 3\n"
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -225,9 +313,9 @@ def test_many_runs_at_once_get_their_commits_while_the_branch_moves(cache: Cache
 
 
 def test_space_and_number_of_clones_are_bounded(tmp_path: Path, source: Path) -> None:
-    cache = Cache(tmp_path / "cache", most_bytes=6 * MEGABYTE)
-    for number in range(4):
-        commit(source, {"large.bin": str(number) * 2 * MEGABYTE})
+    cache = Cache(tmp_path / "cache", most_bytes=3 * MEGABYTE)
+    for _ in range(4):
+        commit(source, {"large.bin": os.urandom(MEGABYTE).hex()})
         cache.clone(source.as_uri())
     assert 1 <= len(cache.places()) <= 3
     many = Cache(tmp_path / "many")

@@ -6,14 +6,20 @@ import sys
 
 import pytest
 
-from yeedu_worker.entrypoint import WorkerConfigurationError, has_prefork, worker_command
+from yeedu_worker.entrypoint import (
+    WorkerConfigurationError,
+    has_prefork,
+    hung_seconds,
+    worker_command,
+)
 
 API = {"PREFECT_API_URL": "http://server:4200/api"}
 
 
 def test_defaults_poll_the_platforms_pool_under_a_stable_name() -> None:
     command = worker_command(API)
-    assert command[:3] == [sys.executable, "-m", "yeedu_worker.serve"]
+    assert command[:2] == [sys.executable, "-m"]
+    assert "yeedu_worker.serve" in command[2:4]
     assert command[command.index("--pool") + 1] == "yeedu-pool"
     assert command[command.index("--name") + 1] == "linux-worker"
     assert "--work-queue" not in command
@@ -40,13 +46,14 @@ def test_environment_chooses_the_queues() -> None:
         ({**API, "WORKER_LIMIT": "0"}, "WORKER_LIMIT='0'"),
         ({**API, "WORKER_LIMIT": "many"}, "WORKER_LIMIT='many'"),
         ({**API, "WORKER_GRACE_SECONDS": "5"}, "WORKER_GRACE_SECONDS='5'"),
+        ({**API, "WORKER_HUNG_SECONDS": "5"}, "WORKER_HUNG_SECONDS='5'"),
         ({**API, "WORKER_QUEUES": "a/b"}, "WORKER_QUEUES='a/b': a queue's name has none of /"),
         ({**API, "WORKER_NAME": "a/b"}, "WORKER_NAME='a/b'"),
     ],
 )
 def test_mistake_names_the_setting(environment: dict[str, str], message: str) -> None:
     with pytest.raises(WorkerConfigurationError, match=message):
-        worker_command(environment)
+        (worker_command(environment), hung_seconds(environment))
 
 
 def test_prefork_server_is_on_unless_switched_off() -> None:

@@ -75,14 +75,6 @@ def running(
         yield started, deployments
 
 
-def flow_processes(started: Worker) -> list[int]:
-    """Return the processes of flow runs: clients, children, engines, and what flows started."""
-    of_the_worker = {started.process.pid}
-    if keeper := started.processes("prefork.keeper"):
-        of_the_worker |= {*keeper, started.prefork_server()}
-    return [number for number in started.processes() if number not in of_the_worker]
-
-
 def test_output_of_a_run_reaches_the_workers_log_while_it_runs(
     server: PrefectServer, running: tuple[Worker, dict[str, str]]
 ) -> None:
@@ -92,8 +84,8 @@ def test_output_of_a_run_reaches_the_workers_log_while_it_runs(
     for line in (text, text[::-1], text.upper()):
         started.await_log(line)
     assert server.state(run) == "RUNNING"
-    if started.processes("prefork.keeper"):
-        assert len(started.processes("prefork.server")) == 2, "the server, and the run as a child of it"
+    if started.has_prefork:
+        assert len(started.processes("prefork.server")) == 3, "the server, a guard, and the run as its child"
     server.cancel(run)
     assert server.await_state(run)["state_type"] == "CANCELLED"
 
@@ -108,7 +100,7 @@ def test_process_that_dies_crashes_its_run_with_its_own_status(
     run = server.await_state(server.start_run(deployments["leave"], {"how": how}))
     assert run["state_type"] == "CRASHED"
     assert f"status code: {status}" in run["state"]["message"]
-    wait_for("end of the run's processes", lambda: not flow_processes(started), 60, 0.1)
+    wait_for("end of the run's processes", lambda: not started.of_runs(), 60, 0.1)
 
 
 def test_memory_limit_fails_the_run_and_nothing_else(
@@ -131,7 +123,7 @@ def test_signal_to_the_process_that_the_worker_knows_ends_the_whole_run(
     process = wait_for("process number", lambda: server.api.get(f"flow_runs/{run}")["infrastructure_pid"], 60)
     os.kill(int(process.rpartition(":")[2]), number)
     assert server.await_state(run)["state_type"] == "CRASHED"
-    wait_for("end of the run's processes", lambda: not flow_processes(started), 60, 0.1)
+    wait_for("end of the run's processes", lambda: not started.of_runs(), 60, 0.1)
 
 
 @pytest.mark.timeout(120 + 15 * CANCELLATIONS)
@@ -140,7 +132,7 @@ def test_cancellation_at_any_moment_leaves_nothing_behind(
 ) -> None:
     started, deployments = running
     before = set(started.temporary.iterdir())
-    is_stock = not started.processes("prefork.keeper")  # it leaves a process or a folder now and then
+    is_stock = not started.has_prefork  # it leaves a process or a folder now and then
     runs = [
         server.start_run(deployments["wait"], {"mark": "x", "is_tidy": is_stock or number % 2 == 0})
         for number in range(CANCELLATIONS)
@@ -150,7 +142,7 @@ def test_cancellation_at_any_moment_leaves_nothing_behind(
         server.cancel(run)
     for run in runs:
         server.await_state(run, timeout_seconds=200)
-    wait_for("end of the runs' processes", lambda: not flow_processes(started), 60, 0.1)
+    wait_for("end of the runs' processes", lambda: not started.of_runs(), 60, 0.1)
     if not is_stock:
         wait_for("removal of their folders", lambda: set(started.temporary.iterdir()) == before, 60, 0.1)
     assert {server.state(run) for run in runs} == {"CANCELLED"}
@@ -173,4 +165,4 @@ def test_kill_of_the_prefork_server_loses_no_run_and_new_ones_go_on(
     started.await_log("yeedu-prefork: ready", times=ready + 1)
     last = server.start_run(deployments["wait"], {"seconds": 0.0})
     assert server.await_state(last)["state_type"] == "COMPLETED"
-    wait_for("end of the runs' processes", lambda: not flow_processes(started), 60, 0.1)
+    wait_for("end of the runs' processes", lambda: not started.of_runs(), 60, 0.1)

@@ -1,11 +1,17 @@
 """The worker's health check against an endpoint that answers as Prefect's does."""
 
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from yeedu_worker.room import shortages
 
 
 @contextmanager
@@ -28,10 +34,15 @@ def endpoint(status: int) -> Iterator[int]:
             thread.join()
 
 
-def check(port: int) -> subprocess.CompletedProcess[str]:
+def check(port: int, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "yeedu_worker.healthcheck"],
-        env={"PREFECT_WORKER_WEBSERVER_PORT": str(port), "http_proxy": "http://127.0.0.1:9", "no_proxy": "x"},
+        env={
+            "PREFECT_WORKER_WEBSERVER_PORT": str(port),
+            "http_proxy": "http://127.0.0.1:9",
+            "no_proxy": "x",
+            **variables,
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -54,3 +65,60 @@ def test_missing_worker_is_not() -> None:
     with endpoint(200) as port:
         pass
     assert check(port).returncode == 1
+
+
+def cgroup(folder: Path, most: str, taken: int, given_back: int) -> Path:
+    """What the kernel tells about a container's memory, in megabytes."""
+    megabyte = 1024 * 1024
+    folder.mkdir()
+    (folder / "memory.max").write_text(f"{most if most == 'max' else int(most) * megabyte}\n")
+    (folder / "memory.current").write_text(f"{taken * megabyte}\n")
+    (folder / "memory.stat").write_text(f"anon 1\nactive_file {given_back * megabyte}\ninactive_file 0\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("most", "taken", "given_back", "told"),
+    [
+        ("4096", 4000, 0, "96 of 4096 MB are left of memory"),
+        ("4096", 4000, 500, ""),
+        ("4096", 3000, 0, ""),
+        ("200", 195, 0, "5 of 200 MB"),
+        ("200", 150, 0, ""),
+        ("max", 4000, 0, ""),
+    ],
+)
+def test_too_little_memory_is_told(tmp_path: Path, most: str, taken: int, given_back: int, told: str) -> None:
+    found = " ".join(shortages({}, cgroup(tmp_path / "cgroup", most, taken, given_back)))
+    assert told in found
+    assert bool(told) == ("memory" in found)
+
+
+def test_machine_without_a_limit_of_memory_is_not_judged(tmp_path: Path) -> None:
+    assert "memory" not in " ".join(shortages({}, tmp_path))
+
+
+WAITING = """
+import sys
+from yeedu_worker.waiting import waiting
+with waiting("the work pool blue"):
+    print(flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_worker_that_has_waited_long_for_its_pool_is_well(tmp_path: Path) -> None:
+    with endpoint(200) as port:
+        pass
+    variables = {"PREFECT_HOME": str(tmp_path)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", WAITING], env=variables, **pipes) as worker:
+        assert worker.stdout
+        assert worker.stdin
+        worker.stdout.readline()
+        assert check(port, **variables).returncode == 1, "who starts it is to see it poll"
+        os.utime(tmp_path / "worker-waits", (0, 0))
+        done = check(port, **variables)
+        assert (done.returncode, done.stdout) == (0, "the worker waits for the work pool blue\n")
+        worker.stdin.close()
+    assert check(port, **variables).returncode == 1, "it waits no longer, and there is nobody"

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from yeedu_worker.sweep import sweep_left_folders
+from yeedu_worker.surroundings import FOLDER_PREFIX
+from yeedu_worker.sweep import sweep_left_files, sweep_left_folders
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells where processes work")
+
+
+PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
 
 
 def folder_of_a_run(place: Path, name: str, age_seconds: float = 3600) -> Path:
@@ -37,3 +41,44 @@ def test_folder_in_which_a_process_works_stays(tmp_path: Path) -> None:
         process.kill()
     assert sweep_left_folders(tmp_path) == 1
     assert not used.exists()
+
+
+def test_temporary_folder_goes_when_its_worker_is_gone(tmp_path: Path) -> None:
+    folder = tmp_path / f"{FOLDER_PREFIX}abc"
+    folder.mkdir()
+    with subprocess.Popen(["flock", folder, "-c", "echo locked; read line"], **PIPES) as worker:
+        assert worker.stdout
+        assert worker.stdin
+        worker.stdout.readline()
+        assert sweep_left_folders(tmp_path) == 0
+        worker.stdin.close()
+        worker.wait()
+    assert sweep_left_folders(tmp_path) == 1
+    assert not folder.exists()
+
+
+def aged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let two minutes pass: when a file was changed cannot be set back."""
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 120)
+
+
+def test_what_runs_left_in_the_workers_own_folder_goes_while_none_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home" / "prefect"
+    for folder in (home, tmp_path / "closed", tmp_path / "yeedu-prefork-a", tmp_path / "tmpaprefect"):
+        folder.mkdir(parents=True)
+        (folder / "file").touch()
+    (tmp_path / "closed").chmod(0)
+    (tmp_path / "fill").write_bytes(bytes(1000))
+    (tmp_path / "link").symlink_to(home)
+    assert sweep_left_files(tmp_path, home, is_idle=True) == 0, "it may be needed yet"
+    aged(tmp_path, monkeypatch)
+    with (tmp_path / "open").open("w"):
+        assert sweep_left_files(tmp_path, home, is_idle=False) == 0, "a run may need it"
+        assert sweep_left_files(tmp_path, home, is_idle=True) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("home", "open", "tmpaprefect", "yeedu-prefork-a"),
+    ]
+    assert (home / "file").exists()

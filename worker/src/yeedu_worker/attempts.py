@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import sys
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -17,9 +13,9 @@ from anyio.abc import TaskStatus
 from prefect.runner._starter_engine import EngineCommandStarter
 from prefect.workers import process
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from yeedu_worker.families import kill_family
 
+if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 
@@ -56,7 +52,7 @@ class Attempt:
         crash.
         """
         if self.process_id:
-            _kill_family(self.process_id)
+            kill_family(self.process_id)
         self.scope.cancel()
         await self.has_ended.wait()
 
@@ -88,28 +84,3 @@ def separate_process_groups() -> None:
     """
     module: Any = process
     module.EngineCommandStarter = partial(EngineCommandStarter, isolate_process_group=sys.platform != "win32")
-
-
-def _kill_family(process_id: int) -> None:
-    """Kill a process and its descendants: first all are stopped, so that none starts another meanwhile."""
-    family = [process_id]
-    for number in (signal.SIGSTOP, signal.SIGKILL):
-        family = list(dict.fromkeys([process_id, *_descendants(process_id), *family]))
-        for member in family:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(member, number)
-
-
-def _descendants(process_id: int) -> Iterator[int]:
-    """Yield what a process has started, and what that has; nothing where there is no /proc."""
-    parents: dict[int, list[int]] = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError, ValueError):
-            # The second field is the program's name in brackets, and may hold anything.
-            fields = status.read_text(errors="replace").rpartition(")")[2].split()
-            parents.setdefault(int(fields[1]), []).append(int(status.parent.name))
-    waiting = [process_id]
-    while waiting:
-        children = parents.get(waiting.pop(), [])
-        yield from children
-        waiting += children

@@ -20,9 +20,9 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 
 from yeedu_worker.attempts import Attempt, NotedStart
 from yeedu_worker.left_runs import PAUSE_SECONDS, LeftRuns
-from yeedu_worker.prefork.patience import RETRIES
 from yeedu_worker.repeated_work import one_claim, read_deployments_once
 from yeedu_worker.run_labels import labels_of
+from yeedu_worker.surroundings import surroundings
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -36,9 +36,6 @@ logger = logging.getLogger("prefect.workers.draining")  # shown where Prefect's 
 _POLL_SECONDS = 0.2
 _START_SECONDS = 5.0
 _STATE_SECONDS = 5.0
-# How often a flow asks a server that is away before its end is lost. Prefect's five tries are over after a
-# minute. The worker itself goes on for ever, so it keeps those.
-_FLOW_RETRIES = {"PREFECT_CLIENT_MAX_RETRIES": str(RETRIES)}
 # A worker that heard nothing from the server for so long may have been taken for dead meanwhile. Its client
 # tries again for about a minute before it says so.
 _SILENCE_SECONDS = 30.0
@@ -70,6 +67,7 @@ class DrainingWorker(ProcessWorker, abc.ABC):
         self._deadline: float | None = None
         self._is_server_away = False
         self._heard_at = time.monotonic()
+        self._polled_at: float | None = None
         self._left_runs = LeftRuns(self._work_pool_name, sorted(self._work_queues))
         self._looked_at = time.monotonic()
 
@@ -83,12 +81,22 @@ class DrainingWorker(ProcessWorker, abc.ABC):
         deadline = time.monotonic() + patience_seconds
         if self._deadline is None or patience_seconds == 0 or deadline > self._deadline:
             self._deadline = deadline
-            logger.info("told to stop; %d flow runs may go on for %.0f s", self._active, patience_seconds)
+            logger.info("told to stop; %d flow runs may go on for %.0f s", self.active, patience_seconds)
 
     @property
     def is_draining(self) -> bool:
         """Whether this worker claims no more flow runs."""
         return self._deadline is not None
+
+    @property
+    def seconds_since_poll(self) -> float:
+        """How long ago a poll has ended, in whatever way; 0 before the first one."""
+        return 0 if self._polled_at is None else time.monotonic() - self._polled_at
+
+    @property
+    def active(self) -> int:
+        """How many flow runs are claimed and have not ended."""
+        return int(self._limiter.borrowed_tokens) if self._limiter else 0
 
     @property
     def is_full(self) -> bool:
@@ -101,12 +109,7 @@ class DrainingWorker(ProcessWorker, abc.ABC):
         return self._work_pool.id if self._work_pool else None
 
     async def sources(self) -> list[str]:
-        """Return the resources whose flow runs this worker claims: its queues, or else its work pool.
-
-        Raises:
-            httpx.HTTPError: The server does not answer, or refuses.
-            ObjectNotFound: A queue is gone.
-        """
+        """Return the resources whose flow runs this worker claims: its queues, or else its work pool."""
         if not self._work_queues:
             return [f"prefect.work-pool.{self.pool_id}"]
         queues = [
@@ -114,11 +117,6 @@ class DrainingWorker(ProcessWorker, abc.ABC):
             for name in sorted(self._work_queues)
         ]
         return [f"prefect.work-queue.{queue.id}" for queue in queues]
-
-    @property
-    def _active(self) -> int:
-        """How many flow runs are claimed and have not ended."""
-        return int(self._limiter.borrowed_tokens) if self._limiter else 0
 
     async def setup(self) -> None:
         """Prepare the worker for its loops."""
@@ -141,6 +139,8 @@ class DrainingWorker(ProcessWorker, abc.ABC):
         except httpx.HTTPError as error:
             self._note_outage(error)
             return []
+        finally:
+            self._polled_at = time.monotonic()
         if self._is_server_away:
             logger.info("the server answers again")
             self._is_server_away = False
@@ -216,15 +216,15 @@ class DrainingWorker(ProcessWorker, abc.ABC):
         task_status: TaskStatus[int] | None = None,
     ) -> ProcessWorkerResult:
         """Run a flow run in a process of its own."""
-        configuration.env = {**_FLOW_RETRIES, **configuration.env}
-        await self.client.update_flow_run_labels(flow_run.id, labels_of(self, configuration.env))
         attempt = self._attempts[flow_run.id] = Attempt()
         try:
-            with attempt.scope:
-                result = await super().run(flow_run, configuration, NotedStart(attempt, task_status))
-                if result.status_code:
-                    await self._finish_cancellation(flow_run.id)
-                return result
+            async with surroundings(configuration):
+                await self.client.update_flow_run_labels(flow_run.id, labels_of(self, configuration.env))
+                with attempt.scope:
+                    result = await super().run(flow_run, configuration, NotedStart(attempt, task_status))
+                    if result.status_code:
+                        await self._finish_cancellation(flow_run.id)
+                    return result
         finally:
             del self._attempts[flow_run.id]
             attempt.has_ended.set()
@@ -261,13 +261,13 @@ class DrainingWorker(ProcessWorker, abc.ABC):
 
     async def _await_end(self) -> None:
         """Wait until all flow runs have ended, or time is up."""
-        while self._active and self._deadline is not None and time.monotonic() < self._deadline:
+        while self.active and self._deadline is not None and time.monotonic() < self._deadline:
             await anyio.sleep(_POLL_SECONDS)
 
     async def _hand_over(self) -> None:
         """End the processes that are left, and put their flow runs back to the queue."""
         with anyio.move_on_after(_START_SECONDS):  # one that is just being started gets its process first
-            while self._active > sum(attempt.process_id > 0 for attempt in self._attempts.values()):
+            while self.active > sum(attempt.process_id > 0 for attempt in self._attempts.values()):
                 await anyio.sleep(_POLL_SECONDS)
         left = cast("list[UUID]", list(self.limiter.statistics().borrowers))
         async with anyio.create_task_group() as group:

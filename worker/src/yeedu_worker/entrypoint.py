@@ -1,4 +1,4 @@
-"""Starts the Prefect worker of this container, and beside it the prefork server for its flow runs."""
+"""Starts the worker of this container, beside it the prefork server for its flow runs, and watches both."""
 
 import os
 import re
@@ -7,12 +7,19 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from yeedu_worker.prefork import protocol
 
+if TYPE_CHECKING:
+    from yeedu_worker.prefork.keeper import Keeper
+
+_CLOSED = ["yeedu_worker.closed"] if sys.platform == "linux" else []
 _HAND_OVER_SECONDS = 10
 _LEAST_GRACE_SECONDS = 15
 _LONGEST_FOLDER = 95  # the address of a Unix socket has at most 107 bytes
+_HUNG_SECONDS = "120"
+_LEAST_HUNG_SECONDS = 10  # five signs of life
 _SWITCH = {"true": True, "false": False}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
 _NOT_IN_A_QUEUES_NAME = re.compile(r"[/%&<>]")
@@ -63,7 +70,18 @@ def worker_command(environment: Mapping[str, str]) -> list[str]:
             f"RESULT_RETENTION_SECONDS={keep!r} is not a whole number of seconds; 0 keeps all"
         )
     return [
-        *(sys.executable, "-m", "yeedu_worker.serve", "--pool", pool, "--name", name, "--limit", limit),
+        *(
+            sys.executable,
+            "-m",
+            *_CLOSED,
+            "yeedu_worker.serve",
+            "--pool",
+            pool,
+            "--name",
+            name,
+            "--limit",
+            limit,
+        ),
         *("--patience-seconds", str(int(grace) - _HAND_OVER_SECONDS)),
         *(("--keep-results-seconds", keep) if int(keep) else ()),
         *queues,
@@ -98,30 +116,54 @@ def has_prefork(environment: Mapping[str, str]) -> bool:
     return _SWITCH[value.lower()] and sys.platform == "linux"
 
 
-def start_prefork() -> None:
-    """Start the prefork server, and leave its address to the flow runs' commands in the environment."""
-    from yeedu_worker.prefork import keeper
+def hung_seconds(environment: Mapping[str, str]) -> int:
+    """Return after how long without a sign of life the worker is started again.
+
+    Environment:
+        WORKER_HUNG_SECONDS: Whole seconds, at least 10; default 120, 0 for never.
+
+    Raises:
+        WorkerConfigurationError: It is no such number.
+    """
+    value = environment.get("WORKER_HUNG_SECONDS") or _HUNG_SECONDS
+    if not value.isdecimal() or 0 < int(value) < _LEAST_HUNG_SECONDS:
+        raise WorkerConfigurationError(
+            f"WORKER_HUNG_SECONDS={value!r} is neither a whole number of at least {_LEAST_HUNG_SECONDS}, "
+            "nor 0 for never"
+        )
+    return int(value)
+
+
+def open_prefork() -> "Keeper | None":
+    """Open the prefork server's socket; flow runs' commands find its address in the environment."""
+    from yeedu_worker.prefork.keeper import Keeper
 
     try:
         folder = Path(tempfile.mkdtemp(prefix="yeedu-prefork-"))
         if len(os.fsencode(folder)) > _LONGEST_FOLDER:
             folder.rmdir()
             folder = Path(tempfile.mkdtemp(prefix="yeedu-prefork-", dir="/tmp"))
-        os.environ[protocol.ADDRESS_VARIABLE] = keeper.start(folder)
+        keeper = Keeper(folder)
     except OSError as error:
         print(f"worker: no prefork server, flow runs start the slow way: {error}", file=sys.stderr)
+        return None
+    os.environ[protocol.ADDRESS_VARIABLE] = keeper.address
+    return keeper
 
 
 def main() -> None:
-    """Replace this process by the worker, or leave with one sentence."""
+    """Run the worker under its watchdog, or leave with one sentence."""
     try:
         command = worker_command(os.environ)
         is_wanted = has_prefork(os.environ)
+        hung = hung_seconds(os.environ)
     except WorkerConfigurationError as error:
         sys.exit(f"worker: {error}")
     if not shutil.which("yeedu-flow-run"):  # the work pool's command, started by its full path itself
         programs = str(Path(sys.executable).parent)
         os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH") or os.defpath])
-    if is_wanted:
-        start_prefork()
-    os.execvp(command[0], command)  # noqa: S606 - the worker replaces this process, so that signals reach it
+    if sys.platform != "linux":
+        os.execvp(command[0], command)  # noqa: S606 - the worker replaces this process
+    from yeedu_worker.watchdog import Watchdog, leave_like
+
+    leave_like(Watchdog(command, hung, open_prefork() if is_wanted else None).run())

@@ -1,6 +1,8 @@
-"""Succeeds when the worker has polled the server lately: ``python -m yeedu_worker.healthcheck``.
+"""Succeeds when the worker has polled the server lately, and there is room for flow runs.
 
-Prefect's own health endpoint answers 200 while the last successful poll is at most 30 poll intervals old.
+Usage: ``python -m yeedu_worker.healthcheck``. Prefect's own health endpoint answers 200 while the last
+successful poll is at most 30 poll intervals old. A worker that has no work pool yet has nothing to poll, and
+is well.
 """
 
 import os
@@ -8,9 +10,17 @@ import sys
 import urllib.error
 import urllib.request
 
+from yeedu_worker.room import shortages
+from yeedu_worker.waiting import waited_for
+
 
 def main() -> None:
-    """Leave with 0 when the worker polls, else with 1 and the reason."""
+    """Leave with 0 when the worker polls, or has nothing to poll yet, else with 1 and the reason."""
+    if found := " ".join(shortages(os.environ)):
+        sys.exit(found)
+    if what := waited_for(os.environ):
+        print(f"the worker waits for {what}")
+        return
     port = os.environ.get("PREFECT_WORKER_WEBSERVER_PORT", "8080")
     url = f"http://127.0.0.1:{port}/health"
     try:

@@ -9,6 +9,8 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import get_current_settings
 
+from yeedu_worker.waiting import waiting
+
 T = TypeVar("T")
 RETRY_SECONDS = 0.5
 _UNAUTHORIZED, _NOT_FOUND, _SERVER_ERROR = 401, 404, 500
@@ -44,23 +46,29 @@ def wait_for_pool(name: str) -> None:
     Raises:
         LoginRefusedError: The server refuses the login or the key.
     """
-    is_told = False
-    while True:
-        try:
-            ask_until_answered(
-                lambda client: client.request("GET", "/work_pools/{name}", path_params={"name": name})
-            )
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code == _UNAUTHORIZED:
-                raise LoginRefusedError(_refusal()) from None
-            if error.response.status_code != _NOT_FOUND:
-                return
-        else:
-            return
-        if not is_told:
-            print(f"worker: waiting for the work pool {name}, which the deployer makes", flush=True)
-            is_told = True
-        time.sleep(RETRY_SECONDS)
+    if _has_pool(name):
+        return
+    print(f"worker: waiting for the work pool {name}, which the deployer makes", flush=True)
+    with waiting(f"the work pool {name}, which the deployer makes"):
+        while not _has_pool(name):
+            time.sleep(RETRY_SECONDS)
+
+
+def _has_pool(name: str) -> bool:
+    """Tell whether the server has a work pool; one that will not tell is left to the worker, which says so.
+
+    Raises:
+        LoginRefusedError: The server refuses the login or the key.
+    """
+    try:
+        ask_until_answered(
+            lambda client: client.request("GET", "/work_pools/{name}", path_params={"name": name})
+        )
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code == _UNAUTHORIZED:
+            raise LoginRefusedError(_refusal()) from None
+        return error.response.status_code != _NOT_FOUND
+    return True
 
 
 def make_queues(pool: str, names: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -23,7 +24,8 @@ from yeedu_worker.draining import Drained, DrainingWorker
 from yeedu_worker.pool import LoginRefusedError, make_queues, wait_for_pool
 from yeedu_worker.repeated_work import remember_settings_variables, share_certificates
 from yeedu_worker.results import sweep_results_hourly
-from yeedu_worker.sweep import sweep_left_folders
+from yeedu_worker.signs import begin, show
+from yeedu_worker.sweep import sweep_left_folders, sweep_now_and_then
 from yeedu_worker.triggers import poll_when_triggered
 
 if TYPE_CHECKING:
@@ -34,12 +36,15 @@ if sys.platform != "win32":
     _SIGNALS.append(signal.SIGUSR1)
 
 
-async def serve(worker: DrainingWorker, patience_seconds: float, keep_results_seconds: int = 0) -> None:
+async def serve(
+    worker: DrainingWorker, patience_seconds: float, signs: int | None, keep_results_seconds: int = 0
+) -> None:
     """Poll the work pool until a signal says to stop, and no flow run is left.
 
     Args:
         worker: The worker.
         patience_seconds: How long flow runs may go on after the first signal.
+        signs: The file for signs of life, where a watchdog waits for them.
         keep_results_seconds: How long persisted results are kept; 0 for ever.
     """
     cancellations = Cancellations()
@@ -50,6 +55,9 @@ async def serve(worker: DrainingWorker, patience_seconds: float, keep_results_se
             group.start_soon(poll_when_triggered, worker)
             group.start_soon(cancellations.follow)
             group.start_soon(sweep_results_hourly, keep_results_seconds)
+            group.start_soon(sweep_now_and_then, worker, os.environ)
+            if signs is not None:
+                group.start_soon(show, worker, signs)
             try:
                 await worker.start(with_healthcheck=True)
             except* Drained:
@@ -85,6 +93,7 @@ def main() -> None:
         "--keep-results-seconds", default=0, type=int, help="how long persisted results are kept; 0: for ever"
     )
     arguments = parser.parse_args()
+    signs = begin(os.environ)
     if count := sweep_left_folders():
         print(f"worker: deleted {count} working folders of flow runs that ended without a word")
     separate_process_groups()
@@ -104,7 +113,7 @@ def main() -> None:
         create_pool_if_not_found=False,
         heartbeat_interval_seconds=int(get_current_settings().worker.heartbeat_seconds),
     )
-    anyio.run(serve, worker, arguments.patience_seconds, arguments.keep_results_seconds)
+    anyio.run(serve, worker, arguments.patience_seconds, signs, arguments.keep_results_seconds)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Deletes the working folders that killed workers left behind."""
+"""Deletes what flow runs left in the folder of temporary files, once nobody can need it."""
 
 from __future__ import annotations
 
@@ -9,25 +9,46 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from yeedu_worker.room import is_short
+from yeedu_worker.surroundings import FOLDER_PREFIX, remove
+
+if sys.platform != "win32":
+    import fcntl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from yeedu_worker.draining import DrainingWorker
 
 _YOUNG_SECONDS = 60.0
+_OLD_SECONDS = 3600.0
+_EVERY_SECONDS = 30.0
+# Of the worker itself, or with ways of their own to go.
+_KEPT = ("tmp*prefect", f"{FOLDER_PREFIX}*", "yeedu-prefork-*", "runner_storage")
 
 
 def sweep_left_folders(folder: Path | None = None) -> int:
     """Delete the working folders of flow runs in which no process works any more; return how many there were.
 
-    Prefect's process worker makes one for each flow run, with the flow's clone inside, and deletes it when
-    the run has ended; a worker that is killed does not. Folders of another user are left alone, and so are
-    all where nothing tells what processes work in (there is no ``/proc``).
+    Prefect's process worker makes one for each flow run, with the flow's clone inside, and this one another
+    for its temporary files. Both are deleted when the run has ended; a worker that is killed does not.
+    Folders of another user are left alone, and so are all where nothing tells what processes work in (there
+    is no ``/proc``).
 
     Args:
         folder: Where they are; ``None`` for where this process makes its own.
     """
     if sys.platform != "linux":
         return 0
-    used = _used_folders()
-    count = 0
-    for left in (folder or Path(tempfile.gettempdir())).glob("tmp*prefect"):
+    used = _used()
+    place = folder or Path(tempfile.gettempdir())
+    count = sum(_remove_unlocked(left) for left in place.glob(f"{FOLDER_PREFIX}*"))
+    for left in place.glob("tmp*prefect"):
         with suppress(OSError):
             status = left.stat()
             is_young = time.time() - status.st_mtime < _YOUNG_SECONDS
@@ -39,10 +60,92 @@ def sweep_left_folders(folder: Path | None = None) -> int:
     return count
 
 
-def _used_folders() -> list[Path]:
-    """Return where the processes of this machine work."""
-    found: list[Path] = []
-    for link in Path("/proc").glob("[0-9]*/cwd"):
-        with suppress(OSError):  # another user's, or ended
-            found.append(link.readlink())
-    return found
+async def sweep_now_and_then(worker: DrainingWorker, environment: Mapping[str, str]) -> None:
+    """Delete for ever what flow runs leave in the folder that is this worker's alone, where it has one.
+
+    Environment:
+        WORKER_OWN_TEMPORARY_FOLDER: The folder, in which nobody else keeps anything; empty for none.
+    """
+    folder = environment.get("WORKER_OWN_TEMPORARY_FOLDER") or ""
+    home = Path(environment.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    while folder:
+        await anyio.sleep(_EVERY_SECONDS)
+        is_idle = not worker.active
+        count = await anyio.to_thread.run_sync(sweep_left_files, Path(folder), home, is_idle)
+        if (
+            is_idle
+        ):  # of a worker that was killed; that of a run which is claimed meanwhile is young, and stays
+            count += sweep_left_folders(Path(folder))
+        if count:
+            print(f"worker: deleted {count} files and folders that flow runs left in {folder}", flush=True)
+
+
+def sweep_left_files(folder: Path, home: Path, is_idle: bool) -> int:
+    """Delete what flow runs left in a folder that is the worker's alone; return how many files and folders.
+
+    While none runs, or room is short, a minute after they were last changed, else after an hour. What a
+    process works in or has open stays, and so does what is of the worker itself.
+
+    Args:
+        folder: Where they are.
+        home: Prefect's home, which may be in the folder, and stays.
+        is_idle: Whether no flow run is under way.
+    """
+    if sys.platform != "linux" or not folder.is_dir():
+        return 0
+    age_seconds = _YOUNG_SECONDS if is_idle or is_short(folder) else _OLD_SECONDS
+    used = _used()
+    kept = [home, Path(tempfile.gettempdir())]
+    count = 0
+    for left in folder.iterdir():
+        if any(left.match(pattern) for pattern in _KEPT) or any(one.is_relative_to(left) for one in kept):
+            continue
+        with suppress(OSError):
+            if left.lstat().st_uid != os.getuid() or time.time() - _changed_at(left) < age_seconds:
+                continue
+            if not any(path.is_relative_to(left) for path in used):
+                count += remove(left)
+    return count
+
+
+def _changed_at(path: Path) -> float:
+    """Return when a file was changed last, or anything in a folder."""
+    newest = max(path.lstat().st_mtime, path.lstat().st_ctime)
+    if path.is_dir() and not path.is_symlink():
+        for place, _, names in os.walk(path):
+            for name in (".", *names):
+                with suppress(OSError):
+                    status = os.lstat(os.path.join(place, name))  # noqa: PTH118 - there may be many
+                    newest = max(newest, status.st_mtime, status.st_ctime)
+    return newest
+
+
+def _remove_unlocked(folder: Path) -> bool:
+    """Delete a flow run's folder whose worker is gone; return whether it did."""
+    try:
+        file = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:  # another user's
+        return False
+    try:
+        if os.fstat(file).st_uid != os.getuid():
+            return False
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return remove(folder)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(file)
+
+
+def _used() -> list[Path]:
+    """Return where the processes of this machine work, and what they have open."""
+    return list(_links())
+
+
+def _links() -> Iterator[Path]:
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # another user's, closed to others, or ended
+            yield (process / "cwd").readlink()
+            for link in (process / "fd").iterdir():
+                with suppress(OSError):
+                    yield link.readlink()

@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.platforms import FINAL, Api, free_port, wait_for
 from tests.prefect_process import PrefectProcess
+from yeedu_worker.families import descendants, families
 
 PROGRAMS = Path(sys.executable).parent
 STOCK = "python -m prefect.engine"
@@ -136,11 +137,19 @@ def prefect_server(folder: Path) -> Iterator[PrefectServer]:
 
 @dataclass
 class Worker:
-    """A worker in a process of its own, with everything that it started."""
+    """A worker in a process of its own, with everything that it started.
+
+    Attributes:
+        process: The watchdog, whose children are the worker's own process and the prefork server.
+        temporary: Where all of it has its temporary files.
+        has_prefork: Whether there is a prefork server.
+    """
 
     process: "subprocess.Popen[bytes]"
     log_file: Path
     temporary: Path
+    has_prefork: bool = True
+    _seen: dict[int, str] = field(default_factory=dict[int, str])
     _began: float = field(default_factory=time.monotonic)
 
     @property
@@ -155,30 +164,46 @@ class Worker:
             raise AssertionError(f"{error}:\n{self.log}") from None
 
     def processes(self, part: str = "") -> dict[int, str]:
-        """Return the living processes that this worker's temporary folder marks, by their command lines."""
-        found: dict[int, str] = {}
+        """Return the worker's living processes and those of its flow runs, by their command lines.
+
+        They are descendants of the first, or marked by the worker's temporary folder, or were either once.
+        """
+        family = {member.number for member in descendants(self.process.pid)}
+        if self.process.poll() is None:
+            family.add(self.process.pid)
         mark = f"TMPDIR={self.temporary}".encode()
+        found: dict[int, str] = {}
         for folder in Path("/proc").iterdir():
             if folder.name.isdecimal():
+                number = int(folder.name)
                 try:
-                    is_ours = mark in (folder / "environ").read_bytes().split(b"\0")
                     line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    is_ours = number in family or (line and self._seen.get(number) == line)
+                    variables = b"" if is_ours else (folder / "environ").read_bytes()
                 except OSError:
                     continue
-                if is_ours and part in line:
-                    found[int(folder.name)] = line
-        return found
+                if line and (is_ours or any(one.startswith(mark) for one in variables.split(b"\0"))):
+                    found[number] = line
+        self._seen |= found
+        return {number: line for number, line in found.items() if part in line}
+
+    def own(self) -> set[int]:
+        """Return the watchdog, the worker's own process, and the prefork server."""
+        servers = {self.prefork_server()} if self.has_prefork else set[int]()
+        return {self.process.pid, *self.processes("yeedu_worker.serve"), *servers}
+
+    def of_runs(self) -> list[int]:
+        """Return the processes of flow runs: clients, guards, children, engines, and what flows started."""
+        own = self.own()
+        return [number for number in self.processes() if number not in own]
 
     def prefork_server(self) -> int:
         """Return the process number of the prefork server: of the parent, not of a child."""
-        keeper = next(iter(self.processes("yeedu_worker.prefork.keeper")))
-        return next(
-            number for number in self.processes("yeedu_worker.prefork.server") if _parent(number) == keeper
-        )
+        return wait_for("prefork server", self._prefork_servers, 60, 0.05)[0]
 
-
-def _parent(process: int) -> int:
-    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    def _prefork_servers(self) -> list[int]:
+        numbers = {child.number for child in families().get(self.process.pid, [])}
+        return [number for number in self.processes("yeedu_worker.prefork.server") if number in numbers]
 
 
 @contextmanager
@@ -205,10 +230,10 @@ def worker(server: PrefectServer, pool: str, folder: Path, **variables: str) -> 
             stderr=log,
             start_new_session=True,
         )
-    running = Worker(process, log_file, temporary)
+    running = Worker(process, log_file, temporary, variables.get("WORKER_PREFORK") != "false")
     try:
         running.await_log("started!")
-        if variables.get("WORKER_PREFORK") != "false":
+        if running.has_prefork:
             running.await_log("yeedu-prefork: ready")
         yield running
     finally:

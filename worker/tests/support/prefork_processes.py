@@ -12,15 +12,21 @@ from pathlib import Path
 from prefect_processes import PROGRAMS
 
 from tests.platforms import wait_for
+from yeedu_worker.families import families
 from yeedu_worker.prefork import protocol
 
-# Stands in for the worker: starts the keeper, tells the address, and waits for its own end.
+# Stands in for the worker's watchdog: keeps a server, tells its address, and waits for its own end.
 HOLDER = """
 import sys
 from pathlib import Path
-from yeedu_worker.prefork.keeper import start
-print(start(Path(sys.argv[1])), flush=True)
+from yeedu_worker.kernel import adopt_orphans
+from yeedu_worker.prefork.keeper import Keeper
+adopt_orphans()
+keeper = Keeper(Path(sys.argv[1]))
+keeper.start()
+print(keeper.address, flush=True)
 sys.stdin.read()
+keeper.stop()
 """
 
 
@@ -45,8 +51,7 @@ class Prefork:
 
     def server(self) -> int:
         """Return the process number of the server."""
-        [keeper] = children(self.holder.pid)
-        return wait_for("server", lambda: children(keeper), 20, 0.05)[0]
+        return wait_for("server", lambda: children(self.holder.pid), 20, 0.05)[0]
 
     def client(
         self, folder: Path, environment: Mapping[str, str] | None = None, **options: object
@@ -65,9 +70,8 @@ class Prefork:
 
 
 def children(process: int) -> list[int]:
-    """Return the process numbers of the living children of a process."""
-    text = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii")
-    return [int(number) for number in text.split()]
+    """Return the process numbers of the children of a process."""
+    return sorted(child.number for child in families().get(process, []))
 
 
 @contextmanager

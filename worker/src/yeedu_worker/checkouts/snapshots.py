@@ -1,21 +1,31 @@
-"""Keeps one clone of each commit that flow runs asked for, and gives every run a copy of its own."""
+"""Keeps what is of each commit that flow runs asked for, and builds a clone of it for every run.
+
+Any flow run may write to what is kept, for all run as one user. It is checked each time, by git's own hashes,
+against the commit that the repository has just named (`building`), and no file of it is shared with a run.
+"""
 
 import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from yeedu_worker.checkouts.copies import DamagedError, copy_clone, list_entries, read_list, write_list
+from yeedu_worker.checkouts.building import DamagedError, Facts, build, keep
 from yeedu_worker.git.command import Say
+from yeedu_worker.git.reasons import GitError
 from yeedu_worker.git.remote import Remote, Revision, Wanted, lfs_warning
 
 _KEPT_FOR_EACH_REPOSITORY = 5
-_LIST = "entries.json"
+# How long to wait for another run's clone. `rescue` takes a run that does not begin for dead after 180 s.
+WAIT_SECONDS = 60.0
+_LOOK_SECONDS = 0.05
+_TRIES = 5
+_FACTS = "facts.json"
 _CLONE = "clone"
 _WARNING = "warning"
 
@@ -25,7 +35,7 @@ class CloneUnavailableError(Exception):
 
 
 class Snapshots:
-    """Clones in a folder, ``REPOSITORY/REVISION/clone``, none of which is changed once it is there.
+    """What clones are built from: ``REPOSITORY/REVISION`` in a folder, each made once and not changed.
 
     Any number of processes may share the folder.
 
@@ -89,24 +99,33 @@ class Snapshots:
             return lfs_warning(target)
         shelf = self._folder / _digest(remote.address.url)
         shelf.mkdir(mode=0o700, parents=True, exist_ok=True)
-        place = shelf / _digest(revision.commit, revision.reference, revision.branch, *wanted.directories)
-        for _ in range(2):  # a damaged one is fetched anew, once
-            if self._copy(place, target):
+        for _ in range(_TRIES):  # a damaged one is fetched anew, and so is a branch that has just moved on
+            place = shelf / _digest(revision.commit, revision.reference, revision.branch, *wanted.directories)
+            if self._build(place, remote, revision, wanted, target, say):
                 _write_credentials(remote, target)
                 return _read(place / _WARNING)
-            self._fetch(remote, revision, wanted, place, say)
-        raise CloneUnavailableError(f"{place} is damaged again and again")
+            if not self._fetch(remote, revision, wanted, place, say):
+                revision = remote.revision(revision.branch)
+        raise CloneUnavailableError(f"{shelf} is damaged again and again, or the repository changes too fast")
 
-    def _copy(self, place: Path, target: Path) -> bool:
-        """Copy a snapshot; return whether there is one. A damaged one is removed."""
+    def _build(
+        self,
+        place: Path,
+        remote: Remote,
+        revision: Revision,
+        wanted: Wanted,
+        target: Path,
+        say: Say | None,
+    ) -> bool:
+        """Build a clone; return whether it is there to be built. A damaged one is removed."""
         try:
-            with _shared(place / _LIST):
+            with _shared(place / _FACTS):
                 os.utime(place)
-                copy_clone(place / _CLONE, target, read_list(place / _LIST))
+                build(place, Facts.read(place / _FACTS), remote, revision, wanted, target, say)
         except FileNotFoundError:
             _empty(target)
             return False
-        except OSError:  # there is no room for it, for example
+        except (OSError, GitError):  # there is no room for it, for example
             _empty(target)
             raise
         except DamagedError:
@@ -118,24 +137,33 @@ class Snapshots:
 
     def _fetch(
         self, remote: Remote, revision: Revision, wanted: Wanted, place: Path, say: Say | None
-    ) -> None:
-        """Have git make the clone, unless another process has done so meanwhile."""
+    ) -> bool:
+        """Have git make the clone, unless another process has done so meanwhile.
+
+        Returns:
+            Whether it is of this revision: a branch may have moved on.
+        """
         with _exclusive(place.parent / "lock"):
-            if (place / _LIST).exists():
-                return
+            if (place / _FACTS).exists():
+                return True
             shutil.rmtree(place, ignore_errors=True)
             for unfinished in place.parent.glob("new-*"):  # of a process that was killed
                 shutil.rmtree(unfinished)
             new = Path(tempfile.mkdtemp(prefix="new-", dir=place.parent))
             try:
                 remote.clone(revision, new / _CLONE, wanted, say)
+                got = revision.reference if revision.reference.startswith("refs/tags/") else "HEAD"
+                if remote.git(["rev-parse", got], new / _CLONE).strip() != revision.commit:
+                    shutil.rmtree(new)
+                    return False
                 (new / _WARNING).write_text(lfs_warning(new / _CLONE), encoding="utf-8")
-                write_list(new / _LIST, list_entries(new / _CLONE))
+                keep(remote, new / _CLONE, new).write(new / _FACTS)
                 new.rename(place)
             except BaseException:
                 shutil.rmtree(new)
                 raise
             self._make_room(keep=place)
+        return True
 
     def _make_room(self, keep: Path) -> None:
         """Remove what was not used for the longest time, until the rest is few and small enough."""
@@ -190,17 +218,14 @@ def _age(place: Path) -> float:
 
 
 def _size_bytes(place: Path) -> int:
-    try:
-        return sum(entry.size_bytes for entry in read_list(place / _LIST))
-    except DamagedError:
-        return 0
+    return sum(file.lstat().st_size for file in place.glob("*") if file.is_file())
 
 
 def _remove(place: Path) -> None:
     """Remove a snapshot, unless a flow run is just copying it."""
-    with suppress(FileNotFoundError, BlockingIOError), (place / _LIST).open("rb") as file:
+    with suppress(FileNotFoundError, BlockingIOError), (place / _FACTS).open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        (place / _LIST).unlink()  # who comes now finds none
+        (place / _FACTS).unlink()  # who comes now finds none
         shutil.rmtree(place)
 
 
@@ -220,6 +245,21 @@ def _shared(file: Path) -> Generator[None]:
 
 @contextmanager
 def _exclusive(file: Path) -> Generator[None]:
+    """Keep others from changing what is kept of a repository.
+
+    Raises:
+        CloneUnavailableError: Another one has done so for too long.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
     with file.open("ab") as opened:
-        fcntl.flock(opened, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise CloneUnavailableError(
+                        f"another flow run has been fetching from this repository for {WAIT_SECONDS:g} s"
+                    ) from None
+            time.sleep(_LOOK_SECONDS)
         yield

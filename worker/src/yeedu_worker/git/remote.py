@@ -115,11 +115,20 @@ class Remote:
             target = next((line.split()[1] for line in lines if line.startswith("ref:")), "HEAD")
             return Revision(head.split()[0], target)
         names = [f"refs/heads/{wanted}", f"refs/tags/{wanted}"]
-        found = {name: commit for commit, name in (line.split("\t") for line in self._ask(*names))}
+        found = self.references(*names)
         for name in names:
             if name in found:
                 return Revision(found[name], name, wanted)
         raise self._no_revision(wanted)
+
+    def references(self, *names: str) -> dict[str, str]:
+        """Ask which of some branches and tags there are; return the objects that they are, by full names.
+
+        Raises:
+            GitError: It does not answer.
+        """
+        found = {name: commit for commit, name in (line.split("\t") for line in self._ask(*names))}
+        return {name: found[name] for name in names if name in found}
 
     def _no_revision(self, wanted: str) -> GitError:
         names = [

@@ -18,8 +18,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
+from yeedu_worker import kernel
 from yeedu_worker.missing_package import advise_in_log
-from yeedu_worker.prefork import protocol
+from yeedu_worker.prefork import guard, protocol
 from yeedu_worker.prefork.ending import end
 from yeedu_worker.prefork.settings import Settings
 from yeedu_worker.prefork.shelf import Shelf
@@ -42,6 +43,7 @@ class Assignment:
         connection: To the client, shared with the server.
         shelf: Imported modules to hand out.
         settings: What Prefect makes of the request's environment, where that is known.
+        highest_file: Of those that the server has open, the one with the highest number.
     """
 
     request: protocol.Request
@@ -49,43 +51,71 @@ class Assignment:
     connection: socket.socket
     shelf: Shelf
     settings: Settings | None
+    highest_file: int
 
 
 def run(assignment: Assignment) -> NoReturn:
-    """Become the process that the client asked for, run the engine once the client says so, and end."""
-    connection, lifeline = _keep_apart(assignment)
+    """Fork the process that the client asked for, which runs the engine once the client says so; guard it."""
+    itself = os.getpid()
     try:
+        connection, lifeline = _keep_apart(assignment)
+    except OSError as error:
+        _decline(assignment.connection, error)
+    try:
+        guard.prepare()
+        child = os.fork()
+    except OSError as error:
+        _decline(connection, error)
+    if child:
+        os.setsid()  # what is meant for the server's group, such as an interrupt, is not meant for this
+        os.close(lifeline)
+        status = guard.stand_over(child, guard.most_processes(_texts(assignment.request.environment)))
+        with contextlib.suppress(OSError):
+            connection.send(protocol.STATUS + str(status).encode(), socket.MSG_NOSIGNAL)
+        os._exit(0)
+    try:
+        kernel.end_with_parent(itself)
+        kernel.open_to_others()
         _take_over_process(assignment, lifeline)
         _take_over_interpreter(assignment)
     except BaseException as error:  # noqa: BLE001 - nothing of the flow run has begun: the client can run it
-        reason = f"the forked child could not take over: {error!r}"
-        connection.send(protocol.DECLINE + reason.encode()[:2000], socket.MSG_NOSIGNAL)
-        os._exit(1)
+        _decline(connection, error)
     with contextlib.suppress(OSError):
-        itself = os.pidfd_open(os.getpid())
-        protocol.send_with_files(connection, protocol.READY + str(os.getpid()).encode(), [itself])
-        os.close(itself)
+        files = [os.pidfd_open(os.getpid()), os.pidfd_open(itself)]
+        protocol.send_with_files(connection, protocol.READY + str(os.getpid()).encode(), files)
+        for file in files:
+            os.close(file)
     if connection.recv(protocol.MESSAGE_BYTES) != protocol.GO:
         os._exit(0)  # the client has given up, and runs the engine itself
+    connection.close()
     imported = (module for name, module in sys.modules.items() if name != "__main__")
     kept = [*imported, *assignment.shelf.modules()]
-    code = _run_engine()
+    end(_run_engine(), kept)
+
+
+def _decline(connection: socket.socket, error: BaseException) -> NoReturn:
+    reason = f"the forked child could not take over: {error!r}"
     with contextlib.suppress(OSError):
-        connection.send(protocol.ENDING + str(code).encode(), socket.MSG_NOSIGNAL)
-    end(code, kept)
+        connection.send(protocol.DECLINE + reason.encode()[:2000], socket.MSG_NOSIGNAL)
+    os._exit(1)
+
+
+def _texts(environment: dict[bytes, bytes]) -> dict[str, str]:
+    return {os.fsdecode(name): os.fsdecode(value) for name, value in environment.items()}
 
 
 def _keep_apart(assignment: Assignment) -> tuple[socket.socket, int]:
     """Close every file of the server, and put what this child needs where flows do not look."""
     *_, lifeline = assignment.files
     first = min(_FIRST_OWN_FILE, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 8)
+    first = max(first, assignment.highest_file + 1)
     standard = [fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, first) for file in assignment.files[1:4]]
     lifeline = fcntl.fcntl(lifeline, fcntl.F_DUPFD_CLOEXEC, first)
     connection = socket.socket(fileno=fcntl.fcntl(assignment.connection, fcntl.F_DUPFD_CLOEXEC, first))
     assignment.connection.detach()
     for target, file in enumerate(standard):
         os.dup2(file, target)
-    os.closerange(3, min(*standard, lifeline, connection.fileno()))
+    os.closerange(3, first)
     for file in standard:
         os.close(file)
     return connection, lifeline

@@ -1,8 +1,9 @@
 """The command of the work pool: runs ``prefect.engine`` for one flow run, in a child of the prefork server.
 
 The worker sees an ordinary process: signals sent to it reach the child, the child's output is its output, its
-exit is the child's exit, and killing it kills the child. Where there is no server fit to ask, it becomes
-``python -m prefect.engine``, the stock command, and says why in one line.
+exit is the child's exit, and killing it kills the child. Where there is no server fit to ask, it runs
+``python -m prefect.engine``, the stock command, and says why in one line. Either way a guard (`guard`) stands
+over what the flow run starts.
 """
 
 import os
@@ -11,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from yeedu_worker.prefork import protocol
+from yeedu_worker.prefork.limits import limit_files
 
 # Imports make up most of this program's time: `signal` and `socket` would double it.
 if TYPE_CHECKING:
@@ -22,7 +24,8 @@ elif sys.platform == "linux":
 
 # A machine so busy that the server takes seconds would be worse off with interpreters of the runs' own.
 ANSWER_SECONDS = 20.0
-_STATUS_SECONDS = 2.0
+# A guard ends what is left of a run before it tells how the run ended.
+_STATUS_SECONDS = 15.0
 
 
 class NoChildError(Exception):
@@ -34,53 +37,56 @@ class _Child:
 
     Args:
         file: A pidfd of it.
+        guard: A pidfd of the process that ends what it leaves.
         number: Its process number, and its group's.
     """
 
-    def __init__(self, file: int, number: int) -> None:
+    def __init__(self, file: int, guard: int, number: int) -> None:
         self.file = file
+        self.guard = guard
         self._number = number
-        self._is_terminated = False
 
     def relay(self, number: int) -> None:
         """Pass a signal on; one that ends the flow run, to all that the flow has started as well."""
         try:
             if number == signal.SIGTERM:
-                self._is_terminated = True
                 os.killpg(self._number, number)
             else:
                 signal.pidfd_send_signal(self.file, number)
         except ProcessLookupError:
             return  # it has ended, and so does this process in a moment
 
-    def end_what_is_left(self) -> None:
-        """Kill what a terminated flow has left behind; what others leave is meant to stay."""
-        if self._is_terminated:
-            try:
-                os.killpg(self._number, signal.SIGKILL)
-            except ProcessLookupError:
-                return
+    def end(self) -> None:
+        """Kill a guard that does not do its work, and so all that it stands over."""
+        try:
+            signal.pidfd_send_signal(self.guard, signal.SIGKILL)
+        except ProcessLookupError:
+            return
 
 
 def main() -> NoReturn:
     """Run the flow run that the environment names, and leave as its process left."""
     address = os.environ.pop(protocol.ADDRESS_VARIABLE, "")
+    if sys.platform == "linux":
+        limit_files(os.environ)
     if address and sys.platform == "linux":
         try:
             _run_in_child(address)
         except NoChildError as error:
             print(f"yeedu-flow-run: {error}; running python -m prefect.engine instead", file=sys.stderr)
-    _become_the_engine()
+    _run_the_engine()
 
 
-def _become_the_engine() -> NoReturn:
+def _run_the_engine() -> NoReturn:
     command = [sys.executable, "-m", "prefect.engine", *sys.argv[1:]]
-    if sys.platform == "win32":  # where exec leaves the worker waiting for a process that is gone
+    if sys.platform != "linux":
         import subprocess
 
         sys.exit(subprocess.run(command, check=False).returncode)
+    from yeedu_worker.prefork.guard import run_guarded
+
     sys.stderr.flush()
-    os.execv(command[0], command)  # noqa: S606 - no shell
+    run_guarded(command, os.environ)
 
 
 def _run_in_child(address: str) -> NoReturn:
@@ -108,9 +114,10 @@ def _run_in_child(address: str) -> NoReturn:
     try:
         connection.send(protocol.GO, socket.MSG_NOSIGNAL)
     except OSError:
-        _leave_by_signal(signal.SIGKILL)
+        _leave_like(None)
     status = _await_end(connection, child.file)
-    child.end_what_is_left()
+    if status is None:
+        child.end()
     _leave_like(status)
 
 
@@ -161,8 +168,8 @@ def _await_child(connection: "socket.socket") -> "_Child":
         OSError: It does not answer.
     """
     message, files = protocol.receive_with_files(connection)
-    if message.startswith(protocol.READY) and len(files) == 1:
-        return _Child(files[0], int(message.removeprefix(protocol.READY)))
+    if message.startswith(protocol.READY) and len(files) == 2:
+        return _Child(files[0], files[1], int(message.removeprefix(protocol.READY)))
     if message.startswith(protocol.DECLINE):
         raise NoChildError(message.removeprefix(protocol.DECLINE).decode(errors="replace"))
     raise NoChildError("the prefork server ended while it was asked")
@@ -176,31 +183,22 @@ def _relayed_signals() -> list[int]:
 def _await_end(connection: "socket.socket", child: int) -> int | None:
     """Wait for the child's end; return its wait status, or ``None`` when nobody is left to tell.
 
-    The server knows the status. When it is gone, the child's last words have to do.
+    The child's guard tells it; of a guard that was killed, the server does.
     """
     connection.setblocking(False)
     waiting = select.poll()
     waiting.register(connection.fileno(), select.POLLIN)
     waiting.register(child, select.POLLIN)
-    last_words: int | None = None
-    has_ended = is_closed = False
-    while not (has_ended and is_closed):
+    has_ended = False
+    while True:
         ready = [file for file, _ in waiting.poll(_STATUS_SECONDS * 1000 if has_ended else None)]
-        if not ready:  # a server that hangs does not tell
-            break
-        if child in ready:
-            has_ended = True
-            waiting.unregister(child)
         if connection.fileno() in ready:
             message = _receive(connection)
-            if message.startswith(protocol.STATUS):
-                return int(message.removeprefix(protocol.STATUS))
-            if message.startswith(protocol.ENDING):
-                last_words = int(message.removeprefix(protocol.ENDING)) << 8
-            elif not message:
-                is_closed = True
-                waiting.unregister(connection.fileno())
-    return last_words
+            return int(message.removeprefix(protocol.STATUS)) if message.startswith(protocol.STATUS) else None
+        if not ready:  # a guard that hangs does not tell
+            return None
+        has_ended = True
+        waiting.unregister(child)
 
 
 def _receive(connection: "socket.socket") -> bytes:
@@ -212,21 +210,11 @@ def _receive(connection: "socket.socket") -> bytes:
 
 def _leave_like(status: int | None) -> NoReturn:
     """End as a process with that wait status ended; one of which nothing is known was killed."""
-    if status is None:
-        _leave_by_signal(signal.SIGKILL)
-    if os.WIFSIGNALED(status):
-        _leave_by_signal(os.WTERMSIG(status))
-    os._exit(os.WEXITSTATUS(status))
+    if status is not None and not os.WIFSIGNALED(status):
+        os._exit(os.WEXITSTATUS(status))
+    from yeedu_worker.prefork.guard import leave_like
 
-
-def _leave_by_signal(number: int) -> NoReturn:
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    if number != signal.SIGKILL:
-        signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-    os._exit(128 + number)
+    leave_like(int(signal.SIGKILL) if status is None else status)
 
 
 if __name__ == "__main__":

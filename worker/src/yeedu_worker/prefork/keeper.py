@@ -1,8 +1,6 @@
-"""Keeps a prefork server running for as long as the worker runs.
+"""Keeps a prefork server running for as long as the worker runs, in a thread of the watchdog of both.
 
-Usage: ``python -m yeedu_worker.prefork.keeper LISTENER WORKER``, two open files: the listening socket, and a
-pipe that is closed when the worker ends. The socket stays open while one server follows another: clients wait
-in its queue instead of finding nobody.
+The socket stays open while one server follows another: clients wait in its queue instead of finding nobody.
 """
 
 import contextlib
@@ -11,32 +9,72 @@ import select
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 from yeedu_worker.prefork import protocol
+from yeedu_worker.prefork.record import Record
 
 CHECK_SECONDS = 10.0
 ANSWER_SECONDS = 20.0  # as patient as clients: a new one is the last thing that a busy machine needs
 START_SECONDS = 180.0
 LEAST_PAUSE_SECONDS = 1.0
 MOST_PAUSE_SECONDS = 30.0
+STOP_SECONDS = 10.0
 
 
 class Keeper:
     """Starts servers one after the other.
 
     Args:
-        listener: Where clients connect; its address is a path.
-        worker: The reading end of a pipe whose other end the worker holds.
+        folder: For the socket. Exists, is empty and this user's alone; goes when the keeper stops.
+
+    Attributes:
+        address: The socket's, for the environment of clients.
+        lock: Held while a server is started. Whoever ends children that nobody knows holds it too.
+
+    Raises:
+        OSError: The socket cannot be opened.
     """
 
-    def __init__(self, listener: socket.socket, worker: int) -> None:
-        self._listener = listener
-        self._worker = worker
-        self._address = str(listener.getsockname())
+    def __init__(self, folder: Path) -> None:
+        self.address = str(folder / "socket")
+        self.lock = threading.Lock()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.bind(self.address)
+        os.chmod(self.address, 0o600)  # noqa: PTH101
+        self._listener.listen(128)
+        self._worker, self._end = os.pipe()  # the server notices the end of this process by it
+        self._record = Record()
+        self._server = 0
+        self._left: set[int] = set()
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def run(self) -> None:
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the server, and remove the socket."""
+        os.close(self._end)
+        self._thread.join(STOP_SECONDS)
+
+    def children(self) -> set[int]:
+        """Return the children of this process that are the keeper's: a server, and what earlier ones left.
+
+        Guards of flow runs belong to their clients, so they outlive their server.
+        """
+        for child in list(self._left):
+            try:
+                has_ended = os.waitpid(child, os.WNOHANG)[0] == child
+            except ChildProcessError:
+                has_ended = not Path(f"/proc/{child}").exists()  # else its server is just ending
+            if has_ended:
+                self._left.discard(child)
+        return {self._server, *self._left, *self._record.read()}
+
+    def _run(self) -> None:
         """Keep a server running until the worker ends, then remove the socket."""
         pause_seconds = 0.0
         while not self._worker_ends_within(pause_seconds):
@@ -44,8 +82,8 @@ class Keeper:
                 pause_seconds = 0.0
             else:
                 pause_seconds = min(max(2 * pause_seconds, LEAST_PAUSE_SECONDS), MOST_PAUSE_SECONDS)
-        folder = Path(self._address).parent
-        Path(self._address).unlink(missing_ok=True)
+        folder = Path(self.address).parent
+        Path(self.address).unlink(missing_ok=True)
         folder.rmdir()
 
     def _run_server(self) -> bool:
@@ -54,9 +92,18 @@ class Keeper:
         Returns:
             Whether it ever answered.
         """
-        files = (self._listener.fileno(), self._worker)
-        command = [sys.executable, "-m", "yeedu_worker.prefork.server", *map(str, files)]
-        with subprocess.Popen(command, pass_fds=files, stdin=subprocess.DEVNULL) as server:
+        files = (self._listener.fileno(), self._worker, self._record.file)
+        command = [
+            sys.executable,
+            "-m",
+            "yeedu_worker.closed",
+            "yeedu_worker.prefork.server",
+            *map(str, files),
+        ]
+        with self.lock:
+            server = subprocess.Popen(command, pass_fds=files, stdin=subprocess.DEVNULL)
+            self._server = server.pid
+        with server:
             is_useful = self._answers(START_SECONDS, server)
             answers = is_useful
             while answers and server.poll() is None:
@@ -66,6 +113,9 @@ class Keeper:
                 answers = self._answers(ANSWER_SECONDS, server)
             if not answers:
                 server.kill()  # its children live on: they belong to their clients
+        with self.lock:
+            self._left |= self._record.read()
+            self._record.write(())
         return is_useful
 
     def _answers(self, within_seconds: float, server: "subprocess.Popen[bytes]") -> bool:
@@ -75,7 +125,7 @@ class Keeper:
             contextlib.suppress(OSError),
         ):
             connection.settimeout(within_seconds)
-            connection.connect(self._address)
+            connection.connect(self.address)
             connection.send(protocol.PING)
             ready = _wait_for([connection.fileno()], within_seconds, server)
             return bool(ready) and connection.recv(protocol.MESSAGE_BYTES) == protocol.PONG
@@ -108,45 +158,3 @@ def _wait_for(files: list[int], seconds: float, server: "subprocess.Popen[bytes]
     if server:
         os.close(pidfd)
     return ready
-
-
-def start(folder: Path) -> str:
-    """Open the socket in a private folder and start a keeper, which ends with this process.
-
-    This process may become another program. The keeper notices its end by a pipe that it leaves open.
-
-    Args:
-        folder: Exists, and is this user's alone.
-
-    Returns:
-        The address, for the environment of clients.
-
-    Raises:
-        OSError: The socket cannot be opened, or the keeper not started.
-    """
-    address = str(folder / "socket")
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    listener.bind(address)
-    os.chmod(address, 0o600)  # noqa: PTH101
-    listener.listen(128)
-    worker_ends, worker = os.pipe()
-    os.set_inheritable(worker, True)
-    files = (listener.fileno(), worker_ends)
-    subprocess.Popen(
-        [sys.executable, "-m", "yeedu_worker.prefork.keeper", *map(str, files)],
-        pass_fds=files,
-        stdin=subprocess.DEVNULL,
-    )
-    listener.close()
-    os.close(worker_ends)
-    return address
-
-
-def main() -> None:
-    """Keep a server running."""
-    listener, worker = (int(argument) for argument in sys.argv[1:])
-    Keeper(socket.socket(fileno=listener), worker).run()
-
-
-if __name__ == "__main__":
-    main()

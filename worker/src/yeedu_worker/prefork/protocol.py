@@ -4,10 +4,10 @@ Messages of a ``SOCK_SEQPACKET`` connection, in order:
 
 1. client to server: `ASK`, with five open files: the request, stdin, stdout, stderr, and the lifeline, a pipe
    that nobody writes to and whose other end only the client holds.
-2. server or child to client: `DECLINE` and the reason; or, from the child, `READY`, its number and a pidfd.
+2. server or child to client: `DECLINE` and the reason; or, from the child, `READY` and its number, with two
+   pidfds, of it and of its guard.
 3. client to child: `GO`. Only now the run begins: whoever gives up before that has started nothing.
-4. child to client: `ENDING` and the exit code, its last words, for the case that the server is gone.
-5. server to client: `STATUS` and what ``waitpid`` said.
+4. guard to client: `STATUS` and what ``waitpid`` said of the child. Of a guard that was killed, the server.
 
 A keeper asks `PING` and is answered `PONG`.
 
@@ -24,13 +24,12 @@ if TYPE_CHECKING:
 else:
     import _socket as socket  # the module around it imports selectors and enum: half of the client's time
 
-ASK = b"ask yeedu-prefork 2"
+ASK = b"ask yeedu-prefork 3"
 PING = b"ping"
 PONG = b"pong"
 DECLINE = b"decline "
 READY = b"ready "
 GO = b"go"
-ENDING = b"ending "
 STATUS = b"status "
 
 ADDRESS_VARIABLE = "YEEDU_PREFORK_SOCKET"

@@ -1,8 +1,9 @@
 """The warm parent: forks one child for each flow run, on request of `client`.
 
-Usage: ``python -m yeedu_worker.prefork.server LISTENER WORKER``, two open files: the listening socket, and a
-pipe that is closed when the worker ends. Has one thread and no signal handlers, for children inherit both.
-Children outlive it: each belongs to its client.
+Usage: ``python -m yeedu_worker.prefork.server LISTENER WORKER RECORD``, three open files: the listening
+socket, a pipe that is closed when the worker ends, and the record of its children. Has one thread and no
+signal handlers, for children inherit both. Each child is a guard, and forks the flow run's process itself.
+Children outlive the server: each belongs to its client.
 """
 
 import contextlib
@@ -13,9 +14,12 @@ import struct
 import sys
 from dataclasses import dataclass, field
 
+from yeedu_worker.families import end_children
+from yeedu_worker.kernel import adopt_orphans
 from yeedu_worker.prefork import protocol
 from yeedu_worker.prefork.child import Assignment, run
 from yeedu_worker.prefork.preload import Preloaded, preload
+from yeedu_worker.prefork.record import Record
 from yeedu_worker.prefork.settings import SettingsOfRuns
 
 Child = tuple[socket.socket, int]
@@ -28,6 +32,7 @@ class Server:
     Attributes:
         listener: Where clients connect.
         worker: Readable once the worker has ended.
+        record: Which children there are, for whoever is left with them.
         preloaded: What was imported.
         is_stale: Whether a file that was imported has changed.
         settings: Prefect's settings in the environments of earlier requests.
@@ -37,6 +42,7 @@ class Server:
 
     listener: socket.socket
     worker: int
+    record: Record
     preloaded: Preloaded
     is_stale: bool = False
     settings: SettingsOfRuns = field(default_factory=SettingsOfRuns)
@@ -80,9 +86,13 @@ class Server:
                     connection.send(protocol.DECLINE + reason.encode(), socket.MSG_NOSIGNAL)
                 else:
                     settings = self.settings.of(request.environment, request.directory)
+                    mine = [connection.fileno(), self.listener.fileno(), *files, *self.asking, *self.running]
+                    mine += [file.fileno() for file, _ in self.running.values()]
                     if not (child := os.fork()):
-                        return Assignment(request, files, connection, self.preloaded.shelf, settings)
+                        shelf = self.preloaded.shelf
+                        return Assignment(request, files, connection, shelf, settings, max(mine))
                     self.running[os.pidfd_open(child)] = (connection, child)
+                    self.record.write(self._children())
                     _close(files)
                     return None
         except (OSError, EOFError, TypeError, ValueError) as error:
@@ -105,13 +115,22 @@ class Server:
             return f"{name} has another value than in the prefork server, which imports depend on"
         return ""
 
+    def _children(self) -> set[int]:
+        return {child for _, child in self.running.values()}
+
     def _report_end(self, pidfd: int) -> None:
-        """Tell the client how its child ended."""
+        """Take note of the end of a child; of one that was killed, do the work."""
         connection, child = self.running.pop(pidfd)
         os.close(pidfd)
         _, status = os.waitpid(child, 0)
+        self.record.write(self._children())
+        if status and not end_children(self._children()):
+            _say("some processes of a flow run whose guard was killed could not be ended")
         with connection, contextlib.suppress(OSError):
-            connection.send(protocol.STATUS + str(status).encode(), socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+            if status:
+                connection.send(
+                    protocol.STATUS + str(status).encode(), socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
+                )
 
 
 def _close(files: list[int]) -> None:
@@ -125,11 +144,13 @@ def _say(text: str) -> None:
 
 def main() -> None:
     """Import everything, serve, and in a child run the flow run."""
-    listener, worker = (int(argument) for argument in sys.argv[1:])
-    os.set_inheritable(listener, False)
-    os.set_inheritable(worker, False)
+    listener, worker, record = (int(argument) for argument in sys.argv[1:])
+    for file in (listener, worker, record):
+        os.set_inheritable(file, False)
+    with contextlib.suppress(OSError):  # the kernel refuses, and the worker is left with what they leave
+        adopt_orphans()
     preloaded = preload()
-    server = Server(socket.socket(fileno=listener), worker, preloaded)
+    server = Server(socket.socket(fileno=listener), worker, Record(record), preloaded)
     _say("ready")
     assignment = server.serve()
     del server, preloaded

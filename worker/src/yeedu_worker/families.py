@@ -1,0 +1,106 @@
+"""Processes and what they have started, and an end to all of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+_PAUSE_SECONDS = 0.01
+
+
+class Member(NamedTuple):
+    """A process.
+
+    Attributes:
+        number: Its process number.
+        threads: How many it has; each counts where processes are limited.
+    """
+
+    number: int
+    threads: int
+
+
+Families = dict[int, list[Member]]
+
+
+def families() -> Families:
+    """Return the children of every process of this machine; nothing where there is no ``/proc``."""
+    found: Families = {}
+    for name in os.listdir("/proc") if Path("/proc/self/stat").exists() else ():  # noqa: PTH208 - for speed
+        if name.isdecimal():
+            with suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as status:  # noqa: PTH123
+                # The second field is the program's name in brackets, and may hold anything.
+                fields = status.read().rpartition(b")")[2].split()
+                found.setdefault(int(fields[1]), []).append(Member(int(name), int(fields[17])))
+    return found
+
+
+def descendants(*processes: int, among: Families | None = None) -> list[Member]:
+    """Return what processes have started, and what that has.
+
+    Args:
+        processes: Their numbers.
+        among: What `families` said, where it was asked already.
+    """
+    known = families() if among is None else among
+    waiting, found = list(processes), list[Member]()
+    while waiting:
+        children = known.get(waiting.pop(), [])
+        found += children
+        waiting += [child.number for child in children]
+    return found
+
+
+def kill(processes: Iterable[int]) -> None:
+    """Kill processes: first all are stopped, so that none starts another meanwhile."""
+    members = list(processes)
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for member in members:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(member, number)
+
+
+def kill_family(process: int) -> None:
+    """Kill a process and its descendants, also those that it starts meanwhile."""
+    family = [process]
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        family = list(dict.fromkeys([process, *(found.number for found in descendants(process)), *family]))
+        for member in family:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(member, number)
+
+
+def end_children(spare: Collection[int] = (), within_seconds: float = 10.0) -> bool:
+    """End all children of this process, all that they have started, and all that this process is left with.
+
+    It has to adopt orphans (`kernel.adopt_orphans`), or some get away.
+
+    Args:
+        spare: Children that stay, with all of theirs.
+        within_seconds: How long to try. A process that waits for a disk cannot be killed.
+
+    Returns:
+        Whether there are none any more.
+    """
+    deadline = time.monotonic() + within_seconds
+    while True:
+        known = families()
+        strangers = [child.number for child in known.get(os.getpid(), []) if child.number not in spare]
+        if not strangers:
+            return True
+        kill([*strangers, *(member.number for member in descendants(*strangers, among=known))])
+        left = len(strangers)
+        for stranger in strangers:
+            with suppress(ChildProcessError):
+                left -= os.waitpid(stranger, os.WNOHANG)[0] == stranger
+        if time.monotonic() > deadline:
+            return False
+        if left:
+            time.sleep(_PAUSE_SECONDS)

@@ -1,0 +1,69 @@
+"""How much memory and disk is left for flow runs."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+# Less than this is too little for a flow run with its clone; of a place that is small itself, a twentieth.
+_LEAST_BYTES = 128 * 1024 * 1024
+_SHARE = 20
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def shortages(environment: Mapping[str, str], cgroup: Path = _CGROUP) -> Iterator[str]:
+    """Yield a sentence about each kind of room of which too little is left.
+
+    Args:
+        environment: The worker's.
+        cgroup: Where the kernel tells about this container; the memory of a machine without is not judged.
+    """
+    home = Path(environment.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    for place in dict.fromkeys((Path(tempfile.gettempdir()), home)):
+        if place.exists():
+            usage = shutil.disk_usage(place)
+            if usage.free < _least(usage.total):
+                yield _sentence(str(place), usage.free, usage.total)
+    memory = _memory(cgroup)
+    if memory and memory[0] < _least(memory[1]):
+        yield _sentence("memory, with what is in /tmp", *memory)
+
+
+def _memory(cgroup: Path) -> tuple[int, int] | None:
+    """Return how much of the container's memory is left, and how much it has; nothing if it has no limit."""
+    try:
+        most = (cgroup / "memory.max").read_text(encoding="ascii").strip()
+        taken = int((cgroup / "memory.current").read_text(encoding="ascii"))
+        lines = (cgroup / "memory.stat").read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        return None
+    if not most.isdecimal():
+        return None
+    # What was read from files is given back when somebody needs it.
+    given_back = sum(
+        int(line.split()[1]) for line in lines if line.startswith(("inactive_file ", "active_file "))
+    )
+    return int(most) - max(taken - given_back, 0), int(most)
+
+
+def _least(total: int) -> int:
+    return min(_LEAST_BYTES, total // _SHARE)
+
+
+def _sentence(what: str, left: int, total: int) -> str:
+    megabyte = 1024 * 1024
+    return (
+        f"too little room for flow runs: {left // megabyte} of {total // megabyte} MB are left of {what}; "
+        f"see what takes it, or restart the worker"
+    )
+
+
+def is_short(place: Path) -> bool:
+    """Tell whether a twentieth of a place is left, or less than a flow run takes."""
+    usage = shutil.disk_usage(place)
+    return usage.free < max(_least(usage.total), usage.total // _SHARE)

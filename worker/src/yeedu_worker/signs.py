@@ -1,0 +1,50 @@
+"""The worker's signs of life, which its watchdog waits for.
+
+They come from the loop in which the worker polls, and stop when that stands still, or when no poll ends any
+more. A server that is away is no reason: polls end there too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from yeedu_worker.draining import DrainingWorker
+
+# Where to write them, and whose child the worker is.
+SIGNS_VARIABLE = "YEEDU_WORKER_SIGNS"
+EVERY_SECONDS = 2.0
+# Longer than Prefect's client tries to reach a server that takes a minute for each answer.
+_STUCK_SECONDS = 900.0
+
+
+def begin(environment: MutableMapping[str, str]) -> int | None:
+    """Become the watchdog's: end with it; return the file for signs of life, where there is a watchdog."""
+    file, _, parent = environment.pop(SIGNS_VARIABLE, "").partition(" ")
+    if not file or sys.platform != "linux":
+        return None
+    from yeedu_worker.kernel import end_with_parent
+
+    os.set_inheritable(int(file), False)
+    with contextlib.suppress(OSError):
+        end_with_parent(int(parent))
+    return int(file)
+
+
+async def show(worker: DrainingWorker, file: int) -> None:
+    """Show for ever that the worker lives, for as long as it does, from the end of its first poll.
+
+    Before, it imports what takes its time, and may wait for the server.
+    """
+    import anyio  # only here: the watchdog, which stays small, has a use for this module too
+
+    while True:
+        if worker.is_draining or 0 < worker.seconds_since_poll < _STUCK_SECONDS:
+            with contextlib.suppress(OSError):
+                os.write(file, b".")
+        await anyio.sleep(EVERY_SECONDS)

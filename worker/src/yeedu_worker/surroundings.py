@@ -1,0 +1,91 @@
+"""What a flow run's process gets from the worker beside Prefect's: patience, a guard, a place for files."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import stat
+import sys
+import tempfile
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+
+from yeedu_worker.prefork.patience import RETRIES
+
+if sys.platform != "win32":
+    import fcntl
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from prefect.workers.process import ProcessJobConfiguration
+
+FOLDER_PREFIX = "yeedu-run-"
+# How often a flow asks a server that is away before its end is lost. Prefect's five tries are over after a
+# minute. The worker itself goes on for ever, so it keeps those.
+_FLOW_RETRIES = {"PREFECT_CLIENT_MAX_RETRIES": str(RETRIES)}
+_TEMPORARY = ("TMPDIR", "TMP", "TEMP")
+
+
+@asynccontextmanager
+async def surroundings(configuration: ProcessJobConfiguration) -> AsyncGenerator[None]:
+    """Complete what a flow run's process is started with; afterwards, delete what it left in its folder.
+
+    Its temporary files have a folder of their own, unless the work pool or the deployment names one.
+
+    Args:
+        configuration: The process's; it is changed.
+    """
+    configuration.env = {**_FLOW_RETRIES, **configuration.env}
+    if sys.platform == "win32":  # where an open file cannot be deleted, and the system has its own ways
+        yield
+        return
+    configuration.command = guarded(configuration.command)
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+    # Whoever can lock it knows that its worker is gone.
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name in _TEMPORARY:
+            if configuration.env.get(name) == os.environ.get(name):
+                configuration.env[name] = str(folder)
+        yield
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(remove, folder)
+        os.close(lock)
+
+
+def guarded(command: str | None) -> str | None:
+    """Return a flow run's command with a guard over it; `yeedu-flow-run` has one of its own."""
+    if sys.platform != "linux" or not command or Path(shlex.split(command)[0]).name == "yeedu-flow-run":
+        return command
+    # Safe: a module of the run's folder is none of the guard's.
+    return shlex.join([sys.executable, "-P", "-m", "yeedu_worker.prefork.guard"]) + f" {command}"
+
+
+def remove(path: Path) -> bool:
+    """Delete a file or a folder, also one whose permissions are in the way; return whether it is gone."""
+
+    def permit(_function: object, name: str, _error: Any) -> None:
+        parent = Path(name).parent
+        with suppress(OSError):
+            for folder in (parent, Path(name)):
+                if not folder.is_symlink() and folder.is_dir():
+                    folder.chmod(stat.S_IRWXU)
+            if Path(name).is_dir() and not Path(name).is_symlink():
+                shutil.rmtree(name, ignore_errors=True)
+            else:
+                Path(name).unlink(missing_ok=True)
+
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, onerror=permit)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+    return not os.path.lexists(path)

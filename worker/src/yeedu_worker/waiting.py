@@ -1,0 +1,55 @@
+"""Tells the health check what the worker waits for before it polls."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if sys.platform != "win32":
+    import fcntl
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+# Who starts the worker is to see it poll; only who looks later is to see that it waits.
+_SILENT_SECONDS = 60.0
+
+
+def _file(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("PREFECT_HOME") or "~/.prefect").expanduser() / "worker-waits"
+
+
+@contextmanager
+def waiting(what: str) -> Generator[None]:
+    """Let the health check know what is waited for, until the end of the block or of this process.
+
+    Args:
+        what: As the end of the sentence "the worker waits for".
+    """
+    with ExitStack() as held:
+        if sys.platform != "win32":  # where nothing checks
+            file = _file(os.environ)
+            with suppress(OSError):  # another worker has the same home, or it cannot be written
+                file.parent.mkdir(parents=True, exist_ok=True)
+                opened = held.enter_context(file.open("w", encoding="utf-8"))
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                opened.write(what)
+                opened.flush()
+        yield
+
+
+def waited_for(environment: Mapping[str, str]) -> str:
+    """Return what the worker waits for, once it has waited for a minute; empty when it does not."""
+    if sys.platform == "win32":
+        return ""
+    with suppress(OSError), _file(environment).open(encoding="utf-8") as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            age_seconds = time.time() - os.fstat(opened.fileno()).st_mtime
+            return opened.read() if age_seconds > _SILENT_SECONDS else ""
+    return ""

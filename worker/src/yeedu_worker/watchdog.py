@@ -1,0 +1,151 @@
+"""Watches over the worker's process: starts it again when it hangs or is killed, and ends what it leaves.
+
+It is the parent of the worker and of the prefork server, and the one that signals are sent to. A container's
+first process starts it, and Docker starts a new container when it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+from yeedu_worker.families import end_children
+from yeedu_worker.kernel import adopt_orphans, close_to_others
+from yeedu_worker.signs import SIGNS_VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+    from yeedu_worker.prefork.keeper import Keeper
+
+_RELAYED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+_LOOK_SECONDS = 1.0
+_SWEEP_SECONDS = 10.0
+# Of a longer pause this process has seen nothing either: the container, or the machine, was asleep.
+_MOST_SEEN_SECONDS = 2.0
+_LEAST_PAUSE_SECONDS = 1.0
+_MOST_PAUSE_SECONDS = 30.0
+
+
+class Watchdog:
+    """Keeps a worker running.
+
+    Args:
+        command: The worker's command line.
+        hung_seconds: After how long without a sign of life it is ended and started again; 0 for never.
+        keeper: Of the prefork server, where there is to be one.
+    """
+
+    def __init__(self, command: Sequence[str], hung_seconds: float, keeper: Keeper | None) -> None:
+        self._command = command
+        self._hung_seconds = hung_seconds
+        self._keeper = keeper
+        self._worker: subprocess.Popen[bytes] | None = None
+        self._is_told = False
+
+    def run(self) -> int:
+        """Run the worker until it ends of its own accord, or was told to; return its exit code.
+
+        The code of one that was killed is the signal's number, below zero.
+        """
+        with contextlib.suppress(OSError):
+            adopt_orphans()
+            close_to_others()
+        for number in _RELAYED:
+            signal.signal(number, self._relay)
+        if self._keeper:
+            self._keeper.start()
+        pause_seconds = 0.0
+        while True:
+            began = time.monotonic()
+            code = self._run_worker()
+            self._end_strangers()
+            if self._is_told or code >= 0:
+                break
+            lasted_seconds = time.monotonic() - began
+            pause_seconds = min(2 * pause_seconds or _LEAST_PAUSE_SECONDS, _MOST_PAUSE_SECONDS)
+            pause_seconds = _LEAST_PAUSE_SECONDS if lasted_seconds > _MOST_PAUSE_SECONDS else pause_seconds
+            print(f"worker: ended by signal {-code}, and its flow runs with it; started again", flush=True)
+            time.sleep(pause_seconds)
+            if self._is_told:
+                break
+        if self._keeper:
+            self._keeper.stop()
+        return code
+
+    def _relay(self, number: int, _frame: FrameType | None) -> None:
+        self._is_told = self._is_told or number != signal.SIGUSR1
+        if self._worker:
+            self._worker.send_signal(number)
+        else:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    def _run_worker(self) -> int:
+        """Run a worker to its end, and end it when it hangs; return its exit code."""
+        signs, file = os.pipe()
+        environment = {**os.environ, SIGNS_VARIABLE: f"{file} {os.getpid()}"}
+        try:
+            # In a session of its own: a terminal's interrupt comes from here alone, and so only once.
+            self._worker = subprocess.Popen(
+                self._command, env=environment, pass_fds=[file], start_new_session=True
+            )
+            os.close(file)
+            return self._watch(self._worker, signs)
+        finally:
+            os.close(signs)
+
+    def _watch(self, worker: subprocess.Popen[bytes], signs: int) -> int:
+        waiting = select.poll()
+        pidfd = os.pidfd_open(worker.pid)
+        for file in (signs, pidfd):
+            waiting.register(file, select.POLLIN)
+        has_begun = False
+        silent_seconds = 0.0
+        looked_at = swept_at = time.monotonic()
+        try:
+            while worker.poll() is None:
+                events = dict(waiting.poll(_LOOK_SECONDS * 1000))
+                now = time.monotonic()
+                silent_seconds += min(now - looked_at, _MOST_SEEN_SECONDS)
+                looked_at = now
+                if events.get(signs, 0) & select.POLLIN and os.read(signs, 4096):
+                    has_begun, silent_seconds = True, 0.0
+                elif signs in events:  # closed: the worker is ending
+                    waiting.unregister(signs)
+                if has_begun and 0 < self._hung_seconds < silent_seconds:
+                    print(f"worker: no sign of life for {silent_seconds:.0f} s; it is ended", flush=True)
+                    worker.kill()
+                    worker.wait()
+                if now - swept_at > _SWEEP_SECONDS:
+                    self._end_strangers()
+                    swept_at = time.monotonic()
+            return worker.returncode
+        finally:
+            os.close(pidfd)
+
+    def _end_strangers(self) -> None:
+        """End what flow runs have left that nobody else stands over any more."""
+        worker = {self._worker.pid} if self._worker and self._worker.poll() is None else set[int]()
+        if not self._keeper:
+            end_children(worker)
+            return
+        with self._keeper.lock:
+            end_children({*worker, *self._keeper.children()})
+
+
+def leave_like(code: int) -> NoReturn:
+    """End as a process with that exit code ended."""
+    if code >= 0:
+        sys.exit(code)
+    if -code != signal.SIGKILL:
+        signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+    sys.exit(128 - code)

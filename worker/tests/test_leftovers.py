@@ -1,0 +1,184 @@
+"""What a flow run leaves behind when it ends, in whatever way: nothing, neither files nor processes."""
+
+import os
+import secrets
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect_processes import OURS, STOCK, PrefectServer, Worker, commit, worker
+
+from tests.platforms import wait_for
+
+FLOWS = """
+import os, signal, subprocess, tempfile, time
+from pathlib import Path
+from prefect import flow
+
+# Leaves its session and its parent, and ignores every polite signal.
+DAEMONS = '''
+i=0
+while [ $i -lt {count} ]; do
+  (trap "" TERM INT HUP; exec setsid sleep 86400.{mark}) </dev/null >/dev/null 2>&1 &
+  i=$((i+1))
+done
+'''
+
+def there_are(mark):
+    found = 0
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found += f"86400.{mark}".encode() in line.read_bytes()
+        except OSError:
+            continue
+    return found
+
+@flow
+def leave(how: str, mark: str, count: int = 3):
+    (Path(tempfile.mkdtemp()) / "file").write_text("x")
+    subprocess.run("mktemp && mkdir $TMPDIR/closed && touch $TMPDIR/closed/file && chmod 0 $TMPDIR/closed",
+                   shell=True, check=True)
+    subprocess.run(["sh", "-c", DAEMONS.format(count=count, mark=mark)], check=True)
+    while there_are(mark) < count:
+        time.sleep(0.05)
+    if how == "fail":
+        raise ValueError("as it was told to")
+    if how == "crash":
+        os._exit(3)
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "wait":
+        Path(tempfile.gettempdir(), "waits").touch()
+        time.sleep(600)
+
+@flow
+def run_wild(mark: str):
+    subprocess.run(["sh", "-c", DAEMONS.format(count=400, mark=mark)], check=True)
+    time.sleep(600)
+
+@flow
+def work():
+    pass
+
+@flow
+def write(megabytes: int):
+    with open("large", "wb") as file:
+        for _ in range(megabytes):
+            file.write(bytes(1024 * 1024))
+"""
+ENDS = {"complete": "COMPLETED", "fail": "FAILED", "crash": "CRASHED", "kill": "CRASHED"}
+
+
+class Works:
+    """A worker, and the deployments of its pool."""
+
+    def __init__(self, server: PrefectServer, running: Worker, deployments: dict[str, str]) -> None:
+        self.server = server
+        self.worker = running
+        self._deployments = deployments
+        self._before = set(running.temporary.iterdir())
+
+    def start(self, flow: str, **parameters: object) -> str:
+        return self.server.start_run(self._deployments[flow], parameters)
+
+    def await_nothing_left(self, mark: str) -> None:
+        """Wait until no process and no file of a run is left; neither is a matter of minutes."""
+        wait_for("end of the run's processes", lambda: not daemons(mark), 15, 0.05)
+        wait_for("end of its files", lambda: set(self.worker.temporary.iterdir()) == self._before, 15, 0.05)
+
+
+def daemons(mark: str) -> list[int]:
+    found: list[int] = []
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if f"86400.{mark}".encode() in line.read_bytes():
+                found.append(int(line.parent.name))
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+@pytest.fixture(autouse=True)
+def mark() -> Iterator[str]:
+    """A number that tells a test's processes from all others; whatever is left of them goes at its end."""
+    number = str(secrets.randbelow(10**12))
+    yield number
+    for left in daemons(number):
+        os.kill(left, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module", params=["ours", pytest.param("stock", marks=pytest.mark.long)])
+def works(
+    request: pytest.FixtureRequest, server: PrefectServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Works]:
+    kind: str = request.param
+    folder = tmp_path_factory.mktemp(kind)
+    pool = f"leftovers-{kind}"
+    commit(folder / "repository", {"flows.py": FLOWS})
+    server.make_pool(pool, OURS if kind == "ours" else STOCK)
+    variables = {"run_wild": {"WORKER_RUN_PROCESSES": "300"}, "write": {"WORKER_RUN_FILE_MEGABYTES": "20"}}
+    deployments = {
+        name: server.deploy(
+            f"{name}-{kind}",
+            f"flows.py:{name}",
+            (folder / "repository").as_uri(),
+            work_pool_name=pool,
+            job_variables={"env": variables.get(name, {})},
+        )
+        for name in ("leave", "run_wild", "work", "write")
+    }
+    prefork = "true" if kind == "ours" else "false"
+    with worker(server, pool, folder / "worker", WORKER_PREFORK=prefork, WORKER_RUN_PROCESSES="0") as running:
+        yield Works(server, running, deployments)
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_nothing_outlives_a_run_however_it_ends(works: Works, mark: str, how: str) -> None:
+    run = works.server.await_state(works.start("leave", how=how, mark=mark))
+    assert run["state_type"] == ENDS[how], run["state"]["message"]
+    works.await_nothing_left(mark)
+
+
+def test_nothing_outlives_a_cancelled_run(works: Works, mark: str) -> None:
+    run = works.start("leave", how="wait", mark=mark)
+    wait_for("the daemons", lambda: len(daemons(mark)) == 3, 60, 0.05)
+    works.server.await_state(run, "RUNNING")
+    works.server.cancel(run)
+    assert works.server.await_state(run)["state_type"] == "CANCELLED"
+    works.await_nothing_left(mark)
+
+
+def test_nothing_outlives_a_run_whose_every_process_is_killed(works: Works, mark: str) -> None:
+    """The one that the worker knows, the guard, the flow's own: one is killed, and all else goes."""
+    for victim in range(3 if works.worker.has_prefork else 2):
+        run = works.start("leave", how="wait", mark=mark)
+        wait_for("the daemons", lambda: len(daemons(mark)) == 3, 60, 0.05)
+        works.server.await_state(run, "RUNNING")
+        ours = sorted(number for number in works.worker.of_runs() if number not in daemons(mark))
+        os.kill(ours[victim], signal.SIGKILL)
+        assert works.server.await_state(run)["state_type"] == "CRASHED"
+        works.await_nothing_left(mark)
+
+
+def test_run_with_too_many_processes_is_ended_and_others_go_on(works: Works, mark: str) -> None:
+    wild = works.start("run_wild", mark=mark)
+    other = works.start("work")
+    assert works.server.await_state(other)["state_type"] == "COMPLETED"
+    assert works.server.await_state(wild)["state_type"] == "CRASHED"
+    works.worker.await_log("WORKER_RUN_PROCESSES is 300", 5)
+    works.await_nothing_left(mark)
+
+
+def test_file_that_is_too_large_fails_its_run(works: Works) -> None:
+    assert works.server.await_state(works.start("write", megabytes=10))["state_type"] == "COMPLETED"
+    failed = works.server.await_state(works.start("write", megabytes=30))
+    assert failed["state_type"] == "FAILED"
+    assert "File too large" in failed["state"]["message"]
+
+
+@pytest.mark.parametrize("works", ["ours"], indirect=True)
+def test_two_thousand_daemons_end_with_their_run(works: Works, mark: str) -> None:
+    run = works.server.await_state(works.start("leave", how="complete", mark=mark, count=2000))
+    assert run["state_type"] == "COMPLETED", run["state"]["message"]
+    works.await_nothing_left(mark)
