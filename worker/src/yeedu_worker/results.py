@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.to_thread
 from prefect.settings import get_current_settings
 
 if TYPE_CHECKING:
