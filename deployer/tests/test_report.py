@@ -39,6 +39,22 @@ def test_plain_lines_hold_everything_once(report, capsys):
     assert printed.err == "error: The server said ******** and ********.\n"
 
 
+def test_no_name_forges_a_line_or_steers_the_terminal(report, capsys, monkeypatch):
+    evil = "evil \x1b[2J\r\nwork pool: forged: unchanged"
+    report.add("deployment", evil, Outcome.CHANGED)
+    report.failures.append(f"{evil} failed")
+    report.print()
+    plain = capsys.readouterr()
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    report.print()
+
+    assert r"deployment: evil \x1b[2J\r\nwork pool: forged: unchanged: changed" in plain.out.splitlines()
+    assert r"error: evil \x1b[2J\r\nwork pool: forged: unchanged failed" in plain.err.splitlines()
+    assert r"evil \x1b[2J\r\nwork pool" in terminal.getvalue()
+    assert "\x1b[2J" not in terminal.getvalue()
+
+
 def test_a_terminal_gets_a_table_whose_links_are_whole(report, monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)

@@ -8,7 +8,7 @@ from declared import HEAD, ONE, POOLS
 from prefect.states import Completed
 
 from yeedu_deployer.report import Report
-from yeedu_deployer.status import State, is_in_step, print_status
+from yeedu_deployer.status import DeploymentStatus, State, is_in_step, print_status
 
 TWO = """
   - name: two
@@ -98,3 +98,16 @@ def test_status_of_a_choice_says_nothing_of_the_rest(platform, status):
     assert {name: row.state for name, row in status(HEAD + ONE, only=["one"]).items()} == {
         "one": State.IN_STEP
     }
+
+
+def test_no_name_of_the_server_forges_a_line(capsys):
+    evil = "evil \x1b[2J...\r\nprint-message: in step"
+    row = DeploymentStatus(evil, State.FOREIGN, workers=(evil,))
+    print_status([row], Report(failures=[evil]))
+    printed = capsys.readouterr()
+
+    shown = r"evil \x1b[2J...\r\nprint-message: in step"
+    [line] = printed.out.splitlines()
+    assert line.startswith(f"{shown}: ")
+    assert line.endswith(f"workers {shown}")
+    assert printed.err == f"error: {shown}\n"

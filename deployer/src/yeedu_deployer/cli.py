@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from yeedu_deployer.config_dir import Options, declared_files, own_variables
 from yeedu_deployer.configuration import API_KEY, AUTH_STRING, Configuration, adopt_logins
-from yeedu_deployer.errors import DeployerError, redact
+from yeedu_deployer.errors import DeployerError, shown
 from yeedu_deployer.inspection.inspector import FlowInspector
+from yeedu_worker.printable import printable
 
 if TYPE_CHECKING:
     from yeedu_deployer.declared.desired import Files
@@ -56,7 +57,7 @@ def run(arguments: list[str]) -> int:
         return _deploy(options)
     except DeployerError as error:
         for line in str(error).splitlines():
-            print(f"error: {redact(line, _environment_secrets())}", file=sys.stderr)
+            print(f"error: {shown(line, _environment_secrets())}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("error: Interrupted; run the same command again to finish.", file=sys.stderr)
@@ -96,7 +97,7 @@ def _deploy_with(
         lookup = Lookup(client)
         desired = read(lookup=lookup)
         for note in desired.notes:
-            print(f"note: {note}", file=sys.stderr)
+            print(f"note: {printable(note)}", file=sys.stderr)
         flags = {"plan_only": plan_only, "deployments_only": deployments_only}
         deployer = Deployer(client, configuration, os.environ, inspector, desired, **flags)
         report = deployer.report

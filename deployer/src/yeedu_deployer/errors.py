@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from yeedu_worker.printable import printable
+
 HIDDEN = "********"
 # A shorter secret is as likely to be an ordinary word, which would make a report unreadable.
 MINIMUM_HIDDEN_CHARACTERS = 6
@@ -97,3 +99,8 @@ def redact(text: str, secrets: Sequence[str]) -> str:
         if len(secret) >= MINIMUM_HIDDEN_CHARACTERS:
             text = text.replace(secret, HIDDEN)
     return text
+
+
+def shown(line: str, secrets: Sequence[str]) -> str:
+    """Return a line as people get to see it: without secrets and without what a terminal obeys."""
+    return printable(redact(line, secrets))

@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from yeedu_deployer.errors import redact
+from yeedu_deployer.errors import redact, shown
 from yeedu_deployer.planned.plan import DONE, FieldChange, Outcome
 
 JSON_FORMAT = 1
@@ -126,12 +126,12 @@ class Report:
             _print_table(rows, headings, below, self.secrets)
         else:
             for row in rows:
-                print(redact("\n    ".join((row.line, *row.below)), self.secrets))
+                print("\n    ".join(shown(line, self.secrets) for line in (row.line, *row.below)))
         self._print_failures()
 
     def _print_failures(self) -> None:
         for failure in self.failures:
-            print(f"error: {redact(failure, self.secrets)}", file=sys.stderr)
+            print(f"error: {shown(failure, self.secrets)}", file=sys.stderr)
 
 
 def _print_table(
@@ -141,12 +141,12 @@ def _print_table(
     for heading in headings:
         table.add_column(heading, no_wrap=True)
     for row in rows:
-        cells = [Text(redact(cell, secrets)) for cell in row.cells]
+        cells = [Text(shown(cell, secrets)) for cell in row.cells]
         cells[below - 1].stylize(row.style)
         cells[-1].stylize("dim")
         table.add_row(*cells)
         for line in row.below:
-            table.add_row(*[""] * below, Text(redact(line, secrets), "dim"))
+            table.add_row(*[""] * below, Text(shown(line, secrets), "dim"))
     console = Console()
     # As wide as it needs to be: a link that a terminal wraps can be clicked, one cut by a cell cannot.
     unlimited = console.options.update(max_width=MAXIMUM_COLUMNS)

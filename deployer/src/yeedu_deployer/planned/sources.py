@@ -32,6 +32,7 @@ from yeedu_deployer.planned.plan import Plan
 from yeedu_worker.git.addresses import Address, logins_of
 from yeedu_worker.git.reasons import PLATFORM_HINTS, GitError, Reason
 from yeedu_worker.git.remote import Remote, lfs_warning
+from yeedu_worker.printable import printable
 
 PLACES = ("repository", "branch", "commit_sha", "clone_directory_name", "directory")
 # git gets what it needs to reach a repository, and none of the deployer's secrets.
@@ -162,7 +163,7 @@ def _host(url: str) -> str:
 
 def _say(progress: str) -> None:
     if progress:
-        print(f"git: {progress}", file=sys.stderr, flush=True)
+        print(f"git: {printable(progress)}", file=sys.stderr, flush=True)
 
 
 def _with_variables(steps: tuple[PullStep, ...], find: FindValue) -> tuple[PullStep, ...]:
