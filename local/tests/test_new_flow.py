@@ -59,8 +59,8 @@ def test_flow_module_test_and_deployment_are_written(checkout: Path, name: str) 
     assert f"run = {own}.{own}\n" in test
     *others, new = load_file(checkout / PREFECT_FILE, URLS).deployments
     assert tuple(others) == existing
-    assert (new.name, new.entrypoint) == (own.replace("_", "-"), f"{folder}/{own}.py:{own}")
-    assert (new.work_pool, new.schedules) == ("yeedu-pool", ())
+    assert (new.name, new.says.entrypoint) == (own.replace("_", "-"), f"{folder}/{own}.py:{own}")
+    assert (new.says.work_pool.name, new.says.schedules) == ("yeedu-pool", ())
     assert (checkout / PREFECT_FILE).read_text(encoding="utf-8").startswith(before.rstrip())
 
 
