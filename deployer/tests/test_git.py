@@ -115,6 +115,28 @@ def test_an_ssh_address_without_its_host_or_key_names_the_settings(tmp_path, mon
             )
 
 
+LOOKS_FOR_THE_TOKEN = """
+import os
+from pathlib import Path
+from prefect import flow
+
+files = [file for file in Path().rglob("*") if file.is_file()]
+found = [str(file) for file in files if {token!r}.encode()[::-1] in file.read_bytes()]
+found += [name for name, value in os.environ.items() if {token!r}[::-1] in value]
+
+@flow(name="one", description=f"{{len(files) > 20}} {{found}}")
+def run(): ...
+"""
+
+
+def test_flow_code_finds_the_token_neither_in_its_clone_nor_in_its_environment(platform, host):
+    platform.repository.commit({"flows/one.py": LOOKS_FOR_THE_TOKEN.format(token=TOKEN[::-1])})
+    host.accepts = ACCEPTS["Gitea"]
+    token = {"FLOWS_GIT_URL": host.url, "FLOWS_GIT_TOKEN_FILE": str(platform.secret("token", TOKEN))}
+    assert platform.apply(YAML, environment=token).failures == []
+    assert platform.client.read_deployment_by_name("one/one").description == "True []"
+
+
 @pytest.mark.parametrize("kind", ["GitLab", "Bitbucket", "Gitea"])
 def test_a_token_alone_is_registered_in_the_form_that_its_host_takes(platform, host, kind):
     host.accepts = ACCEPTS[kind]
