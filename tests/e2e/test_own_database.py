@@ -102,8 +102,9 @@ def test_a_postgres_of_ones_own_is_used_over_tls(own: ComposePlatform) -> None:
 
     # What reads the checkout can.
     own.must("docker", "compose", "up", "--detach", "--wait", "git-server")
-    planned = own.must("docker", "compose", "run", "--rm", "-T", "--no-deps", "deployer", "plan")
-    assert "run-yeedu-job" in planned
+    planned = own.command("docker", "compose", "run", "--rm", "-T", "--no-deps", "deployer", "plan")
+    assert planned.returncode == 2, planned.stdout + planned.stderr  # there is something to do
+    assert "run-yeedu-job" in planned.stdout
 
     backup = own.command(sys.executable, "-m", "local", "backup")
     assert backup.returncode == 1
