@@ -51,7 +51,7 @@ SETTINGS = {
 
 
 @pytest.fixture
-def platform(tmp_path: Path) -> Iterator[ComposePlatform]:
+def own(tmp_path: Path) -> Iterator[ComposePlatform]:
     """A platform beside the company's database, neither started."""
     company, checkout = tmp_path / "company", tmp_path / "yeedu on prefect"
     company.mkdir()
@@ -63,9 +63,7 @@ def platform(tmp_path: Path) -> Iterator[ComposePlatform]:
     (checkout / "company.yaml").write_text(OVERLAY)
     platform = ComposePlatform(checkout)
     platform.must("docker", "compose", "build", "--quiet", timeout_seconds=900)
-    platform.environment["IMAGE_POLICY"] = (
-        "never"  # the modes below would have them built anew, and say the same
-    )
+    platform.environment["IMAGE_POLICY"] = "never"  # or the modes below would have them built anew
     subprocess.run(["chmod", "-R", "go-rwx", checkout], check=True)
     try:
         yield platform
@@ -78,35 +76,36 @@ def configure(platform: ComposePlatform, **further: str) -> None:
     (platform.checkout / ".env").write_text("".join(lines))
 
 
-def test_a_postgres_of_ones_own_is_used_over_tls(platform: ComposePlatform) -> None:
+def test_a_postgres_of_ones_own_is_used_over_tls(own: ComposePlatform) -> None:
     up = ("docker", "compose", "up", "--detach", "--wait", "server")
-    configure(platform, PREFECT_SERVER_DATABASE_CONNECTION_URL="postgresql+asyncpg://db.example/prefect")
-    assert platform.command(*up).returncode
-    refused = platform.must("docker", "compose", "logs", "secrets")
+    configure(own, PREFECT_SERVER_DATABASE_CONNECTION_URL="postgresql+asyncpg://db.example/prefect")
+    assert own.command(*up).returncode
+    refused = own.must("docker", "compose", "logs", "secrets")
     assert "secrets: PREFECT_SERVER_DATABASE_CONNECTION_URL is not taken" in refused
 
-    configure(platform)
-    assert platform.command(*up).returncode
-    untrusted = platform.must("docker", "compose", "logs", "migrate")
+    configure(own)
+    assert own.command(*up).returncode
+    untrusted = own.must("docker", "compose", "logs", "migrate")
     assert f"migrate: the certificate of the database at {HOST} is not trusted" in untrusted
     assert "set CA_CERT_FILE to the file of its CA" in untrusted
     assert "Traceback" not in untrusted
 
-    configure(platform, CA_CERT_FILE="../company/ca.pem")
-    platform.must(*up)
-    assert platform.api.post("variables/", {"name": "kept", "value": "here"})["value"] == "here"
+    configure(own, CA_CERT_FILE="../company/ca.pem")
+    own.must(*up)
+    assert own.api.post("variables/", {"name": "kept", "value": "here"})["value"] == "here"
     psql = ("psql", "--username=prefect", "--tuples-only", "--no-align", "--command")
-    assert platform.inside(HOST, *psql, "SELECT value FROM variable").strip() == '"here"'
+    assert own.inside(HOST, *psql, "SELECT value FROM variable").strip() == '"here"'
     over_tls = "SELECT bool_and(ssl), count(*) > 0 FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)"
-    assert platform.inside(HOST, *psql, f"{over_tls} WHERE client_addr IS NOT NULL").strip() == "t|t"
-    services = platform.must("docker", "compose", "ps", "--all", "--services").split()
+    assert own.inside(HOST, *psql, f"{over_tls} WHERE client_addr IS NOT NULL").strip() == "t|t"
+    services = own.must("docker", "compose", "ps", "--all", "--services").split()
     assert set(services) == {"secrets", "migrate", "server", HOST}
 
     # What reads the checkout can.
-    platform.must("docker", "compose", "up", "--detach", "--wait", "git-server")
-    planned = platform.must("docker", "compose", "run", "--rm", "-T", "--no-deps", "deployer", "plan")
-    assert "run-yeedu-job" in planned
+    own.must("docker", "compose", "up", "--detach", "--wait", "git-server")
+    planned = own.command("docker", "compose", "run", "--rm", "-T", "--no-deps", "deployer", "plan")
+    assert planned.returncode == 2, planned.stdout + planned.stderr  # there is something to do
+    assert "run-yeedu-job" in planned.stdout
 
-    backup = platform.command(sys.executable, "-m", "local", "backup")
+    backup = own.command(sys.executable, "-m", "local", "backup")
     assert backup.returncode == 1
     assert f"Prefect's data are in your Postgres at {HOST}; back it up there" in backup.stderr
