@@ -20,7 +20,7 @@ KINDS = {"send-notification", "call-webhook"}
 AT_ONCE = 2
 MOST_WAITING = 1000  # for one place
 _logger: logging.Logger = get_logger("server.alerts")
-_consumer = actions.consumer
+stock_consumer = actions.consumer
 
 
 class Lanes:
@@ -74,7 +74,7 @@ def deliver_beside_other_actions() -> None:
 
 @asynccontextmanager
 async def _beside() -> AsyncGenerator[MessageHandler, None]:
-    async with _consumer() as handle:
+    async with stock_consumer() as handle:
         lanes = Lanes(handle)
         try:
             yield lanes.take

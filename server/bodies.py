@@ -17,7 +17,7 @@ class Bodies:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._bytes = 0
+        self.bytes_under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 413 (too long) or 503 (too much at once) in one sentence, or pass on."""
@@ -35,8 +35,8 @@ class Bodies:
             message = await receive()
             size = len(message.get("body", b""))
             own += size
-            self._bytes += size
-            if is_refused or max(own - MOST_BYTES, self._bytes - MOST_BYTES_AT_ONCE) <= 0:
+            self.bytes_under_way += size
+            if is_refused or max(own - MOST_BYTES, self.bytes_under_way - MOST_BYTES_AT_ONCE) <= 0:
                 return message
             is_refused = True
             await (_too_long() if own > MOST_BYTES else _too_much())(scope, receive, send)
@@ -49,7 +49,7 @@ class Bodies:
         try:
             await self._app(scope, receive_counted, send_unless_refused)
         finally:
-            self._bytes -= own
+            self.bytes_under_way -= own
 
 
 def _too_long() -> Response:

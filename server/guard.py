@@ -27,9 +27,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _HOST = re.compile(r"(?:\[(?P<address>[^][]+)\]|(?P<name>[^][:/?#@,\s]+))(?::\d+)?")
 _SAME_SITE = {"", "none", "same-origin"}
-# What the UI makes itself: styles (of charts and editors), pictures and workers (of the graph of a run).
+# What the UI makes itself: code (of the graph of a run, of forms), styles (of charts and editors), pictures
+# and workers. Code that stands in a page, as of an artifact's text, and code of others are run nowhere.
 _POLICY = (
     "default-src 'self'",
+    "script-src 'self' 'unsafe-eval'",
     "style-src 'self' 'unsafe-inline'",
     "img-src 'self' data: blob:",
     "font-src 'self' data:",

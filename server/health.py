@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 PATH = "/api/health/services"
-_QUEUES = "prefect.server.utilities.messaging.memory"
+QUEUES = "prefect.server.utilities.messaging.memory"
 _SECONDS_BETWEEN_LINES = 60.0
 
 
@@ -45,7 +45,7 @@ def health_page(pulse: Pulse) -> Route:
     It answers 200, or 503 with what is wrong, and needs no login, for it tells nothing of what is kept here.
     """
     dropped = DroppedEvents()
-    logging.getLogger(_QUEUES).addFilter(dropped)
+    logging.getLogger(QUEUES).addFilter(dropped)
 
     async def page(_: Request) -> Response:
         message = "" if await is_database_there() else "Database is not available"

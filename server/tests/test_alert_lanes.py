@@ -20,7 +20,7 @@ DEAD, LIVING = uuid.uuid4(), uuid.uuid4()
 @pytest.fixture
 def at_work(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Have Prefect's own service work off actions; each does what is given, for its kind or its block."""
-    monkeypatch.setattr(actions, "consumer", alert_lanes._consumer)
+    monkeypatch.setattr(actions, "consumer", alert_lanes.stock_consumer)
     monkeypatch.setattr(Topic, "_topics", {})
 
     def at_work(handle: Callable[[str], Awaitable[None]], story: Callable[[Any], Awaitable[None]]) -> None:
@@ -35,7 +35,7 @@ def at_work(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
             async def __aexit__(self, *_: object) -> None:
                 """End."""
 
-        monkeypatch.setattr(alert_lanes, "_consumer", Stock)
+        monkeypatch.setattr(alert_lanes, "stock_consumer", Stock)
         deliver_beside_other_actions()
 
         async def tell() -> None:

@@ -70,7 +70,7 @@ def test_bodies_under_way_have_a_size_together_which_is_free_again_afterwards(
     async def send() -> tuple[list[int], int, int]:
         may_end = asyncio.Event()
         slow = [asyncio.create_task(client.post("/", content=in_parts(0.9, may_end))) for _ in range(3)]
-        while limited._bytes < 2.6 * (1 << 20):
+        while limited.bytes_under_way < 2.6 * (1 << 20):
             await asyncio.sleep(0)
         refused = await client.post("/", content=in_parts(0.9))
         may_end.set()
@@ -78,4 +78,4 @@ def test_bodies_under_way_have_a_size_together_which_is_free_again_afterwards(
         return ended, refused.status_code, (await client.post("/", content=in_parts(0.9))).status_code
 
     assert asyncio.run(send()) == ([200, 200, 200], 503, 200)
-    assert limited._bytes == 0
+    assert limited.bytes_under_way == 0

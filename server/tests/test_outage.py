@@ -5,10 +5,10 @@ import contextlib
 import os
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from typing import Any
 
-import asyncpg
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import httpx
 import pytest
 from outage import answer_while_database_is_away
@@ -27,6 +27,7 @@ from prefect.settings import (
 from local import warehouse
 from tests.platforms import free_port, wait_for
 
+DRIVER: Any = asyncpg  # it has no types
 PASSWORD = "planted-password"
 # The table that /flows/count asks, and no other; whoever takes this lock lets no reader by.
 TABLE = "CREATE TABLE IF NOT EXISTS flow (id uuid)"
@@ -61,7 +62,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def asking(url: str, kind: type[httpx.AsyncClient] = httpx.AsyncClient) -> AsyncIterator[Any]:
+async def asking(url: str, kind: type[httpx.AsyncClient] = httpx.AsyncClient) -> AsyncGenerator[Any, None]:
     """A client of a server with that database, which waits for it as long as the settings here say."""
     settings: dict[Any, Any] = {
         PREFECT_SERVER_DATABASE_CONNECTION_URL: url,
@@ -81,7 +82,7 @@ async def count_flows(url: str) -> httpx.Response:
 
 
 @contextlib.contextmanager
-def silent_server() -> Iterator[int]:
+def silent_server() -> Generator[int, None, None]:
     """A port where connections are taken and nothing is ever answered, as of a machine that hangs."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening.getsockname()[1]
@@ -108,7 +109,7 @@ def test_slow_statement_is_an_error_that_says_so_and_ends(database: str) -> None
     """Prefect's own client asked again without an end, and so had the database do it again without an end."""
 
     async def ask_while_locked() -> tuple[httpx.Response, str]:
-        holder: Any = await asyncpg.connect(database.replace("+asyncpg", ""))
+        holder = await DRIVER.connect(database.replace("+asyncpg", ""))
         try:
             await holder.execute(TABLE)
             async with holder.transaction():
@@ -131,7 +132,7 @@ def test_slow_statement_is_an_error_that_says_so_and_ends(database: str) -> None
 
 def test_the_same_database_answers_once_the_lock_is_gone(database: str) -> None:
     async def ask() -> httpx.Response:
-        maker: Any = await asyncpg.connect(database.replace("+asyncpg", ""))
+        maker = await DRIVER.connect(database.replace("+asyncpg", ""))
         await maker.execute(TABLE)
         await maker.close()
         return await count_flows(database)

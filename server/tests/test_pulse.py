@@ -4,8 +4,9 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pulse
@@ -29,7 +30,13 @@ class Life:
         self.now = 1000.0
         self.pulse = Pulse(lambda: self.now)
 
-    def go_on(self, minutes: float, *services: str, has_database: bool = True, **failures: Exception) -> None:
+    def go_on(
+        self,
+        minutes: float,
+        *services: str,
+        has_database: bool = True,
+        failures: Mapping[str, Exception] = MappingProxyType({}),
+    ) -> None:
         """Let time pass, in which these services end their rounds, some with a failure."""
         for _ in range(int(minutes * 6)):
             self.now += 10
@@ -89,7 +96,7 @@ def test_database_that_is_away_is_no_reason_however_long(life: Life) -> None:
     life.go_on(10, OTHER, SCHEDULER)
     life.go_on(600, has_database=False)
     assert life.state == HEALTHY, "the page of the health check asks for the database itself"
-    life.go_on(600, OTHER, SCHEDULER, has_database=False, **{SCHEDULER: OSError(), OTHER: OSError()})
+    life.go_on(600, OTHER, SCHEDULER, has_database=False, failures={SCHEDULER: OSError(), OTHER: OSError()})
     assert life.state == HEALTHY
     life.go_on(2, OTHER)
     assert life.state == HEALTHY, "judged from its return on"
@@ -100,7 +107,7 @@ def test_scheduler_that_fails_by_what_the_database_says_is_left_to_go_on(
     life: Life, failure: Exception
 ) -> None:
     life.go_on(10, OTHER, SCHEDULER)
-    life.go_on(600, OTHER, SCHEDULER, **{SCHEDULER: failure})
+    life.go_on(600, OTHER, SCHEDULER, failures={SCHEDULER: failure})
     assert life.state == UNHEALTHY
     assert type(failure).__name__ in life.pulse.trouble()
     life.go_on(1, OTHER, SCHEDULER)
@@ -110,11 +117,11 @@ def test_scheduler_that_fails_by_what_the_database_says_is_left_to_go_on(
 @pytest.mark.parametrize("failure", [PoolTimeoutError(), RuntimeError("of whatever kind")])
 def test_other_failures_end_the_server_once_and_no_start_after_that(life: Life, failure: Exception) -> None:
     life.go_on(10, OTHER, SCHEDULER)
-    life.go_on(END_SCHEDULER_SECONDS / MINUTE + 1, OTHER, SCHEDULER, **{SCHEDULER: failure})
+    life.go_on(END_SCHEDULER_SECONDS / MINUTE + 1, OTHER, SCHEDULER, failures={SCHEDULER: failure})
     assert life.state == OVER
     assert "of whatever kind" not in life.pulse.end(), "an exception's text may hold anything"
     again = Life()
-    again.go_on(600, OTHER, SCHEDULER, **{SCHEDULER: failure})
+    again.go_on(600, OTHER, SCHEDULER, failures={SCHEDULER: failure})
     assert again.state == UNHEALTHY
 
 
@@ -131,7 +138,11 @@ def test_every_service_of_prefect_is_watched(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(perpetual_services, "_PERPETUAL_SERVICES", registered)
     seen: list[tuple[str, str]] = []
     watched = Pulse()
-    monkeypatch.setattr(watched, "ended", lambda name, error=None: seen.append((name, type(error).__name__)))
+
+    def ended(name: str, failure: BaseException | None = None) -> None:
+        seen.append((name, type(failure).__name__))
+
+    monkeypatch.setattr(watched, "ended", ended)
     watched.watch_services()
     assert [service.function.__name__ for service in registered] == ["good", "bad"]
     asyncio.run(registered[0].function())  # type: ignore[arg-type]
