@@ -140,8 +140,9 @@ def test_dump_cannot_start_a_program(
     mark = ("sh", "-c", f"test ! -e {MARK} || cat {MARK}")
     assert postgres.stream("postgres", *mark) == b""
     postgres.sql("CREATE DATABASE control", "postgres")
+    as_superuser = ("--username=prefect", "--dbname=control", "--no-owner")
     with dump.open("rb") as content:
-        postgres.stream("postgres", "pg_restore", "-U", "prefect", "-d", "control", content=content)
+        postgres.stream("postgres", "pg_restore", *as_superuser, content=content)
     postgres.sql("DROP DATABASE control", "postgres")
     assert b"uid=" in postgres.stream("postgres", *mark), "as the superuser it would have"
     postgres.stream("postgres", "rm", MARK)
