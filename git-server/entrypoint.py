@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -21,6 +22,16 @@ def configuration() -> Path:
     return Path(__file__).with_name("lighttpd-login.conf" if has_login else "lighttpd.conf")
 
 
+def address() -> str:
+    """Return where to listen: everywhere, by IPv6 too where the kernel has it."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::", 0))
+    except OSError:
+        return "0.0.0.0"  # noqa: S104 - who reaches it is up to compose
+    return "[::]"
+
+
 def main() -> None:
     """Become lighttpd, or exit with the code of a checkout that cannot be served."""
     # As process 1 of a container, Python would ignore SIGTERM while it takes a snapshot.
@@ -30,7 +41,8 @@ def main() -> None:
         sys.exit(exit_code)
     sys.stdout.flush()
     os.dup2(1, 3)  # lighttpd puts /dev/null in place of its standard output; its access log goes here
-    os.execv(LIGHTTPD, [LIGHTTPD, "-D", "-f", str(configuration())])  # noqa: S606 - there is no shell to want
+    environment = {**os.environ, "GIT_SERVER_BIND": address()}
+    os.execve(LIGHTTPD, [LIGHTTPD, "-D", "-f", str(configuration())], environment)  # noqa: S606 - no shell wanted
 
 
 if __name__ == "__main__":

@@ -2,98 +2,33 @@
 
 import itertools
 import os
-import subprocess
-import time
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
+from tests.git_server_image import HARDENED, Server, docker, image_built, started
+
 pytestmark = pytest.mark.docker
 
-REPOSITORY_ROOT = Path(__file__).parents[2]
-HARDENED = [
-    "--read-only",
-    "--tmpfs=/tmp",
-    "--tmpfs=/srv",
-    "--cap-drop=ALL",
-    "--security-opt=no-new-privileges",
-]
-
 Git = Callable[..., str]
-Start = Callable[..., "Server"]
-
-
-def docker(*arguments: str, timeout_seconds: float = 100) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["docker", *arguments], capture_output=True, text=True, timeout=timeout_seconds, check=False
-    )
-
-
-class Server:
-    """One running container."""
-
-    def __init__(self, container: str) -> None:
-        self.container = container
-        port = docker("port", container, "8080/tcp").stdout.split(":")[-1].strip()
-        self.base = f"http://127.0.0.1:{port}"
-        self.url = f"{self.base}/flows.git"
-
-    def wait_until_healthy(self) -> None:
-        deadline = time.monotonic() + 30
-        while (check := self.check_health()).returncode != 0:
-            assert time.monotonic() < deadline, f"{check.stderr}\n{self.logs()}"
-            time.sleep(0.1)
-
-    def check_health(self) -> subprocess.CompletedProcess[str]:
-        return docker("exec", self.container, "/opt/git-server/healthcheck")
-
-    def logs(self) -> str:
-        result = docker("logs", self.container)
-        return result.stdout + result.stderr
-
-    def stop(self) -> float:
-        """Send SIGTERM and return the seconds until the container was gone."""
-        started = time.monotonic()
-        docker("stop", "--time=20", self.container)
-        return time.monotonic() - started
+Start = Callable[..., Server]
 
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[str]:
-    tag = f"git-server-test-{uuid.uuid4().hex[:12]}"
-    dockerfile = REPOSITORY_ROOT / "git-server" / "Dockerfile"
-    built = docker("build", "--tag", tag, "--file", str(dockerfile), str(REPOSITORY_ROOT))
-    assert built.returncode == 0, built.stderr
-    yield tag
-    docker("image", "rm", "--force", tag)
+    with image_built() as tag:
+        yield tag
 
 
 @pytest.fixture
 def start(image: str) -> Iterator[Start]:
-    containers: list[str] = []
-
-    def run(checkout: Path, *options: str, user: str = "10001:10001") -> Server:
-        mount = f"type=bind,source={checkout},target=/checkout,readonly"
-        started = docker(
-            "run",
-            "--detach",
-            "--publish=127.0.0.1:0:8080",
-            f"--mount={mount}",
-            f"--user={user}",
-            *options,
-            image,
-        )
-        assert started.returncode == 0, started.stderr
-        containers.append(started.stdout.strip())
-        return Server(containers[-1])
-
-    yield run
-    for container in containers:
-        docker("rm", "--force", "--volumes", container)
+    with ExitStack() as containers:
+        yield lambda *arguments, **options: containers.enter_context(started(image, *arguments, **options))
 
 
 def test_a_commit_is_in_the_next_clone_and_nothing_can_be_pushed(
@@ -280,3 +215,31 @@ def test_nothing_but_the_fetch_protocol_is_served(start: Start, checkout: Path) 
             urllib.request.urlopen(server.base + path, timeout=10)
         with caught.value as answer:
             assert answer.code in (403, 404), path
+
+
+def test_a_login_of_any_characters_can_clone(start: Start, checkout: Path, folder: Path, git: Git) -> None:
+    login = "admin:#a:b \\\"'%41$HOME::"
+    (folder / "api").mkdir()
+    (folder / "api" / "auth-string").write_text(login)
+    server = start(checkout, *HARDENED, f"--volume={folder / 'api'}:/run/platform/api:ro")
+    server.wait_until_healthy()  # by the helper that the workers have
+    user, _, password = login.partition(":")
+    git(
+        folder,
+        "clone",
+        "--quiet",
+        server.url.replace("://", f"://{user}:{quote(password, safe='')}@"),
+        "clone",
+    )
+    with pytest.raises(AssertionError, match="Authentication failed"):
+        git(folder, "ls-remote", server.url.replace("://", f"://{user}:{quote(password[:-1], safe='')}@"))
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--sysctl=net.ipv6.conf.all.disable_ipv6=1"]], ids=["IPv6", "IPv4 alone"]
+)
+def test_it_listens_by_ipv6_where_there_is_some(start: Start, checkout: Path, options: list[str]) -> None:
+    server = start(checkout, *HARDENED, *options)
+    server.wait_until_healthy()
+    asked = docker("exec", server.container, "git", "ls-remote", "http://[::1]:8080/flows.git")
+    assert (asked.returncode == 0) == (not options), asked.stderr

@@ -75,3 +75,9 @@ def test_interval_below_a_second_is_refused(interval: float | str) -> None:
     with pytest.raises(ValidationError, match="a second or more"):
         Schedule.model_validate({"interval": interval})
     assert Schedule.model_validate({"interval": 1}).interval == 1
+
+
+@pytest.mark.tries("declares a run every second", admits="A schedule may start a run every second")
+@pytest.mark.parametrize("rule", [{"interval": 1}, {"rrule": "FREQ=SECONDLY"}])
+def test_run_every_second_is_possible(rule: dict[str, int | str]) -> None:
+    assert Schedule.model_validate(rule).rule.items() >= rule.items()
