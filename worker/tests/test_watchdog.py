@@ -3,8 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,31 +101,3 @@ def test_pause_of_all_of_it_is_no_hang(server: PrefectServer, running: Worker, d
     run = server.start_run(deployment)
     assert server.await_state(run)["state_type"] == "COMPLETED"
     assert own_process(running) == before
-
-
-CLOSED = [sys.executable, "-m", "yeedu_worker.closed", "code"]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has /proc")
-@pytest.mark.parametrize(("command", "is_closed"), [(CLOSED, True), (["sleep", "60"], False)])
-def test_no_process_of_the_same_user_looks_into_a_closed_one(command: list[str], is_closed: bool) -> None:
-    nobody = {"user": 65534, "group": 65534} if os.getuid() == 0 else {}
-    if nobody and not os.access(sys.executable, os.X_OK):
-        pytest.skip("another user has no Python here")
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **nobody
-    ) as process:
-        assert process.stdout
-        try:
-            if is_closed:
-                process.stdout.read(1)  # the prompt: it has begun
-            for name in ("environ", "mem", "maps"):
-                looked = subprocess.run(
-                    ["head", "--bytes=0", f"/proc/{process.pid}/{name}"],
-                    capture_output=True,
-                    check=False,
-                    **nobody,
-                )
-                assert (looked.returncode != 0) == is_closed, f"{name}: {looked.stderr.decode()}"
-        finally:
-            process.kill()

@@ -84,7 +84,10 @@ def remove(path: Path) -> bool:
                 Path(name).unlink(missing_ok=True)
 
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, onerror=permit)
+        if sys.version_info >= (3, 12):
+            shutil.rmtree(path, onexc=permit)
+        else:
+            shutil.rmtree(path, onerror=permit)
     else:
         with suppress(OSError):
             path.unlink(missing_ok=True)

@@ -49,6 +49,7 @@ class Watchdog:
         self._keeper = keeper
         self._worker: subprocess.Popen[bytes] | None = None
         self._is_told = False
+        self._silent_seconds = 0.0
 
     def run(self) -> int:
         """Run the worker until it ends of its own accord, or was told to; return its exit code.
@@ -81,7 +82,8 @@ class Watchdog:
         return code
 
     def _relay(self, number: int, _frame: FrameType | None) -> None:
-        self._is_told = self._is_told or number != signal.SIGUSR1
+        if number != signal.SIGUSR1:
+            self._is_told, self._silent_seconds = True, 0.0
         if self._worker:
             self._worker.send_signal(number)
         else:
@@ -108,20 +110,23 @@ class Watchdog:
         for file in (signs, pidfd):
             waiting.register(file, select.POLLIN)
         has_begun = False
-        silent_seconds = 0.0
+        self._silent_seconds = 0.0
         looked_at = swept_at = time.monotonic()
         try:
             while worker.poll() is None:
                 events = dict(waiting.poll(_LOOK_SECONDS * 1000))
                 now = time.monotonic()
-                silent_seconds += min(now - looked_at, _MOST_SEEN_SECONDS)
+                self._silent_seconds += min(now - looked_at, _MOST_SEEN_SECONDS)
                 looked_at = now
                 if events.get(signs, 0) & select.POLLIN and os.read(signs, 4096):
-                    has_begun, silent_seconds = True, 0.0
+                    has_begun, self._silent_seconds = True, 0.0
                 elif signs in events:  # closed: the worker is ending
                     waiting.unregister(signs)
-                if has_begun and 0 < self._hung_seconds < silent_seconds:
-                    print(f"worker: no sign of life for {silent_seconds:.0f} s; it is ended", flush=True)
+                # Before its first sign it may wait for its pool; told to stop, it does not wait any more.
+                if (has_begun or self._is_told) and 0 < self._hung_seconds < self._silent_seconds:
+                    print(
+                        f"worker: no sign of life for {self._silent_seconds:.0f} s; it is ended", flush=True
+                    )
                     worker.kill()
                     worker.wait()
                 if now - swept_at > _SWEEP_SECONDS:
