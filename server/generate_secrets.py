@@ -25,7 +25,7 @@ import ipaddress
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -142,11 +142,19 @@ def own_values(file: Path) -> dict[str, str]:
     for another knob's.
 
     Raises:
-        SecretError: A value has several lines.
+        SecretError: A value has several lines, or there is no such file: a login would be off, and passwords
+            generated ones.
     """
+    try:
+        text = _text(file)
+    except FileNotFoundError:
+        raise SecretError(
+            f"{file} is missing, so that no value of .env counts; what started this passes over `configs:`, "
+            "as podman-compose does: start the platform with Docker Compose 2.24 or later"
+        ) from None
     values: dict[str, str] = {}
     knobs, last = {secret.knob for secret in SECRETS}, "the first value"
-    for line in filter(None, _text(file).split("\n")):
+    for line in filter(None, text.split("\n")):
         name, _, value = line.partition("=")
         if name not in knobs or name in values:
             raise SecretError(
@@ -240,40 +248,17 @@ def restore_secret(root: Path, knob: str, value: str) -> None:
     _write(root / secret.folder / secret.name, value)
 
 
-def check_values_files(files: Iterable[Path]) -> None:
-    """Refuse to start without what the user configured: a login would be off, and passwords generated ones.
-
-    Raises:
-        SecretError: A file is missing.
-    """
-    for file in files:
-        if not file.exists():
-            raise SecretError(
-                f"{file} is missing, so that no value of .env counts; what started this passes over "
-                "`configs:`, as podman-compose does: start the platform with Docker Compose 2.24 or later"
-            )
-
-
 def check_database(settings: Sequence[str], *, is_own: bool) -> None:
-    """Refuse settings of another database that the platform would not follow.
-
-    Args:
-        settings: Names of those that are there.
-        is_own: Whether the platform uses a database of the user's.
+    """Refuse settings of another database, by their names, that the platform would not follow.
 
     Raises:
         SecretError: One of them is the connection URL, or the platform brings its own database.
     """
     for name in settings:
-        if name.endswith("_CONNECTION_URL"):
+        if name.endswith("_CONNECTION_URL") or not is_own:
             raise SecretError(
-                f"{name} is not taken; for a Postgres of your own set PREFECT_SERVER_DATABASE_HOST "
-                "and what else docs/own-database.md says"
-            )
-        if not is_own:
-            raise SecretError(
-                f"{name} is set, and the platform would use its own database; "
-                "set COMPOSE_FILE=docker-compose.yaml:deploy/own-database.yaml too (docs/own-database.md)"
+                f"{name} is not taken; for a Postgres of your own set PREFECT_SERVER_DATABASE_HOST and "
+                "COMPOSE_FILE=docker-compose.yaml:deploy/own-database.yaml (docs/own-database.md)"
             )
 
 
@@ -330,7 +315,6 @@ def main() -> None:
     files = Path(os.environ.get("OWN_FILES", "/run/secrets"))
     given = [Path(name) for name in os.environ.get("OWN_VALUES", "/run/own-values").split(":")]
     try:
-        check_values_files(given)
         is_own = bool(os.environ.get("OWN_DATABASE"))
         check_database(os.environ.get("DATABASE_SETTINGS", "").split(), is_own=is_own)
         if sys.argv[1:2] == ["--restore"] and len(sys.argv) == 3:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.platforms import SERVICES, ComposePlatform, image
 
-pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("platform")]
+pytestmark = [pytest.mark.docker, pytest.mark.long, pytest.mark.xdist_group("platform")]
 
 CHANGED = "rescue/src/yeedu_rescue/__init__.py"
 
