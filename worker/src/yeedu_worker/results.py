@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.to_thread
+from anyio import to_thread
 from prefect.settings import get_current_settings
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ _PAUSE_SECONDS = 3600.0
 
 async def sweep_results_hourly(retention_seconds: int) -> None:
     """Delete old results once an hour, for as long as the worker runs; with 0 seconds all are kept."""
-    folder = get_current_settings().results.local_storage_path
+    folder: Path = get_current_settings().results.local_storage_path
     while retention_seconds:
-        if count := await anyio.to_thread.run_sync(sweep_results, folder, retention_seconds):
+        if count := await to_thread.run_sync(sweep_results, folder, retention_seconds):
             logger.info("deleted %d results that were older than %d s", count, retention_seconds)
         await anyio.sleep(_PAUSE_SECONDS)
 
