@@ -1,6 +1,7 @@
 """The worker's health check against an endpoint that answers as Prefect's does."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -92,6 +94,15 @@ def test_too_little_memory_is_told(tmp_path: Path, most: str, taken: int, given_
     found = " ".join(shortages({}, cgroup(tmp_path / "cgroup", most, taken, given_back)))
     assert told in found
     assert bool(told) == ("memory" in found)
+
+
+def test_full_folder_of_temporary_files_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    megabyte = 1024 * 1024
+    room = {tmp_path: SimpleNamespace(total=2048 * megabyte, free=3 * megabyte)}
+    plenty = SimpleNamespace(total=2048 * megabyte, free=1024 * megabyte)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: room.get(place, plenty))
+    [told] = shortages({"TMPDIR": str(tmp_path), "PREFECT_HOME": "/"}, tmp_path)
+    assert f"3 of 2048 MB are left of {tmp_path}" in told
 
 
 def test_machine_without_a_limit_of_memory_is_not_judged(tmp_path: Path) -> None:

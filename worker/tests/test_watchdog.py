@@ -60,6 +60,7 @@ def test_worker_that_hangs_is_started_again(server: PrefectServer, running: Work
     wait_for("end of what the worker had", lambda: not running.of_runs(), 30, 0.1)
 
 
+@pytest.mark.long
 def test_worker_that_is_killed_is_started_again(
     server: PrefectServer, running: Worker, deployment: str
 ) -> None:
@@ -83,12 +84,14 @@ def test_killed_parent_of_the_prefork_server_is_no_secret(running: Worker) -> No
         left.parent.rmdir()
 
 
+@pytest.mark.long
 def test_worker_that_is_told_to_stop_while_it_hangs_is_ended(running: Worker) -> None:
     os.kill(own_process(running), signal.SIGSTOP)
     running.process.terminate()
     assert running.process.wait(60) == -signal.SIGKILL
 
 
+@pytest.mark.long
 def test_pause_of_all_of_it_is_no_hang(server: PrefectServer, running: Worker, deployment: str) -> None:
     """As `docker pause`, or a machine that sleeps, for longer than a worker may be silent."""
     before = own_process(running)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,9 @@ def shortages(environment: Mapping[str, str], cgroup: Path = _CGROUP) -> Iterato
         cgroup: Where the kernel tells about this container; the memory of a machine without is not judged.
     """
     home = Path(environment.get("PREFECT_HOME") or "~/.prefect").expanduser()
-    for place in dict.fromkeys((Path(tempfile.gettempdir()), home)):
+    # Not what `tempfile` finds: of a full folder it does not say that it is full, but looks for another.
+    temporary = Path(environment.get("TMPDIR") or "/tmp")  # noqa: S108 - the container's own
+    for place in dict.fromkeys((temporary, home)):
         if place.exists():
             usage = shutil.disk_usage(place)
             if usage.free < _least(usage.total):
