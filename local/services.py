@@ -73,7 +73,7 @@ def server(knobs: Knobs) -> Service:
     }
     address, port = knobs.bind_address, knobs.prefect_port
     serve = str(ROOT / "server" / "serve.py")
-    command = with_secrets("python", serve, "--host", address, "--port", str(port), "--begin-again")
+    command = with_secrets("python", serve, "--host", address, "--port", str(port))
     return Service(
         "server", command, environment, port, f"{knobs.api_url}/health/services", _SOURCES["server"]
     )

@@ -198,12 +198,6 @@ def end(reason: str) -> None:
     os._exit(EXIT_CODE)
 
 
-def begin_again(reason: str) -> None:
-    """Start this program anew in this very process, where nobody else would start it again."""
-    _say(reason)
-    os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606 - the same program
-
-
 def _say(reason: str) -> None:
     """Write it, past the logs of which somebody may hold the lock, and where every thread is."""
     sys.stderr.write(f"server: {reason}, and the database is there: starting anew. What it was at:\n")

@@ -33,7 +33,7 @@ from login import Login
 from outage import answer_while_database_is_away
 from prefect.server.api.server import create_app
 from prefect.settings import get_current_settings
-from pulse import Pulse, Watched, begin_again, end
+from pulse import Pulse, Watched, end
 from pydantic import SecretStr
 from sqlite_locks import take_locks_in_order
 
@@ -45,11 +45,6 @@ def main() -> None:
         "--host", default="127.0.0.1", help="address to listen on; :: for all (default: %(default)s)"
     )
     parser.add_argument("--port", default=4200, type=int, help="port to listen on (default: %(default)s)")
-    parser.add_argument(
-        "--begin-again",
-        action="store_true",
-        help="start anew in the same process, where nothing else would start a server that had to end itself",
-    )
     arguments = parser.parse_args()
     settings = get_current_settings().server
     Places.most = min(MOST_CONNECTIONS, max(_files() - FILES_BESIDE, FILES_BESIDE))
@@ -75,7 +70,7 @@ def main() -> None:
         reason = os.strerror(error.errno or 0)
         sys.exit(f"server: cannot listen on {arguments.host}, port {arguments.port}: {reason}")
     config = uvicorn.Config(
-        Watched(guard, pulse, is_database_there, begin_again if arguments.begin_again else end),
+        Watched(guard, pulse, is_database_there, end),
         http=LimitedHttp,
         ws=LimitedWebSocket,
         ws_max_size=MOST_BYTES_OF_MESSAGE,

@@ -248,17 +248,3 @@ time.sleep(1000)
     done = run(tmp_path, program)
     assert done.returncode == 75
     assert done.stderr.startswith("server: it hangs, and the database is there: starting anew.")
-
-
-def test_where_nobody_would_start_it_again_it_begins_again_in_its_own_process(tmp_path: Path) -> None:
-    program = """
-if "BEGAN" in os.environ:
-    print(os.environ["BEGAN"] == str(os.getpid()), sys.argv[1:])
-    sys.exit(17)
-import pulse
-os.environ["BEGAN"] = str(os.getpid())
-threading.Thread(target=pulse.begin_again, args=["it hangs"]).start()
-time.sleep(1000)
-"""
-    done = run(tmp_path, program)
-    assert (done.returncode, done.stdout) == (17, "True ['--port=1']\n")
