@@ -22,5 +22,9 @@ def load_script(file: Path) -> ModuleType:
         raise CommandError(f"{file} is missing; is this checkout complete?")
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module  # a dataclass looks up its module while it is made
-    specification.loader.exec_module(module)
+    sys.path.insert(0, str(file.parent))  # its modules find each other there, as where it is run
+    try:
+        specification.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(file.parent))
     return module

@@ -20,22 +20,25 @@ Folders (volumes in docker-compose.yaml), and who mounts them:
 """
 
 import base64
-import binascii
-import ipaddress
 import os
 import secrets
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-LEAST, LEAST_DIFFERENT = 12, 5  # characters of the API's password
+from secret_checks import (
+    SecretError,
+    check_api_key,
+    check_auth_string,
+    check_database,
+    check_fernet_key,
+    check_one_login,
+    check_own_server,
+    check_ssh_key,
+)
+
 _BLANKS = " \t\r\n"  # around a value; whatever else a value begins or ends with is its own
-
-
-class SecretError(Exception):
-    """A configured secret cannot be used; the message says which and what to do."""
 
 
 def _password() -> str:
@@ -44,44 +47,6 @@ def _password() -> str:
 
 def _fernet_key() -> str:
     return base64.urlsafe_b64encode(os.urandom(32)).decode()
-
-
-def check_fernet_key(value: str) -> None:
-    """Refuse what Prefect cannot encrypt blocks with.
-
-    Raises:
-        SecretError: It is no Fernet key.
-    """
-    try:
-        length = len(base64.urlsafe_b64decode(value))
-    except (binascii.Error, ValueError):
-        length = 0
-    if length != 32:
-        raise SecretError(
-            "PREFECT_SERVER_ENCRYPTION_KEY is not a Fernet key (32 bytes, URL-safe base64); make one with: "
-            "python3 -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
-        )
-
-
-def _check_auth_string(value: str) -> None:
-    user, colon, password = value.partition(":")
-    if not (user and colon and password):
-        raise SecretError("PREFECT_API_AUTH_STRING must have the form user:password")
-    if not value.isascii():  # Prefect cannot compare any other, and answers 500 to everybody
-        raise SecretError("PREFECT_API_AUTH_STRING may hold ASCII characters only")
-
-
-def _check_api_key(value: str) -> None:
-    if not value.isascii() or any(character.isspace() for character in value):
-        raise SecretError("PREFECT_API_KEY is not an API key, which is one word of ASCII characters")
-
-
-def _check_ssh_key(value: str) -> None:
-    if "PRIVATE KEY-----" not in value:
-        raise SecretError(
-            "FLOWS_GIT_SSH_KEY_FILE holds no private key (-----BEGIN OPENSSH PRIVATE KEY-----); "
-            "make one with: ssh-keygen -t ed25519 -N '' -f FILE"
-        )
 
 
 @dataclass(frozen=True)
@@ -112,8 +77,8 @@ SECRETS = (
         check=check_fernet_key,
         fixed=True,
     ),
-    Secret("PREFECT_API_AUTH_STRING", "api", "auth-string", check=_check_auth_string),
-    Secret("PREFECT_API_KEY", "key", "api-key", check=_check_api_key),
+    Secret("PREFECT_API_AUTH_STRING", "api", "auth-string", check=check_auth_string),
+    Secret("PREFECT_API_KEY", "key", "api-key", check=check_api_key),
     Secret("YEEDU_MOCK_PASSWORD", "mock", "yeedu-password", generate=_password),
     Secret("WAREHOUSE_POSTGRES_PASSWORD", "warehouse", "postgres-password", generate=_password, fixed=True),
     Secret("YEEDU_TOKEN", "deployer", "yeedu-token"),
@@ -126,7 +91,7 @@ SECRETS = (
     ),
     Secret("WAREHOUSE_PASSWORD", "deployer", "warehouse-password", else_like="WAREHOUSE_POSTGRES_PASSWORD"),
     Secret("FLOWS_GIT_TOKEN", "deployer", "git-token"),
-    Secret("FLOWS_GIT_SSH_KEY", "git", "ssh-key", check=_check_ssh_key, has_lines=True),
+    Secret("FLOWS_GIT_SSH_KEY", "git", "ssh-key", check=check_ssh_key, has_lines=True),
     Secret("FLOWS_GIT_KNOWN_HOSTS", "git", "known-hosts", has_lines=True),
     Secret("GITHUB_TOKEN", "deployer", "github-token"),
     Secret("ALERT_WEBHOOK_URL", "deployer", "alert-webhook-url"),
@@ -246,67 +211,6 @@ def restore_secret(root: Path, knob: str, value: str) -> None:
     if secret.check:
         secret.check(value)
     _write(root / secret.folder / secret.name, value)
-
-
-def check_database(settings: Sequence[str], *, is_own: bool) -> None:
-    """Refuse settings of another database, by their names, that the platform would not follow.
-
-    Raises:
-        SecretError: One of them is the connection URL, or the platform brings its own database.
-    """
-    for name in settings:
-        if name.endswith("_CONNECTION_URL") or not is_own:
-            raise SecretError(
-                f"{name} is not taken; for a Postgres of your own set PREFECT_SERVER_DATABASE_HOST and "
-                "COMPOSE_FILE=docker-compose.yaml:deploy/own-database.yaml (docs/own-database.md)"
-            )
-
-
-def check_one_login(auth_string: str, api_key: str) -> None:
-    """Refuse two ways to log in at once: Prefect's client would leave out the key, and not say so.
-
-    Raises:
-        SecretError: A login and a key are configured.
-    """
-    if auth_string and api_key:
-        raise SecretError("PREFECT_API_AUTH_STRING and PREFECT_API_KEY are both set; remove one of them")
-
-
-def check_own_server(address: str, auth_string: str, ui_url: str) -> None:
-    """Refuse to publish the API without a login, with one that is soon guessed, or where no browser finds it.
-
-    Raises:
-        SecretError: As above; the message says what to set.
-    """
-    try:
-        is_loopback = ipaddress.ip_address(address.strip("[]")).is_loopback
-    except ValueError:
-        raise SecretError(f"PREFECT_BIND_ADDRESS={address!r} is not an IP address") from None
-    if not is_loopback and not auth_string:
-        raise SecretError(
-            f"PREFECT_BIND_ADDRESS={address} opens the API to other machines, so it needs a login: "
-            f"set PREFECT_API_AUTH_STRING=user:password in .env"
-        )
-    user, _, password = auth_string.partition(":")
-    own = password.replace(user, "") if user else password
-    if auth_string and (len(own) < LEAST or len(set(own)) < LEAST_DIFFERENT):
-        raise SecretError(
-            f"the password in PREFECT_API_AUTH_STRING is soon guessed; it needs {LEAST} characters beside "
-            f"the user's name, {LEAST_DIFFERENT} of them different; this makes a good one: "
-            "python3 -c 'import secrets; print(secrets.token_urlsafe(16))'"
-        )
-    try:
-        url = urlsplit(ui_url)
-        is_address = url.scheme in {"http", "https"} and bool(url.hostname)
-    except ValueError:
-        url, is_address = urlsplit(""), False
-    if not is_address:
-        raise SecretError(f"PREFECT_UI_URL={ui_url} is not an address like https://prefect.example.com")
-    if url.path.strip("/") or url.query or url.fragment:
-        raise SecretError(
-            f"PREFECT_UI_URL={ui_url} is below a path, where the UI does not work; give it a host name of "
-            f"its own, as in {url.scheme}://prefect.example.com"
-        )
 
 
 def main() -> None:

@@ -221,8 +221,8 @@ def test_with_another_server_nothing_needs_the_platforms_own() -> None:
 
 def test_with_an_own_database_nothing_needs_the_platforms_own() -> None:
     changed: dict[str, Any] = yaml.load(OVERLAYS["own-database.yaml"], OverlayLoader)["services"]
-    assert {name for name, service in changed.items() if service is None} == {"postgres"}
-    for name in set(SERVICES) - {"postgres"}:
+    assert {name for name, service in changed.items() if service is None} == {"postgres", "backup"}
+    for name in set(SERVICES) - {"postgres", "backup"}:
         service, own = SERVICES[name], changed.get(name) or {}
         assert "postgres" not in own.get("depends_on", service.get("depends_on", {})), name
         assert "database" not in own.get("networks", service.get("networks", [])), name
