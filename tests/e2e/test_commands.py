@@ -124,7 +124,7 @@ def outcomes(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.mark.parametrize(("page", "command"), ALL, ids=[f"{page}: {command}" for page, command in ALL])
 def test_command_does_what_its_page_says(outcomes: Outcomes, page: str, command: str) -> None:
-    assert outcomes[page, command] == ""
+    assert not outcomes[page, command], outcomes[page, command]
 
 
 def test_a_plain_prefect_worker_runs_these_flows_in_a_pool_of_its_own(
