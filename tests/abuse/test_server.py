@@ -150,6 +150,7 @@ PARTS = {
 }
 
 
+@pytest.mark.tries("sends what never ends over dozens of connections, without a login")
 @pytest.mark.parametrize("what", PARTS)
 def test_endless_input_of_strangers_is_cut_off(server: Server, what: str) -> None:
     """A few dozen connections without a login filled the server's memory within two seconds."""
@@ -165,6 +166,7 @@ def test_endless_input_of_strangers_is_cut_off(server: Server, what: str) -> Non
         assert all(is_closed(connection) for connection in connections)
 
 
+@pytest.mark.tries("asks for half a megabyte on each connection, and does not read it")
 def test_answers_that_strangers_do_not_read_are_not_kept_for_all_of_them(server: Server) -> None:
     """Half a megabyte lay in memory for each connection that asked for it and did not read on."""
     with server.crowd(600) as connections:
@@ -174,6 +176,7 @@ def test_answers_that_strangers_do_not_read_are_not_kept_for_all_of_them(server:
         server.count_flows()
 
 
+@pytest.mark.tries("connects, and does not say who it is")
 @pytest.mark.parametrize("said", [b"", UPGRADE], ids=["idle", "websocket"])
 def test_stranger_that_says_nothing_is_sent_away(server: Server, said: bytes) -> None:
     """A websocket stayed open for ever, and so did any connection, without a word of who was there."""
@@ -184,6 +187,7 @@ def test_stranger_that_says_nothing_is_sent_away(server: Server, said: bytes) ->
         assert time.monotonic() - began > SECONDS_TO_SPEAK - 1
 
 
+@pytest.mark.tries("sends a request's head a byte at a time")
 def test_head_that_comes_a_byte_at_a_time_is_not_waited_for(server: Server) -> None:
     """A request's head, a byte at a time, might take as long as it liked."""
     with server.connect() as connection:
@@ -198,6 +202,7 @@ def test_head_that_comes_a_byte_at_a_time_is_not_waited_for(server: Server) -> N
         assert time.monotonic() - began < 4 * SECONDS_TO_SPEAK
 
 
+@pytest.mark.tries("takes so many connections that no worker gets one")
 def test_crowd_of_strangers_keeps_no_worker_out(server: Server) -> None:
     """However many connections there are, whoever has the login gets in; the first strangers make room."""
     with server.crowd(1200) as crowd:
@@ -208,6 +213,7 @@ def test_crowd_of_strangers_keeps_no_worker_out(server: Server) -> None:
                 assert connection.recv(1) == b""
 
 
+@pytest.mark.tries("has the limits on strangers cut off who has logged in")
 def test_worker_that_is_let_in_is_not_sent_away(server: Server) -> None:
     """What bounds strangers must not cost those who have logged in: large messages, and a long silence."""
     url = f"ws://127.0.0.1:{server.port}/api/events/in"
@@ -237,6 +243,7 @@ def test_worker_that_is_let_in_is_not_sent_away(server: Server) -> None:
     worker.close()
 
 
+@pytest.mark.tries("sends more than the server can hold")
 def test_request_larger_than_the_server_can_hold_is_refused(server: Server) -> None:
     """A body was read into memory, whatever its size."""
     auth = (USER, PASSWORD)
@@ -253,6 +260,7 @@ def test_request_larger_than_the_server_can_hold_is_refused(server: Server) -> N
         )
 
 
+@pytest.mark.tries("names an Origin that is no address")
 @pytest.mark.parametrize("origin", ["http://[evil", "http://[::1", "//[", "null", "http://a@[b"])
 def test_malformed_origin_is_refused_in_one_sentence(server: Server, origin: str) -> None:
     """A malformed Origin was answered with 500, and twenty lines of traceback in the log."""
@@ -274,6 +282,7 @@ FIRST_MESSAGES = {
 }
 
 
+@pytest.mark.tries("logs in to a websocket with what is no login")
 @pytest.mark.parametrize("path", ["events/in", "events/out", "logs/out", "task_runs/subscriptions/scheduled"])
 def test_malformed_login_of_a_websocket_is_refused_without_a_traceback(server: Server, path: str) -> None:
     """A first message that is no proper login left a traceback in the log each time."""
@@ -287,6 +296,7 @@ def test_malformed_login_of_a_websocket_is_refused_without_a_traceback(server: S
         client.shutdown()
 
 
+@pytest.mark.tries("logs in with what is no ASCII")
 @pytest.mark.parametrize("login", ["admin:é".encode(), b"\xff\xfe", b"", b"admin"])
 def test_login_that_is_no_ascii_is_a_wrong_one(server: Server, login: bytes) -> None:
     """A password with an umlaut was answered with 500."""
@@ -294,6 +304,7 @@ def test_login_that_is_no_ascii_is_a_wrong_one(server: Server, login: bytes) -> 
     assert requests.get(f"{server.url}/variables/name/a", headers=header, timeout=60).status_code == 401
 
 
+@pytest.mark.tries("guesses the login as fast as it can")
 def test_guesses_are_slow_and_nobody_else_waits_for_them(server: Server) -> None:
     """Thousands of logins a second could be tried, without an end."""
     with requests.Session() as known, requests.Session() as guessing:
@@ -313,6 +324,7 @@ def test_guesses_are_slow_and_nobody_else_waits_for_them(server: Server) -> None
         assert server.count_flows("127.0.0.2") < 0.9
 
 
+@pytest.mark.tries("guesses the login over many connections at once")
 def test_every_stranger_of_a_crowd_of_guessers_has_to_wait(server: Server) -> None:
     """With many connections at once, a guess is no cheaper: some wait, and the others have to come again."""
     wrong = base64.b64encode(b"admin:wrong").decode()
