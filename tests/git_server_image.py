@@ -10,7 +10,8 @@ from pathlib import Path
 REPOSITORY_ROOT = Path(__file__).parents[1]
 HARDENED = [
     "--read-only",
-    "--tmpfs=/tmp:size=192m",
+    "--tmpfs=/tmp",
+    "--tmpfs=/var/tmp:size=192m",
     "--tmpfs=/srv",
     "--cap-drop=ALL",
     "--security-opt=no-new-privileges",
