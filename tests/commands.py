@@ -306,7 +306,7 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
     **dict.fromkeys(
         (
             "docker compose run --rm deployer plan --only 'parking/*'",
-            "docker compose run --rm deployer status --json",
+            "docker compose --progress quiet run --rm deployer status --json",
             "docker compose run --rm deployer apply --only run-yeedu-job",
         ),
         DEPLOYER,

@@ -33,8 +33,8 @@ def secrets_of(platform: Platform) -> dict[str, str]:
         program = "import json, pathlib; print(json.dumps({str(f): f.read_text() for f in " + (
             "pathlib.Path('/run/platform').rglob('*') if f.is_file()}))"
         )
-        command = ["docker", "compose", "run", "--rm", "--no-deps", "-T", "secrets", "python", "-c", program]
-        found = json.loads(platform.must(*command))
+        run = ("docker", "compose", "--progress", "quiet", "run", "--rm", "--no-deps", "-T")
+        found = json.loads(platform.must(*run, "secrets", "python", "-c", program))
     return {name: value.strip() for name, value in found.items() if value.strip()}
 
 

@@ -50,7 +50,7 @@ def team(tmp_path: Path) -> Path:
 
 def deployer(platform: Platform, team: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Type the command of this form of the platform, which repeats neither program nor file."""
-    command = ["docker", "compose", "run", "--rm", "deployer", *arguments]
+    command = ["docker", "compose", "--progress", "quiet", "run", "--rm", "deployer", *arguments]
     if platform.kind == "local":
         command = [sys.executable, "-m", "local", arguments[0], "--", *arguments[1:]]
     return platform.command(*command, environment={"CONFIG_DIR": str(team)})
