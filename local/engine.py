@@ -191,7 +191,8 @@ class Project:
         """
         how = ("run", "--rm", "--no-deps") if is_new else ("exec",)
         done = subprocess.run(
-            ["docker", "compose", *how, "--no-TTY", service, *command],
+            # A build before it would be told where the output goes.
+            ["docker", "compose", "--progress", "quiet", *how, "--no-TTY", service, *command],
             cwd=ROOT,
             env=self._environment,
             stdin=content or subprocess.DEVNULL,
