@@ -60,13 +60,7 @@ def run(command: str, file: Path | None, order: Order, *, upgrade: bool = False)
     if command == "activate-windows":
         activate(PrefectApi.of(knobs), WINDOWS_DEPLOYMENT, console)
         return 0
-    if command == "restore":
-        return _restore(file, console)
-    if command in {"up", "plan", "deploy"}:
-        own_certificate(knobs)
-    engine = find_engine()
-    containers, processes = ComposeMode(knobs, console), ProcessMode(knobs, console)
-    if knobs.other_server and command == "backup":
+    if knobs.other_server and command in {"backup", "restore"}:
         raise CommandError(
             f"runs, deployments and blocks are on {knobs.other_server}; make the backup where that server is"
         )
@@ -74,6 +68,12 @@ def run(command: str, file: Path | None, order: Order, *, upgrade: bool = False)
         raise CommandError(
             f"Prefect's data are in your Postgres at {knobs.get(DATABASE_HOST)}; back it up there"
         )
+    if command == "restore":
+        return _restore(file, console)
+    if command in {"up", "plan", "deploy"}:
+        own_certificate(knobs)
+    engine = find_engine()
+    containers, processes = ComposeMode(knobs, console), ProcessMode(knobs, console)
     if command == "up":
         check_own_database(knobs, in_containers=engine.is_usable)
         check_other_server(knobs, in_containers=engine.is_usable)
