@@ -48,6 +48,7 @@ def own_process(running: Worker) -> int:
     return number
 
 
+@pytest.mark.long
 def test_worker_that_hangs_is_started_again(server: PrefectServer, running: Worker, deployment: str) -> None:
     going = server.start_run(deployment, {"seconds": 600})
     server.await_state(going, "RUNNING")
