@@ -44,7 +44,8 @@ def running(server: PrefectServer, deployment: str, tmp_path: Path) -> Iterator[
 
 
 def own_process(running: Worker) -> int:
-    [number] = running.processes("yeedu_worker.serve")
+    children = {child.number for child in families()[running.process.pid]}
+    [number] = children.intersection(running.processes("yeedu_worker.serve"))  # it forks, and starts others
     return number
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Where to write them, and whose child the worker is.
 SIGNS_VARIABLE = "YEEDU_WORKER_SIGNS"
 EVERY_SECONDS = 2.0
+_FIRST_SECONDS = 0.1  # to the next try, before the first
 # Longer than Prefect's client tries to reach a server that takes a minute for each answer.
 _STUCK_SECONDS = 900.0
 
@@ -43,8 +44,10 @@ async def show(worker: DrainingWorker, file: int) -> None:
     """
     import anyio  # only here: the watchdog, which stays small, has a use for this module too
 
+    pause_seconds = _FIRST_SECONDS
     while True:
         if worker.is_draining or 0 < worker.seconds_since_poll < _STUCK_SECONDS:
             with contextlib.suppress(OSError):
                 os.write(file, b".")
-        await anyio.sleep(EVERY_SECONDS)
+            pause_seconds = EVERY_SECONDS
+        await anyio.sleep(pause_seconds)
