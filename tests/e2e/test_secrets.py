@@ -49,9 +49,7 @@ def test_no_secret_is_in_a_file_of_a_container(platform: Platform) -> None:
     names = {value: name for name, value in secrets_of(platform).items()}
     known = "def print_message"
     found = {service: found_in_files(platform, service, [*names, known]) for service in SERVICES}
-    assert known in found["git-server"], (
-        "the hunt looks into files"
-    )  # a worker's clones are gone with their runs
+    assert known in found["git-server"], "the hunt looks into files; a worker's clones go with their runs"
     assert {
         (service, names[value]) for service, values in found.items() for value in values - {known}
     } == set()
