@@ -21,7 +21,7 @@ from tests.platforms import (
     copy_checkout,
 )
 
-pytestmark = [pytest.mark.long_locally, pytest.mark.timeout(600), pytest.mark.xdist_group("platform")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("platform")]
 OVERLAY = "COMPOSE_FILE=docker-compose.yaml:deploy/other-server.yaml\n"
 SERVICES = {"secrets", "git-server", "yeedu-mock", "deployer", "worker", "rescue", "warehouse", "ready"}
 
@@ -32,7 +32,9 @@ def gateway_of_containers() -> str:
     return subprocess.check_output(["docker", *of_bridge], text=True).strip()
 
 
-@pytest.fixture(params=[pytest.param("compose", marks=pytest.mark.docker), "local"])
+@pytest.fixture(
+    params=[pytest.param("compose", marks=pytest.mark.docker), pytest.param("local", marks=pytest.mark.long)]
+)
 def form(request: pytest.FixtureRequest) -> str:
     return request.param
 

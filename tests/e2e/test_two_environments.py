@@ -173,7 +173,7 @@ def online(platform: Platform) -> set[str]:
     scope="module",
     params=[
         pytest.param(ComposePlatform, id="compose", marks=[pytest.mark.docker, pytest.mark.long]),
-        pytest.param(LocalPlatform, id="local"),
+        pytest.param(LocalPlatform, id="local", marks=pytest.mark.long),
     ],
 )
 def city(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
