@@ -95,7 +95,7 @@ above = [parent(own)]
 while parent(above[-1]) not in ("0", "1"):
     above.append(parent(above[-1]))
 everything = filter(str.isdecimal, os.listdir("/proc"))
-worker = [number for number in everything if b"yeedu_worker.serve" in line(number)]
+worker = [number for number in everything if b"\\0yeedu_worker.serve\\0" in line(number)]
 for number in (own, *above[-3:], *worker):  # what the flow has started itself is below these
     opened = []
     for name, how in (("environ", os.O_RDONLY), ("mem", os.O_RDWR)):
