@@ -56,6 +56,7 @@ class Holdings:
     def __init__(self, url: str) -> None:
         self.url = url
         self._session = requests.Session()
+        self._session.headers["Connection"] = "close"  # the server may just be closing one that is idle
         self._known: set[str] = set()
 
     @contextmanager
