@@ -238,13 +238,9 @@ class KeyedServer:
 @contextmanager
 def keyed_server(home: Path, key: str, *, is_cloud: bool, host: str = "127.0.0.1") -> Iterator[KeyedServer]:
     """Have a Prefect server behind a gateway for as long as the block lasts."""
-    behind = PrefectProcess(home)
-    try:
-        behind.start()
+    with PrefectProcess(home) as behind:
         with KeyedServer(behind.url, home / "journal", key, is_cloud=is_cloud, host=host).running() as server:
             yield server
-    finally:
-        behind.stop()
 
 
 def main() -> None:

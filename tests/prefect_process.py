@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Self
 
 import requests
 
@@ -47,6 +48,19 @@ class PrefectProcess:
         }
         self._program = program
         self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """Start it; it stops at the end of the block."""
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it, if it runs."""
+        self.stop()
 
     def start(self) -> None:
         """Start it, and wait until it is ready."""

@@ -200,7 +200,7 @@ def eventually() -> Callable[..., object]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    process = PrefectProcess(
+    with PrefectProcess(
         tmp_path_factory.mktemp("prefect-server"),
         {
             "PREFECT_SERVER_API_AUTH_STRING": AUTH_STRING,
@@ -209,12 +209,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "2",
             "PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS": "2",
         },
-    )
-    try:
-        process.start()
+    ) as process:
         yield Server(process.url)
-    finally:
-        process.stop()
 
 
 @pytest.fixture(scope="session")

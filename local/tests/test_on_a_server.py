@@ -28,14 +28,10 @@ NOT_BEGUN = {"Scheduled": "SCHEDULED", "Late": "SCHEDULED"}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectProcess]:
-    server = PrefectProcess(
+    with PrefectProcess(
         tmp_path_factory.mktemp("prefect"), {"PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "1"}
-    )
-    try:
-        server.start()
+    ) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ OURS, OTHER = "ours", "another team's"
 
 @pytest.fixture(scope="session")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectProcess]:
-    server = PrefectProcess(
+    with PrefectProcess(
         tmp_path_factory.mktemp("prefect"),
         {
             "PREFECT_SERVER_API_AUTH_STRING": AUTH_STRING,
@@ -37,12 +37,8 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectProcess
             "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
             "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "0.2",
         },
-    )
-    try:
-        server.start()
+    ) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @dataclass

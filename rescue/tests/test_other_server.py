@@ -24,12 +24,8 @@ KEY = "canary-of-the-key"
 
 @pytest.fixture(scope="module")
 def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectProcess]:
-    server = PrefectProcess(tmp_path_factory.mktemp("behind"))
-    try:
-        server.start()
+    with PrefectProcess(tmp_path_factory.mktemp("behind")) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(params=["cloud", "gateway"])

@@ -22,9 +22,5 @@ def closed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectP
         "PREFECT_API_AUTH_STRING": AUTH_STRING,
         "PREFECT_SERVER_API_BLOCKS_REGISTER_ON_START": "false",
     }
-    server = PrefectProcess(tmp_path_factory.mktemp("closed-server"), settings, [str(SERVE)])
-    try:
-        server.start()
+    with PrefectProcess(tmp_path_factory.mktemp("closed-server"), settings, [str(SERVE)]) as server:
         yield server
-    finally:
-        server.stop()

@@ -199,12 +199,8 @@ def server(tmp_path: Path) -> Iterator[PrefectProcess]:
         "PREFECT_SERVER_API_BLOCKS_REGISTER_ON_START": "false",
         "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "0.5",
     }
-    server = PrefectProcess(tmp_path, settings, [str(program)])
-    try:
-        server.start()
+    with PrefectProcess(tmp_path, settings, [str(program)]) as server:
         yield server
-    finally:
-        server.stop()
 
 
 def check(server: PrefectProcess) -> subprocess.CompletedProcess[str]:

@@ -34,12 +34,8 @@ pytestmark = [pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectProcess]:
-    server = PrefectProcess(tmp_path_factory.mktemp("behind"))
-    try:
-        server.start()
+    with PrefectProcess(tmp_path_factory.mktemp("behind")) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")

@@ -34,12 +34,8 @@ def work(folder: str, seconds: float):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectProcess]:
-    server = PrefectProcess(tmp_path_factory.mktemp("prefect"))
-    try:
-        server.start()
+    with PrefectProcess(tmp_path_factory.mktemp("prefect")) as server:
         yield server
-    finally:
-        server.stop()
 
 
 class Works:

@@ -127,12 +127,8 @@ class PrefectServer:
 @contextmanager
 def prefect_server(folder: Path) -> Iterator[PrefectServer]:
     """Run a Prefect server in a folder."""
-    process = PrefectProcess(folder)
-    try:
-        process.start()
+    with PrefectProcess(folder) as process:
         yield PrefectServer(process.url, folder)
-    finally:
-        process.stop()
 
 
 @dataclass
