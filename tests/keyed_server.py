@@ -238,9 +238,11 @@ class KeyedServer:
 @contextmanager
 def keyed_server(home: Path, key: str, *, is_cloud: bool, host: str = "127.0.0.1") -> Iterator[KeyedServer]:
     """Have a Prefect server behind a gateway for as long as the block lasts."""
-    with PrefectProcess(home) as behind:
-        with KeyedServer(behind.url, home / "journal", key, is_cloud=is_cloud, host=host).running() as server:
-            yield server
+    with (
+        PrefectProcess(home) as behind,
+        KeyedServer(behind.url, home / "journal", key, is_cloud=is_cloud, host=host).running() as server,
+    ):
+        yield server
 
 
 def main() -> None:

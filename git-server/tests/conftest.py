@@ -1,16 +1,16 @@
 """Real repositories in every shape that a checkout of this one may have."""
 
-import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from local.script import load_script
 
 GIT_SERVER = Path(__file__).parents[1]
 IDENTITY = {
@@ -28,13 +28,7 @@ Git = Callable[..., str]
 @pytest.fixture(scope="session")
 def snapshot() -> ModuleType:
     """The module snapshot.py, which is a script beside a Dockerfile rather than a package."""
-    spec = importlib.util.spec_from_file_location("git_server_snapshot", GIT_SERVER / "snapshot.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return load_script(GIT_SERVER / "snapshot.py")
 
 
 @pytest.fixture

@@ -1,29 +1,17 @@
 """The one-shot that writes the platform's secrets."""
 
 import base64
-import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from local.script import load_script
+
 SERVER = Path(__file__).parents[1]
-
-
-def load(name: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(name, SERVER / f"{name}.py")
-    assert specification
-    assert specification.loader
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-generate = load("generate_secrets")
+generate = load_script(SERVER / "generate_secrets.py")
 
 
 @pytest.fixture

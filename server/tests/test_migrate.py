@@ -1,7 +1,6 @@
 """What is done to a database depends on what is in it; every test of the platform loads the snapshot."""
 
 import asyncio
-import importlib.util
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -9,17 +8,14 @@ from typing import Any
 
 import pytest
 
+from local.script import load_script
+
 SCRIPT = Path(__file__).parents[1] / "migrate.py"
 
 
 @pytest.fixture
 def migrate() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("server_migrate", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(SCRIPT)
 
 
 class Database:

@@ -1,9 +1,7 @@
 """git-server: what somebody who reaches it may read of a checkout."""
 
-import importlib.util
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
+from local.script import load_script
 from tests.abuse.floods import answer, flood
 from tests.git_server_image import HARDENED, Server, docker, image_built, started
 
@@ -32,13 +31,7 @@ def git(where: Path, *arguments: str) -> str:
 @pytest.fixture(scope="session")
 def snapshot() -> ModuleType:
     """The module snapshot.py, which is a script beside a Dockerfile rather than a package."""
-    spec = importlib.util.spec_from_file_location("abused_snapshot", GIT_SERVER / "snapshot.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return load_script(GIT_SERVER / "snapshot.py")
 
 
 LEFT_LYING = [
