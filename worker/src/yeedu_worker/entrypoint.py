@@ -164,6 +164,8 @@ def main() -> None:
         os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH") or os.defpath])
     if sys.platform != "linux":
         os.execvp(command[0], command)  # noqa: S606 - the worker replaces this process
-    from yeedu_worker.watchdog import Watchdog, leave_like
+    from yeedu_worker.prefork.guard import leave_like
+    from yeedu_worker.watchdog import Watchdog
 
-    leave_like(Watchdog(command, hung, open_prefork() if is_wanted else None).run())
+    code = Watchdog(command, hung, open_prefork() if is_wanted else None).run()
+    leave_like(code << 8 if code >= 0 else -code)  # as `waitpid` tells of it

@@ -15,6 +15,11 @@ _SHARE = 20
 _CGROUP = Path("/sys/fs/cgroup")
 
 
+def prefect_home(environment: Mapping[str, str]) -> Path:
+    """Return where Prefect, and this worker, keep what outlives a flow run: ``PREFECT_HOME``."""
+    return Path(environment.get("PREFECT_HOME") or "~/.prefect").expanduser()
+
+
 def shortages(environment: Mapping[str, str], cgroup: Path = _CGROUP) -> Iterator[str]:
     """Yield a sentence about each kind of room of which too little is left.
 
@@ -22,10 +27,9 @@ def shortages(environment: Mapping[str, str], cgroup: Path = _CGROUP) -> Iterato
         environment: The worker's.
         cgroup: Where the kernel tells about this container; the memory of a machine without is not judged.
     """
-    home = Path(environment.get("PREFECT_HOME") or "~/.prefect").expanduser()
     # Not what `tempfile` finds: of a full folder it does not say that it is full, but looks for another.
     temporary = Path(environment.get("TMPDIR") or "/tmp")  # noqa: S108 - the container's own
-    for place in dict.fromkeys((temporary, home)):
+    for place in dict.fromkeys((temporary, prefect_home(environment))):
         if place.exists():
             usage = shutil.disk_usage(place)
             if usage.free < _least(usage.total):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from yeedu_worker.room import is_short
+from yeedu_worker.room import is_short, prefect_home
 from yeedu_worker.surroundings import FOLDER_PREFIX, remove
 
 if sys.platform != "win32":
@@ -45,7 +45,7 @@ def sweep_left_folders(folder: Path | None = None) -> int:
     """
     if sys.platform != "linux":
         return 0
-    used = _used()
+    used = list(_used())
     place = folder or Path(tempfile.gettempdir())
     count = sum(_remove_unlocked(left) for left in place.glob(f"{FOLDER_PREFIX}*"))
     for left in place.glob("tmp*prefect"):
@@ -67,17 +67,19 @@ async def sweep_now_and_then(worker: DrainingWorker, environment: Mapping[str, s
         WORKER_OWN_TEMPORARY_FOLDER: The folder, in which nobody else keeps anything; empty for none.
     """
     folder = environment.get("WORKER_OWN_TEMPORARY_FOLDER") or ""
-    home = Path(environment.get("PREFECT_HOME") or "~/.prefect").expanduser()
     while folder:
         await anyio.sleep(_EVERY_SECONDS)
-        is_idle = not worker.active
-        count = await anyio.to_thread.run_sync(sweep_left_files, Path(folder), home, is_idle)
-        if (
-            is_idle
-        ):  # of a worker that was killed; that of a run which is claimed meanwhile is young, and stays
-            count += sweep_left_folders(Path(folder))
+        count = await anyio.to_thread.run_sync(
+            _sweep, Path(folder), prefect_home(environment), not worker.active
+        )
         if count:
             print(f"worker: deleted {count} files and folders that flow runs left in {folder}", flush=True)
+
+
+def _sweep(folder: Path, home: Path, is_idle: bool) -> int:
+    count = sweep_left_files(folder, home, is_idle)
+    # Of a worker that was killed; that of a run which is claimed meanwhile is young, and stays.
+    return count + (sweep_left_folders(folder) if is_idle else 0)
 
 
 def sweep_left_files(folder: Path, home: Path, is_idle: bool) -> int:
@@ -94,7 +96,7 @@ def sweep_left_files(folder: Path, home: Path, is_idle: bool) -> int:
     if sys.platform != "linux" or not folder.is_dir():
         return 0
     age_seconds = _YOUNG_SECONDS if is_idle or is_short(folder) else _OLD_SECONDS
-    used = _used()
+    used = list(_used())
     kept = [home, Path(tempfile.gettempdir())]
     count = 0
     for left in folder.iterdir():
@@ -137,12 +139,8 @@ def _remove_unlocked(folder: Path) -> bool:
         os.close(file)
 
 
-def _used() -> list[Path]:
-    """Return where the processes of this machine work, and what they have open."""
-    return list(_links())
-
-
-def _links() -> Iterator[Path]:
+def _used() -> Iterator[Path]:
+    """Yield where the processes of this machine work, and what they have open."""
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # another user's, closed to others, or ended
             yield (process / "cwd").readlink()

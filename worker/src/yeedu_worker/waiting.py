@@ -6,21 +6,23 @@ import os
 import sys
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from yeedu_worker.room import prefect_home
 
 if sys.platform != "win32":
     import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
+    from pathlib import Path
 
 # Who starts the worker is to see it poll; only who looks later is to see that it waits.
 _SILENT_SECONDS = 60.0
 
 
 def _file(environment: Mapping[str, str]) -> Path:
-    return Path(environment.get("PREFECT_HOME") or "~/.prefect").expanduser() / "worker-waits"
+    return prefect_home(environment) / "worker-waits"
 
 
 @contextmanager

@@ -11,9 +11,8 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from yeedu_worker.families import end_children
 from yeedu_worker.kernel import adopt_orphans, close_to_others
@@ -144,13 +143,3 @@ class Watchdog:
             return
         with self._keeper.lock:
             end_children({*worker, *self._keeper.children()})
-
-
-def leave_like(code: int) -> NoReturn:
-    """End as a process with that exit code ended."""
-    if code >= 0:
-        sys.exit(code)
-    if -code != signal.SIGKILL:
-        signal.signal(-code, signal.SIG_DFL)
-    os.kill(os.getpid(), -code)
-    sys.exit(128 - code)

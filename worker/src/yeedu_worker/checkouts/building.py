@@ -163,11 +163,11 @@ def _settings(remote: Remote, revision: Revision, wanted: Wanted, branch: str) -
     }
     yield f"[core]\n\trepositoryformatversion = {int(bool(extensions))}\n\tfilemode = true\n\tbare = false\n"
     yield "\tlogallrefupdates = true\n"
-    yield f'[remote "origin"]\n\turl = {_quoted(remote.address.url)}\n'
+    yield f'[remote "origin"]\n\turl = {_value(remote.address.url)}\n'
     if branch:
-        yield f"\tfetch = {_quoted(f'+{revision.reference}:refs/remotes/origin/{branch}')}\n"
+        yield f"\tfetch = {_value(f'+{revision.reference}:refs/remotes/origin/{branch}')}\n"
     elif revision.branch:
-        yield f"\tfetch = {_quoted(f'+{revision.reference}:{revision.reference}')}\n"
+        yield f"\tfetch = {_value(f'+{revision.reference}:{revision.reference}')}\n"
     elif not revision.reference:
         yield "\tfetch = +refs/heads/*:refs/remotes/origin/*\n"
     if wanted.directories:
@@ -175,13 +175,14 @@ def _settings(remote: Remote, revision: Revision, wanted: Wanted, branch: str) -
     if extensions:
         yield "[extensions]\n" + "".join(f"\t{name} = {value}\n" for name, value in extensions.items())
     if branch:
-        yield f"[branch {_text(branch)}]\n\tremote = origin\n\tmerge = {_quoted(revision.reference)}\n"
+        yield f"[branch {quoted(branch)}]\n\tremote = origin\n\tmerge = {_value(revision.reference)}\n"
 
 
-def _quoted(value: str) -> str:
+def _value(value: str) -> str:
     """Return a value as git writes it: in quotes where something of it would mean something else."""
-    return _text(value) if re.search(r'[#;"\\\s]', value) else value
+    return quoted(value) if re.search(r'[#;"\\\s]', value) else value
 
 
-def _text(value: str) -> str:
+def quoted(value: str) -> str:
+    """Return a value in quotes, as git reads it."""
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

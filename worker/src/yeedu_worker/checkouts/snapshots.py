@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from yeedu_worker.checkouts.building import DamagedError, Facts, build, keep
+from yeedu_worker.checkouts.building import DamagedError, Facts, build, keep, quoted
 from yeedu_worker.git.command import Say
 from yeedu_worker.git.reasons import GitError
 from yeedu_worker.git.remote import Remote, Revision, Wanted, lfs_warning
@@ -191,11 +191,10 @@ def _write_credentials(remote: Remote, target: Path) -> None:
     if remote.login is None:
         return
     config = target / ".git" / "config"
-    quoted = remote.address.with_login(remote.login).replace("\\", "\\\\").replace('"', '\\"')
     lines = config.read_text(encoding="utf-8").splitlines()
     # As git wrote it: quoted where it has to be.
     number = next(i for i in range(lines.index('[remote "origin"]'), len(lines)) if lines[i][:5] == "\turl ")
-    lines[number] = f'\turl = "{quoted}"'
+    lines[number] = f"\turl = {quoted(remote.address.with_login(remote.login))}"
     config.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

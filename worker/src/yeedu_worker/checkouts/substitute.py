@@ -21,6 +21,7 @@ from yeedu_worker.checkouts.snapshots import CloneUnavailableError, Snapshots
 from yeedu_worker.git.addresses import Address, Login, is_commit, logins_of
 from yeedu_worker.git.reasons import GitError, Reason
 from yeedu_worker.git.remote import Remote, Wanted
+from yeedu_worker.room import prefect_home
 
 MEGABYTES_VARIABLE = "WORKER_CHECKOUT_CACHE_MEGABYTES"
 DEFAULT_MEGABYTES = 1024
@@ -41,8 +42,7 @@ def substitute(environment: Mapping[str, str]) -> None:
         return
     if int(megabytes) == 0:
         return
-    home = Path(environment.get("PREFECT_HOME") or "~/.prefect").expanduser()
-    snapshots = Snapshots(home / "checkouts", int(megabytes) * 1024 * 1024)
+    snapshots = Snapshots(prefect_home(environment) / "checkouts", int(megabytes) * 1024 * 1024)
     storage: Any = GitRepository
     stock = storage._clone_repo
 
