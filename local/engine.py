@@ -189,10 +189,8 @@ class Project:
         Raises:
             CommandError: It failed; with the last line of what it says.
         """
-        how = ("run", "--rm", "--no-deps") if is_new else ("exec",)
         done = subprocess.run(
-            # A build before it would be told where the output goes.
-            ["docker", "compose", "--progress", "quiet", *how, "--no-TTY", service, *command],
+            [*self._into(service, is_new=is_new), *command],
             cwd=ROOT,
             env=self._environment,
             stdin=content or subprocess.DEVNULL,
@@ -203,6 +201,12 @@ class Project:
         if done.returncode:
             raise CommandError(f"{command[0]} in {service}: {_reason(done.stderr.decode(errors='replace'))}")
         return done.stdout or b""
+
+    def _into(self, service: str, *, is_new: bool) -> list[str]:
+        """Return what a command is put behind to be run in a service's container."""
+        how = ("run", "--rm", "--no-deps") if is_new else ("exec",)
+        # A build before it would be told where the output goes.
+        return ["docker", "compose", "--progress", "quiet", *how, "--no-TTY", service]
 
     def stop(self, service: str, signal_name: str, grace_seconds: int) -> None:
         """Stop a service by a signal, and wait for its end; one step, so that Docker never starts it anew.

@@ -18,7 +18,6 @@ FOLDER = ROOT / "backups"
 PROFILE = "backup"
 _BY_HAND = "yeedu-prefect-%Y%m%dT%H%M%SZ.tar"
 _SCHEDULED = "scheduled-%Y%m%dT%H%M%SZ.tar"
-_DAY_SECONDS = 86400
 _LATE_SECONDS = 600
 _RETRY_SECONDS = 60
 
@@ -40,10 +39,11 @@ def scheduled_backups(knobs: Knobs) -> list[Service]:
     if PROFILE not in knobs.get("COMPOSE_PROFILES").split(",") or knobs.other_server:
         return []
     command = [str(PROGRAMS / "python"), "-P", "-m", "local.schedule"]
+    every_seconds, keep = _plan(knobs)
     environment = {
         "PYTHONPATH": str(ROOT),
-        "BACKUP_EVERY_SECONDS": str(knobs.seconds("BACKUP_EVERY_SECONDS", _DAY_SECONDS)),
-        "BACKUP_KEEP": str(knobs.count("BACKUP_KEEP", 7)),
+        "BACKUP_EVERY_SECONDS": str(every_seconds),
+        "BACKUP_KEEP": str(keep),
     }
     settings = [f"{name}={value}" for name, value in environment.items()]
     return [
@@ -55,6 +55,11 @@ def scheduled_backups(knobs: Knobs) -> list[Service]:
             ready_command=("env", *settings, *command, "--check"),
         )
     ]
+
+
+def _plan(knobs: Knobs) -> tuple[int, int]:
+    """Return the seconds from one backup to the next (a day by default), and how many are kept (seven)."""
+    return knobs.seconds("BACKUP_EVERY_SECONDS", 86400), knobs.count("BACKUP_KEEP", 7)
 
 
 def _made(folder: Path, *forms: str) -> list[tuple[Path, datetime]]:
@@ -91,9 +96,7 @@ def main(arguments: Sequence[str]) -> None:
     """Make backups until stopped, or (``--check``) succeed when the newest one is not overdue."""
     console = Console()
     try:
-        knobs = Knobs.read()
-        every_seconds = knobs.seconds("BACKUP_EVERY_SECONDS", _DAY_SECONDS)
-        keep = knobs.count("BACKUP_KEEP", 7)
+        every_seconds, keep = _plan(Knobs.read())
     except CommandError as error:
         sys.exit(f"backup: {error}")
     if arguments == ["--check"]:

@@ -4,7 +4,6 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import pytest
 
@@ -39,24 +38,8 @@ class OneContainer(Project):
         super().__init__(Knobs({}))
         self.container = container
 
-    def stream(
-        self,
-        service: str,
-        *command: str,
-        content: IO[bytes] | None = None,
-        output: IO[bytes] | None = None,
-        is_new: bool = False,
-    ) -> bytes:
-        done = subprocess.run(
-            ["docker", "exec", "--interactive", self.container, *command],
-            stdin=content or subprocess.DEVNULL,
-            stdout=output or subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            check=False,
-        )
-        if done.returncode:
-            raise CommandError(done.stderr.decode().strip().splitlines()[-1])
-        return done.stdout or b""
+    def _into(self, service: str, *, is_new: bool) -> list[str]:
+        return ["docker", "exec", "--interactive", self.container]
 
     def sql(self, statement: str, database: str = "prefect") -> str:
         how = ("--username=prefect", f"--dbname={database}", "--no-align", "--tuples-only", "--quiet")
