@@ -1,11 +1,9 @@
 """What every test of the house shares: nothing that a machine lacks is skipped in silence."""
 
-import gc
 import os
 import shutil
 import signal
 import subprocess
-import warnings
 from functools import cache
 from pathlib import Path
 
@@ -55,18 +53,6 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     if drives_platform and not item.get_closest_marker("timeout"):
         item.add_marker(pytest.mark.timeout(PLATFORM_TIMEOUT_SECONDS))
     if not item.get_closest_marker("xdist_group"):
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-
-
-def _group(item: pytest.Item) -> str:
-    folder, below, *_ = item.path.relative_to(ROOT).parts
-    return f"tests/{below}" if folder == "tests" else folder
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Close what a folder's tests left open, or it would be told in the midst of another folder's test."""
-    if nextitem is not None and _group(nextitem) != _group(item):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
+        folder, below, *_ = item.path.relative_to(ROOT).parts
+        group = f"tests/{below}" if folder == "tests" else folder
+        item.add_marker(pytest.mark.xdist_group(group))
