@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,25 +15,9 @@ from local.ports import free_port
 from local.process_mode import ProcessMode
 from local.processes import Supervisor
 from local.service import Service
-
-SERVES = """
-import http.server, sys
-http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
-"""
+from local.tests.serving import giving, serving
 
 KNOBS = {"WAREHOUSE_URL": "postgresql://me@db/mine"}
-
-
-def serving(name: str, program: str = SERVES) -> Service:
-    port = free_port()
-    return Service(name, [sys.executable, "-c", program, str(port)], {}, port, f"http://127.0.0.1:{port}/")
-
-
-def giving(value: object) -> Callable[..., object]:
-    def give(*_: object, **__: object) -> object:
-        return value
-
-    return give
 
 
 @pytest.fixture

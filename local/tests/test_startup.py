@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,32 +11,16 @@ from local import startup
 from local.console import Console
 from local.errors import CommandError
 from local.knobs import Knobs
-from local.ports import free_port
 from local.processes import Supervisor
 from local.service import Service
 from local.startup import Startup
+from local.tests.serving import giving, serving
 
-SERVES = """
-import http.server, sys
-http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
-"""
 NO_WAREHOUSE = {"WAREHOUSE_URL": "postgresql://me@db.example/analytics"}
-
-
-def serving(name: str, program: str = SERVES) -> Service:
-    port = free_port()
-    return Service(name, [sys.executable, "-c", program, str(port)], {}, port, f"http://127.0.0.1:{port}/")
 
 
 def ending(code: int, says: str) -> Service:
     return Service("deployer", [sys.executable, "-c", f"print({says!r}); exit({code})"], {})
-
-
-def giving(service: Service) -> Callable[..., Service]:
-    def give(*_: object) -> Service:
-        return service
-
-    return give
 
 
 @pytest.fixture
