@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 REPOSITORY_ROOT = Path(__file__).parents[1]
@@ -32,9 +33,21 @@ class Server:
 
     def __init__(self, container: str) -> None:
         self.container = container
-        self.port = int(docker("port", container, "8080/tcp").stdout.split()[0].split(":")[-1])
-        self.base = f"http://127.0.0.1:{self.port}"
-        self.url = f"{self.base}/flows.git"
+
+    @cached_property
+    def port(self) -> int:
+        """The published port; a container that has ended has none."""
+        return int(docker("port", self.container, "8080/tcp").stdout.split()[0].split(":")[-1])
+
+    @property
+    def base(self) -> str:
+        """The URL without a path."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The URL of the repository."""
+        return f"{self.base}/flows.git"
 
     def wait_until_healthy(self) -> None:
         """Wait for the first clone; fail with the container's log after half a minute."""

@@ -1,9 +1,11 @@
 """What a client may cost without a session, and that one with a session is not held to it."""
 
 import contextlib
+import http.client
 import socket
 from dataclasses import replace
 
+import pytest
 import requests
 
 from yeedu_mock.control import strangers
@@ -39,9 +41,19 @@ def test_slow_head_is_cut_off_and_a_kept_connection_is_not(yeedu_mock, monkeypat
     for head in ("", "GET / HTTP/1.1\nHost: localhost\n"):
         with begin(yeedu_mock, head) as connection:
             assert is_cut_off(connection)
-    with requests.Session() as session:
+    request = b"GET /healthCheck HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with begin(yeedu_mock, "") as connection:
         for _ in range(2):
-            assert session.get(yeedu_mock.health_url, timeout=90).status_code == 200
+            connection.sendall(request)
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert (answer.status, bool(answer.read())) == (200, True)
+            connection.settimeout(1)  # more than a head may take
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+            connection.settimeout(5)
+        connection.sendall(request[:-2])  # the next head is slow
+        assert is_cut_off(connection)
 
 
 def test_slow_body_needs_a_session(client, yeedu_mock, monkeypatch):

@@ -13,7 +13,7 @@ import uvicorn
 
 from yeedu_mock.app import create_app
 from yeedu_mock.control.listener import Listener
-from yeedu_mock.control.strangers import MAX_CONNECTIONS, MAX_HEAD_BYTES, PunctualHttp
+from yeedu_mock.control.strangers import IDLE_SECONDS, MAX_CONNECTIONS, MAX_HEAD_BYTES, PunctualHttp
 from yeedu_mock.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def new_server(mock: Mock, listener: Listener) -> MockServer:
             http=PunctualHttp,
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             limit_concurrency=MAX_CONNECTIONS,
+            timeout_keep_alive=IDLE_SECONDS,
             ws="websockets-sansio",
             ws_max_size=MAX_FRAME_BYTES,  # of clients that have a session: others are refused before a frame
             timeout_graceful_shutdown=SHUTDOWN_GRACE_SECONDS,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
+import io
+import tempfile
 import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -70,7 +73,7 @@ def running_mock(settings: Settings) -> Generator[RunningMock, None, None]:
 
     Raises:
         SettingsError: It cannot be started so.
-        RuntimeError: It did not start, or did not end, within 30 seconds.
+        RuntimeError: It did not start, or did not end, within 30 seconds; says what was still under way.
     """
     settings = replace(settings, password=settings.password or "demo-password")
     listener = bind(settings)
@@ -78,7 +81,10 @@ def running_mock(settings: Settings) -> Generator[RunningMock, None, None]:
     server = new_server(mock, listener)
     started = threading.Event()
 
+    loops: list[asyncio.AbstractEventLoop] = []
+
     async def serve() -> None:
+        loops.append(asyncio.get_running_loop())
         task = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not task.done():
             await asyncio.sleep(0.005)
@@ -96,7 +102,19 @@ def running_mock(settings: Settings) -> Generator[RunningMock, None, None]:
         thread.join(STOP_TIMEOUT_SECONDS)
         listener.close()
     if thread.is_alive():
-        raise RuntimeError("The mock did not end.")
+        raise RuntimeError(f"The mock did not end.\n{_under_way(loops[0])}")
+
+
+def _under_way(loop: asyncio.AbstractEventLoop) -> str:
+    """Say where each thread is, and where each task of a loop waits."""
+    said = io.StringIO()
+    for task in asyncio.all_tasks(loop):
+        task.print_stack(file=said)
+    with tempfile.TemporaryFile("w+") as threads:
+        faulthandler.dump_traceback(threads)
+        threads.seek(0)
+        said.write(threads.read())
+    return said.getvalue()
 
 
 def default_settings(state_directory: Path) -> Settings:

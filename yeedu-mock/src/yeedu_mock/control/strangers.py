@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 10.0
+IDLE_SECONDS = 75  # as nginx, in front of a Yeedu, keeps a connection between two requests
 MAX_BODY_BYTES = 64 * 1024
 BODY_SECONDS = 30.0
 # Connections that have sent no whole request line and headers yet; when one more comes, the oldest goes.
@@ -45,11 +46,12 @@ class PunctualHttp(H11Protocol):
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
-        """Take what has come, and wait on where no request is being answered."""
+        """Take what has come; wait on for the rest of a request that has begun to come."""
         super().handle_events()
-        is_answering = self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]
-        if is_answering or self.transport.get_protocol() is not self:  # a websocket has taken over
-            self._stop()
+        begun, _ = self.conn.trailing_data
+        has_taken_over = self.transport.get_protocol() is not self  # a websocket
+        if has_taken_over or (self.cycle is not None and not (self.cycle.response_complete and begun)):  # type: ignore[redundant-expr]
+            self._stop()  # answering, or idle for as long as uvicorn keeps a connection
         else:
             self._watch()
 
