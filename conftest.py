@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).parent
 # Two runs, each of which may take as long as `tests.platforms` waits for one: on two busy cores they do.
 PLATFORM_TIMEOUT_SECONDS = 420
+# What generated tests draw their cases from: pinned, so that a change's run fails for the change.
+os.environ["TEST_SEED"] = SEED = os.environ.get("TEST_SEED") or "20261130"
 # What `make test ARGS=...` hands to the `make`s that tests run, which it is not meant for.
 OF_MAKE = ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "ARGS")
 
@@ -28,6 +30,18 @@ def _missing(what: str) -> str:
         if subprocess.run(command, capture_output=True, check=False).returncode:
             return f"no Docker engine: `{' '.join(command)}` failed"
     return ""
+
+
+@pytest.hookimpl(tryfirst=True)  # before Hypothesis looks
+def pytest_configure(config: pytest.Config) -> None:
+    """Let Hypothesis draw from the seed as well."""
+    if config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = SEED
+
+
+def pytest_report_header() -> str:
+    """Say what makes the generated cases of this run anew."""
+    return f"generated cases: TEST_SEED={SEED}"
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -40,7 +40,7 @@ pytestmark = [
 POINTS = int(os.environ.get("YEEDU_KILL_POINTS", "4"))
 FIRST_POINT = int(os.environ.get("YEEDU_KILL_FIRST_POINT", "0"))
 AT_ONCE = int(os.environ.get("YEEDU_KILL_AT_ONCE", "4"))
-SEED = int(os.environ.get("YEEDU_KILL_SEED") or 20261129)
+SEED = os.environ["TEST_SEED"]
 
 
 @dataclass(frozen=True)
@@ -193,4 +193,4 @@ def test_one_remote_run_whenever_the_process_is_killed(mock: MockYeedu, kind: Ki
             return context.copy().run(check_point, Yeedu(mock, client, kind), number)
 
         wrong = [text for text in pool.map(check, range(FIRST_POINT, FIRST_POINT + points)) if text]
-    assert not wrong, "\n".join([f"YEEDU_KILL_SEED={SEED} kills there again:", *wrong])
+    assert not wrong, "\n".join([f"TEST_SEED={SEED} kills there again:", *wrong])
