@@ -1,6 +1,6 @@
 """Keeps many flow runs at once from locking each other, and the server itself, out of SQLite.
 
-Two things of Prefect 3.8.8 do so. A transaction that reads before it writes fails at once if another has
+Two things of Prefect 3.9.1 do so. A transaction that reads before it writes fails at once if another has
 written meanwhile ("database is locked"), so that its client has to ask again: each takes the lock when it
 begins instead, where it waits for it. And a cursor that nobody closed, such as that of the failure, is
 closed by the garbage collector in the event loop's thread, which then waits for the statement that its
