@@ -23,7 +23,7 @@ def container_lines(api: PrefectApi, containers: Iterable[Container]) -> Iterato
 def process_lines(api: PrefectApi, home: Path) -> Iterator[str]:
     """Yield what the server says, and what the worker wrote into its Prefect's home when it started."""
     yield from _server_lines(api)
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, LookupError):
         yield from _line("worker", json.loads((home / _FILE).read_text(encoding="utf-8"))["left_out"])
 
 

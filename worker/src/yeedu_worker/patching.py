@@ -216,7 +216,7 @@ def _code(found: Any) -> CodeType | None:
 def _names(code: CodeType | None) -> Iterator[str]:
     if code is None:
         return
-    yield from code.co_names
+    yield from (*code.co_names, *code.co_freevars)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _names(constant)
