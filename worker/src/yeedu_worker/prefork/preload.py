@@ -17,7 +17,6 @@ from typing import Any, ClassVar
 
 from yeedu_worker.patches.heartbeats import replace_heartbeats
 from yeedu_worker.patches.patience import wait_out_outages
-from yeedu_worker.patches.preloaded import private_modules
 from yeedu_worker.patches.repeated_work import complete_models, share_certificates
 from yeedu_worker.prefork.immortal import make_immortal
 from yeedu_worker.prefork.shelf import Group, Shelf, import_groups
@@ -39,6 +38,8 @@ ENGINE = (
 # What flows import themselves, and the engine later. A child gets each when it is imported, if that import
 # would find the same file. A later one may need an earlier one.
 LATER = (
+    "pytz",
+    "yeedu_worker.prefork.schedules",
     "requests",
     "websocket",
     "prefect_yeedu",
@@ -149,7 +150,7 @@ def _import_with_notes() -> tuple[set[str], list[Group]]:
                 importlib.import_module(name)
         finally:
             configuration.setup_logging = setup_logging
-        groups = import_groups(("pytz", *private_modules(), *LATER))
+        groups = import_groups(LATER)
         len(sys.modules["pytz"].all_timezones_set)  # looks at a file for each when it is first asked
         complete_models()
         share_certificates(at_once=True)
