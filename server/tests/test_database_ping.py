@@ -33,7 +33,6 @@ def adapted(database: Database) -> Any:
     """Return what SQLAlchemy's pool has in place of the connection."""
     connection: Any = asyncpg.AsyncAdapt_asyncpg_connection.__new__(asyncpg.AsyncAdapt_asyncpg_connection)
     connection._connection, connection.dbapi = database, DRIVER
-    connection._transaction, connection._started = None, False
     return connection
 
 

@@ -37,7 +37,7 @@ logger = logging.getLogger("prefect.yeedu_worker.checkouts")
     _CLONE,
     Place("prefect.runner.storage:GitRepository._pull_code_locked", "(self)", ("_clone_repo",)),
     Place("prefect.runner.storage:GitRepository.__init__", names=_FIELDS),
-    purpose="a clone takes milliseconds; with git's own insteadOf, git would be started as often as before",
+    purpose="a clone takes half as long as git's own from a mirror on the same disk (insteadOf)",
 )
 def substitute(environment: Mapping[str, str]) -> None:
     """Make this process clone from the cache, in the folder ``checkouts`` of Prefect's home.
