@@ -6,7 +6,10 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
+import anyio
 import pytest
 from own_process import run_python
 from prefect.utilities.dispatch import lookup_type
@@ -16,6 +19,7 @@ from prefect_processes import OURS, PrefectServer, commit, worker
 
 from yeedu_worker import draining
 from yeedu_worker.patches import kept_line, report
+from yeedu_worker.patches.process_worker import leave_out_requests
 from yeedu_worker.patching import IN_FORCE, KNOWN_RELEASES, LEFT_OUT
 
 UNKNOWN = "import prefect\nprefect.__version__ = '3.99.0'\n"
@@ -30,6 +34,28 @@ from prefect.runner.storage import GitRepository
 def look():
     found = (flow_engine._send_heartbeats, PrefectHttpxSyncClient._send_with_retry, GitRepository._clone_repo)
     print("in force:", *sorted({one.__module__ for one in found}), type(ssl).__name__)
+"""
+GROUPS = """
+import json, os, sys
+from pathlib import Path
+from types import SimpleNamespace
+from uuid import uuid4
+
+import anyio
+from prefect.workers import process
+from yeedu_worker.patches.process_worker import separate_process_groups
+
+async def group_of_a_run():
+    flow_run = SimpleNamespace(id=uuid4(), name="any", deployment_id=None, job_variables={})
+    file, program = Path(sys.argv[1]), Path(sys.argv[1] + ".py")
+    program.write_text(f"import os; open('{file}', 'w').write(str(os.getpgid(0)))")
+    starter = process.EngineCommandStarter(command=f"{sys.executable} {program}", cwd=file.parent, env={})
+    await starter.start(flow_run)
+    return int(file.read_text())
+
+found = [anyio.run(group_of_a_run) == os.getpgid(0)]
+separate_process_groups()
+print(json.dumps([*found, anyio.run(group_of_a_run) == os.getpgid(0)]))
 """
 REPORT = """
 import json
@@ -57,6 +83,31 @@ def test_every_patch_is_in_force_on_the_prefect_of_the_locks(tmp_path: Path) -> 
 def test_prefects_own_process_worker_stays_the_one_of_its_type() -> None:
     assert issubclass(draining.DrainingWorker, ProcessWorker)
     assert lookup_type(BaseWorker, "process") is ProcessWorker
+
+
+def test_run_whose_command_the_pool_chooses_has_a_process_group_of_its_own(tmp_path: Path) -> None:
+    assert run_python(GROUPS, tmp_path, str(tmp_path / "group")) == [True, False]
+
+
+def test_start_of_a_run_makes_two_requests_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    for name in ("_propose_submitting_state", "_give_worker_labels_to_flow_run"):
+
+        async def note(_: ProcessWorker, __: object, name: str = name) -> None:
+            asked.append(name)
+
+        monkeypatch.setattr(ProcessWorker, name, note)
+    one: Any = draining.DrainingWorker(limit=1, work_pool_name="pool")
+
+    async def start() -> None:
+        await one._give_worker_labels_to_flow_run(uuid4())
+        await one._propose_submitting_state(None)
+
+    anyio.run(start)
+    assert asked == []
+    monkeypatch.setitem(vars(leave_out_requests), "why_not", "this Prefect is not known")
+    anyio.run(start)
+    assert asked == ["_give_worker_labels_to_flow_run", "_propose_submitting_state"]
 
 
 def test_worker_on_a_prefect_that_it_does_not_know_runs_flows_as_that_does(
