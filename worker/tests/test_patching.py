@@ -74,6 +74,7 @@ def test_known_place_is_replaced_and_reported(library: Any) -> None:
         (METHOD, ("Outer", ModuleType("empty")), "some_library.inner:Outer.work is not there"),
         (METHOD, ("Outer.work", method), f"{METHOD.path} takes (what), not (self, what, *, how=)"),
         (Place(METHOD.path, names=("gone",)), (), f"{METHOD.path} does not use gone"),
+        (METHOD, ("Outer.work", 17), f"{METHOD.path} takes nothing, not (self, what, *, how=)"),
         (Place("some_library.lost"), (), "some_library.lost is not there"),
         (Place("no_library:at_all"), (), "no_library:at_all is not there"),
     ],

@@ -198,7 +198,10 @@ def _version() -> str:
 
 
 def _signature(found: Any) -> str:
-    signature = inspect.signature(found)
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):
+        return "nothing"
     plain = [
         parameter.replace(
             annotation=parameter.empty,
