@@ -110,6 +110,10 @@ class PrefectApi:
         is_other = bool(knobs.other_server)
         return cls(knobs.api_url, knobs.auth_string(), knobs.api_key(), is_other=is_other)
 
+    def get(self, path: str) -> Any:
+        """Return what the API answers; raise as `post` does."""
+        return self._ask("GET", path, None)
+
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """Return what the API answers.
 
@@ -132,9 +136,10 @@ class PrefectApi:
             else:
                 return
 
-    def _ask(self, method: str, path: str, body: dict[str, Any]) -> Any:
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+        content = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(  # noqa: S310 - the address is the platform's own
-            self.url + path, json.dumps(body).encode(), self._headers, method=method
+            self.url + path, content, self._headers, method=method
         )
         try:
             with self._opener.open(request, timeout=10) as response:

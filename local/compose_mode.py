@@ -16,6 +16,7 @@ from local.first_run import report_first_run
 from local.growth import run_lines, volume_lines
 from local.interrupts import ignore_interrupts
 from local.knobs import ROOT, Knobs
+from local.left_out import container_lines
 from local.packages import further_locks, package_index
 from local.ports import holder, is_free, port_taken
 from local.restore import Backup
@@ -273,7 +274,8 @@ class ComposeMode:
             self._console.say(f"{container.service:<12} {container}")
         self._console.say()
         api = PrefectApi.of(self._knobs)
-        for line in [*run_lines(api), *volume_lines(self._project), *backup_lines(self._knobs)]:
+        left_out = container_lines(api, containers)
+        for line in [*run_lines(api), *left_out, *volume_lines(self._project), *backup_lines(self._knobs)]:
             self._console.say(line)
         return 0 if containers and all(container.is_ready for container in containers) else 1
 

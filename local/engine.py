@@ -70,6 +70,7 @@ class Container:
     started_at: str
     is_one_shot: bool
     ports: frozenset[int]
+    health_output: str = ""
 
     @property
     def is_ready(self) -> bool:
@@ -281,18 +282,19 @@ def _is_one_off(item: dict[str, Any]) -> bool:
 
 
 def _container(item: dict[str, Any]) -> Container:
-    state = item["State"]
+    state: dict[str, Any] = item["State"]
+    health: dict[str, Any] = state.get("Health") or {}  # what has one is there to stay
     bindings: dict[str, list[dict[str, str]] | None] = item["NetworkSettings"]["Ports"] or {}
     return Container(
         id=item["Id"],
         service=item["Config"]["Labels"].get(_SERVICE_LABEL, item["Name"]),
         status=state["Status"],
         exit_code=state["ExitCode"],
-        health=state["Health"]["Status"] if state.get("Health") else "",
+        health=health.get("Status", ""),
         started_at=state["StartedAt"],
-        is_one_shot=item["HostConfig"]["RestartPolicy"]["Name"] in {"", "no"}
-        and not state.get("Health"),  # what is asked for its health is there to stay
+        is_one_shot=item["HostConfig"]["RestartPolicy"]["Name"] in {"", "no"} and not health,
         ports=frozenset(
             int(one["HostPort"]) for many in bindings.values() for one in many or [] if one["HostPort"]
         ),
+        health_output=health["Log"][-1]["Output"] if health.get("Log") else "",
     )

@@ -18,6 +18,7 @@ from local.growth import run_lines, sqlite_lines
 from local.install import PROGRAMS, install
 from local.interrupts import ignore_interrupts
 from local.knobs import Knobs
+from local.left_out import process_lines
 from local.lock import exclusive
 from local.ports import holder, is_free, port_taken
 from local.preparation import check_machine, prepare_flows, prepare_secrets, prepare_ui
@@ -192,6 +193,7 @@ class ProcessMode:
             self._console.say(f"{service.name:<12} {state:<12} {told}".rstrip())
         self._console.say()
         api = PrefectApi.of(self._knobs)
-        for line in [*run_lines(api), *sqlite_lines(STATE), *backup_lines(self._knobs)]:
+        left_out = process_lines(api, STATE / "worker")
+        for line in [*run_lines(api), *left_out, *sqlite_lines(STATE), *backup_lines(self._knobs)]:
             self._console.say(line)
         return 0 if all(states) else 1

@@ -7,24 +7,35 @@ address; and no event tells of it. Here it becomes an event that the UI shows, a
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
-from prefect.server.events.actions import ActionFailed, SendNotification
+from prefect.server.events.actions import ActionFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from prefect.server.events.actions import SendNotification
     from prefect.server.events.schemas.automations import TriggeredAction
 
 _PAUSES_SECONDS = (1.0, 4.0)
-_send = SendNotification.act
 
 
-def keep_addresses_out_of_failures() -> None:
-    """Change how this process sends notifications."""
-    SendNotification.act = _deliver
+def delivering(send: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
+    """Return a way to send a notification that tells no address.
+
+    Args:
+        send: Prefect's own.
+    """
+
+    async def act(self: SendNotification, triggered_action: TriggeredAction) -> None:
+        """Send a notification; see ``SendNotification``."""
+        await _deliver(lambda: send(self, triggered_action))
+
+    return act
 
 
-async def _deliver(self: SendNotification, triggered_action: TriggeredAction) -> None:
+async def _deliver(send: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Send a notification; what may pass is tried again.
 
     Raises:
@@ -32,7 +43,7 @@ async def _deliver(self: SendNotification, triggered_action: TriggeredAction) ->
     """
     for pause_seconds in (*_PAUSES_SECONDS, None):
         try:
-            return await _send(self, triggered_action)
+            return await send()
         except httpx.HTTPStatusError as error:
             status = error.response.status_code
             reason, may_pass = f"what it was sent to answered with status {status}", status >= 500

@@ -8,19 +8,17 @@ Here each place has a lane of its own, of a few deliveries at a time.
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from prefect.logging import get_logger
-from prefect.server.events import actions
 from prefect.server.utilities.messaging import Message, MessageHandler
 
 KINDS = {"send-notification", "call-webhook"}
 AT_ONCE = 2
 MOST_WAITING = 1000  # for one place
 _logger: logging.Logger = get_logger("server.alerts")
-stock_consumer = actions.consumer
 
 
 class Lanes:
@@ -67,19 +65,26 @@ class Lanes:
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
 
-def deliver_beside_other_actions() -> None:
-    """Change how this process works off actions."""
-    actions.consumer = _beside
+Consumer = Callable[[], AbstractAsyncContextManager[MessageHandler]]
 
 
-@asynccontextmanager
-async def _beside() -> AsyncGenerator[MessageHandler, None]:
-    async with stock_consumer() as handle:
-        lanes = Lanes(handle)
-        try:
-            yield lanes.take
-        finally:
-            await lanes.close()
+def beside(consumer: Consumer) -> Consumer:
+    """Return a consumer of actions that has lanes.
+
+    Args:
+        consumer: Prefect's own.
+    """
+
+    @asynccontextmanager
+    async def consume() -> AsyncGenerator[MessageHandler, None]:
+        async with consumer() as handle:
+            lanes = Lanes(handle)
+            try:
+                yield lanes.take
+            finally:
+                await lanes.close()
+
+    return consume
 
 
 def _place(message: Message) -> str:

@@ -7,18 +7,29 @@ Over the simple protocol a statement is a transaction of its own.
 
 from typing import Any
 
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 from outage import DatabaseAwayError
-from sqlalchemy.dialects.postgresql import asyncpg
 
 
-def ping_in_one_round_trip() -> None:
-    """Change SQLAlchemy's way to ask, for this process."""
-    connection: Any = asyncpg.AsyncAdapt_asyncpg_connection
-    connection._async_ping = _ping
+def ping(dialect: Any, connection: Any) -> bool:
+    """Ask, in the place of `do_ping` of SQLAlchemy's dialect.
 
+    Args:
+        dialect: SQLAlchemy's, of asyncpg.
+        connection: What its pool has in place of asyncpg's connection.
 
-async def _ping(connection: Any) -> None:
+    Raises:
+        DatabaseAwayError: There is no answer.
+        dialect.dbapi.Error: The connection is closed.
+    """
     try:
-        await connection._connection.execute("SELECT 1")
+        connection.run_async(_ask)
     except TimeoutError:  # of a statement that takes no time where there is a database
         raise DatabaseAwayError("no answer on a connection that was open") from None
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise dialect.dbapi.Error(f"{type(error)}: {error}") from error
+    return True
+
+
+async def _ask(connection: Any) -> None:
+    await connection.execute("SELECT 1")

@@ -39,8 +39,12 @@ async def is_database_there() -> bool:
     return await provide_database_interface().is_db_connectable()
 
 
-def health_page(pulse: Pulse) -> Route:
+def health_page(pulse: Pulse, patches_left_out: str) -> Route:
     """Return the page, and count from now on what it tells.
+
+    Args:
+        pulse: Of the services.
+        patches_left_out: The line that says which are; empty for none.
 
     It answers 200, or 503 with what is wrong, and needs no login, for it tells nothing of what is kept here.
     """
@@ -51,6 +55,7 @@ def health_page(pulse: Pulse) -> Route:
         message = "" if await is_database_there() else "Database is not available"
         message = message or pulse.trouble()
         body = {"message": message or "OK", "events_dropped": dropped.count}
+        body |= {"patches_left_out": patches_left_out} if patches_left_out else {}
         return JSONResponse(body, 503 if message else 200)
 
     return Route(PATH, page)

@@ -12,14 +12,15 @@ import socket
 from typing import Any
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+from fastapi import FastAPI
 from prefect.logging import get_logger
-from prefect.server.api import server
 from prefect.settings import get_current_settings
 from sqlalchemy import event
 from sqlalchemy.dialects.postgresql import asyncpg as dialects
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount
 
 RETRY_SECONDS = 2
 _logger: logging.Logger = get_logger("server")
@@ -37,11 +38,16 @@ AWAY: tuple[type[BaseException], ...] = (
 )
 
 
-def answer_while_database_is_away() -> None:
-    """Make the application that Prefect creates next answer 503, and say when to ask again."""
+def answer_while_database_is_away(application: FastAPI) -> None:
+    """Make Prefect's application answer 503, and say when to ask again."""
     if not event.contains(dialects.PGDialect_asyncpg, "do_connect", _connect):
         event.listen(dialects.PGDialect_asyncpg, "do_connect", _connect)
-    stock = server.custom_internal_exception_handler
+    mounted = (route for route in application.routes if isinstance(route, Mount) and route.name == "api")
+    api: Any = next((route.app for route in mounted), None)
+    stock = api.exception_handlers.get(Exception) if api else None
+    if stock is None:
+        _logger.warning("This Prefect has its API elsewhere: while the database is away, clients get errors")
+        return
 
     async def answer(request: Request, error: Exception) -> Response:
         if isinstance(error, AWAY):
@@ -60,7 +66,7 @@ def answer_while_database_is_away() -> None:
         _logger.error("%s %s: %s", request.method, request.url.path, sentence)
         return _ask_again(sentence, {})
 
-    server.custom_internal_exception_handler = answer
+    api.add_exception_handler(Exception, answer)
 
 
 def _ask_again(sentence: str, headers: dict[str, str]) -> Response:

@@ -20,11 +20,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from outage import AWAY
-from prefect.server.services import perpetual_services
 from sqlalchemy.exc import DBAPIError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -46,7 +45,12 @@ class Pulse:
 
     Args:
         clock: Tells the time in seconds.
+
+    Attributes:
+        sees_services: Whether they are watched; if not, only the event loop is judged.
     """
+
+    sees_services = True
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -89,18 +93,20 @@ class Pulse:
         now = self._clock()
         if now - self._turned > most_seconds:
             return f"the event loop has not turned for {now - self._turned:.0f} s"
-        if now - self._moved > most_seconds:
+        if self.sees_services and now - self._moved > most_seconds:
             return f"none of the server's services has ended a round for {now - self._moved:.0f} s"
         return ""
 
     def _unscheduled(self, most_seconds: float) -> str:
+        if not self.sees_services:
+            return ""
         seconds = self._clock() - self._scheduled
         why = f" ({type(self._failure).__name__}; its log says more)" if self._failure else ""
         return f"the scheduler has made no run for {seconds:.0f} s{why}" if seconds > most_seconds else ""
 
-    def watch_services(self) -> None:
-        """Take note of every round of every service that is registered from now on."""
-        for service in perpetual_services.get_perpetual_services():
+    def watch(self, services: Iterable[Any]) -> None:
+        """Take note of every round of each of Prefect's perpetual services that is registered from now on."""
+        for service in services:
             service.function = self._noted(service.function)
 
     def _noted(self, service: Service) -> Service:

@@ -13,8 +13,6 @@ import resource
 import sys
 
 import uvicorn
-from alert_failures import keep_addresses_out_of_failures
-from alert_lanes import deliver_beside_other_actions
 from bodies import Bodies
 from connections import (
     FILES_BESIDE,
@@ -24,18 +22,27 @@ from connections import (
     LimitedWebSocket,
     Places,
 )
-from database_ping import ping_in_one_round_trip
 from description import description
 from guard import Guard
 from health import health_page, is_database_there
 from listeners import bound_sockets
 from login import Login
 from outage import answer_while_database_is_away
+from patches import (
+    close_abandoned_cursors,
+    deliver_beside_other_actions,
+    keep_addresses_out_of_failures,
+    ping_in_one_round_trip,
+    report,
+    take_locks_in_order,
+    watch_services,
+)
 from prefect.server.api.server import create_app
 from prefect.settings import get_current_settings
 from pulse import Pulse, Watched, end
 from pydantic import SecretStr
-from sqlite_locks import take_locks_in_order
+
+from yeedu_worker.patching import left_out
 
 
 def main() -> None:
@@ -48,15 +55,18 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = get_current_settings().server
     Places.most = min(MOST_CONNECTIONS, max(_files() - FILES_BESIDE, FILES_BESIDE))
+    if line := left_out(report()):
+        print(f"server: {line}", flush=True)
     pulse = Pulse()
-    pulse.watch_services()
+    pulse.sees_services = watch_services(pulse)
     ping_in_one_round_trip()
     take_locks_in_order()
-    answer_while_database_is_away()
+    close_abandoned_cursors()
     keep_addresses_out_of_failures()
     deliver_beside_other_actions()
     application = create_app(final=True)
-    application.router.routes[:0] = [health_page(pulse), description(application)]
+    answer_while_database_is_away(application)
+    application.router.routes[:0] = [health_page(pulse, line), description(application)]
     guard = Guard(
         Login(Bodies(application), _secret(settings.api.auth_string)),
         allowed_hosts=os.environ.get("PREFECT_ALLOWED_HOSTS", "").split(","),

@@ -1,6 +1,6 @@
 """Keeps many flow runs at once from locking each other, and the server itself, out of SQLite.
 
-Two things of Prefect 3.8.8 do so. A transaction that reads before it writes fails at once if another has
+Two things of Prefect 3.9.1 do so. A transaction that reads before it writes fails at once if another has
 written meanwhile ("database is locked"), so that its client has to ask again: each takes the lock when it
 begins instead, where it waits for it. And a cursor that nobody closed, such as that of the failure, is
 closed by the garbage collector in the event loop's thread, which then waits for the statement that its
@@ -8,40 +8,39 @@ connection is at; that waits for the lock, up to a minute, and who has the lock 
 is closed in the connection's own thread instead, which nobody waits for.
 """
 
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from aiosqlite.cursor import Cursor
-from prefect.server.database.configurations import AioSqliteConfiguration
+
+def locking(begin: Callable[..., Any]) -> Callable[..., AbstractAsyncContextManager[Any]]:
+    """Return a way to begin a transaction that takes the lock at once.
+
+    Args:
+        begin: Prefect's own ``begin_transaction``.
+    """
+
+    def begin_transaction(self: Any, session: Any, **_: bool) -> AbstractAsyncContextManager[Any]:
+        return begin(self, session, with_for_update=True)
+
+    return begin_transaction
 
 
-def take_locks_in_order() -> None:
-    """Change how transactions on SQLite begin, and what becomes of cursors that nobody closed."""
-    _lock_at_the_beginning()
-    _close_abandoned_cursors()
+def noting(close: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any], Coroutine[Any, Any, None]]:
+    """Return a way to close a cursor that notes in it that somebody has.
 
+    Args:
+        close: The cursor's own.
+    """
 
-def _lock_at_the_beginning() -> None:
-    configuration: Any = AioSqliteConfiguration
-    stock = configuration.begin_transaction
-
-    def begin(self: Any, session: Any, **_: bool) -> AbstractAsyncContextManager[Any]:
-        return stock(self, session, with_for_update=True)
-
-    configuration.begin_transaction = begin
-
-
-def _close_abandoned_cursors() -> None:
-    cursor_class: Any = Cursor
-    stock = cursor_class.close
-
-    async def close(cursor: Any) -> None:
-        await stock(cursor)
+    async def close_noted(cursor: Any) -> None:
+        await close(cursor)
         cursor.is_closed = True
 
-    def abandon(cursor: Any) -> None:
-        if not getattr(cursor, "is_closed", False):
-            cursor._conn._tx.put_nowait((None, cursor._cursor.close))
+    return close_noted
 
-    cursor_class.close = close
-    cursor_class.__del__ = abandon
+
+def abandon(cursor: Any) -> None:
+    """Have a cursor that nobody has closed closed in its connection's own thread."""
+    if not getattr(cursor, "is_closed", False):
+        cursor._conn._tx.put_nowait((None, cursor._cursor.close))

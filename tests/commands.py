@@ -158,7 +158,7 @@ EXPECTED: Mapping[str, Check] = {
     "make plan": says("deployment: run-yeedu-job: unchanged"),
     "make status": says("scheduler", "run-yeedu-job: in step"),
     # docs/coming-from.md
-    "prefect version": says("3.8.8"),
+    "prefect version": says("3.9.1"),
     "prefect block register -m prefect_yeedu": says("Yeedu Credentials", "Yeedu Job", "Yeedu Notebook"),
     'prefect deployment run load-taxi-trips/load-taxi-trips -p "months=[6,7]" --watch': ran_on_a_worker(
         "load-taxi-trips", months=[6, 7]
@@ -325,7 +325,7 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
     ),
     # docs/docker-pool.md
     "prefect worker start --pool docker-pool --type docker --name docker-worker": CONTAINER_RUNS,
-    "docker-worker/bin/pip install prefect-docker==0.7.4 prefect==3.8.8": (
+    "docker-worker/bin/pip install prefect-docker==0.7.4 prefect==3.9.1": (
         *("tests/e2e/test_docker_pool.py", "worker_environment"),
         "prefect-docker==",
     ),

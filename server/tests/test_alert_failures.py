@@ -9,6 +9,7 @@ from typing import Any
 
 import alert_failures
 import pytest
+from patches import keep_addresses_out_of_failures
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.server.events.actions import ActionFailed, SendNotification
 
@@ -56,7 +57,7 @@ def deliver(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     """Send one notification as the server does, with the block that the deployer makes."""
     monkeypatch.setattr(SendNotification, "act", SendNotification.act)
     monkeypatch.setattr(alert_failures, "_PAUSES_SECONDS", (0.01, 0.01))
-    alert_failures.keep_addresses_out_of_failures()
+    assert keep_addresses_out_of_failures()
     block = CustomWebhookNotificationBlock.model_validate(
         {
             "name": "alerts",

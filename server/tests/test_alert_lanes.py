@@ -8,7 +8,8 @@ from typing import Any
 
 import alert_lanes
 import pytest
-from alert_lanes import AT_ONCE, deliver_beside_other_actions
+from alert_lanes import AT_ONCE
+from patches import deliver_beside_other_actions
 from prefect.server.events import actions
 from prefect.server.events.services.actions import Actions
 from prefect.server.utilities.messaging import create_publisher
@@ -20,7 +21,7 @@ DEAD, LIVING = uuid.uuid4(), uuid.uuid4()
 @pytest.fixture
 def at_work(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Have Prefect's own service work off actions; each does what is given, for its kind or its block."""
-    monkeypatch.setattr(actions, "consumer", alert_lanes.stock_consumer)
+    monkeypatch.setattr(actions, "consumer", actions.consumer)
     monkeypatch.setattr(Topic, "_topics", {})
 
     def at_work(handle: Callable[[str], Awaitable[None]], story: Callable[[Any], Awaitable[None]]) -> None:
@@ -35,8 +36,8 @@ def at_work(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
             async def __aexit__(self, *_: object) -> None:
                 """End."""
 
-        monkeypatch.setattr(alert_lanes, "stock_consumer", Stock)
-        deliver_beside_other_actions()
+        monkeypatch.setattr(actions, "consumer", Stock)
+        assert deliver_beside_other_actions()
 
         async def tell() -> None:
             service = Actions()

@@ -3,12 +3,14 @@
 import asyncio
 from typing import Any
 
+import asyncpg as driver  # pyright: ignore[reportMissingTypeStubs]
 import pytest
-from database_ping import ping_in_one_round_trip
+from patches import ping_in_one_round_trip
 from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.util import greenlet_spawn
 
 DRIVER: Any = asyncpg.dialect.import_dbapi()
+DIALECT = asyncpg.dialect(dbapi=DRIVER)
 
 
 class Database:
@@ -24,32 +26,30 @@ class Database:
     async def execute(self, statement: str) -> None:
         self.asked.append(statement)
         if self._is_closed:
-            raise DRIVER.InterfaceError("connection is closed")
+            raise driver.InterfaceError("connection is closed")
 
 
 def adapted(database: Database) -> Any:
     """Return what SQLAlchemy's pool has in place of the connection."""
     connection: Any = asyncpg.AsyncAdapt_asyncpg_connection.__new__(asyncpg.AsyncAdapt_asyncpg_connection)
     connection._connection, connection.dbapi = database, DRIVER
-    connection._transaction, connection._started = None, False
     return connection
 
 
 @pytest.fixture(autouse=True)
 def one_round_trip(monkeypatch: pytest.MonkeyPatch) -> None:
-    kind: Any = asyncpg.AsyncAdapt_asyncpg_connection
-    monkeypatch.setattr(kind, "_async_ping", kind._async_ping)
-    ping_in_one_round_trip()
+    monkeypatch.setattr(asyncpg.PGDialect_asyncpg, "do_ping", asyncpg.PGDialect_asyncpg.do_ping)
+    assert ping_in_one_round_trip()
 
 
 def test_connection_is_asked_once() -> None:
     database = Database()
-    asyncio.run(greenlet_spawn(adapted(database).ping))
+    asyncio.run(greenlet_spawn(DIALECT.do_ping, adapted(database)))
     assert database.asked == ["SELECT 1"]
 
 
 def test_closed_connection_is_noticed_as_such() -> None:
     connection = adapted(Database(is_closed=True))
     with pytest.raises(DRIVER.Error, match="connection is closed") as error:
-        asyncio.run(greenlet_spawn(connection.ping))
-    assert asyncpg.dialect().is_disconnect(error.value, connection, None)
+        asyncio.run(greenlet_spawn(DIALECT.do_ping, connection))
+    assert DIALECT.is_disconnect(error.value, connection, None)

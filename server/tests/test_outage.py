@@ -36,8 +36,6 @@ LOCK = "LOCK TABLE flow IN ACCESS EXCLUSIVE MODE"
 
 @pytest.fixture(autouse=True)
 def _told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "custom_internal_exception_handler", server.custom_internal_exception_handler)
-    answer_while_database_is_away()
     for name in MODELS_DEPENDENCIES:  # the database that was asked first is asked for ever
         monkeypatch.setitem(MODELS_DEPENDENCIES, name, None)
 
@@ -71,6 +69,7 @@ async def asking(url: str, kind: type[httpx.AsyncClient] = httpx.AsyncClient) ->
     }
     with temporary_settings(settings):
         application = server.create_app(ignore_cache=True)
+        answer_while_database_is_away(application)
         transport = httpx.ASGITransport(application, raise_app_exceptions=False)
         async with kind(transport=transport, base_url="http://server/api") as client:
             yield client

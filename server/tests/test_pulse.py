@@ -11,6 +11,7 @@ from typing import Any
 
 import pulse
 import pytest
+from patches import watch_services
 from prefect.server.services import perpetual_services
 from pulse import END_SCHEDULER_SECONDS, END_SECONDS, SCHEDULER, Pulse, Watched
 from sqlalchemy.exc import DBAPIError
@@ -143,7 +144,7 @@ def test_every_service_of_prefect_is_watched(monkeypatch: pytest.MonkeyPatch) ->
         seen.append((name, type(failure).__name__))
 
     monkeypatch.setattr(watched, "ended", ended)
-    watched.watch_services()
+    assert watch_services(watched)
     assert [service.function.__name__ for service in registered] == ["good", "bad"]
     asyncio.run(registered[0].function())  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"^$"):

@@ -8,8 +8,8 @@ from typing import Any
 import aiosqlite
 import pytest
 import sqlalchemy as sa
+from patches import close_abandoned_cursors, take_locks_in_order
 from prefect.server.database.configurations import AioSqliteConfiguration
-from sqlite_locks import take_locks_in_order
 
 # Some seconds of work.
 LONG_STATEMENT = """
@@ -24,7 +24,8 @@ def locks_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AioSqliteConfiguration, "begin_transaction", AioSqliteConfiguration.begin_transaction)
     monkeypatch.setattr(aiosqlite.Cursor, "close", aiosqlite.Cursor.close)
     monkeypatch.setattr(aiosqlite.Cursor, "__del__", None, raising=False)
-    take_locks_in_order()
+    assert take_locks_in_order()
+    assert close_abandoned_cursors()
 
 
 def test_transactions_that_read_before_they_write_wait_for_each_other(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from tests.weather.mock_weather import Weather
 from tests.weather.plan import Plan
 from tests.weather.sequence import Sequence, fork_server, prefect_client
 from yeedu_mock.testing import default_settings, running_mock
-from yeedu_worker.repeated_work import complete_models, share_certificates
+from yeedu_worker.patches.repeated_work import complete_models, share_certificates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,7 @@ import gc
 import importlib
 
 from tests.weather import calls  # noqa: F401 - Prefect and the operator, whose import takes longest
-from yeedu_worker.repeated_work import complete_models, share_certificates
+from yeedu_worker.patches.repeated_work import complete_models, share_certificates
 
 for name in ("anyio._backends._asyncio", "rich._emoji_codes"):
     importlib.import_module(name)

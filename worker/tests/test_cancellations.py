@@ -13,8 +13,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_processes import PrefectServer
 
 from tests.prefect_process import PrefectProcess
-from yeedu_worker import cancellations
-from yeedu_worker.cancellations import Cancellations
+from yeedu_worker.patches import cancellations
+from yeedu_worker.patches.cancellations import Cancellations
 
 
 def running_flow_run(server: PrefectServer) -> UUID:

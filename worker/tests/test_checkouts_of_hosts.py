@@ -21,7 +21,7 @@ from yeedu_worker.git.remote import Remote, Wanted
 RUN = """
 import asyncio, json, os, sys
 from prefect.runner.storage import GitRepository
-from yeedu_worker.checkouts.substitute import substitute
+from yeedu_worker.patches.git_clone import substitute
 
 substitute(os.environ)
 try:

@@ -1,5 +1,6 @@
 """The worker's health check against an endpoint that answers as Prefect's does."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -54,6 +55,15 @@ def check(port: int, **variables: str) -> subprocess.CompletedProcess[str]:
 def test_polling_worker_is_healthy() -> None:
     with endpoint(200) as port:
         assert check(port).returncode == 0
+
+
+def test_patches_that_the_worker_left_out_are_printed(tmp_path: Path) -> None:
+    """`docker inspect` shows it, and `make status` with it."""
+    told = "Prefect's own way runs in place of heartbeats (Prefect 3.99.0 is not known, 3.9.1 is)"
+    (tmp_path / "worker-patches.json").write_text(json.dumps({"left_out": told, "patches": []}))
+    with endpoint(200) as port:
+        done = check(port, PREFECT_HOME=str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, told)
 
 
 def test_worker_that_stopped_polling_is_not() -> None:

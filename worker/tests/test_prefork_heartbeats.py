@@ -25,7 +25,7 @@ from prefect_processes import PrefectServer
 
 from tests.keyed_server import KeyedServer
 from tests.platforms import wait_for
-from yeedu_worker.prefork import heartbeats
+from yeedu_worker.patches import heartbeats
 
 
 class Engine:

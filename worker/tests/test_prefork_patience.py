@@ -8,7 +8,7 @@ import pytest
 from prefect.client import base
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from yeedu_worker.prefork import patience
+from yeedu_worker.patches import patience
 
 CLIENTS = (base.PrefectHttpxAsyncClient, base.PrefectHttpxSyncClient)
 

@@ -11,7 +11,7 @@ WORK_OUT = """
 import json, os, sys
 from prefect.context import root_settings_context
 from prefect.logging import configuration
-from yeedu_worker.prefork.settings import SettingsOfRuns
+from yeedu_worker.patches.run_settings import SettingsOfRuns
 
 asked = json.loads(sys.argv[1])
 own = dict(os.environ), os.getcwd()

@@ -7,13 +7,13 @@ import anyio
 from own_process import run_python
 
 from tests.tls_server import self_signed
-from yeedu_worker.repeated_work import one_claim, read_deployments_once
+from yeedu_worker.patches.repeated_work import one_claim, read_deployments_once
 
 SHARE = """
 import json, ssl, sys
 import certifi
 from prefect.client.orchestration import PrefectClient, SyncPrefectClient
-from yeedu_worker.repeated_work import share_certificates
+from yeedu_worker.patches.repeated_work import share_certificates
 
 def context(made):
     return made._client._transport._pool._ssl_context
@@ -33,7 +33,7 @@ import json, ssl
 import certifi
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import PREFECT_API_TLS_INSECURE_SKIP_VERIFY, temporary_settings
-from yeedu_worker.repeated_work import share_certificates
+from yeedu_worker.patches.repeated_work import share_certificates
 
 share_certificates()
 with temporary_settings({PREFECT_API_TLS_INSECURE_SKIP_VERIFY: True}):
@@ -46,7 +46,7 @@ import json, shutil, sys
 from pathlib import Path
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import PREFECT_API_SSL_CERT_FILE, temporary_settings
-from yeedu_worker.repeated_work import share_certificates
+from yeedu_worker.patches.repeated_work import share_certificates
 
 share_certificates()
 file, other = Path(sys.argv[1]), Path(sys.argv[2])
@@ -67,7 +67,7 @@ VARIABLES = """
 import json
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from prefect.settings.base import PrefectBaseSettings
-from yeedu_worker.repeated_work import remember_settings_variables
+from yeedu_worker.patches.repeated_work import remember_settings_variables
 
 stock = PrefectBaseSettings.to_environment_variables
 remember_settings_variables()
@@ -85,7 +85,7 @@ MODELS = """
 import json
 from pydantic import BaseModel
 from prefect.client.schemas.responses import DeploymentResponse
-from yeedu_worker.repeated_work import complete_models
+from yeedu_worker.patches.repeated_work import complete_models
 
 before = DeploymentResponse.__pydantic_complete__
 complete_models()

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import socket
-import sys
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.abc import TaskStatus
-from prefect.runner._starter_engine import EngineCommandStarter
-from prefect.workers import process
 
 from yeedu_worker.families import kill_family
 
@@ -74,13 +70,3 @@ class NotedStart(TaskStatus[int]):
         self._attempt.process_id = value or 0
         if self._task_status is not None:
             self._task_status.started(self._attempt.identifier if value else 0)
-
-
-def separate_process_groups() -> None:
-    """Start each flow run as the leader of a process group, so that a cancellation reaches all of it.
-
-    Prefect does so where it chooses the command. Where the work pool does, it signals the one process alone,
-    and waits for the output of whatever that has started, for as long as it lives.
-    """
-    module: Any = process
-    module.EngineCommandStarter = partial(EngineCommandStarter, isolate_process_group=sys.platform != "win32")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -16,15 +17,17 @@ import httpx
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled
-from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
+from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
 
 from yeedu_worker.attempts import Attempt, NotedStart
 from yeedu_worker.left_runs import PAUSE_SECONDS, LeftRuns
-from yeedu_worker.repeated_work import one_claim, read_deployments_once
+from yeedu_worker.patches.hooks import HookedWorker
+from yeedu_worker.patches.repeated_work import one_claim, read_deployments_once
 from yeedu_worker.run_labels import labels_of
 from yeedu_worker.surroundings import surroundings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     from anyio.abc import TaskStatus
@@ -47,28 +50,33 @@ class Drained(Exception):  # noqa: N818 - not an error
 
 
 # With `abc.ABC` among its bases Prefect does not register it in the place of its own process worker.
-class DrainingWorker(ProcessWorker, abc.ABC):
+class DrainingWorker(HookedWorker, abc.ABC):
     """Prefect's process worker, with another end and more patience with the server.
 
     Args:
         limit: The most flow runs at a time.
+        work_pool_name: The work pool to poll.
+        work_queues: The queues of the pool to poll; none means every queue.
         options: Prefect's own.
 
     Attributes:
         room: Set when a flow run ends that was one of the most; others may have waited for that.
     """
 
-    def __init__(self, *, limit: int, **options: Any) -> None:
-        super().__init__(limit=limit, **options)
+    def __init__(
+        self, *, limit: int, work_pool_name: str, work_queues: Sequence[str] = (), **options: Any
+    ) -> None:
+        super().__init__(work_pool_name=work_pool_name, work_queues=list(work_queues), limit=limit, **options)
+        self._pool_name, self._queue_names = work_pool_name, sorted(set(work_queues))
         self.room = anyio.Event()
         self._attempts: dict[UUID, Attempt] = {}
-        # Two polls at once could claim the same flow run, and end the worker.
+        # Of two polls at once, one could end the process of a flow run that the other has just claimed.
         self._polling = anyio.Lock()
         self._deadline: float | None = None
         self._is_server_away = False
         self._heard_at = time.monotonic()
         self._polled_at: float | None = None
-        self._left_runs = LeftRuns(self._work_pool_name, sorted(self._work_queues))
+        self._left_runs = LeftRuns(self._pool_name, self._queue_names)
         self._looked_at = time.monotonic()
 
     def drain(self, patience_seconds: float) -> None:
@@ -96,7 +104,7 @@ class DrainingWorker(ProcessWorker, abc.ABC):
     @property
     def active(self) -> int:
         """How many flow runs are claimed and have not ended."""
-        return int(self._limiter.borrowed_tokens) if self._limiter else 0
+        return int(self.limiter.borrowed_tokens) if self.is_setup else 0
 
     @property
     def is_full(self) -> bool:
@@ -106,15 +114,17 @@ class DrainingWorker(ProcessWorker, abc.ABC):
     @property
     def pool_id(self) -> UUID | None:
         """The identity of the work pool, once the server has told it."""
-        return self._work_pool.id if self._work_pool else None
+        with suppress(RuntimeError):  # it has not
+            return self.work_pool.id
+        return None
 
     async def sources(self) -> list[str]:
         """Return the resources whose flow runs this worker claims: its queues, or else its work pool."""
-        if not self._work_queues:
+        if not self._queue_names:
             return [f"prefect.work-pool.{self.pool_id}"]
         queues = [
-            await self.client.read_work_queue_by_name(name, work_pool_name=self._work_pool_name)
-            for name in sorted(self._work_queues)
+            await self.client.read_work_queue_by_name(name, work_pool_name=self._pool_name)
+            for name in self._queue_names
         ]
         return [f"prefect.work-queue.{queue.id}" for queue in queues]
 
@@ -164,13 +174,13 @@ class DrainingWorker(ProcessWorker, abc.ABC):
                 logger.warning("flow run %s is started elsewhere; its process here is ended", flow_run_id)
                 await attempt.end()
 
-    async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
+    async def due_flow_runs(self) -> list[WorkerFlowRunResponse]:
         """Return the flow runs that are due, without those whose process this worker still has.
 
         A run that was taken for dead, and was not, may come back. Its process is ended, and the run is
         claimed once nothing is left of it: never are there two.
         """
-        due = await super()._get_scheduled_flow_runs()
+        due = await super().due_flow_runs()
         held = set(self.limiter.statistics().borrowers)
         for flow_run_id in {entry.flow_run.id for entry in due}:
             if attempt := self._attempts.get(flow_run_id):  # it may have ended while another one was ended
@@ -186,9 +196,8 @@ class DrainingWorker(ProcessWorker, abc.ABC):
             self._note_outage(error)
             return
         is_due = time.monotonic() - self._looked_at > PAUSE_SECONDS
-        if is_due and self._deadline is None and self._runs_task_group is not None:
+        if is_due and self._deadline is None and self.start_beside_flow_runs(self._stop_left_runs):
             self._looked_at = time.monotonic()
-            self._runs_task_group.start_soon(self._stop_left_runs)
 
     async def _stop_left_runs(self) -> None:
         """Have what ended flow runs left on Yeedu stopped; a failure is told, and tried again later."""
@@ -230,20 +239,16 @@ class DrainingWorker(ProcessWorker, abc.ABC):
             attempt.has_ended.set()
         return ProcessWorkerResult(status_code=0, identifier=str(attempt.process_id))
 
-    async def _submit_run(self, flow_run: FlowRun) -> None:
+    async def claim(self, flow_run: FlowRun) -> None:
+        """Claim a flow run, and start its process."""
         with one_claim():
-            await super()._submit_run(flow_run)
+            await super().claim(flow_run)
 
-    async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
-        """Write none yet: `run` does, which knows the environment of the run's process."""
-
-    async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
-        """Propose nothing: the process is there at once, and until then Pending says as much."""
-
-    def _release_limit_slot(self, flow_run_id: UUID) -> None:
+    def make_room(self, flow_run_id: UUID) -> None:
+        """Let those know who wait for room, once a flow run has ended."""
         if self.is_full:
             self.room.set()
-        super()._release_limit_slot(flow_run_id)
+        super().make_room(flow_run_id)
 
     async def _finish_cancellation(self, flow_run_id: UUID) -> None:
         """Cancel a flow run whose process ended on its own after somebody had asked for its cancellation.

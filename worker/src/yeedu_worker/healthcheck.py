@@ -2,7 +2,7 @@
 
 Usage: ``python -m yeedu_worker.healthcheck``. Prefect's own health endpoint answers 200 while the last
 successful poll is at most 30 poll intervals old. A worker that has no work pool yet has nothing to poll, and
-is well.
+is well. Which patches the worker has left out, if any, is printed.
 """
 
 import os
@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 
+from yeedu_worker.patches import kept_line
 from yeedu_worker.room import shortages
 from yeedu_worker.waiting import waited_for
 
@@ -28,6 +29,7 @@ def main() -> None:
         urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=3).close()
     except (urllib.error.URLError, OSError) as error:
         sys.exit(f"{url}: {error}")
+    print(kept_line(os.environ), end="")
 
 
 if __name__ == "__main__":

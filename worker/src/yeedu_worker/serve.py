@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING
 import anyio
 from prefect.settings import get_current_settings
 
-from yeedu_worker.attempts import separate_process_groups
-from yeedu_worker.cancellations import Cancellations
 from yeedu_worker.catch_up import catch_up_before_polling
 from yeedu_worker.draining import Drained, DrainingWorker
+from yeedu_worker.patches import keep_report, report
+from yeedu_worker.patches.cancellations import Cancellations
+from yeedu_worker.patches.process_worker import insist_on_hooks, separate_process_groups
+from yeedu_worker.patches.repeated_work import remember_settings_variables, share_certificates
+from yeedu_worker.patching import PatchRefusedError, left_out
 from yeedu_worker.pool import LoginRefusedError, make_queues, wait_for_pool
-from yeedu_worker.repeated_work import remember_settings_variables, share_certificates
 from yeedu_worker.results import sweep_results_hourly
 from yeedu_worker.signs import begin, show
 from yeedu_worker.sweep import sweep_left_folders, sweep_now_and_then
@@ -48,12 +50,13 @@ async def serve(
         keep_results_seconds: How long persisted results are kept; 0 for ever.
     """
     cancellations = Cancellations()
-    cancellations.replace_observers()
+    are_followed = cancellations.replace_observers()
     with anyio.open_signal_receiver(*_SIGNALS) as signals:
         async with anyio.create_task_group() as group:
             group.start_soon(_obey, worker, patience_seconds, signals)
             group.start_soon(poll_when_triggered, worker)
-            group.start_soon(cancellations.follow)
+            if are_followed:
+                group.start_soon(cancellations.follow)
             group.start_soon(sweep_results_hourly, keep_results_seconds)
             group.start_soon(sweep_now_and_then, worker, os.environ)
             if signs is not None:
@@ -96,6 +99,14 @@ def main() -> None:
     signs = begin(os.environ)
     if count := sweep_left_folders():
         print(f"worker: deleted {count} working folders of flow runs that ended without a word")
+    try:
+        insist_on_hooks()
+    except PatchRefusedError as error:
+        sys.exit(f"worker: {error}")
+    states = report()  # before anything is replaced
+    keep_report(states, os.environ)
+    if line := left_out(states):
+        print(f"worker: {line}")
     separate_process_groups()
     share_certificates()
     remember_settings_variables()

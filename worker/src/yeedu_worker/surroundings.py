@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from yeedu_worker.prefork.patience import RETRIES
+from yeedu_worker.patches.patience import RETRIES
 
 if sys.platform != "win32":
     import fcntl

@@ -20,9 +20,9 @@ from typing import Any, NoReturn, TextIO
 
 from yeedu_worker import kernel
 from yeedu_worker.missing_package import advise_in_log
+from yeedu_worker.patches.run_settings import Settings
 from yeedu_worker.prefork import guard, protocol
 from yeedu_worker.prefork.ending import end
-from yeedu_worker.prefork.settings import Settings
 from yeedu_worker.prefork.shelf import Shelf
 
 # Above what a flow is likely to count in, and below the lowest common limit of open files.
@@ -147,7 +147,7 @@ def _take_over_process(assignment: Assignment, lifeline: int) -> None:
 
 def _take_over_interpreter(assignment: Assignment) -> None:
     """Give the interpreter the standard files, arguments and modules of a fresh one."""
-    from yeedu_worker.checkouts.substitute import substitute  # only here: it imports Prefect
+    from yeedu_worker.patches.git_clone import substitute  # only here: it imports Prefect
 
     request = assignment.request
     sys.stdin, sys.stdout, sys.stderr = _standard_files()

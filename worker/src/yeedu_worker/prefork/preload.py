@@ -15,18 +15,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
-from yeedu_worker.prefork.heartbeats import replace_heartbeats
+from yeedu_worker.patches.heartbeats import replace_heartbeats
+from yeedu_worker.patches.patience import wait_out_outages
+from yeedu_worker.patches.repeated_work import complete_models, share_certificates
 from yeedu_worker.prefork.immortal import make_immortal
-from yeedu_worker.prefork.patience import wait_out_outages
 from yeedu_worker.prefork.shelf import Group, Shelf, import_groups
-from yeedu_worker.repeated_work import complete_models, share_certificates
 
 # What the stock engine has imported by the time it loads a flow from git. Nothing else may be in a child's
 # `sys.modules` at that moment: a repository may have modules of its own under any other name.
 ENGINE = (
     "prefect.main",
     "prefect.flow_engine",
-    "prefect._internal.metrics",
     "prefect.deployments.steps.core",
     "prefect.deployments.steps.pull",
     "prefect.runner.storage",
@@ -34,14 +33,13 @@ ENGINE = (
     "anyio._backends._asyncio",
     "pydantic.v1",
     "rich._emoji_codes",
-    "yeedu_worker.checkouts.substitute",
+    "yeedu_worker.patches.git_clone",
 )
 # What flows import themselves, and the engine later. A child gets each when it is imported, if that import
 # would find the same file. A later one may need an earlier one.
 LATER = (
     "pytz",
-    "prefect._internal.pytz",
-    "prefect._vendor.croniter",
+    "yeedu_worker.prefork.schedules",
     "requests",
     "websocket",
     "prefect_yeedu",

@@ -1,14 +1,14 @@
-"""The one place that takes Prefect's way of joining a method and its async twin, which is not public."""
+"""Joins a method and its async twin, as Prefect does with its own: async code gets the twin's coroutine."""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Coroutine
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-from prefect._internal.compatibility.async_dispatch import async_dispatch
+from prefect.context import get_run_context
+from prefect.exceptions import MissingContextError
 
 from prefect_yeedu.flow_run.run_logging import find_logger
 
@@ -29,14 +29,12 @@ def with_async_twin(
     """
 
     def decorate(method: Callable[P, R]) -> Callable[P, R]:
-        dispatched = cast("Callable[P, R]", async_dispatch(twin)(method))
-
         @wraps(method)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            if "_sync" not in kwargs and not _has_running_loop():
+            is_sync = kwargs.pop("_sync", None)  # what Prefect's own methods take as well
+            if is_sync or (is_sync is None and not _is_async()):
                 return method(*args, **kwargs)
-            result = dispatched(*args, **kwargs)
-            return cast("R", _Awaited(result, method.__name__)) if inspect.iscoroutine(result) else result
+            return cast("R", _Awaited(twin(*args, **kwargs), method.__name__))
 
         call.__dict__["aio"] = twin  # where Prefect's own code looks for the twin
         return call
@@ -79,6 +77,17 @@ class _Awaited(Coroutine[Any, Any, Any]):
                 self._name,
                 self._name,
             )
+
+
+def _is_async() -> bool:
+    """Whether the caller is async: of a flow or task, what that is; elsewhere whether an event loop runs."""
+    if not _has_running_loop():
+        return False
+    try:
+        run = get_run_context()
+    except MissingContextError:
+        return True
+    return bool(getattr(getattr(run, "task", None) or getattr(run, "flow", None), "isasync", True))
 
 
 def _has_running_loop() -> bool:

@@ -15,6 +15,9 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from yeedu_worker.patches import PATCHES
+from yeedu_worker.patching import Place
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -25,14 +28,27 @@ FIRST_SECONDS = 5.0
 # After one that the server did not take. Two more can be lost before the run is taken for dead.
 AGAIN_SECONDS = 10.0
 NOT_THERE = frozenset({404, 405})
+_SEND = Place("prefect.flow_engine:_send_heartbeats", "(engine, join_on_exit=)")
 
 
+def _engine(name: str, signature: str = "", *names: str) -> Place:
+    return Place(f"prefect.flow_engine:{name}", signature, names)
+
+
+@PATCHES.declare(
+    "heartbeats",
+    _SEND,
+    _engine("FlowRunEngine.run_context", "(self)", "_send_heartbeats"),
+    _engine("AsyncFlowRunEngine.run_context", "(self)", "_send_heartbeats"),
+    _engine("BaseFlowRunEngine._build_heartbeat_event_template", "(self)"),
+    _engine("BaseFlowRunEngine._emit_flow_run_heartbeat", "(self, resource=, related=)"),
+    _engine("BaseFlowRunEngine.heartbeat_seconds"),
+    _engine("MINIMUM_HEARTBEAT_INTERVAL"),
+    purpose="a short flow run sends none, and a long one waits for none; settings choose the interval alone",
+)
 def replace_heartbeats() -> None:
     """Have Prefect's flow engine use `send_heartbeats`."""
-    from prefect import flow_engine
-
-    module: Any = flow_engine
-    module._send_heartbeats = send_heartbeats
+    _SEND.replace(send_heartbeats)
 
 
 @contextmanager

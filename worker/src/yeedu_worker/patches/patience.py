@@ -10,6 +10,9 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
+from yeedu_worker.patches import PATCHES
+from yeedu_worker.patching import Place
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -17,6 +20,11 @@ if TYPE_CHECKING:
 RETRIES = 11
 OUTAGE_SECONDS = 3600.0
 MAX_PAUSE_SECONDS = 10.0
+_SIGNATURE = "(self, request, send, send_args, send_kwargs, retry_codes=, retry_exceptions=)"
+_ASYNCHRONOUS, _SYNCHRONOUS = (
+    Place(f"prefect.client.base:{name}._send_with_retry", _SIGNATURE)
+    for name in ("PrefectHttpxAsyncClient", "PrefectHttpxSyncClient")
+)
 _random = random.SystemRandom()  # that of the flow may be seeded
 
 
@@ -37,14 +45,20 @@ class Outage:
         return self._pause_seconds * _random.uniform(0.8, 1.2)
 
 
+@PATCHES.declare(
+    "patience",
+    _ASYNCHRONOUS,
+    _SYNCHRONOUS,
+    *(
+        Place(f"prefect.client.base:{name}.send", names=("_send_with_retry",))
+        for name in ("PrefectHttpxAsyncClient", "PrefectHttpxSyncClient")
+    ),
+    purpose="a flow run asks a server that is away every ten seconds; by settings alone its waits double",
+)
 def wait_out_outages() -> None:
     """Have Prefect's clients ask again as above, unless the settings allow fewer tries than `RETRIES`."""
-    from prefect.client import base
-
-    asynchronous: Any = base.PrefectHttpxAsyncClient
-    asynchronous._send_with_retry = _patient(asynchronous._send_with_retry)
-    synchronous: Any = base.PrefectHttpxSyncClient
-    synchronous._send_with_retry = _patient_in_thread(synchronous._send_with_retry)
+    _ASYNCHRONOUS.replace(_patient(_ASYNCHRONOUS.find()))
+    _SYNCHRONOUS.replace(_patient_in_thread(_SYNCHRONOUS.find()))
 
 
 def _is_wanted() -> bool:

@@ -11,7 +11,10 @@ import os
 import ssl
 from contextvars import ContextVar
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
+
+from yeedu_worker.patches import PATCHES
+from yeedu_worker.patching import Place
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -22,8 +25,20 @@ if TYPE_CHECKING:
 
 # What was read for the flow run that the current task claims.
 _claim: ContextVar[dict[UUID | str, DeploymentResponse] | None] = ContextVar("claim", default=None)
+_SSL = Place("prefect.client.orchestration:ssl")
+_VARIABLES = Place(
+    "prefect.settings.base:PrefectBaseSettings.to_environment_variables",
+    "(self, exclude_unset=, include_secrets=, include_aliases=)",
+)
 
 
+@PATCHES.declare(
+    "certificates",
+    _SSL,
+    Place("prefect.client.orchestration:PrefectClient.__init__", names=("ssl", "create_default_context")),
+    Place("prefect.client.orchestration:SyncPrefectClient.__init__", names=("ssl", "create_default_context")),
+    purpose="a file of certificates is read once, not for every client; no setting does that",
+)
 def share_certificates(*, at_once: bool = False) -> None:
     """Let all of Prefect's clients use one TLS context for each file of certificates.
 
@@ -34,7 +49,6 @@ def share_certificates(*, at_once: bool = False) -> None:
         at_once: Whether to read the file that the settings name now, for forks of this process.
     """
     import certifi
-    from prefect.client import orchestration
     from prefect.settings import get_current_settings
 
     contexts: dict[tuple[str, int, int], ssl.SSLContext] = {}
@@ -50,23 +64,24 @@ def share_certificates(*, at_once: bool = False) -> None:
         return contexts[version]
 
     names = {name: getattr(ssl, name) for name in dir(ssl)}
-    module: Any = orchestration
-    module.ssl = SimpleNamespace(**{**names, "create_default_context": create_default_context})
+    _SSL.replace(SimpleNamespace(**{**names, "create_default_context": create_default_context}))
     if at_once:
         with contextlib.suppress(OSError):  # told by the client that needs it
             create_default_context(cafile=get_current_settings().api.ssl_cert_file or certifi.where())
 
 
+@PATCHES.declare(
+    "settings as variables",
+    _VARIABLES,
+    purpose="Prefect's settings are walked once, not three times for each flow run",
+)
 def remember_settings_variables() -> None:
     """Keep Prefect's settings as environment variables, for the settings object that was asked last.
 
     Prefect walks all of its settings whenever it passes them to a process, three times for each flow run. The
     object that holds them is replaced when they change, never changed itself.
     """
-    from prefect.settings.base import PrefectBaseSettings
-
-    settings_class: Any = PrefectBaseSettings
-    work_out = settings_class.to_environment_variables
+    work_out = _VARIABLES.find()
     known: dict[object, tuple[object, dict[str, str]]] = {}
 
     def to_environment_variables(self: object, *options: bool, **named_options: bool) -> dict[str, str]:
@@ -78,7 +93,7 @@ def remember_settings_variables() -> None:
             known[question] = (self, variables)
         return dict(variables)
 
-    settings_class.to_environment_variables = to_environment_variables
+    _VARIABLES.replace(to_environment_variables)
 
 
 @contextlib.contextmanager
@@ -91,6 +106,11 @@ def one_claim() -> Generator[None]:
         _claim.reset(token)
 
 
+@PATCHES.declare(
+    "one read of a deployment",
+    Place("prefect.client.orchestration:PrefectClient.read_deployment", "(self, deployment_id)"),
+    purpose="a worker reads the deployment of a flow run once, not twice",
+)
 def read_deployments_once(client: PrefectClient) -> None:
     """Let a worker's client make one of its two reads of a claimed flow run's deployment.
 

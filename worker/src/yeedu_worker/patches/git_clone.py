@@ -14,21 +14,31 @@ from typing import Any, cast
 
 from prefect.blocks.core import Block
 from prefect.blocks.system import Secret
-from prefect.runner.storage import GitRepository
 from pydantic import SecretStr
 
 from yeedu_worker.checkouts.snapshots import CloneUnavailableError, Snapshots
 from yeedu_worker.git.addresses import Address, Login, is_commit, logins_of
 from yeedu_worker.git.reasons import GitError, Reason
 from yeedu_worker.git.remote import Remote, Wanted
+from yeedu_worker.patches import PATCHES
+from yeedu_worker.patching import Place
 from yeedu_worker.room import prefect_home
 
 MEGABYTES_VARIABLE = "WORKER_CHECKOUT_CACHE_MEGABYTES"
 DEFAULT_MEGABYTES = 1024
+_CLONE = Place("prefect.runner.storage:GitRepository._clone_repo", "(self)")
+_FIELDS = ("_url", "_branch", "_commit_sha", "_credentials", "_directories", "_include_submodules")
 
 logger = logging.getLogger("prefect.yeedu_worker.checkouts")
 
 
+@PATCHES.declare(
+    "clones from the cache",
+    _CLONE,
+    Place("prefect.runner.storage:GitRepository._pull_code_locked", "(self)", ("_clone_repo",)),
+    Place("prefect.runner.storage:GitRepository.__init__", names=_FIELDS),
+    purpose="a clone takes half as long as git's own from a mirror on the same disk (insteadOf)",
+)
 def substitute(environment: Mapping[str, str]) -> None:
     """Make this process clone from the cache, in the folder ``checkouts`` of Prefect's home.
 
@@ -43,8 +53,7 @@ def substitute(environment: Mapping[str, str]) -> None:
     if int(megabytes) == 0:
         return
     snapshots = Snapshots(prefect_home(environment) / "checkouts", int(megabytes) * 1024 * 1024)
-    storage: Any = GitRepository
-    stock = storage._clone_repo
+    stock = _CLONE.find()
 
     async def clone_repo(self: Any) -> None:
         """Clone from the cache, or else as Prefect does."""
@@ -63,7 +72,7 @@ def substitute(environment: Mapping[str, str]) -> None:
             logger.info("not from the cache: %s", error)
             await stock(self)
 
-    storage._clone_repo = clone_repo
+    _CLONE.replace(clone_repo)
 
 
 def _check_out(snapshots: Snapshots, storage: Any) -> None:

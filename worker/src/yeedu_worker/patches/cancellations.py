@@ -22,8 +22,9 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
-from prefect.runner import _flow_run_executor
-from prefect.runner._event_emitter import EventEmitter
+
+from yeedu_worker.patches import PATCHES
+from yeedu_worker.patching import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,14 @@ logger = logging.getLogger("prefect.workers.cancellations")
 
 _PAUSE_SECONDS = 5.0
 _CLOSE_SECONDS = 2.0
+_OBSERVER = Place(
+    "prefect.runner._flow_run_executor:FlowRunCancellingObserver",
+    "(on_cancelling, polling_interval=, event_filter=, on_failure=)",
+)
+_EMITTER = Place(
+    "prefect.runner._flow_run_executor:EventEmitter",
+    "(*, runner_name, client, get_events_client=, cache_ttl=)",
+)
 
 
 class Cancellations:
@@ -42,13 +51,16 @@ class Cancellations:
         self._watching: dict[UUID, Callable[[UUID], None]] = {}
         self._is_following = True  # until a failure says otherwise, once
 
-    def replace_observers(self) -> None:
-        """Have Prefect use this in place of an observer and an open event client for each flow run."""
-        module: Any = _flow_run_executor
-        module.FlowRunCancellingObserver = self._observer
-        module.EventEmitter = _LateEventEmitter
+    def replace_observers(self) -> bool:
+        """Have Prefect use this in place of an observer and an open event client for each flow run.
 
-    def _observer(self, on_cancelling: Callable[[UUID], None], **_: object) -> _Observer:
+        Returns:
+            Whether it does; if not, there is nothing to `follow`.
+        """
+        return _replace(self.observer)
+
+    def observer(self, on_cancelling: Callable[[UUID], None], **_: object) -> _Observer:
+        """Return what Prefect takes for an observer of one flow run's."""
         return _Observer(self._watching, on_cancelling)
 
     async def follow(self) -> None:
@@ -89,9 +101,16 @@ class Cancellations:
                 self._tell(flow_run.id)
 
     def _tell(self, flow_run_id: UUID) -> None:
-        """Tell it once: a second signal would end a flow that is about to end its own work."""
+        """Tell it once: a second signal would end a flow that is about to end its own work.
+
+        Who refuses to be told has not begun to cancel it, and is told again.
+        """
         if on_cancelling := self._watching.pop(flow_run_id, None):
-            on_cancelling(flow_run_id)
+            try:
+                on_cancelling(flow_run_id)
+            except BaseException:
+                self._watching[flow_run_id] = on_cancelling
+                raise
 
 
 class _Observer:
@@ -120,14 +139,36 @@ class _Observer:
         self._watching.pop(flow_run_id, None)
 
 
-class _LateEventEmitter(EventEmitter):
-    """Connects when there is something to emit, which is a cancellation."""
+def _late(emitter: Any) -> type[Any]:
+    """Return a kind of emitter that connects when there is something to emit, which is a cancellation."""
 
-    async def __aenter__(self) -> _LateEventEmitter:
-        return self
+    class LateEventEmitter(emitter):
+        async def __aenter__(self) -> LateEventEmitter:
+            return self
 
-    async def emit_flow_run_cancelled(self, *arguments: Any, **named: Any) -> None:
-        """Emit the event; see ``EventEmitter``."""
-        if self._events_client is None:
-            await super().__aenter__()
-        await super().emit_flow_run_cancelled(*arguments, **named)
+        async def emit_flow_run_cancelled(self, *arguments: Any, **named: Any) -> None:
+            """Emit the event; see ``EventEmitter``."""
+            if self._events_client is None:
+                await emitter.__aenter__(self)
+            await emitter.emit_flow_run_cancelled(self, *arguments, **named)
+
+    return LateEventEmitter
+
+
+@PATCHES.declare(
+    "cancellations",
+    _OBSERVER,
+    Place(f"{_OBSERVER.path}.add_in_flight_flow_run_id", "(self, flow_run_id)"),
+    Place(f"{_OBSERVER.path}.remove_in_flight_flow_run_id", "(self, flow_run_id)"),
+    _EMITTER,
+    Place(f"{_EMITTER.path}.__init__", names=("_events_client",)),
+    Place(f"{_EMITTER.path}.emit_flow_run_cancelled", "(self, flow_run, flow, deployment)"),
+    Place(
+        "prefect.runner._flow_run_executor:FlowRunExecutorContext.__aenter__",
+        names=("FlowRunCancellingObserver", "EventEmitter"),
+    ),
+    purpose="one websocket tells of cancellations for all flow runs, instead of two for each",
+)
+def _replace(observer: Callable[..., Any]) -> None:
+    _EMITTER.replace(_late(_EMITTER.find()))
+    _OBSERVER.replace(observer)

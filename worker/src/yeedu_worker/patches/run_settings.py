@@ -14,11 +14,35 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from yeedu_worker.patches import PATCHES
+from yeedu_worker.patching import Place
+
 # Where Prefect looks for settings in the folder in which a process starts.
 _FILES = (b".env", b"prefect.toml", b"pyproject.toml")
 _MOST_KNOWN = 16
 
 Environment = dict[bytes, bytes]
+_CONTEXT = Place("prefect.context:GLOBAL_SETTINGS_CONTEXT")
+_WORK_OUT = Place("prefect.context:root_settings_context", "()")
+_LOAD = Place("prefect.logging.configuration:load_logging_config", "(path)")
+_SET_UP = Place(
+    "prefect.logging.configuration:setup_logging",
+    "(incremental=)",
+    ("load_logging_config", "DEFAULT_LOGGING_SETTINGS_PATH"),
+)
+
+
+@PATCHES.declare(
+    "settings of flow runs",
+    _CONTEXT,
+    _WORK_OUT,
+    _LOAD,
+    _SET_UP,
+    Place("prefect.logging.configuration:DEFAULT_LOGGING_SETTINGS_PATH"),
+    purpose="settings and logging are worked out once for flow runs of the same environment, not by each",
+)
+def reuse_settings() -> None:
+    """Nothing to replace beforehand: `Settings.use` does, in a flow run's process."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +61,13 @@ class Settings:
 
     def use(self) -> None:
         """Make them this process's settings, and set up its logging."""
-        import prefect.context
-        from prefect.logging import configuration
-
-        prefect.context.GLOBAL_SETTINGS_CONTEXT = self.context
-        module: Any = configuration
-        load = module.load_logging_config
-        module.load_logging_config = self._copy_logging
+        _CONTEXT.replace(self.context)
+        load = _LOAD.find()
+        _LOAD.replace(self._copy_logging)
         try:
-            module.setup_logging()
+            _SET_UP.find()()
         finally:
-            module.load_logging_config = load
+            _LOAD.replace(load)
 
     def _copy_logging(self, _path: Path) -> dict[str, Any]:
         return copy.deepcopy(self.logging)
@@ -65,8 +85,11 @@ class SettingsOfRuns:
         """Return what a process with that environment would make of it, if it started in that folder.
 
         Returns:
-            Nothing where that depends on files, or where Prefect has something to say about it.
+            Nothing where that depends on files, where Prefect has something to say about it, or where this
+            Prefect is not known to do no more than this.
         """
+        if reuse_settings.why_not:
+            return None
         if any(os.path.exists(os.path.join(directory, name)) for name in _FILES):  # noqa: PTH110, PTH118
             return None
         variables = frozenset(pair for pair in environment.items() if _is_read(pair[0]))
@@ -87,12 +110,8 @@ def _is_read(name: bytes) -> bool:
 
 def _work_out(environment: Environment, directory: bytes) -> Settings | None:
     """Return what Prefect makes of an environment, or nothing if it complains."""
-    import prefect.context
-    from prefect.logging import configuration
-
-    module: Any = configuration
     complaints = io.StringIO()
-    own_context = prefect.context.GLOBAL_SETTINGS_CONTEXT
+    own_context = _CONTEXT.find()
     try:
         with (
             _in_place_of_this_process(environment, directory),
@@ -100,12 +119,15 @@ def _work_out(environment: Environment, directory: bytes) -> Settings | None:
             contextlib.redirect_stderr(complaints),
         ):
             warnings.simplefilter("always")
-            context = prefect.context.GLOBAL_SETTINGS_CONTEXT = prefect.context.root_settings_context()
-            logging = module.load_logging_config(module.DEFAULT_LOGGING_SETTINGS_PATH)
+            context = _WORK_OUT.find()()
+            _CONTEXT.replace(context)
+            logging = _LOAD.find()(
+                Place("prefect.logging.configuration:DEFAULT_LOGGING_SETTINGS_PATH").find()
+            )
     except Exception:  # noqa: BLE001 - the run's own process says what is wrong, where it belongs
         return None
     finally:
-        prefect.context.GLOBAL_SETTINGS_CONTEXT = own_context
+        _CONTEXT.replace(own_context)
     if warned or complaints.getvalue():
         return None
     return Settings(context, logging, (context.settings.profiles_path, context.settings.logging.config_path))

@@ -1,0 +1,103 @@
+"""Everything that the server changes inside of Prefect and what it stands on, each with what it is for.
+
+What there is a public way for is no patch: what is said while the database is away is a handler of Prefect's
+application (`outage`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import alert_failures
+import alert_lanes
+import database_ping
+import sqlite_locks
+
+from yeedu_worker.patching import Patches, PatchState, Place
+
+if TYPE_CHECKING:
+    from pulse import Pulse
+
+PATCHES = Patches()
+_PING = Place("sqlalchemy.dialects.postgresql.asyncpg:PGDialect_asyncpg.do_ping", "(self, dbapi_connection)")
+_BEGIN = Place(
+    "prefect.server.database.configurations:AioSqliteConfiguration.begin_transaction",
+    "(self, session, with_for_update=)",
+)
+_CURSOR = Place("aiosqlite.cursor:Cursor.close", "(self)")
+_ACT = Place("prefect.server.events.actions:SendNotification.act", "(self, triggered_action)")
+_CONSUMER = Place("prefect.server.events.actions:consumer", "()")
+_SERVICES = Place(
+    "prefect.server.services.perpetual_services:get_perpetual_services", "(ephemeral=, webserver_only=)"
+)
+
+
+@PATCHES.declare(
+    "one round trip",
+    _PING,
+    purpose="Postgres is asked once whether a connection lives, not three times",
+)
+def ping_in_one_round_trip() -> None:
+    """Change how this process asks Postgres."""
+    _PING.replace(database_ping.ping)
+
+
+@PATCHES.declare(
+    "locks of SQLite", _BEGIN, purpose="a transaction waits for the lock when it begins, and does not fail"
+)
+def take_locks_in_order() -> None:
+    """Change how transactions on SQLite begin."""
+    _BEGIN.replace(sqlite_locks.locking(_BEGIN.find()))
+
+
+@PATCHES.declare(
+    "cursors of SQLite",
+    _CURSOR,
+    Place("aiosqlite.cursor:Cursor.__init__", "(self, conn, cursor)", ("_conn", "_cursor")),
+    Place("aiosqlite.core:Connection.__init__", names=("_tx",)),
+    purpose="what nobody closed is closed in its connection's thread, for which nobody waits",
+)
+def close_abandoned_cursors() -> None:
+    """Change what becomes of cursors that nobody closed."""
+    kind: Any = Place("aiosqlite.cursor:Cursor").find()
+    kind.close, kind.__del__ = sqlite_locks.noting(kind.close), sqlite_locks.abandon
+
+
+@PATCHES.declare(
+    "failures of alerts",
+    _ACT,
+    purpose="what could not be delivered is tried again, and its address, which is a secret, is not logged",
+)
+def keep_addresses_out_of_failures() -> None:
+    """Change how this process sends notifications."""
+    _ACT.replace(alert_failures.delivering(_ACT.find()))
+
+
+@PATCHES.declare(
+    "lanes of alerts",
+    _CONSUMER,
+    Place("prefect.server.events.services.actions:Actions.start", names=("consumer",)),
+    purpose="alerts to a place that does not answer hold up no other action of automations",
+)
+def deliver_beside_other_actions() -> None:
+    """Change how this process works off actions."""
+    _CONSUMER.replace(alert_lanes.beside(_CONSUMER.find()))
+
+
+@PATCHES.declare(
+    "pulse",
+    _SERVICES,
+    Place(
+        "prefect.server.services.perpetual_services:register_and_schedule_perpetual_services",
+        names=("get_enabled_perpetual_services", "function"),
+    ),
+    purpose="the server is started anew when its services stand still; without it, when its event loop does",
+)
+def watch_services(pulse: Pulse) -> None:
+    """Have the pulse take note of every round of every service that is registered from now on."""
+    pulse.watch(_SERVICES.find()())
+
+
+def report() -> list[PatchState]:
+    """Return what becomes of every patch in this process; to be asked before any is applied."""
+    return PATCHES.report()

@@ -1,0 +1,57 @@
+"""Everything that the worker and its flow runs change inside of Prefect, each with what it is for.
+
+No other module of the worker's names anything of Prefect's that is private. What there is a public way for is
+no patch. `yeedu_worker.patching` says when one is left out.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from yeedu_worker.patching import Patches, PatchState, left_out
+from yeedu_worker.room import prefect_home
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PATCHES = Patches()
+_FILE = "worker-patches.json"
+_MODULES = (
+    *("process_worker", "cancellations", "repeated_work"),
+    *("run_settings", "heartbeats", "patience", "git_clone"),
+)
+
+
+def report() -> list[PatchState]:
+    """Return what becomes of every patch, in this process and in those of flow runs."""
+    for name in _MODULES:
+        importlib.import_module(f"{__name__}.{name}")
+    return PATCHES.report()
+
+
+def keep_report(states: Sequence[PatchState], environment: Mapping[str, str]) -> None:
+    """Write the report where others find it, who import no Prefect: in Prefect's home, as JSON.
+
+    It has ``left_out``, the line of `left_out`, and ``patches``, the fields of each `PatchState`.
+    """
+    file = prefect_home(environment) / _FILE
+    written = file.with_name(f"{_FILE}.{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        report = {"left_out": left_out(states), "patches": [asdict(state) for state in states]}
+        written.write_text(json.dumps(report, indent=1), encoding="utf-8")
+        written.replace(file)
+    except OSError as error:
+        print(f"worker: which patches are in force cannot be written to {file}: {error.strerror}")
+
+
+def kept_line(environment: Mapping[str, str]) -> str:
+    """Return what the worker with this home last said to have left out; nothing if it never did."""
+    try:
+        return json.loads((prefect_home(environment) / _FILE).read_text(encoding="utf-8"))["left_out"]
+    except (OSError, ValueError, LookupError):
+        return ""

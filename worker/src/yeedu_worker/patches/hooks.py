@@ -1,0 +1,59 @@
+"""Prefect's process worker, with what the platform's own overrides under names of its own."""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING, Any
+
+from prefect.workers.process import ProcessWorker
+
+from yeedu_worker.patches.process_worker import leave_out_requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from uuid import UUID
+
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.responses import WorkerFlowRunResponse
+
+
+class HookedWorker(ProcessWorker, abc.ABC):
+    """Prefect's process worker; each method here is what Prefect calls by the name that it overrides."""
+
+    def start_beside_flow_runs(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        """Do something beside the flow runs, awaited at the end; return whether that can be done now."""
+        if self._runs_task_group is None:
+            return False
+        self._runs_task_group.start_soon(work)
+        return True
+
+    async def due_flow_runs(self) -> list[WorkerFlowRunResponse]:
+        """Return the flow runs to claim."""
+        return await super()._get_scheduled_flow_runs()
+
+    async def claim(self, flow_run: FlowRun) -> None:
+        """Claim a flow run, and start its process."""
+        await super()._submit_run(flow_run)
+
+    def make_room(self, flow_run_id: UUID) -> None:
+        """Take note that a flow run has ended, or was not claimed after all."""
+        super()._release_limit_slot(flow_run_id)
+
+    async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
+        return await self.due_flow_runs()
+
+    async def _submit_run(self, flow_run: FlowRun) -> None:
+        await self.claim(flow_run)
+
+    def _release_limit_slot(self, flow_run_id: UUID) -> None:
+        self.make_room(flow_run_id)
+
+    async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
+        """Write none yet: `run` does, which knows the environment of the run's process."""
+        if leave_out_requests.why_not:
+            await super()._give_worker_labels_to_flow_run(flow_run_id)
+
+    async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
+        """Propose nothing: the process is there at once, and until then Pending says as much."""
+        if leave_out_requests.why_not:
+            await super()._propose_submitting_state(flow_run)

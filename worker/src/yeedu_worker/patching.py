@@ -1,0 +1,225 @@
+"""Changes to what Prefect does inside, made only where that is known to be what they were written for.
+
+A patch names every place that it replaces or relies on. It is applied if this Prefect is of a known release,
+each place is there with its known signature, and what has to use it still names it. Otherwise it is left out,
+Prefect's own way runs, and a report says so. A patch that is unsafe to leave out refuses instead; it is not
+asked whether the release is known.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from dataclasses import dataclass
+from functools import cached_property
+from types import CodeType
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+KNOWN_RELEASES = ("3.9.1",)
+IN_FORCE, LEFT_OUT = "in force", "left out"
+P = ParamSpec("P")
+F = TypeVar("F", bound="Callable[..., None]")
+
+
+class PatchRefusedError(Exception):
+    """A patch that nothing is safe without cannot be applied; the message is one sentence."""
+
+
+class _Default:
+    """Stands for any default value of a parameter."""
+
+    def __repr__(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Something of a library's that a patch replaces or relies on.
+
+    Attributes:
+        path: Its module, then after a colon its name in there; a module alone is only looked for.
+        signature: Its parameters without types and default values, such as ``(self, session, wait=)``; empty
+            where it is not called.
+        names: What its code has to use, by name, for the patch to have an effect.
+    """
+
+    path: str
+    signature: str = ""
+    names: tuple[str, ...] = ()
+
+    def find(self) -> Any:
+        """Return what is there.
+
+        Raises:
+            ImportError, AttributeError: Nothing is.
+        """
+        module, _, name = self.path.partition(":")
+        found: Any = importlib.import_module(module)
+        for part in filter(None, name.split(".")):
+            found = getattr(found, part)
+        return found
+
+    def replace(self, new: Any) -> None:
+        """Put something else there."""
+        module, _, path = self.path.partition(":")
+        owner, _, name = path.rpartition(".")
+        setattr(Place(f"{module}:{owner}").find(), name, new)
+
+    def trouble(self) -> str:
+        """Return why a patch cannot rely on it; an empty string where it can."""
+        try:
+            found = self.find()
+        except (ImportError, AttributeError):
+            return f"{self.path} is not there"
+        if self.signature and (signature := _signature(found)) != self.signature:
+            return f"{self.path} takes {signature}, not {self.signature}"
+        if missing := sorted(set(self.names) - set(_names(_code(found)))):
+            return f"{self.path} does not use {', '.join(missing)}"
+        return ""
+
+
+@dataclass(frozen=True)
+class PatchState:
+    """What became of a patch.
+
+    Attributes:
+        name: The patch's.
+        replaces: The places that it replaces or relies on, separated by commas.
+        state: ``in force``, or ``left out``.
+        why: What it is for, where it is in force; why not, where it is left out.
+    """
+
+    name: str
+    replaces: str
+    state: str
+    why: str
+
+
+class Patch(Generic[P]):
+    """One patch; calling it applies it, or leaves it out.
+
+    Args:
+        name: For reports.
+        purpose: What is better with it, and why no public way does.
+        places: All that it replaces or relies on.
+        is_needed: Whether it is unsafe to go on without it.
+        apply: What puts it in force.
+    """
+
+    def __init__(
+        self, name: str, purpose: str, places: tuple[Place, ...], apply: Callable[P, None], *, is_needed: bool
+    ) -> None:
+        self.name = name
+        self._purpose, self._places, self._is_needed, self._apply = purpose, places, is_needed, apply
+        self.__doc__ = apply.__doc__
+
+    @cached_property
+    def why_not(self) -> str:
+        """Why it is left out; an empty string where it is not. Found once, before anything is replaced."""
+        if not self._is_needed and (unknown := unknown_release()):
+            return unknown
+        return next(filter(None, (place.trouble() for place in self._places)), "")
+
+    def __call__(self, *arguments: P.args, **options: P.kwargs) -> bool:
+        """Apply it where it can be, and return whether it is in force.
+
+        Raises:
+            PatchRefusedError: It cannot, and is needed.
+        """
+        if not self.why_not:
+            self._apply(*arguments, **options)
+            return True
+        if self._is_needed:
+            raise PatchRefusedError(
+                f"{_release()} cannot be used: {self.why_not}, by which {self._purpose}; "
+                f"use Prefect {' or '.join(KNOWN_RELEASES)}"
+            )
+        return False
+
+    def state(self) -> PatchState:
+        """Return what becomes of it in this process."""
+        why_not = self.why_not
+        places = ", ".join(place.path for place in self._places)
+        return PatchState(self.name, places, LEFT_OUT if why_not else IN_FORCE, why_not or self._purpose)
+
+
+class Patches:
+    """The patches of one service, in the order in which they are declared."""
+
+    def __init__(self) -> None:
+        self._all: list[Patch[...]] = []
+
+    def declare(
+        self, name: str, *places: Place, purpose: str, is_needed: bool = False
+    ) -> Callable[[Callable[P, None]], Patch[P]]:
+        """Make a patch of the function that applies it; see `Patch`."""
+
+        def declared(apply: Callable[P, None]) -> Patch[P]:
+            patch = Patch(name, purpose, places, apply, is_needed=is_needed)
+            self._all.append(patch)
+            return patch
+
+        return declared
+
+    def report(self) -> list[PatchState]:
+        """Return what becomes of each in this process."""
+        return [patch.state() for patch in self._all]
+
+
+def left_out(report: Sequence[PatchState]) -> str:
+    """Return one line that says which patches are left out and why; an empty string for none."""
+    reasons: dict[str, list[str]] = {}
+    for state in report:
+        if state.state == LEFT_OUT:
+            reasons.setdefault(state.why, []).append(state.name)
+    if not reasons:
+        return ""
+    told = "; ".join(f"{', '.join(names)} ({why})" for why, names in reasons.items())
+    return f"Prefect's own way runs in place of {told}"
+
+
+def unknown_release() -> str:
+    """Return that this Prefect is of no known release; an empty string where it is."""
+    known = " and ".join(KNOWN_RELEASES)
+    return "" if _version() in KNOWN_RELEASES else f"{_release()} is not known, {known} is"
+
+
+def _release() -> str:
+    return f"Prefect {_version()}"
+
+
+def _version() -> str:
+    import prefect
+
+    return prefect.__version__
+
+
+def _signature(found: Any) -> str:
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):
+        return "nothing"
+    plain = [
+        parameter.replace(
+            annotation=parameter.empty,
+            default=parameter.empty if parameter.default is parameter.empty else _Default(),
+        )
+        for parameter in signature.parameters.values()
+    ]
+    return str(signature.replace(parameters=plain, return_annotation=signature.empty))
+
+
+def _code(found: Any) -> CodeType | None:
+    return getattr(inspect.unwrap(found), "__code__", None)
+
+
+def _names(code: CodeType | None) -> Iterator[str]:
+    if code is None:
+        return
+    yield from (*code.co_names, *code.co_freevars)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
