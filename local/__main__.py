@@ -23,12 +23,13 @@ from local.own_database import HOST as DATABASE_HOST
 from local.own_database import check_own_database
 from local.packages import own_certificate
 from local.process_mode import ProcessMode
+from local.release import release
 from local.restore import opened
 from local.services import Order, own_flows_url
 
 COMMANDS = (
     *("up", "down", "logs", "status", "drain", "plan", "deploy", "destroy", "install", "activate-windows"),
-    *("backup", "restore", "lock", "new-flow"),
+    *("backup", "restore", "lock", "new-flow", "release"),
 )
 OF_THE_DEPLOYER = {"deploy": "apply", "plan": "plan", "status": "status"}
 
@@ -39,7 +40,7 @@ def run(command: str, file: Path | None, order: Order, *, upgrade: bool = False)
     Args:
         command: One of `COMMANDS`.
         file: What ``backup`` writes (default: a new one in ``backups/``) and ``restore`` reads; the name of
-            a ``new-flow``.
+            a ``new-flow``, the version of a ``release``.
         order: What the deployer is asked to do, if it is.
         upgrade: For ``lock``: whether to take new versions.
 
@@ -56,6 +57,9 @@ def run(command: str, file: Path | None, order: Order, *, upgrade: bool = False)
     if command == "new-flow":
         push = bool(own_flows_url(knobs))
         make_new_flow(ROOT, str(file or ""), declaring_file(knobs), console, push=push)
+        return 0
+    if command == "release":
+        release(str(file or ""), console)
         return 0
     if command == "activate-windows":
         activate(PrefectApi.of(knobs), WINDOWS_DEPLOYMENT, console)
@@ -169,7 +173,10 @@ def main() -> None:
     )
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument(
-        "file", nargs="?", type=Path, help="the backup to write or to restore; or a new flow's name"
+        "file",
+        nargs="?",
+        type=Path,
+        help="the backup to write or to restore, a new flow's name, or a version",
     )
     parser.add_argument("--environment", default="", help="one of environments.yaml")
     parser.add_argument("--only", default="", help="the deployments that are meant, separated by spaces")

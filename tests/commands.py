@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from local.version import version_of
 from tests.platforms import JSON, Platform
 
 
@@ -27,6 +28,7 @@ class Done:
 
 Check = Callable[[Done], bool]
 
+VERSION = version_of()
 GREET, PRINT = "greet-at-noon", "print-message"
 OFFICE_HOURS = "*/5 8-17 * * 1-5"
 LAST_FRIDAY = "FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=17;BYMINUTE=0;BYSECOND=0"
@@ -270,7 +272,7 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
         '"activate-windows"',
     ),
     'docker run -d --name more-work -v "$PWD:/checkout:ro" -v "$PWD/login:/run/login:ro" yeedu-prefect-worker'
-    ":0.1.0 python /checkout/worker/attach run --temporary --server http://prefect.example.com:8080"
+    f":{VERSION} python /checkout/worker/attach run --temporary --server http://prefect.example.com:8080"
     " --name more-work --environment /opt/venv --folder /tmp/worker --auth-string-file /run/login"
     " --flows-git-url https://github.com/YOUR_TEAM/yeedu-prefect.git": IN_A_CONTAINER,
     "docker stop --time 60 more-work": IN_A_CONTAINER,
@@ -316,7 +318,10 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
     "make lock": (*ADD_A_PACKAGE, '"lock"'),
     "make up": (*ADD_A_PACKAGE, "platform.up()"),
     "docker compose --profile image-worker build image-worker": (*OWN_IMAGE, '"build"'),
-    "docker tag yeedu-prefect-image-worker:0.1.0 registry.example.com/team/flows:1": (*OWN_IMAGE, '"tag"'),
+    f"docker tag yeedu-prefect-image-worker:{VERSION} registry.example.com/team/flows:1": (
+        *OWN_IMAGE,
+        '"tag"',
+    ),
     'docker run -d --init --name flows --restart unless-stopped -v "$PWD/login:/run/login:ro"'
     " -e PREFECT_API_AUTH_STRING_FILE=/run/login -e PREFECT_API_URL=http://prefect.example.com:8080/api"
     " -e WORKER_POOL=image-pool -e WORKER_NAME=flows registry.example.com/team/flows:1": (
