@@ -7,6 +7,7 @@ from pathlib import Path
 
 from local.activation import WINDOWS_DEPLOYMENT, activate
 from local.api import PrefectApi, is_answering
+from local.bundle_making import make_bundle
 from local.compose_mode import ComposeMode
 from local.console import Console
 from local.destroy import destroy
@@ -29,7 +30,7 @@ from local.services import Order, own_flows_url
 
 COMMANDS = (
     *("up", "down", "logs", "status", "drain", "plan", "deploy", "destroy", "install", "activate-windows"),
-    *("backup", "restore", "lock", "new-flow", "release"),
+    *("backup", "restore", "lock", "new-flow", "release", "bundle"),
 )
 OF_THE_DEPLOYER = {"deploy": "apply", "plan": "plan", "status": "status"}
 
@@ -39,8 +40,8 @@ def run(command: str, file: Path | None, order: Order, *, upgrade: bool = False)
 
     Args:
         command: One of `COMMANDS`.
-        file: What ``backup`` writes (default: a new one in ``backups/``) and ``restore`` reads; the name of
-            a ``new-flow``, the version of a ``release``.
+        file: What ``backup`` writes (default: a new one in ``backups/``) and ``restore`` reads, what
+            ``bundle`` writes; the name of a ``new-flow``, the version of a ``release``.
         order: What the deployer is asked to do, if it is.
         upgrade: For ``lock``: whether to take new versions.
 
@@ -60,6 +61,9 @@ def run(command: str, file: Path | None, order: Order, *, upgrade: bool = False)
         return 0
     if command == "release":
         release(str(file or ""), console)
+        return 0
+    if command == "bundle":
+        console.say(str(make_bundle(file, console, knobs)))
         return 0
     if command == "activate-windows":
         activate(PrefectApi.of(knobs), WINDOWS_DEPLOYMENT, console)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from local.bundle import has_bundle
 from local.errors import CommandError
 from local.knobs import ROOT, Knobs, environment_of_commands
 
@@ -40,10 +41,13 @@ def find_engine() -> Engine:
     return Engine(f"Docker {version} with Compose {compose.stdout.strip()}", is_usable=True)
 
 
-def _ask(*command: str) -> subprocess.CompletedProcess[str]:
+def _ask(
+    *command: str, environment: Mapping[str, str] | None = None, timeout_seconds: float = 15
+) -> subprocess.CompletedProcess[str]:
+    options: dict[str, Any] = {"cwd": ROOT, "env": environment, "timeout": timeout_seconds}
     try:
         return subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=15, check=False
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, **options
         )
     except FileNotFoundError:
         return subprocess.CompletedProcess(command, 127, "", "docker is not installed")
@@ -108,6 +112,7 @@ class Project:
         self._environment = {
             **environment_of_commands(),
             **(more or {}),
+            **({"IMAGE_POLICY": "never"} if has_bundle() else {}),  # nothing is built from elsewhere then
             "COMPOSE_PROJECT_NAME": self.name,
             # A record of each build makes every image new, for which Compose before 5.5 replaces containers.
             "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
@@ -150,21 +155,11 @@ class Project:
 
     def inside(self, service: str, *command: str) -> str:
         """Run a command in a service's container and return what it prints; nothing when it cannot."""
-        listed = ["docker", "compose", "exec", "--no-TTY", service, *command]
-        try:
-            done = subprocess.run(
-                listed,
-                cwd=ROOT,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=30,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return ""
-        return done.stdout
+        return self.answer("exec", "--no-TTY", service, *command)
+
+    def answer(self, *arguments: str) -> str:
+        """Return what ``docker compose`` prints, within half a minute; nothing when it cannot."""
+        return _ask("docker", "compose", *arguments, environment=self._environment, timeout_seconds=30).stdout
 
     def stream(
         self,
