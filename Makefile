@@ -53,11 +53,13 @@ clean: ## Delete what tests and tools left behind; no data of the platform's
 install: ## Make .venv with everything that a contributor needs, from the hashed lock
 	@$(PYTHON) -m local install
 
-lint: install ## Check style, types, shell scripts and Dockerfiles
+lint: install ## Check style, types, shell scripts, Dockerfiles and workflows
 	$(PROGRAMS)/ruff check
 	$(PROGRAMS)/ruff format --check
 	$(PROGRAMS)/pyright
 	$(PROGRAMS)/pyright --pythonplatform Windows worker/attach
+	$(PROGRAMS)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(PROGRAMS)/check-jsonschema --quiet --builtin-schema vendor.renovate .github/renovate.json
 	@if [ -x $(PROGRAMS)/hadolint ]; then set -x; $(PROGRAMS)/hadolint */Dockerfile; else echo "hadolint has no wheel for this machine: Dockerfiles were left out"; fi
 	@if command -v shellcheck >/dev/null; then set -x; shellcheck $(SHELL_SCRIPTS); else echo "shellcheck is not installed: shell scripts were left out"; fi
 
