@@ -3,6 +3,7 @@
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from local.activation import WINDOWS_DEPLOYMENT, activate
@@ -35,7 +36,9 @@ COMMANDS = (
 OF_THE_DEPLOYER = {"deploy": "apply", "plan": "plan", "status": "status"}
 
 
-def run(command: str, file: Path | None, order: Order, *, upgrade: bool = False) -> int:
+def run(
+    command: str, file: Path | None, order: Order, *, upgrade: bool = False, pythons: Sequence[str] = ()
+) -> int:
     """Run one command and return its exit code.
 
     Args:
@@ -44,6 +47,7 @@ def run(command: str, file: Path | None, order: Order, *, upgrade: bool = False)
             ``bundle`` writes; the name of a ``new-flow``, the version of a ``release``.
         order: What the deployer is asked to do, if it is.
         upgrade: For ``lock``: whether to take new versions.
+        pythons: For ``bundle``: the versions of Python to have wheels for.
 
     Raises:
         CommandError: It could not; the message is for the user.
@@ -63,7 +67,7 @@ def run(command: str, file: Path | None, order: Order, *, upgrade: bool = False)
         release(str(file or ""), console)
         return 0
     if command == "bundle":
-        console.say(str(make_bundle(file, console, knobs)))
+        console.say(str(make_bundle(file, pythons, console, knobs)))
         return 0
     if command == "activate-windows":
         activate(PrefectApi.of(knobs), WINDOWS_DEPLOYMENT, console)
@@ -185,6 +189,7 @@ def main() -> None:
     parser.add_argument("--environment", default="", help="one of environments.yaml")
     parser.add_argument("--only", default="", help="the deployments that are meant, separated by spaces")
     parser.add_argument("--upgrade", action="store_true", help="for lock: take new versions")
+    parser.add_argument("--pythons", default="", help="for bundle: versions of Python to have wheels for")
     arguments = sys.argv[1:]
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options, others = parser.parse_args(arguments[:end]), arguments[end + 1 :]
@@ -194,7 +199,8 @@ def main() -> None:
     raise_on_interrupts()
     try:
         order = Order(OF_THE_DEPLOYER.get(command, ""), options.environment, _words(options.only), others)
-        sys.exit(run(command, options.file, order, upgrade=options.upgrade))
+        pythons = options.pythons.split()
+        sys.exit(run(command, options.file, order, upgrade=options.upgrade, pythons=pythons))
     except CommandError as error:
         Console(sys.stderr).say(f"make {command}: {error}")
         sys.exit(1)

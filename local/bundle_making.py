@@ -26,18 +26,21 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")  # of the machines that local process
 _LIBRARIES = ("manylinux2014", "manylinux_2_17", "manylinux_2_26", "manylinux_2_27", "manylinux_2_28")
 
 
-def make_bundle(target: Path | None, console: Console, knobs: Knobs) -> Path:
+def make_bundle(target: Path | None, pythons: Sequence[str], console: Console, knobs: Knobs) -> Path:
     """Write a bundle of what is committed here, and return its file.
 
     Args:
         target: The file; by default ``build/yeedu-prefect-VERSION.tar``.
+        pythons: The versions of Python to have wheels for; by default `PYTHONS`.
         console: Where it says what it does.
         knobs: Which images and packages there are.
 
     Raises:
         CommandError: Something is not committed, Docker is missing, or an image or a wheel cannot be had.
     """
-    version = version_of()
+    version, pythons = version_of(), pythons or PYTHONS
+    if wrong := [python for python in pythons if python not in PYTHONS]:
+        raise CommandError(f"PYTHONS={' '.join(wrong)}: the platform runs on Python {', '.join(PYTHONS)}")
     name = f"yeedu-prefect-{version}"
     target = target or ROOT / "build" / f"{name}.tar"
     if git(ROOT, "status", "--porcelain"):
@@ -60,11 +63,11 @@ def make_bundle(target: Path | None, console: Console, knobs: Knobs) -> Path:
             machine = _machine(set(services.values()))
             console.step(f"images: saving {len(set(services.values()))}")
             images = save_images(sorted(set(services.values())), folder)
-            put_wheels(folder / WHEELS, machine, PYTHONS, console, knobs)
+            put_wheels(folder / WHEELS, machine, pythons, console, knobs)
             created = datetime.fromisoformat(git(ROOT, "log", "-1", "--format=%cI"))
             commit = git(ROOT, "rev-parse", "HEAD")
             contents = Contents(
-                *(version, commit, created.isoformat(), machine, [*PYTHONS], packages, images.name, services)
+                *(version, commit, created.isoformat(), machine, [*pythons], packages, images.name, services)
             )
             console.step("bundle: writing it")
             whole = Path(scratch, target.name)

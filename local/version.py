@@ -16,6 +16,7 @@ _PLACES = (
     ("*/pyproject.toml", r'(?m)^(version = ")([^"]*)'),
     ("*/*/pyproject.toml", r'(?m)^(version = ")([^"]*)'),
     ("docs/*.md", rf"(yeedu-prefect-[a-z-]+:)({_VERSION})"),
+    ("docs/*.md", rf"(yeedu-prefect-)({_VERSION})(?=\.tar|/)"),  # a bundle
 )
 
 

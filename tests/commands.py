@@ -148,6 +148,9 @@ PACKAGES = "tests/e2e/test_packages.py"
 DEPLOYER = ("tests/e2e/test_configuration.py", "deployer", '"run", "--rm", "deployer"')
 ADD_A_PACKAGE = (PACKAGES, "test_package_that_the_platform_lacks_is_listed_locked_and_used")
 OWN_IMAGE = (PACKAGES, "test_image_with_flows_is_a_worker_wherever_it_is_pulled")
+OFFLINE = "tests/e2e/test_offline.py"
+FROM_BUNDLE = (OFFLINE, "test_containers_come_up_from_the_bundle", "INSTALL")
+RELEASE = ("local/tests/test_release.py", "test_this_checkout_can_be_released")
 CONTAINER_RUNS = ("tests/e2e/test_docker_pool.py", "docker_worker", "prefect worker start")
 
 EXPECTED: Mapping[str, Check] = {
@@ -313,6 +316,11 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
         ),
         DEPLOYER,
     ),
+    # docs/releases.md and docs/offline.md
+    "make release VERSION=1.4.0": (*RELEASE, 'release("'),
+    "make bundle": (OFFLINE, "bundle", '"make", "bundle"'),
+    f"tar -xf yeedu-prefect-{VERSION}.tar": FROM_BUNDLE,
+    f"yeedu-prefect-{VERSION}/install.sh": FROM_BUNDLE,
     # docs/packages.md
     "echo cowsay >>flows/requirements.txt": (*ADD_A_PACKAGE, '"cowsay'),
     "make lock": (*ADD_A_PACKAGE, '"lock"'),
@@ -351,6 +359,12 @@ BY_HAND: Mapping[str, str] = {
     # docs/github.md; flows/tests/test_report_repository.py has a server with GitHub's schema
     f"{WORKER} deployment run report-repository/report-repository --param owner=PrefectHQ"
     " --param name=prefect --watch": "asks github.com",
+    # docs/releases.md
+    "cosign verify --certificate-oidc-issuer https://token.actions.githubusercontent.com"
+    " --certificate-identity https://github.com/YOUR_TEAM/yeedu-prefect/.github/workflows/release.yml"
+    f"@refs/tags/v{VERSION} ghcr.io/YOUR_TEAM/yeedu-prefect-worker:{VERSION}": "no release is published yet",
+    f"docker buildx imagetools inspect ghcr.io/YOUR_TEAM/yeedu-prefect-worker:{VERSION}"
+    " --format '{{ json .SBOM }}'": "no release is published yet",
     # docs/packages.md
     "python3 -m pip download --no-deps --dest wheels --requirement requirements/uv.txt"
     " --requirement requirements/worker.txt --requirement requirements/flows.txt": "loads 300 MB",

@@ -241,7 +241,9 @@ def test_what_is_not_committed_or_has_no_history_is_not_bundled(
     ):
         monkeypatch.setattr(bundle_making, "ROOT", root)
         with pytest.raises(CommandError, match=said):
-            make_bundle(None, Console(), Knobs({}))
+            make_bundle(None, (), Console(), Knobs({}))
+    with pytest.raises(CommandError, match=r"^PYTHONS=3\.9: the platform runs on Python 3\.11, "):
+        make_bundle(None, ("3.13", "3.9"), Console(), Knobs({}))
 
 
 @pytest.fixture
@@ -271,7 +273,7 @@ def test_images_are_loaded_once_under_the_names_that_are_wanted(
     if not find_engine().is_usable:
         pytest.skip("no Docker engine answers")
     if not has_zstd:
-        monkeypatch.setattr("shutil.which", lambda _: None)
+        monkeypatch.setattr("shutil.which", dict[str, str]().get)
     elif not shutil.which("zstd"):
         pytest.skip("zstd is not installed")
     monkeypatch.setattr(images, "_LOADED", tmp_path / "loaded.json")
