@@ -15,7 +15,7 @@ from typing import Any
 
 from local.errors import CommandError
 from local.knobs import ROOT
-from local.version import numbers, version_of
+from local.stamp import numbers, version_of
 
 FOLDER = ".bundle"  # of a checkout
 HEAD = "bundle.json"

@@ -19,7 +19,7 @@ from local.install import PLATFORM_LOCKS, PROGRAMS, WAREHOUSE_LOCK, inherited, i
 from local.knobs import ROOT, Knobs
 from local.packages import further_digest, further_locks, package_index, trusting
 from local.release import git
-from local.version import version_of
+from local.stamp import version_of
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")  # of the machines that local processes may run on
 # What wheels may ask of a machine's C library, the least first; the most is what Debian 10 and RHEL 8 have.

@@ -41,13 +41,10 @@ def find_engine() -> Engine:
     return Engine(f"Docker {version} with Compose {compose.stdout.strip()}", is_usable=True)
 
 
-def _ask(
-    *command: str, environment: Mapping[str, str] | None = None, timeout_seconds: float = 15
-) -> subprocess.CompletedProcess[str]:
-    options: dict[str, Any] = {"cwd": ROOT, "env": environment, "timeout": timeout_seconds}
+def _ask(*command: str) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, **options
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=15, check=False
         )
     except FileNotFoundError:
         return subprocess.CompletedProcess(command, 127, "", "docker is not installed")
@@ -159,7 +156,12 @@ class Project:
 
     def answer(self, *arguments: str) -> str:
         """Return what ``docker compose`` prints, within half a minute; nothing when it cannot."""
-        return _ask("docker", "compose", *arguments, environment=self._environment, timeout_seconds=30).stdout
+        command = ["docker", "compose", *arguments]
+        options: dict[str, Any] = {"cwd": ROOT, "env": self._environment, "stdin": subprocess.DEVNULL}
+        try:
+            return subprocess.run(command, capture_output=True, timeout=30, text=True, **options).stdout
+        except subprocess.TimeoutExpired:
+            return ""
 
     def stream(
         self,

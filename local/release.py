@@ -8,7 +8,7 @@ from local import changelog
 from local.console import Console
 from local.errors import CommandError
 from local.knobs import ROOT
-from local.version import numbers, stamp, version_of
+from local.stamp import numbers, stamp, version_of
 
 
 def release(version: str, console: Console, root: Path = ROOT) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from local.version import version_of
+from local.stamp import version_of
 from tests.platforms import JSON, Platform
 
 

@@ -10,7 +10,7 @@ from local import changelog
 from local.console import Console
 from local.errors import CommandError
 from local.release import git, release
-from local.version import numbers, stated, version_of
+from local.stamp import numbers, stated, version_of
 from tests.platforms import copy_checkout
 
 CHANGES = """# Changelog

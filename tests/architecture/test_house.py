@@ -8,7 +8,7 @@ import pytest
 
 from attach.locks import further_locks
 from local.changelog import newest
-from local.version import stated, version_of
+from local.stamp import stated, version_of
 
 ROOT = Path(__file__).parents[2]
 FILES = [

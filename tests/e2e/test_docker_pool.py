@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from local.version import version_of
+from local.stamp import version_of
 from tests.environments import Published, environment_or_skip
 from tests.platforms import ROOT, ComposePlatform, commit, image, wait_for
 

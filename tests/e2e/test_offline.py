@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from local.release import git
-from local.version import version_of
+from local.stamp import version_of
 from tests.machines import machine
 from tests.platforms import OUTPUT, ComposePlatform, copy_checkout
 
