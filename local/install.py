@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from local.bundle import bundle_of
+from local.bundle import FOLDER, bundle_of, has_bundle
 from local.console import Console
 from local.errors import CommandError
 from local.knobs import ROOT, Knobs
@@ -32,6 +32,10 @@ def install(console: Console, knobs: Knobs, *, for_development: bool) -> None:
     Raises:
         CommandError: The environment cannot be made, or a package cannot be installed.
     """
+    if for_development and has_bundle():
+        raise CommandError(
+            f"{FOLDER} has what the platform needs, and no tools; delete it where there is a package index"
+        )
     stamp = _read_stamp() if _has_python() else {}
     kind, locks = choose(stamp, for_development=for_development)
     locks = [*locks, *further_locks(knobs)]
