@@ -26,7 +26,7 @@ present=$(find . ! -type d ! -path ./SHA256SUMS | sed 's|^\./||' | LC_ALL=C sort
 wrong=$(sums 2>/dev/null) || refuse "$bundle is damaged: $(printf '%s' "$wrong" | head -n 1); unpack it again, or fetch it again"
 cd -- "$OLDPWD"
 
-git clone --quiet "$bundle/checkout.bundle" "$target"
+git clone --quiet --origin origin "$bundle/checkout.bundle" "$target"
 git -C "$target" remote remove origin # the file that it was cloned from
 git -C "$target" symbolic-ref --quiet HEAD >/dev/null || git -C "$target" checkout --quiet -b main
 # Links, where the file system has them: the bundle is large.
