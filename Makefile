@@ -5,7 +5,7 @@ ASKED = $(if $(value ENVIRONMENT),--environment "$$ENVIRONMENT") $(if $(value ON
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes that import Prefect
 
 .DEFAULT_GOAL := help
-.PHONY: backup restore help up down logs status drain plan deploy new-flow activate-windows destroy clean install lint format test test-unit test-e2e test-faults test-endurance test-abuse test-contract pictures bench weather-table lock audit
+.PHONY: backup restore help up down logs status drain plan deploy new-flow activate-windows destroy clean install lint format test test-unit test-e2e test-faults test-endurance test-abuse test-contract pictures bench weather-table lock audit release bundle
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,11 +53,13 @@ clean: ## Delete what tests and tools left behind; no data of the platform's
 install: ## Make .venv with everything that a contributor needs, from the hashed lock
 	@$(PYTHON) -m local install
 
-lint: install ## Check style, types, shell scripts and Dockerfiles
+lint: install ## Check style, types, shell scripts, Dockerfiles and workflows
 	$(PROGRAMS)/ruff check
 	$(PROGRAMS)/ruff format --check
 	$(PROGRAMS)/pyright
 	$(PROGRAMS)/pyright --pythonplatform Windows worker/attach
+	$(PROGRAMS)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(PROGRAMS)/check-jsonschema --quiet --builtin-schema vendor.renovate .github/renovate.json
 	@if [ -x $(PROGRAMS)/hadolint ]; then set -x; $(PROGRAMS)/hadolint */Dockerfile; else echo "hadolint has no wheel for this machine: Dockerfiles were left out"; fi
 	@if command -v shellcheck >/dev/null; then set -x; shellcheck $(SHELL_SCRIPTS); else echo "shellcheck is not installed: shell scripts were left out"; fi
 
@@ -97,6 +99,12 @@ weather-table: install ## Compare what the operator does in bad weather with ano
 
 lock: ## Compile flows/requirements.txt and requirements/*.in to hashed locks (ARGS=--upgrade for new versions)
 	@$(PYTHON) -m local lock $(ARGS)
+
+release: ## Commit and tag a version, with the changelog's open section as its own; pushes nothing (VERSION=1.4.0)
+	@$(PYTHON) -m local release $(if $(value VERSION),"$$VERSION")
+
+bundle: ## Write build/yeedu-prefect-VERSION.tar, by which a machine without any network starts the platform (FILE=..., PYTHONS=3.13)
+	@$(PYTHON) -m local bundle $(if $(value FILE),"$$FILE") $(if $(value PYTHONS),--pythons "$$PYTHONS")
 
 audit: install ## Look for secrets in files and known vulnerabilities in locked versions; write bills of materials
 	UV=$(CURDIR)/$(PROGRAMS)/uv requirements/audit

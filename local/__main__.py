@@ -3,10 +3,12 @@
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from local.activation import WINDOWS_DEPLOYMENT, activate
 from local.api import PrefectApi, is_answering
+from local.bundle_making import make_bundle
 from local.compose_mode import ComposeMode
 from local.console import Console
 from local.destroy import destroy
@@ -23,25 +25,29 @@ from local.own_database import HOST as DATABASE_HOST
 from local.own_database import check_own_database
 from local.packages import own_certificate
 from local.process_mode import ProcessMode
+from local.release import release
 from local.restore import opened
 from local.services import Order, own_flows_url
 
 COMMANDS = (
     *("up", "down", "logs", "status", "drain", "plan", "deploy", "destroy", "install", "activate-windows"),
-    *("backup", "restore", "lock", "new-flow"),
+    *("backup", "restore", "lock", "new-flow", "release", "bundle"),
 )
 OF_THE_DEPLOYER = {"deploy": "apply", "plan": "plan", "status": "status"}
 
 
-def run(command: str, file: Path | None, order: Order, *, upgrade: bool = False) -> int:
+def run(
+    command: str, file: Path | None, order: Order, *, upgrade: bool = False, pythons: Sequence[str] = ()
+) -> int:
     """Run one command and return its exit code.
 
     Args:
         command: One of `COMMANDS`.
-        file: What ``backup`` writes (default: a new one in ``backups/``) and ``restore`` reads; the name of
-            a ``new-flow``.
+        file: What ``backup`` writes (default: a new one in ``backups/``) and ``restore`` reads, what
+            ``bundle`` writes; the name of a ``new-flow``, the version of a ``release``.
         order: What the deployer is asked to do, if it is.
         upgrade: For ``lock``: whether to take new versions.
+        pythons: For ``bundle``: the versions of Python to have wheels for.
 
     Raises:
         CommandError: It could not; the message is for the user.
@@ -56,6 +62,12 @@ def run(command: str, file: Path | None, order: Order, *, upgrade: bool = False)
     if command == "new-flow":
         push = bool(own_flows_url(knobs))
         make_new_flow(ROOT, str(file or ""), declaring_file(knobs), console, push=push)
+        return 0
+    if command == "release":
+        release(str(file or ""), console)
+        return 0
+    if command == "bundle":
+        console.say(str(make_bundle(file, pythons, console, knobs)))
         return 0
     if command == "activate-windows":
         activate(PrefectApi.of(knobs), WINDOWS_DEPLOYMENT, console)
@@ -169,11 +181,15 @@ def main() -> None:
     )
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument(
-        "file", nargs="?", type=Path, help="the backup to write or to restore; or a new flow's name"
+        "file",
+        nargs="?",
+        type=Path,
+        help="the backup to write or to restore, a new flow's name, or a version",
     )
     parser.add_argument("--environment", default="", help="one of environments.yaml")
     parser.add_argument("--only", default="", help="the deployments that are meant, separated by spaces")
     parser.add_argument("--upgrade", action="store_true", help="for lock: take new versions")
+    parser.add_argument("--pythons", default="", help="for bundle: versions of Python to have wheels for")
     arguments = sys.argv[1:]
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options, others = parser.parse_args(arguments[:end]), arguments[end + 1 :]
@@ -183,7 +199,8 @@ def main() -> None:
     raise_on_interrupts()
     try:
         order = Order(OF_THE_DEPLOYER.get(command, ""), options.environment, _words(options.only), others)
-        sys.exit(run(command, options.file, order, upgrade=options.upgrade))
+        pythons = options.pythons.split()
+        sys.exit(run(command, options.file, order, upgrade=options.upgrade, pythons=pythons))
     except CommandError as error:
         Console(sys.stderr).say(f"make {command}: {error}")
         sys.exit(1)

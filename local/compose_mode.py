@@ -1,7 +1,6 @@
 """The platform in containers: ``docker compose`` with progress, a reason when it fails, and an end."""
 
 import subprocess
-import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -14,6 +13,7 @@ from local.environments import EnvironmentKnobs, secret_files
 from local.errors import CommandError
 from local.first_run import report_first_run
 from local.growth import run_lines, volume_lines
+from local.images import bring_images
 from local.interrupts import ignore_interrupts
 from local.knobs import ROOT, Knobs
 from local.left_out import container_lines
@@ -100,19 +100,7 @@ class ComposeMode:
             )
         if scheduled_backups(self._knobs):
             FOLDER.mkdir(exist_ok=True)  # this user's, and not root's
-        # The image of Postgres is the warehouse's even where the database is elsewhere.
-        steps: list[tuple[str, ...]] = [("pull", "--quiet", "--policy", "missing", "warehouse")]
-        if self._knobs.builds_images:
-            self._console.step("images: building what changed; the first time takes a few minutes")
-            steps.append(("build",) if sys.stdout.isatty() else ("build", "--quiet"))  # no bars for a file
-        else:
-            self._console.step("images: taking those that are there (IMAGE_POLICY=never)")
-        for arguments in steps:
-            code = self._project.run(*arguments)
-            if code:
-                raise CommandError(
-                    f"`docker compose {arguments[0]}` failed with code {code}; its last lines say why"
-                )
+        bring_images(self._project, self._knobs, self._console)
 
     def _start(self, before: list[Container]) -> None:
         """Run ``up -d``, and wait until all is healthy.

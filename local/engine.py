@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from local.bundle import has_bundle
 from local.errors import CommandError
 from local.knobs import ROOT, Knobs, environment_of_commands
 
@@ -109,6 +110,7 @@ class Project:
         self._environment = {
             **environment_of_commands(),
             **(more or {}),
+            **({"IMAGE_POLICY": "never"} if has_bundle() else {}),  # nothing is built from elsewhere then
             "COMPOSE_PROJECT_NAME": self.name,
             # A record of each build makes every image new, for which Compose before 5.5 replaces containers.
             "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
@@ -151,21 +153,16 @@ class Project:
 
     def inside(self, service: str, *command: str) -> str:
         """Run a command in a service's container and return what it prints; nothing when it cannot."""
-        listed = ["docker", "compose", "exec", "--no-TTY", service, *command]
+        return self.answer("exec", "--no-TTY", service, *command)
+
+    def answer(self, *arguments: str) -> str:
+        """Return what ``docker compose`` prints, within half a minute; nothing when it cannot."""
+        command = ["docker", "compose", *arguments]
+        options: dict[str, Any] = {"cwd": ROOT, "env": self._environment, "stdin": subprocess.DEVNULL}
         try:
-            done = subprocess.run(
-                listed,
-                cwd=ROOT,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=30,
-                check=False,
-            )
+            return subprocess.run(command, capture_output=True, timeout=30, text=True, **options).stdout
         except subprocess.TimeoutExpired:
             return ""
-        return done.stdout
 
     def stream(
         self,

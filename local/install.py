@@ -9,10 +9,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from local.bundle import FOLDER, bundle_of, has_bundle
 from local.console import Console
 from local.errors import CommandError
 from local.knobs import ROOT, Knobs
-from local.packages import further_locks, package_index, trusting
+from local.packages import further_digest, further_locks, package_index, trusting
 
 VENV = ROOT / ".venv"
 PROGRAMS = VENV / "bin"
@@ -31,6 +32,10 @@ def install(console: Console, knobs: Knobs, *, for_development: bool) -> None:
     Raises:
         CommandError: The environment cannot be made, or a package cannot be installed.
     """
+    if for_development and has_bundle():
+        raise CommandError(
+            f"{FOLDER} has what the platform needs, and no tools; delete it where there is a package index"
+        )
     stamp = _read_stamp() if _has_python() else {}
     kind, locks = choose(stamp, for_development=for_development)
     locks = [*locks, *further_locks(knobs)]
@@ -42,7 +47,9 @@ def install(console: Console, knobs: Knobs, *, for_development: bool) -> None:
     console.step(f"python: installing what requirements/{' and '.join(locks)} list")
     with trusting(knobs, PROGRAMS / "python") as certificates:
         environment = {**inherited(), **certificates, **package_index(knobs)}
-        uv = _uv(environment)
+        bundle = bundle_of() if kind == "platform" else None  # which has none of the tools
+        source = bundle.find_links(further_digest(knobs)) if bundle else []
+        uv = _uv(environment, source)
         requirements = [argument for lock in locks for argument in ("--requirements", f"requirements/{lock}")]
         _must([*uv, "--require-hashes", *requirements], "the locked packages", environment)
         if kind == "platform":
@@ -158,12 +165,17 @@ def _ensure_venv(console: Console) -> None:
         )
 
 
-def _uv(environment: Mapping[str, str]) -> list[str]:
-    """Install uv into the environment from its lock, and return the beginning of ``uv pip install``."""
+def _uv(environment: Mapping[str, str], source: Sequence[str] = ()) -> list[str]:
+    """Install uv into the environment from its lock, and return the beginning of ``uv pip install``.
+
+    Args:
+        environment: Of the commands.
+        source: Where packages are instead of an index, as pip and uv take it.
+    """
     pip = [str(PROGRAMS / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _must([*pip, "--require-hashes", "--requirement", "requirements/uv.txt"], "uv", environment)
+    _must([*pip, *source, "--require-hashes", "--requirement", "requirements/uv.txt"], "uv", environment)
     quiet = [] if sys.stderr.isatty() else ["--quiet"]  # its progress bars are for a terminal
-    return [str(PROGRAMS / "uv"), "pip", "install", *quiet, "--python", str(PROGRAMS / "python")]
+    return [str(PROGRAMS / "uv"), "pip", "install", *quiet, *source, "--python", str(PROGRAMS / "python")]
 
 
 def _must(command: list[str], what: str, environment: Mapping[str, str]) -> None:

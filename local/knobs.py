@@ -114,6 +114,20 @@ class Knobs:
         return policy == "build"
 
     @property
+    def registry(self) -> str:
+        """Where images are pulled from, such as ``ghcr.io/team``; empty for images of this machine's own.
+
+        Raises:
+            CommandError: No name of an image can begin with it.
+        """
+        registry = self.get("PLATFORM_REGISTRY")
+        if registry and not re.fullmatch(r"[\w.-]+(:\d+)?(/[a-z0-9._-]+)*", registry, re.ASCII):
+            raise CommandError(
+                f"PLATFORM_REGISTRY={registry!r}: set it to what names of images begin with, as ghcr.io/team"
+            )
+        return registry
+
+    @property
     def other_server(self) -> str:
         """The API of another server than the platform's own; empty for that.
 

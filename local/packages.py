@@ -1,5 +1,6 @@
 """What an installation is made from besides the platform's own locks, and what it trusts to get it."""
 
+import hashlib
 import os
 import re
 import ssl
@@ -26,6 +27,19 @@ def further_locks(knobs: Knobs) -> list[str]:
     except script.LockError as error:
         raise CommandError(str(error)) from None
     return [os.path.relpath(lock, ROOT / "requirements") for lock in found]
+
+
+def further_digest(knobs: Knobs) -> str:
+    """Return a digest of what `further_locks` have, whatever folder they are in.
+
+    Raises:
+        CommandError: As there.
+    """
+    digest = hashlib.sha256()
+    for lock in further_locks(knobs):
+        lines = (ROOT / "requirements" / lock).read_text(encoding="utf-8").splitlines()
+        digest.update("\n".join(line for line in lines if not line.startswith("#")).encode())
+    return digest.hexdigest()
 
 
 def extra_locks(knobs: Knobs) -> list[str]:

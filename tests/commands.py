@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from local.stamp import version_of
 from tests.platforms import JSON, Platform
 
 
@@ -27,6 +28,7 @@ class Done:
 
 Check = Callable[[Done], bool]
 
+VERSION = version_of()
 GREET, PRINT = "greet-at-noon", "print-message"
 OFFICE_HOURS = "*/5 8-17 * * 1-5"
 LAST_FRIDAY = "FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=17;BYMINUTE=0;BYSECOND=0"
@@ -146,6 +148,9 @@ PACKAGES = "tests/e2e/test_packages.py"
 DEPLOYER = ("tests/e2e/test_configuration.py", "deployer", '"run", "--rm", "deployer"')
 ADD_A_PACKAGE = (PACKAGES, "test_package_that_the_platform_lacks_is_listed_locked_and_used")
 OWN_IMAGE = (PACKAGES, "test_image_with_flows_is_a_worker_wherever_it_is_pulled")
+OFFLINE = "tests/e2e/test_offline.py"
+FROM_BUNDLE = (OFFLINE, "test_containers_come_up_from_the_bundle", "INSTALL")
+RELEASE = ("local/tests/test_release.py", "test_this_checkout_can_be_released")
 CONTAINER_RUNS = ("tests/e2e/test_docker_pool.py", "docker_worker", "prefect worker start")
 
 EXPECTED: Mapping[str, Check] = {
@@ -270,7 +275,7 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
         '"activate-windows"',
     ),
     'docker run -d --name more-work -v "$PWD:/checkout:ro" -v "$PWD/login:/run/login:ro" yeedu-prefect-worker'
-    ":0.1.0 python /checkout/worker/attach run --temporary --server http://prefect.example.com:8080"
+    f":{VERSION} python /checkout/worker/attach run --temporary --server http://prefect.example.com:8080"
     " --name more-work --environment /opt/venv --folder /tmp/worker --auth-string-file /run/login"
     " --flows-git-url https://github.com/YOUR_TEAM/yeedu-prefect.git": IN_A_CONTAINER,
     "docker stop --time 60 more-work": IN_A_CONTAINER,
@@ -311,12 +316,20 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
         ),
         DEPLOYER,
     ),
+    # docs/releases.md and docs/offline.md
+    "make release VERSION=1.4.0": (*RELEASE, 'release("'),
+    "make bundle": (OFFLINE, "bundle", '"make", "bundle"'),
+    f"tar -xf yeedu-prefect-{VERSION}.tar": FROM_BUNDLE,
+    f"yeedu-prefect-{VERSION}/install.sh": FROM_BUNDLE,
     # docs/packages.md
     "echo cowsay >>flows/requirements.txt": (*ADD_A_PACKAGE, '"cowsay'),
     "make lock": (*ADD_A_PACKAGE, '"lock"'),
     "make up": (*ADD_A_PACKAGE, "platform.up()"),
     "docker compose --profile image-worker build image-worker": (*OWN_IMAGE, '"build"'),
-    "docker tag yeedu-prefect-image-worker:0.1.0 registry.example.com/team/flows:1": (*OWN_IMAGE, '"tag"'),
+    f"docker tag yeedu-prefect-image-worker:{VERSION} registry.example.com/team/flows:1": (
+        *OWN_IMAGE,
+        '"tag"',
+    ),
     'docker run -d --init --name flows --restart unless-stopped -v "$PWD/login:/run/login:ro"'
     " -e PREFECT_API_AUTH_STRING_FILE=/run/login -e PREFECT_API_URL=http://prefect.example.com:8080/api"
     " -e WORKER_POOL=image-pool -e WORKER_NAME=flows registry.example.com/team/flows:1": (
@@ -346,6 +359,12 @@ BY_HAND: Mapping[str, str] = {
     # docs/github.md; flows/tests/test_report_repository.py has a server with GitHub's schema
     f"{WORKER} deployment run report-repository/report-repository --param owner=PrefectHQ"
     " --param name=prefect --watch": "asks github.com",
+    # docs/releases.md
+    "cosign verify --certificate-oidc-issuer https://token.actions.githubusercontent.com"
+    " --certificate-identity https://github.com/YOUR_TEAM/yeedu-prefect/.github/workflows/release.yml"
+    f"@refs/tags/v{VERSION} ghcr.io/YOUR_TEAM/yeedu-prefect-worker:{VERSION}": "no release is published yet",
+    f"docker buildx imagetools inspect ghcr.io/YOUR_TEAM/yeedu-prefect-worker:{VERSION}"
+    " --format '{{ json .SBOM }}'": "no release is published yet",
     # docs/packages.md
     "python3 -m pip download --no-deps --dest wheels --requirement requirements/uv.txt"
     " --requirement requirements/worker.txt --requirement requirements/flows.txt": "loads 300 MB",

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from local import install
+from local.console import Console
 from local.errors import CommandError
+from local.knobs import Knobs
 
 
 def test_tools_are_added_when_asked_for_and_never_taken_away() -> None:
@@ -18,6 +20,12 @@ def test_tools_are_added_when_asked_for_and_never_taken_away() -> None:
         "development",
         install.DEVELOPMENT_LOCKS,
     )
+
+
+def test_tools_are_in_no_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install, "has_bundle", lambda: True)
+    with pytest.raises(CommandError, match=r"^\.bundle has what the platform needs, and no tools; delete it"):
+        install.install(Console(), Knobs({}), for_development=True)
 
 
 def test_digest_changes_with_a_lock_and_with_a_package(

@@ -98,3 +98,16 @@ def test_images_are_built_or_those_that_are_there_are_taken() -> None:
     assert not Knobs({"IMAGE_POLICY": "never"}).builds_images
     with pytest.raises(CommandError, match=r"^IMAGE_POLICY='missing': set it to build or never$"):
         _ = Knobs({"IMAGE_POLICY": "missing"}).builds_images
+
+
+@pytest.mark.parametrize("registry", ["ghcr.io/team", "localhost:5000", "registry.example.com:443/a/b", ""])
+def test_registry_is_what_names_of_images_begin_with(registry: str) -> None:
+    assert Knobs({"PLATFORM_REGISTRY": registry}).registry == registry
+
+
+@pytest.mark.parametrize(
+    "registry", ["https://ghcr.io/team", "ghcr.io/Team", "ghcr.io/team/", "ghcr.io team"]
+)
+def test_registry_that_no_name_can_begin_with_is_refused(registry: str) -> None:
+    with pytest.raises(CommandError, match=r"^PLATFORM_REGISTRY='.*': set it to what names of images begin"):
+        _ = Knobs({"PLATFORM_REGISTRY": registry}).registry

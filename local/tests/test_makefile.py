@@ -26,7 +26,11 @@ def told(tmp_path: Path) -> Path:
 
 
 def make(program: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    ours = {name: value for name, value in os.environ.items() if name not in {"FILE", "NAME", "ARGS"}}
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in {"FILE", "NAME", "ARGS", "VERSION", "PYTHONS"}
+    }
     return subprocess.run(
         ["make", f"PYTHON={program}", *arguments],
         cwd=ROOT,
@@ -45,6 +49,10 @@ def make(program: Path, *arguments: str, **environment: str) -> subprocess.Compl
         (["backup"], ["backup"]),
         (["new-flow", "NAME=team/daily report"], ["new-flow", "team/daily report"]),
         (["new-flow"], ["new-flow"]),
+        (["release", "VERSION=1.4.0"], ["release", "1.4.0"]),
+        (["release"], ["release"]),
+        (["bundle", "FILE=a b.tar", "PYTHONS=3.12 3.13"], ["bundle", "a b.tar", "--pythons", "3.12 3.13"]),
+        (["bundle"], ["bundle"]),
         (["deploy", "ENVIRONMENT=my staging"], ["deploy", "--environment", "my staging"]),
         (["plan", "ONLY='a b' parking/*"], ["plan", "--only", "'a b' parking/*"]),
         (["plan", "ARGS=--json --timeout 5"], ["plan", "--", "--json", "--timeout", "5"]),

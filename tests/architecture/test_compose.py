@@ -13,14 +13,17 @@ from tests.platforms import IMAGES
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
+IMAGES_FILE = "docker-compose.images.yaml"
+IMAGES_TEXT = (ROOT / IMAGES_FILE).read_text(encoding="utf-8")
+BUILDS: dict[str, dict[str, Any]] = yaml.safe_load(IMAGES_TEXT)["services"]
 OVERLAYS = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "deploy").glob("*.yaml")}
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONE_SHOTS = {name for name, service in SERVICES.items() if service["restart"] == "no"}
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
-IMAGE = (
-    r"\$\{IMAGE_PREFIX:-\$\{COMPOSE_PROJECT_NAME:-yeedu-prefect\}\}-(?P<name>[\w-]+)"
-    r":\$\{PLATFORM_VERSION:-(?P<version>[\d.]+)\}"
-)
+NAME = r"-(?P<name>[\w-]+):\$\{PLATFORM_VERSION:-(?P<version>[\d.]+)\}"
+BUILT = r"\$\{IMAGE_PREFIX:-\$\{COMPOSE_PROJECT_NAME:-yeedu-prefect\}\}" + NAME
+PULLED = r"\$\{PLATFORM_REGISTRY:-\}/\$\{IMAGE_PREFIX:-yeedu-prefect\}" + NAME
+POSTGRES = "${POSTGRES_IMAGE:-postgres:17}"
 OUTLIVES = ("backup", "./backups")  # what is written there has to survive the volumes
 DOCKERFILES = sorted(ROOT.glob("*/Dockerfile"))
 
@@ -57,27 +60,55 @@ def test_ports_are_published_on_loopback_unless_told_otherwise(name: str) -> Non
 
 def test_images_are_the_projects_own_and_rebuilt_when_their_files_change() -> None:
     """`never` alone, or another place's tag, would run old images with new files, or fetch a stranger's."""
-    versions = set(re.findall(r"(?m)^version = \"(.*)\"$", (ROOT / "worker" / "pyproject.toml").read_text()))
     built: set[str] = set()
     for name, service in SERVICES.items():
-        if service["image"].startswith("postgres:"):
+        if service.get("image") == POSTGRES:
             continue
-        found = re.fullmatch(IMAGE, service["image"])
+        assert not {"image", "build", "pull_policy"} & service.keys(), name
+        taken = service["extends"]["service"]
+        assert service["extends"]["file"] == IMAGES_FILE
+        assert taken in {f"{one}${{PLATFORM_REGISTRY:+-pulled}}" for one in (name, "server")}, name
+        own = BUILDS[taken.partition("$")[0]]
+        found = re.fullmatch(BUILT, own["image"])
         assert found, name
-        assert {found["version"]} == versions
-        if "build" in service:
+        if "build" in own:
             built.add(found["name"])
-            assert service["pull_policy"] == "${IMAGE_POLICY:-build}", name
+            assert own["pull_policy"] == "${IMAGE_POLICY:-build}", name
         else:
-            assert (found["name"], service["pull_policy"]) == ("server", "never"), name
+            assert (found["name"], own["pull_policy"]) == ("server", "never"), name
     assert built == {file.parent.name for file in DOCKERFILES} | {"image-worker"}
+
+
+def test_with_a_registry_its_images_are_pulled_and_none_is_built() -> None:
+    own = {name: service for name, service in BUILDS.items() if not name.endswith("-pulled")}
+    assert {f"{name}-pulled" for name in own} == BUILDS.keys() - own.keys()
+    for name, service in own.items():
+        pulled = BUILDS[f"{name}-pulled"]
+        assert pulled.keys() == {"image", "pull_policy"}, name
+        assert pulled["pull_policy"] == "missing", name
+        here, there = re.fullmatch(BUILT, service["image"]), re.fullmatch(PULLED, pulled["image"])
+        assert here, name
+        assert there, name
+        assert here["name"] == there["name"], name
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.parent.name)
+def test_what_images_are_built_from_is_said_once(file: Path) -> None:
+    """By the knob PYTHON_IMAGE, which takes a mirror's, or a digest."""
+    text = file.read_text(encoding="utf-8")
+    assert re.findall(r"(?m)^ARG PYTHON_IMAGE=(.*)$", text) == ["python:3.13-slim"]
+    stages = set(re.findall(r"(?m)^FROM \S+ AS (\S+)$", text))
+    assert set(re.findall(r"(?m)^FROM (\S+)", text)) <= {"${PYTHON_IMAGE}", "scratch", *stages}
+    for service in BUILDS.values():
+        if service.get("build", {}).get("dockerfile") == f"{file.parent.name}/Dockerfile":
+            assert service["build"]["args"]["PYTHON_IMAGE"] == "${PYTHON_IMAGE:-python:3.13-slim}"
 
 
 def test_platforms_under_test_share_images_with_no_platform_that_somebody_uses() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     settings = " ".join(f"{name}={value}" for name, value in IMAGES.items())
     assert f"{settings} docker compose build" in script
-    assert not re.search(IMAGES["IMAGE_PREFIX"], TEXT)
+    assert not re.search(IMAGES["IMAGE_PREFIX"], TEXT + IMAGES_TEXT)
 
 
 def test_what_the_user_configured_is_waited_for_wherever_it_is_mounted() -> None:
@@ -181,7 +212,7 @@ def test_flows_reach_the_warehouse_and_not_prefects_database() -> None:
 
 
 def test_every_knob_has_a_default_and_a_line_in_the_example() -> None:
-    body = re.sub(r"(?m)^\s*#.*$", "", "\n".join([TEXT, *OVERLAYS.values()]))
+    body = re.sub(r"(?m)^\s*#.*$", "", "\n".join([TEXT, IMAGES_TEXT, *OVERLAYS.values()]))
     bare = re.findall(r"\$\{(\w+)\}|\$(?!\{)(\w+)", body)
     assert bare == [], "a knob without a default"
     used = set(re.findall(r"(?:\$\{|\{environment: )(\w+)(?::?[-?]|\})", body))
@@ -191,7 +222,7 @@ def test_every_knob_has_a_default_and_a_line_in_the_example() -> None:
 
 def test_example_shows_the_defaults_that_compose_uses() -> None:
     inner = r"\$\{%s:?-((?:[^{}]|\$\{[^}]*\})*)\}"
-    text = "\n".join([TEXT, *OVERLAYS.values()])
+    text = "\n".join([TEXT, IMAGES_TEXT, *OVERLAYS.values()])
     for name, shown in re.findall(r"(?m)^#(\w+)=(.*)$", EXAMPLE):
         defaults = {re.sub(r"\$\{\w+:?-([^}]*)\}", r"\1", found) for found in re.findall(inner % name, text)}
         defaults.discard("/dev/null")

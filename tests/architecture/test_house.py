@@ -2,12 +2,13 @@
 
 import re
 import subprocess
-import tomllib
 from pathlib import Path
 
 import pytest
 
 from attach.locks import further_locks
+from local.changelog import newest
+from local.stamp import stated, version_of
 
 ROOT = Path(__file__).parents[2]
 FILES = [
@@ -91,15 +92,30 @@ def test_no_file_names_a_package_registrys_host() -> None:
     assert named == []
 
 
-def test_members_and_changelog_carry_one_version() -> None:
-    versions = {
-        tomllib.loads(file.read_text(encoding="utf-8"))["project"]["version"]
+def test_one_version_is_said_everywhere() -> None:
+    """`make release` writes it; where Compose, uv and the pages repeat it, nobody else does."""
+    version, said = version_of(), list(stated())
+    assert {(name_of(file), found) for file, found in said if found != version} == set()
+    files = {name_of(file) for file, _ in said}
+    assert files >= {name_of(file) for file in FILES if file.name == "pyproject.toml" and file.parent != ROOT}
+    assert files >= {"docker-compose.images.yaml", ".env.example", "docs/workers.md"}
+    repeated = re.compile(rf"(?<![\d.]){re.escape(version)}(?![\d.])")
+    texts = {
+        name_of(file): file.read_text(encoding="utf-8")
         for file in FILES
-        if file.name == "pyproject.toml" and file.parent != ROOT
+        if file.suffix in {".yaml", ".toml", ".example"}
     }
-    assert len(versions) == 1
-    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert re.search(r"(?m)^## \[?([^\] ]+)\]?", changelog).group(1) in {*versions, "Unreleased"}  # type: ignore[union-attr]
+    unwritten = {
+        name: len(repeated.findall(text)) - sum(1 for file, _ in said if name_of(file) == name)
+        for name, text in texts.items()
+    }
+    assert {name for name, times in unwritten.items() if times} == set()
+
+
+def test_changelog_has_the_version_or_what_comes_next() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(r"(?m)^## \[?([^\] ]+)\]?", text).group(1) in {version_of(), "Unreleased"}  # type: ignore[union-attr]
+    assert newest(text) in {"", version_of()}
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z][a-z-]*)", README))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from fastapi.exceptions import RequestValidationError
@@ -70,7 +71,7 @@ def create_app(mock: Mock) -> RequestWatch:
             await mock.runs.close()
             mock.store.close()
 
-    app = FastAPIOffline(title="Yeedu mock", version="0.1.0", lifespan=lifespan)
+    app = FastAPIOffline(title="Yeedu mock", version=version("yeedu-mock"), lifespan=lifespan)
     app.state.mock = mock
     for module in (
         *(login, lookups, users, workspaces, workspace_clusters, workspace_files, transfer),

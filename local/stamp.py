@@ -1,0 +1,71 @@
+"""The platform's version: it stands in the file ``VERSION``, and `stamp` repeats it where a tool wants it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from local.errors import CommandError
+from local.knobs import ROOT
+
+_NUMBER = r"(?:0|[1-9]\d*)"
+_VERSION = rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}"
+# Of each pattern, the second group is the version. Compose takes no default from a file, and nor does uv.
+_PLACES = (
+    ("docker-compose*.yaml", r"(\$\{PLATFORM_VERSION:-)([^}]*)"),
+    (".env.example", r"(?m)^(#PLATFORM_VERSION=)(.*)$"),
+    ("*/pyproject.toml", r'(?m)^(version = ")([^"]*)'),
+    ("*/*/pyproject.toml", r'(?m)^(version = ")([^"]*)'),
+    ("docs/*.md", rf"(yeedu-prefect-[a-z-]+:)({_VERSION})"),
+    ("docs/*.md", rf"(yeedu-prefect-)({_VERSION})(?=\.tar|/)"),  # a bundle
+)
+
+
+def version_of(root: Path = ROOT) -> str:
+    """Return the version of a checkout, such as ``1.4.0``.
+
+    Raises:
+        CommandError: Its file cannot be read, or holds no version.
+    """
+    try:
+        text = (root / "VERSION").read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise CommandError(f"{root / 'VERSION'}: {error.strerror}; is this checkout complete?") from None
+    numbers(text)
+    return text
+
+
+def numbers(version: str) -> tuple[int, int, int]:
+    """Return the three numbers of a version, by which versions are compared.
+
+    Raises:
+        CommandError: It is not ``MAJOR.MINOR.PATCH``.
+    """
+    if not re.fullmatch(_VERSION, version, re.ASCII):
+        raise CommandError(f"{version!r} is no version: it has three numbers, as in 1.4.0")
+    major, minor, patch = map(int, version.split("."))
+    return major, minor, patch
+
+
+def stated(root: Path = ROOT) -> Iterator[tuple[Path, str]]:
+    """Yield every file that repeats the version, once for each time, with what it says there."""
+    for file, pattern in _files(root):
+        for found in re.finditer(pattern, file.read_text(encoding="utf-8")):
+            yield file, found[2]
+
+
+def stamp(version: str, root: Path = ROOT) -> list[Path]:
+    """Write a version into ``VERSION`` and everywhere else, and return the files that were changed."""
+    changed = {root / "VERSION": f"{version}\n"}
+    for file, pattern in _files(root):
+        before = file.read_text(encoding="utf-8")
+        after = re.sub(pattern, rf"\g<1>{version}", before)
+        if after != before:
+            changed[file] = after
+    for file, text in changed.items():
+        file.write_text(text, encoding="utf-8", newline="\n")
+    return list(changed)
+
+
+def _files(root: Path) -> Iterator[tuple[Path, str]]:
+    for name, pattern in _PLACES:
+        yield from ((file, pattern) for file in sorted(root.glob(name)))
