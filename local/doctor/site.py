@@ -175,7 +175,7 @@ class Site:
         python = PROGRAMS / "python"
         if not python.exists():
             return None
-        launcher = self.root / "server" / "with_secrets.py"
+        launcher = ROOT / "server" / "with_secrets.py"
         names = {"FLOWS_GIT_SSH_KEY_FILE": "ssh-key", "FLOWS_GIT_KNOWN_HOSTS_FILE": "known-hosts"}
         files = {
             knob: self.knobs.path(knob) or self.state / "secrets" / "git" / name

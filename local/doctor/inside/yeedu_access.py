@@ -4,17 +4,25 @@ Standard input has a JSON object: ``url`` (of a job or notebook), ``username``, 
 ``verify``. Prints a JSON object: ``trouble``, one sentence or empty, and ``text``.
 """
 
+import importlib.util
 import json
 import sys
+from types import ModuleType
 
-from prefect_yeedu.client.client import YeeduClient
-from prefect_yeedu.client.connection import Connection
-from prefect_yeedu.client.login import NO_SUCH_CALL, Credentials
-from prefect_yeedu.client.tls import TLSSettings
-from prefect_yeedu.client.transport import Timeouts
-from prefect_yeedu.errors import YeeduError
-from prefect_yeedu.patience import ONCE
-from prefect_yeedu.urls import parse_url
+# The package itself imports Prefect, which takes seconds; the client needs none of it.
+_PACKAGE = ModuleType("prefect_yeedu")
+_FOUND = importlib.util.find_spec("prefect_yeedu")
+_PACKAGE.__path__ = list(_FOUND.submodule_search_locations or ()) if _FOUND else []
+sys.modules["prefect_yeedu"] = _PACKAGE
+
+from prefect_yeedu.client.client import YeeduClient  # noqa: E402
+from prefect_yeedu.client.connection import Connection  # noqa: E402
+from prefect_yeedu.client.login import NO_SUCH_CALL, Credentials  # noqa: E402
+from prefect_yeedu.client.tls import TLSSettings  # noqa: E402
+from prefect_yeedu.client.transport import Timeouts  # noqa: E402
+from prefect_yeedu.errors import YeeduError  # noqa: E402
+from prefect_yeedu.patience import ONCE  # noqa: E402
+from prefect_yeedu.urls import parse_url  # noqa: E402
 
 
 def main() -> None:
