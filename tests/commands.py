@@ -148,6 +148,8 @@ ADD_A_PACKAGE = (PACKAGES, "test_package_that_the_platform_lacks_is_listed_locke
 OWN_IMAGE = (PACKAGES, "test_image_with_flows_is_a_worker_wherever_it_is_pulled")
 CONTAINER_RUNS = ("tests/e2e/test_docker_pool.py", "docker_worker", "prefect worker start")
 
+DOCTOR = ("tests/e2e/test_doctor.py", "test_a_platform_that_is_well_has_nothing_wrong")
+
 EXPECTED: Mapping[str, Check] = {
     # README.md
     f"{WORKER} deployment run run-yeedu-job/run-yeedu-job --watch": says("Completed"),
@@ -310,6 +312,12 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
             "docker compose run --rm deployer apply --only run-yeedu-job",
         ),
         DEPLOYER,
+    ),
+    # docs/doctor.md
+    **dict.fromkeys(("make doctor", "make doctor JSON=1"), (*DOCTOR, "examined(platform)")),
+    "make doctor BUNDLE=1": (
+        *("tests/e2e/test_doctor.py", "test_archive_for_support_has_all_logs_and_no_secret"),
+        '"make", "doctor"',
     ),
     # docs/packages.md
     "echo cowsay >>flows/requirements.txt": (*ADD_A_PACKAGE, '"cowsay'),

@@ -159,7 +159,7 @@ def doctor(*, as_json: bool, bundle: Path | None, root: Path = ROOT) -> int:
     from local.doctor.bundle import write_bundle
 
     dotenv_script()  # once, and not in two threads
-    load_script(root / "server" / "generate_secrets.py")
+    load_script(ROOT / "server" / "generate_secrets.py")
     site = Site.read(root)
     masker, unknown = masker_of(site)
     seen: list[Told] = []

@@ -46,8 +46,15 @@ def patient(
         knobs = Knobs(values) if values is not None else Knobs.read(root)
     except CommandError as error:
         knobs, trouble = Knobs(os.environ), str(error)
-    how = {"is_process_form": is_process_form, "root": root, "state": root / ".local", "trouble": trouble}
-    return Site(knobs, engine, items, **how)
+    return Site(
+        knobs,
+        engine,
+        items,
+        is_process_form=is_process_form,
+        root=root,
+        state=root / ".local",
+        trouble=trouble,
+    )
 
 
 def findings(site: Site, check: str) -> list[Finding]:

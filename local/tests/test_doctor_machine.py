@@ -3,7 +3,7 @@
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -71,7 +71,7 @@ class Page(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(page: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+def serving(page: type[BaseHTTPRequestHandler]) -> Generator[int]:
     with ThreadingHTTPServer(("127.0.0.1", 0), page) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -119,7 +119,7 @@ def test_shell_that_reaches_the_platform_by_a_proxy_is_worth_a_note(
 
 
 @contextmanager
-def speaking(speak: Callable[[socket.socket], None]) -> Iterator[int]:
+def speaking(speak: Callable[[socket.socket], None]) -> Generator[int]:
     """Answer one connection after the other."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -144,8 +144,7 @@ def shown(folder: Path, left: timedelta, name: str = "127.0.0.1") -> tuple[ssl.S
     authority = trustme.CA()
     own = authority.issue_cert(name, not_after=datetime.now(UTC) + left)
     own.private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
+    client = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
     return server_context(folder / "server.pem"), client
 
 
