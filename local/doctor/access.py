@@ -99,13 +99,11 @@ def check_yeedu(site: Site) -> Iterator[Finding]:
         settings = deployer(site.knobs, "", "").environment
     except CommandError:
         return  # which the settings' check tells
-    url = site.knobs.get("YEEDU_JOB_URL") or site.knobs.get("YEEDU_NOTEBOOK_URL")
-    if not url:
-        url = "http://yeedu-mock:8080" + urlsplit(settings["YEEDU_JOB_URL"]).path
-        if not site.items:
-            url = settings["YEEDU_JOB_URL"]
-    is_mock = urlsplit(url).hostname in {"yeedu-mock", "localhost"}
-    if is_mock and site.form == "none":
+    of_notebook = site.knobs.get("YEEDU_NOTEBOOK_URL") and not site.knobs.get("YEEDU_JOB_URL")
+    name = "YEEDU_NOTEBOOK_URL" if of_notebook else "YEEDU_JOB_URL"
+    own = f"http://localhost:{site.knobs.mock_port}/"
+    url = settings[name].replace(own, "http://yeedu-mock:8080/") if site.items else settings[name]
+    if site.form == "none" and url.startswith(own):
         yield ok("the platform's own mock is used, which does not run")
         return
     asked = {

@@ -18,6 +18,7 @@ _OF_DOCKER = re.compile(
     r"(BUILDKIT|BUILDX|COMPOSE|DOCKER)_\w+|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy|TZ|TMPDIR"
 )
 _KNOB = re.compile(r"(?m)^#?([A-Z][A-Z0-9_]+)=")
+_PLAIN_VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}|\$([A-Za-z_]\w*)")
 _IN_COMPOSE = re.compile(r"\$\{([A-Z][A-Z0-9_]+)")
 SECRET_NAME = re.compile(
     r"PASSWORD|TOKEN|SECRET|AUTH_STRING|API_KEY|ENCRYPTION_KEY|WEBHOOK|CREDENTIAL|PRIVATE"
@@ -153,12 +154,9 @@ def check_env_values(site: Site) -> Iterator[Finding]:
             except ValueError as error:
                 yield wrong(f"{where}: {error}", "put the value in single quotes")
                 continue
-            unset = [
-                one
-                for one in re.findall(r"\$\{?([A-Za-z_]\w*)", value.replace("$$", ""))
-                if expands and not known.get(one)
-            ]
-            if unset and meant != value and ":-" not in value:
+            used = _PLAIN_VARIABLE.findall(value.replace("$$", "")) if expands else []
+            unset = [one for pair in used if not known.get(one := "".join(pair))]
+            if unset and meant != value:
                 yield wrong(
                     f"{where}: ${unset[0]} in it is taken for a variable, which is not set",
                     "put the value in single quotes, or write $$ for a dollar sign",

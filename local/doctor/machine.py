@@ -11,10 +11,11 @@ from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
-from local.doctor.site import ANSWER_SECONDS, Site, ended
+from local.doctor.site import ANSWER_SECONDS, Site
 from local.engine import containers_publishing
 from local.errors import CommandError
 from local.ports import holder, is_free
+from local.processes import Supervisor
 
 # Postgres stops at a full disk, and a build takes some gigabytes.
 FULL_BYTES, LITTLE_BYTES = 1 << 30, 5 << 30
@@ -29,10 +30,9 @@ _FOLDERS_INSIDE = (("postgres", "/var/lib/postgresql/data"), ("worker", "/tmp"))
 def check_disk(site: Site) -> Iterator[Finding]:
     """Look at the room of the checkout, of docker's data, and of volumes, by file system."""
     folders = {"the checkout": site.root, "the temporary folder": Path(os.environ.get("TMPDIR") or "/tmp")}  # noqa: S108
-    if site.engine.is_usable:
-        root = ended(["docker", "info", "--format", "{{.DockerRootDir}}"]).output.strip()
-        if root and Path(root).exists():  # with Docker Desktop it is another machine's
-            folders["docker's data"] = Path(root)
+    root = str(site.info().get("DockerRootDir") or "")
+    if root and Path(root).exists():  # with Docker Desktop it is another machine's
+        folders["docker's data"] = Path(root)
     seen: dict[int, str] = {}
     for name, folder in folders.items():
         try:
@@ -72,10 +72,7 @@ def check_memory(site: Site) -> Iterator[Finding]:
     """Look at the memory that this machine, or the engine's, has and has left."""
     numbers = _meminfo()
     total, available = numbers.get("MemTotal", 0), numbers.get("MemAvailable", 0)
-    if site.engine.is_usable:
-        told = ended(["docker", "info", "--format", "{{.MemTotal}}"]).output.strip()
-        engines = int(told) if told.isdecimal() else 0
-        total = min(filter(None, (total, engines)), default=0)
+    total = min(filter(None, (total, int(site.info().get("MemTotal") or 0))), default=0)
     if not total:
         yield note("this system does not say how much memory there is")
         return
@@ -101,10 +98,7 @@ def _meminfo(file: Path = Path("/proc/meminfo")) -> dict[str, int]:
 
 def check_processors(site: Site) -> Iterator[Finding]:
     """Count the processors that flow runs, server and database share."""
-    count = os.cpu_count() or 1
-    if site.engine.is_usable:
-        told = ended(["docker", "info", "--format", "{{.NCPU}}"]).output.strip()
-        count = int(told) if told.isdecimal() else count
+    count = int(site.info().get("NCPU") or os.cpu_count() or 1)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     text = f"{count} processors, load {load:.1f}"
     if count < NEEDED_PROCESSORS:
@@ -159,6 +153,9 @@ def check_ports(site: Site) -> Iterator[Finding]:
     except CommandError:
         return  # which the settings' own check tells
     held = {port: one.service for one in site.containers if one.status == "running" for port in one.ports}
+    if site.is_process_form:
+        supervisor = Supervisor(site.state)
+        held = {one.port: one.name for one in supervisor.records() if supervisor.find(one.name)}
     for knob, service, address, port in ports:
         try:
             if held.get(port) == service:
@@ -166,19 +163,14 @@ def check_ports(site: Site) -> Iterator[Finding]:
             elif is_free(address, port):
                 yield ok(f"{address}:{port} is free")
             else:
-                yield _taken(site, knob, service, port)
+                yield _taken(site, knob, port)
         except CommandError as error:
             yield wrong(str(error), f"set {knob}, or PREFECT_BIND_ADDRESS, in .env to what this machine has")
 
 
-def _taken(site: Site, knob: str, service: str, port: int) -> Finding:
+def _taken(site: Site, knob: str, port: int) -> Finding:
     names = containers_publishing(port) if site.engine.is_usable else []
-    process = holder(port)
-    by = (
-        f"the container {names[0]}" if names else str(process or "another process, of a user that is not you")
-    )
-    if site.is_process_form and process and (str(site.state.parent) in process.command):
-        return ok(f"port {port} is the {service}'s ({process})")
+    by = f"the container {names[0]}" if names else str(holder(port) or "another process, of another user")
     return wrong(f"port {port} is held by {by}", f"end that, or set {knob} in .env to a free port")
 
 

@@ -21,7 +21,7 @@ from local.knobs import ROOT
 from local.script import load_script
 
 FORMAT = 1
-CHECK_SECONDS, ALL_SECONDS = 11.0, 15.0
+CHECK_SECONDS, ALL_SECONDS, LEAST_SECONDS = 11.0, 18.0, 4.0
 _AT_ONCE = 6
 _WIDTH = 18
 
@@ -47,7 +47,7 @@ class Ward:
     def __init__(self, site: Site, seconds: float = CHECK_SECONDS, all_seconds: float = ALL_SECONDS) -> None:
         self._site = site
         self._seconds = seconds
-        self._end = time.monotonic() + all_seconds
+        self._end = time.monotonic() + max(all_seconds, LEAST_SECONDS)
         self._room = threading.Semaphore(_AT_ONCE)
 
     def go(self, themes: Sequence[Theme] = THEMES) -> Iterator[Told]:
@@ -94,9 +94,11 @@ class _Look:
         return found
 
 
-def examine(site: Site, masker: Masker, themes: Sequence[Theme] = THEMES) -> Iterator[Told]:
-    """Yield what all checks found, without secrets."""
-    for told in Ward(site).go(themes):
+def examine(
+    site: Site, masker: Masker, themes: Sequence[Theme] = THEMES, seconds: float = ALL_SECONDS
+) -> Iterator[Told]:
+    """Yield what all checks found, without secrets, in so many seconds."""
+    for told in Ward(site, all_seconds=seconds).go(themes):
         hidden = (
             Finding(one.level, masker.masked(one.text), masker.masked(one.fix)) for one in told.findings
         )
@@ -160,12 +162,13 @@ def doctor(*, as_json: bool, bundle: Path | None, root: Path = ROOT) -> int:
 
     dotenv_script()  # once, and not in two threads
     load_script(ROOT / "server" / "generate_secrets.py")
+    end = time.monotonic() + ALL_SECONDS
     site = Site.read(root)
     masker, unknown = masker_of(site)
     seen: list[Told] = []
 
     def watched() -> Iterator[Told]:
-        for told in examine(site, masker):
+        for told in examine(site, masker, seconds=end - time.monotonic()):
             seen.append(told)
             yield told
 

@@ -10,6 +10,7 @@ from local.growth import STATES, age_of, runs_in, scheduler_age
 
 _LATE = timedelta(minutes=5)
 _MOST = 200
+HEARTBEAT_LABEL = "yeedu-prefect.heartbeat-seconds"  # of yeedu_worker.run_labels
 
 
 def check_schedules(site: Site) -> Iterator[Finding]:
@@ -18,14 +19,14 @@ def check_schedules(site: Site) -> Iterator[Finding]:
         return
     now = datetime.now(UTC)
     waiting: dict[str, str] = {}
-    for deployment in _all(site, "/deployments/filter", {}):
+    for deployment in everything(site, "/deployments/filter", {}):
         if not deployment["paused"] and any(_is_due_soon(one) for one in deployment["schedules"]):
             waiting[deployment["id"]] = deployment["name"]
     body = {
         "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}, "deployment_id": {"any_": list(waiting)}},
         "sort": "NEXT_SCHEDULED_START_TIME_ASC",
     }
-    runs = _all(site, "/flow_runs/filter", body) if waiting else []
+    runs = everything(site, "/flow_runs/filter", body) if waiting else []
     ahead = {
         run["deployment_id"]
         for run in runs
@@ -56,7 +57,7 @@ def _is_due_soon(schedule: JSON) -> bool:
     )
 
 
-def _all(site: Site, path: str, body: JSON) -> list[JSON]:
+def everything(site: Site, path: str, body: JSON) -> list[JSON]:
     """Return up to a thousand of what a filter finds."""
     found: list[JSON] = []
     for offset in range(0, 1000, _MOST):
@@ -99,10 +100,11 @@ def check_stuck_runs(site: Site) -> Iterator[Finding]:
         state: JSON = run["state"] or {}
         age = now - datetime.fromisoformat(state.get("timestamp") or run["updated"])
         kind, where = run["state_type"], f"{site.knobs.ui_url}/runs/flow-run/{run['id']}"
+        labels: JSON = run.get("labels") or {}
         silence = age
         if kind == "RUNNING":
-            if age < beats or not run.get("work_pool_name"):
-                continue  # a run of nobody's worker may beat as it likes
+            if age < beats or not labels.get(HEARTBEAT_LABEL):
+                continue  # a run of another kind of worker may beat as it likes
             silence = min(age, _silence(site, run, now))
         if silence > (starts if kind == "PENDING" else beats):
             stuck += 1

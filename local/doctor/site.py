@@ -1,6 +1,7 @@
 """The platform as it is found: its settings, its containers or processes, its server. Each is asked once."""
 
 import io
+import json
 import os
 import subprocess
 import tarfile
@@ -23,7 +24,7 @@ from local.process_mode import ProcessMode
 from local.services import STATE
 
 JSON = dict[str, Any]
-ENGINE_SECONDS, ANSWER_SECONDS, COMMAND_SECONDS = 4.0, 3.0, 6.0
+ENGINE_SECONDS, ANSWER_SECONDS, COMMAND_SECONDS = 3.0, 3.0, 6.0
 _MOST_SECRETS_BYTES = 1 << 20
 
 
@@ -102,11 +103,11 @@ class Site:
         self.root = root
         self.state = state
         self.trouble = trouble
-        self._locks = {name: threading.Lock() for name in ("secrets", "server")}
+        self._locks = {name: threading.Lock() for name in ("secrets", "server", "info")}
 
     @classmethod
     def read(cls, root: Path = ROOT) -> "Site":
-        """Look which form of the platform is here, in a quarter of a minute at the most."""
+        """Look which form of the platform is here, for twelve seconds at the most."""
         trouble = ""
         try:
             knobs = Knobs.read(root)
@@ -114,12 +115,15 @@ class Site:
             knobs, trouble = Knobs(environment_of_commands()), str(error)
         engine = find_engine(ENGINE_SECONDS)
         items: list[JSON] = []
+        is_process_form = False
         try:
-            if engine.is_usable:
+            processes = ProcessMode(knobs, Console())
+            is_process_form = processes.is_up()
+            if engine.is_usable and not is_process_form:
                 items = Project(knobs).inspected(ENGINE_SECONDS)
-            is_process_form = not items and ProcessMode(knobs, Console()).exists()
+            is_process_form = is_process_form or (not items and processes.exists())
         except CommandError as error:
-            trouble, is_process_form = trouble or str(error), False
+            trouble = trouble or str(error)
         return cls(knobs, engine, items, is_process_form=is_process_form, root=root, trouble=trouble)
 
     @property
@@ -136,6 +140,20 @@ class Site:
     def project(self) -> Project:
         """The Compose project."""
         return Project(self.knobs)
+
+    def info(self) -> JSON:
+        """Return what the engine tells of the machine that it is on; nothing when it does not answer."""
+        with self._locks["info"]:
+            return self._info
+
+    @cached_property
+    def _info(self) -> JSON:
+        if not self.engine.is_usable:
+            return {}
+        try:
+            return json.loads(ended(["docker", "info", "--format", "{{json .}}"]).output)
+        except ValueError:
+            return {}
 
     def item(self, service: str) -> JSON | None:
         """Return what the engine tells of a service's container, running or not; the running one first."""
@@ -232,7 +250,7 @@ class Site:
             raise CommandError("the container `secrets` is gone; `make up` makes it again")
         copy = ["docker", "cp", f"{item['Id']}:/run/platform", "-"]  # works with one that has ended, too
         try:
-            done = subprocess.run(copy, capture_output=True, timeout=COMMAND_SECONDS, check=False)
+            done = subprocess.run(copy, capture_output=True, timeout=ENGINE_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise CommandError(f"docker cp: {type(error).__name__}") from None
         if done.returncode or len(done.stdout) > _MOST_SECRETS_BYTES:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from local.api import ApiUnavailableError
 from local.backup import prefect_version
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
+from local.doctor.runs import everything
 from local.doctor.server import page
 from local.doctor.site import JSON, Site
 from local.growth import age_of
@@ -60,7 +61,7 @@ def check_pools(site: Site) -> Iterator[Finding]:
     """Look for pools that runs wait in, and that nobody polls, or that are paused."""
     if site.server():
         return
-    deployments: list[JSON] = site.api.post("/deployments/filter", {"limit": _MOST})
+    deployments = everything(site, "/deployments/filter", {})
     polled = 0
     for pool in _pools(site):
         name = pool["name"]

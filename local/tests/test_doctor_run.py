@@ -44,7 +44,7 @@ def test_check_that_hangs_is_told_and_holds_up_no_other(tmp_path: Path) -> None:
                 connection.recv(1)
 
         began = time.monotonic()
-        told = list(Ward(patient(tmp_path, {}), 0.3, 2.0).go([of("hanging", hang), of("other", fine)]))
+        told = list(Ward(patient(tmp_path, {}), 0.3).go([of("hanging", hang), of("other", fine)]))
         assert time.monotonic() - began < 1.5
     assert [[one.level for one in each.findings] for each in told] == [["note", "WRONG"], ["ok"]]
     assert "did not come to its end in time" in told[0].findings[1].text

@@ -68,7 +68,8 @@ class Served:
         """Make a run that was due, and took on its state, so long ago."""
         then = (datetime.now(UTC) - ago).isoformat()
         scheduled = {"type": "SCHEDULED", "name": name or None, "state_details": {"scheduled_time": then}}
-        run = self.api.post(f"deployments/{deployment}/create_flow_run", {"state": scheduled})
+        body = {"state": scheduled, "labels": {"yeedu-prefect.heartbeat-seconds": 30}}
+        run = self.api.post(f"deployments/{deployment}/create_flow_run", body)
         if state != "SCHEDULED":
             moved = {"state": {"type": state}, "force": True}
             assert self.api.post(f"flow_runs/{run['id']}/set_state", moved)["status"] == "ACCEPT"
