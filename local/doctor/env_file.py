@@ -145,9 +145,10 @@ def check_env_values(site: Site) -> Iterator[Finding]:
             if value is None:
                 yield note(f"{where} has no value, so the shell's counts", f"write {name}=value")
                 continue
-            if not written.startswith(("'", '"')) and " #" in written:
-                yield wrong(
-                    f"{where} ends before ' #', where a comment begins", "put the value in single quotes"
+            if is_secret(name) and not written.startswith(("'", '"')) and " #" in written:
+                yield note(
+                    f"{where} ends before ' #', where a comment begins",
+                    "put the value in single quotes if that is a part of it",
                 )
             try:
                 meant = script.expand(value, known) if expands else value

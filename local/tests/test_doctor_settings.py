@@ -41,7 +41,7 @@ def test_a_good_env_has_nothing_wrong(tmp_path: Path, monkeypatch: pytest.Monkey
         ("env-names", "PREFECT_PROT=8081", ["line 1", "did you mean PREFECT_PORT?"]),
         ("env-names", "yeedu_password_file=/x", ["did you mean YEEDU_PASSWORD_FILE?"]),
         ("env-names", "WORKER_LIMIT=1\nWORKER_LIMIT=2", ["line 2", "set in line 1 too"]),
-        ("env-values", "WORKER_NAME=night #1", ["ends before ' #'", "single quotes"]),
+        ("env-values", "WORKER_LIMIT=10 # more than that is too much", []),
         ("env-values", "YEEDU_PASSWORD=pa$word", ["$word", "taken for a variable", "$$"]),
         ("env-values", "YEEDU_PASSWORD=pa${word", ["single quotes"]),
         ("env-values", "YEEDU_TOKEN=changeme", ["placeholder"]),
@@ -81,6 +81,8 @@ def test_name_that_is_nobodys_and_windows_line_ends_are_worth_a_note(tmp_path: P
     site = patient(checkout(tmp_path, "MY_TEAMS_OWN=1\r\nPREFECT_PORT=8081\r\n"))
     assert_told(notes(site, "env-names"), "MY_TEAMS_OWN", "flows.env")
     assert_told(notes(site, "env-file"), "Windows' line ends", "sed")
+    (tmp_path / ".env").write_text("YEEDU_PASSWORD=night #1\n")
+    assert_told(notes(site, "env-values"), "ends before ' #'", "single quotes")
     assert wrongs(site, "env-values") == []
 
 
