@@ -197,7 +197,7 @@ CHECKS = (
     Check(
         "env-values",
         "values that Compose reads otherwise than they look",
-        "a ` #` or a `$` cuts a value; a placeholder is left",
+        "a `$` is taken for a variable that is not set; a placeholder is left",
         "single quotes; `$$`",
         check_env_values,
     ),

@@ -1,18 +1,17 @@
 """Workers, pools and queues: who polls, with which version, and who waits for nobody."""
 
-import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
 from urllib.parse import quote
 
 from local.api import ApiUnavailableError
 from local.backup import prefect_version
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
 from local.doctor.runs import everything
-from local.doctor.server import page
-from local.doctor.site import JSON, Site
+from local.doctor.site import JSON, Site, ended
 from local.growth import age_of
+from local.install import PROGRAMS
 from local.processes import Supervisor
 
 _MOST = 200
@@ -177,23 +176,25 @@ def _version(site: Site, pool: str, name: str) -> str:
     return str(events[0]["resource"].get("prefect.version", "")) if events else ""
 
 
-def check_worker_patches(site: Site) -> Iterator[Finding]:
-    """Show which patches the worker's own health says are in force."""
-    told: JSON | None = None
+def check_worker_health(site: Site) -> Iterator[Finding]:
+    """Show what the worker's own health check says while it succeeds: what it waits for, what it left out."""
     if site.runs("worker"):
-        program = (
-            "import urllib.request as u; print(u.build_opener(u.ProxyHandler({})).open("
-            "'http://127.0.0.1:8081/health', timeout=3).read().decode())"
-        )
-        try:
-            found: Any = json.loads(site.inside("worker", "python", "-S", "-c", program).output)
-            told = cast("JSON", found) if isinstance(found, dict) else None
-        except ValueError:
-            told = None
+        health: JSON = (site.item("worker") or {}).get("State", {}).get("Health") or {}
+        log: list[JSON] = health.get("Log") or [{}]
+        is_well, said = log[-1].get("ExitCode") == 0, str(log[-1].get("Output") or "").strip()
     elif site.is_process_form and (record := Supervisor(site.state).find("worker")):
-        told = page(f"http://127.0.0.1:{record.port}/health")
-    if told and "patches" in told:
-        yield ok(f"patches in force: {json.dumps(told['patches'])[:500]}")
+        own = {"PREFECT_HOME": str(site.state / "worker"), "PREFECT_WORKER_WEBSERVER_PORT": str(record.port)}
+        command = [str(PROGRAMS / "python"), "-m", "yeedu_worker.healthcheck"]
+        done = ended(command, environment={**os.environ, **own})
+        is_well, said = done.code == 0, done.output.strip()
+    else:
+        return
+    if said and is_well:
+        yield note(
+            said[:500], "what a worker waits for comes with `make deploy`; patches with a newer release"
+        )
+    elif is_well:
+        yield ok("it polls, has room, waits for nothing, and has left out no patch of Prefect")
 
 
 THEME = Theme(
@@ -228,11 +229,12 @@ THEME = Theme(
             check_worker_versions,
         ),
         Check(
-            "worker-patches",
-            "which patches of Prefect the worker's health says are in force",
+            "worker-health",
+            "what the worker's own health check says while it succeeds: what it waits for, which patches of "
+            "Prefect it has left out",
             "never",
-            "",
-            check_worker_patches,
+            "`make deploy`; a release that knows this Prefect",
+            check_worker_health,
         ),
     ),
 )

@@ -2,8 +2,11 @@
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +100,14 @@ def container(service: str, status: str = "running", health: str = "healthy", **
         "NetworkSettings": {"Ports": {}},
         "RestartCount": 0,
     }
+
+
+@contextmanager
+def serving(page: type[BaseHTTPRequestHandler]) -> Generator[int]:
+    """Serve pages, and yield the port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), page) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()

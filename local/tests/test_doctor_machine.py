@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,17 @@ import trustme
 from local.doctor import machine, network
 from local.doctor.network import certificate_of
 from local.ports import free_port
-from local.tests.patients import AN_ENGINE, NO_ENGINE, assert_told, checkout, findings, notes, patient, wrongs
+from local.tests.patients import (
+    AN_ENGINE,
+    NO_ENGINE,
+    assert_told,
+    checkout,
+    findings,
+    notes,
+    patient,
+    serving,
+    wrongs,
+)
 from tests.tls_server import server_context
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -68,16 +78,6 @@ class Page(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
-
-
-@contextmanager
-def serving(page: type[BaseHTTPRequestHandler]) -> Generator[int]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), page) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize(("ahead", "words"), [(0, []), (3600, ["ahead of"]), (-3600, ["behind"])])

@@ -1,9 +1,11 @@
 """Whether `make doctor` sees what ails a server and its runs: on the platform's own server, with SQLite."""
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,7 +15,7 @@ import pytest
 from local.doctor.site import Site
 from local.knobs import ROOT
 from local.ports import free_port
-from local.tests.patients import assert_told, checkout, findings, patient, wrongs
+from local.tests.patients import assert_told, checkout, findings, notes, patient, serving, wrongs
 from tests.platforms import Api, wait_for
 from tests.prefect_process import PrefectProcess
 
@@ -108,6 +110,30 @@ def test_server_that_is_gone_while_its_platform_is_up_is_wrong(tmp_path: Path) -
     values = {"PREFECT_PORT": str(free_port())}
     assert_told(wrongs(patient(checkout(tmp_path), values, is_process_form=True), "server"), "`make up`")
     assert wrongs(patient(tmp_path, values), "server") == []
+
+
+def test_service_that_stands_still_is_wrong_and_patches_left_out_are_worth_a_note(tmp_path: Path) -> None:
+    told = {"message": "the scheduler has made no run for 400 s", "patches_left_out": "patches left out: x"}
+
+    class Page(BaseHTTPRequestHandler):
+        """Answers as server/health.py does when all is not well."""
+
+        def do_GET(self) -> None:
+            content = json.dumps(told).encode()
+            self.send_response(503)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with serving(Page) as port:
+        site = patient(checkout(tmp_path), {"PREFECT_PORT": str(port)})
+        assert_told(
+            wrongs(site, "server-services"), "has made no run for 400 s", "docker compose logs server"
+        )
+        assert_told(notes(site, "patches"), "patches left out: x", "`make up`")
 
 
 def test_server_of_another_prefect_is_wrong(served: Served, tmp_path: Path) -> None:
