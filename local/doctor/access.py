@@ -13,6 +13,7 @@ from local.doctor.model import Check, Finding, Theme, note, ok, wrong
 from local.doctor.site import Site
 from local.errors import CommandError
 from local.growth import age_of
+from local.processes import Supervisor
 from local.services import deployer, own_flows_url
 
 _INSIDE = Path(__file__).parent / "inside"
@@ -51,19 +52,20 @@ def check_git(site: Site) -> Iterator[Finding]:
 
 
 def _checkout_served(site: Site, revision: str) -> Iterator[Finding]:
-    if not site.runs("worker") or not site.runs("git-server"):
-        if not (site.root / ".git").exists():
-            yield wrong(
-                f"{site.root} is no git repository, and flows are cloned from it",
-                "clone the platform's repository, or set FLOWS_GIT_URL in .env",
-            )
-        else:
-            yield ok("flows are cloned from this checkout")
-        return
+    """Ask git for this checkout as it is served."""
     asked = {"url": "http://git-server:8080/flows.git", "revision": revision, "token": ""}
-    yield _told(
-        site, "git_access.py", asked, "FLOWS_GIT_REF in .env; `docker compose logs git-server` says more"
-    )
+    worker = Supervisor(site.state).find("worker") if site.is_process_form else None
+    if site.runs("worker") and site.runs("git-server"):
+        yield _told(site, "git_access.py", asked, "FLOWS_GIT_REF; `docker compose logs git-server` says more")
+    elif worker and (url := worker.environment.get("FLOWS_GIT_URL")):
+        yield _told(site, "git_access.py", {**asked, "url": url}, "FLOWS_GIT_REF in .env; then `make up`")
+    elif not (site.root / ".git").exists():
+        yield wrong(
+            f"{site.root} is no git repository, and flows are cloned from it",
+            "clone the platform's repository, or set FLOWS_GIT_URL in .env",
+        )
+    else:
+        yield ok("flows are cloned from this checkout")
 
 
 def _told(site: Site, program: str, asked: Mapping[str, str], settings: str) -> Finding:

@@ -8,14 +8,20 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
-from local.doctor.env_file import env_files, is_secret
+from local.doctor.env_file import env_files, is_secret, known_names
 from local.doctor.site import Site
 from local.dotenv import dotenv_script
 from local.errors import CommandError
 
 MASK = "***"
 _SHORTEST = 4  # of what is shorter, every text is full
+_SHORTEST_OF_OTHERS = 8  # a shell has TOKENIZERS_PARALLELISM=false and the like
 _URL_LOGIN = re.compile(r"(?<=://)[^/?#@\s'\"]+@")
+# A name that tells of a secret, and what is between it and its value, also in JSON within JSON.
+_NAMED = (
+    r"([\w-]*(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|auth[_-]?string|credential)"
+    r"[\w-]*(?<!_file)\\*[\"']?\s*[=:]\s*\\*)"
+)
 _LOOKS = (
     (
         re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
@@ -25,13 +31,8 @@ _LOOKS = (
     (re.compile(r"\beyJ[\w-]{5,}\.[\w-]{5,}(\.[\w-]*)?"), MASK),  # a JWT
     (re.compile(r"\b(gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|SG\.|AKIA)[\w.-]{8,}"), MASK),
     (re.compile(r"https://hooks\.slack\.com/\S+"), f"https://hooks.slack.com/{MASK}"),
-    (
-        re.compile(
-            r"(?i)([\w-]*(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|auth[_-]?string|credential)"
-            r"[\w-]*(?<!_file)[\"']?\s*[=:]\s*)(\"[^\"\n]+\"|'[^'\n]+'|[^\s,;&\"'}]+)"
-        ),
-        rf"\1{MASK}",
-    ),
+    (re.compile(rf"(?i){_NAMED}([\"'])(?:(?!\2)[^\n\\])+"), rf"\1\2{MASK}"),
+    (re.compile(rf"(?i){_NAMED}(?![\"'*])[^\s,;&\"'}}\\]+"), rf"\1{MASK}"),
 )
 
 
@@ -101,8 +102,9 @@ def secrets_of_settings(site: Site) -> Iterator[str]:
             values += script.read_dotenv(file, site.knobs.values).items()
         except ValueError:  # a line is none: what looks like one is looked at all the same
             values += re.findall(r"(?m)^\s*(?:export\s+)?(\w+)\s*=\s*(.*?)\s*$", _text(file))
+    known = known_names(site.root)
     for name, value in values:
-        if is_secret(name):
+        if is_secret(name) and (name in known or len(value) >= _SHORTEST_OF_OTHERS):
             yield value.strip().strip("'\"")
         if (name.upper().endswith("_FILE") and is_secret(name[: -len("_FILE")])) or "SSH_KEY_FILE" in name:
             yield _text(site.root / Path(value).expanduser()) if value else ""
