@@ -133,12 +133,14 @@ def check_env_names(site: Site) -> Iterator[Finding]:
 def check_env_values(site: Site) -> Iterator[Finding]:
     """Look for values that Compose reads otherwise than they look, and for those of the shell that win."""
     script = dotenv_script()
+    count = 0
     for file in env_files(site.root):
         try:
             lines, raw = _lines(file), file.read_text(encoding="utf-8-sig").splitlines()
         except CommandError:
             continue
         known = dict(environment_of_commands())
+        count += len(lines)
         for number, name, value, expands in lines:
             where = f"{file.name}, line {number}: {name}"
             written = raw[number - 1].partition("=")[2].strip()
@@ -169,7 +171,8 @@ def check_env_values(site: Site) -> Iterator[Finding]:
     for name, value in _of_file(site).items():
         if name in own and own[name] != value:
             yield note(f"{name} of your shell goes before the one of .env", f"unset {name}")
-    yield ok("values are read as they look") if env_files(site.root) else ok("no .env has values")
+    if count:
+        yield ok(f"{count} values were looked at")
 
 
 def _of_file(site: Site) -> dict[str, str]:

@@ -55,7 +55,6 @@ def check_names(site: Site) -> Iterator[Finding]:
     for knob, (scheme, host, _) in outside(site).items():
         if _is_address(host) or host == "localhost" or _proxy(scheme, host):
             continue
-        looked += 1
         fix = f"correct {knob} in .env, or this machine's name service (/etc/resolv.conf)"
         if trouble := _unresolved(host):
             yield wrong(f"{host} ({knob}) does not resolve on this machine: {trouble}", fix)
@@ -66,13 +65,18 @@ def check_names(site: Site) -> Iterator[Finding]:
                     f"{host} ({knob}) resolves on this machine, and not in the container worker",
                     'give Docker a name server: "dns" in /etc/docker/daemon.json',
                 )
+            else:
+                looked += 1
+        else:
+            looked += 1
     for service in ("server", "git-server", "yeedu-mock"):
         if site.runs("worker") and site.runs(service):
-            looked += 1
             if site.inside("worker", "getent", "hosts", service).code:
                 yield wrong(
                     f"{service} does not resolve in the container worker", "`make down`, then `make up`"
                 )
+            else:
+                looked += 1
     yield ok(f"{looked} names resolve" if looked else "no setting names a host to look up")
 
 

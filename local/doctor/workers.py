@@ -92,7 +92,7 @@ def check_pools(site: Site) -> Iterator[Finding]:
                 f"{name} has the limit 0, so nothing starts",
                 f"prefect work-pool clear-concurrency-limit {name}",
             )
-    yield ok(f"{polled} pools are polled; nothing waits in the others")
+    yield ok(f"{polled} pools are polled")
 
 
 def _due(site: Site, chosen: JSON) -> int:
@@ -133,7 +133,7 @@ def check_queues(site: Site) -> Iterator[Finding]:
                     f"nobody polls the queue {where}, and {due} runs wait there",
                     "let a worker poll it: WORKER_QUEUES in .env, or --work-queue of attach.sh",
                 )
-    yield ok(f"{count} queues let their runs go")
+    yield ok(f"{count} queues were looked at")
 
 
 def check_worker_versions(site: Site) -> Iterator[Finding]:
@@ -156,7 +156,7 @@ def check_worker_versions(site: Site) -> Iterator[Finding]:
                     f"worker {worker['name']} of {pool['name']} has Prefect {version}, the server {servers}",
                     "update its checkout and start it again (worker/attach.sh); containers: `make up`",
                 )
-    yield ok(f"{known} workers have told their version, Prefect {servers}")
+    yield ok(f"{known} workers have told their version; the server has Prefect {servers}")
 
 
 def _version(site: Site, pool: str, name: str) -> str:
