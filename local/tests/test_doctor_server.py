@@ -176,6 +176,7 @@ def test_late_run_is_wrong_and_so_is_the_paused_pool_that_holds_it(served: Serve
 def test_pool_with_the_limit_0_is_wrong(served: Served) -> None:
     pool = served.pool(concurrency_limit=0)
     assert_told(served.told("pools", pool), "limit 0", f"clear-concurrency-limit {pool}")
+    served.api.delete(f"work_pools/{pool}")
 
 
 @pytest.mark.parametrize(
@@ -272,6 +273,7 @@ def test_events_that_nobody_clears_away_are_wrong(served: Served) -> None:
         "UPDATE events SET occurred = '2026-01-01 00:00:00.000000' WHERE id = (SELECT min(id) FROM events)"
     )
     assert_told(wrongs(served.site(), "retention"), "events of", "EVENT_RETENTION_SECONDS says 7 d")
+    served.sql("DELETE FROM events WHERE occurred < '2026-01-02'")
 
 
 def test_rescue_that_does_not_run_is_wrong(served: Served) -> None:
