@@ -5,7 +5,7 @@ ASKED = $(if $(value ENVIRONMENT),--environment "$$ENVIRONMENT") $(if $(value ON
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes that import Prefect
 
 .DEFAULT_GOAL := help
-.PHONY: backup restore help up down logs status drain plan deploy new-flow activate-windows destroy clean install lint format test test-unit test-e2e test-faults test-endurance test-abuse test-contract pictures bench weather-table lock audit release bundle
+.PHONY: backup restore help up down logs status drain plan deploy new-flow activate-windows destroy clean install lint format test test-unit test-e2e test-faults test-endurance test-abuse test-contract pictures bench weather-table lock audit release bundle doctor
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ logs: ## Follow the logs of all services
 
 status: ## Print the state of services, flow runs and deployments, and what takes space (ENVIRONMENT=, ONLY=)
 	@$(PYTHON) -m local status $(ASKED) || [ $$? -eq 2 ]
+
+doctor: ## Say what ails the platform, and how to mend it (JSON=1; BUNDLE=1 for an archive for support)
+	@$(PYTHON) -m local doctor $(if $(value JSON),--json) $(if $(filter-out 1,$(value BUNDLE)),--bundle "$$BUNDLE",$(if $(value BUNDLE),--bundle))
 
 drain: ## Stop the worker once its flow runs have ended, however long they take
 	@$(PYTHON) -m local drain

@@ -12,6 +12,8 @@ from local.bundle_making import make_bundle
 from local.compose_mode import ComposeMode
 from local.console import Console
 from local.destroy import destroy
+from local.doctor.bundle import place_of
+from local.doctor.run import doctor
 from local.elsewhere import address, is_elsewhere, register
 from local.engine import PROJECT, Engine, find_engine
 from local.environments import EnvironmentKnobs, knobs_of
@@ -31,7 +33,7 @@ from local.services import Order, own_flows_url
 
 COMMANDS = (
     *("up", "down", "logs", "status", "drain", "plan", "deploy", "destroy", "install", "activate-windows"),
-    *("backup", "restore", "lock", "new-flow", "release", "bundle"),
+    *("backup", "restore", "lock", "new-flow", "release", "bundle", "doctor"),
 )
 OF_THE_DEPLOYER = {"deploy": "apply", "plan": "plan", "status": "status"}
 
@@ -190,6 +192,10 @@ def main() -> None:
     parser.add_argument("--only", default="", help="the deployments that are meant, separated by spaces")
     parser.add_argument("--upgrade", action="store_true", help="for lock: take new versions")
     parser.add_argument("--pythons", default="", help="for bundle: versions of Python to have wheels for")
+    parser.add_argument("--json", action="store_true", help="for doctor: print one JSON object")
+    parser.add_argument(
+        "--bundle", nargs="?", const="", help="for doctor: write an archive for support (default: in build/)"
+    )
     arguments = sys.argv[1:]
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options, others = parser.parse_args(arguments[:end]), arguments[end + 1 :]
@@ -198,6 +204,9 @@ def main() -> None:
         parser.error(f"what follows -- is for the deployer, and not for {command}")
     raise_on_interrupts()
     try:
+        if command == "doctor":  # which goes on where settings cannot even be read
+            bundle = None if options.bundle is None else Path(options.bundle or place_of(ROOT))
+            sys.exit(doctor(as_json=options.json, bundle=bundle))
         order = Order(OF_THE_DEPLOYER.get(command, ""), options.environment, _words(options.only), others)
         pythons = options.pythons.split()
         sys.exit(run(command, options.file, order, upgrade=options.upgrade, pythons=pythons))

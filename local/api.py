@@ -77,10 +77,20 @@ class PrefectApi:
         auth_string: ``user:password``, or empty when the server asks for none.
         api_key: The server's API key; empty when it asks for none. A login goes first.
         is_other: Whether it is another server than the platform's own.
+        timeout_seconds: How long an answer may take.
     """
 
-    def __init__(self, url: str, auth_string: str = "", api_key: str = "", *, is_other: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        auth_string: str = "",
+        api_key: str = "",
+        *,
+        is_other: bool = False,
+        timeout_seconds: float = 10.0,
+    ) -> None:
         self.url = url
+        self._timeout_seconds = timeout_seconds
         self._headers = {"Content-Type": "application/json"}
         if auth_string:
             self._headers["Authorization"] = "Basic " + base64.b64encode(auth_string.encode()).decode()
@@ -101,14 +111,15 @@ class PrefectApi:
             )
 
     @classmethod
-    def of(cls, knobs: Knobs) -> "PrefectApi":
+    def of(cls, knobs: Knobs, timeout_seconds: float = 10.0) -> "PrefectApi":
         """Return the API of the platform's server, or of the other one that it uses.
 
         Raises:
             CommandError: A file that should hold the login or the key cannot be read.
         """
         is_other = bool(knobs.other_server)
-        return cls(knobs.api_url, knobs.auth_string(), knobs.api_key(), is_other=is_other)
+        login, key = knobs.auth_string(), knobs.api_key()
+        return cls(knobs.api_url, login, key, is_other=is_other, timeout_seconds=timeout_seconds)
 
     def get(self, path: str) -> Any:
         """Return what the API answers; raise as `post` does."""
@@ -122,6 +133,10 @@ class PrefectApi:
             CommandError: It refuses the login.
         """
         return self._ask("POST", path, body)
+
+    def get(self, path: str) -> Any:
+        """Return what is at the path; raise as `post` does."""
+        return self._ask("GET", path, None)
 
     def patch(self, path: str, body: dict[str, Any]) -> None:
         """Change something, again while the server is busy; raise as `post` does."""
@@ -142,7 +157,7 @@ class PrefectApi:
             self.url + path, content, self._headers, method=method
         )
         try:
-            with self._opener.open(request, timeout=10) as response:
+            with self._opener.open(request, timeout=self._timeout_seconds) as response:
                 return json.loads(response.read() or b"null")
         except urllib.error.HTTPError as error:
             error.close()

@@ -8,7 +8,8 @@ import os
 import re
 import shutil
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -86,6 +87,47 @@ def read_archive(source: Path, folder: Path) -> Manifest:
     Raises:
         CommandError: It is missing, no backup of this platform, cut short, or damaged; or there is no room.
     """
+    with _opened(
+        source, f"{folder.parent} has no room to unpack it; set TMPDIR to a folder that has"
+    ) as archive:
+        manifest = _manifest(source, archive)
+        _unpack(source, archive, dict(manifest.members), folder)
+    return manifest
+
+
+def verify_archive(source: Path, is_late: Callable[[], bool]) -> tuple[Manifest, bool]:
+    """Read an archive through without unpacking it, until it is late.
+
+    Returns:
+        Its manifest, and whether every file was read and is as it was written.
+
+    Raises:
+        CommandError: It is missing, no backup of this platform, cut short, or damaged.
+    """
+    with _opened(source, "no room is left") as archive:
+        manifest = _manifest(source, archive)
+        left = dict(manifest.members)
+        while entry := archive.next():
+            digest, content = left.pop(entry.name, None), hashlib.sha256()
+            if digest is None or not _is_plain(entry):
+                raise _strange(source)
+            stream = _content(archive, entry)
+            while part := stream.read(_AT_ONCE_BYTES):
+                content.update(part)
+                if is_late():
+                    return manifest, False
+            _check(source, entry.name, content.hexdigest(), digest)
+        _check_none_left(source, left)
+    return manifest, True
+
+
+@contextmanager
+def _opened(source: Path, no_room: str) -> Generator[tarfile.TarFile]:
+    """Open an archive; what goes wrong while it is read is one sentence.
+
+    Raises:
+        CommandError: See `read_archive`.
+    """
     try:
         if source.exists() and not source.is_file():
             raise CommandError(f"{source} is no file; name a backup: make restore FILE=backups/NAME.tar")
@@ -93,19 +135,15 @@ def read_archive(source: Path, folder: Path) -> Manifest:
             _Bounded(source.open("rb", buffering=0)) as stream,
             tarfile.open(fileobj=stream, mode="r:") as archive,
         ):
-            manifest = _manifest(source, archive)
-            _unpack(source, archive, dict(manifest.members), folder)
+            yield archive
     except FileNotFoundError:
         raise CommandError(f"{source}: there is no such file; `ls backups` shows your backups") from None
     except _NO_TAR:
         raise CommandError(f"{source} is cut short, or no backup of this platform") from None
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise CommandError(
-                f"{source}: {folder.parent} has no room to unpack it; set TMPDIR to a folder that has"
-            ) from None
+            raise CommandError(f"{source}: {no_room}") from None
         raise CommandError(f"{source} cannot be read: {error.strerror}") from None
-    return manifest
 
 
 class _Bounded(io.BufferedReader):
@@ -122,13 +160,23 @@ def _unpack(source: Path, archive: tarfile.TarFile, left: dict[str, str], folder
     while entry := archive.next():
         digest = left.pop(entry.name, None)
         if digest is None or not _is_plain(entry):
-            raise CommandError(f"{source} is no backup of this platform: it holds what its manifest does not")
+            raise _strange(source)
         with (folder / entry.name).open("wb") as target:
             shutil.copyfileobj(_content(archive, entry), target, _AT_ONCE_BYTES)
-        if _digest(folder / entry.name) != digest:
-            raise CommandError(
-                f"{source} is damaged: {entry.name} in it is not what was written; use another backup"
-            )
+        _check(source, entry.name, _digest(folder / entry.name), digest)
+    _check_none_left(source, left)
+
+
+def _strange(source: Path) -> CommandError:
+    return CommandError(f"{source} is no backup of this platform: it holds what its manifest does not")
+
+
+def _check(source: Path, name: str, found: str, digest: str) -> None:
+    if found != digest:
+        raise CommandError(f"{source} is damaged: {name} in it is not what was written; use another backup")
+
+
+def _check_none_left(source: Path, left: Mapping[str, str]) -> None:
     if left:
         raise CommandError(f"{source} is cut short: {', '.join(sorted(left))} is missing; use another backup")
 

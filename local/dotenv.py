@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 
 from local.errors import CommandError
 from local.script import load_script
@@ -19,9 +20,14 @@ def read_dotenv(file: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """
     if not file.exists():
         return {}
-    script = load_script(Path(__file__).parents[1] / "worker" / "src" / "yeedu_worker" / "dotenv.py")
+    script = dotenv_script()
     try:
         found: dict[str, str] = script.read_dotenv(file, environment)
     except script.DotenvError as error:
         raise CommandError(str(error)) from None
     return found
+
+
+def dotenv_script() -> ModuleType:
+    """Return the module that reads such files, which workers have too."""
+    return load_script(Path(__file__).parents[1] / "worker" / "src" / "yeedu_worker" / "dotenv.py")

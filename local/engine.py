@@ -16,6 +16,8 @@ NEEDED_COMPOSE = (2, 24)
 PROJECT = "yeedu-prefect"  # `name:` of docker-compose.yaml
 _PROJECT_LABEL = "com.docker.compose.project"
 _SERVICE_LABEL = "com.docker.compose.service"
+_ONE_OFF_LABEL = "com.docker.compose.oneoff"
+_ANSWER_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,13 @@ class Engine:
     is_usable: bool
 
 
-def find_engine() -> Engine:
-    """Ask for a Docker engine and for Compose, for at most a quarter of a minute each."""
-    info = _ask("docker", "info", "--format", "{{.ServerVersion}}")
+def find_engine(seconds: float = _ANSWER_SECONDS) -> Engine:
+    """Ask for a Docker engine and for Compose, for at most so many seconds each."""
+    info = _ask("docker", "info", "--format", "{{.ServerVersion}}", seconds=seconds)
     version = info.stdout.strip()
     if info.returncode or not version:
         return Engine(f"no Docker engine answers ({_reason(info.stderr)})", is_usable=False)
-    compose = _ask("docker", "compose", "version", "--short")
+    compose = _ask("docker", "compose", "version", "--short", seconds=seconds)
     numbers = tuple(int(part) for part in re.findall(r"\d+", compose.stdout)[:2])
     if compose.returncode or numbers < NEEDED_COMPOSE:
         needed = ".".join(map(str, NEEDED_COMPOSE))
@@ -41,10 +43,10 @@ def find_engine() -> Engine:
     return Engine(f"Docker {version} with Compose {compose.stdout.strip()}", is_usable=True)
 
 
-def _ask(*command: str) -> subprocess.CompletedProcess[str]:
+def _ask(*command: str, seconds: float = _ANSWER_SECONDS) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=15, check=False
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
         )
     except FileNotFoundError:
         return subprocess.CompletedProcess(command, 127, "", "docker is not installed")
@@ -239,21 +241,24 @@ class Project:
         return bool(_ask("docker", "volume", "ls", "--quiet", "--filter", label).stdout.strip())
 
     def containers(self) -> list[Container]:
-        """Return the project's containers, in the order in which they started.
+        """Return the project's containers, in the order in which they started; raises as `inspected` does."""
+        return sorted(map(container_of, self.inspected()), key=lambda container: container.started_at)
+
+    def inspected(self, seconds: float = _ANSWER_SECONDS) -> list[dict[str, Any]]:
+        """Return all that the engine tells of the project's containers, but for those of a single command.
 
         Raises:
             CommandError: The engine stopped answering.
         """
         label = f"label={_PROJECT_LABEL}={self.name}"
-        listed = _ask("docker", "ps", "--all", "--quiet", "--filter", label)
+        listed = _ask("docker", "ps", "--all", "--quiet", "--filter", label, seconds=seconds)
         if listed.returncode:
             raise CommandError(f"docker ps: {_reason(listed.stderr)}")
         if not listed.stdout.split():
             return []
-        inspected = _ask("docker", "inspect", *listed.stdout.split())
+        inspected = _ask("docker", "inspect", *listed.stdout.split(), seconds=seconds)
         items: list[dict[str, Any]] = json.loads(inspected.stdout or "[]")  # without those removed meanwhile
-        found = [_container(item) for item in items if not _is_one_off(item)]
-        return sorted(found, key=lambda container: container.started_at)
+        return [item for item in items if item["Config"]["Labels"].get(_ONE_OFF_LABEL) != "True"]
 
 
 def last_lines(container: Container, count: int = 15) -> str:
@@ -278,7 +283,8 @@ def _is_one_off(item: dict[str, Any]) -> bool:
     return item["Config"]["Labels"].get("com.docker.compose.oneoff") == "True"
 
 
-def _container(item: dict[str, Any]) -> Container:
+def container_of(item: dict[str, Any]) -> Container:
+    """Return what matters of what the engine tells of a container."""
     state: dict[str, Any] = item["State"]
     health: dict[str, Any] = state.get("Health") or {}  # what has one is there to stay
     bindings: dict[str, list[dict[str, str]] | None] = item["NetworkSettings"]["Ports"] or {}

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from local import warehouse as postgres
@@ -177,23 +178,32 @@ class ProcessMode:
                 service.command, env=environment, cwd=STATE / service.name, check=False
             ).returncode
 
-    def status(self) -> int:
-        """Print one line per process, and what the server and the disk say; return 0 when all are well."""
+    def health(self) -> Iterator[tuple[str, str, str]]:
+        """Yield each process's name, whether it is healthy, unhealthy or not running, and what is known."""
         services = [*reversed(self._first_services()), rescue(self._knobs, self._startup.port("rescue"))]
         if not own_warehouse_url(self._knobs) and not postgres.why_not():
             services.append(warehouse(self._startup.port("warehouse")))
         services += [worker(self._knobs, "", self._startup.port("worker")), *scheduled_backups(self._knobs)]
-        states: list[bool] = []
         for service in services:
             record, trouble = self._supervisor.find(service.name), self._supervisor.trouble(service.name)
             state = "not running" if not record else "healthy" if service.is_ready() else "unhealthy"
-            states.append(state == "healthy")
             where = [f"process {record.pid}", f"port {record.port}"] if record else []
-            told = ", ".join(filter(None, [*where, trouble]))
-            self._console.say(f"{service.name:<12} {state:<12} {told}".rstrip())
+            yield service.name, state, ", ".join(filter(None, [*where, trouble]))
+
+    def changed(self) -> list[str]:
+        """Return the processes that run from other files or settings than those of now."""
+        services = [*self._first_services(), rescue(self._knobs, self._startup.port("rescue"))]
+        found = ((service, self._supervisor.find(service.name)) for service in services)
+        return [one.name for one, record in found if record and record.fingerprint != one.fingerprint()]
+
+    def status(self) -> int:
+        """Print one line per process, and what the server and the disk say; return 0 when all are well."""
+        found = list(self.health())
+        for name, state, told in found:
+            self._console.say(f"{name:<12} {state:<12} {told}".rstrip())
         self._console.say()
         api = PrefectApi.of(self._knobs)
         left_out = process_lines(api, STATE / "worker")
         for line in [*run_lines(api), *left_out, *sqlite_lines(STATE), *backup_lines(self._knobs)]:
             self._console.say(line)
-        return 0 if all(states) else 1
+        return 0 if all(state == "healthy" for _, state, _ in found) else 1

@@ -59,7 +59,7 @@ class Backup:
             raise CommandError(
                 f"{self.source} is a backup of {_FORMS[made.database]}; this platform runs as {_FORMS[kind]}"
             )
-        if _numbers(made.prefect) > _numbers(prefect_version(self.root)):
+        if numbers_of(made.prefect) > numbers_of(prefect_version(self.root)):
             raise CommandError(
                 f"{self.source} is of Prefect {made.prefect}, newer than this checkout's "
                 f"{prefect_version(self.root)}; check out the version that it was made with"
@@ -167,5 +167,6 @@ def _knobs(source: Path, settings: Path) -> Knobs:
     return Knobs({**values, **environment})
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def numbers_of(version: str) -> tuple[int, ...]:
+    """Return the numbers of a version, by which versions are compared."""
     return tuple(int(number) for number in re.findall(r"\d+", version))

@@ -26,12 +26,17 @@ def backup_lines(knobs: Knobs) -> Iterator[str]:
     """Yield how old the newest backup is, and how many there are; nothing of another server's."""
     if knobs.other_server:
         return
-    found = _made(FOLDER, _BY_HAND, _SCHEDULED)
+    found = backups_in(FOLDER)
     if found:
-        age = age_of(datetime.now(UTC) - max(made for _, made in found))
+        age = age_of(datetime.now(UTC) - found[-1][1])
         yield f"backups         the newest is {age} old, of {len(found)} in {FOLDER.name}/"
     else:
         yield f"backups         none in {FOLDER.name}/; `make backup` makes one"
+
+
+def backups_in(folder: Path) -> list[tuple[Path, datetime]]:
+    """Return the backups of a folder with the times when they were made, oldest first."""
+    return _made(folder, _BY_HAND, _SCHEDULED)
 
 
 def scheduled_backups(knobs: Knobs) -> list[Service]:

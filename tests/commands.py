@@ -153,6 +153,8 @@ FROM_BUNDLE = (OFFLINE, "test_containers_come_up_from_the_bundle", "INSTALL")
 RELEASE = ("local/tests/test_release.py", "test_this_checkout_can_be_released")
 CONTAINER_RUNS = ("tests/e2e/test_docker_pool.py", "docker_worker", "prefect worker start")
 
+DOCTOR = ("tests/e2e/test_doctor.py", "test_a_platform_that_is_well_has_nothing_wrong")
+
 EXPECTED: Mapping[str, Check] = {
     # README.md
     f"{WORKER} deployment run run-yeedu-job/run-yeedu-job --watch": says("Completed"),
@@ -321,6 +323,12 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
     "make bundle": (OFFLINE, "bundle", '"make", "bundle"'),
     f"tar -xf yeedu-prefect-{VERSION}.tar": FROM_BUNDLE,
     f"yeedu-prefect-{VERSION}/install.sh": FROM_BUNDLE,
+    # docs/doctor.md
+    **dict.fromkeys(("make doctor", "make doctor JSON=1"), (*DOCTOR, "examined(platform)")),
+    "make doctor BUNDLE=1": (
+        *("tests/e2e/test_doctor.py", "test_archive_for_support_has_all_logs_and_no_secret"),
+        '"make", "doctor"',
+    ),
     # docs/packages.md
     "echo cowsay >>flows/requirements.txt": (*ADD_A_PACKAGE, '"cowsay'),
     "make lock": (*ADD_A_PACKAGE, '"lock"'),

@@ -29,7 +29,7 @@ def make(program: Path, *arguments: str, **environment: str) -> subprocess.Compl
     ours = {
         name: value
         for name, value in os.environ.items()
-        if name not in {"FILE", "NAME", "ARGS", "VERSION", "PYTHONS"}
+        if name not in {"FILE", "NAME", "ARGS", "VERSION", "PYTHONS", "BUNDLE", "JSON"}
     }
     return subprocess.run(
         ["make", f"PYTHON={program}", *arguments],
@@ -58,6 +58,10 @@ def make(program: Path, *arguments: str, **environment: str) -> subprocess.Compl
         (["plan", "ARGS=--json --timeout 5"], ["plan", "--", "--json", "--timeout", "5"]),
         (["status", "ENVIRONMENT=staging", "ONLY=a"], ["status", "--environment", "staging", "--only", "a"]),
         (["status"], ["status"]),
+        (["doctor"], ["doctor"]),
+        (["doctor", "JSON=1"], ["doctor", "--json"]),
+        (["doctor", "BUNDLE=1"], ["doctor", "--bundle"]),
+        (["doctor", "BUNDLE=my file.tar.gz"], ["doctor", "--bundle", "my file.tar.gz"]),
     ],
 )
 def test_a_value_is_one_argument(told: Path, arguments: list[str], handed: list[str]) -> None:

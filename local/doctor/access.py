@@ -1,0 +1,189 @@
+"""What the flows need of others: the git repository, Yeedu, and tokens that are not expired."""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from local.doctor.model import Check, Finding, Theme, note, ok, wrong
+from local.doctor.site import Site
+from local.errors import CommandError
+from local.growth import age_of
+from local.processes import Supervisor
+from local.services import deployer, own_flows_url
+
+_INSIDE = Path(__file__).parent / "inside"
+_PROBE_SECONDS = 9.0  # of which two go into imports
+_SOON = timedelta(days=7)
+_TOKENS = {
+    "FLOWS_GIT_TOKEN": "deployer/git-token",
+    "GITHUB_TOKEN": "deployer/github-token",
+    "YEEDU_TOKEN": "deployer/yeedu-token",
+    "PREFECT_API_KEY": "key/api-key",
+}
+
+
+def secret(site: Site, knob: str, name: str) -> str:
+    """Return a secret as the platform has it, else as the settings say; empty when it has none.
+
+    Raises:
+        CommandError: It cannot be read.
+    """
+    kept = site.secrets().get(name, "") if site.form != "none" else ""
+    return kept or site.knobs.secret(knob)
+
+
+def check_git(site: Site) -> Iterator[Finding]:
+    """Ask git for the flows' repository, with the platform's token or key, from where flows run."""
+    url, revision = own_flows_url(site.knobs), site.knobs.get("FLOWS_GIT_REF")
+    if not url:
+        yield from _checkout_served(site, revision)
+        return
+    asked = {
+        "url": url,
+        "revision": revision,
+        "token": secret(site, "FLOWS_GIT_TOKEN", _TOKENS["FLOWS_GIT_TOKEN"]),
+    }
+    yield _told(site, "git_access.py", asked, "FLOWS_GIT_URL, FLOWS_GIT_REF and FLOWS_GIT_TOKEN in .env")
+
+
+def _checkout_served(site: Site, revision: str) -> Iterator[Finding]:
+    """Ask git for this checkout as it is served."""
+    asked = {"url": "http://git-server:8080/flows.git", "revision": revision, "token": ""}
+    worker = Supervisor(site.state).find("worker") if site.is_process_form else None
+    if site.runs("worker") and site.runs("git-server"):
+        yield _told(site, "git_access.py", asked, "FLOWS_GIT_REF; `docker compose logs git-server` says more")
+    elif worker and (url := worker.environment.get("FLOWS_GIT_URL")):
+        yield _told(site, "git_access.py", {**asked, "url": url}, "FLOWS_GIT_REF in .env; then `make up`")
+    elif not (site.root / ".git").exists():
+        yield wrong(
+            f"{site.root} is no git repository, and flows are cloned from it",
+            "clone the platform's repository, or set FLOWS_GIT_URL in .env",
+        )
+    else:
+        yield ok("flows are cloned from this checkout")
+
+
+def _told(site: Site, program: str, asked: Mapping[str, str], settings: str) -> Finding:
+    """Return what a program of `inside` found out."""
+    done = site.where_flows_run(_INSIDE / program, json.dumps(asked), _PROBE_SECONDS)
+    if done is None:
+        return note("not looked at: it takes a running worker, or .venv", "`make up`, or `make install`")
+    where = "" if site.runs("worker") else ", asked from this machine"
+    try:
+        answer: dict[str, str] = json.loads(done.output.splitlines()[-1])
+    except (ValueError, IndexError):
+        return wrong(
+            f"it could not be asked: {done.reason}{where}", "`docker compose logs worker`; then `make up`"
+        )
+    if answer["trouble"]:
+        return wrong(f"{answer['trouble']}{where}", f"correct {settings}")
+    return ok(
+        answer.get("text") or f"git reads {_shown(asked['url'])} (commit {answer['commit'][:10]}){where}"
+    )
+
+
+def _shown(url: str) -> str:
+    """Return an address without the login that may be in it."""
+    return re.sub(r"(?<=://)[^/?#]*@", "", url)
+
+
+def check_yeedu(site: Site) -> Iterator[Finding]:
+    """Log in to Yeedu and read who that is, as the user of the flows, from where flows run."""
+    try:
+        settings = deployer(site.knobs, "", "").environment
+    except CommandError:
+        return  # which the settings' check tells
+    of_notebook = site.knobs.get("YEEDU_NOTEBOOK_URL") and not site.knobs.get("YEEDU_JOB_URL")
+    name = "YEEDU_NOTEBOOK_URL" if of_notebook else "YEEDU_JOB_URL"
+    own = f"http://localhost:{site.knobs.mock_port}/"
+    url = settings[name].replace(own, "http://yeedu-mock:8080/") if site.items else settings[name]
+    if site.form == "none" and url.startswith(own):
+        yield ok("the platform's own mock is used, which does not run")
+        return
+    asked = {
+        "url": url,
+        "username": settings["YEEDU_USERNAME"],
+        "password": secret(site, "YEEDU_PASSWORD", "deployer/yeedu-password"),
+        "token": secret(site, "YEEDU_TOKEN", _TOKENS["YEEDU_TOKEN"]),
+        "verify": settings["YEEDU_VERIFY_SSL"],
+    }
+    if not asked["password"] and not asked["token"]:
+        yield wrong(
+            f"there is neither a password nor a token for {_shown(url)}",
+            "set YEEDU_PASSWORD_FILE or YEEDU_TOKEN_FILE in .env",
+        )
+        return
+    yield _told(
+        site, "yeedu_access.py", asked, "YEEDU_JOB_URL, YEEDU_USERNAME and the password or token in .env"
+    )
+
+
+def check_tokens(site: Site) -> Iterator[Finding]:
+    """Look which tokens there are, and when those end that say so."""
+    for knob, name in _TOKENS.items():
+        value = secret(site, knob, name)
+        if not value:
+            continue
+        if any(character.isspace() for character in value):
+            yield wrong(f"{knob} has blanks in it", f"copy the token anew into {knob}_FILE")
+            continue
+        end = end_of(value)
+        if end is None:
+            yield ok(f"{knob} is there; it does not say when it ends")
+            continue
+        left = end - datetime.now(UTC)
+        if left < timedelta(0):
+            yield wrong(
+                f"{knob} ended {age_of(-left)} ago",
+                f"get a new one and put it into {knob}_FILE; then `docker compose up -d --force-recreate`",
+            )
+        elif left < _SOON:
+            yield note(f"{knob} ends in {age_of(left)}", f"get a new one in time for {knob}_FILE")
+        else:
+            yield ok(f"{knob} is there, and is good for {age_of(left)}")
+
+
+def end_of(token: str) -> datetime | None:
+    """Return when a token ends, where it is a JWT that says so."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        claims: Any = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        return datetime.fromtimestamp(float(claims["exp"]), UTC)
+    except (binascii.Error, ValueError, KeyError, TypeError, OverflowError, OSError):
+        return None
+
+
+THEME = Theme(
+    "access",
+    (
+        Check(
+            "git",
+            "the flows' repository, asked with the platform's token or key by the deployer's own code, from "
+            "where flows run",
+            "git cannot read it, or it lacks the branch, tag or commit",
+            "`FLOWS_GIT_URL`, `FLOWS_GIT_REF`, `FLOWS_GIT_TOKEN`",
+            check_git,
+        ),
+        Check(
+            "yeedu",
+            "Yeedu: a login and a read by the operator's own client, from where flows run",
+            "it does not answer, refuses the login, or there is neither password nor token",
+            "`YEEDU_...`",
+            check_yeedu,
+        ),
+        Check(
+            "tokens",
+            "which tokens there are, and when those end that say so (JWT)",
+            "one has ended, or has blanks in it",
+            "a new token; `docker compose up -d --force-recreate`",
+            check_tokens,
+        ),
+    ),
+)

@@ -1,0 +1,120 @@
+"""Keeps secrets out of what the doctor prints and packs: by their values, and by how they look."""
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+from local.doctor.env_file import env_files, is_secret, known_names
+from local.doctor.site import Site
+from local.dotenv import dotenv_script
+from local.errors import CommandError
+
+MASK = "***"
+_SHORTEST = 4  # of what is shorter, every text is full
+_SHORTEST_OF_OTHERS = 8  # a shell has TOKENIZERS_PARALLELISM=false and the like
+_URL_LOGIN = re.compile(r"(?<=://)[^/?#@\s'\"]+@")
+# A name that tells of a secret, and what is between it and its value, also in JSON within JSON.
+_NAMED = (
+    r"([\w-]*(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|auth[_-]?string|credential)"
+    r"[\w-]*(?<!_file)\\*[\"']?\s*[=:]\s*\\*)"
+)
+_LOOKS = (
+    (
+        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+        MASK,
+    ),
+    (re.compile(r"\b((?i:basic|bearer|token))\s+(?=\S*[0-9A-Z=])[\w.~+/=-]{8,}"), rf"\1 {MASK}"),
+    (re.compile(r"\beyJ[\w-]{5,}\.[\w-]{5,}(\.[\w-]*)?"), MASK),  # a JWT
+    (re.compile(r"\b(gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|SG\.|AKIA)[\w.-]{8,}"), MASK),
+    (re.compile(r"https://hooks\.slack\.com/\S+"), f"https://hooks.slack.com/{MASK}"),
+    (re.compile(rf"(?i){_NAMED}([\"'])(?:(?!\2)[^\n\\])+"), rf"\1\2{MASK}"),
+    (re.compile(rf"(?i){_NAMED}(?![\"'*])[^\s,;&\"'}}\\]+"), rf"\1{MASK}"),
+)
+
+
+class Masker:
+    """Replaces secrets in a text.
+
+    Args:
+        secrets: Values that nobody is to see. Each is masked in the other ways too in which it is written.
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        forms = {form for secret in secrets for form in _forms(secret)}
+        self._values = sorted(forms, key=len, reverse=True)
+
+    def masked(self, text: str) -> str:
+        """Return the text without secrets."""
+        for value in self._values:
+            text = text.replace(value, MASK)
+        text = _URL_LOGIN.sub(f"{MASK}@", text)
+        for looks, replacement in _LOOKS:
+            text = looks.sub(replacement, text)
+        return text
+
+    def has_secret(self, text: str) -> bool:
+        """Whether a known value is in a text, in any of its forms."""
+        return any(value in text for value in self._values)
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """Yield a secret, its parts, and how they are written in addresses, headers and JSON."""
+    lines = [line.strip() for line in secret.splitlines() if len(line.strip()) >= 16 and "-----" not in line]
+    parts = [secret.strip(), *(lines if "\n" in secret.strip() else [])]
+    if re.fullmatch(r"[^\s:/]+:\S+", secret.strip()):  # a login, user:password
+        parts.append(secret.strip().partition(":")[2])
+    for part in parts:
+        if len(part) < _SHORTEST:
+            continue
+        yield part
+        yield quote(part, safe="")
+        yield quote_plus(part)
+        yield json.dumps(part)[1:-1]
+        yield json.dumps(part, ensure_ascii=False)[1:-1]
+        yield base64.b64encode(part.encode()).decode()
+        yield base64.b64encode(part.encode()).decode().rstrip("=")
+
+
+def secrets_of(site: Site) -> set[str]:
+    """Return every secret that is known: of the settings, of the files that they name, of the platform's own.
+
+    Raises:
+        CommandError: The platform has secrets, and they cannot be read.
+    """
+    found = set(site.secrets().values()) | set(secrets_of_settings(site))
+    return {one for one in found if one.strip()}
+
+
+def secrets_of_settings(site: Site) -> Iterator[str]:
+    """Yield the secrets of the shell, of every ``.env``, of flows.env, and of the files that these name."""
+    values = list(site.knobs.values.items())
+    script = dotenv_script()
+    files = env_files(site.root)
+    with suppress(CommandError):  # which the settings' check tells
+        files += [*site.knobs.config_dir().glob("flows.env")]
+    for file in files:
+        try:
+            values += [(one.name, one.value or "") for one in script.lines_of(_text(file), file.name)]
+            values += script.read_dotenv(file, site.knobs.values).items()
+        except ValueError:  # a line is none: what looks like one is looked at all the same
+            values += re.findall(r"(?m)^\s*(?:export\s+)?(\w+)\s*=\s*(.*?)\s*$", _text(file))
+    known = known_names(site.root)
+    for name, value in values:
+        if is_secret(name) and (name in known or len(value) >= _SHORTEST_OF_OTHERS):
+            yield value.strip().strip("'\"")
+        if (name.upper().endswith("_FILE") and is_secret(name[: -len("_FILE")])) or "SSH_KEY_FILE" in name:
+            yield _text(site.root / Path(value).expanduser()) if value else ""
+        for login in re.findall(r"://([^/?#@\s]+)@", value):
+            yield login
+            yield login.partition(":")[2]
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    except OSError:
+        return ""

@@ -1,0 +1,188 @@
+"""Goes through all checks at once, none of which may hold up the rest, and says what they found."""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from local.api import ApiUnavailableError
+from local.console import Console
+from local.doctor.masking import Masker, secrets_of, secrets_of_settings
+from local.doctor.model import Check, Finding, Level, Theme, note, wrong
+from local.doctor.site import Site
+from local.doctor.table import THEMES
+from local.dotenv import dotenv_script
+from local.errors import CommandError
+from local.knobs import ROOT
+from local.script import load_script
+
+FORMAT = 1
+CHECK_SECONDS, ALL_SECONDS, LEAST_SECONDS = 11.0, 18.0, 4.0
+_AT_ONCE = 6
+_WIDTH = 18
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one check found, as far as it came."""
+
+    theme: str
+    check: str
+    findings: tuple[Finding, ...]
+
+
+class Ward:
+    """Runs checks beside each other, and waits for each no longer than it may take.
+
+    Args:
+        site: What they look at.
+        seconds: How long one may take.
+        all_seconds: How long all of them may.
+    """
+
+    def __init__(self, site: Site, seconds: float = CHECK_SECONDS, all_seconds: float = ALL_SECONDS) -> None:
+        self._site = site
+        self._seconds = seconds
+        self._end = time.monotonic() + max(all_seconds, LEAST_SECONDS)
+        self._room = threading.Semaphore(_AT_ONCE)
+
+    def go(self, themes: Sequence[Theme] = THEMES) -> Iterator[Told]:
+        """Yield what each check found, in the order of the table."""
+        under_way = [
+            (theme, check, _Look(self._site, check, self._room)) for theme in themes for check in theme.checks
+        ]
+        for theme, check, look in under_way:
+            yield Told(theme.name, check.name, tuple(look.findings(self._seconds, self._end)))
+
+
+class _Look:
+    """One check in a thread of its own, which is left behind when it takes too long."""
+
+    def __init__(self, site: Site, check: Check, room: threading.Semaphore) -> None:
+        self._found: list[Finding] = []
+        self._check = check
+        self._began = 0.0
+        self._thread = threading.Thread(target=self._run, args=[site, room], name=check.name, daemon=True)
+        self._thread.start()
+
+    def _run(self, site: Site, room: threading.Semaphore) -> None:
+        with room:
+            self._began = time.monotonic()
+            try:
+                for finding in self._check.look(site):
+                    self._found.append(finding)
+            except (ApiUnavailableError, CommandError) as error:
+                self._found.append(note(f"not looked at: {error}"))
+            except Exception as error:  # noqa: BLE001 - the other checks are to be made all the same
+                self._found.append(note(f"not looked at: {type(error).__name__}: {error}"))
+
+    def findings(self, seconds: float, end: float) -> list[Finding]:
+        """Wait for the end, for so long at most, and return what was found."""
+        while self._thread.is_alive() and time.monotonic() < end:
+            if self._began and time.monotonic() > self._began + seconds:
+                break
+            self._thread.join(0.1)
+        found = list(self._found)
+        if self._thread.is_alive():
+            found.append(
+                wrong("this check did not come to its end in time", "what it asks hangs; see the others")
+            )
+        return found
+
+
+def examine(
+    site: Site, masker: Masker, themes: Sequence[Theme] = THEMES, seconds: float = ALL_SECONDS
+) -> Iterator[Told]:
+    """Yield what all checks found, without secrets, in so many seconds."""
+    for told in Ward(site, all_seconds=seconds).go(themes):
+        hidden = (
+            Finding(one.level, masker.masked(one.text), masker.masked(one.fix)) for one in told.findings
+        )
+        yield Told(told.theme, told.check, tuple(hidden))
+
+
+def document(site: Site, all_told: Iterable[Told]) -> dict[str, object]:
+    """Return the JSON form, which docs/doctor.md describes."""
+    findings = [
+        {"theme": told.theme, "check": told.check, **asdict(finding)}
+        for told in all_told
+        for finding in told.findings
+    ]
+    counts = {level.value: sum(one["level"] == level for one in findings) for level in Level}
+    return {
+        "format": FORMAT,
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "form": site.form,
+        "project": site.project.name,
+        "counts": counts,
+        "findings": findings,
+    }
+
+
+def lines_of(all_told: Iterable[Told]) -> Iterator[str]:
+    """Yield the lines that are printed, theme by theme, and a last one that counts."""
+    theme, counts = "", dict.fromkeys(Level, 0)
+    for told in all_told:
+        if told.findings and told.theme != theme:
+            theme = told.theme
+            yield theme
+        for finding in told.findings:
+            counts[finding.level] += 1
+            yield f"  {finding.level:<5}  {told.check:<{_WIDTH}} {finding.text}"
+            if finding.fix and finding.level is not Level.OK:
+                yield f"  {'':<5}  {'':<{_WIDTH}} fix: {finding.fix}"
+    yield ""
+    yield f"{counts[Level.OK]} ok, {counts[Level.NOTE]} notes, {counts[Level.WRONG]} WRONG"
+
+
+def masker_of(site: Site) -> tuple[Masker, str]:
+    """Return what hides the secrets, and why it may not know the platform's own."""
+    try:
+        return Masker(secrets_of(site)), ""
+    except CommandError as error:
+        return Masker(secrets_of_settings(site)), str(error)
+
+
+def doctor(*, as_json: bool, bundle: Path | None, root: Path = ROOT) -> int:
+    """Look at everything, say it, and return 1 when something is WRONG.
+
+    Args:
+        as_json: Print one JSON object instead of lines.
+        bundle: Where an archive for support goes; none for None.
+        root: The checkout.
+
+    Raises:
+        CommandError: The archive cannot be written.
+    """
+    from local.doctor.bundle import write_bundle
+
+    dotenv_script()  # once, and not in two threads
+    load_script(ROOT / "server" / "generate_secrets.py")
+    end = time.monotonic() + ALL_SECONDS
+    site = Site.read(root)
+    masker, unknown = masker_of(site)
+    seen: list[Told] = []
+
+    def watched() -> Iterator[Told]:
+        for told in examine(site, masker, seconds=end - time.monotonic()):
+            seen.append(told)
+            yield told
+
+    console = Console()
+    if as_json:
+        for _ in watched():
+            pass
+        console.say(json.dumps(document(site, seen), indent=2))
+    else:
+        for line in lines_of(watched()):
+            console.say(line)
+    if bundle:
+        write_bundle(bundle, site, masker, seen, unknown=unknown)
+        Console(sys.stderr if as_json else None).say(
+            f"{bundle} is for support; look into it before you send it"
+        )
+    return 1 if any(finding.level is Level.WRONG for told in seen for finding in told.findings) else 0

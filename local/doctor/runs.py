@@ -1,0 +1,160 @@
+"""Schedules and flow runs: what is not made, not started, or has lost its process."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from local.doctor.model import Check, Finding, Theme, ok, wrong
+from local.doctor.site import JSON, Site
+from local.growth import STATES, age_of, runs_in, scheduler_age
+
+_LATE = timedelta(minutes=5)
+_MOST = 200
+HEARTBEAT_LABEL = "yeedu-prefect.heartbeat-seconds"  # of yeedu_worker.run_labels
+
+
+def check_schedules(site: Site) -> Iterator[Finding]:
+    """Look whether every active schedule has a run to come, and when the scheduler made its last one."""
+    if site.server():
+        return
+    now = datetime.now(UTC)
+    waiting: dict[str, str] = {}
+    for deployment in everything(site, "/deployments/filter", {}):
+        if not deployment["paused"] and any(_is_due_soon(one) for one in deployment["schedules"]):
+            waiting[deployment["id"]] = deployment["name"]
+    body = {
+        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}, "deployment_id": {"any_": list(waiting)}},
+        "sort": "NEXT_SCHEDULED_START_TIME_ASC",
+    }
+    runs = everything(site, "/flow_runs/filter", body) if waiting else []
+    ahead = {
+        run["deployment_id"]
+        for run in runs
+        if run["expected_start_time"] and datetime.fromisoformat(run["expected_start_time"]) > now - _LATE
+    }
+    age = scheduler_age(site.api)
+    told = f"the scheduler made its last run {age_of(age)} ago" if age is not None else "it has made no run"
+    without = sorted(name for key, name in waiting.items() if key not in ahead)
+    if without:
+        yield wrong(
+            f"{len(without)} active schedules have no run to come ({', '.join(without[:3])}); {told}",
+            "`docker compose restart server`; its log says what the scheduler fails at",
+        )
+    elif waiting:
+        yield ok(f"all {len(waiting)} deployments with an active schedule have a run to come; {told}")
+    else:
+        yield ok("no schedule is active")
+
+
+def _is_due_soon(schedule: JSON) -> bool:
+    """Whether the scheduler, which looks 100 days ahead, is to have made a run: an RRule may have ended."""
+    rule = schedule.get("schedule", {})
+    has_end = re.search(r"UNTIL|COUNT", str(rule.get("rrule", "")))
+    return (
+        bool(schedule.get("active"))
+        and not has_end
+        and ("cron" in rule or "interval" in rule or "rrule" in rule)
+    )
+
+
+def everything(site: Site, path: str, body: JSON) -> list[JSON]:
+    """Return up to a thousand of what a filter finds."""
+    found: list[JSON] = []
+    for offset in range(0, 1000, _MOST):
+        some: list[JSON] = site.api.post(path, {**body, "limit": _MOST, "offset": offset})
+        found += some
+        if len(some) < _MOST:
+            break
+    return found
+
+
+def check_late_runs(site: Site) -> Iterator[Finding]:
+    """Look how long ago the oldest run that nobody has started was due."""
+    if site.server():
+        return
+    count, age = runs_in(site.api, STATES["late"])
+    if age is None or age < _LATE:
+        yield ok(f"{count} runs are late" if count else "no run is late")
+    else:
+        yield wrong(
+            f"{count} runs are late, the first by {age_of(age)}",
+            "see `workers`, `pools` and `queues`; docs/pools.md says what else holds runs",
+        )
+
+
+def check_stuck_runs(site: Site) -> Iterator[Finding]:
+    """Look for runs that neither start nor end, or send no heartbeat, well past the rescue's time."""
+    if site.server():
+        return
+    beats = timedelta(seconds=3 * site.knobs.seconds("RESCUE_HEARTBEAT_SECONDS", 90) + 60)
+    starts = timedelta(seconds=3 * site.knobs.seconds("RESCUE_PENDING_SECONDS", 180))
+    body = {
+        "flow_runs": {"state": {"type": {"any_": ["PENDING", "CANCELLING", "RUNNING"]}}},
+        "sort": "EXPECTED_START_TIME_ASC",
+        "limit": 50,
+    }
+    now = datetime.now(UTC)
+    looked: list[JSON] = site.api.post("/flow_runs/filter", body)
+    stuck = 0
+    for run in looked:
+        state: JSON = run["state"] or {}
+        age = now - datetime.fromisoformat(state.get("timestamp") or run["updated"])
+        kind, where = run["state_type"], f"{site.knobs.ui_url}/runs/flow-run/{run['id']}"
+        labels: JSON = run.get("labels") or {}
+        silence = age
+        if kind == "RUNNING":
+            if age < beats or not labels.get(HEARTBEAT_LABEL):
+                continue  # a run of another kind of worker may beat as it likes
+            silence = min(age, _silence(site, run, now))
+        if silence > (starts if kind == "PENDING" else beats):
+            stuck += 1
+            what = "has sent no heartbeat" if kind == "RUNNING" else f"is {state.get('name') or kind}"
+            yield wrong(
+                f"run {run['name']} {what} for {age_of(silence)}: {where}",
+                "see `rescue`, which ends such runs; or cancel it there",
+            )
+    if not stuck:
+        yield ok(f"{len(looked)} runs are under way, and none is stuck")
+
+
+def _silence(site: Site, run: JSON, now: datetime) -> timedelta:
+    """Return how long ago a run sent its last heartbeat; for ever where it has sent none."""
+    wanted = {
+        "event": {"name": ["prefect.flow-run.heartbeat"]},
+        "resource": {"id": [f"prefect.flow-run.{run['id']}"]},
+        "occurred": {
+            "since": (now - timedelta(days=1)).isoformat(),
+            "until": (now + timedelta(hours=1)).isoformat(),
+        },
+        "order": "DESC",
+    }
+    events: list[JSON] = site.api.post("/events/filter", {"filter": wanted, "limit": 1})["events"]
+    return now - datetime.fromisoformat(events[0]["received"]) if events else timedelta.max
+
+
+THEME = Theme(
+    "runs",
+    (
+        Check(
+            "schedules",
+            "whether every deployment with an active schedule has a run to come",
+            "one has none",
+            "`docker compose restart server`",
+            check_schedules,
+        ),
+        Check(
+            "late-runs",
+            "the oldest run that is *Late*",
+            "it is late by more than 5 min",
+            "docs/pools.md",
+            check_late_runs,
+        ),
+        Check(
+            "stuck-runs",
+            "runs that are *Pending*, *Cancelling*, or *Running* without heartbeats",
+            "for three times as long as the rescue service lets them",
+            "see `rescue`; cancel the run",
+            check_stuck_runs,
+        ),
+    ),
+)

@@ -1,0 +1,232 @@
+"""The Prefect server: whether it answers, schedules, and loses no run out of sight."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
+
+from local.api import ApiUnavailableError
+from local.backup import prefect_version
+from local.console import Console
+from local.doctor.model import Check, Finding, Theme, note, ok, wrong
+from local.doctor.site import ANSWER_SECONDS, JSON, Site
+from local.process_mode import ProcessMode
+from local.processes import Supervisor
+
+_NO_PROXY = build_opener(ProxyHandler({}))
+_PACKAGES = {
+    "server": ("/opt/server", "server"),
+    "worker": ("yeedu_worker", "worker/src/yeedu_worker"),
+}
+_DIGESTS = """
+import hashlib, importlib.util, json, pathlib, sys
+place = sys.argv[1]
+if not place.startswith("/"):
+    place = pathlib.Path(importlib.util.find_spec(place).origin).parent
+files = sorted(pathlib.Path(place).rglob("*.py"))
+digests = {f.relative_to(place).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+print(json.dumps(digests))
+"""
+_RESCUE = """
+import urllib.error, urllib.request
+try:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    print(opener.open("http://127.0.0.1:8082/", timeout=3).read().decode())
+except urllib.error.HTTPError as error:
+    print(error.read().decode())
+"""
+
+
+def page(url: str) -> JSON | None:
+    """Return the JSON object of a page of health, whatever its status; None when there is none."""
+    try:
+        with _NO_PROXY.open(url, timeout=ANSWER_SECONDS) as answer:
+            found: Any = json.loads(answer.read(1 << 16))
+    except HTTPError as error:
+        with error:
+            try:
+                found = json.loads(error.read(1 << 16))
+            except (ValueError, OSError):
+                return None
+    except (OSError, ValueError):
+        return None
+    return cast("JSON", found) if isinstance(found, dict) else None
+
+
+def health_page(site: Site) -> JSON | None:
+    """Return what the platform's server says of its own services; None when it says nothing."""
+    return None if site.knobs.other_server else page(f"{site.knobs.api_url}/health/services")
+
+
+def rescue_page(site: Site) -> JSON | None:
+    """Return what the service rescue says of its rounds; None when it does not run, or says nothing."""
+    if site.runs("rescue"):
+        try:
+            return json.loads(site.inside("rescue", "python3", "-S", "-c", _RESCUE).output)
+        except ValueError:
+            return None
+    record = Supervisor(site.state).find("rescue") if site.is_process_form else None
+    return page(f"http://127.0.0.1:{record.port}/") if record else None
+
+
+def check_server(site: Site) -> Iterator[Finding]:
+    """Ask the API something that takes its database and a login."""
+    if trouble := site.server():
+        if site.form == "none" and not site.knobs.other_server:
+            yield note("the server does not run", "`make up` starts the platform")
+        else:
+            yield wrong(
+                trouble, "`docker compose logs server`, or .local/logs/server.log, says why; then `make up`"
+            )
+        return
+    yield ok(f"{site.knobs.api_url} answers, and takes the login")
+
+
+def check_server_services(site: Site) -> Iterator[Finding]:
+    """Look at what the server says of its scheduler and its like, and of events that it dropped."""
+    told = health_page(site)
+    if told is None:
+        return
+    message = str(told.get("message", ""))
+    if message == "OK":
+        yield ok("the server's own services do their work")
+    else:
+        yield wrong(
+            message, "it is started anew by itself when that helps; `docker compose logs server` says more"
+        )
+    if dropped := told.get("events_dropped"):
+        yield note(f"{dropped} events were dropped in a flood since its start", "let flows emit fewer events")
+
+
+def check_patches(site: Site) -> Iterator[Finding]:
+    """Show which patches of Prefect the server has left out, since it does not know its version."""
+    told = health_page(site)
+    if told is None:
+        return
+    if line := str(told.get("patches_left_out") or ""):
+        yield note(line, "check out a release that knows this Prefect; `make up`")
+    else:
+        yield ok("the server has left out no patch of Prefect")
+
+
+def check_versions(site: Site) -> Iterator[Finding]:
+    """Compare the server's Prefect, and what is in the containers, with this checkout."""
+    own = prefect_version(site.root)
+    if not site.server():
+        try:
+            theirs = str(site.api.get("/admin/version"))
+        except ApiUnavailableError:
+            theirs = ""  # Prefect Cloud tells none
+        if theirs and theirs != own:
+            yield wrong(
+                f"the server has Prefect {theirs}, and this checkout is made for {own}",
+                "`make up` brings the platform to this checkout; another server: check out its release",
+            )
+        elif theirs:
+            yield ok(f"Prefect {theirs}, as this checkout")
+    for service in _PACKAGES:
+        if site.runs(service):
+            yield from _image(site, service)
+    if site.is_process_form and (changed := ProcessMode(site.knobs, Console()).changed()):
+        yield wrong(f"{', '.join(changed)} run from other files or settings than those of now", "`make up`")
+
+
+def _image(site: Site, service: str) -> Iterator[Finding]:
+    """Compare the Python files in a service's container with the checkout's."""
+    place, folder = _PACKAGES[service]
+    try:
+        told = site.inside(service, "/opt/venv/bin/python", "-c", _DIGESTS, place)
+        there: dict[str, str] = json.loads(told.output)
+    except ValueError:
+        return
+    other = [name for name, digest in there.items() if _differs(site.root / folder / name, digest)]
+    if not place.startswith("/"):  # the server's folder has scripts that are not in its image
+        other += [
+            name
+            for file in (site.root / folder).rglob("*.py")
+            if (name := file.relative_to(site.root / folder).as_posix()) not in there
+        ]
+    text = f"the image of {service} is another than this checkout's ({', '.join(sorted(other)[:3])})"
+    if not other:
+        yield ok(f"the image of {service} is this checkout's")
+    elif site.knobs.get("IMAGE_POLICY") == "never":
+        yield note(text, "load the images of this release; or IMAGE_POLICY=build, and `make up`")
+    else:
+        yield wrong(text, "`make up` builds what changed")
+
+
+def _differs(file: Path, digest: str) -> bool:
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return True
+    return digest not in {
+        hashlib.sha256(content).hexdigest(),
+        hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest(),
+    }
+
+
+def check_rescue(site: Site) -> Iterator[Finding]:
+    """Look at the rounds of the service that ends runs whose process is gone."""
+    if site.form == "none":
+        return
+    told = rescue_page(site)
+    if told is None:
+        yield wrong(
+            "rescue does not say how its rounds go, so runs whose process is gone stay Running",
+            "`docker compose logs rescue`, or .local/logs/rescue.log, says why; then `make up`",
+        )
+        return
+    silent = float(told.get("last_answer_seconds_ago") or 0)
+    troubles: list[str] = told.get("troubles") or []
+    if troubles:
+        yield wrong(f"rescue: {'; '.join(troubles[:3])}", "`docker compose logs rescue` says more")
+    elif silent > 120:
+        yield wrong(f"rescue has had no answer of the server for {silent:.0f} s", "see `server`")
+    else:
+        yield ok(f"its last round was {silent:.0f} s ago")
+
+
+THEME = Theme(
+    "server",
+    (
+        Check(
+            "server",
+            "whether the API answers, has its database, and takes the login",
+            "it does not, while the platform is up",
+            "`docker compose logs server`, `make up`",
+            check_server,
+        ),
+        Check(
+            "server-services",
+            "what the server says of its scheduler and the services beside it (`/api/health/services`)",
+            "one stands still",
+            "`docker compose logs server`",
+            check_server_services,
+        ),
+        Check(
+            "patches",
+            "which patches of Prefect the server has left out, since it does not know its version",
+            "never",
+            "a release that knows this Prefect",
+            check_patches,
+        ),
+        Check(
+            "versions",
+            "the server's Prefect, and the files in the images, against this checkout's",
+            "they differ",
+            "`make up`",
+            check_versions,
+        ),
+        Check(
+            "rescue",
+            "the rounds of the service that ends runs whose process is gone",
+            "it does not answer, reports a trouble, or has not reached the server for 2 min",
+            "`docker compose logs rescue`",
+            check_rescue,
+        ),
+    ),
+)

@@ -1,0 +1,120 @@
+"""What the settings say together, and the files of secrets that they name."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from local.doctor import env_file
+from local.doctor.env_file import is_secret, known_names
+from local.doctor.model import Check, Finding, Theme, ok, wrong
+from local.doctor.site import Site
+from local.errors import CommandError
+from local.knobs import Knobs
+from local.other_server import check_other_server
+from local.own_database import check_own_database
+from local.packages import further_locks, own_certificate, package_index
+from local.schedule import scheduled_backups
+from local.script import load_script
+
+
+def check_settings(site: Site) -> Iterator[Finding]:
+    """Ask everything that `make up` asks about the settings before it starts."""
+    in_containers = site.engine.is_usable and not site.is_process_form
+    knobs = site.knobs
+    questions = (
+        lambda: (
+            knobs.prefect_port,
+            knobs.mock_port,
+            knobs.bind_address,
+            knobs.builds_images,
+            knobs.other_server,
+        ),
+        lambda: check_own_database(knobs, in_containers=in_containers),
+        lambda: check_other_server(knobs, in_containers=in_containers),
+        lambda: own_certificate(knobs),
+        lambda: package_index(knobs),
+        knobs.own_variables,
+        lambda: further_locks(knobs),
+        lambda: scheduled_backups(knobs),
+        lambda: _login(knobs),
+    )
+    troubles = [site.trouble] if site.trouble else []
+    for ask in questions:
+        try:
+            ask()
+        except CommandError as error:
+            troubles.append(str(error))
+    for trouble in dict.fromkeys(troubles):
+        yield wrong(trouble, "set it as that says, then `make up`")
+    if not troubles:
+        yield ok("the settings go together")
+
+
+def _login(knobs: Knobs) -> None:
+    """Check login and bind address as the service `secrets` does.
+
+    Raises:
+        CommandError: They do not go together.
+    """
+    script = load_script(Path(__file__).parents[2] / "server" / "generate_secrets.py")
+    try:
+        script.check_one_login(knobs.auth_string(), knobs.api_key())
+        if not knobs.other_server:
+            script.check_own_server(knobs.bind_address, knobs.auth_string(), knobs.ui_url)
+    except script.SecretError as error:
+        raise CommandError(str(error)) from None
+
+
+def check_secret_files(site: Site) -> Iterator[Finding]:
+    """Look whether the files that hold secrets are there, and may be read by those alone who need them."""
+    looked = 0
+    names = sorted(name for name in known_names(site.root) if name.endswith("_FILE") and site.knobs.get(name))
+    for name in names:
+        file = site.knobs.path(name)
+        if name in {"PREFECT_FILE", "COMPOSE_FILE"} or file is None or str(file) == os.devnull:
+            continue
+        looked += 1
+        secret = name.removesuffix("_FILE")
+        if not file.is_file():
+            yield wrong(f"{name}={file}: there is no such file", f"put it there, or correct {name} in .env")
+        elif os.name == "posix" and site.items and not file.stat().st_mode & 0o004:
+            yield wrong(f"{name}={file}: the containers' users may not read it", f"chmod a+r {file}")
+        elif not file.stat().st_size:
+            yield wrong(
+                f"{name}={file} is empty, so that it counts as unset",
+                f"write the value into it, or remove {name}",
+            )
+        if is_secret(secret) and site.knobs.get(secret):
+            yield wrong(f"{secret} and {name} are both set", "remove one of them")
+    folder = site.state / "secrets"
+    if os.name == "posix" and folder.is_dir():
+        looked += 1
+        if stat.S_IMODE(folder.stat().st_mode) & 0o077:
+            yield wrong(f"others on this machine may look into {folder}", f"chmod 700 {folder}")
+    if looked:
+        yield ok(f"{looked} files of secrets were looked at")
+
+
+THEME = Theme(
+    "settings",
+    (
+        *env_file.CHECKS,
+        Check(
+            "settings",
+            "what `make up` asks before it starts: ports, login and bind address, overlays, `CA_CERT_FILE`, "
+            "`CONFIG_DIR`, locks",
+            "`make up` would refuse",
+            "what the sentence says",
+            check_settings,
+        ),
+        Check(
+            "secret-files",
+            "the files that `..._FILE` settings name, and `.local/secrets`",
+            "one is missing, empty, or not readable for the containers; the value is set too; others may "
+            "look into `.local/secrets`",
+            "`chmod`; the setting",
+            check_secret_files,
+        ),
+    ),
+)

@@ -1,0 +1,268 @@
+"""The platform as it is found: its settings, its containers or processes, its server. Each is asked once."""
+
+import io
+import json
+import os
+import subprocess
+import tarfile
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from local.api import PrefectApi
+from local.child_environment import child_environment
+from local.console import Console
+from local.engine import Container, Engine, Project, container_of, find_engine
+from local.errors import CommandError
+from local.install import PROGRAMS
+from local.knobs import ROOT, Knobs, environment_of_commands
+from local.process_mode import ProcessMode
+from local.services import STATE
+
+JSON = dict[str, Any]
+ENGINE_SECONDS, ANSWER_SECONDS, COMMAND_SECONDS = 3.0, 3.0, 6.0
+_MOST_SECRETS_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its code, what it printed, and what it said on standard error."""
+
+    code: int
+    output: str = field(default="", repr=False)
+    said: str = field(default="", repr=False)
+
+    @property
+    def reason(self) -> str:
+        """The last line that it said."""
+        lines = (self.said.strip() or self.output.strip()).splitlines()
+        return lines[-1].strip() if lines else f"code {self.code}"
+
+
+def ended(
+    command: Sequence[str],
+    *,
+    content: str = "",
+    seconds: float = COMMAND_SECONDS,
+    environment: Mapping[str, str] | None = None,
+    folder: Path = ROOT,
+) -> Ended:
+    """Run a command to its end, or to that of its time, and return how it ended; never raises."""
+    try:
+        done = subprocess.run(
+            list(command),
+            input=content,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env=environment,
+            cwd=folder,
+            timeout=seconds,
+            check=False,
+        )
+    except FileNotFoundError:
+        return Ended(127, said=f"{command[0]} is not installed")
+    except subprocess.TimeoutExpired:
+        return Ended(124, said=f"no answer in {seconds:g} s")
+    except OSError as error:
+        return Ended(126, said=str(error))
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+class Site:
+    """What the checks look at.
+
+    Args:
+        knobs: The platform's settings.
+        engine: The Docker engine.
+        items: What it tells of each of the project's containers (``docker inspect``).
+        is_process_form: Whether the platform runs as local processes.
+        root: The checkout.
+        state: Where local processes keep what they keep.
+    """
+
+    def __init__(
+        self,
+        knobs: Knobs,
+        engine: Engine,
+        items: Sequence[JSON] = (),
+        *,
+        is_process_form: bool = False,
+        root: Path = ROOT,
+        state: Path = STATE,
+        trouble: str = "",
+    ) -> None:
+        self.knobs = knobs
+        self.engine = engine
+        self.items = list(items)
+        self.is_process_form = is_process_form
+        self.root = root
+        self.state = state
+        self.trouble = trouble
+        self._locks = {name: threading.Lock() for name in ("secrets", "server", "info")}
+
+    @classmethod
+    def read(cls, root: Path = ROOT) -> "Site":
+        """Look which form of the platform is here, for twelve seconds at the most."""
+        trouble = ""
+        try:
+            knobs = Knobs.read(root)
+        except CommandError as error:
+            knobs, trouble = Knobs(environment_of_commands()), str(error)
+        engine = find_engine(ENGINE_SECONDS)
+        items: list[JSON] = []
+        is_process_form = False
+        try:
+            processes = ProcessMode(knobs, Console())
+            is_process_form = processes.is_up()
+            if engine.is_usable and not is_process_form:
+                items = Project(knobs).inspected(ENGINE_SECONDS)
+            is_process_form = is_process_form or (not items and processes.exists())
+        except CommandError as error:
+            trouble = trouble or str(error)
+        return cls(knobs, engine, items, is_process_form=is_process_form, root=root, trouble=trouble)
+
+    @property
+    def form(self) -> str:
+        """How the platform runs here: ``containers``, ``processes``, or ``none``."""
+        return "containers" if self.items else "processes" if self.is_process_form else "none"
+
+    @cached_property
+    def containers(self) -> list[Container]:
+        """The project's containers, in the order in which they started."""
+        return sorted(map(container_of, self.items), key=lambda one: one.started_at)
+
+    @cached_property
+    def project(self) -> Project:
+        """The Compose project."""
+        return Project(self.knobs)
+
+    def info(self) -> JSON:
+        """Return what the engine tells of the machine that it is on; nothing when it does not answer."""
+        with self._locks["info"]:
+            return self._info
+
+    @cached_property
+    def _info(self) -> JSON:
+        if not self.engine.is_usable:
+            return {}
+        try:
+            return json.loads(ended(["docker", "info", "--format", "{{json .}}"]).output)
+        except ValueError:
+            return {}
+
+    def item(self, service: str) -> JSON | None:
+        """Return what the engine tells of a service's container, running or not; the running one first."""
+        found = [one for one in self.items if container_of(one).service == service]
+        return next(iter(sorted(found, key=lambda one: one["State"]["Status"] != "running")), None)
+
+    def runs(self, service: str) -> bool:
+        """Whether a service has a container that runs."""
+        item = self.item(service)
+        return item is not None and item["State"]["Status"] == "running"
+
+    def inside(
+        self, service: str, *command: str, content: str = "", seconds: float = COMMAND_SECONDS
+    ) -> Ended:
+        """Run a command in a service's container, which has to run."""
+        item = self.item(service)
+        if item is None:
+            return Ended(126, said=f"there is no container {service}")
+        how = ["docker", "exec", "--interactive", item["Id"]]
+        return ended([*how, *command], content=content, seconds=seconds, folder=self.root)
+
+    def where_flows_run(self, program: Path, content: str, seconds: float = COMMAND_SECONDS) -> Ended | None:
+        """Run a Python file of `local.doctor.inside` as the worker would, with its packages and its network.
+
+        Args:
+            program: The file.
+            content: What it reads from standard input, secrets included: nobody sees them there.
+            seconds: For how long at most.
+
+        Returns:
+            How it ended; None where there is neither a worker's container nor an environment on this machine.
+        """
+        source = program.read_text(encoding="utf-8")
+        if self.runs("worker"):
+            command = ("with-secrets", "python", "-c", source)
+            return self.inside("worker", *command, content=content, seconds=seconds)
+        python = PROGRAMS / "python"
+        if not python.exists():
+            return None
+        launcher = ROOT / "server" / "with_secrets.py"
+        names = {"FLOWS_GIT_SSH_KEY_FILE": "ssh-key", "FLOWS_GIT_KNOWN_HOSTS_FILE": "known-hosts"}
+        files = {
+            knob: self.knobs.path(knob) or self.state / "secrets" / "git" / name
+            for knob, name in names.items()
+        }
+        own = {knob: str(file) for knob, file in files.items() if file.exists()}
+        own["CA_CERT_FILE"] = str(self.knobs.ca_file() or os.devnull)
+        command = [str(python), str(launcher), str(python), "-c", source]
+        with TemporaryDirectory() as home:  # for copies of the key and the certificates
+            environment = {**child_environment(os.environ, PROGRAMS), **own, "PREFECT_HOME": home}
+            return ended(command, content=content, seconds=seconds, environment=environment, folder=self.root)
+
+    @cached_property
+    def api(self) -> PrefectApi:
+        """The server's API.
+
+        Raises:
+            CommandError: The file that should hold the login cannot be read.
+        """
+        return PrefectApi.of(self.knobs, timeout_seconds=ANSWER_SECONDS)
+
+    def server(self) -> str:
+        """Return why the server cannot be asked; an empty string when it answers and takes the login."""
+        with self._locks["server"]:
+            return self._server_trouble
+
+    @cached_property
+    def _server_trouble(self) -> str:
+        try:
+            self.api.post("/work_pools/filter", {"limit": 1})
+        except Exception as error:  # noqa: BLE001 - whatever it is, the server is not to be asked
+            return str(error)
+        return ""
+
+    def secrets(self) -> dict[str, str]:
+        """Return the platform's own secrets by folder and name, as ``deployer/git-token``; empty ones too.
+
+        Raises:
+            CommandError: There is a platform, and its secrets cannot be read.
+        """
+        with self._locks["secrets"]:
+            return self._secrets
+
+    @cached_property
+    def _secrets(self) -> dict[str, str]:
+        if self.form != "containers":
+            files = (self.state / "secrets").glob("*/*")
+            try:
+                return {f"{one.parent.name}/{one.name}": one.read_text("utf-8").strip() for one in files}
+            except (OSError, UnicodeDecodeError) as error:
+                raise CommandError(f"the secrets of local processes cannot be read: {error}") from None
+        item = self.item("secrets")
+        if item is None:
+            raise CommandError("the container `secrets` is gone; `make up` makes it again")
+        copy = ["docker", "cp", f"{item['Id']}:/run/platform", "-"]  # works with one that has ended, too
+        try:
+            done = subprocess.run(copy, capture_output=True, timeout=ENGINE_SECONDS, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise CommandError(f"docker cp: {type(error).__name__}") from None
+        if done.returncode or len(done.stdout) > _MOST_SECRETS_BYTES:
+            raise CommandError(f"docker cp: {done.stderr.decode(errors='replace').strip()}")
+        return _texts(done.stdout)
+
+
+def _texts(content: bytes) -> dict[str, str]:
+    """Return the files of a tar archive of the folder `platform`."""
+    found: dict[str, str] = {}
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        for member in archive:
+            if member.isfile() and (file := archive.extractfile(member)):
+                found[member.name.partition("/")[2]] = file.read().decode(errors="replace").strip()
+    return found

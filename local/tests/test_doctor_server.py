@@ -1,0 +1,289 @@
+"""Whether `make doctor` sees what ails a server and its runs: on the platform's own server, with SQLite."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from local.doctor.site import Site
+from local.knobs import ROOT
+from local.ports import free_port
+from local.tests.patients import assert_told, checkout, findings, notes, patient, serving, wrongs
+from tests.platforms import Api, wait_for
+from tests.prefect_process import PrefectProcess
+
+LOGIN = "admin:a-login-of-the-tests"
+OF_A_SERVER = (
+    *("server", "server-services", "versions", "schedules", "late-runs", "stuck-runs"),
+    *("pools", "queues", "worker-versions", "database", "retention"),
+)
+EVERY_DAY = {"active": True, "schedule": {"interval": 86400}}
+JSON = dict[str, Any]
+
+
+class Served:
+    """A server, and a checkout whose platform it is."""
+
+    def __init__(self, process: PrefectProcess, home: Path, root: Path) -> None:
+        self.api = Api(process.url, LOGIN)
+        self._database = home / "prefect.db"
+        self._root = root
+        self._port = process.port
+        (root / ".local" / "server").mkdir(parents=True)
+        (root / ".local" / "server" / "prefect.db").symlink_to(self._database)
+
+    def site(self, **values: str) -> Site:
+        own = {"PREFECT_PORT": str(self._port), "PREFECT_API_AUTH_STRING": LOGIN}
+        return patient(self._root, {**own, **values}, is_process_form=True)
+
+    def told(self, check: str, name: str, **values: str) -> list[str]:
+        """Return what a check finds wrong that has to do with a name."""
+        return [one for one in wrongs(self.site(**values), check) if name in one]
+
+    def sql(self, statement: str, *values: str) -> None:
+        with closing(sqlite3.connect(self._database, timeout=30)) as connection, connection:
+            assert connection.execute(statement, values).rowcount
+
+    def pool(self, **fields: object) -> str:
+        name = f"pool-{uuid4().hex[:8]}"
+        self.api.post("work_pools/", {"name": name, "type": "process"})
+        if fields:
+            self.api.patch(f"work_pools/{name}", fields)
+        return name
+
+    def deployment(self, pool: str, *schedules: JSON, queue: str = "default") -> str:
+        name = f"of-{pool}-{queue}"
+        flow = self.api.post("flows/", {"name": name})["id"]
+        body = {"name": name, "flow_id": flow, "work_pool_name": pool, "work_queue_name": queue}
+        return self.api.post("deployments/", {**body, "schedules": list(schedules), "entrypoint": "x.py:x"})[
+            "id"
+        ]
+
+    def run(self, deployment: str, state: str, name: str = "", ago: timedelta = timedelta(hours=1)) -> JSON:
+        """Make a run that was due, and took on its state, so long ago."""
+        then = (datetime.now(UTC) - ago).isoformat()
+        scheduled = {"type": "SCHEDULED", "name": name or None, "state_details": {"scheduled_time": then}}
+        body = {"state": scheduled, "labels": {"yeedu-prefect.heartbeat-seconds": 30}}
+        run = self.api.post(f"deployments/{deployment}/create_flow_run", body)
+        if state != "SCHEDULED":
+            moved = {"state": {"type": state}, "force": True}
+            assert self.api.post(f"flow_runs/{run['id']}/set_state", moved)["status"] == "ACCEPT"
+        hidden = run["id"].replace("-", "")
+        statement = "UPDATE flow_run_state SET timestamp = ? WHERE replace(flow_run_id, '-', '') = ?"
+        self.sql(statement, then.replace("T", " ").partition("+")[0], hidden)
+        return run
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    home = tmp_path_factory.mktemp("doctors-server")
+    settings = {
+        "PREFECT_SERVER_API_AUTH_STRING": LOGIN,
+        "PREFECT_API_AUTH_STRING": LOGIN,
+        "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",  # so that no run is made
+    }
+    with PrefectProcess(home, settings, [str(ROOT / "server" / "serve.py")]) as process:
+        yield Served(process, home, checkout(tmp_path_factory.mktemp("doctors-checkout")))
+
+
+def test_server_that_is_well_has_nothing_wrong(served: Served) -> None:
+    site = served.site()
+    found = {check: findings(site, check) for check in OF_A_SERVER}
+    assert [one for told in found.values() for one in told if one.level != "ok"] == []
+    assert [check for check, told in found.items() if not told] == []
+
+
+def test_login_that_the_server_refuses_is_wrong(served: Served) -> None:
+    told = wrongs(served.site(PREFECT_API_AUTH_STRING="admin:another-one"), "server")
+    assert_told(told, "refuses the login", "PREFECT_API_AUTH_STRING")
+    assert "another-one" not in told[0]
+
+
+def test_server_that_is_gone_while_its_platform_is_up_is_wrong(tmp_path: Path) -> None:
+    values = {"PREFECT_PORT": str(free_port())}
+    assert_told(wrongs(patient(checkout(tmp_path), values, is_process_form=True), "server"), "`make up`")
+    assert wrongs(patient(tmp_path, values), "server") == []
+
+
+def test_service_that_stands_still_is_wrong_and_patches_left_out_are_worth_a_note(tmp_path: Path) -> None:
+    told = {"message": "the scheduler has made no run for 400 s", "patches_left_out": "patches left out: x"}
+
+    class Page(BaseHTTPRequestHandler):
+        """Answers as server/health.py does when all is not well."""
+
+        def do_GET(self) -> None:
+            content = json.dumps(told).encode()
+            self.send_response(503)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with serving(Page) as port:
+        site = patient(checkout(tmp_path), {"PREFECT_PORT": str(port)})
+        assert_told(
+            wrongs(site, "server-services"), "has made no run for 400 s", "docker compose logs server"
+        )
+        assert_told(notes(site, "patches"), "patches left out: x", "`make up`")
+
+
+def test_server_of_another_prefect_is_wrong(served: Served, tmp_path: Path) -> None:
+    site = served.site()
+    site.root = checkout(tmp_path)
+    lock = tmp_path / "requirements" / "server.txt"
+    lock.write_text(lock.read_text().replace("prefect==3", "prefect==4"))
+    assert_told(wrongs(site, "versions"), "the server has Prefect 3", "made for 4", "`make up`")
+
+
+def test_scheduler_that_makes_no_runs_is_wrong(served: Served) -> None:
+    pool = served.pool()
+    served.api.post(f"work_pools/{pool}/workers/heartbeat", {"name": "one"})
+    deployment = served.deployment(pool, EVERY_DAY)
+    assert_told(served.told("schedules", pool), "no run to come", "it has made no run", "restart server")
+    served.run(deployment, "SCHEDULED", ago=timedelta(hours=-1))
+    assert served.told("schedules", pool) == []
+    served.api.delete(f"deployments/{deployment}")
+
+
+def test_pool_with_a_schedule_and_without_a_worker_is_wrong(served: Served) -> None:
+    pool = served.pool()
+    deployment = served.deployment(pool, EVERY_DAY)
+    assert_told(served.told("pools", pool), "no worker polls", "attach.sh run --server ADDRESS --pool")
+    served.api.post(f"work_pools/{pool}/workers/heartbeat", {"name": "one"})
+    assert served.told("pools", pool) == []
+    served.api.delete(f"deployments/{deployment}")
+
+
+def test_late_run_is_wrong_and_so_is_the_paused_pool_that_holds_it(served: Served) -> None:
+    pool = served.pool(is_paused=True)
+    served.api.post(f"work_pools/{pool}/workers/heartbeat", {"name": "one"})
+    run = served.run(served.deployment(pool), "SCHEDULED", "Late")
+    assert_told(wrongs(served.site(), "late-runs"), "1 runs are late, the first by 60 min", "docs/pools.md")
+    assert_told(served.told("pools", pool), "is paused, and 1 runs wait", f"prefect work-pool resume {pool}")
+    served.api.delete(f"flow_runs/{run['id']}")
+    assert served.told("pools", pool) == wrongs(served.site(), "late-runs") == []
+
+
+def test_pool_with_the_limit_0_is_wrong(served: Served) -> None:
+    pool = served.pool(concurrency_limit=0)
+    assert_told(served.told("pools", pool), "limit 0", f"clear-concurrency-limit {pool}")
+    served.api.delete(f"work_pools/{pool}")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"is_paused": True}, ["is paused, and 1 runs wait", "prefect work-queue resume urgent --pool"]),
+        ({"concurrency_limit": 0}, ["limit 0", "clear-concurrency-limit urgent"]),
+        ({}, ["nobody polls the queue urgent", "WORKER_QUEUES"]),
+    ],
+)
+def test_queue_that_lets_no_run_go_is_wrong(served: Served, fields: JSON, words: list[str]) -> None:
+    pool = served.pool()
+    served.api.post(f"work_pools/{pool}/queues", {"name": "urgent", **fields})
+    assert served.told("queues", pool) == []
+    run = served.run(served.deployment(pool, queue="urgent"), "SCHEDULED")
+    assert_told(served.told("queues", pool), *words)
+    served.api.delete(f"flow_runs/{run['id']}")
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("PENDING", "is Pending for 60 min"),
+        ("CANCELLING", "is Cancelling for 60 min"),
+        ("RUNNING", "has sent no heartbeat for 60 min"),
+    ],
+)
+def test_stuck_run_is_wrong(served: Served, state: str, words: str) -> None:
+    run = served.run(served.deployment(served.pool()), state)
+    assert_told(served.told("stuck-runs", run["name"]), words, f"/runs/flow-run/{run['id']}", "`rescue`")
+    assert (
+        served.told("stuck-runs", run["name"], RESCUE_PENDING_SECONDS="9999", RESCUE_HEARTBEAT_SECONDS="9999")
+        == []
+    )
+    served.api.delete(f"flow_runs/{run['id']}")
+
+
+def test_running_run_that_beats_is_not_stuck(served: Served) -> None:
+    run = served.run(served.deployment(served.pool()), "RUNNING")
+    beat = {
+        "id": str(uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": "prefect.flow-run.heartbeat",
+        "resource": {"prefect.resource.id": f"prefect.flow-run.{run['id']}"},
+    }
+    assert served.api.ask("POST", "events", [beat]).ok
+    assert_eventually(lambda: served.told("stuck-runs", run["name"]) == [])
+    served.api.delete(f"flow_runs/{run['id']}")
+
+
+def assert_eventually(look: Callable[[], object]) -> None:
+    wait_for("event that the server has taken", look, 20, 0.2)
+
+
+def test_own_worker_that_stopped_is_wrong_and_that_nobody_polls(served: Served) -> None:
+    pool = served.pool()
+    served.api.post(f"work_pools/{pool}/workers/heartbeat", {"name": "linux-worker"})
+    assert served.told("workers", pool) == []
+    served.sql("UPDATE worker SET last_heartbeat_time = ?", "2020-01-01 00:00:00.000000")
+    assert_told(served.told("workers", pool), "linux-worker", "was last heard of")
+    assert_told(served.told("workers", "no worker polls"), "so no run starts", "`make up`")
+
+
+def test_worker_with_another_prefect_is_wrong(served: Served) -> None:
+    pool, name = served.pool(), f"attached-{uuid4().hex[:8]}"
+    served.api.post(f"work_pools/{pool}/workers/heartbeat", {"name": name})
+    started = {
+        "id": str(uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": "prefect.worker.started",
+        "resource": {
+            "prefect.resource.id": f"prefect.worker.process.{name}",
+            "prefect.resource.name": name,
+            "prefect.version": "3.1.0",
+        },
+        "related": [
+            {
+                "prefect.resource.id": f"prefect.work-pool.{uuid4()}",
+                "prefect.resource.role": "work-pool",
+                "prefect.resource.name": pool,
+            }
+        ],
+    }
+    assert served.api.ask("POST", "events", [started]).ok
+    assert_eventually(lambda: served.told("worker-versions", name))
+    assert_told(
+        served.told("worker-versions", name), "has Prefect 3.1.0, the server 3", "update its checkout"
+    )
+
+
+def test_events_that_nobody_clears_away_are_wrong(served: Served) -> None:
+    assert wrongs(served.site(), "retention") == []
+    served.sql(
+        "UPDATE events SET occurred = '2026-01-01 00:00:00.000000' WHERE id = (SELECT min(id) FROM events)"
+    )
+    assert_told(wrongs(served.site(), "retention"), "events of", "EVENT_RETENTION_SECONDS says 7 d")
+    served.sql("DELETE FROM events WHERE occurred < '2026-01-02'")
+
+
+def test_rescue_that_does_not_run_is_wrong(served: Served) -> None:
+    assert_told(wrongs(served.site(), "rescue"), "does not say how its rounds go", "`make up`")
+
+
+def test_database_that_is_damaged_is_wrong(tmp_path: Path) -> None:
+    file = checkout(tmp_path) / ".local" / "server" / "prefect.db"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"no database" * 1000)
+    assert_told(
+        wrongs(patient(tmp_path, {}, is_process_form=True), "database"), "cannot be read", "make restore"
+    )

@@ -1,0 +1,91 @@
+"""`make doctor` on a platform that is well, and on the same one once something ails it."""
+
+import json
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.secret_hunt import assert_hidden, secrets_of
+from tests.platforms import JSON, Platform, wait_for
+
+pytestmark = pytest.mark.xdist_group("platform")
+
+LOOKED_AT = {
+    *("disk", "memory", "processors", "clock", "ports", "engine", "services", "settings", "names", "proxies"),
+    *(
+        "git",
+        "yeedu",
+        "server",
+        "server-services",
+        "versions",
+        "schedules",
+        "late-runs",
+        "stuck-runs",
+        "rescue",
+    ),
+    *("workers", "pools", "queues", "worker-versions", "database", "retention", "backup-age"),
+}
+OF_CONTAINERS = {"checkout", "restarts", "memory-limits", "connections", "dead-rows"}
+
+
+def examined(platform: Platform, **environment: str) -> tuple[int, list[JSON]]:
+    """Return make's exit code, and what was found."""
+    command = ("make", "doctor", "JSON=1", f"PYTHON={sys.executable}")
+    done = platform.command(*command, environment=environment, timeout_seconds=25)
+    found = json.loads(done.stdout)
+    assert found["form"] == {"compose": "containers", "local": "processes"}[platform.kind]
+    return done.returncode, found["findings"]
+
+
+def test_a_platform_that_is_well_has_nothing_wrong(platform: Platform) -> None:
+    code, found = examined(platform)
+    assert [one for one in found if one["level"] == "WRONG" or "not looked at" in one["text"]] == []
+    assert code == 0
+    expected = LOOKED_AT | (OF_CONTAINERS if platform.kind == "compose" else set())
+    assert expected - {one["check"] for one in found} == set()
+
+
+def test_what_ails_it_is_found_with_its_fix(platform: Platform) -> None:
+    platform.api.post("work_pools/", {"name": "nobodys-pool", "type": "process"})
+    flow = platform.api.post("flows/", {"name": "nobodys-flow"})["id"]
+    body = {"name": "nobodys", "flow_id": flow, "work_pool_name": "nobodys-pool", "entrypoint": "x.py:x"}
+    schedules = [{"active": True, "schedule": {"interval": 86400}}]
+    deployment = platform.api.post("deployments/", {**body, "schedules": schedules})["id"]
+    run = platform.api.post(f"deployments/{deployment}/create_flow_run", {"state": {"type": "PENDING"}})
+    try:
+
+        def look() -> dict[str, str] | None:
+            code, found = examined(platform, RESCUE_PENDING_SECONDS="1")
+            wrong = {
+                one["check"]: f"{one['text']} -> {one['fix']}" for one in found if one["level"] == "WRONG"
+            }
+            assert code != 0
+            return wrong if {"pools", "stuck-runs"} <= wrong.keys() else None
+
+        wrong = wait_for("findings", look, 60, 1)
+        assert "no worker polls nobodys-pool" in wrong["pools"]
+        assert "worker/attach.sh run --server ADDRESS --pool nobodys-pool" in wrong["pools"]
+        assert run["id"] in wrong["stuck-runs"]
+        # A process whose setting is another than that of the shell would be started anew by `make up`.
+        assert wrong.keys() - {"versions"} == {"pools", "stuck-runs"}
+    finally:
+        platform.api.delete(f"deployments/{deployment}")
+        platform.api.delete(f"flow_runs/{run['id']}")
+        platform.api.delete("work_pools/nobodys-pool")
+
+
+def test_archive_for_support_has_all_logs_and_no_secret(platform: Platform, tmp_path: Path) -> None:
+    target = tmp_path / "doctor.tar.gz"
+    done = platform.command(
+        "make", "doctor", f"BUNDLE={target}", f"PYTHON={sys.executable}", timeout_seconds=60
+    )
+    assert f"{target} is for support" in done.stdout, done.stderr
+    with tarfile.open(target) as archive:
+        files = [(one.name.partition("/")[2], archive.extractfile(one)) for one in archive]
+        parts = {name: file.read().decode() for name, file in files if file}
+    assert {"logs/server.log", "logs/worker.log", "logs/rescue.log", "logs/yeedu-mock.log"} <= parts.keys()
+    assert [name for name, text in parts.items() if "left out" in text] == []
+    assert json.loads(parts["health.json"])["server"]["message"] == "OK"
+    assert_hidden(secrets_of(platform), {**parts, "what it printed": done.stdout + done.stderr})
