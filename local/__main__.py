@@ -25,15 +25,18 @@ from local.packages import own_certificate
 from local.process_mode import ProcessMode
 from local.restore import opened
 from local.services import Order, own_flows_url
+from local.upgrade.command import Wanted, check_no_upgrade_is_left, upgrade_platform
 
 COMMANDS = (
     *("up", "down", "logs", "status", "drain", "plan", "deploy", "destroy", "install", "activate-windows"),
-    *("backup", "restore", "lock", "new-flow"),
+    *("backup", "restore", "upgrade", "lock", "new-flow"),
 )
 OF_THE_DEPLOYER = {"deploy": "apply", "plan": "plan", "status": "status"}
 
 
-def run(command: str, file: Path | None, order: Order, *, upgrade: bool = False) -> int:
+def run(
+    command: str, file: Path | None, order: Order, *, upgrade: bool = False, release: Wanted | None = None
+) -> int:
     """Run one command and return its exit code.
 
     Args:
@@ -42,6 +45,7 @@ def run(command: str, file: Path | None, order: Order, *, upgrade: bool = False)
             a ``new-flow``.
         order: What the deployer is asked to do, if it is.
         upgrade: For ``lock``: whether to take new versions.
+        release: The one that ``upgrade`` goes to.
 
     Raises:
         CommandError: It could not; the message is for the user.
@@ -68,6 +72,10 @@ def run(command: str, file: Path | None, order: Order, *, upgrade: bool = False)
         raise CommandError(
             f"Prefect's data are in your Postgres at {knobs.get(DATABASE_HOST)}; back it up there"
         )
+    if command == "upgrade":
+        return upgrade_platform(release or Wanted(), knobs)
+    if command in {"up", "deploy", "backup", "restore"}:
+        check_no_upgrade_is_left()
     if command == "restore":
         return _restore(file, console)
     if command in {"up", "plan", "deploy"}:
@@ -173,6 +181,11 @@ def main() -> None:
     )
     parser.add_argument("--environment", default="", help="one of environments.yaml")
     parser.add_argument("--only", default="", help="the deployments that are meant, separated by spaces")
+    parser.add_argument("--version", default="", help="for upgrade: the release (default: the newest)")
+    parser.add_argument(
+        "--from", dest="source", type=Path, help="for upgrade: a checkout that has the release"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="for upgrade: all but the switch")
     parser.add_argument("--upgrade", action="store_true", help="for lock: take new versions")
     arguments = sys.argv[1:]
     end = arguments.index("--") if "--" in arguments else len(arguments)
@@ -183,7 +196,8 @@ def main() -> None:
     raise_on_interrupts()
     try:
         order = Order(OF_THE_DEPLOYER.get(command, ""), options.environment, _words(options.only), others)
-        sys.exit(run(command, options.file, order, upgrade=options.upgrade))
+        release = Wanted(options.version, options.source, options.dry_run)
+        sys.exit(run(command, options.file, order, upgrade=options.upgrade, release=release))
     except CommandError as error:
         Console(sys.stderr).say(f"make {command}: {error}")
         sys.exit(1)

@@ -132,6 +132,10 @@ class PrefectApi:
             else:
                 return
 
+    def delete(self, path: str) -> None:
+        """Delete something; raise as `post` does."""
+        self._ask("DELETE", path, {})
+
     def _ask(self, method: str, path: str, body: dict[str, Any]) -> Any:
         request = urllib.request.Request(  # noqa: S310 - the address is the platform's own
             self.url + path, json.dumps(body).encode(), self._headers, method=method

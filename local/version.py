@@ -1,5 +1,6 @@
 """The version of the platform: one place to read it from, whichever place it is in."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from local.errors import CommandError
@@ -19,6 +20,20 @@ def platform_version(root: Path = ROOT) -> str:
     if not version:
         raise CommandError(f"{root} is no checkout of this platform: it names no version of it")
     return version
+
+
+def version_of_files(read: Callable[[str], str]) -> str:
+    """Return the version that files say which are no checkout's; empty when none says it.
+
+    Args:
+        read: Returns a file's text by its name; empty for one that is not there.
+    """
+    script = load_script(_SCRIPT)
+    for name in script.FILES:
+        version: str = script.version_in(name, read(name))
+        if version:
+            return version
+    return ""
 
 
 def numbers(version: str) -> tuple[int, int, int]:

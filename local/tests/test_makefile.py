@@ -10,6 +10,7 @@ import pytest
 
 from local.knobs import ROOT
 
+OF_A_TARGET = {"FILE", "NAME", "ARGS", "VERSION", "FROM", "DRY_RUN"}
 SPACED = "backups/before upgrade; it's $5.tar"
 
 
@@ -26,7 +27,7 @@ def told(tmp_path: Path) -> Path:
 
 
 def make(program: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    ours = {name: value for name, value in os.environ.items() if name not in {"FILE", "NAME", "ARGS"}}
+    ours = {name: value for name, value in os.environ.items() if name not in OF_A_TARGET}
     return subprocess.run(
         ["make", f"PYTHON={program}", *arguments],
         cwd=ROOT,
@@ -50,6 +51,12 @@ def make(program: Path, *arguments: str, **environment: str) -> subprocess.Compl
         (["plan", "ARGS=--json --timeout 5"], ["plan", "--", "--json", "--timeout", "5"]),
         (["status", "ENVIRONMENT=staging", "ONLY=a"], ["status", "--environment", "staging", "--only", "a"]),
         (["status"], ["status"]),
+        (["upgrade"], ["upgrade"]),
+        (
+            ["upgrade", "VERSION=1.2.3", "FROM=my bundle", "DRY_RUN=1"],
+            ["upgrade", "--version", "1.2.3", "--from", "my bundle", "--dry-run"],
+        ),
+        (["upgrade", "DRY_RUN=0"], ["upgrade"]),
     ],
 )
 def test_a_value_is_one_argument(told: Path, arguments: list[str], handed: list[str]) -> None:

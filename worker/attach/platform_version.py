@@ -6,18 +6,29 @@ Of the standard library alone, since the host's commands (`local.version`) read 
 import re
 from pathlib import Path
 
-FILE = "docker-compose.yaml"
+FILES = ("VERSION", "docker-compose.yaml")  # the first one that says it
 _DEFAULT = re.compile(r"\$\{PLATFORM_VERSION:-([^}]+)\}")
 _RELEASE = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
 
 
 def platform_version(checkout: Path) -> str:
     """Return the version of a checkout; empty when it is none of this platform."""
+    return next(filter(None, (version_in(name, _text(checkout / name)) for name in FILES)), "")
+
+
+def version_in(name: str, text: str) -> str:
+    """Return the version that one of `FILES` says; empty when it says none."""
+    if name == "VERSION":
+        return text.strip()
+    found = _DEFAULT.search(text)
+    return found[1] if found else ""
+
+
+def _text(file: Path) -> str:
     try:
-        found = _DEFAULT.search((checkout / FILE).read_text(encoding="utf-8"))
+        return file.read_text(encoding="utf-8")
     except OSError:
         return ""
-    return found[1] if found else ""
 
 
 def numbers(version: str) -> tuple[int, int, int] | None:
