@@ -65,7 +65,7 @@ def api(answers: dict[str, Any]) -> Iterator[PrefectApi]:
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *_: object) -> None:  # noqa: A002 - its name there
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
@@ -116,7 +116,11 @@ def test_a_deployer_here_or_elsewhere_is_waited_for(api: PrefectApi, answers: di
     preflight.check_deployer(FakeForm(), api, Console())  # type: ignore[arg-type]
     with pytest.raises(CommandError, match="a deployer is at work"):
         preflight.check_deployer(FakeForm(busy=True), api, Console())  # type: ignore[arg-type]
-    answers["/variables/filter"] = lambda asked: [{"name": "x"}] if "yeedu_deployer_lock%" in asked else []
+
+    def held(asked: str) -> list[dict[str, str]]:
+        return [{"name": "yeedu_deployer_lock"}] if "yeedu_deployer_lock%" in asked else []
+
+    answers["/variables/filter"] = held
     with pytest.raises(CommandError, match="a deployer is at work"):
         preflight.check_deployer(FakeForm(), api, Console())  # type: ignore[arg-type]
 

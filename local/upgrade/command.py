@@ -1,6 +1,7 @@
 """``make upgrade`` from its first line to its last, and what it makes of an earlier one that was cut off."""
 
 import dataclasses
+import os
 import re
 import shutil
 import subprocess
@@ -56,6 +57,8 @@ def upgrade_platform(wanted: Wanted, knobs: Knobs) -> int:
     Raises:
         CommandError: It was left, or brought back, as it was; the message says why, and where the log is.
     """
+    if os.name != "posix":
+        raise CommandError("an upgrade needs Linux or macOS; on Windows, run it in WSL")
     preflight.check_is_upgradable(knobs)
     with exclusive(FOLDER / "lock"):
         log = Log(FOLDER / "upgrade.log")
@@ -175,6 +178,7 @@ def _try(release: Release, backup: Path, form: Form, knobs: Knobs, console: Cons
         subprocess.run(
             [sys.executable, "-m", "local", "plan"],
             cwd=ROOT,
+            env={**os.environ, "IMAGE_POLICY": "never"},  # a build before it would be told there
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

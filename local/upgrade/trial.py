@@ -66,7 +66,8 @@ def try_in_containers(knobs: Knobs, backup_file: Path, plan: Path, console: Cons
         console.step("trial        the tables of the copy are up to date, and the server answers")
         with plan.open("w+", encoding="utf-8") as output:
             arguments = ("--progress", "quiet", "run", "--rm", "--no-deps", "--no-TTY", "deployer")
-            _judge(project.compose(*arguments, *_PLAN.arguments, output=output).wait(), plan, console)
+            planning = Project(knobs, {"IMAGE_POLICY": "never"})  # a build before it would be told there
+            _judge(planning.compose(*arguments, *_PLAN.arguments, output=output).wait(), plan, console)
     finally:
         project.run("--progress", "quiet", "--profile", "*", "down", "--volumes", "--remove-orphans")
 
