@@ -5,7 +5,7 @@ ASKED = $(if $(value ENVIRONMENT),--environment "$$ENVIRONMENT") $(if $(value ON
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes that import Prefect
 
 .DEFAULT_GOAL := help
-.PHONY: backup restore help up down logs status drain plan deploy new-flow activate-windows destroy clean install lint format test test-unit test-e2e test-faults test-endurance test-abuse test-contract pictures bench weather-table lock audit release bundle doctor
+.PHONY: backup restore help up down logs status drain plan deploy new-flow activate-windows destroy clean install lint format test test-unit test-e2e test-faults test-endurance test-abuse test-contract pictures bench weather-table lock audit release bundle doctor upgrade
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ backup: ## Write a backup of the running platform to backups/ (FILE=... for anot
 
 restore: ## Replace the platform's data by a backup's (FILE=backups/NAME.tar), and start it
 	@$(PYTHON) -m local restore $(if $(value FILE),"$$FILE")
+
+upgrade: ## Go to a later release, tried on a copy first, and back by itself (VERSION=1.2.3, FROM=path, DRY_RUN=1)
+	@$(PYTHON) -m local upgrade $(if $(value VERSION),--version "$$VERSION") $(if $(value FROM),--from "$$FROM") $(if $(filter-out 0,$(value DRY_RUN)),--dry-run)
 
 destroy: ## Stop the platform and delete its data: runs, deployments, secrets; asks first (YES=1: for scripts)
 	@$(PYTHON) -m local destroy

@@ -30,16 +30,23 @@ from local.process_mode import ProcessMode
 from local.release import release
 from local.restore import opened
 from local.services import Order, own_flows_url
+from local.upgrade.command import Wanted, check_no_upgrade_is_left, upgrade_platform
 
 COMMANDS = (
     *("up", "down", "logs", "status", "drain", "plan", "deploy", "destroy", "install", "activate-windows"),
-    *("backup", "restore", "lock", "new-flow", "release", "bundle", "doctor"),
+    *("backup", "restore", "upgrade", "lock", "new-flow", "release", "bundle", "doctor"),
 )
 OF_THE_DEPLOYER = {"deploy": "apply", "plan": "plan", "status": "status"}
 
 
 def run(
-    command: str, file: Path | None, order: Order, *, upgrade: bool = False, pythons: Sequence[str] = ()
+    command: str,
+    file: Path | None,
+    order: Order,
+    *,
+    upgrade: bool = False,
+    pythons: Sequence[str] = (),
+    wanted: Wanted | None = None,
 ) -> int:
     """Run one command and return its exit code.
 
@@ -50,6 +57,7 @@ def run(
         order: What the deployer is asked to do, if it is.
         upgrade: For ``lock``: whether to take new versions.
         pythons: For ``bundle``: the versions of Python to have wheels for.
+        wanted: The release that ``upgrade`` goes to.
 
     Raises:
         CommandError: It could not; the message is for the user.
@@ -82,6 +90,10 @@ def run(
         raise CommandError(
             f"Prefect's data are in your Postgres at {knobs.get(DATABASE_HOST)}; back it up there"
         )
+    if command == "upgrade":
+        return upgrade_platform(wanted or Wanted(), knobs)
+    if command in {"up", "deploy", "backup", "restore"}:
+        check_no_upgrade_is_left()
     if command == "restore":
         return _restore(file, console)
     if command in {"up", "plan", "deploy"}:
@@ -190,6 +202,11 @@ def main() -> None:
     )
     parser.add_argument("--environment", default="", help="one of environments.yaml")
     parser.add_argument("--only", default="", help="the deployments that are meant, separated by spaces")
+    parser.add_argument("--version", default="", help="for upgrade: the release (default: the newest)")
+    parser.add_argument(
+        "--from", dest="source", type=Path, help="for upgrade: a checkout that has the release"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="for upgrade: all but the switch")
     parser.add_argument("--upgrade", action="store_true", help="for lock: take new versions")
     parser.add_argument("--pythons", default="", help="for bundle: versions of Python to have wheels for")
     parser.add_argument("--json", action="store_true", help="for doctor: print one JSON object")
@@ -209,7 +226,8 @@ def main() -> None:
             sys.exit(doctor(as_json=options.json, bundle=bundle))
         order = Order(OF_THE_DEPLOYER.get(command, ""), options.environment, _words(options.only), others)
         pythons = options.pythons.split()
-        sys.exit(run(command, options.file, order, upgrade=options.upgrade, pythons=pythons))
+        wanted = Wanted(options.version, options.source, options.dry_run)
+        sys.exit(run(command, options.file, order, upgrade=options.upgrade, pythons=pythons, wanted=wanted))
     except CommandError as error:
         Console(sys.stderr).say(f"make {command}: {error}")
         sys.exit(1)

@@ -134,10 +134,6 @@ class PrefectApi:
         """
         return self._ask("POST", path, body)
 
-    def get(self, path: str) -> Any:
-        """Return what is at the path; raise as `post` does."""
-        return self._ask("GET", path, None)
-
     def patch(self, path: str, body: dict[str, Any]) -> None:
         """Change something, again while the server is busy; raise as `post` does."""
         deadline = time.monotonic() + _BUSY_SECONDS
@@ -150,6 +146,10 @@ class PrefectApi:
                 time.sleep(_PAUSE_SECONDS)
             else:
                 return
+
+    def delete(self, path: str) -> None:
+        """Delete something; raise as `post` does."""
+        self._ask("DELETE", path, {})
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
         content = None if body is None else json.dumps(body).encode()

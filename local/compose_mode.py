@@ -50,8 +50,8 @@ class ComposeMode:
         """Whether the project was started from this checkout."""
         return self._project.is_from_here()
 
-    def up(self) -> int:
-        """Build and start everything, wait for the first Yeedu run, and return the exit code.
+    def up(self, *, waits: bool = True) -> int:
+        """Build and start everything, wait (`waits`) for the first Yeedu run, and return the exit code.
 
         Raises:
             CommandError: A port is taken, a build failed, or a service did not start.
@@ -63,7 +63,7 @@ class ComposeMode:
             self._prepare_images()
             self._start(before)
             api = PrefectApi.of(self._knobs)
-            return report_first_run(api, self._knobs, self._console)
+            return report_first_run(api, self._knobs, self._console) if waits else 0
         except KeyboardInterrupt:
             ignore_interrupts()
             if not was_up:

@@ -64,8 +64,11 @@ class ProcessMode:
         """Whether any process was started and not stopped since, be it alive or not."""
         return bool(self._supervisor.records()) or self._supervisor.is_running()
 
-    def up(self) -> int:
+    def up(self, *, waits: bool = True) -> int:
         """Install and start everything, wait for the first Yeedu run, and return the exit code.
+
+        Args:
+            waits: Whether to wait for that run.
 
         Raises:
             CommandError: Something is missing, a port is taken, or a service did not start.
@@ -84,7 +87,7 @@ class ProcessMode:
                     self._supervisor.stop("server")  # of a time when the platform had its own
                 self._startup.start_all(first, flows_url)
                 api = PrefectApi.of(self._knobs)
-                return report_first_run(api, self._knobs, self._console)
+                return report_first_run(api, self._knobs, self._console) if waits else 0
             except KeyboardInterrupt:
                 ignore_interrupts()
                 self._console.step("interrupted: stopping what was started")
@@ -178,13 +181,20 @@ class ProcessMode:
                 service.command, env=environment, cwd=STATE / service.name, check=False
             ).returncode
 
-    def health(self) -> Iterator[tuple[str, str, str]]:
-        """Yield each process's name, whether it is healthy, unhealthy or not running, and what is known."""
+    def services(self) -> list[Service]:
+        """Return what runs all the time."""
         services = [*reversed(self._first_services()), rescue(self._knobs, self._startup.port("rescue"))]
         if not own_warehouse_url(self._knobs) and not postgres.why_not():
             services.append(warehouse(self._startup.port("warehouse")))
-        services += [worker(self._knobs, "", self._startup.port("worker")), *scheduled_backups(self._knobs)]
-        for service in services:
+        return [
+            *services,
+            worker(self._knobs, "", self._startup.port("worker")),
+            *scheduled_backups(self._knobs),
+        ]
+
+    def health(self) -> Iterator[tuple[str, str, str]]:
+        """Yield each process's name, whether it is healthy, unhealthy or not running, and what is known."""
+        for service in self.services():
             record, trouble = self._supervisor.find(service.name), self._supervisor.trouble(service.name)
             state = "not running" if not record else "healthy" if service.is_ready() else "unhealthy"
             where = [f"process {record.pid}", f"port {record.port}"] if record else []

@@ -14,6 +14,7 @@ from local.install import PROGRAMS
 from local.knobs import ROOT, Knobs
 from local.packages import extra_locks
 from local.service import Service
+from local.version import platform_version
 
 STATE = ROOT / ".local"
 SECRETS = STATE / "secrets"
@@ -58,6 +59,7 @@ def server(knobs: Knobs) -> Service:
     environment = {
         **_prefect("server"),
         **_certificates(knobs),
+        "PLATFORM_VERSION": knobs.get("PLATFORM_VERSION", platform_version()),
         "PREFECT_SERVER_ENCRYPTION_KEY_FILE": str(SECRETS / "server" / "encryption-key"),
         "PREFECT_SERVER_API_AUTH_STRING_FILE": str(SECRETS / "api" / "auth-string"),
         "PREFECT_API_AUTH_STRING_FILE": str(SECRETS / "api" / "auth-string"),

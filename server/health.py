@@ -1,6 +1,7 @@
 """The page that a health check asks: whether the database, and the services beside the API, do their work."""
 
 import logging
+import os
 import time
 
 from prefect.server.database import provide_database_interface
@@ -48,13 +49,14 @@ def health_page(pulse: Pulse, patches_left_out: str) -> Route:
 
     It answers 200, or 503 with what is wrong, and needs no login, for it tells nothing of what is kept here.
     """
+    version = os.environ.get("PLATFORM_VERSION", "")  # attached workers compare it with theirs
     dropped = DroppedEvents()
     logging.getLogger(QUEUES).addFilter(dropped)
 
     async def page(_: Request) -> Response:
         message = "" if await is_database_there() else "Database is not available"
         message = message or pulse.trouble()
-        body = {"message": message or "OK", "events_dropped": dropped.count}
+        body = {"message": message or "OK", "events_dropped": dropped.count, "platform": version}
         body |= {"patches_left_out": patches_left_out} if patches_left_out else {}
         return JSONResponse(body, 503 if message else 200)
 

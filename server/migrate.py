@@ -35,6 +35,14 @@ TLS_ENABLED = "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_ENABLED"
 PREPARED_BY = f"Prefect {version('prefect')}"
 MARK = f"COMMENT ON TABLE public.block_type IS '{PREPARED_BY}'"
 READ_MARK = "SELECT obj_description(to_regclass('public.block_type'), 'pg_class')"
+# Prefect's migrations have no lock: whoever comes second waits here, and finds them done.
+TRY_LOCK = "SELECT pg_try_advisory_lock(hashtext('yeedu-prefect migrate'))"
+LOCK = TRY_LOCK.replace("_try", "")
+# What a killed job left half built: it takes part in every write and in no query, and no migration mends it.
+INVALID_INDEXES = """
+SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+WHERE NOT indisvalid AND relnamespace = 'public'::regnamespace
+"""
 COUNT_TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
 
 
@@ -104,10 +112,16 @@ async def prepare(*, has_snapshot: bool) -> None:
     """
     database = await connect()
     try:
+        if not await database.fetchval(TRY_LOCK):
+            print("migrate: another process prepares the database; waiting for its end", flush=True)
+            await database.execute(LOCK)
         # An older Postgres does not know all that the snapshot says.
         loads = has_snapshot and database.get_server_version().major >= SNAPSHOT_POSTGRES
         if await is_prepared(database, SNAPSHOT.read_text(encoding="utf-8") if loads else ""):
             return
+        for index in await database.fetch(INVALID_INDEXES):
+            print(f"migrate: {index[0]} was left half built; deleting it, to be built again", flush=True)
+            await database.execute(f"DROP INDEX {index[0]}")
         for step in STEPS:
             subprocess.run(step, check=True)
         await database.execute(MARK)

@@ -291,6 +291,15 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
         "test_the_command_prints_a_table_and_writes_a_report_without_anybodys_names_and_secrets",
         '"--json", "report.json"',
     ),
+    # docs/upgrade.md
+    "make upgrade": (
+        *("tests/e2e/test_upgrade.py", "test_local_processes_go_back_by_themselves_and_then_on"),
+        "upgrade_with_runs_in_flight(local)",
+    ),
+    "make upgrade DRY_RUN=1": (
+        *("tests/e2e/test_upgrade.py", "test_a_dry_run_tries_all_and_changes_nothing"),
+        '"--dry-run"',
+    ),
     # docs/environments.md
     "make deploy ENVIRONMENT=staging": (
         *(CITY, "test_staging_is_registered_beside_production_with_blocks_of_its_own"),
@@ -386,6 +395,8 @@ BY_HAND: Mapping[str, str] = {
     'export PREFECT_API_URL=http://localhost:8080/api PATH="$PWD/docker-worker/bin:$PATH"': (
         "the test's worker gets both"
     ),
+    # docs/upgrade.md
+    "git fetch --tags && git checkout v1.2.3 && worker/attach.sh install": "the release is one of the future",
     # docs/workers.md and docs/other-server.md
     'cat /etc/ssl/certs/ca-certificates.crt company-ca.pem > "$HOME/all-certificates.pem"': (
         "the CA is the reader's own"

@@ -10,6 +10,7 @@ import pytest
 
 from local.knobs import ROOT
 
+OF_A_TARGET = {"FILE", "NAME", "ARGS", "VERSION", "FROM", "DRY_RUN", "PYTHONS", "BUNDLE", "JSON"}
 SPACED = "backups/before upgrade; it's $5.tar"
 
 
@@ -26,11 +27,7 @@ def told(tmp_path: Path) -> Path:
 
 
 def make(program: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    ours = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in {"FILE", "NAME", "ARGS", "VERSION", "PYTHONS", "BUNDLE", "JSON"}
-    }
+    ours = {name: value for name, value in os.environ.items() if name not in OF_A_TARGET}
     return subprocess.run(
         ["make", f"PYTHON={program}", *arguments],
         cwd=ROOT,
@@ -62,6 +59,12 @@ def make(program: Path, *arguments: str, **environment: str) -> subprocess.Compl
         (["doctor", "JSON=1"], ["doctor", "--json"]),
         (["doctor", "BUNDLE=1"], ["doctor", "--bundle"]),
         (["doctor", "BUNDLE=my file.tar.gz"], ["doctor", "--bundle", "my file.tar.gz"]),
+        (["upgrade"], ["upgrade"]),
+        (
+            ["upgrade", "VERSION=1.2.3", "FROM=my bundle", "DRY_RUN=1"],
+            ["upgrade", "--version", "1.2.3", "--from", "my bundle", "--dry-run"],
+        ),
+        (["upgrade", "DRY_RUN=0"], ["upgrade"]),
     ],
 )
 def test_a_value_is_one_argument(told: Path, arguments: list[str], handed: list[str]) -> None:

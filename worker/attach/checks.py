@@ -14,6 +14,7 @@ from attach.errors import AttachError
 from attach.git import check_repository
 from attach.locks import LockError, further_locks, shown
 from attach.places import python_of
+from attach.platform_version import is_near, platform_version
 from attach.server import NOT_THERE, Answer, Server, UnreachableError, ask
 from attach.settings import Settings
 from yeedu_worker.git.addresses import without_login
@@ -60,6 +61,7 @@ def check_all(
         yield login
         if login.status != WRONG:
             yield check_version(version, own_version(settings, lock))
+            yield check_platform(server.platform(), platform_version(lock.parents[1]), lock.parents[1])
             pool = check_pool(server, settings)
             yield pool
             if settings.queues and pool.status != WRONG:
@@ -183,6 +185,17 @@ def check_version(version: Answer, own: str) -> Finding:
         f"the server has Prefect {servers} and this worker {own}; "
         "check out the release of this repository that the server runs",
     )
+
+
+def check_platform(servers: str, own: str, checkout: Path) -> Finding:
+    """Check that this checkout is of the server's release of the platform, or one patch release behind."""
+    if not servers:
+        return Finding("platform", NOTE, f"{own} here; the server tells none")
+    if servers == own:
+        return Finding("platform", OK, f"{own}, as the server")
+    command = f"git -C {checkout} fetch --tags && git -C {checkout} checkout v{servers}"
+    text = f"the server is of release {servers} and this checkout of {own}; `{command}`, then `install` again"
+    return Finding("platform", NOTE if is_near(own, servers) else WRONG, text)
 
 
 def check_pool(server: Server, settings: Settings) -> Finding:

@@ -21,6 +21,7 @@ from attach.errors import AttachError
 from attach.lock import held, holder, is_held
 from attach.options import parse
 from attach.places import Places
+from attach.platform_version import platform_version
 from attach.process import login_variables, worker_command, worker_environment
 from attach.settings import checked_api_key, checked_auth_string, load
 from attach.stopping import stop
@@ -100,7 +101,9 @@ def _prepare(attachment: Attachment, wheels: str | None, *, is_fine: bool) -> No
     """Make folder, environment and queues, and remember how the worker is attached."""
     places = attachment.places
     if is_fine:  # else the server may not even answer
-        attachment.server.make_queues(attachment.settings.pool, attachment.settings.queues)
+        settings = attachment.settings
+        attachment.server.make_queues(settings.pool, settings.queues)
+        attachment.server.tell_platform(settings.pool, settings.name, platform_version(folder.CHECKOUT))
     folder.make_home(places)
     attachment.remember()
     folder.fill_home(places)

@@ -1,6 +1,7 @@
 """Asks the Prefect server, with nothing but the standard library."""
 
 import base64
+import hashlib
 import json
 import re
 import socket
@@ -172,6 +173,14 @@ class Server:
         except UnreachableError:
             return False
 
+    def platform(self) -> str:
+        """Return the platform's version that the server tells; empty when it tells none."""
+        try:
+            told = self.ask("GET", "/health/services").json()
+        except UnreachableError:
+            return ""
+        return str(told.get("platform") or "") if isinstance(told, dict) else ""  # pyright: ignore
+
     def pool(self, pool: str) -> Answer:
         """Return the answer that describes a work pool."""
         return self.ask("GET", f"/work_pools/{quote(pool, safe='')}")
@@ -213,12 +222,27 @@ class Server:
             raise AttachError(f"{self.url} answered {answer.status} when asked for the workers of {pool}")
         return next((record for record in records if record["name"] == name), None)  # pyright: ignore
 
+    def tell_platform(self, pool: str, name: str, version: str) -> None:
+        """Let the platform know of which release a worker is, for its next upgrade; no other server is told.
+
+        Raises:
+            AttachError: The server did not answer.
+        """
+        variable = {
+            "name": _variable(pool, name),
+            "value": {"pool": pool, "worker": name, "platform": version},
+            "tags": ["attached-worker"],
+        }
+        if self.platform() and self.ask("POST", "/variables/", variable).status == 409:
+            self.ask("PATCH", f"/variables/name/{variable['name']}", {"value": variable["value"]})
+
     def forget_worker(self, pool: str, name: str) -> bool:
         """Delete the server's record of a worker; return whether there was one.
 
         Raises:
             AttachError: The server did not answer, or refused.
         """
+        self.ask("DELETE", f"/variables/name/{_variable(pool, name)}")
         answer = self.ask("DELETE", f"/work_pools/{quote(pool, safe='')}/workers/{quote(name, safe='')}")
         if answer.status in {200, 204}:
             return True
@@ -227,3 +251,8 @@ class Server:
         option = "--api-key-file" if self.has_key else "--auth-string-file"
         hint = f"; its login has changed: give {option}" if answer.status in {401, 403} else ""
         raise AttachError(f"{self.url} answered {answer.status} when asked to forget worker {name}{hint}")
+
+
+def _variable(pool: str, name: str) -> str:
+    """Return the name of the variable about a worker: variables have fewer characters than workers."""
+    return f"attached_worker_{hashlib.sha256(f'{pool}/{name}'.encode()).hexdigest()[:16]}"

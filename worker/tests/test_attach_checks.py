@@ -65,6 +65,7 @@ class FakeServer(ThreadingHTTPServer):
             "GET /api/work_pools/kubernetes-pool": (200, OTHER_POOL),
             "POST /api/work_pools/filter": (200, [POOL, OTHER_POOL]),
             "GET /healthCheck": (200, {}),
+            "GET /api/health/services": (200, {"platform": "0.1.0"}),
         }
 
     @property
@@ -89,6 +90,7 @@ def lock(tmp_path: Path) -> Path:
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).touch()
     (checkout / "requirements" / "flows.txt").write_text(f"# (digest {digest(checkout)})\n")
+    (checkout / "docker-compose.yaml").write_text("image: x:${PLATFORM_VERSION:-0.1.0}\n")
     file = checkout / "requirements" / "worker.txt"
     file.write_text("prefect-github==0.4.4 \\\n    --hash=x\nprefect==3.8.8 \\\n    --hash=x\n")
     return file
@@ -130,7 +132,20 @@ def found(
 def test_everything_is_right(fake: FakeServer, lock: Path, flows: str) -> None:
     findings = found(fake, lock, flows)
     assert {name: finding.status for name, finding in findings.items()} == dict.fromkeys(
-        ("python", "packages", "git", "server", "login", "version", "pool", "clock", "flows", "yeedu"), OK
+        (
+            "python",
+            "packages",
+            "git",
+            "server",
+            "login",
+            "version",
+            "platform",
+            "pool",
+            "clock",
+            "flows",
+            "yeedu",
+        ),
+        OK,
     )
 
 
@@ -293,3 +308,27 @@ def test_missing_venv_module_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_missing_git_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert checks.check_git().status == WRONG
+
+
+@pytest.mark.parametrize(
+    ("servers", "own", "status"),
+    [
+        ("0.2.1", "0.2.1", OK),
+        ("0.2.1", "0.2.0", NOTE),  # one patch release behind
+        ("0.2.2", "0.2.0", WRONG),
+        ("0.3.0", "0.2.9", WRONG),
+        ("0.2.0", "0.2.1", WRONG),  # ahead of its server
+        ("", "0.2.0", NOTE),  # Prefect's own server, or Cloud
+        ("test", "test", OK),
+    ],
+)
+def test_release_of_the_platform_may_lag_by_a_patch(
+    fake: FakeServer, lock: Path, flows: str, servers: str, own: str, status: str
+) -> None:
+    checkout = lock.parents[1]
+    (checkout / "docker-compose.yaml").write_text(f"image: x:${{PLATFORM_VERSION:-{own}}}\n")
+    fake.answers["GET /api/health/services"] = (200, {"platform": servers} if servers else {})
+    finding = found(fake, lock, flows)["platform"]
+    assert finding.status == status, finding
+    if servers != own and servers:
+        assert f"git -C {checkout} checkout v{servers}`, then `install` again" in finding.text

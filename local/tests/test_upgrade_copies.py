@@ -1,0 +1,113 @@
+"""The copy of the database for the way back, and what is on disk of an upgrade, however it was cut off."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from local.errors import CommandError
+from local.upgrade import journal as journals
+from local.upgrade.copies import SqliteCopy
+from local.upgrade.journal import Journal, Phase
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[Path]:
+    """A database with a row, in SQLite's way that Prefect uses, and with that row in its log alone."""
+    file = tmp_path / "prefect.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        connection.execute("CREATE TABLE flow_run (id INTEGER)")
+        connection.execute("INSERT INTO alembic_version VALUES ('one')")
+        connection.execute("INSERT INTO flow_run VALUES (1)")
+        connection.commit()
+        yield file
+
+
+def run(file: Path, *statements: str) -> list[tuple[int, ...]]:
+    with closing(sqlite3.connect(file)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+        return connection.execute("SELECT id FROM flow_run").fetchall()
+
+
+MIGRATIONS = [
+    ["ALTER TABLE flow_run ADD COLUMN name TEXT"],  # half of one
+    ["UPDATE alembic_version SET version_num = 'two'"],  # one that changes data alone
+]
+
+
+@pytest.mark.parametrize("migration", MIGRATIONS)
+def test_changed_tables_are_noticed_and_undone(file: Path, migration: list[str]) -> None:
+    copy = SqliteCopy(file)
+    assert not copy.exists()
+    copy.make()
+    assert copy.exists()
+    assert not copy.differs()
+    assert run(file, "INSERT INTO flow_run (id) VALUES (2)") == [(1,), (2,)]
+    assert not copy.differs()  # flow runs alone are no reason to go back to older ones
+    run(file, *migration)
+    assert copy.differs()
+    copy.put_back()
+    assert run(file) == [(1,)]
+    assert not copy.exists()
+    copy.discard()
+    assert {one.name for one in file.parent.iterdir()} <= {"prefect.db", "prefect.db-wal", "prefect.db-shm"}
+
+
+def test_a_way_back_that_is_cut_off_is_begun_again(file: Path) -> None:
+    copy = SqliteCopy(file)
+    copy.make()
+    run(file, *MIGRATIONS[0])
+    file.replace(file.with_name("prefect_after_upgrade.db"))  # where a kill may leave it
+    assert (copy.exists(), copy.differs()) == (True, True)
+    copy.put_back()
+    copy.discard()
+    assert run(file) == [(1,)]
+
+
+def test_a_copy_without_room_leaves_none(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = SqliteCopy(file)
+
+    def dump(target: Path) -> None:
+        target.write_bytes(b"half")
+        raise CommandError("disk full")
+
+    monkeypatch.setattr(copy, "dump", dump)
+    with pytest.raises(CommandError, match="disk full"):
+        copy.make()
+    assert not copy.exists()
+    assert not list(file.parent.glob("*.new"))
+
+
+def test_the_journal_is_read_as_it_was_written(tmp_path: Path) -> None:
+    assert journals.read(tmp_path) is None
+    journal = Journal(
+        "containers", "0.1.0", "0.2.0", "a", "b", "backups/x.tar", ("q1", "q2"), Phase.SWITCHING
+    )
+    journals.write(journal, tmp_path)
+    assert journals.read(tmp_path) == journal
+    journals.forget(tmp_path)
+    assert journals.read(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"phase": "elsewhere"}', '{"phase": "switching", "queues": []}']
+)
+def test_a_journal_that_cannot_be_read_is_not_taken_for_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "journal.json").write_text(text)
+    with pytest.raises(CommandError, match=r"journal\.json cannot be read"):
+        journals.read(tmp_path)
+
+
+def test_one_of_a_later_release_is_read_without_what_it_added(tmp_path: Path) -> None:
+    journals.write(Journal("containers", "0.1.0", "0.2.0", "a"), tmp_path)
+    file = tmp_path / "journal.json"
+    file.write_text(file.read_text().replace("{", '{"later": 1,', 1))
+    found = journals.read(tmp_path)
+    assert found is not None
+    assert found.phase is Phase.PREPARING

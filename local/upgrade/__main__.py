@@ -1,0 +1,67 @@
+"""``python -m local.upgrade STAGE``: what a release does for an upgrade to it, or back to it.
+
+The release that an upgrade comes from starts these in the folder of the other one, so the two stages, their
+options and their exit codes stay as they are from release to release:
+
+- ``start``: bring the platform up from this folder's files, and wait until all of it is healthy.
+- ``trial BACKUP PLAN``: beside a running platform, restore a backup, bring its tables up to date, start a
+  server on them that does nothing by itself, and plan the deployments; what that prints goes to PLAN.
+
+Exit code 0: done. Any other: the last line says why. The end of the input means that whoever started this
+was killed; it ends then too.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from local.compose_mode import ComposeMode
+from local.console import Console
+from local.engine import find_engine
+from local.errors import CommandError
+from local.interrupts import raise_on_interrupts
+from local.knobs import Knobs
+from local.process_mode import ProcessMode
+from local.upgrade.stages import end_with_the_starter
+from local.upgrade.trial import try_in_containers, try_in_processes
+
+
+def main() -> None:
+    """Run a stage."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m local.upgrade", description="A stage of `make upgrade`."
+    )
+    stages = parser.add_subparsers(dest="stage", required=True)
+    start, trial = stages.add_parser("start"), stages.add_parser("trial")
+    for stage in (start, trial):
+        stage.add_argument("--form", choices=("containers", "local processes"), required=True)
+    trial.add_argument("backup", type=Path)
+    trial.add_argument("plan", type=Path)
+    options = parser.parse_args()
+    raise_on_interrupts()
+    end_with_the_starter()
+    console = Console()
+    try:
+        in_containers = options.form == "containers"
+        _check_engine(in_containers=in_containers)
+        knobs = Knobs.read()
+        if options.stage == "start":
+            mode = ComposeMode(knobs, console) if in_containers else ProcessMode(knobs, console)
+            sys.exit(mode.up(waits=False))
+        try_one = try_in_containers if in_containers else try_in_processes
+        try_one(knobs, options.backup, options.plan, console)
+    except CommandError as error:
+        console.say(f"stage: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _check_engine(*, in_containers: bool) -> None:
+    engine = find_engine()
+    if in_containers and not engine.is_usable:
+        raise CommandError(engine.description)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,271 @@
+"""What differs between the two forms of the platform for an upgrade: containers and local processes."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from local.compose_mode import ComposeMode
+from local.console import Console
+from local.engine import Project
+from local.errors import CommandError
+from local.install import VENV
+from local.knobs import ROOT, Knobs
+from local.lock import exclusive
+from local.ports import free_port
+from local.process_mode import ProcessMode
+from local.processes import Supervisor
+from local.services import STATE
+from local.upgrade.copies import Copy, PostgresCopy, SqliteCopy
+from local.upgrade.journal import FOLDER
+
+# Who uses the database, in the order in which they are stopped.
+_USERS = ("worker", "image-worker", "rescue", "backup", "deployer", "server", "migrate")
+_PATHS = ("CONFIG_DIR",)  # and each ..._FILE, but that of prefect.yaml, which is named from the checkout on
+_OF_THE_CHECKOUT = ("PREFECT_FILE", "COMPOSE_FILE")
+
+
+@dataclass(frozen=True)
+class Need:
+    """Room that an upgrade takes for a while.
+
+    Attributes:
+        folder: Where.
+        size_bytes: How much.
+        purpose: For what, in words.
+    """
+
+    folder: Path
+    size_bytes: int
+    purpose: str
+
+
+class Form(Protocol):
+    """One form of the platform."""
+
+    name: str
+    copy: Copy
+
+    @property
+    def mode(self) -> ComposeMode | ProcessMode:
+        """What starts and stops it."""
+        ...
+
+    def unwell(self) -> list[str]:
+        """Return what is not healthy, in words."""
+        ...
+
+    def is_deploying(self) -> bool:
+        """Whether a deployer of this machine is at work."""
+        ...
+
+    def needs(self) -> list[Need]:
+        """Return what room a trial and a switch take."""
+        ...
+
+    def stop(self) -> None:
+        """Stop what uses the database; the worker first, which hands its flow runs over."""
+        ...
+
+    def start_database(self) -> None:
+        """See to it that the copy can be put back."""
+        ...
+
+    def trial_variables(self) -> dict[str, str]:
+        """Return what keeps the trial apart from the running platform."""
+        ...
+
+    def remove_trial(self) -> None:
+        """Remove what a trial left, however it ended."""
+        ...
+
+    def keep_programs(self) -> None:
+        """Keep the programs of today's release for the way back."""
+        ...
+
+    def put_programs_back(self) -> dict[str, str]:
+        """Bring them back; return the variables with which today's release is started from them."""
+        ...
+
+
+class Containers:
+    """The compose project."""
+
+    name = "containers"
+
+    def __init__(self, knobs: Knobs, console: Console) -> None:
+        self._knobs, self._console = knobs, console
+        self._project = Project(knobs)
+        self.mode = ComposeMode(knobs, console)
+        self.copy: Copy = PostgresCopy(self._project)
+        self._trial = f"{self._project.name}-trial"
+
+    def unwell(self) -> list[str]:
+        """Return the containers that are not as they should be."""
+        return [f"{one.service} ({one})" for one in self._project.containers() if not one.is_ready]
+
+    def is_deploying(self) -> bool:
+        """Whether a container of the deployer runs, be it of `up` or of `make deploy`."""
+        labels = (f"project={self._project.name}", "service=deployer")
+        filters = [part for label in labels for part in ("--filter", f"label=com.docker.compose.{label}")]
+        return bool(_docker("ps", "--quiet", *filters).stdout.strip())
+
+    def needs(self) -> list[Need]:
+        """Return the room for images as large as today's, and for copies of the database."""
+        database = self.copy.size_bytes()
+        containers = [one.id for one in self._project.containers()]
+        listed = _docker("inspect", "--format", "{{.Image}}", *containers).stdout.split()
+        sizes = _docker("image", "inspect", "--format", "{{.Size}}", *sorted(set(listed))).stdout.split()
+        found = [_checkouts(database)]
+        root = Path(_docker("info", "--format", "{{.DockerRootDir}}").stdout.strip() or "/nonexistent")
+        if root.is_dir():  # else it is in a virtual machine, which grows by itself
+            # The layers that two images share are counted twice: what is asked for is more than is taken.
+            found.append(Need(root, sum(map(int, sizes)) // 2, "images of the new release"))
+            found.append(Need(root, 3 * database, "copies of the database"))
+        return [*found, *_temporary(database)]
+
+    def stop(self) -> None:
+        """Stop the containers in order, each with its own time of grace."""
+        there = {one.service for one in self._project.containers() if one.status == "running"}
+        for service in _USERS:
+            quietly = ("--progress", "quiet", "--profile", "*", "stop")
+            if service in there and self._project.run(*quietly, service):
+                raise CommandError(f"`docker compose stop {service}` failed; its last lines say why")
+            if service in there:
+                self._console.step(f"{service:<12} stopped")
+
+    def start_database(self) -> None:
+        """Start Postgres, should whatever went wrong have stopped it."""
+        project = Project(self._knobs, self.put_programs_back())
+        if project.run("--progress", "quiet", "up", "--detach", "--no-build", "--wait", "postgres"):
+            raise CommandError("postgres cannot be started; what is above says why")
+
+    def trial_variables(self) -> dict[str, str]:
+        """Return a project of its own, whose images have the names that the switch looks for."""
+        return {
+            "COMPOSE_PROJECT_NAME": self._trial,
+            "IMAGE_PREFIX": self._knobs.get("IMAGE_PREFIX", self._project.name),
+            "PREFECT_PORT": str(free_port()),  # not published, but looked at
+            "YEEDU_MOCK_PORT": str(free_port()),
+        }
+
+    def remove_trial(self) -> None:
+        """Remove the trial's containers, volumes and networks by their label."""
+        label = ("--filter", f"label=com.docker.compose.project={self._trial}", "--quiet")
+        for listing, removal in (
+            (("ps", "--all"), ("rm", "--force", "--volumes")),
+            (("volume", "ls"), ("volume", "rm", "--force")),
+            (("network", "ls"), ("network", "rm")),
+        ):
+            if found := _docker(*listing, *label).stdout.split():
+                _docker(*removal, *found)
+
+    def keep_programs(self) -> None:
+        """Do nothing: images have the version in their name, so that both releases' are there."""
+
+    def put_programs_back(self) -> dict[str, str]:
+        """Let today's images be taken as they are, since a build might want what is gone meanwhile."""
+        return {"IMAGE_POLICY": "never"}
+
+
+class Processes:
+    """The local processes."""
+
+    name = "local processes"
+
+    def __init__(self, knobs: Knobs, console: Console) -> None:
+        self._knobs, self._console = knobs, console
+        self.mode = ProcessMode(knobs, console)
+        self.copy: Copy = SqliteCopy(STATE / "server" / "prefect.db")
+        self._kept = FOLDER / "venv"
+
+    def unwell(self) -> list[str]:
+        """Return the processes that do not answer."""
+        return [one.name for one in self.mode.services() if not one.is_ready()]
+
+    def is_deploying(self) -> bool:
+        """Whether a command of this checkout holds the lock that a deployer runs under."""
+        try:
+            with exclusive(STATE / "lock"):
+                return False
+        except CommandError:
+            return True
+
+    def needs(self) -> list[Need]:
+        """Return the room for another environment, and for copies of the database."""
+        database = self.copy.size_bytes()
+        found = [_checkouts(2 * database), Need(STATE, 2 * database, "copies of the database")]
+        return [*found, Need(ROOT, _size(VENV), "packages of the new release"), *_temporary(database)]
+
+    def stop(self) -> None:
+        """Stop the processes in order; the worker gets its time of grace."""
+        supervisor = Supervisor(STATE)
+        with exclusive(STATE / "lock"):
+            for name in _USERS:
+                grace = self._knobs.seconds("WORKER_GRACE_SECONDS", 30) if name == "worker" else None
+                if supervisor.stop(name, grace):
+                    self._console.step(f"{name:<12} stopped")
+
+    def start_database(self) -> None:
+        """Do nothing: SQLite's is a file."""
+
+    def trial_variables(self) -> dict[str, str]:
+        """Return a port of its own; everything else is in the clone's own folder."""
+        return {"PREFECT_PORT": str(free_port()), "PREFECT_BIND_ADDRESS": "127.0.0.1"}
+
+    def remove_trial(self) -> None:
+        """Do nothing: its one process ends with it, and its files are in the clone."""
+
+    def keep_programs(self) -> None:
+        """Keep the environment by hard links: whoever installs puts new files in place of old ones."""
+        shutil.rmtree(self._kept, ignore_errors=True)
+        scratch = self._kept.with_name("venv.new")
+        shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            shutil.copytree(VENV, scratch, symlinks=True, copy_function=_link)
+            scratch.replace(self._kept)
+        except (OSError, shutil.Error) as error:
+            raise CommandError(f"{VENV} cannot be kept in {FOLDER}: {error}") from None
+
+    def put_programs_back(self) -> dict[str, str]:
+        """Put the environment back in its place, if it was kept: nothing has to be installed for it."""
+        if self._kept.exists():
+            shutil.rmtree(VENV, ignore_errors=True)
+            self._kept.replace(VENV)
+        return {}
+
+
+def settings(knobs: Knobs, root: Path = ROOT) -> dict[str, str]:
+    """Return the paths among the settings, which mean the same from a folder other than the checkout."""
+    return {
+        name: str(root / Path(value).expanduser())
+        for name, value in knobs.values.items()
+        if value and (name in _PATHS or (name.endswith("_FILE") and name not in _OF_THE_CHECKOUT))
+    }
+
+
+def _link(source: str, target: str) -> None:
+    os.link(source, target, follow_symlinks=False)
+
+
+def _checkouts(size_bytes: int) -> Need:
+    return Need(ROOT / "backups", size_bytes, "the backup")
+
+
+def _temporary(database: int) -> list[Need]:
+    return [Need(Path(tempfile.gettempdir()), 2 * database, "making and reading the backup")]
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of a folder's files."""
+    files = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    return sum(file.lstat().st_size for file in files)
+
+
+def _docker(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["docker", *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )

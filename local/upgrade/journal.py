@@ -1,0 +1,92 @@
+"""What an upgrade is doing, on disk before it does it: the next ``make upgrade`` undoes what one left."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from local.errors import CommandError
+from local.services import STATE
+
+FOLDER = STATE / "upgrade"
+
+
+class Phase(StrEnum):
+    """How far an upgrade is; only from `SWITCHING` on is anything of the running platform touched."""
+
+    PREPARING = "preparing"
+    SWITCHING = "switching"
+    SWITCHED = "switched"
+
+
+@dataclass(frozen=True)
+class Journal:
+    """One upgrade.
+
+    Attributes:
+        form: ``containers`` or ``local processes``.
+        old: The release that it came from.
+        new: The release that it goes to.
+        old_commit: What the checkout had.
+        new_commit: What it gets; empty until the new release is there.
+        backup: The file of the backup; empty until it was made.
+        queues: The ids of the queues that were paused for the switch.
+        bundle: The folder of the bundle that the new release comes from; empty for none.
+        phase: How far it is.
+    """
+
+    form: str
+    old: str
+    new: str
+    old_commit: str
+    new_commit: str = ""
+    backup: str = ""
+    queues: Sequence[str] = field(default_factory=tuple[str, ...])
+    bundle: str = ""
+    phase: Phase = Phase.PREPARING
+
+
+def write(journal: Journal, folder: Path = FOLDER) -> Journal:
+    """Write it down, whole or not at all, and on the disk itself when this returns.
+
+    Raises:
+        CommandError: It cannot be written.
+    """
+    file = folder / "journal.json"
+    scratch = file.with_suffix(".new")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with scratch.open("w", encoding="utf-8") as stream:
+            json.dump(asdict(journal), stream, indent=2)
+            stream.flush()
+            os.fsync(stream.fileno())
+        scratch.replace(file)
+    except OSError as error:
+        raise CommandError(f"{file} cannot be written: {error.strerror}") from None
+    return journal
+
+
+def read(folder: Path = FOLDER) -> Journal | None:
+    """Return what an upgrade that has not ended left; ``None`` when there is none.
+
+    Raises:
+        CommandError: It cannot be read.
+    """
+    file = folder / "journal.json"
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        known: dict[str, Any] = {one.name: found[one.name] for one in fields(Journal) if one.name in found}
+        known |= {"phase": Phase(found["phase"]), "queues": tuple(found["queues"])}
+        return Journal(**known)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CommandError(f"{file} cannot be read ({error}); it is of an upgrade that did not end") from None
+
+
+def forget(folder: Path = FOLDER) -> None:
+    """Forget it: the upgrade has ended, one way or the other."""
+    (folder / "journal.json").unlink(missing_ok=True)

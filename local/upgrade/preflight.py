@@ -1,0 +1,170 @@
+"""The gates before an upgrade: each is passed with a line, or ends it with one sentence, nothing touched."""
+
+import dataclasses
+import shutil
+from collections import defaultdict
+from typing import Any
+
+from local.api import ApiUnavailableError, PrefectApi
+from local.console import Console
+from local.errors import CommandError
+from local.knobs import Knobs
+from local.own_database import HOST
+from local.upgrade.forms import Form, Need
+from local.upgrade.git import Git
+from local.upgrade.releases import Release, listed, stops_between
+from local.version import is_near, numbers
+
+_OWN_WORKERS = {("image-pool", "image-worker")}
+_DEPLOYER_LOCK = "yeedu_deployer_lock"
+_SPARE_BYTES = 200_000_000
+
+
+def check_is_upgradable(knobs: Knobs) -> None:
+    """Refuse a platform whose data are not here, so that they could not be brought back.
+
+    Raises:
+        CommandError: The server, the database, or the images' version is somebody else's.
+    """
+    if knobs.other_server:
+        raise CommandError(
+            f"runs, deployments and blocks are on {knobs.other_server}, which is upgraded there; "
+            "here `git merge` the release, then `make up`"
+        )
+    if host := knobs.get(HOST):
+        raise CommandError(
+            f"Prefect's data are in your Postgres at {host}; back it up there, `git merge` the release, then "
+            "`make up`"
+        )
+    if version := knobs.get("PLATFORM_VERSION"):
+        raise CommandError(
+            f"PLATFORM_VERSION={version} is set, so that both releases' images would have one name; remove "
+            "it from .env"
+        )
+
+
+def check_version(old: str, new: str) -> None:
+    """Refuse to go back.
+
+    Raises:
+        CommandError: The release is older than today's.
+    """
+    if numbers(new) < numbers(old):
+        raise CommandError(
+            f"{new} is older than {old}, which runs here, and cannot read its data: restore a backup that "
+            f"{new} made instead, with make restore in a checkout of v{new}"
+        )
+
+
+def check_health(form: Form, console: Console) -> None:
+    """Refuse to change a platform that is not well: nobody could tell what an upgrade broke.
+
+    Raises:
+        CommandError: Something is not healthy.
+    """
+    if unwell := form.unwell():
+        raise CommandError(
+            f"not everything is healthy: {', '.join(unwell)}; `make status` says more, `make up` starts it"
+        )
+    console.step("gate         health: every service is healthy")
+
+
+def check_deployer(form: Form, api: PrefectApi, console: Console) -> None:
+    """Refuse while somebody registers deployments, on this machine or another one.
+
+    Raises:
+        CommandError: A deployer is at work.
+    """
+    body = {"variables": {"name": {"like_": f"{_DEPLOYER_LOCK}%"}}}
+    if form.is_deploying() or _asked(api, "/variables/filter", body):
+        raise CommandError("a deployer is at work; try again when it has ended")
+    console.step("gate         deployer: none is at work")
+
+
+def check_files(git: Git, release: Release, console: Console) -> None:
+    """Refuse to overwrite what was changed here and not committed.
+
+    Raises:
+        CommandError: It names the files.
+    """
+    differ = git.changed("HEAD", release.commit)
+    if mine := differ & git.local_changes():
+        raise CommandError(
+            f"{listed(mine)}: changed here, and by {release.version} too; commit or undo your changes first"
+        )
+    console.step(f"gate         files: {len(differ)} change, none of which is changed here")
+
+
+def check_stops(release: Release, old: str, console: Console) -> None:
+    """Refuse to skip a release that does something once to the data of older ones.
+
+    Raises:
+        CommandError: It names the release to go to first.
+    """
+    if stops := stops_between(release.folder, old, release.version):
+        version, reason = stops[0]
+        raise CommandError(
+            f"{version} lies between {old} and {release.version} and may not be skipped: {reason}; first "
+            f"make upgrade VERSION={version}"
+        )
+    console.step(f"gate         version: {old} to {release.version}, which skips no needed release")
+
+
+def check_room(form: Form, console: Console) -> None:
+    """Refuse to begin what the disk is too small for.
+
+    Raises:
+        CommandError: It names the folder, and how much it takes.
+    """
+    by_disk: defaultdict[int, list[Need]] = defaultdict(list)
+    for need in form.needs():
+        there = next(one for one in (need.folder, *need.folder.parents) if one.exists())
+        by_disk[there.stat().st_dev].append(dataclasses.replace(need, folder=there))
+    for needs in by_disk.values():
+        wanted = sum(need.size_bytes for need in needs) + _SPARE_BYTES
+        place = needs[0].folder
+        free = shutil.disk_usage(place).free
+        if free < wanted:
+            what = ", ".join(dict.fromkeys(need.purpose for need in needs))
+            raise CommandError(
+                f"the disk of {place} has {free / 1e6:,.0f} MB free, and may have to take "
+                f"{wanted / 1e6:,.0f} MB ({what}); make room there"
+            )
+    console.step("gate         disk: there is room for backup, trial and switch")
+
+
+def check_workers(api: PrefectApi, knobs: Knobs, old: str, console: Console) -> list[str]:
+    """Refuse while an attached worker is too far behind; return the attached workers that are online.
+
+    Raises:
+        CommandError: It names the worker, and the command.
+    """
+    known = {
+        (one["value"]["pool"], one["value"]["worker"]): str(one["value"]["platform"])
+        for one in _asked(api, "/variables/filter", {"variables": {"tags": {"all_": ["attached-worker"]}}})
+    }
+    own = {*_OWN_WORKERS, ("yeedu-pool", knobs.get("WORKER_NAME", "linux-worker"))}
+    found: list[str] = []
+    for pool in _asked(api, "/work_pools/filter", {}):
+        for worker in _asked(api, f"/work_pools/{pool['name']}/workers/filter", {}):
+            key = (str(pool["name"]), str(worker["name"]))
+            if key in own or worker["status"] != "ONLINE":
+                continue
+            version = known.get(key, "")
+            if version and not is_near(version, old):
+                raise CommandError(
+                    f"the worker {key[1]} of {key[0]} is of {version}, more than a patch release behind "
+                    f"{old}; on its machine: git fetch --tags && git checkout v{old} && "
+                    "worker/attach.sh install"
+                )
+            found.append(key[1])
+    told = f"{', '.join(found)} may work for {old}" if found else "none is attached"
+    console.step(f"gate         workers: {told}")
+    return found
+
+
+def _asked(api: PrefectApi, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+    try:
+        return api.post(path, body)
+    except ApiUnavailableError as error:
+        raise CommandError(f"the server does not answer: {error}") from None

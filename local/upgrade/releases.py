@@ -1,0 +1,176 @@
+"""Finds the release to go to, and makes it a commit on top of what this checkout has."""
+
+import os
+import shutil
+import subprocess
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.errors import CommandError
+from local.upgrade.git import Git
+from local.version import numbers, platform_version, version_of_files
+
+_RELEASE, _CANDIDATE = "refs/upgrade/release", "refs/upgrade/candidate"
+BUNDLED = "checkout.bundle"  # of an unpacked bundle
+STOPS = Path("local", "upgrade", "stops.toml")
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release that an upgrade goes to.
+
+    Attributes:
+        version: Such as ``0.2.0``.
+        folder: A clone of the checkout that has it, with the checkout's own commits.
+        commit: What the clone has, and the checkout gets.
+    """
+
+    version: str
+    folder: Path
+    commit: str
+
+
+def find(git: Git, version: str, source: Path | None) -> str:
+    """Fetch a release into the checkout's repository, and return its version; no file is touched.
+
+    Args:
+        git: Of the checkout.
+        version: The one that is asked for; empty for the newest.
+        source: Where it is, in place of the remote ``origin``: a checkout, or an unpacked release.
+
+    Raises:
+        CommandError: There is no such release, or it cannot be fetched.
+    """
+    if not git.commit_of("HEAD"):
+        raise CommandError(
+            f"{git.folder} is no checkout that git made, so there is nothing to go back to; clone the "
+            "repository, bring .env and the backup there, and `make restore` it"
+        )
+    if source:
+        return _fetch_from(git, version, source.expanduser().absolute())
+    remote = "origin" if git.ask("remote", "get-url", "origin") else ""
+    listed = git.must("ls-remote", "--tags", "--refs", remote) if remote else git.ask("show-ref", "--tags")
+    tags = {line.split("refs/tags/")[-1] for line in listed.splitlines() if "refs/tags/v" in line}
+    releases = {tag.removeprefix("v") for tag in tags if tag[1:].replace(".", "").isdecimal()}
+    releases = {one for one in releases if one.count(".") == 2}
+    where = "the remote origin" if remote else "this checkout, which has no remote origin,"
+    if not releases:
+        raise CommandError(f"{where} has no release, which is a tag such as v1.2.3; name one with FROM=path")
+    wanted = version.removeprefix("v") if version else max(releases, key=numbers)
+    if wanted not in releases:
+        newest = ", ".join(sorted(releases, key=numbers)[-3:])
+        raise CommandError(f"{where} has no release {wanted}; its newest are {newest}")
+    tag = f"refs/tags/v{wanted}"
+    if remote:
+        git.must("fetch", "--quiet", "--no-tags", remote, f"+{tag}:{_RELEASE}")
+    else:
+        git.must("update-ref", _RELEASE, git.commit_of(tag))
+    return wanted
+
+
+def _fetch_from(git: Git, version: str, source: Path) -> str:
+    """Fetch a release from a folder of this machine: a checkout, a bundle, or files alone."""
+    bundle = source / BUNDLED
+    if bundle.is_file() or (source / ".git").exists():
+        git.must(
+            "fetch", "--quiet", "--no-tags", str(bundle if bundle.is_file() else source), f"+HEAD:{_RELEASE}"
+        )
+    else:
+        today = f"v{platform_version(git.folder)}"
+        base = git.commit_of(f"refs/tags/{today}")
+        if not base:
+            raise CommandError(
+                f"{source} is no git checkout, and this one has no tag {today} to compare it with; "
+                "`git fetch --tags` brings it, or name a checkout with FROM="
+            )
+        found = platform_version(source)
+        git.must("update-ref", _RELEASE, _commit_of_folder(git, source, base, found))
+    found = version_of_files(lambda name: git.ask("show", f"{_RELEASE}:{name}"))
+    if not found or (version and version.removeprefix("v") != found):
+        raise CommandError(
+            f"{source} is of {f'release {found}' if found else 'no release'}, and not {version}"
+        )
+    return found
+
+
+def _commit_of_folder(git: Git, source: Path, base: str, version: str) -> str:
+    """Return a commit of an unpacked release's files that follows the release which it is compared with."""
+    index = Path(git.must("rev-parse", "--absolute-git-dir"), "upgrade-index")
+    environment = {
+        **os.environ,
+        "GIT_DIR": git.must("rev-parse", "--absolute-git-dir"),
+        "GIT_WORK_TREE": str(source),
+        "GIT_INDEX_FILE": str(index),
+        **dict.fromkeys(("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"), "make upgrade"),
+        **dict.fromkeys(("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"), "upgrade@localhost"),
+    }
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=source, env=environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise CommandError(f"{source} cannot be read as a release: {done.stderr.strip()}")
+        return done.stdout.strip()
+
+    try:
+        index.unlink(missing_ok=True)
+        run("add", "--all", ".")
+        return run("commit-tree", "-p", base, "-m", f"Release {version}", run("write-tree"))
+    finally:
+        index.unlink(missing_ok=True)
+
+
+def clone(git: Git, version: str, folder: Path) -> Release:
+    """Make a clone of the checkout that has the fetched release and the checkout's own commits.
+
+    Raises:
+        CommandError: Both changed the same lines, or it cannot be made.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    git.must("clone", "--quiet", "--local", "--no-tags", str(git.folder), str(folder))
+    new = Git(folder)
+    new.must("fetch", "--quiet", "--no-tags", str(git.folder), f"+{_RELEASE}:{_RELEASE}")
+    if conflicts := new.merge(_RELEASE):
+        raise CommandError(
+            f"commits of this checkout and release {version} change the same lines of "
+            f"{listed(conflicts)}; merge v{version} in a clone of this checkout, and give that: "
+            "make upgrade FROM=path"
+        )
+    if (found := platform_version(folder)) != version:
+        raise CommandError(f"v{version} names {found} as its version, so it is no release that can be taken")
+    git.must("fetch", "--quiet", "--no-tags", str(folder), f"+HEAD:{_CANDIDATE}")
+    return Release(version, folder, git.commit_of(_CANDIDATE))
+
+
+def forget(git: Git, folder: Path) -> None:
+    """Remove the clone, and what keeps the release's commits in the checkout's repository."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in (_RELEASE, _CANDIDATE):
+        git.ask("update-ref", "-d", name)
+
+
+def stops_between(folder: Path, old: str, new: str) -> list[tuple[str, str]]:
+    """Return the releases between two that may not be skipped, with the reasons, the first one first.
+
+    Args:
+        folder: The new release's files, which know of them.
+        old: The release of today.
+        new: The one that is asked for.
+    """
+    try:
+        with (folder / STOPS).open("rb") as stream:
+            listed = tomllib.load(stream).get("stop", [])
+    except FileNotFoundError:
+        return []
+    found = [(str(one["version"]), str(one["reason"])) for one in listed]
+    between = [one for one in found if numbers(old) < numbers(one[0]) < numbers(new)]
+    return sorted(between, key=lambda one: numbers(one[0]))
+
+
+def listed(names: set[str], most: int = 5) -> str:
+    """Return files in words, the first few by name."""
+    shown = sorted(names)[:most]
+    return ", ".join(shown) + (f" and {len(names) - most} more" if len(names) > most else "")

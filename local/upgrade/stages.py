@@ -1,0 +1,140 @@
+"""Runs a stage of an upgrade with the code of the release that it is about, and passes on what it says."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from local.console import Console
+from local.errors import CommandError
+from local.upgrade.journal import FOLDER
+
+_END_SECONDS = 120.0
+
+
+class Log:
+    """Writes to the terminal and to the log at once; a file as far as a `Console` is concerned.
+
+    Args:
+        file: The log.
+        terminal: Where else.
+    """
+
+    def __init__(self, file: Path, terminal: TextIO = sys.stdout) -> None:
+        self.file, self._terminal = file, terminal
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        self._stream = file.open("a", encoding="utf-8")
+
+    def write(self, text: str) -> int:
+        """Write to both; a full disk keeps nothing from the terminal."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+            self._stream.flush()
+        return self._terminal.write(text)
+
+    def flush(self) -> None:
+        """Let the terminal show it."""
+        self._terminal.flush()
+
+
+def run_stage(
+    folder: Path, arguments: tuple[str, ...], variables: Mapping[str, str], console: Console
+) -> None:
+    """Run ``python -m local.upgrade`` of a release in its own process group, to its end.
+
+    It is told to end when this process is interrupted, and sees the end of its input when that is killed.
+
+    Args:
+        folder: The release's files.
+        arguments: The stage and its options.
+        variables: That it gets besides this process's own.
+        console: Where its lines go.
+
+    Raises:
+        CommandError: It failed; with the sentence that it ends with.
+    """
+    lines: list[str] = []
+    with (
+        _turn(console) as turn,
+        subprocess.Popen(
+            [sys.executable, "-m", "local.upgrade", *arguments],
+            cwd=folder,
+            env={**os.environ, **variables, "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            pass_fds=(turn,),  # held for as long as it lives, whatever becomes of this process
+        ) as process,
+    ):
+        try:
+            for line in process.stdout or ():
+                lines.append(line.rstrip())
+                console.say(f"    {line.rstrip()}")
+            code = process.wait()
+        except BaseException:
+            process.terminate()
+            try:
+                process.communicate(timeout=_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+    if code:
+        last = next((line for line in reversed(lines) if line.strip()), f"it ended with code {code}")
+        raise CommandError(last.strip().removeprefix("stage: "))
+
+
+def end_with_the_starter() -> None:
+    """In a stage: be told to end, as by Ctrl-C, once the process that started this one is gone."""
+
+    def watch() -> None:
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def await_last_stage(console: Console) -> None:
+    """Wait for the end of a stage whose starter was killed: it ends as soon as it notices.
+
+    Raises:
+        CommandError: It does not end.
+    """
+    with _turn(console):
+        pass
+
+
+@contextmanager
+def _turn(console: Console) -> Generator[int]:
+    """Wait until no stage runs, and be the one that does; yield the file that holds the place."""
+    import fcntl  # not on Windows, where no upgrade gets this far
+
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    deadline, told = time.monotonic() + _END_SECONDS, False
+    with (FOLDER / "stage.lock").open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise CommandError(
+                        f"a stage of an earlier upgrade has not ended in {_END_SECONDS:.0f} s; "
+                        "end `python -m local.upgrade`, then try again"
+                    ) from None
+            if not told:
+                console.step("upgrade      waiting for the end of what an earlier one started")
+            told = True
+            time.sleep(0.2)
+        yield file.fileno()

@@ -1,0 +1,144 @@
+"""Tries this release beside a running platform, on a copy of that platform's database.
+
+The server of the trial serves its API and nothing else: no scheduler, no late runs, no automations act on the
+copy. No worker is started, and no port is published.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from local.api import is_answering
+from local.backup import of_processes
+from local.child_environment import child_environment
+from local.compose_mode import ComposeMode
+from local.console import Console
+from local.engine import Project, last_lines
+from local.errors import CommandError
+from local.family import TOKEN_VARIABLE, await_end, family, send
+from local.install import PROGRAMS, install
+from local.knobs import Knobs
+from local.preparation import check_machine, prepare_flows, prepare_secrets
+from local.restore import opened
+from local.services import STATE, Order, deployer, own_flows_url, own_warehouse_url, server
+
+_ALONE = "PREFECT__SERVER_WEBSERVER_ONLY"  # Prefect's own word for a server without services
+_START_SECONDS = 300.0
+_OVERLAY = f"""\
+services:
+  server:
+    ports: !reset []
+    environment: {{{_ALONE}: "1"}}
+  yeedu-mock:
+    ports: !reset []
+"""
+_PLAN = Order("plan")
+
+
+def try_in_containers(knobs: Knobs, backup_file: Path, plan: Path, console: Console) -> None:
+    """Try this release as a compose project of its own, which is gone afterwards.
+
+    Raises:
+        CommandError: It cannot take the place of the one that made the backup.
+    """
+    overlay = STATE / "trial.yaml"
+    overlay.parent.mkdir(exist_ok=True)
+    overlay.write_text(_OVERLAY, encoding="utf-8")
+    files = [*filter(None, [knobs.get("COMPOSE_FILE", "docker-compose.yaml")]), str(overlay)]
+    os.environ["COMPOSE_FILE"] = os.pathsep.join(files)
+    knobs = Knobs({**knobs.values, "COMPOSE_FILE": os.environ["COMPOSE_FILE"]})
+    mode, project = ComposeMode(knobs, console), Project(knobs)
+    try:
+        with opened(backup_file, console) as backup:
+            backup.check(mode.database)
+            mode.restore(backup)  # builds or pulls the images first
+        if project.run(
+            *("--progress", "quiet", "up", "--detach", "--no-build", "--wait", "server", "git-server")
+        ):
+            for container in project.containers():
+                if container.has_failed:
+                    console.say(last_lines(container))
+                    raise CommandError(f"on a copy of the database, {container.service}: {container}")
+            raise CommandError("on a copy of the database, the server does not start")
+        console.step("trial        the tables of the copy are up to date, and the server answers")
+        with plan.open("w+", encoding="utf-8") as output:
+            arguments = ("--progress", "quiet", "run", "--rm", "--no-deps", "--no-TTY", "deployer")
+            planning = Project(knobs, {"IMAGE_POLICY": "never"})  # a build before it would be told there
+            _judge(planning.compose(*arguments, *_PLAN.arguments, output=output).wait(), plan, console)
+    finally:
+        project.run("--progress", "quiet", "--profile", "*", "down", "--volumes", "--remove-orphans")
+
+
+def try_in_processes(knobs: Knobs, backup_file: Path, plan: Path, console: Console) -> None:
+    """Try this release with an environment and a folder of its own; its server is gone afterwards.
+
+    Raises:
+        CommandError: It cannot take the place of the one that made the backup.
+    """
+    check_machine()
+    STATE.mkdir(exist_ok=True, mode=0o700)
+    install(console, knobs, for_development=False)
+    prepare_secrets(knobs)
+    with opened(backup_file, console) as backup:
+        backup.check("sqlite")
+        of_processes(console).restore(backup.database, backup.key, lambda: None)
+    service = server(knobs)
+    inherited = child_environment(os.environ, PROGRAMS)
+    environment = {**inherited, **service.environment, _ALONE: "1", "PREFECT_UI_ENABLED": "false"}
+    token = {TOKEN_VARIABLE: os.urandom(16).hex()}
+    with TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
+        process = subprocess.Popen(
+            service.command, env={**environment, **token}, cwd=STATE, stdout=log, stderr=log
+        )
+        try:
+            _await_ready(process, f"{knobs.api_url}/ready", log.fileno(), console)
+            console.step("trial        the tables of the copy are up to date, and the server answers")
+            flows_url = own_flows_url(knobs) or prepare_flows(inherited)[0]
+            asked = deployer(knobs, flows_url, own_warehouse_url(knobs), _PLAN)
+            with plan.open("w", encoding="utf-8") as output:
+                done = subprocess.run(
+                    asked.command,
+                    env={**inherited, **asked.environment},
+                    cwd=STATE,
+                    stdout=output,
+                    stderr=output,
+                    check=False,
+                )
+            _judge(done.returncode, plan, console)
+        finally:
+            process.terminate()
+            left = family(process.pid, token[TOKEN_VARIABLE])
+            await_end(left, 10)
+            send(left, signal.SIGKILL)
+            process.wait()
+
+
+def _await_ready(process: subprocess.Popen[bytes], url: str, log: int, console: Console) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not is_answering(url):
+        if process.poll() is not None or time.monotonic() > deadline:
+            with os.fdopen(os.dup(log), encoding="utf-8", errors="replace") as file:
+                file.seek(0)
+                console.say("\n".join(file.read().splitlines()[-15:]))
+            raise CommandError(
+                "on a copy of the database, the server does not start; its last lines are above"
+            )
+        time.sleep(0.2)
+
+
+def _judge(code: int, plan: Path, console: Console) -> None:
+    """Tell whether a plan could be made; what is in it is judged by who knows the plan of today's release.
+
+    Raises:
+        CommandError: There is none.
+    """
+    lines = plan.read_text(encoding="utf-8", errors="replace").splitlines()
+    count = sum(line.startswith("deployment: ") for line in lines)
+    if code not in {0, 2} and not count:
+        raise CommandError(
+            f"the deployer cannot plan: {lines[-1] if lines else f'it ended with code {code}'}"
+        )
+    console.step(f"trial        the deployer can plan {count} deployments and has imported their flows")
