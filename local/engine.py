@@ -279,10 +279,6 @@ def containers_publishing(port: int) -> list[str]:
     return _ask("docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}").stdout.split()
 
 
-def _is_one_off(item: dict[str, Any]) -> bool:
-    return item["Config"]["Labels"].get("com.docker.compose.oneoff") == "True"
-
-
 def container_of(item: dict[str, Any]) -> Container:
     """Return what matters of what the engine tells of a container."""
     state: dict[str, Any] = item["State"]
