@@ -15,6 +15,7 @@ from local.install import PROGRAMS
 from local.processes import Supervisor
 
 _MOST = 200
+_BEATS_MISSED = 4
 _WAITING = {"state": {"type": {"any_": ["SCHEDULED"]}}}
 
 
@@ -26,6 +27,14 @@ def _workers(site: Site, pool: str) -> list[JSON]:
     return site.api.post(f"/work_pools/{quote(pool, safe='')}/workers/filter", {"limit": _MOST})
 
 
+def _polls(worker: JSON) -> bool:
+    """Whether a worker was heard of lately: the server itself notices only now and then that one was not."""
+    if worker["status"] != "ONLINE" or not worker["last_heartbeat_time"]:
+        return False
+    silence = datetime.now(UTC) - datetime.fromisoformat(worker["last_heartbeat_time"])
+    return silence < _BEATS_MISSED * timedelta(seconds=worker["heartbeat_interval_seconds"] or 30)
+
+
 def check_workers(site: Site) -> Iterator[Finding]:
     """Look when each worker polled for the last time."""
     if site.server():
@@ -34,11 +43,11 @@ def check_workers(site: Site) -> Iterator[Finding]:
     online = 0
     for pool in _pools(site):
         workers = _workers(site, pool["name"])
-        has_other = any(one["status"] == "ONLINE" for one in workers)
+        has_other = any(map(_polls, workers))
         for worker in workers:
             last = worker["last_heartbeat_time"]
             age = age_of(now - datetime.fromisoformat(last)) if last else "never"
-            if worker["status"] == "ONLINE":
+            if _polls(worker):
                 online += 1
                 continue
             text = f"worker {worker['name']} of {pool['name']} was last heard of {age} ago"
@@ -72,7 +81,7 @@ def check_pools(site: Site) -> Iterator[Finding]:
             and any(schedule["active"] for schedule in one["schedules"])
         ]
         due = _due(site, {"work_pools": {"name": {"any_": [name]}}})
-        if any(worker["status"] == "ONLINE" for worker in _workers(site, name)):
+        if any(map(_polls, _workers(site, name))):
             polled += 1
         elif active or due:
             what = f"schedules of {', '.join(active[:3])}" if active else f"{due} runs"
@@ -147,7 +156,7 @@ def check_worker_versions(site: Site) -> Iterator[Finding]:
     known = 0
     for pool in _pools(site):
         for worker in _workers(site, pool["name"]):
-            if worker["status"] != "ONLINE":
+            if not _polls(worker):
                 continue
             version = _version(site, pool["name"], worker["name"])
             known += bool(version)

@@ -72,12 +72,12 @@ class Served:
         scheduled = {"type": "SCHEDULED", "name": name or None, "state_details": {"scheduled_time": then}}
         body = {"state": scheduled, "labels": {"yeedu-prefect.heartbeat-seconds": 30}}
         run = self.api.post(f"deployments/{deployment}/create_flow_run", body)
-        if state != "SCHEDULED":
-            moved = {"state": {"type": state}, "force": True}
+        for one in {"CANCELLING": ("RUNNING", state), "SCHEDULED": ()}.get(state, (state,)):
+            moved = {"state": {"type": one}, "force": True}
             assert self.api.post(f"flow_runs/{run['id']}/set_state", moved)["status"] == "ACCEPT"
-        hidden = run["id"].replace("-", "")
-        statement = "UPDATE flow_run_state SET timestamp = ? WHERE replace(flow_run_id, '-', '') = ?"
-        self.sql(statement, then.replace("T", " ").partition("+")[0], hidden)
+        run = self.api.get(f"flow_runs/{run['id']}")
+        since = then.replace("T", " ").partition("+")[0]
+        self.sql("UPDATE flow_run_state SET timestamp = ? WHERE id = ?", since, run["state_id"])
         return run
 
 
@@ -265,6 +265,7 @@ def test_worker_with_another_prefect_is_wrong(served: Served) -> None:
     assert_told(
         served.told("worker-versions", name), "has Prefect 3.1.0, the server 3", "update its checkout"
     )
+    served.api.delete(f"work_pools/{pool}/workers/{name}")
 
 
 def test_events_that_nobody_clears_away_are_wrong(served: Served) -> None:
