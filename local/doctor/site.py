@@ -83,6 +83,7 @@ class Site:
         is_process_form: Whether the platform runs as local processes.
         root: The checkout.
         state: Where local processes keep what they keep.
+        trouble: Why settings or containers could not be read; empty where they could.
     """
 
     def __init__(
