@@ -9,6 +9,7 @@ from local.doctor.site import JSON, Site
 from local.growth import STATES, age_of, runs_in, scheduler_age
 
 _LATE = timedelta(minutes=5)
+_NEW = timedelta(minutes=5)
 _MOST = 200
 HEARTBEAT_LABEL = "yeedu-prefect.heartbeat-seconds"  # of yeedu_worker.run_labels
 
@@ -20,7 +21,7 @@ def check_schedules(site: Site) -> Iterator[Finding]:
     now = datetime.now(UTC)
     waiting: dict[str, str] = {}
     for deployment in everything(site, "/deployments/filter", {}):
-        if not deployment["paused"] and any(_is_due_soon(one) for one in deployment["schedules"]):
+        if not deployment["paused"] and any(_has_runs_to_come(one, now) for one in deployment["schedules"]):
             waiting[deployment["id"]] = deployment["name"]
     body = {
         "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}, "deployment_id": {"any_": list(waiting)}},
@@ -46,8 +47,13 @@ def check_schedules(site: Site) -> Iterator[Finding]:
         yield ok("no schedule is active")
 
 
-def _is_due_soon(schedule: JSON) -> bool:
-    """Whether the scheduler, which looks 100 days ahead, is to have made a run: an RRule may have ended."""
+def _has_runs_to_come(schedule: JSON, now: datetime) -> bool:
+    """Whether the scheduler is to have made a run: it looks 100 days ahead, once a minute.
+
+    An RRule may have ended.
+    """
+    if now - datetime.fromisoformat(schedule["updated"]) < _NEW:
+        return False
     rule = schedule.get("schedule", {})
     has_end = re.search(r"UNTIL|COUNT", str(rule.get("rrule", "")))
     return (

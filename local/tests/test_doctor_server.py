@@ -148,6 +148,8 @@ def test_scheduler_that_makes_no_runs_is_wrong(served: Served) -> None:
     pool = served.pool()
     served.api.post(f"work_pools/{pool}/workers/heartbeat", {"name": "one"})
     deployment = served.deployment(pool, EVERY_DAY)
+    assert served.told("schedules", pool) == []  # it is new, and the scheduler looks once a minute
+    served.sql("UPDATE deployment_schedule SET updated = ?", "2026-01-01 00:00:00.000000")
     assert_told(served.told("schedules", pool), "no run to come", "it has made no run", "restart server")
     served.run(deployment, "SCHEDULED", ago=timedelta(hours=-1))
     assert served.told("schedules", pool) == []
