@@ -14,13 +14,21 @@ _MOST = 200
 HEARTBEAT_LABEL = "yeedu-prefect.heartbeat-seconds"  # of yeedu_worker.run_labels
 
 
+def ours(site: Site) -> JSON:
+    """Return the filter of what is this platform's: another server has what is others' too."""
+    if not site.knobs.other_server:
+        return {}
+    names = site.knobs.get("RESCUE_WORK_POOLS", "yeedu-pool,image-pool,windows-pool").split(",")
+    return {"work_pools": {"name": {"any_": names}}}
+
+
 def check_schedules(site: Site) -> Iterator[Finding]:
     """Look whether every active schedule has a run to come, and when the scheduler made its last one."""
     if site.server():
         return
     now = datetime.now(UTC)
     waiting: dict[str, str] = {}
-    for deployment in everything(site, "/deployments/filter", {}):
+    for deployment in everything(site, "/deployments/filter", ours(site)):
         if not deployment["paused"] and any(_has_runs_to_come(one, now) for one in deployment["schedules"]):
             waiting[deployment["id"]] = deployment["name"]
     body = {
@@ -78,7 +86,7 @@ def check_late_runs(site: Site) -> Iterator[Finding]:
     """Look how long ago the oldest run that nobody has started was due."""
     if site.server():
         return
-    count, age = runs_in(site.api, STATES["late"])
+    count, age = runs_in(site.api, STATES["late"], ours(site))
     if age is None or age < _LATE:
         yield ok(f"{count} runs are late" if count else "no run is late")
     else:
@@ -98,6 +106,7 @@ def check_stuck_runs(site: Site) -> Iterator[Finding]:
         "flow_runs": {"state": {"type": {"any_": ["PENDING", "CANCELLING", "RUNNING"]}}},
         "sort": "EXPECTED_START_TIME_ASC",
         "limit": 50,
+        **ours(site),
     }
     now = datetime.now(UTC)
     looked: list[JSON] = site.api.post("/flow_runs/filter", body)

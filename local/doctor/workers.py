@@ -8,7 +8,7 @@ from urllib.parse import quote
 from local.api import ApiUnavailableError
 from local.backup import prefect_version
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
-from local.doctor.runs import everything
+from local.doctor.runs import everything, ours
 from local.doctor.site import JSON, Site, ended
 from local.growth import age_of
 from local.install import PROGRAMS
@@ -20,7 +20,7 @@ _WAITING = {"state": {"type": {"any_": ["SCHEDULED"]}}}
 
 
 def _pools(site: Site) -> list[JSON]:
-    return site.api.post("/work_pools/filter", {"limit": _MOST})
+    return site.api.post("/work_pools/filter", {"limit": _MOST, **ours(site)})
 
 
 def _workers(site: Site, pool: str) -> list[JSON]:
@@ -69,7 +69,7 @@ def check_pools(site: Site) -> Iterator[Finding]:
     """Look for pools that runs wait in, and that nobody polls, or that are paused."""
     if site.server():
         return
-    deployments = everything(site, "/deployments/filter", {})
+    deployments = everything(site, "/deployments/filter", ours(site))
     polled = 0
     for pool in _pools(site):
         name = pool["name"]

@@ -175,6 +175,14 @@ def test_late_run_is_wrong_and_so_is_the_paused_pool_that_holds_it(served: Serve
     assert served.told("pools", pool) == wrongs(served.site(), "late-runs") == []
 
 
+def test_pool_of_others_on_another_server_is_theirs(served: Served) -> None:
+    pool = served.pool(concurrency_limit=0)
+    other = {"PREFECT_API_URL": served.api.url}
+    assert served.told("pools", pool, **other, RESCUE_WORK_POOLS=f"another,{pool}")
+    assert served.told("pools", pool, **other, RESCUE_WORK_POOLS="another") == []
+    served.api.delete(f"work_pools/{pool}")
+
+
 def test_pool_with_the_limit_0_is_wrong(served: Served) -> None:
     pool = served.pool(concurrency_limit=0)
     assert_told(served.told("pools", pool), "limit 0", f"clear-concurrency-limit {pool}")
