@@ -61,16 +61,17 @@ def test_what_ails_it_is_found_with_its_fix(platform: Platform) -> None:
 
         def look() -> dict[str, str] | None:
             code, found = examined(platform, RESCUE_PENDING_SECONDS="1")
-            wrong = {
-                one["check"]: f"{one['text']} -> {one['fix']}" for one in found if one["level"] == "WRONG"
-            }
+            wrong: dict[str, str] = {}
+            for one in found:
+                if one["level"] == "WRONG":
+                    wrong[one["check"]] = wrong.get(one["check"], "") + str(one)
             assert code != 0
-            return wrong if {"pools", "stuck-runs"} <= wrong.keys() else None
+            # A run of the platform's own may be slow to start, too.
+            return wrong if "pools" in wrong and run["id"] in wrong.get("stuck-runs", "") else None
 
         wrong = wait_for("findings", look, 60, 1)
         assert "no worker polls nobodys-pool" in wrong["pools"]
         assert "worker/attach.sh run --server ADDRESS --pool nobodys-pool" in wrong["pools"]
-        assert run["id"] in wrong["stuck-runs"]
         assert "server" in wrong["versions"]
         assert wrong.keys() == {"pools", "stuck-runs", "versions"}
     finally:
