@@ -42,9 +42,15 @@ def run_lines(api: PrefectApi) -> Iterator[str]:
     yield f"scheduler       {'has made no run' if age is None else f'made its last run {age_of(age)} ago'}"
 
 
-def runs_in(api: PrefectApi, state: JSON) -> tuple[int, timedelta | None]:
-    """Return how many runs are in a state, and how long ago the first that is not over was to be there."""
-    body = {"flow_runs": {"state": state}}
+def runs_in(api: PrefectApi, state: JSON, among: JSON | None = None) -> tuple[int, timedelta | None]:
+    """Return how many runs are in a state, and how long ago the first that is not over was to be there.
+
+    Args:
+        api: The server.
+        state: The filter of the state.
+        among: Further filters; none for all runs.
+    """
+    body = {"flow_runs": {"state": state}, **(among or {})}
     count: int = api.post("/flow_runs/count", body)
     if not count or "CRASHED" in str(state):
         return count, None

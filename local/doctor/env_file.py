@@ -158,10 +158,9 @@ def check_env_values(site: Site) -> Iterator[Finding]:
                 yield wrong(f"{where}: {error}", "put the value in single quotes")
                 continue
             used = _PLAIN_VARIABLE.findall(value.replace("$$", "")) if expands else []
-            unset = [one for pair in used if not known.get(one := "".join(pair))]
-            if unset and meant != value:
+            if meant != value and not all(known.get("".join(pair)) for pair in used):
                 yield wrong(
-                    f"{where}: ${unset[0]} in it is taken for a variable, which is not set",
+                    f"{where} has a $, which is taken for a variable's that is not set",
                     "put the value in single quotes, or write $$ for a dollar sign",
                 )
             if re.fullmatch(r"<.*>|changeme|xxx+|\.\.\.", meant, re.IGNORECASE):

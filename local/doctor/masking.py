@@ -32,7 +32,8 @@ _LOOKS = (
     (re.compile(r"\b(gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|SG\.|AKIA)[\w.-]{8,}"), MASK),
     (re.compile(r"https://hooks\.slack\.com/\S+"), f"https://hooks.slack.com/{MASK}"),
     (re.compile(rf"(?i){_NAMED}([\"'])(?:(?!\2)[^\n\\])+"), rf"\1\2{MASK}"),
-    (re.compile(rf"(?i){_NAMED}(?![\"'*])[^\s,;&\"'}}\\]+"), rf"\1{MASK}"),
+    # But for a sentence about the name, as in "YEEDU_TOKEN: the value ...".
+    (re.compile(rf"(?i){_NAMED}(?!(?<=: )(?-i:[a-z]+) )(?![\"'*])[^\s,;&\"'}}\\]+"), rf"\1{MASK}"),
 )
 
 

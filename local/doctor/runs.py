@@ -9,8 +9,17 @@ from local.doctor.site import JSON, Site
 from local.growth import STATES, age_of, runs_in, scheduler_age
 
 _LATE = timedelta(minutes=5)
+_NEW = timedelta(minutes=5)
 _MOST = 200
 HEARTBEAT_LABEL = "yeedu-prefect.heartbeat-seconds"  # of yeedu_worker.run_labels
+
+
+def ours(site: Site) -> JSON:
+    """Return the filter of what is this platform's: another server has what is others' too."""
+    if not site.knobs.other_server:
+        return {}
+    names = site.knobs.get("RESCUE_WORK_POOLS", "yeedu-pool,image-pool,windows-pool").split(",")
+    return {"work_pools": {"name": {"any_": names}}}
 
 
 def check_schedules(site: Site) -> Iterator[Finding]:
@@ -19,8 +28,8 @@ def check_schedules(site: Site) -> Iterator[Finding]:
         return
     now = datetime.now(UTC)
     waiting: dict[str, str] = {}
-    for deployment in everything(site, "/deployments/filter", {}):
-        if not deployment["paused"] and any(_is_due_soon(one) for one in deployment["schedules"]):
+    for deployment in everything(site, "/deployments/filter", ours(site)):
+        if not deployment["paused"] and any(_has_runs_to_come(one, now) for one in deployment["schedules"]):
             waiting[deployment["id"]] = deployment["name"]
     body = {
         "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}, "deployment_id": {"any_": list(waiting)}},
@@ -46,8 +55,13 @@ def check_schedules(site: Site) -> Iterator[Finding]:
         yield ok("no schedule is active")
 
 
-def _is_due_soon(schedule: JSON) -> bool:
-    """Whether the scheduler, which looks 100 days ahead, is to have made a run: an RRule may have ended."""
+def _has_runs_to_come(schedule: JSON, now: datetime) -> bool:
+    """Whether the scheduler is to have made a run: it looks 100 days ahead, once a minute.
+
+    An RRule may have ended.
+    """
+    if now - datetime.fromisoformat(schedule["updated"]) < _NEW:
+        return False
     rule = schedule.get("schedule", {})
     has_end = re.search(r"UNTIL|COUNT", str(rule.get("rrule", "")))
     return (
@@ -72,7 +86,7 @@ def check_late_runs(site: Site) -> Iterator[Finding]:
     """Look how long ago the oldest run that nobody has started was due."""
     if site.server():
         return
-    count, age = runs_in(site.api, STATES["late"])
+    count, age = runs_in(site.api, STATES["late"], ours(site))
     if age is None or age < _LATE:
         yield ok(f"{count} runs are late" if count else "no run is late")
     else:
@@ -92,6 +106,7 @@ def check_stuck_runs(site: Site) -> Iterator[Finding]:
         "flow_runs": {"state": {"type": {"any_": ["PENDING", "CANCELLING", "RUNNING"]}}},
         "sort": "EXPECTED_START_TIME_ASC",
         "limit": 50,
+        **ours(site),
     }
     now = datetime.now(UTC)
     looked: list[JSON] = site.api.post("/flow_runs/filter", body)

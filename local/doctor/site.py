@@ -24,7 +24,7 @@ from local.process_mode import ProcessMode
 from local.services import STATE
 
 JSON = dict[str, Any]
-ENGINE_SECONDS, ANSWER_SECONDS, COMMAND_SECONDS = 3.0, 3.0, 6.0
+ENGINE_SECONDS, ANSWER_SECONDS, COMMAND_SECONDS = 3.0, 5.0, 6.0
 _MOST_SECRETS_BYTES = 1 << 20
 
 
@@ -83,6 +83,7 @@ class Site:
         is_process_form: Whether the platform runs as local processes.
         root: The checkout.
         state: Where local processes keep what they keep.
+        trouble: Why settings or containers could not be read; empty where they could.
     """
 
     def __init__(

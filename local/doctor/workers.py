@@ -8,22 +8,31 @@ from urllib.parse import quote
 from local.api import ApiUnavailableError
 from local.backup import prefect_version
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
-from local.doctor.runs import everything
+from local.doctor.runs import everything, ours
 from local.doctor.site import JSON, Site, ended
 from local.growth import age_of
 from local.install import PROGRAMS
 from local.processes import Supervisor
 
 _MOST = 200
+_BEATS_MISSED = 4
 _WAITING = {"state": {"type": {"any_": ["SCHEDULED"]}}}
 
 
 def _pools(site: Site) -> list[JSON]:
-    return site.api.post("/work_pools/filter", {"limit": _MOST})
+    return site.api.post("/work_pools/filter", {"limit": _MOST, **ours(site)})
 
 
 def _workers(site: Site, pool: str) -> list[JSON]:
     return site.api.post(f"/work_pools/{quote(pool, safe='')}/workers/filter", {"limit": _MOST})
+
+
+def _polls(worker: JSON) -> bool:
+    """Whether a worker was heard of lately: the server itself notices only now and then that one was not."""
+    if worker["status"] != "ONLINE" or not worker["last_heartbeat_time"]:
+        return False
+    silence = datetime.now(UTC) - datetime.fromisoformat(worker["last_heartbeat_time"])
+    return silence < _BEATS_MISSED * timedelta(seconds=worker["heartbeat_interval_seconds"] or 30)
 
 
 def check_workers(site: Site) -> Iterator[Finding]:
@@ -34,11 +43,11 @@ def check_workers(site: Site) -> Iterator[Finding]:
     online = 0
     for pool in _pools(site):
         workers = _workers(site, pool["name"])
-        has_other = any(one["status"] == "ONLINE" for one in workers)
+        has_other = any(map(_polls, workers))
         for worker in workers:
             last = worker["last_heartbeat_time"]
             age = age_of(now - datetime.fromisoformat(last)) if last else "never"
-            if worker["status"] == "ONLINE":
+            if _polls(worker):
                 online += 1
                 continue
             text = f"worker {worker['name']} of {pool['name']} was last heard of {age} ago"
@@ -60,7 +69,7 @@ def check_pools(site: Site) -> Iterator[Finding]:
     """Look for pools that runs wait in, and that nobody polls, or that are paused."""
     if site.server():
         return
-    deployments = everything(site, "/deployments/filter", {})
+    deployments = everything(site, "/deployments/filter", ours(site))
     polled = 0
     for pool in _pools(site):
         name = pool["name"]
@@ -72,7 +81,7 @@ def check_pools(site: Site) -> Iterator[Finding]:
             and any(schedule["active"] for schedule in one["schedules"])
         ]
         due = _due(site, {"work_pools": {"name": {"any_": [name]}}})
-        if any(worker["status"] == "ONLINE" for worker in _workers(site, name)):
+        if any(map(_polls, _workers(site, name))):
             polled += 1
         elif active or due:
             what = f"schedules of {', '.join(active[:3])}" if active else f"{due} runs"
@@ -147,7 +156,7 @@ def check_worker_versions(site: Site) -> Iterator[Finding]:
     known = 0
     for pool in _pools(site):
         for worker in _workers(site, pool["name"]):
-            if worker["status"] != "ONLINE":
+            if not _polls(worker):
                 continue
             version = _version(site, pool["name"], worker["name"])
             known += bool(version)

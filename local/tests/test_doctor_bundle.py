@@ -149,6 +149,8 @@ def test_archive_that_is_there_already_stays(tmp_path: Path) -> None:
         ("postgresql://me:p@db:5432/x", "postgresql://***@db:5432/x"),
         ("the password of the platform is wrong", "the password of the platform is wrong"),
         ("read token 3 of 4", "read token 3 of 4"),
+        ("YEEDU_TOKEN: the value begins with '", "YEEDU_TOKEN: the value begins with '"),
+        ("login password: Hunter2", "login password: ***"),
         ("use a token instead of basic authentication", "use a token instead of basic authentication"),
         ("YEEDU_PASSWORD_FILE=/no/such", "YEEDU_PASSWORD_FILE=/no/such"),
         ("git@github.com:team/flows.git", "git@github.com:team/flows.git"),

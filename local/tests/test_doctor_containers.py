@@ -158,6 +158,14 @@ def test_service_that_is_missing_or_never_started_is_wrong(tmp_path: Path) -> No
     ]
 
 
+@pytest.mark.parametrize(("said", "level"), [("", "ok"), ("the worker waits for the work pool x", "note")])
+def test_what_the_workers_health_check_says_is_shown(tmp_path: Path, said: str, level: str) -> None:
+    item = container("worker")
+    item["State"]["Health"]["Log"] = [{"ExitCode": 0, "Output": said}]
+    [found] = findings(patient(tmp_path, {}, engine=AN_ENGINE, items=[item]), "worker-health")
+    assert (found.level, said in found.text) == (level, True)
+
+
 def test_runs_that_took_too_much_memory_are_worth_a_note(tmp_path: Path) -> None:
     items = [container("worker", OOMKilled=True)]
     site = patient(checkout(tmp_path), {}, engine=AN_ENGINE, items=items)

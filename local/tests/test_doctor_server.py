@@ -72,12 +72,12 @@ class Served:
         scheduled = {"type": "SCHEDULED", "name": name or None, "state_details": {"scheduled_time": then}}
         body = {"state": scheduled, "labels": {"yeedu-prefect.heartbeat-seconds": 30}}
         run = self.api.post(f"deployments/{deployment}/create_flow_run", body)
-        if state != "SCHEDULED":
-            moved = {"state": {"type": state}, "force": True}
+        for one in {"CANCELLING": ("RUNNING", state), "SCHEDULED": ()}.get(state, (state,)):
+            moved = {"state": {"type": one}, "force": True}
             assert self.api.post(f"flow_runs/{run['id']}/set_state", moved)["status"] == "ACCEPT"
-        hidden = run["id"].replace("-", "")
-        statement = "UPDATE flow_run_state SET timestamp = ? WHERE replace(flow_run_id, '-', '') = ?"
-        self.sql(statement, then.replace("T", " ").partition("+")[0], hidden)
+        run = self.api.get(f"flow_runs/{run['id']}")
+        since = then.replace("T", " ").partition("+")[0]
+        self.sql("UPDATE flow_run_state SET timestamp = ? WHERE id = ?", since, run["state_id"])
         return run
 
 
@@ -148,6 +148,8 @@ def test_scheduler_that_makes_no_runs_is_wrong(served: Served) -> None:
     pool = served.pool()
     served.api.post(f"work_pools/{pool}/workers/heartbeat", {"name": "one"})
     deployment = served.deployment(pool, EVERY_DAY)
+    assert served.told("schedules", pool) == []  # it is new, and the scheduler looks once a minute
+    served.sql("UPDATE deployment_schedule SET updated = ?", "2026-01-01 00:00:00.000000")
     assert_told(served.told("schedules", pool), "no run to come", "it has made no run", "restart server")
     served.run(deployment, "SCHEDULED", ago=timedelta(hours=-1))
     assert served.told("schedules", pool) == []
@@ -171,6 +173,14 @@ def test_late_run_is_wrong_and_so_is_the_paused_pool_that_holds_it(served: Serve
     assert_told(served.told("pools", pool), "is paused, and 1 runs wait", f"prefect work-pool resume {pool}")
     served.api.delete(f"flow_runs/{run['id']}")
     assert served.told("pools", pool) == wrongs(served.site(), "late-runs") == []
+
+
+def test_pool_of_others_on_another_server_is_theirs(served: Served) -> None:
+    pool = served.pool(concurrency_limit=0)
+    other = {"PREFECT_API_URL": served.api.url}
+    assert served.told("pools", pool, **other, RESCUE_WORK_POOLS=f"another,{pool}")
+    assert served.told("pools", pool, **other, RESCUE_WORK_POOLS="another") == []
+    served.api.delete(f"work_pools/{pool}")
 
 
 def test_pool_with_the_limit_0_is_wrong(served: Served) -> None:
@@ -265,6 +275,7 @@ def test_worker_with_another_prefect_is_wrong(served: Served) -> None:
     assert_told(
         served.told("worker-versions", name), "has Prefect 3.1.0, the server 3", "update its checkout"
     )
+    served.api.delete(f"work_pools/{pool}/workers/{name}")
 
 
 def test_events_that_nobody_clears_away_are_wrong(served: Served) -> None:

@@ -42,7 +42,7 @@ def test_a_good_env_has_nothing_wrong(tmp_path: Path, monkeypatch: pytest.Monkey
         ("env-names", "yeedu_password_file=/x", ["did you mean YEEDU_PASSWORD_FILE?"]),
         ("env-names", "WORKER_LIMIT=1\nWORKER_LIMIT=2", ["line 2", "set in line 1 too"]),
         ("env-values", "WORKER_LIMIT=10 # more than that is too much", []),
-        ("env-values", "YEEDU_PASSWORD=pa$word", ["$word", "taken for a variable", "$$"]),
+        ("env-values", "YEEDU_PASSWORD=pa$word", ["has a $", "taken for a variable's", "$$"]),
         ("env-values", "YEEDU_PASSWORD=pa${word", ["single quotes"]),
         ("env-values", "YEEDU_TOKEN=changeme", ["placeholder"]),
         ("settings", "PREFECT_PORT=eighty", ["PREFECT_PORT='eighty' is not a port"]),

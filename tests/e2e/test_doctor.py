@@ -54,23 +54,28 @@ def test_what_ails_it_is_found_with_its_fix(platform: Platform) -> None:
     schedules = [{"active": True, "schedule": {"interval": 86400}}]
     deployment = platform.api.post("deployments/", {**body, "schedules": schedules})["id"]
     run = platform.api.post(f"deployments/{deployment}/create_flow_run", {"state": {"type": "PENDING"}})
+    newer = platform.checkout / "server" / "guard.py"
+    older = newer.read_bytes()
     try:
+        newer.write_bytes(older + b"# as after a pull\n")
 
         def look() -> dict[str, str] | None:
             code, found = examined(platform, RESCUE_PENDING_SECONDS="1")
-            wrong = {
-                one["check"]: f"{one['text']} -> {one['fix']}" for one in found if one["level"] == "WRONG"
-            }
+            wrong: dict[str, str] = {}
+            for one in found:
+                if one["level"] == "WRONG":
+                    wrong[one["check"]] = wrong.get(one["check"], "") + str(one)
             assert code != 0
-            return wrong if {"pools", "stuck-runs"} <= wrong.keys() else None
+            # A run of the platform's own may be slow to start, too.
+            return wrong if "pools" in wrong and run["id"] in wrong.get("stuck-runs", "") else None
 
         wrong = wait_for("findings", look, 60, 1)
         assert "no worker polls nobodys-pool" in wrong["pools"]
         assert "worker/attach.sh run --server ADDRESS --pool nobodys-pool" in wrong["pools"]
-        assert run["id"] in wrong["stuck-runs"]
-        # A process whose setting is another than that of the shell would be started anew by `make up`.
-        assert wrong.keys() - {"versions"} == {"pools", "stuck-runs"}
+        assert "server" in wrong["versions"]
+        assert wrong.keys() == {"pools", "stuck-runs", "versions"}
     finally:
+        newer.write_bytes(older)
         platform.api.delete(f"deployments/{deployment}")
         platform.api.delete(f"flow_runs/{run['id']}")
         platform.api.delete("work_pools/nobodys-pool")
@@ -86,6 +91,6 @@ def test_archive_for_support_has_all_logs_and_no_secret(platform: Platform, tmp_
         files = [(one.name.partition("/")[2], archive.extractfile(one)) for one in archive]
         parts = {name: file.read().decode() for name, file in files if file}
     assert {"logs/server.log", "logs/worker.log", "logs/rescue.log", "logs/yeedu-mock.log"} <= parts.keys()
-    assert [name for name, text in parts.items() if "left out" in text] == []
+    assert [name for name, text in parts.items() if text.startswith("left out")] == []
     assert json.loads(parts["health.json"])["server"]["message"] == "OK"
     assert_hidden(secrets_of(platform), {**parts, "what it printed": done.stdout + done.stderr})
