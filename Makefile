@@ -5,7 +5,7 @@ ASKED = $(if $(value ENVIRONMENT),--environment "$$ENVIRONMENT") $(if $(value ON
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes that import Prefect
 
 .DEFAULT_GOAL := help
-.PHONY: backup restore help up down logs status drain plan deploy new-flow activate-windows destroy clean install lint format test test-unit test-e2e test-faults test-endurance test-abuse test-contract pictures bench weather-table lock audit release bundle
+.PHONY: backup restore help up down logs status drain plan deploy new-flow activate-windows destroy clean install lint format test test-unit test-e2e test-faults test-endurance test-abuse test-contract pictures bench weather-table lock audit
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +100,7 @@ weather-table: install ## Compare what the operator does in bad weather with ano
 lock: ## Compile flows/requirements.txt and requirements/*.in to hashed locks (ARGS=--upgrade for new versions)
 	@$(PYTHON) -m local lock $(ARGS)
 
+.PHONY: release bundle
 release: ## Commit and tag a version, with the changelog's open section as its own; pushes nothing (VERSION=1.4.0)
 	@$(PYTHON) -m local release $(if $(value VERSION),"$$VERSION")
 

@@ -31,7 +31,8 @@ from local.services import Order, own_flows_url
 
 COMMANDS = (
     *("up", "down", "logs", "status", "drain", "plan", "deploy", "destroy", "install", "activate-windows"),
-    *("backup", "restore", "lock", "new-flow", "release", "bundle"),
+    *("backup", "restore", "lock", "new-flow"),
+    *("release", "bundle"),
 )
 OF_THE_DEPLOYER = {"deploy": "apply", "plan": "plan", "status": "status"}
 
