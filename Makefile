@@ -106,10 +106,11 @@ weather-table: install ## Compare what the operator does in bad weather with ano
 lock: ## Compile flows/requirements.txt and requirements/*.in to hashed locks (ARGS=--upgrade for new versions)
 	@$(PYTHON) -m local lock $(ARGS)
 
+.PHONY: release bundle
 release: ## Commit and tag a version, with the changelog's open section as its own; pushes nothing (VERSION=1.4.0)
 	@$(PYTHON) -m local release $(if $(value VERSION),"$$VERSION")
 
-bundle: ## Write build/yeedu-prefect-VERSION.tar, by which a machine without any network starts the platform (FILE=..., PYTHONS=3.13)
+bundle: ## Write one file by which a machine without any network starts the platform (FILE=..., PYTHONS=3.13)
 	@$(PYTHON) -m local bundle $(if $(value FILE),"$$FILE") $(if $(value PYTHONS),--pythons "$$PYTHONS")
 
 audit: install ## Look for secrets in files and known vulnerabilities in locked versions; write bills of materials

@@ -27,7 +27,7 @@ from local.own_database import HOST as DATABASE_HOST
 from local.own_database import check_own_database
 from local.packages import own_certificate
 from local.process_mode import ProcessMode
-from local.release import release
+from local.release import make_release
 from local.restore import opened
 from local.services import Order, own_flows_url
 from local.upgrade.command import Wanted, check_no_upgrade_is_left, upgrade_platform
@@ -74,7 +74,7 @@ def run(
         make_new_flow(ROOT, str(file or ""), declaring_file(knobs), console, push=push)
         return 0
     if command == "release":
-        release(str(file or ""), console)
+        make_release(str(file or ""), console)
         return 0
     if command == "bundle":
         console.say(str(make_bundle(file, pythons, console, knobs)))

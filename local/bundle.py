@@ -92,10 +92,10 @@ class Bundle:
         """Compare files with their checksums.
 
         Args:
-            names: Which; all by default, and then no others may be there.
+            names: Which; all by default.
 
         Raises:
-            CommandError: A file is missing, is not what was written, or is not the bundle's.
+            CommandError: A file is missing, is not what was written, or is none of the bundle's.
         """
         _check(self.folder, self.sums, list(names) or self.sums)
 

@@ -4,11 +4,13 @@ import gzip
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO, cast
 
 from local.bundle import CHECKOUT, HEAD, INSTALLER, SUMS, WHEELS, Contents, digest, kind_of_machine
 from local.console import Console
@@ -141,16 +143,38 @@ def save_images(images: Sequence[str], folder: Path) -> Path:
     target = folder / f"images.tar.{'zst' if zstd else 'gz'}"
     command = ["docker", "save", *images]
     with target.open("xb") as out, subprocess.Popen(command, stdout=subprocess.PIPE) as save:
-        saved = save.stdout or BytesIO()
-        if zstd:
-            code = subprocess.run([zstd, "-T0", "--quiet"], stdin=saved, stdout=out, check=False).returncode
-        else:
-            code = 0
-            with gzip.GzipFile("", "wb", compresslevel=6, fileobj=out, mtime=0) as compressed:
-                shutil.copyfileobj(saved, compressed, 1 << 20)
-    if save.returncode or code:
+        try:
+            with _compressing(out, zstd) as compressed:
+                _copy_without_times(save.stdout or BytesIO(), compressed)
+            is_whole = True
+        except tarfile.TarError:
+            is_whole = False
+    if save.returncode or not is_whole:
         raise CommandError("`docker save` failed; what is above says why")
     return target
+
+
+@contextmanager
+def _compressing(out: IO[bytes], zstd: str | None) -> Generator[IO[bytes]]:
+    if not zstd:
+        with gzip.GzipFile("", "wb", compresslevel=6, fileobj=out, mtime=0) as compressed:
+            yield cast("IO[bytes]", compressed)
+        return
+    with subprocess.Popen([zstd, "-T0", "--quiet"], stdin=subprocess.PIPE, stdout=out) as process:
+        yield process.stdin or BytesIO()
+    if process.returncode:
+        raise CommandError(f"{zstd} failed with code {process.returncode}; is there room for the bundle?")
+
+
+def _copy_without_times(saved: IO[bytes], target: IO[bytes]) -> None:
+    """Copy what Docker saves but for the times, some of which are those of the saving."""
+    with (
+        tarfile.open(fileobj=saved, mode="r|") as archive,
+        tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT) as copy,
+    ):
+        for entry in archive:
+            entry.mtime = 0
+            copy.addfile(entry, archive.extractfile(entry) if entry.isreg() else None)
 
 
 def put_wheels(folder: Path, machine: str, pythons: Sequence[str], console: Console, knobs: Knobs) -> None:

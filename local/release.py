@@ -11,7 +11,7 @@ from local.knobs import ROOT
 from local.stamp import numbers, stamp, version_of
 
 
-def release(version: str, console: Console, root: Path = ROOT) -> None:
+def make_release(version: str, console: Console, root: Path = ROOT) -> None:
     """Write the version everywhere, close the changelog's open section, commit, and tag.
 
     Args:

@@ -328,7 +328,7 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
         DEPLOYER,
     ),
     # docs/releases.md and docs/offline.md
-    "make release VERSION=1.4.0": (*RELEASE, 'release("'),
+    "make release VERSION=1.4.0": (*RELEASE, 'make_release("'),
     "make bundle": (OFFLINE, "bundle", '"make", "bundle"'),
     f"tar -xf yeedu-prefect-{VERSION}.tar": FROM_BUNDLE,
     f"yeedu-prefect-{VERSION}/install.sh": FROM_BUNDLE,

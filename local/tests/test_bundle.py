@@ -276,6 +276,12 @@ def test_images_are_loaded_once_under_the_names_that_are_wanted(
     monkeypatch.setattr(images, "_LOADED", tmp_path / "loaded.json")
     file = save_images([f"{tiny}:1"], tmp_path)
     assert file.suffix == (".zst" if has_zstd else ".gz")
+    plain = subprocess.check_output(["zstd" if has_zstd else "gzip", "-dc", file])
+    with tarfile.open(fileobj=io.BytesIO(plain)) as archive:
+        assert {entry.mtime for entry in archive} == {0}, "as none of Docker's own, and so the same each time"
+    (tmp_path / "none").mkdir()
+    with pytest.raises(CommandError, match="`docker save` failed"):
+        save_images([f"{tiny}:there-is-none"], tmp_path / "none")
     engine = subprocess.check_output(["docker", "version", "--format={{.Server.Arch}}"], text=True).strip()
     machine = {"amd64": "x86_64", "arm64": "aarch64"}[engine]
     contents = replace(CONTENTS, machine=machine, images=file.name, services={"worker": f"{tiny}:1"})

@@ -9,7 +9,7 @@ import pytest
 from local import changelog
 from local.console import Console
 from local.errors import CommandError
-from local.release import git, release
+from local.release import git, make_release
 from local.stamp import numbers, stated, version_of
 from tests.platforms import copy_checkout
 
@@ -53,7 +53,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_release_is_a_commit_with_the_version_everywhere_and_its_tag(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    release("1.3.0", Console(), checkout)
+    make_release("1.3.0", Console(), checkout)
     assert capsys.readouterr().out.endswith("To publish it: git push --atomic origin main v1.3.0\n")
     assert git(checkout, "status", "--porcelain") == ""
     assert git(checkout, "log", "--format=%s") == "Release 1.3.0\nStart"
@@ -69,7 +69,7 @@ def test_release_is_a_commit_with_the_version_everywhere_and_its_tag(
 
 
 def test_open_section_becomes_the_releases(checkout: Path) -> None:
-    release("v1.3.0", Console(), checkout)
+    make_release("v1.3.0", Console(), checkout)
     text = (checkout / "CHANGELOG.md").read_text(encoding="utf-8")
     dated = re.sub(r"1\.3\.0\] - \d{4}-\d\d-\d\d$", "1.3.0] - TODAY", text, flags=re.MULTILINE)
     assert dated == CHANGES.replace("## [Unreleased]", "## [Unreleased]\n\n## [1.3.0] - TODAY")
@@ -94,7 +94,7 @@ def test_open_section_becomes_the_releases(checkout: Path) -> None:
 )
 def test_version_that_does_not_come_next_is_refused(checkout: Path, version: str, said: str) -> None:
     with pytest.raises(CommandError, match=said):
-        release(version, Console(), checkout)
+        make_release(version, Console(), checkout)
     assert git(checkout, "log", "--format=%s") == "Start"
     assert git(checkout, "tag") == ""
 
@@ -107,14 +107,14 @@ def test_versions_are_compared_as_numbers() -> None:
 def test_tree_with_changes_is_refused(checkout: Path, name: str) -> None:
     (checkout / name).write_text("mine", encoding="utf-8")
     with pytest.raises(CommandError, match=rf"not committed: {name}; commit or stash it"):
-        release("1.3.0", Console(), checkout)
+        make_release("1.3.0", Console(), checkout)
     assert version_of(checkout) == "1.2.3"
 
 
 def test_tag_that_is_there_is_refused(checkout: Path) -> None:
     git(checkout, "tag", "v1.3.0")
     with pytest.raises(CommandError, match=r"there is a tag v1\.3\.0 already"):
-        release("1.3.0", Console(), checkout)
+        make_release("1.3.0", Console(), checkout)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_changelog_that_says_nothing_is_refused(checkout: Path, text: str, said:
     (checkout / "CHANGELOG.md").write_text(text, encoding="utf-8")
     git(checkout, "commit", "--quiet", "--all", "--message=Change")
     with pytest.raises(CommandError, match=said):
-        release("1.3.0", Console(), checkout)
+        make_release("1.3.0", Console(), checkout)
 
 
 @pytest.mark.parametrize("hook", ["pre-commit", "reference-transaction"])
@@ -142,7 +142,7 @@ def test_commit_or_tag_that_fails_leaves_the_checkout_as_it_was(checkout: Path, 
     file.write_text(script)
     file.chmod(0o755)
     with pytest.raises(CommandError, match=r"git (commit|tag): "):
-        release("1.3.0", Console(), checkout)
+        make_release("1.3.0", Console(), checkout)
     assert git(checkout, "status", "--porcelain") == ""
     assert git(checkout, "log", "--format=%s") == "Start"
     assert version_of(checkout) == "1.2.3"
@@ -154,7 +154,7 @@ def test_this_checkout_can_be_released(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setenv(f"GIT_{who}_EMAIL", "tester@localhost")
     copy = tmp_path / "checkout"
     copy_checkout(copy)
-    release("99.0.0", Console(), copy)
+    make_release("99.0.0", Console(), copy)
     assert {found for _, found in stated(copy)} == {"99.0.0"}
     changed = git(copy, "diff", "--name-only", "HEAD~1").splitlines()
     assert {

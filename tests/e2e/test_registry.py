@@ -73,5 +73,5 @@ def test_what_is_missing_is_pulled_and_nothing_is_built(
     containers = platform.must("docker", "compose", "ps", "--quiet")
     platform.must("docker", "compose", "up", "--detach")  # as without make
     assert platform.must("docker", "compose", "ps", "--quiet") == containers
-    platform.must("docker", "compose", "pull", "--quiet")
+    platform.must("docker", "compose", "pull", "--quiet", "worker")
     wait_for("deployments", platform.api.deployments, 30)
