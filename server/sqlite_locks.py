@@ -8,11 +8,12 @@ connection is at; that waits for the lock, up to a minute, and who has the lock 
 is closed in the connection's own thread instead, which nobody waits for.
 """
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiosqlite.cursor import Cursor
-from prefect.server.database.configurations import AioSqliteConfiguration
+from prefect.server.database.configurations import SQLITE_BEGIN_MODE, AioSqliteConfiguration
 
 
 def take_locks_in_order() -> None:
@@ -25,8 +26,16 @@ def _lock_at_the_beginning() -> None:
     configuration: Any = AioSqliteConfiguration
     stock = configuration.begin_transaction
 
-    def begin(self: Any, session: Any, **_: bool) -> AbstractAsyncContextManager[Any]:
-        return stock(self, session, with_for_update=True)
+    @asynccontextmanager
+    async def begin(self: Any, session: Any, **_: bool) -> AsyncGenerator[Any]:
+        async with stock(self, session, with_for_update=True) as transaction:
+            await session.connection()  # takes the lock
+            # A session within, which reads what an event tells of a paused queue, would wait for this one's.
+            token = SQLITE_BEGIN_MODE.set("DEFERRED")
+            try:
+                yield transaction
+            finally:
+                SQLITE_BEGIN_MODE.reset(token)
 
     configuration.begin_transaction = begin
 
