@@ -298,7 +298,8 @@ def upgrade_with_runs_in_flight(platform: Platform) -> str:
 # --- as local processes ---
 
 
-def test_local_processes_go_back_by_themselves_and_then_on(local: LocalPlatform) -> None:
+@pytest.mark.long
+def test_local_processes_go_back_by_themselves(local: LocalPlatform) -> None:
     state = State(local)
     code, said = upgrade(local, "--version", FAILS_ITS_RUN)
     assert code == 1
@@ -307,6 +308,10 @@ def test_local_processes_go_back_by_themselves_and_then_on(local: LocalPlatform)
         f"; {OLD} runs again, with its data as they were; log: .local/upgrade/upgrade.log"
     )
     state.check_back()
+
+
+def test_local_processes_go_to_the_new_release_with_runs_in_flight(local: LocalPlatform) -> None:
+    state = State(local)
     print(upgrade_with_runs_in_flight(local))
     code, said = upgrade(local, "--version", OLD)
     assert (code, "restore a backup that" in said) == (1, True), said
