@@ -268,7 +268,7 @@ def upgrade_with_runs_in_flight(platform: Platform) -> str:
     flights: list[str] = []
 
     def start(_: subprocess.Popen[str]) -> None:
-        commands = ("sleep 12; echo short", "sleep 60; echo long")
+        commands = ("sleep 12; echo short", "sleep 35; echo long")
         flights.extend(platform.api.start("run-shell-command", {"command": one}) for one in commands)
         for flight in flights:
             wait_for(
