@@ -17,6 +17,7 @@ from local.errors import CommandError
 from local.upgrade.journal import FOLDER
 
 _END_SECONDS = 120.0
+_QUIETLY = {"PYTHONUNBUFFERED": "1", "COMPOSE_PROGRESS": "quiet"}  # a stage has lines of its own
 
 
 class Log:
@@ -67,7 +68,7 @@ def run_stage(
         subprocess.Popen(
             [sys.executable, "-m", "local.upgrade", *arguments],
             cwd=folder,
-            env={**os.environ, **variables, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, **_QUIETLY, **variables},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

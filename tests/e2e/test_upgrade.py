@@ -41,6 +41,7 @@ HALFWAY = """
         kept = "SELECT 1 FROM pg_database WHERE datname = 'prefect_before_upgrade'"
         if (await session.execute(text(kept))).first():
             raise SystemExit("the migration has failed in the middle")
+        await session.rollback()
 """
 MARK = "Prefect {version('prefect')}"
 # What each release changes, by its version: text in files, in place of other text.
