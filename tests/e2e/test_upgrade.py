@@ -44,6 +44,12 @@ HALFWAY = """
         await session.rollback()
 """
 MARK = "Prefect {version('prefect')}"
+# In place of Postgres' disk one that can be filled.
+SMALL_DISK = """
+volumes:
+  postgres-data:
+    driver_opts: {type: tmpfs, device: tmpfs, o: "size=700m,uid=999,gid=999,mode=0700"}
+"""
 # What each release changes, by its version: text in files, in place of other text.
 RELEASES: Mapping[str, Mapping[str, tuple[str, str]]] = {
     GOOD: {"flows/print_message.py": NEWS},
@@ -120,30 +126,32 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
 def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposePlatform]:
     platform = ComposePlatform(make_releases(tmp_path_factory.mktemp("upgrade")))
     prepare(platform)
-    # A disk that can be filled: the warehouse, which nothing stops, holds it.
-    overlay = """
-services:
-  warehouse:
-    volumes: ["postgres-data:/var/lib/held:ro"]
-volumes:
-  postgres-data:
-    driver_opts: {type: tmpfs, device: tmpfs, o: "size=700m,uid=999,gid=999,mode=0700"}
-"""
-    (platform.checkout / "docker-compose.override.yaml").write_text(overlay, encoding="utf-8")
+    (platform.checkout / "docker-compose.override.yaml").write_text(SMALL_DISK, encoding="utf-8")
     platform.environment["POSTGRES_MEMORY"] = "2g"
     with brought_up(platform, "upgrade-compose.log") as running:
-        yield running
-    for version in (OLD, *RELEASES):
-        subprocess.run(
-            [
+        disk = f"{running.environment['COMPOSE_PROJECT_NAME']}_postgres-data:/held:ro"
+        # A tmpfs goes when nothing uses it, and Compose stops Postgres while it makes `secrets` anew.
+        holder = running.must(
+            *(
                 "docker",
-                "image",
-                "rm",
-                *(f"{running.environment['IMAGE_PREFIX']}-{one}:{version}" for one in IMAGES),
-            ],
-            capture_output=True,
-            check=False,
-        )
+                "run",
+                "--detach",
+                "--rm",
+                "--init",
+                "--volume",
+                disk,
+                "postgres:17",
+                "sleep",
+                "infinity",
+            )
+        ).strip()
+        try:
+            yield running
+        finally:
+            running.must("docker", "rm", "--force", holder)
+    prefix = running.environment["IMAGE_PREFIX"]
+    made = [f"{prefix}-{name}:{version}" for name in IMAGES for version in (OLD, *RELEASES)]
+    subprocess.run(["docker", "image", "rm", *made], capture_output=True, check=False)
 
 
 IMAGES = ("server", "git-server", "yeedu-mock", "deployer", "worker", "rescue")
