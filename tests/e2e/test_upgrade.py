@@ -405,23 +405,23 @@ def test_a_migration_that_fails_in_the_middle_is_undone(compose: ComposePlatform
 @pytest.mark.docker
 @pytest.mark.long
 def test_a_full_disk_leaves_everything_as_it_was(compose: ComposePlatform) -> None:
+    folder = "/var/lib/postgresql/data"
+    # As large as a year of runs makes it: more than Postgres needs to go on with.
+    compose.sql("CREATE TABLE ballast AS SELECT md5(random()::text) FROM generate_series(1, 900000)")
     state = State(compose)
-    filler = "/var/lib/postgresql/data/filler"
 
     def fill(_: subprocess.Popen[str]) -> None:
         """Leave less than the copy of the database takes."""
-        free = int(
-            compose.inside("postgres", "df", "--output=avail", "-k", "/var/lib/postgresql/data").split()[1]
-        )
-        size = f"{free - 6000}k"
-        compose.inside("postgres", "fallocate", "-l", size, filler)
+        free = int(compose.inside("postgres", "df", "--output=avail", "-k", folder).split()[1])
+        compose.inside("postgres", "fallocate", "-l", f"{free - 35_000}k", f"{folder}/filler")
 
     try:
         code, said = upgrade(compose, "--version", GOOD, at="queues are paused", then=fill)
     finally:
-        compose.inside("postgres", "rm", "-f", filler)
+        compose.inside("postgres", "rm", "-f", f"{folder}/filler")
     assert code == 1
     assert "No space left on device" in last_line(said), said
+    compose.sql("DROP TABLE ballast")
     state.check_back()
 
 
