@@ -5,7 +5,7 @@ ASKED = $(if $(value ENVIRONMENT),--environment "$$ENVIRONMENT") $(if $(value ON
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes that import Prefect
 
 .DEFAULT_GOAL := help
-.PHONY: backup restore help up down logs status drain plan deploy new-flow activate-windows destroy clean install lint format test test-unit test-e2e test-faults test-endurance test-abuse test-contract pictures bench weather-table lock audit release bundle doctor upgrade
+.PHONY: backup restore help up down logs status drain plan deploy new-flow activate-windows destroy clean install lint format test test-unit test-e2e test-faults test-endurance test-abuse test-contract pictures bench weather-table lock audit doctor upgrade
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -24,6 +24,7 @@ _BEGIN = Place(
     "prefect.server.database.configurations:AioSqliteConfiguration.begin_transaction",
     "(self, session, with_for_update=)",
 )
+_MODE = Place("prefect.server.database.configurations:SQLITE_BEGIN_MODE")
 _CURSOR = Place("aiosqlite.cursor:Cursor.close", "(self)")
 _ACT = Place("prefect.server.events.actions:SendNotification.act", "(self, triggered_action)")
 _CONSUMER = Place("prefect.server.events.actions:consumer", "()")
@@ -43,11 +44,14 @@ def ping_in_one_round_trip() -> None:
 
 
 @PATCHES.declare(
-    "locks of SQLite", _BEGIN, purpose="a transaction waits for the lock when it begins, and does not fail"
+    "locks of SQLite",
+    _BEGIN,
+    _MODE,
+    purpose="a transaction waits for the lock when it begins, and does not fail",
 )
 def take_locks_in_order() -> None:
     """Change how transactions on SQLite begin."""
-    _BEGIN.replace(sqlite_locks.locking(_BEGIN.find()))
+    _BEGIN.replace(sqlite_locks.locking(_BEGIN.find(), _MODE.find()))
 
 
 @PATCHES.declare(

@@ -8,20 +8,32 @@ connection is at; that waits for the lock, up to a minute, and who has the lock 
 is closed in the connection's own thread instead, which nobody waits for.
 """
 
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 
-def locking(begin: Callable[..., Any]) -> Callable[..., AbstractAsyncContextManager[Any]]:
+def locking(
+    begin: Callable[..., Any], mode: ContextVar[str | None]
+) -> Callable[..., AbstractAsyncContextManager[Any]]:
     """Return a way to begin a transaction that takes the lock at once.
 
     Args:
         begin: Prefect's own ``begin_transaction``.
+        mode: How SQLite begins the next transaction.
     """
 
-    def begin_transaction(self: Any, session: Any, **_: bool) -> AbstractAsyncContextManager[Any]:
-        return begin(self, session, with_for_update=True)
+    @asynccontextmanager
+    async def begin_transaction(self: Any, session: Any, **_: bool) -> AsyncGenerator[Any]:
+        async with begin(self, session, with_for_update=True) as transaction:
+            await session.connection()  # takes the lock
+            # A session within, which reads what an event tells of a paused queue, would wait for this one's.
+            token = mode.set("DEFERRED")
+            try:
+                yield transaction
+            finally:
+                mode.reset(token)
 
     return begin_transaction
 

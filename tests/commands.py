@@ -293,7 +293,7 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
     ),
     # docs/upgrade.md
     "make upgrade": (
-        *("tests/e2e/test_upgrade.py", "test_local_processes_go_back_by_themselves_and_then_on"),
+        *("tests/e2e/test_upgrade.py", "test_local_processes_go_to_the_new_release_with_runs_in_flight"),
         "upgrade_with_runs_in_flight(local)",
     ),
     "make upgrade DRY_RUN=1": (

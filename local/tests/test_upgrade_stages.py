@@ -49,10 +49,13 @@ def release(folder: Path, body: str) -> Path:
 def test_its_lines_are_shown_and_its_last_one_is_the_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = release(tmp_path, "print('one'); print('stage: the server does not start'); sys.exit(1)")
+    said = (
+        r"one\n Volume \"x_data\"  Creating\n Container x-server-1  Started\nstage: the server does not start"
+    )
+    folder = release(tmp_path, f"print('{said}'); sys.exit(1)")
     with pytest.raises(CommandError, match=r"^the server does not start$"):
         run_stage(folder, ("start",), {}, Console())
-    assert "    one\n" in capsys.readouterr().out
+    assert capsys.readouterr().out == "    one\n    stage: the server does not start\n"
 
 
 def test_it_gets_variables_and_its_own_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from local.errors import CommandError
 from local.upgrade.journal import FOLDER
 
 _END_SECONDS = 120.0
+# Of Compose; a stage has lines of its own.
+_PROGRESS = re.compile(r" *(Container|Network|Volume) \S+ +[A-Z][a-z]+\s*")
 
 
 class Log:
@@ -79,8 +82,9 @@ def run_stage(
     ):
         try:
             for line in process.stdout or ():
-                lines.append(line.rstrip())
-                console.say(f"    {line.rstrip()}")
+                if not _PROGRESS.fullmatch(line):
+                    lines.append(line.rstrip())
+                    console.say(f"    {line.rstrip()}")
             code = process.wait()
         except BaseException:
             process.terminate()

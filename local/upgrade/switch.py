@@ -4,9 +4,10 @@ Nothing but one run, which shows that it works, is run by the new release before
 is due waits in queues that are paused. So whatever fails, the way back loses and doubles nothing.
 """
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from local.api import FINAL_STATES, FIRST_RUN_DEPLOYMENT, ApiUnavailableError, PrefectApi
@@ -22,7 +23,8 @@ from local.upgrade.stages import run_stage
 
 _QUEUE = "upgrade"
 _SMOKE_SECONDS = 600.0
-_API_SECONDS = 60.0
+_API_SECONDS = 90.0
+_GONE = 404
 
 
 def switch(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Console) -> Journal:
@@ -65,13 +67,8 @@ def set_paused(api: PrefectApi, queues: Sequence[str], *, is_paused: bool) -> No
         CommandError: The server does not do so.
     """
     for queue in queues:
-        try:
-            api.patch(f"/work_queues/{queue}", {"is_paused": is_paused})
-        except ApiUnavailableError as error:
-            if error.status != 404:  # deleted meanwhile
-                raise CommandError(
-                    f"a queue cannot be {'paused' if is_paused else 'resumed'}: {error}"
-                ) from None
+        with contextlib.suppress(_GoneError):
+            _patiently(lambda path=f"/work_queues/{queue}": api.patch(path, {"is_paused": is_paused}))
 
 
 def smoke(api: PrefectApi, knobs: Knobs, version: str, console: Console) -> None:
@@ -162,12 +159,26 @@ def _forget_queue(api: PrefectApi, pool: str) -> None:
 
 
 def _asked(api: PrefectApi, path: str, body: dict[str, Any]) -> Any:
-    """Ask until there is an answer: a server that has just started may be busy."""
+    return _patiently(lambda: api.post(path, body))
+
+
+class _GoneError(CommandError):
+    """What was asked for was deleted meanwhile."""
+
+
+def _patiently(ask: Callable[[], Any]) -> Any:
+    """Ask until there is an answer: a server that has just started, or a busy one, takes its time.
+
+    Raises:
+        CommandError: There is none in time.
+    """
     deadline = time.monotonic() + _API_SECONDS
     while True:
         try:
-            return api.post(path, body)
+            return ask()
         except ApiUnavailableError as error:
+            if error.status == _GONE:
+                raise _GoneError(str(error)) from None
             if time.monotonic() > deadline:
                 raise CommandError(f"the server does not answer: {error}") from None
             time.sleep(0.5)

@@ -57,6 +57,24 @@ def test_transactions_that_read_before_they_write_wait_for_each_other(tmp_path: 
     assert asyncio.run(count()) == 2
 
 
+def test_a_session_within_a_transaction_reads_without_waiting_for_it(tmp_path: Path) -> None:
+    """As for the event of a queue that is paused: it waited for a minute, and the pause failed."""
+
+    async def read_within() -> int:
+        configuration = AioSqliteConfiguration(f"sqlite+aiosqlite:///{tmp_path / 'prefect.db'}")
+        engine = await configuration.engine()
+        async with engine.begin() as connection:
+            await connection.execute(sa.text("CREATE TABLE counter (number INTEGER)"))
+            await connection.execute(sa.text("INSERT INTO counter VALUES (7)"))
+        session, within = await configuration.session(engine), await configuration.session(engine)
+        async with session, configuration.begin_transaction(session):
+            await session.execute(sa.text("UPDATE counter SET number = 8"))
+            async with within:
+                return (await within.execute(sa.text("SELECT number FROM counter"))).scalar_one()
+
+    assert asyncio.run(asyncio.wait_for(read_within(), 20)) == 7
+
+
 def test_event_loop_does_not_wait_for_the_connection_of_an_abandoned_cursor(tmp_path: Path) -> None:
     async def collect_during_a_statement() -> None:
         async with aiosqlite.connect(tmp_path / "some.db") as connection:

@@ -41,8 +41,15 @@ HALFWAY = """
         kept = "SELECT 1 FROM pg_database WHERE datname = 'prefect_before_upgrade'"
         if (await session.execute(text(kept))).first():
             raise SystemExit("the migration has failed in the middle")
+        await session.rollback()
 """
 MARK = "Prefect {version('prefect')}"
+# In place of Postgres' disk one that can be filled.
+SMALL_DISK = """
+volumes:
+  postgres-data:
+    driver_opts: {type: tmpfs, device: tmpfs, o: "size=700m,uid=999,gid=999,mode=0700"}
+"""
 # What each release changes, by its version: text in files, in place of other text.
 RELEASES: Mapping[str, Mapping[str, tuple[str, str]]] = {
     GOOD: {"flows/print_message.py": NEWS},
@@ -119,30 +126,32 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
 def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposePlatform]:
     platform = ComposePlatform(make_releases(tmp_path_factory.mktemp("upgrade")))
     prepare(platform)
-    # A disk that can be filled: the warehouse, which nothing stops, holds it.
-    overlay = """
-services:
-  warehouse:
-    volumes: ["postgres-data:/var/lib/held:ro"]
-volumes:
-  postgres-data:
-    driver_opts: {type: tmpfs, device: tmpfs, o: "size=700m,uid=999,gid=999,mode=0700"}
-"""
-    (platform.checkout / "docker-compose.override.yaml").write_text(overlay, encoding="utf-8")
+    (platform.checkout / "docker-compose.override.yaml").write_text(SMALL_DISK, encoding="utf-8")
     platform.environment["POSTGRES_MEMORY"] = "2g"
     with brought_up(platform, "upgrade-compose.log") as running:
-        yield running
-    for version in (OLD, *RELEASES):
-        subprocess.run(
-            [
+        disk = f"{running.environment['COMPOSE_PROJECT_NAME']}_postgres-data:/held:ro"
+        # A tmpfs goes when nothing uses it, and Compose stops Postgres while it makes `secrets` anew.
+        holder = running.must(
+            *(
                 "docker",
-                "image",
-                "rm",
-                *(f"{running.environment['IMAGE_PREFIX']}-{one}:{version}" for one in IMAGES),
-            ],
-            capture_output=True,
-            check=False,
-        )
+                "run",
+                "--detach",
+                "--rm",
+                "--init",
+                "--volume",
+                disk,
+                "postgres:17",
+                "sleep",
+                "infinity",
+            )
+        ).strip()
+        try:
+            yield running
+        finally:
+            running.must("docker", "rm", "--force", holder)
+    prefix = running.environment["IMAGE_PREFIX"]
+    made = [f"{prefix}-{name}:{version}" for name in IMAGES for version in (OLD, *RELEASES)]
+    subprocess.run(["docker", "image", "rm", *made], capture_output=True, check=False)
 
 
 IMAGES = ("server", "git-server", "yeedu-mock", "deployer", "worker", "rescue")
@@ -268,7 +277,7 @@ def upgrade_with_runs_in_flight(platform: Platform) -> str:
     flights: list[str] = []
 
     def start(_: subprocess.Popen[str]) -> None:
-        commands = ("sleep 12; echo short", "sleep 60; echo long")
+        commands = ("sleep 12; echo short", "sleep 35; echo long")
         flights.extend(platform.api.start("run-shell-command", {"command": one}) for one in commands)
         for flight in flights:
             wait_for(
@@ -298,7 +307,8 @@ def upgrade_with_runs_in_flight(platform: Platform) -> str:
 # --- as local processes ---
 
 
-def test_local_processes_go_back_by_themselves_and_then_on(local: LocalPlatform) -> None:
+@pytest.mark.long
+def test_local_processes_go_back_by_themselves(local: LocalPlatform) -> None:
     state = State(local)
     code, said = upgrade(local, "--version", FAILS_ITS_RUN)
     assert code == 1
@@ -307,6 +317,10 @@ def test_local_processes_go_back_by_themselves_and_then_on(local: LocalPlatform)
         f"; {OLD} runs again, with its data as they were; log: .local/upgrade/upgrade.log"
     )
     state.check_back()
+
+
+def test_local_processes_go_to_the_new_release_with_runs_in_flight(local: LocalPlatform) -> None:
+    state = State(local)
     print(upgrade_with_runs_in_flight(local))
     code, said = upgrade(local, "--version", OLD)
     assert (code, "restore a backup that" in said) == (1, True), said
@@ -391,21 +405,18 @@ def test_a_migration_that_fails_in_the_middle_is_undone(compose: ComposePlatform
 @pytest.mark.docker
 @pytest.mark.long
 def test_a_full_disk_leaves_everything_as_it_was(compose: ComposePlatform) -> None:
+    folder = "/var/lib/postgresql/data"
     state = State(compose)
-    filler = "/var/lib/postgresql/data/filler"
 
     def fill(_: subprocess.Popen[str]) -> None:
         """Leave less than the copy of the database takes."""
-        free = int(
-            compose.inside("postgres", "df", "--output=avail", "-k", "/var/lib/postgresql/data").split()[1]
-        )
-        size = f"{free - 6000}k"
-        compose.inside("postgres", "fallocate", "-l", size, filler)
+        free = int(compose.inside("postgres", "df", "--output=avail", "-k", folder).split()[1])
+        compose.inside("postgres", "fallocate", "-l", f"{free - 6000}k", f"{folder}/filler")
 
     try:
         code, said = upgrade(compose, "--version", GOOD, at="queues are paused", then=fill)
     finally:
-        compose.inside("postgres", "rm", "-f", filler)
+        compose.inside("postgres", "rm", "-f", f"{folder}/filler")
     assert code == 1
     assert "No space left on device" in last_line(said), said
     state.check_back()
