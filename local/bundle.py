@@ -15,7 +15,7 @@ from typing import Any
 
 from local.errors import CommandError
 from local.knobs import ROOT
-from local.stamp import numbers, version_of
+from local.version import numbers, platform_version
 
 FOLDER = ".bundle"  # of a checkout
 HEAD = "bundle.json"
@@ -159,9 +159,9 @@ def bundle_of(root: Path = ROOT) -> Bundle | None:
     if not has_bundle(root):
         return None
     bundle = Bundle.read(root / FOLDER)
-    if bundle.contents.version != version_of(root):
+    if bundle.contents.version != (own := platform_version(root)):
         raise CommandError(
-            f"{FOLDER} is the bundle of {bundle.contents.version}, and this checkout is {version_of(root)}; "
+            f"{FOLDER} is the bundle of {bundle.contents.version}, and this checkout is {own}; "
             f"take that version's bundle, or delete {FOLDER} to install and build from an index"
         )
     return bundle

@@ -21,7 +21,7 @@ from local.install import PLATFORM_LOCKS, PROGRAMS, WAREHOUSE_LOCK, inherited, i
 from local.knobs import ROOT, Knobs
 from local.packages import further_digest, further_locks, package_index, trusting
 from local.release import git
-from local.stamp import version_of
+from local.version import platform_version
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")  # of the machines that local processes may run on
 # What wheels may ask of a machine's C library, the least first; the most is what Debian 10 and RHEL 8 have.
@@ -40,7 +40,7 @@ def make_bundle(target: Path | None, pythons: Sequence[str], console: Console, k
     Raises:
         CommandError: Something is not committed, Docker is missing, or an image or a wheel cannot be had.
     """
-    version, pythons = version_of(), pythons or PYTHONS
+    version, pythons = platform_version(), pythons or PYTHONS
     if wrong := [python for python in pythons if python not in PYTHONS]:
         raise CommandError(f"PYTHONS={' '.join(wrong)}: the platform runs on Python {', '.join(PYTHONS)}")
     name = f"yeedu-prefect-{version}"

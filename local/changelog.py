@@ -9,7 +9,7 @@ from datetime import date
 
 from local.errors import CommandError
 from local.knobs import ROOT
-from local.stamp import numbers
+from local.version import numbers
 
 FILE = "CHANGELOG.md"
 _OPEN = re.compile(r"(?m)^## (?:\[Unreleased\]|\[\d+\.\d+\.\d+\] - Unreleased)[ \t]*$")

@@ -8,7 +8,8 @@ from local import changelog
 from local.console import Console
 from local.errors import CommandError
 from local.knobs import ROOT
-from local.stamp import numbers, stamp, version_of
+from local.stamp import stamp
+from local.version import numbers, platform_version
 
 
 def make_release(version: str, console: Console, root: Path = ROOT) -> None:
@@ -25,7 +26,7 @@ def make_release(version: str, console: Console, root: Path = ROOT) -> None:
     """
     if not version:
         raise CommandError(
-            f"name the version: make release VERSION=1.4.0 (this checkout is {version_of(root)})"
+            f"name the version: make release VERSION=1.4.0 (this checkout is {platform_version(root)})"
         )
     version = version.removeprefix("v")
     tag, wanted = f"v{version}", numbers(version)
@@ -40,8 +41,8 @@ def make_release(version: str, console: Console, root: Path = ROOT) -> None:
         raise CommandError(
             f"{version} does not come after {released}, which {changelog.FILE} has as released"
         )
-    if wanted < numbers(version_of(root)):
-        raise CommandError(f"{version} is less than {version_of(root)}, the version of this checkout")
+    if wanted < numbers(platform_version(root)):
+        raise CommandError(f"{version} is less than {platform_version(root)}, the version of this checkout")
     if git(root, "tag", "--list", tag):
         raise CommandError(f"there is a tag {tag} already; a release that is out gets no second one")
     closed = changelog.close(log, version, datetime.now(UTC).date())

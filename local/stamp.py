@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from local.errors import CommandError
 from local.knobs import ROOT
 
 _NUMBER = r"(?:0|[1-9]\d*)"
@@ -18,32 +17,6 @@ _PLACES = (
     ("docs/*.md", rf"(yeedu-prefect-[a-z-]+:)({_VERSION})"),
     ("docs/*.md", rf"(yeedu-prefect-)({_VERSION})(?=\.tar|/)"),  # a bundle
 )
-
-
-def version_of(root: Path = ROOT) -> str:
-    """Return the version of a checkout, such as ``1.4.0``.
-
-    Raises:
-        CommandError: Its file cannot be read, or holds no version.
-    """
-    try:
-        text = (root / "VERSION").read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise CommandError(f"{root / 'VERSION'}: {error.strerror}; is this checkout complete?") from None
-    numbers(text)
-    return text
-
-
-def numbers(version: str) -> tuple[int, int, int]:
-    """Return the three numbers of a version, by which versions are compared.
-
-    Raises:
-        CommandError: It is not ``MAJOR.MINOR.PATCH``.
-    """
-    if not re.fullmatch(_VERSION, version, re.ASCII):
-        raise CommandError(f"{version!r} is no version: it has three numbers, as in 1.4.0")
-    major, minor, patch = map(int, version.split("."))
-    return major, minor, patch
 
 
 def stated(root: Path = ROOT) -> Iterator[tuple[Path, str]]:

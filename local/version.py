@@ -44,7 +44,7 @@ def numbers(version: str) -> tuple[int, int, int]:
     """
     found: tuple[int, int, int] | None = load_script(_SCRIPT).numbers(version)
     if not found:
-        raise CommandError(f"{version!r} is no version; it looks like 1.2.3")
+        raise CommandError(f"{version!r} is no version: it has three numbers, as in 1.4.0")
     return found
 
 

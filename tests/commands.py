@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from local.stamp import version_of
+from local.version import platform_version
 from tests.platforms import JSON, Platform
 
 
@@ -28,7 +28,7 @@ class Done:
 
 Check = Callable[[Done], bool]
 
-VERSION = version_of()
+VERSION = platform_version()
 GREET, PRINT = "greet-at-noon", "print-message"
 OFFICE_HOURS = "*/5 8-17 * * 1-5"
 LAST_FRIDAY = "FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=17;BYMINUTE=0;BYSECOND=0"

@@ -10,7 +10,8 @@ from local import changelog
 from local.console import Console
 from local.errors import CommandError
 from local.release import git, make_release
-from local.stamp import numbers, stated, version_of
+from local.stamp import stated
+from local.version import numbers, platform_version
 from tests.platforms import copy_checkout
 
 CHANGES = """# Changelog
@@ -59,7 +60,7 @@ def test_release_is_a_commit_with_the_version_everywhere_and_its_tag(
     assert git(checkout, "log", "--format=%s") == "Release 1.3.0\nStart"
     assert git(checkout, "cat-file", "-t", "v1.3.0") == "tag"
     assert git(checkout, "rev-parse", "v1.3.0^{commit}") == git(checkout, "rev-parse", "HEAD")
-    assert version_of(checkout) == "1.3.0"
+    assert platform_version(checkout) == "1.3.0"
     assert {found for _, found in stated(checkout)} == {"1.3.0"}
     assert len(list(stated(checkout))) == len(PLACES) - 2
     for name in ("docker-compose.images.yaml", "worker/pyproject.toml", "docs/page.md"):
@@ -108,7 +109,7 @@ def test_tree_with_changes_is_refused(checkout: Path, name: str) -> None:
     (checkout / name).write_text("mine", encoding="utf-8")
     with pytest.raises(CommandError, match=rf"not committed: {name}; commit or stash it"):
         make_release("1.3.0", Console(), checkout)
-    assert version_of(checkout) == "1.2.3"
+    assert platform_version(checkout) == "1.2.3"
 
 
 def test_tag_that_is_there_is_refused(checkout: Path) -> None:
@@ -145,7 +146,7 @@ def test_commit_or_tag_that_fails_leaves_the_checkout_as_it_was(checkout: Path, 
         make_release("1.3.0", Console(), checkout)
     assert git(checkout, "status", "--porcelain") == ""
     assert git(checkout, "log", "--format=%s") == "Start"
-    assert version_of(checkout) == "1.2.3"
+    assert platform_version(checkout) == "1.2.3"
 
 
 def test_this_checkout_can_be_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from attach.locks import further_locks
 from local.changelog import newest
-from local.stamp import stated, version_of
+from local.stamp import stated
+from local.version import platform_version
 
 ROOT = Path(__file__).parents[2]
 FILES = [
@@ -94,7 +95,7 @@ def test_no_file_names_a_package_registrys_host() -> None:
 
 def test_one_version_is_said_everywhere() -> None:
     """`make release` writes it; where Compose, uv and the pages repeat it, nobody else does."""
-    version, said = version_of(), list(stated())
+    version, said = platform_version(), list(stated())
     assert {(name_of(file), found) for file, found in said if found != version} == set()
     files = {name_of(file) for file, _ in said}
     assert files >= {name_of(file) for file in FILES if file.name == "pyproject.toml" and file.parent != ROOT}
@@ -114,8 +115,8 @@ def test_one_version_is_said_everywhere() -> None:
 
 def test_changelog_has_the_version_or_what_comes_next() -> None:
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert re.search(r"(?m)^## \[?([^\] ]+)\]?", text).group(1) in {version_of(), "Unreleased"}  # type: ignore[union-attr]
-    assert newest(text) in {"", version_of()}
+    assert re.search(r"(?m)^## \[?([^\] ]+)\]?", text).group(1) in {platform_version(), "Unreleased"}  # type: ignore[union-attr]
+    assert newest(text) in {"", platform_version()}
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z][a-z-]*)", README))))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from local.stamp import version_of
+from local.version import platform_version
 from tests.environments import Published, environment_or_skip
 from tests.platforms import ROOT, ComposePlatform, commit, image, wait_for
 
@@ -49,7 +49,7 @@ def with_pool(platform: ComposePlatform) -> Iterator[ComposePlatform]:
     added = {POOLS: shown("yaml", "type: docker"), DEPLOYMENTS: shown("yaml", "work_pool:")}
     for file, text in before.items():
         new = f"{text}\n{added[file]}".replace("yeedu-prefect_platform", network)
-        new = new.replace(f"yeedu-prefect-worker:{version_of()}", image("worker"))
+        new = new.replace(f"yeedu-prefect-worker:{platform_version()}", image("worker"))
         (platform.checkout / file).write_text(new, encoding="utf-8")
     commit(platform.checkout, "Add a docker pool")
     deployed = platform.deploy()

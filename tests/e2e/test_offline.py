@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from local.release import git
-from local.stamp import version_of
+from local.version import platform_version
 from tests.machines import machine
 from tests.platforms import OUTPUT, ComposePlatform, copy_checkout
 
@@ -22,7 +22,7 @@ INSTALL = f"""
 set -e
 ! python3 -c 'import socket; socket.create_connection(("192.0.2.1", 443), 1)' 2>/dev/null
 tar -xf /bundle.tar
-yeedu-prefect-{version_of()}/install.sh
+yeedu-prefect-{platform_version()}/install.sh
 cd yeedu-prefect
 make up
 make status
@@ -48,7 +48,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     platform = ComposePlatform(checkout)
     done = platform.command("make", "bundle", "PYTHONS=3.13", timeout_seconds=900)
     assert done.returncode == 0, done.stdout + done.stderr
-    target = checkout / "build" / f"yeedu-prefect-{version_of()}.tar"
+    target = checkout / "build" / f"yeedu-prefect-{platform_version()}.tar"
     assert done.stdout.splitlines()[-1] == str(target)
     assert git(checkout, "status", "--porcelain") == ""
     assert [file.name for file in target.parent.iterdir()] == [target.name]
@@ -94,7 +94,7 @@ def test_containers_come_up_from_the_bundle(bundle: Path) -> None:
 def test_bundle_that_was_cut_short_is_refused(bundle: Path, tmp_path: Path) -> None:
     """As after a download that broke: whatever of it can be unpacked, nothing is installed."""
     subprocess.run(["tar", "-xf", bundle], cwd=tmp_path, check=True)
-    folder = tmp_path / f"yeedu-prefect-{version_of()}"
+    folder = tmp_path / f"yeedu-prefect-{platform_version()}"
     [images] = folder.glob("images.tar.*")
     with images.open("r+b") as stream:
         stream.truncate(images.stat().st_size // 2)

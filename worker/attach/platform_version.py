@@ -8,7 +8,7 @@ from pathlib import Path
 
 FILES = ("VERSION", "docker-compose.yaml")  # the first one that says it
 _DEFAULT = re.compile(r"\$\{PLATFORM_VERSION:-([^}]+)\}")
-_RELEASE = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
+_RELEASE = re.compile(r"v?(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
 
 
 def platform_version(checkout: Path) -> str:
