@@ -37,7 +37,6 @@ MARK = f"COMMENT ON TABLE public.block_type IS '{PREPARED_BY}'"
 READ_MARK = "SELECT obj_description(to_regclass('public.block_type'), 'pg_class')"
 # Prefect's migrations have no lock: whoever comes second waits here, and finds them done.
 TRY_LOCK = "SELECT pg_try_advisory_lock(hashtext('yeedu-prefect migrate'))"
-LOCK = TRY_LOCK.replace("_try", "")
 # What a killed job left half built: it takes part in every write and in no query, and no migration mends it.
 INVALID_INDEXES = """
 SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
@@ -104,6 +103,20 @@ async def connect() -> Any:
         ) from None
 
 
+async def take_turn(database: Any) -> None:
+    """Wait until no other process migrates, and hold that off until the connection ends.
+
+    It asks again and again: a statement that waits for the lock would itself be waited for by the other's
+    CREATE INDEX CONCURRENTLY.
+    """
+    told = False
+    while not await database.fetchval(TRY_LOCK):
+        if not told:
+            print("migrate: another process prepares the database; waiting for its end", flush=True)
+        told = True
+        await asyncio.sleep(0.5)
+
+
 async def prepare(*, has_snapshot: bool) -> None:
     """Do what is left to do.
 
@@ -112,9 +125,7 @@ async def prepare(*, has_snapshot: bool) -> None:
     """
     database = await connect()
     try:
-        if not await database.fetchval(TRY_LOCK):
-            print("migrate: another process prepares the database; waiting for its end", flush=True)
-            await database.execute(LOCK)
+        await take_turn(database)
         # An older Postgres does not know all that the snapshot says.
         loads = has_snapshot and database.get_server_version().major >= SNAPSHOT_POSTGRES
         if await is_prepared(database, SNAPSHOT.read_text(encoding="utf-8") if loads else ""):

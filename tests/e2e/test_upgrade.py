@@ -467,6 +467,5 @@ def test_containers_go_to_the_new_release_with_runs_in_flight(compose: ComposePl
     print(upgrade_with_runs_in_flight(compose))
     assert "restore a backup that" in refused(compose, OLD)
     compose.down()
-    compose.must("docker", "compose", "up", "--detach", "--wait", timeout_seconds=400)
-    compose.must("docker", "compose", "up", "--detach", "--wait", timeout_seconds=400)
+    compose.up()
     assert compose.api.get("health/services")["platform"] == GOOD
