@@ -319,6 +319,7 @@ def test_local_processes_go_back_by_themselves(local: LocalPlatform) -> None:
     state.check_back()
 
 
+@pytest.mark.long
 def test_local_processes_go_to_the_new_release_with_runs_in_flight(local: LocalPlatform) -> None:
     state = State(local)
     print(upgrade_with_runs_in_flight(local))
