@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 10.0
-IDLE_SECONDS = 75  # as nginx, in front of a Yeedu, keeps a connection between two requests
+IDLE_SECONDS = 75  # between two requests, as nginx by default
 MAX_BODY_BYTES = 64 * 1024
 BODY_SECONDS = 30.0
 # Connections that have sent no whole request line and headers yet; when one more comes, the oldest goes.
