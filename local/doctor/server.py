@@ -142,7 +142,7 @@ def _image(site: Site, service: str) -> Iterator[Finding]:
         there: dict[str, str] = json.loads(told.output)
     except ValueError:
         return
-    other = [name for name, digest in there.items() if _differs(site.root / folder / name, digest)]
+    other = [name for name, digest in there.items() if _differs(_source(site.root, folder, name), digest)]
     if not place.startswith("/"):  # the server's folder has scripts that are not in its image
         other += [
             name
@@ -156,6 +156,11 @@ def _image(site: Site, service: str) -> Iterator[Finding]:
         yield note(text, "load the images of this release; or IMAGE_POLICY=build, and `make up`")
     else:
         yield wrong(text, "`make up` builds what changed")
+
+
+def _source(root: Path, folder: str, name: str) -> Path:
+    """Return the checkout's file of one in an image; the server's has a module of the worker's beside its own."""
+    return root / ("worker/src" if name.startswith("yeedu_worker/") else folder) / name
 
 
 def _differs(file: Path, digest: str) -> bool:
