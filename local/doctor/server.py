@@ -159,7 +159,7 @@ def _image(site: Site, service: str) -> Iterator[Finding]:
 
 
 def _source(root: Path, folder: str, name: str) -> Path:
-    """Return the checkout's file of one in an image; the server's has a module of the worker's beside its own."""
+    """Return the checkout's file of one in an image; the server's has some of the worker's."""
     return root / ("worker/src" if name.startswith("yeedu_worker/") else folder) / name
 
 
