@@ -181,6 +181,12 @@ def test_one_that_lags_by_more_is_told_with_its_command(
         preflight.check_workers(api, Knobs({}), "0.10.2", Console())
 
 
+def test_the_name_of_a_pool_is_one_part_of_an_address(api: PrefectApi, answers: dict[str, Any]) -> None:
+    answers["/work_pools/filter"] = [{"name": "a pool/ä?"}]
+    answers["/work_pools/a%20pool%2F%C3%A4%3F/workers/filter"] = [BOX]
+    assert preflight.check_workers(api, Knobs({}), "0.10.1", Console()) == ["box"]
+
+
 def test_git_runs_no_hooks_of_the_checkout(checkout: Path, tmp_path: Path) -> None:
     hook = checkout / ".git" / "hooks" / "post-checkout"
     hook.parent.mkdir(exist_ok=True)

@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 from collections import defaultdict
 from typing import Any
+from urllib.parse import quote
 
 from local.api import ApiUnavailableError, PrefectApi
 from local.console import Console
@@ -146,7 +147,7 @@ def check_workers(api: PrefectApi, knobs: Knobs, old: str, console: Console) -> 
     own = {*_OWN_WORKERS, ("yeedu-pool", knobs.get("WORKER_NAME", "linux-worker"))}
     found: list[str] = []
     for pool in _asked(api, "/work_pools/filter", {}):
-        for worker in _asked(api, f"/work_pools/{pool['name']}/workers/filter", {}):
+        for worker in _asked(api, f"/work_pools/{quote(pool['name'], safe='')}/workers/filter", {}):
             key = (str(pool["name"]), str(worker["name"]))
             if key in own or worker["status"] != "ONLINE":
                 continue

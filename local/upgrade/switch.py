@@ -9,6 +9,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from local.api import FINAL_STATES, FIRST_RUN_DEPLOYMENT, ApiUnavailableError, PrefectApi
 from local.console import Console
@@ -140,12 +141,16 @@ def _waits(queue: dict[str, Any], knobs: Knobs) -> bool:
 
 def _queues(api: PrefectApi) -> list[dict[str, Any]]:
     pools = _asked(api, "/work_pools/filter", {})
-    return [queue for pool in pools for queue in _asked(api, f"/work_pools/{pool['name']}/queues/filter", {})]
+    return [
+        queue
+        for pool in pools
+        for queue in _asked(api, f"/work_pools/{quote(pool['name'], safe='')}/queues/filter", {})
+    ]
 
 
 def _make_queue(api: PrefectApi, pool: str) -> None:
     try:
-        api.post(f"/work_pools/{pool}/queues", {"name": _QUEUE})
+        api.post(f"/work_pools/{quote(pool, safe='')}/queues", {"name": _QUEUE})
     except ApiUnavailableError as error:
         if error.status != 409:  # of an upgrade that was cut off
             raise CommandError(f"the queue of the smoke run cannot be made: {error}") from None
@@ -153,7 +158,7 @@ def _make_queue(api: PrefectApi, pool: str) -> None:
 
 def _forget_queue(api: PrefectApi, pool: str) -> None:
     try:
-        api.delete(f"/work_pools/{pool}/queues/{_QUEUE}")
+        api.delete(f"/work_pools/{quote(pool, safe='')}/queues/{_QUEUE}")
     except (ApiUnavailableError, CommandError):
         return  # the server may be what failed
 
