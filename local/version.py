@@ -48,6 +48,11 @@ def numbers(version: str) -> tuple[int, int, int]:
     return found
 
 
+def is_release(version: str) -> bool:
+    """Tell whether a version is that of a release: three numbers, and nothing else."""
+    return load_script(_SCRIPT).numbers(version) is not None
+
+
 def is_near(own: str, servers: str) -> bool:
     """Tell whether an attached worker may work for a server: of its release, or one patch release behind."""
     return load_script(_SCRIPT).is_near(own, servers)

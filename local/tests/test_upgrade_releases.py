@@ -167,14 +167,6 @@ def test_an_unpacked_release_is_compared_with_todays(checkout: Path, tmp_path: P
     assert not (unpacked / ".git").exists()
 
 
-def test_an_unpacked_bundle_brings_its_own_history(checkout: Path, origin: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "yeedu-prefect-0.10.1"
-    folder.mkdir()
-    git(origin, "checkout", "--quiet", "v0.10.1")
-    git(origin, "bundle", "create", "--quiet", str(folder / "checkout.bundle"), "HEAD", "v0.10.1")
-    assert clone(Git(checkout), find(Git(checkout), "", folder), tmp_path / "release").version == "0.10.1"
-
-
 @pytest.mark.parametrize("had_one", [True, False])
 @pytest.mark.parametrize("brings_one", [True, False])
 def test_a_bundle_goes_and_comes_back_with_its_release(
@@ -197,8 +189,26 @@ def test_a_bundle_goes_and_comes_back_with_its_release(
 
 def test_a_tag_that_names_another_version_is_no_release(origin: Path, checkout: Path, tmp_path: Path) -> None:
     git(origin, "tag", "v0.12.0")
+    assert find(Git(checkout), "", None) == "0.10.1"
     with pytest.raises(CommandError, match=r"v0\.12\.0 names 0\.11\.0 as its version"):
-        clone(Git(checkout), find(Git(checkout), "", None), tmp_path / "release")
+        clone(Git(checkout), find(Git(checkout), "0.12.0", None), tmp_path / "release")
+
+
+@pytest.mark.parametrize("tag", ["v2026.11.30", "v2026.01.05", "v1.2", "v1.2.3.4", "v٣.0.0", "v9.9.9-rc1"])
+@pytest.mark.parametrize("is_remote", [True, False])
+def test_a_tag_of_another_kind_is_no_release(origin: Path, checkout: Path, tag: str, is_remote: bool) -> None:
+    git(origin, "tag", tag)
+    if not is_remote:
+        git(checkout, "fetch", "--quiet", "--tags")
+        git(checkout, "remote", "remove", "origin")
+    assert find(Git(checkout), "", None) == "0.10.1"
+
+
+def test_tags_of_another_kind_alone_are_no_releases(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet")
+    commit(tmp_path, {"docker-compose.yaml": of_version("0.9.0")}, "v2026.11.30")
+    with pytest.raises(CommandError, match=r"has no release: v2026\.11\.30 and the other tags name another"):
+        find(Git(tmp_path), "", None)
 
 
 def test_a_release_that_may_not_be_skipped_is_found_between_the_two(tmp_path: Path) -> None:

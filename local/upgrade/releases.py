@@ -7,9 +7,10 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.bundle import Bundle
 from local.errors import CommandError
 from local.upgrade.git import Git
-from local.version import numbers, platform_version, version_of_files
+from local.version import is_release, numbers, platform_version, version_of_files
 
 _RELEASE, _CANDIDATE = "refs/upgrade/release", "refs/upgrade/candidate"
 BUNDLED = "checkout.bundle"  # of an unpacked bundle
@@ -52,26 +53,42 @@ def find(git: Git, version: str, source: Path | None) -> str:
     remote = "origin" if git.ask("remote", "get-url", "origin") else ""
     listed = git.must("ls-remote", "--tags", "--refs", remote) if remote else git.ask("show-ref", "--tags")
     tags = {line.split("refs/tags/")[-1] for line in listed.splitlines() if "refs/tags/v" in line}
-    releases = {tag.removeprefix("v") for tag in tags if tag[1:].replace(".", "").isdecimal()}
-    releases = {one for one in releases if one.count(".") == 2}
+    releases = sorted((tag[1:] for tag in tags if is_release(tag[1:])), key=numbers)
     where = "the remote origin" if remote else "this checkout, which has no remote origin,"
     if not releases:
         raise CommandError(f"{where} has no release, which is a tag such as v1.2.3; name one with FROM=path")
-    wanted = version.removeprefix("v") if version else max(releases, key=numbers)
-    if wanted not in releases:
-        newest = ", ".join(sorted(releases, key=numbers)[-3:])
-        raise CommandError(f"{where} has no release {wanted}; its newest are {newest}")
-    tag = f"refs/tags/v{wanted}"
+    if version:
+        wanted = version.removeprefix("v")
+        if wanted not in releases:
+            raise CommandError(f"{where} has no release {wanted}; its newest are {', '.join(releases[-3:])}")
+        _fetch_tag(git, remote, wanted)
+        return wanted
+    for newest in reversed(releases):  # a tag may be of another kind, as v2026.11.30
+        _fetch_tag(git, remote, newest)
+        if _fetched_version(git) == newest:
+            return newest
+    raise CommandError(
+        f"{where} has no release: v{releases[-1]} and the other tags name another version than their own"
+    )
+
+
+def _fetch_tag(git: Git, remote: str, version: str) -> None:
+    tag = f"refs/tags/v{version}"
     if remote:
         git.must("fetch", "--quiet", "--no-tags", remote, f"+{tag}:{_RELEASE}")
     else:
         git.must("update-ref", _RELEASE, git.commit_of(tag))
-    return wanted
+
+
+def _fetched_version(git: Git) -> str:
+    return version_of_files(lambda name: git.ask("show", f"{_RELEASE}:{name}"))
 
 
 def _fetch_from(git: Git, version: str, source: Path) -> str:
     """Fetch a release from a folder of this machine: a checkout, a bundle, or files alone."""
     bundle = source / BUNDLED
+    if bundle.is_file():
+        Bundle.read(source).check()
     if bundle.is_file() or (source / ".git").exists():
         git.must(
             "fetch", "--quiet", "--no-tags", str(bundle if bundle.is_file() else source), f"+HEAD:{_RELEASE}"
@@ -86,7 +103,7 @@ def _fetch_from(git: Git, version: str, source: Path) -> str:
             )
         found = platform_version(source)
         git.must("update-ref", _RELEASE, _commit_of_folder(git, source, base, found))
-    found = version_of_files(lambda name: git.ask("show", f"{_RELEASE}:{name}"))
+    found = _fetched_version(git)
     if not found or (version and version.removeprefix("v") != found):
         raise CommandError(
             f"{source} is of {f'release {found}' if found else 'no release'}, and not {version}"
