@@ -16,7 +16,7 @@ from local.bundle import CHECKOUT, HEAD, INSTALLER, SUMS, WHEELS, Contents, dige
 from local.console import Console
 from local.engine import Project, find_engine
 from local.errors import CommandError
-from local.images import bring_images, images_of
+from local.images import bring_images, images_of, without_digest
 from local.install import PLATFORM_LOCKS, PROGRAMS, WAREHOUSE_LOCK, inherited, install
 from local.knobs import ROOT, Knobs
 from local.packages import further_digest, further_locks, package_index, trusting
@@ -61,7 +61,7 @@ def make_bundle(target: Path | None, pythons: Sequence[str], console: Console, k
             _put_checkout(folder, version)
             project = Project(knobs)
             bring_images(project, knobs, console, of_all_profiles=True)
-            services = images_of(project)
+            services = _named(images_of(project))
             machine = _machine(set(services.values()))
             console.step(f"images: saving {len(set(services.values()))}")
             images = save_images(sorted(set(services.values())), folder)
@@ -115,6 +115,22 @@ def _put_checkout(folder: Path, version: str) -> None:
 def _has_branch() -> bool:
     asked = ["git", "symbolic-ref", "--quiet", "HEAD"]
     return subprocess.run(asked, cwd=ROOT, capture_output=True, check=False).returncode == 0
+
+
+def _named(services: Mapping[str, str]) -> dict[str, str]:
+    """Return services' images by names that they can be saved and loaded under, and see that they have them.
+
+    Raises:
+        CommandError: Docker does not give an image that is known by its digest its name.
+    """
+    for image in sorted(set(services.values())):
+        if image != without_digest(image):
+            done = subprocess.run(
+                ["docker", "tag", image, without_digest(image)], capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                raise CommandError(f"{image} cannot be saved: {done.stderr.strip()}")
+    return {service: without_digest(image) for service, image in services.items()}
 
 
 def _machine(images: Collection[str]) -> str:

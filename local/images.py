@@ -4,16 +4,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from local.bundle import FOLDER, Bundle, bundle_of
+from local.bundle import Bundle, bundle_of
 from local.console import Console
 from local.engine import Project
 from local.errors import CommandError
-from local.knobs import ROOT, Knobs
+from local.knobs import Knobs
 from local.packages import further_digest
-
-_LOADED = ROOT / FOLDER / "loaded.json"  # by the name of an image, what was loaded for it
+from local.services import STATE
 
 
 def bring_images(project: Project, knobs: Knobs, console: Console, *, of_all_profiles: bool = False) -> None:
@@ -71,21 +71,44 @@ def load_images(bundle: Bundle, wanted: Mapping[str, str], console: Console) -> 
         CommandError: They are damaged or for another machine, or Docker does not take them.
     """
     names = {wanted[one]: image for one, image in bundle.contents.services.items() if one in wanted}
-    if names and _ids(names) == _loaded():
+    record = record_of(bundle)
+    if names and _ids(names) == _loaded(record):
         return
     machine = _docker("version", "--format", "{{.Server.Arch}}").strip()
     file = bundle.checked_images(machine)
     console.step("images: loading the bundle's; none is built or pulled")
     _docker("load", "--quiet", "--input", str(file))
     for name, image in names.items():
-        if name != image:
-            _docker("tag", image, name)
-    _LOADED.write_text(json.dumps(_ids(names)) + "\n", encoding="utf-8")
+        if without_digest(name) != image:
+            _docker("tag", image, without_digest(name))
+    ids = _ids(names)
+    if unknown := [name for name, loaded in ids.items() if not loaded]:
+        raise CommandError(
+            f"{unknown[0]}: an image that was loaded has no digest of a registry; name it "
+            f"{without_digest(unknown[0])} in .env, which is the bundle's"
+        )
+    record.parent.mkdir(mode=0o700, exist_ok=True)
+    record.write_text(json.dumps(ids) + "\n", encoding="utf-8")
 
 
-def _loaded() -> Mapping[str, str] | None:
+def record_of(bundle: Bundle, state: Path | None = None) -> Path:
+    """Return the file that has, by the name of an image, what was loaded for it from a bundle.
+
+    Args:
+        bundle: Whose images; nothing is ever written into its own folder.
+        state: Of a checkout; by default of this one.
+    """
+    return (state or STATE) / f"images-{bundle.sums[bundle.contents.images][:16]}.json"
+
+
+def without_digest(name: str) -> str:
+    """Return the name of an image without ``@sha256:...``, by which it cannot be tagged, saved and loaded."""
+    return name.partition("@")[0]
+
+
+def _loaded(record: Path) -> Mapping[str, str] | None:
     try:
-        return json.loads(_LOADED.read_text(encoding="utf-8"))
+        return json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 

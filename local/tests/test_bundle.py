@@ -273,7 +273,7 @@ def test_images_are_loaded_once_under_the_names_that_are_wanted(
         monkeypatch.setattr("shutil.which", dict[str, str]().get)
     elif not shutil.which("zstd"):
         pytest.skip("zstd is not installed")
-    monkeypatch.setattr(images, "_LOADED", tmp_path / "loaded.json")
+    monkeypatch.setattr(images, "STATE", tmp_path / "state")
     file = save_images([f"{tiny}:1"], tmp_path)
     assert file.suffix == (".zst" if has_zstd else ".gz")
     plain = subprocess.check_output(["zstd" if has_zstd else "gzip", "-dc", file])

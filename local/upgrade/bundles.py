@@ -1,9 +1,12 @@
 """The bundle that a checkout without a network is installed from: it goes with the release that it is of."""
 
+import os
 import shutil
 from pathlib import Path
 
+from local.bundle import SUMS, Bundle
 from local.errors import CommandError
+from local.images import record_of
 from local.knobs import ROOT
 from local.upgrade.journal import FOLDER
 
@@ -28,8 +31,11 @@ def take(source: str, root: Path = ROOT, state: Path = FOLDER) -> None:
         return
     shutil.rmtree(scratch, ignore_errors=True)
     try:
-        shutil.copytree(source, scratch)
+        shutil.copytree(source, scratch, copy_function=_link)
+        for folder, _, _ in os.walk(scratch):  # those of a medium that is only read cannot be deleted
+            Path(folder).chmod(0o755)
         scratch.replace(own)
+        _take_record(own, root, state)
     except (OSError, shutil.Error) as error:
         raise CommandError(f"the bundle {source} cannot be copied to {own}: {error}") from None
 
@@ -46,9 +52,54 @@ def put_back(source: str, root: Path = ROOT, state: Path = FOLDER) -> None:
 
 
 def lend(source: str, release: Path) -> None:
-    """Let the trial's clone have the new release's bundle."""
-    if source and not (release / _NAME).exists():
+    """Let the trial's clone have the new release's bundle, into which nothing is written.
+
+    Raises:
+        CommandError: There will be no room for it in the checkout.
+    """
+    if not source:
+        return
+    files = [Path(folder, name) for folder, _, names in os.walk(source) for name in names]
+    needed = sum(file.stat().st_size for file in files)
+    free = shutil.disk_usage(release).free
+    if free < needed and not _can_link(source, release):
+        raise CommandError(
+            f"the disk of {release} has {free / 1e6:,.0f} MB free, and the bundle takes {needed / 1e6:,.0f} "
+            "MB there; make room"
+        )
+    if not (release / _NAME).exists():
         (release / _NAME).symlink_to(source, target_is_directory=True)
+
+
+def _link(source: str, target: str) -> None:
+    """Link a file, as install.sh does, or copy it from another disk."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy(source, target)
+
+
+def _can_link(source: str, folder: Path) -> bool:
+    probe = folder / f"{_NAME}.probe"
+    try:
+        os.link(Path(source, SUMS), probe)
+        probe.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _take_record(own: Path, root: Path, state: Path) -> None:
+    """Take over what the trial loaded, so that nothing is loaded while the platform stands still."""
+    try:
+        bundle = Bundle.read(own)
+    except CommandError:
+        return  # whoever starts it says so
+    loaded = record_of(bundle, state / "release" / ".local")
+    if loaded.is_file():
+        record = record_of(bundle, root / ".local")
+        record.parent.mkdir(mode=0o700, exist_ok=True)
+        shutil.copyfile(loaded, record)
 
 
 def forget(state: Path = FOLDER) -> None:
