@@ -147,7 +147,9 @@ class Containers:
         """Return a project of its own, whose images have the names that the switch looks for."""
         return {
             "COMPOSE_PROJECT_NAME": self._trial,
-            "IMAGE_PREFIX": self._knobs.get("IMAGE_PREFIX", self._project.name),
+            "IMAGE_PREFIX": self._knobs.get(
+                "IMAGE_PREFIX", "" if self._knobs.registry else self._project.name
+            ),
             "PREFECT_PORT": str(free_port()),  # not published, but looked at
             "YEEDU_MOCK_PORT": str(free_port()),
         }
