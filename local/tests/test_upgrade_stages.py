@@ -92,3 +92,23 @@ def test_it_ends_with_its_starter_and_the_next_one_waits_for_that(
         assert starter.wait(30) == code
     stages.await_last_stage(Console())
     assert (tmp_path / "ended").exists()
+
+
+def test_an_interrupt_ends_what_a_stage_waits_for(tmp_path: Path) -> None:
+    """As a build that the trial has started: it would keep the stage's output open until its own end."""
+    began = tmp_path / "began"
+    folder = release(
+        tmp_path,
+        "import subprocess; p = subprocess.Popen(['sleep', '60']); "
+        f"open({str(began)!r}, 'w').write(str(p.pid)); p.wait()",
+    )
+    values = {"root": str(ROOT), "state": str(tmp_path / "state"), "folder": str(folder)}
+    with subprocess.Popen([sys.executable, "-c", STARTER.format(**values)]) as starter:
+        wait_for("the build", lambda: began.exists() and began.read_text(), 30, 0.05)
+        os.kill(starter.pid, signal.SIGINT)
+        try:
+            assert starter.wait(30) == 130
+        except subprocess.TimeoutExpired:
+            os.kill(int(began.read_text()), signal.SIGKILL)
+            raise
+    assert (tmp_path / "ended").exists()

@@ -87,15 +87,22 @@ def run_stage(
                     console.say(f"    {line.rstrip()}")
             code = process.wait()
         except BaseException:
-            process.terminate()
+            _end(process, signal.SIGTERM)
             try:
                 process.communicate(timeout=_END_SECONDS)
             except subprocess.TimeoutExpired:
-                process.kill()
+                _end(process, signal.SIGKILL)
             raise
     if code:
         last = next((line for line in reversed(lines) if line.strip()), f"it ended with code {code}")
         raise CommandError(last.strip().removeprefix("stage: "))
+
+
+def _end(process: subprocess.Popen[str], how: signal.Signals) -> None:
+    """Tell a stage to end, and all that it has started: a build, say, which it waits for."""
+    with contextlib.suppress(ProcessLookupError):
+        if process.poll() is None:
+            os.killpg(process.pid, how)
 
 
 def end_with_the_starter() -> None:
@@ -104,7 +111,10 @@ def end_with_the_starter() -> None:
     def watch() -> None:
         while os.read(sys.stdin.fileno(), 1):
             pass
-        os.kill(os.getpid(), signal.SIGTERM)
+        if os.getpgrp() == os.getpid():
+            os.killpg(os.getpid(), signal.SIGTERM)
+        else:  # started by hand
+            os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
 
