@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,11 @@ def record_of(bundle: Bundle, state: Path | None = None) -> Path:
 def without_digest(name: str) -> str:
     """Return the name of an image without ``@sha256:...``, by which it cannot be tagged, saved and loaded."""
     return name.partition("@")[0]
+
+
+def missing_images(names: Iterable[str]) -> list[str]:
+    """Return those of some images that are not on this machine."""
+    return [name for name, found in _ids(dict.fromkeys(names, "")).items() if not found]
 
 
 def _loaded(record: Path) -> Mapping[str, str] | None:

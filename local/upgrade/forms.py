@@ -21,6 +21,7 @@ from local.processes import Supervisor
 from local.services import STATE
 from local.upgrade.copies import Copy, PostgresCopy, SqliteCopy
 from local.upgrade.journal import FOLDER
+from local.upgrade.overlays import own_files
 
 # Who uses the database, in the order in which they are stopped.
 _USERS = ("worker", "image-worker", "rescue", "backup", "deployer", "server", "migrate")
@@ -242,7 +243,7 @@ class Processes:
 
 def settings(knobs: Knobs, root: Path = ROOT) -> dict[str, str]:
     """Return the paths among the settings, which mean the same from a folder other than the checkout."""
-    return {
+    return own_files(knobs, root) | {
         name: str(root / Path(value).expanduser())
         for name, value in knobs.values.items()
         if value and (name in _PATHS or (name.endswith("_FILE") and name not in _OF_THE_CHECKOUT))

@@ -24,6 +24,7 @@ from local.knobs import Knobs
 from local.preparation import check_machine, prepare_flows, prepare_secrets
 from local.restore import opened
 from local.services import STATE, Order, deployer, own_flows_url, own_warehouse_url, server
+from local.upgrade.overlays import check_apart, check_images, compose_files, config_of, variables
 
 _ALONE = "PREFECT__SERVER_WEBSERVER_ONLY"  # Prefect's own word for a server without services
 _START_SECONDS = 300.0
@@ -47,10 +48,12 @@ def try_in_containers(knobs: Knobs, backup_file: Path, plan: Path, console: Cons
     overlay = STATE / "trial.yaml"
     overlay.parent.mkdir(exist_ok=True)
     overlay.write_text(_OVERLAY, encoding="utf-8")
-    files = [*filter(None, [knobs.get("COMPOSE_FILE", "docker-compose.yaml")]), str(overlay)]
-    os.environ["COMPOSE_FILE"] = os.pathsep.join(files)
-    knobs = Knobs({**knobs.values, "COMPOSE_FILE": os.environ["COMPOSE_FILE"]})
+    files = variables([*compose_files(knobs), str(overlay)])
+    os.environ.update(files)
+    knobs = Knobs({**knobs.values, **files})
     mode, project = ComposeMode(knobs, console), Project(knobs)
+    check_apart(config_of(project, "--profile", "*"), project.name)
+    check_images(config_of(project), knobs)
     try:
         with opened(backup_file, console) as backup:
             backup.check(mode.database)

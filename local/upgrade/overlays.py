@@ -1,0 +1,103 @@
+"""What compose files of the team's own mean for a trial, which has them and keeps off its data."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from local.bundle import has_bundle
+from local.engine import Project
+from local.errors import CommandError
+from local.images import missing_images
+from local.knobs import ROOT, Knobs
+from local.upgrade.git import Git
+
+_NAME, _SEPARATOR = "COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR"
+# As Compose looks for one, the first that is there, unless COMPOSE_FILE says which files there are.
+_OVERRIDES = tuple(
+    f"{stem}.override.{end}" for stem in ("compose", "docker-compose") for end in ("yml", "yaml")
+)
+_WRITERS = ("postgres", "server", "secrets")  # of what is started in a trial
+
+
+def compose_files(knobs: Knobs, root: Path = ROOT) -> list[str]:
+    """Return the compose files that a checkout's project consists of."""
+    if named := knobs.get(_NAME):
+        return [one for one in named.split(knobs.get(_SEPARATOR, os.pathsep)) if one]
+    override = next((name for name in _OVERRIDES if (root / name).exists()), "")
+    return ["docker-compose.yaml", *filter(None, [override])]
+
+
+def variables(files: list[str]) -> dict[str, str]:
+    """Return the variables that tell Compose of files."""
+    return {_NAME: os.pathsep.join(files), _SEPARATOR: os.pathsep}
+
+
+def own_files(knobs: Knobs, root: Path = ROOT) -> dict[str, str]:
+    """Return the variables by which a clone has the files, too, that git does not know in a checkout."""
+    git = Git(root)
+    files = compose_files(knobs, root)
+    theirs = [one if git.ask("ls-files", "--", one) else os.path.normpath(root / one) for one in files]
+    return variables(theirs) if theirs != files else {}
+
+
+def config_of(project: Project, *of_all: str) -> dict[str, Any]:
+    """Return what Compose makes of its files.
+
+    Raises:
+        CommandError: It cannot read them.
+    """
+    answer = project.answer(*of_all, "config", "--format", "json")
+    if not answer:
+        raise CommandError("Compose cannot read the trial's files; `docker compose config` here says why")
+    return json.loads(answer)
+
+
+def check_apart(config: Mapping[str, Any], project: str, root: Path = ROOT) -> None:
+    """Refuse a trial that would work on the running platform's data.
+
+    Args:
+        config: What Compose makes of the files.
+        project: The trial's name.
+        root: Its folder.
+
+    Raises:
+        CommandError: A volume has one name for every project, or is a folder of this machine.
+    """
+    volumes: dict[str, dict[str, Any]] = config.get("volumes") or {}
+    for name, volume in volumes.items():
+        own = str(volume.get("name", "")).startswith(f"{project}_")
+        options: dict[str, str] = volume.get("driver_opts") or {}
+        if volume.get("external") or not own or options.get("device"):
+            raise CommandError(
+                f"the volume {name} is one for all projects (`name`, `external` or `device` in a compose file "
+                "of yours), so that a trial would work on the platform's own data; take that line out, or "
+                "`make backup`, `git merge` the release, then `make up`"
+            )
+    for service in _WRITERS:
+        mounts: list[dict[str, Any]] = config["services"].get(service, {}).get("volumes") or []
+        for mount in mounts:
+            source = Path(str(mount.get("source", "")))
+            if mount["type"] == "bind" and not mount.get("read_only") and not source.is_relative_to(root):
+                raise CommandError(
+                    f"{service} may write into {source} (a compose file of yours), so that a trial would "
+                    "work on the platform's own data; mount it with read_only, or take a volume"
+                )
+
+
+def check_images(config: Mapping[str, Any], knobs: Knobs) -> None:
+    """Refuse a trial whose images may not be built, and are not here.
+
+    Raises:
+        CommandError: It names one.
+    """
+    if knobs.builds_images or knobs.registry or has_bundle():
+        return
+    services: dict[str, dict[str, Any]] = config["services"]
+    built = sorted({str(one["image"]) for one in services.values() if "build" in one and "image" in one})
+    if missing := missing_images(built):
+        raise CommandError(
+            f"IMAGE_POLICY=never keeps images from being built, and {missing[0]} is not here; bring this "
+            "release's images first, give a bundle (FROM=), or leave IMAGE_POLICY out"
+        )
