@@ -1,7 +1,9 @@
 """What releases are made by: workflows, and what moves versions between them."""
 
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,10 @@ def test_job_that_runs_new_packages_may_write_nothing() -> None:
     update = jobs(ROOT / ".github" / "workflows" / "update.yml")
     assert "permissions" not in update["lock"]
     assert ".ci/run" in [step.get("run") for step in update["lock"]["steps"]]
+    steps = update["lock"]["steps"]
+    uploads = [number for number, step in enumerate(steps) if "upload-artifact" in step.get("uses", "")]
+    [test] = [number for number, step in enumerate(steps) if step.get("run") == ".ci/run"]
+    assert max(uploads) < test, "what is proposed is out of reach of the new packages by then"
     [commands] = [step["run"] for step in update["propose"]["steps"] if "run" in step]
     assert not re.search(r"\b(make|python3?|\.ci/run|uv|pip)\b", commands)
 
@@ -64,6 +70,41 @@ def test_release_is_tested_before_anything_is_published() -> None:
     assert writing == {"build", "sign", "publish"}
     for name in writing:
         assert "test" in needs(name), name
+
+
+def test_locks_are_all_that_an_update_may_change(tmp_path: Path) -> None:
+    """By git itself, with the options of the workflow."""
+    update = jobs(ROOT / ".github" / "workflows" / "update.yml")
+    [commands] = [step["run"] for step in update["propose"]["steps"] if "run" in step]
+    [apply] = [line for line in commands.splitlines() if line.startswith("git apply ")]
+    files = ("requirements/dev.txt", "requirements/extras/etl.txt", "requirements/lock", "Makefile")
+
+    def run(command: str) -> str:
+        environment = {**os.environ, "RUNNER_TEMP": str(tmp_path)}
+        done = subprocess.run(
+            ["bash", "-ec", command], cwd=tmp_path, env=environment, check=True, capture_output=True
+        )
+        return done.stdout.decode()
+
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("old\n")
+    run("git init --quiet && git add --all")
+    for name in files:
+        (tmp_path / name).write_text("new\n")
+    run("git diff --binary >locks.patch && git checkout --quiet . && rm -f .git/index.lock")
+    run(apply)
+    changed = {name for name in files if (tmp_path / name).read_text() == "new\n"}
+    assert changed == {"requirements/dev.txt", "requirements/extras/etl.txt"}
+
+
+def test_release_has_the_long_tests_and_takes_its_own_files_alone() -> None:
+    test = jobs(ROOT / ".github" / "workflows" / "ci.yml")["test"]
+    [variables] = [step["env"] for step in test["steps"] if step.get("run") == ".ci/run"]
+    assert "github.ref_type == 'tag'" in variables["LONG_TESTS"]
+    steps = jobs(ROOT / ".github" / "workflows" / "release.yml")["publish"]["steps"]
+    taken = [step["with"] for step in steps if "download-artifact" in step.get("uses", "")]
+    assert [one.get("name") or one.get("pattern") for one in taken] == ["images", "bundle-*"]
 
 
 def test_base_images_are_found_wherever_they_are_named() -> None:
