@@ -71,9 +71,9 @@ def check_apart(config: Mapping[str, Any], project: str, root: Path = ROOT) -> N
         options: dict[str, str] = volume.get("driver_opts") or {}
         if volume.get("external") or not own or options.get("device"):
             raise CommandError(
-                f"the volume {name} is one for all projects (`name`, `external` or `device` in a compose file "
-                "of yours), so that a trial would work on the platform's own data; take that line out, or "
-                "`make backup`, `git merge` the release, then `make up`"
+                f"the volume {name} is one for all projects (`name`, `external` or `device` in a compose "
+                "file of yours), so that a trial would work on the platform's own data; take that line out, "
+                "or `make backup`, `git merge` the release, then `make up`"
             )
     for service in _WRITERS:
         mounts: list[dict[str, Any]] = config["services"].get(service, {}).get("volumes") or []
