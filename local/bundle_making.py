@@ -61,7 +61,7 @@ def make_bundle(target: Path | None, pythons: Sequence[str], console: Console, k
             _put_checkout(folder, version)
             project = Project(knobs)
             bring_images(project, knobs, console, of_all_profiles=True)
-            services = _named(images_of(project))
+            services = names_to_save(images_of(project))
             machine = _machine(set(services.values()))
             console.step(f"images: saving {len(set(services.values()))}")
             images = save_images(sorted(set(services.values())), folder)
@@ -117,7 +117,7 @@ def _has_branch() -> bool:
     return subprocess.run(asked, cwd=ROOT, capture_output=True, check=False).returncode == 0
 
 
-def _named(services: Mapping[str, str]) -> dict[str, str]:
+def names_to_save(services: Mapping[str, str]) -> dict[str, str]:
     """Return services' images by names that they can be saved and loaded under, and see that they have them.
 
     Raises:

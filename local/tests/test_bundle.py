@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 from local import bundle_making, images
 from local.bundle import FOLDER, SUMS, Bundle, Contents, bundle_of, digest
-from local.bundle_making import make_bundle, pack, save_images
+from local.bundle_making import make_bundle, names_to_save, pack, save_images
 from local.console import Console
 from local.errors import CommandError
 from local.images import load_images
@@ -243,6 +244,22 @@ def test_what_is_not_committed_or_has_no_history_is_not_bundled(
             make_bundle(None, (), Console(), Knobs({}))
     with pytest.raises(CommandError, match=r"^PYTHONS=3\.9: the platform runs on Python 3\.11, "):
         make_bundle(None, ("3.13", "3.9"), Console(), Knobs({}))
+
+
+def test_an_image_with_a_digest_is_saved_under_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what Docker is told to do: a name with a digest is one that a registry has given."""
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n[ "$2" != gone:1@sha256:2 ] || exit 1\n')
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    services = {"postgres": "postgres:17@sha256:1", "warehouse": "postgres:17@sha256:1", "server": "x:1"}
+    named = names_to_save(services)
+    assert named == {"postgres": "postgres:17", "warehouse": "postgres:17", "server": "x:1"}
+    assert (tmp_path / "asked").read_text() == "tag postgres:17@sha256:1 postgres:17\n"
+    with pytest.raises(CommandError, match="gone:1@sha256:2 cannot be saved"):
+        names_to_save({"postgres": "gone:1@sha256:2"})
 
 
 @pytest.fixture
