@@ -17,23 +17,31 @@ MASK = "***"
 _SHORTEST = 4  # of what is shorter, every text is full
 _SHORTEST_OF_OTHERS = 8  # a shell has TOKENIZERS_PARALLELISM=false and the like
 _URL_LOGIN = re.compile(r"(?<=://)[^/?#@\s'\"]+@")
+# Nothing here may look at a text again and again: what repeats is bounded, or is masked where it is met.
 # A name that tells of a secret, and what is between it and its value, also in JSON within JSON.
 _NAMED = (
-    r"([\w-]*(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|auth[_-]?string|credential)"
-    r"[\w-]*(?<!_file)\\*[\"']?\s*[=:]\s*\\*)"
+    r"((?:password|passwd|passphrase|(?<![a-z])pass(?![a-z])|pwd|secret|token|auth[_-]?string|credential"
+    r"|(?:api|access|account|signing|fernet)[_-]?key|connection[_-]?string)"
+    r"[\w-]{0,64}(?<!_file)\\{0,16}[\"']?\s{0,8}[=:]\s{0,8}\\{0,16})"
 )
 _LOOKS = (
     (
-        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+        re.compile(
+            r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----.*?(-----END [A-Z ]{0,32}PRIVATE KEY-----|\Z)", re.S
+        ),
         MASK,
     ),
-    (re.compile(r"\b((?i:basic|bearer|token))\s+(?=\S*[0-9A-Z=])[\w.~+/=-]{8,}"), rf"\1 {MASK}"),
-    (re.compile(r"\beyJ[\w-]{5,}\.[\w-]{5,}(\.[\w-]*)?"), MASK),  # a JWT
+    (
+        re.compile(r"\b((?i:basic|bearer|token))\s{1,8}(?=[^\s0-9A-Z=]{0,512}[0-9A-Z=])[\w.~+/=-]{8,}"),
+        rf"\1 {MASK}",
+    ),
+    # A JWT, whose first part is short where it does not begin a word.
+    (re.compile(r"(?:(?<![\w-])eyJ[\w-]{5,}|eyJ[\w-]{5,256})\.[\w-]{5,}(\.[\w-]*)?"), MASK),
     (re.compile(r"\b(gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|SG\.|AKIA)[\w.-]{8,}"), MASK),
     (re.compile(r"https://hooks\.slack\.com/\S+"), f"https://hooks.slack.com/{MASK}"),
     (re.compile(rf"(?i){_NAMED}([\"'])(?:(?!\2)[^\n\\])+"), rf"\1\2{MASK}"),
     # But for a sentence about the name, as in "YEEDU_TOKEN: the value ...".
-    (re.compile(rf"(?i){_NAMED}(?!(?<=: )(?-i:[a-z]+) )(?![\"'*])[^\s,;&\"'}}\\]+"), rf"\1{MASK}"),
+    (re.compile(rf"(?i){_NAMED}(?!(?<=: )(?-i:[a-z]{{1,64}}) )(?![\"'*])[^\s,;&\"'}}\\]+"), rf"\1{MASK}"),
 )
 
 
