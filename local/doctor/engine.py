@@ -55,7 +55,7 @@ def check_services(site: Site) -> Iterator[Finding]:
     for container in site.containers:
         if container.is_ready:
             continue
-        last = last_words(site.item(container.service) or {})
+        last = "" if site.unknown() else last_words(site.item(container.service) or {})
         text = f"{container.service} is {container}{f': {last}' if last else ''}"
         if container.has_failed or (container.status == "running" and container.health != "starting"):
             yield wrong(text, f"`docker compose logs {container.service}` says why; then `make up`")
@@ -91,7 +91,7 @@ def last_words(item: JSON) -> str:
     if not log or health.get("Status") == "healthy" or not log[-1].get("ExitCode"):
         return ""
     lines = str(log[-1].get("Output", "")).strip().splitlines()
-    return lines[-1].strip()[:300] if lines else f"its health check left with {log[-1]['ExitCode']}"
+    return lines[-1].strip() if lines else f"its health check left with {log[-1]['ExitCode']}"
 
 
 def check_restarts(site: Site) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import quote, quote_plus
 
 from local.doctor.env_file import env_files, is_secret, known_names
@@ -65,6 +66,20 @@ class Masker:
             text = looks.sub(replacement, text)
         return text
 
+    def masked_document(self, found: Any) -> Any:
+        """Return what JSON is made of without secrets: text by text, since they may end where one does."""
+        if isinstance(found, str):
+            return self.masked(found)
+        if isinstance(found, list):
+            return [self.masked_document(one) for one in cast("list[Any]", found)]
+        if isinstance(found, dict):
+            items = cast("dict[str, Any]", found).items()
+            return {
+                name: MASK if isinstance(one, str) and one and is_secret(name) else self.masked_document(one)
+                for name, one in items
+            }
+        return found
+
     def has_secret(self, text: str) -> bool:
         """Whether a known value is in a text, in any of its forms."""
         return any(value in text for value in self._values)
@@ -89,16 +104,18 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 def secrets_of(site: Site) -> set[str]:
-    """Return every secret that is known: of the settings, of the files that they name, of the platform's own.
+    """Return every secret that can be read: of the settings, of the files that they name, the platform's own.
 
-    Raises:
-        CommandError: The platform has secrets, and they cannot be read.
+    `Site.unknown` says whether there are others.
     """
-    found = set(site.secrets().values()) | set(secrets_of_settings(site))
+    found = set(_secrets_of_settings(site))
+    for read in (site.secrets, site.kept_secrets):
+        with suppress(CommandError):
+            found |= set(read().values())
     return {one for one in found if one.strip()}
 
 
-def secrets_of_settings(site: Site) -> Iterator[str]:
+def _secrets_of_settings(site: Site) -> Iterator[str]:
     """Yield the secrets of the shell, of every ``.env``, of flows.env, and of the files that these name."""
     values = list(site.knobs.values.items())
     script = dotenv_script()
