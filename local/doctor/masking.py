@@ -17,6 +17,9 @@ from local.errors import CommandError
 MASK = "***"
 _SHORTEST = 4  # of what is shorter, every text is full
 _SHORTEST_OF_OTHERS = 8  # a shell has TOKENIZERS_PARALLELISM=false and the like
+_ESCAPE = re.compile(r"%[0-9A-F]{2}")
+_GIT_USERS = ("x-access-token", "oauth2", "x-token-auth")
+_NO_SECRET = re.compile(r"[+-]?[\d.,_:]+|true|false|yes|no|on|off|none|null", re.IGNORECASE)
 _URL_LOGIN = re.compile(r"(?<=://)[^/?#@\s'\"]+@")
 # Nothing here may look at a text again and again: what repeats is bounded, or is masked where it is met.
 # A name that tells of a secret, and what is between it and its value, also in JSON within JSON.
@@ -51,10 +54,12 @@ class Masker:
 
     Args:
         secrets: Values that nobody is to see. Each is masked in the other ways too in which it is written.
+        users: Names that log in with them, as a header tells both in one.
     """
 
-    def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets for form in _forms(secret)}
+    def __init__(self, secrets: Iterable[str], users: Iterable[str] = ()) -> None:
+        named = tuple(users)
+        forms = {form for secret in secrets for form in _forms(secret, named)}
         self._values = sorted(forms, key=len, reverse=True)
 
     def masked(self, text: str) -> str:
@@ -85,7 +90,7 @@ class Masker:
         return any(value in text for value in self._values)
 
 
-def _forms(secret: str) -> Iterator[str]:
+def _forms(secret: str, users: tuple[str, ...]) -> Iterator[str]:
     """Yield a secret, its parts, and how they are written in addresses, headers and JSON."""
     lines = [line.strip() for line in secret.splitlines() if len(line.strip()) >= 16 and "-----" not in line]
     parts = [secret.strip(), *(lines if "\n" in secret.strip() else [])]
@@ -95,12 +100,15 @@ def _forms(secret: str) -> Iterator[str]:
         if len(part) < _SHORTEST:
             continue
         yield part
-        yield quote(part, safe="")
-        yield quote_plus(part)
+        for quoted in (quote(part, safe=""), quote(part), quote_plus(part)):
+            yield quoted
+            yield _ESCAPE.sub(lambda escape: escape[0].lower(), quoted)
         yield json.dumps(part)[1:-1]
         yield json.dumps(part, ensure_ascii=False)[1:-1]
-        yield base64.b64encode(part.encode()).decode()
-        yield base64.b64encode(part.encode()).decode().rstrip("=")
+        for text in (part, f"{part}:", *(f"{user}:{part}" for user in users)):
+            encoded = base64.b64encode(text.encode()).decode()
+            yield encoded
+            yield encoded.rstrip("=")
 
 
 def secrets_of(site: Site) -> set[str]:
@@ -115,19 +123,22 @@ def secrets_of(site: Site) -> set[str]:
     return {one for one in found if one.strip()}
 
 
+def users_of(site: Site) -> set[str]:
+    """Return the names that log in with the platform's secrets: to Yeedu, git hosts and databases."""
+    own = (site.knobs.get("YEEDU_USERNAME", "demo"), "prefect", "warehouse", "admin", "")
+    return {*_GIT_USERS, *own}
+
+
 def _secrets_of_settings(site: Site) -> Iterator[str]:
-    """Yield the secrets of the shell, of every ``.env``, of flows.env, and of the files that these name."""
+    """Yield the secrets of the shell, of each ``.env``, all of flows.env, and of the files that they name."""
     values = list(site.knobs.values.items())
-    script = dotenv_script()
-    files = env_files(site.root)
+    for file in env_files(site.root):
+        values += _lines_of(site, file)
     with suppress(CommandError):  # which the settings' check tells
-        files += [*site.knobs.config_dir().glob("flows.env")]
-    for file in files:
-        try:
-            values += [(one.name, one.value or "") for one in script.lines_of(_text(file), file.name)]
-            values += script.read_dotenv(file, site.knobs.values).items()
-        except ValueError:  # a line is none: what looks like one is looked at all the same
-            values += re.findall(r"(?m)^\s*(?:export\s+)?(\w+)\s*=\s*(.*?)\s*$", _text(file))
+        for file in site.knobs.config_dir().glob("flows.env"):
+            own = _lines_of(site, file)
+            yield from (value for _, value in own if not _NO_SECRET.fullmatch(value))
+            values += own
     known = known_names(site.root)
     for name, value in values:
         if is_secret(name) and (name in known or len(value) >= _SHORTEST_OF_OTHERS):
@@ -137,6 +148,17 @@ def _secrets_of_settings(site: Site) -> Iterator[str]:
         for login in re.findall(r"://([^/?#@\s]+)@", value):
             yield login
             yield login.partition(":")[2]
+
+
+def _lines_of(site: Site, file: Path) -> list[tuple[str, str]]:
+    """Return names and values of a file, as they are written and as they are meant."""
+    script = dotenv_script()
+    try:
+        written = [(one.name, one.value or "") for one in script.lines_of(_text(file), file.name)]
+        return [*written, *script.read_dotenv(file, site.knobs.values).items()]
+    except ValueError:  # a line is none: what looks like one is looked at all the same
+        found = re.findall(r"(?m)^[ \t]*(?:export[ \t]+)?(\w+)[ \t]*=[ \t]*(.*)$", _text(file))
+        return [(name, value.strip().strip("'\"")) for name, value in found]
 
 
 def _text(file: Path) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from local.api import ApiUnavailableError
 from local.console import Console
-from local.doctor.masking import Masker, secrets_of
+from local.doctor.masking import Masker, secrets_of, users_of
 from local.doctor.model import Check, Finding, Level, Theme, note, wrong
 from local.doctor.site import Site
 from local.doctor.table import THEMES
@@ -144,7 +144,7 @@ def lines_of(all_told: Iterable[Told]) -> Iterator[str]:
 
 def masker_of(site: Site) -> tuple[Masker, str]:
     """Return what hides the secrets, and why it may not know them all."""
-    return Masker(secrets_of(site)), site.unknown()
+    return Masker(secrets_of(site), users_of(site)), site.unknown()
 
 
 def doctor(*, as_json: bool, bundle: Path | None, root: Path = ROOT) -> int:

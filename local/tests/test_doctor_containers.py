@@ -162,7 +162,7 @@ def test_service_that_is_missing_or_never_started_is_wrong(tmp_path: Path) -> No
 def test_what_the_workers_health_check_says_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, level: str
 ) -> None:
-    monkeypatch.setattr(Site, "secrets", lambda _: {})  # which are read from a container
+    monkeypatch.setattr(Site, "unknown", str)  # all secrets are known
     item = container("worker")
     item["State"]["Health"]["Log"] = [{"ExitCode": 0, "Output": said}]
     [found] = findings(patient(tmp_path, {}, engine=AN_ENGINE, items=[item]), "worker-health")
