@@ -12,7 +12,7 @@ from local.doctor.masking import Masker
 from local.doctor.run import masker_of
 from local.tests.patients import checkout, patient
 
-MANY = 1 << 18
+MANY = 1 << 16
 
 
 @pytest.mark.parametrize(
