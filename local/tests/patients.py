@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any
 
 from local.doctor.good_lines import knobs_of
@@ -98,9 +99,11 @@ def container(service: str, status: str = "running", health: str = "healthy", **
 
 
 @contextmanager
-def serving(page: type[BaseHTTPRequestHandler]) -> Generator[int]:
+def serving(page: type[BaseHTTPRequestHandler], tls: SSLContext | None = None) -> Generator[int]:
     """Serve pages, and yield the port."""
     with ThreadingHTTPServer(("127.0.0.1", 0), page) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server.server_port

@@ -27,7 +27,7 @@ from local.tests.patients import (
     serving,
     wrongs,
 )
-from tests.tls_server import server_context
+from tests.tls_server import private_authority, server_context
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
@@ -205,6 +205,30 @@ def test_authority_of_ones_own_is_trusted_and_one_that_is_not_named_is_not(tmp_p
             wrongs(patient(tmp_path, {**values, "CA_CERT_FILE": str(tmp_path / "ca.pem")}), "certificates")
             == []
         )
+
+
+class Api(BaseHTTPRequestHandler):
+    """Answers as a Prefect server that has no pools."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"[]")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+def test_another_server_of_an_authority_of_ones_own_is_trusted(tmp_path: Path) -> None:
+    authority, certificate = private_authority(tmp_path)
+    with serving(Api, server_context(certificate)) as port:
+        values = {"PREFECT_API_URL": f"https://127.0.0.1:{port}/api"}
+        assert "CERTIFICATE_VERIFY_FAILED" in patient(checkout(tmp_path), values).server()
+        assert patient(tmp_path, {**values, "CA_CERT_FILE": str(authority)}).server() == ""
+        broken = patient(tmp_path, {**values, "CA_CERT_FILE": str(certificate.parent / "none.pem")})
+        assert "CA_CERT_FILE" in broken.server()
 
 
 def test_nobody_listening_is_wrong(tmp_path: Path) -> None:
