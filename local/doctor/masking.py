@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote, quote_plus
 
-from local.doctor.env_file import env_files, is_secret, known_names
+from local.doctor.env_file import is_secret, known_names
 from local.doctor.site import Site
 from local.dotenv import dotenv_script
 from local.errors import CommandError
@@ -132,7 +132,7 @@ def users_of(site: Site) -> set[str]:
 def _secrets_of_settings(site: Site) -> Iterator[str]:
     """Yield the secrets of the shell, of each ``.env``, all of flows.env, and of the files that they name."""
     values = list(site.knobs.values.items())
-    for file in env_files(site.root):
+    for file in site.root.glob(".env*"):  # an editor's leftovers too
         values += _lines_of(site, file)
     with suppress(CommandError):  # which the settings' check tells
         for file in site.knobs.config_dir().glob("flows.env"):
