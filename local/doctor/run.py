@@ -88,7 +88,11 @@ class _Look:
                 break
             self._thread.join(0.1)
         found = list(self._found)
-        if self._thread.is_alive():
+        if self._thread.is_alive() and not self._began:
+            found.append(
+                note("not looked at: no time was left", "look again; the ones before it took it all")
+            )
+        elif self._thread.is_alive():
             found.append(
                 wrong("this check did not come to its end in time", "what it asks hangs; see the others")
             )
