@@ -285,7 +285,7 @@ THEME = Theme(
         Check(
             "proxies",
             "this shell's proxies, those of Docker's client, and what is reached without one",
-            "no worker runs, and containers lack a proxy for an address; the platform's own services go by one",
+            "no worker runs, and containers lack an address's proxy; the platform's own services go by one",
             "`proxies` in `~/.docker/config.json`",
             check_proxies,
         ),
