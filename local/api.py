@@ -2,6 +2,7 @@
 
 import base64
 import json
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,8 +20,6 @@ from local.knobs import Knobs
 FINAL_STATES = frozenset({"COMPLETED", "FAILED", "CANCELLED", "CRASHED"})
 FIRST_RUN_DEPLOYMENT = "run-yeedu-job"
 _NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
 _BUSY = 503  # a server whose SQLite is locked answers so
 _BUSY_SECONDS, _PAUSE_SECONDS = 20.0, 0.5
 
@@ -77,7 +77,11 @@ class PrefectApi:
         auth_string: ``user:password``, or empty when the server asks for none.
         api_key: The server's API key; empty when it asks for none. A login goes first.
         is_other: Whether it is another server than the platform's own.
+        ca_file: Certificates of authorities that are trusted beside the system's; an empty file is none.
         timeout_seconds: How long an answer may take.
+
+    Raises:
+        CommandError: The certificates cannot be read.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class PrefectApi:
         api_key: str = "",
         *,
         is_other: bool = False,
+        ca_file: Path | None = None,
         timeout_seconds: float = 10.0,
     ) -> None:
         self.url = url
@@ -97,7 +102,8 @@ class PrefectApi:
         elif api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
         is_near = urlsplit(url).hostname in {"localhost", "127.0.0.1", "::1"}
-        self._opener = urllib.request.build_opener() if is_other and not is_near else _NO_PROXY
+        direct = [] if is_other and not is_near else [urllib.request.ProxyHandler({})]
+        self._opener = urllib.request.build_opener(*direct, *_trusting(ca_file))
         if not is_other:
             self._refusal = (
                 "refuses the login: PREFECT_API_AUTH_STRING is not the one that the server was started with; "
@@ -119,7 +125,9 @@ class PrefectApi:
         """
         is_other = bool(knobs.other_server)
         login, key = knobs.auth_string(), knobs.api_key()
-        return cls(knobs.api_url, login, key, is_other=is_other, timeout_seconds=timeout_seconds)
+        ca_file = knobs.ca_file() if is_other else None
+        seconds = timeout_seconds
+        return cls(knobs.api_url, login, key, is_other=is_other, ca_file=ca_file, timeout_seconds=seconds)
 
     def get(self, path: str) -> Any:
         """Return what the API answers; raise as `post` does."""
@@ -212,6 +220,18 @@ def is_answering(url: str) -> bool:
     except (OSError, HTTPException):  # an HTTP error status is an OSError too
         return False
     return True
+
+
+def _trusting(ca_file: Path | None) -> list[urllib.request.HTTPSHandler]:
+    if not ca_file:
+        return []
+    context = ssl.create_default_context()
+    try:
+        if ca_file.stat().st_size:
+            context.load_verify_locations(ca_file)
+    except OSError as error:  # an SSLError is one
+        raise CommandError(f"CA_CERT_FILE={ca_file} cannot be used: {error.strerror or error}") from None
+    return [urllib.request.HTTPSHandler(context=context)]
 
 
 def await_first_run(

@@ -2,18 +2,19 @@
 
 import io
 import json
+import os
 import platform
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from local.backup import prefect_version
 from local.doctor.env_file import env_files, is_secret
 from local.doctor.masking import MASK, Masker
 from local.doctor.server import health_page, rescue_page
-from local.doctor.site import COMMAND_SECONDS, JSON, Site, ended
+from local.doctor.site import COMMAND_SECONDS, JSON, Ended, Site, ended
 from local.dotenv import dotenv_script
 from local.engine import container_of
 from local.errors import CommandError
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from local.doctor.run import Told
 
 LINES = 400
-_LOG_BYTES = 100_000
-_NOT_KNOWN = "left out: the platform's secrets could not be read ({}), so that they cannot be masked"
+_LOG_BYTES = 1_000_000
+_OUTPUT_CHARACTERS = 2000
+_NOT_KNOWN = "left out: secrets could not be read ({}), so that they cannot be masked"
 
 
 def place_of(root: Path) -> Path:
@@ -35,51 +37,86 @@ def place_of(root: Path) -> Path:
 def write_bundle(
     target: Path, site: Site, masker: Masker, told: "Sequence[Told]", *, unknown: str = ""
 ) -> None:
-    """Write the archive, for this user's eyes only.
+    """Write the archive, for this user's eyes only; whole, or not at all.
 
     Args:
         target: The file.
-        site: What is packed.
+        site: What is packed. What of it cannot be had is left out, with a line that says why.
         masker: Hides secrets; what still has one is left out.
         told: What the checks found.
-        unknown: Why the platform's own secrets are not known to the masker: then its logs are left out.
+        unknown: Why there may be secrets that the masker does not know: then logs are left out, and what
+            health checks said.
 
     Raises:
         CommandError: It exists, or cannot be written.
     """
-    if target.exists():
-        raise CommandError(f"{target} exists already; give another name: make doctor BUNDLE=FILE")
+    file = _opened(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.touch(mode=0o600)
-        with tarfile.open(target, "w:gz") as archive:
-            for name, text in _members(site, told, unknown):
-                hidden = masker.masked(text)
-                if masker.has_secret(hidden):
-                    hidden = "left out: a secret in it could not be masked\n"
+        with file, tarfile.open(fileobj=file, mode="w:gz") as archive:
+            for name, text in _members(site, masker, told, unknown):
+                # A document was masked text by text; its names may be what a secret of somebody's is.
+                is_open = not name.endswith(".json") and masker.has_secret(text)
+                hidden = "left out: a secret in it could not be masked\n" if is_open else text
                 content = hidden.encode("utf-8", errors="replace")
                 entry = tarfile.TarInfo(f"{target.name.removesuffix('.tar.gz')}/{name}")
                 entry.size, entry.mode, entry.mtime = len(content), 0o600, int(datetime.now(UTC).timestamp())
                 archive.addfile(entry, io.BytesIO(content))
-    except OSError as error:
+    except BaseException as error:
         target.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise CommandError(f"{target} cannot be written: {error.strerror or error}") from None
+        raise
+
+
+def _opened(target: Path) -> IO[bytes]:
+    """Make the file, where nothing is yet: neither a file nor a link is followed or written over."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    if os.path.lexists(target):
+        raise CommandError(f"{target} exists already; give another name: make doctor BUNDLE=FILE")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return os.fdopen(os.open(target, flags, 0o600), "wb")
+    except OSError as error:
         raise CommandError(f"{target} cannot be written: {error.strerror}") from None
 
 
-def _members(site: Site, told: "Sequence[Told]", unknown: str) -> Iterator[tuple[str, str]]:
-    """Yield name and text of each file, before anything is masked."""
+def _members(site: Site, masker: Masker, told: "Sequence[Told]", unknown: str) -> Iterator[tuple[str, str]]:
+    """Yield name and text of each file, with what is known to be secret masked."""
     from local.doctor.run import document, lines_of
 
-    yield "doctor.json", json.dumps(document(site, told), indent=2)
-    yield "doctor.txt", "\n".join(lines_of(told)) + "\n"
-    yield "versions.txt", _versions(site)
-    yield "settings.txt", _settings(site)
-    yield "disk.txt", _disk(site)
-    yield "health.json", json.dumps({"server": health_page(site), "rescue": rescue_page(site)}, indent=2)
+    def written(found: object) -> str:
+        return json.dumps(masker.masked_document(found), indent=2)
+
+    making: dict[str, Callable[[], str]] = {
+        "doctor.json": lambda: written(document(site, told)),
+        "doctor.txt": lambda: masker.masked("\n".join(lines_of(told)) + "\n"),
+        "versions.txt": lambda: masker.masked(_versions(site)),
+        "settings.txt": lambda: masker.masked(_settings(site)),
+        "disk.txt": lambda: masker.masked(_disk(site)),
+        "health.json": lambda: written({"server": health_page(site), "rescue": rescue_page(site)}),
+    }
     if site.items:
-        yield "containers.json", json.dumps([_container(item) for item in site.items], indent=2)
-    for name, text in _logs(site):
-        yield f"logs/{name}", _NOT_KNOWN.format(unknown) if unknown else text
+        making["containers.json"] = lambda: written(
+            [_container(item, masker, unknown) for item in site.items]
+        )
+    for name, read in _logs(site):
+        making[f"logs/{name}"] = lambda read=read: (
+            _NOT_KNOWN.format(masker.masked(unknown)) if unknown else _end(masker.masked(read()))
+        )
+    for name, make in making.items():
+        try:
+            yield name, make()
+        except Exception as error:  # noqa: BLE001 - the other files are of use all the same
+            yield (
+                name,
+                masker.masked(f"left out: {error if isinstance(error, CommandError) else repr(error)}\n"),
+            )
+
+
+def _end(text: str) -> str:
+    """Return the end of a log that is long; never a part of a line."""
+    cut = text[-_LOG_BYTES:]
+    return cut if len(cut) == len(text) else cut.partition("\n")[2]
 
 
 def _versions(site: Site) -> str:
@@ -126,7 +163,7 @@ def _disk(site: Site) -> str:
     return "\n".join(parts)
 
 
-def _container(item: JSON) -> JSON:
+def _container(item: JSON, masker: Masker, unknown: str) -> JSON:
     """Return what matters of a container: nothing of its environment, nor of what is mounted."""
     state: JSON = item["State"]
     health: JSON = state.get("Health") or {}
@@ -144,16 +181,32 @@ def _container(item: JSON) -> JSON:
         "restarts": item.get("RestartCount"),
         "memory_limit": item["HostConfig"].get("Memory"),
         "health": [
-            {"end": one.get("End"), "code": one.get("ExitCode"), "output": str(one.get("Output"))[:2000]}
+            {
+                "end": one.get("End"),
+                "code": one.get("ExitCode"),
+                # Masked before it is cut, so that no half of a secret is left.
+                "output": _NOT_KNOWN.format(unknown)
+                if unknown
+                else masker.masked(str(one.get("Output")))[:_OUTPUT_CHARACTERS],
+            }
             for one in checks[-3:]
         ],
     }
 
 
-def _logs(site: Site) -> Iterator[tuple[str, str]]:
-    """Yield the end of each service's log."""
+def _logs(site: Site) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Yield of each service's log its name, and what reads its end, in whole lines."""
     for item in site.items:
-        done = ended(["docker", "logs", "--timestamps", f"--tail={LINES}", item["Id"]])
-        yield f"{container_of(item).service}.log", (done.output + done.said)[-10 * _LOG_BYTES :]
+        command = ["docker", "logs", "--timestamps", f"--tail={LINES}", item["Id"]]
+        yield f"{container_of(item).service}.log", lambda command=command: _said(ended(command))
     for file in sorted([*(site.state / "logs").glob("*.log"), *site.state.glob("supervisord.log")]):
-        yield file.name, end_of(file, _LOG_BYTES)
+        yield file.name, lambda file=file: _last_lines(file)
+
+
+def _said(done: Ended) -> str:
+    return done.output + done.said
+
+
+def _last_lines(file: Path) -> str:
+    text = end_of(file, _LOG_BYTES)
+    return text if file.stat().st_size <= _LOG_BYTES else text.partition("\n")[2]

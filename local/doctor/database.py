@@ -1,10 +1,13 @@
 """Prefect's database: its size, its connections, and whether what is old is cleared away."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 
+from local.doctor.engine import since
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
 from local.doctor.site import Site
 from local.growth import age_of, postgres_rows, size_of
@@ -14,6 +17,8 @@ LARGE_BYTES = 20_000_000_000
 FULL_SHARE, MUCH_SHARE = 0.9, 0.75
 MANY_DEAD = 100_000
 _GRACE = timedelta(days=2)  # the server clears away now and then
+CLEARING = timedelta(days=1)  # it may take after a time in which it was down
+BUSY_SECONDS = 2.0
 _CONNECTIONS = """
 SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
 current_setting('max_connections'),
@@ -50,14 +55,17 @@ def rows(site: Site, statement: str) -> list[list[str]]:
 
 
 def _from_sqlite(site: Site, statement: str) -> list[tuple[object, ...]]:
+    """Return what Prefect's database of local processes answers; nothing where there is none.
+
+    Raises:
+        sqlite3.Error: It cannot be read, now or at all.
+    """
     file = site.state / "server" / "prefect.db"
     if site.items or not file.exists():
         return []
-    try:
-        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=2)) as connection:
-            return connection.execute(statement).fetchall()
-    except sqlite3.Error:
-        return []
+    place = f"{file.absolute().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(place, uri=True, timeout=BUSY_SECONDS)) as connection:
+        return connection.execute(statement).fetchall()
 
 
 def check_database(site: Site) -> Iterator[Finding]:
@@ -72,11 +80,15 @@ def check_database(site: Site) -> Iterator[Finding]:
         yield _size(int(total))
     file = site.state / "server" / "prefect.db"
     if not site.items and file.exists():
-        free, pages = (
-            _number(_from_sqlite(site, f"PRAGMA {name}")) for name in ("freelist_count", "page_count")
-        )
+        try:
+            free, pages = (
+                _number(_from_sqlite(site, f"PRAGMA {name}")) for name in ("freelist_count", "page_count")
+            )
+        except sqlite3.Error as error:
+            yield _unreadable(file, str(error))
+            return
         if not pages:
-            yield wrong(f"{file} cannot be read as a database", "`make restore FILE=backups/NAME.tar`")
+            yield note(f"{file} is empty", "`make up`: the server makes its tables in it")
             return
         log = file.with_name(f"{file.name}-wal")
         if log.exists() and log.stat().st_size > 1_000_000_000:
@@ -86,6 +98,13 @@ def check_database(site: Site) -> Iterator[Finding]:
         unused = f", {100 * free // pages} % of it unused" if free else ""
         size = _size(file.stat().st_size)
         yield Finding(size.level, size.text + unused, size.fix)
+
+
+def _unreadable(file: Path, reason: str) -> Finding:
+    """Tell a database that is damaged from one that is locked, or another user's."""
+    if "malformed" in reason or "not a database" in reason:
+        return wrong(f"{file} cannot be read as a database: {reason}", "`make restore FILE=backups/NAME.tar`")
+    return note(f"{file} was not looked at: {reason}", "look again, as the user who runs the platform")
 
 
 def _number(found: list[tuple[object, ...]]) -> int:
@@ -140,15 +159,23 @@ def check_dead_rows(site: Site) -> Iterator[Finding]:
 
 def check_retention(site: Site) -> Iterator[Finding]:
     """Look whether events and finished runs go when their time is over, and how large events and logs are."""
+    up_for = _server_age(site)
     sizes = [f"{table} {size_of(int(size))}" for table, size in rows(site, _SIZES)]
     for what, (knob, default) in _KNOBS.items():
-        found = rows(site, _OLDEST[what]) or _from_sqlite(site, _OLDEST_IN_SQLITE[what])
+        try:
+            found = rows(site, _OLDEST[what]) or _from_sqlite(site, _OLDEST_IN_SQLITE[what])
+        except sqlite3.Error as error:
+            yield note(f"{what} were not looked at: {error}", "see `database`")
+            continue
         age_seconds = int(float(str(found[0][0]))) if found and found[0][0] else 0
         kept = timedelta(seconds=site.knobs.seconds(knob, default))
         age = timedelta(seconds=age_seconds)
-        if age > kept + _GRACE:
+        text = f"{what} of {age_of(age)} ago are still there, and {knob} says {age_of(kept)}"
+        if age > kept + _GRACE and (up_for is None or up_for < CLEARING):
+            yield note(text, "the server clears them away within a day of being up")
+        elif age > kept + _GRACE:
             yield wrong(
-                f"{what} of {age_of(age)} ago are still there, and {knob} says {age_of(kept)}",
+                text,
                 "`docker compose logs server` says what its vacuum fails at; `docker compose restart server`",
             )
         elif found:
@@ -157,13 +184,23 @@ def check_retention(site: Site) -> Iterator[Finding]:
         yield ok(", ".join(sizes))
 
 
+def _server_age(site: Site) -> timedelta | None:
+    """Return for how long the server has been up, a long time where nobody knows; None where it is not."""
+    if item := site.item("server"):
+        return since(item["State"]["StartedAt"]) if site.runs("server") else None
+    if site.server():
+        return None
+    record = site.state / "processes" / "server.json"
+    return timedelta(seconds=time.time() - record.stat().st_mtime) if record.exists() else timedelta.max
+
+
 THEME = Theme(
     "database",
     (
         Check(
             "database",
             "the size of Prefect's database; for local processes, whether it can be read",
-            "its file cannot be read, or its write-ahead log has more than 1 GB",
+            "its file is damaged, or its write-ahead log has more than 1 GB",
             "`make restore`",
             check_database,
         ),
@@ -184,7 +221,8 @@ THEME = Theme(
         Check(
             "retention",
             "the oldest events and finished runs, and the size of events and logs",
-            "they are two days older than `EVENT_RETENTION_SECONDS`, `RETENTION_SECONDS` say",
+            "they are two days older than `EVENT_RETENTION_SECONDS`, `RETENTION_SECONDS` say, and the server "
+            "has been up for a day",
             "`docker compose logs server`",
             check_retention,
         ),

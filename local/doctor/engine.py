@@ -52,12 +52,18 @@ def check_services(site: Site) -> Iterator[Finding]:
     if site.is_process_form:
         yield from _processes(site)
         return
+    is_starting = any(one.is_one_shot and one.status == "running" for one in site.containers)
     for container in site.containers:
         if container.is_ready:
             continue
-        last = last_words(site.item(container.service) or {})
+        last = "" if site.unknown() else last_words(site.item(container.service) or {})
         text = f"{container.service} is {container}{f': {last}' if last else ''}"
-        if container.has_failed or (container.status == "running" and container.health != "starting"):
+        if container.is_one_shot and container.status in {"created", "running"}:
+            how = "is at work" if container.status == "running" else "waits"
+            yield note(f"{container.service} {how}", "wait, and look again; else `make up`")
+        elif container.status == "created" and is_starting:
+            yield note(f"{text}, and waits for others", "wait, and look again")
+        elif container.has_failed or (container.status == "running" and container.health != "starting"):
             yield wrong(text, f"`docker compose logs {container.service}` says why; then `make up`")
         elif container.health == "starting":
             yield note(text, "wait, and look again")
@@ -91,7 +97,7 @@ def last_words(item: JSON) -> str:
     if not log or health.get("Status") == "healthy" or not log[-1].get("ExitCode"):
         return ""
     lines = str(log[-1].get("Output", "")).strip().splitlines()
-    return lines[-1].strip()[:300] if lines else f"its health check left with {log[-1]['ExitCode']}"
+    return lines[-1].strip() if lines else f"its health check left with {log[-1]['ExitCode']}"
 
 
 def check_restarts(site: Site) -> Iterator[Finding]:
@@ -102,15 +108,15 @@ def check_restarts(site: Site) -> Iterator[Finding]:
         if not count:
             continue
         total += count
-        since = _age(item["State"]["StartedAt"])
-        text = f"{service} ended by itself and was started again {count} times, lastly {age_of(since)} ago"
+        ago = since(item["State"]["StartedAt"])
+        text = f"{service} ended by itself and was started again {count} times, lastly {age_of(ago)} ago"
         fix = f"`docker compose logs --since 2h {service}` says why it ended"
-        yield wrong(text, fix) if count >= OFTEN and since < _LATELY else note(text, fix)
+        yield wrong(text, fix) if count >= OFTEN and ago < _LATELY else note(text, fix)
     if site.items and not total:
         yield ok("no container had to be started again")
 
 
-def _age(time: str) -> timedelta:
+def since(time: str) -> timedelta:
     """Return how long ago an engine's time was, which has nanoseconds."""
     try:
         return datetime.now(UTC) - datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", time))
@@ -181,7 +187,7 @@ THEME = Theme(
         Check(
             "services",
             "every service's state, and the last line of a health check that fails",
-            "one ended, is unhealthy, or was never started",
+            "one ended, is unhealthy, or was never started; not one that does its work once and is at it",
             "`docker compose logs NAME`, `make up`",
             check_services,
         ),

@@ -20,8 +20,11 @@ _OF_DOCKER = re.compile(
 _KNOB = re.compile(r"(?m)^#?([A-Z][A-Z0-9_]+)=")
 _PLAIN_VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}|\$([A-Za-z_]\w*)")
 _IN_COMPOSE = re.compile(r"\$\{([A-Z][A-Z0-9_]+)")
+# Neither the example, nor what an editor leaves behind, nor another program's, as .envrc.
+_ENV_FILE = re.compile(r"\.env(\.(?!example$)(?!.*\.?(bak|old|orig|save|sw[a-p]|tmp|rej)$)[\w.-]+)?")
 SECRET_NAME = re.compile(
-    r"PASSWORD|TOKEN|SECRET|AUTH_STRING|API_KEY|ENCRYPTION_KEY|WEBHOOK|CREDENTIAL|PRIVATE"
+    r"PASSWORD|PASSPHRASE|PASS(?![A-Z])|TOKEN|SECRET|AUTH_STRING|CONNECTION_STRING|WEBHOOK|CREDENTIAL|PRIVATE"
+    r"|(API|ENCRYPTION|ACCOUNT|SIGNING|ACCESS|FERNET)_KEY"
 )
 
 
@@ -42,7 +45,7 @@ def is_secret(name: str) -> bool:
 
 def env_files(root: Path) -> list[Path]:
     """Return ``.env`` and those of environments, as far as they are there."""
-    return [file for file in sorted(root.glob(".env*")) if file.is_file() and file.name != ".env.example"]
+    return [file for file in sorted(root.glob(".env*")) if file.is_file() and _ENV_FILE.fullmatch(file.name)]
 
 
 def _lines(file: Path) -> list[tuple[int, str, str | None, bool]]:

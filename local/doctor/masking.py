@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import quote, quote_plus
 
-from local.doctor.env_file import env_files, is_secret, known_names
+from local.doctor.env_file import is_secret, known_names
 from local.doctor.site import Site
 from local.dotenv import dotenv_script
 from local.errors import CommandError
@@ -16,24 +17,35 @@ from local.errors import CommandError
 MASK = "***"
 _SHORTEST = 4  # of what is shorter, every text is full
 _SHORTEST_OF_OTHERS = 8  # a shell has TOKENIZERS_PARALLELISM=false and the like
+_ESCAPE = re.compile(r"%[0-9A-F]{2}")
+_GIT_USERS = ("x-access-token", "oauth2", "x-token-auth")
+_NO_SECRET = re.compile(r"[+-]?[\d.,_:]+|true|false|yes|no|on|off|none|null", re.IGNORECASE)
 _URL_LOGIN = re.compile(r"(?<=://)[^/?#@\s'\"]+@")
+# Nothing here may look at a text again and again: what repeats is bounded, or is masked where it is met.
 # A name that tells of a secret, and what is between it and its value, also in JSON within JSON.
 _NAMED = (
-    r"([\w-]*(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|auth[_-]?string|credential)"
-    r"[\w-]*(?<!_file)\\*[\"']?\s*[=:]\s*\\*)"
+    r"((?:password|passwd|passphrase|(?<![a-z])pass(?![a-z])|pwd|secret|token|auth[_-]?string|credential"
+    r"|(?:api|access|account|signing|fernet)[_-]?key|connection[_-]?string)"
+    r"[\w-]{0,64}(?<!_file)\\{0,16}[\"']?\s{0,8}[=:]\s{0,8}\\{0,16})"
 )
 _LOOKS = (
     (
-        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+        re.compile(
+            r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----.*?(-----END [A-Z ]{0,32}PRIVATE KEY-----|\Z)", re.S
+        ),
         MASK,
     ),
-    (re.compile(r"\b((?i:basic|bearer|token))\s+(?=\S*[0-9A-Z=])[\w.~+/=-]{8,}"), rf"\1 {MASK}"),
-    (re.compile(r"\beyJ[\w-]{5,}\.[\w-]{5,}(\.[\w-]*)?"), MASK),  # a JWT
+    (
+        re.compile(r"\b((?i:basic|bearer|token))\s{1,8}(?=[^\s0-9A-Z=]{0,512}[0-9A-Z=])[\w.~+/=-]{8,}"),
+        rf"\1 {MASK}",
+    ),
+    # A JWT, whose first part is short where it does not begin a word.
+    (re.compile(r"(?:(?<![\w-])eyJ[\w-]{5,}|eyJ[\w-]{5,256})\.[\w-]{5,}(\.[\w-]*)?"), MASK),
     (re.compile(r"\b(gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|SG\.|AKIA)[\w.-]{8,}"), MASK),
     (re.compile(r"https://hooks\.slack\.com/\S+"), f"https://hooks.slack.com/{MASK}"),
     (re.compile(rf"(?i){_NAMED}([\"'])(?:(?!\2)[^\n\\])+"), rf"\1\2{MASK}"),
     # But for a sentence about the name, as in "YEEDU_TOKEN: the value ...".
-    (re.compile(rf"(?i){_NAMED}(?!(?<=: )(?-i:[a-z]+) )(?![\"'*])[^\s,;&\"'}}\\]+"), rf"\1{MASK}"),
+    (re.compile(rf"(?i){_NAMED}(?!(?<=: )(?-i:[a-z]{{1,64}}) )(?![\"'*])[^\s,;&\"'}}\\]+"), rf"\1{MASK}"),
 )
 
 
@@ -42,10 +54,12 @@ class Masker:
 
     Args:
         secrets: Values that nobody is to see. Each is masked in the other ways too in which it is written.
+        users: Names that log in with them, as a header tells both in one.
     """
 
-    def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets for form in _forms(secret)}
+    def __init__(self, secrets: Iterable[str], users: Iterable[str] = ()) -> None:
+        named = tuple(users)
+        forms = {form for secret in secrets for form in _forms(secret, named)}
         self._values = sorted(forms, key=len, reverse=True)
 
     def masked(self, text: str) -> str:
@@ -57,12 +71,26 @@ class Masker:
             text = looks.sub(replacement, text)
         return text
 
+    def masked_document(self, found: Any) -> Any:
+        """Return what JSON is made of without secrets: text by text, since they may end where one does."""
+        if isinstance(found, str):
+            return self.masked(found)
+        if isinstance(found, list):
+            return [self.masked_document(one) for one in cast("list[Any]", found)]
+        if isinstance(found, dict):
+            items = cast("dict[str, Any]", found).items()
+            return {
+                name: MASK if isinstance(one, str) and one and is_secret(name) else self.masked_document(one)
+                for name, one in items
+            }
+        return found
+
     def has_secret(self, text: str) -> bool:
         """Whether a known value is in a text, in any of its forms."""
         return any(value in text for value in self._values)
 
 
-def _forms(secret: str) -> Iterator[str]:
+def _forms(secret: str, users: tuple[str, ...]) -> Iterator[str]:
     """Yield a secret, its parts, and how they are written in addresses, headers and JSON."""
     lines = [line.strip() for line in secret.splitlines() if len(line.strip()) >= 16 and "-----" not in line]
     parts = [secret.strip(), *(lines if "\n" in secret.strip() else [])]
@@ -72,37 +100,45 @@ def _forms(secret: str) -> Iterator[str]:
         if len(part) < _SHORTEST:
             continue
         yield part
-        yield quote(part, safe="")
-        yield quote_plus(part)
+        for quoted in (quote(part, safe=""), quote(part), quote_plus(part)):
+            yield quoted
+            yield _ESCAPE.sub(lambda escape: escape[0].lower(), quoted)
         yield json.dumps(part)[1:-1]
         yield json.dumps(part, ensure_ascii=False)[1:-1]
-        yield base64.b64encode(part.encode()).decode()
-        yield base64.b64encode(part.encode()).decode().rstrip("=")
+        for text in (part, f"{part}:", *(f"{user}:{part}" for user in users)):
+            encoded = base64.b64encode(text.encode()).decode()
+            yield encoded
+            yield encoded.rstrip("=")
 
 
 def secrets_of(site: Site) -> set[str]:
-    """Return every secret that is known: of the settings, of the files that they name, of the platform's own.
+    """Return every secret that can be read: of the settings, of the files that they name, the platform's own.
 
-    Raises:
-        CommandError: The platform has secrets, and they cannot be read.
+    `Site.unknown` says whether there are others.
     """
-    found = set(site.secrets().values()) | set(secrets_of_settings(site))
+    found = set(_secrets_of_settings(site))
+    for read in (site.secrets, site.kept_secrets):
+        with suppress(CommandError):
+            found |= set(read().values())
     return {one for one in found if one.strip()}
 
 
-def secrets_of_settings(site: Site) -> Iterator[str]:
-    """Yield the secrets of the shell, of every ``.env``, of flows.env, and of the files that these name."""
+def users_of(site: Site) -> set[str]:
+    """Return the names that log in with the platform's secrets: to Yeedu, git hosts and databases."""
+    own = (site.knobs.get("YEEDU_USERNAME", "demo"), "prefect", "warehouse", "admin", "")
+    return {*_GIT_USERS, *own}
+
+
+def _secrets_of_settings(site: Site) -> Iterator[str]:
+    """Yield the secrets of the shell, of each ``.env``, all of flows.env, and of the files that they name."""
     values = list(site.knobs.values.items())
-    script = dotenv_script()
-    files = env_files(site.root)
+    for file in site.root.glob(".env*"):  # an editor's leftovers too
+        values += _lines_of(site, file)
     with suppress(CommandError):  # which the settings' check tells
-        files += [*site.knobs.config_dir().glob("flows.env")]
-    for file in files:
-        try:
-            values += [(one.name, one.value or "") for one in script.lines_of(_text(file), file.name)]
-            values += script.read_dotenv(file, site.knobs.values).items()
-        except ValueError:  # a line is none: what looks like one is looked at all the same
-            values += re.findall(r"(?m)^\s*(?:export\s+)?(\w+)\s*=\s*(.*?)\s*$", _text(file))
+        for file in site.knobs.config_dir().glob("flows.env"):
+            own = _lines_of(site, file)
+            yield from (value for _, value in own if not _NO_SECRET.fullmatch(value))
+            values += own
     known = known_names(site.root)
     for name, value in values:
         if is_secret(name) and (name in known or len(value) >= _SHORTEST_OF_OTHERS):
@@ -112,6 +148,17 @@ def secrets_of_settings(site: Site) -> Iterator[str]:
         for login in re.findall(r"://([^/?#@\s]+)@", value):
             yield login
             yield login.partition(":")[2]
+
+
+def _lines_of(site: Site, file: Path) -> list[tuple[str, str]]:
+    """Return names and values of a file, as they are written and as they are meant."""
+    script = dotenv_script()
+    try:
+        written = [(one.name, one.value or "") for one in script.lines_of(_text(file), file.name)]
+        return [*written, *script.read_dotenv(file, site.knobs.values).items()]
+    except ValueError:  # a line is none: what looks like one is looked at all the same
+        found = re.findall(r"(?m)^[ \t]*(?:export[ \t]+)?(\w+)[ \t]*=[ \t]*(.*)$", _text(file))
+        return [(name, value.strip().strip("'\"")) for name, value in found]
 
 
 def _text(file: Path) -> str:

@@ -1,5 +1,6 @@
 """The way to others: names, proxies, certificates."""
 
+import ipaddress
 import json
 import os
 import re
@@ -7,13 +8,14 @@ import socket
 import ssl
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from local.doctor.model import Check, Finding, Theme, note, ok, wrong
+from local.doctor.model import Check, Finding, Level, Theme, note, ok, wrong
 from local.doctor.site import ANSWER_SECONDS, Site
 from local.growth import age_of
 from local.own_database import HOST as DATABASE_HOST
@@ -25,6 +27,7 @@ _ADDRESSES = (
 _SERVICES = ("server", "git-server", "yeedu-mock", "warehouse", "postgres")
 _SCP = re.compile(r"^[^/:@]+@([^/:]+):(?!//)")
 _SOON = timedelta(days=14)
+DATABASE_TLS = "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_ENABLED"
 _PORTS = {"https": 443, "postgresql": 5432}
 
 
@@ -116,16 +119,18 @@ def check_proxies(site: Site) -> Iterator[Finding]:
     containers = docker_proxies()
     given = {name.removesuffix("Proxy") for name, value in containers.items() if name != "noProxy" and value}
     uses_containers = site.engine.is_usable and not site.is_process_form
+    missing = sorted(set(shell) - given - {"all"})
     far = [
         knob
         for knob, (scheme, host, _) in outside(site).items()
-        if scheme in {"http", "https"} and not _is_near(host) and not proxy_bypass(host)
+        if scheme in missing and not _is_near(host) and not _goes_direct(host)
     ]
-    missing = sorted(set(shell) - given - {"all"})
     if uses_containers and missing:
         text = f"this shell has {', '.join(f'{one}_proxy' for one in missing)}, and containers get none"
         fix = 'set "proxies": {"default": {"httpsProxy": ...}} in ~/.docker/config.json; then `make up`'
-        yield wrong(f"{text}, while {far[0]} is reached by one", fix) if far else note(text, fix)
+        # With a worker that runs, its own way to git and to Yeedu says more: see `git`, `yeedu`.
+        is_sure = far and not site.runs("worker")
+        yield wrong(f"{text}, while {far[0]} is reached by one", fix) if is_sure else note(text, fix)
     direct = {
         one.strip() for one in (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").split(",")
     }
@@ -153,12 +158,24 @@ def _inside_worker(site: Site) -> Iterator[Finding]:
     )
     lines = site.inside("worker", "with-secrets", "python", "-S", "-c", program).output.split("\n")
     if len(lines) > 1 and lines[1].strip():
-        lacking = sorted({"server", "git-server", "yeedu-mock", "warehouse"} - set(lines[0].split(",")))
-        if lacking:
+        direct = {one.strip() for one in lines[0].split(",")}
+        lacking = sorted({"server", "git-server", "yeedu-mock", "warehouse"} - direct)
+        if lacking and "*" not in direct:
             yield wrong(
                 f"NO_PROXY in the container worker lacks {', '.join(lacking)}",
                 "leave DIRECT_HOSTS of docker-compose.yaml as it was; then `make up`",
             )
+
+
+def _goes_direct(host: str) -> bool:
+    """Whether NO_PROXY has a host, or a network that its address is in."""
+    if proxy_bypass(host):
+        return True
+    for one in (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").split(","):
+        with suppress(ValueError):
+            if ipaddress.ip_address(host) in ipaddress.ip_network(one.strip(), strict=False):
+                return True
+    return False
 
 
 def _is_near(host: str) -> bool:
@@ -175,16 +192,12 @@ def check_certificates(site: Site) -> Iterator[Finding]:
             yield from _own_authority(own)
     except (OSError, ssl.SSLError) as error:
         yield wrong(f"CA_CERT_FILE cannot be used: {error}", "name a file of certificates in PEM form")
-    unchecked = "YEEDU_" if site.knobs.get("YEEDU_VERIFY_SSL", "true").lower() == "false" else " "
+    unchecked = " " if _is_on(site, "YEEDU_VERIFY_SSL") else "YEEDU_"
     seen: set[tuple[str, int]] = set()
     for knob, (scheme, host, port) in outside(site).items():
         if scheme not in _PORTS or (host, port) in seen or knob == "WAREHOUSE_URL":
             continue
-        if (
-            knob == DATABASE_HOST
-            and site.knobs.get("PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_ENABLED", "true")
-            == "false"
-        ):
+        if knob == DATABASE_HOST and not _is_on(site, DATABASE_TLS):
             continue
         seen.add((host, port))
         if knob.startswith(unchecked):
@@ -200,12 +213,22 @@ def check_certificates(site: Site) -> Iterator[Finding]:
 def _own_authority(file: Path) -> Iterator[Finding]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(file)
-    for certificate in context.get_ca_certs():
-        yield _judged(
-            f"a certificate in CA_CERT_FILE ({_name(certificate)})",
-            certificate,
-            "ask your company for a new one",
+    found = [
+        _judged(
+            f"a certificate in CA_CERT_FILE ({_name(one)})",
+            one,
+            "ask your company for a new one, or remove it",
         )
+        for one in context.get_ca_certs()
+    ]
+    all_ended = all(one.level is Level.WRONG for one in found)
+    for one in found:  # a bundle of many authorities has old ones beside those that took their places
+        yield one if all_ended or one.level is not Level.WRONG else note(one.text, one.fix)
+
+
+def _is_on(site: Site, knob: str) -> bool:
+    """Tell what a setting that is on by default means, as the services read it."""
+    return site.knobs.get(knob, "true").lower() in {"1", "true", "yes", "on"}
 
 
 def certificate_of(knob: str, scheme: str, host: str, port: int, context: ssl.SSLContext) -> Finding:
@@ -262,14 +285,14 @@ THEME = Theme(
         Check(
             "proxies",
             "this shell's proxies, those of Docker's client, and what is reached without one",
-            "an address is reached by a proxy that containers lack; the platform's own services go by one",
+            "no worker runs, and containers lack an address's proxy; the platform's own services go by one",
             "`proxies` in `~/.docker/config.json`",
             check_proxies,
         ),
         Check(
             "certificates",
             "the TLS certificates of git, Yeedu, another server, a database of your own, and `CA_CERT_FILE`",
-            "one is not trusted, or has ended",
+            "one is not trusted, or has ended; of `CA_CERT_FILE`, all have",
             "renew it; `CA_CERT_FILE`",
             check_certificates,
         ),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from local.api import ApiUnavailableError
 from local.console import Console
-from local.doctor.masking import Masker, secrets_of, secrets_of_settings
+from local.doctor.masking import Masker, secrets_of, users_of
 from local.doctor.model import Check, Finding, Level, Theme, note, wrong
 from local.doctor.site import Site
 from local.doctor.table import THEMES
@@ -24,6 +24,7 @@ FORMAT = 1
 CHECK_SECONDS, ALL_SECONDS, LEAST_SECONDS = 11.0, 18.0, 4.0
 _AT_ONCE = 6
 _WIDTH = 18
+_LONGEST = 600
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,11 @@ class _Look:
                 break
             self._thread.join(0.1)
         found = list(self._found)
-        if self._thread.is_alive():
+        if self._thread.is_alive() and not self._began:
+            found.append(
+                note("not looked at: no time was left", "look again; the ones before it took it all")
+            )
+        elif self._thread.is_alive():
             found.append(
                 wrong("this check did not come to its end in time", "what it asks hangs; see the others")
             )
@@ -100,7 +105,9 @@ def examine(
     """Yield what all checks found, without secrets, in so many seconds."""
     for told in Ward(site, all_seconds=seconds).go(themes):
         hidden = (
-            Finding(one.level, masker.masked(one.text), masker.masked(one.fix)) for one in told.findings
+            # Masked before it is cut, so that no half of a secret is left.
+            Finding(one.level, masker.masked(one.text)[:_LONGEST], masker.masked(one.fix))
+            for one in told.findings
         )
         yield Told(told.theme, told.check, tuple(hidden))
 
@@ -140,11 +147,8 @@ def lines_of(all_told: Iterable[Told]) -> Iterator[str]:
 
 
 def masker_of(site: Site) -> tuple[Masker, str]:
-    """Return what hides the secrets, and why it may not know the platform's own."""
-    try:
-        return Masker(secrets_of(site)), ""
-    except CommandError as error:
-        return Masker(secrets_of_settings(site)), str(error)
+    """Return what hides the secrets, and why it may not know them all."""
+    return Masker(secrets_of(site), users_of(site)), site.unknown()
 
 
 def doctor(*, as_json: bool, bundle: Path | None, root: Path = ROOT) -> int:

@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from local.doctor.model import Check, Finding, Theme, ok, wrong
+from local.doctor.model import Check, Finding, Theme, note, ok, wrong
 from local.doctor.site import JSON, Site
 from local.growth import STATES, age_of, runs_in, scheduler_age
 
 _LATE = timedelta(minutes=5)
 _NEW = timedelta(minutes=5)
+_AHEAD = timedelta(days=100)  # for which the scheduler makes runs
 _MOST = 200
 HEARTBEAT_LABEL = "yeedu-prefect.heartbeat-seconds"  # of yeedu_worker.run_labels
 
@@ -28,22 +29,22 @@ def check_schedules(site: Site) -> Iterator[Finding]:
         return
     now = datetime.now(UTC)
     waiting: dict[str, str] = {}
+    seldom: set[str] = set()
     for deployment in everything(site, "/deployments/filter", ours(site)):
-        if not deployment["paused"] and any(_has_runs_to_come(one, now) for one in deployment["schedules"]):
+        active = [one for one in deployment["schedules"] if _has_runs_to_come(one, now)]
+        if active and not deployment["paused"]:
             waiting[deployment["id"]] = deployment["name"]
-    body = {
-        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}, "deployment_id": {"any_": list(waiting)}},
-        "sort": "NEXT_SCHEDULED_START_TIME_ASC",
-    }
-    runs = everything(site, "/flow_runs/filter", body) if waiting else []
-    ahead = {
-        run["deployment_id"]
-        for run in runs
-        if run["expected_start_time"] and datetime.fromisoformat(run["expected_start_time"]) > now - _LATE
-    }
+            if all(_is_seldom(one["schedule"]) for one in active):
+                seldom.add(deployment["id"])
+    ahead = _ahead(site, list(waiting), now)
     age = scheduler_age(site.api)
     told = f"the scheduler made its last run {age_of(age)} ago" if age is not None else "it has made no run"
-    without = sorted(name for key, name in waiting.items() if key not in ahead)
+    without = sorted(name for key, name in waiting.items() if key not in ahead | seldom)
+    if far := sorted(waiting[key] for key in seldom - ahead):
+        yield note(
+            f"{', '.join(far[:3])}: no run to come is made yet; the next one may be over 100 days away",
+            "the scheduler makes it then",
+        )
     if without:
         yield wrong(
             f"{len(without)} active schedules have no run to come ({', '.join(without[:3])}); {told}",
@@ -53,6 +54,36 @@ def check_schedules(site: Site) -> Iterator[Finding]:
         yield ok(f"all {len(waiting)} deployments with an active schedule have a run to come; {told}")
     else:
         yield ok("no schedule is active")
+
+
+def _ahead(site: Site, deployments: list[str], now: datetime) -> set[str]:
+    """Return the deployments that have a run to come."""
+
+    def body(wanted: list[str]) -> JSON:
+        due = {"after_": (now - _LATE).isoformat()}
+        state = {"type": {"any_": ["SCHEDULED"]}}
+        return {
+            "flow_runs": {"state": state, "deployment_id": {"any_": wanted}, "expected_start_time": due},
+            "sort": "NEXT_SCHEDULED_START_TIME_ASC",
+        }
+
+    found = everything(site, "/flow_runs/filter", body(deployments)) if deployments else []
+    ahead: set[str] = {run["deployment_id"] for run in found}
+    for one in deployments:  # with many runs, those of some are behind the first thousand
+        if one not in ahead and site.api.post("/flow_runs/filter", {**body([one]), "limit": 1}):
+            ahead.add(one)
+    return ahead
+
+
+def _is_seldom(rule: JSON) -> bool:
+    """Whether a schedule's next date may be later than the scheduler looks ahead."""
+    if "interval" in rule:
+        return float(rule["interval"]) >= _AHEAD.total_seconds()
+    if "cron" in rule:
+        fields = str(rule["cron"]).split()
+        return fields[3] != "*" if len(fields) > 4 else bool(re.search("year|annual", fields[0]))
+    text = str(rule.get("rrule", ""))
+    return bool(re.search(r"YEARLY|BYMONTH=|INTERVAL=(?!1\b)", text)) or "FREQ=" not in text
 
 
 def _has_runs_to_come(schedule: JSON, now: datetime) -> bool:
@@ -153,7 +184,7 @@ THEME = Theme(
         Check(
             "schedules",
             "whether every deployment with an active schedule has a run to come",
-            "one has none",
+            "one has none, though its next date is in the next 100 days",
             "`docker compose restart server`",
             check_schedules,
         ),

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from local.own_database import check_own_database
 from local.packages import further_locks, own_certificate, package_index
 from local.schedule import scheduled_backups
 from local.script import load_script
+
+USER_OF_IMAGES = 10001
 
 
 def check_settings(site: Site) -> Iterator[Finding]:
@@ -78,7 +81,7 @@ def check_secret_files(site: Site) -> Iterator[Finding]:
         secret = name.removesuffix("_FILE")
         if not file.is_file():
             yield wrong(f"{name}={file}: there is no such file", f"put it there, or correct {name} in .env")
-        elif os.name == "posix" and site.items and not file.stat().st_mode & 0o004:
+        elif site.items and not _containers_may_read(file):
             yield wrong(f"{name}={file}: the containers' users may not read it", f"chmod a+r {file}")
         elif not file.stat().st_size:
             yield wrong(
@@ -94,6 +97,14 @@ def check_secret_files(site: Site) -> Iterator[Finding]:
             yield wrong(f"others on this machine may look into {folder}", f"chmod 700 {folder}")
     if looked:
         yield ok(f"{looked} files of secrets were looked at")
+
+
+def _containers_may_read(file: Path) -> bool:
+    """Whether the images' user may read a file; on Windows and macOS the engine's machine lets it."""
+    found = file.stat()
+    mine = found.st_uid == USER_OF_IMAGES and found.st_mode & 0o400
+    of_group = found.st_gid == USER_OF_IMAGES and found.st_mode & 0o040
+    return sys.platform != "linux" or bool(mine or of_group or found.st_mode & 0o004)
 
 
 THEME = Theme(

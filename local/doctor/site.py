@@ -16,10 +16,11 @@ from typing import Any
 from local.api import PrefectApi
 from local.child_environment import child_environment
 from local.console import Console
+from local.doctor.good_lines import knobs_of
 from local.engine import Container, Engine, Project, container_of, find_engine
 from local.errors import CommandError
 from local.install import PROGRAMS
-from local.knobs import ROOT, Knobs, environment_of_commands
+from local.knobs import ROOT, Knobs
 from local.process_mode import ProcessMode
 from local.services import STATE
 
@@ -104,16 +105,12 @@ class Site:
         self.root = root
         self.state = state
         self.trouble = trouble
-        self._locks = {name: threading.Lock() for name in ("secrets", "server", "info")}
+        self._locks = {name: threading.Lock() for name in ("secrets", "server", "info", "unknown")}
 
     @classmethod
     def read(cls, root: Path = ROOT) -> "Site":
         """Look which form of the platform is here, for twelve seconds at the most."""
-        trouble = ""
-        try:
-            knobs = Knobs.read(root)
-        except CommandError as error:
-            knobs, trouble = Knobs(environment_of_commands()), str(error)
+        knobs, trouble = knobs_of(root)
         engine = find_engine(ENGINE_SECONDS)
         items: list[JSON] = []
         is_process_form = False
@@ -238,14 +235,35 @@ class Site:
         with self._locks["secrets"]:
             return self._secrets
 
+    def kept_secrets(self) -> dict[str, str]:
+        """Return the secrets of local processes, whose logs stay behind them; raises as `secrets`."""
+        files = (self.state / "secrets").glob("*/*")
+        try:
+            return {f"{one.parent.name}/{one.name}": one.read_text("utf-8").strip() for one in files}
+        except (OSError, UnicodeDecodeError) as error:
+            raise CommandError(f"the secrets of local processes cannot be read: {error}") from None
+
+    def unknown(self) -> str:
+        """Return why secrets may be about that nobody knows to mask; an empty string when all are known.
+
+        Then nothing is to be shown or packed that containers and processes said.
+        """
+        with self._locks["unknown"]:
+            return self._unknown
+
+    @cached_property
+    def _unknown(self) -> str:
+        try:
+            self.secrets()
+            self.kept_secrets()
+        except CommandError as error:
+            return str(error)
+        return self.trouble
+
     @cached_property
     def _secrets(self) -> dict[str, str]:
         if self.form != "containers":
-            files = (self.state / "secrets").glob("*/*")
-            try:
-                return {f"{one.parent.name}/{one.name}": one.read_text("utf-8").strip() for one in files}
-            except (OSError, UnicodeDecodeError) as error:
-                raise CommandError(f"the secrets of local processes cannot be read: {error}") from None
+            return self.kept_secrets()
         item = self.item("secrets")
         if item is None:
             raise CommandError("the container `secrets` is gone; `make up` makes it again")

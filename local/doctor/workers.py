@@ -190,7 +190,8 @@ def check_worker_health(site: Site) -> Iterator[Finding]:
     if site.runs("worker"):
         health: JSON = (site.item("worker") or {}).get("State", {}).get("Health") or {}
         log: list[JSON] = health.get("Log") or [{}]
-        is_well, said = log[-1].get("ExitCode") == 0, str(log[-1].get("Output") or "").strip()
+        said = "" if site.unknown() else str(log[-1].get("Output") or "").strip()
+        is_well = log[-1].get("ExitCode") == 0
     elif site.is_process_form and (record := Supervisor(site.state).find("worker")):
         own = {"PREFECT_HOME": str(site.state / "worker"), "PREFECT_WORKER_WEBSERVER_PORT": str(record.port)}
         command = [str(PROGRAMS / "python"), "-m", "yeedu_worker.healthcheck"]

@@ -1,6 +1,5 @@
 """Platforms that something ails, for the tests of `local.doctor`: real files, real sockets, real servers."""
 
-import os
 import shutil
 import threading
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -8,13 +7,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any
 
+from local.doctor.good_lines import knobs_of
 from local.doctor.model import Finding, Level
 from local.doctor.site import Site
 from local.doctor.table import THEMES
 from local.engine import Engine
-from local.errors import CommandError
 from local.knobs import ROOT, Knobs
 
 JSON = dict[str, Any]
@@ -44,11 +44,7 @@ def patient(
     is_process_form: bool = False,
 ) -> Site:
     """Return a platform with these settings, or those of its ``.env``."""
-    trouble = ""
-    try:
-        knobs = Knobs(values) if values is not None else Knobs.read(root)
-    except CommandError as error:
-        knobs, trouble = Knobs(os.environ), str(error)
+    knobs, trouble = (Knobs(values), "") if values is not None else knobs_of(root)
     return Site(
         knobs,
         engine,
@@ -103,9 +99,11 @@ def container(service: str, status: str = "running", health: str = "healthy", **
 
 
 @contextmanager
-def serving(page: type[BaseHTTPRequestHandler]) -> Generator[int]:
+def serving(page: type[BaseHTTPRequestHandler], tls: SSLContext | None = None) -> Generator[int]:
     """Serve pages, and yield the port."""
     with ThreadingHTTPServer(("127.0.0.1", 0), page) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server.server_port

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from local.doctor import bundle
 from local.doctor.bundle import write_bundle
 from local.doctor.masking import Masker
 from local.doctor.model import wrong
 from local.doctor.run import Told, examine, masker_of
+from local.doctor.site import Site
 from local.errors import CommandError
-from local.tests.patients import NO_ENGINE, checkout, container, patient
+from local.tests.patients import NO_ENGINE, checkout, container, findings, patient
 
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\n{}\n-----END OPENSSH PRIVATE KEY-----"
 CANARIES = {
@@ -126,9 +128,81 @@ def test_logs_are_left_out_where_the_platforms_secrets_are_not_known(tmp_path: P
     assert "the container `secrets` is gone" in unknown
     write_bundle(tmp_path / "doctor.tar.gz", site, masker, [], unknown=unknown)
     parts = parts_of(tmp_path / "doctor.tar.gz")
-    assert parts["logs/worker.log"].startswith("left out: the platform's secrets could not be read")
-    assert json.loads(parts["containers.json"])[0]["state"] == "exited with code 1"
+    assert parts["logs/worker.log"].startswith("left out: secrets could not be read")
+    [packed] = json.loads(parts["containers.json"])
+    assert packed["state"] == "exited with code 1"
+    assert packed["health"][0]["output"].startswith("left out: secrets could not be read")
+    assert "refused" not in str(findings(site, "services"))
     assert CANARIES["url"] not in str(parts)
+
+
+def test_a_broken_env_leaves_logs_out_and_its_other_lines_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CONFIG_DIR", "COMPOSE_PROJECT_NAME", "PREFECT_API_URL"):
+        monkeypatch.delenv(name, raising=False)
+    root = ailing(tmp_path)
+    with (root / ".env").open("a") as file:
+        file.write("\nCOMPOSE_PROJECT_NAME=mine\nthis is no line\nYEEDU_PASSWORD='open-quote-canary\n")
+    site = patient(root)
+    masker, unknown = masker_of(site)
+    assert "this is no line" not in unknown
+    assert "write NAME=value" in unknown
+    assert site.project.name == "mine"
+    assert masker.masked(f"{CANARIES['own']} open-quote-canary") == "*** ***"
+    write_bundle(tmp_path / "doctor.tar.gz", site, masker, [], unknown=unknown)
+    parts = parts_of(tmp_path / "doctor.tar.gz")
+    assert parts["logs/worker.log"].startswith("left out: secrets could not be read")
+
+
+@pytest.mark.parametrize(
+    "line", ["PREFECT_PORT=eighty", "PREFECT_BIND_ADDRESS=here", "PREFECT_API_URL=nowhere"]
+)
+def test_a_bad_setting_costs_one_member_of_the_archive(tmp_path: Path, line: str) -> None:
+    name, _, value = line.partition("=")
+    site = patient(checkout(tmp_path), {name: value})
+    write_bundle(tmp_path / "doctor.tar.gz", site, Masker([]), [])
+    parts = parts_of(tmp_path / "doctor.tar.gz")
+    assert parts["health.json"].startswith(f"left out: {name}=")
+    assert "disk.txt" in parts
+
+
+def test_no_part_of_an_archive_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: Site) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bundle, "_disk", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_bundle(tmp_path / "doctor.tar.gz", patient(checkout(tmp_path), {}), Masker([]), [])
+    assert not (tmp_path / "doctor.tar.gz").exists()
+
+
+def test_archive_does_not_go_where_a_link_points(tmp_path: Path) -> None:
+    (tmp_path / "link.tar.gz").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CommandError, match="exists already"):
+        write_bundle(tmp_path / "link.tar.gz", patient(checkout(tmp_path), {}), Masker([]), [])
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_what_is_cut_has_no_half_of_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "canary-that-is-cut-in-two"
+    monkeypatch.setattr(bundle, "_OUTPUT_CHARACTERS", 20)
+    monkeypatch.setattr(bundle, "_LOG_BYTES", 40)
+    (checkout(tmp_path) / ".local" / "logs").mkdir(parents=True)
+    (tmp_path / ".local" / "logs" / "worker.log").write_text(f"at first {secret}\nthen {'x' * 26}\n")
+    site = patient(tmp_path, {}, items=[container("worker", output=f"{'x' * 10}{secret}")])
+    write_bundle(tmp_path / "doctor.tar.gz", site, Masker([secret]), [])
+    parts = parts_of(tmp_path / "doctor.tar.gz")
+    assert "canary" not in str(parts)
+    assert parts["logs/worker.log"] == f"then {'x' * 26}\n"
+
+
+def test_secrets_of_local_processes_are_known_beside_containers(tmp_path: Path) -> None:
+    kept = checkout(tmp_path) / ".local" / "secrets" / "server"
+    kept.mkdir(parents=True)
+    (kept / "encryption-key").write_text(CANARIES["kept"])
+    masker, _ = masker_of(patient(tmp_path, {}, items=[container("worker")]))
+    assert masker.masked(CANARIES["kept"]) == "***"
 
 
 def test_archive_that_is_there_already_stays(tmp_path: Path) -> None:

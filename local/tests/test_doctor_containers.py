@@ -3,10 +3,12 @@
 import subprocess
 import tarfile
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from local.doctor import database
 from local.doctor.bundle import write_bundle
 from local.doctor.run import masker_of
 from local.doctor.site import Site
@@ -102,7 +104,7 @@ def test_what_ails_containers_is_found(site: Site) -> None:
 
 
 @pytest.mark.docker
-def test_what_ails_a_database_is_found(site: Site) -> None:
+def test_what_ails_a_database_is_found(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     item = site.item("postgres")
     assert item
     sql = ["docker", "exec", "--interactive", item["Id"], "psql", "--username=prefect", "--quiet"]
@@ -113,6 +115,8 @@ def test_what_ails_a_database_is_found(site: Site) -> None:
     )
     assert done
     assert_told(wrongs(site, "dead-rows"), "log has", "dead rows", "vacuumdb")
+    assert_told(notes(site, "retention"), "events of 30 d ago", "within a day of being up")
+    monkeypatch.setattr(database, "CLEARING", timedelta(0))
     assert_told(wrongs(site, "retention"), "events of 30 d ago", "EVENT_RETENTION_SECONDS says 7 d")
     assert wrongs(site, "connections") == []
     others = [subprocess.Popen([*sql, "--command=SELECT pg_sleep(60)"]) for _ in range(3)]
@@ -158,8 +162,25 @@ def test_service_that_is_missing_or_never_started_is_wrong(tmp_path: Path) -> No
     ]
 
 
+def test_service_that_does_its_work_once_is_worth_a_note_while_it_does(tmp_path: Path) -> None:
+    items = [container("secrets", "running", ""), container("deployer", "created", ""), container("postgres")]
+    for one in items[:2]:
+        one["HostConfig"]["RestartPolicy"]["Name"] = "no"
+    items.append(container("server", "created", ""))
+    site = patient(tmp_path, {}, engine=AN_ENGINE, items=items)
+    assert wrongs(site, "services") == []
+    assert [one.split(" ->")[0] for one in notes(site, "services")] == [
+        "secrets is at work",
+        "deployer waits",
+        "server is created, and waits for others",
+    ]
+
+
 @pytest.mark.parametrize(("said", "level"), [("", "ok"), ("the worker waits for the work pool x", "note")])
-def test_what_the_workers_health_check_says_is_shown(tmp_path: Path, said: str, level: str) -> None:
+def test_what_the_workers_health_check_says_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, level: str
+) -> None:
+    monkeypatch.setattr(Site, "unknown", str)  # all secrets are known
     item = container("worker")
     item["State"]["Health"]["Log"] = [{"ExitCode": 0, "Output": said}]
     [found] = findings(patient(tmp_path, {}, engine=AN_ENGINE, items=[item]), "worker-health")

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from local.doctor import machine, network
 from local.doctor.network import certificate_of
@@ -27,7 +30,7 @@ from local.tests.patients import (
     serving,
     wrongs,
 )
-from tests.tls_server import server_context
+from tests.tls_server import private_authority, server_context
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
@@ -108,6 +111,24 @@ def test_proxy_that_containers_do_not_get_is_wrong(tmp_path: Path, monkeypatch: 
     (tmp_path / "config.json").write_text('{"proxies": {"default": {"httpsProxy": "http://127.0.0.1:3128"}}}')
     assert wrongs(site, "proxies") == []
     assert wrongs(patient(tmp_path, values, engine=NO_ENGINE), "proxies") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("HTTP_PROXY", "https://git.example.com/x.git"),
+        ("HTTPS_PROXY", "https://10.1.2.3/x.git"),
+        ("HTTPS_PROXY", "http://git.example.com/x.git"),
+    ],
+)
+def test_address_that_is_reached_without_the_proxy_needs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, url: str
+) -> None:
+    monkeypatch.setenv(name, "http://127.0.0.1:3128")
+    monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1,10.0.0.0/8")
+    site = patient(checkout(tmp_path), {"FLOWS_GIT_URL": url}, engine=AN_ENGINE)
+    assert wrongs(site, "proxies") == []
+    assert_told(notes(site, "proxies"), "containers get none")
 
 
 def test_shell_that_reaches_the_platform_by_a_proxy_is_worth_a_note(
@@ -205,6 +226,62 @@ def test_authority_of_ones_own_is_trusted_and_one_that_is_not_named_is_not(tmp_p
             wrongs(patient(tmp_path, {**values, "CA_CERT_FILE": str(tmp_path / "ca.pem")}), "certificates")
             == []
         )
+
+
+class Api(BaseHTTPRequestHandler):
+    """Answers as a Prefect server that has no pools."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"[]")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+def test_another_server_of_an_authority_of_ones_own_is_trusted(tmp_path: Path) -> None:
+    authority, certificate = private_authority(tmp_path)
+    with serving(Api, server_context(certificate)) as port:
+        values = {"PREFECT_API_URL": f"https://127.0.0.1:{port}/api"}
+        assert "CERTIFICATE_VERIFY_FAILED" in patient(checkout(tmp_path), values).server()
+        assert patient(tmp_path, {**values, "CA_CERT_FILE": str(authority)}).server() == ""
+        broken = patient(tmp_path, {**values, "CA_CERT_FILE": str(certificate.parent / "none.pem")})
+        assert "CA_CERT_FILE" in broken.server()
+
+
+@pytest.mark.parametrize(("value", "is_asked"), [("False", 0), ("0", 0), ("no", 0), ("True", 1), ("1", 1)])
+def test_database_without_tls_is_not_asked_for_its_certificate(
+    tmp_path: Path, value: str, is_asked: int
+) -> None:
+    values = {"PREFECT_SERVER_DATABASE_HOST": "127.0.0.1", "PREFECT_SERVER_DATABASE_PORT": str(free_port())}
+    site = patient(checkout(tmp_path), {**values, network.DATABASE_TLS: value})
+    assert len(wrongs(site, "certificates")) == is_asked
+
+
+def test_authority_that_has_ended_counts_where_it_is_the_only_one(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    for name, start, end in (("old", -20, -1), ("new", -20, 300)):
+        make_authority(tmp_path / f"{name}.pem", now + timedelta(days=start), now + timedelta(days=end))
+    both = tmp_path / "both.pem"
+    both.write_bytes((tmp_path / "old.pem").read_bytes() + (tmp_path / "new.pem").read_bytes())
+    site = patient(checkout(tmp_path), {"CA_CERT_FILE": str(both)})
+    assert wrongs(site, "certificates") == []
+    assert_told(notes(site, "certificates"), "ended", "a new one")
+    alone = patient(tmp_path, {"CA_CERT_FILE": str(tmp_path / "old.pem")})
+    assert_told(wrongs(alone, "certificates"), "ended", "a new one")
+
+
+def make_authority(file: Path, start: datetime, end: datetime) -> None:
+    """Write the certificate of an authority that is good between two times."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, file.stem)])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), start, end)
+    constraints = x509.BasicConstraints(ca=True, path_length=None)
+    made = builder.add_extension(constraints, critical=True).sign(key, hashes.SHA256())
+    file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
 
 
 def test_nobody_listening_is_wrong(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import cast
 
 import pytest
 
+from local.doctor import run
 from local.doctor import site as site_module
 from local.doctor.masking import Masker
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
@@ -48,6 +50,23 @@ def test_check_that_hangs_is_told_and_holds_up_no_other(tmp_path: Path) -> None:
         assert time.monotonic() - began < 1.5
     assert [[one.level for one in each.findings] for each in told] == [["note", "WRONG"], ["ok"]]
     assert "did not come to its end in time" in told[0].findings[1].text
+
+
+def test_check_that_never_began_is_worth_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_AT_ONCE", 1)
+    monkeypatch.setattr(run, "LEAST_SECONDS", 0.2)
+    release = threading.Event()
+
+    def hang(_: Site) -> Iterator[Finding]:
+        release.wait()
+        yield ok("over")
+
+    try:
+        told = list(Ward(patient(tmp_path, {}), 9, 0.2).go([of("hanging", hang), of("other", fine)]))
+    finally:
+        release.set()
+    assert [each.findings[0].level for each in told] == ["WRONG", "note"]
+    assert told[1].findings[0].text == "not looked at: no time was left"
 
 
 def test_check_that_fails_is_told_and_stops_no_other(tmp_path: Path) -> None:

@@ -1,96 +1,29 @@
 """Whether `make doctor` sees what ails a server and its runs: on the platform's own server, with SQLite."""
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from local.doctor.site import Site
-from local.knobs import ROOT
 from local.ports import free_port
 from local.tests.patients import assert_told, checkout, findings, notes, patient, serving, wrongs
-from tests.platforms import Api, wait_for
-from tests.prefect_process import PrefectProcess
+from local.tests.served import EVERY_DAY, JSON, Served, serving_platform
+from tests.platforms import wait_for
 
-LOGIN = "admin:a-login-of-the-tests"
 OF_A_SERVER = (
     *("server", "server-services", "versions", "schedules", "late-runs", "stuck-runs"),
     *("pools", "queues", "worker-versions", "database", "retention"),
 )
-EVERY_DAY = {"active": True, "schedule": {"interval": 86400}}
-JSON = dict[str, Any]
-
-
-class Served:
-    """A server, and a checkout whose platform it is."""
-
-    def __init__(self, process: PrefectProcess, home: Path, root: Path) -> None:
-        self.api = Api(process.url, LOGIN)
-        self._database = home / "prefect.db"
-        self._root = root
-        self._port = process.port
-        (root / ".local" / "server").mkdir(parents=True)
-        (root / ".local" / "server" / "prefect.db").symlink_to(self._database)
-
-    def site(self, **values: str) -> Site:
-        own = {"PREFECT_PORT": str(self._port), "PREFECT_API_AUTH_STRING": LOGIN}
-        return patient(self._root, {**own, **values}, is_process_form=True)
-
-    def told(self, check: str, name: str, **values: str) -> list[str]:
-        """Return what a check finds wrong that has to do with a name."""
-        return [one for one in wrongs(self.site(**values), check) if name in one]
-
-    def sql(self, statement: str, *values: str) -> None:
-        with closing(sqlite3.connect(self._database, timeout=30)) as connection, connection:
-            assert connection.execute(statement, values).rowcount
-
-    def pool(self, **fields: object) -> str:
-        name = f"pool-{uuid4().hex[:8]}"
-        self.api.post("work_pools/", {"name": name, "type": "process"})
-        if fields:
-            self.api.patch(f"work_pools/{name}", fields)
-        return name
-
-    def deployment(self, pool: str, *schedules: JSON, queue: str = "default") -> str:
-        name = f"of-{pool}-{queue}"
-        flow = self.api.post("flows/", {"name": name})["id"]
-        body = {"name": name, "flow_id": flow, "work_pool_name": pool, "work_queue_name": queue}
-        return self.api.post("deployments/", {**body, "schedules": list(schedules), "entrypoint": "x.py:x"})[
-            "id"
-        ]
-
-    def run(self, deployment: str, state: str, name: str = "", ago: timedelta = timedelta(hours=1)) -> JSON:
-        """Make a run that was due, and took on its state, so long ago."""
-        then = (datetime.now(UTC) - ago).isoformat()
-        scheduled = {"type": "SCHEDULED", "name": name or None, "state_details": {"scheduled_time": then}}
-        body = {"state": scheduled, "labels": {"yeedu-prefect.heartbeat-seconds": 30}}
-        run = self.api.post(f"deployments/{deployment}/create_flow_run", body)
-        for one in {"CANCELLING": ("RUNNING", state), "SCHEDULED": ()}.get(state, (state,)):
-            moved = {"state": {"type": one}, "force": True}
-            assert self.api.post(f"flow_runs/{run['id']}/set_state", moved)["status"] == "ACCEPT"
-        run = self.api.get(f"flow_runs/{run['id']}")
-        since = then.replace("T", " ").partition("+")[0]
-        self.sql("UPDATE flow_run_state SET timestamp = ? WHERE id = ?", since, run["state_id"])
-        return run
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    home = tmp_path_factory.mktemp("doctors-server")
-    settings = {
-        "PREFECT_SERVER_API_AUTH_STRING": LOGIN,
-        "PREFECT_API_AUTH_STRING": LOGIN,
-        "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",  # so that no run is made
-    }
-    with PrefectProcess(home, settings, [str(ROOT / "server" / "serve.py")]) as process:
-        yield Served(process, home, checkout(tmp_path_factory.mktemp("doctors-checkout")))
+    with serving_platform(tmp_path_factory) as platform:
+        yield platform
 
 
 def test_server_that_is_well_has_nothing_wrong(served: Served) -> None:
@@ -142,18 +75,6 @@ def test_server_of_another_prefect_is_wrong(served: Served, tmp_path: Path) -> N
     lock = tmp_path / "requirements" / "server.txt"
     lock.write_text(lock.read_text().replace("prefect==3", "prefect==4"))
     assert_told(wrongs(site, "versions"), "the server has Prefect 3", "made for 4", "`make up`")
-
-
-def test_scheduler_that_makes_no_runs_is_wrong(served: Served) -> None:
-    pool = served.pool()
-    served.api.post(f"work_pools/{pool}/workers/heartbeat", {"name": "one"})
-    deployment = served.deployment(pool, EVERY_DAY)
-    assert served.told("schedules", pool) == []  # it is new, and the scheduler looks once a minute
-    served.sql("UPDATE deployment_schedule SET updated = ?", "2026-01-01 00:00:00.000000")
-    assert_told(served.told("schedules", pool), "no run to come", "it has made no run", "restart server")
-    served.run(deployment, "SCHEDULED", ago=timedelta(hours=-1))
-    assert served.told("schedules", pool) == []
-    served.api.delete(f"deployments/{deployment}")
 
 
 def test_pool_with_a_schedule_and_without_a_worker_is_wrong(served: Served) -> None:
@@ -284,6 +205,13 @@ def test_events_that_nobody_clears_away_are_wrong(served: Served) -> None:
         "UPDATE events SET occurred = '2026-01-01 00:00:00.000000' WHERE id = (SELECT min(id) FROM events)"
     )
     assert_told(wrongs(served.site(), "retention"), "events of", "EVENT_RETENTION_SECONDS says 7 d")
+    started = served.site().state / "processes" / "server.json"
+    started.parent.mkdir()
+    started.write_text("{}")  # which says when
+    assert wrongs(served.site(), "retention") == []
+    assert_told(notes(served.site(), "retention"), "events of", "within a day of being up")
+    started.unlink()
+    assert wrongs(served.site(PREFECT_PORT=str(free_port())), "retention") == []
     served.sql("DELETE FROM events WHERE occurred < '2026-01-02'")
 
 

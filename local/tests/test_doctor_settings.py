@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from local.doctor import settings
+from local.doctor.run import masker_of
 from local.tests.patients import AN_ENGINE, assert_told, checkout, container, notes, patient, wrongs
 
 SETTINGS = ("env-file", "env-names", "env-values", "settings", "secret-files")
@@ -71,6 +73,21 @@ def test_a_fault_in_env_is_found(
         assert found == []
 
 
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [(".env", True), (".env.staging", True), (".env.eu-west.1", True)]
+    + [
+        (f".env{end}", False) for end in ("rc", "~", ".example", ".staging~", ".bak", ".staging.swp", ".save")
+    ],
+)
+def test_files_that_are_none_of_the_platform_are_let_be(tmp_path: Path, name: str, counts: bool) -> None:
+    (checkout(tmp_path) / name).write_text("layout go # is no line\nYEEDU_TOKEN=of-a-canary\n")
+    site = patient(tmp_path, {})
+    assert bool(wrongs(site, "env-file")) == counts
+    masker, _ = masker_of(site)
+    assert masker.masked("of-a-canary") == "***"
+
+
 def test_line_that_cannot_be_read_is_told_by_both_who_need_it(tmp_path: Path) -> None:
     site = patient(checkout(tmp_path, "YEEDU_TOKEN='open\n"))
     assert_told(wrongs(site, "env-file"), "line 1", "YEEDU_TOKEN", "needs to end with it")
@@ -113,7 +130,9 @@ def test_env_with_secrets_that_others_may_read_is_wrong(
         assert found == []
 
 
-def test_file_of_a_secret_that_containers_cannot_read_is_wrong(tmp_path: Path) -> None:
+def test_file_of_a_secret_that_containers_cannot_read_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "token"
     file.write_text("x")
     file.chmod(0o600)
@@ -121,6 +140,14 @@ def test_file_of_a_secret_that_containers_cannot_read_is_wrong(tmp_path: Path) -
     there = patient(checkout(tmp_path), values, engine=AN_ENGINE, items=[container("worker")])
     assert_told(wrongs(there, "secret-files"), "the containers' users may not read it", f"chmod a+r {file}")
     assert wrongs(patient(tmp_path, values), "secret-files") == []
+    monkeypatch.setattr(settings.sys, "platform", "darwin")
+    assert wrongs(there, "secret-files") == []
+    monkeypatch.setattr(settings.sys, "platform", "linux")
+    monkeypatch.setattr(settings, "USER_OF_IMAGES", file.stat().st_uid)
+    file.chmod(0o400)
+    assert wrongs(there, "secret-files") == []
+    file.chmod(0o200)
+    assert len(wrongs(there, "secret-files")) == 1
 
 
 def test_file_of_a_secret_that_is_empty_or_set_twice_is_wrong(tmp_path: Path) -> None:
