@@ -28,7 +28,7 @@ SEEN_BY_RUNS = ("parameters.", "pull_steps")
 CASES = corpus()
 # Every other one is left to LONG_TESTS=1, which tries them all.
 IN_TURN = [
-    pytest.param(name, marks=pytest.mark.long if position % 2 else ()) for position, name in enumerate(CASES)
+    pytest.param(name, marks=pytest.mark.long if position % 4 else ()) for position, name in enumerate(CASES)
 ]
 
 
