@@ -24,7 +24,7 @@ def _hook(name: str, signature: str, *names: str) -> Place:
     _hook("get_and_submit_flow_runs", "(self)", "_get_scheduled_flow_runs", "_submit_scheduled_flow_runs"),
     _hook("_get_scheduled_flow_runs", "(self)"),
     _hook("_submit_scheduled_flow_runs", "(self, flow_run_response)", "_submit_run", "_runs_task_group"),
-    _hook("_submit_run", "(self, flow_run)"),
+    _hook("_submit_run", "(self, flow_run)", "_submitting_flow_run_ids", "_cancelling_observer"),
     _hook("_submit_run_and_capture_errors", "(self, flow_run, task_status=)", "run", "_release_limit_slot"),
     _hook("_release_limit_slot", "(self, flow_run_id)"),
     Place("prefect.workers.process:ProcessWorker.run", "(self, flow_run, configuration, task_status=)"),
