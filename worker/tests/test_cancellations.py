@@ -70,6 +70,67 @@ def test_watched_flow_runs_are_told_once(server: PrefectServer) -> None:
     assert told == [earlier, later]
 
 
+def test_who_cannot_be_told_is_in_no_other_ones_way_and_is_told_when_the_server_is_asked_again(
+    server: PrefectServer,
+) -> None:
+    one, other, later, deaf = sorted(running_flow_run(server) for _ in range(4))  # the last is told first
+    told: list[UUID] = []
+    refused: list[UUID] = []
+    is_deaf = True
+
+    def listen(flow_run: UUID) -> None:
+        if is_deaf:
+            refused.append(flow_run)
+            raise RuntimeError("this task group is not active")
+        told.append(flow_run)
+
+    async def scenario() -> None:
+        nonlocal is_deaf
+        observer = _flow_run_executor.FlowRunCancellingObserver(on_cancelling=listen)
+        async with observer:
+            observer.add_in_flight_flow_run_id(deaf)
+            async with following(told, one, other, later):
+                await until(told, one)
+                await until(told, other)
+                assert refused == [deaf]
+                await run_sync(server.cancel, str(later))
+                await until(told, later)
+            is_deaf = False
+            async with following(told):
+                await until(told, deaf)
+
+    for flow_run in (one, deaf, other):
+        server.cancel(str(flow_run))
+    with temporary_settings({PREFECT_API_URL: server.url}):
+        anyio.run(scenario)
+    assert sorted(told) == sorted([one, deaf, other, later])
+
+
+def test_run_whose_observer_has_gone_is_not_watched_any_more(server: PrefectServer) -> None:
+    """Where the worker itself ends an attempt, Prefect does not take the run away from its observer."""
+    killed, again, other = (running_flow_run(server) for _ in range(3))
+    told: list[UUID] = []
+    told_too_late: list[UUID] = []
+
+    async def scenario() -> None:
+        observer = _flow_run_executor.FlowRunCancellingObserver(on_cancelling=told_too_late.append)
+        async with observer:
+            observer.add_in_flight_flow_run_id(killed)
+            observer.add_in_flight_flow_run_id(again)
+            # A later attempt, on the same worker, watches with an observer of its own.
+            next_one = _flow_run_executor.FlowRunCancellingObserver(on_cancelling=told.append)
+            next_one.add_in_flight_flow_run_id(again)
+        async with next_one, following(told, other):
+            await until(told, other)
+            await until(told, again)
+
+    for flow_run in (killed, again, other):
+        server.cancel(str(flow_run))
+    with temporary_settings({PREFECT_API_URL: server.url}):
+        anyio.run(scenario)
+    assert told_too_late == []
+
+
 @pytest.mark.long
 @pytest.mark.timeout(400)
 def test_server_that_comes_back_is_asked_what_happened(

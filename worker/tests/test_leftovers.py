@@ -108,7 +108,10 @@ def mark() -> Iterator[str]:
         os.kill(left, signal.SIGKILL)
 
 
-@pytest.fixture(scope="module", params=["ours", pytest.param("stock", marks=pytest.mark.long)])
+@pytest.fixture(
+    scope="module",
+    params=["ours", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("stock", "none"))],
+)
 def works(
     request: pytest.FixtureRequest, server: PrefectServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Works]:
@@ -116,7 +119,7 @@ def works(
     folder = tmp_path_factory.mktemp(kind)
     pool = f"leftovers-{kind}"
     commit(folder / "repository", {"flows.py": FLOWS})
-    server.make_pool(pool, OURS if kind == "ours" else STOCK)
+    server.make_pool(pool, {"ours": OURS, "stock": STOCK, "none": None}[kind])
     variables = {"run_wild": {"WORKER_RUN_PROCESSES": "300"}, "write": {"WORKER_RUN_FILE_MEGABYTES": "20"}}
     deployments = {
         name: server.deploy(

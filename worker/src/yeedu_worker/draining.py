@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("prefect.workers.draining")  # shown where Prefect's own are
 
-_POLL_SECONDS = 0.2
-_START_SECONDS = 5.0
-_STATE_SECONDS = 5.0
+_POLL_SECONDS, _START_SECONDS, _STATE_SECONDS = 0.2, 5.0, 5.0
 # A worker that heard nothing from the server for so long may have been taken for dead meanwhile. Its client
 # tries again for about a minute before it says so.
 _SILENCE_SECONDS = 30.0
@@ -240,9 +238,11 @@ class DrainingWorker(HookedWorker, abc.ABC):
         return ProcessWorkerResult(status_code=0, identifier=str(attempt.process_id))
 
     async def claim(self, flow_run: FlowRun) -> None:
-        """Claim a flow run, and start its process."""
+        """Claim a flow run, and start its process; without one, it takes no room from others."""
         with one_claim():
             await super().claim(flow_run)
+        if flow_run.id not in self._attempts:
+            self.make_room(flow_run.id)
 
     def make_room(self, flow_run_id: UUID) -> None:
         """Let those know who wait for room, once a flow run has ended."""

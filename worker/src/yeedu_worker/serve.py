@@ -21,12 +21,17 @@ from yeedu_worker.catch_up import catch_up_before_polling
 from yeedu_worker.draining import Drained, DrainingWorker
 from yeedu_worker.patches import keep_report, report
 from yeedu_worker.patches.cancellations import Cancellations
-from yeedu_worker.patches.process_worker import insist_on_hooks, separate_process_groups
+from yeedu_worker.patches.process_worker import (
+    guard_supervisors,
+    insist_on_hooks,
+    separate_process_groups,
+)
 from yeedu_worker.patches.repeated_work import remember_settings_variables, share_certificates
 from yeedu_worker.patching import PatchRefusedError, left_out
 from yeedu_worker.pool import LoginRefusedError, make_queues, wait_for_pool
 from yeedu_worker.results import sweep_results_hourly
 from yeedu_worker.signs import begin, show
+from yeedu_worker.surroundings import guarded
 from yeedu_worker.sweep import sweep_left_folders, sweep_now_and_then
 from yeedu_worker.triggers import poll_when_triggered
 
@@ -108,6 +113,7 @@ def main() -> None:
     if line := left_out(states):
         print(f"worker: {line}")
     separate_process_groups()
+    guard_supervisors(guarded)
     share_certificates()
     remember_settings_variables()
     try:

@@ -88,8 +88,8 @@ class PrefectServer:
             "PYTHONUNBUFFERED": "1",
         }
 
-    def make_pool(self, name: str, command: str) -> None:
-        """Make a process pool whose flow runs are started by a command."""
+    def make_pool(self, name: str, command: str | None) -> None:
+        """Make a process pool whose flow runs are started by a command, or else by what Prefect chooses."""
         template = json.loads(json.dumps(TEMPLATE))
         template["variables"]["properties"]["command"]["default"] = command
         self.api.post("work_pools/", {"name": name, "type": "process", "base_job_template": template})

@@ -103,14 +103,15 @@ class Cancellations:
     def _tell(self, flow_run_id: UUID) -> None:
         """Tell it once: a second signal would end a flow that is about to end its own work.
 
-        Who refuses to be told has not begun to cancel it, and is told again.
+        Who refuses to be told has not begun to cancel it: others are told, and it again when the server is
+        asked again.
         """
         if on_cancelling := self._watching.pop(flow_run_id, None):
             try:
                 on_cancelling(flow_run_id)
-            except BaseException:
+            except Exception as error:  # noqa: BLE001 - whatever Prefect's own code does there
                 self._watching[flow_run_id] = on_cancelling
-                raise
+                logger.warning("flow run %s cannot be told of its cancellation: %r", flow_run_id, error)
 
 
 class _Observer:
@@ -128,7 +129,10 @@ class _Observer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        pass
+        """Watch no more, also where Prefect was cancelled before it could say so: nobody is left to tell."""
+        for flow_run_id, on_cancelling in list(self._watching.items()):
+            if on_cancelling is self._on_cancelling:
+                del self._watching[flow_run_id]
 
     def add_in_flight_flow_run_id(self, flow_run_id: UUID) -> None:
         """Begin to watch."""

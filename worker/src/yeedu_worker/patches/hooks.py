@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import abc
+import logging
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from prefect.workers.process import ProcessWorker
 
 from yeedu_worker.patches.process_worker import leave_out_requests
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
     from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import WorkerFlowRunResponse
+
+logger = logging.getLogger("prefect.workers.hooks")  # shown where Prefect's own are
 
 
 class HookedWorker(ProcessWorker, abc.ABC):
@@ -32,8 +36,17 @@ class HookedWorker(ProcessWorker, abc.ABC):
         return await super()._get_scheduled_flow_runs()
 
     async def claim(self, flow_run: FlowRun) -> None:
-        """Claim a flow run, and start its process."""
-        await super()._submit_run(flow_run)
+        """Claim a flow run, and start its process, or leave it to a later poll if the server is away.
+
+        Prefect's own lets the error through, which ends the worker and all that it runs.
+        """
+        try:
+            await super()._submit_run(flow_run)
+        except httpx.HTTPError as error:
+            logger.warning("flow run %s is not claimed now, but by a later poll: %r", flow_run.id, error)
+            self._submitting_flow_run_ids.discard(flow_run.id)
+            if self._cancelling_observer is not None:
+                self._cancelling_observer.remove_in_flight_flow_run_id(flow_run.id)
 
     def make_room(self, flow_run_id: UUID) -> None:
         """Take note that a flow run has ended, or was not claimed after all."""

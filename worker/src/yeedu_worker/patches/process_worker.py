@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from yeedu_worker.patches import PATCHES
 from yeedu_worker.patching import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _STARTER = Place(
     "prefect.workers.process:EngineCommandStarter",
     "(*, tmp_dir=, storage=, entrypoint=, command=, cwd=, env=, deployment_name=, stream_output=, "
     "heartbeat_seconds=, control_channel=, isolate_process_group=, env_overrides_settings=)",
 )
+_SUPERVISORS_STARTER = Place("prefect.runner._workspace_starter:EngineCommandStarter", _STARTER.signature)
 
 
 def _hook(name: str, signature: str, *names: str) -> Place:
@@ -24,7 +29,7 @@ def _hook(name: str, signature: str, *names: str) -> Place:
     _hook("get_and_submit_flow_runs", "(self)", "_get_scheduled_flow_runs", "_submit_scheduled_flow_runs"),
     _hook("_get_scheduled_flow_runs", "(self)"),
     _hook("_submit_scheduled_flow_runs", "(self, flow_run_response)", "_submit_run", "_runs_task_group"),
-    _hook("_submit_run", "(self, flow_run)"),
+    _hook("_submit_run", "(self, flow_run)", "_submitting_flow_run_ids", "_cancelling_observer"),
     _hook("_submit_run_and_capture_errors", "(self, flow_run, task_status=)", "run", "_release_limit_slot"),
     _hook("_release_limit_slot", "(self, flow_run_id)"),
     Place("prefect.workers.process:ProcessWorker.run", "(self, flow_run, configuration, task_status=)"),
@@ -59,3 +64,34 @@ def separate_process_groups() -> None:
     and waits for the output of whatever that has started, for as long as it lives.
     """
     _STARTER.replace(partial(_STARTER.find(), isolate_process_group=sys.platform != "win32"))
+
+
+@PATCHES.declare(
+    "guards without a command",
+    _SUPERVISORS_STARTER,
+    Place(
+        "prefect.runner._workspace_starter:WorkspaceResolvingEngineCommandStarter.start",
+        "(self, flow_run, task_status=)",
+        ("EngineCommandStarter",),
+    ),
+    Place(
+        "prefect.workers.process:ProcessWorker.run",
+        names=("_command_configured", "WorkspaceResolvingEngineCommandStarter"),
+    ),
+    purpose="nothing outlives a flow run, where the work pool has no command either",
+)
+def guard_supervisors(guarded: Callable[[str], str | None]) -> None:
+    """Put a guard over what Prefect starts where the work pool has no command.
+
+    That is a supervisor, which becomes the engine once it has the flow's code. The command that Prefect
+    prepares for such a run is not used.
+
+    Args:
+        guarded: Returns a command with a guard over it.
+    """
+    starter = _SUPERVISORS_STARTER.find()
+
+    def guarded_starter(*, command: str, **options: Any) -> Any:
+        return starter(command=guarded(command), **options)
+
+    _SUPERVISORS_STARTER.replace(guarded_starter)
