@@ -21,7 +21,7 @@ _KNOB = re.compile(r"(?m)^#?([A-Z][A-Z0-9_]+)=")
 _PLAIN_VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}|\$([A-Za-z_]\w*)")
 _IN_COMPOSE = re.compile(r"\$\{([A-Z][A-Z0-9_]+)")
 # Neither the example, nor what an editor leaves behind, nor another program's, as .envrc.
-_ENV_FILE = re.compile(r"\.env(\.(?!example$)(?!.*\.?(bak|old|orig|save|sw[a-p]|tmp|rej)$)[\w.-]+)?")
+_ENV_FILE = re.compile(r"\.env(\.(?!example$)(?!(.*\.)?(bak|old|orig|save|sw[a-p]|tmp|rej)$)[\w.-]+)?")
 SECRET_NAME = re.compile(
     r"PASSWORD|PASSPHRASE|PASS(?![A-Z])|TOKEN|SECRET|AUTH_STRING|CONNECTION_STRING|WEBHOOK|CREDENTIAL|PRIVATE"
     r"|(API|ENCRYPTION|ACCOUNT|SIGNING|ACCESS|FERNET)_KEY"

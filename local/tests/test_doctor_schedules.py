@@ -7,7 +7,7 @@ import pytest
 
 from local.doctor import runs
 from local.doctor.site import Site
-from local.tests.patients import assert_told, notes
+from local.tests.patients import assert_told, notes, wrongs
 from local.tests.served import EVERY_DAY, JSON, Served, serving_platform
 
 
@@ -58,6 +58,9 @@ def test_run_to_come_counts_behind_a_thousand_others(served: Served, monkeypatch
     for deployment in deployments:
         served.run(deployment, "SCHEDULED", ago=timedelta(hours=-1))
     assert [served.told("schedules", pool) for pool in pools] == [[], []]
+    monkeypatch.setattr(runs, "ASKING_SECONDS", 0)
+    assert wrongs(served.site(), "schedules") == []
+    assert_told(notes(served.site(), "schedules"), "1 of 2 schedules were not looked at")
     for deployment in deployments:
         served.api.delete(f"deployments/{deployment}")
 

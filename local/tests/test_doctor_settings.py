@@ -75,7 +75,7 @@ def test_a_fault_in_env_is_found(
 
 @pytest.mark.parametrize(
     ("name", "counts"),
-    [(".env", True), (".env.staging", True), (".env.eu-west.1", True)]
+    [(".env", True), (".env.staging", True), (".env.eu-west.1", True), (".env.threshold", True)]
     + [
         (f".env{end}", False) for end in ("rc", "~", ".example", ".staging~", ".bak", ".staging.swp", ".save")
     ],
