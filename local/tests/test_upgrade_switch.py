@@ -13,14 +13,18 @@ from local.console import Console
 from local.errors import CommandError
 from local.knobs import Knobs
 from local.tests.test_upgrade_copies import file, run
-from local.upgrade import command, forms, switch, way_back
+from local.tests.test_upgrade_releases import checkout, commit, origin
+from local.tests.test_upgrade_releases import state as state_of
+from local.upgrade import bundles, command, forms, kept_code, switch, way_back
 from local.upgrade import journal as journals
 from local.upgrade.copies import SqliteCopy
 from local.upgrade.forms import Containers
+from local.upgrade.git import Git
 from local.upgrade.journal import Journal, Phase
+from local.upgrade.releases import clone, find
 from local.upgrade.smoke import QUEUE, forget_queue, forget_runs, make_queue
 
-__all__ = ["file"]  # a fixture
+__all__ = ["checkout", "file", "origin"]  # fixtures
 JOURNAL = Journal(
     form="local processes",
     old="0.1.0",
@@ -41,6 +45,15 @@ class FakeForm:
     def __init__(self, file: Path) -> None:
         self.copy = SqliteCopy(file)
 
+    def keep_programs(self) -> None:
+        pass
+
+    def profiles(self) -> tuple[str, ...]:
+        return ()
+
+    def stop(self) -> None:
+        pass
+
 
 class FakeApi:
     """A server with one pool, and a queue of a user's."""
@@ -58,6 +71,8 @@ class FakeApi:
         if path == "/flow_runs/filter":
             wanted = body["flow_runs"]["work_queue_name"]["any_"]
             return [{"id": run} for run, queue in self.runs.items() if queue in wanted]
+        if path == "/work_pools/my%20pool/queues/filter":
+            return [{"id": name, "name": name, "is_paused": False} for name in sorted(self.queues)]
         assert path == "/work_pools/my%20pool/queues"
         if body["name"] in self.queues:
             raise ApiUnavailableError("there", 409)
@@ -189,6 +204,81 @@ def test_half_of_a_copy_is_deleted_on_the_way_back(file: Path) -> None:
     half.write_bytes(b"half")
     way_back.bring_data_back(form, JOURNAL, Console())
     assert not half.exists()
+
+
+Switching = Callable[[Mapping[str, str]], tuple[FakeApi, list[dict[str, str]]]]
+
+
+@pytest.fixture
+def switching(
+    checkout: Path, file: Path, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Switching:
+    """Return what switches a real checkout, and returns the server and what each start was given."""
+    git, api, starts = Git(checkout), FakeApi(), list[dict[str, str]]()
+    release = clone(git, find(git, "0.10.0", None), tmp_path / "release")
+    left = journals.write(
+        dataclasses.replace(
+            JOURNAL, phase=Phase.PREPARING, old_commit=git.commit_of("HEAD"), new_commit=release.commit
+        )
+    )
+
+    def start(_folder: Path, _stage: object, variables: dict[str, str], _console: object) -> None:
+        found = journals.read()
+        assert found
+        assert found.has_begun
+        assert api.paused == {"/work_queues/default": True, "/work_queues/upgrade": True} or starts
+        starts.append(variables)
+
+    def server(_: object) -> FakeApi:
+        return api
+
+    monkeypatch.setattr(switch, "run_stage", start)
+    monkeypatch.setattr(switch, "smoke", no_matter)
+    monkeypatch.setattr(switch.PrefectApi, "of", server)
+    for module, name in ((kept_code, "keep"), (bundles, "take")):
+        monkeypatch.setattr(module, name, no_matter)
+
+    def run_it(settings: Mapping[str, str]) -> tuple[FakeApi, list[dict[str, str]]]:
+        form: Any = FakeForm(file)
+        switch.switch(form, git, left, Knobs(dict(settings)), Console())
+        return api, starts
+
+    return run_it
+
+
+def test_the_switch_is_quiet_also_with_queues_of_its_own(switching: Switching, checkout: Path) -> None:
+    api, starts = switching({"WORKER_QUEUES": "default"})
+    assert starts == [{"WORKER_QUEUES": f"{QUEUE},default"}, {}]
+    assert set(api.paused.values()) == {False}
+    assert api.queues == {"default", "upgrade"}
+    assert (checkout / "new" / "b.py").exists()
+
+
+def edits(checkout: Path) -> None:
+    (checkout / "old.txt").write_text("changed during the trial\n")
+
+
+def commits(checkout: Path) -> None:
+    commit(checkout, {"flows/a.py": "committed during the trial\n"})
+
+
+def test_without_such_queues_one_start_is_enough(switching: Switching) -> None:
+    assert switching({})[1] == [{}]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [(edits, r"^old\.txt: changed here"), (commits, "^the checkout went from commit")]
+)
+def test_what_was_changed_during_the_trial_is_left_alone(
+    switching: Switching, checkout: Path, change: Callable[[Path], None], said: str
+) -> None:
+    change(checkout)
+    before = state_of(checkout)
+    with pytest.raises(CommandError, match=said):
+        switching({})
+    left = journals.read()
+    assert left
+    assert (left.phase, state_of(checkout)) == (Phase.PREPARING, before)
 
 
 def test_an_ended_upgrade_starts_the_platform_before_anything_is_asked(

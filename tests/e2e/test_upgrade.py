@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -43,6 +43,7 @@ HALFWAY = """
             raise SystemExit("the migration has failed in the middle")
         await session.rollback()
 """
+KEPT = (".local/upgrade/code",)  # as `make upgrade` does it then
 MARK = "Prefect {version('prefect')}"
 # In place of Postgres' disk one that can be filled.
 SMALL_DISK = """
@@ -219,11 +220,12 @@ def upgrade(
     *arguments: str,
     at: str = "",
     then: Callable[[subprocess.Popen[str]], None] | None = None,
+    programs: Sequence[str] = ("-m", "local"),
 ) -> tuple[int, str]:
     """Run `make upgrade`; when it prints a text, do something. Return its exit code and what it printed."""
     said: list[str] = []
     with subprocess.Popen(
-        [sys.executable, "-m", "local", "upgrade", *arguments],
+        [sys.executable, *programs, "upgrade", *arguments],
         cwd=platform.checkout,
         env=platform.environment,
         stdout=subprocess.PIPE,
@@ -347,7 +349,7 @@ def test_a_local_upgrade_that_was_killed_is_undone_by_the_next(local: LocalPlatf
     assert refused.stderr.startswith(
         f"make up: an upgrade to {NEVER_HEALTHY} was cut off; `make upgrade` undoes"
     )
-    code, said = upgrade(local)
+    code, said = upgrade(local, programs=KEPT)
     assert (code, f"{GOOD} runs again" in last_line(said)) == (1, True), said
     assert git(local.checkout, "rev-parse", "HEAD") == before
     state.check_kept()
@@ -459,7 +461,7 @@ def test_an_upgrade_that_is_cut_off_in_its_switch_is_undone(
         assert (
             json.loads((compose.checkout / ".local/upgrade/journal.json").read_text())["phase"] == "switching"
         )
-        code, said = upgrade(compose)
+        code, said = upgrade(compose, programs=KEPT)
         assert f"an upgrade to {GOOD} was cut off; {OLD} runs again, with its data" in last_line(said), said
     else:
         assert "make upgrade: interrupted; " in last_line(said), said
