@@ -10,6 +10,7 @@ from local.errors import CommandError
 
 _AUTHOR = ("-c", "user.name=make upgrade", "-c", "user.email=upgrade@localhost")
 _LOCK_SECONDS = 10.0
+_PROC = Path("/proc")
 
 
 class Git:
@@ -147,20 +148,21 @@ class Git:
 
 def gits_in(folder: Path) -> list[int]:
     """Return the numbers of the gits that live, without those that are known to work elsewhere."""
-    listed = subprocess.run(
-        ["ps", "-A", "-o", "pid=,stat=,comm="], capture_output=True, text=True, check=False
-    ).stdout
+    if not _PROC.is_dir():
+        command = ["ps", "-A", "-o", "pid=,comm="]
+        listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+        each = (line.split(maxsplit=1) for line in listed)
+        return [int(pid) for pid, program in each if Path(program).name.startswith("git")]
     found: list[int] = []
-    for line in listed.splitlines():
-        pid, state, program = line.split(maxsplit=2)
-        if state.startswith("Z") or not Path(program).name.startswith("git"):
-            continue
+    for process in _PROC.glob("[0-9]*"):
         try:
-            if not Path(f"/proc/{pid}/cwd").resolve(strict=True).is_relative_to(folder.resolve()):
-                continue
-        except OSError:  # no /proc here, or the process is somebody else's
-            pass
-        found.append(int(pid))
+            is_git = (process / "comm").read_text(encoding="utf-8", errors="replace").startswith("git")
+            if is_git and (process / "cwd").readlink().is_relative_to(folder.resolve()):
+                found.append(int(process.name))
+        except PermissionError:  # another user's git, wherever it works
+            found.append(int(process.name))
+        except OSError:  # it has ended meanwhile
+            continue
     return found
 
 
