@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from local.knobs import ROOT
+from local.tests.test_upgrade_releases import checkout, origin
 from local.upgrade import journal as journals
 from local.upgrade import kept_code
+from local.upgrade.git import Git
 from local.upgrade.journal import Journal, Phase
 
+__all__ = ["checkout", "origin"]  # fixtures
 OF_A_TARGET = {"FILE", "NAME", "ARGS", "VERSION", "FROM", "DRY_RUN", "PYTHONS", "BUNDLE", "JSON"}
 SPACED = "backups/before upgrade; it's $5.tar"
 
@@ -112,16 +115,19 @@ def test_the_way_back_is_run_by_the_kept_programs(
     assert json.loads(done.stdout) == handed, done.stderr
 
 
-def test_the_kept_programs_work_on_the_checkout_without_its_own(tmp_path: Path) -> None:
+def test_the_kept_programs_work_on_the_checkout_without_its_own(checkout: Path) -> None:
     """As when half of the new release's files are there: none of the checkout's is imported."""
-    state = tmp_path / ".local" / "upgrade"
-    journals.write(
-        Journal("containers", "0.1.0", "0.2.0", "a", backup="backups/x.tar", phase=Phase.SWITCHING), state
-    )
+    state = checkout / ".local" / "upgrade"
+    journal = Journal("local processes", "0.9.0", "0.10.0", "a", "b", "before.tar", phase=Phase.SWITCHING)
+    journals.write(journal, state)
     kept_code.keep(ROOT, state)
-    (tmp_path / "local").mkdir()
-    (tmp_path / "local" / "__init__.py").write_text("raise SystemExit('half of a release')\n")
-    command = [sys.executable, str(state / "code"), "up"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.stderr.startswith("make up: an upgrade to 0.2.0 was cut off; "), done.stderr
+    (checkout / "local").mkdir()
+    (checkout / "local" / "__init__.py").write_text("raise SystemExit('half of a release')\n")
+    command = [sys.executable, str(state / "code"), "upgrade"]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+    head = Git(checkout).commit_of("HEAD")[:12]
+    assert done.stderr.startswith(
+        f"make upgrade: the way back to 0.9.0 has failed: {checkout} is at the commit {head}, which is of"
+    ), done.stderr
+    assert journals.read(state) == journal
     assert not (state / "code" / "local" / "tests").exists()
