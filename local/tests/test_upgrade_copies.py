@@ -130,6 +130,7 @@ def test_the_journal_is_read_as_it_was_written(tmp_path: Path) -> None:
         bundle="/media/bundle",
         had_bundle=False,
         profiles=("image-worker",),
+        has_files=False,
         has_begun=True,
         phase=Phase.SWITCHING,
     )

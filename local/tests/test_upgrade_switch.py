@@ -54,6 +54,12 @@ class FakeForm:
     def stop(self) -> None:
         pass
 
+    def put_programs_back(self) -> dict[str, str]:
+        return {}
+
+    def start_database(self) -> None:
+        pass
+
 
 class FakeApi:
     """A server with one pool, and a queue of a user's."""
@@ -206,7 +212,7 @@ def test_half_of_a_copy_is_deleted_on_the_way_back(file: Path) -> None:
     assert not half.exists()
 
 
-Switching = Callable[[Mapping[str, str]], tuple[FakeApi, list[dict[str, str]]]]
+Switching = Callable[..., tuple[FakeApi, list[dict[str, str]]]]
 
 
 @pytest.fixture
@@ -238,8 +244,11 @@ def switching(
     for module, name in ((kept_code, "keep"), (bundles, "take")):
         monkeypatch.setattr(module, name, no_matter)
 
-    def run_it(settings: Mapping[str, str]) -> tuple[FakeApi, list[dict[str, str]]]:
+    def run_it(
+        settings: Mapping[str, str], meanwhile: Callable[[], None] = no_matter
+    ) -> tuple[FakeApi, list[dict[str, str]]]:
         form: Any = FakeForm(file)
+        form.stop = meanwhile
         switch.switch(form, git, left, Knobs(dict(settings)), Console())
         return api, starts
 
@@ -260,6 +269,25 @@ def edits(checkout: Path) -> None:
 
 def commits(checkout: Path) -> None:
     commit(checkout, {"flows/a.py": "committed during the trial\n"})
+
+
+@pytest.mark.parametrize("change", [edits, commits])
+def test_what_was_changed_while_the_worker_stops_is_left_alone(
+    switching: Switching,
+    checkout: Path,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path], None],
+) -> None:
+    with pytest.raises(CommandError, match=r"changed here|went from commit"):
+        switching({}, lambda: change(checkout))
+    left, before, form = journals.read(), state_of(checkout), FakeForm(file)
+    assert left
+    assert (left.phase, left.has_files) == (Phase.SWITCHING, False)
+    monkeypatch.setattr(way_back, "run_stage", no_matter)
+    monkeypatch.setattr(way_back, "await_last_stage", no_matter)
+    assert way_back.go_back(form, Git(checkout), left, Knobs({}), Console()) == AS_BEFORE  # type: ignore[arg-type]
+    assert (state_of(checkout), journals.read()) == (before, None)
 
 
 def test_without_such_queues_one_start_is_enough(switching: Switching) -> None:

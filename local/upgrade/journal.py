@@ -37,6 +37,7 @@ class Journal:
         bundle: The folder of the bundle that the new release comes from; empty for none.
         had_bundle: Whether the old release has a bundle; known from the switch on.
         profiles: Of services that ran although `COMPOSE_PROFILES` does not ask for them.
+        has_files: Whether files of the checkout were, or were about to be, changed.
         has_begun: Whether the new release was started, so that it may have written to the database.
         phase: How far it is.
     """
@@ -51,6 +52,7 @@ class Journal:
     bundle: str = ""
     had_bundle: bool = True
     profiles: Sequence[str] = field(default_factory=tuple[str, ...])
+    has_files: bool = True
     has_begun: bool = False
     phase: Phase = Phase.PREPARING
 

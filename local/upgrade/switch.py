@@ -36,8 +36,7 @@ def switch(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Consol
     kept_code.keep()
     profiles = form.profiles()
     queues = [queue["id"] for queue in _queues(api) if not queue["is_paused"] and queue["name"] != QUEUE]
-    preflight.check_is_at(git, journal.old_commit)
-    preflight.check_files(git, Release(journal.new, FOLDER / "release", journal.new_commit), console)
+    _check_is_unchanged(git, journal, console)
     journal = journals.write(
         dataclasses.replace(
             journal,
@@ -45,6 +44,7 @@ def switch(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Consol
             queues=tuple(queues),
             had_bundle=bundles.is_there(),
             profiles=profiles,
+            has_files=False,
         )
     )
     set_paused(api, queues, is_paused=True)
@@ -53,6 +53,8 @@ def switch(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Consol
     form.stop()
     form.copy.make()
     console.step("switch       runs are handed over, and the database is copied as it is now")
+    _check_is_unchanged(git, journal, console)  # to stop a worker takes its time
+    journal = journals.write(dataclasses.replace(journal, has_files=True))
     git.put(journal.new_commit, journal.old_commit)
     bundles.take(journal.bundle)
     console.step(f"switch       the checkout's files are those of {journal.new}")
@@ -63,6 +65,12 @@ def switch(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Consol
     journal = journals.write(dataclasses.replace(journal, phase=Phase.SWITCHED))
     finish(form, journal, knobs, console, starts=bool(knobs.get("WORKER_QUEUES")))
     return journal
+
+
+def _check_is_unchanged(git: Git, journal: Journal, console: Console) -> None:
+    """Refuse a checkout in which somebody works meanwhile; raises as the gates do."""
+    preflight.check_is_at(git, journal.old_commit)
+    preflight.check_files(git, Release(journal.new, FOLDER / "release", journal.new_commit), console)
 
 
 def finish(form: Form, journal: Journal, knobs: Knobs, console: Console, *, starts: bool) -> None:

@@ -27,8 +27,9 @@ def go_back(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Conso
     console.step(f"way back     to {journal.old}")
     await_last_stage(console)
     form.stop()
-    git.put(journal.old_commit, journal.new_commit)
-    bundles.put_back(had_one=journal.had_bundle)
+    if journal.has_files:
+        git.put(journal.old_commit, journal.new_commit)
+        bundles.put_back(had_one=journal.had_bundle)
     console.step(f"way back     the checkout's files are those of {journal.old}")
     variables = {**form.put_programs_back(), **stage_variables(knobs, journal)}
     form.start_database()
