@@ -2,6 +2,9 @@
 PYTHON ?= python3
 PROGRAMS := .venv/bin
 ASKED = $(if $(value ENVIRONMENT),--environment "$$ENVIRONMENT") $(if $(value ONLY),--only "$$ONLY") $(if $(value ARGS),-- $(ARGS))
+# Of an upgrade that was cut off in its switch: the programs that lead back, since the checkout's may be half new.
+LEFT := .local/upgrade
+IS_CUT_OFF = test -f $(LEFT)/code/__main__.py && grep -qs '"phase": "switching"' $(LEFT)/journal.json
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes that import Prefect
 
 .DEFAULT_GOAL := help
@@ -47,7 +50,7 @@ restore: ## Replace the platform's data by a backup's (FILE=backups/NAME.tar), a
 	@$(PYTHON) -m local restore $(if $(value FILE),"$$FILE")
 
 upgrade: ## Go to a later release, tried on a copy first, and back by itself (VERSION=1.2.3, FROM=path, DRY_RUN=1)
-	@$(PYTHON) -m local upgrade $(if $(value VERSION),--version "$$VERSION") $(if $(value FROM),--from "$$FROM") $(if $(filter-out 0,$(value DRY_RUN)),--dry-run)
+	@$(PYTHON) $$($(IS_CUT_OFF) && echo $(LEFT)/code || echo -m local) upgrade $(if $(value VERSION),--version "$$VERSION") $(if $(value FROM),--from "$$FROM") $(if $(filter-out 0,$(value DRY_RUN)),--dry-run)
 
 destroy: ## Stop the platform and delete its data: runs, deployments, secrets; asks first (YES=1: for scripts)
 	@$(PYTHON) -m local destroy

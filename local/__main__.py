@@ -30,7 +30,14 @@ from local.process_mode import ProcessMode
 from local.release import make_release
 from local.restore import opened
 from local.services import Order, own_flows_url
-from local.upgrade.command import Wanted, check_no_upgrade_is_left, upgrade_platform
+from local.upgrade.command import (
+    Wanted,
+    check_no_upgrade_is_left,
+    forget_restored,
+    form_of_left,
+    upgrade_platform,
+)
+from local.upgrade.forms import Containers
 
 COMMANDS = (
     *("up", "down", "logs", "status", "drain", "plan", "deploy", "destroy", "install", "activate-windows"),
@@ -93,7 +100,7 @@ def run(
     if command == "upgrade":
         return upgrade_platform(wanted or Wanted(), knobs)
     if command in {"up", "deploy", "backup", "restore"}:
-        check_no_upgrade_is_left()
+        check_no_upgrade_is_left(file if command == "restore" else None)
     if command == "restore":
         return _restore(file, console)
     if command in {"up", "plan", "deploy"}:
@@ -164,12 +171,15 @@ def _restore(file: Path | None, console: Console) -> int:
     with opened(file, console) as backup:
         engine = find_engine()
         containers, processes = ComposeMode(backup.knobs, console), ProcessMode(backup.knobs, console)
-        mode = containers if engine.is_usable and not processes.is_up() else processes
+        form = form_of_left(file)
+        in_containers = form == Containers.name if form else engine.is_usable and not processes.is_up()
+        mode = containers if in_containers else processes
         backup.check(mode.database)
         console.step(
             f"backup       of {backup.manifest.created}, Prefect {backup.manifest.prefect}: complete"
         )
         mode.restore(backup)
+        forget_restored(file, backup.knobs, console)
     return mode.up()
 
 

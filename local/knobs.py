@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from local.dotenv import read_dotenv
 from local.errors import CommandError
 
-ROOT = Path(__file__).parents[1]
+CHECKOUT = "UPGRADE_CHECKOUT"  # set where these programs are kept elsewhere for the way back of an upgrade
+ROOT = Path(os.environ.get(CHECKOUT) or Path(__file__).parents[1])
 # Another server or database is what ``.env`` alone says: people export these for a command line of their own.
 OF_THE_FILE = frozenset({"PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_KEY_FILE"})
 OF_THE_DATABASE = ("PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_")

@@ -7,7 +7,7 @@ from local.errors import CommandError
 from local.knobs import ROOT
 from local.script import load_script
 
-_SCRIPT = ROOT / "worker" / "attach" / "platform_version.py"
+_SCRIPT = Path(__file__).parents[1] / "worker" / "attach" / "platform_version.py"
 
 
 def platform_version(root: Path = ROOT) -> str:

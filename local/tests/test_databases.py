@@ -11,6 +11,7 @@ from local.databases import PostgresDatabase
 from local.engine import Project
 from local.errors import CommandError
 from local.knobs import Knobs
+from local.upgrade.copies import PostgresCopy
 from tests.platforms import wait_for
 
 pytestmark = [pytest.mark.docker]
@@ -163,3 +164,37 @@ def test_file_that_is_no_dump_leaves_nothing_behind(database: PostgresDatabase, 
     dump.write_bytes(b"PGDMP, not really")
     with pytest.raises(CommandError, match="not one of Prefect's database"):
         database.load(dump)
+
+
+def test_a_copy_that_a_killed_upgrade_still_makes_goes_too(
+    postgres: OneContainer, database: PostgresDatabase
+) -> None:
+    """Postgres goes on with what a psql asked that was left alone, and shows no copy until it has ended."""
+    asks = [
+        "docker",
+        "exec",
+        "--interactive",
+        postgres.container,
+        "psql",
+        "--username=prefect",
+        "--dbname=postgres",
+    ]
+    making = "CREATE DATABASE prefect_before_upgrade TEMPLATE prefect STRATEGY FILE_COPY"
+    active = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'CREATE DATAB%'"
+    with subprocess.Popen(
+        [*asks, "--quiet"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdin
+        assert holder.stdout
+        # It keeps Postgres at the copy for as long as the test needs.
+        holder.stdin.write("BEGIN;\nLOCK TABLE pg_database IN EXCLUSIVE MODE;\n\\echo held\n")
+        holder.stdin.flush()
+        assert holder.stdout.readline() == "held\n"
+        with subprocess.Popen([*asks, f"--command={making}"], stderr=subprocess.PIPE, text=True) as maker:
+            wait_for("the copy", lambda: postgres.sql(active, "postgres") == "1", 30)
+            PostgresCopy(postgres).end_makers()
+            assert "terminating connection" in maker.communicate(timeout=30)[1]
+        holder.stdin.write("COMMIT;\n")
+        holder.stdin.close()
+    PostgresCopy(postgres).discard()
+    assert postgres.databases() == {"prefect"}

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from local.knobs import ROOT
+from local.tests.test_upgrade_releases import checkout, origin
+from local.upgrade import journal as journals
+from local.upgrade import kept_code
+from local.upgrade.git import Git
+from local.upgrade.journal import Journal, Phase
 
+__all__ = ["checkout", "origin"]  # fixtures
 OF_A_TARGET = {"FILE", "NAME", "ARGS", "VERSION", "FROM", "DRY_RUN", "PYTHONS", "BUNDLE", "JSON"}
 SPACED = "backups/before upgrade; it's $5.tar"
 
@@ -84,3 +90,44 @@ def test_a_value_is_one_argument(told: Path, arguments: list[str], handed: list[
 )
 def test_changes_and_drift_are_no_failure(told: Path, target: str, code: str, fails: bool) -> None:
     assert bool(make(told, target, CODE=code).returncode) == fails
+
+
+@pytest.mark.parametrize(
+    ("phase", "has_programs", "handed"),
+    [
+        ("switching", True, [".local/upgrade/code", "upgrade"]),
+        ("switching", False, ["-m", "local", "upgrade"]),
+        ("preparing", True, ["-m", "local", "upgrade"]),
+        ("", True, ["-m", "local", "upgrade"]),
+    ],
+)
+def test_the_way_back_is_run_by_the_kept_programs(
+    told: Path, tmp_path: Path, phase: str, has_programs: bool, handed: list[str]
+) -> None:
+    state = tmp_path / ".local" / "upgrade"
+    state.mkdir(parents=True)
+    if phase:
+        journals.write(Journal("containers", "0.1.0", "0.2.0", "a", phase=Phase(phase)), state)
+    if has_programs:
+        kept_code.keep(ROOT, state)
+    command = ["make", f"--file={ROOT / 'Makefile'}", f"PYTHON={told}", "upgrade"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert json.loads(done.stdout) == handed, done.stderr
+
+
+def test_the_kept_programs_work_on_the_checkout_without_its_own(checkout: Path) -> None:
+    """As when half of the new release's files are there: none of the checkout's is imported."""
+    state = checkout / ".local" / "upgrade"
+    journal = Journal("local processes", "0.9.0", "0.10.0", "a", "b", "before.tar", phase=Phase.SWITCHING)
+    journals.write(journal, state)
+    kept_code.keep(ROOT, state)
+    (checkout / "local").mkdir()
+    (checkout / "local" / "__init__.py").write_text("raise SystemExit('half of a release')\n")
+    command = [sys.executable, str(state / "code"), "upgrade"]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+    head = Git(checkout).commit_of("HEAD")[:12]
+    assert done.stderr.startswith(
+        f"make upgrade: the way back to 0.9.0 has failed: {checkout} is at the commit {head}, which is of"
+    ), done.stderr
+    assert journals.read(state) == journal
+    assert not (state / "code" / "local" / "tests").exists()

@@ -1,6 +1,8 @@
 """The copy of the database for the way back, and what is on disk of an upgrade, however it was cut off."""
 
+import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,9 +22,9 @@ def file(tmp_path: Path) -> Iterator[Path]:
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
-        connection.execute("CREATE TABLE flow_run (id INTEGER)")
+        connection.execute("CREATE TABLE flow_run (id INTEGER, state_type TEXT, work_queue_name TEXT)")
         connection.execute("INSERT INTO alembic_version VALUES ('one')")
-        connection.execute("INSERT INTO flow_run VALUES (1)")
+        connection.execute("INSERT INTO flow_run VALUES (1, 'COMPLETED', 'default')")
         connection.commit()
         yield file
 
@@ -70,6 +72,37 @@ def test_a_way_back_that_is_cut_off_is_begun_again(file: Path) -> None:
     assert run(file) == [(1,)]
 
 
+def test_runs_that_ended_meanwhile_are_counted_without_the_smoke_run(file: Path) -> None:
+    copy = SqliteCopy(file)
+    run(file, "INSERT INTO flow_run VALUES (2, 'RUNNING', 'default')")
+    copy.make()
+    assert copy.ended_since("smoke") == 0
+    run(
+        file,
+        "INSERT INTO flow_run VALUES (3, 'COMPLETED', 'smoke')",
+        "INSERT INTO flow_run VALUES (4, 'CANCELLED', 'default')",  # by the worker that has caught up
+    )
+    assert copy.ended_since("smoke") == 0
+    run(
+        file,
+        "UPDATE flow_run SET state_type = 'FAILED' WHERE id = 2",
+        "INSERT INTO flow_run VALUES (5, 'COMPLETED', NULL)",
+    )
+    assert copy.ended_since("smoke") == 2
+    run(file, "ALTER TABLE flow_run RENAME COLUMN state_type TO half_done")
+    assert copy.ended_since("smoke") == 0
+
+
+def test_half_of_a_copy_goes_too(file: Path) -> None:
+    copy = SqliteCopy(file)
+    left = [file.with_name(name) for name in ("prefect_before_upgrade.new", "prefect_after_upgrade.db")]
+    for one in left:
+        one.write_bytes(b"half")
+    assert not copy.exists()
+    copy.discard()
+    assert not any(one.exists() for one in left)
+
+
 def test_a_copy_without_room_leaves_none(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = SqliteCopy(file)
 
@@ -87,12 +120,41 @@ def test_a_copy_without_room_leaves_none(file: Path, monkeypatch: pytest.MonkeyP
 def test_the_journal_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert journals.read(tmp_path) is None
     journal = Journal(
-        "containers", "0.1.0", "0.2.0", "a", "b", "backups/x.tar", ("q1", "q2"), Phase.SWITCHING
+        form="containers",
+        old="0.1.0",
+        new="0.2.0",
+        old_commit="a",
+        new_commit="b",
+        backup="backups/x.tar",
+        queues=("q1", "q2"),
+        bundle="/media/bundle",
+        had_bundle=False,
+        profiles=("image-worker",),
+        has_files=False,
+        has_begun=True,
+        phase=Phase.SWITCHING,
     )
     journals.write(journal, tmp_path)
-    assert journals.read(tmp_path) == journal
+    found = journals.read(tmp_path)
+    assert found
+    assert found == journal
+    assert found.phase is Phase.SWITCHING
     journals.forget(tmp_path)
     assert journals.read(tmp_path) is None
+
+
+def test_the_journal_is_on_the_disk_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        assert (tmp_path / "journal.json").exists() == (synced[-1] == "folder")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    journals.write(Journal("containers", "0.1.0", "0.2.0", "a"), tmp_path)
+    assert synced == ["file", "folder"]
 
 
 @pytest.mark.parametrize(

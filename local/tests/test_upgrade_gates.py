@@ -147,6 +147,31 @@ def test_local_changes_that_the_release_would_overwrite_are_named(checkout: Path
         preflight.check_files(Git(checkout), release, Console())
 
 
+@pytest.mark.parametrize(
+    ("name", "place"), [("new/b.py", "new/b.py"), ("new", "new"), ("new/b.py/mine.txt", "new/b.py")]
+)
+def test_ignored_files_that_the_release_would_overwrite_are_named(
+    checkout: Path, tmp_path: Path, name: str, place: str
+) -> None:
+    release = clone(Git(checkout), find(Git(checkout), "0.10.0", None), tmp_path / "release")
+    (checkout / ".git" / "info" / "exclude").write_text("new\n")
+    preflight.check_files(Git(checkout), release, Console())
+    file = checkout / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("mine, and ignored\n")
+    with pytest.raises(CommandError, match=r"^new/b\.py: 0\.10\.0 brings files of that name.*move it away"):
+        preflight.check_files(Git(checkout), release, Console())
+    assert (checkout / place).exists()
+
+
+def test_a_commit_since_the_upgrade_began_is_noticed(checkout: Path) -> None:
+    head = Git(checkout).commit_of("HEAD")
+    preflight.check_is_at(Git(checkout), head)
+    commit(checkout, {"flows/mine.py": "mine\n"})
+    with pytest.raises(CommandError, match=rf"went from commit {head[:12]} to [0-9a-f]{{12}} since"):
+        preflight.check_is_at(Git(checkout), head)
+
+
 def test_a_release_that_may_not_be_skipped_is_the_next_one(
     checkout: Path, origin: Path, tmp_path: Path
 ) -> None:

@@ -14,7 +14,8 @@ from local.errors import CommandError
 from local.knobs import ROOT, Knobs
 from local.tests.test_upgrade_releases import git
 from local.upgrade import overlays
-from local.upgrade.forms import Containers, settings
+from local.upgrade.forms import Containers
+from local.upgrade.prepare import settings
 
 OWN = "name: x\nservices: {server: {image: x}}\n"
 

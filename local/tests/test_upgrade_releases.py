@@ -8,6 +8,7 @@ import pytest
 
 from local.errors import CommandError
 from local.upgrade import bundles
+from local.upgrade import git as gits
 from local.upgrade.git import Git
 from local.upgrade.releases import STOPS, clone, find, forget, stops_between
 
@@ -147,6 +148,35 @@ def test_the_way_back_begins_wherever_the_way_there_was_cut_off(
     assert git(checkout, "status", "--porcelain") == "M flows/a.py"
 
 
+def test_a_commit_that_is_of_neither_release_is_kept(checkout: Path, tmp_path: Path) -> None:
+    release = clone(Git(checkout), find(Git(checkout), "0.10.0", None), tmp_path / "release")
+    old = git(checkout, "rev-parse", "HEAD")
+    commit(checkout, {"flows/a.py": "mine\n"})
+    before, mine = state(checkout), git(checkout, "rev-parse", "HEAD")
+    for there, other in ((old, release.commit), (release.commit, old)):
+        with pytest.raises(CommandError, match=rf"at the commit {mine[:12]}, which is of neither release"):
+            Git(checkout).put(there, other)
+    assert (state(checkout), git(checkout, "rev-parse", "HEAD")) == (before, mine)
+
+
+def test_the_lock_of_a_git_that_lives_is_left_to_it(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = clone(Git(checkout), find(Git(checkout), "0.10.0", None), tmp_path / "release")
+    monkeypatch.setattr(gits, "_LOCK_SECONDS", 0.3)
+    old, lock = git(checkout, "rev-parse", "HEAD"), checkout / ".git" / "index.lock"
+    lock.touch()
+    # Reads objects' names from its input for as long as that is open.
+    with subprocess.Popen(["git", "cat-file", "--batch"], cwd=checkout, stdin=subprocess.PIPE) as living:
+        with pytest.raises(CommandError, match=rf"another git is at work \(process {living.pid}\); end it"):
+            Git(checkout).put(release.commit, old)
+        assert lock.exists()
+        assert living.stdin
+        living.stdin.close()
+    Git(checkout).put(release.commit, old)
+    assert git(checkout, "rev-parse", "HEAD") == release.commit
+
+
 def test_a_checkout_is_taken_from_a_path(checkout: Path, origin: Path, tmp_path: Path) -> None:
     assert find(Git(checkout), "", origin) == "0.11.0"
     with pytest.raises(CommandError, match=r"is of release 0\.11\.0, and not 0\.10\.0"):
@@ -182,9 +212,17 @@ def test_a_bundle_goes_and_comes_back_with_its_release(
     bundles.take(source, root, state)
     found = root / ".bundle" / "bundle.json"
     assert (found.read_text() if found.exists() else "") == ("new" if brings_one else "")
-    bundles.put_back(source, root, state)
+    bundles.put_back(root, state, had_one=had_one)
     assert (found.read_text() if found.exists() else "") == ("old" if had_one else "")
     assert not (state / "bundle").exists()
+
+
+def test_a_bundle_that_was_not_replaced_yet_stays(tmp_path: Path) -> None:
+    """As when the disk was full before the new release's bundle was taken."""
+    write(tmp_path / ".bundle", {"bundle.json": "old"})
+    assert bundles.is_there(tmp_path)
+    bundles.put_back(tmp_path, tmp_path / "state", had_one=True)
+    assert (tmp_path / ".bundle" / "bundle.json").read_text() == "old"
 
 
 def test_a_tag_that_names_another_version_is_no_release(origin: Path, checkout: Path, tmp_path: Path) -> None:

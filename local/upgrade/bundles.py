@@ -40,14 +40,25 @@ def take(source: str, root: Path = ROOT, state: Path = FOLDER) -> None:
         raise CommandError(f"the bundle {source} cannot be copied to {own}: {error}") from None
 
 
-def put_back(source: str, root: Path = ROOT, state: Path = FOLDER) -> None:
-    """Undo `take`, wherever it was cut off."""
+def is_there(root: Path = ROOT) -> bool:
+    """Whether the checkout has one."""
+    return (root / _NAME).exists()
+
+
+def put_back(root: Path = ROOT, state: Path = FOLDER, *, had_one: bool) -> None:
+    """Undo `take`, wherever it was cut off, also before it began.
+
+    Args:
+        root: The checkout.
+        state: Where the old release's is kept.
+        had_one: Whether the old release has one.
+    """
     own, kept = root / _NAME, state / "bundle"
     shutil.rmtree(root / f"{_NAME}.new", ignore_errors=True)
     if kept.exists():
         shutil.rmtree(own, ignore_errors=True)
         kept.replace(own)
-    elif source:  # the old release had none
+    elif not had_one:
         shutil.rmtree(own, ignore_errors=True)
 
 

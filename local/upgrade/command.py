@@ -1,39 +1,29 @@
 """``make upgrade`` from its first line to its last, and what it makes of an earlier one that was cut off."""
 
-import dataclasses
 import os
-import re
 import shutil
-import subprocess
-import sys
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TextIO, cast
 
-from local.api import PrefectApi
-from local.archive import read_archive
 from local.console import Console
 from local.engine import find_engine
 from local.errors import CommandError
 from local.interrupts import ignore_interrupts, raise_on_interrupts
 from local.knobs import ROOT, Knobs
 from local.lock import exclusive
-from local.restore import opened
-from local.upgrade import bundles, preflight, releases
+from local.upgrade import bundles, kept_code, preflight, releases
 from local.upgrade import journal as journals
-from local.upgrade.forms import Containers, Form, Processes, settings
+from local.upgrade.forms import Containers, Form, Processes
 from local.upgrade.git import Git
 from local.upgrade.journal import FOLDER, Journal, Phase
-from local.upgrade.releases import Release
-from local.upgrade.stages import Log, await_last_stage, run_stage
+from local.upgrade.prepare import RELEASE, prepare
+from local.upgrade.stages import Log, await_last_stage
 from local.upgrade.switch import finish, switch
 from local.upgrade.way_back import go_back
 from local.version import numbers, platform_version
-
-_RELEASE = FOLDER / "release"
-_TROUBLE = re.compile(r"(?m)^(?:error: .*|deployment: (?P<name>.+?): .*?(?P<why>does not import.*))$")
 
 
 @dataclass(frozen=True)
@@ -60,42 +50,68 @@ def upgrade_platform(wanted: Wanted, knobs: Knobs) -> int:
     if os.name != "posix":
         raise CommandError("an upgrade needs Linux or macOS; on Windows, run it in WSL")
     preflight.check_is_upgradable(knobs)
-    with exclusive(FOLDER / "lock"):
-        log = Log(FOLDER / "upgrade.log")
+    with exclusive(FOLDER / "lock"), closing(Log(FOLDER / "upgrade.log")) as log:
         console = Console(cast("TextIO", log))
         console.say(f"--- {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: make upgrade")
         try:
             return _upgrade(wanted, knobs, console)
-        except CommandError as error:
-            raise CommandError(f"{error}; log: {log.file.relative_to(ROOT)}") from None
+        except (CommandError, OSError) as error:
+            raise CommandError(f"{_reason(error)}; log: {log.file.relative_to(ROOT)}") from None
 
 
-def check_no_upgrade_is_left() -> None:
+def check_no_upgrade_is_left(restored: Path | None = None) -> None:
     """Refuse to work on a platform that is half of one release and half of another.
+
+    Args:
+        restored: The backup that is to be restored, if any: the upgrade's own may be, since it has all data.
 
     Raises:
         CommandError: An upgrade was cut off in its switch.
     """
     left = journals.read()
-    if left and left.phase is not Phase.PREPARING:
+    if left and left.phase is not Phase.PREPARING and not _is_of(left, restored):
         raise CommandError(f"an upgrade to {left.new} was cut off; `make upgrade` undoes or ends it first")
+
+
+def form_of_left(restored: Path) -> str:
+    """Return the form of the platform whose upgrade made this backup and was cut off; else nothing."""
+    left = journals.read()
+    return left.form if left and _is_of(left, restored) else ""
+
+
+def forget_restored(restored: Path, knobs: Knobs, console: Console) -> None:
+    """End an upgrade that was cut off, once its backup is the platform's data again."""
+    left = journals.read()
+    if not left or not _is_of(left, restored):
+        return
+    form = _form(left, knobs, console)
+    form.copy.discard()
+    _clean(form, Git(ROOT))
+    journals.forget()
+    console.step(
+        f"upgrade      to {left.new} is forgotten; the checkout's files are those of {platform_version()}"
+    )
+
+
+def _is_of(left: Journal, restored: Path | None) -> bool:
+    return bool(restored and left.backup) and Path(str(restored)).resolve() == Path(left.backup).resolve()
 
 
 def _upgrade(wanted: Wanted, knobs: Knobs, console: Console) -> int:
     git, left = Git(ROOT), journals.read()
     form = _form(left, knobs, console)
     if left:
-        _settle(left, form, git, knobs, console)
+        data = settle(left, form, git, knobs, console)
         if left.phase is Phase.SWITCHING:
             raise CommandError(
-                f"an upgrade to {left.new} was cut off; {left.old} runs again, with its data as they were; "
+                f"an upgrade to {left.new} was cut off; {left.old} runs again, {data}; "
                 "make upgrade again tries anew"
             )
     old = platform_version()
     new = releases.find(git, wanted.version, wanted.source)
     preflight.check_version(old, new)
     if numbers(new) == numbers(old):
-        releases.forget(git, _RELEASE)
+        releases.forget(git, RELEASE)
         console.say(f"{old} is what runs here, and the newest release; nothing to do")
         return 0
     console.step(f"upgrade      {old} to {new}; the platform runs as {form.name}")
@@ -103,16 +119,16 @@ def _upgrade(wanted: Wanted, knobs: Knobs, console: Console) -> int:
     bundle = str(source) if source and (source / releases.BUNDLED).is_file() else ""
     journal = journals.write(Journal(form.name, old, new, git.commit_of("HEAD"), bundle=bundle))
     try:
-        journal = _prepare(form, git, journal, knobs, console)
+        journal = prepare(form, git, journal, knobs, console)
     except BaseException:
         ignore_interrupts()
-        _settle(journal, form, git, knobs, console)
+        settle(journal, form, git, knobs, console)
         raise
     if wanted.is_dry:
-        _settle(journal, form, git, knobs, console)
+        settle(journal, form, git, knobs, console)
         console.say(f"{new} can take the place of {old}; make upgrade without DRY_RUN=1 does it")
         return 0
-    _switch(form, git, journal, knobs, console)
+    switch_or_go_back(form, git, journal, knobs, console)
     _clean(form, git)
     journals.forget()
     console.say()
@@ -133,86 +149,7 @@ def _form(left: Journal | None, knobs: Knobs, console: Console) -> Form:
     raise CommandError("the platform is not running; `make up` starts it")
 
 
-def _prepare(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Console) -> Journal:
-    """Do all that touches nothing of the running platform."""
-    api = PrefectApi.of(knobs)
-    preflight.check_health(form, console)
-    preflight.check_deployer(form, api, console)
-    release = releases.clone(git, journal.new, _RELEASE)
-    preflight.check_stops(release, journal.old, console)
-    preflight.check_files(git, release, console)
-    workers = preflight.check_workers(api, knobs, journal.old, console)
-    preflight.check_room(form, console)
-    backup = ROOT / "backups" / f"before-{journal.new}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar"
-    form.mode.backup(backup)
-    _verify(backup, form, console)
-    journal = journals.write(dataclasses.replace(journal, backup=str(backup), new_commit=release.commit))
-    bundles.lend(journal.bundle, release.folder)
-    _try(release, backup, form, knobs, console)
-    preflight.check_deployer(form, api, console)
-    if workers:
-        console.step(
-            f"workers      after the upgrade, on the machines of {', '.join(workers)}: git fetch --tags && "
-            f"git checkout v{journal.new} && worker/attach.sh install"
-        )
-    return journal
-
-
-def _verify(backup: Path, form: Form, console: Console) -> None:
-    """Read a backup back from the disk, and judge it as a restore would."""
-    with TemporaryDirectory() as folder:
-        read_archive(backup, Path(folder))
-    with opened(backup, console) as found:
-        found.check(form.mode.database)
-    console.step("backup       read back: whole, with the key of its blocks")
-
-
-def _try(release: Release, backup: Path, form: Form, knobs: Knobs, console: Console) -> None:
-    """Try the new release on a copy, and compare what the deployer makes of the flows with today's.
-
-    Raises:
-        CommandError: It does not work, or a flow that imports today would not any more.
-    """
-    today, tomorrow = FOLDER / "plan-today.txt", FOLDER / "plan-tomorrow.txt"
-    with today.open("w", encoding="utf-8") as output:
-        subprocess.run(
-            [sys.executable, "-m", "local", "plan"],
-            cwd=ROOT,
-            env={**os.environ, "IMAGE_POLICY": "never"},  # a build before it would be told there
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            check=False,
-        )
-    _copy_settings(release.folder)
-    console.step(f"trial        of {release.version} beside {platform_version()}, on a copy of the database")
-    arguments = ("trial", "--form", form.name, str(backup), str(tomorrow))
-    try:
-        run_stage(release.folder, arguments, {**settings(knobs), **form.trial_variables()}, console)
-    except CommandError as error:
-        raise CommandError(f"{release.version} cannot be taken: {error}") from None
-    finally:
-        form.remove_trial()
-    if worse := _troubles(tomorrow) - _troubles(today):
-        raise CommandError(f"{release.version} cannot be taken: {sorted(worse)[0]}")
-
-
-def _troubles(plan: Path) -> set[str]:
-    """Return what a plan says of entries and flows that cannot be used, without what differs by place."""
-    found = _TROUBLE.finditer(plan.read_text(encoding="utf-8", errors="replace"))
-    return {f"{one['name']} {one['why']}" if one["name"] else one[0] for one in found}
-
-
-def _copy_settings(folder: Path) -> None:
-    """Give the trial the settings of today, as private as they are here."""
-    for name in (".env", "deployer/flows.env"):
-        source, target = ROOT / name, folder / name
-        if source.is_file() and not target.exists():
-            target.touch(mode=0o600)
-            shutil.copyfile(source, target)
-
-
-def _switch(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Console) -> None:
+def switch_or_go_back(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Console) -> None:
     """Switch, or go back.
 
     Raises:
@@ -222,8 +159,8 @@ def _switch(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Conso
         switch(form, git, journal, knobs, console)
     except KeyboardInterrupt:
         reason = "interrupted"
-    except (CommandError, OSError) as error:
-        reason = str(error)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the platform is down
+        reason = _reason(error)
     else:
         return
     ignore_interrupts()
@@ -231,35 +168,52 @@ def _switch(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Conso
     left = journals.read()
     if left and left.phase is Phase.SWITCHED:
         raise CommandError(f"{journal.new} runs, and {reason}; make upgrade again ends it")
-    _settle(left or journal, form, git, knobs, console)
+    data = settle(left or journal, form, git, knobs, console)
     raise_on_interrupts()
-    raise CommandError(f"{reason}; {journal.old} runs again, with its data as they were")
+    if not left or left.phase is Phase.PREPARING:
+        raise CommandError(reason)
+    raise CommandError(f"{reason}; {journal.old} runs again, {data}")
 
 
-def _settle(left: Journal, form: Form, git: Git, knobs: Knobs, console: Console) -> None:
+def settle(left: Journal, form: Form, git: Git, knobs: Knobs, console: Console) -> str:
     """Undo, or end, what an upgrade left.
+
+    Returns:
+        What became of the data on a way back, in words.
 
     Raises:
         CommandError: It cannot be undone now.
     """
+    data = ""
     if left.phase is Phase.SWITCHING:
         try:
-            go_back(form, git, left, knobs, console)
-        except CommandError as error:
+            data = go_back(form, git, left, knobs, console)
+        except Exception as error:  # noqa: BLE001 - whatever it is, this is what to do about it
             raise CommandError(
-                f"the way back to {left.old} has failed: {error}; mend that, and make upgrade again goes on "
-                f"with it; should it not, {left.backup} has the data"
+                f"the way back to {left.old} has failed: {_reason(error)}; mend that, and make upgrade again "
+                f"goes on with it; should it not, make restore FILE={left.backup} brings the data back"
             ) from None
     await_last_stage(console)
     if left.phase is Phase.SWITCHED:
-        finish(form, left, knobs)
+        finish(form, left, knobs, console, starts=True)  # the machine may have stopped since
     _clean(form, git)
     journals.forget()
+    return data
+
+
+def _reason(error: Exception) -> str:
+    """Return in one sentence what went wrong."""
+    if isinstance(error, CommandError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}"
+    return f"{type(error).__name__}: {error}"
 
 
 def _clean(form: Form, git: Git) -> None:
     """Remove what an upgrade needs no more: the trial, the clone, the programs of the old release."""
+    kept_code.forget()
     form.remove_trial()
-    releases.forget(git, _RELEASE)
+    releases.forget(git, RELEASE)
     bundles.forget()
     shutil.rmtree(FOLDER / "venv", ignore_errors=True)

@@ -8,13 +8,22 @@ import hashlib
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from local.databases import PostgresDatabase, SqliteDatabase
 from local.errors import CommandError
 
 _KEPT, _FAILED = "prefect_before_upgrade", "prefect_after_upgrade"
+# A psql that was killed leaves its statement to Postgres, where the copy appears once that is done.
+_END_MAKERS = f"""
+SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity
+WHERE pid <> pg_backend_pid() AND query LIKE 'CREATE DATABASE {_KEPT} %' AND state = 'active'
+"""  # noqa: S608
 _PARTS = ("", "-wal", "-shm")
+_ENDED = """
+SELECT id FROM flow_run
+WHERE state_type IN ('COMPLETED', 'FAILED') AND coalesce(work_queue_name, '') <> '{queue}'
+"""
 _VERSIONS = "SELECT version_num FROM alembic_version ORDER BY 1"
 
 
@@ -37,6 +46,10 @@ class Copy(Protocol):
         """Whether tables were changed since, be it by a whole migration or by half of one."""
         ...
 
+    def ended_since(self, queue: str) -> int:
+        """Return how many flow runs have ended by themselves since, but for those of a queue."""
+        ...
+
     def put_back(self) -> None:
         """Let the copy be the database again."""
         ...
@@ -55,8 +68,8 @@ class PostgresCopy(PostgresDatabase):
 
     def make(self) -> None:
         """Copy the database; whoever is still connected to it is sent away."""
+        self.discard()
         self._sql(
-            f"DROP DATABASE IF EXISTS {_KEPT} WITH (FORCE)",
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'prefect'",
             f"CREATE DATABASE {_KEPT} TEMPLATE prefect STRATEGY FILE_COPY",
         )
@@ -69,14 +82,28 @@ class PostgresCopy(PostgresDatabase):
         """Whether tables were changed since."""
         return self._shape("prefect") != self._shape(_KEPT)
 
+    def ended_since(self, queue: str) -> int:
+        """Return how many flow runs have ended by themselves since, but for those of a queue."""
+        asked = _ENDED.format(queue=queue)
+        try:
+            now, then = (set(self._query(name, asked).split()) for name in ("prefect", _KEPT))
+        except CommandError:  # half of a migration may leave anything
+            return 0
+        return len(now - then)
+
     def put_back(self) -> None:
         """Let the copy be the database again, by its name, and delete the other one."""
         self._rename(("prefect", _FAILED), (_KEPT, "prefect"))
         self._sql(f"DROP DATABASE IF EXISTS {_FAILED} WITH (FORCE)")
 
     def discard(self) -> None:
-        """Delete the copy, and what is left of another one's place."""
+        """Delete the copy, and what is left of another one's place; whoever still makes one is sent away."""
+        self.end_makers()
         self._sql(*(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)" for name in (_KEPT, _FAILED)))
+
+    def end_makers(self) -> None:
+        """Send away whoever still makes a copy."""
+        self._sql(_END_MAKERS)
 
     def _shape(self, database: str) -> str:
         dumped = self._project.stream(
@@ -128,6 +155,15 @@ class SqliteCopy(SqliteDatabase):
         """Whether tables were changed since."""
         return _shape(self._file, "mode=ro") != _shape(self._kept, "mode=ro&immutable=1")
 
+    def ended_since(self, queue: str) -> int:
+        """Return how many flow runs have ended by themselves since, but for those of a queue."""
+        asked = _ENDED.format(queue=queue)
+        try:
+            now = set(_rows(self._file, "mode=ro", asked))
+            return len(now - set(_rows(self._kept, "mode=ro&immutable=1", asked)))
+        except sqlite3.Error:  # half of a migration may leave anything
+            return 0
+
     def put_back(self) -> None:
         """Let the copy be the database again."""
         if self._file.exists():  # from here on there is no database, so that whoever is cut off begins again
@@ -146,9 +182,13 @@ class SqliteCopy(SqliteDatabase):
 def _shape(file: Path, how: str) -> str:
     """Return a digest of a database's tables, and Prefect's own version of them."""
     try:
-        with closing(sqlite3.connect(f"file:{file}?{how}", uri=True, timeout=30)) as connection:
-            tables = connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2").fetchall()
-            versions = connection.execute(_VERSIONS).fetchall()
+        tables = _rows(file, how, "SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2")
+        versions = _rows(file, how, _VERSIONS)
     except sqlite3.Error as error:  # half of a migration may leave anything
         return f"{file}: {error}"
     return hashlib.sha256(repr((tables, versions)).encode()).hexdigest()
+
+
+def _rows(file: Path, how: str, statement: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(f"file:{file}?{how}", uri=True, timeout=30)) as connection:
+        return connection.execute(statement).fetchall()

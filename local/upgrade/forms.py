@@ -1,12 +1,14 @@
 """What differs between the two forms of the platform for an upgrade: containers and local processes."""
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from local.compose_mode import ComposeMode
 from local.console import Console
@@ -21,12 +23,9 @@ from local.processes import Supervisor
 from local.services import STATE
 from local.upgrade.copies import Copy, PostgresCopy, SqliteCopy
 from local.upgrade.journal import FOLDER
-from local.upgrade.overlays import own_files
 
 # Who uses the database, in the order in which they are stopped.
 _USERS = ("worker", "image-worker", "rescue", "backup", "deployer", "server", "migrate")
-_PATHS = ("CONFIG_DIR",)  # and each ..._FILE, but that of prefect.yaml, which is named from the checkout on
-_OF_THE_CHECKOUT = ("PREFECT_FILE", "COMPOSE_FILE")
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,10 @@ class Form(Protocol):
         """Return what room a trial and a switch take."""
         ...
 
+    def profiles(self) -> tuple[str, ...]:
+        """Return the profiles of what runs without being asked for by the settings."""
+        ...
+
     def stop(self) -> None:
         """Stop what uses the database; the worker first, which hands its flow runs over."""
         ...
@@ -102,7 +105,8 @@ class Containers:
         self._project = Project(knobs)
         self.mode = ComposeMode(knobs, console)
         self.copy: Copy = PostgresCopy(self._project)
-        self._trial = f"{self._project.name}-trial"
+        checkout = hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]
+        self._trial = f"{self._project.name}-upgrade-trial-{checkout}"
 
     def unwell(self) -> list[str]:
         """Return the containers that are not as they should be."""
@@ -128,6 +132,23 @@ class Containers:
             found.append(Need(root, 3 * database, "copies of the database"))
         return [*found, *_temporary(database)]
 
+    def profiles(self) -> tuple[str, ...]:
+        """Return the profiles of services that run, and that Compose would not start by itself.
+
+        Raises:
+            CommandError: Compose cannot read its files.
+        """
+        running = {one.service for one in self._project.containers() if one.status == "running"}
+        own = {one.strip() for one in self._knobs.get("COMPOSE_PROFILES").split(",")}
+        try:
+            printed = self._project.answer("--profile", "*", "config", "--format", "json")
+            services: dict[str, dict[str, Any]] = json.loads(printed)["services"]
+        except ValueError:
+            raise CommandError("`docker compose config` cannot read the compose files") from None
+        of_each = [services[name].get("profiles", []) for name in sorted(running & services.keys())]
+        needed = (profiles[0] for profiles in of_each if profiles and not own & {"*", *profiles})
+        return tuple(dict.fromkeys(needed))
+
     def stop(self) -> None:
         """Stop the containers in order, each with its own time of grace."""
         there = {one.service for one in self._project.containers() if one.status == "running"}
@@ -145,7 +166,9 @@ class Containers:
             raise CommandError("postgres cannot be started; what is above says why")
 
     def trial_variables(self) -> dict[str, str]:
-        """Return a project of its own, whose images have the names that the switch looks for."""
+        """Return a project of its own, with images as the switch looks for; refuse another's."""
+        if other := self._other_folder():
+            raise CommandError(f"the project {self._trial} was started from {other}; remove it there first")
         return {
             "COMPOSE_PROJECT_NAME": self._trial,
             "IMAGE_PREFIX": self._knobs.get(
@@ -156,7 +179,9 @@ class Containers:
         }
 
     def remove_trial(self) -> None:
-        """Remove the trial's containers, volumes and networks by their label."""
+        """Remove the trial's containers, volumes and networks by their label, if they are the trial's."""
+        if self._other_folder():
+            return
         label = ("--filter", f"label=com.docker.compose.project={self._trial}", "--quiet")
         for listing, removal in (
             (("ps", "--all"), ("rm", "--force", "--volumes")),
@@ -165,6 +190,13 @@ class Containers:
         ):
             if found := _docker(*listing, *label).stdout.split():
                 _docker(*removal, *found)
+
+    def _other_folder(self) -> str:
+        """Return a folder other than the trial's that containers of the trial's project were started from."""
+        shown = ("--format", '{{.Label "com.docker.compose.project.working_dir"}}')
+        label = f"label=com.docker.compose.project={self._trial}"
+        folders = _docker("ps", "--all", *shown, "--filter", label).stdout.splitlines()
+        return next((one for one in folders if one != str(FOLDER / "release")), "")
 
     def keep_programs(self) -> None:
         """Do nothing: images have the version in their name, so that both releases' are there."""
@@ -203,6 +235,10 @@ class Processes:
         found = [_checkouts(2 * database), Need(STATE, 2 * database, "copies of the database")]
         return [*found, Need(ROOT, _size(VENV), "packages of the new release"), *_temporary(database)]
 
+    def profiles(self) -> tuple[str, ...]:
+        """Return none: all processes are always started."""
+        return ()
+
     def stop(self) -> None:
         """Stop the processes in order; the worker gets its time of grace."""
         supervisor = Supervisor(STATE)
@@ -239,15 +275,6 @@ class Processes:
             shutil.rmtree(VENV, ignore_errors=True)
             self._kept.replace(VENV)
         return {}
-
-
-def settings(knobs: Knobs, root: Path = ROOT) -> dict[str, str]:
-    """Return the paths among the settings, which mean the same from a folder other than the checkout."""
-    return own_files(knobs, root) | {
-        name: str(root / Path(value).expanduser())
-        for name, value in knobs.values.items()
-        if value and (name in _PATHS or (name.endswith("_FILE") and name not in _OF_THE_CHECKOUT))
-    }
 
 
 def _link(source: str, target: str) -> None:

@@ -2,12 +2,15 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from local.errors import CommandError
 
 _AUTHOR = ("-c", "user.name=make upgrade", "-c", "user.email=upgrade@localhost")
+_LOCK_SECONDS = 10.0
+_PROC = Path("/proc")
 
 
 class Git:
@@ -74,10 +77,15 @@ class Git:
         Files in which the two do not differ stay as they are, local changes and all.
 
         Raises:
-            CommandError: A file cannot be written.
+            CommandError: A file cannot be written, the checkout is at a third commit, or a git is at work.
         """
-        lock = Path(self.must("rev-parse", "--absolute-git-dir"), "index.lock")
-        lock.unlink(missing_ok=True)  # of a git that was killed, since no other one is at work here
+        head = self.commit_of("HEAD")
+        if head not in {commit, other}:
+            raise CommandError(
+                f"{self.folder} is at the commit {head[:12]}, which is of neither release; keep what you "
+                f"committed by a branch (git branch mine), then git reset --soft {other[:12]}"
+            )
+        self._unlock()
         differ, wanted = self.changed(commit, other), self.files(commit)
         if differ:
             paths = ("--pathspec-from-file=-", "--pathspec-file-nul")
@@ -87,7 +95,32 @@ class Git:
             self.must("checkout", "--quiet", commit, *paths, listed=present)
         for name in differ - wanted:
             self._remove(self.folder / name)
-        self.must("update-ref", "-m", "make upgrade", "HEAD", commit)
+        self.must("update-ref", "-m", "make upgrade", "HEAD", commit, head)
+
+    def _unlock(self) -> None:
+        """Remove the index's lock of a git that was killed.
+
+        Raises:
+            CommandError: A git that lives may hold it.
+        """
+        lock = Path(self.must("rev-parse", "--absolute-git-dir"), "index.lock")
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while lock.exists() and (others := gits_in(self.folder)):
+            if time.monotonic() > deadline:
+                raise CommandError(
+                    f"{lock} is there, and another git is at work (process {', '.join(map(str, others))}); "
+                    "end it first"
+                )
+            time.sleep(0.2)
+        lock.unlink(missing_ok=True)
+
+    def in_the_way(self, names: Iterable[str]) -> set[str]:
+        """Return which of the files of another commit have something in their place that is in none of HEAD.
+
+        That is also what git ignores, and so tells nothing of.
+        """
+        own = self.files("HEAD")
+        return {name for name in names if name not in own and _is_taken(self.folder, name, own)}
 
     def _remove(self, file: Path) -> None:
         """Delete a file, and the folders that are empty then."""
@@ -111,6 +144,37 @@ class Git:
             )
         except OSError as error:
             raise CommandError(f"git cannot be run in {self.folder}: {error.strerror}") from None
+
+
+def gits_in(folder: Path) -> list[int]:
+    """Return the numbers of the gits that live, without those that are known to work elsewhere."""
+    if not _PROC.is_dir():
+        command = ["ps", "-A", "-o", "pid=,comm="]
+        listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+        each = (line.split(maxsplit=1) for line in listed)
+        return [int(pid) for pid, program in each if Path(program).name.startswith("git")]
+    found: list[int] = []
+    for process in _PROC.glob("[0-9]*"):
+        try:
+            is_git = (process / "comm").read_text(encoding="utf-8", errors="replace").startswith("git")
+            if is_git and (process / "cwd").readlink().is_relative_to(folder.resolve()):
+                found.append(int(process.name))
+        except PermissionError:  # another user's git, wherever it works
+            found.append(int(process.name))
+        except OSError:  # it has ended meanwhile
+            continue
+    return found
+
+
+def _is_taken(folder: Path, name: str, own: set[str]) -> bool:
+    """Tell whether a file, or one of the folders that it is in, has something else in its place."""
+    if os.path.lexists(folder / name):
+        return True
+    parents = [parent for parent in Path(name).parents if parent.name]
+    return any(
+        os.path.lexists(folder / parent) and not (folder / parent).is_dir() and str(parent) not in own
+        for parent in parents
+    )
 
 
 def _paths(printed: str) -> set[str]:

@@ -35,6 +35,10 @@ class Journal:
         backup: The file of the backup; empty until it was made.
         queues: The ids of the queues that were paused for the switch.
         bundle: The folder of the bundle that the new release comes from; empty for none.
+        had_bundle: Whether the old release has a bundle; known from the switch on.
+        profiles: Of services that ran although `COMPOSE_PROFILES` does not ask for them.
+        has_files: Whether files of the checkout were, or were about to be, changed.
+        has_begun: Whether the new release was started, so that it may have written to the database.
         phase: How far it is.
     """
 
@@ -46,6 +50,10 @@ class Journal:
     backup: str = ""
     queues: Sequence[str] = field(default_factory=tuple[str, ...])
     bundle: str = ""
+    had_bundle: bool = True
+    profiles: Sequence[str] = field(default_factory=tuple[str, ...])
+    has_files: bool = True
+    has_begun: bool = False
     phase: Phase = Phase.PREPARING
 
 
@@ -64,6 +72,7 @@ def write(journal: Journal, folder: Path = FOLDER) -> Journal:
             stream.flush()
             os.fsync(stream.fileno())
         scratch.replace(file)
+        _sync(folder)
     except OSError as error:
         raise CommandError(f"{file} cannot be written: {error.strerror}") from None
     return journal
@@ -80,6 +89,7 @@ def read(folder: Path = FOLDER) -> Journal | None:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         known: dict[str, Any] = {one.name: found[one.name] for one in fields(Journal) if one.name in found}
         known |= {"phase": Phase(found["phase"]), "queues": tuple(found["queues"])}
+        known |= {"profiles": tuple(found.get("profiles", ()))}
         return Journal(**known)
     except FileNotFoundError:
         return None
@@ -90,3 +100,12 @@ def read(folder: Path = FOLDER) -> Journal | None:
 def forget(folder: Path = FOLDER) -> None:
     """Forget it: the upgrade has ended, one way or the other."""
     (folder / "journal.json").unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Have the disk keep the names of a folder's files, which a rename changes."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -93,7 +93,24 @@ def check_files(git: Git, release: Release, console: Console) -> None:
         raise CommandError(
             f"{listed(mine)}: changed here, and by {release.version} too; commit or undo your changes first"
         )
+    if taken := git.in_the_way(differ):
+        raise CommandError(
+            f"{listed(taken)}: {release.version} brings files of that name, and what is there is not "
+            "committed here (git may ignore it); move it away first"
+        )
     console.step(f"gate         files: {len(differ)} change, none of which is changed here")
+
+
+def check_is_at(git: Git, commit: str) -> None:
+    """Refuse a checkout that was changed since the upgrade began.
+
+    Raises:
+        CommandError: It is at another commit.
+    """
+    if (head := git.commit_of("HEAD")) != commit:
+        raise CommandError(
+            f"the checkout went from commit {commit[:12]} to {head[:12]} since the upgrade began; try again"
+        )
 
 
 def check_stops(release: Release, old: str, console: Console) -> None:

@@ -15,6 +15,7 @@ from typing import TextIO
 
 from local.console import Console
 from local.errors import CommandError
+from local.knobs import CHECKOUT
 from local.upgrade.journal import FOLDER
 
 _END_SECONDS = 120.0
@@ -47,6 +48,10 @@ class Log:
         """Let the terminal show it."""
         self._terminal.flush()
 
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
 
 def run_stage(
     folder: Path, arguments: tuple[str, ...], variables: Mapping[str, str], console: Console
@@ -65,12 +70,13 @@ def run_stage(
         CommandError: It failed; with the sentence that it ends with.
     """
     lines: list[str] = []
+    inherited = {name: value for name, value in os.environ.items() if name != CHECKOUT}
     with (
         _turn(console) as turn,
         subprocess.Popen(
             [sys.executable, "-m", "local.upgrade", *arguments],
             cwd=folder,
-            env={**os.environ, **variables, "PYTHONUNBUFFERED": "1"},
+            env={**inherited, **variables, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,0 +1,39 @@
+"""Asks the server patiently, and says in one sentence that it does not answer."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from local.api import ApiUnavailableError, PrefectApi
+from local.errors import CommandError
+
+_API_SECONDS = 90.0
+_GONE = 404
+
+
+class GoneError(CommandError):
+    """What was asked for was deleted meanwhile."""
+
+
+def asked(api: PrefectApi, path: str, body: dict[str, Any]) -> Any:
+    """Return what the server answers to a POST; raise as `patiently` does."""
+    return patiently(lambda: api.post(path, body))
+
+
+def patiently(ask: Callable[[], Any]) -> Any:
+    """Ask until there is an answer: a server that has just started, or a busy one, takes its time.
+
+    Raises:
+        GoneError: There is no such thing.
+        CommandError: There is no answer in time.
+    """
+    deadline = time.monotonic() + _API_SECONDS
+    while True:
+        try:
+            return ask()
+        except ApiUnavailableError as error:
+            if error.status == _GONE:
+                raise GoneError(str(error)) from None
+            if time.monotonic() > deadline:
+                raise CommandError(f"the server does not answer: {error}") from None
+            time.sleep(0.5)

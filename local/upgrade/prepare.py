@@ -1,0 +1,124 @@
+"""What an upgrade does before the switch: the gates, a backup, and a trial of the new release."""
+
+import dataclasses
+import os
+import re
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from local.api import PrefectApi
+from local.archive import read_archive
+from local.console import Console
+from local.errors import CommandError
+from local.knobs import ROOT, Knobs
+from local.restore import opened
+from local.upgrade import bundles, preflight
+from local.upgrade import journal as journals
+from local.upgrade.forms import Form
+from local.upgrade.git import Git
+from local.upgrade.journal import FOLDER, Journal
+from local.upgrade.overlays import own_files
+from local.upgrade.releases import Release, clone
+from local.upgrade.stages import run_stage
+from local.version import platform_version
+
+RELEASE = FOLDER / "release"
+_PATHS = ("CONFIG_DIR",)  # and each ..._FILE, but that of prefect.yaml, which is named from the checkout on
+_OF_THE_CHECKOUT = ("PREFECT_FILE", "COMPOSE_FILE")
+_TROUBLE = re.compile(r"(?m)^(?:error: .*|deployment: (?P<name>.+?): .*?(?P<why>does not import.*))$")
+
+
+def prepare(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Console) -> Journal:
+    """Do all that touches nothing of the running platform, and return the journal with what it took.
+
+    Raises:
+        CommandError: A gate is shut, or the trial has failed.
+    """
+    api = PrefectApi.of(knobs)
+    preflight.check_health(form, console)
+    preflight.check_deployer(form, api, console)
+    release = clone(git, journal.new, RELEASE)
+    preflight.check_stops(release, journal.old, console)
+    preflight.check_files(git, release, console)
+    workers = preflight.check_workers(api, knobs, journal.old, console)
+    preflight.check_room(form, console)
+    backup = ROOT / "backups" / f"before-{journal.new}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar"
+    form.mode.backup(backup)
+    _verify(backup, form, console)
+    journal = journals.write(dataclasses.replace(journal, backup=str(backup), new_commit=release.commit))
+    bundles.lend(journal.bundle, release.folder)
+    _try(release, backup, form, knobs, console)
+    preflight.check_deployer(form, api, console)
+    if workers:
+        console.step(
+            f"workers      after the upgrade, on the machines of {', '.join(workers)}: git fetch --tags && "
+            f"git checkout v{journal.new} && worker/attach.sh install"
+        )
+    return journal
+
+
+def _verify(backup: Path, form: Form, console: Console) -> None:
+    """Read a backup back from the disk, and judge it as a restore would."""
+    with TemporaryDirectory() as folder:
+        read_archive(backup, Path(folder))
+    with opened(backup, console) as found:
+        found.check(form.mode.database)
+    console.step("backup       read back: whole, with the key of its blocks")
+
+
+def _try(release: Release, backup: Path, form: Form, knobs: Knobs, console: Console) -> None:
+    """Try the new release on a copy, and compare what the deployer makes of the flows with today's.
+
+    Raises:
+        CommandError: It does not work, or a flow that imports today would not any more.
+    """
+    today, tomorrow = FOLDER / "plan-today.txt", FOLDER / "plan-tomorrow.txt"
+    with today.open("w", encoding="utf-8") as output:
+        subprocess.run(
+            [sys.executable, "-m", "local", "plan"],
+            cwd=ROOT,
+            env={**os.environ, "IMAGE_POLICY": "never"},  # a build before it would be told there
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            check=False,
+        )
+    _copy_settings(release.folder)
+    console.step(f"trial        of {release.version} beside {platform_version()}, on a copy of the database")
+    arguments = ("trial", "--form", form.name, str(backup), str(tomorrow))
+    try:
+        run_stage(release.folder, arguments, {**settings(knobs), **form.trial_variables()}, console)
+    except CommandError as error:
+        raise CommandError(f"{release.version} cannot be taken: {error}") from None
+    finally:
+        form.remove_trial()
+    if worse := _troubles(tomorrow) - _troubles(today):
+        raise CommandError(f"{release.version} cannot be taken: {sorted(worse)[0]}")
+
+
+def _troubles(plan: Path) -> set[str]:
+    """Return what a plan says of entries and flows that cannot be used, without what differs by place."""
+    found = _TROUBLE.finditer(plan.read_text(encoding="utf-8", errors="replace"))
+    return {f"{one['name']} {one['why']}" if one["name"] else one[0] for one in found}
+
+
+def _copy_settings(folder: Path) -> None:
+    """Give the trial the settings of today, as private as they are here."""
+    for name in (".env", "deployer/flows.env"):
+        source, target = ROOT / name, folder / name
+        if source.is_file() and not target.exists():
+            target.touch(mode=0o600)
+            shutil.copyfile(source, target)
+
+
+def settings(knobs: Knobs, root: Path = ROOT) -> dict[str, str]:
+    """Return the paths among the settings, which mean the same from a folder other than the checkout."""
+    return own_files(knobs, root) | {
+        name: str(root / Path(value).expanduser())
+        for name, value in knobs.values.items()
+        if value and (name in _PATHS or (name.endswith("_FILE") and name not in _OF_THE_CHECKOUT))
+    }

@@ -1,0 +1,109 @@
+"""The one run by which a new release shows that it works, in a queue that is there for nothing else."""
+
+import contextlib
+import time
+from typing import Any
+from urllib.parse import quote
+
+from local.api import FINAL_STATES, FIRST_RUN_DEPLOYMENT, ApiUnavailableError, PrefectApi
+from local.console import Console
+from local.errors import CommandError
+from local.upgrade.asking import GoneError, asked, patiently
+
+QUEUE = "make-upgrade-smoke-run"
+_SMOKE_SECONDS = 600.0
+_CONFLICT = 409
+
+
+def make_queue(api: PrefectApi) -> None:
+    """Make the queue; a worker that polls some queues alone finds it once it is started.
+
+    Raises:
+        CommandError: The server does not do so.
+    """
+    if not (pool := str(_deployment(api).get("work_pool_name") or "")):
+        return
+    try:
+        api.post(f"/work_pools/{quote(pool, safe='')}/queues", {"name": QUEUE})
+    except ApiUnavailableError as error:
+        if error.status != _CONFLICT:  # of an upgrade that was cut off
+            raise CommandError(f"the queue of the smoke run cannot be made: {error}") from None
+
+
+def smoke(api: PrefectApi, version: str, console: Console) -> None:
+    """Run the deployment whose first run `make up` waits for, alone.
+
+    Raises:
+        CommandError: It does not Complete.
+    """
+    deployment = _deployment(api)
+    pool = str(deployment.get("work_pool_name") or "")
+    paused = [one for one in asked(api, "/work_pools/filter", {}) if one["name"] == pool and one["is_paused"]]
+    if not pool or paused:
+        why = f"{pool} is paused" if pool else f"no deployment is named {FIRST_RUN_DEPLOYMENT}"
+        console.step(f"smoke        left out: {why}")
+        return
+    made = asked(
+        api,
+        f"/deployments/{deployment['id']}/create_flow_run",
+        {
+            "name": f"smoke-of-{version}",
+            "work_queue_name": QUEUE,
+            "state": {"type": "SCHEDULED", "message": f"make upgrade tries {version}"},
+        },
+    )
+    _await_completed(api, str(made["id"]), console)
+
+
+def forget_runs(api: PrefectApi) -> None:
+    """Delete the smoke runs of a release that is not kept.
+
+    Raises:
+        CommandError: The server does not do so.
+    """
+    body = {"flow_runs": {"work_queue_name": {"any_": [QUEUE]}}}
+    for run in asked(api, "/flow_runs/filter", body):
+        with contextlib.suppress(GoneError):
+            patiently(lambda path=f"/flow_runs/{run['id']}": api.delete(path))
+
+
+def forget_queue(api: PrefectApi) -> None:
+    """Delete the queue, and no other one.
+
+    Raises:
+        CommandError: The server does not do so.
+    """
+    for pool in asked(api, "/work_pools/filter", {}):
+        path = f"/work_pools/{quote(pool['name'], safe='')}/queues/{QUEUE}"
+        with contextlib.suppress(GoneError):
+            patiently(lambda path=path: api.delete(path))
+
+
+def _deployment(api: PrefectApi) -> dict[str, Any]:
+    """Return the deployment; empty when there is none."""
+    body = {"deployments": {"name": {"any_": [FIRST_RUN_DEPLOYMENT]}}}
+    found = asked(api, "/deployments/filter", body)
+    return found[0] if found else {}
+
+
+def _await_completed(api: PrefectApi, run_id: str, console: Console) -> None:
+    """Wait until a flow run has Completed, and print each of its states once."""
+    deadline, shown = time.monotonic() + _SMOKE_SECONDS, ""
+    while time.monotonic() < deadline:
+        [run] = asked(api, "/flow_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}}) or [None]
+        if run is None:
+            raise CommandError("the smoke run is gone")
+        if run["state_name"] != shown:
+            shown = str(run["state_name"])
+            console.step(f"smoke        {FIRST_RUN_DEPLOYMENT} {shown}")
+        if run["state_type"] == "COMPLETED":
+            return
+        if run["state_type"] in FINAL_STATES:
+            why = str(run["state"]["message"] or "").strip().partition("\n")[0]
+            raise CommandError(
+                f"the smoke run of {FIRST_RUN_DEPLOYMENT} ended {shown}{f': {why}' if why else ''}"
+            )
+        time.sleep(0.5)
+    raise CommandError(
+        f"the smoke run of {FIRST_RUN_DEPLOYMENT} is still {shown} after {_SMOKE_SECONDS:.0f} s"
+    )
