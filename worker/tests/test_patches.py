@@ -76,7 +76,7 @@ def test_every_patch_is_in_force_on_the_prefect_of_the_locks(tmp_path: Path) -> 
     assert version("prefect") == KNOWN_RELEASES[-1]
     states = run_python(REPORT, tmp_path)
     assert {state["name"]: state["why"] for state in states if state["state"] != IN_FORCE} == {}
-    assert len({state["name"] for state in states}) == len(states) == 12
+    assert len({state["name"] for state in states}) == len(states) == 13
     assert all(state["replaces"] and state["why"] for state in states)
 
 
@@ -125,6 +125,10 @@ def test_worker_on_a_prefect_that_it_does_not_know_runs_flows_as_that_does(
         [home] = {file.parent for file in tmp_path.rglob("worker-patches.json")}
     [told] = [line for line in log.splitlines() if "Prefect's own way runs in place of" in line]
     assert "Prefect 3.99.0 is not known" in told
+    assert (
+        log.count("yeedu-prefork: left out, flow runs start the slow way: Prefect 3.99.0 is not known") == 1
+    )
+    assert "running python -m prefect.engine instead" in log
     assert "hand-over" not in told, "what keeps two processes from one flow run is there"
     assert kept_line({"PREFECT_HOME": str(home)}) in told
     kept = json.loads((home / "worker-patches.json").read_text())["patches"]

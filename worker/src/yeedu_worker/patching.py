@@ -8,7 +8,7 @@ asked whether the release is known.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import inspect
 from dataclasses import dataclass
 from functools import cached_property
@@ -70,10 +70,13 @@ class Place:
 
     def trouble(self) -> str:
         """Return why a patch cannot rely on it; an empty string where it can."""
+        is_missing = f"{self.path} is not there"
         try:
+            if ":" not in self.path:
+                return "" if importlib.util.find_spec(self.path) else is_missing
             found = self.find()
         except (ImportError, AttributeError):
-            return f"{self.path} is not there"
+            return is_missing
         if self.signature and (signature := _signature(found)) != self.signature:
             return f"{self.path} takes {signature}, not {self.signature}"
         if missing := sorted(set(self.names) - set(_names(_code(found)))):

@@ -230,7 +230,7 @@ def worker(server: PrefectServer, pool: str, folder: Path, **variables: str) -> 
     try:
         running.await_log("started!")
         if running.has_prefork:
-            running.await_log("yeedu-prefork: ready")
+            running.await_log("yeedu-prefork: ")  # ready, or left out
         yield running
     finally:
         process.terminate()

@@ -22,7 +22,7 @@ PATCHES = Patches()
 _FILE = "worker-patches.json"
 _MODULES = (
     *("process_worker", "cancellations", "repeated_work"),
-    *("run_settings", "heartbeats", "patience", "git_clone"),
+    *("run_settings", "heartbeats", "patience", "git_clone", "early_imports"),
 )
 
 

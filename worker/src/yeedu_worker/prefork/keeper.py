@@ -22,6 +22,7 @@ START_SECONDS = 180.0
 LEAST_PAUSE_SECONDS = 1.0
 MOST_PAUSE_SECONDS = 30.0
 STOP_SECONDS = 10.0
+_LEFT_OUT_SECONDS = 86_400.0  # the same Prefect is the same tomorrow
 
 
 class Keeper:
@@ -48,6 +49,7 @@ class Keeper:
         self._worker, self._end = os.pipe()  # the server notices the end of this process by it
         self._record = Record()
         self._server = 0
+        self._is_left_out = False
         self._left: set[int] = set()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -80,6 +82,8 @@ class Keeper:
         while not self._worker_ends_within(pause_seconds):
             if self._run_server():
                 pause_seconds = 0.0
+            elif self._is_left_out:
+                pause_seconds = _LEFT_OUT_SECONDS
             else:
                 pause_seconds = min(max(2 * pause_seconds, LEAST_PAUSE_SECONDS), MOST_PAUSE_SECONDS)
         folder = Path(self.address).parent
@@ -113,6 +117,7 @@ class Keeper:
                 answers = self._answers(ANSWER_SECONDS, server)
             if not answers:
                 server.kill()  # its children live on: they belong to their clients
+        self._is_left_out = server.returncode == protocol.LEFT_OUT_CODE
         with self.lock:
             self._left |= self._record.read()
             self._record.write(())

@@ -5,7 +5,6 @@ the files that they read, the environment variables that they looked at, and the
 """
 
 import gc
-import importlib
 import os
 import sys
 import threading
@@ -13,28 +12,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from yeedu_worker.patches.early_imports import import_engine
 from yeedu_worker.patches.heartbeats import replace_heartbeats
 from yeedu_worker.patches.patience import wait_out_outages
 from yeedu_worker.patches.repeated_work import complete_models, share_certificates
 from yeedu_worker.prefork.immortal import make_immortal
 from yeedu_worker.prefork.shelf import Group, Shelf, import_groups
 
-# What the stock engine has imported by the time it loads a flow from git. Nothing else may be in a child's
-# `sys.modules` at that moment: a repository may have modules of its own under any other name.
-ENGINE = (
-    "prefect.main",
-    "prefect.flow_engine",
-    "prefect.deployments.steps.core",
-    "prefect.deployments.steps.pull",
-    "prefect.runner.storage",
-    "prefect.client.orchestration",
-    "anyio._backends._asyncio",
-    "pydantic.v1",
-    "rich._emoji_codes",
-    "yeedu_worker.patches.git_clone",
-)
 # What flows import themselves, and the engine later. A child gets each when it is imported, if that import
 # would find the same file. A later one may need an earlier one.
 LATER = (
@@ -51,6 +37,10 @@ _READ_BY_C = ("PYTHON", "LC_", "LD_", "MALLOC_", "OPENSSL_", "GLIBC_")
 _READ_BY_C_NAMES = frozenset({"LANG", "LANGUAGE", "TZDIR"})
 # Prefect's settings are read again in each child.
 _READ_AGAIN = "PREFECT_"
+
+
+class LeftOutError(Exception):
+    """Flow runs start as Prefect starts them; the message says why."""
 
 
 class _SweptName(str):
@@ -114,6 +104,7 @@ def preload() -> Preloaded:
     """Import everything, and check that forking is safe.
 
     Raises:
+        LeftOutError: This Prefect is not one whose imports are known.
         RuntimeError: An import started a thread, which a fork would not have.
     """
     gc.disable()  # a collection leaves holes, which forks would fill, and so copy what is around them
@@ -142,14 +133,8 @@ def _import_with_notes() -> tuple[set[str], list[Group]]:
     ordinary = type(os.environ)
     os.environ.__class__ = _NotedEnvironment
     try:
-        configuration: Any = importlib.import_module("prefect.logging.configuration")
-        setup_logging = configuration.setup_logging
-        configuration.setup_logging = _set_up_nothing
-        try:
-            for name in ENGINE:
-                importlib.import_module(name)
-        finally:
-            configuration.setup_logging = setup_logging
+        if not import_engine():
+            raise LeftOutError(import_engine.why_not)
         groups = import_groups(LATER)
         len(sys.modules["pytz"].all_timezones_set)  # looks at a file for each when it is first asked
         complete_models()
@@ -159,10 +144,6 @@ def _import_with_notes() -> tuple[set[str], list[Group]]:
     finally:
         os.environ.__class__ = ordinary
     return _NotedEnvironment.asked, groups
-
-
-def _set_up_nothing() -> None:
-    """Stand in for Prefect's set-up of logging, which depends on the settings of a run."""
 
 
 def _files(modules: Iterable[ModuleType]) -> Sequence[str]:

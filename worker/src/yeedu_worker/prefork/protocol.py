@@ -34,6 +34,7 @@ STATUS = b"status "
 
 ADDRESS_VARIABLE = "YEEDU_PREFORK_SOCKET"
 MESSAGE_BYTES = 4096
+LEFT_OUT_CODE = 3  # with which a server ends where there is not to be one
 FILES = 5
 _INT_BYTES = 4
 

@@ -19,7 +19,7 @@ from yeedu_worker.kernel import adopt_orphans
 from yeedu_worker.patches.run_settings import SettingsOfRuns
 from yeedu_worker.prefork import protocol
 from yeedu_worker.prefork.child import Assignment, run
-from yeedu_worker.prefork.preload import Preloaded, preload
+from yeedu_worker.prefork.preload import LeftOutError, Preloaded, preload
 from yeedu_worker.prefork.record import Record
 
 Child = tuple[socket.socket, int]
@@ -149,7 +149,11 @@ def main() -> None:
         os.set_inheritable(file, False)
     with contextlib.suppress(OSError):  # the kernel refuses, and the worker is left with what they leave
         adopt_orphans()
-    preloaded = preload()
+    try:
+        preloaded = preload()
+    except LeftOutError as error:
+        _say(f"left out, flow runs start the slow way: {error}")
+        sys.exit(protocol.LEFT_OUT_CODE)
     server = Server(socket.socket(fileno=listener), worker, Record(record), preloaded)
     _say("ready")
     assignment = server.serve()
