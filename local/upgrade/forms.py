@@ -169,11 +169,10 @@ class Containers:
         """Return a project of its own, with images as the switch looks for; refuse another's."""
         if other := self._other_folder():
             raise CommandError(f"the project {self._trial} was started from {other}; remove it there first")
+        prefix = "" if self._knobs.registry else self._project.name
         return {
             "COMPOSE_PROJECT_NAME": self._trial,
-            "IMAGE_PREFIX": self._knobs.get(
-                "IMAGE_PREFIX", "" if self._knobs.registry else self._project.name
-            ),
+            "IMAGE_PREFIX": self._knobs.get("IMAGE_PREFIX", prefix),
             "PREFECT_PORT": str(free_port()),  # not published, but looked at
             "YEEDU_MOCK_PORT": str(free_port()),
         }
