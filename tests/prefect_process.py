@@ -18,6 +18,9 @@ import requests
 from tests.built_once import built_once
 from tests.platforms import free_port
 
+# The platform's own server, for many clients at once: Prefect's own lets them lock each other out of SQLite.
+SERVE = str(Path(__file__).parents[1] / "server" / "serve.py")
+
 
 class PrefectProcess:
     """A Prefect server on SQLite.

@@ -22,7 +22,7 @@ import requests
 from prefect.blocks.system import Secret
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
-from tests.prefect_process import PrefectProcess
+from tests.prefect_process import SERVE, PrefectProcess
 from tests.tls_server import self_signed
 from tests.weather.calls import PASSWORD_BLOCK, Outcome
 from tests.weather.definitions import Yeedu
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 AT_ONCE = int(os.environ.get("WEATHER_AT_ONCE", "10"))
-SERVE = Path(__file__).parents[2] / "server" / "serve.py"
 PASSWORD = "demo-password"  # the mock's, where it is given none
 
 
@@ -71,8 +70,7 @@ class Sky:
 @contextmanager
 def clear_sky(folder: Path) -> Iterator[Sky]:
     """Start a Prefect server, mocks, and a hurry of the operator's time, in this process."""
-    # The platform's own, since Prefect's own command lets many flow runs lock each other out of SQLite.
-    server = PrefectProcess(folder / "prefect", program=[str(SERVE)])
+    server = PrefectProcess(folder / "prefect", program=[SERVE])
     with ExitStack() as stack:
         stack.callback(server.stop)
         server.start()
