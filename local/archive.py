@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tarfile
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -91,7 +91,10 @@ def read_archive(source: Path, folder: Path) -> Manifest:
         source, f"{folder.parent} has no room to unpack it; set TMPDIR to a folder that has"
     ) as archive:
         manifest = _manifest(source, archive)
-        _unpack(source, archive, dict(manifest.members), folder)
+        for entry, digest in _members(source, archive, manifest):
+            with (folder / entry.name).open("wb") as target:
+                shutil.copyfileobj(_content(archive, entry), target, _AT_ONCE_BYTES)
+            _check(source, entry.name, _digest(folder / entry.name), digest)
     return manifest
 
 
@@ -106,18 +109,13 @@ def verify_archive(source: Path, is_late: Callable[[], bool]) -> tuple[Manifest,
     """
     with _opened(source, "no room is left") as archive:
         manifest = _manifest(source, archive)
-        left = dict(manifest.members)
-        while entry := archive.next():
-            digest, content = left.pop(entry.name, None), hashlib.sha256()
-            if digest is None or not _is_plain(entry):
-                raise _strange(source)
-            stream = _content(archive, entry)
+        for entry, digest in _members(source, archive, manifest):
+            stream, content = _content(archive, entry), hashlib.sha256()
             while part := stream.read(_AT_ONCE_BYTES):
                 content.update(part)
                 if is_late():
                     return manifest, False
             _check(source, entry.name, content.hexdigest(), digest)
-        _check_none_left(source, left)
     return manifest, True
 
 
@@ -155,30 +153,23 @@ class _Bounded(io.BufferedReader):
         return super().read(size)
 
 
-def _unpack(source: Path, archive: tarfile.TarFile, left: dict[str, str], folder: Path) -> None:
-    """Write each member that `left` names, with its checksum, into the folder."""
+def _members(
+    source: Path, archive: tarfile.TarFile, manifest: Manifest
+) -> Iterator[tuple[tarfile.TarInfo, str]]:
+    """Yield each member with its checksum in the manifest; in the end, all of them have been there."""
+    left = dict(manifest.members)
     while entry := archive.next():
         digest = left.pop(entry.name, None)
         if digest is None or not _is_plain(entry):
-            raise _strange(source)
-        with (folder / entry.name).open("wb") as target:
-            shutil.copyfileobj(_content(archive, entry), target, _AT_ONCE_BYTES)
-        _check(source, entry.name, _digest(folder / entry.name), digest)
-    _check_none_left(source, left)
-
-
-def _strange(source: Path) -> CommandError:
-    return CommandError(f"{source} is no backup of this platform: it holds what its manifest does not")
+            raise CommandError(f"{source} is no backup of this platform: it holds what its manifest does not")
+        yield entry, digest
+    if left:
+        raise CommandError(f"{source} is cut short: {', '.join(sorted(left))} is missing; use another backup")
 
 
 def _check(source: Path, name: str, found: str, digest: str) -> None:
     if found != digest:
         raise CommandError(f"{source} is damaged: {name} in it is not what was written; use another backup")
-
-
-def _check_none_left(source: Path, left: Mapping[str, str]) -> None:
-    if left:
-        raise CommandError(f"{source} is cut short: {', '.join(sorted(left))} is missing; use another backup")
 
 
 def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:
