@@ -124,6 +124,17 @@ class PostgresDatabase:
         return printed.decode(errors="replace")
 
 
+def read_only(file: Path, seconds: float, how: str = "mode=ro") -> sqlite3.Connection:
+    """Open a database of SQLite to look at it.
+
+    Args:
+        file: The database; it has to be there.
+        seconds: How long to wait for who has locked it.
+        how: What SQLite's address asks for.
+    """
+    return sqlite3.connect(f"{file.absolute().as_uri()}?{how}", uri=True, timeout=seconds)
+
+
 class SqliteDatabase:
     """The database of the local processes: one file."""
 
@@ -142,7 +153,7 @@ class SqliteDatabase:
         """
         try:
             with (
-                closing(sqlite3.connect(f"file:{self._file}?mode=ro", uri=True, timeout=60)) as source,
+                closing(read_only(self._file, 60)) as source,
                 closing(sqlite3.connect(target)) as copy,
             ):
                 source.backup(copy)

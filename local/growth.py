@@ -2,11 +2,13 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from local.api import ApiUnavailableError, PrefectApi
+from local.databases import read_only
 from local.engine import Project
 
 JSON = dict[str, Any]
@@ -116,11 +118,8 @@ def sqlite_tables(database: Path) -> list[tuple[str, int]]:
     """Return the largest tables; none where SQLite was built without their sizes."""
     sql = "SELECT name, SUM(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC LIMIT ?"
     try:
-        connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=5)
-        try:
+        with closing(read_only(database, 5)) as connection:
             return connection.execute(sql, (_LARGEST,)).fetchall()
-        finally:
-            connection.close()
     except sqlite3.Error:
         return []
 

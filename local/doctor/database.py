@@ -7,6 +7,7 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
+from local.databases import read_only
 from local.doctor.engine import since
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
 from local.doctor.site import Site
@@ -63,8 +64,7 @@ def _from_sqlite(site: Site, statement: str) -> list[tuple[object, ...]]:
     file = site.state / "server" / "prefect.db"
     if site.items or not file.exists():
         return []
-    place = f"{file.absolute().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(place, uri=True, timeout=BUSY_SECONDS)) as connection:
+    with closing(read_only(file, BUSY_SECONDS)) as connection:
         return connection.execute(statement).fetchall()
 
 

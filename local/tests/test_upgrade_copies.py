@@ -18,7 +18,8 @@ from local.upgrade.journal import Journal, Phase
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[Path]:
     """A database with a row, in SQLite's way that Prefect uses, and with that row in its log alone."""
-    file = tmp_path / "prefect.db"
+    file = tmp_path / "of team #1?" / "prefect.db"  # which an address has other uses for
+    file.parent.mkdir()
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("CREATE TABLE alembic_version (version_num TEXT)")

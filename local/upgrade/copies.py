@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
-from local.databases import PostgresDatabase, SqliteDatabase
+from local.databases import PostgresDatabase, SqliteDatabase, read_only
 from local.errors import CommandError
 
 _KEPT, _FAILED = "prefect_before_upgrade", "prefect_after_upgrade"
@@ -190,5 +190,5 @@ def _shape(file: Path, how: str) -> str:
 
 
 def _rows(file: Path, how: str, statement: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(f"file:{file}?{how}", uri=True, timeout=30)) as connection:
+    with closing(read_only(file, 30, how)) as connection:
         return connection.execute(statement).fetchall()
