@@ -28,12 +28,7 @@ def version_of_files(read: Callable[[str], str]) -> str:
     Args:
         read: Returns a file's text by its name; empty for one that is not there.
     """
-    script = load_script(_SCRIPT)
-    for name in script.FILES:
-        version: str = script.version_in(name, read(name))
-        if version:
-            return version
-    return ""
+    return load_script(_SCRIPT).version_of_files(read)
 
 
 def numbers(version: str) -> tuple[int, int, int]:

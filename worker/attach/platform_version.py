@@ -4,24 +4,27 @@ Of the standard library alone, since the host's commands (`local.version`) read 
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
-FILES = ("VERSION", "docker-compose.yaml")  # the first one that says it
 _DEFAULT = re.compile(r"\$\{PLATFORM_VERSION:-([^}]+)\}")
 _RELEASE = re.compile(r"v?(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
 
 
 def platform_version(checkout: Path) -> str:
     """Return the version of a checkout; empty when it is none of this platform."""
-    return next(filter(None, (version_in(name, _text(checkout / name)) for name in FILES)), "")
+    return version_of_files(lambda name: _text(checkout / name))
 
 
-def version_in(name: str, text: str) -> str:
-    """Return the version that one of `FILES` says; empty when it says none."""
-    if name == "VERSION":
-        return text.strip()
-    found = _DEFAULT.search(text)
-    return found[1] if found else ""
+def version_of_files(read: Callable[[str], str]) -> str:
+    """Return the version that files say; empty when none says it.
+
+    Args:
+        read: Returns a file's text by its name; empty for one that is not there.
+    """
+    said = read("VERSION").strip()
+    found = None if said else _DEFAULT.search(read("docker-compose.yaml"))  # in which older releases have it
+    return found[1] if found else said
 
 
 def _text(file: Path) -> str:
