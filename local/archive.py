@@ -54,7 +54,7 @@ def write_archive(target: Path, folder: Path, database: str, prefect: str, creat
         CommandError: The archive exists, or cannot be written.
     """
     files = sorted(path for path in folder.iterdir() if path.is_file())
-    manifest = Manifest(database, prefect, created, {file.name: _digest(file) for file in files})
+    manifest = Manifest(database, prefect, created, {file.name: digest(file) for file in files})
     head = json.dumps(asdict(manifest), indent=2).encode()
     if target.exists():
         raise CommandError(f"{target} exists already; give another name: make backup FILE=...")
@@ -91,10 +91,10 @@ def read_archive(source: Path, folder: Path) -> Manifest:
         source, f"{folder.parent} has no room to unpack it; set TMPDIR to a folder that has"
     ) as archive:
         manifest = _manifest(source, archive)
-        for entry, digest in _members(source, archive, manifest):
+        for entry, written in _members(source, archive, manifest):
             with (folder / entry.name).open("wb") as target:
                 shutil.copyfileobj(_content(archive, entry), target, _AT_ONCE_BYTES)
-            _check(source, entry.name, _digest(folder / entry.name), digest)
+            _check(source, entry.name, digest(folder / entry.name), written)
     return manifest
 
 
@@ -109,13 +109,13 @@ def verify_archive(source: Path, is_late: Callable[[], bool]) -> tuple[Manifest,
     """
     with _opened(source, "no room is left") as archive:
         manifest = _manifest(source, archive)
-        for entry, digest in _members(source, archive, manifest):
+        for entry, written in _members(source, archive, manifest):
             stream, content = _content(archive, entry), hashlib.sha256()
             while part := stream.read(_AT_ONCE_BYTES):
                 content.update(part)
                 if is_late():
                     return manifest, False
-            _check(source, entry.name, content.hexdigest(), digest)
+            _check(source, entry.name, content.hexdigest(), written)
     return manifest, True
 
 
@@ -159,16 +159,16 @@ def _members(
     """Yield each member with its checksum in the manifest; in the end, all of them have been there."""
     left = dict(manifest.members)
     while entry := archive.next():
-        digest = left.pop(entry.name, None)
-        if digest is None or not _is_plain(entry):
+        written = left.pop(entry.name, None)
+        if written is None or not _is_plain(entry):
             raise CommandError(f"{source} is no backup of this platform: it holds what its manifest does not")
-        yield entry, digest
+        yield entry, written
     if left:
         raise CommandError(f"{source} is cut short: {', '.join(sorted(left))} is missing; use another backup")
 
 
-def _check(source: Path, name: str, found: str, digest: str) -> None:
-    if found != digest:
+def _check(source: Path, name: str, found: str, written: str) -> None:
+    if found != written:
         raise CommandError(f"{source} is damaged: {name} in it is not what was written; use another backup")
 
 
@@ -228,6 +228,7 @@ def _checked(fields: dict[str, Any]) -> Manifest:
     return Manifest(fields["database"], fields["prefect"], created, members)
 
 
-def _digest(file: Path) -> str:
+def digest(file: Path) -> str:
+    """Return the SHA-256 of a file."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

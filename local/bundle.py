@@ -3,7 +3,6 @@
 ``make bundle`` writes it (`local.bundle_making`); ``install.sh`` in it makes a checkout that has it.
 """
 
-import hashlib
 import json
 import platform
 import re
@@ -13,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from local.archive import digest
 from local.errors import CommandError
 from local.knobs import ROOT
 from local.version import numbers, platform_version
@@ -175,12 +175,6 @@ def has_bundle(root: Path = ROOT) -> bool:
 def kind_of_machine(name: str) -> str:
     """Return what the kernel and wheels call a kind of machine that Docker may call by another name."""
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
-
-
-def digest(file: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _sums(folder: Path) -> dict[str, str]:

@@ -105,16 +105,11 @@ def pack(folder: Path, contents: Contents, target: Path) -> None:
 
 def _put_checkout(folder: Path, version: str) -> None:
     """Write what is committed here with all of its history, and the tag of its release where it has one."""
-    branch = git(ROOT, "symbolic-ref", "--quiet", "--short", "HEAD") if _has_branch() else ""
+    head = git(ROOT, "rev-parse", "--symbolic-full-name", "HEAD")  # HEAD itself where there is no branch
     tagged = git(ROOT, "tag", "--points-at", "HEAD", "--list", f"v{version}").splitlines()
-    references = ["HEAD", *filter(None, [branch]), *(f"refs/tags/{tag}" for tag in tagged)]
+    references = [*dict.fromkeys(["HEAD", head]), *(f"refs/tags/{tag}" for tag in tagged)]
     # One thread packs the same every time.
     git(ROOT, "-c", "pack.threads=1", "bundle", "create", "--quiet", str(folder / CHECKOUT), *references)
-
-
-def _has_branch() -> bool:
-    asked = ["git", "symbolic-ref", "--quiet", "HEAD"]
-    return subprocess.run(asked, cwd=ROOT, capture_output=True, check=False).returncode == 0
 
 
 def names_to_save(services: Mapping[str, str]) -> dict[str, str]:

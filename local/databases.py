@@ -28,7 +28,7 @@ WHERE relnamespace IN (SELECT oid FROM own)
 """
 _SCRATCH = "prefect_restored"
 _REPLACED = "prefect_replaced"
-_PARTS = ("", "-wal", "-shm")  # of a database of SQLite's
+PARTS = ("", "-wal", "-shm")  # of a database of SQLite's
 _LOADER = "prefect_loader"  # no superuser, and only there while a dump is loaded
 
 
@@ -192,7 +192,7 @@ class SqliteDatabase:
     def switch(self) -> None:
         """Put the loaded database in the place of the one in use, which no process may have open any more."""
         self.finish()
-        for suffix in _PARTS:
+        for suffix in PARTS:
             if (part := self._file.with_name(self._file.name + suffix)).exists():
                 part.replace(self._replaced.with_name(self._replaced.name + suffix))
         self._scratch.replace(self._file)
@@ -200,11 +200,11 @@ class SqliteDatabase:
     def switch_back(self) -> None:
         """Undo `switch`: what was loaded is beside the one in use again."""
         self._file.replace(self._scratch)
-        for suffix in _PARTS:
+        for suffix in PARTS:
             if (part := self._replaced.with_name(self._replaced.name + suffix)).exists():
                 part.replace(self._file.with_name(self._file.name + suffix))
 
     def finish(self) -> None:
         """Delete the database whose place another one took."""
-        for suffix in _PARTS:
+        for suffix in PARTS:
             self._replaced.with_name(self._replaced.name + suffix).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
-from local.databases import PostgresDatabase, SqliteDatabase, read_only
+from local.databases import PARTS, PostgresDatabase, SqliteDatabase, read_only
 from local.errors import CommandError
 
 _KEPT, _FAILED = "prefect_before_upgrade", "prefect_after_upgrade"
@@ -19,7 +19,6 @@ _END_MAKERS = f"""
 SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity
 WHERE pid <> pg_backend_pid() AND query LIKE 'CREATE DATABASE {_KEPT} %' AND state = 'active'
 """  # noqa: S608
-_PARTS = ("", "-wal", "-shm")
 _ENDED = """
 SELECT id FROM flow_run
 WHERE state_type IN ('COMPLETED', 'FAILED') AND coalesce(work_queue_name, '') <> '{queue}'
@@ -133,7 +132,7 @@ class SqliteCopy(SqliteDatabase):
 
     def size_bytes(self) -> int:
         """Return how much room the database takes."""
-        parts = [self._file.with_name(self._file.name + suffix) for suffix in _PARTS]
+        parts = [self._file.with_name(self._file.name + suffix) for suffix in PARTS]
         return sum(part.stat().st_size for part in parts if part.exists())
 
     def make(self) -> None:
@@ -168,7 +167,7 @@ class SqliteCopy(SqliteDatabase):
         """Let the copy be the database again."""
         if self._file.exists():  # from here on there is no database, so that whoever is cut off begins again
             self._file.replace(self._failed)
-        for suffix in _PARTS[1:]:  # they are of the other one, and would be taken for the copy's
+        for suffix in PARTS[1:]:  # they are of the other one, and would be taken for the copy's
             self._file.with_name(self._file.name + suffix).unlink(missing_ok=True)
         self._kept.replace(self._file)
         self._failed.unlink(missing_ok=True)
