@@ -46,16 +46,25 @@ def bring_images(project: Project, knobs: Knobs, console: Console, *, of_all_pro
             )
 
 
+def config_of(project: Project, *options: str) -> dict[str, Any]:
+    """Return what Compose makes of its files.
+
+    Raises:
+        CommandError: It cannot read them.
+    """
+    answer = project.answer(*options, "config", "--format", "json")
+    if not answer:
+        raise CommandError("`docker compose config` fails; run it to see why")
+    return json.loads(answer)
+
+
 def images_of(project: Project) -> dict[str, str]:
     """Return the image of every service, also of those that are off, as this checkout and `.env` call it.
 
     Raises:
         CommandError: Compose cannot read its files.
     """
-    answer = project.answer("--profile", "*", "config", "--format", "json")
-    if not answer:
-        raise CommandError("`docker compose config` fails; run it to see why")
-    services: dict[str, dict[str, Any]] = json.loads(answer)["services"]
+    services: dict[str, dict[str, Any]] = config_of(project, "--profile", "*")["services"]
     return {name: service["image"] for name, service in services.items() if "image" in service}
 
 

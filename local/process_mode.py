@@ -3,7 +3,7 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from local import warehouse as postgres
@@ -125,6 +125,13 @@ class ProcessMode:
         """Stop every process that was started here, and whatever those started."""
         with exclusive(STATE / "lock"):
             self._stop_all()
+
+    def stop(self, names: Iterable[str]) -> None:
+        """Stop those of some processes that run, in that order; the worker gets its time of grace."""
+        with exclusive(STATE / "lock"):
+            for name in names:
+                if self._startup.stop(name):
+                    self._console.step(f"{name:<12} stopped")
 
     def _stop(self, names: list[str]) -> None:
         for name in reversed(names):

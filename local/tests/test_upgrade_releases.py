@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from local.bundle import has_bundle
 from local.errors import CommandError
 from local.upgrade import bundles
 from local.upgrade import git as gits
@@ -220,7 +221,7 @@ def test_a_bundle_goes_and_comes_back_with_its_release(
 def test_a_bundle_that_was_not_replaced_yet_stays(tmp_path: Path) -> None:
     """As when the disk was full before the new release's bundle was taken."""
     write(tmp_path / ".bundle", {"bundle.json": "old"})
-    assert bundles.is_there(tmp_path)
+    assert has_bundle(tmp_path)
     bundles.put_back(tmp_path, tmp_path / "state", had_one=True)
     assert (tmp_path / ".bundle" / "bundle.json").read_text() == "old"
 

@@ -43,7 +43,8 @@ def main() -> None:
     console = Console()
     try:
         in_containers = options.form == "containers"
-        _check_engine(in_containers=in_containers)
+        if in_containers:
+            _check_engine()
         knobs = Knobs.read()
         if options.stage == "start":
             mode = ComposeMode(knobs, console) if in_containers else ProcessMode(knobs, console)
@@ -57,9 +58,9 @@ def main() -> None:
         sys.exit(130)
 
 
-def _check_engine(*, in_containers: bool) -> None:
+def _check_engine() -> None:
     engine = find_engine()
-    if in_containers and not engine.is_usable:
+    if not engine.is_usable:
         raise CommandError(engine.description)
 
 

@@ -4,13 +4,13 @@ import os
 import shutil
 from pathlib import Path
 
+from local.bundle import FOLDER as _NAME
 from local.bundle import SUMS, Bundle
 from local.errors import CommandError
 from local.images import record_of
 from local.knobs import ROOT
+from local.upgrade.forms import size_of_files
 from local.upgrade.journal import FOLDER
-
-_NAME = ".bundle"
 
 
 def take(source: str, root: Path = ROOT, state: Path = FOLDER) -> None:
@@ -40,11 +40,6 @@ def take(source: str, root: Path = ROOT, state: Path = FOLDER) -> None:
         raise CommandError(f"the bundle {source} cannot be copied to {own}: {error}") from None
 
 
-def is_there(root: Path = ROOT) -> bool:
-    """Whether the checkout has one."""
-    return (root / _NAME).exists()
-
-
 def put_back(root: Path = ROOT, state: Path = FOLDER, *, had_one: bool) -> None:
     """Undo `take`, wherever it was cut off, also before it began.
 
@@ -70,8 +65,7 @@ def lend(source: str, release: Path) -> None:
     """
     if not source:
         return
-    files = [Path(folder, name) for folder, _, names in os.walk(source) for name in names]
-    needed = sum(file.stat().st_size for file in files)
+    needed = size_of_files(Path(source))
     free = shutil.disk_usage(release).free
     if free < needed and not _can_link(source, release):
         raise CommandError(

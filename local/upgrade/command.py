@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO, cast
 
+from local.bundle import CHECKOUT
 from local.console import Console
 from local.engine import find_engine
 from local.errors import CommandError
@@ -18,8 +19,8 @@ from local.upgrade import bundles, kept_code, preflight, releases
 from local.upgrade import journal as journals
 from local.upgrade.forms import Containers, Form, Processes
 from local.upgrade.git import Git
-from local.upgrade.journal import FOLDER, Journal, Phase
-from local.upgrade.prepare import RELEASE, prepare
+from local.upgrade.journal import FOLDER, RELEASE, Journal, Phase
+from local.upgrade.prepare import prepare
 from local.upgrade.stages import Log, await_last_stage
 from local.upgrade.switch import finish, switch
 from local.upgrade.way_back import go_back
@@ -94,7 +95,7 @@ def forget_restored(restored: Path, knobs: Knobs, console: Console) -> None:
 
 
 def _is_of(left: Journal, restored: Path | None) -> bool:
-    return bool(restored and left.backup) and Path(str(restored)).resolve() == Path(left.backup).resolve()
+    return bool(restored and left.backup and restored.resolve() == Path(left.backup).resolve())
 
 
 def _upgrade(wanted: Wanted, knobs: Knobs, console: Console) -> int:
@@ -108,15 +109,15 @@ def _upgrade(wanted: Wanted, knobs: Knobs, console: Console) -> int:
                 "make upgrade again tries anew"
             )
     old = platform_version()
-    new = releases.find(git, wanted.version, wanted.source)
+    source = wanted.source.expanduser().absolute() if wanted.source else None
+    new = releases.find(git, wanted.version, source)
     preflight.check_version(old, new)
     if numbers(new) == numbers(old):
         releases.forget(git, RELEASE)
         console.say(f"{old} is what runs here, and the newest release; nothing to do")
         return 0
     console.step(f"upgrade      {old} to {new}; the platform runs as {form.name}")
-    source = wanted.source.expanduser().absolute() if wanted.source else None
-    bundle = str(source) if source and (source / releases.BUNDLED).is_file() else ""
+    bundle = str(source) if source and (source / CHECKOUT).is_file() else ""
     journal = journals.write(Journal(form.name, old, new, git.commit_of("HEAD"), bundle=bundle))
     try:
         journal = prepare(form, git, journal, knobs, console)

@@ -1,7 +1,6 @@
 """What differs between the two forms of the platform for an upgrade: containers and local processes."""
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -14,15 +13,15 @@ from local.compose_mode import ComposeMode
 from local.console import Console
 from local.engine import Project
 from local.errors import CommandError
+from local.images import config_of
 from local.install import VENV
 from local.knobs import ROOT, Knobs
 from local.lock import exclusive
 from local.ports import free_port
 from local.process_mode import ProcessMode
-from local.processes import Supervisor
 from local.services import STATE
 from local.upgrade.copies import Copy, PostgresCopy, SqliteCopy
-from local.upgrade.journal import FOLDER
+from local.upgrade.journal import FOLDER, RELEASE
 
 # Who uses the database, in the order in which they are stopped.
 _USERS = ("worker", "image-worker", "rescue", "backup", "deployer", "server", "migrate")
@@ -121,9 +120,8 @@ class Containers:
     def needs(self) -> list[Need]:
         """Return the room for images as large as today's, and for copies of the database."""
         database = self.copy.size_bytes()
-        containers = [one.id for one in self._project.containers()]
-        listed = _docker("inspect", "--format", "{{.Image}}", *containers).stdout.split()
-        sizes = _docker("image", "inspect", "--format", "{{.Size}}", *sorted(set(listed))).stdout.split()
+        images = sorted({str(item["Image"]) for item in self._project.inspected()})
+        sizes = _docker("image", "inspect", "--format", "{{.Size}}", *images).stdout.split()
         found = [_checkouts(database)]
         root = Path(_docker("info", "--format", "{{.DockerRootDir}}").stdout.strip() or "/nonexistent")
         if root.is_dir():  # else it is in a virtual machine, which grows by itself
@@ -140,11 +138,7 @@ class Containers:
         """
         running = {one.service for one in self._project.containers() if one.status == "running"}
         own = {one.strip() for one in self._knobs.get("COMPOSE_PROFILES").split(",")}
-        try:
-            printed = self._project.answer("--profile", "*", "config", "--format", "json")
-            services: dict[str, dict[str, Any]] = json.loads(printed)["services"]
-        except ValueError:
-            raise CommandError("`docker compose config` cannot read the compose files") from None
+        services: dict[str, dict[str, Any]] = config_of(self._project, "--profile", "*")["services"]
         of_each = [services[name].get("profiles", []) for name in sorted(running & services.keys())]
         needed = (profiles[0] for profiles in of_each if profiles and not own & {"*", *profiles})
         return tuple(dict.fromkeys(needed))
@@ -195,7 +189,7 @@ class Containers:
         shown = ("--format", '{{.Label "com.docker.compose.project.working_dir"}}')
         label = f"label=com.docker.compose.project={self._trial}"
         folders = _docker("ps", "--all", *shown, "--filter", label).stdout.splitlines()
-        return next((one for one in folders if one != str(FOLDER / "release")), "")
+        return next((one for one in folders if one != str(RELEASE)), "")
 
     def keep_programs(self) -> None:
         """Do nothing: images have the version in their name, so that both releases' are there."""
@@ -211,7 +205,6 @@ class Processes:
     name = "local processes"
 
     def __init__(self, knobs: Knobs, console: Console) -> None:
-        self._knobs, self._console = knobs, console
         self.mode = ProcessMode(knobs, console)
         self.copy: Copy = SqliteCopy(STATE / "server" / "prefect.db")
         self._kept = FOLDER / "venv"
@@ -232,7 +225,7 @@ class Processes:
         """Return the room for another environment, and for copies of the database."""
         database = self.copy.size_bytes()
         found = [_checkouts(2 * database), Need(STATE, 2 * database, "copies of the database")]
-        return [*found, Need(ROOT, _size(VENV), "packages of the new release"), *_temporary(database)]
+        return [*found, Need(ROOT, size_of_files(VENV), "packages of the new release"), *_temporary(database)]
 
     def profiles(self) -> tuple[str, ...]:
         """Return none: all processes are always started."""
@@ -240,12 +233,7 @@ class Processes:
 
     def stop(self) -> None:
         """Stop the processes in order; the worker gets its time of grace."""
-        supervisor = Supervisor(STATE)
-        with exclusive(STATE / "lock"):
-            for name in _USERS:
-                grace = self._knobs.seconds("WORKER_GRACE_SECONDS", 30) if name == "worker" else None
-                if supervisor.stop(name, grace):
-                    self._console.step(f"{name:<12} stopped")
+        self.mode.stop(_USERS)
 
     def start_database(self) -> None:
         """Do nothing: SQLite's is a file."""
@@ -288,7 +276,7 @@ def _temporary(database: int) -> list[Need]:
     return [Need(Path(tempfile.gettempdir()), 2 * database, "making and reading the backup")]
 
 
-def _size(folder: Path) -> int:
+def size_of_files(folder: Path) -> int:
     """Return the bytes of a folder's files."""
     files = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
     return sum(file.lstat().st_size for file in files)

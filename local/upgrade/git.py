@@ -3,7 +3,7 @@
 import os
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from local.errors import CommandError
@@ -18,10 +18,11 @@ class Git:
 
     Args:
         folder: The working tree.
+        variables: More of git's own.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, variables: Mapping[str, str] | None = None) -> None:
+        self.folder, self._variables = folder, variables or {}
 
     def ask(self, *arguments: str) -> str:
         """Return what a command prints; an empty text when it fails."""
@@ -135,7 +136,7 @@ class Git:
             return subprocess.run(
                 ["git", "-c", "core.hooksPath=/dev/null", *arguments],
                 cwd=self.folder,
-                env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
+                env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **self._variables},
                 input=content or "",
                 capture_output=True,
                 text=True,

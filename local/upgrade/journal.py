@@ -12,6 +12,7 @@ from local.errors import CommandError
 from local.services import STATE
 
 FOLDER = STATE / "upgrade"
+RELEASE = FOLDER / "release"  # the clone that the new one is tried in
 
 
 class Phase(StrEnum):

@@ -1,13 +1,11 @@
 """What compose files of the team's own mean for a trial, which has them and keeps off its data."""
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from local.bundle import has_bundle
-from local.engine import Project
 from local.errors import CommandError
 from local.images import missing_images
 from local.knobs import ROOT, Knobs
@@ -40,18 +38,6 @@ def own_files(knobs: Knobs, root: Path = ROOT) -> dict[str, str]:
     files = compose_files(knobs, root)
     theirs = [one if git.ask("ls-files", "--", one) else os.path.normpath(root / one) for one in files]
     return variables(theirs) if theirs != files else {}
-
-
-def config_of(project: Project, *of_all: str) -> dict[str, Any]:
-    """Return what Compose makes of its files.
-
-    Raises:
-        CommandError: It cannot read them.
-    """
-    answer = project.answer(*of_all, "config", "--format", "json")
-    if not answer:
-        raise CommandError("Compose cannot read the trial's files; `docker compose config` here says why")
-    return json.loads(answer)
 
 
 def check_apart(config: Mapping[str, Any], project: str, root: Path = ROOT) -> None:

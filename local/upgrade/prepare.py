@@ -8,10 +8,8 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from local.api import PrefectApi
-from local.archive import read_archive
 from local.console import Console
 from local.errors import CommandError
 from local.knobs import ROOT, Knobs
@@ -20,13 +18,12 @@ from local.upgrade import bundles, preflight
 from local.upgrade import journal as journals
 from local.upgrade.forms import Form
 from local.upgrade.git import Git
-from local.upgrade.journal import FOLDER, Journal
+from local.upgrade.journal import FOLDER, RELEASE, Journal
 from local.upgrade.overlays import own_files
 from local.upgrade.releases import Release, clone
 from local.upgrade.stages import run_stage
 from local.version import platform_version
 
-RELEASE = FOLDER / "release"
 _PATHS = ("CONFIG_DIR",)  # and each ..._FILE, but that of prefect.yaml, which is named from the checkout on
 _OF_THE_CHECKOUT = ("PREFECT_FILE", "COMPOSE_FILE")
 _TROUBLE = re.compile(r"(?m)^(?:error: .*|deployment: (?P<name>.+?): .*?(?P<why>does not import.*))$")
@@ -63,8 +60,6 @@ def prepare(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Conso
 
 def _verify(backup: Path, form: Form, console: Console) -> None:
     """Read a backup back from the disk, and judge it as a restore would."""
-    with TemporaryDirectory() as folder:
-        read_archive(backup, Path(folder))
     with opened(backup, console) as found:
         found.check(form.mode.database)
     console.step("backup       read back: whole, with the key of its blocks")

@@ -1,19 +1,16 @@
 """Finds the release to go to, and makes it a commit on top of what this checkout has."""
 
-import os
 import shutil
-import subprocess
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.bundle import Bundle
+from local.bundle import CHECKOUT, Bundle
 from local.errors import CommandError
 from local.upgrade.git import Git
 from local.version import is_release, numbers, platform_version, version_of_files
 
 _RELEASE, _CANDIDATE = "refs/upgrade/release", "refs/upgrade/candidate"
-BUNDLED = "checkout.bundle"  # of an unpacked bundle
 STOPS = Path("local", "upgrade", "stops.toml")
 
 
@@ -38,7 +35,8 @@ def find(git: Git, version: str, source: Path | None) -> str:
     Args:
         git: Of the checkout.
         version: The one that is asked for; empty for the newest.
-        source: Where it is, in place of the remote ``origin``: a checkout, or an unpacked release.
+        source: Where it is, from the root on, in place of the remote ``origin``: a checkout, or an unpacked
+            release.
 
     Raises:
         CommandError: There is no such release, or it cannot be fetched.
@@ -49,7 +47,7 @@ def find(git: Git, version: str, source: Path | None) -> str:
             "repository, bring .env and the backup there, and `make restore` it"
         )
     if source:
-        return _fetch_from(git, version, source.expanduser().absolute())
+        return _fetch_from(git, version, source)
     remote = "origin" if git.ask("remote", "get-url", "origin") else ""
     listed = git.must("ls-remote", "--tags", "--refs", remote) if remote else git.ask("show-ref", "--tags")
     tags = {line.split("refs/tags/")[-1] for line in listed.splitlines() if "refs/tags/v" in line}
@@ -86,7 +84,7 @@ def _fetched_version(git: Git) -> str:
 
 def _fetch_from(git: Git, version: str, source: Path) -> str:
     """Fetch a release from a folder of this machine: a checkout, a bundle, or files alone."""
-    bundle = source / BUNDLED
+    bundle = source / CHECKOUT
     if bundle.is_file():
         Bundle.read(source).check()
     if bundle.is_file() or (source / ".git").exists():
@@ -113,28 +111,24 @@ def _fetch_from(git: Git, version: str, source: Path) -> str:
 
 def _commit_of_folder(git: Git, source: Path, base: str, version: str) -> str:
     """Return a commit of an unpacked release's files that follows the release which it is compared with."""
-    index = Path(git.must("rev-parse", "--absolute-git-dir"), "upgrade-index")
-    environment = {
-        **os.environ,
-        "GIT_DIR": git.must("rev-parse", "--absolute-git-dir"),
-        "GIT_WORK_TREE": str(source),
-        "GIT_INDEX_FILE": str(index),
-        **dict.fromkeys(("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"), "make upgrade"),
-        **dict.fromkeys(("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"), "upgrade@localhost"),
-    }
-
-    def run(*arguments: str) -> str:
-        done = subprocess.run(
-            ["git", *arguments], cwd=source, env=environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise CommandError(f"{source} cannot be read as a release: {done.stderr.strip()}")
-        return done.stdout.strip()
-
+    folder = git.must("rev-parse", "--absolute-git-dir")
+    index = Path(folder, "upgrade-index")
+    files = Git(
+        source,
+        {
+            "GIT_DIR": folder,
+            "GIT_WORK_TREE": str(source),
+            "GIT_INDEX_FILE": str(index),
+            **dict.fromkeys(("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"), "make upgrade"),
+            **dict.fromkeys(("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"), "upgrade@localhost"),
+        },
+    )
     try:
         index.unlink(missing_ok=True)
-        run("add", "--all", ".")
-        return run("commit-tree", "-p", base, "-m", f"Release {version}", run("write-tree"))
+        files.must("add", "--all", ".")
+        return files.must("commit-tree", "-p", base, "-m", f"Release {version}", files.must("write-tree"))
+    except CommandError as error:
+        raise CommandError(f"{source} cannot be read as a release: {error}") from None
     finally:
         index.unlink(missing_ok=True)
 

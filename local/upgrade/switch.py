@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from local.api import PrefectApi
+from local.bundle import has_bundle
 from local.console import Console
 from local.knobs import ROOT, Knobs
 from local.upgrade import bundles, kept_code, preflight
@@ -18,13 +19,13 @@ from local.upgrade import journal as journals
 from local.upgrade.asking import GoneError, asked, patiently
 from local.upgrade.forms import Form
 from local.upgrade.git import Git
-from local.upgrade.journal import FOLDER, Journal, Phase
+from local.upgrade.journal import RELEASE, Journal, Phase
 from local.upgrade.releases import Release
 from local.upgrade.smoke import QUEUE, forget_queue, make_queue, smoke
 from local.upgrade.stages import run_stage
 
 
-def switch(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Console) -> Journal:
+def switch(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Console) -> None:
     """Let the checkout be the new release and the platform run it.
 
     Raises:
@@ -42,7 +43,7 @@ def switch(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Consol
             journal,
             phase=Phase.SWITCHING,
             queues=tuple(queues),
-            had_bundle=bundles.is_there(),
+            had_bundle=has_bundle(),
             profiles=profiles,
             has_files=False,
         )
@@ -64,13 +65,12 @@ def switch(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Consol
     smoke(api, journal.new, console)
     journal = journals.write(dataclasses.replace(journal, phase=Phase.SWITCHED))
     finish(form, journal, knobs, console, starts=bool(knobs.get("WORKER_QUEUES")))
-    return journal
 
 
 def _check_is_unchanged(git: Git, journal: Journal, console: Console) -> None:
     """Refuse a checkout in which somebody works meanwhile; raises as the gates do."""
     preflight.check_is_at(git, journal.old_commit)
-    preflight.check_files(git, Release(journal.new, FOLDER / "release", journal.new_commit), console)
+    preflight.check_files(git, Release(journal.new, RELEASE, journal.new_commit), console)
 
 
 def finish(form: Form, journal: Journal, knobs: Knobs, console: Console, *, starts: bool) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import IO
 
 from local.api import is_answering
 from local.backup import of_processes
@@ -19,12 +20,13 @@ from local.console import Console
 from local.engine import Project, last_lines
 from local.errors import CommandError
 from local.family import TOKEN_VARIABLE, await_end, family, send
+from local.images import config_of
 from local.install import PROGRAMS, install
 from local.knobs import Knobs
 from local.preparation import check_machine, prepare_flows, prepare_secrets
 from local.restore import opened
 from local.services import STATE, Order, deployer, own_flows_url, own_warehouse_url, server
-from local.upgrade.overlays import check_apart, check_images, compose_files, config_of, variables
+from local.upgrade.overlays import check_apart, check_images, compose_files, variables
 
 _ALONE = "PREFECT__SERVER_WEBSERVER_ONLY"  # Prefect's own word for a server without services
 _START_SECONDS = 300.0
@@ -97,7 +99,7 @@ def try_in_processes(knobs: Knobs, backup_file: Path, plan: Path, console: Conso
             service.command, env={**environment, **token}, cwd=STATE, stdout=log, stderr=log
         )
         try:
-            _await_ready(process, f"{knobs.api_url}/ready", log.fileno(), console)
+            _await_ready(process, f"{knobs.api_url}/ready", log, console)
             console.step("trial        the tables of the copy are up to date, and the server answers")
             flows_url = own_flows_url(knobs) or prepare_flows(inherited)[0]
             asked = deployer(knobs, flows_url, own_warehouse_url(knobs), _PLAN)
@@ -119,13 +121,12 @@ def try_in_processes(knobs: Knobs, backup_file: Path, plan: Path, console: Conso
             process.wait()
 
 
-def _await_ready(process: subprocess.Popen[bytes], url: str, log: int, console: Console) -> None:
+def _await_ready(process: subprocess.Popen[bytes], url: str, log: IO[str], console: Console) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not is_answering(url):
         if process.poll() is not None or time.monotonic() > deadline:
-            with os.fdopen(os.dup(log), encoding="utf-8", errors="replace") as file:
-                file.seek(0)
-                console.say("\n".join(file.read().splitlines()[-15:]))
+            log.seek(0)
+            console.say("\n".join(log.read().splitlines()[-15:]))
             raise CommandError(
                 "on a copy of the database, the server does not start; its last lines are above"
             )
