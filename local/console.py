@@ -1,5 +1,6 @@
 """Progress on the terminal: one line per step, with the seconds since the command began."""
 
+import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,6 +9,11 @@ from typing import TextIO
 from local.script import load_script
 
 _PRINTABLE = Path(__file__).parents[1] / "worker" / "src" / "yeedu_worker" / "printable.py"
+
+
+def without_login(url: str) -> str:
+    """Return an address as it may be shown."""
+    return re.sub(r"(?<=://)[^/?#]*@", "", url)
 
 
 class Console:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
-from local.console import Console
+from local.console import Console, without_login
 from local.environments import EnvironmentKnobs
 from local.errors import CommandError
 from local.install import install
@@ -56,7 +56,7 @@ def register(knobs: EnvironmentKnobs, console: Console, order: Order) -> int:
         )
     install(console, knobs, for_development=False)
     revision = knobs.get("FLOWS_GIT_REF")
-    shown = re.sub(r"^([a-z+]+://)[^/@]*@", r"\1", url)
+    shown = without_login(url)
     console.step(f"flows: as they are pushed to {shown}{f', {revision}' if revision else ''}")
     with TemporaryDirectory(prefix="yeedu-prefect-") as private:  # its user's alone
         variables = {**knobs.own_variables(), **_variables(knobs), **places(knobs), "FLOWS_GIT_URL": url}

@@ -10,7 +10,7 @@ from local import warehouse as postgres
 from local.api import PrefectApi
 from local.backup import of_processes
 from local.child_environment import child_environment
-from local.console import Console
+from local.console import Console, without_login
 from local.environments import EnvironmentKnobs, secret_files
 from local.errors import CommandError
 from local.first_run import report_first_run
@@ -115,7 +115,7 @@ class ProcessMode:
             prepare_ui(self._environment, self._console)
         url = own_flows_url(self._knobs)
         if url:
-            self._console.step(f"flows: cloned from {url}")
+            self._console.step(f"flows: cloned from {without_login(url)}")
             return url
         url, description = prepare_flows(self._environment)
         self._console.step(f"flows: {description}")

@@ -3,12 +3,12 @@
 import base64
 import binascii
 import json
-import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from local.console import without_login
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
 from local.doctor.site import Site
 from local.errors import CommandError
@@ -83,13 +83,9 @@ def _told(site: Site, program: str, asked: Mapping[str, str], settings: str) -> 
     if answer["trouble"]:
         return wrong(f"{answer['trouble']}{where}", f"correct {settings}")
     return ok(
-        answer.get("text") or f"git reads {_shown(asked['url'])} (commit {answer['commit'][:10]}){where}"
+        answer.get("text")
+        or f"git reads {without_login(asked['url'])} (commit {answer['commit'][:10]}){where}"
     )
-
-
-def _shown(url: str) -> str:
-    """Return an address without the login that may be in it."""
-    return re.sub(r"(?<=://)[^/?#]*@", "", url)
 
 
 def check_yeedu(site: Site) -> Iterator[Finding]:
@@ -114,7 +110,7 @@ def check_yeedu(site: Site) -> Iterator[Finding]:
     }
     if not asked["password"] and not asked["token"]:
         yield wrong(
-            f"there is neither a password nor a token for {_shown(url)}",
+            f"there is neither a password nor a token for {without_login(url)}",
             "set YEEDU_PASSWORD_FILE or YEEDU_TOKEN_FILE in .env",
         )
         return
