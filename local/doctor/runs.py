@@ -175,17 +175,22 @@ def check_stuck_runs(site: Site) -> Iterator[Finding]:
 
 def _silence(site: Site, run: JSON, now: datetime) -> timedelta:
     """Return how long ago a run sent its last heartbeat; for ever where it has sent none."""
-    wanted = {
-        "event": {"name": ["prefect.flow-run.heartbeat"]},
-        "resource": {"id": [f"prefect.flow-run.{run['id']}"]},
-        "occurred": {
-            "since": (now - timedelta(days=1)).isoformat(),
-            "until": (now + timedelta(hours=1)).isoformat(),
-        },
-        "order": "DESC",
-    }
-    events: list[JSON] = site.api.post("/events/filter", {"filter": wanted, "limit": 1})["events"]
-    return now - datetime.fromisoformat(events[0]["received"]) if events else timedelta.max
+    beat = newest_event(
+        site,
+        timedelta(days=1),
+        event={"name": ["prefect.flow-run.heartbeat"]},
+        resource={"id": [f"prefect.flow-run.{run['id']}"]},
+    )
+    return now - datetime.fromisoformat(beat["received"]) if beat else timedelta.max
+
+
+def newest_event(site: Site, age: timedelta, **wanted: JSON) -> JSON | None:
+    """Return the newest event that is no older than that, and that Prefect's filter finds."""
+    now = datetime.now(UTC)
+    occurred = {"since": (now - age).isoformat(), "until": (now + timedelta(hours=1)).isoformat()}
+    body = {"filter": {**wanted, "occurred": occurred, "order": "DESC"}, "limit": 1}
+    found: list[JSON] = site.api.post("/events/filter", body)["events"]
+    return found[0] if found else None
 
 
 THEME = Theme(

@@ -12,7 +12,7 @@ from local.api import ApiUnavailableError
 from local.backup import prefect_version
 from local.console import Console
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
-from local.doctor.site import ANSWER_SECONDS, JSON, Site
+from local.doctor.site import ANSWER_SECONDS, JSON, Site, once
 from local.process_mode import ProcessMode
 from local.processes import Supervisor
 
@@ -56,11 +56,13 @@ def page(url: str) -> JSON | None:
     return cast("JSON", found) if isinstance(found, dict) else None
 
 
+@once
 def health_page(site: Site) -> JSON | None:
     """Return what the platform's server says of its own services; None when it says nothing."""
     return None if site.knobs.other_server else page(f"{site.knobs.api_url}/health/services")
 
 
+@once
 def rescue_page(site: Site) -> JSON | None:
     """Return what the service rescue says of its rounds; None when it does not run, or says nothing."""
     if site.runs("rescue"):

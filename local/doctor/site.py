@@ -6,12 +6,12 @@ import os
 import subprocess
 import tarfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 from local.api import PrefectApi
 from local.child_environment import child_environment
@@ -25,6 +25,7 @@ from local.process_mode import ProcessMode
 from local.services import STATE
 
 JSON = dict[str, Any]
+T = TypeVar("T")
 ENGINE_SECONDS, ANSWER_SECONDS, COMMAND_SECONDS = 3.0, 5.0, 6.0
 _MOST_SECRETS_BYTES = 1 << 20
 
@@ -74,6 +75,20 @@ def ended(
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
+def once(look: "Callable[[Site], T]") -> "Callable[[Site], T]":
+    """Have a question asked of a site once, however many threads ask it; one that raised is asked again."""
+    name = f"{look.__module__}.{look.__qualname__}"
+
+    @wraps(look)
+    def asked(site: "Site") -> T:
+        with site.locks.setdefault(name, threading.Lock()):
+            if name not in site.answers:
+                site.answers[name] = look(site)
+            return site.answers[name]
+
+    return asked
+
+
 class Site:
     """What the checks look at.
 
@@ -105,7 +120,8 @@ class Site:
         self.root = root
         self.state = state
         self.trouble = trouble
-        self._locks = {name: threading.Lock() for name in ("secrets", "server", "info", "unknown")}
+        self.locks: dict[str, threading.Lock] = {}
+        self.answers: dict[str, Any] = {}
 
     @classmethod
     def read(cls, root: Path = ROOT) -> "Site":
@@ -139,13 +155,9 @@ class Site:
         """The Compose project."""
         return Project(self.knobs)
 
+    @once
     def info(self) -> JSON:
         """Return what the engine tells of the machine that it is on; nothing when it does not answer."""
-        with self._locks["info"]:
-            return self._info
-
-    @cached_property
-    def _info(self) -> JSON:
         if not self.engine.is_usable:
             return {}
         try:
@@ -213,55 +225,22 @@ class Site:
         """
         return PrefectApi.of(self.knobs, timeout_seconds=ANSWER_SECONDS)
 
+    @once
     def server(self) -> str:
         """Return why the server cannot be asked; an empty string when it answers and takes the login."""
-        with self._locks["server"]:
-            return self._server_trouble
-
-    @cached_property
-    def _server_trouble(self) -> str:
         try:
             self.api.post("/work_pools/filter", {"limit": 1})
         except Exception as error:  # noqa: BLE001 - whatever it is, the server is not to be asked
             return str(error)
         return ""
 
+    @once
     def secrets(self) -> dict[str, str]:
         """Return the platform's own secrets by folder and name, as ``deployer/git-token``; empty ones too.
 
         Raises:
             CommandError: There is a platform, and its secrets cannot be read.
         """
-        with self._locks["secrets"]:
-            return self._secrets
-
-    def kept_secrets(self) -> dict[str, str]:
-        """Return the secrets of local processes, whose logs stay behind them; raises as `secrets`."""
-        files = (self.state / "secrets").glob("*/*")
-        try:
-            return {f"{one.parent.name}/{one.name}": one.read_text("utf-8").strip() for one in files}
-        except (OSError, UnicodeDecodeError) as error:
-            raise CommandError(f"the secrets of local processes cannot be read: {error}") from None
-
-    def unknown(self) -> str:
-        """Return why secrets may be about that nobody knows to mask; an empty string when all are known.
-
-        Then nothing is to be shown or packed that containers and processes said.
-        """
-        with self._locks["unknown"]:
-            return self._unknown
-
-    @cached_property
-    def _unknown(self) -> str:
-        try:
-            self.secrets()
-            self.kept_secrets()
-        except CommandError as error:
-            return str(error)
-        return self.trouble
-
-    @cached_property
-    def _secrets(self) -> dict[str, str]:
         if self.form != "containers":
             return self.kept_secrets()
         item = self.item("secrets")
@@ -275,6 +254,27 @@ class Site:
         if done.returncode or len(done.stdout) > _MOST_SECRETS_BYTES:
             raise CommandError(f"docker cp: {done.stderr.decode(errors='replace').strip()}")
         return _texts(done.stdout)
+
+    def kept_secrets(self) -> dict[str, str]:
+        """Return the secrets of local processes, whose logs stay behind them; raises as `secrets`."""
+        files = (self.state / "secrets").glob("*/*")
+        try:
+            return {f"{one.parent.name}/{one.name}": one.read_text("utf-8").strip() for one in files}
+        except (OSError, UnicodeDecodeError) as error:
+            raise CommandError(f"the secrets of local processes cannot be read: {error}") from None
+
+    @once
+    def unknown(self) -> str:
+        """Return why secrets may be about that nobody knows to mask; an empty string when all are known.
+
+        Then nothing is to be shown or packed that containers and processes said.
+        """
+        try:
+            self.secrets()
+            self.kept_secrets()
+        except CommandError as error:
+            return str(error)
+        return self.trouble
 
 
 def _texts(content: bytes) -> dict[str, str]:

@@ -8,8 +8,8 @@ from urllib.parse import quote
 from local.api import ApiUnavailableError
 from local.backup import prefect_version
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
-from local.doctor.runs import everything, ours
-from local.doctor.site import JSON, Site, ended
+from local.doctor.runs import everything, newest_event, ours
+from local.doctor.site import JSON, Site, ended, once
 from local.growth import age_of
 from local.install import PROGRAMS
 from local.processes import Supervisor
@@ -19,12 +19,17 @@ _BEATS_MISSED = 4
 _WAITING = {"state": {"type": {"any_": ["SCHEDULED"]}}}
 
 
+@once
 def _pools(site: Site) -> list[JSON]:
     return site.api.post("/work_pools/filter", {"limit": _MOST, **ours(site)})
 
 
-def _workers(site: Site, pool: str) -> list[JSON]:
-    return site.api.post(f"/work_pools/{quote(pool, safe='')}/workers/filter", {"limit": _MOST})
+@once
+def _workers(site: Site) -> dict[str, list[JSON]]:
+    """Return the workers of each pool."""
+    path = "/work_pools/{}/workers/filter"
+    names = [pool["name"] for pool in _pools(site)]
+    return {name: site.api.post(path.format(quote(name, safe="")), {"limit": _MOST}) for name in names}
 
 
 def _polls(worker: JSON) -> bool:
@@ -42,7 +47,7 @@ def check_workers(site: Site) -> Iterator[Finding]:
     now = datetime.now(UTC)
     online = 0
     for pool in _pools(site):
-        workers = _workers(site, pool["name"])
+        workers = _workers(site)[pool["name"]]
         has_other = any(map(_polls, workers))
         for worker in workers:
             last = worker["last_heartbeat_time"]
@@ -81,7 +86,7 @@ def check_pools(site: Site) -> Iterator[Finding]:
             and any(schedule["active"] for schedule in one["schedules"])
         ]
         due = _due(site, {"work_pools": {"name": {"any_": [name]}}})
-        if any(map(_polls, _workers(site, name))):
+        if any(map(_polls, _workers(site)[name])):
             polled += 1
         elif active or due:
             what = f"schedules of {', '.join(active[:3])}" if active else f"{due} runs"
@@ -154,15 +159,13 @@ def check_worker_versions(site: Site) -> Iterator[Finding]:
     except ApiUnavailableError:
         servers = prefect_version(site.root)  # Prefect Cloud tells none
     known = 0
-    for pool in _pools(site):
-        for worker in _workers(site, pool["name"]):
-            if not _polls(worker):
-                continue
-            version = _version(site, pool["name"], worker["name"])
+    for pool, workers in _workers(site).items():
+        for worker in filter(_polls, workers):
+            version = _version(site, pool, worker["name"])
             known += bool(version)
             if version and version != servers:
                 yield wrong(
-                    f"worker {worker['name']} of {pool['name']} has Prefect {version}, the server {servers}",
+                    f"worker {worker['name']} of {pool} has Prefect {version}, the server {servers}",
                     "update its checkout and start it again (worker/attach.sh); containers: `make up`",
                 )
     yield ok(f"{known} workers have told their version; the server has Prefect {servers}")
@@ -170,19 +173,14 @@ def check_worker_versions(site: Site) -> Iterator[Finding]:
 
 def _version(site: Site, pool: str, name: str) -> str:
     """Return the version that a worker told when it started; empty when that is too long ago."""
-    now = datetime.now(UTC)
-    wanted = {
-        "event": {"name": ["prefect.worker.started", "prefect.worker.executed-flow-run"]},
-        "resource": {"labels": {"prefect.resource.name": [name]}},
-        "related": {"labels": {"prefect.resource.name": [pool]}, "role": ["work-pool"]},
-        "occurred": {
-            "since": (now - timedelta(days=60)).isoformat(),
-            "until": (now + timedelta(hours=1)).isoformat(),
-        },
-        "order": "DESC",
-    }
-    events: list[JSON] = site.api.post("/events/filter", {"filter": wanted, "limit": 1})["events"]
-    return str(events[0]["resource"].get("prefect.version", "")) if events else ""
+    told = newest_event(
+        site,
+        timedelta(days=60),
+        event={"name": ["prefect.worker.started", "prefect.worker.executed-flow-run"]},
+        resource={"labels": {"prefect.resource.name": [name]}},
+        related={"labels": {"prefect.resource.name": [pool]}, "role": ["work-pool"]},
+    )
+    return str(told["resource"].get("prefect.version", "")) if told else ""
 
 
 def check_worker_health(site: Site) -> Iterator[Finding]:
