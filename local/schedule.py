@@ -18,7 +18,7 @@ FOLDER = ROOT / "backups"
 PROFILE = "backup"
 _BY_HAND = "yeedu-prefect-%Y%m%dT%H%M%SZ.tar"
 _SCHEDULED = "scheduled-%Y%m%dT%H%M%SZ.tar"
-_LATE_SECONDS = 600
+LATE_SECONDS = 600
 _RETRY_SECONDS = 60
 
 
@@ -39,9 +39,19 @@ def backups_in(folder: Path) -> list[tuple[Path, datetime]]:
     return _made(folder, _BY_HAND, _SCHEDULED)
 
 
+def are_scheduled(knobs: Knobs) -> bool:
+    """Whether ``COMPOSE_PROFILES`` asks for backups."""
+    return PROFILE in knobs.get("COMPOSE_PROFILES").split(",")
+
+
+def seconds_between(knobs: Knobs) -> int:
+    """Return the seconds from one backup to the next: a day by default."""
+    return knobs.seconds("BACKUP_EVERY_SECONDS", 86400)
+
+
 def scheduled_backups(knobs: Knobs) -> list[Service]:
     """Return the process that makes backups; none where ``COMPOSE_PROFILES`` does not ask for it."""
-    if PROFILE not in knobs.get("COMPOSE_PROFILES").split(",") or knobs.other_server:
+    if not are_scheduled(knobs) or knobs.other_server:
         return []
     command = [str(PROGRAMS / "python"), "-P", "-m", "local.schedule"]
     every_seconds, keep = _plan(knobs)
@@ -63,8 +73,8 @@ def scheduled_backups(knobs: Knobs) -> list[Service]:
 
 
 def _plan(knobs: Knobs) -> tuple[int, int]:
-    """Return the seconds from one backup to the next (a day by default), and how many are kept (seven)."""
-    return knobs.seconds("BACKUP_EVERY_SECONDS", 86400), knobs.count("BACKUP_KEEP", 7)
+    """Return the seconds from one backup to the next, and how many are kept (seven)."""
+    return seconds_between(knobs), knobs.count("BACKUP_KEEP", 7)
 
 
 def _made(folder: Path, *forms: str) -> list[tuple[Path, datetime]]:
@@ -105,7 +115,7 @@ def main(arguments: Sequence[str]) -> None:
     except CommandError as error:
         sys.exit(f"backup: {error}")
     if arguments == ["--check"]:
-        sys.exit(0 if _left_seconds(every_seconds) > -_LATE_SECONDS and _made(FOLDER, _SCHEDULED) else 1)
+        sys.exit(0 if _left_seconds(every_seconds) > -LATE_SECONDS and _made(FOLDER, _SCHEDULED) else 1)
     while True:
         try:
             time.sleep(max(_left_seconds(every_seconds), 0))

@@ -15,16 +15,16 @@ from local.errors import CommandError
 from local.growth import age_of
 from local.own_database import HOST
 from local.restore import numbers_of
-from local.schedule import PROFILE, backups_in
+from local.schedule import LATE_SECONDS, are_scheduled, backups_in, seconds_between
 
 _OLD = timedelta(days=7)
-_LATE = timedelta(minutes=10)
+_LATE = timedelta(seconds=LATE_SECONDS)
 _READ_SECONDS = 6.0
 
 
 def _newest(site: Site) -> tuple[Path, datetime] | None:
     found = backups_in(site.root / "backups")
-    return max(found, key=lambda one: one[1]) if found else None
+    return found[-1] if found else None
 
 
 def check_backup_age(site: Site) -> Iterator[Finding]:
@@ -33,8 +33,8 @@ def check_backup_age(site: Site) -> Iterator[Finding]:
         yield note("Prefect's data are elsewhere; they are backed up there")
         return
     newest = _newest(site)
-    is_scheduled = PROFILE in site.knobs.get("COMPOSE_PROFILES").split(",")
-    every = timedelta(seconds=site.knobs.seconds("BACKUP_EVERY_SECONDS", 86400))
+    is_scheduled = are_scheduled(site.knobs)
+    every = timedelta(seconds=seconds_between(site.knobs))
     how = "COMPOSE_PROFILES=backup in .env makes one a day"
     if not newest:
         text = "there is no backup in backups/"

@@ -32,17 +32,16 @@ SELECT relname, n_live_tup, n_dead_tup,
 coalesce(extract(epoch FROM now() - greatest(last_vacuum, last_autovacuum))::int, -1)
 FROM pg_stat_user_tables WHERE n_dead_tup > 10000 ORDER BY n_dead_tup DESC LIMIT 5
 """
-_OLDEST = {
-    "events": "SELECT extract(epoch FROM now() - min(occurred))::bigint FROM events",
-    "finished flow runs": "SELECT extract(epoch FROM now() - min(end_time))::bigint FROM flow_run "
-    "WHERE end_time IS NOT NULL AND state_type IN ('COMPLETED', 'FAILED', 'CRASHED', 'CANCELLED')",
+_OVER = (
+    "flow_run WHERE end_time IS NOT NULL AND state_type IN ('COMPLETED', 'FAILED', 'CRASHED', 'CANCELLED')"
+)
+# What goes when its time is over: when it began, where it is, and the setting that says how long it is kept.
+_KEPT = {
+    "events": ("occurred", "events", "EVENT_RETENTION_SECONDS", 604800),
+    "finished flow runs": ("end_time", _OVER, "RETENTION_SECONDS", 7776000),
 }
-_OLDEST_IN_SQLITE = {
-    "events": "SELECT strftime('%s', 'now') - strftime('%s', min(occurred)) FROM events",
-    "finished flow runs": "SELECT strftime('%s', 'now') - strftime('%s', min(end_time)) FROM flow_run "
-    "WHERE end_time IS NOT NULL AND state_type IN ('COMPLETED', 'FAILED', 'CRASHED', 'CANCELLED')",
-}
-_KNOBS = {"events": ("EVENT_RETENTION_SECONDS", 604800), "finished flow runs": ("RETENTION_SECONDS", 7776000)}
+_AGE = "SELECT extract(epoch FROM now() - min({}))::bigint FROM {}"
+_AGE_IN_SQLITE = "SELECT strftime('%s', 'now') - strftime('%s', min({})) FROM {}"
 _SIZES = """
 SELECT relname, pg_total_relation_size(oid) FROM pg_class WHERE relkind = 'r' AND relname IN ('events', 'log')
 """
@@ -161,9 +160,10 @@ def check_retention(site: Site) -> Iterator[Finding]:
     """Look whether events and finished runs go when their time is over, and how large events and logs are."""
     up_for = _server_age(site)
     sizes = [f"{table} {size_of(int(size))}" for table, size in rows(site, _SIZES)]
-    for what, (knob, default) in _KNOBS.items():
+    for what, (moment, place, knob, default) in _KEPT.items():
         try:
-            found = rows(site, _OLDEST[what]) or _from_sqlite(site, _OLDEST_IN_SQLITE[what])
+            found = rows(site, _AGE.format(moment, place))
+            found = found or _from_sqlite(site, _AGE_IN_SQLITE.format(moment, place))
         except sqlite3.Error as error:
             yield note(f"{what} were not looked at: {error}", "see `database`")
             continue

@@ -12,6 +12,7 @@ from local.doctor.site import Site
 from local.dotenv import dotenv_script
 from local.errors import CommandError
 from local.knobs import environment_of_commands
+from local.schedule import are_scheduled
 
 # Docker's and Compose's own, which .env may have as well.
 _OF_DOCKER = re.compile(
@@ -33,7 +34,7 @@ def known_names(root: Path) -> set[str]:
     example = (root / ".env.example").read_text(encoding="utf-8")
     composed = [
         file.read_text(encoding="utf-8")
-        for file in (root / "docker-compose.yaml", *root.glob("deploy/*.yaml"))
+        for file in (*root.glob("docker-compose*.yaml"), *root.glob("deploy/*.yaml"))
     ]
     return {*_KNOB.findall(example), *_IN_COMPOSE.findall("".join(composed))}
 
@@ -88,7 +89,7 @@ def check_env_file(site: Site) -> Iterator[Finding]:
 
 def _openness(site: Site, file: Path, *, has_secret: bool) -> Iterator[Finding]:
     mode = stat.S_IMODE(file.stat().st_mode) if os.name == "posix" else 0o600
-    backs_up = bool(site.items) and "backup" in site.knobs.get("COMPOSE_PROFILES").split(",")
+    backs_up = bool(site.items) and are_scheduled(site.knobs)
     if mode & 0o002:
         yield wrong(
             f"everybody on this machine may write to {file.name} ({mode:o})", f"chmod 600 {file.name}"

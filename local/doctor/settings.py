@@ -11,7 +11,7 @@ from local.doctor.env_file import is_secret, known_names
 from local.doctor.model import Check, Finding, Theme, ok, wrong
 from local.doctor.site import Site
 from local.errors import CommandError
-from local.knobs import Knobs
+from local.knobs import ROOT, Knobs
 from local.other_server import check_other_server
 from local.own_database import check_own_database
 from local.packages import further_locks, own_certificate, package_index
@@ -60,7 +60,7 @@ def _login(knobs: Knobs) -> None:
     Raises:
         CommandError: They do not go together.
     """
-    script = load_script(Path(__file__).parents[2] / "server" / "generate_secrets.py")
+    script = load_script(ROOT / "server" / "generate_secrets.py")
     try:
         script.check_one_login(knobs.auth_string(), knobs.api_key())
         if not knobs.other_server:
