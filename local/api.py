@@ -19,7 +19,7 @@ from local.knobs import Knobs
 
 FINAL_STATES = frozenset({"COMPLETED", "FAILED", "CANCELLED", "CRASHED"})
 FIRST_RUN_DEPLOYMENT = "run-yeedu-job"
-_NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _BUSY = 503  # a server whose SQLite is locked answers so
 _BUSY_SECONDS, _PAUSE_SECONDS = 20.0, 0.5
 
@@ -126,8 +126,9 @@ class PrefectApi:
         is_other = bool(knobs.other_server)
         login, key = knobs.auth_string(), knobs.api_key()
         ca_file = knobs.ca_file() if is_other else None
-        seconds = timeout_seconds
-        return cls(knobs.api_url, login, key, is_other=is_other, ca_file=ca_file, timeout_seconds=seconds)
+        return cls(
+            knobs.api_url, login, key, is_other=is_other, ca_file=ca_file, timeout_seconds=timeout_seconds
+        )
 
     def get(self, path: str) -> Any:
         """Return what the API answers; raise as `post` does."""
@@ -216,7 +217,7 @@ class PrefectApi:
 def is_answering(url: str) -> bool:
     """Tell whether a GET of the address answers with success within two seconds."""
     try:
-        _NO_PROXY.open(url, timeout=2).close()
+        DIRECT.open(url, timeout=2).close()
     except (OSError, HTTPException):  # an HTTP error status is an OSError too
         return False
     return True

@@ -82,10 +82,8 @@ def _told(site: Site, program: str, asked: Mapping[str, str], settings: str) -> 
         )
     if answer["trouble"]:
         return wrong(f"{answer['trouble']}{where}", f"correct {settings}")
-    return ok(
-        answer.get("text")
-        or f"git reads {without_login(asked['url'])} (commit {answer['commit'][:10]}){where}"
-    )
+    shown = without_login(asked["url"])
+    return ok(answer.get("text") or f"git reads {shown} (commit {answer['commit'][:10]}){where}")
 
 
 def check_yeedu(site: Site) -> Iterator[Finding]:

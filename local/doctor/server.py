@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 from urllib.error import HTTPError
-from urllib.request import ProxyHandler, build_opener
 
-from local.api import ApiUnavailableError
+from local.api import DIRECT, ApiUnavailableError
 from local.backup import prefect_version
 from local.console import Console
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
@@ -16,7 +15,6 @@ from local.doctor.site import ANSWER_SECONDS, JSON, Site, once
 from local.process_mode import ProcessMode
 from local.processes import Supervisor
 
-_NO_PROXY = build_opener(ProxyHandler({}))
 _PACKAGES = {
     "server": ("/opt/server", "server"),
     "worker": ("yeedu_worker", "worker/src/yeedu_worker"),
@@ -43,7 +41,7 @@ except urllib.error.HTTPError as error:
 def page(url: str) -> JSON | None:
     """Return the JSON object of a page of health, whatever its status; None when there is none."""
     try:
-        with _NO_PROXY.open(url, timeout=ANSWER_SECONDS) as answer:
+        with DIRECT.open(url, timeout=ANSWER_SECONDS) as answer:
             found: Any = json.loads(answer.read(1 << 16))
     except HTTPError as error:
         with error:
