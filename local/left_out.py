@@ -1,15 +1,15 @@
 """Which of their changes to Prefect the platform's services leave out, for they do not know this Prefect."""
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from local.api import ApiUnavailableError, PrefectApi
 from local.engine import Container
+from local.script import load_script
 
 _BEGINNING = "Prefect's own way runs in place of "
-_FILE = "worker-patches.json"
+_KEPT_REPORT = Path(__file__).parents[1] / "worker" / "src" / "yeedu_worker" / "kept_report.py"
 
 
 def container_lines(api: PrefectApi, containers: Iterable[Container]) -> Iterator[str]:
@@ -23,8 +23,7 @@ def container_lines(api: PrefectApi, containers: Iterable[Container]) -> Iterato
 def process_lines(api: PrefectApi, home: Path) -> Iterator[str]:
     """Yield what the server says, and what the worker wrote into its Prefect's home when it started."""
     yield from _server_lines(api)
-    with suppress(OSError, ValueError, LookupError):
-        yield from _line("worker", json.loads((home / _FILE).read_text(encoding="utf-8"))["left_out"])
+    yield from _line("worker", load_script(_KEPT_REPORT).kept_line(home))
 
 
 def _server_lines(api: PrefectApi) -> Iterator[str]:

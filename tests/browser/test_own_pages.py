@@ -12,7 +12,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
-from tests.prefect_process import PrefectProcess
+from tests.prefect_process import SERVE, PrefectProcess
 
 pytestmark = pytest.mark.browser
 
@@ -57,7 +57,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(folder),
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     }
-    server = PrefectProcess(home, settings, [str(SERVER / "serve.py")])
+    server = PrefectProcess(home, settings, [SERVE])
     prepare = [sys.executable, str(SERVER / "prepare_ui.py"), str(folder)]
     subprocess.run(prepare, env=server.environment, check=True)
     try:

@@ -70,10 +70,8 @@ class Sky:
 @contextmanager
 def clear_sky(folder: Path) -> Iterator[Sky]:
     """Start a Prefect server, mocks, and a hurry of the operator's time, in this process."""
-    server = PrefectProcess(folder / "prefect", program=[SERVE])
     with ExitStack() as stack:
-        stack.callback(server.stop)
-        server.start()
+        server = stack.enter_context(PrefectProcess(folder / "prefect", program=[SERVE]))
         here = {PREFECT_API_URL: server.url, PREFECT_LOGGING_TO_API_ENABLED: False}
         stack.enter_context(temporary_settings(here))
         complete_models()

@@ -10,8 +10,8 @@ import sys
 import urllib.error
 import urllib.request
 
-from yeedu_worker.patches import kept_line
-from yeedu_worker.room import shortages
+from yeedu_worker.kept_report import kept_line
+from yeedu_worker.room import prefect_home, shortages
 from yeedu_worker.waiting import waited_for
 
 
@@ -29,7 +29,7 @@ def main() -> None:
         urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=3).close()
     except (urllib.error.URLError, OSError) as error:
         sys.exit(f"{url}: {error}")
-    print(kept_line(os.environ), end="")
+    print(kept_line(prefect_home(os.environ)), end="")
 
 
 if __name__ == "__main__":

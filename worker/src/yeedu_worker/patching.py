@@ -13,7 +13,7 @@ import inspect
 from dataclasses import dataclass
 from functools import cached_property
 from types import CodeType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 KNOWN_RELEASES = ("3.9.1",)
 IN_FORCE, LEFT_OUT = "in force", "left out"
 P = ParamSpec("P")
-F = TypeVar("F", bound="Callable[..., None]")
 
 
 class PatchRefusedError(Exception):
@@ -122,7 +121,7 @@ class Patch(Generic[P]):
     @cached_property
     def why_not(self) -> str:
         """Why it is left out; an empty string where it is not. Found once, before anything is replaced."""
-        if not self._is_needed and (unknown := unknown_release()):
+        if not self._is_needed and (unknown := _unknown_release()):
             return unknown
         return next(filter(None, (place.trouble() for place in self._places)), "")
 
@@ -184,7 +183,7 @@ def left_out(report: Sequence[PatchState]) -> str:
     return f"Prefect's own way runs in place of {told}"
 
 
-def unknown_release() -> str:
+def _unknown_release() -> str:
     """Return that this Prefect is of no known release; an empty string where it is."""
     known = " and ".join(KNOWN_RELEASES)
     return "" if _version() in KNOWN_RELEASES else f"{_release()} is not known, {known} is"

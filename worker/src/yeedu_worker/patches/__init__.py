@@ -12,6 +12,7 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from yeedu_worker.kept_report import FILE
 from yeedu_worker.patching import Patches, PatchState, left_out
 from yeedu_worker.room import prefect_home
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PATCHES = Patches()
-_FILE = "worker-patches.json"
 _MODULES = (
     *("process_worker", "cancellations", "repeated_work"),
     *("run_settings", "heartbeats", "patience", "git_clone", "early_imports"),
@@ -38,8 +38,8 @@ def keep_report(states: Sequence[PatchState], environment: Mapping[str, str]) ->
 
     It has ``left_out``, the line of `left_out`, and ``patches``, the fields of each `PatchState`.
     """
-    file = prefect_home(environment) / _FILE
-    written = file.with_name(f"{_FILE}.{os.getpid()}")
+    file = prefect_home(environment) / FILE
+    written = file.with_name(f"{FILE}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         report = {"left_out": left_out(states), "patches": [asdict(state) for state in states]}
@@ -47,11 +47,3 @@ def keep_report(states: Sequence[PatchState], environment: Mapping[str, str]) ->
         written.replace(file)
     except OSError as error:
         print(f"worker: which patches are in force cannot be written to {file}: {error.strerror}")
-
-
-def kept_line(environment: Mapping[str, str]) -> str:
-    """Return what the worker with this home last said to have left out; nothing if it never did."""
-    try:
-        return json.loads((prefect_home(environment) / _FILE).read_text(encoding="utf-8"))["left_out"]
-    except (OSError, ValueError, LookupError):
-        return ""

@@ -57,9 +57,9 @@ class Cancellations:
         Returns:
             Whether it does; if not, there is nothing to `follow`.
         """
-        return _replace(self.observer)
+        return _replace(self._observer)
 
-    def observer(self, on_cancelling: Callable[[UUID], None], **_: object) -> _Observer:
+    def _observer(self, on_cancelling: Callable[[UUID], None], **_: object) -> _Observer:
         """Return what Prefect takes for an observer of one flow run's."""
         return _Observer(self._watching, on_cancelling)
 

@@ -25,6 +25,7 @@ Environment = dict[bytes, bytes]
 _CONTEXT = Place("prefect.context:GLOBAL_SETTINGS_CONTEXT")
 _WORK_OUT = Place("prefect.context:root_settings_context", "()")
 _LOAD = Place("prefect.logging.configuration:load_logging_config", "(path)")
+_DEFAULTS = Place("prefect.logging.configuration:DEFAULT_LOGGING_SETTINGS_PATH")
 _SET_UP = Place(
     "prefect.logging.configuration:setup_logging",
     "(incremental=)",
@@ -38,7 +39,7 @@ _SET_UP = Place(
     _WORK_OUT,
     _LOAD,
     _SET_UP,
-    Place("prefect.logging.configuration:DEFAULT_LOGGING_SETTINGS_PATH"),
+    _DEFAULTS,
     purpose="settings and logging are worked out once for flow runs of the same environment, not by each",
 )
 def reuse_settings() -> None:
@@ -121,9 +122,7 @@ def _work_out(environment: Environment, directory: bytes) -> Settings | None:
             warnings.simplefilter("always")
             context = _WORK_OUT.find()()
             _CONTEXT.replace(context)
-            logging = _LOAD.find()(
-                Place("prefect.logging.configuration:DEFAULT_LOGGING_SETTINGS_PATH").find()
-            )
+            logging = _LOAD.find()(_DEFAULTS.find())
     except Exception:  # noqa: BLE001 - the run's own process says what is wrong, where it belongs
         return None
     finally:

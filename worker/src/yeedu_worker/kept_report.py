@@ -1,0 +1,17 @@
+"""Which patches a worker last said that it has left out, for those who import nothing of Prefect.
+
+It needs nothing but Python, since the commands of the host use it as well.
+"""
+
+import json
+from pathlib import Path
+
+FILE = "worker-patches.json"
+
+
+def kept_line(home: Path) -> str:
+    """Return what the worker with this Prefect's home last said to have left out; nothing if it never did."""
+    try:
+        return json.loads((home / FILE).read_text(encoding="utf-8"))["left_out"]
+    except (OSError, ValueError, LookupError):
+        return ""
