@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -63,13 +64,18 @@ class ComposeMode:
             self._prepare_images()
             self._start(before)
             api = PrefectApi.of(self._knobs)
-            return report_first_run(api, self._knobs, self._console) if waits else 0
+            return report_first_run(api, self._knobs, self._console, self._worker_since()) if waits else 0
         except KeyboardInterrupt:
             ignore_interrupts()
             if not was_up:
                 self._console.step("interrupted: stopping the containers")
                 self._project.run("down")
             raise
+
+    def _worker_since(self) -> datetime | None:
+        containers = self._project.containers()
+        started = [one.started_at for one in containers if one.service == "worker"]
+        return max(map(datetime.fromisoformat, started), default=None)
 
     def _check_ports(self, containers: list[Container]) -> None:
         """Refuse to start while something else holds a port that is to be published.

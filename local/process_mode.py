@@ -87,7 +87,8 @@ class ProcessMode:
                     self._supervisor.stop("server")  # of a time when the platform had its own
                 self._startup.start_all(first, flows_url)
                 api = PrefectApi.of(self._knobs)
-                return report_first_run(api, self._knobs, self._console) if waits else 0
+                since = self._supervisor.started_at("worker")
+                return report_first_run(api, self._knobs, self._console, since) if waits else 0
             except KeyboardInterrupt:
                 ignore_interrupts()
                 self._console.step("interrupted: stopping what was started")

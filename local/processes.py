@@ -9,6 +9,7 @@ import secrets
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,11 @@ class Supervisor:
         """Return the record of a process that runs, with its number."""
         record, info = read_record(self._file(name)), self._info(name)
         return dataclasses.replace(record, pid=info["pid"]) if record and info.get("pid") else None
+
+    def started_at(self, name: str) -> datetime | None:
+        """Return when a process was started last; ``None`` for one that never was."""
+        start = self._info(name).get("start")
+        return datetime.fromtimestamp(start, UTC) if start else None
 
     def trouble(self, name: str) -> str:
         """Say why a process that was started does not run, or ran anew; nothing for one that just runs."""

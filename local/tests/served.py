@@ -13,7 +13,7 @@ import pytest
 from local.doctor.site import Site
 from local.tests.patients import checkout, patient, wrongs
 from tests.platforms import Api
-from tests.prefect_process import SERVE, PrefectProcess
+from tests.prefect_process import PrefectProcess
 
 LOGIN = "admin:a-login-of-the-tests"
 EVERY_DAY = {"active": True, "schedule": {"interval": 86400}}
@@ -81,5 +81,5 @@ def serving_platform(tmp_path_factory: pytest.TempPathFactory) -> Generator[Serv
         "PREFECT_API_AUTH_STRING": LOGIN,
         "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",  # so that no run is made
     }
-    with PrefectProcess(home, settings, [SERVE]) as process:
+    with PrefectProcess(home, settings) as process:
         yield Served(process, home, checkout(tmp_path_factory.mktemp("doctors-checkout")))

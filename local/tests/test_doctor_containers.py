@@ -130,7 +130,7 @@ def test_what_ails_a_database_is_found(site: Site, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.docker
 def test_secret_of_a_volume_is_known_and_hidden(site: Site, tmp_path: Path) -> None:
-    wait_for("secrets", lambda: Site.read().secrets().get("deployer/git-token") == CANARY, 20)
+    wait_for("secrets", lambda: Site.read().secrets().get("deployer/git-token") == CANARY, 60)
     masker, unknown = masker_of(site)
     assert unknown == ""
     write_bundle(tmp_path / "doctor.tar.gz", site, masker, [])

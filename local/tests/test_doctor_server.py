@@ -159,7 +159,7 @@ def test_running_run_that_beats_is_not_stuck(served: Served) -> None:
 
 
 def assert_eventually(look: Callable[[], object]) -> None:
-    wait_for("event that the server has taken", look, 20, 0.2)
+    wait_for("event that the server has taken", look, 60, 0.2)
 
 
 def test_own_worker_that_stopped_is_wrong_and_that_nobody_polls(served: Served) -> None:

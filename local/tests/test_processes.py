@@ -221,7 +221,7 @@ def test_process_of_an_older_platform_is_found_by_its_token(supervisor: Supervis
         assert other.stdout
         other.stdout.readline()
         supervisor.end_left()
-        assert other.wait(timeout=5) == -signal.SIGTERM
+        assert other.wait(timeout=60) == -signal.SIGTERM
 
 
 def test_process_that_ignores_the_request_is_killed(folder: Path) -> None:
