@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pulse
@@ -168,7 +168,7 @@ def test_process_that_was_held_up_is_judged_anew(monkeypatch: pytest.MonkeyPatch
         held.now = now
         return now
 
-    monkeypatch.setattr(pulse.time, "monotonic", monotonic)
+    monkeypatch.setattr(pulse, "time", SimpleNamespace(monotonic=monotonic))
     watched._watch()
     assert ended == []
 

@@ -38,6 +38,12 @@ def test_module_is_short_enough_to_read(file: Path) -> None:
     assert file.stem not in {"utils", "helpers", "misc", "common"}
 
 
+def test_no_test_sets_the_clock_of_its_whole_process() -> None:
+    """An event loop that saw a later time sleeps until then: give one module another `time`."""
+    clocks = re.compile(r"""setattr\((?:[\w.]+\.)?time,|setattr\(["']time\.""")
+    assert [name_of(file) for file in PYTHON if clocks.search(file.read_text(encoding="utf-8"))] == []
+
+
 @pytest.mark.parametrize("file", LOCKS, ids=name_of)
 def test_lock_pins_every_package_with_its_hashes(file: Path) -> None:
     text = file.read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """A flow run's calls while the server is away: asked again as long as an outage may last, and no longer."""
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import anyio
 import httpx
@@ -83,7 +84,7 @@ def test_fewer_tries_are_kept(get: Callable[[ServerAway], int]) -> None:
 def test_an_hour_of_silence_is_asked_about_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.undo()
-    monkeypatch.setattr(patience.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     outage = patience.Outage()
     pauses = list[float]()
     while (pause_seconds := outage.pause_seconds()) is not None:

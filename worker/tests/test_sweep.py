@@ -5,9 +5,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from yeedu_worker import sweep
 from yeedu_worker.surroundings import FOLDER_PREFIX
 from yeedu_worker.sweep import sweep_left_files, sweep_left_folders
 
@@ -59,8 +61,7 @@ def test_temporary_folder_goes_when_its_worker_is_gone(tmp_path: Path) -> None:
 
 def aged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let two minutes pass: when a file was changed cannot be set back."""
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + 120)
+    monkeypatch.setattr(sweep, "time", SimpleNamespace(time=lambda: time.time() + 120))
 
 
 def test_what_runs_left_in_the_workers_own_folder_goes_while_none_runs(
