@@ -70,3 +70,18 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         folder, below, *_ = item.path.relative_to(ROOT).parts
         group = f"tests/{below}" if folder == "tests" else folder
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """End with a group what its tests share for the session: an idle server takes others' time."""
+    in_order = hasattr(item.config, "workerinput")  # else parts of groups come as files do
+    if not in_order or nextitem is None or _group(item) == _group(nextitem):
+        return None
+    item.ihook.pytest_runtest_protocol(item=item, nextitem=None)
+    return True
+
+
+def _group(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("xdist_group")
+    return marker.args[0] if marker else ""

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.prefect_process import SERVE, PrefectProcess
+from tests.prefect_process import PrefectProcess
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = Path(__file__).with_name("weather_figures.py")
@@ -34,7 +34,7 @@ def sources_of(commit: str, folder: Path) -> Iterator[Path]:
 def measure(sources: Path, folder: Path) -> dict[str, Any]:
     """Return the figures of the operator in a folder of sources."""
     folder.mkdir()
-    server = PrefectProcess(folder, program=[SERVE])
+    server = PrefectProcess(folder)
     server.start()
     environment = {
         **server.environment,

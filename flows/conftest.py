@@ -20,20 +20,15 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter
 from prefect.client.schemas.objects import State
 from prefect.events.worker import EventsWorker
-from prefect.settings import (
-    PREFECT_API_URL,
-    PREFECT_LOGGING_TO_API_BATCH_INTERVAL,
-    PREFECT_SERVER_ANALYTICS_ENABLED,
-    temporary_settings,
-)
-from prefect.testing.utilities import prefect_test_harness
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_BATCH_INTERVAL, temporary_settings
 
 from local import warehouse
 from tests.emulators import bigquery_server, gcs_server
 from tests.google_account import service_account
+from tests.prefect_process import PrefectProcess
 
 FLOWS = Path(__file__).parent
-SERVER_START_SECONDS = 240
 
 # As Prefect does when it loads a flow: the folder of its file is on the import path.
 PROJECTS = sorted({file.parent for file in FLOWS.glob("*/*.py") if file.parent.name != "tests"})
@@ -48,7 +43,7 @@ TENANT = "0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e"
 RunPython = Callable[..., "subprocess.Popen[str]"]
 
 
-def _wait_for(what: str, look: Callable[[], Any], timeout_seconds: float = 30) -> Any:
+def _wait_for(what: str, look: Callable[[], Any], timeout_seconds: float = 60) -> Any:
     """Return the first true answer of `look`; fail the test after the deadline."""
     deadline = time.monotonic() + timeout_seconds
     while not (answer := look()):
@@ -64,19 +59,17 @@ def wait_for() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[str]:
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Prefect server of these tests' own."""
     # Events go on to the server of earlier tests in this process, as long as what sends them lives.
     EventsWorker.drain_all()
     with (
-        # The telemetry of a starting server may lock its database just when a test saves a block.
-        temporary_settings({PREFECT_SERVER_ANALYTICS_ENABLED: False}),
-        prefect_test_harness(server_startup_timeout=SERVER_START_SECONDS),
-        temporary_settings({PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 0.1}),
+        PrefectProcess(tmp_path_factory.mktemp("prefect")) as server,
+        temporary_settings({PREFECT_API_URL: server.url, PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 0.1}),
     ):
-        url = PREFECT_API_URL.value()
-        assert url is not None
-        yield url
+        yield server.url
+        APILogWorker.drain_all()
+        EventsWorker.drain_all()
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ def ssh_host(folder: Path) -> Iterator[SshHost]:
     listener = threading.Thread(target=lambda: said.extend(iter(process.stderr.readline, b"")))
     listener.start()
     try:
-        wait_for("sshd", lambda: any(b"Server listening" in line for line in said), 20, 0.02)
+        wait_for("sshd", lambda: any(b"Server listening" in line for line in said), 60, 0.02)
         (folder / "known_hosts").write_text(
             f"[127.0.0.1]:{port} {(folder / 'host_key.pub').read_text().rpartition(' ')[0]}\n"
         )

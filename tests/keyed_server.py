@@ -31,7 +31,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tests.platforms import free_port
-from tests.prefect_process import SERVE, PrefectProcess
+from tests.prefect_process import PrefectProcess
 
 ACCOUNT, WORKSPACE = "0f4a1e2c-83a8-4b53-9a8e-2f7d6c5b4a30", "7c9d2b1e-5f64-4e0d-b8a1-3e2f1d0c9b8a"
 WORKSPACE_PATH = f"/accounts/{ACCOUNT}/workspaces/{WORKSPACE}"
@@ -239,7 +239,7 @@ class KeyedServer:
 def keyed_server(home: Path, key: str, *, is_cloud: bool, host: str = "127.0.0.1") -> Iterator[KeyedServer]:
     """Have a Prefect server behind a gateway for as long as the block lasts."""
     with (
-        PrefectProcess(home, program=[SERVE]) as behind,
+        PrefectProcess(home) as behind,
         KeyedServer(behind.url, home / "journal", key, is_cloud=is_cloud, host=host).running() as server,
     ):
         yield server

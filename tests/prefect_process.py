@@ -18,7 +18,7 @@ import requests
 from tests.built_once import built_once
 from tests.platforms import free_port
 
-# The platform's own server, for many clients at once: Prefect's own lets them lock each other out of SQLite.
+# The platform's own: Prefect's lets many clients at once lock each other out of SQLite, and starts twice.
 SERVE = str(Path(__file__).parents[1] / "server" / "serve.py")
 
 
@@ -28,14 +28,14 @@ class PrefectProcess:
     Args:
         home: Where its database and its log are.
         settings: More of Prefect's settings.
-        program: What Python is to run, with its arguments; by default Prefect's own command.
+        program: What Python is to run, with its arguments.
     """
 
     def __init__(
         self,
         home: Path,
         settings: dict[str, str] | None = None,
-        program: Sequence[str] = ("-m", "prefect", "server", "start"),
+        program: Sequence[str] = (SERVE,),
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/api"

@@ -110,6 +110,6 @@ def test_cancelling_ends_the_commands_of_subflows(
     assert process.poll() is None, process.communicate()
     process_id = wait_for("its number", lambda: pid.read_text().strip())
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode != 0, output
     wait_for("end of the command", lambda: not Path(f"/proc/{process_id}/cmdline").exists())

@@ -33,6 +33,7 @@ def test_sleep_of_the_machine_is_nobodys_fault(scene: Any) -> None:
     scene.skip_time(8 * 3600)
     scene.pass_time(80)
     assert scene.state(run_id)["type"] == "RUNNING"
+    scene.await_probe(run_id)
     scene.pass_time(40)
     assert scene.state(run_id)["type"] == "CRASHED"
 

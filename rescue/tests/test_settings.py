@@ -88,7 +88,7 @@ def test_command_watches_tells_so_on_its_page_and_stops_when_told(obstacles: Any
     log = tmp_path / "log"
     process = start(environment, log)
     try:
-        wait_for("first round", lambda: check(environment) == 0, 20, 0.1)
+        wait_for("first round", lambda: check(environment) == 0, 60, 0.1)
         assert told(environment)[1]["troubles"] == []
         obstacles.is_away = True
         wait_for("outage", lambda: told(environment)[0] == 503, 30, 0.1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import requests
 
-from tests.prefect_process import SERVE, PrefectProcess
+from tests.prefect_process import PrefectProcess
 
 SERVER = Path(__file__).parents[1]
 UNKNOWN = "import prefect\nprefect.__version__ = '3.99.0'\n"
@@ -31,7 +31,7 @@ def test_server_of_a_prefect_that_it_does_not_know_serves_as_that_does_and_says_
     (tmp_path / "pretended").mkdir()
     (tmp_path / "pretended" / "sitecustomize.py").write_text(UNKNOWN)
     settings = {"PYTHONPATH": str(tmp_path / "pretended")}
-    with PrefectProcess(tmp_path, settings, [SERVE]) as server:
+    with PrefectProcess(tmp_path, settings) as server:
         answer = requests.get(f"{server.url}/health/services", timeout=60)
         assert requests.post(f"{server.url}/flows/filter", json={}, timeout=60).json() == []
     assert answer.status_code == 200

@@ -22,7 +22,7 @@ import requests
 from prefect.blocks.system import Secret
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
-from tests.prefect_process import SERVE, PrefectProcess
+from tests.prefect_process import PrefectProcess
 from tests.tls_server import self_signed
 from tests.weather.calls import PASSWORD_BLOCK, Outcome
 from tests.weather.definitions import Yeedu
@@ -71,7 +71,7 @@ class Sky:
 def clear_sky(folder: Path) -> Iterator[Sky]:
     """Start a Prefect server, mocks, and a hurry of the operator's time, in this process."""
     with ExitStack() as stack:
-        server = stack.enter_context(PrefectProcess(folder / "prefect", program=[SERVE]))
+        server = stack.enter_context(PrefectProcess(folder / "prefect"))
         here = {PREFECT_API_URL: server.url, PREFECT_LOGGING_TO_API_ENABLED: False}
         stack.enter_context(temporary_settings(here))
         complete_models()

@@ -84,8 +84,8 @@ class Works:
 
     def await_nothing_left(self, mark: str) -> None:
         """Wait until no process and no file of a run is left; neither is a matter of minutes."""
-        wait_for("end of the run's processes", lambda: not daemons(mark), 15, 0.05)
-        wait_for("end of its files", lambda: set(self.worker.temporary.iterdir()) == self._before, 15, 0.05)
+        wait_for("end of the run's processes", lambda: not daemons(mark), 60, 0.05)
+        wait_for("end of its files", lambda: set(self.worker.temporary.iterdir()) == self._before, 60, 0.05)
 
 
 def daemons(mark: str) -> list[int]:
@@ -169,7 +169,7 @@ def test_run_with_too_many_processes_is_ended_and_others_go_on(works: Works, mar
     other = works.start("work")
     assert works.server.await_state(other)["state_type"] == "COMPLETED"
     assert works.server.await_state(wild)["state_type"] == "CRASHED"
-    works.worker.await_log("WORKER_RUN_PROCESSES is 300", 5)
+    works.worker.await_log("WORKER_RUN_PROCESSES is 300", 60)
     works.await_nothing_left(mark)
 
 

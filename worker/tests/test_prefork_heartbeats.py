@@ -98,7 +98,7 @@ def test_heartbeats_go_on_until_the_flow_ends(sent: Sent, status: int, interval_
     sent.status = status
     engine: Any = Engine(interval_seconds)
     with heartbeats.send_heartbeats(engine):
-        wait_for("three heartbeats", lambda: len(sent) >= 3, 20, 0.01)
+        wait_for("three heartbeats", lambda: len(sent) >= 3, 60, 0.01)
     count = len(sent)
     assert {event["event"] for event in sent} == {"prefect.flow-run.heartbeat"}
     assert len({event["id"] for event in sent}) == count

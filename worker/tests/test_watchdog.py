@@ -80,7 +80,7 @@ def test_killed_parent_of_the_prefork_server_is_no_secret(running: Worker) -> No
     )
     os.kill(parent, signal.SIGKILL)
     assert running.process.wait(20) == -signal.SIGKILL
-    wait_for("end of all processes", lambda: not running.processes(), 20, 0.1)
+    wait_for("end of all processes", lambda: not running.processes(), 60, 0.1)
     for left in running.temporary.glob("yeedu-prefork-*/socket"):
         left.unlink()
         left.parent.rmdir()

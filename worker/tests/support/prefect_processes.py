@@ -236,7 +236,7 @@ def worker(server: PrefectServer, pool: str, folder: Path, **variables: str) -> 
         process.terminate()
         try:
             process.wait(60)
-            wait_for("end of all processes", lambda: not running.processes(), 20, 0.1)
+            wait_for("end of all processes", lambda: not running.processes(), 60, 0.1)
             # Prefect's own worker leaves this one, empty.
             assert [found.name for found in temporary.iterdir() if found.name != "runner_storage"] == []
         finally:

@@ -51,7 +51,7 @@ class Prefork:
 
     def server(self) -> int:
         """Return the process number of the server."""
-        return wait_for("server", lambda: children(self.holder.pid), 20, 0.05)[0]
+        return wait_for("server", lambda: children(self.holder.pid), 60, 0.05)[0]
 
     def client(
         self, folder: Path, environment: Mapping[str, str] | None = None, **options: object
@@ -98,7 +98,7 @@ def prefork(environment: Mapping[str, str], folder: Path) -> Iterator[Prefork]:
     finally:
         holder.communicate()
         try:
-            wait_for("end of the keeper", lambda: not private.exists(), 20, 0.05)
+            wait_for("end of the keeper", lambda: not private.exists(), 60, 0.05)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(holder.pid, signal.SIGKILL)
