@@ -19,6 +19,7 @@ from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter
 from prefect.client.schemas.objects import State
+from prefect.context import _temporary_global_settings_context, get_settings_context
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_BATCH_INTERVAL, temporary_settings
@@ -66,6 +67,8 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (
         PrefectProcess(tmp_path_factory.mktemp("prefect")) as server,
         temporary_settings({PREFECT_API_URL: server.url, PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 0.1}),
+        # For new threads as well, as Prefect's own test harness does it.
+        _temporary_global_settings_context(get_settings_context()),
     ):
         yield server.url
         APILogWorker.drain_all()
