@@ -19,10 +19,9 @@ from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter
 from prefect.client.schemas.objects import State
-from prefect.context import _temporary_global_settings_context, get_settings_context
+from prefect.context import refresh_global_settings_context
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
-from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_BATCH_INTERVAL, temporary_settings
 
 from local import warehouse
 from tests.emulators import bigquery_server, gcs_server
@@ -64,15 +63,15 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Prefect server of these tests' own."""
     # Events go on to the server of earlier tests in this process, as long as what sends them lives.
     EventsWorker.drain_all()
-    with (
-        PrefectProcess(tmp_path_factory.mktemp("prefect")) as server,
-        temporary_settings({PREFECT_API_URL: server.url, PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 0.1}),
-        # For new threads as well, as Prefect's own test harness does it.
-        _temporary_global_settings_context(get_settings_context()),
-    ):
-        yield server.url
-        APILogWorker.drain_all()
-        EventsWorker.drain_all()
+    with PrefectProcess(tmp_path_factory.mktemp("prefect")) as server:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PREFECT_API_URL", server.url)
+            patch.setenv("PREFECT_LOGGING_TO_API_BATCH_INTERVAL", "0.1")
+            refresh_global_settings_context()  # which holds for new threads as well
+            yield server.url
+            APILogWorker.drain_all()
+            EventsWorker.drain_all()
+        refresh_global_settings_context()
 
 
 @pytest.fixture
