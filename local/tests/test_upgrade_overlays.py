@@ -86,6 +86,7 @@ def config_of(tmp_path: Path, overlay: str) -> dict[str, Any]:
             "postgres may write into /srv/data",
         ),
         ('services: {server: {volumes: ["/etc/ssl:/etc/own:ro"]}}', ""),
+        ("volumes: {postgres-data: {driver_opts: {type: tmpfs, device: tmpfs, o: size=700m}}}", ""),
     ],
 )
 def test_a_trial_on_the_platforms_own_data_is_refused(tmp_path: Path, overlay: str, said: str) -> None:

@@ -55,7 +55,8 @@ def check_apart(config: Mapping[str, Any], project: str, root: Path = ROOT) -> N
     for name, volume in volumes.items():
         own = str(volume.get("name", "")).startswith(f"{project}_")
         options: dict[str, str] = volume.get("driver_opts") or {}
-        if volume.get("external") or not own or options.get("device"):
+        is_elsewhere = options.get("device") and options.get("type") != "tmpfs"  # each project has its memory
+        if volume.get("external") or not own or is_elsewhere:
             raise CommandError(
                 f"the volume {name} is one for all projects (`name`, `external` or `device` in a compose "
                 "file of yours), so that a trial would work on the platform's own data; take that line out, "

@@ -43,6 +43,8 @@ HALFWAY = """
             raise SystemExit("the migration has failed in the middle")
         await session.rollback()
 """
+# Releases come one after the other; this one has all that the good one has.
+AFTER = {NEVER_HEALTHY: GOOD}
 KEPT = (".local/upgrade/code",)  # as `make upgrade` does it then
 MARK = "Prefect {version('prefect')}"
 # In place of Postgres' disk one that can be filled.
@@ -95,9 +97,10 @@ def make_releases(folder: Path) -> Path:
     copy_checkout(origin)
     git(origin, "tag", f"v{OLD}")
     for version, edits in RELEASES.items():
-        git(origin, "checkout", "--quiet", "-b", f"release-{version}", f"v{OLD}")
+        base = AFTER.get(version, OLD)
+        git(origin, "checkout", "--quiet", "-b", f"release-{version}", f"v{base}")
         for file in (*origin.glob("docker-compose*.yaml"), *origin.glob("VERSION")):
-            text = file.read_text(encoding="utf-8").replace(f"VERSION:-{OLD}", f"VERSION:-{version}")
+            text = file.read_text(encoding="utf-8").replace(f"VERSION:-{base}", f"VERSION:-{version}")
             file.write_text(f"{version}\n" if file.name == "VERSION" else text, encoding="utf-8")
         for name, (old, new) in edits.items():
             text = (origin / name).read_text(encoding="utf-8")
