@@ -32,6 +32,8 @@ JUST_NOW = timedelta(minutes=30)
 LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 OF_THE_ENGINE = re.compile(r"Beginning flow run|Finished in state|View at|Encountered an exception|Created ")
 RUN_TIMEOUT_SECONDS = 1500
+# For parameters that have to be given, by their JSON type.
+VALUES = {"string": "text", "integer": 1, "number": 1.5, "boolean": True, "array": [], "object": {}}
 DOCKER_TEMPLATE = {
     "job_configuration": {"image": "{{ image }}", "env": "{{ env }}", "networks": "{{ networks }}"},
     "variables": {
@@ -116,8 +118,12 @@ class Holdings:
     def start_run(self, deployment: Document, environment: Mapping[str, str]) -> str:
         """Start a run in the environment that a worker of its team would have; returns the run's id."""
         own = deployment["job_variables"].get("env") or {}
+        schema = deployment["parameter_openapi_schema"] or {}
+        asked = {name: schema["properties"][name] for name in schema.get("required", ())}
         run = self._post(
             f"deployments/{deployment['id']}/create_flow_run",
+            parameters={name: VALUES[said.get("type", "string")] for name, said in asked.items()}
+            | deployment["parameters"],
             job_variables={"env": {**environment, **own}},
             state={"type": "SCHEDULED"},
         )
