@@ -13,9 +13,8 @@ from local.doctor.bundle import write_bundle
 from local.doctor.run import masker_of
 from local.doctor.site import Site
 from local.engine import Engine
-from local.ports import free_port
 from local.tests.patients import AN_ENGINE, assert_told, checkout, container, findings, notes, patient, wrongs
-from tests.platforms import wait_for
+from tests.platforms import free_port, wait_for
 
 IMAGE = "postgres:17"  # which the platform has anyway
 SQL = """

@@ -22,9 +22,8 @@ from local.doctor.site import Site
 from local.doctor.table import THEMES
 from local.errors import CommandError
 from local.knobs import ROOT
-from local.ports import free_port
 from local.tests.patients import CHECKS, NO_ENGINE, checkout, patient
-from tests.platforms import copy_checkout
+from tests.platforms import copy_checkout, free_port
 
 PAGE = ROOT / "docs" / "doctor.md"
 

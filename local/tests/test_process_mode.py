@@ -11,11 +11,11 @@ import pytest
 from local import process_mode, startup
 from local.console import Console
 from local.knobs import Knobs
-from local.ports import free_port
 from local.process_mode import ProcessMode
 from local.processes import Supervisor
 from local.service import Service
 from local.tests.serving import giving, serving
+from tests.platforms import free_port
 
 KNOBS = {"WAREHOUSE_URL": "postgresql://me@db/mine"}
 
