@@ -40,7 +40,7 @@ class Served:
         return [one for one in wrongs(self.site(**values), check) if name in one]
 
     def sql(self, statement: str, *values: str) -> None:
-        with closing(sqlite3.connect(self._database, timeout=30)) as connection, connection:
+        with closing(sqlite3.connect(self._database, timeout=120)) as connection, connection:
             assert connection.execute(statement, values).rowcount
 
     def pool(self, **fields: object) -> str:
