@@ -180,7 +180,7 @@ class Api:
             return log if text in log else None
 
         try:
-            return wait_for(f"{text!r} in the log", look, 15)
+            return wait_for(f"{text!r} in the log", look, 60)
         except AssertionError as error:
             raise AssertionError(f"{error}; the log is:\n{self.log(run_id)}") from None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from local.doctor import database
+from local.doctor import site as site_module
 from local.doctor.bundle import write_bundle
 from local.doctor.run import masker_of
 from local.doctor.site import Site
@@ -76,6 +77,7 @@ def project() -> Iterator[str]:
 def site(project: str, monkeypatch: pytest.MonkeyPatch) -> Site:
     for name, value in (("COMPOSE_PROJECT_NAME", project), ("PREFECT_PORT", str(free_port()))):
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(site_module, "ENGINE_SECONDS", 60.0)
     found = Site.read()
     assert found.form == "containers"
     return found
