@@ -209,7 +209,7 @@ class KeyedServer:
                 stderr=subprocess.STDOUT,
             )
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 240
             while not self._is_listening():
                 assert process.poll() is None, self.journal.read_text()
                 assert time.monotonic() < deadline, self.journal.read_text()
@@ -222,7 +222,7 @@ class KeyedServer:
 
     def _is_listening(self) -> bool:
         try:
-            return requests.get(self.address, timeout=2).status_code == 404
+            return requests.get(self.address, timeout=10).status_code == 404
         except requests.RequestException:
             return False
 

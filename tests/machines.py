@@ -16,7 +16,7 @@ def machine(kind: str) -> str:
     return name
 
 
-def docker(*arguments: str, timeout_seconds: float = 120) -> str:
+def docker(*arguments: str, timeout_seconds: float = 300) -> str:
     """Run a docker command that has to succeed, and return what it prints."""
     done = subprocess.run(
         ["docker", *arguments], capture_output=True, text=True, check=False, timeout=timeout_seconds

@@ -1,6 +1,8 @@
 """The two forms of the platform under test, behind one face: compose services, and local processes."""
 
+import itertools
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -22,6 +24,10 @@ FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 IMAGES = {"IMAGE_PREFIX": "yeedu-prefect-test", "PLATFORM_VERSION": "test"}
 # Those that stay up.
 SERVICES = ("server", "worker", "postgres", "yeedu-mock", "warehouse", "git-server", "rescue")
+# Each of the processes in which tests run gives ports of a part of its own, one after the other: below those
+# that the kernel and Docker choose, for whoever gets one may take long to listen on it.
+_FIRST_PORT, _PORTS, _PARTS = 12_000, 5_000, 4
+_given = itertools.count(secrets.randbelow(_PORTS))
 
 
 def wait_for(
@@ -39,10 +45,17 @@ def wait_for(
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port of this machine that nobody listens on, and that nobody else is given meanwhile."""
+    process = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    first = _FIRST_PORT + int(process) % _PARTS * _PORTS
+    while True:
+        port = first + next(_given) % _PORTS
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
+        return port
 
 
 def copy_checkout(target: Path) -> None:
@@ -167,7 +180,7 @@ class Api:
             return log if text in log else None
 
         try:
-            return wait_for(f"{text!r} in the log", look, 15)
+            return wait_for(f"{text!r} in the log", look, 60)
         except AssertionError as error:
             raise AssertionError(f"{error}; the log is:\n{self.log(run_id)}") from None
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from local.doctor import database, runs, server, site
 from local.doctor.site import Site
 from local.tests.patients import checkout, patient, wrongs
 from tests.platforms import Api
@@ -40,7 +41,7 @@ class Served:
         return [one for one in wrongs(self.site(**values), check) if name in one]
 
     def sql(self, statement: str, *values: str) -> None:
-        with closing(sqlite3.connect(self._database, timeout=30)) as connection, connection:
+        with closing(sqlite3.connect(self._database, timeout=120)) as connection, connection:
             assert connection.execute(statement, values).rowcount
 
     def pool(self, **fields: object) -> str:
@@ -81,5 +82,9 @@ def serving_platform(tmp_path_factory: pytest.TempPathFactory) -> Generator[Serv
         "PREFECT_API_AUTH_STRING": LOGIN,
         "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",  # so that no run is made
     }
-    with PrefectProcess(home, settings) as process:
+    # How long the doctor waits for an answer is not what these tests are about.
+    patience = ((site, "ANSWER"), (server, "ANSWER"), (runs, "ASKING"), (database, "BUSY"))
+    with PrefectProcess(home, settings) as process, pytest.MonkeyPatch.context() as patched:
+        for module, name in patience:
+            patched.setattr(module, f"{name}_SECONDS", 60.0)
         yield Served(process, home, checkout(tmp_path_factory.mktemp("doctors-checkout")))

@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Callable
 
-from local.ports import free_port
 from local.service import Service
+from tests.platforms import free_port
 
 SERVES = """
 import http.server, sys

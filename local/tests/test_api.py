@@ -103,7 +103,7 @@ def test_waits_until_the_first_run_is_over_and_reports_each_state_once() -> None
         [run("1", "d1", "FAILED", "exit code 3"), run("2", "d2", "COMPLETED")],
     )
     with serving([JOB, OTHER], *answers) as server:
-        first = await_first_run(PrefectApi(server.url), 20, report)
+        first = await_first_run(PrefectApi(server.url), 60, report)
     assert first
     assert (first.id, first.state_type, first.message) == ("1", "FAILED", "exit code 3")
     assert reported == ["print-message Completed", "run-yeedu-job Running", "run-yeedu-job Failed"]
@@ -111,7 +111,7 @@ def test_waits_until_the_first_run_is_over_and_reports_each_state_once() -> None
 
 def test_asks_for_runs_that_are_due_with_the_latest_first() -> None:
     with serving([JOB], [run("1", "d1", "COMPLETED")]) as server:
-        await_first_run(PrefectApi(server.url), 20, lambda _: None)
+        await_first_run(PrefectApi(server.url), 60, lambda _: None)
         question = server.questions[0]
     assert question["sort"] == "EXPECTED_START_TIME_DESC"
     assert question["flow_runs"]["deployment_id"] == {"any_": ["d1"]}
@@ -121,7 +121,7 @@ def test_asks_for_runs_that_are_due_with_the_latest_first() -> None:
 def test_what_was_over_before_is_not_reported_again() -> None:
     reported: list[FlowRun] = []
     with serving([JOB], [run("1", "d1", "COMPLETED")]) as server:
-        first = await_first_run(PrefectApi(server.url), 20, reported.append)
+        first = await_first_run(PrefectApi(server.url), 60, reported.append)
     assert first
     assert first.is_final
     assert reported == []
@@ -132,12 +132,12 @@ def test_what_was_over_before_is_not_reported_again() -> None:
 )
 def test_nothing_is_waited_for_where_no_run_will_come(deployments: list[dict[str, Any]]) -> None:
     with serving(deployments, []) as server:
-        assert await_first_run(PrefectApi(server.url), 20, lambda _: None) is None
+        assert await_first_run(PrefectApi(server.url), 60, lambda _: None) is None
 
 
 def test_answer_that_fails_for_a_moment_is_asked_for_again() -> None:
     with serving([JOB], 503, [run("1", "d1", "COMPLETED")]) as server:
-        assert await_first_run(PrefectApi(server.url), 20, lambda _: None)
+        assert await_first_run(PrefectApi(server.url), 60, lambda _: None)
 
 
 def test_run_that_does_not_end_in_time_is_named_with_its_state() -> None:
@@ -158,9 +158,9 @@ def test_server_that_is_gone_is_named() -> None:
 def test_login_is_sent_and_a_wrong_one_is_named_without_it() -> None:
     with serving([JOB], [run("1", "d1", "COMPLETED")]) as server:
         server.login = "me:right"
-        assert await_first_run(PrefectApi(server.url, "me:right"), 20, lambda _: None)
+        assert await_first_run(PrefectApi(server.url, "me:right"), 60, lambda _: None)
         with pytest.raises(CommandError, match="refuses the login") as caught:
-            await_first_run(PrefectApi(server.url, "me:wrong"), 20, lambda _: None)
+            await_first_run(PrefectApi(server.url, "me:wrong"), 60, lambda _: None)
     assert "wrong" not in str(caught.value)
 
 

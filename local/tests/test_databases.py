@@ -62,7 +62,7 @@ def postgres() -> Iterator[OneContainer]:
     subprocess.run(["docker", "run", *options, "postgres:17"], check=True, capture_output=True)
     try:
         asked = ["docker", "exec", project.container, "pg_isready", "--quiet", "--host=127.0.0.1"]
-        wait_for("Postgres", lambda: subprocess.run(asked, check=False).returncode == 0, 90)
+        wait_for("Postgres", lambda: subprocess.run(asked, check=False).returncode == 0, 120)
         project.sql(SCHEMA)
         yield project
     finally:
@@ -191,9 +191,9 @@ def test_a_copy_that_a_killed_upgrade_still_makes_goes_too(
         holder.stdin.flush()
         assert holder.stdout.readline() == "held\n"
         with subprocess.Popen([*asks, f"--command={making}"], stderr=subprocess.PIPE, text=True) as maker:
-            wait_for("the copy", lambda: postgres.sql(active, "postgres") == "1", 30)
+            wait_for("the copy", lambda: postgres.sql(active, "postgres") == "1", 60)
             PostgresCopy(postgres).end_makers()
-            assert "terminating connection" in maker.communicate(timeout=30)[1]
+            assert "terminating connection" in maker.communicate(timeout=60)[1]
         holder.stdin.write("COMMIT;\n")
         holder.stdin.close()
     PostgresCopy(postgres).discard()

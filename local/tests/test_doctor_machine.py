@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from local.doctor import machine, network
 from local.doctor.network import certificate_of
-from local.ports import free_port
 from local.tests.patients import (
     AN_ENGINE,
     NO_ENGINE,
@@ -30,6 +29,7 @@ from local.tests.patients import (
     serving,
     wrongs,
 )
+from tests.platforms import free_port
 from tests.tls_server import private_authority, server_context
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")

@@ -9,10 +9,9 @@ from uuid import uuid4
 
 import pytest
 
-from local.ports import free_port
 from local.tests.patients import assert_told, checkout, findings, notes, patient, serving, wrongs
 from local.tests.served import EVERY_DAY, JSON, Served, serving_platform
-from tests.platforms import wait_for
+from tests.platforms import free_port, wait_for
 
 OF_A_SERVER = (
     *("server", "server-services", "versions", "schedules", "late-runs", "stuck-runs"),

@@ -1,5 +1,6 @@
 """What commands ask of a server, and do to its database, on a real one with a scheduler."""
 
+import re
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -43,7 +44,7 @@ def deployment(server: PrefectProcess) -> dict[str, Any]:
     body = {"name": "work", "flow_id": flow, "schedules": [{"schedule": interval}]}
     made = api.post("deployments/", body)
     run = api.post(f"deployments/{made['id']}/create_flow_run", {"state": {"type": "COMPLETED"}})
-    wait_for("run of the scheduler", lambda: scheduled(api), 60)
+    wait_for("run of the scheduler", lambda: scheduled(api), 120)
     copy_run(server, run["id"], MANUAL_RUNS)
     return made
 
@@ -54,7 +55,7 @@ def database_of(server: PrefectProcess) -> Path:
 
 def copy_run(server: PrefectProcess, run_id: str, count: int) -> None:
     """Have a run many times, as if each had been started by hand: over the API that would take long."""
-    with closing(sqlite3.connect(database_of(server), timeout=60)) as connection:
+    with closing(sqlite3.connect(database_of(server), timeout=120)) as connection:
         columns: list[str] = [row[1] for row in connection.execute("PRAGMA table_info(flow_run)")]
         own = {"id": "?", "name": "?", "state_id": "NULL"}
         chosen = ", ".join(own.get(column, column) for column in columns)
@@ -75,8 +76,7 @@ def test_scheduler_is_well_however_many_runs_were_started_by_hand(
 ) -> None:
     assert Api(server.url).post("flow_runs/count") > MANUAL_RUNS
     [line] = [line for line in run_lines(PrefectApi(server.url)) if line.startswith("scheduler")]
-    assert line.startswith("scheduler       made its last run ")
-    assert line.endswith(" s ago")
+    assert re.fullmatch(r"scheduler       made its last run \d+ (s|min) ago", line)
 
 
 def test_restored_database_has_every_run_that_had_begun_and_no_tick_that_had_not(

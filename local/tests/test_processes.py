@@ -62,7 +62,7 @@ def is_living(process: Process) -> bool:
     return now is not None and now.started == process.started  # its parent may be another one
 
 
-def until(condition: Callable[[], object], timeout_seconds: float = 20) -> None:
+def until(condition: Callable[[], object], timeout_seconds: float = 60) -> None:
     deadline = time.monotonic() + timeout_seconds
     while not condition():
         assert time.monotonic() < deadline, "not in time"

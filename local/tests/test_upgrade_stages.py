@@ -87,9 +87,9 @@ def test_it_ends_with_its_starter_and_the_next_one_waits_for_that(
     folder = release(tmp_path, f"open({str(tmp_path / 'began')!r}, 'w').close(); time.sleep(60)")
     values = {"root": str(ROOT), "state": str(tmp_path / "state"), "folder": str(folder)}
     with subprocess.Popen([sys.executable, "-c", STARTER.format(**values)]) as starter:
-        wait_for("the stage", (tmp_path / "began").exists, 30, 0.05)
+        wait_for("the stage", (tmp_path / "began").exists, 60, 0.05)
         os.kill(starter.pid, how)
-        assert starter.wait(30) == code
+        assert starter.wait(60) == code
     stages.await_last_stage(Console())
     assert (tmp_path / "ended").exists()
 
@@ -104,10 +104,10 @@ def test_an_interrupt_ends_what_a_stage_waits_for(tmp_path: Path) -> None:
     )
     values = {"root": str(ROOT), "state": str(tmp_path / "state"), "folder": str(folder)}
     with subprocess.Popen([sys.executable, "-c", STARTER.format(**values)]) as starter:
-        wait_for("the build", lambda: began.exists() and began.read_text(), 30, 0.05)
+        wait_for("the build", lambda: began.exists() and began.read_text(), 60, 0.05)
         os.kill(starter.pid, signal.SIGINT)
         try:
-            assert starter.wait(30) == 130
+            assert starter.wait(60) == 130
         except subprocess.TimeoutExpired:
             os.kill(int(began.read_text()), signal.SIGKILL)
             raise

@@ -13,9 +13,9 @@ from local.console import Console
 from local.errors import CommandError
 from local.install import PROGRAMS
 from local.knobs import Knobs
-from local.ports import free_port
 from local.processes import Supervisor
 from local.startup import Startup
+from tests.platforms import free_port
 
 PASSWORD = "planted-password"
 needs_postgres = pytest.mark.skipif(bool(warehouse.why_not()), reason=warehouse.why_not())

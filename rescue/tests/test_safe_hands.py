@@ -210,11 +210,13 @@ def test_subflow_that_waits_is_dead_once_its_caller_is(hindered: Any, caller: st
 def test_every_answer_late_is_neither_an_outage_nor_a_silence(
     hindered: Any, obstacles: Any, killed: str, alive: str
 ) -> None:
-    """Time goes ten times as fast. By it every answer comes 20 s late, and a run beats every 30 s.
+    """Time goes four times as fast. By it every answer comes 20 s late, and a run beats every 30 s.
 
     The service asks one question after the other of a run: the last four answers come on top of the 120 s.
+    So does what this machine needs itself, which may be busy.
     """
-    speed = obstacles.speed = 10
+    speed, busy_seconds = 4, 60
+    obstacles.speed = speed
     obstacles.delay_seconds = 20 / speed
     hindered.watched.as_shown = obstacles.sped_up
     rounds = Rounds(hindered.watched, hindered.settings, lambda: time.monotonic() * speed)
@@ -229,7 +231,7 @@ def test_every_answer_late_is_neither_an_outage_nor_a_silence(
     try:
         began = time.monotonic()
         while hindered.state(killed)["type"] == "RUNNING":
-            assert (time.monotonic() - began) * speed < IN_TIME + 4 * 20
+            assert (time.monotonic() - began) * speed < IN_TIME + 4 * 20 + busy_seconds
             rounds.go()
             assert rounds.troubles == []
             is_over.wait(5 / speed)

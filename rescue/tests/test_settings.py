@@ -69,7 +69,7 @@ def check(environment: dict[str, str]) -> int:
 
 
 def told(environment: dict[str, str]) -> tuple[int, Any]:
-    answer = requests.get(f"http://127.0.0.1:{environment['RESCUE_PORT']}/", timeout=10)
+    answer = requests.get(f"http://127.0.0.1:{environment['RESCUE_PORT']}/", timeout=60)
     return answer.status_code, answer.json()
 
 
@@ -88,28 +88,28 @@ def test_command_watches_tells_so_on_its_page_and_stops_when_told(obstacles: Any
     log = tmp_path / "log"
     process = start(environment, log)
     try:
-        wait_for("first round", lambda: check(environment) == 0, 60, 0.1)
+        wait_for("first round", lambda: check(environment) == 0, 100, 0.1)
         assert told(environment)[1]["troubles"] == []
         obstacles.is_away = True
-        wait_for("outage", lambda: told(environment)[0] == 503, 30, 0.1)
+        wait_for("outage", lambda: told(environment)[0] == 503, 60, 0.1)
         assert len(told(environment)[1]["troubles"]) == 1
         obstacles.is_away = False
-        wait_for("return of the server", lambda: told(environment)[0] == 200, 30, 0.1)
+        wait_for("return of the server", lambda: told(environment)[0] == 200, 60, 0.1)
         assert told(environment)[1]["troubles"] == []
         obstacles.answers["POST /api/flow_runs/filter"] = 403
-        wait_for("trouble", lambda: told(environment)[0] == 503, 30, 0.1)
+        wait_for("trouble", lambda: told(environment)[0] == 503, 60, 0.1)
         assert "/flow_runs/filter: 403" in " ".join(told(environment)[1]["troubles"])
         assert check(environment) == 1
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
     assert "secret-of-the-test" not in log.read_text()
     assert check(environment) == 1
 
 
 def test_refused_login_ends_the_command_with_one_sentence(prefect: Any, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    assert start(environment_of(prefect.url, "admin:canary"), log).wait(timeout=20) == 1
+    assert start(environment_of(prefect.url, "admin:canary"), log).wait(timeout=60) == 1
     last = log.read_text().splitlines()[-1]
     assert last.startswith("rescue: ")
     assert f" {prefect.url}/" in last

@@ -50,7 +50,7 @@ def at_work(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
                     await publisher.publish_data(json.dumps({"action": action}).encode(), {})
 
                 try:
-                    await asyncio.wait_for(story(act), 30)
+                    await asyncio.wait_for(story(act), 60)
                 finally:
                     await service.stop()
                     await asyncio.gather(running, return_exceptions=True)

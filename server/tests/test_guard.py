@@ -43,7 +43,7 @@ class Client:
         self.port = port
 
     def request(self, method: str, path: str, headers: dict[str, str]) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         for name, value in headers.items():
             connection.putheader(name, value)
@@ -62,7 +62,7 @@ class Client:
             host=host,
             origin=origin,
             suppress_origin=origin is None,
-            timeout=10,
+            timeout=60,
         )
         message = str(socket.recv())
         socket.close()
@@ -88,7 +88,7 @@ def client() -> Iterator[Client]:
     server = uvicorn.Server(uvicorn.Config(guard, port=0, log_level="warning", ws="websockets-sansio"))
     thread = threading.Thread(target=server.run)
     thread.start()
-    wait_for("started server", lambda: server.started, 30, 0.01)
+    wait_for("started server", lambda: server.started, 60, 0.01)
     yield Client(server.servers[0].sockets[0].getsockname()[1])
     server.should_exit = True
     thread.join()

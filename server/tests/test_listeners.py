@@ -27,7 +27,7 @@ def answering(port: int) -> set[str]:
     found: set[str] = set()
     for address in ("127.0.0.1", "::1"):
         try:
-            socket.create_connection((address, port), timeout=5).close()
+            socket.create_connection((address, port), timeout=60).close()
         except ConnectionRefusedError:
             continue
         found.add(address)

@@ -45,7 +45,7 @@ class Routes(NamedTuple):
 def routes(closed_server: PrefectProcess) -> Routes:
     """Every route of the application with the server's own settings, with a value for each parameter."""
     program = [sys.executable, str(Path(__file__).with_name("print_routes.py"))]
-    printed = subprocess.check_output(program, env=closed_server.environment, text=True, timeout=100)
+    printed = subprocess.check_output(program, env=closed_server.environment, text=True, timeout=300)
     found = [(methods, re.sub(r"\{[^}]*\}", _value, path)) for methods, path in json.loads(printed)]
     http = sorted({(method, path) for methods, path in found for method in methods})
     return Routes(http, [path for methods, path in found if not methods])

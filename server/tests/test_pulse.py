@@ -177,13 +177,14 @@ SERVE = """
 import asyncio, os, sys
 sys.path.insert(0, {folder!r})
 import docket, pulse, serve
-pulse.LOOK_SECONDS = 0.2
-pulse.UNHEALTHY_SECONDS, pulse.END_SECONDS = 3, 20
+pulse.LOOK_SECONDS = 1  # a process that is late by two of them is taken for one that was held up
+pulse.UNHEALTHY_SECONDS, pulse.SECONDS_TO_END = 4, 200
 stock = docket.Worker.run_forever
 async def run_forever(worker):
     running = asyncio.create_task(stock(worker))
     while not os.path.exists({end!r}):
         await asyncio.sleep(0.1)
+    pulse.END_SECONDS = 40
     running.cancel()  # as after a failure that nobody looks at
 docket.Worker.run_forever = run_forever
 serve.main()
@@ -211,15 +212,21 @@ def check(server: PrefectProcess) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.timeout(600)
 def test_server_whose_services_stand_still_says_so_and_ends_itself(
     server: PrefectProcess, tmp_path: Path
 ) -> None:
-    wait_for("healthy server", lambda: check(server).returncode == 0, 60, 0.1)
+    wait_for("healthy server", lambda: check(server).returncode == 0, 100, 0.1)
     (tmp_path / "end").touch()
-    wait_for("unhealthy server", lambda: check(server).returncode == 1, 60, 0.1)
-    assert "none of the server's services has ended a round for" in check(server).stderr
-    assert server.is_ready(), "who asks for the API alone is answered"
-    assert server.await_end(100) == -signal.SIGTERM, "it ended in order"
+    told = "none of the server's services has ended a round for"
+
+    def is_told() -> bool:
+        checked = check(server)
+        return checked.returncode == 1 and told in checked.stderr
+
+    wait_for("unhealthy server", is_told, 100, 0.1)
+    wait_for("answer of the API, for which alone somebody asks", server.is_ready, 30, 0.1)
+    assert server.await_end(300) == -signal.SIGTERM, "it ended in order"
     assert "server: none of the server's services has ended a round" in server.log()
     assert "Current thread" in server.log()
 

@@ -127,4 +127,4 @@ def test_signals_reach_the_command() -> None:
         assert process.stdout
         assert process.stdout.readline() == b"started\n"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == -signal.SIGTERM
+        assert process.wait(timeout=60) == -signal.SIGTERM

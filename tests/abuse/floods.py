@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 # How long nothing is taken any more before the sending ends, and how long an answer is waited for.
-STALLED_SECONDS = 0.5
+STALLED_SECONDS = 2.0
 ANSWER_SECONDS = 10.0
 
 

@@ -32,13 +32,13 @@ class Mock:
 
     def send(self, lines: str) -> str:
         """Send a request as it is written here, and return the whole answer."""
-        with socket.create_connection(("127.0.0.1", self.port), 30) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), 60) as connection:
             connection.sendall(lines.replace("\n", "\r\n").encode() + b"Connection: close\r\n\r\n")
             return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
 
     def is_healthy(self) -> bool:
         """Ask it as its container's check does."""
-        return requests.get(f"http://localhost:{self.port}/healthCheck", timeout=5).status_code == 200
+        return requests.get(f"http://localhost:{self.port}/healthCheck", timeout=60).status_code == 200
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,7 @@ class Flights:
             remote = self.stack.remote_runs(job)
             assert [one["run_status"] for one in remote] == ["DONE"], (run_id, remote)
         assert [run["id"] for run in self.stack.unfinished() if run["id"] not in beside] == []
-        wait_for("free slots", lambda: not self.stack.slots_taken(), 30)
+        wait_for("free slots", lambda: not self.stack.slots_taken(), 60)
         told = ", ".join(f"{count} at start {start}" for start, count in sorted(starts.items()))
         return f"{len(self.runs)} flow runs Completed ({told}), {len(self.runs)} remote runs, no slot taken"
 

@@ -73,7 +73,7 @@ class Stack(ComposePlatform):
     def start_service(self, service: str) -> None:
         """Start a service again and wait until it is healthy, whatever those are that it depends on."""
         self.must("docker", "start", self.container(service))
-        wait_for(f"healthy {service}", lambda: self.health(service) == "healthy", 120)
+        wait_for(f"healthy {service}", lambda: self.health(service) == "healthy", 240)
 
     def health(self, service: str) -> str:
         """Return what Docker says about a service's health."""
@@ -88,7 +88,7 @@ class Stack(ComposePlatform):
         def froze() -> bool:  # which Docker gives up where processes of the service do not stand still soon
             return self.command("docker", "compose", "pause", service).returncode == 0
 
-        wait_for(f"frozen {service}", froze, 60)
+        wait_for(f"frozen {service}", froze, 120)
         try:
             yield
         finally:
@@ -132,7 +132,7 @@ class Stack(ComposePlatform):
     def control(self, method: str, path: str, body: JSON | None = None) -> Any:
         """Call the mock's control plane."""
         answer = requests.request(
-            method, f"http://localhost:{self.mock_port}/_control/{path}", json=body, timeout=30
+            method, f"http://localhost:{self.mock_port}/_control/{path}", json=body, timeout=60
         )
         answer.raise_for_status()
         return answer.json() if answer.content else None
@@ -186,7 +186,7 @@ class Stack(ComposePlatform):
         return wait_for(
             "remote run",
             lambda: next((run for run in self.remote_runs(job) if run["run_status"] == "RUNNING"), None),
-            120,
+            240,
         )
 
     def start_running(self, job: YeeduJob) -> str:
@@ -262,13 +262,13 @@ class Stack(ComposePlatform):
             counts = [self.must("docker", "exec", one, "sh", "-c", listing) for one in containers]
             return not any(map(int, counts))
 
-        wait_for("idle workers", is_idle, 120)
+        wait_for("idle workers", is_idle, 240)
 
     def state(self, run_id: str) -> JSON:
         """Return a flow run's state."""
         return self.api.get(f"flow_runs/{run_id}")["state"]
 
-    def await_state(self, run_id: str, *names: str, timeout_seconds: float = 120) -> JSON:
+    def await_state(self, run_id: str, *names: str, timeout_seconds: float = 240) -> JSON:
         """Wait until a flow run is in one of the states, by name or type."""
 
         def look() -> JSON | None:

@@ -26,7 +26,7 @@ def stop(places: Places, grace_seconds: float, say: Callable[[str], None]) -> No
     request.touch()
     deadline = time.monotonic() + grace_seconds + _SPARE_SECONDS
     while is_held(lock):
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline and (number := holder(lock)):  # 0: it is about to write its number
             say(f"process {number} did not stop in time: ending it")
             _end(number)
             deadline = float("inf")

@@ -11,6 +11,15 @@ sys.path.append(str(Path(__file__).parent / "support"))
 
 from prefect_processes import PrefectServer, prefect_server
 
+HERE = Path(__file__).parent
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Give tests that start workers, or wait for flow runs, the time that those take on a busy machine."""
+    is_here = item.path.is_relative_to(HERE)
+    if is_here and "server" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
+        item.add_marker(pytest.mark.timeout(600))
+
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:

@@ -99,7 +99,7 @@ class Works:
 
     def running(self) -> list[int]:
         """Wait until the flow has begun; return its process and its child's."""
-        text = wait_for("begin of the flow", lambda: _read(self.folder / "began"), 90)
+        text = wait_for("begin of the flow", lambda: _read(self.folder / "began"), 200)
         return [int(number) for number in text.split()]
 
     def state(self, run_id: str) -> dict[str, Any]:

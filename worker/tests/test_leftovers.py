@@ -84,8 +84,8 @@ class Works:
 
     def await_nothing_left(self, mark: str) -> None:
         """Wait until no process and no file of a run is left; neither is a matter of minutes."""
-        wait_for("end of the run's processes", lambda: not daemons(mark), 60, 0.05)
-        wait_for("end of its files", lambda: set(self.worker.temporary.iterdir()) == self._before, 60, 0.05)
+        wait_for("end of the run's processes", lambda: not daemons(mark), 120, 0.05)
+        wait_for("end of its files", lambda: set(self.worker.temporary.iterdir()) == self._before, 120, 0.05)
 
 
 def daemons(mark: str) -> list[int]:
@@ -145,7 +145,7 @@ def test_nothing_outlives_a_run_however_it_ends(works: Works, mark: str, how: st
 
 def test_nothing_outlives_a_cancelled_run(works: Works, mark: str) -> None:
     run = works.start("leave", how="wait", mark=mark)
-    wait_for("the daemons", lambda: len(daemons(mark)) == 3, 60, 0.05)
+    wait_for("the daemons", lambda: len(daemons(mark)) == 3, 200, 0.05)
     works.server.await_state(run, "RUNNING")
     works.server.cancel(run)
     assert works.server.await_state(run)["state_type"] == "CANCELLED"
@@ -156,7 +156,7 @@ def test_nothing_outlives_a_run_whose_every_process_is_killed(works: Works, mark
     """The one that the worker knows, the guard, the flow's own: one is killed, and all else goes."""
     for victim in range(3 if works.worker.has_prefork else 2):
         run = works.start("leave", how="wait", mark=mark)
-        wait_for("the daemons", lambda: len(daemons(mark)) == 3, 60, 0.05)
+        wait_for("the daemons", lambda: len(daemons(mark)) == 3, 200, 0.05)
         works.server.await_state(run, "RUNNING")
         ours = sorted(number for number in works.worker.of_runs() if number not in daemons(mark))
         os.kill(ours[victim], signal.SIGKILL)
@@ -169,7 +169,7 @@ def test_run_with_too_many_processes_is_ended_and_others_go_on(works: Works, mar
     other = works.start("work")
     assert works.server.await_state(other)["state_type"] == "COMPLETED"
     assert works.server.await_state(wild)["state_type"] == "CRASHED"
-    works.worker.await_log("WORKER_RUN_PROCESSES is 300", 60)
+    works.worker.await_log("WORKER_RUN_PROCESSES is 300", 120)
     works.await_nothing_left(mark)
 
 

@@ -9,10 +9,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from prefect_processes import START_SECONDS
 from prefork_processes import PROGRAMS, Prefork, prefork
 
 from tests.platforms import wait_for
 from yeedu_worker.prefork import protocol
+
+pytestmark = pytest.mark.timeout(600)  # interpreters with Prefect start one after the other
 
 # Without a flow run the engine ends at once, so that a test sees who ran it, and how it ended.
 NO_FLOW_RUN = "Invalid flow run id"
@@ -45,7 +48,7 @@ def run_client(
 ) -> "subprocess.CompletedProcess[str]":
     """Run a client to its end."""
     client = running.client(folder, environment)
-    output, errors = client.communicate(timeout=100)
+    output, errors = client.communicate(timeout=250)
     return subprocess.CompletedProcess(client.args, client.returncode, output, errors)
 
 
@@ -121,7 +124,7 @@ def test_changed_file_is_noticed_and_a_new_server_starts(running: Prefork, tmp_p
     assert NO_FLOW_RUN in done.stderr
     assert f"{changed} has changed" in done.stderr
     assert done.stderr.count(INSTEAD) == 1
-    wait_for("new server", lambda: running.log.count("ready") >= 2, 100, 0.05)
+    wait_for("new server", lambda: running.log.count("ready") >= 2, START_SECONDS, 0.05)
     assert running.server() != old
     assert INSTEAD not in run_client(running, tmp_path).stderr
 
@@ -134,12 +137,12 @@ def test_server_that_hangs_is_not_waited_for_and_is_replaced(running: Prefork, t
     done = run_client(running, tmp_path)
     assert NO_FLOW_RUN in done.stderr
     assert "did not answer within" in done.stderr
-    wait_for("new server", lambda: running.log.count("ready") > ready, 100, 0.1)
+    wait_for("new server", lambda: running.log.count("ready") > ready, START_SECONDS, 0.1)
     assert INSTEAD not in run_client(running, tmp_path).stderr
 
 
 def test_killed_server_is_replaced(running: Prefork, tmp_path: Path) -> None:
     ready = running.log.count("ready")
     os.kill(running.server(), signal.SIGKILL)
-    wait_for("new server", lambda: running.log.count("ready") > ready, 100, 0.1)
+    wait_for("new server", lambda: running.log.count("ready") > ready, START_SECONDS, 0.1)
     assert INSTEAD not in run_client(running, tmp_path).stderr

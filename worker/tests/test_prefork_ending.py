@@ -64,7 +64,7 @@ AS_A_FORK = "\nend(3, kept)"
 
 def run(program: str, folder: Path, output: IO[str] | int = PIPE) -> "CompletedProcess[str]":
     command = [sys.executable, "-I", "-c", program]
-    return subprocess.run(command, cwd=folder, stdout=output, stderr=PIPE, text=True, timeout=100)
+    return subprocess.run(command, cwd=folder, stdout=output, stderr=PIPE, text=True, timeout=250)
 
 
 def leave(folder: Path, program: str) -> tuple[int, str, list[str]]:

@@ -99,7 +99,7 @@ class Bench:
                 text=True,
                 **options,
             )
-        output = "".join(process.communicate(timeout=100))
+        output = "".join(process.communicate(timeout=250))
         assert process.returncode == 0, output
         assert "instead" not in output
         own = {run: "RUN", text: "TEXT", str(folder): "FOLDER"}
@@ -143,7 +143,7 @@ def without_noise(seen: dict[str, Any]) -> dict[str, Any]:
     return {**seen, "loaded": sorted(loaded), "main": sorted(set(seen["main"]) - {"__warningregistry__"})}
 
 
-@pytest.mark.timeout(60 + 10 * RUNS)
+@pytest.mark.timeout(600 + 10 * RUNS)
 def test_runs_see_exactly_what_a_fresh_interpreter_sees(bench: Bench) -> None:
     choose = random.Random(SEED)
     kinds = [random_surroundings(choose, choose.choice(["first", "second"])) for _ in range(2 + RUNS // 50)]

@@ -21,6 +21,6 @@ assert websocket is kept["websocket"]
 
 def test_a_module_from_the_shelf_is_not_run_anew() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=100
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=250
     )
     assert done.returncode == 0, done.stderr

@@ -59,7 +59,7 @@ def test_worker_that_hangs_is_started_again(server: PrefectServer, running: Work
     assert server.await_state(run, timeout_seconds=90)["state_type"] == "COMPLETED"
     assert own_process(running) != hung
     assert "no sign of life for 1" in running.log
-    wait_for("end of what the worker had", lambda: not running.of_runs(), 30, 0.1)
+    wait_for("end of what the worker had", lambda: not running.of_runs(), 60, 0.1)
 
 
 @pytest.mark.long
@@ -79,7 +79,7 @@ def test_killed_parent_of_the_prefork_server_is_no_secret(running: Worker) -> No
         number for number, children in families().items() if server in {child.number for child in children}
     )
     os.kill(parent, signal.SIGKILL)
-    assert running.process.wait(20) == -signal.SIGKILL
+    assert running.process.wait(60) == -signal.SIGKILL
     wait_for("end of all processes", lambda: not running.processes(), 60, 0.1)
     for left in running.temporary.glob("yeedu-prefork-*/socket"):
         left.unlink()

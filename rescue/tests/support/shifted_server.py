@@ -7,7 +7,11 @@ from yeedu_rescue.server import Server
 
 
 class ShiftedServer(Server):
-    """The server, whose clock the test moves on: the times at which it has received events move with it."""
+    """The server, whose clock the test moves on: the times at which it has received events move with it.
+
+    Attributes:
+        received: By how much its clock was ahead when it took an event, by the event's id.
+    """
 
     shift = timedelta()
 
@@ -20,17 +24,18 @@ class ShiftedServer(Server):
         self, url: str, received: dict[str, timedelta], auth_string: str = "", api_key: str = ""
     ) -> None:
         super().__init__(url, auth_string, api_key)
-        self._received = received
+        self.received = received
 
     def time(self) -> datetime:
         return super().time() + self.shift
 
     def post(self, path: str, body: Any) -> Any:
-        if path == "/events":
-            self._received |= {event["id"]: self.shift for event in body}
+        shift = self.shift
         answer = super().post(path, body)
+        if path == "/events":
+            self.received |= {event["id"]: shift for event in body}
         if path == "/events/filter":
             for event in answer["events"]:
                 at = self.as_shown(datetime.fromisoformat(event["received"]))
-                event["received"] = (at + self._received.get(event["id"], timedelta())).isoformat()
+                event["received"] = (at + self.received.get(event["id"], timedelta())).isoformat()
         return answer

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from prefect_processes import PROGRAMS
+from prefect_processes import PROGRAMS, START_SECONDS
 
 from tests.platforms import wait_for
 from yeedu_worker.families import families
@@ -93,7 +93,7 @@ def prefork(environment: Mapping[str, str], folder: Path) -> Iterator[Prefork]:
     assert holder.stdout
     running = Prefork(holder.stdout.readline().strip(), environment, holder, log_file)
     try:
-        wait_for("prefork server", lambda: "ready" in running.log, 60, 0.05)
+        wait_for("prefork server", lambda: "ready" in running.log, START_SECONDS, 0.05)
         yield running
     finally:
         holder.communicate()
