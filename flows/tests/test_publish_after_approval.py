@@ -63,8 +63,9 @@ def test_nobody_deciding_in_time_fails_the_run(
     monkeypatch.setattr("publish_after_approval.SECONDS_PER_MINUTE", 2)
     state = publish_after_approval(2014, 1, return_state=True)
     assert state.is_failed()
-    assert "never resumed" in (state.message or ""), "the server says so first"
     sentence = "Nobody decided about the report of 2014 within 1 minutes."
+    # The server fails it as well, and tells either that or the flow's own reason: whoever comes last.
+    assert any(reason in (state.message or "") for reason in ("never resumed", sentence))
     assert any(sentence in line for line in read_log(state))
 
 
