@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +25,7 @@ from prefect.logging.handlers import APILogWorker
 from local import warehouse
 from tests.emulators import bigquery_server, gcs_server
 from tests.google_account import service_account
+from tests.platforms import free_port
 from tests.prefect_process import PrefectProcess
 
 FLOWS = Path(__file__).parent
@@ -103,9 +103,7 @@ def warehouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     password = folder / "password"
     password.write_text(WAREHOUSE_PASSWORD)
     warehouse.make_database(folder / "data", password, os.environ)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(warehouse.command(folder / "data", port), stdout=log, stderr=log)
     try:

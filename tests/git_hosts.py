@@ -5,7 +5,6 @@ import contextlib
 import getpass
 import os
 import shutil
-import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.git_over_https import GitHandler, git_over_https
-from tests.platforms import wait_for
+from tests.platforms import free_port, wait_for
 
 TOKEN = "canary-of-a-token"
 # Which user and password a host takes for a token.
@@ -92,9 +91,7 @@ def ssh_host(folder: Path) -> Iterator[SshHost]:
         pytest.skip("there is no sshd; install openssh-server")
     for name in ("host_key", "key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    port = free_port()
     (folder / "config").write_text(
         f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder / 'host_key'}\nPidFile none\nUsePAM no\n"
         f"AuthorizedKeysFile {folder / 'key.pub'}\nStrictModes no\nPasswordAuthentication no\n"

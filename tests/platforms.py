@@ -1,13 +1,14 @@
 """The two forms of the platform under test, behind one face: compose services, and local processes."""
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,8 @@ JSON = dict[str, Any]
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 # All platforms under test share images, and none with a platform that somebody uses.
 IMAGES = {"IMAGE_PREFIX": "yeedu-prefect-test", "PLATFORM_VERSION": "test"}
+LOWEST_PORT = 12_000  # of those that tests choose
+_GIVEN: set[int] = set()
 # Those that stay up.
 SERVICES = ("server", "worker", "postgres", "yeedu-mock", "warehouse", "git-server", "rescue")
 
@@ -39,7 +42,20 @@ def wait_for(
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
+    """Return a port of the loopback interface that nobody listens on.
+
+    It is below those that the system gives whoever asks for any, where it tells which: else another test's
+    server, a connection or a container might have it before it is used.
+    """
+    told = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    end = int(told.read_text(encoding="utf-8").split()[0]) if told.exists() else 0
+    for _ in range(1000 if end > 2 * LOWEST_PORT else 0):
+        port = LOWEST_PORT + secrets.randbelow(end - LOWEST_PORT)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in _GIVEN:
+                _GIVEN.add(port)
+                return port
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -52,7 +68,8 @@ def copy_checkout(target: Path) -> None:
     for name in subprocess.check_output(listing, cwd=ROOT, text=True).split("\0"):
         if name and (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
+            with suppress(FileNotFoundError):  # another test's, which is gone by now
+                shutil.copy2(ROOT / name, target / name)
     subprocess.run(["git", "init", "--quiet", "--initial-branch=main"], cwd=target, check=True)
     commit(target, "Start")
 
