@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -111,8 +112,8 @@ def warehouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         _wait_for("answer of Postgres", lambda: subprocess.run(ready, check=False).returncode == 0)
         yield warehouse.address(port)
     finally:
-        process.terminate()
-        process.wait(timeout=30)
+        process.send_signal(signal.SIGINT)  # at SIGTERM it would wait for whoever is still connected
+        process.wait(timeout=60)
         shutil.rmtree(folder / "data")
 
 
@@ -215,7 +216,7 @@ def yeedu(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield listens[0]
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
 
 
 @pytest.fixture

@@ -184,7 +184,7 @@ class Api:
             return log if text in log else None
 
         try:
-            return wait_for(f"{text!r} in the log", look, 15)
+            return wait_for(f"{text!r} in the log", look, 90)
         except AssertionError as error:
             raise AssertionError(f"{error}; the log is:\n{self.log(run_id)}") from None
 
@@ -332,6 +332,8 @@ class LocalPlatform(Platform):
 
     def remove(self) -> None:
         self.down()
+        with suppress(AssertionError):  # what is left is told below
+            wait_for("end of every process", lambda: not self.processes(), 60)
         assert self.processes() == []
 
     def diagnose(self, lines: int = 80) -> str:
