@@ -52,7 +52,7 @@ def test_every_service_is_healthy_and_every_one_shot_succeeded(platform: Platfor
 
 
 def test_the_api_is_ready(platform: Platform) -> None:
-    assert requests.get(f"{platform.api.url}/ready", timeout=5).status_code == 200
+    assert requests.get(f"{platform.api.url}/ready", timeout=90).status_code == 200
 
 
 def test_all_deployments_pull_from_git_on_their_schedules(platform: Platform) -> None:
