@@ -59,7 +59,7 @@ def running_job(mock: MockYeedu) -> int:
 
 
 def wait_for_run(mock: MockYeedu, job: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 100
     with mock.client("job/1") as client:
         while time.monotonic() < deadline:
             if any(run["run_status"] == "RUNNING" for run in runs_of(client, job)):
@@ -79,7 +79,7 @@ class InterruptingLedger(KeptLedger):
 
 
 def delay_submission(mock: MockYeedu, **fault: Any) -> None:
-    mock.control("POST", "faults", json={"path": "job/run$", "method": "POST", "delay_seconds": 1.5, **fault})
+    mock.control("POST", "faults", json={"path": "job/run$", "method": "POST", "delay_seconds": 4, **fault})
 
 
 def wait_for_submission(mock: MockYeedu) -> None:
