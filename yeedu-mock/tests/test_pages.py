@@ -7,12 +7,12 @@ import requests
 
 
 def test_examples_are_urls_that_open(yeedu_mock, client):
-    overview = requests.get(yeedu_mock.url, headers={"Accept": "application/json"}, timeout=5).json()
+    overview = requests.get(yeedu_mock.url, headers={"Accept": "application/json"}, timeout=90).json()
     assert overview["examples"]["v2"]["job"] == yeedu_mock.job_url(101)
     assert overview["examples"]["v2"]["notebook"] == yeedu_mock.notebook_url(201)
     examples = [*overview["examples"]["v1"].values(), *overview["examples"]["v2"].values()]
     for url in (*examples, overview["examples"]["health"], overview["docs"]):
-        assert requests.get(url, timeout=5).status_code == 200
+        assert requests.get(url, timeout=90).status_code == 200
 
 
 def test_links_that_clients_print_show_the_run(yeedu_mock, client):
@@ -20,12 +20,12 @@ def test_links_that_clients_print_show_the_run(yeedu_mock, client):
     client.wait("spark/job", run_id)
     base = f"{yeedu_mock.url}/tenant/{yeedu_mock.tenant}/workspace/1"
     for path in ("run/{}/run-metrics?type=spark_job", "spark/{}/run-metrics?type=spark_job"):
-        page = requests.get(f"{base}/{path.format(run_id)}", timeout=5).text
+        page = requests.get(f"{base}/{path.format(run_id)}", timeout=90).text
         assert "ERROR" in page
         assert "orders does not exist" in page
         assert "<script>" not in page
     for path in ("run/{}/run-logs", "spark/{}/run-logs", "spark/run/{}/run-logs"):
-        logs = requests.get(f"{base}/{path.format(run_id)}", params={"log_type": "stderr"}, timeout=5).text
+        logs = requests.get(f"{base}/{path.format(run_id)}", params={"log_type": "stderr"}, timeout=90).text
         assert "orders does not exist" in logs
         assert "Reading the table" not in logs
 
@@ -34,20 +34,20 @@ def test_links_that_clients_print_show_the_run(yeedu_mock, client):
     "path", ["tenant/x/workspace/1/run/101/run-metrics", "tenant/x/workspace/1/spark/job/101", "run/1"]
 )
 def test_nothing_is_shown_at_a_wrong_address(yeedu_mock, path):
-    assert requests.get(f"{yeedu_mock.url}/{path}", timeout=5).status_code == 404
+    assert requests.get(f"{yeedu_mock.url}/{path}", timeout=90).status_code == 404
 
 
 def test_overview_lists_runs(yeedu_mock, client):
     run_id = client.run_job(102)
-    page = requests.get(yeedu_mock.url, headers={"Accept": "text/html"}, timeout=5).text
+    page = requests.get(yeedu_mock.url, headers={"Accept": "text/html"}, timeout=90).text
     assert f"run/{run_id}/run-metrics" in page
 
 
 def test_a_workspace_shows_what_can_be_run_in_it(yeedu_mock):
-    page = requests.get(f"{yeedu_mock.url}/tenant/{yeedu_mock.tenant}/workspace/1", timeout=5)
+    page = requests.get(f"{yeedu_mock.url}/tenant/{yeedu_mock.tenant}/workspace/1", timeout=90)
     assert page.status_code == 200
     assert "hello-notebook" in page.text
-    assert requests.get(page.url.removesuffix("1") + "2", timeout=5).status_code == 404
+    assert requests.get(page.url.removesuffix("1") + "2", timeout=90).status_code == 404
 
 
 def test_the_description_of_the_api_needs_no_other_server(yeedu_mock):
