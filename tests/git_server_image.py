@@ -50,8 +50,8 @@ class Server:
         return f"{self.base}/flows.git"
 
     def wait_until_healthy(self) -> None:
-        """Wait for the first clone; fail with the container's log after half a minute."""
-        deadline = time.monotonic() + 30
+        """Wait for the first clone; fail with the container's log after two minutes."""
+        deadline = time.monotonic() + 120
         while (check := self.check_health()).returncode != 0:
             assert time.monotonic() < deadline, f"{check.stderr}\n{self.logs()}"
             time.sleep(0.1)
@@ -77,7 +77,8 @@ def image_built() -> Iterator[str]:
     """Build the image, yield its tag, and remove that."""
     tag = f"git-server-test-{uuid.uuid4().hex[:12]}"
     dockerfile = REPOSITORY_ROOT / "git-server" / "Dockerfile"
-    built = docker("build", "--tag", tag, "--file", str(dockerfile), str(REPOSITORY_ROOT))
+    build = ("build", "--tag", tag, "--file", str(dockerfile), str(REPOSITORY_ROOT))
+    built = docker(*build, timeout_seconds=900)
     assert built.returncode == 0, built.stderr
     yield tag
     docker("image", "rm", "--force", tag)

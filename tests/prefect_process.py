@@ -112,7 +112,7 @@ class PrefectProcess:
                 self._process.kill()
             else:
                 os.killpg(self._process.pid, signal.SIGTERM)
-            self._process.wait(timeout=60)
+            self._process.wait(timeout=180)
             self._process = None
 
     def make_database(self) -> Path:

@@ -44,7 +44,7 @@ def test_it_is_published_only_with_approval(
         schema = client.read_flow_run_input(run.id, str(run.state.state_details.run_input_keyset["schema"]))
         assert "approve" in schema
         client.resume_flow_run(run.id, run_input={"approve": approve, "comment": "seen\nit"})
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=100)
     assert (process.returncode == 0) == approve, output
     if approve:
         ((text, comment),) = query("SELECT report, comment FROM published_reports WHERE year = %s", year)
