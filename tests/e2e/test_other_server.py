@@ -21,7 +21,7 @@ from tests.platforms import (
     copy_checkout,
 )
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("platform")]
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.xdist_group("platform")]
 OVERLAY = "COMPOSE_FILE=docker-compose.yaml:deploy/other-server.yaml\n"
 SERVICES = {"secrets", "git-server", "yeedu-mock", "deployer", "worker", "rescue", "warehouse", "ready"}
 
