@@ -63,7 +63,7 @@ def wait_for() -> Callable[..., Any]:
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Prefect server of these tests' own."""
     # Events go on to the server of earlier tests in this process, as long as what sends them lives.
-    EventsWorker.drain_all()
+    EventsWorker.drain_all(timeout=60)
     with PrefectProcess(tmp_path_factory.mktemp("prefect")) as server:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PREFECT_API_URL", server.url)
