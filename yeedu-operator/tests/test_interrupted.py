@@ -227,12 +227,14 @@ def test_a_signal_to_the_flow_stops_the_remote_run(mock: MockYeedu, tmp_path: Pa
     program.write_text(PROGRAM)
     environment = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
     command = [sys.executable, str(program), mock.url(f"job/{job}")]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    said = tmp_path / "said"
+    with said.open("w") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     try:
         wait_for_run(mock, job)
         process.send_signal(number)
         process.wait(60)
-        assert stopped(mock, job)
+        assert stopped(mock, job), (mock.runs_of(job), said.read_text())
     finally:
         process.kill()
         process.wait()
