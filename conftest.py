@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent
-# Two runs, each of which may take as long as `tests.platforms` waits for one: on two busy cores they do.
-PLATFORM_TIMEOUT_SECONDS = 420
+# A few runs, each of which may take as long as `tests.platforms` waits for one: on two busy cores they do.
+PLATFORM_TIMEOUT_SECONDS = 900
 # What generated tests draw their cases from: pinned, so that a change's run fails for the change.
 os.environ["TEST_SEED"] = SEED = os.environ.get("TEST_SEED") or "20261130"
 # What `make test ARGS=...` hands to the `make`s that tests run, which it is not meant for.

@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-import socket
+import signal
 import subprocess
 import sys
 import threading
@@ -26,6 +26,7 @@ from prefect.logging.handlers import APILogWorker
 from local import warehouse
 from tests.emulators import bigquery_server, gcs_server
 from tests.google_account import service_account
+from tests.platforms import free_port
 from tests.prefect_process import PrefectProcess
 
 FLOWS = Path(__file__).parent
@@ -62,7 +63,7 @@ def wait_for() -> Callable[..., Any]:
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Prefect server of these tests' own."""
     # Events go on to the server of earlier tests in this process, as long as what sends them lives.
-    EventsWorker.drain_all()
+    EventsWorker.drain_all(timeout=60)
     with PrefectProcess(tmp_path_factory.mktemp("prefect")) as server:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PREFECT_API_URL", server.url)
@@ -103,9 +104,7 @@ def warehouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     password = folder / "password"
     password.write_text(WAREHOUSE_PASSWORD)
     warehouse.make_database(folder / "data", password, os.environ)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(warehouse.command(folder / "data", port), stdout=log, stderr=log)
     try:
@@ -113,8 +112,8 @@ def warehouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         _wait_for("answer of Postgres", lambda: subprocess.run(ready, check=False).returncode == 0)
         yield warehouse.address(port)
     finally:
-        process.terminate()
-        process.wait(timeout=30)
+        process.send_signal(signal.SIGINT)  # at SIGTERM it would wait for whoever is still connected
+        process.wait(timeout=60)
         shutil.rmtree(folder / "data")
 
 
@@ -217,7 +216,7 @@ def yeedu(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield listens[0]
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ PYTHON = "3.11"
 RESOLVED_AT = "2026-11-01T00:00:00Z"
 """None of them says how new its requirements may be; as of this moment they install and import."""
 
-BUILD_TIMEOUT_SECONDS = 900
+BUILD_TIMEOUT_SECONDS = 900  # on a busy machine
 NO_NETWORK = ("Failed to fetch", "error sending request", "network was disabled", "No interpreter found")
 
 

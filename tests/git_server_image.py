@@ -65,9 +65,11 @@ class Server:
         result = docker("logs", self.container)
         return result.stdout + result.stderr
 
-    def stop(self) -> None:
-        """Send SIGTERM, and SIGKILL to what is still there after twenty seconds."""
+    def stop(self) -> float:
+        """Send SIGTERM and return the seconds until the container was gone."""
+        started = time.monotonic()
         docker("stop", "--time=20", self.container)
+        return time.monotonic() - started
 
 
 @contextmanager
@@ -76,7 +78,7 @@ def image_built() -> Iterator[str]:
     tag = f"git-server-test-{uuid.uuid4().hex[:12]}"
     dockerfile = REPOSITORY_ROOT / "git-server" / "Dockerfile"
     build = ("build", "--tag", tag, "--file", str(dockerfile), str(REPOSITORY_ROOT))
-    built = docker(*build, timeout_seconds=600)  # the first on a machine fetches what it is made from
+    built = docker(*build, timeout_seconds=900)
     assert built.returncode == 0, built.stderr
     yield tag
     docker("image", "rm", "--force", tag)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,7 +65,8 @@ def copy_checkout(target: Path) -> None:
     for name in subprocess.check_output(listing, cwd=ROOT, text=True).split("\0"):
         if name and (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
+            with suppress(FileNotFoundError):  # another test's, which is gone by now
+                shutil.copy2(ROOT / name, target / name)
     subprocess.run(["git", "init", "--quiet", "--initial-branch=main"], cwd=target, check=True)
     commit(target, "Start")
 
@@ -180,7 +181,7 @@ class Api:
             return log if text in log else None
 
         try:
-            return wait_for(f"{text!r} in the log", look, 60)
+            return wait_for(f"{text!r} in the log", look, 90)
         except AssertionError as error:
             raise AssertionError(f"{error}; the log is:\n{self.log(run_id)}") from None
 
@@ -328,6 +329,8 @@ class LocalPlatform(Platform):
 
     def remove(self) -> None:
         self.down()
+        with suppress(AssertionError):  # what is left is told below
+            wait_for("end of every process", lambda: not self.processes(), 60)
         assert self.processes() == []
 
     def diagnose(self, lines: int = 80) -> str:

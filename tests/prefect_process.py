@@ -90,7 +90,7 @@ class PrefectProcess:
     def is_ready(self) -> bool:
         """Whether it answers and reaches its database."""
         try:
-            return requests.get(f"{self.url}/ready", timeout=10).ok
+            return requests.get(f"{self.url}/ready", timeout=2).ok
         except requests.RequestException:
             return False
 
@@ -112,7 +112,7 @@ class PrefectProcess:
                 self._process.kill()
             else:
                 os.killpg(self._process.pid, signal.SIGTERM)
-            self._process.wait(timeout=120)
+            self._process.wait(timeout=180)
             self._process = None
 
     def make_database(self) -> Path:

@@ -179,7 +179,7 @@ class Platform:
             capture_output=True,
             text=True,
             check=False,
-            timeout=90,
+            timeout=200,
         )
         return done.stdout + done.stderr
 

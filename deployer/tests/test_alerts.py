@@ -67,7 +67,7 @@ def automation_outcomes(report):
     return {row.name: row.outcome.value for row in report.rows if row.kind == "automation"}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_each_alert_reaches_a_webhook(platform, endpoint, configured, eventually):
     report = platform.apply(YAML, environment=configured, alerts=ALERTS)
     assert (report.failures, automation_outcomes(report)) == ([], dict.fromkeys(NAMES, "created"))

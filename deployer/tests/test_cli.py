@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.timeout(300)  # each start of the program imports Prefect
 YAML = """\
 pull: [{prefect.deployments.steps.git_clone: {repository: "{{ $FLOWS_GIT_URL }}"}}]
 deployments:
@@ -34,7 +35,7 @@ def deployer(tmp_path):
             capture_output=True,
             text=True,
             check=False,
-            timeout=90,
+            timeout=200,
         )
 
     return run

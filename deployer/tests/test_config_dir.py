@@ -14,6 +14,7 @@ from yeedu_deployer.config_dir import Options, declared_files, own_variables
 from yeedu_deployer.configuration import Configuration
 from yeedu_deployer.errors import ConfigurationError
 
+pytestmark = pytest.mark.timeout(300)  # each start of the program imports Prefect
 ENVIRONMENTS = """
 environments:
   staging: {branch: staging, suffix: -staging}
@@ -159,7 +160,7 @@ def deployer(platform, folders):
             capture_output=True,
             text=True,
             check=False,
-            timeout=90,
+            timeout=200,
         )
         assert "Traceback" not in done.stderr
         return done

@@ -2,11 +2,11 @@
 
 # ruff: noqa: E501 - tables of whole sentences read best with a case on each line
 
+import contextlib
 import json
 import os
 import pty
 import select
-import signal
 import subprocess
 import sys
 import time
@@ -99,7 +99,11 @@ def test_flow_code_reads_no_secret_of_the_deployers(tmp_path):
     found = json.loads(run.stdout)
     assert found[places[-1]] == "canary", "the thief can read what is its own"
     others = {place: what for place, what in found.items() if place != places[-1]}
-    assert {what for what in others.values() if what != "ProcessLookupError"} == {"PermissionError"}
+    has_ended = {"ProcessLookupError", "FileNotFoundError"}  # since the processes were listed
+    refused = {
+        what for place, what in others.items() if not (place.endswith("/environ") and what in has_ended)
+    }
+    assert refused == {"PermissionError"}
     assert len([place for place in others if place.endswith("/environ")]) > 1
 
 
@@ -153,6 +157,13 @@ for name in ("one", "inner/two", "inner/hidden", "link"):
     assert run.stdout.split() == ["open/one", "open/inner/two", "PermissionError", "PermissionError"]
 
 
+def await_end(process):
+    """Wait until the kernel has ended a process; its parent may not have noticed, and it may be gone."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        while Path("/proc", str(process), "stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            os.sched_yield()  # it is about to end; the test's time limit is the deadline
+
+
 FORKS = """
 import os, signal
 from prefect import flow
@@ -169,9 +180,7 @@ def test_a_process_that_an_import_starts_is_ended_with_it(inspector, tmp_path):
     began = time.monotonic()
     (found,) = inspector.inspect(tmp_path, [Wanted("one.py:run")])
     assert time.monotonic() - began < flow_loader.IMPORT_TIMEOUT_SECONDS / 2
-    state = Path("/proc", found.description, "stat")
-    while state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z":
-        os.sched_yield()  # the kernel is about to end it; the test's time limit is the deadline
+    await_end(found.description)
 
 
 def test_an_inspector_whose_child_died_has_a_new_one_for_the_next_question(tmp_path):
@@ -200,14 +209,13 @@ def test_a_late_answer_is_not_taken_for_the_next_one(tmp_path):
     os.mkfifo(tmp_path / "gate")
     with FlowInspector() as inspector:
         inspector.inspect(tmp_path, [Wanted("good.py:run")])
-        inspector._connection.settimeout(1)
+        inspector._connection.settimeout(8)
         with pytest.raises(FlowError, match="No flow was imported within"):
             inspector.inspect(tmp_path, [Wanted("late.py:run")])
         late = int((tmp_path / "began").read_text())
         (found,) = inspector.inspect(tmp_path, [Wanted("good.py:run")])
     assert found.name == "run"
-    with pytest.raises(ProcessLookupError):
-        os.kill(late, signal.SIG_DFL)
+    await_end(late)
 
 
 def test_a_terminal_sees_one_line_that_counts_and_goes_away(tmp_path):

@@ -15,6 +15,7 @@ from tests.prefect_process import PrefectProcess
 from yeedu_deployer.configuration import Configuration, ui_url_of
 from yeedu_deployer.server import open_client
 
+pytestmark = pytest.mark.timeout(300)  # each start of the program imports Prefect
 KEY = "canary-of-the-key"
 YAML = """\
 pull: [{prefect.deployments.steps.git_clone: {repository: "{{ $FLOWS_GIT_URL }}"}}]
@@ -68,7 +69,7 @@ def deployer(tmp_path: Path, keyed: KeyedServer, repository) -> Deploy:
             capture_output=True,
             text=True,
             check=False,
-            timeout=90,
+            timeout=200,
         )
 
     return run

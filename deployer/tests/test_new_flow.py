@@ -2,6 +2,7 @@
 
 import shutil
 
+import pytest
 from declared import HEAD, ONE
 
 from local.console import Console
@@ -9,6 +10,7 @@ from local.knobs import ROOT
 from local.new_flow import make_new_flow
 
 
+@pytest.mark.timeout(300)
 def test_a_new_flow_is_deployed_and_runs_with_nothing_edited(platform):
     checkout = platform.repository.path
     shutil.copytree(

@@ -78,7 +78,7 @@ def private(platform, image, certificate, eventually, monkeypatch):
     monkeypatch.setenv("GIT_SSL_CAINFO", str(certificate))
     repository = PrivateRepository(platform, image)
     try:
-        eventually(repository.is_healthy, "git-server")
+        eventually(repository.is_healthy, "git-server", 180)
         with tls_proxy(certificate, repository.port) as port:
             repository.url = f"https://127.0.0.1:{port}/flows.git"
             yield repository

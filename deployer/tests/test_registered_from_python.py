@@ -1,10 +1,12 @@
 """Deployments that a program registers with `flow.from_source(...).deploy(...)`."""
 
+import pytest
 from declared import HEAD, ONE, snapshot
 from prefect import flow
 from prefect.runner.storage import GitRepository
 
 
+@pytest.mark.timeout(300)
 def test_a_deployment_from_python_runs_here_and_the_deployer_leaves_it_alone(platform):
     platform.apply(HEAD + ONE)
     source = GitRepository(url=platform.repository.url, branch="main")

@@ -25,6 +25,7 @@ def run():
 """
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the parent process from /proc")
 @pytest.mark.parametrize(("reference", "marker"), [(None, "main"), ("other", "other")])
 def test_a_run_pulls_the_right_branch_in_one_interpreter(platform, reference, marker):

@@ -77,14 +77,14 @@ def test_one_that_comes_while_the_other_writes_waits_for_it(platform, second, mo
 
     def pausing(**values):
         is_writing.set()
-        assert may_go_on.wait(60)
+        assert may_go_on.wait(150)
         return create(**values)
 
     monkeypatch.setattr(platform.client, "create_deployment", pausing)
     tried = []
 
     def come_later():
-        assert is_writing.wait(60)
+        assert is_writing.wait(150)
         acquire = second.client.create_variable
 
         def trying(variable):

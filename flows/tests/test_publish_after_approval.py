@@ -44,7 +44,7 @@ def test_it_is_published_only_with_approval(
         schema = client.read_flow_run_input(run.id, str(run.state.state_details.run_input_keyset["schema"]))
         assert "approve" in schema
         client.resume_flow_run(run.id, run_input={"approve": approve, "comment": "seen\nit"})
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=100)
     assert (process.returncode == 0) == approve, output
     if approve:
         ((text, comment),) = query("SELECT report, comment FROM published_reports WHERE year = %s", year)
@@ -63,8 +63,9 @@ def test_nobody_deciding_in_time_fails_the_run(
     monkeypatch.setattr("publish_after_approval.SECONDS_PER_MINUTE", 2)
     state = publish_after_approval(2014, 1, return_state=True)
     assert state.is_failed()
-    assert "never resumed" in (state.message or ""), "the server says so first"
     sentence = "Nobody decided about the report of 2014 within 1 minutes."
+    # The server fails it as well, and tells either that or the flow's own reason: whoever comes last.
+    assert any(reason in (state.message or "") for reason in ("never resumed", sentence))
     assert any(sentence in line for line in read_log(state))
 
 

@@ -1,6 +1,7 @@
 """The flow report-repository, against a GraphQL server with GitHub's own schema."""
 
 import asyncio
+import gc
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -117,7 +118,9 @@ def report(
     hub: GitHub, owner: str = "ada", name: str = "engine", block: str = "github", url: str = ""
 ) -> Any:
     flow: Any = report_repository
-    return asyncio.run(flow(owner, name, block, url or hub.url, return_state=True))
+    state = asyncio.run(flow(owner, name, block, url or hub.url, return_state=True))
+    gc.collect()  # those sockets, here and not in another test
+    return state
 
 
 def test_the_report_is_the_result_and_an_artifact(hub: GitHub) -> None:

@@ -79,7 +79,7 @@ print("first built in a thread:", sorted(module.left - unbuilt()))
 
 def test_no_model_of_prefect_is_first_built_in_a_thread(run_python: Callable[..., Any]) -> None:
     process = run_python("-c", UNBUILT, PYTHONPATH=FLOWS)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=100)
     assert process.returncode == 0, output
     assert "first built in a thread: []" in output
 
@@ -106,10 +106,10 @@ def test_cancelling_ends_the_commands_of_subflows(
     pid = tmp_path / "pid"
     code = "import sys; from run_flows_in_parallel import *; run_flows_in_parallel(command=sys.argv[1])"
     process = run_python("-c", code, f"echo $$ > {pid}; exec sleep 600", PYTHONPATH=FLOWS)
-    wait_for("running command", lambda: pid.exists() or process.poll() is not None, 60)
+    wait_for("running command", lambda: pid.exists() or process.poll() is not None, 100)
     assert process.poll() is None, process.communicate()
     process_id = wait_for("its number", lambda: pid.read_text().strip())
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=100)
     assert process.returncode != 0, output
     wait_for("end of the command", lambda: not Path(f"/proc/{process_id}/cmdline").exists())

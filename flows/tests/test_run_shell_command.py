@@ -58,7 +58,7 @@ def test_a_line_is_logged_while_the_command_still_runs(
         pytest.fail("the first line never appeared")
     assert process.poll() is None
     gate.write_text("")  # the command ends only now
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=100)
     assert process.returncode == 0, output
     assert "- after" in output
 
@@ -67,7 +67,7 @@ def test_the_default_command_is_short_and_completes(prefect_server: str) -> None
     started = time.monotonic()
     state = run_shell_command(return_state=True)
     assert state.is_completed()
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 90
     assert "step 3 of 3" in state.result()
 
 
@@ -109,9 +109,9 @@ def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(
 ) -> None:
     pids = tmp_path / "pids"
     command = f"sleep 600 & echo $$ $! > {pids}; echo waiting; wait"
-    state = run_shell_command(command, timeout_seconds=1.5, return_state=True)
+    state = run_shell_command(command, timeout_seconds=8, return_state=True)
     assert state.type == StateType.FAILED
-    assert "ended after 1.5 seconds. Its last lines:\nwaiting" in (state.message or "")
+    assert "ended after 8 seconds. Its last lines:\nwaiting" in (state.message or "")
     process_ids = read_process_ids(pids, 2)
     assert process_ids
     wait_for("end of the command", lambda: have_ended(process_ids))
@@ -122,7 +122,7 @@ def test_a_command_that_ignores_the_request_to_end_is_killed(
 ) -> None:
     pids = tmp_path / "pids"
     command = f"trap '' TERM; echo $$ > {pids}; while :; do sleep 0.2; done"
-    state = run_shell_command(command, timeout_seconds=0.5, return_state=True)
+    state = run_shell_command(command, timeout_seconds=5, return_state=True)
     assert state.type == StateType.FAILED
     process_ids = read_process_ids(pids, 1)
     assert process_ids
@@ -147,11 +147,11 @@ def test_a_cancelled_run_ends_its_command_and_all_that_it_started(
 ) -> None:
     pids = tmp_path / "pids"
     process = run_python("-c", START, f"sleep 600 & echo $$ $! > {pids}; wait", PYTHONPATH=FLOWS)
-    wait_for("running command", lambda: read_process_ids(pids, 2) or process.poll() is not None, 60)
+    wait_for("running command", lambda: read_process_ids(pids, 2) or process.poll() is not None, 100)
     process_ids = read_process_ids(pids, 2)
     assert process_ids, process.communicate()
     process.send_signal(number)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=100)
     assert process.returncode != 0, output
     wait_for("end of the command", lambda: have_ended(process_ids))
 
@@ -173,7 +173,7 @@ module.run_shell_command("sleep 600")
 """
     pid = tmp_path / "pid"
     process = run_python("-c", code, str(pid), PYTHONPATH=FLOWS)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=100)
     assert process.returncode != 0, output
     process_ids = read_process_ids(pid, 1)
     assert process_ids, output

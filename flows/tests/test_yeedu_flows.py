@@ -98,7 +98,7 @@ from run_yeedu_notebook import run_yeedu_notebook_flow as notebook
 print(*(flow.fn.__defaults__[0] for flow in (job, notebook, health)))
 """
     variables = dict.fromkeys(("YEEDU_JOB_URL", "YEEDU_NOTEBOOK_URL", "YEEDU_HEALTH_URL"), value)
-    output, _ = run_python("-c", code, PYTHONPATH=str(FLOWS), **variables).communicate(timeout=60)
+    output, _ = run_python("-c", code, PYTHONPATH=str(FLOWS), **variables).communicate(timeout=100)
     mock = "http://localhost:8088"
     workspace = f"{mock}/tenant/{TENANT}/workspace/1/spark"
     samples = [f"{workspace}/job/101", f"{workspace}/notebook/201", f"{mock}/healthCheck"]
@@ -117,7 +117,7 @@ def test_the_published_guides_flow_runs_unchanged(
     connection: str,
     password: str,
 ) -> None:
-    token = requests.post(address("").partition("/tenant/")[0] + "/api/v1/login", json=LOGIN, timeout=30)
+    token = requests.post(address("").partition("/tenant/")[0] + "/api/v1/login", json=LOGIN, timeout=90)
     Secret.model_validate({"value": token.json()["token"]}).save("token-of-demo", overwrite=True)
     details = {"YEEDU_VERIFY_SSL": "true", "YEEDU_SSL_CERT_FILE": "", "token_block_name": "token_of_demo"}
     Secret.model_validate({"value": details}).save("details-with-a-token", overwrite=True)

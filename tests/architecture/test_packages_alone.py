@@ -41,7 +41,7 @@ def install(package: str, environment: Path) -> str:
     return python
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("package", SOME)
 def test_tests_of_a_package_run_in_its_folder_with_what_it_declares(package: str, tmp_path: Path) -> None:
     declared = "".join(
@@ -58,7 +58,7 @@ def test_tests_of_a_package_run_in_its_folder_with_what_it_declares(package: str
         def tested(*arguments: str) -> str:
             command = [python, "-m", "pytest", "-q", "--numprocesses=0", *arguments]
             ended = subprocess.run(
-                command, cwd=folder, capture_output=True, text=True, timeout=300, check=False
+                command, cwd=folder, capture_output=True, text=True, timeout=500, check=False
             )
             assert ended.returncode == 0, ended.stdout + ended.stderr
             return ended.stdout

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-expect.set_options(timeout=30_000)  # milliseconds: a page waits for the API as long as it takes
+from tests.browser.visits import PATIENCE_MILLISECONDS
+
+expect.set_options(timeout=PATIENCE_MILLISECONDS)  # a page waits for the API as long as it takes
 
 CHROMIUM = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"),

@@ -1,12 +1,14 @@
 """What a web page of somebody else can do to the platform through its user's browser: nothing."""
 
+import itertools
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Response
 
+from tests.browser.visits import PATIENCE_MILLISECONDS, Visitor
 from tests.platforms import JSON, Platform
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("platform")]
@@ -85,46 +87,62 @@ def variables(platform: Platform, name: str) -> list[JSON]:
     return platform.api.post("variables/filter", {"variables": {"name": {"any_": [name]}}})
 
 
+class Attempt:
+    """What an attack brought that no change of the machine's network disturbed."""
+
+    def __init__(self, browser: Browser, page_address: str, api: str, name: str) -> None:
+        self.name, self.text = name, ""
+        self.answer: Response | None = None
+        self.results: dict[str, str] = {}
+        page = browser.new_page()
+        numbers = itertools.count()
+
+        def attack() -> None:
+            self.name = f"{name}_{next(numbers)}"  # what an earlier attempt wrote is no attempt's conflict
+            self.answer = page.goto(page_address, timeout=PATIENCE_MILLISECONDS)
+            self.text = self.answer.text() if self.answer else ""
+            self.results = page.evaluate(ATTACK, [api, self.name])
+
+        Visitor(page).undisturbed(attack)
+        page.close()
+
+
 @pytest.mark.parametrize("host", ["attacker.example", "localhost"])
 @pytest.mark.parametrize("target", ["localhost", "127.0.0.1"])
 def test_page_of_another_origin_can_neither_read_nor_change(
     platform: Platform, browser: Browser, foreign_port: int, host: str, target: str
 ) -> None:
-    page = browser.new_page()
-    page.goto(f"http://{host}:{foreign_port}/")
     name = f"planted_{platform.kind}_{host}_{target}".replace(".", "_")
-    results = page.evaluate(ATTACK, [f"http://{target}:{platform.port}/api", name])
-    page.close()
+    api = f"http://{target}:{platform.port}/api"
+    attempt = Attempt(browser, f"http://{host}:{foreign_port}/", api, name)
+    results = attempt.results
     unseen = {results.pop(what) for what in list(results) if what.startswith("write unseen")}
     assert unseen <= {"sent", "refused"}
     assert set(results.values()) == {"refused"}, results
-    assert variables(platform, name) == []
+    assert variables(platform, attempt.name) == []
 
 
 def test_rebound_host_name_is_answered_with_a_refusal(platform: Platform, browser: Browser) -> None:
-    page = browser.new_page()
-    answer = page.goto(f"http://attacker.example:{platform.port}/deployments")
-    assert answer
-    assert answer.status == 403
-    assert "PREFECT_ALLOWED_HOSTS" in answer.text()
-    name = f"planted_rebound_{platform.kind}"
-    results = page.evaluate(ATTACK, [f"http://attacker.example:{platform.port}/api", name])
-    page.close()
+    address = f"http://attacker.example:{platform.port}"
+    attempt = Attempt(browser, f"{address}/deployments", f"{address}/api", f"planted_rebound_{platform.kind}")
+    results = attempt.results
+    assert attempt.answer
+    assert attempt.answer.status == 403
+    assert "PREFECT_ALLOWED_HOSTS" in attempt.text
     statuses = {what: result[:3] for what, result in results.items() if not what.startswith("websocket")}
     assert set(statuses.values()) == {"403"}, results
     assert {result for what, result in results.items() if what.startswith("websocket")} == {"refused"}
-    assert variables(platform, name) == []
+    assert variables(platform, attempt.name) == []
 
 
 def test_own_page_can_do_all_of_it(platform: Platform, browser: Browser) -> None:
     """So that the attack above fails because of who makes it, not because it is badly made."""
-    page = browser.new_page()
-    page.goto(f"{platform.address}/deployments")
-    name = f"own_{platform.kind}"
-    results = page.evaluate(ATTACK, [f"{platform.address}/api", name])
-    page.close()
+    attempt = Attempt(
+        browser, f"{platform.address}/deployments", f"{platform.address}/api", f"own_{platform.kind}"
+    )
+    results = attempt.results
     assert results["read"].startswith("200")
     assert results["read everything"].startswith("200")
     assert results["write"].startswith("201")
     assert {result for what, result in results.items() if what.startswith("websocket")} == {"open"}
-    assert [variable["value"] for variable in variables(platform, name)] == ["planted"]
+    assert [variable["value"] for variable in variables(platform, attempt.name)] == ["planted"]

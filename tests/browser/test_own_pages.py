@@ -12,6 +12,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.visits import Visitor
 from tests.prefect_process import PrefectProcess
 
 pytestmark = pytest.mark.browser
@@ -85,18 +86,13 @@ class Watched:
     page: Page
     others: list[str]
     problems: list[str]
-    cut_off: int = 0  # requests that Chromium dropped since the machine's network changed
+
+    def __post_init__(self) -> None:
+        self._visitor = Visitor(self.page, self.problems)
 
     def visit(self, address: str, words: str) -> None:
-        """Open a page and wait for words on it; again where a container's network came or went meanwhile."""
-        for _ in range(10):
-            before, known = self.cut_off, len(self.problems)
-            self.page.goto(address, wait_until="networkidle")
-            expect(self.page.get_by_text(words).first).to_be_visible()
-            if self.cut_off == before:
-                return
-            del self.problems[known:]
-        pytest.fail(f"the network changed during every visit of {address}")
+        """Open a page and wait for words on it."""
+        self._visitor.visit(address, lambda: expect(self.page.get_by_text(words).first).to_be_visible())
 
 
 @pytest.fixture
@@ -110,10 +106,6 @@ def watched(browser: Browser, site: Site) -> Iterator[Watched]:
         if parts.scheme not in {"data", "blob"} and parts.netloc != own:
             watched.others.append(url)
 
-    def failed(reason: str | None) -> None:
-        watched.cut_off += reason == "net::ERR_NETWORK_CHANGED"
-
-    page.on("requestfailed", lambda request: failed(request.failure))
     page.on("request", lambda request: asked(request.url))
     page.on("websocket", lambda socket: asked(socket.url))
     page.on(

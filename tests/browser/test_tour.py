@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
+from tests.browser.visits import PATIENCE_MILLISECONDS, Visitor
 from tests.pages import ROOT, text
 from tests.platforms import OUTPUT, Platform
 
@@ -30,33 +31,43 @@ def picture(platform: Platform, name: str) -> Path:
 
 
 @pytest.fixture
-def page(browser: Browser, platform: Platform) -> Iterator[Page]:
-    """The platform's first page, as a new user sees it."""
+def visitor(browser: Browser) -> Iterator[Visitor]:
+    """Of a page as a new user sees it."""
     page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="light")
-    page.goto(platform.address, wait_until="networkidle")
-    yield page
+    page.set_default_timeout(PATIENCE_MILLISECONDS)
+    yield Visitor(page)
     page.close()
 
 
-def test_sidebar_has_the_pages_of_the_tour_and_each_of_them_opens(platform: Platform, page: Page) -> None:
-    expect(page.get_by_role("link", name="Settings", exact=True)).to_be_visible()
-    sidebar = page.locator("[data-sidebar] a").all_inner_texts()
-    assert [link.strip() for link in sidebar] == STOPS
-    for stop in STOPS:
-        page.get_by_role("link", name=stop, exact=True).first.click()
-        page.wait_for_url(re.compile(stop.lower().replace("event feed", "events").replace(" ", "-")))
-        expect(page.locator("main").get_by_text(stop).first).to_be_visible()
+def test_sidebar_has_the_pages_of_the_tour_and_each_of_them_opens(
+    platform: Platform, visitor: Visitor
+) -> None:
+    page = visitor.page
+
+    def look() -> None:
+        expect(page.get_by_role("link", name="Settings", exact=True)).to_be_visible()
+        sidebar = page.locator("[data-sidebar] a").all_inner_texts()
+        assert [link.strip() for link in sidebar] == STOPS
+        for stop in STOPS:
+            page.get_by_role("link", name=stop, exact=True).first.click()
+            page.wait_for_url(re.compile(stop.lower().replace("event feed", "events").replace(" ", "-")))
+            expect(page.locator("main").get_by_text(stop).first).to_be_visible()
+
+    visitor.visit(platform.address, look)
 
 
-def test_dashboard_shows_the_runs_of_the_last_day(platform: Platform, page: Page) -> None:
+def test_dashboard_shows_the_runs_of_the_last_day(platform: Platform, visitor: Visitor) -> None:
     platform.api.run("run-shell-command")
-    deadline = time.monotonic() + 120
+    page, deadline = visitor.page, time.monotonic() + 240
+
+    def look() -> None:
+        expect(page.get_by_text(re.compile(r"^[1-9]\d* total$")).first).to_be_visible(timeout=15_000)
+        page.get_by_role("tab").nth(2).click()  # those that completed
+        expect(page.get_by_text("run-shell-command").first).to_be_visible(timeout=15_000)
+
     while True:  # its day ends with the last full minute, so that a run is not seen before the next one
-        page.goto(platform.address, wait_until="networkidle")
         try:
-            expect(page.get_by_text(re.compile(r"^[1-9]\d* total$")).first).to_be_visible(timeout=5_000)
-            page.get_by_role("tab").nth(2).click()  # those that completed
-            expect(page.get_by_text("run-shell-command").first).to_be_visible(timeout=5_000)
+            visitor.visit(platform.address, look)
         except AssertionError:
             if time.monotonic() > deadline:
                 raise
@@ -65,22 +76,28 @@ def test_dashboard_shows_the_runs_of_the_last_day(platform: Platform, page: Page
     page.screenshot(path=picture(platform, "dashboard"))
 
 
-def test_page_of_a_run_has_its_log_and_the_tabs_that_the_page_names(platform: Platform, page: Page) -> None:
+def test_page_of_a_run_has_its_log_and_the_tabs_that_the_page_names(
+    platform: Platform, visitor: Visitor
+) -> None:
+    page = visitor.page
     run = platform.api.run("run-yeedu-job")
     platform.api.log_with(run["id"], "stderr")
-    page.goto(f"{platform.address}/v2/runs/flow-run/{run['id']}", wait_until="networkidle")
-    expect(page.get_by_text("stdout").first).to_be_visible()
-    expect(
-        page.get_by_text("did not generate any task or subflow runs")
-    ).to_be_visible()  # its graph is drawn
-    for tab in ("Logs", "Task Runs", "Subflow Runs", "Artifacts", "Parameters"):
-        expect(page.get_by_role("tab", name=tab)).to_be_visible()
-    page.screenshot(path=picture(platform, "run"))
-    page.get_by_role("tab", name="Artifacts").click()
-    page.wait_for_url("**tab=Artifacts**")
+
+    def look() -> None:
+        expect(page.get_by_text("stdout").first).to_be_visible()
+        expect(
+            page.get_by_text("did not generate any task or subflow runs")
+        ).to_be_visible()  # its graph is drawn
+        for tab in ("Logs", "Task Runs", "Subflow Runs", "Artifacts", "Parameters"):
+            expect(page.get_by_role("tab", name=tab)).to_be_visible()
+        page.screenshot(path=picture(platform, "run"))
+        page.get_by_role("tab", name="Artifacts").click()
+        page.wait_for_url("**tab=Artifacts**")
+
+    visitor.visit(f"{platform.address}/v2/runs/flow-run/{run['id']}", look)
 
 
 @pytest.mark.parametrize("design", ["", "/v2"])
-def test_artifacts_of_all_runs_have_a_page(platform: Platform, page: Page, design: str) -> None:
-    page.goto(f"{platform.address}{design}/artifacts", wait_until="networkidle")
-    expect(page.get_by_text("Artifacts", exact=True).first).to_be_visible()
+def test_artifacts_of_all_runs_have_a_page(platform: Platform, visitor: Visitor, design: str) -> None:
+    words = visitor.page.get_by_text("Artifacts", exact=True).first
+    visitor.visit(f"{platform.address}{design}/artifacts", lambda: expect(words).to_be_visible())

@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.conformance.client_process import Ended, run_client
 from tests.conformance.mock_process import MockProcess, mock_process
+from tests.platforms import wait_for
 
 IN_DEMO = ("--workspace_id", "1")
 UPLOADED = b"id,name\r\n1,\xe4\r\n"
@@ -81,6 +82,8 @@ def stopped_job(folder: Path, installed: Path) -> Terminal:
     with logged_in(folder, installed) as terminal:
         terminal.type("job start", *IN_DEMO, "--job_name", "long-job")
         of_run = (*IN_DEMO, "--run_id", str(terminal.answer("job start")["run_id"]))
+        logs = folder / "mock-state"  # looked at here, since the journal is to hold the client's calls alone
+        wait_for("first line", lambda: any(log.stat().st_size for log in logs.rglob("stdout.log")), 240)
         terminal.type("job run-status", *of_run)
         terminal.type("job logs", *of_run, "--log_type", "stdout")
         terminal.type("job stop", *of_run)

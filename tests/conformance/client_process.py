@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 JSON_WEB_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
-TIMEOUT_SECONDS = 300
+TIMEOUT_SECONDS = 600
 
 
 @dataclass(frozen=True)

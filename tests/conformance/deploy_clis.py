@@ -15,7 +15,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-TIMEOUT_SECONDS = 120
+TIMEOUT_SECONDS = 300
 PROGRAMS = {"prefect": ("prefect.cli", "app"), "deployer": ("yeedu_deployer.cli", "main")}
 # Modules that the program imports only once a command runs.
 IMPORTED_LATE = {

@@ -169,12 +169,12 @@ class Holdings:
                 return found
 
     def _post(self, path: str, **body: Any) -> Any:
-        answer = self._session.post(f"{self.url}/{path}", json=body, timeout=60)
+        answer = self._session.post(f"{self.url}/{path}", json=body, timeout=180)
         assert answer.ok, f"{path}: {answer.text}"
         return answer.json()
 
     def _get(self, path: str) -> Any:
-        answer = self._session.get(f"{self.url}/{path}", timeout=60)
+        answer = self._session.get(f"{self.url}/{path}", timeout=180)
         assert answer.ok, f"{path}: {answer.text}"
         return answer.json()
 

@@ -15,7 +15,7 @@ from tests.conformance.mock_process import MockProcess, mock_process
 
 CLIENT = Path(__file__).with_name("mcp_client.py")
 STOP_TIMEOUT_SECONDS = 60
-RUN_TIMEOUT_SECONDS = 120
+RUN_TIMEOUT_SECONDS = 300
 PROGRAM = "import sys\nprint('Arguments:', sys.argv[1:])\nprint('To the error stream.', file=sys.stderr)\n"
 FUNCTION = """
 COUNT = 0

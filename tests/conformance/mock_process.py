@@ -15,8 +15,8 @@ from typing import Any
 
 import requests
 
-STOP_TIMEOUT_SECONDS = 30
-CALL_TIMEOUT_SECONDS = 30
+STOP_TIMEOUT_SECONDS = 90
+CALL_TIMEOUT_SECONDS = 90
 API = "/api/v1/"
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests.conformance.mock_process import steps
 from tests.conformance.operator_scenarios import FlowRuns
 
-pytestmark = pytest.mark.timeout(600, func_only=False)
+pytestmark = pytest.mark.timeout(1500, func_only=False)
 
 TENANT = "0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e"
 LOGIN = ["POST login 200", f"POST user/select/{TENANT} 201"]

@@ -22,7 +22,7 @@ from tests.conformance.deploy_tables import TABLES
 from tests.conformance.deploy_verdicts import Ours, Stock, compare, deploy_with_ours, deploy_with_stock
 from tests.prefect_process import PrefectProcess
 
-pytestmark = pytest.mark.timeout(900, func_only=False)
+pytestmark = pytest.mark.timeout(1500, func_only=False)
 
 SEEN_BY_RUNS = ("parameters.", "pull_steps")
 CASES = corpus()

@@ -11,7 +11,7 @@ import pytest
 from tests.conformance.cli_scenarios import Terminal
 from tests.conformance.mock_process import steps
 
-pytestmark = pytest.mark.timeout(600, func_only=False)
+pytestmark = pytest.mark.timeout(1500, func_only=False)
 
 TENANT = "0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e"
 LOGIN = ["GET login/auth_type 200", "POST login 200", f"POST user/select/{TENANT} 201"]

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conformance.cli_scenarios import UPLOADED
 
-pytestmark = pytest.mark.timeout(600, func_only=False)
+pytestmark = pytest.mark.timeout(1500, func_only=False)
 
 
 def test_an_uploaded_folder_arrives_with_all_in_it(cli_workspace):

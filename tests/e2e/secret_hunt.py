@@ -129,6 +129,6 @@ def found_in_files(platform: Platform, service: str, lines: Iterable[str]) -> se
         capture_output=True,
         text=True,
         check=True,
-        timeout=100,
+        timeout=300,
     )
     return set(done.stdout.splitlines())

@@ -75,7 +75,7 @@ def restart_server(platform: Platform) -> None:
     def is_ready() -> bool:
         try:
             return requests.get(f"{platform.api.url}/ready", timeout=5).ok
-        except requests.ConnectionError:
+        except requests.RequestException:
             return False
 
     wait_for("restarted server", is_ready, 200)

@@ -86,7 +86,7 @@ def status_of(platform: Platform) -> str:
     return platform.must(sys.executable, "-m", "local", "status")
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_emptied_machine_is_restored_with_the_settings_of_the_backup(
     platform: Platform, tmp_path: Path
 ) -> None:

@@ -74,7 +74,7 @@ def try_command(platform: Platform, page: str, command: str, home: Path) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=180,
+        timeout=400,
     )
     output = done.stdout + done.stderr
     if done.returncode:

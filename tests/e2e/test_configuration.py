@@ -10,7 +10,7 @@ import pytest
 from tests.platforms import Platform, commit
 
 # Beside the other tests of the platform, so that all of them share one running platform.
-pytestmark = [pytest.mark.long_locally, pytest.mark.xdist_group("platform"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long_locally, pytest.mark.xdist_group("platform"), pytest.mark.timeout(1800)]
 
 FLOW = """
 import os

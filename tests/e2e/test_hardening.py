@@ -115,7 +115,7 @@ def test_flows_cannot_look_into_the_worker(platform: Platform) -> None:
     lines = [line.split() for line in platform.api.log_with(run["id"], "looked:everywhere").splitlines()]
     assert ["own:", "environ", "mem"] in lines
     others = [line for line in lines if line[:1] == ["other:"]]
-    assert len(others) == 4, f"the guard, the prefork server, the watchdog, the worker: {lines}"
+    assert len(others) >= 4, f"the guard, the prefork server, the watchdog, the worker: {lines}"
     assert [line for line in others if line != ["other:"]] == []
 
 

@@ -19,9 +19,10 @@ from tests.platforms import (
     Platform,
     brought_up,
     copy_checkout,
+    wait_for,
 )
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("platform")]
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.xdist_group("platform")]
 OVERLAY = "COMPOSE_FILE=docker-compose.yaml:deploy/other-server.yaml\n"
 SERVICES = {"secrets", "git-server", "yeedu-mock", "deployer", "worker", "rescue", "warehouse", "ready"}
 
@@ -66,6 +67,14 @@ def running(form: str, keyed: KeyedServer, tmp_path: Path) -> Iterator[Platform]
         yield platform
 
 
+def well(platform: Platform) -> subprocess.CompletedProcess[str] | None:
+    """Return what `make status` says once all is well: a busy machine's checks of health may come late."""
+    done = platform.command(sys.executable, "-m", "local", "status")
+    if done.returncode:
+        print(done.stdout, done.stderr)
+    return None if done.returncode else done
+
+
 def test_platform_works_with_another_server_and_tells_its_key_nowhere_else(
     form: str, running: Platform, keyed: KeyedServer
 ) -> None:
@@ -79,7 +88,7 @@ def test_platform_works_with_another_server_and_tells_its_key_nowhere_else(
     assert f"UI               {ui}/deployments" in again
     assert re.search(r"^(First|Last) Yeedu run +Completed", again, re.MULTILINE)  # or a tick
     assert " server " not in again
-    status = running.command(sys.executable, "-m", "local", "status")
+    status = wait_for("answer of `make status`", lambda: well(running), 240)
     assert status.returncode == 0, status.stdout + status.stderr
     assert "postgres" not in status.stdout
     deployed = running.deploy()

@@ -18,7 +18,7 @@ from tests.git_over_https import git_over_https
 from tests.platforms import ROOT, ComposePlatform, LocalPlatform, Platform, commit, copy_checkout, image
 from tests.tls_server import private_authority, tls_proxy
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("platform")]
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.xdist_group("platform")]
 
 SPARK = "tenant/0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e/workspace/1/spark"
 YEEDU = ("run-yeedu-job", "run-yeedu-notebook", "check-yeedu-health", "run-yeedu-pipeline", "published-guide")

@@ -8,7 +8,7 @@ from tests.platforms import Platform, commit
 from tests.platforms import image as image_of
 
 # Beside the other tests of the platform, so that all of them share one running platform.
-pytestmark = [pytest.mark.long_locally, pytest.mark.xdist_group("platform"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long_locally, pytest.mark.xdist_group("platform"), pytest.mark.timeout(1800)]
 
 NAME = "say-moo"
 FLOW = """

@@ -2,6 +2,7 @@
 
 import json
 import socket
+from contextlib import suppress
 
 import pytest
 import requests
@@ -38,8 +39,16 @@ def yeedu(platform: Platform, path: str) -> str:
 
 @pytest.mark.docker
 def test_every_service_is_healthy_and_every_one_shot_succeeded(platform: Platform) -> None:
-    lines = platform.must("docker", "compose", "ps", "--all", "--format", "json").splitlines()
-    services: dict[str, JSON] = {service["Service"]: service for service in map(json.loads, lines)}
+    def listed() -> dict[str, JSON]:
+        lines = platform.must("docker", "compose", "ps", "--all", "--format", "json").splitlines()
+        return {service["Service"]: service for service in map(json.loads, lines)}
+
+    def all_healthy() -> bool:
+        return all(service["Health"] in {"", "healthy"} for service in listed().values())
+
+    with suppress(AssertionError):  # told below; a busy machine's check may have come too late
+        wait_for("healthy services", all_healthy, 120)
+    services = listed()
     assert services.keys() == {
         *("secrets", "postgres", "migrate", "server", "ready"),
         *("git-server", "yeedu-mock", "deployer", "worker", "rescue", "warehouse"),
@@ -52,7 +61,7 @@ def test_every_service_is_healthy_and_every_one_shot_succeeded(platform: Platfor
 
 
 def test_the_api_is_ready(platform: Platform) -> None:
-    assert requests.get(f"{platform.api.url}/ready", timeout=5).status_code == 200
+    assert requests.get(f"{platform.api.url}/ready", timeout=90).status_code == 200
 
 
 def test_all_deployments_pull_from_git_on_their_schedules(platform: Platform) -> None:
@@ -219,7 +228,7 @@ def test_wrong_input_of_the_deployer_is_one_clear_sentence(platform: Platform, m
 
 
 @pytest.mark.long_locally
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 def test_scheduler_creates_runs_of_every_active_deployment_that_complete(platform: Platform) -> None:
     def finished() -> dict[str, JSON] | None:
         runs: dict[str, JSON] = {}
@@ -232,13 +241,13 @@ def test_scheduler_creates_runs_of_every_active_deployment_that_complete(platfor
             runs[name] = ended[0]
         return runs
 
-    runs = wait_for("finished run made by the scheduler for every deployment", finished, 400, 2)
+    runs = wait_for("finished run made by the scheduler for every deployment", finished, 700, 2)
     for name, run in runs.items():
         assert run["state_type"] == "COMPLETED", (name, platform.api.log(run["id"]))
 
 
 @pytest.mark.long_locally
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_down_and_up_keep_everything_and_double_nothing(platform: Platform) -> None:
     deployments = platform.api.deployments()
     finished = [run["id"] for name in LINUX for run in platform.api.runs(name) if run["state_type"] in FINAL]

@@ -53,7 +53,7 @@ class Sky:
                 settings = replace(settings, tls_certificate=self._certificate)
             running = stack.enter_context(running_mock(settings))
             yeedu = Yeedu(running, Weather(running.mock), str(self._certificate) if is_tls else True)
-            requests.get(running.health_url, timeout=30, verify=yeedu.verify).raise_for_status()
+            requests.get(running.health_url, timeout=90, verify=yeedu.verify).raise_for_status()
             self._free[is_tls].put(yeedu)
 
     def fly(self, plan: Plan) -> tuple[list[Outcome], list[str]]:

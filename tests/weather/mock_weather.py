@@ -93,7 +93,7 @@ class Weather(Faults):
         assert self.loop is not None, "the mock has had no request yet"
         done = threading.Event()
         self.loop.call_soon_threadsafe(lambda: (call(), done.set()))
-        assert done.wait(30)
+        assert done.wait(120)
 
     def _begin_spell(self, spell: Spell) -> None:
         self._set(spell.switches)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PROCESSES = get_context("forkserver")
 # A submission whose fate is not known is looked for for minutes, and once more in each retry.
-REAL_SECONDS_OF_AN_ATTEMPT = 180.0
+REAL_SECONDS_OF_AN_ATTEMPT = 400.0
 
 
 @contextlib.contextmanager

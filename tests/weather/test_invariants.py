@@ -35,7 +35,7 @@ class Client:
         self.runs = f"workspace/{running.workspace_id}/spark/job/run"
 
     def call(self, method: str, path: str, body: object = None) -> dict[str, object]:
-        answer = self.session.request(method, f"{self.running.url}/api/v1/{path}", json=body, timeout=30)
+        answer = self.session.request(method, f"{self.running.url}/api/v1/{path}", json=body, timeout=90)
         answer.raise_for_status()
         return answer.json()
 
@@ -45,7 +45,7 @@ class Client:
     def stop(self, run_id: int) -> None:
         """Stop a run, and wait for its end without asking."""
         self.call("POST", f"{self.runs}/stop/{run_id}")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while self.running.mock.runs.unfinished() and time.monotonic() < deadline:
             time.sleep(0.01)
 
@@ -55,7 +55,7 @@ class Client:
 
 @pytest.fixture
 def client(yeedu_mock: RunningMock) -> Client:
-    requests.post(f"{yeedu_mock.url}/_control/reset", timeout=30).raise_for_status()
+    requests.post(f"{yeedu_mock.url}/_control/reset", timeout=90).raise_for_status()
     return Client(yeedu_mock)
 
 

@@ -169,18 +169,18 @@ def test_generated_password_is_in_a_private_file_and_survives_a_restart(tmp_path
         assert password not in (tmp_path / "output").read_text()
 
 
-def test_all_addresses_are_those_of_both_families(tmp_path):
+def test_all_addresses_are_those_of_both_families(tmp_path, until):
     with started(tmp_path, "--host", "::") as (_, url):
         port = url.rpartition(":")[2]
-        assert run("--check", "--port", port, "--host", "::").returncode == 0
+        until(lambda: run("--check", "--port", port, "--host", "::").returncode == 0)
         for host in ("127.0.0.1", "[::1]"):
-            assert requests.get(f"http://{host}:{port}/healthCheck", timeout=10).ok
+            assert requests.get(f"http://{host}:{port}/healthCheck", timeout=90).ok
 
 
-def test_check_tells_whether_a_mock_is_healthy(tmp_path):
+def test_check_tells_whether_a_mock_is_healthy(tmp_path, until):
     with started(tmp_path, "--spare-kernels", "0") as (_, url):
         port = url.rpartition(":")[2]
-        assert run("--check", "--port", port).returncode == 0
+        until(lambda: run("--check", "--port", port).returncode == 0)
     ended = run("--check", "--port", port)
     assert ended.returncode == 1
     assert "does not answer" in ended.stderr
@@ -200,8 +200,8 @@ def test_sigterm_ends_jobs_and_kernels_and_the_state_is_there_again(tmp_path, un
             )
         assert len(processes_of(tmp_path)) >= 2
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 0
-        assert processes_of(tmp_path) == []
+        assert process.wait(timeout=90) == 0
+        until(lambda: processes_of(tmp_path) == [])
     with started(tmp_path, "--spare-kernels", "0", YEEDU_MOCK_PASSWORD="secret-word") as (_, url):
         answer = requests.get(
             f"{url}/api/v1/workspace/1/spark/job/run/{job['run_id']}", headers=headers, timeout=90
@@ -228,7 +228,7 @@ def test_no_token_and_no_password_reaches_the_log_or_the_database(tmp_path):
         requests.get(f"{path}/yeedu_session/{token}", headers=headers, timeout=90)
         requests.post(f"{url}/api/v1/login", data='{"username": "demo", "password": "secret-wo', timeout=90)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=90) == 0
     log = (tmp_path / "output").read_text()
     assert "yeedu_session=***" in log
     assert "yeedu_session/***" in log

@@ -33,7 +33,7 @@ async def reply_to_a_request_sent_while_another_reply_arrives(kernel: Kernel) ->
         await asyncio.sleep(0)  # the connection waits for what the kernel says
         time.sleep(0.1)  # the machine is busy while the reply to the greeting arrives
         await connection.forward(request())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 message = json.loads(await connection.next_message() or "{}")
                 if message["msg_type"] == "execute_reply":

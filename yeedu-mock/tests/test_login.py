@@ -11,7 +11,7 @@ from yeedu_mock.state.store import Store
 
 def test_health_check_needs_no_token_with_and_without_the_prefix(yeedu_mock):
     for path in ("/healthCheck", "/api/v1/healthCheck"):
-        answer = requests.get(yeedu_mock.url + path, timeout=5)
+        answer = requests.get(yeedu_mock.url + path, timeout=90)
         assert answer.status_code == 200
         assert answer.json()["uptime"] > 0
 

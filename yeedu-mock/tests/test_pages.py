@@ -7,12 +7,12 @@ import requests
 
 
 def test_examples_are_urls_that_open(yeedu_mock, client):
-    overview = requests.get(yeedu_mock.url, headers={"Accept": "application/json"}, timeout=5).json()
+    overview = requests.get(yeedu_mock.url, headers={"Accept": "application/json"}, timeout=90).json()
     assert overview["examples"]["v2"]["job"] == yeedu_mock.job_url(101)
     assert overview["examples"]["v2"]["notebook"] == yeedu_mock.notebook_url(201)
     examples = [*overview["examples"]["v1"].values(), *overview["examples"]["v2"].values()]
     for url in (*examples, overview["examples"]["health"], overview["docs"]):
-        assert requests.get(url, timeout=5).status_code == 200
+        assert requests.get(url, timeout=90).status_code == 200
 
 
 def test_links_that_clients_print_show_the_run(yeedu_mock, client):
@@ -20,12 +20,12 @@ def test_links_that_clients_print_show_the_run(yeedu_mock, client):
     client.wait("spark/job", run_id)
     base = f"{yeedu_mock.url}/tenant/{yeedu_mock.tenant}/workspace/1"
     for path in ("run/{}/run-metrics?type=spark_job", "spark/{}/run-metrics?type=spark_job"):
-        page = requests.get(f"{base}/{path.format(run_id)}", timeout=5).text
+        page = requests.get(f"{base}/{path.format(run_id)}", timeout=90).text
         assert "ERROR" in page
         assert "orders does not exist" in page
         assert "<script>" not in page
     for path in ("run/{}/run-logs", "spark/{}/run-logs", "spark/run/{}/run-logs"):
-        logs = requests.get(f"{base}/{path.format(run_id)}", params={"log_type": "stderr"}, timeout=5).text
+        logs = requests.get(f"{base}/{path.format(run_id)}", params={"log_type": "stderr"}, timeout=90).text
         assert "orders does not exist" in logs
         assert "Reading the table" not in logs
 
@@ -34,20 +34,20 @@ def test_links_that_clients_print_show_the_run(yeedu_mock, client):
     "path", ["tenant/x/workspace/1/run/101/run-metrics", "tenant/x/workspace/1/spark/job/101", "run/1"]
 )
 def test_nothing_is_shown_at_a_wrong_address(yeedu_mock, path):
-    assert requests.get(f"{yeedu_mock.url}/{path}", timeout=5).status_code == 404
+    assert requests.get(f"{yeedu_mock.url}/{path}", timeout=90).status_code == 404
 
 
 def test_overview_lists_runs(yeedu_mock, client):
     run_id = client.run_job(102)
-    page = requests.get(yeedu_mock.url, headers={"Accept": "text/html"}, timeout=5).text
+    page = requests.get(yeedu_mock.url, headers={"Accept": "text/html"}, timeout=90).text
     assert f"run/{run_id}/run-metrics" in page
 
 
 def test_a_workspace_shows_what_can_be_run_in_it(yeedu_mock):
-    page = requests.get(f"{yeedu_mock.url}/tenant/{yeedu_mock.tenant}/workspace/1", timeout=5)
+    page = requests.get(f"{yeedu_mock.url}/tenant/{yeedu_mock.tenant}/workspace/1", timeout=90)
     assert page.status_code == 200
     assert "hello-notebook" in page.text
-    assert requests.get(page.url.removesuffix("1") + "2", timeout=5).status_code == 404
+    assert requests.get(page.url.removesuffix("1") + "2", timeout=90).status_code == 404
 
 
 def test_the_description_of_the_api_needs_no_other_server(yeedu_mock):
@@ -120,7 +120,7 @@ def test_outputs_in_every_form_are_shown_and_escaped(yeedu_mock, client):
 def test_the_page_of_a_run_follows_its_log_and_its_state(yeedu_mock, client, until, tmp_path):
     body = {
         "name": "followed",
-        "program": "import time\nfor n in range(5):\n    print('line', n)\n    time.sleep(1)\n",
+        "program": "import time\nfor n in range(5):\n    print('line', n)\n    time.sleep(3)\n",
     }
     job = requests.post(f"{yeedu_mock.url}/_control/jobs", json=body, timeout=90).json()["job_id"]
     run_id = client.run_job(job)
@@ -134,6 +134,8 @@ def test_the_page_of_a_run_follows_its_log_and_its_state(yeedu_mock, client, unt
         *("--disable-background-networking", f"--user-data-dir={tmp_path}", "--virtual-time-budget=3000000"),
         *("--dump-dom", url),
     ]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
+    shown = "ERR_NETWORK_CHANGED"  # Chromium drops requests while a container's network comes or goes
+    while "ERR_NETWORK_CHANGED" in shown:
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
     assert "line 4" in shown
     assert "badge done" in shown

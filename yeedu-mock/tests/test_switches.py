@@ -103,7 +103,7 @@ def test_an_empty_list_is_a_200_or_a_404(client, job, yeedu_switches, status):
 
 
 def test_a_new_run_can_be_unknown_for_a_while(client, job, yeedu_switches, until):
-    yeedu_switches(replica_lag_seconds=0.5)
+    yeedu_switches(replica_lag_seconds=3)
     run_id = client.run_job(job)
     path = client.workspace(f"spark/job/run/{run_id}")
     assert client.get(path).status_code == 404

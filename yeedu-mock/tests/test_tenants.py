@@ -23,8 +23,8 @@ def test_a_tenant_sees_nothing_of_another(anonymous, yeedu_mock):
 
 def test_a_user_selects_only_tenants_they_belong_to(anonymous, yeedu_mock):
     user = {"username": "guest", "password": "guest-password", "tenants": [OTHER_TENANT]}
-    assert requests.post(f"{yeedu_mock.url}/_control/users", json=user, timeout=5).status_code == 201
-    assert requests.post(f"{yeedu_mock.url}/_control/users", json=user, timeout=5).status_code == 409
+    assert requests.post(f"{yeedu_mock.url}/_control/users", json=user, timeout=90).status_code == 201
+    assert requests.post(f"{yeedu_mock.url}/_control/users", json=user, timeout=90).status_code == 409
     anonymous.log_in("guest", "guest-password")
     assert anonymous.post(f"user/select/{yeedu_mock.tenant}").status_code == 403
     assert anonymous.post(f"user/select/{OTHER_TENANT}").status_code == 201
@@ -76,18 +76,18 @@ def test_single_sign_on_answers_a_page_whose_token_can_be_pasted(tmp_path):
         port=0, state_directory=tmp_path, spare_kernels=0, auth_type="AZURE_SSO", password="pass-word"
     )
     with running_mock(settings) as mock:
-        assert requests.get(f"{mock.url}/api/v1/login/auth_type", timeout=5).json() == {
+        assert requests.get(f"{mock.url}/api/v1/login/auth_type", timeout=90).json() == {
             "auth_type": "AZURE_SSO"
         }
-        answer = requests.post(f"{mock.url}/api/v1/login", json={"auth_type": "AZURE_SSO"}, timeout=5).json()
+        answer = requests.post(f"{mock.url}/api/v1/login", json={"auth_type": "AZURE_SSO"}, timeout=90).json()
         assert set(answer) == {"loginURL"}
-        assert "<form" in requests.get(answer["loginURL"], timeout=5).text
-        wrong = requests.post(answer["loginURL"], data={"username": "demo", "password": "x"}, timeout=5)
+        assert "<form" in requests.get(answer["loginURL"], timeout=90).text
+        wrong = requests.post(answer["loginURL"], data={"username": "demo", "password": "x"}, timeout=90)
         assert wrong.status_code == 401
         right = requests.post(
-            answer["loginURL"], data={"username": "demo", "password": "pass-word"}, timeout=5
+            answer["loginURL"], data={"username": "demo", "password": "pass-word"}, timeout=90
         )
         token = re.search(r"<pre>(\S+)</pre>", right.text)
         assert token
         headers = {"Authorization": f"Bearer {token[1]}"}
-        assert requests.get(f"{mock.url}/api/v1/user/info", headers=headers, timeout=5).status_code == 200
+        assert requests.get(f"{mock.url}/api/v1/user/info", headers=headers, timeout=90).status_code == 200

@@ -13,7 +13,7 @@ def guest(request, client, yeedu_mock):
     """A user of the tenant who administers nothing, as a client of their own."""
     body = {"username": f"guest of {request.node.name}", "password": "guest-password"}
     made = requests.post(
-        f"{yeedu_mock.url}/_control/users", json=body | {"tenants": [yeedu_mock.tenant]}, timeout=5
+        f"{yeedu_mock.url}/_control/users", json=body | {"tenants": [yeedu_mock.tenant]}, timeout=90
     )
     with requests.Session() as session:
         guest = type(client)(client.url, session=session)
@@ -112,9 +112,9 @@ def test_a_permission_is_given_once_and_can_be_taken_away(client, guest, workspa
 def test_a_group_gives_its_members_access(client, guest, workspace, yeedu_mock):
     body = {"groupname": f"group of {guest.username}", "usernames": [guest.username]}
     control = f"{yeedu_mock.url}/_control/groups"
-    group = requests.post(control, json=body, timeout=5).json()["group_id"]
-    assert requests.post(control, json=body, timeout=5).status_code == 409
-    assert requests.post(control, json=body | {"usernames": ["nobody"]}, timeout=5).status_code == 404
+    group = requests.post(control, json=body, timeout=90).json()["group_id"]
+    assert requests.post(control, json=body, timeout=90).status_code == 409
+    assert requests.post(control, json=body | {"usernames": ["nobody"]}, timeout=90).status_code == 404
     access = f"ac/workspace/{workspace}/group"
     assert client.post(access, {"group_id": group, "permission_id": RUN}).status_code == 201
     run = guest.post(f"workspace/{workspace}/spark/job/run", {"job_name": "job"})

@@ -15,6 +15,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # for `contract`, a program tha
 
 from hypothesis import HealthCheck, settings
 from mock_yeedu import MockYeedu, running_mock, self_signed
+from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_SERVER_ANALYTICS_ENABLED, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 from prefect_blocks import save_blocks
@@ -71,6 +72,8 @@ def unused_port() -> int:
 @pytest.fixture(scope="session")
 def prefect_server(mock: MockYeedu) -> Iterator[None]:
     """A Prefect server of our own, with the blocks of the published guide."""
+    # Events go on to the server of earlier tests in this process, as long as what sends them lives.
+    EventsWorker.drain_all(timeout=60)
     with (
         temporary_settings({PREFECT_SERVER_ANALYTICS_ENABLED: False}),
         prefect_test_harness(server_startup_timeout=240),  # a busy machine is no failure

@@ -287,10 +287,10 @@ def test_a_notebook_is_named_by_its_name_and_an_unknown_name_is_said(mock: MockY
 
 
 def test_a_run_shows_its_state_its_logs_and_stops_when_it_is_told_to(mock: MockYeedu) -> None:
-    program = "import time\nprint('begun')\nprint('and more')\ntime.sleep(60)"
+    program = "import time\nprint('begun')\nprint('and more')\ntime.sleep(600)"
     job = mock.control("POST", "jobs", json={"program": program})["job_id"]
     run = YeeduJob(credentials=with_host(mock), job=job, workspace=1).trigger()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 100
     while "and more" not in run.logs():
         assert time.monotonic() < deadline
     assert run.status() is RunState.RUNNING
@@ -303,7 +303,7 @@ def test_a_run_shows_its_state_its_logs_and_stops_when_it_is_told_to(mock: MockY
 
 
 def test_in_async_code_each_of_them_is_awaited(mock: MockYeedu) -> None:
-    program = "import time\nprint('begun', flush=True)\ntime.sleep(60)"
+    program = "import time\nprint('begun', flush=True)\ntime.sleep(600)"
     job = mock.control("POST", "jobs", json={"program": program})["job_id"]
 
     @flow

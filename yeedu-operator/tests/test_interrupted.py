@@ -59,7 +59,7 @@ def running_job(mock: MockYeedu) -> int:
 
 
 def wait_for_run(mock: MockYeedu, job: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 100
     with mock.client("job/1") as client:
         while time.monotonic() < deadline:
             if any(run["run_status"] == "RUNNING" for run in runs_of(client, job)):
@@ -79,7 +79,7 @@ class InterruptingLedger(KeptLedger):
 
 
 def delay_submission(mock: MockYeedu, **fault: Any) -> None:
-    mock.control("POST", "faults", json={"path": "job/run$", "method": "POST", "delay_seconds": 1.5, **fault})
+    mock.control("POST", "faults", json={"path": "job/run$", "method": "POST", "delay_seconds": 4, **fault})
 
 
 def wait_for_submission(mock: MockYeedu) -> None:
@@ -227,12 +227,14 @@ def test_a_signal_to_the_flow_stops_the_remote_run(mock: MockYeedu, tmp_path: Pa
     program.write_text(PROGRAM)
     environment = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
     command = [sys.executable, str(program), mock.url(f"job/{job}")]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    said = tmp_path / "said"
+    with said.open("w") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     try:
         wait_for_run(mock, job)
         process.send_signal(number)
         process.wait(60)
-        assert stopped(mock, job)
+        assert stopped(mock, job), (mock.runs_of(job), said.read_text())
     finally:
         process.kill()
         process.wait()

@@ -84,7 +84,7 @@ def test_a_connection_without_a_sign_of_life_is_given_up(monkeypatch: pytest.Mon
 
 def test_a_connection_that_answers_pings_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_channel, "PING_AFTER_SECONDS", 0.1)
-    monkeypatch.setattr(kernel_channel, "LOST_AFTER_SECONDS", 2.0)
+    monkeypatch.setattr(kernel_channel, "LOST_AFTER_SECONDS", 5.0)
 
     def answer_pings(connection: socket.socket, request: bytes) -> None:
         connection.sendall(upgraded(request))
@@ -94,7 +94,7 @@ def test_a_connection_that_answers_pings_is_kept(monkeypatch: pytest.MonkeyPatch
 
     with server(answer_pings) as channel:
         channel.open()
-        listen(channel, 50)
+        listen(channel, 120)
         assert channel.is_open
 
 
@@ -114,7 +114,7 @@ def test_a_read_comes_back_in_time_whatever_else_comes(piece: bytes) -> None:
         channel.open()
         begun_at = time.monotonic()
         assert channel.receive(0.3) is None
-        assert 0.2 < time.monotonic() - begun_at < 5
+        assert 0.2 < time.monotonic() - begun_at < 60
         is_over.set()
 
 
@@ -123,7 +123,7 @@ def test_a_message_that_comes_in_pieces_is_put_together() -> None:
 
     def send_in_pieces(connection: socket.socket, request: bytes) -> None:
         connection.sendall(upgraded(request) + frame[:3])
-        pieces_may_go_on.wait(10)
+        pieces_may_go_on.wait(60)
         connection.sendall(frame[3:])
         connection.recv(65536)
 
@@ -132,7 +132,7 @@ def test_a_message_that_comes_in_pieces_is_put_together() -> None:
         channel.open()
         assert channel.receive(0.1) is None
         pieces_may_go_on.set()
-        assert channel.receive(10) == "hello"
+        assert channel.receive(60) == "hello"
 
 
 @pytest.mark.parametrize("farewell", [b"", b"\x88\x02\x03\xe8", b"\xff\xff\xff\xff"])
@@ -143,7 +143,7 @@ def test_a_connection_that_ends_is_lost_without_its_token_being_told(farewell: b
     with server(leave) as channel:
         channel.open()
         with pytest.raises(YeeduTransportError, match="is lost") as caught:
-            channel.receive(10)
+            channel.receive(60)
         assert TOKEN not in str(caught.value)
         with pytest.raises(YeeduTransportError, match="not open"):
             channel.send("x")

@@ -176,7 +176,8 @@ def test_remote_run_for_which_no_block_is_named_stays_open_and_is_named(
     assert "names no block with credentials" in sentence
     with get_client(sync_client=True) as client:
         assert len(left_artifacts(client, flow_run_id)) == 1
-    assert states(mock, job) == ["RUNNING"]
+    [state] = states(mock, job)
+    assert state in {"SUBMITTED", "RUNNING"}  # and so it was not stopped
 
 
 @pytest.mark.parametrize("is_submitted", [True, False])

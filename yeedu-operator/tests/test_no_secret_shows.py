@@ -139,7 +139,7 @@ def test_no_secret_shows(
             "hidden-details",
             login_password_block_name=names.get("password"),
             token_block_name=names.get("token"),
-            timeout_seconds=2,
+            timeout_seconds=10,
         )
         places["repr of the operator"] = f"{operator!r} {operator.__dict__}"
         return operator.execute()

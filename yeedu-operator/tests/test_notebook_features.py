@@ -129,15 +129,15 @@ def test_errors_can_be_allowed(mock: MockYeedu) -> None:
 def test_a_cell_that_takes_too_long_is_interrupted(mock: MockYeedu) -> None:
     notebook = add(mock, "1", "print('begun', flush=True)\nwhile True:\n    pass", "print('never')")
     with pytest.raises(
-        YeeduCellFailed, match=r"Cell 2 of 3 .* within 2 seconds \(cell_timeout_seconds\)"
+        YeeduCellFailed, match=r"Cell 2 of 3 .* within 8 seconds \(cell_timeout_seconds\)"
     ) as caught:
-        run(mock, notebook, cell_timeout_seconds=2)
+        run(mock, notebook, cell_timeout_seconds=8)
     assert caught.value.ename == "KeyboardInterrupt"
 
 
 def test_an_interrupted_cell_may_be_one_that_may_raise(mock: MockYeedu) -> None:
     notebook = add(mock, cell("while True:\n    pass", "raises-exception"), "print('then')")
-    result = run(mock, notebook, cell_timeout_seconds=2)
+    result = run(mock, notebook, cell_timeout_seconds=8)
     assert [one.status for one in result.cells] == ["error", "ok"]
 
 
@@ -146,7 +146,7 @@ def test_a_cell_that_goes_on_after_an_interrupt_ends_with_its_run(
 ) -> None:
     monkeypatch.setattr(cell_runner, "INTERRUPT_SECONDS", 2.0)
     with pytest.raises(YeeduRunTimedOut, match="went on after it was interrupted") as caught:
-        run(mock, add(mock, CATCHES_INTERRUPTS), cell_timeout_seconds=2)
+        run(mock, add(mock, CATCHES_INTERRUPTS), cell_timeout_seconds=8)
     with mock.client("job/1") as client:
         path = f"workspace/1/notebook/run/{caught.value.run_id}"
         assert client.get_object(path, "about the run")["run_status"] in {"STOPPING", "STOPPED"}
@@ -155,10 +155,13 @@ def test_a_cell_that_goes_on_after_an_interrupt_ends_with_its_run(
 @pytest.mark.parametrize("delay_seconds", [0.0, 0.6])
 def test_a_kernel_that_dies_is_one_error_whoever_notices(mock: MockYeedu, delay_seconds: float) -> None:
     """The websocket and the run's state tell of it, and either may be the first."""
-    notebook = add(mock, "print('begun', flush=True)\nimport time; time.sleep(60)")
+    notebook = add(mock, "print('begun', flush=True)\nimport time; time.sleep(600)")
 
     class Killer(Listener):
         def on_output(self, index: int, output: Output) -> None:
+            super().on_output(index, output)
+            if self.output != "begun\n":
+                return  # one line may come in two pieces
             run_id = max(
                 one["run_id"] for one in client.get_object("workspace/1/notebook/runs", "for runs")["data"]
             )

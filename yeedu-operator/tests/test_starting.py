@@ -123,7 +123,7 @@ def test_an_interrupt_ends_the_wait_for_a_cluster_at_once_and_submits_nothing(
     options = WaitOptions(cluster_seconds=60, stop_seconds=30)
     with client_of(job, clock=SystemClock()) as client, pytest.raises(KeyboardInterrupt):
         execute(client, RunRequest(starts_cluster=True, options=options), listener, ledger)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 25
     assert job.called("POST", SUBMIT) == []
     assert listener.troubles == [NOT_SUBMITTED]
     assert ledger.record.intended_at == 0
@@ -136,7 +136,7 @@ def test_an_interrupt_ends_the_wait_that_yeedu_asks_for_before_a_submission(job:
     job.on("POST", SUBMIT, listener.press(busy), (200, {"run_id": 9}))
     with client_of(job, clock=SystemClock()) as client, pytest.raises(KeyboardInterrupt):
         execute(client, RunRequest(), listener, ledger)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 25
     assert len(job.called("POST", SUBMIT)) == 1
     assert listener.troubles[-1] == NOT_SUBMITTED
     assert ledger.record.intended_at == 0
@@ -149,7 +149,7 @@ def test_an_interrupt_before_an_answer_does_not_say_that_something_was_submitted
 
     def blocked(call: Any) -> Any:
         answer = press(call)
-        is_over.wait(10)
+        is_over.wait(60)
         return answer
 
     job.on("GET", "cluster", blocked)

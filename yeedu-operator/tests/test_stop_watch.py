@@ -104,7 +104,7 @@ def test_an_event_ends_a_wait_at_once_by_raising() -> None:
     began_at = time.monotonic()
     with pytest.raises(YeeduStopRequested, match="whoever waited for it was cancelled"):
         clock.sleep(60)
-    assert time.monotonic() - began_at < 5
+    assert time.monotonic() - began_at < 30
     with pytest.raises(YeeduStopRequested):
         clock.sleep(60)  # nobody loops over waits that do not last
 
@@ -140,11 +140,11 @@ def test_a_prefect_that_is_away_does_not_end_the_wait(
 
 def test_a_prefect_that_hangs_does_not_hold_up_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    monkeypatch.setattr(stopping, "get_client", lambda *_, **__: release.wait(30))
+    monkeypatch.setattr(stopping, "get_client", lambda *_, **__: release.wait(90))
     began_at = time.monotonic()
     assert in_thread(watch_of(monkeypatch), 0.5) == "waited"
     release.set()
-    assert time.monotonic() - began_at < 5
+    assert time.monotonic() - began_at < 45
 
 
 def test_one_not_found_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,13 +155,13 @@ def test_one_not_found_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_deleted_flow_run_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     with answering(NOT_FOUND):
-        assert "because the flow run was deleted" in in_thread(watch_of(monkeypatch), 30)
+        assert "because the flow run was deleted" in in_thread(watch_of(monkeypatch), 90)
 
 
 def test_a_deleted_flow_run_ends_the_wait_in_the_main_thread_too(monkeypatch: pytest.MonkeyPatch) -> None:
     with answering(NOT_FOUND):
         watch = watch_of(monkeypatch)
-        assert "was deleted" in outcome(lambda: StoppableClock(watch).sleep(30))
+        assert "was deleted" in outcome(lambda: StoppableClock(watch).sleep(90))
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -189,12 +189,12 @@ class TestWithPrefect:
 
     def test_a_cancelled_flow_run_ends_a_long_wait(self, flow_run_id: UUID) -> None:
         self.later(lambda client: client.set_flow_run_state(flow_run_id, Cancelling(), force=True))
-        assert "because the flow run is Cancelling" in in_thread(StopWatch(), 60)
+        assert "because the flow run is Cancelling" in in_thread(StopWatch(), 100)
 
     @pytest.mark.parametrize("state", [Cancelled(), Crashed()])
     def test_a_flow_run_that_was_ended_ends_a_long_wait(self, flow_run_id: UUID, state: State[Any]) -> None:
         self.later(lambda client: client.set_flow_run_state(flow_run_id, state, force=True))
-        assert f"because the flow run is {state.name}" in in_thread(StopWatch(), 60)
+        assert f"because the flow run is {state.name}" in in_thread(StopWatch(), 100)
 
     @pytest.mark.parametrize("state", [Completed(), Failed()])
     def test_a_task_that_nobody_waited_for_outlives_its_flow_run(
@@ -218,7 +218,7 @@ class TestWithPrefect:
 
     def test_a_deleted_flow_run_ends_a_long_wait(self, flow_run_id: UUID) -> None:
         self.later(lambda client: client.delete_flow_run(flow_run_id))
-        assert "because the flow run was deleted" in in_thread(StopWatch(), 60)
+        assert "because the flow run was deleted" in in_thread(StopWatch(), 100)
 
     def test_a_cancelled_flow_run_does_not_end_a_wait_in_the_main_thread(self, flow_run_id: UUID) -> None:
         watch = StopWatch()

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,15 @@ for number in range(8):
     time.sleep(0.25)
 """
 LINES = [f"line {number}" for number in range(8)]
+# Its last line comes once a file is there.
+UNTIL = """
+import pathlib, time
+for number in range(7):
+    print("line", number, flush=True)
+while not pathlib.Path({!r}).exists():
+    time.sleep(0.05)
+print("line 7")
+"""
 
 
 @contextmanager
@@ -80,16 +90,41 @@ def test_a_server_of_another_kind_is_waited_for(mock: MockYeedu, switches: dict[
     assert runs_of(mock, job) == ["DONE"]
 
 
-@pytest.mark.parametrize("status", [404, 405, 502, 503])
-def test_a_gateway_that_stands_in_for_yeedu_is_waited_out(mock: MockYeedu, status: int) -> None:
-    def break_for_a_while() -> None:
-        time.sleep(0.5)
-        with weather(mock, gateway_status=status):
-            time.sleep(1.5)
+class Broken(Listener):
+    """Has a gateway stand in for Yeedu from the first line on, until some time after that was noticed."""
 
-    job, listener = job_of(mock), WhenRunning(break_for_a_while)
-    result = finish(mock.client(f"job/{job}"), listener)
-    listener.thread.join()
+    def __init__(self, mock: MockYeedu, status: int, is_over: Path) -> None:
+        super().__init__()
+        self._mock, self._status, self._is_over = mock, status, is_over
+        self.end = threading.Timer(1.0, self._mend)
+
+    def _mend(self) -> None:
+        self._mock.control("PATCH", "switches", json={"gateway_status": None})
+        self._is_over.touch()
+
+    def on_line(self, stream: Any, line: str) -> None:
+        super().on_line(stream, line)
+        if line == "line 0":
+            self._mock.control("PATCH", "switches", json={"gateway_status": self._status})
+
+    def on_trouble(self, text: str) -> None:
+        super().on_trouble(text)
+        if text.startswith("Waiting for Yeedu to tell about run") and self.end.ident is None:
+            self.end.start()
+
+
+@pytest.mark.parametrize("status", [404, 405, 502, 503])
+def test_a_gateway_that_stands_in_for_yeedu_is_waited_out(
+    mock: MockYeedu, tmp_path: Path, status: int
+) -> None:
+    is_over = tmp_path / "over"
+    job, listener = job_of(mock, UNTIL.format(str(is_over))), Broken(mock, status, is_over)
+    try:
+        result = finish(mock.client(f"job/{job}"), listener)
+    finally:
+        mock.control("PATCH", "switches", json={"gateway_status": None})
+        is_over.touch()
+    listener.end.join()
     assert (result.state, result.stdout.splitlines(), result.truncated) == ("DONE", LINES, ())
     assert runs_of(mock, job) == ["DONE"]
     assert any(text.startswith("Waiting for Yeedu to tell about run") for text in listener.troubles)

@@ -140,21 +140,21 @@ def test_a_clean_exit_is_a_success_with_its_value(mock: MockYeedu) -> None:
 
 
 def test_a_kernel_that_dies_is_noticed(mock: MockYeedu) -> None:
-    path = notebook(mock, "import time; time.sleep(60)")
+    path = notebook(mock, "import time; time.sleep(600)")
     kill = Listener(cell_1=lambda run_id: mock.control("POST", f"runs/{run_id}/kernel/kill"))
     started_at = time.monotonic()
     with pytest.raises(YeeduKernelDied):
         run(mock, path, kill)
-    assert time.monotonic() - started_at < 30
+    assert time.monotonic() - started_at < 100
 
 
 def test_a_notebook_stopped_from_outside_is_not_a_success(mock: MockYeedu) -> None:
-    path = notebook(mock, "print('x', flush=True); import time; time.sleep(60)", "print('never')")
+    path = notebook(mock, "print('x', flush=True); import time; time.sleep(600)", "print('never')")
     stop = Listener(output=lambda run_id: mock.control("POST", f"runs/{run_id}", json={"status": "STOPPED"}))
     started_at = time.monotonic()
     with pytest.raises(YeeduRunCancelled, match="stopped from outside"):
         run(mock, path, stop)
-    assert time.monotonic() - started_at < 20
+    assert time.monotonic() - started_at < 100
 
 
 @pytest.mark.parametrize("buffers", [False, True])

@@ -34,42 +34,42 @@ class Yeedu:
         self.session = requests.Session()
         self.token = self.log_in()
         self.session.headers["Authorization"] = f"Bearer {self.token}"
-        self.session.post(f"{self.api}/user/select/{mock.tenant}", timeout=30).raise_for_status()
+        self.session.post(f"{self.api}/user/select/{mock.tenant}", timeout=90).raise_for_status()
         self.long = self.job(LONG)
         for program in PRINTING if has_runs else ():
             self.ends("spark/job", self.starts("spark/job", {"job_id": self.job(program)}))
         if has_runs:
             run = self.starts("notebook", {"notebook_id": 201})
-            self.session.post(f"{self.api}/workspace/1/notebook/run/kill/{run}", timeout=30)
+            self.session.post(f"{self.api}/workspace/1/notebook/run/kill/{run}", timeout=90)
             self.ends("notebook", run)
 
     def log_in(self) -> str:
         body = {"username": "demo", "password": PASSWORD}
-        return requests.post(f"{self.api}/login", json=body, timeout=30).json()["token"]
+        return requests.post(f"{self.api}/login", json=body, timeout=90).json()["token"]
 
     def job(self, program: str) -> int:
         body = {"program": program, "name": f"job {time.monotonic_ns()}"}
-        return requests.post(f"{self.mock.url}/_control/jobs", json=body, timeout=30).json()["job_id"]
+        return requests.post(f"{self.mock.url}/_control/jobs", json=body, timeout=90).json()["job_id"]
 
     def starts(self, kind: str, body: dict[str, Any]) -> int:
-        answer = self.session.post(f"{self.api}/workspace/1/{kind}/run", json=body, timeout=30)
+        answer = self.session.post(f"{self.api}/workspace/1/{kind}/run", json=body, timeout=90)
         return answer.json()["run_id"]
 
     def ends(self, kind: str, run: int) -> None:
         deadline = time.monotonic() + 60
         url = f"{self.api}/workspace/1/{kind}/run/{run}"
-        while self.session.get(url, timeout=30).json()["run_status"] not in {"DONE", "ERROR", "STOPPED"}:
+        while self.session.get(url, timeout=90).json()["run_status"] not in {"DONE", "ERROR", "STOPPED"}:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
     def runs(self) -> list[dict[str, Any]]:
-        return requests.get(f"{self.mock.url}/_control/runs", timeout=30).json()
+        return requests.get(f"{self.mock.url}/_control/runs", timeout=90).json()
 
     def wait_until_all_are_listed(self) -> None:
         """Wait until what ran before is old enough to be in the lists."""
         deadline = time.monotonic() + 60
         paths = [f"{self.api}/workspace/1/{kind}/runs" for kind in ("spark/job", "notebook")]
-        while sum(len(self.session.get(path, timeout=30).json()["data"]) for path in paths) < len(
+        while sum(len(self.session.get(path, timeout=90).json()["data"]) for path in paths) < len(
             self.runs()
         ):
             assert time.monotonic() < deadline

@@ -48,7 +48,7 @@ class MockYeedu:
             return client.get_object(path, "for runs", params={name: definition})["data"]
 
     def control(self, method: str, path: str, **arguments: Any) -> Any:
-        response = requests.request(method, f"{self.base}/_control/{path}", timeout=30, **arguments)
+        response = requests.request(method, f"{self.base}/_control/{path}", timeout=90, **arguments)
         response.raise_for_status()
         return response.json() if response.content else None
 
@@ -85,7 +85,7 @@ def running_mock(
         yield MockYeedu(base_of(process, log, certificate), password, process, certificate)
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def base_of(process: subprocess.Popen[bytes], log: Path, certificate: Path | None) -> str:

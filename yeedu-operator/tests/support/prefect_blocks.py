@@ -40,7 +40,7 @@ def logs_of(state: State[Any]) -> list[str]:
     flow_run_id = state.state_details.flow_run_id
     assert isinstance(flow_run_id, UUID)
     log_filter = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run_id]))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     with get_client(sync_client=True) as client:
         while time.monotonic() < deadline:
             messages = [log.message for log in client.read_logs(log_filter, limit=200)]

@@ -66,7 +66,7 @@ class ScriptedYeedu:
         return AddressedClient(
             self.url(path),
             credentials or Credentials("demo", PASSWORD),
-            timeouts=Timeouts(2.0, 2.0),
+            timeouts=Timeouts(30.0, 30.0),  # a busy machine is no failure
             patience=Patience(attempts=3, first_wait_seconds=0.01),
             clock=clock,
         )
