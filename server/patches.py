@@ -6,6 +6,7 @@ application (`outage`).
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import alert_failures
@@ -98,8 +99,8 @@ def deliver_beside_other_actions() -> None:
     purpose="the server is started anew when its services stand still; without it, when its event loop does",
 )
 def watch_services(pulse: Pulse) -> None:
-    """Have the pulse take note of every round of every service that is registered from now on."""
-    pulse.watch(_SERVICES.find()())
+    """Have the pulse take note of every round of every service that runs in this process."""
+    pulse.watch(_SERVICES.find()(webserver_only=bool(os.environ.get("PREFECT__SERVER_WEBSERVER_ONLY"))))
 
 
 def report() -> list[PatchState]:

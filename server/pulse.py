@@ -54,6 +54,7 @@ class Pulse:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._has_services = self._has_scheduler = True
         self._has_succeeded = False
         self._failure: BaseException | None = None
         self.start_anew()
@@ -93,21 +94,25 @@ class Pulse:
         now = self._clock()
         if now - self._turned > most_seconds:
             return f"the event loop has not turned for {now - self._turned:.0f} s"
-        if self.sees_services and now - self._moved > most_seconds:
+        if self.sees_services and self._has_services and now - self._moved > most_seconds:
             return f"none of the server's services has ended a round for {now - self._moved:.0f} s"
         return ""
 
     def _unscheduled(self, most_seconds: float) -> str:
-        if not self.sees_services:
+        if not (self.sees_services and self._has_scheduler):
             return ""
         seconds = self._clock() - self._scheduled
         why = f" ({type(self._failure).__name__}; its log says more)" if self._failure else ""
         return f"the scheduler has made no run for {seconds:.0f} s{why}" if seconds > most_seconds else ""
 
     def watch(self, services: Iterable[Any]) -> None:
-        """Take note of every round of each of Prefect's perpetual services that is registered from now on."""
+        """Take note of every round of Prefect's perpetual services that settings do not switch off."""
+        names = set[str]()
         for service in services:
-            service.function = self._noted(service.function)
+            if service.enabled_getter():
+                names.add(service.function.__name__)
+                service.function = self._noted(service.function)
+        self._has_services, self._has_scheduler = bool(names), SCHEDULER in names
 
     def _noted(self, service: Service) -> Service:
         @functools.wraps(service)

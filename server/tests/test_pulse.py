@@ -152,6 +152,36 @@ def test_every_service_of_prefect_is_watched(monkeypatch: pytest.MonkeyPatch) ->
     assert seen == [("good", "NoneType"), ("bad", "ValueError")]
 
 
+@pytest.mark.parametrize("others", [False, True])
+def test_server_whose_scheduler_is_switched_off_waits_for_none(
+    monkeypatch: pytest.MonkeyPatch, life: Life, others: bool
+) -> None:
+    """By Prefect's own setting; with all services off, only the event loop is judged."""
+
+    async def schedule_deployments() -> None: ...
+    async def other() -> None: ...
+
+    made = perpetual_services.PerpetualServiceConfig
+    registered = [made(schedule_deployments, lambda: False), made(other, lambda: others)]
+    monkeypatch.setattr(perpetual_services, "_PERPETUAL_SERVICES", registered)
+    assert watch_services(life.pulse)
+    life.go_on(600, *(["other"] if others else []))
+    assert life.state == HEALTHY
+    life.go_on(10)
+    assert life.state == (OVER if others else HEALTHY)
+
+
+def test_server_of_the_api_alone_waits_for_no_scheduler(monkeypatch: pytest.MonkeyPatch, life: Life) -> None:
+    async def schedule_deployments() -> None: ...
+
+    registered = [perpetual_services.PerpetualServiceConfig(schedule_deployments, lambda: True)]
+    monkeypatch.setattr(perpetual_services, "_PERPETUAL_SERVICES", registered)
+    monkeypatch.setenv("PREFECT__SERVER_WEBSERVER_ONLY", "1")
+    assert watch_services(life.pulse)
+    life.go_on(600)
+    assert life.state == HEALTHY
+
+
 def test_process_that_was_held_up_is_judged_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """As by `docker pause`: the clock went on, and nothing else did."""
     monkeypatch.setattr(pulse, "LOOK_SECONDS", 0.01)
