@@ -45,6 +45,7 @@ SECONDS_SETTING = "YEEDU_WATCH_SECONDS"
 FILE_SETTING = "YEEDU_WATCH_FILE"
 DEFAULT_SECONDS = 5.0
 _AT_ONCE = 8
+_IDLE_SECONDS = 120.0
 # A Yeedu that does not answer is asked again after this, then after twice as long, at least once a minute;
 # one that refuses the login is left alone for longer, as it may lock the user out.
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS, _REFUSED_PAUSE_SECONDS = 5.0, 60.0, 300.0
@@ -106,6 +107,11 @@ class Watch:
         ]
         due = [run for answer in asked for run in answer.result()]
         return [run.flow_run_id for run in due if self._resume(run)]
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the last look saw anything to watch."""
+        return bool(self._watched)
 
     def close(self) -> None:
         """Log out of every Yeedu."""
@@ -197,20 +203,27 @@ def _stop_runs_of(flow_run_id: UUID) -> None:
         logger.warning("Flow run %s: %s", flow_run_id, error)
 
 
-def watch_until(is_ended: threading.Event, seconds: float, file: Path | None = None) -> None:
+def watch_until(
+    is_ended: threading.Event, seconds: float, file: Path | None = None, idle_seconds: float | None = None
+) -> None:
     """Watch, a round every so many seconds, until an event is set.
 
     Args:
         is_ended: Ends it.
         seconds: Between two rounds.
         file: Is touched after each round, for a health check; None for no such file.
+        idle_seconds: Ends it as well, once there was nothing to watch for so long; None for never.
     """
-    watch, trouble = Watch(), ""
+    watch, trouble, busy_at = Watch(), "", time.monotonic()
     try:
         while not is_ended.is_set():
             try:
                 watch.look()
                 trouble = ""
+                if watch.is_busy or idle_seconds is None:
+                    busy_at = time.monotonic()
+                elif time.monotonic() - busy_at > idle_seconds:
+                    return
             except YeeduPrefectError as error:
                 if type(error).__name__ != trouble:
                     logger.warning("%s", error)
@@ -233,15 +246,24 @@ def main() -> None:
         default=os.environ.get(SECONDS_SETTING) or str(DEFAULT_SECONDS),
         help=f"between two rounds; default: {SECONDS_SETTING}, or {DEFAULT_SECONDS:g}",
     )
-    text = parser.parse_args().seconds
+    parser.add_argument(
+        "--until-idle",
+        action="store_true",
+        help=f"end when there was nothing to watch for {_IDLE_SECONDS:g} s",
+    )
+    given = parser.parse_args()
+    text = given.seconds
     try:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
-    if not 0.1 <= seconds <= 3600:
-        parser.exit(2, f"{SECONDS_SETTING} is '{text}', but it is a number of seconds, from 0.1 to 3600.\n")
-    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    if not 0.1 <= seconds <= 60:
+        parser.exit(2, f"{SECONDS_SETTING} is '{text}', but it is a number of seconds, from 0.1 to 60.\n")
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
     is_ended = threading.Event()
 
     def end(_number: int, _frame: FrameType | None) -> None:
@@ -251,7 +273,8 @@ def main() -> None:
         signal.signal(number, end)
     file = os.environ.get(FILE_SETTING)
     logger.info("Watching for suspended flow runs, every %g s.", seconds)
-    watch_until(is_ended, seconds, Path(file) if file else None)
+    idle_seconds = _IDLE_SECONDS if given.until_idle else None
+    watch_until(is_ended, seconds, Path(file) if file else None, idle_seconds)
 
 
 if __name__ == "__main__":
