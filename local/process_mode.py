@@ -38,6 +38,7 @@ from local.services import (
     warehouse,
     worker,
     yeedu_mock,
+    yeedu_watch,
 )
 from local.startup import Startup
 
@@ -196,6 +197,7 @@ class ProcessMode:
             services.append(warehouse(self._startup.port("warehouse")))
         return [
             *services,
+            yeedu_watch(self._knobs),
             worker(self._knobs, "", self._startup.port("worker")),
             *scheduled_backups(self._knobs),
         ]

@@ -42,7 +42,7 @@ def test_every_service_is_healthy_and_every_one_shot_succeeded(platform: Platfor
     services: dict[str, JSON] = {service["Service"]: service for service in map(json.loads, lines)}
     assert services.keys() == {
         *("secrets", "postgres", "migrate", "server", "ready"),
-        *("git-server", "yeedu-mock", "deployer", "worker", "rescue", "warehouse"),
+        *("git-server", "yeedu-mock", "deployer", "worker", "rescue", "yeedu-watch", "warehouse"),
     }
     for name, service in services.items():
         if name in {"secrets", "migrate", "deployer", "ready"}:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import requests
-from prefect_processes import OURS, PROGRAMS, PrefectServer, Worker, commit, worker
+from prefect_processes import OURS, PrefectServer, Worker, commit, worker
 
 from tests.platforms import wait_for
 from yeedu_mock.testing import RunningMock
@@ -102,7 +102,8 @@ class Place:
         self.deployment = self.server.deploy(
             f"nightly-{pool}", "flows.py:nightly", (self.folder / "repository").as_uri(), work_pool_name=pool
         )
-        watch = subprocess.Popen([PROGRAMS / "yeedu-watch", "--seconds", "1"], env=environment)
+        environment["YEEDU_WATCH_SECONDS"] = "1"
+        watch = subprocess.Popen([sys.executable, "-m", "yeedu_worker.watch"], env=environment)
         try:
             with worker(self.server, pool, self.folder / "worker", WORKER_LIMIT=str(self.limit)) as running:
                 yield running
@@ -146,10 +147,11 @@ def by_hand(yeedu_mock: RunningMock, yeedu_switches: Any) -> RunningMock:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("jobs", [4, pytest.param(20, marks=pytest.mark.long)])
 def test_more_jobs_run_at_once_than_the_worker_has_places_and_each_has_one_run(
-    server: PrefectServer, by_hand: RunningMock, tmp_path: Path
+    server: PrefectServer, by_hand: RunningMock, tmp_path: Path, jobs: int
 ) -> None:
-    jobs, limit = 20, 2
+    limit = 2
     place = Place(server, by_hand, tmp_path, limit)
     with place.started() as running, Peak().of(running) as peak:
         flow_runs = place.start_runs(jobs)

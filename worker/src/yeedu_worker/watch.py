@@ -12,17 +12,22 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Mapping
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 PAUSE = "yeedu-record:"  # what the key of such a pause begins with
 SECONDS_SETTING, FILE_SETTING = "YEEDU_WATCH_SECONDS", "YEEDU_WATCH_FILE"
 _ANSWER_SECONDS = 30.0
+_LATE_SECONDS = 180.0  # rounds are a minute apart at most, and may wait for answers
+_FORBIDDEN = 403
 _PAGE = 200  # the most that the server gives at once
 _SUSPENDED = {"state": {"type": {"any_": ["PAUSED"]}, "name": {"any_": ["Suspended"]}}}
 
@@ -53,15 +58,16 @@ def is_anything_to_watch(environment: Mapping[str, str]) -> bool:
 
 
 def watch(
-    is_ended: threading.Event, environment: Mapping[str, str], tell: Callable[[str], None] = print
+    is_ended: threading.Event, environment: Mapping[str, str], tell: Callable[[str], None] | None = None
 ) -> None:
     """Look whether there is anything to watch, and have it watched, until an event is set.
 
     Args:
         is_ended: Ends it.
         environment: Says where the server is, and how often to look.
-        tell: Gets a line for each thing that happens.
+        tell: Gets a line for each thing that happens; standard output where nobody is given.
     """
+    tell = tell or partial(print, flush=True)
     seconds = float(environment.get(SECONDS_SETTING) or 5.0)
     file, trouble = environment.get(FILE_SETTING), ""
     while not is_ended.is_set():
@@ -69,7 +75,8 @@ def watch(
             is_needed = is_anything_to_watch(environment)
             trouble = ""
         except (OSError, HTTPException, ValueError) as error:
-            is_needed = False
+            # A server may ask for more than a login, such as CSRF tokens; the program knows what.
+            is_needed = isinstance(error, HTTPError) and error.code == _FORBIDDEN
             if type(error).__name__ != trouble:
                 tell(f"The Prefect server is asked again and again for suspended flow runs: {error}")
             trouble = type(error).__name__
@@ -100,8 +107,11 @@ def _end_with(is_ended: threading.Event, program: "subprocess.Popen[bytes]") -> 
 
 
 def _is_watched(flow_run: Mapping[str, Any]) -> bool:
-    details = (flow_run.get("state") or {}).get("state_details") or {}
-    return str(details.get("pause_key") or "").startswith(PAUSE)
+    match flow_run:
+        case {"state": {"state_details": {"pause_key": str(key)}}}:
+            return key.startswith(PAUSE)
+        case _:
+            return False
 
 
 def _login(environment: Mapping[str, str]) -> dict[str, str]:
@@ -113,8 +123,17 @@ def _login(environment: Mapping[str, str]) -> dict[str, str]:
     return {}
 
 
+def _is_on_time(file: Path) -> bool:
+    try:
+        return time.time() - file.stat().st_mtime < _LATE_SECONDS
+    except OSError:
+        return False
+
+
 def main() -> None:
-    """Do so until the process is told to end."""
+    """Do so until the process is told to end; with ``--check``, tell whether the last look was in time."""
+    if sys.argv[1:2] == ["--check"]:
+        sys.exit(0 if _is_on_time(Path(*sys.argv[2:] or [os.environ[FILE_SETTING]])) else 1)
     text = os.environ.get(SECONDS_SETTING) or "5"
     if not text.replace(".", "", 1).isdecimal() or not 0.1 <= float(text) <= 60:
         sys.exit(f"{SECONDS_SETTING} is '{text}', but it is a number of seconds, from 0.1 to 60.")
