@@ -247,10 +247,9 @@ def test_the_command_watches_is_killed_and_goes_on_when_it_is_started_again(
     environment = {
         **os.environ,
         "PREFECT_API_URL": str(PREFECT_API_URL.value()),
-        "YEEDU_WATCH_SECONDS": "0.1",
         "YEEDU_WATCH_FILE": str(file),
     }
-    command = [Path(sys.executable).with_name("yeedu-watch")]
+    command = [Path(sys.executable).with_name("yeedu-watch"), "--seconds", "0.1"]
 
     def start() -> subprocess.Popen[str]:
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
