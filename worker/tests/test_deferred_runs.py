@@ -1,8 +1,10 @@
 """Deferrable Yeedu jobs on a real worker: more of them at once than it has places, one remote run each."""
 
+import os
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +20,9 @@ from tests.platforms import wait_for
 from yeedu_mock.testing import RunningMock
 
 SAMPLE_SECONDS = 0.25
+# What is measured; with 200 jobs it takes a quarter of an hour.
+MEASURED_JOBS = int(os.environ.get("WORKER_DEFERRED_JOBS", "20"))
+MEASURED_SECONDS = float(os.environ.get("WORKER_DEFERRED_SECONDS", "10"))
 FLOW = """
 from operators.yeedu import YeeduOperator
 from prefect import flow
@@ -133,9 +138,16 @@ class Place:
             found.update(str(run["state_name"]) for run in answer)
         return found
 
-    def end_runs(self) -> None:
+    def end_runs(self, since: dict[int, float] | None = None, seconds: float = 0.0) -> None:
+        """End the runs that have lasted for long enough.
+
+        Args:
+            since: When each was seen first, which is added to; None ends all.
+            seconds: How long a run lasts.
+        """
         for run in self.remote_runs():
-            if run["run_status"] != "DONE":
+            begin = since.setdefault(run["run_id"], time.monotonic()) if since is not None else 0.0
+            if run["run_status"] != "DONE" and time.monotonic() - begin >= seconds:
                 self.control("POST", f"runs/{run['run_id']}", json={"status": "DONE"})
 
 
@@ -162,3 +174,34 @@ def test_more_jobs_run_at_once_than_the_worker_has_places_and_each_has_one_run(
         wait_for("all completed", lambda: place.states(flow_runs) == {"Completed": jobs}, 200, 0.5)
         assert len(place.remote_runs()) == jobs
         assert 1 <= peak.processes <= limit
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_what_waiting_costs_with_and_without_a_process(
+    server: PrefectServer, by_hand: RunningMock, tmp_path: Path
+) -> None:
+    jobs, limit, seconds = MEASURED_JOBS, 5, MEASURED_SECONDS
+    rows = [f"{jobs} jobs of {seconds:g} s, limit {limit}"]
+    for is_deferrable in (True, False):
+        name = "deferrable" if is_deferrable else "waiting"
+        (tmp_path / name).mkdir()
+        place = Place(server, by_hand, tmp_path / name, limit)
+        since: dict[int, float] = {}
+        with place.started() as running, Peak().of(running) as peak:
+            began = time.monotonic()
+            flow_runs = place.start_runs(jobs, deferrable=is_deferrable)
+
+            def are_completed() -> bool:
+                place.end_runs(since, seconds)  # noqa: B023 - called in this turn of the loop alone
+                return place.states(flow_runs) == {"Completed": jobs}  # noqa: B023 - likewise
+
+            wait_for("all completed", are_completed, 3000, 0.5)
+            took = time.monotonic() - began
+        assert len(place.remote_runs()) == jobs
+        assert peak.processes <= limit
+        rows.append(
+            f"{name}: {jobs} Completed in {took:.0f} s, {peak.processes} processes of runs at most, "
+            f"{peak.megabytes:.0f} MB of the worker's own at most"
+        )
+    print(*rows, sep="\n")
