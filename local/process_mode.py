@@ -207,7 +207,8 @@ class ProcessMode:
         for service in self.services():
             record, trouble = self._supervisor.find(service.name), self._supervisor.trouble(service.name)
             state = "not running" if not record else "healthy" if service.is_ready() else "unhealthy"
-            where = [f"process {record.pid}", f"port {record.port}"] if record else []
+            port = f"port {record.port}" if record and record.port else ""
+            where = [f"process {record.pid}", port] if record else []
             yield service.name, state, ", ".join(filter(None, [*where, trouble]))
 
     def changed(self) -> list[str]:

@@ -66,6 +66,7 @@ def test_the_run_is_recorded_as_an_artifact_with_its_link(mock: MockYeedu) -> No
         "phase": "ended",
         "state": "DONE",
         "attempt": "1",
+        "made_in": "1",
         "connection_block_name": "yeedu_connection_details",
         "login_password_block_name": "yeedu_password",
     }

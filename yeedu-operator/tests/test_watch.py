@@ -219,9 +219,9 @@ def test_a_record_or_block_that_is_broken_is_told_once_and_stops_no_other(
     assert watch.look() == [healthy.id]
     assert watch.look() == []
     if "connection_block_name" not in fields:
-        told = [line for line in broken.log() if "cannot be found out" in line]
+        told = [line for line in broken.log() if "is not resumed by itself" in line]
         assert len(told) == 1, told
-        assert "resume the flow run by hand, or cancel it" in told[0]
+        assert "resume it by hand, or cancel it" in told[0]
     else:
         [told] = [line for line in caplog.messages if "is asked again and again" in line]
         assert "not-there" in told

@@ -16,6 +16,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import SetStateStatus
 
+from prefect_yeedu.errors import YeeduPrefectError
 from prefect_yeedu.flow_run.prefect_server import ask_prefect, iterate_artifacts, iterate_flow_runs
 from prefect_yeedu.flow_run.record_fields import Definition, read_record, record_of_pause
 from prefect_yeedu.models import Generation
@@ -95,14 +96,19 @@ def resume(run: DeferredRun) -> bool:
         Whether it was resumed.
 
     Raises:
-        YeeduPrefectError: The Prefect server does not answer, or knows no such flow run.
+        YeeduPrefectError: The Prefect server does not answer, does not resume it, or knows no such flow run.
     """
 
     def ask(client: SyncPrefectClient) -> bool:
         # What paused it meanwhile may wait for a person, whom nobody may forestall.
         if _pause_key(client.read_flow_run(run.flow_run_id)) != run.pause_key:
             return False
-        return client.resume_flow_run(run.flow_run_id).status is SetStateStatus.ACCEPT
+        answer = client.resume_flow_run(run.flow_run_id)
+        if answer.status is SetStateStatus.REJECT:
+            raise YeeduPrefectError(
+                f"Prefect does not resume it: {getattr(answer.details, 'reason', '') or 'no reason is given'}"
+            )
+        return answer.status is SetStateStatus.ACCEPT
 
     return ask_prefect(ask, f"to resume flow run {run.flow_run_id}", ONCE)
 

@@ -161,7 +161,7 @@ class Watch:
         try:
             is_resumed = resume(run)
         except YeeduPrefectError as error:
-            logger.warning("%s", error)
+            self._tell(run, str(error))
             return False
         if is_resumed:
             logger.info("Flow run %s goes on; Yeedu run %s is over.", run.flow_run_id, run.run_id)
@@ -173,8 +173,8 @@ class Watch:
             return
         self._told[run.flow_run_id] = reason
         text = (
-            f"Whether the Yeedu run has ended for which this flow run is suspended cannot be found out "
-            f"({reason.removesuffix('.')}); resume the flow run by hand, or cancel it."
+            "This flow run is suspended for a Yeedu run, and is not resumed by itself "
+            f"({reason.removesuffix('.')}); resume it by hand, or cancel it."
         )
         logger.warning("Flow run %s: %s", run.flow_run_id, text)
         try:
@@ -183,7 +183,7 @@ class Watch:
             logger.warning("%s", error)
 
     def _clear_up(self, flow_runs: set[UUID]) -> None:
-        """Have the remote runs stopped of those flow runs that have ended while they were suspended."""
+        """Have the remote runs stopped of those flow runs that were cancelled while they were suspended."""
         if not flow_runs:
             return
         wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(flow_runs)))
@@ -191,7 +191,7 @@ class Watch:
             lambda client: list(iterate_flow_runs(client, wanted)), "for flow runs that were suspended", ONCE
         )
         for flow_run in found:
-            if flow_run.state is not None and flow_run.state.is_final():
+            if flow_run.state is not None and flow_run.state.is_cancelled():
                 self._cleaners.submit(copy_context().run, _stop_runs_of, flow_run.id)
 
 
