@@ -17,7 +17,12 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import SetStateStatus
 
 from prefect_yeedu.errors import YeeduPrefectError
-from prefect_yeedu.flow_run.prefect_server import ask_prefect, iterate_artifacts, iterate_flow_runs
+from prefect_yeedu.flow_run.prefect_server import (
+    ask_prefect,
+    iterate_artifacts,
+    iterate_flow_runs,
+    patience_of,
+)
 from prefect_yeedu.flow_run.record_fields import Definition, read_record, record_of_pause
 from prefect_yeedu.models import Generation
 from prefect_yeedu.patience import ONCE
@@ -29,6 +34,8 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
 
+# A server that is short of time for a moment is asked again; one that is away, in the next round.
+RESUME_PATIENCE = patience_of(5.0)
 _IDS = 200  # how many records are asked for at once
 _SUSPENDED = FlowRunFilter(
     state=FlowRunFilterState(
@@ -110,7 +117,7 @@ def resume(run: DeferredRun) -> bool:
             )
         return answer.status is SetStateStatus.ACCEPT
 
-    return ask_prefect(ask, f"to resume flow run {run.flow_run_id}", ONCE)
+    return ask_prefect(ask, f"to resume flow run {run.flow_run_id}", RESUME_PATIENCE)
 
 
 def _find(client: SyncPrefectClient) -> list[DeferredRun]:

@@ -21,7 +21,12 @@ from typing import TYPE_CHECKING
 
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
-from prefect_yeedu.errors import YeeduConfigurationError, YeeduError, YeeduPrefectError
+from prefect_yeedu.errors import (
+    YeeduConfigurationError,
+    YeeduError,
+    YeeduPrefectError,
+    YeeduPrefectUnavailable,
+)
 from prefect_yeedu.failures import Failure, classify
 from prefect_yeedu.flow_run.deferred_runs import DeferredRun, find_deferred_runs, resume
 from prefect_yeedu.flow_run.left_runs import stop_left_runs, write_log
@@ -160,6 +165,9 @@ class Watch:
     def _resume(self, run: DeferredRun) -> bool:
         try:
             is_resumed = resume(run)
+        except YeeduPrefectUnavailable as error:
+            logger.warning("%s", error)
+            return False
         except YeeduPrefectError as error:
             self._tell(run, str(error))
             return False
