@@ -38,6 +38,7 @@ from local.services import (
     warehouse,
     worker,
     yeedu_mock,
+    yeedu_watch,
 )
 from local.startup import Startup
 
@@ -196,6 +197,7 @@ class ProcessMode:
             services.append(warehouse(self._startup.port("warehouse")))
         return [
             *services,
+            yeedu_watch(self._knobs),
             worker(self._knobs, "", self._startup.port("worker")),
             *scheduled_backups(self._knobs),
         ]
@@ -205,7 +207,8 @@ class ProcessMode:
         for service in self.services():
             record, trouble = self._supervisor.find(service.name), self._supervisor.trouble(service.name)
             state = "not running" if not record else "healthy" if service.is_ready() else "unhealthy"
-            where = [f"process {record.pid}", f"port {record.port}"] if record else []
+            port = f"port {record.port}" if record and record.port else ""
+            where = [f"process {record.pid}", port] if record else []
             yield service.name, state, ", ".join(filter(None, [*where, trouble]))
 
     def changed(self) -> list[str]:

@@ -14,6 +14,7 @@ from local.install import PROGRAMS
 from local.knobs import ROOT, Knobs
 from local.packages import extra_locks
 from local.service import Service
+from local.sources import SOURCES
 from local.version import platform_version
 
 STATE = ROOT / ".local"
@@ -21,37 +22,6 @@ SECRETS = STATE / "secrets"
 UI = STATE / "ui"
 WAREHOUSE = STATE / "warehouse-data"
 _TENANT = "tenant/0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e/workspace/1/spark"
-_SOURCES = {
-    "server": (
-        "requirements/server.txt",
-        "server/alert_failures.py",
-        "server/alert_lanes.py",
-        "server/bodies.py",
-        "server/connections.py",
-        "server/database_ping.py",
-        "server/description.py",
-        "server/guard.py",
-        "server/health.py",
-        "server/listeners.py",
-        "server/login.py",
-        "server/outage.py",
-        "server/patches.py",
-        "server/pulse.py",
-        "server/serve.py",
-        "server/sqlite_locks.py",
-        "server/with_secrets.py",
-        "worker/src/yeedu_worker/patching.py",
-    ),
-    "yeedu-mock": ("requirements/yeedu-mock.txt", "yeedu-mock/src"),
-    "rescue": ("rescue/src", "server/with_secrets.py"),
-    "worker": (
-        "requirements/worker.txt",
-        "worker/src",
-        "yeedu-operator/src",
-        "yeedu-operator/guide/src",
-        "server/with_secrets.py",
-    ),
-}
 
 
 def server(knobs: Knobs) -> Service:
@@ -79,7 +49,7 @@ def server(knobs: Knobs) -> Service:
     serve = str(ROOT / "server" / "serve.py")
     command = with_secrets("python", serve, "--host", address, "--port", str(port))
     return Service(
-        "server", command, environment, port, f"{knobs.api_url}/health/services", _SOURCES["server"]
+        "server", command, environment, port, f"{knobs.api_url}/health/services", SOURCES["server"]
     )
 
 
@@ -101,7 +71,7 @@ def yeedu_mock(knobs: Knobs) -> Service:
         environment,
         port,
         f"http://127.0.0.1:{port}/healthCheck",
-        _SOURCES["yeedu-mock"],
+        SOURCES["yeedu-mock"],
     )
 
 
@@ -209,7 +179,7 @@ def worker(knobs: Knobs, flows_url: str, port: int) -> Service:
         environment,
         port,
         f"http://127.0.0.1:{port}/health",
-        [*_SOURCES["worker"], *extra_locks(knobs)],
+        [*SOURCES["worker"], *extra_locks(knobs)],
     )
 
 
@@ -235,7 +205,26 @@ def rescue(knobs: Knobs, port: int) -> Service:
         environment,
         port,
         f"http://127.0.0.1:{port}/",
-        _SOURCES["rescue"],
+        SOURCES["rescue"],
+    )
+
+
+def yeedu_watch(knobs: Knobs) -> Service:
+    """Return the service that resumes flow runs which are suspended for a Yeedu run."""
+    file = str(STATE / "yeedu-watch" / "round")
+    environment = {
+        **_prefect("yeedu-watch"),
+        **_api(knobs),
+        **_certificates(knobs),
+        "YEEDU_WATCH_SECONDS": knobs.get("YEEDU_WATCH_SECONDS", "5"),
+        "YEEDU_WATCH_FILE": file,
+    }
+    return Service(
+        "yeedu-watch",
+        with_secrets("python", "-m", "yeedu_worker.watch"),
+        environment,
+        sources=SOURCES["worker"],
+        ready_command=(str(PROGRAMS / "python"), "-m", "yeedu_worker.watch", "--check", file),
     )
 
 

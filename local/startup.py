@@ -11,7 +11,17 @@ from local.ports import free_port
 from local.processes import Supervisor, last_lines
 from local.schedule import scheduled_backups
 from local.service import Service
-from local.services import SECRETS, STATE, WAREHOUSE, deployer, own_warehouse_url, rescue, warehouse, worker
+from local.services import (
+    SECRETS,
+    STATE,
+    WAREHOUSE,
+    deployer,
+    own_warehouse_url,
+    rescue,
+    warehouse,
+    worker,
+    yeedu_watch,
+)
 
 _START_SECONDS = 300.0
 _UNDEPLOYED_SECONDS = 30.0
@@ -64,6 +74,7 @@ class Startup:
             self._supervisor.stop("backup")
         for service in (
             rescue(self._knobs, self.port("rescue")),
+            yeedu_watch(self._knobs),
             worker(self._knobs, flows_url, self.port("worker")),
             *backups,
         ):

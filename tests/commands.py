@@ -251,6 +251,11 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
         *("tests/e2e/test_platform.py", "test_every_service_is_healthy_and_every_one_shot_succeeded"),
         '"docker", "compose", "ps"',
     ),
+    "yeedu-watch --seconds 5": (
+        "yeedu-operator/tests/test_watch.py",
+        "test_the_command_watches_is_killed_and_goes_on_when_it_is_started_again",
+        '"--seconds", "0.1"',
+    ),
     f"{PYTHON} write_note.py": (
         *("tests/e2e/test_flows.py", "test_a_flow_served_from_a_laptop_is_a_deployment_that_runs_there"),
         '"write_note.py"',

@@ -36,7 +36,7 @@ ELSEWHERE = re.compile(
 # Given by the images, or a place of their own.
 OF_THE_IMAGE = {
     *("PREFECT_HOME", "PREFECT_SERVER_EPHEMERAL_ENABLED", "DO_NOT_TRACK", "PYTHONTZPATH"),
-    "PYTHONPATH",
+    *("PYTHONPATH", "YEEDU_WATCH_FILE"),
     *("PREFECT_SERVER_UI_STATIC_DIRECTORY", "YEEDU_MOCK_PORT", "YEEDU_MOCK_STATE_DIRECTORY", "RESCUE_PORT"),
 }
 
@@ -48,6 +48,7 @@ def built(name: str, knobs: Knobs) -> Service:
         "deployer": lambda: services.deployer(knobs, FLOWS, WAREHOUSE),
         "worker": lambda: services.worker(knobs, FLOWS, 8081),
         "rescue": lambda: services.rescue(knobs, 8082),
+        "yeedu-watch": lambda: services.yeedu_watch(knobs),
         "backup": lambda: scheduled_backups(Knobs({**knobs.values, "COMPOSE_PROFILES": "backup"}))[0],
     }[name]()
 
@@ -90,6 +91,7 @@ CHOSEN = {
     "RESCUE_PENDING_SECONDS": "60",
     "RESCUE_ATTEMPTS": "1",
     "RESCUE_WORKER_SECONDS": "0",
+    "YEEDU_WATCH_SECONDS": "2",
     "BACKUP_EVERY_SECONDS": "3600",
     "BACKUP_KEEP": "3",
     "WORKER_NAME": "box",
@@ -114,7 +116,9 @@ CHOSEN = {
 
 
 @pytest.mark.parametrize("values", [{}, CHOSEN], ids=["defaults", "knobs"])
-@pytest.mark.parametrize("name", ["server", "yeedu-mock", "deployer", "worker", "rescue", "backup"])
+@pytest.mark.parametrize(
+    "name", ["server", "yeedu-mock", "deployer", "worker", "rescue", "yeedu-watch", "backup"]
+)
 def test_process_has_the_variables_of_its_container(name: str, values: dict[str, str]) -> None:
     knobs = Knobs(values)
     container = {
@@ -131,7 +135,7 @@ def test_process_has_the_variables_of_its_container(name: str, values: dict[str,
 
 
 @pytest.mark.parametrize("ui_url", ["", "https://ui.example"])
-@pytest.mark.parametrize("name", ["deployer", "worker", "rescue"])
+@pytest.mark.parametrize("name", ["deployer", "worker", "rescue", "yeedu-watch"])
 def test_process_has_the_variables_of_its_container_with_another_server(name: str, ui_url: str) -> None:
     values = {
         "PREFECT_API_URL": "https://prefect.example/api",

@@ -47,6 +47,18 @@ def test_time_between_two_starts_is_no_pause_between_heartbeats(scene: Any) -> N
     assert scene.state(run_id)["type"] == "CRASHED"
 
 
+def test_suspended_run_is_left_alone_and_is_not_silent_when_it_goes_on(scene: Any) -> None:
+    run_id = scene.run("PENDING", "RUNNING")
+    scene.beat(run_id)
+    scene.set_state(run_id, "PAUSED")
+    scene.pass_time(3600, step_seconds=60)
+    assert scene.state(run_id)["type"] == "PAUSED"
+    for state in ("SCHEDULED", "PENDING", "RUNNING"):
+        scene.set_state(run_id, state)
+    scene.pass_time(70)
+    assert scene.state(run_id)["type"] == "RUNNING"
+
+
 def test_run_that_is_crashed_by_mistake_keeps_its_end(scene: Any) -> None:
     run_id = scene.run("PENDING", "RUNNING")
     scene.beat(run_id)

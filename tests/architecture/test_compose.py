@@ -32,7 +32,7 @@ def test_services_are_the_ones_of_the_design() -> None:
     assert set(SERVICES) == {
         *("secrets", "postgres", "migrate", "server", "ready"),
         *("git-server", "yeedu-mock", "deployer", "worker", "image-worker", "rescue", "warehouse"),
-        "backup",
+        *("yeedu-watch", "backup"),
     }
     assert {"secrets", "migrate", "deployer", "ready"} == ONE_SHOTS
 
@@ -75,7 +75,8 @@ def test_images_are_the_projects_own_and_rebuilt_when_their_files_change() -> No
             built.add(found["name"])
             assert own["pull_policy"] == "${IMAGE_POLICY:-build}", name
         else:
-            assert (found["name"], own["pull_policy"]) == ("server", "never"), name
+            assert found["name"] in {"server", "worker"}, name
+            assert own["pull_policy"] == "never", name
     assert built == {file.parent.name for file in DOCKERFILES} | {"image-worker"}
 
 
@@ -175,6 +176,7 @@ def test_secrets_are_mounted_only_where_they_are_needed() -> None:
         "server-secrets": {"secrets", "migrate", "server", "backup"},
         "api-secrets": {
             *("secrets", "server", "git-server", "deployer", "worker", "image-worker", "rescue"),
+            "yeedu-watch",
         },
         "mock-secrets": {"secrets", "yeedu-mock"},
         "deployer-secrets": {"secrets", "deployer"},

@@ -15,7 +15,7 @@ from tests.platforms import LocalPlatform, brought_up, copy_checkout, wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(420), pytest.mark.xdist_group("platform")]
 
-SERVICES = ("server", "yeedu-mock", "warehouse", "rescue", "worker")
+SERVICES = ("server", "yeedu-mock", "warehouse", "rescue", "yeedu-watch", "worker")
 FLOW = "flows/print_message.py"
 
 

@@ -24,7 +24,17 @@ from tests.platforms import (
 
 pytestmark = [pytest.mark.timeout(1500), pytest.mark.xdist_group("platform")]
 OVERLAY = "COMPOSE_FILE=docker-compose.yaml:deploy/other-server.yaml\n"
-SERVICES = {"secrets", "git-server", "yeedu-mock", "deployer", "worker", "rescue", "warehouse", "ready"}
+SERVICES = {
+    "secrets",
+    "git-server",
+    "yeedu-mock",
+    "deployer",
+    "worker",
+    "rescue",
+    "yeedu-watch",
+    "warehouse",
+    "ready",
+}
 
 
 def gateway_of_containers() -> str:

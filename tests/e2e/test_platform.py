@@ -51,7 +51,7 @@ def test_every_service_is_healthy_and_every_one_shot_succeeded(platform: Platfor
     services = listed()
     assert services.keys() == {
         *("secrets", "postgres", "migrate", "server", "ready"),
-        *("git-server", "yeedu-mock", "deployer", "worker", "rescue", "warehouse"),
+        *("git-server", "yeedu-mock", "deployer", "worker", "rescue", "yeedu-watch", "warehouse"),
     }
     for name, service in services.items():
         if name in {"secrets", "migrate", "deployer", "ready"}:
@@ -115,6 +115,21 @@ def test_yeedu_job_output_is_in_the_run_log(platform: Platform) -> None:
     log = platform.api.log_with(run["id"], "stderr")
     assert "stdout" in log
     assert f"http://localhost:{platform.mock_port}/tenant/{TENANT}/workspace/1/run/" in log
+
+
+def test_a_deferrable_yeedu_job_runs_without_a_process_of_its_flow_run(platform: Platform) -> None:
+    deployment = platform.api.deployments()["run-yeedu-job"]["id"]
+    variables = {"env": {"PREFECT_INTEGRATIONS_YEEDU_DEFERRABLE": "true"}}
+    body = {"state": {"type": "SCHEDULED"}, "job_variables": variables}
+    run_id = platform.api.post(f"deployments/{deployment}/create_flow_run", body)["id"]
+    run = platform.api.finished(run_id)
+    assert run["state_type"] == "COMPLETED", platform.api.log(run_id)
+    assert run["run_count"] == 1
+    states = [state["name"] for state in platform.api.get(f"flow_run_states/?flow_run_id={run_id}")]
+    assert {"Suspended", "Resuming"} <= set(states), states
+    log = platform.api.log_with(run_id, "found again")
+    assert "goes on without this process" in log
+    assert log.count(" submitted: ") == 1
 
 
 def test_failing_yeedu_job_fails_the_run_with_its_reason(platform: Platform) -> None:

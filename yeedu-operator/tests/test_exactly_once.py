@@ -66,6 +66,7 @@ def test_the_run_is_recorded_as_an_artifact_with_its_link(mock: MockYeedu) -> No
         "phase": "ended",
         "state": "DONE",
         "attempt": "1",
+        "made_in": "1",
         "connection_block_name": "yeedu_connection_details",
         "login_password_block_name": "yeedu_password",
     }
@@ -118,10 +119,10 @@ def test_a_retried_flow_waits_for_the_run_that_goes_on(
     losses = iter([True])
     wait = JobRun.wait
 
-    def lost(self: JobRun) -> YeeduResult:
+    def lost(self: JobRun, ends_at: float | None = None) -> YeeduResult:
         if next(losses, False):
             raise YeeduTransportError("Yeedu cannot be reached.")
-        return wait(self)
+        return wait(self, ends_at)
 
     monkeypatch.setattr(JobRun, "wait", lost)
 

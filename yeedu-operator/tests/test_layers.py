@@ -32,6 +32,7 @@ LAYERS = {
     ],
     "flow_run.": [
         *("call_stack", "prefect_server", "connection", "stopping", "run_artifacts", "run_events"),
+        "deferral",
         "run_logging",
         *("record_fields", "cluster_record", "call_identity", "run_record", "calls", "dispatch"),
     ],
@@ -40,7 +41,8 @@ WITHOUT_PREFECT = [
     folder + name for folder, names in LAYERS.items() for name in names if folder != "flow_run."
 ]
 PUBLIC = [
-    *("arguments", "options", "credentials", "flow_run.left_runs", "definition_calls", "job_runs"),
+    *("arguments", "options", "credentials", "flow_run.left_runs", "flow_run.deferred_runs"),
+    *("flow_run.run_ends", "flow_run.watch", "definition_calls", "job_runs"),
     *("job_blocks", "tasks", "facade", "retrying"),
 ]
 ORDER = [*(folder + name for folder, names in LAYERS.items() for name in names), *PUBLIC]

@@ -36,10 +36,10 @@ def test_a_subflow_that_lost_yeedu_waits_for_the_same_run_when_its_parent_is_ret
     losses = iter([True])
     wait = JobRun.wait
 
-    def lost(self: JobRun) -> YeeduResult:
+    def lost(self: JobRun, ends_at: float | None = None) -> YeeduResult:
         if next(losses, False):
             raise YeeduTransportError("Yeedu cannot be reached.")
-        return wait(self)
+        return wait(self, ends_at)
 
     monkeypatch.setattr(JobRun, "wait", lost)
 

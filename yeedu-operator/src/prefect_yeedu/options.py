@@ -84,6 +84,11 @@ class OptionFields(BaseModel):
         description="What a retry does with the run of an earlier attempt: always, on_crash (the default) or "
         "never takes it over.",
     )
+    deferrable: bool | None = Field(
+        default=None,
+        description="Whether a deployment's flow run is suspended while a job runs, and takes no process and "
+        "no place on its worker.",
+    )
     starts_cluster: bool | None = Field(
         default=None,
         description="Whether the definition's cluster is started when it does not run, and waited for.",
@@ -212,6 +217,7 @@ class OptionWords(TypedDict, total=False):
     kernel_seconds: float | None
     max_poll_seconds: float | None
     resume: str | None
+    deferrable: bool | None
     starts_cluster: bool | None
     cluster_seconds: float | None
     submit_seconds: float | None

@@ -89,6 +89,11 @@ class Deadline:
         """Whether it is over."""
         return self.ends_at is not None and self.clock.now() >= self.ends_at
 
+    @property
+    def seconds_left(self) -> float | None:
+        """How long it is until then; None where it never comes."""
+        return None if self.ends_at is None else max(0.0, self.ends_at - self.clock.now())
+
     def limit(self, seconds: float) -> float:
         """Return a wait shortened so that it does not outlast the deadline."""
         if self.ends_at is None:

@@ -230,13 +230,20 @@ class RunAPI:
         """
         return self._definitions.read(self.workspace_id, definition)
 
-    def list_page(self, definition: int, number: int) -> RunPage:
-        """Return a page of a definition's runs, counted from 1; empty, also where Yeedu knows of none."""
-        params = {self.routes.definition_filter: definition, "pageNumber": number, "limit": PAGE_RUNS}
+    def list_page(self, definition: int | None, number: int) -> RunPage:
+        """Return a page of a definition's runs, counted from 1; empty, also where Yeedu knows of none.
+
+        Args:
+            definition: The job or notebook; None for all of the workspace.
+            number: Which page.
+        """
+        params = {"pageNumber": number, "limit": PAGE_RUNS}
+        whose = f"workspace {self.workspace_id}"
+        if definition is not None:
+            params[self.routes.definition_filter] = definition
+            whose = f"{self.kind} {definition}"
         try:
-            answer = self._get_object(
-                self.routes.runs, f"for the runs of {self.kind} {definition}", params=params
-            )
+            answer = self._get_object(self.routes.runs, f"for the runs of {whose}", params=params)
         except YeeduNotFound:  # Yeedu's own: a proxy's is another error
             return RunPage()
         snapshots = (RunSnapshot.read(item, self.routes) for item in objects_of(answer, "data"))

@@ -15,24 +15,28 @@ import hashlib
 import threading
 import weakref
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+    ArtifactFilterTaskRunId,
+    FlowRunFilter,
+    FlowRunFilterParentFlowRunId,
+)
 from prefect.context import FlowRunContext, TaskRunContext
 
-from prefect_yeedu.flow_run.call_stack import is_called_by_the_flow
+from prefect_yeedu.flow_run.call_stack import is_called_by_the_flow, outward
 from prefect_yeedu.flow_run.prefect_server import ask_prefect, iterate_subflows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from uuid import UUID
 
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun, TaskRun
 
     from prefect_yeedu.patience import Patience
-
-Context = TypeVar("Context", FlowRunContext, TaskRunContext)
 
 
 @dataclass
@@ -63,6 +67,8 @@ class CallIdentity:
         task_run_id: The task run, where the call is made in one.
         calls: The calls that lead from the outermost flow run to this one's, the outermost first.
         root_id: The outermost flow run; None in a task without a flow.
+        attempt: In which attempts of the flow runs and of the task it is made; a flow run that was suspended
+            goes on with the one in which it was. Empty in a task without a flow.
     """
 
     name: str
@@ -70,8 +76,20 @@ class CallIdentity:
     task_run_id: UUID | None
     root_id: UUID | None = None
     calls: tuple[str, ...] = ()
+    attempt: str = ""
 
-    def subflows(self, client: SyncPrefectClient) -> FlowRunFilter:
+    def artifacts(self, client: SyncPrefectClient, key: str) -> tuple[ArtifactFilter, FlowRunFilter | None]:
+        """Return which artifacts of a key may be this call's: those of all attempts."""
+        keys = ArtifactFilterKey(any_=[key])
+        if self.flow_run is not None and self.flow_run.id != self.root_id:
+            return ArtifactFilter(key=keys), self._subflows(client)
+        if self.flow_run is not None:
+            ids = ArtifactFilterFlowRunId(any_=[self.flow_run.id])
+            return ArtifactFilter(key=keys, flow_run_id=ids), None
+        tasks = ArtifactFilterTaskRunId(any_=[self.task_run_id] if self.task_run_id is not None else [])
+        return ArtifactFilter(key=keys, task_run_id=tasks), None
+
+    def _subflows(self, client: SyncPrefectClient) -> FlowRunFilter:
         """Return the subflows as far below the root as this call; its earlier attempts are among them."""
         above = [self.root_id] if self.root_id is not None else []
         for _ in self.calls[1:]:
@@ -99,15 +117,22 @@ def identify_call(target: str, passed: str, patience: Patience) -> CallIdentity 
     place, whole = _place(context, task_run), f"{target}|{passed}"
     what = target if is_called_by_the_flow() else whole
     position = _position(context, place, task_run, what)
-    root_id, calls = None, ()
+    root_id, calls, attempts = None, (), list[int]()
     if flow_run is not None:
-        root_id, parents = _read_parents(flow_run, patience)
+        root_id, parents, attempts = _read_parents(flow_run, patience)
         calls = tuple(_name_subflow(parent, whole) for parent in parents)
     task = str(task_run.id) if task_run is not None else ""
     root = "|".join([str(root_id), *reversed(calls)]) if root_id is not None else task
     name = hashlib.sha256(f"{root}|{place}|{position}|{what}".encode()).hexdigest()[:24]
+    if attempts and task_run is not None:
+        attempts.append(task_run.run_count)
     return CallIdentity(
-        name, flow_run, task_run.id if task_run is not None else None, root_id=root_id, calls=calls
+        name,
+        flow_run,
+        task_run.id if task_run is not None else None,
+        root_id=root_id,
+        calls=calls,
+        attempt=".".join(map(str, attempts)),
     )
 
 
@@ -175,7 +200,7 @@ def _name_subflow(parent: TaskRun, what: str) -> str:
     by_prefect = f"{parent.task_key}|{parent.dynamic_key}"
     if parent.dynamic_key.isdigit():
         return by_prefect
-    flows, tasks = _outward(FlowRunContext.get()), _outward(TaskRunContext.get())
+    flows, tasks = outward(FlowRunContext.get()), outward(TaskRunContext.get())
     context = next((at for at in flows if at.flow_run and at.flow_run.id == parent.flow_run_id), None)
     task_run = next((at.task_run for at in tasks if at.task_run.flow_run_id == parent.flow_run_id), None)
     if context is None or task_run is None:  # called in another process
@@ -184,23 +209,16 @@ def _name_subflow(parent: TaskRun, what: str) -> str:
     return f"{call}|in {place}|{_position(context, place, task_run, call, caller=parent.id)}"
 
 
-def _outward(context: Context | None) -> Iterator[Context]:
-    """Yield a context and those that it was entered in; only the token by which it is left knows them."""
-    while isinstance(context, (FlowRunContext, TaskRunContext)):
-        yield context
-        token = context._token  # pyright: ignore[reportPrivateUsage]
-        context = token.old_value if token is not None else None
+def _read_parents(flow_run: FlowRun, patience: Patience) -> tuple[UUID, tuple[TaskRun, ...], list[int]]:
+    """Return the outermost flow run, the calls that lead from it to a flow run, and the flow runs' attempts.
 
-
-def _read_parents(flow_run: FlowRun, patience: Patience) -> tuple[UUID, tuple[TaskRun, ...]]:
-    """Return the outermost flow run, and the calls that lead from it to a flow run, as their task runs.
-
-    A retried parent starts its subflows as new flow runs; that they are called from the same place is what
-    stays.
+    A call is given as its task run. A retried parent starts its subflows as new flow runs; that they are
+    called from the same place is what stays.
     """
 
-    def read(client: SyncPrefectClient) -> tuple[UUID, tuple[TaskRun, ...]]:
+    def read(client: SyncPrefectClient) -> tuple[UUID, tuple[TaskRun, ...], list[int]]:
         calls: list[TaskRun] = []
+        attempts = [flow_run.run_count]
         inner = flow_run
         while inner.parent_task_run_id is not None:
             call = client.read_task_run(inner.parent_task_run_id)
@@ -208,8 +226,9 @@ def _read_parents(flow_run: FlowRun, patience: Patience) -> tuple[UUID, tuple[Ta
             if call.flow_run_id is None:
                 break
             inner = client.read_flow_run(call.flow_run_id)
-        return inner.id, tuple(calls)
+            attempts.insert(0, inner.run_count)
+        return inner.id, tuple(calls), attempts
 
     if flow_run.parent_task_run_id is None:
-        return flow_run.id, ()
+        return flow_run.id, (), [flow_run.run_count]
     return ask_prefect(read, "for the parents of this flow run", patience)

@@ -6,12 +6,15 @@ import asyncio
 import inspect
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import prefect.flow_engine
+from prefect.context import FlowRunContext, TaskRunContext
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
+
+Context = TypeVar("Context", FlowRunContext, TaskRunContext)
 
 _STEP_OF_A_LOOP = asyncio.Handle._run.__code__  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
 _FLOW_ENGINE = prefect.flow_engine.__file__
@@ -43,3 +46,11 @@ def kept_for_a_thread() -> Generator[None]:
         yield
     finally:
         _of_the_caller.reset(token)
+
+
+def outward(context: Context | None) -> Iterator[Context]:
+    """Yield a context and those that it was entered in; only the token by which it is left knows them."""
+    while isinstance(context, (FlowRunContext, TaskRunContext)):
+        yield context
+        token = context._token  # pyright: ignore[reportPrivateUsage]
+        context = token.old_value if token is not None else None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from prefect_yeedu.client.definitions import Definitions
 from prefect_yeedu.client.sharing import shared_client
 from prefect_yeedu.errors import YeeduConfigurationError
+from prefect_yeedu.flow_run.deferral import Deferral
 from prefect_yeedu.flow_run.record_fields import Definition
 from prefect_yeedu.flow_run.run_artifacts import RunArtifacts
 from prefect_yeedu.flow_run.run_events import RunEvents
@@ -124,8 +125,16 @@ class YeeduCall:
 
     def listener(self, watch: StopWatch) -> RunLogListener:
         """Return what writes to the run's log and makes its artifacts."""
-        artifacts = RunArtifacts(str(self.target.kind), self.target.id)
-        return RunLogListener(find_logger(), watch, artifacts, self.events)
+        logger, request = find_logger(), self.request
+        artifacts, deferral = RunArtifacts(str(self.target.kind), self.target.id), None
+        if request.deferrable:
+            deferral = Deferral(
+                logger,
+                self.target.kind,
+                has_clusters=bool(request.cluster_ids),
+                has_blocks=any(block for _, block in self.blocks),
+            )
+        return RunLogListener(logger, watch, artifacts, self.events, deferral)
 
     def ledger(self) -> Ledger:
         """Return where the run of this call is recorded."""

@@ -81,7 +81,7 @@ def stop_left_runs(flow_run_id: UUID) -> list[str]:
     for artifact in artifacts:
         sentence, is_over = _end(artifact)
         done.append(sentence)
-        _log(flow_run_id, sentence, _INFO if is_over else _WARNING)
+        write_log(flow_run_id, sentence, _INFO if is_over else _WARNING)
     return done
 
 
@@ -120,7 +120,7 @@ def _end(artifact: Artifact) -> tuple[str, bool]:
     try:
         if definition is None:
             raise YeeduConfigurationError("its record does not say where it is")
-        access = _load_access(fields)
+        access = load_access(fields)
         connection = Connection(definition.base_url, definition.tenant, access.credentials, access.tls)
         with YeeduClient(connection) as client:
             return _end_on(client, ArtifactLedger.of_artifact(artifact, definition), definition, fields)
@@ -157,8 +157,8 @@ def _end_on(
     )
 
 
-def _load_access(fields: Mapping[str, str]) -> Access:
-    """Return who may stop a run, from the blocks that its record names.
+def load_access(fields: Mapping[str, str]) -> Access:
+    """Return who may look at a run and stop it, from the blocks that its record names.
 
     Raises:
         YeeduConfigurationError: It names none, or one of them cannot be used.
@@ -182,7 +182,12 @@ def _load_access(fields: Mapping[str, str]) -> Access:
     )
 
 
-def _log(flow_run_id: UUID, sentence: str, level: int) -> None:
+def write_log(flow_run_id: UUID, sentence: str, level: int) -> None:
+    """Add a line to a flow run's log.
+
+    Raises:
+        YeeduPrefectError: The Prefect server does not answer, or refuses.
+    """
     entry = LogCreate.model_validate(
         {
             "name": "prefect.yeedu",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
-from prefect.client.schemas.sorting import ArtifactSort
+from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
 from prefect.context import SettingsContext, get_settings_context
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
 
@@ -144,8 +144,17 @@ def iterate_subflows(client: SyncPrefectClient, parents: Sequence[UUID]) -> Iter
     """Return the subflows that flow runs have started themselves."""
     if not parents:
         return iter(())
-    wanted = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=list(parents)))
-    return _each(lambda offset: client.read_flow_runs(flow_run_filter=wanted, limit=PAGE, offset=offset))
+    parent = FlowRunFilterParentFlowRunId(any_=list(parents))
+    return iterate_flow_runs(client, FlowRunFilter(parent_flow_run_id=parent))
+
+
+def iterate_flow_runs(client: SyncPrefectClient, wanted: FlowRunFilter) -> Iterator[FlowRun]:
+    """Return flow runs, each page of them by a query of its own."""
+    return _each(
+        lambda offset: client.read_flow_runs(
+            flow_run_filter=wanted, sort=FlowRunSort.ID_DESC, limit=PAGE, offset=offset
+        )
+    )
 
 
 def _each(read_page: Callable[[int], list[Answer]]) -> Iterator[Answer]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
 
 from prefect_yeedu.models import RunKind, RunState
 from prefect_yeedu.runs.record import Phase, Record
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     Fields = Mapping[str, str]
 
 MAX_FIELD_CHARACTERS = 500
+_PAUSE = "yeedu-record:"
 BLOCK_FIELDS = (
     "connection_block_name",
     "login_password_block_name",
@@ -99,7 +102,21 @@ def read_record(fields: Fields, *, is_new: bool = False) -> Record:
         is_unanswered=fields.get("unanswered") == "true",
         attempt=int(fields.get("attempt") or 1),
         is_notebook=fields.get("kind") == str(RunKind.NOTEBOOK),
+        deferred_until=float(fields.get("deferred_until") or 0.0) or None,
     )
+
+
+def pause_key(record: UUID | None) -> str:
+    """Return a new key of a pause that lasts until a record's run has ended; it names the record."""
+    return f"{_PAUSE}{record}:{uuid4().hex[:8]}" if record is not None else ""
+
+
+def record_of_pause(key: str | None) -> UUID | None:
+    """Return the record that a pause's key names; None where it is another pause."""
+    try:
+        return UUID(key.removeprefix(_PAUSE).partition(":")[0]) if key and key.startswith(_PAUSE) else None
+    except ValueError:
+        return None
 
 
 def is_left(fields: Fields) -> bool:
@@ -151,6 +168,7 @@ def write_text(title: str, fields: Fields, *, flow_run_page: str = "", error: st
         "State": str(record.state or record.phase),
         "Attempt": str(record.attempt),
         "Duration": f"{time.time() - record.intended_at:.1f} s" if record.phase is Phase.ENDED else "",
+        "Deferred": _said(fields) if record.phase is not Phase.ENDED else "",
         "Workspace": f"{fields.get('workspace', '')} of tenant {fields.get('tenant', '')}",
         "Flow run": f"[open]({flow_run_page})" if flow_run_page else "",
     }
@@ -159,3 +177,16 @@ def write_text(title: str, fields: Fields, *, flow_run_page: str = "", error: st
     if error:
         lines += ["", "```", storable(error).replace("```", "'''")[:5000], "```"]
     return "\n".join(lines)
+
+
+def _said(fields: Fields) -> str:
+    """Return since when a flow run is suspended that goes on after this run; empty where none is."""
+    since, until = fields.get("deferred_at"), fields.get("deferred_until")
+    if not since:
+        return ""
+    end = f", until {_time(until)} at the latest" if until else ""
+    return f"since {_time(since)}{end}: the flow run goes on when this run has ended"
+
+
+def _time(seconds: str) -> str:
+    return datetime.fromtimestamp(float(seconds), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -20,6 +20,7 @@ from prefect_yeedu.runs.waiting import WaitOptions
 from prefect_yeedu.wire.redaction import storable
 
 if TYPE_CHECKING:
+    from prefect_yeedu.flow_run.deferral import Deferral
     from prefect_yeedu.flow_run.run_artifacts import RunArtifacts
     from prefect_yeedu.flow_run.run_events import RunEvents
     from prefect_yeedu.flow_run.stopping import StopWatch
@@ -68,6 +69,7 @@ class RunLogListener(RunListener):
         watch: Knows when the run is not wanted any more; None for always.
         artifacts: Shows what a notebook shows; None for nothing.
         events: Tells Prefect's event feed of the run; None for nothing.
+        deferral: Suspends the flow run while the run goes on; None where it waits.
     """
 
     def __init__(
@@ -76,11 +78,13 @@ class RunLogListener(RunListener):
         watch: StopWatch | None = None,
         artifacts: RunArtifacts | None = None,
         events: RunEvents | None = None,
+        deferral: Deferral | None = None,
     ) -> None:
         self._logger = logger
         self._watch = watch
         self._artifacts = artifacts
         self._events = events
+        self._deferral = deferral
         self._total_cells = 0
         self._cell = 0
         self._cell_started_at = 0.0
@@ -159,6 +163,10 @@ class RunLogListener(RunListener):
             if line.text != line.shown and now - line.shown_at >= PROGRESS_SECONDS:
                 line.shown, line.shown_at = line.text, now
                 self._print_stream_line(key, line.text)
+
+    def leave(self, run: RemoteRun, seconds_left: float | None) -> BaseException | None:
+        """Return what to leave the wait with while the run goes on; None to stay."""
+        return self._deferral.leave(run, seconds_left) if self._deferral is not None else None
 
     def stop_reason(self) -> str | None:
         """Return why the run is not wanted any more, or None while it is."""

@@ -12,20 +12,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
-    ArtifactFilterKey,
-    ArtifactFilterTaskRunId,
-    FlowRunFilter,
-)
 from prefect.utilities.urls import url_for
 
 from prefect_yeedu.errors import YeeduPrefectError
 from prefect_yeedu.flow_run.call_identity import CallIdentity, identify_call
 from prefect_yeedu.flow_run.cluster_record import ClusterRecord
 from prefect_yeedu.flow_run.prefect_server import ask_prefect, iterate_artifacts, patience_of
-from prefect_yeedu.flow_run.record_fields import Definition, exit_value_fields, read_record, write_text
+from prefect_yeedu.flow_run.record_fields import (
+    Definition,
+    exit_value_fields,
+    pause_key,
+    read_record,
+    write_text,
+)
 from prefect_yeedu.runs.record import ClusterMove, Ledger, Phase, Record, Resume
 from prefect_yeedu.wire.redaction import storable
 
@@ -125,8 +124,10 @@ class ArtifactLedger(Ledger):
         try:
             known = ask_prefect(self._find, f"for the record of {self._definition.title}", INTENT_PATIENCE)
             if known is not None:
+                # What this attempt itself wrote before, in this process, is no other call's.
+                is_resumed = self._artifact_id is None and self._is_of_this_attempt(known)
                 self._take(known)
-                record = self._read(is_new=False)
+                record = replace(self._read(is_new=False), is_of_this_attempt=is_resumed)
                 if not record.starts_over(resume):
                     return record
                 self._others += (record.run_id,) if record.run_id is not None else ()
@@ -166,6 +167,12 @@ class ArtifactLedger(Ledger):
         with self._noting:
             if self._fields.get("phase") == Phase.SUBMITTED:
                 self._fields["phase"] = Phase.RUNNING
+
+    def note_deferred(self, ends_at: float | None) -> str:
+        """Record that the flow run is about to be suspended; return its pause's key, which names this."""
+        until = f"{ends_at:.3f}" if ends_at is not None else ""
+        deferred = {"deferred_at": f"{time.time():.3f}", "deferred_until": until}
+        return pause_key(self._artifact_id) if self._blocks and self._save(deferred) else ""
 
     def note_stopping(self) -> None:
         """Record that Yeedu is about to be asked to stop the run; hardly waits for a server that is away."""
@@ -209,6 +216,7 @@ class ArtifactLedger(Ledger):
             "attempt": str(attempt),
             "intended_at": str(time.time()),
             "passed": self._passed,
+            "made_in": self._call.attempt,
         }
 
     def _take(self, artifact: Artifact) -> None:
@@ -220,6 +228,9 @@ class ArtifactLedger(Ledger):
                 self._definition.title,
             )
 
+    def _is_of_this_attempt(self, known: Artifact) -> bool:
+        return bool(self._call.attempt) and (known.metadata_ or {}).get("made_in") == self._call.attempt
+
     def _read(self, *, is_new: bool) -> Record:
         return replace(read_record(self._fields, is_new=is_new), others=self._others)
 
@@ -228,25 +239,27 @@ class ArtifactLedger(Ledger):
         fields: Mapping[str, str],
         patience: Patience = NOTE_PATIENCE,
         answer_seconds: float | None = None,
-    ) -> None:
+    ) -> bool:
         with self._noting:
             if self._artifact_id is None or self._fields.get("phase") == Phase.ENDED:
-                return
+                return False
             self._fields |= fields
-            self._write(patience, answer_seconds)
+            return self._write(patience, answer_seconds)
 
-    def _write(self, patience: Patience, answer_seconds: float | None = None) -> None:
+    def _write(self, patience: Patience, answer_seconds: float | None = None) -> bool:
         what = f"to record {self._definition.title}"
         try:
             ask_prefect(self._update, what, patience, answer_seconds=answer_seconds)
         except YeeduPrefectError as error:
             logger.warning("%s", error)
+            return False
+        return True
 
     def _find(self, client: SyncPrefectClient) -> Artifact | None:
         """Return the newest record of this call, and remember the runs that other calls have recorded."""
         found: Artifact | None = None
         others: set[int] = set()
-        for artifact in iterate_artifacts(client, *self._wanted(client)):
+        for artifact in iterate_artifacts(client, *self._call.artifacts(client, self._definition.key)):
             fields = artifact.metadata_ or {}
             is_ours = fields.get("key", "").rpartition("-")[0] == self._call.name
             if is_ours and found is None:
@@ -255,17 +268,6 @@ class ArtifactLedger(Ledger):
                 others.add(int(fields["run_id"]))
         self._others = tuple(others)
         return found
-
-    def _wanted(self, client: SyncPrefectClient) -> tuple[ArtifactFilter, FlowRunFilter | None]:
-        """Return which artifacts may be this call's: those of its definition in all attempts."""
-        key, call = ArtifactFilterKey(any_=[self._definition.key]), self._call
-        if call.flow_run is not None and call.flow_run.id != call.root_id:
-            return ArtifactFilter(key=key), call.subflows(client)
-        if call.flow_run is not None:
-            ids = ArtifactFilterFlowRunId(any_=[call.flow_run.id])
-            return ArtifactFilter(key=key, flow_run_id=ids), None
-        tasks = ArtifactFilterTaskRunId(any_=[call.task_run_id] if call.task_run_id is not None else [])
-        return ArtifactFilter(key=key, task_run_id=tasks), None
 
     def _create(self, client: SyncPrefectClient) -> None:
         artifact = client.create_artifact(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from prefect_yeedu.models import RunState, YeeduResult
-from prefect_yeedu.patience import Patience
+from prefect_yeedu.patience import Deadline, Patience
 from prefect_yeedu.runs.log_follower import LogFollower
 from prefect_yeedu.runs.remote_run import RemoteRun
 
@@ -18,7 +19,7 @@ STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 class JobRun(RemoteRun):
     """One run of a job on Yeedu."""
 
-    def wait(self) -> YeeduResult:
+    def wait(self, ends_at: float | None = None) -> YeeduResult:
         """Wait until the run has ended, passing on each line it prints once.
 
         An hour costs fewer than 400 calls in all. The end is noticed within an eighth of a second in the
@@ -26,7 +27,11 @@ class JobRun(RemoteRun):
         A log that grows is read again after half the elapsed time, and at least
         every two minutes.
 
-        An interrupt, a cancelled flow and a spent budget stop the remote run; a lost Yeedu does not.
+        An interrupt, a cancelled flow and a spent budget stop the remote run; a lost Yeedu does not, nor does
+        a listener that has the wait left.
+
+        Args:
+            ends_at: When a budget is over that began earlier, in seconds since 1970; None for a new one.
 
         Returns:
             The result of a run that ended in DONE.
@@ -39,7 +44,8 @@ class JobRun(RemoteRun):
             YeeduTransportError: Yeedu stayed out of reach; the run may go on.
             YeeduAPIError: Yeedu refuses to say; the run may go on.
         """
-        deadline = self.start_deadline()
+        budget_seconds = self.options.timeout_seconds if ends_at is None else ends_at - time.time()
+        deadline = Deadline.after(self.clock, budget_seconds)
 
         def pass_on(stream: Stream, line: str) -> None:
             if not self.state.is_terminal:
@@ -52,13 +58,9 @@ class JobRun(RemoteRun):
             )
             for stream in STREAMS
         ]
-        with self.stopped_on_the_way_out():
-            schedule = self.start_polling()
-            while (state := self.look()) is None or not state.is_terminal:
-                if state not in {None, RunState.SUBMITTED} and self.options.follows_logs:
-                    for follower in followers:
-                        follower.poll(self.clock)
-                self.sleep(schedule, deadline)
+        state = self._await_end(followers, deadline)
+        if isinstance(state, BaseException):
+            raise state
         self._finish_logs(followers)
         if not state.is_success:
             raise self.end_error(state)
@@ -72,6 +74,21 @@ class JobRun(RemoteRun):
             stderr=stderr,
             truncated=tuple(follower.stream for follower in followers if not follower.is_whole),
         )
+
+    def _await_end(self, followers: list[LogFollower], deadline: Deadline) -> RunState | BaseException:
+        """Return the state that the run has ended in, or with what to leave while it goes on."""
+        with self.stopped_on_the_way_out():
+            schedule = self.start_polling()
+            while (state := self.look()) is None or not state.is_terminal:
+                if state is not None and not deadline.has_passed:
+                    way_out = self.listener.leave(self, deadline.seconds_left)
+                    if way_out is not None:
+                        return way_out
+                if state not in {None, RunState.SUBMITTED} and self.options.follows_logs:
+                    for follower in followers:
+                        follower.poll(self.clock)
+                self.sleep(schedule, deadline)
+            return state
 
     def _finish_logs(self, followers: list[LogFollower]) -> None:
         """Read the rest of the logs, which all have one budget of failures."""

@@ -75,10 +75,11 @@ class NotebookRun(RemoteRun):
         try:
             if record is not None and record.cells_done:
                 self.look()
-                sequence = self._prepare(definition_id, self.start_deadline())
+                deadline = Deadline.after(self.clock, self.options.timeout_seconds)
+                sequence = self._prepare(definition_id, deadline)
                 cells, exit_value = sequence.restore(), record.exit_value
             else:
-                deadline = self.start_deadline()
+                deadline = Deadline.after(self.clock, self.options.timeout_seconds)
                 self._wait_until_running(deadline)
                 sequence = self._prepare(definition_id, deadline)
                 self._wait_for_kernel(deadline)

@@ -71,6 +71,10 @@ class Record:
         attempt: Which run of this call it is, counted from 1.
         others: Runs that are known to stand for something else.
         is_notebook: Whether it is a notebook's run, whose end says nothing about its cells.
+        deferred_until: When the budget of a run is over whose caller has left, in seconds since 1970 by this
+            side's clock; None where it has none, or was never left.
+        is_of_this_attempt: Whether the attempt wrote it that is made now: a flow run that was suspended goes
+            on with its attempt in another process, where all its calls are made again.
     """
 
     key: str
@@ -86,6 +90,8 @@ class Record:
     attempt: int = 1
     others: tuple[int, ...] = ()
     is_notebook: bool = False
+    deferred_until: float | None = None
+    is_of_this_attempt: bool = False
 
     @property
     def has_succeeded(self) -> bool:
@@ -93,11 +99,15 @@ class Record:
         has_done_its_work = self.state is not None and self.state.is_success and not self.is_notebook
         return self.cells_done or has_done_its_work
 
+    def is_unwanted(self, resume: Resume) -> bool:
+        """Tell whether an attempt that finds this record is to stop its run first."""
+        return resume is Resume.NEVER and self.phase is not Phase.ENDED and not self.is_of_this_attempt
+
     def starts_over(self, resume: Resume) -> bool:
         """Tell whether an attempt that finds this record is to write a new one."""
         if self.phase is Phase.INTENDED and not self.intended_at:
             return True
-        if self.phase is not Phase.ENDED or resume is Resume.ALWAYS:
+        if self.phase is not Phase.ENDED or self.is_of_this_attempt or resume is Resume.ALWAYS:
             return False
         return resume is Resume.NEVER or not self.has_succeeded
 
@@ -175,6 +185,15 @@ class Ledger:
         """Record that the run was seen to run."""
         if self._record is not None and self._record.phase is Phase.SUBMITTED:
             self._note(phase=Phase.RUNNING)
+
+    def note_deferred(self, ends_at: float | None) -> str:
+        """Record that the caller is about to leave; return what names that, empty where it cannot leave.
+
+        Args:
+            ends_at: When the run's budget is over, in seconds since 1970; None for never.
+        """
+        self._note(deferred_until=ends_at)
+        return ""
 
     def note_stopping(self) -> None:
         """Record that Yeedu is about to be asked to stop the run."""

@@ -61,6 +61,9 @@ class RunListener:
     def on_wait(self) -> None:
         """The run goes on; called once in each wait, which with a notebook is about every second."""
 
+    def leave(self, run: RemoteRun, seconds_left: float | None) -> BaseException | None:
+        """Return what to leave the wait with while the run goes on, or None to stay; asked at each look."""
+
     def stop_reason(self) -> str | None:
         """Return why the remote run is to be stopped, or None while it is wanted; asked often."""
         return None
@@ -102,10 +105,6 @@ class RemoteRun:
         self.has_asked_to_stop = False
         self._word = ""
         self._failed_looks = FailedLooks(self.options, self.clock)
-
-    def start_deadline(self) -> Deadline:
-        """Return the end of this run's budget, counted from now."""
-        return Deadline.after(self.clock, self.options.timeout_seconds)
 
     def start_polling(self) -> PollSchedule:
         """Return the waits between looks, counted from now."""

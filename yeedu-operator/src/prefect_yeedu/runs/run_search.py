@@ -165,14 +165,14 @@ class RunSearch:
         return self.arguments is None or not isinstance(shown, str) or shown == self.arguments
 
 
-def recent_runs(api: RunAPI, definition: int, since: float) -> Iterator[RunSnapshot]:
+def recent_runs(api: RunAPI, definition: int | None, since: float) -> Iterator[RunSnapshot]:
     """Yield each of a definition's runs once, in whatever order the server lists them.
 
     Runs from before a moment may be left out, where the list turns out to be sorted by time.
 
     Args:
         api: Calls about this kind of run.
-        definition: The job or notebook.
+        definition: The job or notebook; None for all of the workspace.
         since: In seconds since 1970, by Yeedu's clock.
     """
     first = api.list_page(definition, 1)
@@ -190,7 +190,7 @@ def recent_runs(api: RunAPI, definition: int, since: float) -> Iterator[RunSnaps
             return  # the server does not turn pages
 
 
-def _from_the_beginning(api: RunAPI, definition: int, first: RunPage) -> Iterator[RunPage]:
+def _from_the_beginning(api: RunAPI, definition: int | None, first: RunPage) -> Iterator[RunPage]:
     page, number = first, 1
     while page.runs:
         yield page
@@ -200,7 +200,7 @@ def _from_the_beginning(api: RunAPI, definition: int, first: RunPage) -> Iterato
         page = api.list_page(definition, number)
 
 
-def _from_the_end(api: RunAPI, definition: int, first: RunPage) -> Iterator[RunPage]:
+def _from_the_end(api: RunAPI, definition: int | None, first: RunPage) -> Iterator[RunPage]:
     last = first.total or 1
     while ((page := api.list_page(definition, last)).total or 0) > last:
         last = page.total or last  # it has grown meanwhile

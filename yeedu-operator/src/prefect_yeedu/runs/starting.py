@@ -47,6 +47,7 @@ class RunRequest:
         options: How long to wait for what.
         cluster_ids: Clusters to try in order when resources run out on the definition's own.
         resume: What a later attempt of the same call does with the run of an earlier one.
+        deferrable: Whether the caller may leave while a job's run goes on, and come back when it has ended.
         starts_cluster: Whether the definition's cluster is started when it does not run.
         parameters: Variables that a cell of its own assigns in a notebook.
         allow_errors: Whether a notebook goes on after a cell that failed.
@@ -63,6 +64,7 @@ class RunRequest:
     options: WaitOptions = field(default_factory=WaitOptions)
     cluster_ids: tuple[int, ...] = ()
     resume: Resume = Resume.ON_CRASH
+    deferrable: bool = False
     starts_cluster: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
     allow_errors: bool = False
@@ -118,7 +120,7 @@ class StartedRun:
         run, record = self.run, self._record
         try:
             if not isinstance(run, NotebookRun):
-                return run.wait()
+                return run.wait(record.deferred_until)
             if record.phase is Phase.ENDED and not record.has_succeeded:
                 raise YeeduRunFailed(
                     f"Yeedu notebook run {run.run_id} ended in {record.state} in an earlier attempt; "
@@ -216,8 +218,7 @@ class _Start:
     def _clear_the_way(self, record: Record) -> Record:
         """Return the record to go on with; a run that this attempt is not to take over is stopped first."""
         is_being_stopped = record.phase is Phase.STOPPING and not record.cells_done
-        is_unwanted = self._request.resume is Resume.NEVER and record.phase is not Phase.ENDED
-        if record.is_new or not (is_being_stopped or is_unwanted):
+        if record.is_new or not (is_being_stopped or record.is_unwanted(self._request.resume)):
             return record
         run_id = self._submission(record).find()
         if run_id is None:

@@ -1,0 +1,128 @@
+"""Suspend a deployment's flow run while its job runs on Yeedu, so that waiting takes no process and no slot.
+
+The record says so, and the process leaves with Prefect's own signal. `yeedu-watch` resumes the flow run once
+Yeedu shows the run's end; the flow then runs from its beginning, and each call finds its own run again.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from prefect.client.schemas.objects import StateType
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.exceptions import Pause
+from prefect.states import Suspended
+from prefect.transactions import get_transaction
+
+from prefect_yeedu.errors import YeeduPrefectError
+from prefect_yeedu.flow_run.call_stack import is_called_by_the_flow, outward
+from prefect_yeedu.flow_run.prefect_server import ask_prefect, patience_of
+from prefect_yeedu.urls import TargetKind
+
+if TYPE_CHECKING:
+    import logging
+
+    from prefect.client.schemas.objects import FlowRun
+
+    from prefect_yeedu.runs.remote_run import RemoteRun
+
+PATIENCE = patience_of(20.0)
+# A flow run in one of these is not this process's any more: it is to be started again, or is being.
+_LEFT = {StateType.PAUSED, StateType.SCHEDULED, StateType.PENDING}
+
+
+class Deferral:
+    """Suspends the flow run that waits for a job, where that can be; says once why it cannot.
+
+    Args:
+        logger: Where to say it.
+        kind: What is called.
+        has_clusters: Whether further clusters are tried, to which only the waiting call can move the job.
+        has_blocks: Whether blocks hold who connects, so that somebody else can look at the run.
+    """
+
+    def __init__(
+        self,
+        logger: logging.Logger | logging.LoggerAdapter[logging.Logger],
+        kind: TargetKind,
+        *,
+        has_clusters: bool,
+        has_blocks: bool,
+    ) -> None:
+        self._logger = logger
+        self._kind = kind
+        self._has_clusters = has_clusters
+        self._has_blocks = has_blocks
+        self._is_refused = False
+        if kind is TargetKind.NOTEBOOK:
+            self._refuse("this process executes a notebook's cells")
+
+    def leave(self, run: RemoteRun, seconds_left: float | None) -> BaseException | None:
+        """Suspend the flow run and return the signal to leave with; None where the call waits itself.
+
+        Args:
+            run: A run that goes on.
+            seconds_left: What is left of its budget; None for no budget.
+        """
+        if self._is_refused:
+            return None
+        flow_context = FlowRunContext.get()
+        flow_run = flow_context.flow_run if flow_context is not None else None
+        reason = self._find_reason(flow_run)
+        if flow_run is None or reason:
+            return self._refuse(reason)
+        key = run.ledger.note_deferred(time.time() + seconds_left if seconds_left is not None else None)
+        if not key:
+            return self._refuse("that could not be recorded")
+        return self._suspend(run, flow_run, key)
+
+    def _find_reason(self, flow_run: FlowRun | None) -> str:
+        """Return why the flow run cannot be suspended here; empty where it can."""
+        reasons = {
+            "the address is a run's own, of which no record is kept": self._kind is not TargetKind.JOB,
+            "it tries cluster_ids, to which it has to move the job itself": self._has_clusters,
+            "no block holds its credentials, so that nobody else can look at the run": not self._has_blocks,
+            "Prefect cannot suspend a subflow": flow_run is not None and bool(flow_run.parent_task_run_id),
+            "nobody would start it again: its flow run is not one of a deployment": (
+                flow_run is None or flow_run.deployment_id is None
+            ),
+            "other work goes on beside it: it is made in a submitted task, a thread, gather or create_task": (
+                not is_called_by_the_flow()
+            ),
+            "it is made in a transaction, which suspending would roll back": _is_in_a_transaction(),
+        }
+        return next((reason for reason, holds in reasons.items() if holds), "")
+
+    def _suspend(self, run: RemoteRun, flow_run: FlowRun, key: str) -> BaseException | None:
+        try:
+            answer = ask_prefect(
+                lambda client: client.set_flow_run_state(flow_run.id, Suspended(pause_key=key)),
+                "to suspend this flow run",
+                PATIENCE,
+            )
+        except YeeduPrefectError as error:
+            return self._refuse(str(error).removesuffix("."))
+        if answer.state is None or answer.state.type not in _LEFT:
+            return self._refuse(getattr(answer.details, "reason", "") or "Prefect does not suspend it")
+        self._logger.info(
+            "Run %d goes on without this process: the flow run is suspended, and goes on when the run has "
+            "ended; see %s.",
+            run.run_id,
+            run.url,
+        )
+        return Pause(state=answer.state)
+
+    def _refuse(self, reason: str) -> None:
+        """Say that the call waits in the ordinary way."""
+        self._is_refused = True
+        self._logger.info("deferrable has no effect on this call (%s); it waits here.", reason.rstrip("."))
+
+
+def _is_in_a_transaction() -> bool:
+    """Tell whether the flow's code has opened a transaction; every task has one of its own."""
+    tasks = {context.task_run.id for context in outward(TaskRunContext.get())}
+    transactions, transaction = 0, get_transaction()
+    while transaction is not None:
+        transactions, transaction = transactions + 1, transaction.get_parent()
+    return transactions > len(tasks)
