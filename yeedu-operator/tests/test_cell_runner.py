@@ -21,7 +21,8 @@ from prefect_yeedu.errors import (
 from prefect_yeedu.models import RunKind
 from prefect_yeedu.patience import Deadline
 from prefect_yeedu.runs.cell_runner import CellRunner
-from prefect_yeedu.runs.starting import RunRequest, make_run
+from prefect_yeedu.runs.request import RunRequest
+from prefect_yeedu.runs.starting import make_run
 from prefect_yeedu.wire.kernel_protocol import Execution
 from prefect_yeedu.wire.notebook_document import Cell
 

@@ -18,7 +18,7 @@ from prefect_yeedu.errors import (
 from prefect_yeedu.runs import execution
 from prefect_yeedu.runs.clusters import exhaustion_marker, find_marker
 from prefect_yeedu.runs.record import ClusterMove, Ledger
-from prefect_yeedu.runs.starting import RunRequest
+from prefect_yeedu.runs.request import RunRequest
 from prefect_yeedu.runs.waiting import WaitOptions
 
 

@@ -19,7 +19,7 @@ from prefect_yeedu.flow_run.run_record import ArtifactLedger
 from prefect_yeedu.models import YeeduResult
 from prefect_yeedu.runs.job_run import JobRun
 from prefect_yeedu.runs.remote_run import RemoteRun, RunListener
-from prefect_yeedu.runs.starting import RunRequest
+from prefect_yeedu.runs.request import RunRequest
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_server"),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scripted_yeedu import PASSWORD, TENANT, TOKEN, Handler, ScriptedYeedu
 
 from prefect_yeedu.errors import YeeduError
-from prefect_yeedu.runs.starting import RunRequest
+from prefect_yeedu.runs.request import RunRequest
 from prefect_yeedu.runs.waiting import WaitOptions
 from prefect_yeedu.wire.redaction import storable
 

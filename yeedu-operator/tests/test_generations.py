@@ -22,7 +22,7 @@ from prefect_yeedu.errors import (
     YeeduSubmissionUnknown,
 )
 from prefect_yeedu.models import Generation, YeeduResult
-from prefect_yeedu.runs.starting import RunRequest
+from prefect_yeedu.runs.request import RunRequest
 from prefect_yeedu.runs.waiting import WaitOptions
 from prefect_yeedu.wire.kernel_protocol import execute_request
 from prefect_yeedu.wire.notebook_document import NotebookDocument

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,10 @@ from prefect_yeedu.client.client import YeeduClient
 from prefect_yeedu.errors import YeeduStopRequested
 from prefect_yeedu.models import RunState
 from prefect_yeedu.runs import submission
+from prefect_yeedu.runs.job_run import JobRun
 from prefect_yeedu.runs.record import Phase
 from prefect_yeedu.runs.remote_run import RunListener
-from prefect_yeedu.runs.starting import RunRequest
+from prefect_yeedu.runs.request import RunRequest
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_server"),
@@ -139,6 +141,29 @@ def test_an_interrupted_submission_that_fails_is_not_made_again(
     assert ledger.record.phase is Phase.INTENDED  # and so it stays open on record
     with mock.client(f"job/{job}") as client:
         assert runs_of(client, job) == []
+
+
+@pytest.mark.parametrize("where", [(ThreadPoolExecutor, "shutdown"), (JobRun, "wait")])
+def test_an_interrupt_beside_the_wait_for_the_answer_stops_the_run(
+    mock: MockYeedu, monkeypatch: pytest.MonkeyPatch, where: tuple[type, str]
+) -> None:
+    """Right after the submission is under way, and right before the run's end is waited for."""
+    job = running_job(mock)
+    ledger = KeptLedger()
+
+    def interrupt(*_: object, **__: object) -> None:
+        deadline = time.monotonic() + 60
+        while ledger.record.run_id is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(*where, interrupt)
+    with mock.client(f"job/{job}") as client, pytest.raises(KeyboardInterrupt):
+        execute(client, RunRequest(), None, ledger)
+    assert stopped(mock, job)
+    assert (ledger.record.phase, ledger.record.state) == (Phase.ENDED, RunState.STOPPED)
 
 
 def test_a_run_that_is_not_wanted_any_more_when_yeedu_has_it_is_stopped(mock: MockYeedu) -> None:

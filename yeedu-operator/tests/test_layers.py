@@ -28,7 +28,16 @@ LAYERS = {
         *("record", "waiting", "log_follower", "remote_run", "job_run"),
         *("cell_options", "kernel_watch", "kernel_connection"),
         *("cell_runner", "saved_outputs", "cell_sequence"),
-        *("run_search", "submission", "notebook_run", "clusters", "cluster_start", "starting", "execution"),
+        *(
+            "run_search",
+            "submission",
+            "notebook_run",
+            "clusters",
+            "cluster_start",
+            "request",
+            "starting",
+            "execution",
+        ),
     ],
     "flow_run.": [
         *("call_stack", "prefect_server", "connection", "stopping", "run_artifacts", "run_events"),

@@ -9,7 +9,7 @@ from addressed import execute
 
 from prefect_yeedu.errors import YeeduCellFailed, YeeduRunFailed
 from prefect_yeedu.models import Generation, YeeduResult
-from prefect_yeedu.runs.starting import RunRequest
+from prefect_yeedu.runs.request import RunRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,7 +16,8 @@ from prefect_yeedu.runs import cell_runner
 from prefect_yeedu.runs.notebook_run import NotebookRun
 from prefect_yeedu.runs.record import Ledger
 from prefect_yeedu.runs.remote_run import RunListener
-from prefect_yeedu.runs.starting import RunRequest, make_run
+from prefect_yeedu.runs.request import RunRequest
+from prefect_yeedu.runs.starting import make_run
 
 CATCHES_INTERRUPTS = """
 import time

@@ -14,7 +14,7 @@ from prefect_yeedu.errors import YeeduConfigurationError
 from prefect_yeedu.flow_run.calls import YeeduCall
 from prefect_yeedu.flow_run.run_record import ArtifactLedger
 from prefect_yeedu.runs.record import Ledger
-from prefect_yeedu.runs.starting import RunRequest
+from prefect_yeedu.runs.request import RunRequest
 from prefect_yeedu.urls import parse_url
 from prefect_yeedu.wire.notebook_document import NotebookDocument
 from prefect_yeedu.wire.notebook_parameters import parameters_code

@@ -9,7 +9,7 @@ from addressed import execute
 from fake_clock import FakeClock
 from scripted_yeedu import Call, ScriptedYeedu
 
-from prefect_yeedu.runs.starting import RunRequest
+from prefect_yeedu.runs.request import RunRequest
 
 HOUR_SECONDS = 3600.0
 RUN = "workspace/1/spark/job/run/9"

@@ -12,7 +12,7 @@ from scripted_yeedu import Call, ScriptedYeedu
 from operators.yeedu import YeeduOperator
 from prefect_yeedu.errors import YeeduCellFailed, YeeduKernelDied, YeeduRunFailed, YeeduRunTimedOut
 from prefect_yeedu.models import YeeduResult
-from prefect_yeedu.runs.starting import RunRequest
+from prefect_yeedu.runs.request import RunRequest
 from prefect_yeedu.runs.waiting import WaitOptions
 
 RUN = "workspace/1/notebook/run/9"

@@ -17,8 +17,8 @@ from prefect_yeedu.patience import Patience, SystemClock
 from prefect_yeedu.runs import record as record_module
 from prefect_yeedu.runs.record import Record
 from prefect_yeedu.runs.remote_run import RunListener
+from prefect_yeedu.runs.request import RunRequest
 from prefect_yeedu.runs.run_search import KEY_NAME
-from prefect_yeedu.runs.starting import RunRequest
 from prefect_yeedu.runs.waiting import WaitOptions
 
 SUBMIT = "workspace/1/spark/job/run"

@@ -14,7 +14,7 @@ from prefect_yeedu.errors import YeeduRunTimedOut, YeeduStopRequested
 from prefect_yeedu.models import RunState
 from prefect_yeedu.patience import SystemClock
 from prefect_yeedu.runs.record import Phase
-from prefect_yeedu.runs.starting import RunRequest
+from prefect_yeedu.runs.request import RunRequest
 from prefect_yeedu.runs.waiting import WaitOptions
 
 UNKNOWN_END = "nobody has seen it end yet"

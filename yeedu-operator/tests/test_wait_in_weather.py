@@ -16,7 +16,7 @@ from watched_run import Listener
 from prefect_yeedu.errors import YeeduRunTimedOut
 from prefect_yeedu.models import YeeduResult
 from prefect_yeedu.runs.remote_run import RemoteRun
-from prefect_yeedu.runs.starting import RunRequest
+from prefect_yeedu.runs.request import RunRequest
 from prefect_yeedu.runs.waiting import WaitOptions
 
 PROGRAM = """

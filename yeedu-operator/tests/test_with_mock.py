@@ -14,7 +14,7 @@ from mock_yeedu import MockYeedu
 from prefect_yeedu.errors import YeeduCellFailed, YeeduKernelDied, YeeduRunCancelled, YeeduRunFailed
 from prefect_yeedu.models import Output, YeeduResult
 from prefect_yeedu.runs.remote_run import RemoteRun, RunListener
-from prefect_yeedu.runs.starting import RunRequest
+from prefect_yeedu.runs.request import RunRequest
 
 
 class Listener(RunListener):

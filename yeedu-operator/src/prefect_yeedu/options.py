@@ -17,7 +17,7 @@ from prefect_yeedu.arguments import Arguments, Conf, argument_text, conf_entries
 from prefect_yeedu.errors import YeeduConfigurationError
 from prefect_yeedu.models import Generation
 from prefect_yeedu.runs.record import Resume
-from prefect_yeedu.runs.starting import RunRequest, checked_conf
+from prefect_yeedu.runs.request import RunRequest, checked_conf
 from prefect_yeedu.runs.waiting import WaitOptions
 from prefect_yeedu.wire.notebook_parameters import check_parameters
 

@@ -11,7 +11,7 @@ from prefect_yeedu.models import Generation, RunKind, YeeduResult
 from prefect_yeedu.runs import execution
 from prefect_yeedu.runs.record import Ledger
 from prefect_yeedu.runs.remote_run import RunListener
-from prefect_yeedu.runs.starting import RunRequest
+from prefect_yeedu.runs.request import RunRequest
 from prefect_yeedu.urls import parse_url
 
 

@@ -18,7 +18,7 @@ from prefect_yeedu.flow_run.run_record import ArtifactLedger
 from prefect_yeedu.flow_run.stopping import StoppableClock, StopWatch
 from prefect_yeedu.models import Generation, YeeduResult
 from prefect_yeedu.runs.execution import execute, find_api
-from prefect_yeedu.runs.starting import RunRequest, StartedRun, start
+from prefect_yeedu.runs.starting import StartedRun, start
 from prefect_yeedu.urls import TargetKind
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from prefect_yeedu.client.connection import Connection
     from prefect_yeedu.patience import Clock
     from prefect_yeedu.runs.record import Ledger
+    from prefect_yeedu.runs.request import RunRequest
     from prefect_yeedu.urls import Target
 
 

@@ -40,7 +40,8 @@ from prefect_yeedu.flow_run.prefect_server import (
 from prefect_yeedu.flow_run.record_fields import BLOCK_FIELDS, Definition, is_left, read_record
 from prefect_yeedu.flow_run.run_record import ArtifactLedger
 from prefect_yeedu.models import Generation, RunKind
-from prefect_yeedu.runs.starting import RunRequest, make_run
+from prefect_yeedu.runs.request import RunRequest
+from prefect_yeedu.runs.starting import make_run
 from prefect_yeedu.runs.submission import Submission
 from prefect_yeedu.runs.waiting import WaitOptions
 

@@ -24,13 +24,15 @@ from prefect_yeedu.runs.clusters import (
 from prefect_yeedu.runs.job_run import JobRun
 from prefect_yeedu.runs.record import Ledger, Record, Resume
 from prefect_yeedu.runs.remote_run import RunListener
-from prefect_yeedu.runs.starting import RunRequest, make_run, start
+from prefect_yeedu.runs.starting import make_run, start_and_finish
 from prefect_yeedu.urls import TargetKind
 from prefect_yeedu.wire.answers import number_of
 
 if TYPE_CHECKING:
     from prefect_yeedu.client.client import YeeduClient
     from prefect_yeedu.patience import Clock
+    from prefect_yeedu.runs.request import RunRequest
+    from prefect_yeedu.runs.starting import StartedRun
     from prefect_yeedu.urls import Target
 
 
@@ -65,7 +67,7 @@ def execute(
     api = find_api(client, target, request, clock)
     if request.cluster_ids:
         return _execute_on_clusters(api, target.id, request, listener, ledger or Ledger())
-    return start(api, target.id, request, listener, ledger).finish()
+    return start_and_finish(api, target.id, request, listener, ledger)
 
 
 def find_api(client: YeeduClient, target: Target, request: RunRequest, clock: Clock | None = None) -> RunAPI:
@@ -99,11 +101,17 @@ def _execute_on_clusters(
     resume = request.resume
     try:
         while True:
-            started = start(api, definition, replace(request, resume=resume), listener, ledger)
-            try:
+            begun: list[StartedRun] = []
+
+            def finish(started: StartedRun, begun: list[StartedRun] = begun) -> YeeduResult:
+                begun.append(started)
                 return started.finish()
+
+            wanted = replace(request, resume=resume)
+            try:
+                return start_and_finish(api, definition, wanted, listener, ledger, finish)
             except (YeeduRunFailed, YeeduKernelError) as error:
-                marker = exhaustion_marker(started.run, error) if waiting else None
+                marker = exhaustion_marker(begun[0].run, error) if waiting and begun else None
                 if marker is None or own_cluster is None:
                     raise
             cluster = waiting.pop(0)

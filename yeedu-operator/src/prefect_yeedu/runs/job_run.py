@@ -83,6 +83,7 @@ class JobRun(RemoteRun):
                 if state is not None and not deadline.has_passed:
                     way_out = self.listener.leave(self, deadline.seconds_left)
                     if way_out is not None:
+                        self.is_left = True
                         return way_out
                 if state not in {None, RunState.SUBMITTED} and self.options.follows_logs:
                     for follower in followers:

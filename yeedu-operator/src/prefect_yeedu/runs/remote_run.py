@@ -103,6 +103,7 @@ class RemoteRun:
         self.stop_clock = stop_clock or api.client.clock
         self.state = RunState.SUBMITTED
         self.has_asked_to_stop = False
+        self.is_left = False  # by a caller that comes back when it has ended
         self._word = ""
         self._failed_looks = FailedLooks(self.options, self.clock)
 

@@ -3,98 +3,31 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
-from prefect_yeedu.errors import (
-    YeeduConfigurationError,
-    YeeduError,
-    YeeduRunError,
-    YeeduRunFailed,
-    YeeduStopRequested,
-)
-from prefect_yeedu.models import Generation, RunKind, YeeduResult
+from prefect_yeedu.errors import YeeduError, YeeduRunError, YeeduRunFailed, YeeduStopRequested
+from prefect_yeedu.models import RunKind
 from prefect_yeedu.patience import Deadline, telling
-from prefect_yeedu.runs.cell_options import CellOptions
 from prefect_yeedu.runs.cluster_start import ensure_cluster_runs
 from prefect_yeedu.runs.job_run import JobRun
 from prefect_yeedu.runs.notebook_run import NotebookRun
-from prefect_yeedu.runs.record import Ledger, Phase, Record, Resume
+from prefect_yeedu.runs.record import Ledger, Phase, Record
 from prefect_yeedu.runs.remote_run import RunListener
+from prefect_yeedu.runs.request import checked_conf
 from prefect_yeedu.runs.submission import Submission
-from prefect_yeedu.runs.waiting import WaitOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Callable
 
     from prefect_yeedu.client.api import RunAPI
+    from prefect_yeedu.models import YeeduResult
+    from prefect_yeedu.runs.request import RunRequest
 
     Submitted = Future[tuple["JobRun | NotebookRun", Record]]
 
-
-@dataclass(frozen=True)
-class RunRequest:
-    """What to run a job or notebook with.
-
-    Attributes:
-        arguments: Given to the program as one text; None leaves the definition's own.
-        conf: Spark settings, each `key=value`.
-        generation: The server's API generation, where it is not to be found out.
-        ui_url: Base of links into Yeedu's user interface; None derives it.
-        options: How long to wait for what.
-        cluster_ids: Clusters to try in order when resources run out on the definition's own.
-        resume: What a later attempt of the same call does with the run of an earlier one.
-        deferrable: Whether the caller may leave while a job's run goes on, and come back when it has ended.
-        starts_cluster: Whether the definition's cluster is started when it does not run.
-        parameters: Variables that a cell of its own assigns in a notebook.
-        allow_errors: Whether a notebook goes on after a cell that failed.
-        cell_timeout_seconds: How long a single cell of a notebook may take; None for ever.
-
-    Raises:
-        YeeduConfigurationError: The parameters, or the limit, cannot be used.
-    """
-
-    arguments: str | None = None
-    conf: tuple[str, ...] = ()
-    generation: Generation | None = None
-    ui_url: str | None = None
-    options: WaitOptions = field(default_factory=WaitOptions)
-    cluster_ids: tuple[int, ...] = ()
-    resume: Resume = Resume.ON_CRASH
-    deferrable: bool = False
-    starts_cluster: bool = False
-    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    allow_errors: bool = False
-    cell_timeout_seconds: float | None = None
-
-    def __post_init__(self) -> None:
-        _ = self.cell_options  # refuses what cannot be used
-
-    @property
-    def cell_options(self) -> CellOptions:
-        """How a notebook's cells are to be executed."""
-        return CellOptions(self.parameters, self.allow_errors, self.cell_timeout_seconds)
-
-
-def checked_conf(conf: Sequence[str]) -> tuple[str, ...]:
-    """Return conf entries without those that a later one overrides.
-
-    Raises:
-        YeeduConfigurationError: An entry is not `key=value`.
-    """
-    entries: dict[str, str] = {}
-    for entry in [conf] if isinstance(conf, str) else conf:
-        key, separator, value = entry.partition("=")
-        if not (separator and key.strip() and value.strip()):
-            raise YeeduConfigurationError(
-                f"The conf entry '{entry}' is not of the form key=value; correct it."
-            )
-        entries.pop(key.strip(), None)
-        entries[key.strip()] = value.strip()
-    return tuple(f"{key}={value}" for key, value in entries.items())
+T = TypeVar("T")
 
 
 class StartedRun:
@@ -151,8 +84,29 @@ def start(
         YeeduRunError: An earlier attempt's run is in the way, and is not seen to end.
         YeeduError: Yeedu refuses to run it.
     """
-    ledger = ledger or Ledger()
-    return _Start(api, definition, request, listener or RunListener(), ledger).start()
+
+    def leave(started: StartedRun) -> StartedRun:
+        return started
+
+    return _Start(api, definition, request, listener or RunListener(), ledger or Ledger()).start(leave)
+
+
+def start_and_finish(
+    api: RunAPI,
+    definition: int,
+    request: RunRequest,
+    listener: RunListener | None = None,
+    ledger: Ledger | None = None,
+    finish: Callable[[StartedRun], YeeduResult] = lambda started: started.finish(),
+) -> YeeduResult:
+    """Do as `start` does, wait for the end and return the result; `finish` does that.
+
+    There is no moment between the two in which an interrupt would leave the run behind.
+
+    Raises:
+        YeeduError: It did not succeed; the class says why.
+    """
+    return _Start(api, definition, request, listener or RunListener(), ledger or Ledger()).start(finish)
 
 
 class _Start:
@@ -168,21 +122,14 @@ class _Start:
         self._ledger = ledger
         self._interrupted = threading.Event()
 
-    def start(self) -> StartedRun:
-        pool = ThreadPoolExecutor(1)
+    def start(self, then: Callable[[StartedRun], T]) -> T:
+        submission: Submitted = Future()  # there before anything that could be left behind
         try:
-            with telling(self._listener.on_trouble):
-                # Who we are is settled while the intent is recorded.
-                login = pool.submit(copy_context().run, self._api.client.log_in)
-                record = self._open()
-                # A signal raises in the main thread, where it would take away the answer that names the run.
-                submission = pool.submit(copy_context().run, self._submit, record, login)
-        finally:
-            pool.shutdown(wait=False)  # what was submitted to it is done all the same
-        try:
+            self._begin(submission)
             run, record = self._answer(submission)
             run.listener.on_submitted(run, is_new=record.is_new)
             run.ensure_wanted(Deadline.after(run.clock, None))
+            return then(StartedRun(run, self._definition, record))
         except BaseException as error:
             if isinstance(error, YeeduStopRequested) or not isinstance(error, Exception):
                 self._interrupted.set()
@@ -190,12 +137,31 @@ class _Start:
             if isinstance(error, YeeduError):
                 self._ledger.note_error(str(error))
             raise
-        return StartedRun(run, self._definition, record)
+
+    def _begin(self, submission: Submitted) -> None:
+        pool = ThreadPoolExecutor(1)
+        try:
+            with telling(self._listener.on_trouble):
+                # Who we are is settled while the intent is recorded.
+                login = pool.submit(copy_context().run, self._api.client.log_in)
+                record = self._open()
+                # A signal raises in the main thread, where it would take away the answer that names the run.
+                pool.submit(copy_context().run, self._submit_for, submission, record, login)
+        finally:
+            pool.shutdown(wait=False)  # what was submitted to it is done all the same
 
     def _open(self) -> Record:
         self._ledger.generation = str(self._api.generation)
         self._ledger.kind = self._api.kind
         return self._ledger.open(self._request.resume)
+
+    def _submit_for(self, submission: Submitted, record: Record, login: Future[None]) -> None:
+        if not submission.set_running_or_notify_cancel():
+            return
+        try:
+            submission.set_result(self._submit(record, login))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            submission.set_exception(error)
 
     def _submit(self, record: Record, login: Future[None]) -> tuple[JobRun | NotebookRun, Record]:
         """Return the run, once who asks for it is logged in and nothing is in its way."""
@@ -267,6 +233,8 @@ class _Start:
 
         An answer that takes too long is not waited for: the thread that gets it stops the run.
         """
+        if submission.cancel():
+            return  # nothing was asked of Yeedu, and nothing will be
         try:
             run, _ = submission.result(self._request.options.stop_seconds)
         except TimeoutError:
@@ -280,7 +248,8 @@ class _Start:
         except YeeduError as failure:
             self._listener.on_trouble(f"Interrupted while it was being submitted. {failure}")
         else:
-            run.stop_after(error)
+            if not (run.has_asked_to_stop or run.state.is_terminal or run.is_left):
+                run.stop_after(error)
 
 
 def _stop_late(submission: Submitted) -> None:
