@@ -22,12 +22,12 @@ KNOBS = {"WAREHOUSE_URL": "postgresql://me@db/mine"}
 
 @pytest.fixture
 def mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessMode]:
-    """The local form, with nothing to install and to prepare, and five services that come up at once."""
-    own = {name: serving(name) for name in ("rescue", "worker")}
+    """The local form, with nothing to install and to prepare, and six services that come up at once."""
+    own = {name: serving(name) for name in ("rescue", "yeedu-watch", "worker")}
     for module in (process_mode, startup):
         monkeypatch.setattr(module, "STATE", tmp_path)
         for name, service in own.items():
-            monkeypatch.setattr(module, name, giving(service))
+            monkeypatch.setattr(module, name.replace("-", "_"), giving(service))
         monkeypatch.setattr(module, "deployer", giving(Service("deployer", ["true"], {})))
     monkeypatch.setattr(process_mode, "install", giving(None))
     monkeypatch.setattr(process_mode, "report_first_run", giving(0))
@@ -47,7 +47,7 @@ def names(folder: Path) -> set[str]:
 
 def test_up_starts_everything_and_down_ends_it(mode: ProcessMode, tmp_path: Path) -> None:
     assert mode.up() == 0
-    assert names(tmp_path) == {"yeedu-mock", "server", "rescue", "worker"}
+    assert names(tmp_path) == {"yeedu-mock", "server", "rescue", "yeedu-watch", "worker"}
     assert mode.is_up()
     mode.down()
     assert not mode.exists()
@@ -74,7 +74,7 @@ def test_interrupted_up_ends_what_it_started_and_leaves_what_ran(
     monkeypatch.setattr(startup, "worker", giving(serving("worker")))  # with another port
     with pytest.raises(KeyboardInterrupt):
         changed.up()
-    assert names(tmp_path) == {"yeedu-mock", "server", "rescue"}
+    assert names(tmp_path) == {"yeedu-mock", "server", "rescue", "yeedu-watch"}
 
 
 def test_status_says_of_a_service_that_dies_each_time_that_it_was_given_up(
@@ -95,5 +95,5 @@ def test_status_says_of_a_service_that_dies_each_time_that_it_was_given_up(
     assert "the last time by exit status 3 at 2" in lines["worker"]
     assert lines["worker"].endswith(f"its log says why: {tmp_path}/logs/worker.log; `make up` tries again")
     assert {name: line.split()[1] for name, line in lines.items() if name != "worker"} == dict.fromkeys(
-        ("server", "yeedu-mock", "rescue"), "healthy"
+        ("server", "yeedu-mock", "rescue", "yeedu-watch"), "healthy"
     )

@@ -35,9 +35,9 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
 def own(supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Startup:
     """The order of the platform, with small services in it that all come up."""
     monkeypatch.setattr(startup, "STATE", tmp_path)
-    for name in ("rescue", "worker"):
+    for name in ("rescue", "yeedu-watch", "worker"):
         service = serving(name)
-        monkeypatch.setattr(startup, name, giving(service))
+        monkeypatch.setattr(startup, name.replace("-", "_"), giving(service))
     monkeypatch.setattr(startup, "deployer", giving(ending(0, "all registered")))
     return Startup(supervisor, {"PATH": os.environ["PATH"]}, Knobs(NO_WAREHOUSE), Console())
 
@@ -52,10 +52,10 @@ def test_one_wrong_flow_file_leaves_no_service_out_and_is_told_last(
     monkeypatch.setattr(startup, "deployer", giving(ending(1, "error: flows/mine.py: no flow in it")))
     with pytest.raises(CommandError, match=r"^deployer: exited with code 1; the last lines .*deployer\.log"):
         own.start_all([serving("yeedu-mock"), serving("server")], "file:///checkout")
-    assert alive(supervisor) == {"yeedu-mock", "server", "rescue", "worker"}
+    assert alive(supervisor) == {"yeedu-mock", "server", "rescue", "yeedu-watch", "worker"}
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "error: flows/mine.py: no flow in it"
-    assert sum("healthy" in line for line in lines) == 4
+    assert sum("healthy" in line for line in lines) == 5
 
 
 def test_a_worker_that_waits_for_the_pool_of_a_deployer_that_failed_is_told_too(
@@ -67,20 +67,20 @@ def test_a_worker_that_waits_for_the_pool_of_a_deployer_that_failed_is_told_too(
     monkeypatch.setattr(startup, "_UNDEPLOYED_SECONDS", 1.0)
     with pytest.raises(CommandError, match=r"^worker: does not answer after 1 s; .*; deployer: exited with"):
         own.start_all([serving("server")], "file:///checkout")
-    assert alive(supervisor) == {"server", "rescue", "worker"}
+    assert alive(supervisor) == {"server", "rescue", "yeedu-watch", "worker"}
 
 
-@pytest.mark.parametrize("name", ["yeedu-mock", "rescue", "worker"])
+@pytest.mark.parametrize("name", ["yeedu-mock", "rescue", "yeedu-watch", "worker"])
 def test_a_service_that_does_not_start_keeps_none_of_the_others_back(
     own: Startup, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     broken = serving(name, "exit('I cannot')")
     first = [serving("server"), broken if name == "yeedu-mock" else serving("yeedu-mock")]
     if name != "yeedu-mock":
-        monkeypatch.setattr(startup, name, giving(broken))
+        monkeypatch.setattr(startup, name.replace("-", "_"), giving(broken))
     with pytest.raises(CommandError, match=f"^{name}: ended; the last lines of its log are above"):
         own.start_all(first, "file:///checkout")
-    assert alive(supervisor) >= {"server", "yeedu-mock", "rescue", "worker"} - {name}
+    assert alive(supervisor) >= {"server", "yeedu-mock", "rescue", "yeedu-watch", "worker"} - {name}
     assert "all registered" in supervisor.log("deployer").read_text()
 
 
@@ -93,7 +93,7 @@ def test_a_warehouse_that_cannot_be_made_keeps_none_of_the_others_back(
     monkeypatch.setattr(own, "ensure_warehouse", refuse)
     with pytest.raises(CommandError, match=r"^warehouse: cannot be made: disk full$"):
         own.start_all([serving("server")], "file:///checkout")
-    assert alive(supervisor) == {"server", "rescue", "worker"}
+    assert alive(supervisor) == {"server", "rescue", "yeedu-watch", "worker"}
 
 
 def test_without_the_server_nothing_else_is_begun(own: Startup, supervisor: Supervisor) -> None:
