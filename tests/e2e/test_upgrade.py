@@ -186,7 +186,8 @@ class State:
             assert secret_block(self._platform, name) == "decrypts"
         now = self._runs()
         ended = {key for key, run in self.runs.items() if run["state_type"] in {"COMPLETED", "FAILED"}}
-        assert ended <= now.keys()
+        shown = ("name", "deployment_id", "auto_scheduled", "expected_start_time", "state_name")
+        assert [{name: self.runs[key][name] for name in shown} for key in ended - now.keys()] == []
         assert {key: now[key]["state_type"] for key in ended} == {
             key: self.runs[key]["state_type"] for key in ended
         }
