@@ -38,9 +38,8 @@ pytestmark = [
 
 
 @pytest.fixture(autouse=True)
-def nothing_suspended() -> Iterator[None]:
-    """Leave no flow run suspended to the next test."""
-    yield
+def nothing_suspended(prefect_server: None) -> None:
+    """Let no flow run be suspended that another test has left."""
     with get_client(sync_client=True) as client:
         for run in find_deferred_runs():
             client.delete_flow_run(run.flow_run_id)
