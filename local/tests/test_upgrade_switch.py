@@ -66,7 +66,7 @@ class FakeApi:
 
     def __init__(self) -> None:
         self.queues = {"upgrade", "default"}
-        self.runs = {"r1": QUEUE, "r2": "upgrade"}
+        self.runs = {"kept": (QUEUE, "smoke-of-8.0.0"), "new": (QUEUE, "smoke-of-9.0.0"), "r2": ("upgrade", "")}
         self.paused: dict[str, bool] = {}
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
@@ -75,8 +75,8 @@ class FakeApi:
         if path == "/work_pools/filter":
             return [{"name": "my pool", "is_paused": False}]
         if path == "/flow_runs/filter":
-            wanted = body["flow_runs"]["work_queue_name"]["any_"]
-            return [{"id": run} for run, queue in self.runs.items() if queue in wanted]
+            [queue], [tag] = body["flow_runs"]["work_queue_name"]["any_"], body["flow_runs"]["tags"]["all_"]
+            return [{"id": run} for run, has in self.runs.items() if has == (queue, tag)]
         if path == "/work_pools/my%20pool/queues/filter":
             return [{"id": name, "name": name, "is_paused": False} for name in sorted(self.queues)]
         assert path == "/work_pools/my%20pool/queues"
@@ -121,10 +121,10 @@ def test_the_smoke_runs_queue_is_nobody_elses() -> None:
     make_queue(api)
     make_queue(api)  # as after a cut
     assert api.queues == {"upgrade", "default", QUEUE}
-    forget_runs(api)
+    forget_runs(api, "9.0.0")
     forget_queue(api)
     forget_queue(api)
-    assert (api.queues, api.runs) == ({"upgrade", "default"}, {"r2": "upgrade"})
+    assert (api.queues, set(api.runs)) == ({"upgrade", "default"}, {"kept", "r2"})
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,8 @@ def smoke(api: PrefectApi, version: str, console: Console) -> None:
         api,
         f"/deployments/{deployment['id']}/create_flow_run",
         {
-            "name": f"smoke-of-{version}",
+            "name": _tag(version),
+            "tags": [_tag(version)],
             "work_queue_name": QUEUE,
             "state": {"type": "SCHEDULED", "message": f"make upgrade tries {version}"},
         },
@@ -55,13 +56,13 @@ def smoke(api: PrefectApi, version: str, console: Console) -> None:
     _await_completed(api, str(made["id"]), console)
 
 
-def forget_runs(api: PrefectApi) -> None:
-    """Delete the smoke runs of a release that is not kept.
+def forget_runs(api: PrefectApi, version: str) -> None:
+    """Delete the smoke runs of a release that is not kept; those of earlier ones stay.
 
     Raises:
         CommandError: The server does not do so.
     """
-    body = {"flow_runs": {"work_queue_name": {"any_": [QUEUE]}}}
+    body = {"flow_runs": {"work_queue_name": {"any_": [QUEUE]}, "tags": {"all_": [_tag(version)]}}}
     for run in asked(api, "/flow_runs/filter", body):
         with contextlib.suppress(GoneError):
             patiently(lambda path=f"/flow_runs/{run['id']}": api.delete(path))
@@ -77,6 +78,11 @@ def forget_queue(api: PrefectApi) -> None:
         path = f"/work_pools/{quote(pool['name'], safe='')}/queues/{QUEUE}"
         with contextlib.suppress(GoneError):
             patiently(lambda path=path: api.delete(path))
+
+
+def _tag(version: str) -> str:
+    """Name the smoke runs of a release; a run's own name is the flow's to choose."""
+    return f"smoke-of-{version}"
 
 
 def _deployment(api: PrefectApi) -> dict[str, Any]:

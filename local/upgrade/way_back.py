@@ -36,7 +36,7 @@ def go_back(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Conso
     data = bring_data_back(form, journal, console)
     run_stage(ROOT, ("start", "--form", form.name), variables, console)
     api = PrefectApi.of(knobs)
-    forget_runs(api)
+    forget_runs(api, journal.new)
     forget_queue(api)
     set_paused(api, journal.queues, is_paused=False)
     journals.forget()
