@@ -66,7 +66,11 @@ class FakeApi:
 
     def __init__(self) -> None:
         self.queues = {"upgrade", "default"}
-        self.runs = {"kept": (QUEUE, "smoke-of-8.0.0"), "new": (QUEUE, "smoke-of-9.0.0"), "r2": ("upgrade", "")}
+        self.runs = {
+            "kept": (QUEUE, "smoke-of-8.0.0"),
+            "new": (QUEUE, "smoke-of-9.0.0"),
+            "r2": ("upgrade", ""),
+        }
         self.paused: dict[str, bool] = {}
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
