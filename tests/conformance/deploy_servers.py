@@ -18,6 +18,7 @@ from prefect.workers.process import ProcessWorker
 
 from tests.blocks import save_block
 from tests.conformance.deploy_cases import POOL, Setup
+from tests.platforms import wait_for
 
 STATE_BLOCK = "yeedu-deployer-state"
 PAGE = 200
@@ -148,12 +149,18 @@ class Holdings:
             for run in self._all("flow_runs/filter"):
                 if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
                     ended[run["id"]] = run["state_type"]
-        return {one: (ended[one], self._printed(one)) for one in ids}
+        return {one: (ended[one], self._printed(one, is_completed=ended[one] == "COMPLETED")) for one in ids}
 
-    def _printed(self, run: str) -> list[str]:
-        logs = self._post(
-            "logs/filter", logs={"flow_run_id": {"any_": [run]}}, sort="TIMESTAMP_ASC", limit=PAGE
-        )
+    def _printed(self, run: str, *, is_completed: bool) -> list[str]:
+        """Return what a run printed, once the end of its log is there, which a Completed one has."""
+        wanted = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC", "limit": PAGE}
+
+        def read() -> tuple[list[Document]] | None:
+            found = self._post("logs/filter", **wanted)
+            is_whole = any(one["message"].startswith("Finished in state") for one in found)
+            return (found,) if is_whole or not is_completed else None
+
+        (logs,) = wait_for("end of a run's log", read, 120)
         return [
             log["message"]
             for log in logs

@@ -169,8 +169,10 @@ def to_run(done: Deployed) -> list[str]:
     if not done.case.setup.is_run:
         return []
     chosen: dict[str, str] = {}
+    refused = TABLES.refused.get(done.case.name, {})  # one of two of the same name, for instance
     for key, deployment in done.stock.deployments.items():
-        if key in done.ours.deployments and deployment["work_pool_name"] == POOL:
+        is_on_both = key in done.ours.deployments and deployment["name"] not in refused
+        if is_on_both and deployment["work_pool_name"] == POOL:
             decides = ("entrypoint", "pull_steps", "parameters", "job_variables")
             chosen.setdefault(repr([deployment[field] for field in decides]), key)
     return list(chosen.values())
