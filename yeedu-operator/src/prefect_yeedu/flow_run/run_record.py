@@ -188,10 +188,8 @@ class ArtifactLedger(Ledger):
 
     def note_error(self, text: str) -> None:
         """Show what is wrong to who reads the record."""
-        if text == self._error:
-            return
-        self._error = text
-        if self._artifact_id is not None:
+        is_new, self._error = text != self._error, text
+        if is_new and self._artifact_id is not None:
             self._write(STOP_PATIENCE, STOP_ANSWER_SECONDS)
 
     def read_move(self) -> ClusterMove | None:
