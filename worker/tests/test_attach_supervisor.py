@@ -198,6 +198,18 @@ with held(Path({str(tmp_path / "lock")!r}), os.getpid()):
     assert "ending it" in said[-1]
 
 
+def test_nothing_is_ended_before_its_number_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has just taken the lock has yet to write it; 0 would be the caller's own process group."""
+    numbers = iter([0, 0, 0])
+    ended: list[int] = []
+    monkeypatch.setattr(stopping, "holder", lambda _: next(numbers, 4711))
+    monkeypatch.setattr(stopping, "is_held", lambda _: not ended)
+    monkeypatch.setattr(stopping, "_end", ended.append)
+    monkeypatch.setattr(stopping, "_SPARE_SECONDS", -1.0)
+    stop(Places(tmp_path), 0, [].append)
+    assert ended == [4711]
+
+
 def test_stopping_what_does_not_run_does_nothing(tmp_path: Path) -> None:
     said: list[str] = []
     stop(Places(tmp_path), 20, said.append)
