@@ -24,7 +24,7 @@ from prefect_yeedu.runs.clusters import (
 from prefect_yeedu.runs.job_run import JobRun
 from prefect_yeedu.runs.record import Ledger, Record, Resume
 from prefect_yeedu.runs.remote_run import RunListener
-from prefect_yeedu.runs.starting import make_run, start_and_finish
+from prefect_yeedu.runs.starting import StartedRun, make_run, start_and
 from prefect_yeedu.urls import TargetKind
 from prefect_yeedu.wire.answers import number_of
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from prefect_yeedu.client.client import YeeduClient
     from prefect_yeedu.patience import Clock
     from prefect_yeedu.runs.request import RunRequest
-    from prefect_yeedu.runs.starting import StartedRun
     from prefect_yeedu.urls import Target
 
 
@@ -67,7 +66,7 @@ def execute(
     api = find_api(client, target, request, clock)
     if request.cluster_ids:
         return _execute_on_clusters(api, target.id, request, listener, ledger or Ledger())
-    return start_and_finish(api, target.id, request, listener, ledger)
+    return start_and(StartedRun.finish, api, target.id, request, listener, ledger)
 
 
 def find_api(client: YeeduClient, target: Target, request: RunRequest, clock: Clock | None = None) -> RunAPI:
@@ -99,25 +98,28 @@ def _execute_on_clusters(
     listener = listener or RunListener()
     own_cluster, waiting = take_up_clusters(api, definition, request.cluster_ids, listener, ledger)
     resume = request.resume
+
+    def finish(started: StartedRun) -> YeeduResult | tuple[str, int]:
+        """Return the result; where resources ran out, what shows that, and which cluster is the own one."""
+        try:
+            return started.finish()
+        except (YeeduRunFailed, YeeduKernelError) as error:
+            marker = exhaustion_marker(started.run, error) if waiting else None
+            if marker is None or own_cluster is None:
+                raise
+            return marker, own_cluster
+
     try:
         while True:
-            begun: list[StartedRun] = []
-
-            def finish(started: StartedRun, begun: list[StartedRun] = begun) -> YeeduResult:
-                begun.append(started)
-                return started.finish()
-
             wanted = replace(request, resume=resume)
-            try:
-                return start_and_finish(api, definition, wanted, listener, ledger, finish)
-            except (YeeduRunFailed, YeeduKernelError) as error:
-                marker = exhaustion_marker(begun[0].run, error) if waiting and begun else None
-                if marker is None or own_cluster is None:
-                    raise
+            found = start_and(finish, api, definition, wanted, listener, ledger)
+            if isinstance(found, YeeduResult):
+                return found
+            marker, own = found
             cluster = waiting.pop(0)
             resume = Resume.ON_CRASH  # after the first, the runs are this attempt's own
             listener.on_trouble(f"Resources ran out ({marker}); running again on cluster {cluster}.")
-            ledger.note_move(own_cluster, cluster)
+            ledger.note_move(own, cluster)
             bind_cluster(api, definition, cluster)
     finally:
         restore_cluster(api, definition, own_cluster, listener, ledger)

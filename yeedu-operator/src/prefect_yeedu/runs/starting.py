@@ -84,29 +84,25 @@ def start(
         YeeduRunError: An earlier attempt's run is in the way, and is not seen to end.
         YeeduError: Yeedu refuses to run it.
     """
-
-    def leave(started: StartedRun) -> StartedRun:
-        return started
-
-    return _Start(api, definition, request, listener or RunListener(), ledger or Ledger()).start(leave)
+    return start_and(lambda started: started, api, definition, request, listener, ledger)
 
 
-def start_and_finish(
+def start_and(
+    then: Callable[[StartedRun], T],
     api: RunAPI,
     definition: int,
     request: RunRequest,
     listener: RunListener | None = None,
     ledger: Ledger | None = None,
-    finish: Callable[[StartedRun], YeeduResult] = lambda started: started.finish(),
-) -> YeeduResult:
-    """Do as `start` does, wait for the end and return the result; `finish` does that.
+) -> T:
+    """Do as `start` does, and go on with the run, for its end say, without leaving it to its caller.
 
-    There is no moment between the two in which an interrupt would leave the run behind.
+    So there is no moment between the two in which an interrupt would leave the run behind on Yeedu.
 
     Raises:
-        YeeduError: It did not succeed; the class says why.
+        YeeduError: As `start`, or as what goes on.
     """
-    return _Start(api, definition, request, listener or RunListener(), ledger or Ledger()).start(finish)
+    return _Start(api, definition, request, listener or RunListener(), ledger or Ledger()).start(then)
 
 
 class _Start:
