@@ -26,7 +26,7 @@ LAYERS = {
     ],
     "runs.": [
         *("record", "waiting", "log_follower", "remote_run", "job_run"),
-        *("cell_options", "kernel_watch", "kernel_connection"),
+        *("cell_options", "kernel_watch", "kernel_connection", "kernel_echo"),
         *("cell_runner", "saved_outputs", "cell_sequence"),
         *(
             "run_search",

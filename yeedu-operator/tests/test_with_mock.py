@@ -13,6 +13,7 @@ from mock_yeedu import MockYeedu
 
 from prefect_yeedu.errors import YeeduCellFailed, YeeduKernelDied, YeeduRunCancelled, YeeduRunFailed
 from prefect_yeedu.models import Output, YeeduResult
+from prefect_yeedu.runs import kernel_echo
 from prefect_yeedu.runs.remote_run import RemoteRun, RunListener
 from prefect_yeedu.runs.request import RunRequest
 
@@ -204,6 +205,25 @@ def test_a_lost_reply_is_found_out_from_the_kernel(mock: MockYeedu) -> None:
 
     result = run(mock, path, Listener(cell_2=swallow))
     assert [cell.status for cell in result.cells] == ["ok", "ok"]
+
+
+@pytest.mark.timeout(60)
+def test_an_end_of_which_nothing_arrives_is_found_out_from_the_kernel(
+    mock: MockYeedu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_echo, "FIRST_SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(kernel_echo, "LATE_SECONDS", 1.0)
+    path = notebook(mock, "print('once')", "print('twice')")
+
+    def swallow(run_id: int) -> None:
+        lost = ["execute_reply", "status", "execute_input", "stream"]
+        mock.control("PATCH", "switches", json={"websocket_swallow": lost})
+        later(2, lambda: mock.control("PATCH", "switches", json={"websocket_swallow": []}))
+
+    listener = Listener(cell_1=swallow)
+    result = run(mock, path, listener)
+    assert [(cell.status, cell.execution_count) for cell in result.cells] == [("ok", 1), ("ok", 2)]
+    assert "some of its outputs may be missing" in "".join(listener.troubles)
 
 
 @pytest.mark.parametrize("order", ["reply_first", "idle_first"])

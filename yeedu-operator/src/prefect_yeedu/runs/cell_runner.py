@@ -15,6 +15,7 @@ from prefect_yeedu.errors import (
 from prefect_yeedu.failures import Failure, classify
 from prefect_yeedu.patience import ONCE, Deadline
 from prefect_yeedu.runs.kernel_connection import KernelConnection
+from prefect_yeedu.runs.kernel_echo import KernelEcho
 from prefect_yeedu.runs.kernel_watch import KernelWatch
 from prefect_yeedu.wire.cell_outputs import OutputCollector
 from prefect_yeedu.wire.kernel_probe import PROBE, Finding
@@ -29,6 +30,7 @@ from prefect_yeedu.wire.kernel_protocol import (
 if TYPE_CHECKING:
     from prefect_yeedu.runs.remote_run import RemoteRun
     from prefect_yeedu.wire.cell_outputs import OutputLimits
+    from prefect_yeedu.wire.kernel_protocol import KernelMessage
     from prefect_yeedu.wire.notebook_document import Cell
 
 logger = logging.getLogger(__name__)
@@ -204,26 +206,29 @@ class CellRunner:
         """Receive until a request is finished, looking after run and kernel meanwhile."""
         clock = self._run.clock
         heard_at = clock.now()
+        echo = KernelEcho(clock, self._connection.send, self._session_id)
         while not target.is_finished:
             text = self._connection.receive(self._deadline.limit(RECEIVE_SECONDS))
             now = clock.now()
-            if text is not None:
+            message = parse_message(text) if text is not None else None
+            if message is not None:
                 heard_at = now
-                self._take(text, index, target, also)
+                echo.take(message)
+                self._take(message, index, target, also)
+            elif text is not None:
+                logger.debug("The kernel's websocket carried something that is not a message.")
             elif now - heard_at > HALF_SECONDS and target.status is not None:
                 target.is_idle = True  # the reply is what counts
-            elif now - heard_at > HALF_SECONDS and target.is_idle:
+            elif echo.shows_loss or (now - heard_at > HALF_SECONDS and target.is_idle):
                 raise ReplyMissingError("The kernel is done with a cell whose reply did not come.")
+            else:
+                echo.send_when_due()
             self._watch.look_when_due()
             if self._cell_deadline.has_passed and not target.is_finished:
                 self._interrupt()
         self._connection.note_progress()
 
-    def _take(self, text: str, index: int, target: Execution, also: Execution | None) -> None:
-        message = parse_message(text)
-        if message is None:
-            logger.debug("The kernel's websocket carried something that is not a message.")
-            return
+    def _take(self, message: KernelMessage, index: int, target: Execution, also: Execution | None) -> None:
         state = kernel_state(message.content, "execution_state") if message.kind == "status" else ""
         if state in DEAD_KERNEL_STATES:
             self._watch.look()  # whoever stops the run ends its kernel as well
