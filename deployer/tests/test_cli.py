@@ -16,6 +16,7 @@ deployments:
     entrypoint: flows/one.py:run
     work_pool: {name: yeedu-pool}
     schedules: [{cron: "*/5 * * * *"}]
+name: tests
 """
 CANARY = "canary-password"
 

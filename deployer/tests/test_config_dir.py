@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from declared import HEAD, ONE, POOLS, TWO
+from declared import HEAD, NAMELESS, ONE, POOLS, TWO
 
 from yeedu_deployer.config_dir import Options, declared_files, own_variables
 from yeedu_deployer.configuration import Configuration
@@ -44,10 +44,10 @@ def folders(tmp_path):
     config, checkout = tmp_path / "team config", tmp_path / "checkout"
     (checkout / "deployer").mkdir(parents=True)
     config.mkdir()
-    (checkout / "deployer" / "prefect.yaml").write_text("name: platform\n" + HEAD + TWO)
+    (checkout / "deployer" / "prefect.yaml").write_text("name: platform" + NAMELESS + TWO)
     (checkout / "deployer" / "work-pools.yaml").write_text(POOLS)
     (checkout / "deployer" / "alerts.yaml").write_text("automations: []")
-    (config / "prefect.yaml").write_text("name: team\n" + HEAD + ONE)
+    (config / "prefect.yaml").write_text("name: team" + NAMELESS + ONE)
     return config, checkout
 
 
@@ -185,10 +185,10 @@ def test_own_variables_reach_templates_and_the_import_of_a_flow(platform, folder
 
 def test_the_repositorys_own_file_is_registered_at_the_ref_that_is_deployed(platform, folders, deployer):
     (folders[0] / "environments.yaml").write_text(ENVIRONMENTS)
-    platform.repository.commit({"deploy/prefect.yaml": "name: flows\n" + HEAD + ONE})
+    platform.repository.commit({"deploy/prefect.yaml": "name: flows" + NAMELESS + ONE})
     platform.repository.git("checkout", "--quiet", "-b", "staging")
     platform.repository.commit(
-        {"deploy/prefect.yaml": "name: flows\n" + HEAD + ONE.replace("[first]", "[later]")}
+        {"deploy/prefect.yaml": "name: flows" + NAMELESS + ONE.replace("[first]", "[later]")}
     )
     platform.repository.git("checkout", "--quiet", "main")
 

@@ -24,6 +24,7 @@ deployments:
     entrypoint: flows/one.py:run
     work_pool: {name: yeedu-pool}
     schedules: [{cron: "*/5 * * * *"}]
+name: tests
 """
 Deploy = Callable[..., subprocess.CompletedProcess[str]]
 

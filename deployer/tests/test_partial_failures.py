@@ -61,7 +61,7 @@ def test_a_trigger_of_no_deployment_is_replaced_by_one_of_its_deployment(platfor
     )
     name = "yeedu-deployer-state"
     stored = read_secret(platform.client, name)
-    scope = "triggers of "
+    scope = "triggers of tests"
     stored["objects"]["automation"] = {f"{scope}|done": {"id": str(lost), "scope": scope, "created": True}}
     write_block(SECRET, name, stored)
 

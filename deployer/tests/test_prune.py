@@ -3,8 +3,10 @@
 import json
 
 import pytest
-from declared import HEAD, ONE
+from declared import HEAD, NAMELESS, ONE
 from prefect.exceptions import ObjectNotFound
+
+from yeedu_deployer.declared.prefect_yaml import load_file
 
 TWO = """
   - name: two
@@ -68,12 +70,27 @@ def test_a_deployment_that_was_made_anew_by_hand_is_left(platform):
 
 
 def test_what_another_file_declared_is_left(platform):
-    platform.apply("name: team-a" + HEAD + ONE)
-    assert platform.outcomes(platform.apply("name: team-b" + HEAD + TWO)) == {"two": "created"}
+    team_a, team_b = f"name: team-a{NAMELESS}", f"name: team-b{NAMELESS}"
+    platform.apply(team_a + ONE)
+    assert platform.outcomes(platform.apply(team_b + TWO)) == {"two": "created"}
     assert exists(platform, "one/one")
 
-    assert platform.outcomes(platform.apply("name: team-a" + HEAD + "  []")) == {"one": "pruned"}
+    assert platform.outcomes(platform.apply(team_a + "  []")) == {"one": "pruned"}
     assert exists(platform, "two/two")
+
+
+def test_a_file_without_a_name_deletes_no_deployment_and_what_it_dropped_of_its_own_triggers(platform):
+    trigger = '\n    triggers: [{match: {"prefect.resource.id": "x"}, expect: [e], name: %s}]\n'
+    platform.apply(NAMELESS + ONE + trigger % "of-one")
+    assert platform.outcomes(platform.apply(NAMELESS + TWO + trigger % "of-two")) == {"two": "created"}
+    assert exists(platform, "one/one")
+    assert {one.name for one in platform.client.read_automations()} == {"of-one", "of-two"}
+
+    platform.apply(NAMELESS + TWO)
+
+    assert {one.name for one in platform.client.read_automations()} == {"of-one"}
+    (note,) = load_file(platform.folder / "prefect.yaml", {"FLOWS_GIT_URL": "", "FLOWS_GIT_REF": ""}).notes
+    assert "no 'name', so what it drops is not deleted" in note
 
 
 def test_a_deployment_whose_flow_is_broken_is_not_pruned(platform):

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
-from declared import HEAD, ONE, TWO
+from declared import NAMELESS, ONE, TWO
 from prefect.client.orchestration import get_client
 
 from yeedu_deployer.inspection.inspector import FlowInspector
@@ -32,7 +32,7 @@ def at_once(*jobs):
 
 
 def team(name, *deployments):
-    return f"name: {name}{HEAD}{''.join(deployments) or '  []'}"
+    return f"name: {name}{NAMELESS}{''.join(deployments) or '  []'}"
 
 
 @pytest.mark.timeout(300)

@@ -8,13 +8,14 @@ work_pools:
   - {name: yeedu-pool, type: process, job_variables: {command: python -m prefect.engine}}
   - {name: windows-pool, type: process}
 """
-HEAD = """
+NAMELESS = """
 pull:
   - prefect.deployments.steps.git_clone:
       repository: "{{ $FLOWS_GIT_URL }}"
       branch: "{{ $FLOWS_GIT_REF }}"
 deployments:
 """
+HEAD = f"name: tests{NAMELESS}"
 ONE = """
   - name: one
     entrypoint: flows/one.py:run

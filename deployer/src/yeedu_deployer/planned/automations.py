@@ -56,18 +56,22 @@ class AutomationPlanner:
         """Plan the automations of the deployments' triggers, each owned by its deployment, as Prefect does.
 
         `project` is the file's `name`; the automations of `broken` deployments, which cannot be applied,
-        stay.
+        stay, and so do those of other deployments where the file has no name.
         """
         scope = f"{TRIGGERS} {project}"
         plans: list[Plan] = []
+        owners: list[str] = []
         for spec, deployment in deployments:
+            owners.append(deployment.key)
             there, reference = deployment.observed, (deployment.kind, deployment.key)
             for values in spec.says.triggers:
                 trigger = TRIGGER.validate_python(values)
                 trigger.set_deployment_id(UUID(there.id if there else stand_in(*reference)))
                 plan = _desired(trigger.as_automation(), deployment.key, scope, () if there else (reference,))
                 plans.append(replace(plan, place=deployment.place))
-        yield from self._compared(plans, scope, broken)
+        known = {key: one for key, one in self.applied.items() if key.partition("|")[0] in owners}
+        planner = self if project else replace(self, applied=known)
+        yield from planner._compared(plans, scope, broken)
 
     def _compared(self, plans: Sequence[Plan], scope: str, broken: Collection[str]) -> Iterator[Plan]:
         known = {key: one for key, one in self.applied.items() if self.prunes and one.scope == scope}

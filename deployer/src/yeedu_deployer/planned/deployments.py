@@ -143,14 +143,16 @@ class DeploymentPlanner:
         """Compare the definitions, by their ids in the file, with the server; plan what else follows."""
         desired, applied = self.desired, self.state.of(Kind.DEPLOYMENT)
         declared = {one.key for one in definitions.values() if not one.error}
-        names = {key.partition("/")[2] for key in (*declared, *(applied if desired.prunes else ()))}
+        # Files without a name cannot be told apart, so none of them deletes what another may have declared.
+        prunable = applied if desired.prunes and desired.name else {}
+        names = {key.partition("/")[2] for key in (*declared, *prunable)}
         found = read_deployments(self.client, names)
         plans = [self._compare(spec, definitions[spec.id], found) for spec in desired.deployments]
         yield from plans
         for name, error in desired.errors.items():
             yield Plan(Kind.DEPLOYMENT, name, name, error=error)
         broken = {plan.name for plan in plans if plan.error} | desired.broken_names
-        for key, before in applied.items() if desired.prunes else ():
+        for key, before in prunable.items():
             name = key.partition("/")[2]
             # Only what came from a file of this name is ever pruned; of a broken one the key is not known.
             if key in declared or name in broken or before.scope != desired.name:
