@@ -184,6 +184,19 @@ def test_what_is_missing_is_said_in_one_sentence(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["12345678", "0123", "true", "null", "1e5", '"quoted"', "[1]", " blanks "])
+def test_a_password_and_a_token_are_taken_character_by_character(mock: MockYeedu, text: str) -> None:
+    Secret(value=text).save("reads-as-json", overwrite=True)
+    assert load_password("reads_as_json") == text
+    assert load_token("reads_as_json") == text.strip()
+
+
+def test_a_line_break_at_the_end_of_a_password_and_a_number_are_what_people_mean(mock: MockYeedu) -> None:
+    Secret(value=" word \r\n").save("of-a-file", overwrite=True)
+    Secret(value=12345678).save("of-a-number", overwrite=True)
+    assert (load_password("of-a-file"), load_password("of-a-number")) == (" word ", "12345678")
+
+
 def test_wrong_arguments_are_refused_before_anything_happens(mock: MockYeedu) -> None:
     url = mock.url("spark/job/101")
     with pytest.raises(YeeduConfigurationError, match="not a Yeedu URL"):

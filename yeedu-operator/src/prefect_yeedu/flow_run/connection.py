@@ -161,12 +161,12 @@ def load_details(name: str) -> Details:
 
 
 def load_password(name: str) -> str:
-    """Return the password in a Secret block.
+    """Return the password in a Secret block, as it is but for a line break at its end.
 
     Raises:
         YeeduConfigurationError: There is no such block, or it holds no text.
     """
-    return _load_text(name, "the password")
+    return _load_text(name, "the password").removesuffix("\n").removesuffix("\r")
 
 
 def load_token(name: str) -> str:
@@ -179,7 +179,7 @@ def load_token(name: str) -> str:
         name,
         "a token (Yeedu shows one after single sign-on, or makes one: POST /api/v1/user/token)",
         ", or set YEEDU_TOKEN in the platform's .env" if block_name(name) == _BLOCK_OF_THE_PLATFORM else "",
-    )
+    ).strip()
 
 
 def _load_text(name: str, what: str, otherwise: str = "") -> str:
@@ -189,8 +189,9 @@ def _load_text(name: str, what: str, otherwise: str = "") -> str:
             f"There is no Secret block '{block_name(name)}' on the Prefect server; "
             f"create it with {what} as value{otherwise}."
         )
-    text = value.strip() if isinstance(value, str) else ""
-    if not text:
+    # A number was stored as one, by Python code.
+    text = str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
+    if not text.strip():
         raise YeeduConfigurationError(
             f"The Secret block '{block_name(name)}' holds no text; store {what} in it{otherwise}."
         )
@@ -198,7 +199,10 @@ def _load_text(name: str, what: str, otherwise: str = "") -> str:
 
 
 def _load_secret(name: str) -> object | None:
-    """Return what a Secret block holds, or None when there is no such block."""
+    """Return what a Secret block holds, as it is, or None when there is no such block.
+
+    `Secret.get` reads a text as JSON where it can: a password of digits would come back as a number.
+    """
     try:
         block = cast("Secret[Any]", Secret.load(block_name(name), _sync=True))  # pyright: ignore[reportCallIssue, reportUnknownMemberType]
     except ValueError as error:
@@ -209,7 +213,7 @@ def _load_secret(name: str) -> object | None:
     except FAILURES as error:
         failure = _unreadable(f"The Secret block '{block_name(name)}'", error)
     else:
-        return cast("object", block.get())
+        return cast("object", block.value.get_secret_value())
     raise failure  # without the cause, whose text may hold what the block does
 
 
