@@ -235,6 +235,14 @@ def test_an_unreachable_host_is_named(unused_port: int) -> None:
     ):
         client.token()
     assert not caught.value.was_sent
+    assert "8080" not in str(caught.value)
+
+
+def test_a_port_that_was_assumed_is_told() -> None:
+    url = f"https://127.0.0.7/tenant/{TENANT}/workspace/1/job/5"  # of this machine; nothing listens there
+    client = AddressedClient(url, Credentials("demo", PASSWORD), patience=Patience(attempts=1))
+    with client, pytest.raises(YeeduTransportError, match=r"the port \(8080 where an address names none\)"):
+        client.token()
 
 
 def test_https_where_http_is_spoken_is_named(yeedu: ScriptedYeedu) -> None:

@@ -110,6 +110,23 @@ def test_the_generation_of_a_notebook_is_found_out(yeedu: ScriptedYeedu) -> None
         assert find_api(client, RunRequest()).generation is Generation.V2
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        (404, b"<html>no such page</html>"),
+        (405, b"<html>"),
+        (400, {"error_code": "X", "message": "no"}),
+    ],
+)
+def test_a_server_may_refuse_the_routes_of_a_later_generation_in_any_way(
+    yeedu: ScriptedYeedu, refusal: Any
+) -> None:
+    yeedu.on("GET", "workspace/1/notebook", refusal)
+    yeedu.on("GET", "workspace/1/notebook/conf", (200, {"notebook_cells": {"cells": []}}))
+    with yeedu.client("spark/notebook/5") as client:
+        assert find_api(client, RunRequest()).generation is Generation.V1
+
+
 def test_what_a_generation_does_not_take_is_refused(yeedu: ScriptedYeedu) -> None:
     request = RunRequest(arguments="--day 1")
     with yeedu.client("spark/conf/5") as client:

@@ -22,11 +22,13 @@ from prefect_yeedu.errors import (
     YeeduError,
     YeeduRunError,
     YeeduRunFailed,
+    YeeduStopRequested,
     YeeduSubmissionUnknown,
     YeeduTransportError,
 )
 from prefect_yeedu.models import Generation, RunState
 from prefect_yeedu.patience import Patience
+from prefect_yeedu.runs import submission
 from prefect_yeedu.runs.record import Ledger, Phase, Record, Resume
 from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.request import RunRequest
@@ -89,6 +91,39 @@ def test_a_lost_answer_is_searched_for_until_the_run_shows(yeedu: ScriptedYeedu)
     with client_of(yeedu) as client:
         assert execute(client).run_id == 9
     assert len(submissions(yeedu)) == 1
+
+
+class EndedClock(FakeClock):
+    """As `StoppableClock` once nobody waits any more: no wait lasts."""
+
+    def sleep(self, seconds: float) -> None:
+        raise YeeduStopRequested("The wait for Yeedu has ended, because whoever waited was cancelled.")
+
+
+@pytest.mark.parametrize("shows", [True, False])
+def test_a_search_that_nobody_waits_for_any_more_goes_on_for_a_while_in_ordinary_time(
+    yeedu: ScriptedYeedu, monkeypatch: pytest.MonkeyPatch, shows: bool
+) -> None:
+    monkeypatch.setattr(submission, "HURRIED_SEARCH_SECONDS", 30.0 if shows else 1.0)
+    none = (200, {"data": []})
+    yeedu.on("POST", SUBMIT, LOST)
+    yeedu.on("GET", LIST, none, none, shows_run(yeedu, run_status="RUNNING") if shows else none)
+    yeedu.on("POST", f"{SUBMIT}/stop/9", (201, {}))
+    stopped = yeedu.called
+    yeedu.on(
+        "GET",
+        f"{SUBMIT}/9",
+        lambda _: (200, {"run_status": "STOPPED" if stopped("POST", f"{SUBMIT}/stop/9") else "RUNNING"}),
+    )
+    ledger, began_at = KeptLedger(), time.monotonic()
+    kind = YeeduStopRequested if shows else YeeduSubmissionUnknown
+    with client_of(yeedu, clock=EndedClock()) as client, pytest.raises(kind):
+        execute(client, None, None, ledger)
+    assert len(submissions(yeedu)) == 1
+    assert len(yeedu.called("GET", LIST)) < 10, "it waits between its looks"
+    assert time.monotonic() - began_at < 25
+    assert ledger.record.phase is (Phase.ENDED if shows else Phase.INTENDED)
+    assert len(stopped("POST", f"{SUBMIT}/stop/9")) == int(shows)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,13 @@ def test_host_port_and_prefix_are_taken_from_the_address(text: str, base_url: st
     assert parse_url(text).base_url == base_url
 
 
+def test_a_tenant_is_escaped_once_on_its_way_to_a_page() -> None:
+    url = parse_url("http://h:8080/tenant/a%20b/workspace/7/job/5")
+    assert url.tenant == "a b"
+    page = run_page(url.base_url, url.tenant, 7, 9, RunKind.JOB, Generation.V2)
+    assert page == "http://h:5173/tenant/a%20b/workspace/7/run/9/run-metrics?type=spark_job"
+
+
 @pytest.mark.parametrize("path", ["healthCheck", "api/v1/healthCheck", "healthcheck/"])
 def test_health_checks_need_no_tenant(path: str) -> None:
     url = parse_url(f"http://h:8080/{path}")

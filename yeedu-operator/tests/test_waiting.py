@@ -1,5 +1,7 @@
 """What a failed look at a run means: bad weather, a run that is gone, or a refusal; and what is recorded."""
 
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from prefect_yeedu.errors import (
     YeeduTransportError,
 )
 from prefect_yeedu.models import RunState
+from prefect_yeedu.runs import log_follower, remote_run
 from prefect_yeedu.runs.record import Phase
 
 HTML = b"<html>default backend - 404</html>"
@@ -115,6 +118,31 @@ def test_an_outage_ends_the_wait_when_its_budget_is_spent_and_leaves_the_run_alo
     assert len(watched.yeedu.called("GET", RUN)) < 60
     assert watched.is_open
     assert not watched.stops
+
+
+@pytest.mark.parametrize("path", [RUN, f"{RUN}/log/stdout"])
+def test_a_look_that_hangs_is_given_up_and_made_again(
+    watched: WatchedRun, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    for module in (remote_run, log_follower):
+        monkeypatch.setattr(module, "LOOK_READ_SECONDS", 0.3)
+    ends, hangs = threading.Event(), [True]
+
+    def answer(_: Any) -> Answer:
+        if hangs:
+            hangs.clear()
+            ends.wait(60)
+        return state("DONE") if path == RUN else (200, b"all of it")
+
+    watched.states(state("DONE"))
+    watched.yeedu.on("GET", path, answer)
+    began_at = time.monotonic()
+    try:
+        assert watched.wait().state == "DONE"
+    finally:
+        ends.set()
+    assert time.monotonic() - began_at < 30
+    assert len(watched.yeedu.called("GET", path)) > 1
 
 
 def test_outages_do_not_add_up(watched: WatchedRun) -> None:

@@ -30,6 +30,7 @@ from prefect_yeedu.errors import (
     YeeduUnexpectedAnswer,
 )
 from prefect_yeedu.failures import EXPIRED_CODE, EXPIRED_STATUSES
+from prefect_yeedu.urls import DEFAULT_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -203,8 +204,11 @@ class Transport:
             return YeeduTransportError(f"Yeedu at {where} did not answer within {limit:g} seconds.")
         was_sent = not _is_connection_failure(error)
         reason = self._redactor.scrub(_text(cause))
+        port = "port"
+        if where.endswith(f":{DEFAULT_PORT}"):
+            port += f" ({DEFAULT_PORT} where an address names none)"
         return YeeduTransportError(
-            f"Yeedu at {where} cannot be reached ({reason}); check the host, the port and the network."
+            f"Yeedu at {where} cannot be reached ({reason}); check the host, the {port} and the network."
             if not was_sent
             else f"The connection to Yeedu at {where} broke before the answer came ({reason}).",
             was_sent=was_sent,
