@@ -10,6 +10,7 @@ import logging
 import os
 import queue
 import sys
+import traceback
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -90,7 +91,10 @@ def fly_all(sky: Sky, plans: list[Plan]) -> list[str]:
     names: Counter[str] = Counter()
 
     def fly(plan: Plan) -> list[str]:
-        outcomes, wrong = context.copy().run(sky.fly, plan)
+        try:
+            outcomes, wrong = context.copy().run(sky.fly, plan)
+        except Exception:  # noqa: BLE001 - of the test itself; the others are to be flown all the same
+            return [f"BROKEN: {traceback.format_exc()}"]
         names.update(outcome.name for outcome in outcomes)
         return wrong
 
