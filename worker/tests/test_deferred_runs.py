@@ -1,13 +1,15 @@
 """Deferrable Yeedu jobs on a real worker: more of them at once than it has places, one remote run each."""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import requests
 from prefect_processes import OURS, PrefectServer, Worker, commit, worker
 
 from tests.platforms import wait_for
+from tests.prefect_process import PrefectProcess
 from yeedu_mock.testing import RunningMock
 
 SAMPLE_SECONDS = 0.25
@@ -93,10 +96,16 @@ class Place:
     limit: int
     job: int = 0
     deployment: str = ""
+    watch: "subprocess.Popen[bytes]" = field(init=False)
+
+    def start_watch(self) -> "subprocess.Popen[bytes]":
+        """Start the watcher."""
+        environment = {**self.server.environment(), "YEEDU_WATCH_SECONDS": "1"}
+        return subprocess.Popen([sys.executable, "-m", "yeedu_worker.watch"], env=environment)
 
     @contextmanager
-    def started(self) -> Iterator[Worker]:
-        """Start both, until the end of the block."""
+    def deployed(self) -> Iterator[None]:
+        """Make the deployment, and run the watcher until the end of the block."""
         environment = self.server.environment()
         who = [self.mock.settings.username, self.mock.settings.password]
         subprocess.run([sys.executable, "-c", BLOCKS, *who], env=environment, check=True)
@@ -107,14 +116,25 @@ class Place:
         self.deployment = self.server.deploy(
             f"nightly-{pool}", "flows.py:nightly", (self.folder / "repository").as_uri(), work_pool_name=pool
         )
-        environment["YEEDU_WATCH_SECONDS"] = "1"
-        watch = subprocess.Popen([sys.executable, "-m", "yeedu_worker.watch"], env=environment)
+        self.watch = self.start_watch()
         try:
-            with worker(self.server, pool, self.folder / "worker", WORKER_LIMIT=str(self.limit)) as running:
-                yield running
+            yield
         finally:
-            watch.terminate()
-            watch.wait(60)
+            self.watch.terminate()
+            self.watch.wait(60)
+
+    @contextmanager
+    def working(self, name: str = "worker") -> Iterator[Worker]:
+        """Run a worker until the end of the block."""
+        limit = {"WORKER_LIMIT": str(self.limit)}
+        with worker(self.server, self.folder.name, self.folder / name, **limit) as running:
+            yield running
+
+    @contextmanager
+    def started(self) -> Iterator[Worker]:
+        """Start watcher and worker, until the end of the block."""
+        with self.deployed(), self.working() as running:
+            yield running
 
     def start_runs(self, number: int, *, deferrable: bool = True) -> list[str]:
         parameters = {"job_url": self.mock.job_url(self.job), "deferrable": deferrable}
@@ -203,3 +223,65 @@ def test_what_waiting_costs_with_and_without_a_process(
         )
         assert len(place.remote_runs()) == jobs
         assert peak.processes <= limit
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_jobs_that_wait_outlive_worker_server_and_watcher(by_hand: RunningMock, tmp_path: Path) -> None:
+    jobs, limit, seconds = MEASURED_JOBS, 5, MEASURED_SECONDS
+    (tmp_path / "server").mkdir()
+    with PrefectProcess(tmp_path / "server") as process:
+        server = PrefectServer(process.url, tmp_path / "server")
+        place = Place(server, by_hand, tmp_path, limit)
+        since: dict[int, float] = {}
+
+        def number_in(state: str) -> int:
+            place.end_runs(since, seconds)
+            return place.states(flow_runs)[state]
+
+        with place.deployed(), rescued(server):
+            with place.working() as first, Peak().of(first) as peak:
+                began = time.monotonic()
+                flow_runs = place.start_runs(jobs)
+                wait_for("half suspended", lambda: number_in("Suspended") >= jobs // 2, 900, 0.2)
+                kill(first)
+            process.stop()
+            place.watch.kill()
+            place.watch.wait(60)
+            process.start()
+            place.watch = place.start_watch()
+            with place.working("second") as second, Peak().of(second) as later:
+                wait_for("all completed", lambda: number_in("Completed") == jobs, 3600, 1.0)
+                took = time.monotonic() - began
+        print(
+            f"{jobs} jobs of {seconds:g} s, limit {limit}, worker and watcher killed, server restarted: "
+            f"Completed in {took:.0f} s, at most {max(peak.processes, later.processes)} runs with a process, "
+            f"{max(peak.megabytes, later.megabytes):.0f} MB of the worker's own"
+        )
+        assert len(place.remote_runs()) == jobs
+        assert max(peak.processes, later.processes) <= limit
+
+
+def kill(running: Worker) -> None:
+    """Kill a worker with everything that it started, and delete what the next one there would."""
+
+    def are_gone() -> bool:
+        for number in running.processes():
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        return not running.processes()
+
+    wait_for("no process", are_gone, 60, 0.05)
+    shutil.rmtree(running.temporary)
+    running.temporary.mkdir()
+
+
+@contextmanager
+def rescued(server: PrefectServer) -> Iterator[None]:
+    """Run what starts the runs of a killed worker again, until the end of the block."""
+    rescue = subprocess.Popen([sys.executable, "-m", "yeedu_rescue"], env=server.environment())
+    try:
+        yield
+    finally:
+        rescue.terminate()
+        rescue.wait(60)
