@@ -99,8 +99,11 @@ def deliver_beside_other_actions() -> None:
     purpose="the server is started anew when its services stand still; without it, when its event loop does",
 )
 def watch_services(pulse: Pulse) -> None:
-    """Have the pulse take note of every round of every service that runs in this process."""
-    pulse.watch(_SERVICES.find()(webserver_only=bool(os.environ.get("PREFECT__SERVER_WEBSERVER_ONLY"))))
+    """Have the pulse take note of every round of every service that runs in this process.
+
+    An API server beside a process of services runs none that is to be watched: one counts users, if it may.
+    """
+    pulse.watch([] if os.environ.get("PREFECT__SERVER_WEBSERVER_ONLY") else _SERVICES.find()())
 
 
 def report() -> list[PatchState]:
