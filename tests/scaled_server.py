@@ -3,23 +3,19 @@
 import asyncio
 import contextlib
 import itertools
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from importlib.metadata import version
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 import psycopg2
 
 from local import warehouse as postgres
-from tests.built_once import built_once
 from tests.platforms import Api, free_port, wait_for
 
 SERVER = Path(__file__).parents[1] / "server"

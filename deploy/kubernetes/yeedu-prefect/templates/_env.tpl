@@ -53,7 +53,6 @@ PREFECT_SERVER_DATABASE_HOST: {{ include "yp.host" (dict "root" . "component" "p
 {{- end }}
 {{- include "yp.settings" (dict "root" . "names" (list "PREFECT_SERVER_DATABASE_PORT" "PREFECT_SERVER_DATABASE_NAME" "PREFECT_SERVER_DATABASE_USER")) }}
 PREFECT_SERVER_DATABASE_PASSWORD_FILE: /run/platform/database/postgres-password
-PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE: "15"
 PREFECT_SERVER_DATABASE_SQLALCHEMY_MAX_OVERFLOW: "0"
 PREFECT_SERVER_DATABASE_MIGRATE_ON_START: "false" # an init container runs the migrations, under a lock of its own
 PREFECT_SERVER_ENCRYPTION_KEY_FILE: /run/platform/server/encryption-key
@@ -62,11 +61,13 @@ PREFECT_SERVER_ENCRYPTION_KEY_FILE: /run/platform/server/encryption-key
 {{- define "yp.env.migrate" -}}
 {{ include "yp.env.database" . }}
 {{ include "yp.env.certificates" . }}
+PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE: "15"
 PREFECT_HOME: /tmp/prefect
 {{- end }}
 
 {{- define "yp.env.server" -}}
 {{ include "yp.env.database" . }}
+PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE: {{ include "yp.isScaled" . | empty | ternary "15" "10" | quote }}
 {{ include "yp.env.certificates" . }}
 {{ include "yp.env.direct" . }}
 PLATFORM_VERSION: {{ include "yp.version" . | quote }}
@@ -92,24 +93,24 @@ PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE: prefect.server.concurrency.lease_stora
 {{- end }}
 {{- end }}
 
-{{/* What several servers and their services share lies in Redis. Its addresses hold a password: "yp.redisAddresses". */}}
+{{/* What several servers and their services share lies in Redis: its settings follow from its address, as deploy/scale.yaml. */}}
 {{- define "yp.env.scaled" -}}
-PREFECT_SERVER_EVENTS_MESSAGING_BROKER: prefect_redis.messaging
-PREFECT_SERVER_EVENTS_MESSAGING_CACHE: prefect_redis.messaging
-PREFECT_SERVER_EVENTS_CAUSAL_ORDERING: prefect_redis.ordering
+REDIS_URL: {{ .Values.settings.REDIS_URL | default (printf "redis://%s:6379" (include "yp.host" (dict "root" . "component" "redis"))) | quote }}
+REDIS_PASSWORD_FILE: /run/platform/redis/redis-password
 PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE: prefect_redis.lease_storage
-PREFECT_SERVER_WORKER_CHANNEL_CLEANUP_QUEUE_STORAGE: prefect_redis.cleanup_queue
-PREFECT_REDIS_MESSAGING_SOCKET_TIMEOUT: "30"
-PREFECT_REDIS_MESSAGING_SOCKET_CONNECT_TIMEOUT: "5"
-PREFECT_REDIS_MESSAGING_HEALTH_CHECK_INTERVAL: "20"
+PREFECT_HOME: /tmp/prefect
 {{- end }}
 
-{{- define "yp.redisAddresses" -}}
-{{- $root := . -}}
-{{- range $name, $key := dict "PREFECT_REDIS_MESSAGING_URL" "REDIS_URL" "PREFECT_REDIS_WORKER_CLEANUP_QUEUE_URL" "REDIS_URL" "PREFECT_SERVER_DOCKET_URL" "REDIS_DOCKET_URL" }}
-- name: {{ $name }}
-  valueFrom: {secretKeyRef: {name: {{ include "yp.secretOf" (dict "root" $root "key" $key) }}, key: {{ $key }}}}
+{{- define "yp.env.api-server" -}}
+{{ include "yp.env.server" . }}
+{{- if include "yp.isScaled" . }}
+PREFECT__SERVER_WEBSERVER_ONLY: "true"
 {{- end }}
+{{- end }}
+
+{{- define "yp.env.services" -}}
+{{ include "yp.env.server" . }}
+PREFECT_SERVER_UI_ENABLED: "false"
 {{- end }}
 
 {{- define "yp.env.api" -}}

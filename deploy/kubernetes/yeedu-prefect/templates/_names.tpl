@@ -48,7 +48,7 @@ labels: {{- include "yp.labels" . | nindent 2 }}
 {{ .Values.settings.PREFECT_SERVER_DATABASE_HOST | empty | ternary "true" "" }}
 {{- end }}
 {{- define "yp.hasRedis" -}}
-{{- if and (include "yp.isScaled" .) (not (has "REDIS_URL" .Values.secrets.existing.keys)) (not .Values.secrets.values.REDIS_URL) -}}
+{{- if and (include "yp.isScaled" .) (empty .Values.settings.REDIS_URL) -}}
 true
 {{- end }}
 {{- end }}

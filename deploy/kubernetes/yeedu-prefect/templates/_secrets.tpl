@@ -9,6 +9,7 @@ api: {PREFECT_API_AUTH_STRING: auth-string}
 mock: {YEEDU_MOCK_PASSWORD: yeedu-password}
 warehouse: {WAREHOUSE_POSTGRES_PASSWORD: postgres-password}
 git: {FLOWS_GIT_SSH_KEY: ssh-key, FLOWS_GIT_KNOWN_HOSTS: known-hosts}
+redis: {REDIS_PASSWORD: redis-password, REDIS_USERS: users.acl}
 deployer:
   YEEDU_TOKEN: yeedu-token
   YEEDU_PASSWORD: yeedu-password
