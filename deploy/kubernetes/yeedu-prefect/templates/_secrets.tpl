@@ -31,6 +31,15 @@ deployer:
 {{- end -}}
 {{- end }}
 
+{{/* The Secret that jobs of the cluster's get the login from, in their own namespace. */}}
+{{- define "yp.jobSecret" -}}
+{{- if has "PREFECT_API_AUTH_STRING" .Values.secrets.existing.keys -}}
+{{ .Values.secrets.existing.name }}
+{{- else -}}
+{{ include "yp.name" (dict "root" . "component" "kubernetes-worker") }}
+{{- end -}}
+{{- end }}
+
 {{/* Volumes with the secrets of some folders, and where they are mounted: each container sees what it needs, no more. */}}
 {{- define "yp.secretVolumes" -}}
 {{- $root := .root -}}
