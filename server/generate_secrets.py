@@ -61,8 +61,8 @@ def _redis_users(password: str) -> str:
 class Secret:
     """One secret: the knob that sets it, where it goes, and where it comes from when nobody sets it.
 
-    Either it is made, or it is another one's value (unless a third one is set, and in a form of its own), or it
-    is left empty.
+    Either it is made, or it is another one's value (in its own form, and unless a third one is set), or it is
+    left empty.
     """
 
     knob: str

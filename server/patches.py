@@ -13,6 +13,7 @@ import alert_failures
 import alert_lanes
 import database_ping
 import sqlite_locks
+from background import working_on
 
 from yeedu_worker.patching import Patches, PatchState, Place
 
@@ -29,6 +30,7 @@ _MODE = Place("prefect.server.database.configurations:SQLITE_BEGIN_MODE")
 _CURSOR = Place("aiosqlite.cursor:Cursor.close", "(self)")
 _ACT = Place("prefect.server.events.actions:SendNotification.act", "(self, triggered_action)")
 _CONSUMER = Place("prefect.server.events.actions:consumer", "()")
+_WORK = Place("docket.worker:Worker.run_forever", "(self)")
 _SERVICES = Place(
     "prefect.server.services.perpetual_services:get_perpetual_services", "(ephemeral=, webserver_only=)"
 )
@@ -87,6 +89,17 @@ def keep_addresses_out_of_failures() -> None:
 def deliver_beside_other_actions() -> None:
     """Change how this process works off actions."""
     _CONSUMER.replace(alert_lanes.beside(_CONSUMER.find()))
+
+
+@PATCHES.declare(
+    "docket goes on",
+    _WORK,
+    Place("prefect.server.api.background_workers:background_worker", names=("run_forever",)),
+    purpose="background work outlives whatever Redis answers, such as that what it held is gone",
+)
+def work_on_after_failures() -> None:
+    """Change how this process works off background tasks, those that make up services among them."""
+    _WORK.replace(working_on(_WORK.find()))
 
 
 @PATCHES.declare(

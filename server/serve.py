@@ -39,6 +39,7 @@ from patches import (
     report,
     take_locks_in_order,
     watch_services,
+    work_on_after_failures,
 )
 from prefect.server.api.server import create_app
 from prefect.settings import get_current_settings
@@ -75,6 +76,8 @@ def main() -> None:
     close_abandoned_cursors()
     keep_addresses_out_of_failures()
     deliver_beside_other_actions()
+    if is_api_alone():
+        work_on_after_failures()
     application = create_app(final=True)
     answer_while_database_is_away(application)
     application.router.routes[:0] = [health_page(pulse, line), description(application)]

@@ -29,6 +29,7 @@ from patches import (
     ping_in_one_round_trip,
     report,
     watch_services,
+    work_on_after_failures,
 )
 from prefect.logging import get_logger
 from prefect.server.api.background_workers import background_worker
@@ -69,6 +70,7 @@ def main() -> None:
     ping_in_one_round_trip()
     keep_addresses_out_of_failures()
     deliver_beside_other_actions()
+    work_on_after_failures()
     application = Starlette(routes=[health_page(pulse, line)], lifespan=partial(_running, settings, pulse))
     config = uvicorn.Config(
         Watched(application, pulse, is_database_there, end),

@@ -1,27 +1,32 @@
-"""Several API servers, the process of services, Postgres and Redis, as processes of the test's own."""
+"""Several API servers and the process of services as processes, Postgres and Redis in containers."""
 
-import asyncio
 import contextlib
 import itertools
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-import psycopg2
+import yaml
 
-from local import warehouse as postgres
-from tests.platforms import Api, free_port, wait_for
+from local.script import load_script
+from tests.platforms import ROOT, Api, free_port, image, wait_for
 
-SERVER = Path(__file__).parents[1] / "server"
+SERVER = ROOT / "server"
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads what Compose adds to YAML."""
+
+
+for _tag in ("!reset", "!override"):
+    _Loader.add_constructor(_tag, lambda loader, node: None)
+OVERLAY: dict[str, Any] = yaml.load((ROOT / "deploy" / "scale.yaml").read_text(encoding="utf-8"), _Loader)
 PASSWORD = "canary-of-the-database"
 REDIS_PASSWORD = "canary/of?the#Redis"
-_DATABASE = "warehouse"  # as local.warehouse calls user and database
 
 
 class Part:
@@ -90,50 +95,45 @@ class Part:
             self._process.wait(timeout=60)
 
 
-class Balancer:
-    """One address before several servers: each connection goes to the next one that takes it."""
+class Container:
+    """A container of a public image's, which a test may kill and start again with its data.
 
-    def __init__(self, ports: Sequence[int]) -> None:
-        self.port = free_port()
-        self._ports = itertools.cycle(ports)
-        self._count = len(ports)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+    Args:
+        image: The image.
+        port: On this machine.
+        inside: In the container.
+        arguments: Of `docker run`; then, behind the image, its command.
+    """
 
-    def __enter__(self) -> Self:
-        """Listen until the end of the block."""
-        self._thread.start()
-        return self
+    def __init__(
+        self, image: str, port: int, inside: int, arguments: Sequence[str], command: Sequence[str]
+    ) -> None:
+        published = ("--publish", f"127.0.0.1:{port}:{inside}")
+        started = docker("run", "--detach", "--init", *published, *arguments, image, *command)
+        self._id = started.strip()
 
-    def __exit__(self, *_: object) -> None:
-        """Close every connection."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+    def run(self, *command: str, content: str = "") -> str:
+        """Run a command in it, and return what that prints."""
+        return docker("exec", "--interactive", self._id, *command, content=content)
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", self.port))
-        self._loop.run_forever()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
-        self._loop.close()
+    def kill(self) -> None:
+        """End it without a word."""
+        docker("kill", self._id)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for port in itertools.islice(self._ports, self._count):
-            with contextlib.suppress(OSError):
-                far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
-                await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
-                return
-        writer.close()
+    def start(self) -> None:
+        """Start it again."""
+        docker("start", self._id)
+
+    def remove(self) -> None:
+        """End it, and delete its data."""
+        docker("rm", "--force", "--volumes", self._id)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+def docker(*arguments: str, content: str = "") -> str:
+    """Run ``docker``, and return what it prints."""
+    done = subprocess.run(["docker", *arguments], input=content, capture_output=True, text=True, check=False)
+    assert not done.returncode, (arguments, done.stderr)
+    return done.stdout
 
 
 class ScaledServer:
@@ -147,45 +147,44 @@ class ScaledServer:
     def __init__(self, home: Path, servers: int = 2) -> None:
         self._home = home
         self._stack = contextlib.ExitStack()
-        self._database_port, redis_port = free_port(), free_port()
+        self._database_port, self.redis_port = free_port(), free_port()
+        (home / "redis").mkdir(mode=0o755)
+        (home / "redis" / "users.acl").write_text(redis_users(REDIS_PASSWORD))
         (home / "redis-password").write_text(REDIS_PASSWORD)
         (home / "postgres-password").write_text(PASSWORD)
         self.settings = {
             "PREFECT_SERVER_DATABASE_DRIVER": "postgresql+asyncpg",
             "PREFECT_SERVER_DATABASE_HOST": "127.0.0.1",
             "PREFECT_SERVER_DATABASE_PORT": str(self._database_port),
-            "PREFECT_SERVER_DATABASE_NAME": _DATABASE,
-            "PREFECT_SERVER_DATABASE_USER": _DATABASE,
+            "PREFECT_SERVER_DATABASE_NAME": "prefect",
+            "PREFECT_SERVER_DATABASE_USER": "prefect",
             "PREFECT_SERVER_DATABASE_PASSWORD_FILE": str(home / "postgres-password"),
-            "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "5",
+            "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "10",
             "PREFECT_SERVER_DATABASE_SQLALCHEMY_MAX_OVERFLOW": "0",
             "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",
             "PREFECT_SERVER_API_BLOCKS_REGISTER_ON_START": "false",
-            "REDIS_URL": f"redis://127.0.0.1:{redis_port}",
+            "REDIS_URL": f"redis://127.0.0.1:{self.redis_port}",
             "REDIS_PASSWORD_FILE": str(home / "redis-password"),
         }
-        self.postgres = self._part(
-            "postgres", postgres.command(home / "postgres", self._database_port), self._database_port
-        )
-        self.redis = self._part("redis", self._redis_command(redis_port), redis_port)
         self.servers = [self.part(f"server-{number}", alone=True) for number in range(1, servers + 1)]
         self.services = self.part("services")
-        self.balancer = Balancer([server.port for server in self.servers])
-        self.url = f"http://127.0.0.1:{self.balancer.port}/api"
-        self.api = Api(self.url)
+        port, behind = free_port(), [str(server.port) for server in self.servers]
+        command = [sys.executable, str(ROOT / "tests" / "balancer.py"), str(port), *behind]
+        self.balancer = Part("balancer", command, dict(os.environ), home, port)
+        self.api = Api(f"http://127.0.0.1:{port}/api")
 
     def __enter__(self) -> Self:
         """Start all of it; it ends with the block."""
         with contextlib.ExitStack() as stack:
-            for part in (self.postgres, self.redis):
-                self._start(part, stack)
-            shutil.copytree  # noqa: B018
-            self.await_database()
-            for part in (*self.servers, self.services):
-                self._start(part, stack)
+            self.redis = self._start_redis()
+            stack.callback(self.redis.remove)
+            self.postgres = self._start_postgres()
+            stack.callback(self.postgres.remove)
+            for part in (self.balancer, *self.servers, self.services):
+                stack.callback(part.end, signal.SIGKILL)
+                part.start()
             for part in (*self.servers, self.services):
                 part.await_healthy()
-            stack.enter_context(self.balancer)
             self._stack = stack.pop_all()
         return self
 
@@ -193,55 +192,56 @@ class ScaledServer:
         """End all of it."""
         self._stack.close()
 
-    def _start(self, part: Part, stack: contextlib.ExitStack) -> None:
-        stack.callback(part.end, signal.SIGKILL)
-        part.start()
-
     def part(self, name: str, *, alone: bool = False, **settings: str) -> Part:
         """Return an API server (`alone`), or a process of services, that is not started yet."""
         port = free_port()
         more = {**self.settings, **({"PREFECT__SERVER_WEBSERVER_ONLY": "true"} if alone else {}), **settings}
         program = str(SERVER / ("serve.py" if alone else "services.py"))
         launcher = [sys.executable, str(SERVER / "with_secrets.py"), sys.executable, program]
-        return self._part(name, [*launcher, f"--port={port}"], port, more)
+        command = [*launcher, f"--port={port}"]
+        return Part(name, command, environment(self._home / name, more), self._home, port)
 
-    def _part(
-        self, name: str, command: Sequence[str], port: int, settings: dict[str, str] | None = None
-    ) -> Part:
-        return Part(name, command, environment(self._home / name, settings or {}), self._home, port)
+    def _start_redis(self) -> Container:
+        redis = OVERLAY["services"]["redis"]
+        mounted = ("--volume", f"{self._home}/redis:/run/platform/redis:ro", "--user", redis["user"])
+        command = [str(argument).replace("${REDIS_MEMORY:-256mb}", "64mb") for argument in redis["command"]]
+        return Container("redis:8", self.redis_port, 6379, mounted, command)
 
-    def _redis_command(self, port: int) -> list[str]:
-        configuration = self._home / "redis.conf"
-        configuration.write_text(
-            f"port {port}\nbind 127.0.0.1\ndir {self._home}\nappendonly yes\nmaxmemory 64mb\n"
-            f'maxmemory-policy noeviction\nsave ""\nrequirepass "{REDIS_PASSWORD}"\n'
+    def _start_postgres(self) -> Container:
+        settings = ("POSTGRES_USER=prefect", "POSTGRES_DB=prefect", f"POSTGRES_PASSWORD={PASSWORD}")
+        arguments = [*itertools.chain.from_iterable(("--env", setting) for setting in settings)]
+        arguments += ["--tmpfs", "/var/lib/postgresql/data"]
+        postgres = Container(
+            "postgres:17", self._database_port, 5432, arguments, ["postgres", "-c", "fsync=off"]
         )
-        return ["redis-server", str(configuration)]
+        schema = docker("run", "--rm", "--entrypoint", "cat", image("server"), "/opt/server/schema.sql")
+        psql = ("psql", "--username=prefect", "--dbname=prefect", "--quiet", "--host=127.0.0.1")
 
-    def await_database(self) -> None:
-        ready = postgres.ready_command(self._database_port)
-        wait_for("Postgres", lambda: not subprocess.run(ready, check=False).returncode, 60, 0.1)
+        def is_up() -> bool:
+            try:
+                return bool(postgres.run(*psql, "--command=SELECT 1"))
+            except AssertionError:
+                return False
+
+        wait_for("Postgres", is_up, 60, 0.1)
+        postgres.run(*psql, "--set=ON_ERROR_STOP=1", content=schema)
+        return postgres
+
+    def sql(self, query: str) -> list[list[str]]:
+        """Ask the database."""
+        psql = ("psql", "--username=prefect", "--dbname=prefect", "--no-align", "--tuples-only")
+        return [line.split("|") for line in self.postgres.run(*psql, f"--command={query}").splitlines()]
 
     def wipe_redis(self) -> None:
         """Have Redis forget all that it has."""
-        command = ["redis-cli", "-p", str(self.redis.port), "-a", REDIS_PASSWORD, "--no-auth-warning"]
-        subprocess.run([*command, "flushall"], check=True, capture_output=True)
+        asked = f"AUTH {REDIS_PASSWORD}\nFLUSHALL\n"
+        assert self.redis.run("redis-cli", content=asked).split() == ["OK", "OK"]
 
-    def sql(self, query: str) -> list[tuple[object, ...]]:
-        """Ask the database."""
-        connection = psycopg2.connect(
-            host="127.0.0.1",
-            port=self._database_port,
-            user=_DATABASE,
-            dbname=_DATABASE,
-            password=PASSWORD,
-        )
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(query)
-                return cursor.fetchall()
-        finally:
-            connection.close()
+
+def redis_users(password: str) -> str:
+    """Return what the platform makes of Redis' password."""
+    secrets = load_script(SERVER / "generate_secrets.py").SECRETS
+    return next(secret for secret in secrets if secret.knob == "REDIS_USERS").form(password)
 
 
 def environment(home: Path, settings: dict[str, str]) -> dict[str, str]:

@@ -24,7 +24,7 @@ from local.upgrade.copies import Copy, PostgresCopy, SqliteCopy
 from local.upgrade.journal import FOLDER, RELEASE
 
 # Who uses the database, in the order in which they are stopped.
-_USERS = ("worker", "image-worker", "rescue", "backup", "deployer", "server", "migrate")
+_USERS = ("worker", "image-worker", "rescue", "backup", "deployer", "services", "server", "migrate")
 
 
 @dataclass(frozen=True)
