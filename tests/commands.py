@@ -49,7 +49,8 @@ KUBERNETES = (
     "kubectl --namespace prefect get secret prefect-secrets"
     " --output=go-template='{{.data.PREFECT_API_AUTH_STRING | base64decode}}'",
     "kubectl --namespace prefect port-forward service/prefect-server 8080:4200",
-    "helm upgrade prefect deploy/kubernetes/yeedu-prefect --namespace prefect --reuse-values --wait --timeout 15m",
+    "helm upgrade prefect deploy/kubernetes/yeedu-prefect --namespace prefect --reuse-values"
+    " --wait --timeout 15m",
     "kubectl --namespace prefect exec prefect-postgres-0 --"
     " pg_dump --username=prefect --format=custom prefect >prefect.dump",
     "kubectl --namespace prefect get secret prefect-secrets --output=yaml >prefect-secrets.yaml",
