@@ -38,6 +38,8 @@ DIFFERENCES = {
 }
 # Mounted by Compose from the checkout or the image, or a place of its own here.
 SCALED, OWN_DATABASE = "deploy/scale.yaml", "deploy/own-database.yaml"
+OTHER_SERVER = "deploy/other-server.yaml"
+OF_OTHER_SERVER = {"PREFECT_API_URL", "RESCUE_WORK_POOLS"}
 
 
 def settings_of(name: str) -> dict[str, str]:
@@ -61,16 +63,21 @@ def other(knob: str, value: str) -> str:
             )
 
 
-EVERY_KNOB = {name: other(name, KNOBS[name]) for name in VALUES["settings"] if name in KNOBS} | {
-    "REDIS_URL": ""  # of deploy/scale.yaml, which has no knob for it
+EVERY_KNOB = {
+    name: other(name, KNOBS[name]) for name in VALUES["settings"] if name in KNOBS.keys() - OF_OTHER_SERVER
 }
-OF_ONE_SERVER = {**EVERY_KNOB, "PREFECT_SERVER_DATABASE_HOST": ""}
 PASSWORD = ["--set", "secrets.values.POSTGRES_PASSWORD=x"]
 # By what is described: Compose files, knobs, and values beside these.
 SITUATIONS: dict[str, tuple[list[str], dict[str, str], list[str]]] = {
     "one server": ([], {}, ["--set", "imageWorker.enabled=true"]),
     "several servers": ([SCALED], settings_of("several-servers"), ["--set", "server.replicas=3"]),
     "another database": ([OWN_DATABASE], {"PREFECT_SERVER_DATABASE_HOST": "db.example.com"}, PASSWORD),
+    "another server": ([OTHER_SERVER], {"PREFECT_API_URL": "https://prefect.example.com/api"}, []),
+    "another server by name": (
+        [OTHER_SERVER],
+        {"PREFECT_API_URL": "https://prefect.example.com/api", "PREFECT_UI_URL": "https://ui.example.com"},
+        ["--set", "imageWorker.enabled=true"],
+    ),
     "every knob": ([OWN_DATABASE], EVERY_KNOB, [*PASSWORD, "--set", "imageWorker.enabled=true"]),
 }
 OF_SCALED = {"PREFECT_API_URL", "DIRECT_HOSTS"}  # a Service is asked in place of the proxy
@@ -100,7 +107,11 @@ def test_container_has_the_variables_of_its_service(situation: str) -> None:
             continue
         compared.add(name)
         ours = here[CONTAINERS[name]]
-        theirs = {variable: expanded(str(value), knobs) for variable, value in service["environment"].items()}
+        theirs = {
+            variable: knobs[variable] if value is None else expanded(str(value), knobs)
+            for variable, value in service["environment"].items()
+            if value is not None or variable in knobs  # without a value it is as in .env
+        }
         differing = {one for one in ours.keys() | theirs.keys() if ours.get(one) != theirs.get(one)}
         stated = {variable for service_name, variable in DIFFERENCES if service_name == name}
         stated |= OF_SCALED if SCALED in files else set()
@@ -108,6 +119,17 @@ def test_container_has_the_variables_of_its_service(situation: str) -> None:
         assert told == {}, f"{name}: (Compose's, the chart's)"
     left_out = composed.keys() - compared - WITHOUT
     assert left_out <= {"image-worker"}, left_out
+
+
+def test_clients_of_another_server_mount_its_key() -> None:
+    composed = services("docker-compose.yaml", OTHER_SERVER)
+    values = "settings.PREFECT_API_URL=https://prefect.example.com/api,imageWorker.enabled=true"
+    here = pods(rendered("--set", values))
+    assert not {"server", "services", "postgres", "redis"} & here.keys()
+    for name in composed.keys() - WITHOUT:
+        theirs = any(str(volume).startswith("key-secrets:") for volume in composed[name]["volumes"])
+        ours = any(mount["name"] == "key-secrets" for mount in here[name]["containers"][0]["volumeMounts"])
+        assert ours == theirs, name
 
 
 def test_every_difference_is_one() -> None:
@@ -155,7 +177,7 @@ def test_settings_have_the_defaults_of_the_knobs() -> None:
 
 def test_secrets_are_those_of_the_platform_in_the_same_files() -> None:
     script = load_script(ROOT / "server" / "generate_secrets.py")
-    theirs = {(one.folder, one.knob, one.name) for one in script.SECRETS if one.folder != "key"}
+    theirs = {(one.folder, one.knob, one.name) for one in script.SECRETS}
     text = (CHART / "templates" / "_secrets.tpl").read_text(encoding="utf-8")
     table = text.partition('"yp.secretFiles" -}}\n')[2].partition("{{- end }}")[0]
     ours = {

@@ -114,10 +114,19 @@ PREFECT_SERVER_UI_ENABLED: "false"
 {{- end }}
 
 {{- define "yp.env.api" -}}
+{{- $ui := include "yp.setting" (dict "root" . "name" "PREFECT_UI_URL") -}}
 {{ include "yp.env.direct" . }}
-PREFECT_API_URL: http://{{ include "yp.host" (dict "root" . "component" "server") }}:4200/api
 PREFECT_API_AUTH_STRING_FILE: /run/platform/api/auth-string
-{{- include "yp.settings" (dict "root" . "names" (list "PREFECT_UI_URL")) }}
+{{- if include "yp.hasServer" . }}
+PREFECT_API_URL: http://{{ include "yp.host" (dict "root" . "component" "server") }}:4200/api
+PREFECT_UI_URL: {{ $ui | quote }}
+{{- else }}
+PREFECT_API_URL: {{ .Values.settings.PREFECT_API_URL | quote }}
+PREFECT_API_KEY_FILE: /run/platform/key/api-key
+{{- if ne $ui "http://localhost:8080" }}
+PREFECT_UI_URL: {{ $ui | quote }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "yp.env.flows" -}}
@@ -163,8 +172,12 @@ PREFECT_HOME: /tmp/prefect
 PREFECT_FLOWS_HEARTBEAT_FREQUENCY: "30" # handed on to the jobs
 PREFECT_WORKER_QUERY_SECONDS: {{ include "yp.setting" (dict "root" . "name" "WORKER_QUERY_SECONDS") | quote }}
 PREFECT_INTEGRATIONS_KUBERNETES_OBSERVER_NAMESPACES: {{ .Values.kubernetesWorker.namespace | default .Release.Namespace }}
-PREFECT_INTEGRATIONS_KUBERNETES_WORKER_API_AUTH_STRING_SECRET_NAME: {{ include "yp.jobSecret" . }}
-PREFECT_INTEGRATIONS_KUBERNETES_WORKER_API_AUTH_STRING_SECRET_KEY: PREFECT_API_AUTH_STRING
+{{- range $what, $key := dict "API_AUTH_STRING" "PREFECT_API_AUTH_STRING" "API_KEY" "PREFECT_API_KEY" }}
+{{- if eq $key (include "yp.jobLogin" $) }}
+PREFECT_INTEGRATIONS_KUBERNETES_WORKER_{{ $what }}_SECRET_NAME: {{ include "yp.jobSecret" $ }}
+PREFECT_INTEGRATIONS_KUBERNETES_WORKER_{{ $what }}_SECRET_KEY: {{ $key }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "yp.env.deployer" -}}
@@ -193,13 +206,18 @@ YEEDU_TOKEN_FILE: /run/platform/deployer/yeedu-token
 {{- if .Values.kubernetesWorker.enabled }}
 KUBERNETES_JOB_IMAGE: {{ include "yp.image" (dict "root" . "image" "worker") }}
 KUBERNETES_JOB_NAMESPACE: {{ .Values.kubernetesWorker.namespace | default .Release.Namespace }}
-KUBERNETES_API_URL: http://{{ include "yp.host" (dict "root" . "component" "server") }}.{{ .Release.Namespace }}.svc:4200/api
+KUBERNETES_API_URL: {{ .Values.settings.PREFECT_API_URL | default (printf "http://%s.%s.svc:4200/api" (include "yp.host" (dict "root" . "component" "server")) .Release.Namespace) }}
 {{- end }}
 {{- end }}
 
 {{- define "yp.env.rescue" -}}
 {{ include "yp.env.api" . }}
 {{- include "yp.settings" (dict "root" . "names" (list "RESCUE_HEARTBEAT_SECONDS" "RESCUE_PENDING_SECONDS" "RESCUE_ATTEMPTS" "RESCUE_WORKER_SECONDS")) }}
+{{- if not (include "yp.hasServer" .) }}
+{{ include "yp.env.certificates" . }}
+PREFECT_HOME: /tmp/prefect
+{{- include "yp.settings" (dict "root" . "names" (list "RESCUE_WORK_POOLS")) }}
+{{- end }}
 {{- end }}
 
 {{- define "yp.env.yeedu-watch" -}}

@@ -38,14 +38,23 @@ labels: {{- include "yp.labels" . | nindent 2 }}
 {{ $registry }}{{ $registry | empty | ternary "" "/" }}{{ .image }}
 {{- end }}
 
-{{/* Several servers: "true", or nothing. */}}
+{{/* Whether the chart brings the server, rather than that it is another one: "true", or nothing. */}}
+{{- define "yp.hasServer" -}}
+{{ .Values.settings.PREFECT_API_URL | empty | ternary "true" "" }}
+{{- end }}
+
+{{/* Several servers. */}}
 {{- define "yp.isScaled" -}}
-{{ gt (int .Values.server.replicas) 1 | ternary "true" "" }}
+{{- if and (include "yp.hasServer" .) (gt (int .Values.server.replicas) 1) -}}
+true
+{{- end }}
 {{- end }}
 
 {{/* Whether Prefect's data lies in this chart's Postgres, and Redis' in its Redis. */}}
 {{- define "yp.hasPostgres" -}}
-{{ .Values.settings.PREFECT_SERVER_DATABASE_HOST | empty | ternary "true" "" }}
+{{- if and (include "yp.hasServer" .) (empty .Values.settings.PREFECT_SERVER_DATABASE_HOST) -}}
+true
+{{- end }}
 {{- end }}
 {{- define "yp.hasRedis" -}}
 {{- if and (include "yp.isScaled" .) (empty .Values.settings.REDIS_URL) -}}

@@ -96,6 +96,6 @@ resources: {requests: {storage: {{ .size }}}}
   env: {{- include "yp.env" (include "yp.env.migrate" .) | nindent 4 }}
   volumeMounts:
     - {name: tmp, mountPath: /tmp}
-    {{- include "yp.secretMounts" (dict "folders" (list "database" "server")) | nindent 4 }}
+    {{- include "yp.secretMounts" (dict "root" . "folders" (list "database" "server")) | nindent 4 }}
     {{- include "yp.caMount" . | nindent 4 }}
 {{- end }}

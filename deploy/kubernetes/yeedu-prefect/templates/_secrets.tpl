@@ -6,6 +6,7 @@ and a test holds the two together.
 database: {POSTGRES_PASSWORD: postgres-password}
 server: {PREFECT_SERVER_ENCRYPTION_KEY: encryption-key}
 api: {PREFECT_API_AUTH_STRING: auth-string}
+key: {PREFECT_API_KEY: api-key}
 mock: {YEEDU_MOCK_PASSWORD: yeedu-password}
 warehouse: {WAREHOUSE_POSTGRES_PASSWORD: postgres-password}
 git: {FLOWS_GIT_SSH_KEY: ssh-key, FLOWS_GIT_KNOWN_HOSTS: known-hosts}
@@ -31,20 +32,29 @@ deployer:
 {{- end -}}
 {{- end }}
 
-{{/* The Secret that jobs of the cluster's get the login from, in their own namespace. */}}
+{{/* By which of the two flow runs in jobs log in, and the Secret in their own namespace that has it. */}}
+{{- define "yp.jobLogin" -}}
+{{- $hasKey := or .Values.secrets.values.PREFECT_API_KEY (has "PREFECT_API_KEY" .Values.secrets.existing.keys) -}}
+{{ empty $hasKey | ternary "PREFECT_API_AUTH_STRING" "PREFECT_API_KEY" }}
+{{- end }}
 {{- define "yp.jobSecret" -}}
-{{- if has "PREFECT_API_AUTH_STRING" .Values.secrets.existing.keys -}}
+{{- if has (include "yp.jobLogin" .) .Values.secrets.existing.keys -}}
 {{ .Values.secrets.existing.name }}
 {{- else -}}
 {{ include "yp.name" (dict "root" . "component" "kubernetes-worker") }}
 {{- end -}}
 {{- end }}
 
+{{/* The names of folders, where `client` stands for those of who asks the server. */}}
+{{- define "yp.folders" -}}
+{{ .folders | join " " | replace "client" (include "yp.hasServer" .root | empty | ternary "api key" "api") }}
+{{- end }}
+
 {{/* Volumes with the secrets of some folders, and where they are mounted: each container sees what it needs, no more. */}}
 {{- define "yp.secretVolumes" -}}
 {{- $root := .root -}}
 {{- $files := fromYaml (include "yp.secretFiles" .) -}}
-{{- range $folder := .folders }}
+{{- range $folder := splitList " " (include "yp.folders" .) }}
 - name: {{ $folder }}-secrets
   projected:
     defaultMode: 0444
@@ -58,7 +68,7 @@ deployer:
 {{- end }}
 
 {{- define "yp.secretMounts" -}}
-{{- range .folders }}
+{{- range splitList " " (include "yp.folders" .) }}
 - {name: {{ . }}-secrets, mountPath: /run/platform/{{ . }}, readOnly: true}
 {{- end }}
 {{- end }}
