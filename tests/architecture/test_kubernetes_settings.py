@@ -147,6 +147,41 @@ def test_clients_of_several_servers_ask_their_service() -> None:
         assert "server" in here[name, name]["DIRECT_HOSTS"].split(",")
 
 
+# Of the values for Prefect's own chart: names and addresses of the place, and what that chart sets by itself.
+OF_THE_PLACE = {
+    *("CA_CERT_FILE", "PREFECT_ALLOWED_HOSTS", "PREFECT_HOME", "DIRECT_HOSTS", "REDIS_URL"),
+    "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE",
+}
+OF_THAT_CHART = {
+    *(f"PREFECT_SERVER_DATABASE_{part}" for part in ("DRIVER", "HOST", "PORT", "NAME", "USER", "PASSWORD")),
+    "PREFECT_SERVER_API_AUTH_STRING",
+}
+OF_THAT_CHART_APART = {"PREFECT_SERVER_UI_ENABLED", "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"}
+
+
+def test_values_for_prefects_own_chart_have_the_variables_of_the_server() -> None:
+    one, several = (
+        yaml.safe_load((CHART.parent / "prefect-charts" / f"{name}.yaml").read_text(encoding="utf-8"))
+        for name in ("prefect-server", "prefect-server-several")
+    )
+    shared = one["global"]["prefect"]["env"]
+    for name, files, env in (
+        ("server", [OWN_DATABASE], one["server"]["env"]),
+        ("server", [OWN_DATABASE, SCALED], several["server"]["env"]),
+        ("services", [OWN_DATABASE, SCALED], several["backgroundServices"]["env"]),
+    ):
+        ours = {entry["name"]: entry.get("value") for entry in [*shared, *env]}
+        settings = services("docker-compose.yaml", *files)[name]["environment"]
+        given = OF_THE_PLACE | OF_THAT_CHART | (OF_THAT_CHART_APART if SCALED in files else set())
+        for variable, value in settings.items():
+            secret = variable.removesuffix("_FILE")  # from a Secret, in place of a file
+            if {variable, secret} & given:
+                continue
+            wanted = expanded(str(value), {"PREFECT_UI_URL": "https://prefect.example.com"})
+            is_secret = secret != variable and variable not in ours
+            assert ours[secret if is_secret else variable] == (None if is_secret else wanted), variable
+
+
 def test_every_knob_has_its_value_or_a_sentence() -> None:
     table = text("docs/kubernetes.md").partition("## Knobs that have another place")[2].partition("\n## ")[0]
     told = {name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split(" | ")[0])}
