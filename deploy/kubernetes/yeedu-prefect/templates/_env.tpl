@@ -18,10 +18,10 @@ Each template yields a YAML mapping, which "yp.env" turns into a container's lis
 {{- end -}}
 {{- end }}
 
-{{/* Some knobs under their own names. */}}
+{{/* Some knobs under their own names. Takes the root, and the names in one text or several. */}}
 {{- define "yp.settings" -}}
-{{- $root := .root -}}
-{{- range .names }}
+{{- $root := first . -}}
+{{- range rest . | join " " | splitList " " }}
 {{ . }}: {{ include "yp.setting" (dict "root" $root "name" .) | quote }}
 {{- end }}
 {{- end }}
@@ -49,9 +49,15 @@ PREFECT_SERVER_DATABASE_DRIVER: postgresql+asyncpg
 {{- if include "yp.hasPostgres" . }}
 PREFECT_SERVER_DATABASE_HOST: {{ include "yp.host" (dict "root" . "component" "postgres") }}
 {{- else }}
-{{- include "yp.settings" (dict "root" . "names" (list "PREFECT_SERVER_DATABASE_HOST" "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_ENABLED")) }}
+{{- include "yp.settings" (list .
+  "PREFECT_SERVER_DATABASE_HOST"
+  "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_ENABLED"
+) }}
 {{- end }}
-{{- include "yp.settings" (dict "root" . "names" (list "PREFECT_SERVER_DATABASE_PORT" "PREFECT_SERVER_DATABASE_NAME" "PREFECT_SERVER_DATABASE_USER")) }}
+{{- include "yp.settings" (list .
+  "PREFECT_SERVER_DATABASE_PORT PREFECT_SERVER_DATABASE_NAME"
+  "PREFECT_SERVER_DATABASE_USER"
+) }}
 PREFECT_SERVER_DATABASE_PASSWORD_FILE: /run/platform/database/postgres-password
 PREFECT_SERVER_DATABASE_SQLALCHEMY_MAX_OVERFLOW: "0"
 PREFECT_SERVER_DATABASE_MIGRATE_ON_START: "false" # an init container runs the migrations, under a lock of its own
@@ -75,7 +81,7 @@ PLATFORM_VERSION: {{ include "yp.version" . | quote }}
 {{- $inside := printf "%s.%s.svc,%s.%s.svc.cluster.local" $name .Release.Namespace $name .Release.Namespace }}
 # By the last two pods of other namespaces reach it; nobody outside can own such a name.
 PREFECT_ALLOWED_HOSTS: {{ compact (list .Values.settings.PREFECT_ALLOWED_HOSTS $inside) | join "," }}
-{{- include "yp.settings" (dict "root" . "names" (list "PREFECT_UI_URL")) }}
+{{- include "yp.settings" (list . "PREFECT_UI_URL") }}
 PREFECT_SERVER_CORS_ALLOWED_ORIGINS: {{ include "yp.setting" (dict "root" . "name" "PREFECT_UI_URL") | quote }}
 PREFECT_SERVER_API_AUTH_STRING_FILE: /run/platform/api/auth-string
 PREFECT_API_AUTH_STRING_FILE: /run/platform/api/auth-string
@@ -93,9 +99,10 @@ PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE: prefect.server.concurrency.lease_stora
 {{- end }}
 {{- end }}
 
-{{/* What several servers and their services share lies in Redis: its settings follow from its address, as deploy/scale.yaml. */}}
+{{/* What several servers and their services share lies in Redis: all follows from its address, as with deploy/scale.yaml. */}}
 {{- define "yp.env.scaled" -}}
-REDIS_URL: {{ .Values.settings.REDIS_URL | default (printf "redis://%s:6379" (include "yp.host" (dict "root" . "component" "redis"))) | quote }}
+{{- $own := printf "redis://%s:6379" (include "yp.host" (dict "root" . "component" "redis")) -}}
+REDIS_URL: {{ .Values.settings.REDIS_URL | default $own | quote }}
 REDIS_PASSWORD_FILE: /run/platform/redis/redis-password
 PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE: prefect_redis.lease_storage
 PREFECT_HOME: /tmp/prefect
@@ -132,7 +139,7 @@ PREFECT_UI_URL: {{ $ui | quote }}
 {{- define "yp.env.flows" -}}
 {{- $git := printf "http://%s:8080" (include "yp.host" (dict "root" . "component" "git-server")) -}}
 FLOWS_GIT_URL: {{ .Values.settings.FLOWS_GIT_URL | default (printf "%s/flows.git" $git) | quote }}
-{{- include "yp.settings" (dict "root" . "names" (list "FLOWS_GIT_REF")) }}
+{{- include "yp.settings" (list . "FLOWS_GIT_REF") }}
 FLOWS_GIT_SSH_KEY_FILE: /run/platform/git/ssh-key
 FLOWS_GIT_KNOWN_HOSTS_FILE: /run/platform/git/known-hosts
 GIT_CONFIG_COUNT: "1"
@@ -141,7 +148,10 @@ GIT_CONFIG_VALUE_0: /usr/local/bin/git-credential-platform
 {{- end }}
 
 {{- define "yp.env.workers" -}}
-{{- include "yp.settings" (dict "root" . "names" (list "WORKER_LIMIT" "WORKER_GRACE_SECONDS" "WORKER_HUNG_SECONDS" "WORKER_RUN_PROCESSES" "WORKER_RUN_FILE_MEGABYTES" "YEEDU_UI_URL")) }}
+{{- include "yp.settings" (list .
+  "WORKER_LIMIT WORKER_GRACE_SECONDS WORKER_HUNG_SECONDS WORKER_RUN_PROCESSES"
+  "WORKER_RUN_FILE_MEGABYTES YEEDU_UI_URL"
+) }}
 PREFECT_FLOWS_HEARTBEAT_FREQUENCY: "30"
 PREFECT_WORKER_QUERY_SECONDS: {{ include "yp.setting" (dict "root" . "name" "WORKER_QUERY_SECONDS") | quote }}
 PREFECT_WORKER_WEBSERVER_HOST: 127.0.0.1
@@ -153,7 +163,7 @@ PREFECT_WORKER_WEBSERVER_PORT: "8081"
 {{ include "yp.env.flows" . }}
 {{ include "yp.env.certificates" . }}
 {{ include "yp.env.workers" . }}
-{{- include "yp.settings" (dict "root" . "names" (list "WORKER_QUEUES" "WORKER_PREFORK" "WORKER_CHECKOUT_CACHE_MEGABYTES" "RESULT_RETENTION_SECONDS")) }}
+{{- include "yp.settings" (list . "WORKER_QUEUES WORKER_PREFORK WORKER_CHECKOUT_CACHE_MEGABYTES RESULT_RETENTION_SECONDS") }}
 {{- end }}
 
 {{- define "yp.env.image-worker" -}}
@@ -190,33 +200,40 @@ CONFIG_DIR: /etc/deployer
 CHECKOUT_DIR: /etc/platform
 FLOWS_GIT_TOKEN_FILE: /run/platform/deployer/git-token
 GITHUB_TOKEN_FILE: /run/platform/deployer/github-token
-WAREHOUSE_URL: {{ .Values.settings.WAREHOUSE_URL | default (.Values.warehouse.enabled | ternary (printf "postgresql://warehouse@%s:5432/warehouse" (include "yp.host" (dict "root" . "component" "warehouse"))) "") | quote }}
+{{- $warehouse := printf "postgresql://warehouse@%s:5432/warehouse" (include "yp.host" (dict "root" . "component" "warehouse")) }}
+WAREHOUSE_URL: {{ .Values.settings.WAREHOUSE_URL | default (.Values.warehouse.enabled | ternary $warehouse "") | quote }}
 WAREHOUSE_PASSWORD_FILE: /run/platform/deployer/warehouse-password
 ALERT_WEBHOOK_URL_FILE: /run/platform/deployer/alert-webhook-url
 ALERT_SLACK_WEBHOOK_URL_FILE: /run/platform/deployer/alert-slack-webhook-url
 ALERT_SENDGRID_API_KEY_FILE: /run/platform/deployer/alert-sendgrid-api-key
 YEEDU_PASSWORD_FILE: /run/platform/deployer/yeedu-password
 YEEDU_TOKEN_FILE: /run/platform/deployer/yeedu-token
-{{- include "yp.settings" (dict "root" . "names" (list "PREFECT_FILE" "ALERT_EMAIL_FROM" "ALERT_EMAIL_TO" "YEEDU_USERNAME" "YEEDU_VERIFY_SSL")) }}
+{{- include "yp.settings" (list . "PREFECT_FILE ALERT_EMAIL_FROM ALERT_EMAIL_TO YEEDU_USERNAME YEEDU_VERIFY_SSL") }}
 {{- $mock := printf "http://%s:8080" (include "yp.host" (dict "root" . "component" "yeedu-mock")) }}
 {{- $spark := printf "%s/tenant/0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e/workspace/1/spark" $mock }}
-{{- range $name, $demonstrated := dict "YEEDU_JOB_URL" (printf "%s/job/101" $spark) "YEEDU_NOTEBOOK_URL" (printf "%s/notebook/201" $spark) "YEEDU_HEALTH_URL" (printf "%s/healthCheck" $mock) }}
-{{ $name }}: {{ get $root.Values.settings $name | default ($root.Values.demonstration.enabled | ternary $demonstrated "") | quote }}
+{{- $demonstrated := dict
+  "YEEDU_JOB_URL" (printf "%s/job/101" $spark)
+  "YEEDU_NOTEBOOK_URL" (printf "%s/notebook/201" $spark)
+  "YEEDU_HEALTH_URL" (printf "%s/healthCheck" $mock)
+}}
+{{- range $name, $url := $demonstrated }}
+{{ $name }}: {{ get $root.Values.settings $name | default ($root.Values.demonstration.enabled | ternary $url "") | quote }}
 {{- end }}
 {{- if .Values.kubernetesWorker.enabled }}
 KUBERNETES_JOB_IMAGE: {{ include "yp.image" (dict "root" . "image" "worker") }}
 KUBERNETES_JOB_NAMESPACE: {{ .Values.kubernetesWorker.namespace | default .Release.Namespace }}
-KUBERNETES_API_URL: {{ .Values.settings.PREFECT_API_URL | default (printf "http://%s.%s.svc:4200/api" (include "yp.host" (dict "root" . "component" "server")) .Release.Namespace) }}
+{{- $server := include "yp.host" (dict "root" . "component" "server") }}
+KUBERNETES_API_URL: {{ .Values.settings.PREFECT_API_URL | default (printf "http://%s.%s.svc:4200/api" $server .Release.Namespace) }}
 {{- end }}
 {{- end }}
 
 {{- define "yp.env.rescue" -}}
 {{ include "yp.env.api" . }}
-{{- include "yp.settings" (dict "root" . "names" (list "RESCUE_HEARTBEAT_SECONDS" "RESCUE_PENDING_SECONDS" "RESCUE_ATTEMPTS" "RESCUE_WORKER_SECONDS")) }}
+{{- include "yp.settings" (list . "RESCUE_HEARTBEAT_SECONDS RESCUE_PENDING_SECONDS RESCUE_ATTEMPTS RESCUE_WORKER_SECONDS") }}
 {{- if not (include "yp.hasServer" .) }}
 {{ include "yp.env.certificates" . }}
 PREFECT_HOME: /tmp/prefect
-{{- include "yp.settings" (dict "root" . "names" (list "RESCUE_WORK_POOLS")) }}
+{{- include "yp.settings" (list . "RESCUE_WORK_POOLS") }}
 {{- end }}
 {{- end }}
 
@@ -225,14 +242,14 @@ PREFECT_HOME: /tmp/prefect
 {{ include "yp.env.certificates" . }}
 PREFECT_HOME: /tmp/prefect
 YEEDU_WATCH_FILE: /tmp/round
-{{- include "yp.settings" (dict "root" . "names" (list "YEEDU_WATCH_SECONDS")) }}
+{{- include "yp.settings" (list . "YEEDU_WATCH_SECONDS") }}
 {{- end }}
 
 {{- define "yp.env.yeedu-mock" -}}
 YEEDU_MOCK_HOST: "::"
 YEEDU_MOCK_PASSWORD_FILE: /run/platform/mock/yeedu-password
 YEEDU_MOCK_EXTERNAL_URL: http://localhost:{{ include "yp.setting" (dict "root" . "name" "YEEDU_MOCK_PORT") }}
-{{- include "yp.settings" (dict "root" . "names" (list "YEEDU_MOCK_AUTH_TYPE" "YEEDU_MOCK_ALLOWED_HOSTS")) }}
+{{- include "yp.settings" (list . "YEEDU_MOCK_AUTH_TYPE YEEDU_MOCK_ALLOWED_HOSTS") }}
 {{- end }}
 
 {{- define "yp.env.postgres" -}}
