@@ -1,13 +1,17 @@
 """A part of a server that would keep to itself what others need does not start."""
 
+import asyncio
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 import shared
 from prefect.settings import Settings
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from local.script import load_script
 
@@ -107,3 +111,44 @@ def test_program_leaves_with_that_sentence(
     assert done.returncode == 1
     assert done.stderr.startswith(told)
     assert len(done.stderr.splitlines()) == 1
+
+
+class Answers:
+    """An application that says which requests have reached it."""
+
+    def __init__(self) -> None:
+        self.methods: list[str] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            self.methods.append(scope["method"])
+            await Response("here")(scope, receive, send)
+        else:
+            await receive()
+
+
+def test_while_redis_is_away_what_changes_anything_is_asked_to_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = Answers()
+    application = shared.Shared(answers, settings(monkeypatch, CLOSED))
+
+    async def ask(method: str) -> httpx.Response:
+        transport = httpx.ASGITransport(application)
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            return await client.request(method, "/api/flows/")
+
+    async def lived() -> list[httpx.Response]:
+        """Ask once Redis is known to be away; nobody listens where it should be."""
+        started = asyncio.ensure_future(application({"type": "lifespan"}, asyncio.Event().wait, None))  # type: ignore[arg-type]
+        try:
+            while (await ask("POST")).status_code != 503:
+                await asyncio.sleep(0.01)
+            return [await ask("GET"), await ask("POST")]
+        finally:
+            started.cancel()
+
+    read, changed = asyncio.run(lived())
+    assert read.text == "here"
+    assert changed.json() == {"exception_message": "Redis does not answer"}
+    assert (changed.headers["Retry-After"], changed.headers["Prefect-Maintenance"]) == ("2", "true")
