@@ -3,6 +3,7 @@
 
 Environment, beside Prefect's own settings:
     PREFECT_ALLOWED_HOSTS: Further host names under which the server is reached, separated by commas.
+    PROXY_HOST: The name of the platform's proxy, where there is one: see server/forwarded.py.
     PREFECT_UI_URL: The UI's address as users type it; its host and origin are allowed.
 """
 
@@ -23,6 +24,7 @@ from connections import (
     Places,
 )
 from description import description
+from forwarded import Forwarded
 from guard import Guard
 from health import health_page, is_database_there
 from listeners import bound_sockets
@@ -68,7 +70,9 @@ def main() -> None:
     answer_while_database_is_away(application)
     application.router.routes[:0] = [health_page(pulse, line), description(application)]
     guard = Guard(
-        Login(Bodies(application), _secret(settings.api.auth_string)),
+        Forwarded(
+            Login(Bodies(application), _secret(settings.api.auth_string)), os.environ.get("PROXY_HOST", "")
+        ),
         allowed_hosts=os.environ.get("PREFECT_ALLOWED_HOSTS", "").split(","),
         ui_url=os.environ.get("PREFECT_UI_URL", ""),
     )

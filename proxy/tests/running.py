@@ -7,10 +7,8 @@ import shutil
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import uvicorn
@@ -82,6 +80,19 @@ class Proxy:
 
         wait_for("proxy", listens, SECONDS)
 
+    def __enter__(self) -> Self:
+        """Start it; it stops at the end of the block."""
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it, if it runs."""
+        self.stop()
+
     def stop(self) -> None:
         """Stop it, if it runs."""
         if self._process:
@@ -113,15 +124,9 @@ class Proxy:
         )
 
 
-@contextmanager
-def running(folder: Path, **environment: str) -> Iterator[Proxy]:
-    """Have a proxy run with what compose would give it."""
-    proxy = Proxy(folder, environment)
-    try:
-        proxy.start()
-        yield proxy
-    finally:
-        proxy.stop()
+def running(folder: Path, **environment: str) -> Proxy:
+    """Return a proxy that gets what compose would give it; it runs as long as it is entered."""
+    return Proxy(folder, environment)
 
 
 class Api:
