@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.error import HTTPError
 
-from local.api import DIRECT, ApiUnavailableError
+from local.api import ApiUnavailableError
 from local.backup import prefect_version
 from local.console import Console
+from local.direct import DIRECT
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
 from local.doctor.site import ANSWER_SECONDS, JSON, Site, once
 from local.process_mode import ProcessMode
