@@ -1,6 +1,7 @@
 """A failure that would end docket's worker has it begin again."""
 
 import asyncio
+import logging
 
 import background
 import pytest
@@ -10,7 +11,7 @@ def test_worker_begins_again_after_any_failure_and_ends_when_it_is_told_to(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(background, "PAUSE_SECONDS", 0)
-    monkeypatch.setattr(background._logger, "propagate", True)
+    logging.getLogger("prefect.server.background").addHandler(caplog.handler)
     failures = [ExceptionGroup("of tasks", [ValueError("the stream is gone")]), TimeoutError()]
     begun: list[object] = []
 
