@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from local.activation import WINDOWS_DEPLOYMENT, activate
-from local.api import PrefectApi, is_answering
+from local.api import PrefectApi
 from local.bundle_making import make_bundle
 from local.compose_mode import ComposeMode
 from local.console import Console
 from local.destroy import destroy
+from local.direct import is_answering
 from local.doctor.bundle import place_of
 from local.doctor.run import doctor
 from local.elsewhere import address, is_elsewhere, register
@@ -32,6 +33,7 @@ from local.release import make_release
 from local.restore import opened
 from local.scale import check_scale, runs_scaled
 from local.services import Order, own_flows_url
+from local.tls import check_tls
 from local.upgrade.command import (
     Wanted,
     check_no_upgrade_is_left,
@@ -114,6 +116,7 @@ def run(
         check_own_database(knobs, in_containers=engine.is_usable)
         check_other_server(knobs, in_containers=engine.is_usable)
         check_scale(knobs.values, ROOT, in_containers=engine.is_usable)
+        check_tls(knobs, in_containers=engine.is_usable)
         if engine.is_usable and processes.is_up():
             raise CommandError("the platform already runs as local processes; `make down` ends them first")
         form = "in containers" if engine.is_usable else "as local processes"

@@ -89,10 +89,12 @@ class ComposeMode:
             ("PREFECT_PORT", self._knobs.bind_address, self._knobs.prefect_port),
             ("YEEDU_MOCK_PORT", "127.0.0.1", self._knobs.mock_port),
         ]
+        if self._knobs.has_tls:
+            ports.append(("TLS_HTTP_PORT", self._knobs.bind_address, self._knobs.tls_http_port))
         if self._knobs.other_server:
             del ports[0]
         for knob, address, port in ports:
-            if port not in held and not is_free(address, port):
+            if port not in held and not is_free(address, port, for_engine=True):
                 names = containers_publishing(port)
                 by = f"the container {names[0]}" if names else holder(port) or "another process"
                 raise port_taken(knob, port, str(by))

@@ -7,16 +7,17 @@ not expect. Where Redis had lost what it held, no service had a round any more u
 import asyncio
 import functools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from prefect.logging import get_logger
 
+Worker = Callable[[Any], Coroutine[Any, Any, None]]
 PAUSE_SECONDS = 1.0
 _logger: logging.Logger = get_logger("server.background")
 
 
-def working_on(run_forever: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+def working_on(run_forever: Worker) -> Worker:
     """Return a way to run a worker that begins again, with the services' next rounds, when it has failed.
 
     Args:

@@ -5,6 +5,7 @@ With ``PREFECT__SERVER_WEBSERVER_ONLY`` it serves the API alone, beside others; 
 
 Environment, beside Prefect's own settings:
     PREFECT_ALLOWED_HOSTS: Further host names under which the server is reached, separated by commas.
+    PROXY_HOST: The name of the platform's proxy, where there is one: see server/forwarded.py.
     PREFECT_UI_URL: The UI's address as users type it; its host and origin are allowed.
 """
 
@@ -26,6 +27,7 @@ from connections import (
     Places,
 )
 from description import description
+from forwarded import Forwarded
 from guard import Guard
 from health import health_page, is_database_there
 from listeners import bound_sockets
@@ -83,7 +85,7 @@ def main() -> None:
     application.router.routes[:0] = [health_page(pulse, line), description(application)]
     api = Shared(application, everything) if is_api_alone() else application
     guard = Guard(
-        Login(Bodies(api), _secret(settings.api.auth_string)),
+        Forwarded(Login(Bodies(api), _secret(settings.api.auth_string)), os.environ.get("PROXY_HOST", "")),
         allowed_hosts=os.environ.get("PREFECT_ALLOWED_HOSTS", "").split(","),
         ui_url=os.environ.get("PREFECT_UI_URL", ""),
     )

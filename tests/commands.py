@@ -321,6 +321,8 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
         *("tests/e2e/test_upgrade.py", "test_a_dry_run_tries_all_and_changes_nothing"),
         '"--dry-run"',
     ),
+    # docs/scale.md
+    "make up SCALE=1": ("tests/e2e/test_scale.py", "up", '"make", "up", "SCALE=1"'),
     # docs/environments.md
     "make deploy ENVIRONMENT=staging": (
         *(CITY, "test_staging_is_registered_beside_production_with_blocks_of_its_own"),

@@ -168,6 +168,7 @@ class Containers:
             "COMPOSE_PROJECT_NAME": self._trial,
             "IMAGE_PREFIX": self._knobs.get("IMAGE_PREFIX", prefix),
             "PREFECT_PORT": str(free_port()),  # not published, but looked at
+            "TLS_HTTP_PORT": str(free_port()),
             "YEEDU_MOCK_PORT": str(free_port()),
         }
 

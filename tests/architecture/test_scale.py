@@ -1,6 +1,9 @@
 """What several servers share is set for each of them, and fits into what they share it by."""
 
+import json
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +31,45 @@ BASE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(e
 OF_THE_SERVER = ("server", "services")
 
 
+def composed(*overlays: str, **knobs: str) -> dict[str, dict[str, Any]]:
+    """Return the services that Compose makes of the files."""
+    files = ["docker-compose.yaml", *(f"deploy/{name}.yaml" for name in overlays)]
+    command = [
+        "docker",
+        "compose",
+        *(part for file in files for part in ("-f", file)),
+        "config",
+        "--format=json",
+    ]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **knobs}, capture_output=True, text=True, check=False
+    )
+    assert not done.returncode, done.stderr
+    return json.loads(done.stdout)["services"]
+
+
+@pytest.mark.docker
 def test_connections_of_all_fit_into_the_database() -> None:
-    [most] = re.findall(r"max_connections=(\d+)", " ".join(SERVICES["postgres"]["command"]))
-    pools = {
-        name: int(SERVICES[name]["environment"]["PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE"])
-        for name in OF_THE_SERVER
-    }
-    plain = BASE["services"]["server"]["environment"]
-    assert plain["PREFECT_SERVER_DATABASE_SQLALCHEMY_MAX_OVERFLOW"] == "0"
-    [needed] = {MOST_SERVERS * (pools["server"] + 1) + (pools["services"] + 1)}  # one each for LISTEN
+    services = composed("scale", API_SERVERS=str(MOST_SERVERS))
+    [most] = re.findall(r"max_connections=(\d+)", " ".join(services["postgres"]["command"]))
+    needed = 0
+    for service in services.values():
+        environment = service.get("environment") or {}
+        if "REDIS_URL" in environment:
+            pool = "PREFECT_SERVER_DATABASE_SQLALCHEMY_"
+            assert environment[f"{pool}MAX_OVERFLOW"] == "0"
+            replicas = (service.get("deploy") or {}).get("replicas", 1)
+            needed += replicas * (int(environment[f"{pool}POOL_SIZE"]) + 1)  # one for LISTEN
+    assert needed == 11 * (MOST_SERVERS + 1)
     assert needed + RESERVE <= int(most)
+
+
+@pytest.mark.docker
+def test_https_goes_before_several_servers() -> None:
+    proxy = composed("scale", "tls", PREFECT_UI_URL="https://prefect.example.com")["proxy"]
+    assert [port["target"] for port in proxy["ports"]] == [8443, 8080]
+    assert proxy["environment"]["PROXY_REPLICAS"] == "3"
+    assert proxy["environment"]["TLS_MODE"] == "acme"
 
 
 @pytest.mark.parametrize("name", OF_THE_SERVER)

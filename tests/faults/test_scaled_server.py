@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -160,7 +161,8 @@ def test_services_that_are_started_twice_do_nothing_twice(scaled: ScaledServer, 
         deployed(scaled, "scheduled-by-two")
         now = datetime.now(UTC).isoformat()
         resource = {"prefect.resource.id": "twice.resource"}
-        events = [{"event": "twice.come", "occurred": now, "resource": resource} for _ in range(20)]
+        event = {"event": "twice.come", "occurred": now, "resource": resource}
+        events = [{**event, "id": str(uuid.uuid4())} for _ in range(20)]
         assert scaled.api.ask("POST", "events", events).ok
         wait_for("20 acts", lambda: len(scaled.api.runs("acted-on")) >= 20, 60)
         assert await_ticks(scaled, "scheduled-by-two")
