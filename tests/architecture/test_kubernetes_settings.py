@@ -70,7 +70,11 @@ PASSWORD = ["--set", "secrets.values.POSTGRES_PASSWORD=x"]
 # By what is described: Compose files, knobs, and values beside these.
 SITUATIONS: dict[str, tuple[list[str], dict[str, str], list[str]]] = {
     "one server": ([], {}, ["--set", "imageWorker.enabled=true"]),
-    "several servers": ([SCALED], settings_of("several-servers"), ["--set", "server.replicas=3"]),
+    "several servers": (
+        [SCALED],
+        settings_of("several-servers"),
+        ["--set", "server.replicas=3,ingress.proxyHost=proxy"],
+    ),
     "another database": ([OWN_DATABASE], {"PREFECT_SERVER_DATABASE_HOST": "db.example.com"}, PASSWORD),
     "another server": ([OTHER_SERVER], {"PREFECT_API_URL": "https://prefect.example.com/api"}, []),
     "another server by name": (
@@ -149,7 +153,7 @@ def test_clients_of_several_servers_ask_their_service() -> None:
 
 # Of the values for Prefect's own chart: names and addresses of the place, and what that chart sets by itself.
 OF_THE_PLACE = {
-    *("CA_CERT_FILE", "PREFECT_ALLOWED_HOSTS", "PREFECT_HOME", "DIRECT_HOSTS", "REDIS_URL"),
+    *("CA_CERT_FILE", "PREFECT_ALLOWED_HOSTS", "PREFECT_HOME", "DIRECT_HOSTS", "REDIS_URL", "PROXY_HOST"),
     "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE",
 }
 OF_THAT_CHART = {

@@ -113,6 +113,9 @@ PREFECT_HOME: /tmp/prefect
 {{- if include "yp.isScaled" . }}
 PREFECT__SERVER_WEBSERVER_ONLY: "true"
 {{- end }}
+{{- with .Values.ingress.proxyHost }}
+PROXY_HOST: {{ . }}
+{{- end }}
 {{- end }}
 
 {{- define "yp.env.services" -}}
