@@ -49,7 +49,7 @@ KUBERNETES = (
     "kubectl --namespace prefect get secret prefect-secrets"
     " --output=go-template='{{.data.PREFECT_API_AUTH_STRING | base64decode}}'",
     "kubectl --namespace prefect port-forward service/prefect-server 8080:4200",
-    "helm upgrade prefect deploy/kubernetes/yeedu-prefect --namespace prefect --reuse-values"
+    "helm upgrade prefect deploy/kubernetes/yeedu-prefect --namespace prefect --reset-then-reuse-values"
     " --wait --timeout 15m",
     "kubectl --namespace prefect exec prefect-postgres-0 --"
     " pg_dump --username=prefect --format=custom prefect >prefect.dump",
