@@ -28,15 +28,35 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(600)]
 
 PREFECT = Path(sys.executable).with_name("prefect")
-FLOW = """
+FLOWS = """
 from operators.yeedu import YeeduOperator
-from prefect import flow
+from prefect import flow, task
 
 
-@flow(persist_result=False)
-def in_a_pod(address: str) -> None:
+def wait(address: str) -> None:
     done = YeeduOperator(address, "yeedu_connection_details", "yeedu_password").execute()
     assert done.stdout == "result\\n"
+
+
+@flow
+def plain(address: str) -> None:
+    wait(address)
+
+
+@flow
+async def in_async_code(address: str) -> None:
+    done = await YeeduOperator(address, "yeedu_connection_details", "yeedu_password").aexecute()
+    assert done.stdout == "result\\n"
+
+
+@flow
+def in_a_submitted_task(address: str) -> None:
+    task(wait).submit(address).result()
+
+
+@flow
+def in_a_subflow(address: str) -> None:
+    flow(wait)(address)
 """
 PROGRAM = """
 import pathlib, time
@@ -104,8 +124,8 @@ class Pod:
 
 
 @pytest.fixture
-def pod(mock: MockYeedu, tmp_path: Path) -> Pod:
-    (tmp_path / "flows.py").write_text(FLOW)
+def pod(mock: MockYeedu, tmp_path: Path, request: pytest.FixtureRequest) -> Pod:
+    (tmp_path / "flows.py").write_text(FLOWS)
     gate = tmp_path / "gate"
     job: dict[str, Any] = {"program": PROGRAM.format(gate=str(gate)), "workspace_id": 1}
     number = mock.control("POST", "jobs", json=job)["job_id"]
@@ -113,7 +133,7 @@ def pod(mock: MockYeedu, tmp_path: Path) -> Pod:
     with get_client(sync_client=True) as client:
         flow_id = client.create_flow_from_name(f"in-a-pod-{uuid.uuid4().hex[:8]}")
         deployment = client.create_deployment(
-            flow_id, "in-a-pod", entrypoint="flows.py:in_a_pod", pull_steps=pull
+            flow_id, "in-a-pod", entrypoint=f"flows.py:{request.param}", pull_steps=pull
         )
         run = client.create_flow_run_from_deployment(
             deployment, parameters={"address": mock.url(f"job/{number}")}
@@ -121,6 +141,7 @@ def pod(mock: MockYeedu, tmp_path: Path) -> Pod:
     return Pod(mock, number, gate, run.id)
 
 
+@pytest.mark.parametrize("pod", ["plain"], indirect=True)
 def test_cancelled_flow_run_stops_the_run_on_yeedu(pod: Pod) -> None:
     """The pod's process hears of it from the server; no pod has to be killed for it."""
     with pod.started() as process:
@@ -133,6 +154,9 @@ def test_cancelled_flow_run_stops_the_run_on_yeedu(pod: Pod) -> None:
     assert pod.runs == ["STOPPED"]
 
 
+@pytest.mark.parametrize(
+    "pod", ["plain", "in_async_code", "in_a_submitted_task", "in_a_subflow"], indirect=True
+)
 def test_flow_run_of_an_evicted_pod_goes_on_with_its_one_run_on_yeedu(pod: Pod) -> None:
     """A node is drained: the pod gets SIGTERM, its flow run is due again, and the next pod finds the run."""
     with pod.started() as process:
