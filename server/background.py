@@ -8,12 +8,16 @@ import asyncio
 import functools
 import logging
 from collections.abc import Callable, Coroutine
+from datetime import timedelta
 from typing import Any
 
 from prefect.logging import get_logger
 
 Worker = Callable[[Any], Coroutine[Any, Any, None]]
 PAUSE_SECONDS = 1.0
+# A task of a worker that was killed is begun anew after this time, by docket's default after five minutes, in
+# which the scheduler, were it that task, would make no run.
+REDELIVERY = timedelta(seconds=30)
 _logger: logging.Logger = get_logger("server.background")
 
 
@@ -26,6 +30,7 @@ def working_on(run_forever: Worker) -> Worker:
 
     @functools.wraps(run_forever)
     async def run(self: Any) -> None:
+        self.redelivery_timeout = min(self.redelivery_timeout, REDELIVERY)
         while True:
             try:
                 return await run_forever(self)

@@ -94,8 +94,9 @@ def deliver_beside_other_actions() -> None:
 @PATCHES.declare(
     "docket goes on",
     _WORK,
+    Place("docket.worker:Worker.__init__", names=("redelivery_timeout",)),
     Place("prefect.server.api.background_workers:background_worker", names=("run_forever",)),
-    purpose="background work outlives whatever Redis answers, such as that what it held is gone",
+    purpose="background work outlives whatever Redis answers, and soon goes on where its worker was killed",
 )
 def work_on_after_failures() -> None:
     """Change how this process works off background tasks, those that make up services among them."""

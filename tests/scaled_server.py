@@ -142,6 +142,9 @@ class ScaledServer:
     Args:
         home: A folder of its own.
         servers: How many serve the API.
+
+    Attributes:
+        second: A further process of services, which is not started.
     """
 
     def __init__(self, home: Path, servers: int = 2) -> None:
@@ -167,7 +170,7 @@ class ScaledServer:
             "REDIS_PASSWORD_FILE": str(home / "redis-password"),
         }
         self.servers = [self.part(f"server-{number}", alone=True) for number in range(1, servers + 1)]
-        self.services = self.part("services")
+        self.services, self.second = self.part("services"), self.part("services-2")
         port, behind = free_port(), [str(server.port) for server in self.servers]
         command = [sys.executable, str(ROOT / "tests" / "balancer.py"), str(port), *behind]
         self.balancer = Part("balancer", command, dict(os.environ), home, port)
@@ -180,6 +183,7 @@ class ScaledServer:
             stack.callback(self.redis.remove)
             self.postgres = self._start_postgres()
             stack.callback(self.postgres.remove)
+            stack.callback(self.second.end, signal.SIGKILL)
             for part in (self.balancer, *self.servers, self.services):
                 stack.callback(part.end, signal.SIGKILL)
                 part.start()

@@ -6,7 +6,8 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from prefect import flow, task
 
 @task
 def step(number):
-    time.sleep(0.3)
+    time.sleep(1)
     return number
 
 @flow
@@ -118,62 +119,64 @@ def await_ticks(server: ScaledServer, name: str) -> str:
     return seconds_since(began)
 
 
+def missing_task_runs(server: ScaledServer, flow_runs: Collection[str]) -> int:
+    """Return how many task runs of these flow runs are not known to have Completed."""
+    known = {"task_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
+    done = Counter(run["flow_run_id"] for run in server.api.everything("task_runs/filter", known))
+    return sum(3 - done[run_id] for run_id in flow_runs)
+
+
 @pytest.mark.fault(21)
 def test_runs_go_on_when_an_api_server_is_killed(scaled: ScaledServer, flights: Flights, row: Row) -> None:
-    row.injected = "each of two API servers is killed in turn, while flow runs are in flight"
-    for server in scaled.servers:
-        server.end(signal.SIGKILL)
-        began = time.monotonic()
-        flights.await_more()
-        row.held.append(f"{server.name} gone: the next two flow runs ended within {seconds_since(began)}")
-        server.start()
-        server.await_healthy()
+    row.injected = "one of two API servers is killed, while flow runs are in flight"
+    scaled.servers[0].end(signal.SIGKILL)
+    began = time.monotonic()
+    flights.await_more()
+    row.held.append(f"the next two flow runs ended within {seconds_since(began)}")
+
+
+@pytest.mark.fault(22)
+def test_services_that_are_started_twice_do_nothing_twice(
+    scaled: ScaledServer, flights: Flights, row: Row
+) -> None:
+    row.injected = "services are started a second time; 20 events come, each of which an automation acts on"
+    deployment = deployed(scaled, "acted-on", ticks=False)
+    trigger = {"type": "event", "posture": "Reactive", "expect": ["twice.come"], "threshold": 1, "within": 0}
+    action = {"type": "run-deployment", "source": "selected", "deployment_id": deployment}
+    scaled.api.post("automations/", {"name": "act", "trigger": trigger, "actions": [action]})
+    scaled.second.start()
+    scaled.second.await_healthy()
+    deployed(scaled, "scheduled-by-two")
+    event = {"event": "twice.come", "occurred": datetime.now(UTC).isoformat()}
+    event["resource"] = {"prefect.resource.id": "twice.resource"}  # type: ignore[assignment]
+    events = [{**event, "id": str(uuid.uuid4())} for _ in range(20)]
+    assert scaled.api.ask("POST", "events", events).ok
+    wait_for("20 acts", lambda: len(scaled.api.runs("acted-on")) >= 20, 60)
+    await_ticks(scaled, "scheduled-by-two")
+    came = {"filter": {"event": {"name": ["twice.come"]}}, "limit": 50}
+    wait_for("20 events", lambda: scaled.api.post("events/filter", came)["total"] >= 20, 60)
+    assert len(scaled.api.runs("acted-on")) == 20
+    assert scaled.api.post("events/filter", came)["total"] == 20
+    assert scaled.services.is_healthy()
+    row.held.append("20 events are kept, 20 flow runs were started, and each tick has one flow run")
 
 
 @pytest.mark.fault(22)
 def test_services_that_are_killed_lose_and_double_no_tick(
     scaled: ScaledServer, flights: Flights, row: Row
 ) -> None:
-    row.injected = "services are killed as a new deployment with a schedule comes, and started again"
-    deployed(scaled, "before")
-    await_ticks(scaled, "before")
-    deployed(scaled, "meanwhile")
-    scaled.services.end(signal.SIGKILL)
+    row.injected = "both services are killed as a new deployment with a schedule comes; one is started again"
+    deployed(scaled, "comes-meanwhile")
+    for part in (scaled.services, scaled.second):
+        part.end(signal.SIGKILL)
     flights.await_more(1)  # which needs no services
     scaled.services.start()
     scaled.services.await_healthy()
-    row.held.append(f"its ticks were there {await_ticks(scaled, 'meanwhile')} after services were healthy")
-    await_ticks(scaled, "before")
+    row.held.append(
+        f"its ticks were there {await_ticks(scaled, 'comes-meanwhile')} after services were healthy"
+    )
+    await_ticks(scaled, "scheduled-by-two")
     row.held.append("each tick of two deployments has exactly one flow run")
-
-
-@pytest.mark.fault(22)
-def test_services_that_are_started_twice_do_nothing_twice(scaled: ScaledServer, row: Row) -> None:
-    row.injected = "services are started a second time; 20 events come, each of which an automation acts on"
-    deployment = deployed(scaled, "acted-on", ticks=False)
-    trigger = {"type": "event", "posture": "Reactive", "expect": ["twice.come"], "threshold": 1, "within": 0}
-    action = {"type": "run-deployment", "source": "selected", "deployment_id": deployment}
-    scaled.api.post("automations/", {"name": "act", "trigger": trigger, "actions": [action]})
-    second = scaled.part("services-2")
-    second.start()
-    try:
-        second.await_healthy()
-        deployed(scaled, "scheduled-by-two")
-        now = datetime.now(UTC).isoformat()
-        resource = {"prefect.resource.id": "twice.resource"}
-        event = {"event": "twice.come", "occurred": now, "resource": resource}
-        events = [{**event, "id": str(uuid.uuid4())} for _ in range(20)]
-        assert scaled.api.ask("POST", "events", events).ok
-        wait_for("20 acts", lambda: len(scaled.api.runs("acted-on")) >= 20, 60)
-        assert await_ticks(scaled, "scheduled-by-two")
-        came = {"filter": {"event": {"name": ["twice.come"]}}, "limit": 50}
-        wait_for("20 events", lambda: scaled.api.post("events/filter", came)["total"] >= 20, 60)
-    finally:
-        second.end()
-    assert scaled.services.is_healthy()
-    assert len(scaled.api.runs("acted-on")) == 20
-    assert scaled.api.post("events/filter", came)["total"] == 20
-    row.held.append("20 events are kept, 20 flow runs were started, and each tick has one flow run")
 
 
 @pytest.mark.fault(20)
@@ -192,8 +195,13 @@ def test_redis_that_is_killed_is_waited_for(scaled: ScaledServer, flights: Fligh
     wait_for("answer", lambda: make().ok, 30, 0.1)
     row.held.append(f"clients were asked to wait, and answered {seconds_since(began)} after its return")
     flights.await_more()
-    deployed(scaled, "after-redis")
-    row.held.append(f"a new deployment's ticks were there after {await_ticks(scaled, 'after-redis')}")
+    ended = flights.ended()
+    with suppress(AssertionError):  # told below
+        wait_for("state of each task run", lambda: not missing_task_runs(scaled, ended), 90)
+    assert missing_task_runs(scaled, ended) == 0
+    row.held.append(
+        f"{len(ended)} flow runs so far, and the state of each of their {3 * len(ended)} task runs"
+    )
 
 
 @pytest.mark.fault(20)
@@ -204,22 +212,9 @@ def test_redis_that_is_emptied_is_filled_again(scaled: ScaledServer, flights: Fl
     row.held.append(f"a new deployment's ticks were there after {await_ticks(scaled, 'after-the-wipe')}")
     flights.await_more()
     assert "Background work failed, and begins again" in scaled.services.log()
-
-
-@pytest.mark.fault(20, 21, 22)
-def test_no_run_was_lost_and_none_ran_twice(scaled: ScaledServer, flights: Flights, row: Row) -> None:
-    row.injected = "all of the above"
     ended = flights.land()
     assert set(ended.values()) == {"COMPLETED"}
     runs = {run["id"]: run for run in scaled.api.everything("flow_runs/filter") if not run["deployment_id"]}
     assert {run_id: run["state_type"] for run_id, run in runs.items()} == ended
     assert {run["run_count"] for run in runs.values()} == {1}
-
-    def tasks() -> list[str]:
-        done = scaled.api.everything(
-            "task_runs/filter", {"task_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
-        )
-        return [run["flow_run_id"] for run in done]
-
-    wait_for("state of each task run", lambda: len(tasks()) == 3 * len(ended), 60)
-    row.held.append(f"{len(ended)} flow runs Completed at their first start, each with its three task runs")
+    row.held.append(f"all {len(ended)} flow runs of all these faults Completed, each at its first start")
