@@ -14,6 +14,11 @@ _PLACES = (
     (".env.example", r"(?m)^(#PLATFORM_VERSION=)(.*)$"),
     ("*/pyproject.toml", r'(?m)^(version = ")([^"]*)'),
     ("*/*/pyproject.toml", r'(?m)^(version = ")([^"]*)'),
+    ("deploy/kubernetes/*/Chart.yaml", r"(?m)^((?:v|appV)ersion: )(\S+)"),
+    (
+        "deploy/kubernetes/prefect-charts/*.yaml",
+        rf"(prefectTag: |PLATFORM_VERSION, value: |yeedu-prefect-server:)({_VERSION})",
+    ),
     ("docs/*.md", rf"(yeedu-prefect-[a-z-]+:)({_VERSION})"),
     ("docs/*.md", rf"(yeedu-prefect-)({_VERSION})(?=\.tar|/)"),  # a bundle
 )

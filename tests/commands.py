@@ -41,6 +41,22 @@ COUNT_TRIPS = (
 )
 
 
+# docs/kubernetes.md
+KUBERNETES = (
+    "helm upgrade --install prefect deploy/kubernetes/yeedu-prefect --namespace prefect --create-namespace"
+    " --set images.registry=ghcr.io/team --wait --timeout 15m",
+    "helm test prefect --namespace prefect --logs",
+    "kubectl --namespace prefect get secret prefect-secrets"
+    " --output=go-template='{{.data.PREFECT_API_AUTH_STRING | base64decode}}'",
+    "kubectl --namespace prefect port-forward service/prefect-server 8080:4200",
+    "helm upgrade prefect deploy/kubernetes/yeedu-prefect --namespace prefect --reset-then-reuse-values"
+    " --wait --timeout 15m",
+    "kubectl --namespace prefect exec prefect-postgres-0 --"
+    " pg_dump --username=prefect --format=custom prefect >prefect.dump",
+    "kubectl --namespace prefect get secret prefect-secrets --output=yaml >prefect-secrets.yaml",
+)
+
+
 def says(*texts: str) -> Check:
     return lambda done: all(text in done.output for text in texts)
 
@@ -305,6 +321,8 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
         *("tests/e2e/test_upgrade.py", "test_a_dry_run_tries_all_and_changes_nothing"),
         '"--dry-run"',
     ),
+    # docs/scale.md
+    "make up SCALE=1": ("tests/e2e/test_scale.py", "up", '"make", "up", "SCALE=1"'),
     # docs/environments.md
     "make deploy ENVIRONMENT=staging": (
         *(CITY, "test_staging_is_registered_beside_production_with_blocks_of_its_own"),
@@ -395,6 +413,8 @@ BY_HAND: Mapping[str, str] = {
     ".venv/bin/python -m build --wheel --outdir wheels worker": "loads a build's requirements",
     "worker/attach.sh run --server http://prefect.example.com:8080 --extras etl": "loads 500 MB",
     "docker push registry.example.com/team/flows:1": "the registry is the reader's own",
+    # docs/kubernetes.md; tests/architecture/test_kubernetes.py says that the options are Helm's and kubectl's
+    **dict.fromkeys(KUBERNETES, "there is no cluster"),
     # docs/docker-pool.md
     "python3 -m venv docker-worker": "the test's environment is made by uv, and kept between runs",
     'export PREFECT_API_URL=http://localhost:8080/api PATH="$PWD/docker-worker/bin:$PATH"': (

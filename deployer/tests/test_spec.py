@@ -226,7 +226,7 @@ def test_a_missing_file_is_named(tmp_path):
     [
         ("pools: []", "1: the file: the key 'pools' is unknown; did you mean 'work_pools'?"),
         ("work_pools: [{type: process}]", "1: work pool 1: 'name' is missing; write 'name: NAME'."),
-        ("work_pools: [{name: a, type: ecs}]", "1: work pool 'a': 'type' must be process or docker, but it is 'ecs'; create a pool of another type by hand."),
+        ("work_pools: [{name: a, type: ecs}]", "1: work pool 'a': 'type' must be process, docker or kubernetes, but it is 'ecs'; create a pool of another type by hand."),
         ("work_pools: [{name: a}, {name: a}]", "1: work pool 'a': 'name' is taken already; choose another."),
     ],
 )  # fmt: skip

@@ -12,6 +12,7 @@ from local.errors import CommandError
 from local.knobs import ROOT, Knobs
 from local.schedule import scheduled_backups
 from local.service import Service
+from tests.compose_files import expanded
 
 
 class ComposeLoader(yaml.SafeLoader):
@@ -51,17 +52,6 @@ def built(name: str, knobs: Knobs) -> Service:
         "yeedu-watch": lambda: services.yeedu_watch(knobs),
         "backup": lambda: scheduled_backups(Knobs({**knobs.values, "COMPOSE_PROFILES": "backup"}))[0],
     }[name]()
-
-
-def expanded(text: str, values: dict[str, str]) -> str:
-    """Expand ${NAME:-default} as Compose does, the innermost first."""
-    pattern = re.compile(r"\$\{(\w+)(:?)[-?]([^${}]*)\}")
-    while match := pattern.search(text):
-        name, colon, default = match.groups()
-        value = values.get(name)
-        chosen = default if value is None or (colon and not value) else value
-        text = text[: match.start()] + chosen + text[match.end() :]
-    return text
 
 
 def as_on_this_machine(value: str, knobs: Knobs) -> str:

@@ -17,6 +17,7 @@ IMAGES_FILE = "docker-compose.images.yaml"
 IMAGES_TEXT = (ROOT / IMAGES_FILE).read_text(encoding="utf-8")
 BUILDS: dict[str, dict[str, Any]] = yaml.safe_load(IMAGES_TEXT)["services"]
 OVERLAYS = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "deploy").glob("*.yaml")}
+PROXY_TEXT = (ROOT / "proxy" / "compose.yaml").read_text(encoding="utf-8")
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONE_SHOTS = {name for name, service in SERVICES.items() if service["restart"] == "no"}
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
@@ -214,7 +215,7 @@ def test_flows_reach_the_warehouse_and_not_prefects_database() -> None:
 
 
 def test_every_knob_has_a_default_and_a_line_in_the_example() -> None:
-    body = re.sub(r"(?m)^\s*#.*$", "", "\n".join([TEXT, IMAGES_TEXT, *OVERLAYS.values()]))
+    body = re.sub(r"(?m)^\s*#.*$", "", "\n".join([TEXT, IMAGES_TEXT, PROXY_TEXT, *OVERLAYS.values()]))
     bare = re.findall(r"\$\{(\w+)\}|\$(?!\{)(\w+)", body)
     assert bare == [], "a knob without a default"
     used = set(re.findall(r"(?:\$\{|\{environment: )(\w+)(?::?[-?]|\})", body))
@@ -224,7 +225,7 @@ def test_every_knob_has_a_default_and_a_line_in_the_example() -> None:
 
 def test_example_shows_the_defaults_that_compose_uses() -> None:
     inner = r"\$\{%s:?-((?:[^{}]|\$\{[^}]*\})*)\}"
-    text = "\n".join([TEXT, IMAGES_TEXT, *OVERLAYS.values()])
+    text = "\n".join([TEXT, IMAGES_TEXT, PROXY_TEXT, *OVERLAYS.values()])
     for name, shown in re.findall(r"(?m)^#(\w+)=(.*)$", EXAMPLE):
         defaults = {re.sub(r"\$\{\w+:?-([^}]*)\}", r"\1", found) for found in re.findall(inner % name, text)}
         defaults.discard("/dev/null")

@@ -101,6 +101,18 @@ def test_a_run_that_has_ended_is_not_stopped(watched: WatchedRun) -> None:
     run.api.client.close()
 
 
+def test_a_run_that_another_wait_follows_for_is_left_as_it_is(watched: WatchedRun) -> None:
+    watched.states(state("RUNNING"))
+    watched.listener.has_successor = True
+    run = watched.run()
+    run.look()
+    with pytest.raises(KeyboardInterrupt), run.stopped_on_the_way_out():
+        raise KeyboardInterrupt
+    assert watched.stops == 0
+    assert watched.record.phase is Phase.RUNNING
+    run.api.client.close()
+
+
 def test_the_stop_is_recorded_before_it_is_asked_for(watched: WatchedRun) -> None:
     def note(call: Any) -> Answer:
         assert watched.record.phase is Phase.STOPPING

@@ -13,8 +13,9 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
+from prefect.exceptions import TerminationSignal
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed, Running
+from prefect.states import AwaitingRetry, Cancelled, Cancelling, Completed, Crashed, Failed, Running
 
 from prefect_yeedu.errors import YeeduStopRequested
 from prefect_yeedu.flow_run import stopping
@@ -95,6 +96,44 @@ def wait_until_asked(watch: StopWatch, asked: list[str]) -> None:
 def watch_of(monkeypatch: pytest.MonkeyPatch, event: threading.Event | None = None) -> StopWatch:
     monkeypatch.setattr(stopping, "_flow_run_id", lambda: FLOW_RUN)
     return StopWatch(event)
+
+
+@pytest.mark.parametrize(
+    ("state", "behavior", "is_due"),
+    [
+        (AwaitingRetry(), "reschedule", True),
+        (Running(), "reschedule", False),
+        (Running(), "relinquish", True),
+        (Cancelling(), "relinquish", False),
+        (Cancelling(), "reschedule", False),
+        (Crashed(), "", False),
+    ],
+)
+@pytest.mark.usefixtures("prefect_server")
+def test_flow_run_of_an_evicted_pod_is_due_again(
+    monkeypatch: pytest.MonkeyPatch, state: State[Any], behavior: str, is_due: bool
+) -> None:
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(flow(lambda: None, name="evicted"))
+        client.set_flow_run_state(run.id, state, force=True)
+    monkeypatch.setattr(stopping, "_flow_run_id", lambda: FLOW_RUN)  # a subflow's, say
+    monkeypatch.setattr(stopping, "ASK_SECONDS", 30.0)
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", str(run.id))
+    monkeypatch.setenv("PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR", behavior)
+    watch = StopWatch()
+    assert watch.is_due_again(TerminationSignal(15)) is is_due
+    assert watch.is_due_again(KeyboardInterrupt()) is False
+
+
+@pytest.mark.parametrize(
+    "answer", [(500, b"{}"), (404, b'{"detail":"Flow run not found"}'), (200, b"<html>")]
+)
+def test_without_an_answer_no_flow_run_is_due_again(
+    monkeypatch: pytest.MonkeyPatch, answer: tuple[int, bytes]
+) -> None:
+    watch = watch_of(monkeypatch)
+    with answering(answer):
+        assert watch.is_due_again(TerminationSignal(15)) is False
 
 
 def test_an_event_ends_a_wait_at_once_by_raising() -> None:

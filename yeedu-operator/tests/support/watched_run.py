@@ -25,7 +25,12 @@ def state(word: str, **fields: Any) -> Answer:
 
 
 class Listener(RunListener):
-    """Keeps what it hears; `reason` is why the run is not wanted any more, if it is not."""
+    """Keeps what it hears; `reason` is why the run is not wanted any more, if it is not.
+
+    `has_successor` says that another wait follows when this one ends.
+    """
+
+    has_successor = False
 
     def __init__(self) -> None:
         self.states: list[RunState] = []
@@ -44,6 +49,9 @@ class Listener(RunListener):
 
     def stop_reason(self) -> str | None:
         return self.reason
+
+    def is_awaited_again(self, error: BaseException) -> bool:
+        return self.has_successor
 
 
 @dataclass

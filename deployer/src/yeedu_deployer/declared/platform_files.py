@@ -21,13 +21,13 @@ from yeedu_deployer.declared.validation import (
     read_model,
 )
 
-PROCESS, DOCKER = "process", "docker"
-POOL_TYPES = (PROCESS, DOCKER)
+PROCESS = "process"
+POOL_TYPES = (PROCESS, "docker", "kubernetes")
 
 
 def _pool_type(kind: str) -> str:
     if kind not in POOL_TYPES:
-        types = " or ".join(POOL_TYPES)
+        types = f"{', '.join(POOL_TYPES[:-1])} or {POOL_TYPES[-1]}"
         raise problem(f"must be {types}, but it is {kind!r}; create a pool of another type by hand.")
     return kind
 

@@ -71,15 +71,20 @@ def _plan_pool(spec: Pool, pool: WorkPool | None, applied: Applied | None) -> Pl
 
 
 def default_template(kind: str) -> dict[str, Any]:
-    """Read the base job template that Prefect gives to the pools of a type.
+    """Read the base job template that Prefect gives to the pools of a type, as stock Prefect does.
 
-    Workers of other packages are not installed here; what the UI knows of them comes with Prefect's server.
+    It is that of the worker, where its package is installed here, as by `WORKER_EXTRAS`; else what comes with
+    Prefect's server for the UI.
     """
+    # Importing workers takes a while, and most runs create no pool.
     if kind == PROCESS:
-        # Importing a worker takes a while, and most runs create no pool.
         from prefect.workers.process import ProcessWorker
 
         return ProcessWorker.get_default_base_job_template()
+    from prefect.workers.base import BaseWorker
+
+    if installed := BaseWorker.get_worker_class_from_type(kind):
+        return installed.get_default_base_job_template()
     packages: dict[str, dict[str, Any]] = json.loads(WORKERS.read_text(encoding="utf-8"))
     (worker,) = (workers[kind] for workers in packages.values() if kind in workers)
     return worker["default_base_job_configuration"]

@@ -172,6 +172,10 @@ class RunLogListener(RunListener):
         """Return why the run is not wanted any more, or None while it is."""
         return self._watch.stop_reason() if self._watch is not None else None
 
+    def is_awaited_again(self, error: BaseException) -> bool:
+        """Whether the flow run is due again, and its next attempt waits for the run."""
+        return self._watch is not None and self._watch.is_due_again(error)
+
     def _take_stream(self, index: int, output: Output) -> None:
         key = (index, output.name)
         line = self._unfinished.setdefault(key, _Unfinished(shown_at=time.monotonic()))

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
+from uuid import UUID
 
 import anyio
 import httpx
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.context import FlowRunContext, TaskRunContext
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, TerminationSignal
 
 from prefect_yeedu.errors import YeeduStopRequested
 from prefect_yeedu.flow_run.call_stack import kept_for_a_thread
+from prefect_yeedu.flow_run.prefect_server import ask_prefect
+from prefect_yeedu.patience import ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
-    from uuid import UUID
 
     from prefect.client.schemas.objects import State
 
@@ -35,6 +38,8 @@ ASK_SECONDS = 5.0
 # In the main thread a cancellation raises, so that only a deletion has to be asked for.
 ASK_IN_MAIN_THREAD_SECONDS = 60.0
 ASK_TIMEOUT_SECONDS = 20.0
+# Prefect's: which flow run a process is for, and what becomes of it when a pod's process gets SIGTERM.
+PROCESS_FLOW_RUN, SIGTERM_BEHAVIOR = "PREFECT__FLOW_RUN_ID", "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"
 # A wait looks up so often, also on systems where a signal does not end it.
 SLICE_SECONDS = 1.0
 STOP_SECONDS = 30.0
@@ -71,6 +76,26 @@ class StopWatch:
                 ask = partial(copy_context().run, self._ask, self._flow_run_id, in_main_thread)
                 threading.Thread(target=ask, daemon=True).start()
         return None
+
+    def is_due_again(self, error: BaseException) -> bool:
+        """Tell whether what ends the wait is that the flow run's process makes room for the next one.
+
+        That is so in a pod that is evicted: Prefect has put the flow run back before it ends the process, or
+        has been told to leave that to Kubernetes. Without an answer it is not.
+        """
+        if self._flow_run_id is None or not isinstance(error, TerminationSignal | YeeduStopRequested):
+            return False
+        try:
+            of_process = UUID(os.environ.get(PROCESS_FLOW_RUN) or str(self._flow_run_id))  # not a subflow
+            ask = partial(SyncPrefectClient.read_flow_run, flow_run_id=of_process)
+            state = ask_prefect(ask, "for this flow run", ONCE, answer_seconds=ASK_SECONDS).state
+        except Exception as failure:  # noqa: BLE001 - whatever it is, nobody may be left to stop the run
+            logger.debug("The flow run's state could not be asked for: %r", failure)
+            return False
+        if state is None or state.is_cancelling():
+            return False
+        is_left = os.environ.get(SIGTERM_BEHAVIOR, "").lower() == "relinquish"
+        return state.is_scheduled() or (is_left and state.is_running())
 
     def wait(self, seconds: float) -> None:
         """Wait.

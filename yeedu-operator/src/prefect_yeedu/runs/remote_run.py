@@ -68,6 +68,10 @@ class RunListener:
         """Return why the remote run is to be stopped, or None while it is wanted; asked often."""
         return None
 
+    def is_awaited_again(self, error: BaseException) -> bool:  # noqa: ARG002 - a subclass looks at it
+        """Whether what ends this wait lets another one follow, as in the place of a pod that is evicted."""
+        return False
+
 
 class RemoteRun:
     """One run on Yeedu.
@@ -137,18 +141,13 @@ class RemoteRun:
             YeeduRunTimedOut: The budget is spent.
             YeeduStopRequested: The listener says that the run is not wanted any more.
         """
-        reason = self.listener.stop_reason()
-        if reason is not None:
-            raise YeeduStopRequested(
-                f"Run {self.run_id} is not wanted any more, because {reason}; see {self.url}.",
-                **self.context(),
-            )
+        if (reason := self.listener.stop_reason()) is not None:
+            text = f"Run {self.run_id} is not wanted any more, because {reason}; see {self.url}."
+            raise YeeduStopRequested(text, **self.context())
         if deadline.has_passed:
-            raise YeeduRunTimedOut(
-                f"Run {self.run_id} did not end within {self.options.timeout_seconds:g} seconds; "
-                f"see {self.url}.",
-                **self.context(),
-            )
+            seconds = self.options.timeout_seconds
+            text = f"Run {self.run_id} did not end within {seconds:g} seconds; see {self.url}."
+            raise YeeduRunTimedOut(text, **self.context())
         self.listener.on_wait()
 
     def sleep(self, schedule: PollSchedule, deadline: Deadline) -> None:
@@ -171,7 +170,10 @@ class RemoteRun:
             raise
 
     def stop_after(self, error: BaseException) -> bool:
-        """Stop the run; an error that says why it is not waited for says then what is known about its end."""
+        """Stop the run, unless it is awaited again; an error of ours then says what is known of its end."""
+        if self.listener.is_awaited_again(error):
+            self.is_left = True
+            return False
         if not isinstance(error, _OWN_ENDS):
             return self.stop()
         failure = self._ask_until_ended()
@@ -224,8 +226,7 @@ class RemoteRun:
         if self.state.is_terminal:
             return None
         self.ledger.note_stopping()
-        clock = self.stop_clock
-        api = replace(self.api, clock=clock)
+        clock, api = self.stop_clock, replace(self.api, clock=self.stop_clock)
         deadline = Deadline.after(clock, self.options.stop_seconds)
         trial = Patience(attempts=None, max_wait_seconds=2.0).start(clock)
         schedule = PollSchedule(clock, min_seconds=0.05, max_seconds=2.0)

@@ -1,0 +1,63 @@
+"""The Compose files as they are written, without a Docker engine: what a service has, by the knobs."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from local.knobs import ROOT
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads what Compose adds to YAML: what is taken away is None, what is replaced is itself."""
+
+
+_Loader.add_constructor("!reset", lambda loader, node: None)
+_Loader.add_constructor("!override", lambda loader, node: _plain(loader, node))
+
+
+def _plain(loader: Any, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    return loader.construct_sequence(node, deep=True)
+
+
+def services(*files: str) -> dict[str, dict[str, Any]]:
+    """Return the services of some files, whose environments and volumes are put together as Compose does.
+
+    One that a later file takes away is left out; of one that `extends` another of these files, both.
+    """
+    read = {
+        Path(file).name: yaml.load((ROOT / file).read_text(encoding="utf-8"), _Loader)["services"]
+        for file in files
+    }
+    found: dict[str, dict[str, Any]] = {}
+    for file, own in read.items():
+        for name, service in own.items():
+            if service is None:
+                found.pop(name, None)
+                continue
+            base, extended = found.get(name, {}), service.get("extends", {})
+            if (of := Path(extended.get("file", file)).name) != file and of in read:
+                base = {**read[of][extended["service"]], **base}
+            environments = [one.get("environment") or {} for one in (base, service)]
+            found[name] = {
+                **base,
+                **service,
+                "environment": {**environments[0], **environments[1]},
+                "volumes": [*base.get("volumes", []), *service.get("volumes", [])],
+            }
+    return found
+
+
+def expanded(text: str, values: Mapping[str, str]) -> str:
+    """Expand ${NAME:-default} as Compose does, the innermost first."""
+    pattern = re.compile(r"\$\{(\w+)(:?)[-?]([^${}]*)\}")
+    while match := pattern.search(text):
+        name, colon, default = match.groups()
+        value = values.get(name)
+        chosen = default if value is None or (colon and not value) else value
+        text = text[: match.start()] + chosen + text[match.end() :]
+    return text
