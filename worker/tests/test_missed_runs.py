@@ -1,4 +1,4 @@
-"""Which of the runs that nobody polled for are dropped: by ages in seconds, which the server's clock tells."""
+"""Which of the runs that nobody polled for are dropped: by their ages on the server's clock."""
 
 import datetime as dt
 from types import SimpleNamespace
