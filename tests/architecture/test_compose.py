@@ -235,6 +235,16 @@ def test_worker_whose_pool_asks_no_prefork_server_starts_none() -> None:
         assert variables["WORKER_PREFORK"] == ("${WORKER_PREFORK:-true}" if asks else "false"), name
 
 
+def test_worker_clears_the_folder_that_its_runs_fill() -> None:
+    """The one that its container has to itself, and that is as large as memory allows."""
+    dockerfile = (ROOT / "worker" / "Dockerfile").read_text(encoding="utf-8")
+    [cleared] = re.findall(r"\bWORKER_OWN_TEMPORARY_FOLDER=(\S+)", dockerfile)
+    for name in ("worker", "image-worker"):
+        mounts = {mount.partition(":")[0]: mount for mount in SERVICES[name]["tmpfs"]}
+        assert mounts.keys() == {cleared}, name
+        assert "size=" in mounts[cleared], name
+
+
 def test_every_knob_has_a_default_and_a_line_in_the_example() -> None:
     body = re.sub(r"(?m)^\s*#.*$", "", "\n".join([TEXT, IMAGES_TEXT, *OVERLAYS.values()]))
     bare = re.findall(r"\$\{(\w+)\}|\$(?!\{)(\w+)", body)
