@@ -211,8 +211,12 @@ def test_what_the_sentence_shows_can_be_set_as_it_is() -> None:
 def test_attached_worker_under_an_unknown_name_is_told_the_guards_own_sentence(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find = socket.getaddrinfo
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *more: find("127.0.0.1", *more))
+    real = socket.getaddrinfo
+
+    def find(host: str, port: int, *more: Any) -> Any:
+        return real("127.0.0.1", port, *more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", find)
     name = f"build.example:{client.port}"
     finding = check_server(Server(f"http://{name}/api"))
     assert (finding.status, finding.text) == (
