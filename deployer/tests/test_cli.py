@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from yeedu_deployer.configuration import Configuration
+from yeedu_deployer.errors import ConfigurationError
+
 pytestmark = pytest.mark.timeout(300)  # each start of the program imports Prefect
 YAML = """\
 pull: [{prefect.deployments.steps.git_clone: {repository: "{{ $FLOWS_GIT_URL }}"}}]
@@ -75,6 +78,7 @@ def test_plan_apply_and_plan_again_through_files_that_hold_the_secrets(platform,
     [
         ((), {}, "error: PREFECT_API_URL is not set; set it to the server's API, for example http://localhost:8080/api."),
         ((), {"PREFECT_API_URL": "localhost:8080"}, "error: PREFECT_API_URL is 'localhost:8080', which is no http URL; it looks like http://localhost:8080/api."),
+        ((), {"PREFECT_API_URL": "http://[::1/api"}, "error: PREFECT_API_URL is 'http://[::1/api', which is no http URL; it looks like http://localhost:8080/api."),
         ((), {"PREFECT_API_URL": "http://x/api", "YEEDU_VERIFY_SSL": "yes"}, "error: YEEDU_VERIFY_SSL must be true or false, but it is 'yes'."),
         ((), {"PREFECT_API_URL": "http://x/api", "YEEDU_PASSWORD_FILE": "/no/file"}, "error: YEEDU_PASSWORD_FILE names /no/file, which cannot be read: No such file or directory."),
         (("--file", "none.yaml"), {"PREFECT_API_URL": "http://x/api"}, "error: none.yaml:1: there is no such file; name it with --file."),
@@ -86,6 +90,23 @@ def test_plan_apply_and_plan_again_through_files_that_hold_the_secrets(platform,
 def test_wrong_input_gets_one_sentence_and_exit_code_1(deployer, arguments, environment, sentence):
     done = deployer(*arguments, **environment)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{sentence}\n")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("WAREHOUSE_URL", "postgresql://[::1/city", "WAREHOUSE_URL is 'postgresql://[::1/city'; it looks like postgresql://USER@HOST:5432/DATABASE."),
+        ("ALERT_WEBHOOK_URL_FILE", "https://[canary/hook", "ALERT_WEBHOOK_URL_FILE names a file that holds no http URL."),
+        ("ALERT_SLACK_WEBHOOK_URL_FILE", "https://[canary/hook", "ALERT_SLACK_WEBHOOK_URL_FILE names a file that holds no http URL."),
+    ],
+)  # fmt: skip
+def test_address_that_cannot_be_parsed_gets_one_sentence(tmp_path, variable, value, sentence):
+    if variable.endswith("_FILE"):
+        (tmp_path / "secret").write_text(value)
+        value = str(tmp_path / "secret")
+    with pytest.raises(ConfigurationError) as told:
+        Configuration.from_environment({"PREFECT_API_URL": "http://x/api", variable: value})
+    assert str(told.value) == sentence
 
 
 def test_wrong_authentication_gets_one_sentence(server, deployer):

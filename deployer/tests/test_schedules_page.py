@@ -2,9 +2,10 @@
 
 import asyncio
 import textwrap
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import pytest
 from declared import HEAD, load_deployments
 from prefect.server.schemas.schedules import SCHEDULE_TYPES
 from pydantic import TypeAdapter
@@ -14,6 +15,7 @@ from tests.pages import blocks
 EXAMPLES = blocks("docs/schedules.md", "yaml")
 VIENNA = ZoneInfo("Europe/Vienna")
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)  # a Thursday
+MIDNIGHT_IN_OCTOBER = datetime(2026, 10, 25, tzinfo=VIENNA).astimezone(UTC)  # of the day with 25 hours
 
 
 def declared():
@@ -27,15 +29,24 @@ def declared():
     return text
 
 
-def starts(tmp_path, slug, count):
-    """The first starts of an example's schedule in 2026, in Vienna's time."""
+def rule_of(tmp_path, slug):
+    """What the server is given of an example's schedule."""
     file = tmp_path / "examples.yaml"
     file.write_text(declared(), encoding="utf-8")
     schedules = [one for spec in load_deployments(file, {}) for one in spec.says.schedules]
     [rule] = [schedule.rule for schedule in schedules if schedule.slug == slug]
-    schedule = TypeAdapter(SCHEDULE_TYPES).validate_python(rule)  # the server's own reckoning
-    dates = asyncio.run(schedule.get_dates(count, start=NEW_YEAR))
-    return [date.astimezone(VIENNA) for date in dates]
+    return rule
+
+
+def starts_of(rule, count, since=NEW_YEAR):
+    """The first starts from a moment on, by the server's own reckoning, in Vienna's time."""
+    schedule = TypeAdapter(SCHEDULE_TYPES).validate_python(rule)
+    return [date.astimezone(VIENNA) for date in asyncio.run(schedule.get_dates(count, start=since))]
+
+
+def starts(tmp_path, slug, count):
+    """The first starts of an example's schedule in 2026, in Vienna's time."""
+    return starts_of(rule_of(tmp_path, slug), count)
 
 
 def test_every_example_is_applied_to_a_server(platform):
@@ -86,3 +97,17 @@ def test_crons_and_intervals_start_when_the_page_says(tmp_path):
     assert set(quarters) == {1, 4, 7, 10}
     every = starts(tmp_path, "every-90-minutes", 3)
     assert [(later - NEW_YEAR).total_seconds() % 5400 for later in every] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("kind", ["cron", "rrule"])
+def test_a_time_that_comes_twice_in_autumn_starts_once_whenever_the_server_reckons(tmp_path, kind):
+    """The server reckons anew every minute: within the second of the two hours as well."""
+    daily = {"rrule": "FREQ=DAILY;BYHOUR=2;BYMINUTE=30;BYSECOND=0", "timezone": "Europe/Vienna"}
+    rule = rule_of(tmp_path, "nightly") if kind == "cron" else daily
+    moments = [MIDNIGHT_IN_OCTOBER + timedelta(minutes=minutes) for minutes in range(0, 300, 10)]
+    assert {f"{moment.astimezone(VIENNA):%H:%M}" for moment in moments} >= {"02:00", "02:50"}
+    found = {date.astimezone(UTC) for moment in moments for date in starts_of(rule, 2, moment)}
+    night = sorted(
+        date.astimezone(VIENNA) for date in found if date - MIDNIGHT_IN_OCTOBER < timedelta(days=1)
+    )
+    assert [f"{date:%H:%M %Z}" for date in night] == ["02:30 CEST"]

@@ -14,12 +14,13 @@ from local.process_mode import ProcessMode
 
 NEEDED_ENGINE = 25
 OFTEN = 3
-_MEMORY_KNOBS = {
+MEMORY_KNOBS = {
     "worker": "WORKER_MEMORY",
     "image-worker": "WORKER_MEMORY",
     "server": "SERVER_MEMORY",
     "services": "SERVER_MEMORY",
     "postgres": "POSTGRES_MEMORY",
+    "deployer": "DEPLOYER_MEMORY",
     "yeedu-mock": "YEEDU_MOCK_MEMORY",
 }
 _OF_RUNS = {"worker", "image-worker", "yeedu-mock"}  # where it is a run's process, and the service goes on
@@ -130,12 +131,12 @@ def check_memory_limits(site: Site) -> Iterator[Finding]:
     killed = 0
     for item in site.items:
         service = container_of(item).service
-        count = _kills(site, service) if service in _MEMORY_KNOBS and site.runs(service) else 0
+        count = _kills(site, service) if service in MEMORY_KNOBS and site.runs(service) else 0
         if not (count or item["State"].get("OOMKilled")):
             continue
         killed += 1
         what = f"{count} processes of {service}" if count else service
-        knob = _MEMORY_KNOBS.get(service, "mem_limit of docker-compose.yaml")
+        knob = MEMORY_KNOBS.get(service, "mem_limit of docker-compose.yaml")
         text = f"{what} ended because the container's memory was full"
         fix = f"give {knob} in .env more, or let fewer runs go at a time (WORKER_LIMIT); then `make up`"
         of_runs = service in _OF_RUNS and site.runs(service)

@@ -2,6 +2,7 @@
 
 import http.client
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from attach.checks import WRONG, check_server
+from attach.server import Server
 from tests.platforms import wait_for
 
 
@@ -203,6 +206,24 @@ def test_what_the_sentence_shows_can_be_set_as_it_is() -> None:
     shown = guard._refusal(*asked).split("'")[1]
     guard = Guard(Starlette(), [shown])
     assert guard._refusal(*asked) == ""
+
+
+def test_attached_worker_under_an_unknown_name_is_told_the_guards_own_sentence(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = socket.getaddrinfo
+
+    def find(host: str, port: int, *more: Any) -> Any:
+        return real("127.0.0.1", port, *more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", find)
+    name = f"build.example:{client.port}"
+    finding = check_server(Server(f"http://{name}/api"))
+    assert (finding.status, finding.text) == (
+        WRONG,
+        f"http://{name}/api answered 403: '{name}' is not a name of this server; "
+        "if it should be one, add it to PREFECT_ALLOWED_HOSTS and start the server again",
+    )
 
 
 def test_page_that_runs_code_of_others_is_refused(client: Client) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from local.doctor.engine import MEMORY_KNOBS
 from tests.platforms import IMAGES
 
 ROOT = Path(__file__).parents[2]
@@ -212,6 +213,37 @@ def test_flows_reach_the_warehouse_and_not_prefects_database() -> None:
     }
     assert on["database"] == {"postgres", "migrate", "server", "backup"}
     assert on["warehouse"] == {"warehouse", "worker", "image-worker"}
+
+
+def test_memory_of_what_runs_a_teams_code_is_a_knob_and_the_doctor_names_it() -> None:
+    """What flows import when they are registered, too, is as large as they are."""
+    limits = {
+        name: re.fullmatch(r"\$\{(\w+):-\w+\}", str(one["mem_limit"])) for name, one in SERVICES.items()
+    }
+    knobs = {name: found[1] for name, found in limits.items() if found}
+    of_teams = {name for name, service in SERVICES.items() if "env_file" in service}
+    assert of_teams == {"deployer", "worker", "image-worker"}
+    assert of_teams <= knobs.keys()
+    assert knobs == MEMORY_KNOBS
+
+
+def test_worker_whose_pool_asks_no_prefork_server_starts_none() -> None:
+    pools = yaml.safe_load((ROOT / "deployer" / "work-pools.yaml").read_text(encoding="utf-8"))["work_pools"]
+    commands = {pool["name"]: pool.get("job_variables", {}).get("command", "") for pool in pools}
+    for name, default in (("worker", "yeedu-pool"), ("image-worker", "")):
+        variables = SERVICES[name]["environment"]
+        asks = commands[variables.get("WORKER_POOL", default)].startswith("yeedu-flow-run")
+        assert variables["WORKER_PREFORK"] == ("${WORKER_PREFORK:-true}" if asks else "false"), name
+
+
+def test_worker_clears_the_folder_that_its_runs_fill() -> None:
+    """The one that its container has to itself, and that is as large as memory allows."""
+    dockerfile = (ROOT / "worker" / "Dockerfile").read_text(encoding="utf-8")
+    [cleared] = re.findall(r"\bWORKER_OWN_TEMPORARY_FOLDER=(\S+)", dockerfile)
+    for name in ("worker", "image-worker"):
+        mounts = {mount.partition(":")[0]: mount for mount in SERVICES[name]["tmpfs"]}
+        assert mounts.keys() == {cleared}, name
+        assert "size=" in mounts[cleared], name
 
 
 def test_every_knob_has_a_default_and_a_line_in_the_example() -> None:

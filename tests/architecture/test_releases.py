@@ -33,6 +33,19 @@ def test_workflow_may_write_only_in_jobs_that_say_so(file: Path) -> None:
             assert "${{" not in step.get("run", ""), f"{name}: {step['run']}"
 
 
+def test_job_that_runs_tests_leaves_none_out_for_want_of_an_engine() -> None:
+    """Without it, a job whose machine has no Docker engine skips every test that needs one, and is green."""
+    assert "REQUIRE_DOCKER=1 make test " in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    found = [
+        (name, step.get("env", {}).get("REQUIRE_DOCKER"))
+        for file in WORKFLOWS
+        for name, job in jobs(file).items()
+        for step in job.get("steps", [])
+        if re.search(r"\bmake test\b", step.get("run", ""))
+    ]
+    assert sorted(found) == [("faults", "1"), ("test-on-the-images-python", "1")]
+
+
 def test_actions_are_of_one_major_version_each() -> None:
     used = {
         tuple(step["uses"].split("@"))

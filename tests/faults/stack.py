@@ -166,11 +166,15 @@ class Stack(ComposePlatform):
 
     def submissions(self, since: int) -> list[JSON]:
         """Return the requests after the given one that asked the mock to run a job."""
-        return [
-            entry
-            for entry in self.control("GET", f"journal?since={since}")
-            if entry["method"] == "POST" and entry["path"].endswith("spark/job/run")
-        ]
+        return [entry for entry in self._posts(since) if entry["path"].endswith("spark/job/run")]
+
+    def stops(self, since: int) -> list[JSON]:
+        """Return the requests after the given one that asked the mock to stop a run."""
+        return [entry for entry in self._posts(since) if "/run/stop/" in entry["path"]]
+
+    def _posts(self, since: int) -> list[JSON]:
+        entries = self.control("GET", f"journal?since={since}")
+        return [entry for entry in entries if entry["method"] == "POST"]
 
     def last_request(self) -> int:
         """Return the number of the latest request that the mock has entered."""
@@ -254,8 +258,8 @@ class Stack(ComposePlatform):
         return [datetime.fromisoformat(event["received"]) for event in events]
 
     def await_idle_workers(self) -> None:
-        """Wait until no worker has a flow's process any more."""
-        listing = "ls -d /tmp/tmp*prefect 2>/dev/null | wc -l"
+        """Wait until no worker has a folder of a flow's process any more."""
+        listing = "ls -d /tmp/tmp*prefect /tmp/yeedu-run-* 2>/dev/null | wc -l"
 
         def is_idle() -> bool:
             containers = self.compose("ps", "--quiet", "worker").split()

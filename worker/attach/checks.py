@@ -120,6 +120,8 @@ def check_server(server: Server) -> Finding:
             WRONG,
             f"{server.url} is not ready; look for its database in the server's log, then try again",
         )
+    if answer.status == 403 and (told := answer.sentence()):  # the platform's guard of its names, or a proxy
+        return Finding("server", WRONG, f"{server.url} answered 403: {told}")
     return Finding(
         "server",
         WRONG,

@@ -18,9 +18,11 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from attach.errors import AttachError
+from yeedu_worker.printable import printable
 
 _TIMEOUT_SECONDS = 10
 _TRIES, _PAUSE_SECONDS = 5, 0.5
+_LONGEST_SENTENCE = 300  # characters
 NOT_THERE = frozenset({404, 405})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -47,6 +49,11 @@ class Answer:
             return json.loads(self.body)
         except ValueError:
             return None
+
+    def sentence(self) -> str:
+        """Return what a body of one line of text says, made fit for a terminal; empty for any other body."""
+        line = self.body.decode(errors="replace").strip()
+        return "" if "\n" in line or line.startswith(("<", "{")) else printable(line[:_LONGEST_SENTENCE])
 
 
 def ask(

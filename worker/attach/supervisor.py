@@ -15,6 +15,8 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
+from attach import windows_job
+
 LOG_BYTES, LOG_FILES = 5_000_000, 5
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 _STEADY_SECONDS = 300.0  # a process that lived so long is started again without a longer pause
@@ -115,10 +117,16 @@ class Supervisor:
             return str(error)
         reader = threading.Thread(target=self._keep, args=(process,), daemon=True)
         reader.start()
-        self._wait(lambda: process.poll() is not None, float("inf"))
-        if process.poll() is None:
-            self._log.info("stopping the worker")
-        _end(process, self._grace_seconds)
+        with contextlib.ExitStack() as ties:
+            if sys.platform == "win32":
+                try:
+                    ties.enter_context(windows_job.tied(process))
+                except OSError as error:
+                    self._log.warning("what the worker starts may outlive it: %s", error)
+            self._wait(lambda: process.poll() is not None, float("inf"))
+            if process.poll() is None:
+                self._log.info("stopping the worker")
+            _end(process, self._grace_seconds)
         reader.join(_READ_SECONDS)
         return process.returncode
 
@@ -136,18 +144,16 @@ def stop_on_signals(supervisor: Supervisor) -> None:
 
 
 def _end(process: subprocess.Popen[str], grace_seconds: float) -> None:
-    """End a process that may have ended already, and what is left of its group."""
+    """End a process that may have ended already, and what is left of its group (on Windows, its job does)."""
     if process.poll() is None:
         # Windows has no SIGTERM; there, only a process of the same console can be asked.
         with contextlib.suppress(OSError):
             process.send_signal(signal.CTRL_BREAK_EVENT if sys.platform == "win32" else signal.SIGTERM)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(grace_seconds)
-        except subprocess.TimeoutExpired:
-            if sys.platform == "win32":
-                tree = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
-                subprocess.run(tree, capture_output=True, check=False)
-    if sys.platform != "win32":
+    if sys.platform == "win32":
+        process.kill()
+    else:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     process.wait()

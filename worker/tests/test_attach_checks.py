@@ -198,6 +198,10 @@ def test_https_address_of_a_server_without_tls(fake: FakeServer, lock: Path, flo
         ((503, {}), "is not ready"),
         ((404, b"<html>"), "no Prefect server's answer"),
         ((200, b"<html>"), "no Prefect server's answer"),
+        ((403, b"<html>no</html>"), "no Prefect server's answer"),
+        ((403, b"two\nlines"), "no Prefect server's answer"),
+        ((403, b""), "no Prefect server's answer"),
+        ((403, b"\x1b[31mno\x07\n"), r"/api answered 403: no\x07"),
     ],
 )
 def test_server_that_is_not_ready_or_none(
@@ -207,6 +211,11 @@ def test_server_that_is_not_ready_or_none(
     fake.answers["POST /api/work_pools/filter"] = answer  # which is asked where there is no /ready
     finding = found(fake, lock, flows)["server"]
     assert (finding.status, sentence in finding.text) == (WRONG, True)
+
+
+def test_refusal_that_is_a_book_is_cut(fake: FakeServer, lock: Path, flows: str) -> None:
+    fake.answers["GET /api/ready"] = (403, b"x" * 1000)
+    assert found(fake, lock, flows)["server"].text.endswith(f"answered 403: {'x' * 300}")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from attach import stopping, supervisor
@@ -27,6 +28,11 @@ for name in ("SIGTERM", "SIGBREAK"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
 print("ready", flush=True)
 time.sleep(600)
+"""
+PARENT = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print("child", child.pid, os.getpid(), flush=True)
 """
 # What `attach run` does once everything is prepared, with another command.
 HOLDER = """
@@ -160,14 +166,30 @@ def test_lock_tells_who_runs_and_keeps_a_second_one_out(tmp_path: Path) -> None:
         until(lambda: not is_held(lock))  # what it was about to start has it until it is another program
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells a process that its parent is gone")
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS tells no process that its parent is gone")
 def test_process_ends_when_its_supervisor_is_killed(tmp_path: Path) -> None:
     with holding(tmp_path, "import os; print('number', os.getpid(), flush=True)\n" + SLEEPER) as process:
         until(lambda: "ready" in log_of(tmp_path))
-        number = log_of(tmp_path).split()[1]
-        assert Path("/proc", number).exists()
+        worker = psutil.Process(int(log_of(tmp_path).split()[1]))
         process.kill()
-        until(lambda: not Path("/proc", number).exists())
+        until(lambda: not worker.is_running())
+
+
+def test_what_a_process_started_ends_when_it_was_killed(tmp_path: Path) -> None:
+    """As flow runs do whose worker is killed; the worker is started again."""
+    with supervised(tmp_path, PARENT + SLEEPER):
+        until(lambda: "child" in log_of(tmp_path))
+        _, number, own = log_of(tmp_path).splitlines()[0].split()
+        child = psutil.Process(int(number))
+        psutil.Process(int(own)).kill()
+        until(lambda: not child.is_running())
+
+
+def test_what_a_process_started_ends_when_it_has_to_be_killed(tmp_path: Path) -> None:
+    with supervised(tmp_path, PARENT + STUBBORN, grace_seconds=0.2):
+        until(lambda: "ready" in log_of(tmp_path))
+        child = psutil.Process(int(log_of(tmp_path).split()[1]))
+    until(lambda: not child.is_running())
 
 
 def test_another_process_stops_the_running_one(tmp_path: Path) -> None:

@@ -37,9 +37,10 @@ def endpoint(status: int) -> Iterator[int]:
             thread.join()
 
 
-def check(port: int, **variables: str) -> subprocess.CompletedProcess[str]:
+def check(port: int, *, program: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    how = ["-c", program] if program else ["-m", "yeedu_worker.healthcheck"]
     return subprocess.run(
-        [sys.executable, "-m", "yeedu_worker.healthcheck"],
+        [sys.executable, *how],
         env={
             "PREFECT_WORKER_WEBSERVER_PORT": str(port),
             "http_proxy": "http://127.0.0.1:9",
@@ -113,6 +114,24 @@ def test_full_folder_of_temporary_files_is_told(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(shutil, "disk_usage", lambda place: room.get(place, plenty))
     [told] = shortages({"TMPDIR": str(tmp_path), "PREFECT_HOME": "/"}, tmp_path)
     assert f"3 of 2048 MB are left of {tmp_path}" in told
+
+
+FULL = """
+import runpy, shutil
+from types import SimpleNamespace
+real = shutil.disk_usage
+full = SimpleNamespace(total=2048 << 20, free=3 << 20)
+shutil.disk_usage = lambda place: full if str(place) == {place!r} else real(place)
+runpy.run_module("yeedu_worker.healthcheck", run_name="__main__")
+"""
+
+
+def test_polling_worker_without_room_is_not_healthy(tmp_path: Path) -> None:
+    with endpoint(200) as port:
+        done = check(port, program=FULL.format(place=str(tmp_path)), TMPDIR=str(tmp_path))
+        other = check(port, program=FULL.format(place="/elsewhere"), TMPDIR=str(tmp_path))
+    assert (done.returncode, other.returncode) == (1, 0)
+    assert f"3 of 2048 MB are left of {tmp_path}" in done.stderr
 
 
 def test_machine_without_a_limit_of_memory_is_not_judged(tmp_path: Path) -> None:

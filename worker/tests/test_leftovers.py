@@ -58,6 +58,12 @@ def run_wild(mark: str):
     time.sleep(600)
 
 @flow
+def fill(folder: str):
+    (Path(folder) / "fill").write_bytes(bytes(1000))
+    Path(folder, "folder").mkdir()
+    Path(folder, "folder", "file").touch()
+
+@flow
 def work():
     pass
 
@@ -67,14 +73,24 @@ def write(megabytes: int):
         for _ in range(megabytes):
             file.write(bytes(1024 * 1024))
 """
+# What the worker does every half minute with files of a minute comes at once; nobody can make a file older.
+SOONER = """
+import sys
+if "yeedu_worker.serve" in sys.orig_argv:
+    from yeedu_worker import sweep
+    sweep._EVERY_SECONDS, sweep._YOUNG_SECONDS = 0.2, 1.0
+"""
 ENDS = {"complete": "COMPLETED", "fail": "FAILED", "crash": "CRASHED", "kill": "CRASHED"}
 
 
 class Works:
-    """A worker, and the deployments of its pool."""
+    """A worker, the deployments of its pool, and the folder of temporary files that is the worker's alone."""
 
-    def __init__(self, server: PrefectServer, running: Worker, deployments: dict[str, str]) -> None:
+    def __init__(
+        self, server: PrefectServer, running: Worker, deployments: dict[str, str], own: Path
+    ) -> None:
         self.server = server
+        self.own = own
         self.worker = running
         self._deployments = deployments
         self._before = set(running.temporary.iterdir())
@@ -120,20 +136,27 @@ def works(
     pool = f"leftovers-{kind}"
     commit(folder / "repository", {"flows.py": FLOWS})
     server.make_pool(pool, {"ours": OURS, "stock": STOCK, "none": None}[kind])
-    variables = {"run_wild": {"WORKER_RUN_PROCESSES": "300"}, "write": {"WORKER_RUN_FILE_MEGABYTES": "20"}}
+    limits = {"run_wild": {"WORKER_RUN_PROCESSES": "300"}, "write": {"WORKER_RUN_FILE_MEGABYTES": "20"}}
     deployments = {
         name: server.deploy(
             f"{name}-{kind}",
             f"flows.py:{name}",
             (folder / "repository").as_uri(),
             work_pool_name=pool,
-            job_variables={"env": variables.get(name, {})},
+            job_variables={"env": limits.get(name, {})},
         )
-        for name in ("leave", "run_wild", "work", "write")
+        for name in ("leave", "run_wild", "work", "write", "fill")
     }
-    prefork = "true" if kind == "ours" else "false"
-    with worker(server, pool, folder / "worker", WORKER_PREFORK=prefork, WORKER_RUN_PROCESSES="0") as running:
-        yield Works(server, running, deployments)
+    (folder / "own").mkdir()
+    (folder / "sitecustomize.py").write_text(SOONER)
+    variables = {
+        "WORKER_PREFORK": "true" if kind == "ours" else "false",
+        "WORKER_RUN_PROCESSES": "0",
+        "WORKER_OWN_TEMPORARY_FOLDER": str(folder / "own"),
+        "PYTHONPATH": str(folder),
+    }
+    with worker(server, pool, folder / "worker", **variables) as running:
+        yield Works(server, running, deployments, folder / "own")
 
 
 @pytest.mark.parametrize("how", ENDS)
@@ -171,6 +194,15 @@ def test_run_with_too_many_processes_is_ended_and_others_go_on(works: Works, mar
     assert works.server.await_state(wild)["state_type"] == "CRASHED"
     works.worker.await_log("WORKER_RUN_PROCESSES is 300", 120)
     works.await_nothing_left(mark)
+
+
+@pytest.mark.parametrize("works", ["ours"], indirect=True)
+def test_what_a_run_wrote_beside_its_own_folder_goes_while_the_worker_goes_on(works: Works) -> None:
+    """All of /tmp is the worker's alone in its image; it would be full some day, for every later run."""
+    run = works.server.await_state(works.start("fill", folder=str(works.own)))
+    assert run["state_type"] == "COMPLETED", run["state"]["message"]
+    works.worker.await_log(f"files and folders that flow runs left in {works.own}", 60)
+    wait_for("end of the files", lambda: not list(works.own.iterdir()), 60, 0.05)
 
 
 def test_file_that_is_too_large_fails_its_run(works: Works) -> None:

@@ -1,6 +1,7 @@
 """Working folders that killed workers left behind."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -83,3 +84,17 @@ def test_what_runs_left_in_the_workers_own_folder_goes_while_none_runs(
         *("home", "open", "tmpaprefect", "yeedu-prefork-a"),
     ]
     assert (home / "file").exists()
+
+
+@pytest.mark.parametrize(("free", "left"), [(40, []), (60, ["fill"])])
+def test_what_runs_left_goes_beside_others_only_while_room_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, left: list[str]
+) -> None:
+    """Short is a twentieth of the folder's room."""
+    (tmp_path / "fill").touch()
+    aged(tmp_path, monkeypatch)
+    megabyte = 1024 * 1024
+    usage = SimpleNamespace(total=1000 * megabyte, free=free * megabyte)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage if place == tmp_path else None)
+    sweep_left_files(tmp_path, tmp_path / "home", is_idle=False)
+    assert [path.name for path in tmp_path.iterdir()] == left
