@@ -4,9 +4,11 @@
 Environment, beside Prefect's own settings:
     PREFECT_ALLOWED_HOSTS: Further host names under which the server is reached, separated by commas.
     PREFECT_UI_URL: The UI's address as users type it; its host and origin are allowed.
+    SERVER_AWAITS_MIGRATION: Set where nothing starts it after `migrate.py`: it waits for that itself.
 """
 
 import argparse
+import asyncio
 import gc
 import os
 import resource
@@ -53,6 +55,10 @@ def main() -> None:
     )
     parser.add_argument("--port", default=4200, type=int, help="port to listen on (default: %(default)s)")
     arguments = parser.parse_args()
+    if os.environ.get("SERVER_AWAITS_MIGRATION"):
+        from migrate import wait_until_prepared  # the others need not wait for its import either
+
+        asyncio.run(wait_until_prepared())
     settings = get_current_settings().server
     Places.most = min(MOST_CONNECTIONS, max(_files() - FILES_BESIDE, FILES_BESIDE))
     if line := left_out(report()):

@@ -1,0 +1,89 @@
+"""Waits until every service of a stack works, and says which does not, and why."""
+
+import json
+import time
+from typing import Any
+
+from local.console import Console
+from local.errors import CommandError
+from local.stack.swarm import docker, inspected
+
+JSON = dict[str, Any]
+_SECONDS = 600.0
+_PAUSE_SECONDS = 1.0
+_GIVEN_UP = {"paused", "rollback_started", "rollback_paused", "rollback_completed"}
+_UNDER_WAY = "updating"
+
+
+def await_services(stack: str, names: set[str], console: Console) -> None:
+    """Wait until each service has all its tasks, as they are described now, and each job has ended well.
+
+    Args:
+        stack: The stack's name.
+        names: Its services.
+        console: Gets a line for each service.
+
+    Raises:
+        CommandError: It has not within ten minutes, an update was given up, or a job has failed for good.
+    """
+    waiting, deadline = set(names), time.monotonic() + _SECONDS
+    while waiting:
+        services = {one["Spec"]["Name"]: one for one in inspected("service", _ids(stack))}
+        counts = _counts(stack)
+        for name in sorted(waiting):
+            service = services.get(f"{stack}_{name}")
+            if service is None:
+                continue
+            state = _update_of(service)
+            if state in _GIVEN_UP:
+                raise CommandError(f"{name}: its update is {state}; {_reason(stack, name)}")
+            if state == _UNDER_WAY or not _is_whole(counts.get(f"{stack}_{name}", "")):
+                continue
+            waiting.discard(name)
+            console.step(f"{name:<12} {counts[f'{stack}_{name}']}")
+        if waiting and time.monotonic() > deadline:
+            name = min(waiting)
+            raise CommandError(
+                f"{', '.join(sorted(waiting))} did not start within {_SECONDS / 60:.0f} minutes; {name}: "
+                f"{_reason(stack, name)}"
+            )
+        time.sleep(_PAUSE_SECONDS if waiting else 0)
+
+
+def _update_of(service: JSON) -> str:
+    """Return how far a service's last update is; nothing where there is none."""
+    status: JSON = service.get("UpdateStatus") or {}
+    before: JSON = service.get("PreviousSpec") or {}
+    is_job = "ReplicatedJob" in service["Spec"]["Mode"]
+    if before and not status and not is_job and before["TaskTemplate"] != service["Spec"]["TaskTemplate"]:
+        return _UNDER_WAY  # and not begun
+    return status.get("State", "")
+
+
+def _is_whole(replicas: str) -> bool:
+    """Tell whether 2/2 tasks run, or (1/1 completed)."""
+    counted = (
+        replicas.partition("(")[2].partition(" ")[0]
+        if "completed" in replicas
+        else replicas.partition(" ")[0]
+    )
+    running, _, wanted = counted.partition("/")
+    return bool(wanted) and running == wanted
+
+
+def _ids(stack: str) -> list[str]:
+    return docker("stack", "services", "--quiet", stack).split()
+
+
+def _counts(stack: str) -> dict[str, str]:
+    lines = docker("stack", "services", "--format", "{{json .}}", stack).splitlines()
+    return {one["Name"]: one["Replicas"] for one in map(json.loads, lines)}
+
+
+def _reason(stack: str, name: str) -> str:
+    """Return why its last task did not run, or where to look."""
+    lines = docker("service", "ps", "--no-trunc", "--format", "{{json .}}", f"{stack}_{name}").splitlines()
+    tasks: list[JSON] = list(map(json.loads, lines))
+    told = next((task["Error"].strip('"') for task in tasks if task["Error"]), "")
+    where = f"docker service ps --no-trunc {stack}_{name}, docker service logs {stack}_{name}"
+    return f"{told}: {where}" if told else where
