@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from local.console import Console
 from local.engine import Project
 from local.images import bring_images, config_of
 from local.knobs import ROOT, Knobs
-from local.packages import further_locks
+from local.packages import further_locks, own_certificate
 from local.preparation import check_login
 from local.stack.progress import await_services
 from local.stack.render import Surroundings, labels_of, stack_of
@@ -30,9 +29,9 @@ def write_stack(file: Path | None, knobs: Knobs, console: Console) -> None:
     Raises:
         CommandError: The compose files, or a setting in them, cannot be rendered.
     """
-    project = _project(knobs)
+    project = project_of(knobs)
     model = config_of(project)
-    around = Surroundings(first_names(model, project.name), {}, _commit())
+    around = Surroundings(first_names(model, project.name), {})
     target = file or FILE
     _write(target, stack_of(model, around))
     for line in left_out(model):
@@ -49,13 +48,14 @@ def run_stack(knobs: Knobs, console: Console) -> None:
     """
     node = this_node()
     further_locks(knobs)
+    own_certificate(knobs)
     check_login(knobs)
-    project = _project(knobs)
+    project = project_of(knobs)
     bring_images(project, knobs, console)
     model = config_of(project)
     names = bring_secrets(model, project.name, knobs)
     images = {} if knobs.registry else _ids(model)
-    stack = stack_of(model, Surroundings(names, images, _commit()))
+    stack = stack_of(model, Surroundings(names, images))
     _write(FILE, stack)
     for label in label_nodes(labels_of(stack), node):
         console.step(f"label        {label} on this node")
@@ -84,7 +84,7 @@ def left_out(model: JSON) -> list[str]:
     return lines
 
 
-def _project(knobs: Knobs) -> Project:
+def project_of(knobs: Knobs) -> Project:
     """Return the compose project with what a Swarm adds, of which other overlays take away what they do."""
     given = [name for name in re.split(r"[:;,]", knobs.get("COMPOSE_FILE")) if name]
     files = given or ["docker-compose.yaml", *([_OVERRIDE] if (ROOT / _OVERRIDE).exists() else [])]
@@ -104,12 +104,3 @@ def _write(target: Path, stack: JSON) -> None:
 def _ids(model: JSON) -> dict[str, str]:
     names = sorted({service["image"] for service in model["services"].values()})
     return {name: docker("image", "inspect", "--format", "{{.Id}}", name).strip() for name in names}
-
-
-def _commit() -> str:
-    """Return what the checkout is at; nothing where it is no repository."""
-    ask = ["git", "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(ask, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    except OSError:
-        return ""

@@ -2,7 +2,7 @@
 
 import json
 import time
-from typing import Any
+from typing import Any, cast
 
 from local.console import Console
 from local.errors import CommandError
@@ -55,9 +55,22 @@ def _update_of(service: JSON) -> str:
     status: JSON = service.get("UpdateStatus") or {}
     before: JSON = service.get("PreviousSpec") or {}
     is_job = "ReplicatedJob" in service["Spec"]["Mode"]
-    if before and not status and not is_job and before["TaskTemplate"] != service["Spec"]["TaskTemplate"]:
+    if (
+        before
+        and not status
+        and not is_job
+        and _differs(before["TaskTemplate"], service["Spec"]["TaskTemplate"])
+    ):
         return _UNDER_WAY  # and not begun
     return status.get("State", "")
+
+
+def _differs(before: Any, after: Any) -> bool:
+    """Compare two descriptions; Docker fills the defaults into the second one alone."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        old, new = cast("JSON", before), cast("JSON", after)
+        return any(_differs(value, new.get(key)) for key, value in old.items())
+    return before is not None and before != after
 
 
 def _is_whole(replicas: str) -> bool:

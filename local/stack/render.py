@@ -37,12 +37,10 @@ class Surroundings:
             ``/run/platform/``, or by its name in the compose files.
         images: The id of each image that is on this machine, by its name; none for images of a registry,
             which `docker stack deploy` looks up itself.
-        commit: What the checkout is at, for the deployer to register it anew.
     """
 
     secrets: Mapping[str, str]
     images: Mapping[str, str]
-    commit: str = ""
 
 
 def stack_of(model: JSON, around: Surroundings) -> JSON:
@@ -55,7 +53,7 @@ def stack_of(model: JSON, around: Surroundings) -> JSON:
     Raises:
         CommandError: A service has a setting that would be lost.
     """
-    stack: JSON = {"version": "3.13", "services": {}, "networks": {}, "volumes": {}, "secrets": {}}
+    stack: JSON = {"version": "3.12", "services": {}, "networks": {}, "volumes": {}, "secrets": {}}
     for name, service in sorted(model["services"].items()):
         if name not in SERVICES_LEFT_OUT:
             stack["services"][name] = _Rendered(name, service, model, around, stack).service()
@@ -132,8 +130,6 @@ class _Rendered:
         image = self._around.images.get(self._new["image"])
         if image:  # its name is the same when it was built anew
             labels[f"{_LABELS}image"] = image
-        if self._name == "deployer" and self._around.commit:
-            labels[f"{_LABELS}commit"] = self._around.commit
         if labels:
             self._new["labels"] = labels
 

@@ -21,10 +21,9 @@ from local.stack.swarm import docker, inspected
 
 _STACK, _KEY, _NUMBER, _PRINT = (f"yeedu-prefect.{name}" for name in ("stack", "secret", "number", "print"))
 _ROUNDS = 200_000
-_OFF, _NOTHING = (
-    "off",
-    "\n",
-)  # a secret that is not configured is an empty file, and a Swarm has no empty ones
+# A secret that is not configured is an empty file, and a Swarm has no empty ones. Each has its own: of one that
+# a service has twice, `docker stack deploy` exchanges the files at random, and replaces its tasks for that.
+_NOTHING = "\n"
 _LONGEST = 64
 
 
@@ -71,6 +70,7 @@ def bring_secrets(model: Mapping[str, Any], stack: str, knobs: Knobs) -> dict[st
     values = {secret.knob: value for secret in script.SECRETS if (value := knobs.get(secret.knob).strip())}
     store = _Store(stack, held)
     keys: dict[str, str] = {}
+    off: set[str] = set()
     with TemporaryDirectory() as files:
         for secret in script.SECRETS:
             offer_file(knobs, secret.knob, Path(files))
@@ -85,15 +85,16 @@ def bring_secrets(model: Mapping[str, Any], stack: str, knobs: Knobs) -> dict[st
                     names[key] = store.with_value(key, own, may_change=is_theirs or not secret.fixed)
                 elif secret.generate:
                     names[key] = store.any(key) or store.with_value(key, secret.generate())
-                elif secret.else_like and names.get(keys.get(secret.unless, "")) in {None, store.off()}:
+                elif secret.else_like and secret.unless in off | {""}:
                     names[key] = names[keys[secret.else_like]]
                 else:
-                    names[key] = store.off()
+                    names[key] = store.with_value(key, _NOTHING)
+                    off.add(secret.knob)
         except script.SecretError as error:
             raise CommandError(str(error)) from None
     for key, file in keys_of(model).items():
         content = Path(file).read_text(encoding="utf-8") if file else ""
-        names[key] = store.with_value(key, content) if content.strip() else store.off()
+        names[key] = store.with_value(key, content if content.strip() else _NOTHING)
     return names
 
 
@@ -120,10 +121,6 @@ class _Store:
     def any(self, key: str) -> str:
         """Return the one with that key, if there is one."""
         return self._newest[key].name if key in self._newest else ""
-
-    def off(self) -> str:
-        """Return the one that stands for what is not configured."""
-        return self.any(_OFF) or self.with_value(_OFF, _NOTHING)
 
     def with_value(self, key: str, value: str, *, may_change: bool = True) -> str:
         """Return the newest with that key if it has the value, else a new one.
