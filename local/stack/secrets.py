@@ -21,7 +21,7 @@ from local.stack.swarm import docker, inspected
 
 _STACK, _KEY, _NUMBER, _PRINT = (f"yeedu-prefect.{name}" for name in ("stack", "secret", "number", "print"))
 _ROUNDS = 200_000
-# A secret that is not configured is an empty file, and a Swarm has no empty ones. Each has its own: of one that
+# What is not configured is an empty file, and a Swarm has no empty ones. Each has its own: of a secret that
 # a service has twice, `docker stack deploy` exchanges the files at random, and replaces its tasks for that.
 _NOTHING = "\n"
 _LONGEST = 64
