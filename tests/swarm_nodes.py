@@ -121,6 +121,10 @@ class Swarm(Stack):
         """Run a command on a node, and return what it prints."""
         return docker("exec", f"{self.name}-{node}", *command, timeout_seconds=timeout_seconds)
 
+    def typed(self, command: str) -> str:
+        """Run what a user types in the checkout on the manager, and return what it prints."""
+        return docker("exec", "--workdir", CHECKOUT, f"{self.name}-node-1", "bash", "-c", command)
+
     def kill_node(self, node: str) -> None:
         """End a node and all that runs on it, without a word."""
         docker("kill", f"{self.name}-{node}")
@@ -159,16 +163,11 @@ class Swarm(Stack):
 
     def nodes_of_workers(self) -> dict[str, str]:
         """Return where each worker runs, by its name."""
-        ids = [task["id"] for task in self.tasks("worker")]
-        shown = ("--format", "{{.Slot}} {{.NodeID}}")
-        lines = self.on("node-1", "docker", "inspect", *shown, *ids).splitlines()
-        nodes = dict(
-            line.split()[::-1][:2][::-1]
-            for line in self.on(
-                "node-1", "docker", "node", "ls", "--format", "{{.ID}} {{.Hostname}}"
-            ).splitlines()
-        )
-        return {f"linux-worker-{slot}": nodes[node] for slot, node in map(str.split, lines)}
+        shown = ("--filter", "desired-state=running", "--format", "{{.Name}} {{.Node}}")
+        lines = self.on("node-1", "docker", "service", "ps", *shown, "yeedu-prefect_worker").splitlines()
+        return {
+            f"linux-{task.rpartition('_')[2].replace('.', '-')}": node for task, node in map(str.split, lines)
+        }
 
     def worker_of(self, run_id: str) -> str:
         """Return the name of the worker that took a flow run last."""

@@ -17,6 +17,7 @@ pytestmark = [
     pytest.mark.timeout(1200),
     pytest.mark.xdist_group("platform"),
 ]
+WAREHOUSE = "yeedu-prefect.warehouse-data"
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +27,7 @@ def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swarm]:
     copy_checkout(checkout)
     ComposePlatform(checkout).must("docker", "compose", "build", "--quiet", timeout_seconds=900)
     with swarm_of(checkout, "yeedu-prefect-test-swarm", "10.201.7") as swarm:
+        swarm.on("node-1", "docker", "node", "update", "--label-add", f"{WAREHOUSE}=here", "node-2")
         took = seconds(swarm.stack_up)
         tell(f"make stack-up on an empty Swarm: {took:.0f} s")
         swarm.stop_schedules()
@@ -67,6 +69,8 @@ def test_stack_runs_yeedu_jobs_on_workers_of_several_nodes(swarm: Swarm) -> None
     }
     assert online == workers.keys()
     assert swarm.api.run("run-yeedu-job")["state_name"] == "Completed"
+    assert [task["node"] for task in swarm.tasks("warehouse")] == ["node-2"], "where its label is"
+    assert [task["node"] for task in swarm.tasks("postgres")] == ["node-1"]
     tasks = swarm.tasks("server") + swarm.tasks("worker") + swarm.tasks("postgres")
     swarm.stack_up()
     assert tasks == swarm.tasks("server") + swarm.tasks("worker") + swarm.tasks("postgres"), "nothing new"
@@ -87,6 +91,42 @@ def test_nothing_tells_the_secrets(swarm: Swarm) -> None:
     )
     assert len(made) > 20
     assert made not in told
+
+
+def test_deployer_registers_anew_and_the_key_is_read_by_hand(swarm: Swarm) -> None:
+    deployment = swarm.api.deployments()["run-yeedu-job"]
+    swarm.api.delete(f"deployments/{deployment['id']}")
+    swarm.typed("docker service update --force --detach yeedu-prefect_deployer")
+    wait_for("deployment", lambda: "run-yeedu-job" in swarm.api.deployments(), 120)
+    swarm.stop_schedules()
+    log = swarm.typed("docker service logs --tail 20 yeedu-prefect_deployer")
+    assert "run-yeedu-job" in log
+    server = "docker exec $(docker ps --quiet --filter name=yeedu-prefect_server)"
+    key = swarm.typed(f"{server} cat /run/platform/server/encryption-key")
+    assert len(key) == 44
+
+
+def test_backup_is_made_on_a_schedule_and_restored_by_hand(swarm: Swarm) -> None:
+    swarm.typed("mkdir -p backups && chown 10001:10001 backups")
+    swarm.stack_up(COMPOSE_PROFILES="backup")
+    made = wait_for("backup", lambda: swarm.typed("ls backups").split(), 60)
+    before = swarm.api.deployments()
+    swarm.api.delete(f"deployments/{before['run-yeedu-job']['id']}")
+    postgres = "docker exec -i $(docker ps --quiet --filter name=yeedu-prefect_postgres)"
+    for command in (
+        "docker service scale yeedu-prefect_server=0",
+        f"tar -xOf backups/{made[0]} database > database.dump",
+        f"{postgres} pg_restore --clean --if-exists --no-owner --single-transaction --username prefect"
+        " --dbname prefect < database.dump",
+        "docker service scale yeedu-prefect_server=1",
+        "rm database.dump",
+    ):
+        swarm.typed(command)
+    wait_for("server", swarm.is_ready, 60)
+    assert swarm.api.deployments().keys() == before.keys()
+    assert swarm.api.run("run-yeedu-job")["state_name"] == "Completed", "its credentials are decrypted"
+    swarm.stack_up(COMPOSE_PROFILES="")
+    assert "yeedu-prefect_backup" not in swarm.typed("docker service ls")
 
 
 def test_update_of_workers_and_server_loses_no_run(swarm: Swarm) -> None:
