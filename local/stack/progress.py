@@ -11,7 +11,11 @@ from local.stack.swarm import docker, inspected
 JSON = dict[str, Any]
 _SECONDS = 600.0
 _PAUSE_SECONDS = 1.0
-_GIVEN_UP = {"paused", "rollback_started", "rollback_paused", "rollback_completed"}
+_PAUSED = "paused"
+_RESUMED_AT_MOST = (
+    3  # a new login, for example, comes to the server last, which its first clients do not outlive
+)
+_GIVEN_UP = {_PAUSED, "rollback_started", "rollback_paused", "rollback_completed"}
 _UNDER_WAY = "updating"
 
 
@@ -27,6 +31,7 @@ def await_services(stack: str, names: set[str], console: Console) -> None:
         CommandError: It has not within ten minutes, an update was given up, or a job has failed for good.
     """
     waiting, deadline = set(names), time.monotonic() + _SECONDS
+    resumed: list[str] = []
     while waiting:
         services = {one["Spec"]["Name"]: one for one in inspected("service", _ids(stack))}
         counts = _counts(stack)
@@ -35,6 +40,10 @@ def await_services(stack: str, names: set[str], console: Console) -> None:
             if service is None:
                 continue
             state = _update_of(service)
+            if state == _PAUSED and resumed.count(name) < _RESUMED_AT_MOST:
+                resumed.append(name)
+                docker("service", "update", "--detach", f"{stack}_{name}")
+                continue
             if state in _GIVEN_UP:
                 raise CommandError(f"{name}: its update is {state}; {_reason(stack, name)}")
             if state == _UNDER_WAY or not _is_whole(counts.get(f"{stack}_{name}", "")):
