@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.faults.stack import Stack
 from tests.machines import docker, machine
-from tests.platforms import JSON, OUTPUT, Api, commit, image, wait_for
+from tests.platforms import OUTPUT, Api, commit, image, wait_for
 
 NAMES = ("node-1", "node-2", "node-3")  # the first is the manager, and has the checkout
 CHECKOUT = "/root/yeedu-prefect"
@@ -172,11 +172,6 @@ class Swarm(Stack):
     def worker_of(self, run_id: str) -> str:
         """Return the name of the worker that took a flow run last."""
         return self.api.get(f"flow_runs/{run_id}")["labels"].get("prefect.worker.name", "")
-
-    def states_of(self, run_id: str) -> list[JSON]:
-        """Return the states that a flow run has had, oldest first."""
-        states = self.api.get(f"flow_run_states/?flow_run_id={run_id}")
-        return sorted(states, key=lambda state: state["timestamp"])
 
     def is_ready(self) -> bool:
         """Tell whether the API answers, and reaches its database."""
