@@ -169,7 +169,12 @@ class _Rendered:
 
     def _volume(self, source: str) -> None:
         volume = dict(self._model["volumes"].get(source) or {})
-        name = volume.get("name", f"{self._project}_{source}")
+        name = volume.get("name", "")
+        if name in {
+            "",
+            f"{self._project}_{source}",
+        }:  # Compose's own, which it may start a database on as well
+            name = f"{self._project}-stack_{source}"
         if _OF_A_TASK not in name and volume.get("driver", "local") == "local":
             self._places.add(source)
         self._stack["volumes"][source] = {**volume, "name": name}

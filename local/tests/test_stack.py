@@ -122,6 +122,7 @@ def test_state_and_checkout_have_their_node_and_workers_have_none(monkeypatch: p
     assert "placement" not in worker["deploy"]
     assert worker["environment"]["WORKER_NAME"] == "linux-worker-{{.Task.Slot}}"
     assert backup["deploy"]["placement"]["constraints"] == [f"node.labels.{STACK}.checkout == here"]
+    assert stack["volumes"]["postgres-data"]["name"] == f"{STACK}-stack_postgres-data", "and not Compose's"
     own = [one["source"] for one in worker["volumes"] if one["type"] == "volume"]
     assert {"{{.Task.Slot}}" in stack["volumes"][name]["name"] for name in own} == {True}
 
