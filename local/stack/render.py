@@ -15,6 +15,7 @@ from local.stack.settings import KEPT, LEFT_OUT, REPLACED, SERVICES_LEFT_OUT
 JSON = dict[str, Any]
 HERE = "here"  # the value of a node's labels
 CHECKOUT = "checkout"
+_MIGRATION = "migrate"  # what depends on it waits for it by itself, when it is told to
 _LABELS = "yeedu-prefect."  # by which Compose sees what changed
 _SECRETS_VOLUME = re.compile(r".+-secrets")
 _SECRETS_ROOT = "/run/platform/"
@@ -112,6 +113,8 @@ class _Rendered:
 
     def _environment(self) -> None:
         """Swarm takes the values for templates; those of deploy/swarm.yaml are meant to be."""
+        if _MIGRATION in self._old.get("depends_on", {}):
+            self._new["environment"] = {**self._new["environment"], "SERVER_AWAITS_MIGRATION": "yes"}
         if environment := self._new.get("environment"):
             self._new["environment"] = {
                 name: value if value is None or "{{.Task." in value else value.replace("{{", '{{"{{"}}')

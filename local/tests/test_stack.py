@@ -76,6 +76,7 @@ def test_every_service_and_every_setting_is_there_or_said_to_be_left_out(
         for setting in KEPT & old.keys() - {"environment"}:
             assert service.get(setting, old[setting]) == old[setting], f"{name}: {setting}"
         given = {key: value for key, value in service.get("environment", {}).items() if "{{" not in value}
+        assert (given.pop("SERVER_AWAITS_MIGRATION", "") == "yes") == (name == "server")
         assert given.items() <= (old.get("environment") or {}).items(), name
         assert given.keys() | {"WORKER_NAME"} >= (old.get("environment") or {}).keys(), name
         limits = service["deploy"]["resources"]["limits"]
