@@ -10,6 +10,7 @@ from local.stack.swarm import docker, inspected
 
 JSON = dict[str, Any]
 _SECONDS = 600.0
+_PATIENT_SECONDS = 60.0  # after which it tells what it waits for
 _PAUSE_SECONDS = 1.0
 _PAUSED = "paused"
 _RESUMED_AT_MOST = (
@@ -30,7 +31,8 @@ def await_services(stack: str, names: set[str], console: Console) -> None:
     Raises:
         CommandError: It has not within ten minutes, an update was given up, or a job has failed for good.
     """
-    waiting, deadline = set(names), time.monotonic() + _SECONDS
+    waiting, began = set(names), time.monotonic()
+    is_told = False
     resumed: list[str] = []
     while waiting:
         services = {one["Spec"]["Name"]: one for one in inspected("service", _ids(stack))}
@@ -50,7 +52,12 @@ def await_services(stack: str, names: set[str], console: Console) -> None:
                 continue
             waiting.discard(name)
             console.step(f"{name:<12} {counts[f'{stack}_{name}']}")
-        if waiting and time.monotonic() > deadline:
+        passed = time.monotonic() - began
+        if waiting and passed > _PATIENT_SECONDS and not is_told:
+            is_told = True
+            for name in sorted(waiting):
+                console.step(f"{name:<12} not yet: {_reason(stack, name)}")
+        if waiting and passed > _SECONDS:
             name = min(waiting)
             raise CommandError(
                 f"{', '.join(sorted(waiting))} did not start within {_SECONDS / 60:.0f} minutes; {name}: "
