@@ -11,7 +11,10 @@ from tests.faults.stack import Stack
 from tests.machines import docker, machine
 from tests.platforms import OUTPUT, Api, commit, image, wait_for
 
-NAMES = ("node-1", "node-2", "node-3")  # the first is the manager, and has the checkout
+# The manager, which has the checkout, the server and its database; one for workers; one for what is elsewhere
+# with others, Yeedu and the warehouse.
+NAMES = ("node-1", "node-2", "node-3")
+ELSEWHERE = ("yeedu-mock-data", "warehouse-data")
 CHECKOUT = "/root/yeedu-prefect"
 LOGIN = "admin:Chosen-For-Tests-0"
 POSTGRES = "postgres:17"
@@ -32,6 +35,7 @@ SETTINGS = {
     "COMPOSE_FILE": "docker-compose.yaml:tests-control.yaml",
     "RESCUE_PENDING_SECONDS": "90",
     "WORKER_GRACE_SECONDS": "15",
+    "WORKER_REPLICAS": "3",
 }
 # In cgroup v2 only leaves have processes; and a node that was killed left files of its engine behind.
 _ENGINE = """
@@ -69,14 +73,12 @@ class Swarm(Stack):
         """Make a Swarm of three nodes, each of which keeps its address when it comes back."""
         docker("network", "create", "--subnet", f"{subnet}.0/24", self.name)
         for number, node in enumerate(NAMES, 11):
-            ports = (
-                [f"127.0.0.1:{self.port}:8080", f"127.0.0.1:{self.mock_port}:8088"] if number == 11 else []
-            )
+            ports = {"node-1": [f"{self.port}:8080"], "node-3": [f"{self.mock_port}:8088"]}.get(node, [])
             docker(
                 *("run", "--detach", "--privileged", "--name", f"{self.name}-{node}", "--hostname", node),
                 *("--network", self.name, "--ip", f"{subnet}.{number}"),
                 *("--volume", f"{self.name}-{node}:/var/lib/docker"),
-                *(option for port in ports for option in ("--publish", port)),
+                *(option for port in ports for option in ("--publish", f"127.0.0.1:{port}")),
                 *(machine("engine"), "sh", "-c", _ENGINE),
             )
         for node in NAMES:
