@@ -49,16 +49,16 @@ from yeedu_worker.patching import left_out
 
 def main() -> None:
     """Serve until a signal ends it."""
+    if os.environ.get("SERVER_AWAITS_MIGRATION"):
+        from migrate import wait_until_prepared  # the others need not wait for its import either
+
+        asyncio.run(wait_until_prepared())
     parser = argparse.ArgumentParser(description="Starts the Prefect server behind its guard.")
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; :: for all (default: %(default)s)"
     )
     parser.add_argument("--port", default=4200, type=int, help="port to listen on (default: %(default)s)")
     arguments = parser.parse_args()
-    if os.environ.get("SERVER_AWAITS_MIGRATION"):
-        from migrate import wait_until_prepared  # the others need not wait for its import either
-
-        asyncio.run(wait_until_prepared())
     settings = get_current_settings().server
     Places.most = min(MOST_CONNECTIONS, max(_files() - FILES_BESIDE, FILES_BESIDE))
     if line := left_out(report()):
