@@ -173,6 +173,8 @@ def test_runs_of_a_node_that_dies_end_once_on_another(swarm: Swarm) -> None:
     swarm.await_engine(node)
     ready = ("docker", "node", "inspect", "--format", "{{.Status.State}}", node)
     wait_for("node back", lambda: swarm.on("node-1", *ready).strip() == "ready", 60)
+    swarm.typed("docker service update --force --detach yeedu-prefect_worker")
+    wait_for("worker on it", lambda: node in swarm.nodes_of_workers().values(), 180)
 
 
 def is_moved(swarm: Swarm, worker: str, node: str) -> str:
