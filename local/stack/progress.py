@@ -48,7 +48,7 @@ def await_services(stack: str, names: set[str], console: Console) -> None:
                 continue
             if state in _GIVEN_UP:
                 raise CommandError(f"{name}: its update is {state}; {_reason(stack, name)}")
-            if state == _UNDER_WAY or not _is_whole(counts.get(f"{stack}_{name}", "")):
+            if state == _UNDER_WAY or not is_whole(counts.get(f"{stack}_{name}", "")):
                 continue
             waiting.discard(name)
             console.step(f"{name:<12} {counts[f'{stack}_{name}']}")
@@ -89,7 +89,7 @@ def _differs(before: Any, after: Any) -> bool:
     return before is not None and before != after
 
 
-def _is_whole(replicas: str) -> bool:
+def is_whole(replicas: str) -> bool:
     """Tell whether 2/2 tasks run, or (1/1 completed)."""
     counted = (
         replicas.partition("(")[2].partition(" ")[0]

@@ -19,7 +19,7 @@ NEW = {"ContainerSpec": {"Image": "worker:2", "StopGracePeriod": 10_000_000_000}
 def service(template: JSON, state: str = "", before: JSON | None = None, mode: str = "Replicated") -> JSON:
     status = {"UpdateStatus": {"State": state}} if state else {}
     previous = {"PreviousSpec": {"TaskTemplate": before}} if before else {}
-    spec = {"Name": "it_worker", "Mode": {mode: {}}, "TaskTemplate": template}
+    spec: JSON = {"Name": "it_worker", "Mode": {mode: {}}, "TaskTemplate": template}
     return {"Spec": spec, **status, **previous}
 
 
@@ -63,7 +63,7 @@ def awaited(monkeypatch: pytest.MonkeyPatch, swarm: Swarm) -> str:
     ],
 )
 def test_what_docker_counts(replicas: str, is_whole: bool) -> None:
-    assert progress._is_whole(replicas) == is_whole
+    assert progress.is_whole(replicas) == is_whole
 
 
 def test_tasks_of_before_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
