@@ -2,11 +2,13 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 from local.console import Console
 from local.engine import Project
+from local.errors import CommandError
 from local.images import bring_images, config_of
 from local.knobs import ROOT, Knobs
 from local.packages import further_locks, own_certificate
@@ -29,6 +31,7 @@ def write_stack(file: Path | None, knobs: Knobs, console: Console) -> None:
     Raises:
         CommandError: The compose files, or a setting in them, cannot be rendered.
     """
+    _check_docker()
     project = project_of(knobs)
     model = config_of(project)
     around = Surroundings(first_names(model, project.name), {})
@@ -46,6 +49,7 @@ def run_stack(knobs: Knobs, console: Console) -> None:
         CommandError: This machine is no manager of a Swarm, a setting cannot be used, or a service does not
             start.
     """
+    _check_docker()
     node = this_node()
     further_locks(knobs)
     own_certificate(knobs)
@@ -92,6 +96,11 @@ def project_of(knobs: Knobs) -> Project:
     return Project(
         knobs, {"COMPOSE_FILE": ":".join([files[0], OVERLAY, *files[1:]]), "COMPOSE_PATH_SEPARATOR": ":"}
     )
+
+
+def _check_docker() -> None:
+    if not shutil.which("docker"):
+        raise CommandError("docker is missing; it is what a Swarm is made of: docs/swarm.md")
 
 
 def _write(target: Path, stack: JSON) -> None:

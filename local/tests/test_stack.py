@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from local.console import Console
 from local.errors import CommandError
 from local.images import config_of
 from local.knobs import ROOT, Knobs
-from local.stack import command
+from local.stack import command, swarm
 from local.stack.render import Surroundings, labels_of, stack_of
 from local.stack.secrets import first_names
 from local.stack.settings import KEPT, LEFT_OUT, REPLACED, SERVICES_LEFT_OUT
@@ -174,6 +175,42 @@ def test_a_setting_that_would_be_lost_is_refused(monkeypatch: pytest.MonkeyPatch
     model["services"]["worker"]["privileged"] = True
     with pytest.raises(CommandError, match="privileged of worker is nothing that `make stack` can render"):
         rendered(model)
+
+
+def test_without_docker_there_is_no_stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for run in (
+        lambda: command.write_stack(None, Knobs({}), Console()),
+        lambda: command.run_stack(Knobs({}), Console()),
+    ):
+        with pytest.raises(CommandError, match="docker is missing"):
+            run()
+
+
+def answers(text: str) -> Callable[..., str]:
+    def docker(*_arguments: str) -> str:
+        return text
+
+    return docker
+
+
+def test_a_machine_in_no_swarm_is_told_how_to_make_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(swarm, "docker", answers('{"LocalNodeState": "inactive"}'))
+    with pytest.raises(CommandError, match="is in no Swarm; `docker swarm init` makes one of it"):
+        swarm.this_node()
+    monkeypatch.setattr(swarm, "docker", answers('{"LocalNodeState": "active", "ControlAvailable": false}'))
+    with pytest.raises(CommandError, match="is no manager of its Swarm"):
+        swarm.this_node()
+
+
+def test_two_nodes_with_one_label_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [
+        {"Spec": {"Labels": {"yeedu-prefect.postgres-data": "here"}}, "Description": {"Hostname": name}}
+        for name in ("one", "two")
+    ]
+    monkeypatch.setattr(swarm, "docker", answers(json.dumps(nodes)))
+    with pytest.raises(CommandError, match=r"one and two have the label yeedu-prefect\.postgres-data"):
+        swarm.label_nodes(["yeedu-prefect.postgres-data"], "id")
 
 
 def test_page_tells_what_is_replaced_and_what_is_left_out() -> None:
