@@ -26,6 +26,7 @@ _ALWAYS = {"always", "unless-stopped"}
 _LOOPBACK = re.compile(r"127\.|::1$|localhost$")
 _ANY_ADDRESS = {"", "0.0.0.0", "::"}  # noqa: S104 - Swarm publishes on every one
 _OF_TMPFS = {"size", "mode"}
+_OF_A_MOUNT = ("type", "source", "target", "read_only")
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -154,8 +155,7 @@ class _Rendered:
             source, target = mount.get("source", ""), mount["target"]
             if mount["type"] == "bind":
                 self._places.add(CHECKOUT)
-                kept = {key: mount[key] for key in ("type", "source", "target", "read_only") if key in mount}
-                self._mounts.append(kept)
+                self._mounts.append({key: mount[key] for key in _OF_A_MOUNT if mount.get(key)})
             elif _SECRETS_VOLUME.fullmatch(source) and target.startswith(_SECRETS_ROOT):
                 folder = target.removeprefix(_SECRETS_ROOT)
                 for key in sorted(self._around.secrets):
@@ -163,21 +163,15 @@ class _Rendered:
                         self._secret(key, _SECRETS_ROOT + key)
             else:
                 self._volume(source)
-                kept = {
-                    key: mount[key] for key in ("type", "source", "target", "read_only") if mount.get(key)
-                }
-                self._mounts.append(kept)
+                self._mounts.append({key: mount[key] for key in _OF_A_MOUNT if mount.get(key)})
         if not self._new["secrets"]:
             del self._new["secrets"]
 
     def _volume(self, source: str) -> None:
         volume = dict(self._model["volumes"].get(source) or {})
         name = volume.get("name", "")
-        if name in {
-            "",
-            f"{self._project}_{source}",
-        }:  # Compose's own, which it may start a database on as well
-            name = f"{self._project}-stack_{source}"
+        if name in {"", f"{self._project}_{source}"}:
+            name = f"{self._project}-stack_{source}"  # on the other one Compose may start a database as well
         if _OF_A_TASK not in name and volume.get("driver", "local") == "local":
             self._places.add(source)
         self._stack["volumes"][source] = {**volume, "name": name}
