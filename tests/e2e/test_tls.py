@@ -195,6 +195,8 @@ def test_certificate_of_an_acme_server_is_got_and_renewed(tls: TlsPlatform) -> N
         return tls.shown()["serialNumber"] != first["serialNumber"]
 
     wait_for("new certificate", is_new, LIFETIME_SECONDS)
+    said = tls.must("docker", "compose", "logs", "--no-color", "proxy")
+    assert "certificate renewed successfully" in said
     assert tls.api.get("health") is True
 
 
