@@ -52,6 +52,7 @@ PEBBLE = {
     "tlsPort": 8443,
     "certificateValidityPeriod": LIFETIME_SECONDS,
 }
+LISTENS = "import socket; socket.create_connection(('127.0.0.1', 14000), 5)"
 OVERLAY = {
     "services": {
         "pebble": {
@@ -59,10 +60,11 @@ OVERLAY = {
             "environment": {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"},
             "volumes": ["./acme:/acme:ro"],
             "networks": ["platform"],
+            "healthcheck": {"test": ["CMD", "python3", "-c", LISTENS], "interval": "1s"},
         },
         "proxy": {
             "networks": {"platform": {"aliases": [HOST]}},
-            "depends_on": {"pebble": {"condition": "service_started"}},
+            "depends_on": {"pebble": {"condition": "service_healthy"}},
         },
     }
 }
