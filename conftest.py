@@ -20,10 +20,12 @@ OF_MAKE = ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "ARGS")
 
 @cache
 def _missing(what: str) -> str:
-    """Return why tests that need Docker, or a browser, cannot run here; an empty string when they can."""
+    """Return why tests that need Docker, a browser or Caddy cannot run here; nothing when they can."""
     if what == "browser":
         found = shutil.which("chromium") or shutil.which("google-chrome")
         return "" if found else "no chromium command"
+    if what == "caddy":
+        return "" if shutil.which("caddy") else "no caddy command"
     if not shutil.which("docker"):
         return "no docker command"
     for command in (["docker", "info"], ["docker", "compose", "version"]):
@@ -51,14 +53,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     for name in OF_MAKE:
         os.environ.pop(name, None)
     if os.environ.get("REQUIRE_DOCKER") and not hasattr(session.config, "workerinput"):
-        lacks = [reason for what in ("docker", "browser") if (reason := _missing(what))]
+        lacks = [reason for what in ("docker", "browser", "caddy") if (reason := _missing(what))]
         if lacks:
             pytest.exit(f"REQUIRE_DOCKER is set, but this machine has {' and '.join(lacks)}", returncode=1)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Skip what this machine cannot run, and keep tests that share servers in one process."""
-    for what in ("docker", "browser"):
+    for what in ("docker", "browser", "caddy"):
         if item.get_closest_marker(what) and (reason := _missing(what)):
             item.add_marker(pytest.mark.skip(reason=reason))
     if item.get_closest_marker("long") and not os.environ.get("LONG_TESTS"):

@@ -1,17 +1,19 @@
 """``python3 -m local COMMAND``: runs one command of the host; see ``make help``."""
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from local.activation import WINDOWS_DEPLOYMENT, activate
-from local.api import PrefectApi, is_answering
+from local.api import PrefectApi
 from local.bundle_making import make_bundle
 from local.compose_mode import ComposeMode
 from local.console import Console
 from local.destroy import destroy
+from local.direct import is_answering
 from local.doctor.bundle import place_of
 from local.doctor.run import doctor
 from local.elsewhere import address, is_elsewhere, register
@@ -29,8 +31,10 @@ from local.packages import own_certificate
 from local.process_mode import ProcessMode
 from local.release import make_release
 from local.restore import opened
+from local.scale import check_scale, runs_scaled
 from local.services import Order, own_flows_url
 from local.stack.command import run_stack, write_stack
+from local.tls import check_tls
 from local.upgrade.command import (
     Wanted,
     check_no_upgrade_is_left,
@@ -105,6 +109,7 @@ def run(
         raise CommandError(
             f"Prefect's data are in your Postgres at {knobs.get(DATABASE_HOST)}; back it up there"
         )
+    knobs = _as_it_runs(knobs)
     if command == "upgrade":
         return upgrade_platform(wanted or Wanted(), knobs)
     if command in {"up", "deploy", "backup", "restore"}:
@@ -118,6 +123,8 @@ def run(
     if command == "up":
         check_own_database(knobs, in_containers=engine.is_usable)
         check_other_server(knobs, in_containers=engine.is_usable)
+        check_scale(knobs.values, ROOT, in_containers=engine.is_usable)
+        check_tls(knobs, in_containers=engine.is_usable)
         if engine.is_usable and processes.is_up():
             raise CommandError("the platform already runs as local processes; `make down` ends them first")
         form = "in containers" if engine.is_usable else "as local processes"
@@ -156,6 +163,18 @@ def run(
             return code
         console.say()
     return mode.deploy(_knobs_of(order.environment, knobs, console), order) or code
+
+
+def _as_it_runs(knobs: Knobs) -> Knobs:
+    """Return knobs that ask for several servers where several run and nothing is said of that.
+
+    So `make up SCALE=1` counts until `make down`, for whatever command; `SCALE=0` goes back to one.
+    """
+    project = knobs.get("COMPOSE_PROJECT_NAME", PROJECT)
+    if knobs.get("SCALE") or knobs.get("COMPOSE_FILE") or not runs_scaled(project):
+        return knobs
+    os.environ["SCALE"] = "1"  # for those that read knobs themselves
+    return Knobs({**knobs.values, "SCALE": "1"})
 
 
 def _down(engine: Engine, containers: ComposeMode, processes: ProcessMode, console: Console) -> int:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from local.direct import DIRECT
 from local.errors import CommandError
 from local.knobs import Knobs
 
 FINAL_STATES = frozenset({"COMPLETED", "FAILED", "CANCELLED", "CRASHED"})
 FIRST_RUN_DEPLOYMENT = "run-yeedu-job"
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _BUSY = 503  # a server whose SQLite is locked answers so
 _BUSY_SECONDS, _PAUSE_SECONDS = 20.0, 0.5
 
@@ -103,7 +103,7 @@ class PrefectApi:
             self._headers["Authorization"] = f"Bearer {api_key}"
         is_near = urlsplit(url).hostname in {"localhost", "127.0.0.1", "::1"}
         direct = [] if is_other and not is_near else [urllib.request.ProxyHandler({})]
-        self._opener = urllib.request.build_opener(*direct, *_trusting(ca_file))
+        self._opener = urllib.request.build_opener(*direct, *_trusting(ca_file)) if is_other else DIRECT
         if not is_other:
             self._refusal = (
                 "refuses the login: PREFECT_API_AUTH_STRING is not the one that the server was started with; "
@@ -212,15 +212,6 @@ class PrefectApi:
             )
             for item in items
         ]
-
-
-def is_answering(url: str) -> bool:
-    """Tell whether a GET of the address answers with success within two seconds."""
-    try:
-        DIRECT.open(url, timeout=2).close()
-    except (OSError, HTTPException):  # an HTTP error status is an OSError too
-        return False
-    return True
 
 
 def _trusting(ca_file: Path | None) -> list[urllib.request.HTTPSHandler]:

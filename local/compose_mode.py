@@ -28,6 +28,7 @@ _START_SECONDS = 300.0
 _OTHERS_SECONDS = 60.0  # for the others to start, when one has failed
 _POLL_SECONDS = 0.7
 _DRAIN_SECONDS = 86400
+_USERS = ("worker", "rescue", "deployer", "services", "server")  # of the database, and who waits for them
 _SHARED = ("deployer", "flows")  # of the checkout, and CONFIG_DIR: what the deployer's container has
 _OTHER_FILE = "/etc/platform/other"
 _SECRETS = "/run/platform/environment"  # in the container, beside the platform's own
@@ -88,10 +89,12 @@ class ComposeMode:
             ("PREFECT_PORT", self._knobs.bind_address, self._knobs.prefect_port),
             ("YEEDU_MOCK_PORT", "127.0.0.1", self._knobs.mock_port),
         ]
+        if self._knobs.has_tls:
+            ports.append(("TLS_HTTP_PORT", self._knobs.bind_address, self._knobs.tls_http_port))
         if self._knobs.other_server:
             del ports[0]
         for knob, address, port in ports:
-            if port not in held and not is_free(address, port):
+            if port not in held and not is_free(address, port, for_engine=True):
                 names = containers_publishing(port)
                 by = f"the container {names[0]}" if names else holder(port) or "another process"
                 raise port_taken(knob, port, str(by))
@@ -238,14 +241,18 @@ class ComposeMode:
             self._prepare_images()
             try:
                 self._start_postgres()
-                users = ("worker", "rescue", "deployer", "server")
                 of_containers(self._project, self._console).restore(
-                    backup.database, backup.key, lambda: self._must(self._project.run("stop", *users), "stop")
+                    backup.database, backup.key, self._stop_users
                 )
             except BaseException:
                 if not before:
                     self._project.run("down")
                 raise
+
+    def _stop_users(self) -> None:
+        there = {container.service for container in self._project.containers()}
+        if users := [name for name in _USERS if name in there]:
+            self._must(self._project.run("stop", *users), "stop")
 
     def _start_postgres(self) -> None:
         if not self._project.run("up", "--detach", "--no-build", "--wait", "postgres"):

@@ -11,6 +11,7 @@ from typing import IO, Any
 from local.bundle import has_bundle
 from local.errors import CommandError
 from local.knobs import ROOT, Knobs, environment_of_commands
+from local.scale import scale_variables
 
 NEEDED_COMPOSE = (2, 24)
 PROJECT = "yeedu-prefect"  # `name:` of docker-compose.yaml
@@ -110,7 +111,7 @@ class Project:
     def __init__(self, knobs: Knobs, more: Mapping[str, str] | None = None) -> None:
         self.name = knobs.get("COMPOSE_PROJECT_NAME", PROJECT)
         self._environment = {
-            **environment_of_commands(),
+            **(environment_of_commands() | scale_variables(knobs.values, ROOT)),
             **(more or {}),
             **({"IMAGE_POLICY": "never"} if has_bundle() else {}),  # nothing is built from elsewhere then
             "COMPOSE_PROJECT_NAME": self.name,

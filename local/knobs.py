@@ -16,6 +16,7 @@ ROOT = Path(os.environ.get(CHECKOUT) or Path(__file__).parents[1])
 # Another server or database is what ``.env`` alone says: people export these for a command line of their own.
 OF_THE_FILE = frozenset({"PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_KEY_FILE"})
 OF_THE_DATABASE = ("PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_")
+TLS_OVERLAY = "deploy/tls.yaml"
 LOGIN = frozenset({"PREFECT_API_AUTH_STRING", "PREFECT_API_AUTH_STRING_FILE"})
 
 
@@ -76,6 +77,11 @@ class Knobs:
     def prefect_port(self) -> int:
         """The port of the Prefect UI and API on this machine."""
         return self.port("PREFECT_PORT", 8080)
+
+    @property
+    def tls_http_port(self) -> int:
+        """The port that leads to https."""
+        return self.port("TLS_HTTP_PORT", 80)
 
     @property
     def mock_port(self) -> int:
@@ -147,11 +153,27 @@ class Knobs:
         """The API as this machine reaches it, without a slash at the end."""
         if self.other_server:
             return self.other_server
+        host = self.near_address
+        host = f"[{host}]" if ":" in host else host
+        return f"{'https' if self.has_tls else 'http'}://{host}:{self.prefect_port}/api"
+
+    @property
+    def near_address(self) -> str:
+        """The address at which this machine itself reaches what is published at `bind_address`."""
         address = ipaddress.ip_address(self.bind_address)
         if address.is_unspecified:
-            address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
-        host = f"[{address}]" if address.version == 6 else str(address)
-        return f"http://{host}:{self.prefect_port}/api"
+            return "127.0.0.1" if address.version == 4 else "::1"
+        return str(address)
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether the platform's own server is published as https, by the proxy in ``proxy/``."""
+        return self.has_overlay(TLS_OVERLAY)
+
+    def has_overlay(self, overlay: str) -> bool:
+        """Tell whether ``COMPOSE_FILE`` names a file of ``deploy/``."""
+        names = re.split(r"[:;,]", self.get("COMPOSE_FILE"))
+        return any(name.strip().replace("\\", "/").endswith(overlay) for name in names)
 
     def path(self, name: str, default: str = "") -> Path | None:
         """Return a knob that names a file or folder, relative to the checkout; ``None`` when it is unset."""

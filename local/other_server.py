@@ -1,7 +1,5 @@
 """Another Prefect server in place of the platform's own: what has to be set together."""
 
-import re
-
 from local.errors import CommandError
 from local.knobs import Knobs
 
@@ -14,7 +12,7 @@ def check_other_server(knobs: Knobs, *, in_containers: bool) -> None:
     Raises:
         CommandError: An address is there without the overlay for containers, or the other way round.
     """
-    is_there = has_overlay(knobs, OVERLAY)
+    is_there = knobs.has_overlay(OVERLAY)
     if is_there and not knobs.other_server:
         raise CommandError(
             f"COMPOSE_FILE has {OVERLAY}, and .env has no PREFECT_API_URL; set it there to the other "
@@ -25,9 +23,3 @@ def check_other_server(knobs: Knobs, *, in_containers: bool) -> None:
             f".env has PREFECT_API_URL, and no COMPOSE_FILE=docker-compose.yaml:{OVERLAY}; set it there too, "
             f"or remove PREFECT_API_URL for the platform's own server"
         )
-
-
-def has_overlay(knobs: Knobs, overlay: str) -> bool:
-    """Tell whether ``COMPOSE_FILE`` names a file of ``deploy/``."""
-    names = re.split(r"[:;,]", knobs.get("COMPOSE_FILE"))
-    return any(name.strip().replace("\\", "/").endswith(overlay) for name in names)

@@ -2,7 +2,6 @@
 
 from local.errors import CommandError
 from local.knobs import Knobs
-from local.other_server import has_overlay
 
 OVERLAY = "deploy/own-database.yaml"
 HOST = "PREFECT_SERVER_DATABASE_HOST"
@@ -22,11 +21,11 @@ def check_own_database(knobs: Knobs, *, in_containers: bool) -> None:
                 "docs/own-database.md says"
             )
     host = knobs.get(HOST)
-    if has_overlay(knobs, OVERLAY) and not host:
+    if knobs.has_overlay(OVERLAY) and not host:
         raise CommandError(f"COMPOSE_FILE has {OVERLAY}, and .env has no {HOST}; set it there")
     if host and not in_containers:
         raise CommandError(
             f"{HOST} is set, and local processes keep Prefect's data in SQLite; start Docker, or remove it"
         )
-    if host and not has_overlay(knobs, OVERLAY):
+    if host and not knobs.has_overlay(OVERLAY):
         raise CommandError(f".env has {HOST}, and no COMPOSE_FILE=docker-compose.yaml:{OVERLAY}; set it too")

@@ -22,8 +22,13 @@ class Holder:
         return f"process {self.pid} ({self.command})"
 
 
-def is_free(address: str, port: int) -> bool:
+def is_free(address: str, port: int, *, for_engine: bool = False) -> bool:
     """Tell whether a server can listen on the port now.
+
+    Args:
+        address: Where.
+        port: Its number.
+        for_engine: Whether the Docker engine is to listen, which needs no privileges for the first 1024.
 
     Raises:
         CommandError: The machine has no such address, or the port needs privileges.
@@ -37,6 +42,8 @@ def is_free(address: str, port: int) -> bool:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 return False
+            if error.errno == errno.EACCES and for_engine:
+                return not _listening_inodes(port, Path("/proc"))
             raise CommandError(f"{address}:{port} cannot be listened on: {error.strerror}") from None
     return True
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from local.api import is_answering
+from local.direct import is_answering
 from local.install import files_digest
 from local.knobs import ROOT
 

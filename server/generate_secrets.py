@@ -17,9 +17,11 @@ Folders (volumes in docker-compose.yaml), and who mounts them:
     deployer   deployer
     git        deployer, worker
     warehouse  warehouse
+    redis      redis, server, services, with several servers
 """
 
 import base64
+import hashlib
 import os
 import secrets
 import sys
@@ -49,11 +51,18 @@ def _fernet_key() -> str:
     return base64.urlsafe_b64encode(os.urandom(32)).decode()
 
 
+def _redis_users(password: str) -> str:
+    """Return Redis' own list of its users: everybody needs the password, but for a check of its health."""
+    known = hashlib.sha256(password.encode()).hexdigest()
+    return f"user default on #{known} ~* &* +@all\nuser health on nopass -@all +ping\n"
+
+
 @dataclass(frozen=True)
 class Secret:
     """One secret: the knob that sets it, where it goes, and where it comes from when nobody sets it.
 
-    Either it is made, or it is another one's value (unless a third one is set), or it is left empty.
+    Either it is made, or it is another one's value (in its own form, and unless a third one is set), or it is
+    left empty.
     """
 
     knob: str
@@ -64,6 +73,7 @@ class Secret:
     fixed: bool = False
     else_like: str = ""
     unless: str = ""
+    form: Callable[[str], str] = str
     has_lines: bool = False
 
 
@@ -89,6 +99,8 @@ SECRETS = (
         else_like="YEEDU_MOCK_PASSWORD",
         unless="YEEDU_TOKEN",  # of another Yeedu, whom the mock's password does not concern
     ),
+    Secret("REDIS_PASSWORD", "redis", "redis-password", generate=_password),
+    Secret("REDIS_USERS", "redis", "users.acl", else_like="REDIS_PASSWORD", form=_redis_users),
     Secret("WAREHOUSE_PASSWORD", "deployer", "warehouse-password", else_like="WAREHOUSE_POSTGRES_PASSWORD"),
     Secret("FLOWS_GIT_TOKEN", "deployer", "git-token"),
     Secret("FLOWS_GIT_SSH_KEY", "git", "ssh-key", check=check_ssh_key, has_lines=True),
@@ -191,7 +203,8 @@ def write_secrets(
         value = own or (present or secret.generate() if secret.generate else "")
         chosen[secret.knob] = value
         if not value and not chosen.get(secret.unless):
-            value = chosen.get(secret.else_like, "")
+            other = chosen.get(secret.else_like, "")
+            value = secret.form(other) if other else ""
         if value != present or not target.exists():
             planned.append((target, value, secret.knob))
     for target, value, _ in planned:

@@ -2,9 +2,9 @@
 
 Prefect judges a password at once, thousands of times a second. Here, an address from which ten guesses came
 has to wait for a second before the next one is judged, even if it is right; after six seconds without a guess
-it has one free again. A connection that has logged in never waits. Those who come through one proxy, or from
-one machine, have one address and wait together; a proxy that lets many use one connection has to slow guesses
-down itself.
+it has one free again. A connection that has logged in never waits. Those who come through one proxy but the
+platform's (server/forwarded.py), or from one machine, have one address and wait together; a proxy that lets
+many use one connection has to slow guesses down itself.
 
 Prefect compares ASCII alone, and takes a websocket's first message for an object of JSON. What is neither
 becomes a login that is wrong, which it refuses in its own way.

@@ -3,15 +3,20 @@
 Prefect answers 500 then, which its clients take for final: a flow that ends in that moment is lost. With this
 they ask again every few seconds, for as long as the database is away.
 
+Redis, where several servers share one, is no other matter: changes that it should hear of wait for it.
+
 A database that is there but slow is another matter. Asking again repeats the statement that took too long,
 so clients are told to, but count their tries as always.
 """
 
 import logging
 import socket
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+import redis.exceptions
 from fastapi import FastAPI
 from prefect.logging import get_logger
 from prefect.settings import get_current_settings
@@ -23,6 +28,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount
 
 RETRY_SECONDS = 2
+MAINTENANCE = {"Prefect-Maintenance": "true"}  # clients do not count what they ask again under it
+REDIS_IS_AWAY = "Redis does not answer"
 _logger: logging.Logger = get_logger("server")
 
 
@@ -36,14 +43,14 @@ AWAY: tuple[type[BaseException], ...] = (
     asyncpg.CannotConnectNowError,
     asyncpg.PostgresConnectionError,
 )
+_REDIS_AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
 
 
 def answer_while_database_is_away(application: FastAPI) -> None:
     """Make Prefect's application answer 503, and say when to ask again."""
     if not event.contains(dialects.PGDialect_asyncpg, "do_connect", _connect):
         event.listen(dialects.PGDialect_asyncpg, "do_connect", _connect)
-    mounted = (route for route in application.routes if isinstance(route, Mount) and route.name == "api")
-    api: Any = next((route.app for route in mounted), None)
+    api = api_of(application)
     stock = api.exception_handlers.get(Exception) if api else None
     if stock is None:
         _logger.warning("This Prefect has its API elsewhere: while the database is away, clients get errors")
@@ -51,8 +58,9 @@ def answer_while_database_is_away(application: FastAPI) -> None:
 
     async def answer(request: Request, error: Exception) -> Response:
         if isinstance(error, AWAY):
-            # Clients do not count what they ask again under `Prefect-Maintenance`.
-            return _ask_again("The database does not answer", {"Prefect-Maintenance": "true"})
+            return ask_again("The database does not answer", MAINTENANCE)
+        if isinstance(error, _REDIS_AWAY):
+            return ask_again(REDIS_IS_AWAY, MAINTENANCE)
         if isinstance(error, PoolTimeoutError):
             sentence = "All of the server's connections to its database are in use"
         elif isinstance(error, TimeoutError):
@@ -64,12 +72,19 @@ def answer_while_database_is_away(application: FastAPI) -> None:
         else:
             return await stock(request, error)
         _logger.error("%s %s: %s", request.method, request.url.path, sentence)
-        return _ask_again(sentence, {})
+        return ask_again(sentence)
 
     api.add_exception_handler(Exception, answer)
 
 
-def _ask_again(sentence: str, headers: dict[str, str]) -> Response:
+def api_of(application: FastAPI) -> Any:
+    """Return the API of Prefect's application, which is one of its own; ``None`` where that is elsewhere."""
+    mounted = (route for route in application.routes if isinstance(route, Mount) and route.name == "api")
+    return next((route.app for route in mounted), None)
+
+
+def ask_again(sentence: str, headers: Mapping[str, str] = MappingProxyType({})) -> Response:
+    """Return the answer that has clients ask once more in a moment."""
     headers = {"Retry-After": str(RETRY_SECONDS), **headers}
     return JSONResponse({"exception_message": sentence}, 503, headers)
 

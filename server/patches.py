@@ -13,6 +13,7 @@ import alert_failures
 import alert_lanes
 import database_ping
 import sqlite_locks
+from background import working_on
 
 from yeedu_worker.patching import Patches, PatchState, Place
 
@@ -29,6 +30,7 @@ _MODE = Place("prefect.server.database.configurations:SQLITE_BEGIN_MODE")
 _CURSOR = Place("aiosqlite.cursor:Cursor.close", "(self)")
 _ACT = Place("prefect.server.events.actions:SendNotification.act", "(self, triggered_action)")
 _CONSUMER = Place("prefect.server.events.actions:consumer", "()")
+_WORK = Place("docket.worker:Worker.run_forever", "(self)")
 _SERVICES = Place(
     "prefect.server.services.perpetual_services:get_perpetual_services", "(ephemeral=, webserver_only=)"
 )
@@ -90,6 +92,18 @@ def deliver_beside_other_actions() -> None:
 
 
 @PATCHES.declare(
+    "docket goes on",
+    _WORK,
+    Place("docket.worker:Worker.__init__", names=("redelivery_timeout",)),
+    Place("prefect.server.api.background_workers:background_worker", names=("run_forever",)),
+    purpose="background work outlives whatever Redis answers, and soon goes on where its worker was killed",
+)
+def work_on_after_failures() -> None:
+    """Change how this process works off background tasks, those that make up services among them."""
+    _WORK.replace(working_on(_WORK.find()))
+
+
+@PATCHES.declare(
     "pulse",
     _SERVICES,
     Place(
@@ -99,8 +113,11 @@ def deliver_beside_other_actions() -> None:
     purpose="the server is started anew when its services stand still; without it, when its event loop does",
 )
 def watch_services(pulse: Pulse) -> None:
-    """Have the pulse take note of every round of every service that runs in this process."""
-    pulse.watch(_SERVICES.find()(webserver_only=bool(os.environ.get("PREFECT__SERVER_WEBSERVER_ONLY"))))
+    """Have the pulse take note of every round of every service that runs in this process.
+
+    An API server beside a process of services runs none that is to be watched: one counts users, if it may.
+    """
+    pulse.watch([] if os.environ.get("PREFECT__SERVER_WEBSERVER_ONLY") else _SERVICES.find()())
 
 
 def report() -> list[PatchState]:

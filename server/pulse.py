@@ -57,6 +57,7 @@ class Pulse:
         self._has_services = self._has_scheduler = True
         self._has_succeeded = False
         self._failure: BaseException | None = None
+        self._over = ""
         self.start_anew()
 
     def start_anew(self) -> None:
@@ -79,13 +80,17 @@ class Pulse:
             self._scheduled = self._moved
             self._has_succeeded = True
 
+    def over(self, name: str, failure: BaseException | None = None) -> None:
+        """Take note that a service which goes on for ever, and has no rounds, has ended."""
+        self._over = f"the service {name} has ended{f' ({type(failure).__name__})' if failure else ''}"
+
     def trouble(self) -> str:
         """Return what is wrong with the services; an empty string when all is well."""
-        return self._still(UNHEALTHY_SECONDS) or self._unscheduled(UNHEALTHY_SCHEDULER_SECONDS)
+        return self._over or self._still(UNHEALTHY_SECONDS) or self._unscheduled(UNHEALTHY_SCHEDULER_SECONDS)
 
     def end(self) -> str:
         """Return why the server has to be started anew; an empty string when it has not."""
-        if still := self._still(END_SECONDS):
+        if still := self._over or self._still(END_SECONDS):
             return still
         is_mended = self._failure is None or (self._has_succeeded and not isinstance(self._failure, _LASTING))
         return self._unscheduled(END_SCHEDULER_SECONDS) if is_mended else ""

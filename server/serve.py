@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """Starts the Prefect server behind the guard: ``prefect server start`` of one process, with no way around it.
 
+With ``PREFECT__SERVER_WEBSERVER_ONLY`` it serves the API alone, beside others; `services` runs what is left.
+
 Environment, beside Prefect's own settings:
     PREFECT_ALLOWED_HOSTS: Further host names under which the server is reached, separated by commas.
+    PROXY_HOST: The name of the platform's proxy, where there is one: see server/forwarded.py.
     PREFECT_UI_URL: The UI's address as users type it; its host and origin are allowed.
     SERVER_AWAITS_MIGRATION: Set where nothing starts it after `migrate.py`: it waits for that itself.
 """
@@ -25,6 +28,7 @@ from connections import (
     Places,
 )
 from description import description
+from forwarded import Forwarded
 from guard import Guard
 from health import health_page, is_database_there
 from listeners import bound_sockets
@@ -38,11 +42,13 @@ from patches import (
     report,
     take_locks_in_order,
     watch_services,
+    work_on_after_failures,
 )
 from prefect.server.api.server import create_app
 from prefect.settings import get_current_settings
 from pulse import Pulse, Watched, end
 from pydantic import SecretStr
+from shared import NotSharedError, Shared, check_redis, check_shared, is_api_alone
 
 from yeedu_worker.patching import left_out
 
@@ -59,7 +65,14 @@ def main() -> None:
     )
     parser.add_argument("--port", default=4200, type=int, help="port to listen on (default: %(default)s)")
     arguments = parser.parse_args()
-    settings = get_current_settings().server
+    everything = get_current_settings()
+    settings = everything.server
+    try:
+        if is_api_alone():
+            check_shared(everything)
+            asyncio.run(check_redis(everything))
+    except NotSharedError as error:
+        sys.exit(f"server: {error}")
     Places.most = min(MOST_CONNECTIONS, max(_files() - FILES_BESIDE, FILES_BESIDE))
     if line := left_out(report()):
         print(f"server: {line}", flush=True)
@@ -70,11 +83,14 @@ def main() -> None:
     close_abandoned_cursors()
     keep_addresses_out_of_failures()
     deliver_beside_other_actions()
+    if is_api_alone():
+        work_on_after_failures()
     application = create_app(final=True)
     answer_while_database_is_away(application)
     application.router.routes[:0] = [health_page(pulse, line), description(application)]
+    api = Shared(application, everything) if is_api_alone() else application
     guard = Guard(
-        Login(Bodies(application), _secret(settings.api.auth_string)),
+        Forwarded(Login(Bodies(api), _secret(settings.api.auth_string)), os.environ.get("PROXY_HOST", "")),
         allowed_hosts=os.environ.get("PREFECT_ALLOWED_HOSTS", "").split(","),
         ui_url=os.environ.get("PREFECT_UI_URL", ""),
     )

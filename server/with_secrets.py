@@ -17,6 +17,9 @@ An API key gets a setting of the client's beside it, so that the client tells it
 ``FLOWS_GIT_SSH_KEY_FILE`` and ``FLOWS_GIT_KNOWN_HOSTS_FILE`` name the key by which git reaches ssh addresses,
 and the keys of their hosts: both become ``GIT_SSH_COMMAND``. Two empty files change nothing.
 
+``REDIS_URL``, without a password, and ``REDIS_PASSWORD_FILE`` name the Redis that several processes of one
+server share; every setting of Prefect's that has to do with it follows from them. One that is set stays.
+
 Usage: with-secrets COMMAND [ARGUMENT ...]
 """
 
@@ -27,6 +30,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 SECRET_SETTINGS = (
     "PREFECT_API_AUTH_STRING",
@@ -34,6 +38,24 @@ SECRET_SETTINGS = (
     "PREFECT_SERVER_API_AUTH_STRING",
     "PREFECT_SERVER_DATABASE_PASSWORD",
     "PREFECT_SERVER_ENCRYPTION_KEY",
+)
+# What one server keeps in its memory, and several share: events, slots, the end of cancelled runs.
+SHARED_SETTINGS = {
+    "PREFECT_SERVER_EVENTS_MESSAGING_BROKER": "prefect_redis.messaging",
+    "PREFECT_SERVER_EVENTS_MESSAGING_CACHE": "prefect_redis.messaging",
+    "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "prefect_redis.ordering",
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect_redis.lease_storage",
+    "PREFECT_SERVER_WORKER_CHANNEL_CLEANUP_QUEUE_STORAGE": "prefect_redis.cleanup_queue",
+    # Without these a connection to a Redis that has gone is waited for without end.
+    "PREFECT_REDIS_MESSAGING_SOCKET_TIMEOUT": "10",
+    "PREFECT_REDIS_MESSAGING_SOCKET_CONNECT_TIMEOUT": "5",
+    "PREFECT_REDIS_WORKER_CLEANUP_QUEUE_SOCKET_TIMEOUT": "10",
+    "PREFECT_REDIS_WORKER_CLEANUP_QUEUE_SOCKET_CONNECT_TIMEOUT": "5",
+}
+REDIS_ADDRESSES = (
+    "PREFECT_SERVER_DOCKET_URL",
+    "PREFECT_REDIS_MESSAGING_URL",
+    "PREFECT_REDIS_WORKER_CLEANUP_QUEUE_URL",
 )
 # By these OpenSSL, httpx, uv and Prefect's client, requests and pip, curl, git, and boto3 find certificates.
 BUNDLE_SETTINGS = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "AWS_CA_BUNDLE")
@@ -187,6 +209,31 @@ def environment_with_ssh(environment: dict[str, str]) -> dict[str, str]:
     return result | {"GIT_SSH_COMMAND": shlex.join(command)}
 
 
+def environment_with_redis(environment: dict[str, str]) -> dict[str, str]:
+    """Return a copy of the environment in which every setting that is about Redis follows from its address.
+
+    Raises:
+        OSError: The file of its password is missing or unreadable.
+        ValueError: The address is none of Redis, or has a password in it.
+    """
+    result = dict(environment)
+    url, file = result.pop("REDIS_URL", ""), result.pop("REDIS_PASSWORD_FILE", "")
+    if not url:
+        return result
+    parts = urlsplit(url)
+    if not re.fullmatch(r"rediss?(\+sentinel)?", parts.scheme) or not parts.netloc:
+        raise ValueError("REDIS_URL is not an address of Redis; it looks like redis://redis.example.com:6379")
+    if ":" in parts.netloc.rpartition("@")[0]:
+        raise ValueError(
+            "REDIS_URL has a password in it; put that into a file, and REDIS_PASSWORD_FILE in place"
+        )
+    password = Path(file).read_text(encoding="utf-8").strip() if file else ""
+    user, _, host = parts.netloc.rpartition("@")
+    login = f"{user}:{quote(password, safe='')}@" if password else f"{user}@" if user else ""
+    address = parts._replace(netloc=f"{login}{host}").geturl()
+    return {**SHARED_SETTINGS, **dict.fromkeys(REDIS_ADDRESSES, address), **result}
+
+
 def environment_past_proxies(environment: dict[str, str]) -> dict[str, str]:
     """Return a copy of the environment in which ``DIRECT_HOSTS`` are reached without a proxy."""
     result = dict(environment)
@@ -219,7 +266,8 @@ def main() -> None:
         sys.exit("with-secrets: name the command to run")
     try:
         environment = environment_with_certificates(environment_with_secrets(dict(os.environ)))
-        environment = environment_past_proxies(environment_with_ssh(environment))
+        environment = environment_with_redis(environment_with_ssh(environment))
+        environment = environment_past_proxies(environment)
         os.execvpe(command[0], command, environment)  # noqa: S606 - the command replaces this process
     except (OSError, ValueError) as error:
         sys.exit(f"with-secrets: {error}")

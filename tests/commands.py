@@ -275,6 +275,18 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
         *("tests/e2e/test_platform.py", "test_every_service_is_healthy_and_every_one_shot_succeeded"),
         '"docker", "compose", "ps"',
     ),
+    "docker compose exec -T proxy /etc/proxy/start root > platform-ca.pem": (
+        *("tests/e2e/test_tls.py", "test_ca_of_the_platforms_own_outlives_the_container"),
+        'tls.inside("proxy", "/etc/proxy/start", "root")',
+    ),
+    "docker compose exec proxy /etc/proxy/start reload": (
+        *("tests/e2e/test_tls.py", "test_files_of_ones_own_are_taken_and_taken_again"),
+        'tls.inside("proxy", "/etc/proxy/start", "reload")',
+    ),
+    "docker compose logs proxy": (
+        *("tests/e2e/test_tls.py", "test_certificate_of_an_acme_server_is_got_and_renewed"),
+        '"docker", "compose", "logs", "--no-color", "proxy"',
+    ),
     "yeedu-watch --seconds 5": (
         "yeedu-operator/tests/test_watch.py",
         "test_the_command_watches_is_killed_and_goes_on_when_it_is_started_again",
@@ -329,6 +341,8 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
         *("tests/e2e/test_upgrade.py", "test_a_dry_run_tries_all_and_changes_nothing"),
         '"--dry-run"',
     ),
+    # docs/scale.md
+    "make up SCALE=1": ("tests/e2e/test_scale.py", "up", '"make", "up", "SCALE=1"'),
     # docs/environments.md
     "make deploy ENVIRONMENT=staging": (
         *(CITY, "test_staging_is_registered_beside_production_with_blocks_of_its_own"),

@@ -1,12 +1,23 @@
 """Brings the platform up once for all end-to-end tests: one form after the other, on ports of their own."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.platforms import ComposePlatform, LocalPlatform, Platform, brought_up, copy_checkout
+from tests.platforms import (
+    ComposePlatform,
+    LocalPlatform,
+    Platform,
+    ScaledPlatform,
+    brought_up,
+    copy_checkout,
+)
 
 FORMS = {"compose": ComposePlatform, "local": LocalPlatform}
+# Of what is tested on one server, what several have to do as well; nothing else is different there.
+SCALED = {"test_platform", "test_flows"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -22,6 +33,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             for name in FORMS
             if name == "compose" or not marked
         ]
+        if os.environ.get("LONG_TESTS") and Path(str(metafunc.module.__file__)).stem in SCALED:
+            forms.append(pytest.param("scaled", marks=[pytest.mark.docker, pytest.mark.long]))
         metafunc.parametrize("platform", forms, indirect=True, scope="session")
 
 
@@ -33,5 +46,6 @@ def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """
     checkout = tmp_path_factory.mktemp(request.param) / "yeedu-prefect"
     copy_checkout(checkout)
-    with brought_up(FORMS[request.param](checkout), f"{request.param}.log") as running:
+    form = {**FORMS, "scaled": ScaledPlatform}[request.param]
+    with brought_up(form(checkout), f"{request.param}.log") as running:
         yield running

@@ -305,6 +305,26 @@ class ComposePlatform(Platform):
         return done.stdout + done.stderr
 
 
+def scaled_settings(servers: int = 3) -> dict[str, str]:
+    """Return the knobs of a platform with several API servers, for `make` and for `docker compose`."""
+    from tests.machines import machine
+
+    return {
+        "SCALE": "1",
+        "COMPOSE_FILE": "docker-compose.yaml:deploy/scale.yaml",
+        "API_SERVERS": str(servers),
+        "CADDY_IMAGE": machine("caddy"),
+    }
+
+
+class ScaledPlatform(ComposePlatform):
+    """The platform as compose services, with several API servers."""
+
+    def __init__(self, checkout: Path) -> None:
+        super().__init__(checkout)
+        self.environment |= scaled_settings()
+
+
 class LocalPlatform(Platform):
     """The platform as local processes, as on a machine without a Docker engine."""
 

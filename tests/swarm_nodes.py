@@ -163,6 +163,10 @@ class Swarm(Stack):
         lines = self.on("node-1", "docker", "service", "ps", *where).splitlines()
         return [dict(zip(("id", "node", "state"), line.split(), strict=False)) for line in lines]
 
+    def running(self, service: str) -> int:
+        """Return how many tasks of a service run and are healthy."""
+        return sum(task["state"] == "Running" for task in self.tasks(service))
+
     def nodes_of_workers(self) -> dict[str, str]:
         """Return where each worker runs, by its name."""
         shown = ("--filter", "desired-state=running", "--format", "{{.Name}} {{.Node}}")
@@ -207,12 +211,12 @@ class Swarm(Stack):
 
 
 @contextmanager
-def swarm_of(checkout: Path, name: str, subnet: str) -> Iterator[Swarm]:
+def swarm_of(checkout: Path, name: str, subnet: str, further: Sequence[str] = ()) -> Iterator[Swarm]:
     """A Swarm that has the images and the checkout, and no stack yet; what it said is kept."""
     swarm = Swarm(checkout, name)
     try:
         swarm.start_nodes(subnet)
-        swarm.carry_images([POSTGRES, *map(image, IMAGES)], checkout.parent)
+        swarm.carry_images([POSTGRES, *map(image, IMAGES), *further], checkout.parent)
         yield swarm
     finally:
         OUTPUT.mkdir(parents=True, exist_ok=True)

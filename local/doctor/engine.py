@@ -18,6 +18,7 @@ _MEMORY_KNOBS = {
     "worker": "WORKER_MEMORY",
     "image-worker": "WORKER_MEMORY",
     "server": "SERVER_MEMORY",
+    "services": "SERVER_MEMORY",
     "postgres": "POSTGRES_MEMORY",
     "yeedu-mock": "YEEDU_MOCK_MEMORY",
 }

@@ -16,7 +16,7 @@ from local.schedule import are_scheduled
 
 # Docker's and Compose's own, which .env may have as well.
 _OF_DOCKER = re.compile(
-    r"(BUILDKIT|BUILDX|COMPOSE|DOCKER)_\w+|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy|TZ|TMPDIR"
+    r"(BUILDKIT|BUILDX|COMPOSE|DOCKER)_\w+|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy|TZ|TMPDIR|SCALE"
 )
 _KNOB = re.compile(r"(?m)^#?([A-Z][A-Z0-9_]+)=")
 _PLAIN_VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}|\$([A-Za-z_]\w*)")

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.request import ProxyHandler, build_opener
+from urllib.request import build_opener
 
+from local.direct import DIRECT
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
 from local.doctor.site import ANSWER_SECONDS, Site
 from local.engine import containers_publishing
@@ -115,7 +116,7 @@ def check_processors(site: Site) -> Iterator[Finding]:
 def check_clock(site: Site) -> Iterator[Finding]:
     """Compare this machine's clock with that of the server's answers and that of a container."""
     try:
-        opener = build_opener(*([] if site.knobs.other_server else [ProxyHandler({})]))
+        opener = build_opener() if site.knobs.other_server else DIRECT
         with opener.open(f"{site.knobs.api_url}/health", timeout=ANSWER_SECONDS) as answer:
             date = answer.headers.get("Date")
     except HTTPError as error:
@@ -149,7 +150,10 @@ def check_ports(site: Site) -> Iterator[Finding]:
     try:
         ports = [("YEEDU_MOCK_PORT", "yeedu-mock", "127.0.0.1", site.knobs.mock_port)]
         if not site.knobs.other_server:
-            ports.insert(0, ("PREFECT_PORT", "server", site.knobs.bind_address, site.knobs.prefect_port))
+            first = "proxy" if site.knobs.has_tls else "server"
+            ports.insert(0, ("PREFECT_PORT", first, site.knobs.bind_address, site.knobs.prefect_port))
+        if site.knobs.has_tls:
+            ports.insert(1, ("TLS_HTTP_PORT", "proxy", site.knobs.bind_address, site.knobs.tls_http_port))
     except CommandError:
         return  # which the settings' own check tells
     held = {port: one.service for one in site.containers if one.status == "running" for port in one.ports}
@@ -160,7 +164,7 @@ def check_ports(site: Site) -> Iterator[Finding]:
         try:
             if held.get(port) == service:
                 yield ok(f"{address}:{port} is the {service}'s")
-            elif is_free(address, port):
+            elif is_free(address, port, for_engine=not site.is_process_form):
                 yield ok(f"{address}:{port} is free")
             else:
                 yield _taken(site, knob, port)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.error import HTTPError
 
-from local.api import DIRECT, ApiUnavailableError
+from local.api import ApiUnavailableError
 from local.backup import prefect_version
 from local.console import Console
+from local.direct import DIRECT
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
 from local.doctor.site import ANSWER_SECONDS, JSON, Site, once
 from local.process_mode import ProcessMode
@@ -28,11 +29,11 @@ files = sorted(pathlib.Path(place).rglob("*.py"))
 digests = {f.relative_to(place).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 print(json.dumps(digests))
 """
-_RESCUE = """
-import urllib.error, urllib.request
+_PAGE = """
+import sys, urllib.error, urllib.request
 try:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    print(opener.open("http://127.0.0.1:8082/", timeout=3).read().decode())
+    print(opener.open(sys.argv[1], timeout=3).read().decode())
 except urllib.error.HTTPError as error:
     print(error.read().decode())
 """
@@ -56,7 +57,12 @@ def page(url: str) -> JSON | None:
 
 @once
 def health_page(site: Site) -> JSON | None:
-    """Return what the platform's server says of its own services; None when it says nothing."""
+    """Return what the platform's server says of its own services; None when it says nothing.
+
+    Beside several API servers, which run none, a container of their own has them.
+    """
+    if site.runs("services"):
+        return _page_inside(site, "services", "http://127.0.0.1:4200/api/health/services")
     return None if site.knobs.other_server else page(f"{site.knobs.api_url}/health/services")
 
 
@@ -64,12 +70,16 @@ def health_page(site: Site) -> JSON | None:
 def rescue_page(site: Site) -> JSON | None:
     """Return what the service rescue says of its rounds; None when it does not run, or says nothing."""
     if site.runs("rescue"):
-        try:
-            return json.loads(site.inside("rescue", "python3", "-S", "-c", _RESCUE).output)
-        except ValueError:
-            return None
+        return _page_inside(site, "rescue", "http://127.0.0.1:8082/")
     record = Supervisor(site.state).find("rescue") if site.is_process_form else None
     return page(f"http://127.0.0.1:{record.port}/") if record else None
+
+
+def _page_inside(site: Site, service: str, url: str) -> JSON | None:
+    try:
+        return json.loads(site.inside(service, "python3", "-S", "-c", _PAGE, url).output)
+    except ValueError:
+        return None
 
 
 def check_server(site: Site) -> Iterator[Finding]:
@@ -95,7 +105,9 @@ def check_server_services(site: Site) -> Iterator[Finding]:
         yield ok("the server's own services do their work")
     else:
         yield wrong(
-            message, "it is started anew by itself when that helps; `docker compose logs server` says more"
+            message,
+            "it is started anew by itself when that helps; `docker compose logs "
+            f"{'services' if site.runs('services') else 'server'}` says more",
         )
     if dropped := told.get("events_dropped"):
         yield note(f"{dropped} events were dropped in a flood since its start", "let flows emit fewer events")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from local.doctor import env_file
 from local.doctor.env_file import is_secret, known_names
-from local.doctor.model import Check, Finding, Theme, ok, wrong
+from local.doctor.model import Check, Finding, Theme, note, ok, wrong
 from local.doctor.site import Site
 from local.errors import CommandError
 from local.knobs import ROOT, Knobs
@@ -17,6 +17,7 @@ from local.own_database import check_own_database
 from local.packages import further_locks, own_certificate, package_index
 from local.schedule import scheduled_backups
 from local.script import load_script
+from local.tls import check_tls, other_port
 
 USER_OF_IMAGES = 10001
 
@@ -35,6 +36,8 @@ def check_settings(site: Site) -> Iterator[Finding]:
         ),
         lambda: check_own_database(knobs, in_containers=in_containers),
         lambda: check_other_server(knobs, in_containers=in_containers),
+        lambda: check_tls(knobs, in_containers=in_containers),
+        lambda: knobs.tls_http_port,
         lambda: own_certificate(knobs),
         lambda: package_index(knobs),
         knobs.own_variables,
@@ -51,6 +54,10 @@ def check_settings(site: Site) -> Iterator[Finding]:
     for trouble in dict.fromkeys(troubles):
         yield wrong(trouble, "set it as that says, then `make up`")
     if not troubles:
+        if where := other_port(knobs):
+            yield note(
+                where, "nothing, where something on the way leads there; else PREFECT_UI_URL, PREFECT_PORT"
+            )
         yield ok("the settings go together")
 
 

@@ -1,7 +1,6 @@
 """``make stack`` writes the platform's stack for a Docker Swarm, ``make stack-up`` has the Swarm run it."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,16 @@ from local.images import bring_images, config_of
 from local.knobs import ROOT, Knobs
 from local.packages import further_locks, own_certificate
 from local.preparation import check_login
+from local.scale import OVERLAY as SCALED
+from local.scale import check_scale, compose_files, file_variables
 from local.stack.progress import await_services
 from local.stack.render import Surroundings, labels_of, stack_of
 from local.stack.secrets import bring_secrets, first_names, forget_superseded
 from local.stack.settings import LEFT_OUT
 from local.stack.swarm import docker, label_nodes, this_node
 
-OVERLAY = "deploy/swarm.yaml"
+OVERLAY, SCALE_OVERLAY = "deploy/swarm.yaml", "deploy/swarm-scale.yaml"
 FILE = ROOT / "build" / "stack.yaml"
-_OVERRIDE = "docker-compose.override.yaml"
 JSON = dict[str, Any]
 
 
@@ -54,6 +54,7 @@ def run_stack(knobs: Knobs, console: Console) -> None:
     further_locks(knobs)
     own_certificate(knobs)
     check_login(knobs)
+    check_scale(knobs.values, ROOT, in_containers=True)
     project = project_of(knobs)
     bring_images(project, knobs, console)
     model = config_of(project)
@@ -69,7 +70,7 @@ def run_stack(knobs: Knobs, console: Console) -> None:
     docker("stack", "deploy", *options, project.name)
     await_services(project.name, set(stack["services"]), console)
     forget_superseded(project.name, names)
-    published = bool(stack["services"].get("server", {}).get("ports"))
+    published = any(stack["services"].get(name, {}).get("ports") for name in ("server", "proxy"))
     where = (
         f"{knobs.ui_url}/deployments"
         if published
@@ -90,12 +91,10 @@ def left_out(model: JSON) -> list[str]:
 
 def project_of(knobs: Knobs) -> Project:
     """Return the compose project with what a Swarm adds, of which other overlays take away what they do."""
-    given = [name for name in re.split(r"[:;,]", knobs.get("COMPOSE_FILE")) if name]
-    files = given or ["docker-compose.yaml", *([_OVERRIDE] if (ROOT / _OVERRIDE).exists() else [])]
-    files = [name for name in files if not name.endswith(OVERLAY)]
-    return Project(
-        knobs, {"COMPOSE_FILE": ":".join([files[0], OVERLAY, *files[1:]]), "COMPOSE_PATH_SEPARATOR": ":"}
-    )
+    files = [name for name in compose_files(knobs.values, ROOT) if name not in {OVERLAY, SCALE_OVERLAY}]
+    if SCALED in files:
+        files.insert(files.index(SCALED) + 1, SCALE_OVERLAY)
+    return Project(knobs, file_variables([files[0], OVERLAY, *files[1:]]))
 
 
 def _check_docker() -> None:

@@ -71,6 +71,7 @@ def bring_secrets(model: Mapping[str, Any], stack: str, knobs: Knobs) -> dict[st
     store = _Store(stack, held)
     keys: dict[str, str] = {}
     off: set[str] = set()
+    known: dict[str, str] = {}
     with TemporaryDirectory() as files:
         for secret in script.SECRETS:
             offer_file(knobs, secret.knob, Path(files))
@@ -82,11 +83,16 @@ def bring_secrets(model: Mapping[str, Any], stack: str, knobs: Knobs) -> dict[st
                 if is_theirs and not own:
                     raise CommandError("POSTGRES_PASSWORD is not set; give your database's")
                 if own:
+                    known[secret.knob] = own
                     names[key] = store.with_value(key, own, may_change=is_theirs or not secret.fixed)
                 elif secret.generate:
-                    names[key] = store.any(key) or store.with_value(key, secret.generate())
+                    known[secret.knob] = "" if store.any(key) else secret.generate()
+                    names[key] = store.any(key) or store.with_value(key, known[secret.knob])
                 elif secret.else_like and secret.unless in off | {""}:
+                    other = known.get(secret.else_like, "")
                     names[key] = names[keys[secret.else_like]]
+                    if secret.form is not str:
+                        names[key] = store.with_value(key, secret.form(other)) if other else store.any(key)
                 else:
                     names[key] = store.with_value(key, _NOTHING)
                     off.add(secret.knob)

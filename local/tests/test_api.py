@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from local.api import FlowRun, PrefectApi, await_first_run, is_answering
+from local.api import FlowRun, PrefectApi, await_first_run
+from local.direct import is_answering
 from local.errors import CommandError
 
 JOB = {"id": "d1", "name": "run-yeedu-job", "paused": False, "schedules": [{"active": True}]}

@@ -16,8 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from local.doctor import machine, network
-from local.doctor.network import certificate_of
+from local.doctor import machine, outside
+from local.doctor.certificates import certificate_of
 from local.tests.patients import (
     AN_ENGINE,
     NO_ENGINE,
@@ -257,7 +257,7 @@ def test_database_without_tls_is_not_asked_for_its_certificate(
     tmp_path: Path, value: str, is_asked: int
 ) -> None:
     values = {"PREFECT_SERVER_DATABASE_HOST": "127.0.0.1", "PREFECT_SERVER_DATABASE_PORT": str(free_port())}
-    site = patient(checkout(tmp_path), {**values, network.DATABASE_TLS: value})
+    site = patient(checkout(tmp_path), {**values, outside.DATABASE_TLS: value})
     assert len(wrongs(site, "certificates")) == is_asked
 
 
@@ -296,4 +296,4 @@ def test_addresses_of_the_platform_itself_are_nobody_elses(tmp_path: Path) -> No
         "FLOWS_GIT_URL": "http://git-server:8080/flows.git",
         "WAREHOUSE_URL": "postgresql://w@warehouse/w",
     }
-    assert network.outside(patient(checkout(tmp_path), values)) == {}
+    assert outside.outside(patient(checkout(tmp_path), values)) == {}

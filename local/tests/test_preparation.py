@@ -42,6 +42,7 @@ def test_own_values_and_files_are_taken(secrets: Path, tmp_path: Path) -> None:
         "git",
         "key",
         "mock",
+        "redis",
         "server",
         "warehouse",
     ]

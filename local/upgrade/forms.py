@@ -24,7 +24,7 @@ from local.upgrade.copies import Copy, PostgresCopy, SqliteCopy
 from local.upgrade.journal import FOLDER, RELEASE
 
 # Who uses the database, in the order in which they are stopped.
-_USERS = ("worker", "image-worker", "rescue", "backup", "deployer", "server", "migrate")
+_USERS = ("worker", "image-worker", "rescue", "backup", "deployer", "services", "server", "migrate")
 
 
 @dataclass(frozen=True)
@@ -168,6 +168,7 @@ class Containers:
             "COMPOSE_PROJECT_NAME": self._trial,
             "IMAGE_PREFIX": self._knobs.get("IMAGE_PREFIX", prefix),
             "PREFECT_PORT": str(free_port()),  # not published, but looked at
+            "TLS_HTTP_PORT": str(free_port()),
             "YEEDU_MOCK_PORT": str(free_port()),
         }
 

@@ -5,31 +5,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from local import scale
 from local.bundle import has_bundle
 from local.errors import CommandError
 from local.images import missing_images
 from local.knobs import ROOT, Knobs
 from local.upgrade.git import Git
 
-_NAME, _SEPARATOR = "COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR"
-# As Compose looks for one, the first that is there, unless COMPOSE_FILE says which files there are.
-_OVERRIDES = tuple(
-    f"{stem}.override.{end}" for stem in ("compose", "docker-compose") for end in ("yml", "yaml")
-)
 _WRITERS = ("postgres", "server", "secrets")  # of what is started in a trial
 
 
 def compose_files(knobs: Knobs, root: Path = ROOT) -> list[str]:
     """Return the compose files that a checkout's project consists of."""
-    if named := knobs.get(_NAME):
-        return [one for one in named.split(knobs.get(_SEPARATOR, os.pathsep)) if one]
-    override = next((name for name in _OVERRIDES if (root / name).exists()), "")
-    return ["docker-compose.yaml", *filter(None, [override])]
+    return scale.compose_files(knobs.values, root)
 
 
 def variables(files: list[str]) -> dict[str, str]:
     """Return the variables that tell Compose of files."""
-    return {_NAME: os.pathsep.join(files), _SEPARATOR: os.pathsep}
+    return scale.file_variables(files)
 
 
 def own_files(knobs: Knobs, root: Path = ROOT) -> dict[str, str]:

@@ -9,8 +9,9 @@ from urllib.parse import quote
 from local.api import ApiUnavailableError, PrefectApi
 from local.console import Console
 from local.errors import CommandError
-from local.knobs import Knobs
+from local.knobs import ROOT, Knobs
 from local.own_database import HOST
+from local.scale import OVERLAY, compose_files
 from local.upgrade.forms import Form, Need
 from local.upgrade.git import Git
 from local.upgrade.releases import Release, listed, stops_between
@@ -36,6 +37,11 @@ def check_is_upgradable(knobs: Knobs) -> None:
         raise CommandError(
             f"Prefect's data are in your Postgres at {host}; back it up there, `git merge` the release, then "
             "`make up`"
+        )
+    if OVERLAY in " ".join(compose_files(knobs.values, ROOT)).replace("\\", "/"):
+        raise CommandError(
+            "an upgrade tries the release with one server; `make up SCALE=0` goes back to that, and "
+            "`make up SCALE=1` to several again after the upgrade"
         )
     if version := knobs.get("PLATFORM_VERSION"):
         raise CommandError(

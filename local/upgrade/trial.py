@@ -12,11 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from local.api import is_answering
 from local.backup import of_processes
 from local.child_environment import child_environment
 from local.compose_mode import ComposeMode
 from local.console import Console
+from local.direct import is_answering
 from local.engine import Project, last_lines
 from local.errors import CommandError
 from local.family import TOKEN_VARIABLE, await_end, family, send

@@ -23,7 +23,7 @@ def test_every_patch_is_in_force_on_the_prefect_of_the_locks() -> None:
     command = [sys.executable, "-c", REPORT]
     states = json.loads(subprocess.run(command, cwd=SERVER, check=True, capture_output=True).stdout)
     assert {state["name"]: state["why"] for state in states if state["state"] != "in force"} == {}
-    assert len({state["name"] for state in states}) == len(states) == 6
+    assert len({state["name"] for state in states}) == len(states) == 7
     assert all(state["replaces"] and state["why"] for state in states)
 
 

@@ -171,10 +171,17 @@ def test_server_whose_scheduler_is_switched_off_waits_for_none(
     assert life.state == (OVER if others else HEALTHY)
 
 
-def test_server_of_the_api_alone_waits_for_no_scheduler(monkeypatch: pytest.MonkeyPatch, life: Life) -> None:
-    async def schedule_deployments() -> None: ...
+def test_server_of_the_api_alone_waits_for_no_service(monkeypatch: pytest.MonkeyPatch, life: Life) -> None:
+    """Nor for the one that it has, which counts users every ten minutes, if it may."""
 
-    registered = [perpetual_services.PerpetualServiceConfig(schedule_deployments, lambda: True)]
+    async def schedule_deployments() -> None: ...
+    async def send_telemetry_heartbeat() -> None: ...
+
+    made = perpetual_services.PerpetualServiceConfig
+    registered = [
+        made(schedule_deployments, lambda: True),
+        made(send_telemetry_heartbeat, lambda: True, run_in_webserver=True),
+    ]
     monkeypatch.setattr(perpetual_services, "_PERPETUAL_SERVICES", registered)
     monkeypatch.setenv("PREFECT__SERVER_WEBSERVER_ONLY", "1")
     assert watch_services(life.pulse)
@@ -282,3 +289,11 @@ time.sleep(1000)
     done = run(tmp_path, program)
     assert done.returncode == 75
     assert done.stderr.startswith("server: it hangs, and the database is there: starting anew.")
+
+
+def test_service_that_follows_events_and_ends_is_told_and_ends_the_process(life: Life) -> None:
+    life.go_on(1, OTHER, SCHEDULER)
+    assert life.state == HEALTHY
+    life.pulse.over("TaskRunRecorder", ValueError("canary"))
+    assert life.state == OVER
+    assert life.pulse.trouble() == "the service TaskRunRecorder has ended (ValueError)"

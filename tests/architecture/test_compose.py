@@ -17,6 +17,7 @@ IMAGES_FILE = "docker-compose.images.yaml"
 IMAGES_TEXT = (ROOT / IMAGES_FILE).read_text(encoding="utf-8")
 BUILDS: dict[str, dict[str, Any]] = yaml.safe_load(IMAGES_TEXT)["services"]
 OVERLAYS = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "deploy").glob("*.yaml")}
+PROXY_TEXT = (ROOT / "proxy" / "compose.yaml").read_text(encoding="utf-8")
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONE_SHOTS = {name for name, service in SERVICES.items() if service["restart"] == "no"}
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
@@ -50,6 +51,24 @@ def test_service_keeps_the_common_rules(name: str) -> None:
         source = volume["source"] if isinstance(volume, dict) else volume.partition(":")[0]
         assert source in COMPOSE["volumes"] or volume.get("read_only") or (name, source) == OUTLIVES, volume
         assert "docker.sock" not in str(volume)
+
+
+def test_proxy_keeps_them_too() -> None:
+    """Its program asks for one capability before it starts; by no-new-privileges, it does not get it."""
+    [(name, service)] = yaml.safe_load(PROXY_TEXT)["services"].items()
+    assert name == "proxy"
+    assert (service["cap_drop"], service["cap_add"]) == (["ALL"], ["NET_BIND_SERVICE"])
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"]
+    assert service["restart"] == "unless-stopped"
+    assert service["healthcheck"]["test"]
+    assert {"mem_limit", "pids_limit"} < service.keys()
+    assert service["logging"] == COMPOSE["x-service"]["logging"]
+    assert service["image"] == "${CADDY_IMAGE:-caddy:2}"
+    overlay = yaml.load(OVERLAYS["tls.yaml"], OverlayLoader)
+    assert overlay["services"]["server"]["ports"] is None
+    assert overlay["secrets"]["tls-key"] == {"file": "${TLS_KEY_FILE:-/dev/null}"}
+    assert not [name for name in overlay["services"]["proxy"]["environment"] if "KEY" in name]
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -214,7 +233,7 @@ def test_flows_reach_the_warehouse_and_not_prefects_database() -> None:
 
 
 def test_every_knob_has_a_default_and_a_line_in_the_example() -> None:
-    body = re.sub(r"(?m)^\s*#.*$", "", "\n".join([TEXT, IMAGES_TEXT, *OVERLAYS.values()]))
+    body = re.sub(r"(?m)^\s*#.*$", "", "\n".join([TEXT, IMAGES_TEXT, PROXY_TEXT, *OVERLAYS.values()]))
     bare = re.findall(r"\$\{(\w+)\}|\$(?!\{)(\w+)", body)
     assert bare == [], "a knob without a default"
     used = set(re.findall(r"(?:\$\{|\{environment: )(\w+)(?::?[-?]|\})", body))
@@ -224,7 +243,7 @@ def test_every_knob_has_a_default_and_a_line_in_the_example() -> None:
 
 def test_example_shows_the_defaults_that_compose_uses() -> None:
     inner = r"\$\{%s:?-((?:[^{}]|\$\{[^}]*\})*)\}"
-    text = "\n".join([TEXT, IMAGES_TEXT, *OVERLAYS.values()])
+    text = "\n".join([TEXT, IMAGES_TEXT, PROXY_TEXT, *OVERLAYS.values()])
     for name, shown in re.findall(r"(?m)^#(\w+)=(.*)$", EXAMPLE):
         defaults = {re.sub(r"\$\{\w+:?-([^}]*)\}", r"\1", found) for found in re.findall(inner % name, text)}
         defaults.discard("/dev/null")
@@ -236,7 +255,13 @@ class OverlayLoader(yaml.SafeLoader):
 
 
 OverlayLoader.add_constructor("!reset", lambda loader, node: None)
-OverlayLoader.add_constructor("!override", lambda loader, node: loader.construct_mapping(node, deep=True))  # type: ignore[arg-type]
+OverlayLoader.add_constructor("!override", lambda loader, node: _plain(loader, node))  # type: ignore[arg-type]
+
+
+def _plain(loader: OverlayLoader, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
 
 
 def test_with_another_server_nothing_needs_the_platforms_own() -> None:

@@ -52,6 +52,7 @@ def test_every_service_is_healthy_and_every_one_shot_succeeded(platform: Platfor
     assert services.keys() == {
         *("secrets", "postgres", "migrate", "server", "ready"),
         *("git-server", "yeedu-mock", "deployer", "worker", "rescue", "yeedu-watch", "warehouse"),
+        *(("proxy", "redis", "services") if "SCALE" in platform.environment else ()),
     }
     for name, service in services.items():
         if name in {"secrets", "migrate", "deployer", "ready"}:

@@ -1,0 +1,50 @@
+"""One setting adds the compose file for several servers, and what does not go with it is one sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from local import scale
+from local.errors import CommandError
+
+BASE = "docker-compose.yaml"
+
+
+def test_the_file_comes_before_those_that_may_change_it(tmp_path: Path) -> None:
+    assert scale.compose_files({}, tmp_path) == [BASE]
+    assert scale.compose_files({"SCALE": "1"}, tmp_path) == [BASE, scale.OVERLAY]
+    named = {"SCALE": "1", "COMPOSE_FILE": f"{BASE}:deploy/tls.yaml"}
+    assert scale.compose_files(named, tmp_path) == [BASE, scale.OVERLAY, "deploy/tls.yaml"]
+    twice = {"SCALE": "1", "COMPOSE_FILE": f"{BASE}:{scale.OVERLAY}"}
+    assert scale.compose_files(twice, tmp_path) == [BASE, scale.OVERLAY]
+    (tmp_path / "compose.override.yaml").touch()
+    assert scale.compose_files({"SCALE": "1"}, tmp_path) == [BASE, scale.OVERLAY, "compose.override.yaml"]
+    assert scale.scale_variables({"SCALE": "0"}, tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "in_containers", "told"),
+    [
+        ({}, False, ""),
+        ({"SCALE": "1"}, True, ""),
+        ({"SCALE": "1", "API_SERVERS": "8"}, True, ""),
+        ({"SCALE": "1"}, False, "several servers (SCALE=1) run in containers only"),
+        ({"SCALE": "yes"}, True, "SCALE='yes': set it to 1 for several API servers, or to 0 for one"),
+        ({"SCALE": "1", "API_SERVERS": "9"}, True, "API_SERVERS='9': set it to a number from 1 to 8"),
+        ({"SCALE": "1", "API_SERVERS": "0"}, True, "API_SERVERS='0': set it to a number from 1 to 8"),
+        (
+            {"SCALE": "1", "COMPOSE_FILE": f"{BASE}:deploy/own-database.yaml"},
+            True,
+            "COMPOSE_FILE has deploy/own-database.yaml, which deploy/scale.yaml does not go with",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    values: dict[str, str], in_containers: bool, told: str, tmp_path: Path
+) -> None:
+    if not told:
+        scale.check_scale(values, tmp_path, in_containers=in_containers)
+        return
+    with pytest.raises(CommandError) as refused:
+        scale.check_scale(values, tmp_path, in_containers=in_containers)
+    assert str(refused.value).startswith(told)

@@ -1,0 +1,175 @@
+"""What API servers and the process of services beside them share, and what becomes of them without it.
+
+One server keeps events, slots and background work in its own memory. Several share these by Redis. Where a
+setting of that is left out nothing fails: states of task runs are missing, slots stay taken, automations do
+not act, and nobody sees why. So a part of a server that would not share all of it does not start.
+"""
+
+import asyncio
+import os
+from importlib import import_module
+from typing import Any
+from urllib.parse import urlsplit
+
+from outage import MAINTENANCE, REDIS_IS_AWAY, ask_again
+from prefect.settings import Settings
+from pydantic import SecretStr
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+DOCKET = "prefect-server"  # Prefect's default, which API servers keep
+SERVICES_DOCKET = "prefect-services"  # another one: a worker loses tasks that it does not know
+LOOK_SECONDS = 1.0
+ANSWER_SECONDS = 3.0
+_STORAGES = {
+    "PREFECT_SERVER_EVENTS_MESSAGING_BROKER": "prefect_redis.messaging",
+    "PREFECT_SERVER_EVENTS_MESSAGING_CACHE": "prefect_redis.messaging",
+    "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "prefect_redis.ordering",
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect_redis.lease_storage",
+    "PREFECT_SERVER_WORKER_CHANNEL_CLEANUP_QUEUE_STORAGE": "prefect_redis.cleanup_queue",
+}
+
+
+class NotSharedError(Exception):
+    """A part of a server would not share what it has to; the message says what to set."""
+
+
+def is_api_alone() -> bool:
+    """Tell whether this process serves the API, and another one runs the services."""
+    return bool(os.environ.get("PREFECT__SERVER_WEBSERVER_ONLY"))
+
+
+def check_shared(settings: Settings) -> None:
+    """Refuse settings with which this process would keep to itself what others need.
+
+    Raises:
+        NotSharedError: It names the setting.
+    """
+    server = settings.server
+    if not _plain(server.database.connection_url).startswith("postgresql"):
+        raise NotSharedError(
+            "API servers and services need one Postgres for all; set PREFECT_SERVER_DATABASE_HOST, or leave "
+            "PREFECT__SERVER_WEBSERVER_ONLY out for one server"
+        )
+    found = {
+        "PREFECT_SERVER_EVENTS_MESSAGING_BROKER": server.events.messaging_broker,
+        "PREFECT_SERVER_EVENTS_MESSAGING_CACHE": server.events.messaging_cache,
+        "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": server.events.causal_ordering,
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": server.concurrency.lease_storage,
+        "PREFECT_SERVER_WORKER_CHANNEL_CLEANUP_QUEUE_STORAGE": server.worker_channel.cleanup_queue_storage,
+    }
+    for name, needed in _STORAGES.items():
+        if found[name] != needed:
+            raise NotSharedError(
+                f"{name} is {found[name]}, which API servers and services do not share; "
+                f"set REDIS_URL, from which all of it follows, or this to {needed}"
+            )
+    if server.docket.name != DOCKET:
+        raise NotSharedError(
+            f"PREFECT_SERVER_DOCKET_NAME is {server.docket.name}; leave it out, since background tasks are "
+            "lost where it is not the same for all API servers, or where services have the same"
+        )
+    hosts = {name: _host(url) for name, url in _addresses(settings).items()}
+    if len(set(hosts.values())) > 1:
+        told = ", ".join(f"{name}: {host}" for name, host in hosts.items())
+        raise NotSharedError(
+            f"API servers and services need one Redis for all of it; set REDIS_URL alone ({told})"
+        )
+
+
+async def check_redis(settings: Settings) -> None:
+    """Refuse to start without Redis.
+
+    Raises:
+        NotSharedError: It does not answer, or does not take the login.
+    """
+    redis = _client(settings)
+    try:
+        await redis.ping()
+    except (RedisError, OSError) as error:
+        host = _host(settings.server.docket.url)
+        raise NotSharedError(f"Redis at {host} cannot be used: {error or type(error).__name__}") from None
+    finally:
+        await _close(redis)
+
+
+class Shared:
+    """An ASGI application that asks clients to wait while Redis, which is looked at once a second, is away.
+
+    Without it a change would hold a connection to the database until Redis had been tried often enough.
+
+    Args:
+        app: The application.
+        settings: They say where Redis is.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._is_there = True
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what changes nothing, and everything while Redis is there; between start and end, look."""
+        if scope["type"] == "lifespan":
+            looking = asyncio.create_task(self._look())
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                looking.cancel()
+        elif self._is_there or scope["type"] != "http" or scope["method"] in {"GET", "HEAD", "OPTIONS"}:
+            await self._app(scope, receive, send)
+        else:
+            await ask_again(REDIS_IS_AWAY, MAINTENANCE)(scope, receive, send)
+
+    async def _look(self) -> None:
+        redis = _client(self._settings)
+        try:
+            while True:
+                try:
+                    await redis.ping()
+                    self._is_there = True
+                except (RedisError, OSError):
+                    self._is_there = False
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            await _close(redis)
+
+
+def _client(settings: Settings) -> Any:
+    """Return a client that tries once, and not for long."""
+    connection: Any = import_module("prefect_redis.connection")
+    return connection.redis_from_url(
+        settings.server.docket.url,
+        asynchronous=True,
+        socket_timeout=ANSWER_SECONDS,
+        socket_connect_timeout=ANSWER_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+async def _close(client: Any) -> None:
+    connection: Any = import_module("prefect_redis.connection")
+    await connection.aclose_redis_client(client)
+
+
+def _addresses(settings: Settings) -> dict[str, str]:
+    """Return the three addresses of Redis that Prefect has, by the setting that is to be set."""
+    clients: Any = import_module("prefect_redis.client")
+    queues: Any = import_module("prefect_redis.cleanup_queue")
+    messaging, queue = clients.RedisMessagingSettings(), queues.RedisWorkerCleanupQueueSettings()
+    return {
+        "PREFECT_SERVER_DOCKET_URL": settings.server.docket.url,
+        "PREFECT_REDIS_MESSAGING_URL": messaging.url or f"redis://{messaging.host}:{messaging.port}",
+        "PREFECT_REDIS_WORKER_CLEANUP_QUEUE_URL": queue.url or f"redis://{queue.host}:{queue.port}",
+    }
+
+
+def _host(url: str) -> str:
+    """Return an address without the login in it."""
+    return urlsplit(url).netloc.rpartition("@")[2] or url
+
+
+def _plain(value: SecretStr | str | None) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value or ""
