@@ -116,6 +116,13 @@ release: ## Commit and tag a version, with the changelog's open section as its o
 bundle: ## Write one file by which a machine without any network starts the platform (FILE=..., PYTHONS=3.13)
 	@$(PYTHON) -m local bundle $(if $(value FILE),"$$FILE") $(if $(value PYTHONS),--pythons "$$PYTHONS")
 
+.PHONY: stack stack-up
+stack: ## Write the platform as a stack for a Docker Swarm, and say what it leaves out (FILE=..., docs/swarm.md)
+	@$(PYTHON) -m local stack $(if $(value FILE),"$$FILE")
+
+stack-up: ## Have this machine's Docker Swarm run the platform, and wait until everything works (docs/swarm.md)
+	@$(PYTHON) -m local stack-up
+
 audit: install ## Look for secrets in files and known vulnerabilities in locked versions; write bills of materials
 	UV=$(CURDIR)/$(PROGRAMS)/uv requirements/audit
 

@@ -33,6 +33,7 @@ from local.release import make_release
 from local.restore import opened
 from local.scale import check_scale, runs_scaled
 from local.services import Order, own_flows_url
+from local.stack.command import run_stack, write_stack
 from local.tls import check_tls
 from local.upgrade.command import (
     Wanted,
@@ -46,6 +47,7 @@ from local.upgrade.forms import Containers
 COMMANDS = (
     *("up", "down", "logs", "status", "drain", "plan", "deploy", "destroy", "install", "activate-windows"),
     *("backup", "restore", "upgrade", "lock", "new-flow", "release", "bundle", "doctor"),
+    *("stack", "stack-up"),
 )
 OF_THE_DEPLOYER = {"deploy": "apply", "plan": "plan", "status": "status"}
 
@@ -64,7 +66,7 @@ def run(
     Args:
         command: One of `COMMANDS`.
         file: What ``backup`` writes (default: a new one in ``backups/``) and ``restore`` reads, what
-            ``bundle`` writes; the name of a ``new-flow``, the version of a ``release``.
+            ``bundle`` and ``stack`` write; the name of a ``new-flow``, the version of a ``release``.
         order: What the deployer is asked to do, if it is.
         upgrade: For ``lock``: whether to take new versions.
         pythons: For ``bundle``: the versions of Python to have wheels for.
@@ -89,6 +91,12 @@ def run(
         return 0
     if command == "bundle":
         console.say(str(make_bundle(file, pythons, console, knobs)))
+        return 0
+    if command == "stack":
+        write_stack(file, knobs, console)
+        return 0
+    if command == "stack-up":
+        run_stack(knobs, console)
         return 0
     if command == "activate-windows":
         activate(PrefectApi.of(knobs), WINDOWS_DEPLOYMENT, console)

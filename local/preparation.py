@@ -37,7 +37,7 @@ def prepare_secrets(knobs: Knobs) -> None:
     """Make every secret once, or take the user's own, as the ``secrets`` service does; readable by none else.
 
     Raises:
-        CommandError: A configured secret cannot be used, or the API would be open to others without a login.
+        CommandError: A configured secret cannot be used, or `check_login` refuses.
     """
     script = load_script(ROOT / "server" / "generate_secrets.py")
     names = [secret.knob for secret in script.SECRETS]
@@ -47,11 +47,9 @@ def prepare_secrets(knobs: Knobs) -> None:
         (SECRETS / secret.folder).mkdir(exist_ok=True)
     with TemporaryDirectory(dir=SECRETS) as files:
         for name in names:
-            _offer_file(knobs, name, Path(files))
+            offer_file(knobs, name, Path(files))
+        check_login(knobs)
         try:
-            script.check_one_login(knobs.auth_string(), knobs.api_key())
-            if not knobs.other_server:
-                script.check_own_server(knobs.bind_address, knobs.auth_string(), knobs.ui_url)
             values = {name: value for name in names if (value := knobs.get(name).strip())}
             script.write_secrets(SECRETS, values, Path(files))
         except script.SecretError as error:
@@ -60,7 +58,22 @@ def prepare_secrets(knobs: Knobs) -> None:
         file.chmod(_GENERATED_MODE)
 
 
-def _offer_file(knobs: Knobs, name: str, folder: Path) -> None:
+def check_login(knobs: Knobs) -> None:
+    """Refuse an API that would be open to others without a login, or with one that is soon guessed.
+
+    Raises:
+        CommandError: As above; the message says what to set.
+    """
+    script = load_script(ROOT / "server" / "generate_secrets.py")
+    try:
+        script.check_one_login(knobs.auth_string(), knobs.api_key())
+        if not knobs.other_server:
+            script.check_own_server(knobs.bind_address, knobs.auth_string(), knobs.ui_url)
+    except script.SecretError as error:
+        raise CommandError(str(error)) from None
+
+
+def offer_file(knobs: Knobs, name: str, folder: Path) -> None:
     """Link the file that a ``NAME_FILE`` knob names to where the script looks for it."""
     file = knobs.path(f"{name}_FILE")
     if not file:

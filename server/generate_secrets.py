@@ -146,7 +146,7 @@ def _text(file: Path) -> str:
     return file.read_bytes().decode("utf-8")
 
 
-def _own(secret: Secret, values: dict[str, str], files: Path) -> str:
+def own_secret(secret: Secret, values: dict[str, str], files: Path) -> str:
     """Return what the user configured: the file's content, else the value, else an empty string."""
     file = files / secret.knob
     try:
@@ -191,7 +191,7 @@ def write_secrets(
     for secret in SECRETS:
         target = root / secret.folder / secret.name
         present = _text(target) if target.exists() else ""
-        own = _own(secret, values, files)
+        own = own_secret(secret, values, files)
         is_theirs = has_own_database and secret.knob == "POSTGRES_PASSWORD"
         if is_theirs and not own:
             raise SecretError("POSTGRES_PASSWORD is not set; give your database's, or POSTGRES_PASSWORD_FILE")
@@ -239,7 +239,7 @@ def main() -> None:
             return
         values = {name: value for file in given for name, value in own_values(file).items()}
         auth_string, api_key = (
-            _own(next(secret for secret in SECRETS if secret.knob == knob), values, files)
+            own_secret(next(secret for secret in SECRETS if secret.knob == knob), values, files)
             for knob in ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")
         )
         check_one_login(auth_string, api_key)

@@ -5,7 +5,9 @@ The only process that changes the schema. An empty database gets the snapshot th
 the image was built, in a fraction of the time that they take. A database that this version of Prefect has
 prepared is left alone. Any other is migrated by Prefect.
 
-Usage: migrate.py [--without-snapshot]
+Usage: migrate.py [--without-snapshot] [--wait]
+
+With --wait it asks a database that does not answer yet until it does.
 
 Environment:
     PREFECT_SERVER_DATABASE_HOST, _PORT, _NAME, _USER, _PASSWORD: Where the database is.
@@ -43,6 +45,7 @@ SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = 
 WHERE NOT indisvalid AND relnamespace = 'public'::regnamespace
 """
 COUNT_TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+_PAUSE_SECONDS = 0.5
 
 
 async def is_prepared(database: Any, snapshot: str) -> bool:
@@ -103,6 +106,41 @@ async def connect() -> Any:
         ) from None
 
 
+async def connect_patiently() -> Any:
+    """Connect as `connect` does, and as soon as the database answers; why it does not is told once."""
+    told = ""
+    while True:
+        try:
+            return await connect()
+        except (ConnectionError, asyncpg.CannotConnectNowError) as error:
+            if str(error) != told:
+                print(f"migrate: waiting for {error}", flush=True)
+            told = str(error)
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def wait_until_prepared() -> None:
+    """Wait until this program, in the same version, has prepared the database.
+
+    For a server that nothing starts after that: on a Docker Swarm everything starts at once.
+
+    Raises:
+        KeyError, ValueError: A setting is missing, or the database cannot be used: see `connect`.
+    """
+    told = False
+    while True:
+        database = await connect_patiently()
+        try:
+            if await database.fetchval(READ_MARK) == PREPARED_BY:
+                return
+        finally:
+            await database.close()
+        if not told:
+            print(f"migrate: waiting for a database that is that of {PREPARED_BY}", flush=True)
+        told = True
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
 async def take_turn(database: Any) -> None:
     """Wait until no other process migrates, and hold that off until the connection ends.
 
@@ -114,16 +152,16 @@ async def take_turn(database: Any) -> None:
         if not told:
             print("migrate: another process prepares the database; waiting for its end", flush=True)
         told = True
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(_PAUSE_SECONDS)
 
 
-async def prepare(*, has_snapshot: bool) -> None:
+async def prepare(*, has_snapshot: bool, waits: bool = False) -> None:
     """Do what is left to do.
 
     Raises:
         CalledProcessError: A step failed; its own output says why.
     """
-    database = await connect()
+    database = await (connect_patiently() if waits else connect())
     try:
         await take_turn(database)
         # An older Postgres does not know all that the snapshot says.
@@ -143,7 +181,8 @@ async def prepare(*, has_snapshot: bool) -> None:
 def main() -> None:
     """Leave with 0 when the database is prepared, else with one sentence."""
     try:
-        asyncio.run(prepare(has_snapshot="--without-snapshot" not in sys.argv[1:]))
+        options = sys.argv[1:]
+        asyncio.run(prepare(has_snapshot="--without-snapshot" not in options, waits="--wait" in options))
     except subprocess.CalledProcessError as error:
         sys.exit(f"migrate: `{' '.join(error.cmd)}` ended with exit code {error.returncode}")
     except KeyError as error:

@@ -7,6 +7,7 @@ Environment, beside Prefect's own settings:
     PREFECT_ALLOWED_HOSTS: Further host names under which the server is reached, separated by commas.
     PROXY_HOST: The name of the platform's proxy, where there is one: see server/forwarded.py.
     PREFECT_UI_URL: The UI's address as users type it; its host and origin are allowed.
+    SERVER_AWAITS_MIGRATION: Set where nothing starts it after `migrate.py`: it waits for that itself.
 """
 
 import argparse
@@ -54,6 +55,10 @@ from yeedu_worker.patching import left_out
 
 def main() -> None:
     """Serve until a signal ends it."""
+    if os.environ.get("SERVER_AWAITS_MIGRATION"):
+        from migrate import wait_until_prepared  # the others need not wait for its import either
+
+        asyncio.run(wait_until_prepared())
     parser = argparse.ArgumentParser(description="Starts the Prefect server behind its guard.")
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; :: for all (default: %(default)s)"

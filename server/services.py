@@ -22,6 +22,7 @@ import uvicorn
 from docket import Docket
 from health import health_page, is_database_there
 from listeners import bound_sockets
+from migrate import wait_until_prepared
 from outage import api_of
 from patches import (
     deliver_beside_other_actions,
@@ -47,6 +48,8 @@ _logger: logging.Logger = get_logger("server.services")
 
 def main() -> None:
     """Run until a signal ends it, or a service does."""
+    if os.environ.get("SERVER_AWAITS_MIGRATION"):  # see server/serve.py
+        asyncio.run(wait_until_prepared())
     parser = argparse.ArgumentParser(description="Runs Prefect's background services, beside API servers.")
     parser.add_argument("--host", default="127.0.0.1", help="of the page of health (default: %(default)s)")
     parser.add_argument("--port", default=4200, type=int, help="and its port (default: %(default)s)")

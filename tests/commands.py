@@ -262,10 +262,46 @@ ONLY: Mapping[str, str] = {
 }
 
 # Tried by a test of their own: its file, its name, and what in its text does so.
+_SWARM = "tests/e2e/test_swarm.py"
+_BY_HAND_ON_A_SWARM = (_SWARM, "test_deployer_registers_anew_and_the_key_is_read_by_hand", "swarm.typed(")
+_RESTORED_ON_A_SWARM = (
+    _SWARM,
+    "test_backup_is_made_on_a_schedule_and_restored_by_hand",
+    "pg_restore --clean",
+)
+_ON_POSTGRES = "docker exec -i $(docker ps --quiet --filter name=yeedu-prefect_postgres)"
 ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
+    "make stack-up": (_SWARM, "swarm", "swarm.stack_up"),
+    "docker node update --label-add yeedu-prefect.postgres-data=here node-2": (
+        _SWARM,
+        "swarm",
+        '"--label-add"',
+    ),
+    "docker service update --force --detach yeedu-prefect_deployer": _BY_HAND_ON_A_SWARM,
+    "docker service logs --tail 20 yeedu-prefect_deployer": _BY_HAND_ON_A_SWARM,
+    "docker exec $(docker ps --quiet --filter name=yeedu-prefect_server)"
+    " cat /run/platform/server/encryption-key": _BY_HAND_ON_A_SWARM,
+    "docker service scale yeedu-prefect_server=0": _RESTORED_ON_A_SWARM,
+    "tar -xOf backups/NAME.tar database > database.dump": _RESTORED_ON_A_SWARM,
+    f"{_ON_POSTGRES} pg_restore --clean --if-exists --no-owner --single-transaction --username prefect"
+    " --dbname prefect < database.dump": _RESTORED_ON_A_SWARM,
+    "docker service scale yeedu-prefect_server=1": _RESTORED_ON_A_SWARM,
+    "rm database.dump": _RESTORED_ON_A_SWARM,
     "docker compose up -d": (
         *("tests/e2e/test_platform.py", "test_every_service_is_healthy_and_every_one_shot_succeeded"),
         '"docker", "compose", "ps"',
+    ),
+    "docker compose exec -T proxy /etc/proxy/start root > platform-ca.pem": (
+        *("tests/e2e/test_tls.py", "test_ca_of_the_platforms_own_outlives_the_container"),
+        'tls.inside("proxy", "/etc/proxy/start", "root")',
+    ),
+    "docker compose exec proxy /etc/proxy/start reload": (
+        *("tests/e2e/test_tls.py", "test_files_of_ones_own_are_taken_and_taken_again"),
+        'tls.inside("proxy", "/etc/proxy/start", "reload")',
+    ),
+    "docker compose logs proxy": (
+        *("tests/e2e/test_tls.py", "test_certificate_of_an_acme_server_is_got_and_renewed"),
+        '"docker", "compose", "logs", "--no-color", "proxy"',
     ),
     "yeedu-watch --seconds 5": (
         "yeedu-operator/tests/test_watch.py",
@@ -419,6 +455,17 @@ BY_HAND: Mapping[str, str] = {
     "python3 -m venv docker-worker": "the test's environment is made by uv, and kept between runs",
     'export PREFECT_API_URL=http://localhost:8080/api PATH="$PWD/docker-worker/bin:$PATH"': (
         "the test's worker gets both"
+    ),
+    # docs/swarm.md; tests/swarm_nodes.py does so with the addresses and the names of its nodes
+    **dict.fromkeys(
+        (
+            "docker swarm init --advertise-addr 10.0.0.11",
+            "docker swarm join-token worker",
+            "docker compose build",
+            f"docker save yeedu-prefect-worker:{VERSION} yeedu-prefect-rescue:{VERSION}"
+            f" yeedu-prefect-server:{VERSION} | ssh node-2 docker load",
+        ),
+        "the nodes are the reader's own",
     ),
     # docs/upgrade.md
     "git fetch --tags && git checkout v1.2.3 && worker/attach.sh install": "the release is one of the future",

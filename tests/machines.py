@@ -8,7 +8,7 @@ _FOLDER = ROOT / "tests" / "e2e" / "machines"
 
 
 def machine(kind: str) -> str:
-    """Build the image of a kind of machine (``plain``, ``engine``, ``registry``), and return its name."""
+    """Build the image of a kind of machine, a stage of that file, and return its name."""
     name = f"yeedu-prefect-test-machine-{kind}"
     build = ["docker", "build", "--quiet", "--target", kind, "--tag", name, str(_FOLDER)]
     done = subprocess.run(build, capture_output=True, text=True, check=False)

@@ -31,6 +31,9 @@ class Database:
     async def execute(self, script: str) -> None:
         self.executed.append(script)
 
+    async def close(self) -> None:
+        pass
+
 
 def test_an_empty_database_gets_the_snapshot_in_one_transaction(migrate: ModuleType) -> None:
     database, snapshot = Database(migrate), f"CREATE TABLE public.run (); {migrate.MARK};"
@@ -62,3 +65,37 @@ def test_without_the_snapshot_an_empty_database_is_left_to_prefects_migrations(m
     assert not asyncio.run(migrate.is_prepared(database, ""))
     assert database.executed == []
     assert asyncio.run(migrate.is_prepared(Database(migrate, 40, migrate.PREPARED_BY), ""))
+
+
+def test_a_server_waits_for_the_database_and_for_this_versions_migration(
+    migrate: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on a Docker Swarm, which starts all services at once."""
+    others = [None, "Prefect 3.0.0", migrate.PREPARED_BY]
+
+    async def connect() -> Database:
+        if connect.tries < 2:  # type: ignore[attr-defined]
+            connect.tries += 1  # type: ignore[attr-defined]
+            raise ConnectionError("the database at postgres, port 5432: no answer in 10 s")
+        return Database(migrate, mark=others.pop(0))
+
+    connect.tries = 0  # type: ignore[attr-defined]
+    monkeypatch.setattr(migrate, "connect", connect)
+    monkeypatch.setattr(migrate, "_PAUSE_SECONDS", 0)
+    asyncio.run(migrate.wait_until_prepared())
+    assert others == []
+    assert capsys.readouterr().out.splitlines() == [
+        "migrate: waiting for the database at postgres, port 5432: no answer in 10 s",
+        f"migrate: waiting for a database that is that of {migrate.PREPARED_BY}",
+    ]
+
+
+def test_what_does_not_pass_by_itself_is_not_waited_for(
+    migrate: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect() -> Database:
+        raise ValueError("the certificate of the database at db is not trusted")
+
+    monkeypatch.setattr(migrate, "connect", connect)
+    with pytest.raises(ValueError, match="is not trusted"):
+        asyncio.run(migrate.wait_until_prepared())

@@ -54,6 +54,24 @@ def test_service_keeps_the_common_rules(name: str) -> None:
         assert "docker.sock" not in str(volume)
 
 
+def test_proxy_keeps_them_too() -> None:
+    """Its program asks for one capability before it starts; by no-new-privileges, it does not get it."""
+    [(name, service)] = yaml.safe_load(PROXY_TEXT)["services"].items()
+    assert name == "proxy"
+    assert (service["cap_drop"], service["cap_add"]) == (["ALL"], ["NET_BIND_SERVICE"])
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"]
+    assert service["restart"] == "unless-stopped"
+    assert service["healthcheck"]["test"]
+    assert {"mem_limit", "pids_limit"} < service.keys()
+    assert service["logging"] == COMPOSE["x-service"]["logging"]
+    assert service["image"] == "${CADDY_IMAGE:-caddy:2}"
+    overlay = yaml.load(OVERLAYS["tls.yaml"], OverlayLoader)
+    assert overlay["services"]["server"]["ports"] is None
+    assert overlay["secrets"]["tls-key"] == {"file": "${TLS_KEY_FILE:-/dev/null}"}
+    assert not [name for name in overlay["services"]["proxy"]["environment"] if "KEY" in name]
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_ports_are_published_on_loopback_unless_told_otherwise(name: str) -> None:
     for port in SERVICES[name].get("ports", []):
@@ -269,7 +287,13 @@ class OverlayLoader(yaml.SafeLoader):
 
 
 OverlayLoader.add_constructor("!reset", lambda loader, node: None)
-OverlayLoader.add_constructor("!override", lambda loader, node: loader.construct_mapping(node, deep=True))  # type: ignore[arg-type]
+OverlayLoader.add_constructor("!override", lambda loader, node: _plain(loader, node))  # type: ignore[arg-type]
+
+
+def _plain(loader: OverlayLoader, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
 
 
 def test_with_another_server_nothing_needs_the_platforms_own() -> None:

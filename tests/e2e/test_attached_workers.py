@@ -23,7 +23,13 @@ WINDOWS = "create-file-on-windows"
 
 @pytest.fixture
 def pool(platform: Platform) -> Iterator[str]:
-    """A work pool like the platform's own, with one deployment, which nobody else works for."""
+    with pool_of(platform) as name:
+        yield name
+
+
+@contextmanager
+def pool_of(platform: Platform) -> Iterator[str]:
+    """Have a work pool like the platform's own, with one deployment, which nobody else works for."""
     api = platform.api
     template = api.get("work_pools/yeedu-pool")["base_job_template"]
     api.post("work_pools/", {"name": POOL, "type": "process", "base_job_template": template})

@@ -1,0 +1,182 @@
+"""Makes the platform's secrets on a Swarm, where services read them from the same files as with Compose.
+
+A Swarm tells nobody a secret's value, and changes none. So each has a number in its name, a value that is new
+gets the next one, and a label has what the value can be compared by, as passwords are kept: salted and slow.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
+from typing import Any
+
+from local.errors import CommandError
+from local.knobs import ROOT, Knobs
+from local.preparation import offer_file
+from local.script import load_script
+from local.stack.swarm import docker, inspected
+
+_STACK, _KEY, _NUMBER, _PRINT = (f"yeedu-prefect.{name}" for name in ("stack", "secret", "number", "print"))
+_ROUNDS = 200_000
+# What is not configured is an empty file, and a Swarm has no empty ones. Each has its own: of a secret that
+# a service has twice, `docker stack deploy` exchanges the files at random, and replaces its tasks for that.
+_NOTHING = "\n"
+_LONGEST = 64
+
+
+@dataclass(frozen=True)
+class Held:
+    """A secret that the Swarm has."""
+
+    name: str
+    number: int
+    print: str
+
+
+def keys_of(model: Mapping[str, Any]) -> dict[str, str]:
+    """Return the file of each secret that the compose files mount as one, by its name there."""
+    used = {
+        secret["source"]
+        for name, service in model["services"].items()
+        for secret in service.get("secrets", [])
+        if name != "secrets"
+    }
+    return {name: model["secrets"][name].get("file", "") for name in sorted(used)}
+
+
+def first_names(model: Mapping[str, Any], stack: str) -> dict[str, str]:
+    """Return what each secret is called on a Swarm that has none, and knows no value."""
+    keys = [*(f"{secret.folder}/{secret.name}" for secret in _script().SECRETS), *keys_of(model)]
+    return {key: _name(stack, key, 1) for key in keys}
+
+
+def bring_secrets(model: Mapping[str, Any], stack: str, knobs: Knobs) -> dict[str, str]:
+    """Make those that are missing or new, and return the name of each, by its key.
+
+    Args:
+        model: The compose project's.
+        stack: The stack's name.
+        knobs: Where the user's own are.
+
+    Raises:
+        CommandError: One of the user's cannot be used, or differs from one that cannot change.
+    """
+    script, held, names = _script(), _held(stack), dict[str, str]()
+    settings: Mapping[str, str] = model["services"].get("secrets", {}).get("environment", {})
+    has_own_database = bool(settings.get("OWN_DATABASE"))
+    values = {secret.knob: value for secret in script.SECRETS if (value := knobs.get(secret.knob).strip())}
+    store = _Store(stack, held)
+    keys: dict[str, str] = {}
+    off: set[str] = set()
+    known: dict[str, str] = {}
+    with TemporaryDirectory() as files:
+        for secret in script.SECRETS:
+            offer_file(knobs, secret.knob, Path(files))
+        try:
+            for secret in script.SECRETS:
+                key = keys[secret.knob] = f"{secret.folder}/{secret.name}"
+                own = script.own_secret(secret, values, Path(files))
+                is_theirs = has_own_database and secret.knob == "POSTGRES_PASSWORD"
+                if is_theirs and not own:
+                    raise CommandError("POSTGRES_PASSWORD is not set; give your database's")
+                if own:
+                    known[secret.knob] = own
+                    names[key] = store.with_value(key, own, may_change=is_theirs or not secret.fixed)
+                elif secret.generate:
+                    known[secret.knob] = "" if store.any(key) else secret.generate()
+                    names[key] = store.any(key) or store.with_value(key, known[secret.knob])
+                elif secret.else_like and secret.unless in off | {""}:
+                    other = known.get(secret.else_like, "")
+                    names[key] = names[keys[secret.else_like]]
+                    if secret.form is not str:
+                        names[key] = store.with_value(key, secret.form(other)) if other else store.any(key)
+                else:
+                    names[key] = store.with_value(key, _NOTHING)
+                    off.add(secret.knob)
+        except script.SecretError as error:
+            raise CommandError(str(error)) from None
+    for key, file in keys_of(model).items():
+        content = Path(file).read_text(encoding="utf-8") if file else ""
+        names[key] = store.with_value(key, content if content.strip() else _NOTHING)
+    return names
+
+
+def forget_superseded(stack: str, names: Mapping[str, str]) -> None:
+    """Delete what no service has any more; where one still does, the Swarm keeps it."""
+    for held in _held(stack).values():
+        if held.name not in names.values():
+            try:
+                docker("secret", "rm", held.name)
+            except CommandError:
+                continue
+
+
+class _Store:
+    """The secrets of a stack."""
+
+    def __init__(self, stack: str, held: Mapping[tuple[str, int], Held]) -> None:
+        self._stack = stack
+        self._newest: dict[str, Held] = {}
+        for (key, number), one in held.items():
+            if key not in self._newest or number > self._newest[key].number:
+                self._newest[key] = one
+
+    def any(self, key: str) -> str:
+        """Return the one with that key, if there is one."""
+        return self._newest[key].name if key in self._newest else ""
+
+    def with_value(self, key: str, value: str, *, may_change: bool = True) -> str:
+        """Return the newest with that key if it has the value, else a new one.
+
+        Raises:
+            CommandError: There is another one, and it may not change.
+        """
+        newest = self._newest.get(key)
+        if newest and _is_print_of(newest.print, value):
+            return newest.name
+        if newest and not may_change:
+            raise CommandError(
+                f"the secret {newest.name} is another one than .env gives, and the platform's data were made "
+                "with it; leave it out of .env"
+            )
+        number = newest.number + 1 if newest else 1
+        name, salt = _name(self._stack, key, number), secrets.token_hex(16)
+        labels = {_STACK: self._stack, _KEY: key, _NUMBER: str(number), _PRINT: _print_of(value, salt)}
+        options = [f"--label={label}={text}" for label, text in labels.items()]
+        docker("secret", "create", *options, name, "-", content=value)
+        self._newest[key] = Held(name, number, labels[_PRINT])
+        return name
+
+
+def _held(stack: str) -> dict[tuple[str, int], Held]:
+    listed = docker("secret", "ls", "--quiet", "--filter", f"label={_STACK}={stack}").split()
+    found: dict[tuple[str, int], Held] = {}
+    for one in inspected("secret", listed):
+        labels: Mapping[str, str] = one["Spec"]["Labels"]
+        number = int(labels[_NUMBER])
+        found[labels[_KEY], number] = Held(one["Spec"]["Name"], number, labels[_PRINT])
+    return found
+
+
+def _name(stack: str, key: str, number: int) -> str:
+    name = f"{stack}_{key.replace('/', '-')}-{number}"
+    if len(name) > _LONGEST:
+        raise CommandError(
+            f"COMPOSE_PROJECT_NAME={stack} is too long: on a Swarm {name} may have {_LONGEST} characters"
+        )
+    return name
+
+
+def _print_of(value: str, salt: str) -> str:
+    return f"{salt}:{hashlib.pbkdf2_hmac('sha256', value.encode(), bytes.fromhex(salt), _ROUNDS).hex()}"
+
+
+def _is_print_of(kept: str, value: str) -> bool:
+    return secrets.compare_digest(kept, _print_of(value, kept.partition(":")[0]))
+
+
+def _script() -> ModuleType:
+    return load_script(ROOT / "server" / "generate_secrets.py")
