@@ -85,14 +85,14 @@ async def check_redis(settings: Settings) -> None:
     Raises:
         NotSharedError: It does not answer, or does not take the login.
     """
-    redis = _client(settings)
+    redis = client_of(settings)
     try:
         await redis.ping()
     except (RedisError, OSError) as error:
         host = _host(settings.server.docket.url)
         raise NotSharedError(f"Redis at {host} cannot be used: {error or type(error).__name__}") from None
     finally:
-        await _close(redis)
+        await close(redis)
 
 
 class Shared:
@@ -124,7 +124,7 @@ class Shared:
             await ask_again(REDIS_IS_AWAY, MAINTENANCE)(scope, receive, send)
 
     async def _look(self) -> None:
-        redis = _client(self._settings)
+        redis = client_of(self._settings)
         try:
             while True:
                 try:
@@ -134,10 +134,10 @@ class Shared:
                     self._is_there = False
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
-            await _close(redis)
+            await close(redis)
 
 
-def _client(settings: Settings) -> Any:
+def client_of(settings: Settings) -> Any:
     """Return a client that tries once, and not for long."""
     connection: Any = import_module("prefect_redis.connection")
     return connection.redis_from_url(
@@ -149,9 +149,10 @@ def _client(settings: Settings) -> Any:
     )
 
 
-async def _close(client: Any) -> None:
+async def close(redis: Any) -> None:
+    """Close such a client."""
     connection: Any = import_module("prefect_redis.connection")
-    await connection.aclose_redis_client(client)
+    await connection.aclose_redis_client(redis)
 
 
 def _addresses(settings: Settings) -> dict[str, str]:
