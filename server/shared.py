@@ -23,6 +23,7 @@ DOCKET = "prefect-server"  # Prefect's default, which API servers keep
 SERVICES_DOCKET = "prefect-services"  # another one: a worker loses tasks that it does not know
 LOOK_SECONDS = 1.0
 ANSWER_SECONDS = 3.0
+_READS = ("/filter", "/count", "/paginate", "/history")  # by POST, for what they ask for is long
 _STORAGES = {
     "PREFECT_SERVER_EVENTS_MESSAGING_BROKER": "prefect_redis.messaging",
     "PREFECT_SERVER_EVENTS_MESSAGING_CACHE": "prefect_redis.messaging",
@@ -118,7 +119,7 @@ class Shared:
                 await self._app(scope, receive, send)
             finally:
                 looking.cancel()
-        elif self._is_there or scope["type"] != "http" or scope["method"] in {"GET", "HEAD", "OPTIONS"}:
+        elif self._is_there or scope["type"] != "http" or _only_reads(scope):
             await self._app(scope, receive, send)
         else:
             await ask_again(REDIS_IS_AWAY, MAINTENANCE)(scope, receive, send)
@@ -135,6 +136,10 @@ class Shared:
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             await close(redis)
+
+
+def _only_reads(scope: Scope) -> bool:
+    return scope["method"] in {"GET", "HEAD", "OPTIONS"} or str(scope["path"]).endswith(_READS)
 
 
 def client_of(settings: Settings) -> Any:
