@@ -39,6 +39,7 @@ from prefect.server.services.base import RunInWebservers, Service
 from prefect.settings import Settings, get_current_settings
 from pulse import Pulse, Watched, end
 from shared import SERVICES_DOCKET, NotSharedError, check_redis, check_shared, is_api_alone
+from slots import free_lost
 from starlette.applications import Starlette
 
 from yeedu_worker.patching import left_out
@@ -97,6 +98,8 @@ async def _running(settings: Settings, pulse: Pulse, _: Starlette) -> AsyncGener
         rounds = await stack.enter_async_context(docket(name=SERVICES_DOCKET))
         await stack.enter_async_context(background_worker(rounds))
         await stack.enter_async_context(_following(pulse))
+        freeing = asyncio.create_task(free_lost(settings))
+        stack.callback(freeing.cancel)
         yield
 
 

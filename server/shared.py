@@ -23,6 +23,7 @@ DOCKET = "prefect-server"  # Prefect's default, which API servers keep
 SERVICES_DOCKET = "prefect-services"  # another one: a worker loses tasks that it does not know
 LOOK_SECONDS = 1.0
 ANSWER_SECONDS = 3.0
+_READS = ("/filter", "/count", "/paginate", "/history")  # by POST, for what they ask for is long
 _STORAGES = {
     "PREFECT_SERVER_EVENTS_MESSAGING_BROKER": "prefect_redis.messaging",
     "PREFECT_SERVER_EVENTS_MESSAGING_CACHE": "prefect_redis.messaging",
@@ -85,14 +86,14 @@ async def check_redis(settings: Settings) -> None:
     Raises:
         NotSharedError: It does not answer, or does not take the login.
     """
-    redis = _client(settings)
+    redis = client_of(settings)
     try:
         await redis.ping()
     except (RedisError, OSError) as error:
         host = _host(settings.server.docket.url)
         raise NotSharedError(f"Redis at {host} cannot be used: {error or type(error).__name__}") from None
     finally:
-        await _close(redis)
+        await close(redis)
 
 
 class Shared:
@@ -118,13 +119,13 @@ class Shared:
                 await self._app(scope, receive, send)
             finally:
                 looking.cancel()
-        elif self._is_there or scope["type"] != "http" or scope["method"] in {"GET", "HEAD", "OPTIONS"}:
+        elif self._is_there or scope["type"] != "http" or _only_reads(scope):
             await self._app(scope, receive, send)
         else:
             await ask_again(REDIS_IS_AWAY, MAINTENANCE)(scope, receive, send)
 
     async def _look(self) -> None:
-        redis = _client(self._settings)
+        redis = client_of(self._settings)
         try:
             while True:
                 try:
@@ -134,10 +135,14 @@ class Shared:
                     self._is_there = False
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
-            await _close(redis)
+            await close(redis)
 
 
-def _client(settings: Settings) -> Any:
+def _only_reads(scope: Scope) -> bool:
+    return scope["method"] in {"GET", "HEAD", "OPTIONS"} or str(scope["path"]).endswith(_READS)
+
+
+def client_of(settings: Settings) -> Any:
     """Return a client that tries once, and not for long."""
     connection: Any = import_module("prefect_redis.connection")
     return connection.redis_from_url(
@@ -149,9 +154,10 @@ def _client(settings: Settings) -> Any:
     )
 
 
-async def _close(client: Any) -> None:
+async def close(redis: Any) -> None:
+    """Close such a client."""
     connection: Any = import_module("prefect_redis.connection")
-    await connection.aclose_redis_client(client)
+    await connection.aclose_redis_client(redis)
 
 
 def _addresses(settings: Settings) -> dict[str, str]:

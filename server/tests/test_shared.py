@@ -133,10 +133,10 @@ def test_while_redis_is_away_what_changes_anything_is_asked_to_wait(
     answers = Answers()
     application = shared.Shared(answers, settings(monkeypatch, CLOSED))
 
-    async def ask(method: str) -> httpx.Response:
+    async def ask(method: str, path: str = "/api/flows/") -> httpx.Response:
         transport = httpx.ASGITransport(application)
         async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
-            return await client.request(method, "/api/flows/")
+            return await client.request(method, path)
 
     async def lived() -> list[httpx.Response]:
         """Ask once Redis is known to be away; nobody listens where it should be."""
@@ -144,11 +144,11 @@ def test_while_redis_is_away_what_changes_anything_is_asked_to_wait(
         try:
             while (await ask("POST")).status_code != 503:
                 await asyncio.sleep(0.01)
-            return [await ask("GET"), await ask("POST")]
+            return [await ask("GET"), await ask("POST", "/api/flows/filter"), await ask("POST")]
         finally:
             started.cancel()
 
-    read, changed = asyncio.run(lived())
-    assert read.text == "here"
+    read, filtered, changed = asyncio.run(lived())
+    assert read.text == filtered.text == "here"
     assert changed.json() == {"exception_message": "Redis does not answer"}
     assert (changed.headers["Retry-After"], changed.headers["Prefect-Maintenance"]) == ("2", "true")

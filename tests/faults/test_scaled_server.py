@@ -206,8 +206,18 @@ def test_redis_that_is_killed_is_waited_for(scaled: ScaledServer, flights: Fligh
 
 @pytest.mark.fault(20)
 def test_redis_that_is_emptied_is_filled_again(scaled: ScaledServer, flights: Flights, row: Row) -> None:
-    row.injected = "everything in Redis is deleted while flow runs are in flight"
+    row.injected = "everything in Redis is deleted while flow runs are in flight, and somebody holds a slot"
+    scaled.api.post("v2/concurrency_limits/", {"name": "held", "limit": 1, "active": True})
+    taking = {"names": ["held"], "slots": 1, "mode": "concurrency", "lease_duration": 3600}
+    assert scaled.api.ask("POST", "v2/concurrency_limits/increment-with-lease", taking).ok
+
+    def is_free() -> bool:
+        return not scaled.api.get("v2/concurrency_limits/held")["active_slots"]
+
+    assert not is_free()
     scaled.wipe_redis()
+    wait_for("free slot", is_free, 60)
+    assert scaled.api.ask("POST", "v2/concurrency_limits/increment-with-lease", taking).ok
     deployed(scaled, "after-the-wipe")
     row.held.append(f"a new deployment's ticks were there after {await_ticks(scaled, 'after-the-wipe')}")
     flights.await_more()
@@ -217,4 +227,6 @@ def test_redis_that_is_emptied_is_filled_again(scaled: ScaledServer, flights: Fl
     runs = {run["id"]: run for run in scaled.api.everything("flow_runs/filter") if not run["deployment_id"]}
     assert {run_id: run["state_type"] for run_id, run in runs.items()} == ended
     assert {run["run_count"] for run in runs.values()} == {1}
+    assert not is_free(), "who took the slot after that keeps it"
+    row.held.append("the slot was free again, and kept by who took it then")
     row.held.append(f"all {len(ended)} flow runs of all these faults Completed, each at its first start")

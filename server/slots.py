@@ -1,0 +1,48 @@
+"""Frees the slots of concurrency limits when what Redis knew of their holders is gone: else nobody ever does.
+
+Prefect counts taken slots in its database, and keeps who has them, and until when, in Redis. A holder whose
+lease has run out loses its slot. Without any lease, as in a Redis that was emptied or is new, all slots that
+are counted would stay so for ever.
+"""
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Any
+
+import sqlalchemy as sa
+from outage import AWAY
+from prefect.logging import get_logger
+from prefect.server.database import provide_database_interface
+from prefect.settings import Settings
+from redis.exceptions import RedisError
+from shared import client_of, close
+from sqlalchemy.exc import SQLAlchemyError
+
+MARK = "yeedu-prefect:leases"  # Redis has had them since it was set
+LOOK_SECONDS = 5.0
+_logger: logging.Logger = get_logger("server.slots")
+
+
+async def free_lost(settings: Settings) -> None:
+    """Look for the mark again and again, until it is cancelled."""
+    redis = client_of(settings)
+    try:
+        while True:
+            with suppress(RedisError, OSError, SQLAlchemyError, *AWAY):  # there, next time
+                if not await redis.exists(MARK):
+                    if limits := await _free_all():
+                        _logger.warning("Redis has lost its leases: the slots of %d limits are free", limits)
+                    await redis.set(MARK, "1")
+            await asyncio.sleep(LOOK_SECONDS)
+    finally:
+        await close(redis)
+
+
+async def _free_all() -> int:
+    """Free every slot, and return of how many limits there were any."""
+    database: Any = provide_database_interface()
+    limits = database.ConcurrencyLimitV2
+    async with database.session_context(begin_transaction=True) as session:
+        done = await session.execute(sa.update(limits).where(limits.active_slots > 0).values(active_slots=0))
+    return int(done.rowcount)
