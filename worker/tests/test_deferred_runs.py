@@ -114,7 +114,11 @@ class Place:
         commit(self.folder / "repository", {"flows.py": FLOW})
         self.server.make_pool(pool, OURS)
         self.deployment = self.server.deploy(
-            f"nightly-{pool}", "flows.py:nightly", (self.folder / "repository").as_uri(), work_pool_name=pool
+            f"nightly-{pool}",
+            "flows.py:nightly",
+            (self.folder / "repository").as_uri(),
+            work_pool_name=pool,
+            tags=["retry-crashed"],  # of a worker that is killed, by rescue where there is one
         )
         self.watch = self.start_watch()
         try:
