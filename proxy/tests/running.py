@@ -44,7 +44,9 @@ class Proxy:
         ):
             assert text.count(inside) == 1, inside
             text = text.replace(inside, here)
-        place.write_text(text, encoding="utf-8")
+        place.write_text(text.replace("/run/secrets", str(folder)), encoding="utf-8")
+        program = self.files / "start"
+        program.write_text(program.read_text(encoding="utf-8").replace("/run/secrets", str(folder)))
         self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),

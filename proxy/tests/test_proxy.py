@@ -2,6 +2,7 @@
 
 import json
 import socket
+import ssl
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import requests
+import trustme
 import websocket
 
 from proxy.tests.running import HOST, SECONDS, Api, Proxy, running
@@ -78,8 +80,8 @@ def test_every_mode_starts_before_one_server_and_before_several(tmp_path: Path) 
 
 def test_replicas_are_the_containers_of_that_name(tmp_path: Path) -> None:
     proxy = Proxy(tmp_path, {"PROXY_UPSTREAM": "project-server:4200", "PROXY_REPLICAS": "3"})
-    handlers = adapted(proxy)["apps"]["http"]["servers"]["srv0"]["routes"][0]["handle"]
-    [found] = [one for one in handlers if one["handler"] == "reverse_proxy"]
+    routes = adapted(proxy)["apps"]["http"]["servers"]["srv0"]["routes"]
+    [found] = [one for route in routes for one in route["handle"] if one["handler"] == "reverse_proxy"]
     assert [one["dial"] for one in found["upstreams"]] == [f"project-server-{n}:4200" for n in (1, 2, 3)]
     assert found["health_checks"]["active"]["uri"] == "/api/ready"
 
@@ -253,6 +255,37 @@ def test_none_that_is_ready_is_told_in_a_sentence(two: tuple[Proxy, Api, Api]) -
     assert answer.headers["Retry-After"] == "2"
     assert answer.headers["Prefect-Maintenance"] == "true"
     assert answer.json() == {"exception_message": "No API server answers; try again in a moment"}
+
+
+def test_reload_takes_new_files_and_breaks_off_no_request(tmp_path: Path, api: Api) -> None:
+    authority = trustme.CA()
+
+    def issue() -> None:
+        made = authority.issue_cert(HOST)
+        made.cert_chain_pems[0].write_to_path(tmp_path / "tls-certificate")
+        made.private_key_pem.write_to_path(tmp_path / "tls-key")
+
+    def shown(proxy: Proxy) -> str:
+        context = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
+        with (
+            socket.create_connection(("127.0.0.1", proxy.tls_port), SECONDS) as plain,
+            context.wrap_socket(plain, server_hostname=HOST) as encrypted,
+        ):
+            return str((encrypted.getpeercert() or {})["serialNumber"])
+
+    issue()
+    api.go_on.clear()
+    with running(tmp_path, PROXY_UPSTREAM=f"127.0.0.1:{api.port}", TLS_MODE="files") as proxy:
+        first = shown(proxy)
+        with requests.get(f"{proxy.url}/stream", stream=True, timeout=SECONDS) as answer:
+            parts = answer.iter_content(chunk_size=None)
+            assert next(parts) == b"first;"
+            issue()
+            done = proxy.run("reload")
+            assert done.returncode == 0, done.stderr
+            assert shown(proxy) != first
+            api.go_on.set()
+            assert b"".join(parts) == b"second"
 
 
 def test_nothing_secret_is_in_the_log(tmp_path: Path) -> None:
