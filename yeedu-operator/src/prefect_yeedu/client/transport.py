@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import ssl
 import time
 from dataclasses import dataclass
@@ -204,9 +203,8 @@ class Transport:
             return YeeduTransportError(f"Yeedu at {where} did not answer within {limit:g} seconds.")
         was_sent = not _is_connection_failure(error)
         reason = self._redactor.scrub(_text(cause))
-        port = "port"
-        if where.endswith(f":{DEFAULT_PORT}"):
-            port += f" ({DEFAULT_PORT} where an address names none)"
+        is_assumed = where.endswith(f":{DEFAULT_PORT}")
+        port = f"port ({DEFAULT_PORT} where an address names none)" if is_assumed else "port"
         return YeeduTransportError(
             f"Yeedu at {where} cannot be reached ({reason}); check the host, the {port} and the network."
             if not was_sent
@@ -223,8 +221,7 @@ class Transport:
         """
         body = _json_object(response)
         values = body or {}
-        code = values.get("error_code")
-        code = code if isinstance(code, str) else None
+        code = code if isinstance(code := values.get("error_code"), str) else None
         status = response.status_code
         # Seen of Yeedu itself without a code: an absent or unknown token (yeedu-protocol section 2.2).
         is_from_yeedu = code is not None or (body is not None and status in EXPIRED_STATUSES)
@@ -237,8 +234,7 @@ class Transport:
             kind = YeeduServerError
         elif status != 429 and not is_from_yeedu:
             kind = YeeduUnexpectedAnswer
-        host = self.base_url.removesuffix("/api/v1")
-        message = f"Yeedu at {host} answered {status} when asked {what}"
+        message = f"Yeedu at {self.base_url.removesuffix('/api/v1')} answered {status} when asked {what}"
         if 300 <= status < 400:
             message += " (a redirect; paste the address it leads to, with the port of the REST API)"
         elif kind is YeeduUnexpectedAnswer:
@@ -261,7 +257,7 @@ def _json_object(response: requests.Response) -> dict[str, object] | None:
 
 
 def _one_line(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip()
+    return " ".join(text.split())
 
 
 def _is_connection_failure(error: Exception) -> bool:
