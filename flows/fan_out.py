@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from prefect.tasks import Task
 
 from blocks import need
 
@@ -66,6 +67,11 @@ def open_task_runner(runs_on: RunsOn, threads: int) -> Generator[TaskRunner[Any]
             why = " ".join(str(error).split()) or type(error).__name__
             raise FanOutError(f"The Dask scheduler at {address} ({ADDRESS}) does not answer: {why}") from None
         yield runner
+
+
+def map_over(runner: TaskRunner[Any], task: Task[..., Any], **inputs: Any) -> list[PrefectFuture[Any]]:
+    """Have a task run for each of many inputs, as `task.map` does, by this task runner."""
+    return runner.map(task, inputs)
 
 
 def outcome(future: PrefectFuture[Any]) -> Any:

@@ -12,7 +12,7 @@ from prefect.concurrency.sync import concurrency
 from prefect.tasks import Task, exponential_backoff
 from pydantic import Field
 
-from fan_out import RunsOn, batches, open_task_runner, outcome
+from fan_out import RunsOn, batches, map_over, open_task_runner, outcome
 from taxi_trips import COLUMNS, Colour, Month, TaxiDataError, clean_rows, fetch_file
 
 LIMIT = "taxi-files"
@@ -70,11 +70,11 @@ def summarise_taxi_trips(
     found: list[Summary | BaseException] = []
     with open_task_runner(runs_on, at_once) as runner:
         if files_per_task == 1:
-            files = runner.map(summarise_file, {"of": months, "source_url": unmapped(source_url)})
+            files = map_over(runner, summarise_file, of=months, source_url=unmapped(source_url))
             found = [outcome(file) for file in files]
         else:
             parts = list(batches(months, files_per_task))
-            tasks = runner.map(summarise_files, {"batch": parts, "source_url": unmapped(source_url)})
+            tasks = map_over(runner, summarise_files, batch=parts, source_url=unmapped(source_url))
             for part, task_of_it in zip(parts, tasks, strict=True):
                 of_part = outcome(task_of_it)
                 found += [of_part] * len(part) if isinstance(of_part, BaseException) else of_part

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ naps(*sys.argv[1:])
 @contextmanager
 def dask_process(
     role: str, folder: Path, prefect_server: str, address: str
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Generator[subprocess.Popen[bytes]]:
     """Run the scheduler or a worker as the platform does, on a port of its own."""
     environment = os.environ | {
         "PREFECT_API_URL": prefect_server,

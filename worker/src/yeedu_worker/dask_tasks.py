@@ -48,7 +48,7 @@ class EndTakenBack(WorkerPlugin):
 
     def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
         """Raise in the thread of a task that is taken back, and look after it later."""
-        if (start, finish) != ("executing", "cancelled"):
+        if (start, finish) != ("executing", "released"):
             return
         for thread in self._threads_of(key):
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
