@@ -94,7 +94,7 @@ def task_runs(flow_run_id: UUID) -> list[TaskRun]:
         return client.read_task_runs(flow_run_filter=only)
 
 
-def test_tasks_run_on_dask_alone_and_in_batches_and_write_states_and_logs(
+def test_tasks_run_on_dask_and_in_batches(
     dask_worker: Callable[[], Any], file_server: Any, wait_for: Callable[..., Any]
 ) -> None:
     file_server.body = make_sample(Month("green", 2020, 1))
@@ -149,6 +149,8 @@ def napping(folder: Path) -> list[int]:
     return [int(file.name) for file in folder.iterdir() if file.name.isdigit()]
 
 
+@pytest.mark.long
+@pytest.mark.timeout(900)
 def test_a_task_whose_dask_worker_is_killed_runs_again_and_one_whose_run_is_killed_ends(
     dask_worker: Callable[[], Any],
     run_python: Callable[..., Any],
