@@ -29,6 +29,7 @@ pytestmark = [
     # Prefect's own clients leave sockets to the garbage collector, and Dask its processes' pipes.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.timeout(600),
+    pytest.mark.long,
 ]
 
 WAITS = """
@@ -111,6 +112,5 @@ def test_a_task_that_nobody_waits_for_stops_its_run(
     run = FlowRun(mock, dask, tmp_path)
     eventually("a run", run.runs)
     run.set_state(*states)
-    eventually("the stop", lambda: [one for one in run.runs() if "STOP" in str(one).upper()])
     run.state.result(300)
-    assert len(run.runs()) == 1
+    assert [one["run_status"] for one in run.runs()] == ["STOPPED"]
