@@ -6,7 +6,6 @@ from typing import Any
 
 from prefect.blocks.core import Block
 
-EXTRA = "set WORKER_EXTRAS=etl, see docs/packages.md"
 # The package of each type of block that is not Prefect's own.
 PACKAGES = {
     "s3-bucket": "prefect_aws",
@@ -24,12 +23,13 @@ class MissingPackageError(RuntimeError):
     """This worker lacks a package; the message says how to have it."""
 
 
-def need(module: str, what: str) -> ModuleType:
-    """Import a module that only workers with the extra `etl` have.
+def need(module: str, what: str, extra: str = "etl") -> ModuleType:
+    """Import a module that only workers with an extra have.
 
     Args:
         module: Its name.
         what: What needs it, to begin a sentence with.
+        extra: The extra's name.
 
     Raises:
         MissingPackageError: It is not installed.
@@ -38,7 +38,9 @@ def need(module: str, what: str) -> ModuleType:
         return importlib.import_module(module)
     except ModuleNotFoundError:
         package = module.replace(".", "-").replace("_", "-")
-        raise MissingPackageError(f"{what} needs {package}: {EXTRA}.") from None
+        raise MissingPackageError(
+            f"{what} needs {package}: set WORKER_EXTRAS={extra}, see docs/packages.md."
+        ) from None
 
 
 def load_block(block: str, example: str) -> Any:

@@ -9,11 +9,11 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.concurrency.sync import concurrency
-from prefect.futures import wait
 from prefect.tasks import Task, exponential_backoff
 from pydantic import Field
 
-from taxi_trips import COLUMNS, Colour, Month, clean_rows, fetch_file
+from fan_out import RunsOn, batches, map_over, open_task_runner, outcome
+from taxi_trips import COLUMNS, Colour, Month, TaxiDataError, clean_rows, fetch_file
 
 LIMIT = "taxi-files"
 TOTAL = COLUMNS.index("total")
@@ -41,6 +41,8 @@ def summarise_taxi_trips(
     colours: Annotated[list[Colour], Field(min_length=1)] = ["green", "yellow"],  # noqa: B006
     at_once: Annotated[int, Field(ge=1, le=24)] = 3,
     source_url: str = "",
+    runs_on: RunsOn = "threads",
+    files_per_task: Annotated[int, Field(ge=1, le=24)] = 1,
 ) -> list[Summary]:
     """Summarise a year's taxi trips, a task for each colour and month, a limited number of them at a time.
 
@@ -52,45 +54,78 @@ def summarise_taxi_trips(
         colours: The taxis' colours.
         at_once: How many files may be worked on at a time, by all runs together; the newest run's wins.
         source_url: Where the files are, with {colour}, {year} and {month:02}; made-up samples when empty.
+        runs_on: Where the tasks run: in threads of this run's process, or on the platform's Dask workers.
+        files_per_task: How many files a task summarises, one after another.
 
     Returns:
         For each file its trips and what they cost in all, in dollars.
 
     Raises:
         SummaryError: Some files could not be summarised; the message says which, and why.
+        FanOutError: There is no Dask to run them on; the message says what to switch on.
     """
     with get_client(sync_client=True) as client:
         client.upsert_global_concurrency_limit_by_name(LIMIT, at_once)
     months = [Month(colour, year, number) for colour in dict.fromkeys(colours) for number in range(1, 13)]
-    futures = summarise_file.map(months, unmapped(source_url))
-    wait(futures)
-    states = dict(zip(map(str, months), (future.state for future in futures), strict=True))
+    found: list[Summary | BaseException] = []
+    with open_task_runner(runs_on, at_once) as runner:
+        if files_per_task == 1:
+            files = map_over(runner, summarise_file, of=months, source_url=unmapped(source_url))
+            found = [outcome(file) for file in files]
+        else:
+            parts = list(batches(months, files_per_task))
+            tasks = map_over(runner, summarise_files, batch=parts, source_url=unmapped(source_url))
+            for part, task_of_it in zip(parts, tasks, strict=True):
+                of_part = outcome(task_of_it)
+                found += [of_part] * len(part) if isinstance(of_part, BaseException) else of_part
+    summaries = [summary for summary in found if not isinstance(summary, BaseException)]
     reasons = [
-        f"{name}: {state.result(raise_on_failure=False)}"
-        for name, state in states.items()
-        if not state.is_completed()
+        f"{month}: {trouble}"
+        for month, trouble in zip(months, found, strict=True)
+        if isinstance(trouble, BaseException)
     ]
     if reasons:
         raise SummaryError(f"{len(reasons)} of {len(months)} files were not summarised. {'; '.join(reasons)}")
-    summaries = [state.result() for state in states.values()]
     create_table_artifact([dict(summary) for summary in summaries], key="taxi-summary", description=f"{year}")
     print(f"Summarised {sum(summary['trips'] for summary in summaries)} trips of {len(months)} files.")
     return summaries
 
 
-def _is_worth_another_try(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+# State in quotes: a class that is made when it is asked for, State[Any], cannot be sent to a Dask worker.
+def _is_worth_another_try(_task: Task[..., Any], _run: TaskRun, state: "State[Any]") -> bool:
     return isinstance(state.result(raise_on_failure=False), requests.RequestException)
 
 
-@task(
-    name="summarise-file",
-    task_run_name="{of}",
-    retries=4,
-    retry_delay_seconds=exponential_backoff(backoff_factor=1),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=_is_worth_another_try,
-)
+RETRIES: dict[str, Any] = {
+    "retries": 4,
+    "retry_delay_seconds": exponential_backoff(backoff_factor=1),
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": _is_worth_another_try,
+}
+
+
+@task(name="summarise-file", task_run_name="{of}", **RETRIES)
 def summarise_file(of: Month, source_url: str) -> Summary:
+    """Summarise a file."""
+    return _summarise(of, source_url)
+
+
+@task(name="summarise-files", task_run_name="{batch[0]} and the next", **RETRIES)
+def summarise_files(batch: list[Month], source_url: str) -> list[Summary | TaxiDataError]:
+    """Summarise files one after another; one that is no file of trips does not keep the others from it.
+
+    A task is what is tried again: where a server is in trouble, all of its files are.
+    """
+    found: list[Summary | TaxiDataError] = []
+    for of in batch:
+        try:
+            found.append(_summarise(of, source_url))
+        except TaxiDataError as error:
+            found.append(error)
+    return found
+
+
+def _summarise(of: Month, source_url: str) -> Summary:
     """Count a file's trips and add up what they cost, once there is a free place under the limit."""
     with concurrency(LIMIT, strict=True):
         totals = [Decimal(row[TOTAL]) for row in clean_rows(fetch_file(of, source_url), of)]

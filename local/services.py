@@ -172,6 +172,7 @@ def worker(knobs: Knobs, flows_url: str, port: int) -> Service:
         "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
         "PREFECT_WORKER_WEBSERVER_PORT": str(port),
         "YEEDU_UI_URL": knobs.given("YEEDU_UI_URL", f"http://localhost:{knobs.mock_port}"),
+        "DASK_SCHEDULER_ADDRESS": knobs.get("DASK_SCHEDULER_ADDRESS"),
     }
     return Service(
         "worker",

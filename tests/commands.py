@@ -318,6 +318,14 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
         "/resume",
     ),
     "docker compose --profile image-worker up -d --build": IMAGE_WORKER,
+    f"{WORKER} deployment run summarise-taxi-trips/summarise-taxi-trips --param runs_on=dask"
+    " --param files_per_task=6 --watch": (
+        *(
+            "flows/tests/test_fan_out.py",
+            "test_tasks_run_on_dask_and_in_batches",
+        ),
+        '"dask", 6',
+    ),
     f"{WORKER} deployment run run-shell-command/run-shell-command-from-image --param command=pwd --watch": (
         IMAGE_WORKER
     ),

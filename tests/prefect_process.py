@@ -87,6 +87,12 @@ class PrefectProcess:
             assert time.monotonic() < deadline, self._log.read_text()[-2000:]
             time.sleep(0.1)
 
+    @property
+    def pid(self) -> int:
+        """The process, which runs."""
+        assert self._process
+        return self._process.pid
+
     def is_ready(self) -> bool:
         """Whether it answers and reaches its database."""
         try:

@@ -156,7 +156,8 @@ def test_own_variables_reach_deployer_and_worker_and_win_over_nothing(tmp_path: 
         for name, service in COMPOSE["services"].items()
         if "env_file" in service
     }
-    assert with_file == {name: ["/team/flows.env"] for name in ("deployer", "worker", "image-worker")}
+    having = ("deployer", "worker", "image-worker", "dask-worker")
+    assert with_file == {name: ["/team/flows.env"] for name in having}
     before = built("worker", knobs).fingerprint()
     (tmp_path / "flows.env").write_text("TEAM=sales\n")
     assert built("worker", knobs).fingerprint() != before, "a worker that runs is started anew"

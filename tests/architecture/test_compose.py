@@ -34,7 +34,7 @@ def test_services_are_the_ones_of_the_design() -> None:
     assert set(SERVICES) == {
         *("secrets", "postgres", "migrate", "server", "ready"),
         *("git-server", "yeedu-mock", "deployer", "worker", "image-worker", "rescue", "warehouse"),
-        *("yeedu-watch", "backup"),
+        *("yeedu-watch", "backup", "dask-scheduler", "dask-worker"),
     }
     assert {"secrets", "migrate", "deployer", "ready"} == ONE_SHOTS
 
@@ -196,7 +196,7 @@ def test_secrets_are_mounted_only_where_they_are_needed() -> None:
         "server-secrets": {"secrets", "migrate", "server", "backup"},
         "api-secrets": {
             *("secrets", "server", "git-server", "deployer", "worker", "image-worker", "rescue"),
-            "yeedu-watch",
+            *("yeedu-watch", "dask-worker"),
         },
         "mock-secrets": {"secrets", "yeedu-mock"},
         "deployer-secrets": {"secrets", "deployer"},
@@ -230,7 +230,15 @@ def test_flows_reach_the_warehouse_and_not_prefects_database() -> None:
         for network in ("database", "warehouse")
     }
     assert on["database"] == {"postgres", "migrate", "server", "backup"}
-    assert on["warehouse"] == {"warehouse", "worker", "image-worker"}
+    assert on["warehouse"] == {"warehouse", "worker", "image-worker", "dask-scheduler", "dask-worker"}
+
+
+def test_the_dask_scheduler_is_reached_by_workers_alone_and_knows_no_secret() -> None:
+    """It runs whatever it is sent."""
+    scheduler = SERVICES["dask-scheduler"]
+    assert scheduler["networks"] == ["warehouse"]
+    assert not {"ports", "volumes", "secrets", "env_file"} & scheduler.keys()
+    assert not SERVICES["dask-worker"].get("ports")
 
 
 def test_memory_of_what_runs_a_teams_code_is_a_knob_and_the_doctor_names_it() -> None:

@@ -15,7 +15,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.exceptions import TerminationSignal
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-from prefect.states import AwaitingRetry, Cancelled, Cancelling, Completed, Crashed, Failed, Running
+from prefect.states import AwaitingRetry, Cancelled, Cancelling, Completed, Crashed, Failed, Pending, Running
 
 from prefect_yeedu.errors import YeeduStopRequested
 from prefect_yeedu.flow_run import stopping
@@ -234,6 +234,19 @@ class TestWithPrefect:
     def test_a_flow_run_that_was_ended_ends_a_long_wait(self, flow_run_id: UUID, state: State[Any]) -> None:
         self.later(lambda client: client.set_flow_run_state(flow_run_id, state, force=True))
         assert f"because the flow run is {state.name}" in in_thread(StopWatch(), 100)
+
+    def test_another_attempt_of_the_flow_run_ends_a_wait_in_a_process_of_its_own(
+        self, flow_run_id: UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def begin_anew(client: Any) -> None:
+            for state in (AwaitingRetry(), Pending(), Running()):
+                client.set_flow_run_state(flow_run_id, state, force=True)
+
+        monkeypatch.setattr(stopping, "_detached_attempt", lambda: 1)
+        watch = StopWatch()
+        assert in_thread(watch, 0.3) == "waited"
+        self.later(begin_anew)
+        assert "because the flow run goes on with another attempt" in in_thread(watch, 100)
 
     @pytest.mark.parametrize("state", [Completed(), Failed()])
     def test_a_task_that_nobody_waited_for_outlives_its_flow_run(

@@ -52,6 +52,8 @@ class StopWatch:
     the flow run's state is asked for every five seconds, in the background: neither a Prefect server that is
     away nor its answers hold up the wait. An async caller that is cancelled sets the event.
 
+    A task in a process of its own outlives the flow run's, whose next attempt runs it anew.
+
     Args:
         event: Set when the caller is cancelled, by whoever knows it, and here.
     """
@@ -60,6 +62,7 @@ class StopWatch:
         self._event = event or threading.Event()
         self._reason = "whoever waited for it was cancelled"
         self._flow_run_id = _flow_run_id()
+        self._attempt = _detached_attempt()
         self._asked_at = time.monotonic()
         self._is_asking = threading.Lock()
         self._not_found = 0
@@ -81,9 +84,11 @@ class StopWatch:
         """Tell whether what ends the wait is that the flow run's process makes room for the next one.
 
         That is so in a pod that is evicted: Prefect has put the flow run back before it ends the process, or
-        has been told to leave that to Kubernetes. Without an answer it is not.
+        has been told to leave that to Kubernetes. Without an answer it is not. Nor is it in a task in a process
+        of its own, whose run no next attempt finds.
         """
-        if self._flow_run_id is None or not isinstance(error, TerminationSignal | YeeduStopRequested):
+        is_signal = isinstance(error, TerminationSignal | YeeduStopRequested)
+        if self._flow_run_id is None or self._attempt is not None or not is_signal:
             return False
         try:
             of_process = UUID(os.environ.get(PROCESS_FLOW_RUN) or str(self._flow_run_id))  # not a subflow
@@ -118,7 +123,7 @@ class StopWatch:
         try:
             # With settings of its own, for the run's own client belongs to the run's own thread.
             with get_client({"timeout": ASK_TIMEOUT_SECONDS}, sync_client=True) as client:
-                state = client.read_flow_run(flow_run_id).state
+                flow_run = client.read_flow_run(flow_run_id)
         except ObjectNotFound as error:
             # A proxy answers 404 as well, though hardly twice and in Prefect's own form.
             self._not_found = self._not_found + 1 if _is_from_prefect(error) else 0
@@ -128,8 +133,11 @@ class StopWatch:
             logger.debug("The flow run's state could not be asked for: %r", error)
         else:
             self._not_found = 0
+            state = flow_run.state
             if not in_main_thread and state is not None and _is_unwanted(state):
                 self._stop(f"the flow run is {state.name}")
+            elif self._attempt is not None and flow_run.run_count > self._attempt:
+                self._stop("the flow run goes on with another attempt")
         finally:
             self._is_asking.release()
 
@@ -177,6 +185,14 @@ def _flow_run_id() -> UUID | None:
     if flow_context is not None and flow_context.flow_run is not None:
         return flow_context.flow_run.id
     return task_context.task_run.flow_run_id if task_context is not None else None
+
+
+def _detached_attempt() -> int | None:
+    """Return the flow run's attempt that a task in a process of its own is made for; None elsewhere."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None or not context.detached:
+        return None
+    return context.flow_run.run_count
 
 
 def _is_from_prefect(error: ObjectNotFound) -> bool:

@@ -1,0 +1,20 @@
+"""Succeeds when the Dask process of this container answers: ``python -m yeedu_worker.dask_health``."""
+
+import sys
+import urllib.error
+import urllib.request
+
+URL = "http://127.0.0.1:8787/health"
+
+
+def main() -> None:
+    """Leave with 0 when it does, else with 1 and the reason."""
+    try:
+        # Never through a proxy that the environment may name: it is in this container.
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(URL, timeout=3).close()
+    except (urllib.error.URLError, OSError) as error:
+        sys.exit(f"{URL}: {error}")
+
+
+if __name__ == "__main__":
+    main()

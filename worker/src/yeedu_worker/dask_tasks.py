@@ -1,0 +1,76 @@
+"""Ends tasks on a Dask worker that nobody wants any more; Dask itself lets a thread go on that has begun.
+
+The scheduler takes a task back when its flow run has let go of it: the run was cancelled, has ended, or its
+process is gone. What runs in the thread then gets an exception, as a cancellation raises in a flow run's own
+process, so that it can tidy up. A thread that waits in foreign code does not see it; when it is still there
+after `PATIENCE_SECONDS`, the process leaves, and is started again by whoever keeps it running. Each Dask
+worker has one thread for tasks, so that this ends no other.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from distributed import WorkerPlugin
+from prefect.exceptions import TerminationSignal
+
+if TYPE_CHECKING:
+    from distributed import Worker
+
+PATIENCE_SECONDS = 30.0  # as a flow run has from its cancellation to its kill
+EXIT_CODE = 75  # try again later
+
+
+class TaskTakenBack(TerminationSignal):
+    """Nobody waits for this task any more."""
+
+    def __init__(self) -> None:
+        super().__init__(signal.SIGTERM)
+
+
+class EndTakenBack(WorkerPlugin):
+    """Ends the threads of tasks that the scheduler takes back while they run."""
+
+    name = "end-taken-back"
+
+    def __init__(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._patience_seconds = patience_seconds
+        self._worker: Worker | None = None
+
+    def setup(self, worker: Worker) -> None:
+        """Remember whose tasks these are."""
+        self._worker = worker
+
+    def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
+        """Raise in the thread of a task that is taken back, and look after it later."""
+        if (start, finish) != ("executing", "released"):
+            return
+        for thread in self._threads_of(key):
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(thread), ctypes.py_object(TaskTakenBack)
+            )
+            last = threading.Timer(self._patience_seconds, self._leave_if_still_there, (thread, key))
+            last.daemon = True
+            last.start()
+
+    def _threads_of(self, key: Any) -> list[int]:
+        worker = self._worker
+        if worker is None:
+            return []
+        with worker.active_threads_lock:
+            return [thread for thread, of in worker.active_threads.items() if of == key]
+
+    def _leave_if_still_there(self, thread: int, key: Any) -> None:
+        if thread in self._threads_of(key):
+            print(f"dask worker: {key} was taken back and does not end; its process does", file=sys.stderr)
+            os._exit(EXIT_CODE)
+
+
+async def dask_setup(worker: Worker) -> None:
+    """Dask calls this when the worker starts (`--preload`)."""
+    await worker.plugin_add(EndTakenBack())
