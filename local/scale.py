@@ -6,8 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from local.errors import CommandError
+from local.knobs import ROOT
+from local.script import load_script
 
 OVERLAY = "deploy/scale.yaml"
+OWN_DATABASE = "deploy/own-database.yaml"
+OWN_REDIS = "deploy/own-redis.yaml"
+_TOGETHER = {OWN_DATABASE: "deploy/scale-own-database.yaml"}  # what one lacks of the other, after both
 MOST_SERVERS = 8  # as many as Postgres has connections for: tests/architecture/test_scale.py
 _FILES, _SEPARATOR = "COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR"
 # As Compose looks for one, the first that is there, unless COMPOSE_FILE says which files there are.
@@ -28,9 +33,22 @@ def compose_files(values: Mapping[str, str], root: Path) -> list[str]:
     else:
         override = next((name for name in _OVERRIDES if (root / name).exists()), "")
         files = ["docker-compose.yaml", *filter(None, [override])]
-    if is_on(values) and not any(one.replace("\\", "/").endswith(OVERLAY) for one in files):
-        files.insert(1, OVERLAY)  # others, such as a team's own, may change what it says
+    if is_on(values):
+        if _place(files, OVERLAY) is None:
+            files.insert(1, OVERLAY)  # others, such as a team's own, may change what it says
+        if values.get("REDIS_URL") and _place(files, OWN_REDIS) is None:
+            files.insert((_place(files, OVERLAY) or 0) + 1, OWN_REDIS)
+        for other, both in _TOGETHER.items():
+            place = _place(files, other)
+            if place is not None and _place(files, both) is None:
+                files.insert(place + 1, both)
     return files
+
+
+def _place(files: list[str], overlay: str) -> int | None:
+    """Return where a file of ``deploy/`` is among others; ``None`` where it is not."""
+    places = (place for place, one in enumerate(files) if one.replace("\\", "/").endswith(overlay))
+    return next(places, None)
 
 
 def file_variables(files: list[str]) -> dict[str, str]:
@@ -75,17 +93,44 @@ def check_scale(values: Mapping[str, str], root: Path, *, in_containers: bool) -
     Raises:
         CommandError: It names what does not.
     """
-    files = " ".join(compose_files(values, root)).replace("\\", "/")
-    if OVERLAY not in files:
+    files = compose_files(values, root)
+    place = _place(files, OVERLAY)
+    _check_redis(values, files)
+    if place is None:
         return
     if not in_containers:
         raise CommandError("several servers (SCALE=1) run in containers only; start Docker, or set SCALE=0")
-    for other in ("deploy/own-database.yaml", "deploy/other-server.yaml"):
-        if other in files:
-            raise CommandError(f"COMPOSE_FILE has {other}, which {OVERLAY} does not go with; set SCALE=0")
+    if _place(files, other := "deploy/other-server.yaml") is not None:
+        raise CommandError(f"COMPOSE_FILE has {other}, which {OVERLAY} does not go with; set SCALE=0")
+    for other in (*_TOGETHER, OWN_REDIS):
+        if place > (_place(files, other) or place):
+            raise CommandError(f"COMPOSE_FILE has {OVERLAY} after {other}; name it before that file")
     count = values.get("API_SERVERS") or "3"
     if not count.isdecimal() or not 1 <= int(count) <= MOST_SERVERS:
         raise CommandError(
             f"API_SERVERS={count!r}: set it to a number from 1 to {MOST_SERVERS}, "
             "for which Postgres has connections"
         )
+
+
+def _check_redis(values: Mapping[str, str], files: list[str]) -> None:
+    """Refuse a Redis of the user's that would not be used, or whose address does not do.
+
+    Raises:
+        CommandError: It says what to set.
+    """
+    url, is_there = values.get("REDIS_URL", ""), _place(files, OWN_REDIS) is not None
+    if is_there and not url:
+        raise CommandError(f"COMPOSE_FILE has {OWN_REDIS}, and .env has no REDIS_URL; set it there")
+    if not url:
+        return
+    if _place(files, OVERLAY) is None:
+        raise CommandError("REDIS_URL is set, and one server needs no Redis; set SCALE=1, or remove it")
+    if not is_there:
+        raise CommandError(
+            f"REDIS_URL is set, and COMPOSE_FILE has no {OWN_REDIS}; set SCALE=1, which adds it"
+        )
+    try:
+        load_script(ROOT / "server" / "with_secrets.py").environment_with_redis({"REDIS_URL": url})
+    except ValueError as error:
+        raise CommandError(str(error)) from None

@@ -177,11 +177,17 @@ def _write(target: Path, value: str) -> None:
 
 
 def write_secrets(
-    root: Path, values: dict[str, str], files: Path, *, has_own_database: bool = False
+    root: Path,
+    values: dict[str, str],
+    files: Path,
+    *,
+    has_own_database: bool = False,
+    has_own_redis: bool = False,
 ) -> list[str]:
     """Bring every secret file up to date and return one line for each one that changed.
 
-    With a database of the user's, its password is given, never made, and may change.
+    With a database of the user's, its password is given, never made, and may change; so is that of a Redis of
+    the user's, which need not have one.
 
     Raises:
         SecretError: A configured value is malformed, unreadable, or differs from one that cannot change.
@@ -200,7 +206,8 @@ def write_secrets(
                 f"{secret.knob} differs from the one that this platform's database was created with; "
                 f"unset it, or start afresh with `make destroy` (which deletes all runs)"
             )
-        value = own or (present or secret.generate() if secret.generate else "")
+        generate = None if has_own_redis and secret.knob == "REDIS_PASSWORD" else secret.generate
+        value = own or (present or generate() if generate else "")
         chosen[secret.knob] = value
         if not value and not chosen.get(secret.unless):
             other = chosen.get(secret.else_like, "")
@@ -245,7 +252,9 @@ def main() -> None:
         check_one_login(auth_string, api_key)
         if address := os.environ.get("PREFECT_BIND_ADDRESS", "127.0.0.1"):  # none with another server
             check_own_server(address, auth_string, os.environ.get("PREFECT_UI_URL", "http://localhost"))
-        for line in write_secrets(root, values, files, has_own_database=is_own):
+        for line in write_secrets(
+            root, values, files, has_own_database=is_own, has_own_redis=bool(os.environ.get("OWN_REDIS"))
+        ):
             print(line)
     except SecretError as error:
         sys.exit(f"secrets: {error}")

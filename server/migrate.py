@@ -12,6 +12,9 @@ With --wait it asks a database that does not answer yet until it does.
 Environment:
     PREFECT_SERVER_DATABASE_HOST, _PORT, _NAME, _USER, _PASSWORD: Where the database is.
     PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_ENABLED: Whether it is asked over TLS.
+    PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE, _MAX_OVERFLOW: Connections of each process of the server.
+    API_SERVERS: How many serve the API beside a process of services; unset, one server is all of it.
+    DATABASE_DIRECT_HOST: Set where the server's connections go to a pooler, and this one's past it.
 """
 
 import asyncio
@@ -44,6 +47,18 @@ INVALID_INDEXES = """
 SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
 WHERE NOT indisvalid AND relnamespace = 'public'::regnamespace
 """
+# Of all that a user of the database may have; a limit of -1 is none.
+MOST_CONNECTIONS = """
+SELECT least(
+    current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+        - coalesce(current_setting('reserved_connections', true), '0')::int,
+    (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user),
+    (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database()))
+"""
+DIRECT = "DATABASE_DIRECT_HOST"
+POOL = "PREFECT_SERVER_DATABASE_SQLALCHEMY_"
+NO_STATEMENTS_KEPT = f"{POOL}CONNECT_ARGS_STATEMENT_CACHE_SIZE"
+SMALLEST_POOL = 5  # Prefect's own
 COUNT_TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
 _PAUSE_SECONDS = 0.5
 
@@ -155,14 +170,57 @@ async def take_turn(database: Any) -> None:
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
+def check_way() -> None:
+    """Refuse to prepare a database through a pooler that hands a connection on after each transaction.
+
+    The lock would stay with a connection that is anybody's, and the next migration would wait for it.
+
+    Raises:
+        ValueError: It says what to set.
+    """
+    if os.environ.get(NO_STATEMENTS_KEPT) == "0" and not os.environ.get(DIRECT):
+        raise ValueError(
+            f"{NO_STATEMENTS_KEPT} is 0, as for a pooler in transaction mode, past which migrations have to "
+            f"go; set {DIRECT} (and DATABASE_DIRECT_PORT) to the database itself"
+        )
+
+
+async def check_connections(database: Any) -> None:
+    """Refuse a database that has fewer connections than the processes of the server may open.
+
+    Behind a pooler these are the pooler's to give.
+
+    Raises:
+        ValueError: It says how many there are, and what to set.
+    """
+    pool, overflow = (int(os.environ.get(f"{POOL}{name}") or 0) for name in ("POOL_SIZE", "MAX_OVERFLOW"))
+    if os.environ.get(DIRECT) or not pool:
+        return
+    servers = int(os.environ.get("API_SERVERS") or 0)
+    processes = servers + 1 if servers else 1  # beside servers there are services
+    most, needed = await database.fetchval(MOST_CONNECTIONS), processes * (pool + overflow + 1)
+    if needed <= most:
+        return
+    fits = most // processes - overflow - 1
+    ways = [f"{POOL}POOL_SIZE={fits}"] if fits >= SMALLEST_POOL else []
+    ways += ["a smaller API_SERVERS"] if servers > 1 else []
+    raise ValueError(
+        f"the server opens up to {needed} connections to its database ({processes} x {pool + overflow}, and "
+        f"one each to listen), and this user may have {most}; allow more there, or set "
+        f"{' or '.join([*ways, 'a pooler before it'])} (docs/own-database.md)"
+    )
+
+
 async def prepare(*, has_snapshot: bool, waits: bool = False) -> None:
     """Do what is left to do.
 
     Raises:
         CalledProcessError: A step failed; its own output says why.
     """
+    check_way()
     database = await (connect_patiently() if waits else connect())
     try:
+        await check_connections(database)
         await take_turn(database)
         # An older Postgres does not know all that the snapshot says.
         loads = has_snapshot and database.get_server_version().major >= SNAPSHOT_POSTGRES

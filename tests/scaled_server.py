@@ -142,15 +142,16 @@ class ScaledServer:
     Args:
         home: A folder of its own.
         servers: How many serve the API.
+        settings: Further ones, of each process.
 
     Attributes:
         second: A further process of services, which is not started.
     """
 
-    def __init__(self, home: Path, servers: int = 2) -> None:
+    def __init__(self, home: Path, servers: int = 2, **settings: str) -> None:
         self._home = home
         self._stack = contextlib.ExitStack()
-        self._database_port, self.redis_port = free_port(), free_port()
+        self.database_port, self.redis_port = free_port(), free_port()
         (home / "redis").mkdir(mode=0o755)
         (home / "redis" / "users.acl").write_text(redis_users(REDIS_PASSWORD))
         (home / "redis-password").write_text(REDIS_PASSWORD)
@@ -158,7 +159,7 @@ class ScaledServer:
         self.settings = {
             "PREFECT_SERVER_DATABASE_DRIVER": "postgresql+asyncpg",
             "PREFECT_SERVER_DATABASE_HOST": "127.0.0.1",
-            "PREFECT_SERVER_DATABASE_PORT": str(self._database_port),
+            "PREFECT_SERVER_DATABASE_PORT": str(self.database_port),
             "PREFECT_SERVER_DATABASE_NAME": "prefect",
             "PREFECT_SERVER_DATABASE_USER": "prefect",
             "PREFECT_SERVER_DATABASE_PASSWORD_FILE": str(home / "postgres-password"),
@@ -168,6 +169,7 @@ class ScaledServer:
             "PREFECT_SERVER_API_BLOCKS_REGISTER_ON_START": "false",
             "REDIS_URL": f"redis://127.0.0.1:{self.redis_port}",
             "REDIS_PASSWORD_FILE": str(home / "redis-password"),
+            **settings,
         }
         self.servers = [self.part(f"server-{number}", alone=True) for number in range(1, servers + 1)]
         self.services, self.second = self.part("services"), self.part("services-2")
@@ -216,7 +218,7 @@ class ScaledServer:
         arguments = [*itertools.chain.from_iterable(("--env", setting) for setting in settings)]
         arguments += ["--tmpfs", "/var/lib/postgresql/data"]
         postgres = Container(
-            "postgres:17", self._database_port, 5432, arguments, ["postgres", "-c", "fsync=off"]
+            "postgres:17", self.database_port, 5432, arguments, ["postgres", "-c", "fsync=off"]
         )
         schema = docker("run", "--rm", "--entrypoint", "cat", image("server"), "/opt/server/schema.sql")
         psql = ("psql", "--username=prefect", "--dbname=prefect", "--quiet", "--host=127.0.0.1")

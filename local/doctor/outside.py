@@ -9,12 +9,12 @@ from local.own_database import HOST as DATABASE_HOST
 
 _ADDRESSES = (
     *("FLOWS_GIT_URL", "YEEDU_JOB_URL", "YEEDU_NOTEBOOK_URL", "YEEDU_HEALTH_URL", "PREFECT_API_URL"),
-    *("WAREHOUSE_URL", "PACKAGE_INDEX_URL"),
+    *("WAREHOUSE_URL", "PACKAGE_INDEX_URL", "REDIS_URL"),
 )
 _SERVICES = ("server", "git-server", "yeedu-mock", "warehouse", "postgres")
 _SCP = re.compile(r"^[^/:@]+@([^/:]+):(?!//)")
 DATABASE_TLS = "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_ENABLED"
-PORTS = {"https": 443, "postgresql": 5432}
+PORTS = {"https": 443, "postgresql": 5432, "rediss": 6379}
 
 
 def outside(site: Site) -> dict[str, tuple[str, str, int]]:

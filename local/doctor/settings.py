@@ -15,6 +15,7 @@ from local.knobs import ROOT, Knobs
 from local.other_server import check_other_server
 from local.own_database import check_own_database
 from local.packages import further_locks, own_certificate, package_index
+from local.scale import check_scale
 from local.schedule import scheduled_backups
 from local.script import load_script
 from local.tls import check_tls, other_port
@@ -36,6 +37,7 @@ def check_settings(site: Site) -> Iterator[Finding]:
         ),
         lambda: check_own_database(knobs, in_containers=in_containers),
         lambda: check_other_server(knobs, in_containers=in_containers),
+        lambda: check_scale(knobs.values, site.root, in_containers=in_containers),
         lambda: check_tls(knobs, in_containers=in_containers),
         lambda: knobs.tls_http_port,
         lambda: own_certificate(knobs),

@@ -22,6 +22,22 @@ def test_the_file_comes_before_those_that_may_change_it(tmp_path: Path) -> None:
     assert scale.scale_variables({"SCALE": "0"}, tmp_path) == {}
 
 
+def test_an_own_redis_takes_the_place_of_the_platforms(tmp_path: Path) -> None:
+    url = {"SCALE": "1", "REDIS_URL": "rediss://redis.example.com"}
+    assert scale.compose_files(url, tmp_path) == [BASE, scale.OVERLAY, scale.OWN_REDIS]
+    assert scale.compose_files({**url, "SCALE": "0"}, tmp_path) == [BASE]
+    named = f"{BASE}:{scale.OVERLAY}:{scale.OWN_REDIS}:deploy/tls.yaml"
+    assert scale.compose_files({**url, "COMPOSE_FILE": named}, tmp_path) == named.split(":")
+
+
+def test_what_goes_beside_an_own_database_comes_after_it(tmp_path: Path) -> None:
+    both, own = "deploy/scale-own-database.yaml", "deploy/own-database.yaml"
+    found = [BASE, scale.OVERLAY, own, both, "team.yaml"]
+    assert scale.compose_files({"SCALE": "1", "COMPOSE_FILE": f"{BASE}:{own}:team.yaml"}, tmp_path) == found
+    assert scale.compose_files({"SCALE": "1", "COMPOSE_FILE": ":".join(found)}, tmp_path) == found
+    assert scale.compose_files({"COMPOSE_FILE": f"{BASE}:{own}"}, tmp_path) == [BASE, own]
+
+
 @pytest.mark.parametrize(
     ("values", "in_containers", "told"),
     [
@@ -32,10 +48,29 @@ def test_the_file_comes_before_those_that_may_change_it(tmp_path: Path) -> None:
         ({"SCALE": "yes"}, True, "SCALE='yes': set it to 1 for several API servers, or to 0 for one"),
         ({"SCALE": "1", "API_SERVERS": "9"}, True, "API_SERVERS='9': set it to a number from 1 to 8"),
         ({"SCALE": "1", "API_SERVERS": "0"}, True, "API_SERVERS='0': set it to a number from 1 to 8"),
+        ({"SCALE": "1", "COMPOSE_FILE": f"{BASE}:deploy/own-database.yaml"}, True, ""),
         (
-            {"SCALE": "1", "COMPOSE_FILE": f"{BASE}:deploy/own-database.yaml"},
+            {"SCALE": "1", "COMPOSE_FILE": f"{BASE}:deploy/own-database.yaml:deploy/scale.yaml"},
             True,
-            "COMPOSE_FILE has deploy/own-database.yaml, which deploy/scale.yaml does not go with",
+            "COMPOSE_FILE has deploy/scale.yaml after deploy/own-database.yaml; name it before that file",
+        ),
+        ({"SCALE": "1", "REDIS_URL": "redis+sentinel://a:26379,b:26379/main"}, True, ""),
+        ({"REDIS_URL": "redis://redis.example.com"}, True, "REDIS_URL is set, and one server needs no Redis"),
+        ({"SCALE": "1", "REDIS_URL": "redis.example.com"}, True, "REDIS_URL is not an address of Redis"),
+        (
+            {"SCALE": "1", "REDIS_URL": "redis://:canary@redis.example.com"},
+            True,
+            "REDIS_URL has a password in it; put that into a file",
+        ),
+        (
+            {"SCALE": "1", "COMPOSE_FILE": f"{BASE}:deploy/own-redis.yaml"},
+            True,
+            "COMPOSE_FILE has deploy/own-redis.yaml, and .env has no REDIS_URL",
+        ),
+        (
+            {"SCALE": "1", "COMPOSE_FILE": f"{BASE}:deploy/other-server.yaml"},
+            True,
+            "COMPOSE_FILE has deploy/other-server.yaml, which deploy/scale.yaml does not go with",
         ),
     ],
 )

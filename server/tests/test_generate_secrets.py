@@ -202,6 +202,18 @@ def test_password_of_an_own_database_is_asked_for_and_may_change(root: Path, fil
         assert contents(root)["database/postgres-password"] == password
 
 
+def test_an_own_redis_has_the_password_that_is_given_or_none(root: Path, files: Path) -> None:
+    file = root / "redis" / "redis-password"
+    generate.write_secrets(root, {}, files, has_own_redis=True)
+    assert file.read_text() == ""
+    generate.write_secrets(root, {"REDIS_PASSWORD": "theirs"}, files, has_own_redis=True)
+    assert file.read_text() == "theirs"
+    generate.write_secrets(root, {}, files, has_own_redis=True)
+    assert file.read_text() == ""
+    generate.write_secrets(root, {}, files)
+    assert len(file.read_text()) > 20
+
+
 @pytest.mark.parametrize(
     ("settings", "own", "message"),
     [

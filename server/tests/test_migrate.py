@@ -1,6 +1,7 @@
 """What is done to a database depends on what is in it; every test of the platform loads the snapshot."""
 
 import asyncio
+import re
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -33,6 +34,40 @@ class Database:
 
     async def close(self) -> None:
         pass
+
+
+@pytest.mark.parametrize(
+    ("most", "settings", "told"),
+    [
+        (16, {}, ""),
+        (15, {}, "up to 16 connections to its database (1 x 15, and one each to listen), and this user may"),
+        (15, {}, "set PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE=14 or a pooler before it"),
+        (64, {"API_SERVERS": "3"}, ""),
+        (22, {"API_SERVERS": "3"}, "have 22; allow more there, or set a smaller API_SERVERS or a pooler"),
+        (15, {"DATABASE_DIRECT_HOST": "db.example.com"}, ""),
+    ],
+)
+def test_a_database_with_too_few_connections_is_refused(
+    migrate: ModuleType, monkeypatch: pytest.MonkeyPatch, most: int, settings: dict[str, str], told: str
+) -> None:
+    pool = {f"{migrate.POOL}POOL_SIZE": "15", f"{migrate.POOL}MAX_OVERFLOW": "0"}
+    for name, value in {**pool, **settings}.items():
+        monkeypatch.setenv(name, value)
+    database = Database(migrate)
+    database.answers[migrate.MOST_CONNECTIONS] = most
+    if not told:
+        asyncio.run(migrate.check_connections(database))
+        return
+    with pytest.raises(ValueError, match=re.escape(told)):
+        asyncio.run(migrate.check_connections(database))
+
+
+def test_migrations_go_past_a_pooler(migrate: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(migrate.NO_STATEMENTS_KEPT, "0")
+    with pytest.raises(ValueError, match="set DATABASE_DIRECT_HOST"):
+        migrate.check_way()
+    monkeypatch.setenv("DATABASE_DIRECT_HOST", "db.example.com")
+    migrate.check_way()
 
 
 def test_an_empty_database_gets_the_snapshot_in_one_transaction(migrate: ModuleType) -> None:

@@ -27,6 +27,7 @@ BUILT = r"\$\{IMAGE_PREFIX:-\$\{COMPOSE_PROJECT_NAME:-yeedu-prefect\}\}" + NAME
 PULLED = r"\$\{PLATFORM_REGISTRY:-\}/\$\{IMAGE_PREFIX:-yeedu-prefect\}" + NAME
 POSTGRES = "${POSTGRES_IMAGE:-postgres:17}"
 OUTLIVES = ("backup", "./backups")  # what is written there has to survive the volumes
+OF_SEVERAL_SERVERS = {"PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "10"}  # where one has another default
 DOCKERFILES = sorted(ROOT.glob("*/Dockerfile"))
 
 
@@ -286,7 +287,7 @@ def test_example_shows_the_defaults_that_compose_uses() -> None:
     text = "\n".join([TEXT, IMAGES_TEXT, PROXY_TEXT, *OVERLAYS.values()])
     for name, shown in re.findall(r"(?m)^#(\w+)=(.*)$", EXAMPLE):
         defaults = {re.sub(r"\$\{\w+:?-([^}]*)\}", r"\1", found) for found in re.findall(inner % name, text)}
-        defaults.discard("/dev/null")
+        defaults -= {"/dev/null", OF_SEVERAL_SERVERS.get(name)}
         assert defaults in ({shown}, set() if not shown else {shown}), name
 
 

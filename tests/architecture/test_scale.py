@@ -65,6 +65,38 @@ def test_connections_of_all_fit_into_the_database() -> None:
 
 
 @pytest.mark.docker
+def test_all_of_several_servers_have_the_own_database() -> None:
+    knobs = {"PREFECT_SERVER_DATABASE_HOST": "db.example.com", "DATABASE_DIRECT_HOST": "direct.example.com"}
+    services = composed("scale", "own-database", "scale-own-database", **knobs)
+    assert not {"postgres", "backup"} & services.keys()
+    database = {
+        name: value
+        for name, value in services["server"]["environment"].items()
+        if name.startswith("PREFECT_SERVER_DATABASE_")
+    }
+    assert database["PREFECT_SERVER_DATABASE_HOST"] == "db.example.com"
+    assert database["PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_ENABLED"] == "true"
+    assert database.items() <= services["services"]["environment"].items()
+    for name in OF_THE_SERVER:
+        assert services[name]["networks"].keys() == {"platform", "redis"}, name
+        assert "ca-cert" in {secret["source"] for secret in services[name]["secrets"]}, name
+    prepared = {**database, "PREFECT_SERVER_DATABASE_HOST": "direct.example.com", "API_SERVERS": "3"}
+    assert prepared.items() <= services["migrate"]["environment"].items()
+
+
+@pytest.mark.docker
+def test_with_an_own_redis_nothing_needs_the_platforms() -> None:
+    url = "rediss+sentinel://a.example.com,b.example.com/main"
+    services = composed("scale", "own-redis", REDIS_URL=url, REDIS_PASSWORD="canary")
+    assert "redis" not in services
+    for name in OF_THE_SERVER:
+        assert services[name]["environment"]["REDIS_URL"] == url
+        assert services[name]["environment"]["CA_CERT_FILE"] == "/run/secrets/ca-cert"
+        assert "redis" not in services[name]["depends_on"]
+    assert "canary" not in str(services)
+
+
+@pytest.mark.docker
 def test_https_goes_before_several_servers() -> None:
     proxy = composed("scale", "tls", PREFECT_UI_URL="https://prefect.example.com")["proxy"]
     assert [port["target"] for port in proxy["ports"]] == [8443, 8080]

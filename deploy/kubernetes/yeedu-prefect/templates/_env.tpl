@@ -53,6 +53,8 @@ PREFECT_SERVER_DATABASE_HOST: {{ include "yp.host" (dict "root" . "component" "p
   "PREFECT_SERVER_DATABASE_HOST"
   "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_ENABLED"
 ) }}
+PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_STATEMENT_CACHE_SIZE: "100"
+PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_PREPARED_STATEMENT_CACHE_SIZE: "100"
 {{- end }}
 {{- include "yp.settings" (list .
   "PREFECT_SERVER_DATABASE_PORT PREFECT_SERVER_DATABASE_NAME"
@@ -67,7 +69,10 @@ PREFECT_SERVER_ENCRYPTION_KEY_FILE: /run/platform/server/encryption-key
 {{- define "yp.env.migrate" -}}
 {{ include "yp.env.database" . }}
 {{ include "yp.env.certificates" . }}
-PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE: "15"
+PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE: {{ include "yp.isScaled" . | empty | ternary "15" "10" | quote }}
+{{- if include "yp.isScaled" . }}
+API_SERVERS: {{ .Values.server.replicas | quote }}
+{{- end }}
 PREFECT_HOME: /tmp/prefect
 {{- end }}
 

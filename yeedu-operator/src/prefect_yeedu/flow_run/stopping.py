@@ -84,8 +84,8 @@ class StopWatch:
         """Tell whether what ends the wait is that the flow run's process makes room for the next one.
 
         That is so in a pod that is evicted: Prefect has put the flow run back before it ends the process, or
-        has been told to leave that to Kubernetes. Without an answer it is not. Nor is it in a task in a process
-        of its own, whose run no next attempt finds.
+        has been told to leave that to Kubernetes. Without an answer it is not. Nor is it in a task in a
+        process of its own, whose run no next attempt finds.
         """
         is_signal = isinstance(error, TerminationSignal | YeeduStopRequested)
         if self._flow_run_id is None or self._attempt is not None or not is_signal:
