@@ -87,12 +87,24 @@ def test_an_import_sees_the_variables_of_the_runs(inspector, tmp_path):
     code = "import os\nfrom acme.core import WHERE\nimport tools\n" + HEAD
     code += "@flow(name=os.environ['STAGE'] + WHERE + tools.WHERE)\ndef run(): ...\n"
     write(tmp_path, {"one.py": code})
-    environment = {"STAGE": "test-", "PYTHONPATH": "src:lib"}
+    environment = {"STAGE": "test-", "PYTHONPATH": f"{tmp_path}/src:{tmp_path}/lib"}
     with_it, without = inspector.inspect(
         tmp_path, [Wanted("one.py:run", environment=environment), Wanted("one.py:run")]
     )
     assert (with_it.name, with_it.notes) == ("test-srclib", [])
     assert "No module named 'acme'" in str(without)
+
+
+def test_a_relative_folder_of_imports_is_told_where_a_run_looks_for_it(inspector, tmp_path):
+    write(tmp_path, {"src/acme.py": "", "one.py": FLOW, "two.py": f"import acme\n{FLOW}"})
+    one, two = inspector.inspect(
+        tmp_path, [Wanted(f"{name}.py:run", environment={"PYTHONPATH": "src"}) for name in ("one", "two")]
+    )
+    where = "PYTHONPATH has src, which a run takes from the folder where its process starts"
+    assert [note.partition(", not")[0] for note in one.notes] == [where]
+    source, folder = two.notes
+    assert "No module named 'acme'" in source
+    assert folder == one.notes[0]
 
 
 def test_a_working_directory_that_is_not_there_is_named(inspector, tmp_path):

@@ -29,6 +29,10 @@ from yeedu_worker.prefork.shelf import Shelf, import_groups
 
 IMPORT_TIMEOUT_SECONDS = 60
 IMPORTS_AT_A_TIME = min(os.cpu_count() or 1, 2)  # no more: a flow's packages may take 100 MB and more
+ELSEWHERE = (
+    "PYTHONPATH has {}, which a run takes from the folder where its process starts, not from the repository; "
+    "put what is imported beside the flow, or import it from the repository's root"
+)
 # What many flows import: a fork gets each when it imports it, unless the clone has a module of that name.
 LATER = ("requests", "websocket", "prefect_yeedu", "operators.yeedu")
 
@@ -136,8 +140,10 @@ def _answer_and_exit(wanted: dict[str, Any], clone: Path, hidden: list[str], wri
         confine((*SYSTEM, sys.prefix, sys.base_prefix, *sys.path), own, hidden)
         if directory.is_dir():
             os.chdir(directory)
-            _take_over(wanted["environment"], directory)
+            elsewhere = _take_over(wanted["environment"])
             answer = describe(wanted["entrypoint"], wanted["parameter_sets"], clone)
+            if elsewhere and "flow" in answer:
+                answer["flow"]["notes"].append(ELSEWHERE.format(os.pathsep.join(elsewhere)))
         else:
             missing = f"the working directory {wanted['directory']!r} is not in the repository"
             answer = {"error": f"{missing}; write another"}
@@ -147,12 +153,17 @@ def _answer_and_exit(wanted: dict[str, Any], clone: Path, hidden: list[str], wri
         os._exit(0)  # nothing of this fork may run on, whatever the flow code did to it
 
 
-def _take_over(environment: dict[str, str], directory: Path) -> None:
-    """Set the variables of a run; those that the interpreter reads when it starts have their effect."""
+def _take_over(environment: dict[str, str]) -> list[str]:
+    """Set the variables of a run; those that the interpreter reads when it starts have their effect.
+
+    Returns:
+        The entries of PYTHONPATH that a run finds elsewhere, since its process starts before it has a clone.
+    """
     os.environ.update(environment)
     time.tzset()
-    paths = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
-    sys.path[:0] = [str(directory / path) for path in paths]
+    paths = [Path(path) for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.path[:0] = [str(path) for path in paths if path.is_absolute()]
+    return [str(path) for path in paths if not path.is_absolute()]
 
 
 if __name__ == "__main__":
