@@ -174,13 +174,14 @@ class Worker:
                 number = int(folder.name)
                 try:
                     line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                    is_ours = number in family or (line and self._seen.get(number) == line)
+                    began = (folder / "stat").read_text().rpartition(")")[2].split()[19]
+                    is_ours = number in family or self._seen.get(number) == began  # numbers are used again
                     variables = b"" if is_ours else (folder / "environ").read_bytes()
                 except OSError:
                     continue
                 if line and (is_ours or any(one.startswith(mark) for one in variables.split(b"\0"))):
                     found[number] = line
-        self._seen |= found
+                    self._seen[number] = began
         return {number: line for number, line in found.items() if part in line}
 
     def own(self) -> set[int]:
