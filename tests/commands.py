@@ -326,6 +326,10 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
         ),
         '"dask", 6',
     ),
+    f"{WORKER} experimental result-storage set s3-bucket/results": (
+        *("worker/tests/test_shared_results.py", "test_every_worker_reads_every_result"),
+        '"experimental", "result-storage", "set", "s3-bucket/results"',
+    ),
     f"{WORKER} deployment run run-shell-command/run-shell-command-from-image --param command=pwd --watch": (
         IMAGE_WORKER
     ),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.machines import machine
 from tests.platforms import ComposePlatform, copy_checkout
 from tests.tls_server import private_authority
 
@@ -109,3 +110,30 @@ def test_a_postgres_of_ones_own_is_used_over_tls(own: ComposePlatform) -> None:
     backup = own.command(sys.executable, "-m", "local", "backup")
     assert backup.returncode == 1
     assert f"Prefect's data are in your Postgres at {HOST}; back it up there" in backup.stderr
+
+
+def test_several_servers_share_it_within_its_connections(own: ComposePlatform) -> None:
+    own.environment["CADDY_IMAGE"] = machine("caddy")
+    several = {
+        "COMPOSE_FILE": "docker-compose.yaml:deploy/scale.yaml:deploy/own-database.yaml:"
+        "deploy/scale-own-database.yaml:company.yaml",
+        "CA_CERT_FILE": "../company/ca.pem",
+        "API_SERVERS": "2",
+    }
+    up = ("docker", "compose", "up", "--detach", "--wait", "services", "proxy")
+    psql = ("psql", "--username=prefect", "--tuples-only", "--no-align", "--command")
+    configure(own, **several)
+    own.must("docker", "compose", "up", "--detach", "--wait", HOST)
+    own.inside(HOST, *psql, "ALTER ROLE prefect CONNECTION LIMIT 20")
+    assert own.command(*up).returncode
+    refused = own.must("docker", "compose", "logs", "migrate")
+    assert "opens up to 33 connections to its database (3 x 10, and one each to listen)" in refused
+    assert "set PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE=5 or a smaller API_SERVERS" in refused
+
+    configure(own, **several, PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE="5")
+    own.must(*up, timeout_seconds=300)
+    for number in range(30):
+        own.api.post("variables/", {"name": f"kept-{number}", "value": number})
+    clients = "FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE client_addr IS NOT NULL"
+    asked = f"SELECT bool_and(ssl), count(DISTINCT client_addr), count(*) <= 18 {clients}"
+    assert own.inside(HOST, *psql, asked).strip() == "t|3|t"

@@ -6,12 +6,17 @@ from pathlib import Path
 import pytest
 
 from tests.faults.test_scaled_server import await_ticks, deployed
-from tests.platforms import free_port, wait_for
+from tests.platforms import ComposePlatform, copy_checkout, free_port, wait_for
 from tests.scaled_flows import fly
 from tests.scaled_server import REDIS_PASSWORD, Container, ScaledServer
 from tests.tls_server import private_authority
 
-pytestmark = [pytest.mark.docker, pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.long,
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("platform"),
+]
 
 FOLDER = "/run/own"
 COMMON = f"""
@@ -36,6 +41,15 @@ sentinel monitor main 127.0.0.1 {{}} 1
 sentinel auth-pass main "{REDIS_PASSWORD}"
 sentinel down-after-milliseconds main 2000
 sentinel failover-timeout main 10000
+"""
+
+COMPANY = """
+services:
+  company-redis:
+    image: redis:8
+    command: [redis-server, /run/company/redis.conf]
+    volumes: ["../company:/run/company:ro"]
+    networks: [platform]
 """
 
 
@@ -113,3 +127,31 @@ def test_scheduler_and_runs_go_on_with_the_next_master(own: WithSentinel, tmp_pa
     for part in (*own.servers, own.services):
         assert part.is_healthy(), part.log()[-3000:]
         assert REDIS_PASSWORD not in part.log()
+
+
+def test_the_platform_starts_no_redis_beside_it(tmp_path: Path) -> None:
+    company, checkout = tmp_path / "company", tmp_path / "yeedu-prefect"
+    company.mkdir()
+    (company / "redis.conf").write_text(f'requirepass "{REDIS_PASSWORD}"\nprotected-mode no\n')
+    (company / "password").write_text(f"{REDIS_PASSWORD}\n")
+    copy_checkout(checkout)
+    (checkout / "company.yaml").write_text(COMPANY)
+    files = "docker-compose.yaml:deploy/scale.yaml:deploy/own-redis.yaml:company.yaml"
+    (checkout / ".env").write_text(
+        f"COMPOSE_FILE={files}\nREDIS_URL=redis://company-redis:6379/1\nAPI_SERVERS=1\n"
+        "REDIS_PASSWORD_FILE=../company/password\n"
+    )
+    platform = ComposePlatform(checkout)
+    try:
+        platform.must("docker", "compose", "up", "--detach", "--wait", "company-redis", timeout_seconds=300)
+        platform.must(
+            "docker", "compose", "up", "--detach", "--wait", "services", "server", timeout_seconds=600
+        )
+        services = platform.must("docker", "compose", "ps", "--all", "--services").split()
+        assert set(services) == {"secrets", "postgres", "migrate", "server", "services", "company-redis"}
+        client = f"REDISCLI_AUTH='{REDIS_PASSWORD}' redis-cli -n 1 --no-raw dbsize"
+        assert platform.inside("company-redis", "sh", "-c", client).split()[-1] != "0"
+        shown = platform.must("docker", "compose", "config") + platform.must("docker", "compose", "logs")
+        assert REDIS_PASSWORD not in shown
+    finally:
+        platform.remove()
