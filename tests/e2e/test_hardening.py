@@ -70,7 +70,17 @@ def test_flows_see_no_variable_that_they_do_not_need(platform: Platform) -> None
     base: list[JSON] = json.loads(platform.must("docker", "image", "inspect", "python:3.13-slim"))
     of_image = {setting.partition("=")[0] for setting in base[0]["Config"]["Env"]}
     shell = {"HOME", "HOSTNAME", "OLDPWD", "PWD", "SHLVL", "TEMP", "TMP", "TMPDIR", "_", *of_image}
-    prefixes = ("PREFECT_", "FLOWS_GIT_", "GIT_CONFIG_", "RESULT_", "WORKER_", "YEEDU_", "PYTHON", "DO_NOT_")
+    prefixes = (
+        "PREFECT_",
+        "FLOWS_GIT_",
+        "GIT_CONFIG_",
+        "RESULT_",
+        "WORKER_",
+        "YEEDU_",
+        "DASK_",
+        "PYTHON",
+        "DO_NOT_",
+    )
     assert [name for name in names if name not in shell and not name.startswith(prefixes)] == []
     assert [
         name for name in names if name.endswith(("PASSWORD", "TOKEN", "KEY")) and name not in of_image
