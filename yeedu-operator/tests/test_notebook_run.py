@@ -295,8 +295,8 @@ def test_a_cell_that_took_too_long_is_named(notebook: Notebook) -> None:
         return 200, {}
 
     notebook.yeedu.on("POST", f"{RUN}/kernel/interrupt", interrupt)
-    with pytest.raises(YeeduCellFailed, match=r"Cell 1 of 2 .* did not end within 30 seconds") as caught:
-        notebook.run([BUSY], cell_timeout_seconds=30)
+    with pytest.raises(YeeduCellFailed, match=r"Cell 1 of 2 .* did not end within 20 seconds") as caught:
+        notebook.run([BUSY], cell_timeout_seconds=20)
     assert caught.value.cell_index == 1
     assert notebook.called() == ["stop", "save"]
 
