@@ -6,8 +6,6 @@ import pytest
 from declared import HEAD, NAMELESS, ONE
 from prefect.exceptions import ObjectNotFound
 
-from yeedu_deployer.declared.prefect_yaml import load_file
-
 TWO = """
   - name: two
     entrypoint: flows/two.py:run
@@ -82,15 +80,14 @@ def test_what_another_file_declared_is_left(platform):
 def test_a_file_without_a_name_deletes_no_deployment_and_what_it_dropped_of_its_own_triggers(platform):
     trigger = '\n    triggers: [{match: {"prefect.resource.id": "x"}, expect: [e], name: %s}]\n'
     platform.apply(NAMELESS + ONE + trigger % "of-one")
-    assert platform.outcomes(platform.apply(NAMELESS + TWO + trigger % "of-two")) == {"two": "created"}
+    both = platform.apply(NAMELESS + TWO + trigger % "of-two")
+    assert platform.outcomes(both) == {"one": "kept", "two": "created"}
     assert exists(platform, "one/one")
     assert {one.name for one in platform.client.read_automations()} == {"of-one", "of-two"}
 
     platform.apply(NAMELESS + TWO)
 
     assert {one.name for one in platform.client.read_automations()} == {"of-one"}
-    (note,) = load_file(platform.folder / "prefect.yaml", {"FLOWS_GIT_URL": "", "FLOWS_GIT_REF": ""}).notes
-    assert "no 'name', so what it drops is not deleted" in note
 
 
 def test_a_deployment_whose_flow_is_broken_is_not_pruned(platform):

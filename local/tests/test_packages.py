@@ -23,7 +23,7 @@ def test_extra_is_installed_and_makes_another_environment() -> None:
 
 
 def test_unknown_extra_is_one_sentence() -> None:
-    sentence = "there is no extra 'elt'; requirements/extras/ has: etl, kubernetes"
+    sentence = "there is no extra 'elt'; requirements/extras/ has: dask, etl, kubernetes, s3"
     with pytest.raises(CommandError, match=sentence):
         further_locks(Knobs({"WORKER_EXTRAS": "elt"}))
 

@@ -40,6 +40,9 @@ from yeedu_deployer.status import DeploymentStatus, read_status
 RUN_FIELDS = ("parameters", "tags", "version", "paused", *POOL_FIELDS)
 # Of these, what someone edited on the server is told.
 TOLD_AS_KEPT = (Kind.BLOCK, Kind.AUTOMATION)
+NAMELESS = (
+    "not in this file, which has no 'name' to know it as its own by: delete it in the UI, or name the file"
+)
 
 
 class Deployer:
@@ -136,14 +139,16 @@ class Deployer:
             pools += plan_pools(desired.pools, desired.shared_pools, self._pools, state.of(Kind.POOL))
             yield from pools
         keeps_token = bool(token) and token not in blocks
-        yield from DeploymentPlanner(
-            client, desired, state, self._pools, {plan.key for plan in pools}, keeps_token
-        ).plan(definitions)
+        declared_pools = {plan.key for plan in pools}
+        planner = DeploymentPlanner(client, desired, state, self._pools, declared_pools, keeps_token)
+        yield from planner.plan(definitions)
+        for name in planner.left:
+            self.report.add(Kind.DEPLOYMENT, name, Outcome.KEPT, NAMELESS)
         if not self._has_blocks:
             self._missing_blocks = credentials.missing(self._used_blocks(usable.values()))
         if desired.automations is not None and not self._deployments_only:
-            planner = AutomationPlanner(client, state.of(Kind.AUTOMATION))
-            yield from planner.alerts(desired.automations, blocks)
+            alerts = AutomationPlanner(client, state.of(Kind.AUTOMATION))
+            yield from alerts.alerts(desired.automations, blocks)
         if not self._deployments_only and not desired.environment:
             yield from plan_block_types(client, state.of(Kind.BLOCK_TYPE))  # last: no flow waits for them
 

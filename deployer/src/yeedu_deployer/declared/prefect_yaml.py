@@ -24,7 +24,6 @@ from yeedu_deployer.errors import Place, SpecError
 NOT_FILLED_IN = ("build", "push")
 WITHOUT_EFFECT = ("prefect-version", "description", "required_inputs")
 NONE = "the file declares no deployments; write them under 'deployments'."
-NAMELESS = "the file has no 'name', so what it drops is not deleted: it might be another file's. Give it one."
 HINTS = {
     "infra_overrides": "write 'job_variables' below 'work_pool'.",
     "infrastructure": "name a work pool, under 'work_pool'.",
@@ -106,10 +105,8 @@ def load_file(
             errors[entry.id] = own.error()
         elif spec:
             deployments.append(spec)
-    notes = [] if top["deployments"] else [f"{path}:{top.lines['deployments']}: {NONE}"]
-    if not name:
-        notes.append(f"{path}: {NAMELESS}")
-    return PrefectFile(name, tuple(deployments), errors, tuple(notes))
+    notes = (f"{path}:{top.lines['deployments']}: {NONE}",) if not top["deployments"] else ()
+    return PrefectFile(name, tuple(deployments), errors, notes)
 
 
 class _Reader:

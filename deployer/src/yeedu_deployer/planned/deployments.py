@@ -1,7 +1,7 @@
 """The deployments: as the file and their flows say they should be, compared with what the server has."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -129,7 +129,8 @@ class DeploymentPlanner:
     """Plans all deployments of one file, and the automations of their triggers.
 
     `pools` are the work pools that there are, and `declared_pools` the names of those that are planned. With
-    `keeps_token` the token of pull steps stays as the server has it.
+    `keeps_token` the token of pull steps stays as the server has it. What a file without a name drops is not
+    deleted, since such files cannot be told apart, but `left`.
     """
 
     client: SyncPrefectClient
@@ -138,26 +139,28 @@ class DeploymentPlanner:
     pools: Mapping[str, WorkPool]
     declared_pools: Collection[str]
     keeps_token: bool = False
+    left: list[str] = field(default_factory=list[str])
 
     def plan(self, definitions: Mapping[str, Plan]) -> Iterator[Plan]:
         """Compare the definitions, by their ids in the file, with the server; plan what else follows."""
         desired, applied = self.desired, self.state.of(Kind.DEPLOYMENT)
         declared = {one.key for one in definitions.values() if not one.error}
-        # Files without a name cannot be told apart, so none of them deletes what another may have declared.
-        prunable = applied if desired.prunes and desired.name else {}
-        names = {key.partition("/")[2] for key in (*declared, *prunable)}
+        names = {key.partition("/")[2] for key in (*declared, *(applied if desired.prunes else ()))}
         found = read_deployments(self.client, names)
         plans = [self._compare(spec, definitions[spec.id], found) for spec in desired.deployments]
         yield from plans
         for name, error in desired.errors.items():
             yield Plan(Kind.DEPLOYMENT, name, name, error=error)
         broken = {plan.name for plan in plans if plan.error} | desired.broken_names
-        for key, before in prunable.items():
+        for key, before in applied.items() if desired.prunes else ():
             name = key.partition("/")[2]
             # Only what came from a file of this name is ever pruned; of a broken one the key is not known.
             if key in declared or name in broken or before.scope != desired.name:
                 continue
             is_ours = before.created and key in found and str(found[key].id) == before.id
+            if is_ours and not desired.name:
+                self.left.append(name)
+                continue
             observed = Observed(before.id, {}) if is_ours else None  # gone, or someone else's
             yield Plan(Kind.DEPLOYMENT, key, name, None, observed, detail="no longer in the file")
         usable = (pair for pair in zip(desired.deployments, plans, strict=True) if not pair[1].error)
