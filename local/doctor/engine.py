@@ -21,9 +21,15 @@ MEMORY_KNOBS = {
     "services": "SERVER_MEMORY",
     "postgres": "POSTGRES_MEMORY",
     "deployer": "DEPLOYER_MEMORY",
+    "dask-worker": "DASK_WORKER_MEMORY",
     "yeedu-mock": "YEEDU_MOCK_MEMORY",
 }
-_OF_RUNS = {"worker", "image-worker", "yeedu-mock"}  # where it is a run's process, and the service goes on
+_OF_RUNS = {
+    "worker",
+    "image-worker",
+    "dask-worker",
+    "yeedu-mock",
+}  # where it is a run's process, and the service goes on
 _LATELY = timedelta(hours=1)
 
 

@@ -249,7 +249,7 @@ def test_memory_of_what_runs_a_teams_code_is_a_knob_and_the_doctor_names_it() ->
     }
     knobs = {name: found[1] for name, found in limits.items() if found}
     of_teams = {name for name, service in SERVICES.items() if "env_file" in service}
-    assert of_teams == {"deployer", "worker", "image-worker"}
+    assert of_teams == {"deployer", "worker", "image-worker", "dask-worker"}
     assert of_teams <= knobs.keys()
     assert knobs == {name: knob for name, knob in MEMORY_KNOBS.items() if name in SERVICES}
 

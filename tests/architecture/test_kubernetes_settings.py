@@ -24,8 +24,8 @@ CONTAINERS = {
     "migrate": ("server", "migrate"),
 }
 # Services without a container here: a Secret is made by Helm, which also waits for what is ready; an Ingress
-# takes the proxy's place; backups are made as docs/kubernetes.md says.
-WITHOUT = {"secrets", "ready", "proxy", "backup"}
+# takes the proxy's place; backups are made as docs/kubernetes.md says; Dask has a chart of its own.
+WITHOUT = {"secrets", "ready", "proxy", "backup", "dask-scheduler", "dask-worker"}
 # What a container has otherwise than Compose's, or beside it; `None` where the one or the other has nothing.
 DIFFERENCES = {
     ("worker", "WORKER_NAME"): "its pod's own, for there may be several",

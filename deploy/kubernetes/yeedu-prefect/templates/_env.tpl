@@ -158,7 +158,7 @@ GIT_CONFIG_VALUE_0: /usr/local/bin/git-credential-platform
 {{- define "yp.env.workers" -}}
 {{- include "yp.settings" (list .
   "WORKER_LIMIT WORKER_GRACE_SECONDS WORKER_HUNG_SECONDS WORKER_RUN_PROCESSES"
-  "WORKER_RUN_FILE_MEGABYTES YEEDU_UI_URL"
+  "WORKER_RUN_FILE_MEGABYTES DASK_SCHEDULER_ADDRESS YEEDU_UI_URL"
 ) }}
 PREFECT_FLOWS_HEARTBEAT_FREQUENCY: "30"
 PREFECT_WORKER_QUERY_SECONDS: {{ include "yp.setting" (dict "root" . "name" "WORKER_QUERY_SECONDS") | quote }}
