@@ -17,6 +17,7 @@ from local.growth import run_lines, volume_lines
 from local.images import bring_images
 from local.interrupts import ignore_interrupts
 from local.knobs import ROOT, Knobs
+from local.labelled import remove_labelled
 from local.left_out import container_lines
 from local.packages import further_locks, package_index
 from local.ports import holder, is_free, port_taken
@@ -25,8 +26,7 @@ from local.schedule import FOLDER, backup_lines, scheduled_backups
 from local.services import Order, places
 
 _START_SECONDS = 300.0
-_OTHERS_SECONDS = 60.0  # for the others to start, when one has failed
-_POLL_SECONDS = 0.7
+_OTHERS_SECONDS, _POLL_SECONDS = 60.0, 0.7  # for the others to start, when one has failed; between two looks
 _DRAIN_SECONDS = 86400
 _USERS = ("worker", "rescue", "deployer", "services", "server")  # of the database, and who waits for them
 _SHARED = ("deployer", "flows")  # of the checkout, and CONFIG_DIR: what the deployer's container has
@@ -187,8 +187,8 @@ class ComposeMode:
 
     def destroy(self) -> None:
         """Remove the containers and the volumes with all runs and secrets."""
-        everything = ("--profile", "*", "down", "--remove-orphans", "--volumes")
-        self._must(self._project.run(*everything), "down")
+        self._must(self._project.run("--profile", "*", "down", "--remove-orphans", "--volumes"), "down")
+        remove_labelled(self._project.name)
 
     def logs(self) -> int:
         """Follow the logs of all services until interrupted."""

@@ -150,7 +150,8 @@ def check_ports(site: Site) -> Iterator[Finding]:
     try:
         ports = [("YEEDU_MOCK_PORT", "yeedu-mock", "127.0.0.1", site.knobs.mock_port)]
         if not site.knobs.other_server:
-            first = "proxy" if site.knobs.has_tls else "server"
+            is_behind = site.knobs.has_tls or any(one.service == "proxy" for one in site.containers)
+            first = "proxy" if is_behind else "server"
             ports.insert(0, ("PREFECT_PORT", first, site.knobs.bind_address, site.knobs.prefect_port))
         if site.knobs.has_tls:
             ports.insert(1, ("TLS_HTTP_PORT", "proxy", site.knobs.bind_address, site.knobs.tls_http_port))

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from local.errors import CommandError
 from local.images import config_of
 from local.install import VENV
 from local.knobs import ROOT, Knobs
+from local.labelled import remove_labelled
 from local.lock import exclusive
 from local.ports import free_port
 from local.process_mode import ProcessMode
@@ -176,14 +178,8 @@ class Containers:
         """Remove the trial's containers, volumes and networks by their label, if they are the trial's."""
         if self._other_folder():
             return
-        label = ("--filter", f"label=com.docker.compose.project={self._trial}", "--quiet")
-        for listing, removal in (
-            (("ps", "--all"), ("rm", "--force", "--volumes")),
-            (("volume", "ls"), ("volume", "rm", "--force")),
-            (("network", "ls"), ("network", "rm")),
-        ):
-            if found := _docker(*listing, *label).stdout.split():
-                _docker(*removal, *found)
+        with suppress(CommandError):
+            remove_labelled(self._trial)
 
     def _other_folder(self) -> str:
         """Return a folder other than the trial's that containers of the trial's project were started from."""

@@ -22,6 +22,10 @@ class Platform(ComposePlatform):
     def up(self) -> str:
         return self.must("make", "up", "SCALE=1", timeout_seconds=900)
 
+    def remove(self) -> None:
+        self.must("make", "destroy", "YES=1")
+        assert not self.leftovers(), "also what several servers had, and one has not"
+
     def parts(self) -> Counter[str]:
         """Return how many containers each service has."""
         project = f"label=com.docker.compose.project={self.environment['COMPOSE_PROJECT_NAME']}"
