@@ -15,7 +15,7 @@ from yeedu_deployer.errors import SpecError
 
 long = pytest.mark.long
 
-YAML = """
+YAML = """name: tests
 pull:
   - prefect.deployments.steps.git_clone:
       repository: "{{ $FLOWS_GIT_URL }}"
