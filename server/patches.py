@@ -120,6 +120,14 @@ def watch_services(pulse: Pulse) -> None:
     pulse.watch([] if os.environ.get("PREFECT__SERVER_WEBSERVER_ONLY") else _SERVICES.find()())
 
 
+def change_every_part(pulse: Pulse) -> None:
+    """Change what API servers and services have in common, and have the pulse see the services."""
+    pulse.sees_services = watch_services(pulse)
+    ping_in_one_round_trip()
+    keep_addresses_out_of_failures()
+    deliver_beside_other_actions()
+
+
 def report() -> list[PatchState]:
     """Return what becomes of every patch in this process; to be asked before any is applied."""
     return PATCHES.report()

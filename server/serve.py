@@ -7,6 +7,7 @@ Environment, beside Prefect's own settings:
     PREFECT_ALLOWED_HOSTS: Further host names under which the server is reached, separated by commas.
     PROXY_HOST: The name of the platform's proxy, where there is one: see server/forwarded.py.
     PREFECT_UI_URL: The UI's address as users type it; its host and origin are allowed.
+    SERVER_ON_TRIAL: Set where an upgrade tries it on a copy of the data, by itself: see server/shared.py.
     SERVER_AWAITS_MIGRATION: Set where nothing starts it after `migrate.py`: it waits for that itself.
 """
 
@@ -35,13 +36,10 @@ from listeners import bound_sockets
 from login import Login
 from outage import answer_while_database_is_away
 from patches import (
+    change_every_part,
     close_abandoned_cursors,
-    deliver_beside_other_actions,
-    keep_addresses_out_of_failures,
-    ping_in_one_round_trip,
     report,
     take_locks_in_order,
-    watch_services,
     work_on_after_failures,
 )
 from prefect.server.api.server import create_app
@@ -77,12 +75,9 @@ def main() -> None:
     if line := left_out(report()):
         print(f"server: {line}", flush=True)
     pulse = Pulse()
-    pulse.sees_services = watch_services(pulse)
-    ping_in_one_round_trip()
+    change_every_part(pulse)
     take_locks_in_order()
     close_abandoned_cursors()
-    keep_addresses_out_of_failures()
-    deliver_beside_other_actions()
     if is_api_alone():
         work_on_after_failures()
     application = create_app(final=True)

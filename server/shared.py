@@ -38,8 +38,11 @@ class NotSharedError(Exception):
 
 
 def is_api_alone() -> bool:
-    """Tell whether this process serves the API, and another one runs the services."""
-    return bool(os.environ.get("PREFECT__SERVER_WEBSERVER_ONLY"))
+    """Tell whether this process serves the API, and another one runs the services.
+
+    None does beside a server that an upgrade tries on a copy of the data: it shares nothing with anybody.
+    """
+    return bool(os.environ.get("PREFECT__SERVER_WEBSERVER_ONLY")) and not os.environ.get("SERVER_ON_TRIAL")
 
 
 def check_shared(settings: Settings) -> None:

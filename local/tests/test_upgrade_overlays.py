@@ -12,6 +12,7 @@ from local import images
 from local.console import Console
 from local.errors import CommandError
 from local.knobs import ROOT, Knobs
+from local.scale import compose_files
 from local.tests.test_upgrade_releases import git
 from local.upgrade import overlays
 from local.upgrade.forms import Containers
@@ -32,16 +33,16 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_a_committed_override_is_one_of_the_trials_files(checkout: Path) -> None:
-    assert overlays.compose_files(Knobs({}), checkout) == ["docker-compose.yaml"]
+    assert compose_files({}, checkout) == ["docker-compose.yaml"]
     (checkout / "docker-compose.override.yaml").write_text(OWN)
-    assert overlays.compose_files(Knobs({}), checkout) == [
+    assert compose_files({}, checkout) == [
         "docker-compose.yaml",
         "docker-compose.override.yaml",
     ]
-    named = Knobs({"COMPOSE_FILE": "docker-compose.yaml:b.yaml"})
-    assert overlays.compose_files(named, checkout) == ["docker-compose.yaml", "b.yaml"], "and no override"
-    of_semicolons = Knobs({"COMPOSE_FILE": "a.yaml;b.yaml", "COMPOSE_PATH_SEPARATOR": ";"})
-    assert overlays.compose_files(of_semicolons, checkout) == ["a.yaml", "b.yaml"]
+    named = {"COMPOSE_FILE": "docker-compose.yaml:b.yaml"}
+    assert compose_files(named, checkout) == ["docker-compose.yaml", "b.yaml"], "and no override"
+    of_semicolons = {"COMPOSE_FILE": "a.yaml;b.yaml", "COMPOSE_PATH_SEPARATOR": ";"}
+    assert compose_files(of_semicolons, checkout) == ["a.yaml", "b.yaml"]
 
 
 def test_files_that_are_not_committed_are_found_from_the_clone(checkout: Path) -> None:

@@ -5,32 +5,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from local import scale
 from local.bundle import has_bundle
 from local.errors import CommandError
 from local.images import missing_images
 from local.knobs import ROOT, Knobs
+from local.scale import compose_files, file_variables
 from local.upgrade.git import Git
 
 _WRITERS = ("postgres", "server", "secrets")  # of what is started in a trial
 
 
-def compose_files(knobs: Knobs, root: Path = ROOT) -> list[str]:
-    """Return the compose files that a checkout's project consists of."""
-    return scale.compose_files(knobs.values, root)
-
-
-def variables(files: list[str]) -> dict[str, str]:
-    """Return the variables that tell Compose of files."""
-    return scale.file_variables(files)
-
-
 def own_files(knobs: Knobs, root: Path = ROOT) -> dict[str, str]:
     """Return the variables by which a clone has the files, too, that git does not know in a checkout."""
     git = Git(root)
-    files = compose_files(knobs, root)
+    files = compose_files(knobs.values, root)
     theirs = [one if git.ask("ls-files", "--", one) else os.path.normpath(root / one) for one in files]
-    return variables(theirs) if theirs != files else {}
+    return file_variables(theirs) if theirs != files else {}
 
 
 def check_apart(config: Mapping[str, Any], project: str, root: Path = ROOT) -> None:

@@ -4,6 +4,7 @@ The server of the trial serves its API and nothing else: no scheduler, no late r
 copy. No worker is started, and no port is published.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -22,19 +23,21 @@ from local.errors import CommandError
 from local.family import TOKEN_VARIABLE, await_end, family, send
 from local.images import config_of
 from local.install import PROGRAMS, install
-from local.knobs import Knobs
+from local.knobs import ROOT, Knobs
 from local.preparation import check_machine, prepare_flows, prepare_secrets
 from local.restore import opened
+from local.scale import compose_files, file_variables
 from local.services import STATE, Order, deployer, own_flows_url, own_warehouse_url, server
-from local.upgrade.overlays import check_apart, check_images, compose_files, variables
+from local.upgrade.overlays import check_apart, check_images
 
-_ALONE = "PREFECT__SERVER_WEBSERVER_ONLY"  # Prefect's own word for a server without services
+# Prefect's own word for a server without services; and that there are none beside it either.
+ALONE = {"PREFECT__SERVER_WEBSERVER_ONLY": "1", "SERVER_ON_TRIAL": "1"}
 _START_SECONDS = 300.0
-_OVERLAY = f"""\
+OVERLAY = f"""\
 services:
   server:
     ports: !reset []
-    environment: {{{_ALONE}: "1"}}
+    environment: {json.dumps(ALONE)}
   yeedu-mock:
     ports: !reset []
 """
@@ -49,8 +52,8 @@ def try_in_containers(knobs: Knobs, backup_file: Path, plan: Path, console: Cons
     """
     overlay = STATE / "trial.yaml"
     overlay.parent.mkdir(exist_ok=True)
-    overlay.write_text(_OVERLAY, encoding="utf-8")
-    files = variables([*compose_files(knobs), str(overlay)])
+    overlay.write_text(OVERLAY, encoding="utf-8")
+    files = file_variables([*compose_files(knobs.values, ROOT), str(overlay)])
     os.environ.update(files)
     knobs = Knobs({**knobs.values, **files})
     mode, project = ComposeMode(knobs, console), Project(knobs)
@@ -92,7 +95,7 @@ def try_in_processes(knobs: Knobs, backup_file: Path, plan: Path, console: Conso
         of_processes(console).restore(backup.database, backup.key, lambda: None)
     service = server(knobs)
     inherited = child_environment(os.environ, PROGRAMS)
-    environment = {**inherited, **service.environment, _ALONE: "1", "PREFECT_UI_ENABLED": "false"}
+    environment = {**inherited, **service.environment, **ALONE, "PREFECT_UI_ENABLED": "false"}
     token = {TOKEN_VARIABLE: os.urandom(16).hex()}
     with TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         process = subprocess.Popen(
