@@ -9,6 +9,7 @@ from tempfile import TemporaryFile
 from local.api import PrefectApi
 from local.backup import of_containers
 from local.console import Console
+from local.docker import remove_labelled
 from local.engine import Container, Project, containers_publishing, last_lines
 from local.environments import EnvironmentKnobs, secret_files
 from local.errors import CommandError
@@ -17,7 +18,6 @@ from local.growth import run_lines, volume_lines
 from local.images import bring_images
 from local.interrupts import ignore_interrupts
 from local.knobs import ROOT, Knobs
-from local.labelled import remove_labelled
 from local.left_out import container_lines
 from local.packages import further_locks, package_index
 from local.ports import holder, is_free, port_taken
@@ -26,7 +26,8 @@ from local.schedule import FOLDER, backup_lines, scheduled_backups
 from local.services import Order, places
 
 _START_SECONDS = 300.0
-_OTHERS_SECONDS, _POLL_SECONDS = 60.0, 0.7  # for the others to start, when one has failed; between two looks
+_OTHERS_SECONDS = 60.0  # for the others to start, when one has failed
+_POLL_SECONDS = 0.7
 _DRAIN_SECONDS = 86400
 _USERS = ("worker", "rescue", "deployer", "services", "server")  # of the database, and who waits for them
 _SHARED = ("deployer", "flows")  # of the checkout, and CONFIG_DIR: what the deployer's container has
@@ -241,9 +242,8 @@ class ComposeMode:
             self._prepare_images()
             try:
                 self._start_postgres()
-                of_containers(self._project, self._console).restore(
-                    backup.database, backup.key, self._stop_users
-                )
+                database = of_containers(self._project, self._console)
+                database.restore(backup.database, backup.key, self._stop_users)
             except BaseException:
                 if not before:
                     self._project.run("down")

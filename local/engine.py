@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from local.bundle import has_bundle
+from local.docker import ANSWER_SECONDS, PROJECT_LABEL, ask, labels_of, of_project
 from local.errors import CommandError
 from local.knobs import ROOT, Knobs, environment_of_commands
 from local.scale import scale_variables
 
 NEEDED_COMPOSE = (2, 24)
 PROJECT = "yeedu-prefect"  # `name:` of docker-compose.yaml
-_PROJECT_LABEL = "com.docker.compose.project"
 _SERVICE_LABEL = "com.docker.compose.service"
 _ONE_OFF_LABEL = "com.docker.compose.oneoff"
-_ANSWER_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -29,30 +28,19 @@ class Engine:
     is_usable: bool
 
 
-def find_engine(seconds: float = _ANSWER_SECONDS) -> Engine:
+def find_engine(seconds: float = ANSWER_SECONDS) -> Engine:
     """Ask for a Docker engine and for Compose, for at most so many seconds each."""
-    info = _ask("docker", "info", "--format", "{{.ServerVersion}}", seconds=seconds)
+    info = ask("docker", "info", "--format", "{{.ServerVersion}}", seconds=seconds)
     version = info.stdout.strip()
     if info.returncode or not version:
         return Engine(f"no Docker engine answers ({_reason(info.stderr)})", is_usable=False)
-    compose = _ask("docker", "compose", "version", "--short", seconds=seconds)
+    compose = ask("docker", "compose", "version", "--short", seconds=seconds)
     numbers = tuple(int(part) for part in re.findall(r"\d+", compose.stdout)[:2])
     if compose.returncode or numbers < NEEDED_COMPOSE:
         needed = ".".join(map(str, NEEDED_COMPOSE))
         found = f"is {compose.stdout.strip()}" if numbers else "does not answer"
         return Engine(f"Docker Compose {found} ({needed} or newer is needed)", is_usable=False)
     return Engine(f"Docker {version} with Compose {compose.stdout.strip()}", is_usable=True)
-
-
-def _ask(*command: str, seconds: float = _ANSWER_SECONDS) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
-        )
-    except FileNotFoundError:
-        return subprocess.CompletedProcess(command, 127, "", "docker is not installed")
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return subprocess.CompletedProcess(command, 1, "", str(error))
 
 
 def _reason(stderr: str) -> str:
@@ -225,39 +213,34 @@ class Project:
 
     def is_from_here(self) -> bool:
         """Tell whether the project's containers were started from this checkout, and not from another one."""
-        labels = (f"{_PROJECT_LABEL}={self.name}", f"{_PROJECT_LABEL}.working_dir={ROOT}")
-        filters = [argument for label in labels for argument in ("--filter", f"label={label}")]
-        return bool(_ask("docker", "ps", "--all", "--quiet", *filters).stdout.strip())
+        here = ("--filter", f"label={PROJECT_LABEL}.working_dir={ROOT}")
+        return bool(ask("docker", "ps", "--all", "--quiet", *of_project(self.name), *here).stdout.strip())
 
     def other_checkout(self) -> str:
         """Return another checkout of this machine that the project's containers were started from, if any."""
-        label = f"{_PROJECT_LABEL}.working_dir"
-        shown = ("--format", f'{{{{.Label "{label}"}}}}', "--filter", f"label={_PROJECT_LABEL}={self.name}")
-        folders = {Path(line) for line in _ask("docker", "ps", "--all", *shown).stdout.splitlines() if line}
+        folders = {Path(line) for line in labels_of(self.name, "working_dir") if line}
         return next((str(one) for one in sorted(folders) if one.exists() and not one.samefile(ROOT)), "")
 
     def has_volumes(self) -> bool:
         """Whether the project has data, be it running or not."""
-        label = f"label={_PROJECT_LABEL}={self.name}"
-        return bool(_ask("docker", "volume", "ls", "--quiet", "--filter", label).stdout.strip())
+        return bool(ask("docker", "volume", "ls", "--quiet", *of_project(self.name)).stdout.strip())
 
     def containers(self) -> list[Container]:
         """Return the project's containers, in the order in which they started; raises as `inspected` does."""
         return sorted(map(container_of, self.inspected()), key=lambda container: container.started_at)
 
-    def inspected(self, seconds: float = _ANSWER_SECONDS) -> list[dict[str, Any]]:
+    def inspected(self, seconds: float = ANSWER_SECONDS) -> list[dict[str, Any]]:
         """Return all that the engine tells of the project's containers, but for those of a single command.
 
         Raises:
             CommandError: The engine stopped answering.
         """
-        label = f"label={_PROJECT_LABEL}={self.name}"
-        listed = _ask("docker", "ps", "--all", "--quiet", "--filter", label, seconds=seconds)
+        listed = ask("docker", "ps", "--all", "--quiet", *of_project(self.name), seconds=seconds)
         if listed.returncode:
             raise CommandError(f"docker ps: {_reason(listed.stderr)}")
         if not listed.stdout.split():
             return []
-        inspected = _ask("docker", "inspect", *listed.stdout.split(), seconds=seconds)
+        inspected = ask("docker", "inspect", *listed.stdout.split(), seconds=seconds)
         items: list[dict[str, Any]] = json.loads(inspected.stdout or "[]")  # without those removed meanwhile
         return [item for item in items if item["Config"]["Labels"].get(_ONE_OFF_LABEL) != "True"]
 
@@ -277,7 +260,7 @@ def last_lines(container: Container, count: int = 15) -> str:
 
 def containers_publishing(port: int) -> list[str]:
     """Return the names of the containers, of any project, that hold a port of this machine."""
-    return _ask("docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}").stdout.split()
+    return ask("docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}").stdout.split()
 
 
 def container_of(item: dict[str, Any]) -> Container:

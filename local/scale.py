@@ -1,10 +1,10 @@
 """Several API servers in place of one (``SCALE=1``): which compose file that adds, and what it goes with."""
 
 import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from local.docker import labels_of
 from local.errors import CommandError
 from local.knobs import ROOT
 from local.script import load_script
@@ -77,14 +77,7 @@ def is_on(values: Mapping[str, str]) -> bool:
 
 def runs_scaled(project: str) -> bool:
     """Tell whether a project's containers are those of several servers, whatever the settings say now."""
-    label = "com.docker.compose.project"
-    shown = ("--format", f'{{{{.Label "{label}.config_files"}}}}')
-    command = ["docker", "ps", "--all", "--filter", f"label={label}={project}", *shown]
-    try:
-        listed = subprocess.run(command, capture_output=True, text=True, timeout=15, check=False).stdout
-    except (OSError, subprocess.TimeoutExpired):  # then nothing else finds an engine either, and says so
-        return False
-    return OVERLAY in listed.replace("\\", "/")
+    return any(_place(files.split(","), OVERLAY) is not None for files in labels_of(project, "config_files"))
 
 
 def check_scale(values: Mapping[str, str], root: Path, *, in_containers: bool) -> None:

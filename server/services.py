@@ -24,14 +24,7 @@ from health import health_page, is_database_there
 from listeners import bound_sockets
 from migrate import wait_until_prepared
 from outage import api_of
-from patches import (
-    deliver_beside_other_actions,
-    keep_addresses_out_of_failures,
-    ping_in_one_round_trip,
-    report,
-    watch_services,
-    work_on_after_failures,
-)
+from patches import change_every_part, report, work_on_after_failures
 from prefect.logging import get_logger
 from prefect.server.api.background_workers import background_worker
 from prefect.server.api.server import create_app
@@ -70,10 +63,7 @@ def main() -> None:
     if line := left_out(report()):
         print(f"services: {line}", flush=True)
     pulse = Pulse()
-    pulse.sees_services = watch_services(pulse)
-    ping_in_one_round_trip()
-    keep_addresses_out_of_failures()
-    deliver_beside_other_actions()
+    change_every_part(pulse)
     work_on_after_failures()
     application = Starlette(routes=[health_page(pulse, line)], lifespan=partial(_running, settings, pulse))
     config = uvicorn.Config(

@@ -11,13 +11,12 @@ from local.doctor.env_file import is_secret, known_names
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
 from local.doctor.site import Site
 from local.errors import CommandError
-from local.knobs import ROOT, Knobs
 from local.other_server import check_other_server
 from local.own_database import check_own_database
 from local.packages import further_locks, own_certificate, package_index
+from local.preparation import check_login
 from local.scale import check_scale
 from local.schedule import scheduled_backups
-from local.script import load_script
 from local.tls import check_tls, other_port
 
 USER_OF_IMAGES = 10001
@@ -45,7 +44,7 @@ def check_settings(site: Site) -> Iterator[Finding]:
         knobs.own_variables,
         lambda: further_locks(knobs),
         lambda: scheduled_backups(knobs),
-        lambda: _login(knobs),
+        lambda: check_login(knobs),
     )
     troubles = [site.trouble] if site.trouble else []
     for ask in questions:
@@ -61,21 +60,6 @@ def check_settings(site: Site) -> Iterator[Finding]:
                 where, "nothing, where something on the way leads there; else PREFECT_UI_URL, PREFECT_PORT"
             )
         yield ok("the settings go together")
-
-
-def _login(knobs: Knobs) -> None:
-    """Check login and bind address as the service `secrets` does.
-
-    Raises:
-        CommandError: They do not go together.
-    """
-    script = load_script(ROOT / "server" / "generate_secrets.py")
-    try:
-        script.check_one_login(knobs.auth_string(), knobs.api_key())
-        if not knobs.other_server:
-            script.check_own_server(knobs.bind_address, knobs.auth_string(), knobs.ui_url)
-    except script.SecretError as error:
-        raise CommandError(str(error)) from None
 
 
 def check_secret_files(site: Site) -> Iterator[Finding]:

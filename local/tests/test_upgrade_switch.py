@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from local import docker
 from local.api import ApiUnavailableError
 from local.console import Console
 from local.errors import CommandError
@@ -170,11 +171,11 @@ def test_a_service_that_was_started_by_its_profile_is_known(
 def test_anothers_project_of_the_trials_name_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, ...]] = []
 
-    def docker(*arguments: str) -> Any:
+    def ask(_: str, *arguments: str, **__: Any) -> Any:
         asked.append(arguments)
-        return type("Done", (), {"stdout": "/srv/another\n"})
+        return type("Done", (), {"stdout": "/srv/another\n", "returncode": 0})
 
-    monkeypatch.setattr(forms, "_docker", docker)
+    monkeypatch.setattr(docker, "ask", ask)
     form = Containers(Knobs({"COMPOSE_PROJECT_NAME": "mine"}), Console())
     with pytest.raises(CommandError, match=r"mine-upgrade-trial-[0-9a-f]{6} was started from /srv/another"):
         form.trial_variables()

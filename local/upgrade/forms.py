@@ -12,12 +12,12 @@ from typing import Any, Protocol
 
 from local.compose_mode import ComposeMode
 from local.console import Console
+from local.docker import labels_of, remove_labelled
 from local.engine import Project
 from local.errors import CommandError
 from local.images import config_of
 from local.install import VENV
 from local.knobs import ROOT, Knobs
-from local.labelled import remove_labelled
 from local.lock import exclusive
 from local.ports import free_port
 from local.process_mode import ProcessMode
@@ -183,9 +183,7 @@ class Containers:
 
     def _other_folder(self) -> str:
         """Return a folder other than the trial's that containers of the trial's project were started from."""
-        shown = ("--format", '{{.Label "com.docker.compose.project.working_dir"}}')
-        label = f"label=com.docker.compose.project={self._trial}"
-        folders = _docker("ps", "--all", *shown, "--filter", label).stdout.splitlines()
+        folders = labels_of(self._trial, "working_dir", seconds=None)
         return next((one for one in folders if one != str(RELEASE)), "")
 
     def keep_programs(self) -> None:

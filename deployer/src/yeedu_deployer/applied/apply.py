@@ -147,8 +147,8 @@ class Deployer:
         if not self._has_blocks:
             self._missing_blocks = credentials.missing(self._used_blocks(usable.values()))
         if desired.automations is not None and not self._deployments_only:
-            alerts = AutomationPlanner(client, state.of(Kind.AUTOMATION))
-            yield from alerts.alerts(desired.automations, blocks)
+            automations = AutomationPlanner(client, state.of(Kind.AUTOMATION))
+            yield from automations.alerts(desired.automations, blocks)
         if not self._deployments_only and not desired.environment:
             yield from plan_block_types(client, state.of(Kind.BLOCK_TYPE))  # last: no flow waits for them
 

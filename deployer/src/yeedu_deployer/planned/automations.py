@@ -60,21 +60,30 @@ class AutomationPlanner:
         """
         scope = f"{TRIGGERS} {project}"
         plans: list[Plan] = []
-        owners: list[str] = []
+        owners = set[str]()
         for spec, deployment in deployments:
-            owners.append(deployment.key)
+            owners.add(deployment.key)
             there, reference = deployment.observed, (deployment.kind, deployment.key)
             for values in spec.says.triggers:
                 trigger = TRIGGER.validate_python(values)
                 trigger.set_deployment_id(UUID(there.id if there else stand_in(*reference)))
                 plan = _desired(trigger.as_automation(), deployment.key, scope, () if there else (reference,))
                 plans.append(replace(plan, place=deployment.place))
-        known = {key: one for key, one in self.applied.items() if key.partition("|")[0] in owners}
-        planner = self if project else replace(self, applied=known)
-        yield from planner._compared(plans, scope, broken)
+        yield from self._compared(plans, scope, broken, None if project else owners)
 
-    def _compared(self, plans: Sequence[Plan], scope: str, broken: Collection[str]) -> Iterator[Plan]:
-        known = {key: one for key, one in self.applied.items() if self.prunes and one.scope == scope}
+    def _compared(
+        self,
+        plans: Sequence[Plan],
+        scope: str,
+        broken: Collection[str],
+        owners: Collection[str] | None = None,
+    ) -> Iterator[Plan]:
+        """Compare with what was applied in this scope, by these owners if they are named."""
+        known = {
+            key: one
+            for key, one in self.applied.items()
+            if self.prunes and one.scope == scope and (owners is None or key.partition("|")[0] in owners)
+        }
         if not plans and not known:
             return
         with explained("The automations could not be read"):

@@ -1,0 +1,55 @@
+"""Asks Docker's own program, and finds and removes what carries a Compose project's label."""
+
+import subprocess
+
+from local.errors import CommandError
+
+PROJECT_LABEL = "com.docker.compose.project"
+ANSWER_SECONDS = 15.0
+_REMOVAL_SECONDS = 120.0
+_KINDS = (
+    (("ps", "--all"), ("rm", "--force", "--volumes")),
+    (("volume", "ls"), ("volume", "rm", "--force")),
+    (("network", "ls"), ("network", "rm")),
+)
+
+
+def ask(*command: str, seconds: float | None = ANSWER_SECONDS) -> subprocess.CompletedProcess[str]:
+    """Run a command and return what became of it; one that cannot run, or takes longer, has failed."""
+    try:
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
+        )
+    except FileNotFoundError:
+        return subprocess.CompletedProcess(command, 127, "", "docker is not installed")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return subprocess.CompletedProcess(command, 1, "", str(error))
+
+
+def of_project(project: str) -> tuple[str, str]:
+    """Return the arguments by which a listing has only what is a project's."""
+    return "--filter", f"label={PROJECT_LABEL}={project}"
+
+
+def labels_of(project: str, name: str, seconds: float | None = ANSWER_SECONDS) -> list[str]:
+    """Return what a label, such as ``working_dir``, says of each container of a project, running or not."""
+    shown = ("--format", f'{{{{.Label "{PROJECT_LABEL}.{name}"}}}}')
+    return ask("docker", "ps", "--all", *shown, *of_project(project), seconds=seconds).stdout.splitlines()
+
+
+def remove_labelled(project: str) -> None:
+    """Remove a project's containers, volumes and networks: also those of a file that it has no more.
+
+    Raises:
+        CommandError: One of them cannot be removed; the engine says why.
+    """
+    for listing, removal in _KINDS:
+        if found := _must(*listing, *of_project(project), "--quiet").split():
+            _must(*removal, *found)
+
+
+def _must(*arguments: str) -> str:
+    done = ask("docker", *arguments, seconds=_REMOVAL_SECONDS)
+    if done.returncode:
+        raise CommandError(f"docker {' '.join(arguments[:2])} failed: {done.stderr.strip()}")
+    return done.stdout
