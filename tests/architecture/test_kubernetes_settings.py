@@ -229,16 +229,20 @@ def test_secrets_are_those_of_the_platform_in_the_same_files() -> None:
     assert ours == theirs
 
 
+def container_of(here: dict[str, JSON], service: str) -> JSON:
+    """Return the container that is what a service of Compose's is."""
+    component, name = CONTAINERS[service]
+    pod = here[component]
+    [found] = [one for one in [*pod.get("initContainers", []), *pod["containers"]] if one["name"] == name]
+    return found
+
+
 @pytest.mark.parametrize("scaled", [False, True], ids=["one server", "several"])
 def test_container_mounts_the_secrets_of_its_service(scaled: bool) -> None:
     composed = services("docker-compose.yaml", *([SCALED] if scaled else []))
     here = pods(rendered("--set", f"server.replicas={3 if scaled else 1},imageWorker.enabled=true"))
     for name in composed.keys() - WITHOUT:
-        component, container = CONTAINERS[name]
-        pod = here[component]
-        [ours] = [
-            one for one in [*pod.get("initContainers", []), *pod["containers"]] if one["name"] == container
-        ]
+        ours = container_of(here, name)
         mounts = {
             mount["mountPath"]: mount.get("readOnly")
             for mount in ours.get("volumeMounts", [])
@@ -254,8 +258,7 @@ def test_container_may_take_as_much_memory_as_its_service(scaled: bool) -> None:
     composed = services("docker-compose.yaml", *([SCALED] if scaled else []))
     here = pods(rendered("--set", f"server.replicas={3 if scaled else 1},imageWorker.enabled=true"))
     for name in composed.keys() - WITHOUT - {"migrate"}:
-        component, container = CONTAINERS[name]
-        [ours] = [one for one in here[component]["containers"] if one["name"] == container]
+        ours = container_of(here, name)
         limit = expanded(composed[name]["mem_limit"], {})
         assert ours["resources"]["limits"]["memory"] == limit.upper() + "i", name
 
@@ -267,11 +270,7 @@ def test_images_are_called_as_composes_are(registry: str) -> None:
     composed: dict[str, Any] = services("docker-compose.yaml", SCALED)
     here = pods(rendered("--set", f"images.registry={registry},server.replicas=3,imageWorker.enabled=true"))
     for name in composed.keys() - WITHOUT:
-        component, container = CONTAINERS[name]
-        pod = here[component]
-        [ours] = [
-            one for one in [*pod.get("initContainers", []), *pod["containers"]] if one["name"] == container
-        ]
+        ours = container_of(here, name)
         if image := composed[name].get("image"):
             assert ours["image"] == "/".join(filter(None, (registry, expanded(image, {})))), name
             continue
@@ -283,9 +282,5 @@ def test_images_are_called_as_composes_are(registry: str) -> None:
         name: composed[name].get("command") for name in ("migrate", "yeedu-watch", "services", "redis")
     }
     for name, given in command.items():
-        component, container = CONTAINERS[name]
-        pod = here[component]
-        [ours] = [
-            one for one in [*pod.get("initContainers", []), *pod["containers"]] if one["name"] == container
-        ]
+        ours = container_of(here, name)
         assert ours["args"] == [expanded(str(one), {}) for one in given], name

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.faults.stack import Stack
-from tests.platforms import brought_up, copy_checkout
+from tests.faults.stack import Stack, quiet
 
 ALL = bool(os.environ.get("ALL_FAULTS"))
 KILLS = int(os.environ.get("FAULT_KILLS", "3" if ALL else "1"))
@@ -36,13 +35,8 @@ class Row:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The platform, up, without schedules that start runs of their own."""
-    checkout = tmp_path_factory.mktemp("faults") / "yeedu-prefect"
-    copy_checkout(checkout)
-    stack = Stack(checkout)
-    stack.prepare()
-    with brought_up(stack, "faults.log", lines=2000):
-        stack.stop_schedules()
-        yield stack
+    with quiet(Stack, tmp_path_factory.mktemp("faults"), "faults.log") as up:
+        yield up
 
 
 @pytest.fixture

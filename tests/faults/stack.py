@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import requests
 
-from tests.platforms import FINAL, JSON, Api, ComposePlatform, wait_for
+from tests.platforms import FINAL, JSON, Api, ComposePlatform, brought_up, copy_checkout, wait_for
 
 TENANT = "0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e"
 WORKSPACE = f"http://yeedu-mock:8080/tenant/{TENANT}/workspace/1/spark"
@@ -43,6 +44,9 @@ KNOBS = {
     "WORKER_LIMIT": "40",
     "POSTGRES_MEMORY": "2g",  # its disk is in memory too
 }
+
+
+AnyStack = TypeVar("AnyStack", bound="Stack")
 
 
 @dataclass(frozen=True)
@@ -325,6 +329,18 @@ class Stack(ComposePlatform):
         """Return the flow runs that are under way, those aside that are due later."""
         body = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}}
         return self.api.post("flow_runs/filter", body)
+
+
+@contextmanager
+def quiet(kind: type[AnyStack], folder: Path, log: str) -> Iterator[AnyStack]:
+    """Have a platform up, in a checkout of its own, without schedules that start runs of their own."""
+    checkout = folder / "yeedu-prefect"
+    copy_checkout(checkout)
+    stack = kind(checkout)
+    stack.prepare()
+    with brought_up(stack, log, lines=2000):
+        stack.stop_schedules()
+        yield stack
 
 
 def seconds_since(began: float) -> str:

@@ -9,8 +9,8 @@ import pytest
 
 from tests.faults.conftest import Row
 from tests.faults.flights import Flights
-from tests.faults.stack import Stack, seconds_since
-from tests.platforms import JSON, brought_up, copy_checkout, scaled_settings, wait_for
+from tests.faults.stack import Stack, quiet, seconds_since
+from tests.platforms import JSON, scaled_settings, wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.short, pytest.mark.long, pytest.mark.timeout(1200)]
 
@@ -45,13 +45,8 @@ class ScaledStack(Stack):
 @pytest.fixture(scope="module")
 def scaled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScaledStack]:
     """The platform up on empty volumes, without schedules that start runs of their own."""
-    checkout = tmp_path_factory.mktemp("scaled") / "yeedu-prefect"
-    copy_checkout(checkout)
-    stack = ScaledStack(checkout)
-    stack.prepare()
-    with brought_up(stack, "faults-scaled.log", lines=2000):
-        stack.stop_schedules()
-        yield stack
+    with quiet(ScaledStack, tmp_path_factory.mktemp("scaled"), "faults-scaled.log") as up:
+        yield up
 
 
 @pytest.mark.fault(21)
