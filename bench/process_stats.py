@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 from bench.usage import Usage
-from local.processes import Supervisor
+from local.processes.supervisor import Supervisor
 
 
 def usage(number: int) -> Usage:

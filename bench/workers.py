@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from bench import docker_stats, process_stats
 from bench.usage import Usage
-from local.family import TOKEN_VARIABLE
+from local.processes.process_tree import TOKEN_VARIABLE
 from tests.platforms import FINAL, JSON, ComposePlatform, LocalPlatform, Platform, copy_checkout, wait_for
 
 OURS = "this worker"

@@ -23,7 +23,7 @@ from prefect.context import refresh_global_settings_context
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 
-from local import warehouse
+from local.processes import warehouse
 from tests.emulators import bigquery_server, gcs_server
 from tests.google_account import service_account
 from tests.platforms import free_port

@@ -1,7 +1,7 @@
 """The commands of the host: ``python3 -m local up|down|logs|status|deploy|...`` (``make help``).
 
-Standard library only, since this is what runs before anything is installed. The platform runs as containers
-where a Docker engine answers (`local.compose_mode`), else as local processes (`local.process_mode`).
+Standard library only, because these commands run before anything is installed. The platform runs as
+containers where a Docker engine answers (`local.containers`), else as local processes (`local.processes`).
 """
 
 import sys

@@ -7,34 +7,34 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from local.activation import WINDOWS_DEPLOYMENT, activate
 from local.api import PrefectApi
-from local.bundle_making import make_bundle
-from local.compose_mode import ComposeMode
+from local.backup.restore import opened
+from local.bundle.build import make_bundle
 from local.console import Console
+from local.containers.compose_mode import ComposeMode
+from local.containers.engine import PROJECT, Engine, find_engine
+from local.deployments.activation import WINDOWS_DEPLOYMENT, activate
+from local.deployments.new_flow import declaring_file, make_new_flow
+from local.deployments.remote_platform import address, is_elsewhere, register
 from local.destroy import destroy
-from local.direct import is_answering
 from local.doctor.bundle import place_of
 from local.doctor.run import doctor
-from local.elsewhere import address, is_elsewhere, register
-from local.engine import PROJECT, Engine, find_engine
-from local.environments import EnvironmentKnobs, knobs_of
 from local.errors import CommandError
-from local.install import install, lock
+from local.install.packages import own_certificate
+from local.install.virtual_environment import install, lock
 from local.interrupts import raise_on_interrupts
-from local.knobs import ROOT, Knobs
-from local.new_flow import declaring_file, make_new_flow
-from local.other_server import check_other_server
-from local.own_database import HOST as DATABASE_HOST
-from local.own_database import check_own_database
-from local.packages import own_certificate
-from local.process_mode import ProcessMode
-from local.release import make_release
-from local.restore import opened
-from local.scale import check_scale, runs_scaled
-from local.services import Order, own_flows_url
+from local.loopback import is_answering
+from local.processes.process_mode import ProcessMode
+from local.processes.services import Order, own_flows_url
+from local.release.make_release import make_release
+from local.settings.environments import EnvironmentKnobs, knobs_of
+from local.settings.other_server import check_other_server
+from local.settings.own_database import HOST as DATABASE_HOST
+from local.settings.own_database import check_own_database
+from local.settings.platform import ROOT, Knobs
+from local.settings.scale import check_scale, runs_scaled
+from local.settings.tls import check_tls
 from local.stack.command import run_stack, write_stack
-from local.tls import check_tls
 from local.upgrade.command import (
     Wanted,
     check_no_upgrade_is_left,

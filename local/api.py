@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from local.direct import DIRECT
 from local.errors import CommandError
-from local.knobs import Knobs
+from local.loopback import DIRECT
+from local.settings.platform import Knobs
 
 FINAL_STATES = frozenset({"COMPLETED", "FAILED", "CANCELLED", "CRASHED"})
 FIRST_RUN_DEPLOYMENT = "run-yeedu-job"

@@ -4,11 +4,11 @@ import os
 import shutil
 from collections.abc import Sequence
 
-from local.compose_mode import ComposeMode
 from local.console import Console
+from local.containers.compose_mode import ComposeMode
 from local.errors import CommandError
-from local.process_mode import ProcessMode
-from local.services import STATE
+from local.processes.process_mode import ProcessMode
+from local.processes.services import STATE
 
 
 def destroy(name: str, containers: ComposeMode | None, processes: ProcessMode, console: Console) -> None:

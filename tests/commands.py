@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from local.version import platform_version
+from local.release.version import platform_version
 from tests.platforms import JSON, Platform
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from local.knobs import ROOT
+from local.settings.platform import ROOT
 
 
 class _Loader(yaml.SafeLoader):

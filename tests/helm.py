@@ -21,9 +21,9 @@ import yaml
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from local.install import PROGRAMS
-from local.knobs import ROOT, Knobs
-from local.packages import package_index, trusting
+from local.install.packages import package_index, trusting
+from local.install.virtual_environment import PROGRAMS
+from local.settings.platform import ROOT, Knobs
 from tests.built_once import built_once
 
 JSON = dict[str, Any]

@@ -12,9 +12,9 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from local.install import PROGRAMS
-from local.knobs import ROOT, Knobs
-from local.packages import package_index, trusting
+from local.install.packages import package_index, trusting
+from local.install.virtual_environment import PROGRAMS
+from local.settings.platform import ROOT, Knobs
 from tests.built_once import built_once
 
 LOCK = ROOT / "requirements" / "extras" / "kubernetes.txt"

@@ -6,8 +6,8 @@ import pytest
 from declared import HEAD, ONE
 
 from local.console import Console
-from local.knobs import ROOT
-from local.new_flow import make_new_flow
+from local.deployments.new_flow import make_new_flow
+from local.settings.platform import ROOT
 
 
 @pytest.mark.timeout(300)

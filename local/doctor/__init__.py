@@ -1,5 +1,5 @@
 """``make doctor``: says what ails the platform, be it up, down or half up, and how to mend it.
 
-Every check is a function from a `local.doctor.site.Site` to findings; `local.doctor.table` lists them all,
+Every check is a function from a `local.doctor.site.Site` to findings; `local.doctor.registry` lists them all,
 and docs/doctor.md is held to that list by a test. It looks, and changes nothing.
 """

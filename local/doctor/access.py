@@ -12,9 +12,9 @@ from local.console import without_login
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
 from local.doctor.site import Site
 from local.errors import CommandError
-from local.growth import age_of
-from local.processes import Supervisor
-from local.services import deployer, own_flows_url
+from local.processes.services import deployer, own_flows_url
+from local.processes.supervisor import Supervisor
+from local.status.metrics import age_of
 
 _INSIDE = Path(__file__).parent / "inside"
 _PROBE_SECONDS = 9.0  # of which two go into imports

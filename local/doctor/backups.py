@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from local.archive import verify_archive
-from local.backup import prefect_version
+from local.backup.archive import verify_archive
+from local.backup.backups import prefect_version
+from local.backup.restore import numbers_of
+from local.backup.schedule import LATE_SECONDS, are_scheduled, backups_in, seconds_between
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
 from local.doctor.site import Site
 from local.errors import CommandError
-from local.growth import age_of
-from local.own_database import HOST
-from local.restore import numbers_of
-from local.schedule import LATE_SECONDS, are_scheduled, backups_in, seconds_between
+from local.settings.own_database import HOST
+from local.status.metrics import age_of
 
 _OLD = timedelta(days=7)
 _LATE = timedelta(seconds=LATE_SECONDS)

@@ -10,15 +10,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from local.backup import prefect_version
+from local.backup.backups import prefect_version
+from local.containers.engine import container_of
 from local.doctor.env_file import env_files, is_secret
 from local.doctor.masking import MASK, Masker
 from local.doctor.server import health_page, rescue_page
 from local.doctor.site import COMMAND_SECONDS, JSON, Ended, Site, ended
-from local.dotenv import dotenv_script
-from local.engine import container_of
 from local.errors import CommandError
-from local.record import end_of
+from local.processes.record import end_of
+from local.settings.dotenv import dotenv_script
 
 if TYPE_CHECKING:
     from local.doctor.run import Told

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from local.doctor.external_addresses import DATABASE_TLS, PORTS, outside, proxy_to
 from local.doctor.model import Finding, Level, note, ok, wrong
-from local.doctor.outside import DATABASE_TLS, PORTS, outside, proxy_to
 from local.doctor.site import ANSWER_SECONDS, Site
-from local.growth import age_of
-from local.own_database import HOST as DATABASE_HOST
-from local.tls import mode_of
+from local.settings.own_database import HOST as DATABASE_HOST
+from local.settings.tls import mode_of
+from local.status.metrics import age_of
 
 _SOON = timedelta(days=14)
 _RENEWAL = {

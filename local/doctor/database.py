@@ -7,12 +7,12 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
-from local.databases import read_only
+from local.backup.databases import read_only
 from local.doctor.engine import since
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
 from local.doctor.site import Site
-from local.growth import age_of, postgres_rows, size_of
-from local.own_database import HOST
+from local.settings.own_database import HOST
+from local.status.metrics import age_of, postgres_rows, size_of
 
 LARGE_BYTES = 20_000_000_000
 FULL_SHARE, MUCH_SHARE = 0.9, 0.75

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from local.console import Console
+from local.containers.engine import container_of
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
 from local.doctor.site import JSON, Site
-from local.engine import container_of
 from local.errors import CommandError
-from local.growth import age_of
-from local.process_mode import ProcessMode
+from local.processes.process_mode import ProcessMode
+from local.status.metrics import age_of
 
 NEEDED_ENGINE = 25
 OFTEN = 3

@@ -7,12 +7,12 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from local.backup.schedule import are_scheduled
 from local.doctor.model import Check, Finding, note, ok, wrong
 from local.doctor.site import Site
-from local.dotenv import dotenv_script
 from local.errors import CommandError
-from local.knobs import environment_of_commands
-from local.schedule import are_scheduled
+from local.settings.dotenv import dotenv_script
+from local.settings.platform import environment_of_commands
 
 # Docker's and Compose's own, which .env may have as well.
 _OF_DOCKER = re.compile(

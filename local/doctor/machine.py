@@ -10,13 +10,13 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import build_opener
 
-from local.direct import DIRECT
+from local.containers.engine import containers_publishing
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
 from local.doctor.site import ANSWER_SECONDS, Site
-from local.engine import containers_publishing
 from local.errors import CommandError
+from local.loopback import DIRECT
 from local.ports import holder, is_free
-from local.processes import Supervisor
+from local.processes.supervisor import Supervisor
 
 # Postgres stops at a full disk, and a build takes some gigabytes.
 FULL_BYTES, LITTLE_BYTES = 1 << 30, 5 << 30

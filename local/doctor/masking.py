@@ -11,8 +11,8 @@ from urllib.parse import quote, quote_plus
 
 from local.doctor.env_file import is_secret, known_names
 from local.doctor.site import Site
-from local.dotenv import dotenv_script
 from local.errors import CommandError
+from local.settings.dotenv import dotenv_script
 
 MASK = "***"
 _SHORTEST = 4  # of what is shorter, every text is full

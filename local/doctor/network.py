@@ -12,10 +12,10 @@ from typing import Any, cast
 from urllib.request import getproxies, proxy_bypass
 
 from local.doctor.certificates import check_certificates
+from local.doctor.external_addresses import outside, proxy_to
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
-from local.doctor.outside import outside, proxy_to
 from local.doctor.site import Site
-from local.own_database import HOST as DATABASE_HOST
+from local.settings.own_database import HOST as DATABASE_HOST
 
 
 def check_names(site: Site) -> Iterator[Finding]:

@@ -13,12 +13,12 @@ from local.api import ApiUnavailableError
 from local.console import Console
 from local.doctor.masking import Masker, secrets_of, users_of
 from local.doctor.model import Check, Finding, Level, Theme, note, wrong
+from local.doctor.registry import THEMES
 from local.doctor.site import Site
-from local.doctor.table import THEMES
-from local.dotenv import dotenv_script
 from local.errors import CommandError
-from local.knobs import ROOT
 from local.script import load_script
+from local.settings.dotenv import dotenv_script
+from local.settings.platform import ROOT
 
 FORMAT = 1
 CHECK_SECONDS, ALL_SECONDS, LEAST_SECONDS = 11.0, 18.0, 4.0

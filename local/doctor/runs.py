@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
 from local.doctor.site import JSON, Site
-from local.growth import STATES, age_of, runs_in, scheduler_age
+from local.status.metrics import STATES, age_of, runs_in, scheduler_age
 
 _LATE = timedelta(minutes=5)
 _NEW = timedelta(minutes=5)

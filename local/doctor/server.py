@@ -8,13 +8,13 @@ from typing import Any, cast
 from urllib.error import HTTPError
 
 from local.api import ApiUnavailableError
-from local.backup import prefect_version
+from local.backup.backups import prefect_version
 from local.console import Console
-from local.direct import DIRECT
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
 from local.doctor.site import ANSWER_SECONDS, JSON, Site, once
-from local.process_mode import ProcessMode
-from local.processes import Supervisor
+from local.loopback import DIRECT
+from local.processes.process_mode import ProcessMode
+from local.processes.supervisor import Supervisor
 
 _PACKAGES = {
     "server": ("/opt/server", "server"),

@@ -6,18 +6,18 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from local.backup.schedule import scheduled_backups
 from local.doctor import env_file
 from local.doctor.env_file import is_secret, known_names
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
 from local.doctor.site import Site
 from local.errors import CommandError
-from local.other_server import check_other_server
-from local.own_database import check_own_database
-from local.packages import further_locks, own_certificate, package_index
-from local.preparation import check_login
-from local.scale import check_scale
-from local.schedule import scheduled_backups
-from local.tls import check_tls, other_port
+from local.install.packages import further_locks, own_certificate, package_index
+from local.processes.preparation import check_login
+from local.settings.other_server import check_other_server
+from local.settings.own_database import check_own_database
+from local.settings.scale import check_scale
+from local.settings.tls import check_tls, other_port
 
 USER_OF_IMAGES = 10001
 

@@ -14,15 +14,15 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from local.api import PrefectApi
-from local.child_environment import child_environment
 from local.console import Console
-from local.doctor.good_lines import knobs_of
-from local.engine import Container, Engine, Project, container_of, find_engine
+from local.containers.engine import Container, Engine, Project, container_of, find_engine
+from local.doctor.lenient_settings import knobs_of
 from local.errors import CommandError
-from local.install import PROGRAMS
-from local.knobs import ROOT, Knobs
-from local.process_mode import ProcessMode
-from local.services import STATE
+from local.install.virtual_environment import PROGRAMS
+from local.processes.child_environment import child_environment
+from local.processes.process_mode import ProcessMode
+from local.processes.services import STATE
+from local.settings.platform import ROOT, Knobs
 
 JSON = dict[str, Any]
 T = TypeVar("T")

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 from local.api import ApiUnavailableError
-from local.backup import prefect_version
+from local.backup.backups import prefect_version
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
 from local.doctor.runs import everything, newest_event, ours
 from local.doctor.site import JSON, Site, ended, once
-from local.growth import age_of
-from local.install import PROGRAMS
-from local.processes import Supervisor
+from local.install.virtual_environment import PROGRAMS
+from local.processes.supervisor import Supervisor
+from local.status.metrics import age_of
 
 _MOST = 200
 _BEATS_MISSED = 4

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from local.console import Console
-from local.engine import Project
+from local.containers.engine import Project
+from local.containers.images import bring_images, config_of
 from local.errors import CommandError
-from local.images import bring_images, config_of
-from local.knobs import ROOT, Knobs
-from local.packages import further_locks, own_certificate
-from local.preparation import check_login
-from local.scale import OVERLAY as SCALED
-from local.scale import check_scale, compose_files, file_variables
+from local.install.packages import further_locks, own_certificate
+from local.processes.preparation import check_login
+from local.settings.platform import ROOT, Knobs
+from local.settings.scale import OVERLAY as SCALED
+from local.settings.scale import check_scale, compose_files, file_variables
 from local.stack.progress import await_services
 from local.stack.render import Surroundings, labels_of, stack_of
 from local.stack.secrets import bring_secrets, first_names, forget_superseded

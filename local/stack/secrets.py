@@ -14,9 +14,9 @@ from types import ModuleType
 from typing import Any
 
 from local.errors import CommandError
-from local.knobs import ROOT, Knobs
-from local.preparation import offer_file
+from local.processes.preparation import offer_file
 from local.script import load_script
+from local.settings.platform import ROOT, Knobs
 from local.stack.swarm import docker, inspected
 
 _STACK, _KEY, _NUMBER, _PRINT = (f"yeedu-prefect.{name}" for name in ("stack", "secret", "number", "print"))

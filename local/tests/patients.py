@@ -10,12 +10,12 @@ from pathlib import Path
 from ssl import SSLContext
 from typing import Any
 
-from local.doctor.good_lines import knobs_of
+from local.containers.engine import Engine
+from local.doctor.lenient_settings import knobs_of
 from local.doctor.model import Finding, Level
+from local.doctor.registry import THEMES
 from local.doctor.site import Site
-from local.doctor.table import THEMES
-from local.engine import Engine
-from local.knobs import ROOT, Knobs
+from local.settings.platform import ROOT, Knobs
 
 JSON = dict[str, Any]
 NO_ENGINE = Engine("no Docker engine answers (docker is not installed)", is_usable=False)

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from local.service import Service
+from local.processes.service import Service
 from tests.platforms import free_port
 
 SERVES = """

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from local.activation import activate
 from local.api import PrefectApi
 from local.console import Console
+from local.deployments.activation import activate
 from local.errors import CommandError
 
 DEPLOYMENT = {

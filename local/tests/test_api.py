@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from local.api import FlowRun, PrefectApi, await_first_run
-from local.direct import is_answering
 from local.errors import CommandError
+from local.loopback import is_answering
 
 JOB = {"id": "d1", "name": "run-yeedu-job", "paused": False, "schedules": [{"active": True}]}
 OTHER = {"id": "d2", "name": "print-message", "paused": False, "schedules": [{"active": True}]}

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local.archive import read_archive, write_archive
+from local.backup.archive import read_archive, write_archive
 from local.errors import CommandError
 
 MANIFEST = "yeedu-prefect-backup.json"

@@ -14,14 +14,15 @@ from uuid import uuid4
 
 import pytest
 
-from local import bundle_making, images
-from local.bundle import FOLDER, SUMS, Bundle, Contents, bundle_of, digest
-from local.bundle_making import make_bundle, names_to_save, pack, save_images
+from local.bundle import build
+from local.bundle.build import make_bundle, names_to_save, pack, save_images
+from local.bundle.bundle import FOLDER, SUMS, Bundle, Contents, bundle_of, digest
 from local.console import Console
+from local.containers import images
+from local.containers.images import load_images
 from local.errors import CommandError
-from local.images import load_images
-from local.knobs import Knobs
-from local.release import git
+from local.release.make_release import git
+from local.settings.platform import Knobs
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 CONTENTS = Contents(
@@ -239,7 +240,7 @@ def test_what_is_not_committed_or_has_no_history_is_not_bundled(
         (repository, "what is not committed would not be in"),
         (shallow, "`git fetch --unshallow`"),
     ):
-        monkeypatch.setattr(bundle_making, "ROOT", root)
+        monkeypatch.setattr(build, "ROOT", root)
         with pytest.raises(CommandError, match=said):
             make_bundle(None, (), Console(), Knobs({}))
     with pytest.raises(CommandError, match=r"^PYTHONS=3\.9: the platform runs on Python 3\.11, "):

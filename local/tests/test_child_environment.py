@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from local.child_environment import child_environment
+from local.processes.child_environment import child_environment
 
 PROGRAMS = Path("/venv/bin")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.knobs import ROOT
+from local.settings.platform import ROOT
 from tests.platforms import IMAGES, free_port
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]  # the first build of the images is among it

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from local import compose_mode
-from local.compose_mode import ComposeMode
 from local.console import Console
+from local.containers import compose_mode
+from local.containers.compose_mode import ComposeMode
 from local.errors import CommandError
-from local.knobs import Knobs
+from local.settings.platform import Knobs
 
 # `docker compose up` starts the worker after the deployer has failed, and ends at once on SIGTERM.
 DOCKER = """#!/bin/sh

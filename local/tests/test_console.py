@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from local.compose_mode import ComposeMode
 from local.console import Console
+from local.containers.compose_mode import ComposeMode
 from local.errors import CommandError
-from local.knobs import Knobs
+from local.settings.platform import Knobs
 
 EVIL = "a\x1b]52;c;aGk=\x07\x1b[2Jb\rmake up: done"
 SHOWN = "a\\x1b]52;c;aGk=\\x07\\x1b[2Jb\\rmake up: done"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from local.databases import PostgresDatabase
-from local.engine import Project
+from local.backup.databases import PostgresDatabase
+from local.containers.engine import Project
 from local.errors import CommandError
-from local.knobs import Knobs
+from local.settings.platform import Knobs
 from local.upgrade.copies import PostgresCopy
 from tests.platforms import wait_for
 

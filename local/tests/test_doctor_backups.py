@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from local.archive import DATABASE, KEY, write_archive
-from local.backup import prefect_version
+from local.backup.archive import DATABASE, KEY, write_archive
+from local.backup.backups import prefect_version
 from local.doctor import backups
-from local.knobs import ROOT
+from local.settings.platform import ROOT
 from local.tests.patients import assert_told, checkout, container, findings, notes, patient, wrongs
 
 NAMES = ("backup-age", "backup-file", "backup-permissions")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from local.containers.engine import Engine
 from local.doctor import database
 from local.doctor import site as site_module
 from local.doctor.bundle import write_bundle
 from local.doctor.run import masker_of
 from local.doctor.site import Site
-from local.engine import Engine
 from local.tests.patients import AN_ENGINE, assert_told, checkout, container, findings, notes, patient, wrongs
 from tests.platforms import free_port, wait_for
 

@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from local.doctor import machine, outside
+from local.doctor import external_addresses, machine
 from local.doctor.certificates import certificate_of
 from local.tests.patients import (
     AN_ENGINE,
@@ -257,7 +257,7 @@ def test_database_without_tls_is_not_asked_for_its_certificate(
     tmp_path: Path, value: str, is_asked: int
 ) -> None:
     values = {"PREFECT_SERVER_DATABASE_HOST": "127.0.0.1", "PREFECT_SERVER_DATABASE_PORT": str(free_port())}
-    site = patient(checkout(tmp_path), {**values, outside.DATABASE_TLS: value})
+    site = patient(checkout(tmp_path), {**values, external_addresses.DATABASE_TLS: value})
     assert len(wrongs(site, "certificates")) == is_asked
 
 
@@ -296,4 +296,4 @@ def test_addresses_of_the_platform_itself_are_nobody_elses(tmp_path: Path) -> No
         "FLOWS_GIT_URL": "http://git-server:8080/flows.git",
         "WAREHOUSE_URL": "postgresql://w@warehouse/w",
     }
-    assert outside.outside(patient(checkout(tmp_path), values)) == {}
+    assert external_addresses.outside(patient(checkout(tmp_path), values)) == {}

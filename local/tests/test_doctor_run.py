@@ -16,11 +16,11 @@ from local.doctor import run
 from local.doctor import site as site_module
 from local.doctor.masking import Masker
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
+from local.doctor.registry import THEMES
 from local.doctor.run import Ward, doctor, document, examine, lines_of
 from local.doctor.site import Site
-from local.doctor.table import THEMES
 from local.errors import CommandError
-from local.knobs import ROOT
+from local.settings.platform import ROOT
 from local.tests.patients import CHECKS, NO_ENGINE, checkout, patient
 from tests.platforms import copy_checkout, free_port
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from local.doctor.site import Ended, Site
-from local.knobs import ROOT
+from local.settings.platform import ROOT
 from local.tests.patients import AN_ENGINE, assert_told, container, findings, notes, patient, wrongs
 
 PLACES = {"server": ROOT / "server", "worker": ROOT / "worker" / "src" / "yeedu_worker"}

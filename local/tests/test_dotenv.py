@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from local.dotenv import read_dotenv
 from local.errors import CommandError
+from local.settings.dotenv import read_dotenv
 from yeedu_worker.dotenv import DotenvError, parse_dotenv
 
 TEXT = r"""

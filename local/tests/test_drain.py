@@ -10,10 +10,10 @@ from signal import SIGUSR1
 
 import pytest
 
-from local.engine import Project
+from local.containers.engine import Project
 from local.errors import CommandError
-from local.knobs import Knobs
-from local.processes import Supervisor
+from local.processes.supervisor import Supervisor
+from local.settings.platform import Knobs
 from tests.platforms import wait_for
 
 # Ends once it has been told both: to stop, and to take its time.

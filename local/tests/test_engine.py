@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from local.engine import Project, containers_publishing, find_engine
-from local.knobs import ROOT, Knobs
+from local.containers.engine import Project, containers_publishing, find_engine
+from local.settings.platform import ROOT, Knobs
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from local import environments
-from local.compose_mode import ComposeMode
 from local.console import Console
-from local.environments import EnvironmentKnobs, knobs_of, secret_files
+from local.containers.compose_mode import ComposeMode
 from local.errors import CommandError
-from local.knobs import Knobs
+from local.processes.services import Order
 from local.script import load_script
-from local.services import Order
+from local.settings import environments
+from local.settings.environments import EnvironmentKnobs, knobs_of, secret_files
+from local.settings.platform import Knobs
 
 PLATFORM = {
     "YEEDU_JOB_URL": "https://production.example/job",

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from local import first_run
 from local.api import FlowRun, PrefectApi
 from local.console import Console
-from local.knobs import Knobs
+from local.settings.platform import Knobs
+from local.status import first_run
 
 
 def outcome(

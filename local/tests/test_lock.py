@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from local.errors import CommandError
-from local.lock import exclusive
+from local.processes.lock import exclusive
 
 
 def test_second_command_is_refused_while_the_first_is_at_work(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from local.knobs import ROOT
+from local.settings.platform import ROOT
 from local.tests.test_upgrade_releases import checkout, origin
 from local.upgrade import journal as journals
-from local.upgrade import kept_code
+from local.upgrade import rollback_code
 from local.upgrade.git import Git
 from local.upgrade.journal import Journal, Phase
 
@@ -109,7 +109,7 @@ def test_the_way_back_is_run_by_the_kept_programs(
     if phase:
         journals.write(Journal("containers", "0.1.0", "0.2.0", "a", phase=Phase(phase)), state)
     if has_programs:
-        kept_code.keep(ROOT, state)
+        rollback_code.keep(ROOT, state)
     command = ["make", f"--file={ROOT / 'Makefile'}", f"PYTHON={told}", "upgrade"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert json.loads(done.stdout) == handed, done.stderr
@@ -120,7 +120,7 @@ def test_the_kept_programs_work_on_the_checkout_without_its_own(checkout: Path) 
     state = checkout / ".local" / "upgrade"
     journal = Journal("local processes", "0.9.0", "0.10.0", "a", "b", "before.tar", phase=Phase.SWITCHING)
     journals.write(journal, state)
-    kept_code.keep(ROOT, state)
+    rollback_code.keep(ROOT, state)
     (checkout / "local").mkdir()
     (checkout / "local" / "__init__.py").write_text("raise SystemExit('half of a release')\n")
     command = [sys.executable, str(state / "code"), "upgrade"]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from local.console import Console
+from local.deployments.new_flow import LONGEST_NAME, declaring_file, make_new_flow, with_deployment
 from local.errors import CommandError
-from local.knobs import ROOT, Knobs
-from local.new_flow import LONGEST_NAME, declaring_file, make_new_flow, with_deployment
+from local.settings.platform import ROOT, Knobs
 from yeedu_deployer.declared.prefect_yaml import load_file
 
 URLS = {name: f"http://yeedu/{name}" for name in ("YEEDU_JOB_URL", "YEEDU_NOTEBOOK_URL", "YEEDU_HEALTH_URL")}

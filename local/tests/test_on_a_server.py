@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from local.api import PrefectApi
-from local.databases import SqliteDatabase
-from local.growth import run_lines
+from local.backup.databases import SqliteDatabase
+from local.status.metrics import run_lines
 from tests.platforms import Api, wait_for
 from tests.prefect_process import PrefectProcess
 

@@ -8,11 +8,11 @@ import pytest
 
 from local import __main__ as program
 from local.api import PrefectApi
-from local.engine import Engine, Project
+from local.containers.engine import Engine, Project
 from local.errors import CommandError
-from local.knobs import Knobs
-from local.other_server import check_other_server
-from local.services import Order
+from local.processes.services import Order
+from local.settings.other_server import check_other_server
+from local.settings.platform import Knobs
 from tests.keyed_server import keyed_server
 
 URL = {"PREFECT_API_URL": "https://prefect.example/api"}

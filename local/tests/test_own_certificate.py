@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from local.errors import CommandError
-from local.knobs import ROOT, Knobs
-from local.packages import own_certificate
+from local.install.packages import own_certificate
+from local.settings.platform import ROOT, Knobs
 from tests.package_index import add_wheel, serve_index
 from tests.platforms import copy_checkout, free_port
 from tests.tls_server import private_authority

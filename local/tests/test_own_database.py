@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from local import __main__ as program
-from local.engine import Engine
+from local.containers.engine import Engine
 from local.errors import CommandError
-from local.knobs import Knobs, environment_of_commands
-from local.own_database import check_own_database
-from local.services import Order
+from local.processes.services import Order
+from local.settings.own_database import check_own_database
+from local.settings.platform import Knobs, environment_of_commands
 
 HOST = {"PREFECT_SERVER_DATABASE_HOST": "db.example"}
 OVERLAY = {"COMPOSE_FILE": "docker-compose.yaml:deploy/own-database.yaml"}

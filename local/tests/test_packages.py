@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from local import install, services
 from local.errors import CommandError
-from local.knobs import ROOT, Knobs
-from local.packages import further_locks
+from local.install import virtual_environment
+from local.install.packages import further_locks
+from local.processes import services
 from local.script import load_script
+from local.settings.platform import ROOT, Knobs
 
 ETL = Knobs({"WORKER_EXTRAS": "etl"})
 
@@ -19,7 +20,7 @@ ETL = Knobs({"WORKER_EXTRAS": "etl"})
 def test_extra_is_installed_and_makes_another_environment() -> None:
     locks = further_locks(ETL)
     assert locks[0] == "extras/etl.txt"
-    assert install.lock_digest(locks) != install.lock_digest(further_locks(Knobs({})))
+    assert virtual_environment.lock_digest(locks) != virtual_environment.lock_digest(further_locks(Knobs({})))
 
 
 def test_unknown_extra_is_one_sentence() -> None:
@@ -49,7 +50,7 @@ def lock(checkout: Path, line: str, folder: str = "flows") -> subprocess.Complet
     return subprocess.run(
         [checkout / "requirements" / "lock"],
         env={
-            **install.inherited(),
+            **virtual_environment.inherited(),
             "UV": str(Path(sys.executable).with_name("uv")),
             "PYTHON": sys.executable,
             "CONFIG_DIR": str(checkout / "our team"),
@@ -112,7 +113,7 @@ def test_a_teams_lock_is_installed_by_local_processes(tmp_path: Path) -> None:
     knobs = Knobs({"CONFIG_DIR": str(tmp_path)})
     [lock] = further_locks(knobs)
     assert (ROOT / "requirements" / lock).resolve() == (tmp_path / "requirements.lock").resolve()
-    assert install.lock_digest([lock]) != install.lock_digest([])
+    assert virtual_environment.lock_digest([lock]) != virtual_environment.lock_digest([])
     before = services.worker(knobs, "", 1).fingerprint()
     (tmp_path / "requirements.lock").write_text(f"# (digest {digest})\ncowsay==6.0\n")
     assert services.worker(knobs, "", 1).fingerprint() != before

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from local import preparation
 from local.errors import CommandError
-from local.knobs import ROOT, Knobs
+from local.processes import preparation
+from local.settings.platform import ROOT, Knobs
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from local import process_mode, startup
 from local.console import Console
-from local.knobs import Knobs
-from local.process_mode import ProcessMode
-from local.processes import Supervisor
-from local.service import Service
+from local.processes import process_mode, startup
+from local.processes.process_mode import ProcessMode
+from local.processes.service import Service
+from local.processes.supervisor import Supervisor
+from local.settings.platform import Knobs
 from local.tests.serving import giving, serving
 from tests.platforms import free_port
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from local import changelog
 from local.console import Console
 from local.errors import CommandError
-from local.release import git, make_release
-from local.stamp import stated
-from local.version import numbers, platform_version
+from local.release import changelog
+from local.release.make_release import git, make_release
+from local.release.version import numbers, platform_version
+from local.release.version_files import stated
 from tests.platforms import copy_checkout
 
 CHANGES = """# Changelog
@@ -164,5 +164,5 @@ def test_this_checkout_can_be_released(tmp_path: Path, monkeypatch: pytest.Monke
         "docker-compose.images.yaml",
         "yeedu-operator/guide/pyproject.toml",
     } <= set(changed)
-    notes = ["python3", "-m", "local.changelog", "v99.0.0"]
+    notes = ["python3", "-m", "local.release.changelog", "v99.0.0"]
     assert subprocess.check_output(notes, cwd=copy, text=True).startswith("### ")

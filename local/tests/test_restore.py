@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from local.archive import write_archive
-from local.backup import Backups, prefect_version
+from local.backup.archive import write_archive
+from local.backup.backups import Backups, prefect_version
+from local.backup.databases import SqliteDatabase
+from local.backup.restore import opened
 from local.console import Console
-from local.databases import SqliteDatabase
 from local.errors import CommandError
-from local.knobs import ROOT
-from local.restore import opened
+from local.settings.platform import ROOT
 from tests.platforms import copy_checkout, free_port
 
 FERNET = base64.urlsafe_b64encode(bytes(range(32))).decode()

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from local import scale
 from local.errors import CommandError
+from local.settings import scale
 
 BASE = "docker-compose.yaml"
 

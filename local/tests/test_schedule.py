@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from local import schedule
-from local.archive import read_archive
-from local.knobs import ROOT, Knobs
-from local.schedule import backup_lines, scheduled_backups
+from local.backup import schedule
+from local.backup.archive import read_archive
+from local.backup.schedule import backup_lines, scheduled_backups
+from local.settings.platform import ROOT, Knobs
 from tests.platforms import wait_for
 
 STAMP = "%Y%m%dT%H%M%SZ.tar"
@@ -169,7 +169,7 @@ def test_local_processes_are_backed_up_and_the_oldest_goes(checkout: Path, tmp_p
 )
 def test_schedule_that_is_none_is_refused(settings: dict[str, str], said: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "local.schedule"],
+        [sys.executable, "-m", "local.backup.schedule"],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **SETTINGS, **settings},
         capture_output=True,
         text=True,

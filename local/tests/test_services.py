@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
-from local import services
+from local.backup.schedule import scheduled_backups
 from local.errors import CommandError
-from local.knobs import ROOT, Knobs
-from local.schedule import scheduled_backups
-from local.service import Service
+from local.processes import services
+from local.processes.service import Service
+from local.settings.platform import ROOT, Knobs
 from tests.compose_files import expanded
 
 
@@ -30,7 +30,7 @@ OVERLAY: dict[str, Any] = yaml.load(
 FLOWS = "file:///checkout"
 WAREHOUSE = "postgresql://warehouse@127.0.0.1:5433/warehouse"
 # Another database, which the server prepares itself; the checkout in place of a git-server with a login; and
-# names of containers that are kept from a proxy, for which there is local/child_environment.py here.
+# names of containers that bypass a proxy, for which there is local/processes/child_environment.py here.
 ELSEWHERE = re.compile(
     r"PREFECT_SERVER_DATABASE_\w+|PREFECT_SERVER_API_BLOCKS_REGISTER_ON_START|GIT_CONFIG_\w+|DIRECT_HOSTS"
 )
@@ -175,8 +175,8 @@ def test_fingerprint_changes_with_a_knob_and_not_without() -> None:
 
 
 def test_fingerprint_changes_with_the_code_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("local.service.ROOT", tmp_path)
-    monkeypatch.setattr("local.install.ROOT", tmp_path)
+    monkeypatch.setattr("local.processes.service.ROOT", tmp_path)
+    monkeypatch.setattr("local.install.virtual_environment.ROOT", tmp_path)
     (tmp_path / "src").mkdir()
     code = tmp_path / "src" / "code.py"
     code.write_text("1")

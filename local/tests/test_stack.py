@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from local.console import Console
+from local.containers.images import config_of
 from local.errors import CommandError
-from local.images import config_of
-from local.knobs import ROOT, Knobs
+from local.settings.platform import ROOT, Knobs
 from local.stack import command, swarm
 from local.stack.render import Surroundings, labels_of, stack_of
 from local.stack.secrets import first_names
@@ -110,7 +110,7 @@ def test_overlays_are_rendered(monkeypatch: pytest.MonkeyPatch, overlay: str) ->
         "PREFECT_API_URL": "https://prefect.example.com/api",
         "PREFECT_SERVER_DATABASE_HOST": "db.example.com",
     }
-    monkeypatch.setattr("local.engine.environment_of_commands", lambda: dict(os.environ))
+    monkeypatch.setattr("local.containers.engine.environment_of_commands", lambda: dict(os.environ))
     stack = taken(rendered(model_of(monkeypatch, **knobs)))
     assert "postgres" not in stack["services"]
     assert f"{STACK}.postgres-data" not in labels_of(rendered(model_of(monkeypatch, **knobs)))

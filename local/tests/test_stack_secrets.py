@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from local.errors import CommandError
-from local.knobs import Knobs
+from local.settings.platform import Knobs
 from local.stack import secrets
 
 JSON = dict[str, Any]

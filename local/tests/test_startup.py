@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from local import startup
 from local.console import Console
 from local.errors import CommandError
-from local.knobs import Knobs
-from local.processes import Supervisor
-from local.service import Service
-from local.startup import Startup
+from local.processes import startup
+from local.processes.service import Service
+from local.processes.startup import Startup
+from local.processes.supervisor import Supervisor
+from local.settings.platform import Knobs
 from local.tests.serving import giving, serving
 
 NO_WAREHOUSE = {"WAREHOUSE_URL": "postgresql://me@db.example/analytics"}

@@ -16,14 +16,14 @@ import trustme
 
 from local import ports
 from local.api import PrefectApi
-from local.direct import is_answering
 from local.doctor.certificates import check_certificates
 from local.doctor.site import Ended, Site
 from local.errors import CommandError
-from local.knobs import Knobs
+from local.loopback import is_answering
 from local.ports import is_free
+from local.settings.platform import Knobs
+from local.settings.tls import check_tls
 from local.tests.patients import AN_ENGINE, assert_told, checkout, container, notes, patient, serving, wrongs
-from local.tls import check_tls
 from tests.tls_server import server_context
 
 HOST = "prefect.example.com"

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from local import images
-from local.bundle import CHECKOUT, SUMS, Bundle, bundle_of
-from local.bundle_making import pack
+from local.bundle.build import pack
+from local.bundle.bundle import CHECKOUT, SUMS, Bundle, bundle_of
 from local.console import Console
+from local.containers import images
+from local.containers.images import load_images, record_of
 from local.errors import CommandError
-from local.images import load_images, record_of
 from local.tests.test_bundle import CONTENTS, damage, install
 from local.tests.test_upgrade_releases import checkout, commit, git, of_version, origin, state
 from local.upgrade import bundles

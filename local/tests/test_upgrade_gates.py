@@ -13,7 +13,7 @@ import pytest
 from local.api import PrefectApi
 from local.console import Console
 from local.errors import CommandError
-from local.knobs import Knobs
+from local.settings.platform import Knobs
 from local.tests.test_upgrade_releases import checkout, commit, origin
 from local.upgrade import preflight
 from local.upgrade.forms import Need

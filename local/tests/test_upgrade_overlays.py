@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from local import images
 from local.console import Console
+from local.containers import images
 from local.errors import CommandError
-from local.knobs import ROOT, Knobs
-from local.scale import compose_files
+from local.settings.platform import ROOT, Knobs
+from local.settings.scale import compose_files
 from local.tests.test_upgrade_releases import git
 from local.upgrade import overlays
 from local.upgrade.forms import Containers

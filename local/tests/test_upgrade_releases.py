@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from local.bundle import has_bundle
+from local.bundle.bundle import has_bundle
 from local.errors import CommandError
 from local.upgrade import bundles
 from local.upgrade import git as gits

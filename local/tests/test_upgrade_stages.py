@@ -10,7 +10,7 @@ import pytest
 
 from local.console import Console
 from local.errors import CommandError
-from local.knobs import ROOT
+from local.settings.platform import ROOT
 from local.upgrade import stages
 from local.upgrade.stages import run_stage
 from tests.platforms import wait_for

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from local import docker
 from local.api import ApiUnavailableError
 from local.console import Console
+from local.containers import docker
 from local.errors import CommandError
-from local.knobs import Knobs
+from local.settings.platform import Knobs
 from local.tests.test_upgrade_copies import file, run
 from local.tests.test_upgrade_releases import checkout, commit, origin
 from local.tests.test_upgrade_releases import state as state_of
-from local.upgrade import bundles, command, forms, kept_code, switch, way_back
+from local.upgrade import bundles, command, forms, rollback, rollback_code, switch
 from local.upgrade import journal as journals
 from local.upgrade.copies import SqliteCopy
 from local.upgrade.forms import Containers
@@ -204,7 +204,7 @@ def test_the_data_are_as_they_were_or_it_is_said(
     form.copy.make()
     run(file, *changes)
     journal = dataclasses.replace(JOURNAL, has_begun=has_begun)
-    assert way_back.bring_data_back(form, journal, Console()).startswith(data)
+    assert rollback.bring_data_back(form, journal, Console()).startswith(data)
     assert run(file) == runs
     assert not form.copy.exists()
 
@@ -213,7 +213,7 @@ def test_half_of_a_copy_is_deleted_on_the_way_back(file: Path) -> None:
     form: Any = FakeForm(file)
     half = file.with_name("prefect_before_upgrade.new")
     half.write_bytes(b"half")
-    way_back.bring_data_back(form, JOURNAL, Console())
+    rollback.bring_data_back(form, JOURNAL, Console())
     assert not half.exists()
 
 
@@ -246,7 +246,7 @@ def switching(
     monkeypatch.setattr(switch, "run_stage", start)
     monkeypatch.setattr(switch, "smoke", no_matter)
     monkeypatch.setattr(switch.PrefectApi, "of", server)
-    for module, name in ((kept_code, "keep"), (bundles, "take")):
+    for module, name in ((rollback_code, "keep"), (bundles, "take")):
         monkeypatch.setattr(module, name, no_matter)
 
     def run_it(
@@ -289,9 +289,9 @@ def test_what_was_changed_while_the_worker_stops_is_left_alone(
     left, before, form = journals.read(), state_of(checkout), FakeForm(file)
     assert left
     assert (left.phase, left.has_files) == (Phase.SWITCHING, False)
-    monkeypatch.setattr(way_back, "run_stage", no_matter)
-    monkeypatch.setattr(way_back, "await_last_stage", no_matter)
-    assert way_back.go_back(form, Git(checkout), left, Knobs({}), Console()) == AS_BEFORE  # type: ignore[arg-type]
+    monkeypatch.setattr(rollback, "run_stage", no_matter)
+    monkeypatch.setattr(rollback, "await_last_stage", no_matter)
+    assert rollback.go_back(form, Git(checkout), left, Knobs({}), Console()) == AS_BEFORE  # type: ignore[arg-type]
     assert (state_of(checkout), journals.read()) == (before, None)
 
 

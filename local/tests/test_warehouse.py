@@ -7,14 +7,14 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from local import services, startup, warehouse
-from local.child_environment import child_environment
 from local.console import Console
 from local.errors import CommandError
-from local.install import PROGRAMS
-from local.knobs import Knobs
-from local.processes import Supervisor
-from local.startup import Startup
+from local.install.virtual_environment import PROGRAMS
+from local.processes import services, startup, warehouse
+from local.processes.child_environment import child_environment
+from local.processes.startup import Startup
+from local.processes.supervisor import Supervisor
+from local.settings.platform import Knobs
 from tests.platforms import free_port
 
 PASSWORD = "planted-password"

@@ -15,13 +15,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from local.compose_mode import ComposeMode
 from local.console import Console
-from local.engine import find_engine
+from local.containers.compose_mode import ComposeMode
+from local.containers.engine import find_engine
 from local.errors import CommandError
 from local.interrupts import raise_on_interrupts
-from local.knobs import Knobs
-from local.process_mode import ProcessMode
+from local.processes.process_mode import ProcessMode
+from local.settings.platform import Knobs
 from local.upgrade.stages import end_with_the_starter
 from local.upgrade.trial import try_in_containers, try_in_processes
 

@@ -4,11 +4,11 @@ import os
 import shutil
 from pathlib import Path
 
-from local.bundle import FOLDER as _NAME
-from local.bundle import SUMS, Bundle
+from local.bundle.bundle import FOLDER as _NAME
+from local.bundle.bundle import SUMS, Bundle
+from local.containers.images import record_of
 from local.errors import CommandError
-from local.images import record_of
-from local.knobs import ROOT
+from local.settings.platform import ROOT
 from local.upgrade.forms import size_of_files
 from local.upgrade.journal import FOLDER
 

@@ -8,23 +8,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO, cast
 
-from local.bundle import CHECKOUT
+from local.bundle.bundle import CHECKOUT
 from local.console import Console
-from local.engine import find_engine
+from local.containers.engine import find_engine
 from local.errors import CommandError
 from local.interrupts import ignore_interrupts, raise_on_interrupts
-from local.knobs import ROOT, Knobs
-from local.lock import exclusive
-from local.upgrade import bundles, kept_code, preflight, releases
+from local.processes.lock import exclusive
+from local.release.version import numbers, platform_version
+from local.settings.platform import ROOT, Knobs
+from local.upgrade import bundles, preflight, releases, rollback_code
 from local.upgrade import journal as journals
 from local.upgrade.forms import Containers, Form, Processes
 from local.upgrade.git import Git
 from local.upgrade.journal import FOLDER, RELEASE, Journal, Phase
 from local.upgrade.prepare import prepare
+from local.upgrade.rollback import go_back
 from local.upgrade.stages import Log, await_last_stage
 from local.upgrade.switch import finish, switch
-from local.upgrade.way_back import go_back
-from local.version import numbers, platform_version
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def _reason(error: Exception) -> str:
 
 def _clean(form: Form, git: Git) -> None:
     """Remove what an upgrade needs no more: the trial, the clone, the programs of the old release."""
-    kept_code.forget()
+    rollback_code.forget()
     form.remove_trial()
     releases.forget(git, RELEASE)
     bundles.forget()

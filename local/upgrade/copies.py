@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
-from local.databases import PARTS, PostgresDatabase, SqliteDatabase, read_only
+from local.backup.databases import PARTS, PostgresDatabase, SqliteDatabase, read_only
 from local.errors import CommandError
 
 _KEPT, _FAILED = "prefect_before_upgrade", "prefect_after_upgrade"

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from local.compose_mode import ComposeMode
 from local.console import Console
-from local.docker import labels_of, remove_labelled
-from local.engine import Project
+from local.containers.compose_mode import ComposeMode
+from local.containers.docker import labels_of, remove_labelled
+from local.containers.engine import Project
+from local.containers.images import config_of
 from local.errors import CommandError
-from local.images import config_of
-from local.install import VENV
-from local.knobs import ROOT, Knobs
-from local.lock import exclusive
+from local.install.virtual_environment import VENV
 from local.ports import free_port
-from local.process_mode import ProcessMode
-from local.services import STATE
+from local.processes.lock import exclusive
+from local.processes.process_mode import ProcessMode
+from local.processes.services import STATE
+from local.settings.platform import ROOT, Knobs
 from local.upgrade.copies import Copy, PostgresCopy, SqliteCopy
 from local.upgrade.journal import FOLDER, RELEASE
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from local.errors import CommandError
-from local.services import STATE
+from local.processes.services import STATE
 
 FOLDER = STATE / "upgrade"
 RELEASE = FOLDER / "release"  # the clone that the new one is tried in

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from local.bundle import has_bundle
+from local.bundle.bundle import has_bundle
+from local.containers.images import missing_images
 from local.errors import CommandError
-from local.images import missing_images
-from local.knobs import ROOT, Knobs
-from local.scale import compose_files, file_variables
+from local.settings.platform import ROOT, Knobs
+from local.settings.scale import compose_files, file_variables
 from local.upgrade.git import Git
 
 _WRITERS = ("postgres", "server", "secrets")  # of what is started in a trial

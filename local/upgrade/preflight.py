@@ -9,13 +9,13 @@ from urllib.parse import quote
 from local.api import ApiUnavailableError, PrefectApi
 from local.console import Console
 from local.errors import CommandError
-from local.knobs import ROOT, Knobs
-from local.own_database import HOST
-from local.scale import OVERLAY, compose_files
+from local.release.version import is_near, numbers
+from local.settings.own_database import HOST
+from local.settings.platform import ROOT, Knobs
+from local.settings.scale import OVERLAY, compose_files
 from local.upgrade.forms import Form, Need
 from local.upgrade.git import Git
 from local.upgrade.releases import Release, listed, stops_between
-from local.version import is_near, numbers
 
 _OWN_WORKERS = {("image-pool", "image-worker")}
 _DEPLOYER_LOCK = "yeedu_deployer_lock"

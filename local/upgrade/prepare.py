@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from local.api import PrefectApi
+from local.backup.restore import opened
 from local.console import Console
 from local.errors import CommandError
-from local.knobs import ROOT, Knobs
-from local.restore import opened
+from local.release.version import platform_version
+from local.settings.platform import ROOT, Knobs
 from local.upgrade import bundles, preflight
 from local.upgrade import journal as journals
 from local.upgrade.forms import Form
@@ -22,7 +23,6 @@ from local.upgrade.journal import FOLDER, RELEASE, Journal
 from local.upgrade.overlays import own_files
 from local.upgrade.releases import Release, clone
 from local.upgrade.stages import run_stage
-from local.version import platform_version
 
 _PATHS = ("CONFIG_DIR",)  # and each ..._FILE, but that of prefect.yaml, which is named from the checkout on
 _OF_THE_CHECKOUT = ("PREFECT_FILE", "COMPOSE_FILE")

@@ -5,10 +5,10 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.bundle import CHECKOUT, Bundle
+from local.bundle.bundle import CHECKOUT, Bundle
 from local.errors import CommandError
+from local.release.version import is_release, numbers, platform_version, version_of_files
 from local.upgrade.git import Git
-from local.version import is_release, numbers, platform_version, version_of_files
 
 _RELEASE, _CANDIDATE = "refs/upgrade/release", "refs/upgrade/candidate"
 STOPS = Path("local", "upgrade", "stops.toml")

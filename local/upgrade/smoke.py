@@ -8,7 +8,7 @@ from urllib.parse import quote
 from local.api import FINAL_STATES, FIRST_RUN_DEPLOYMENT, ApiUnavailableError, PrefectApi
 from local.console import Console
 from local.errors import CommandError
-from local.upgrade.asking import GoneError, asked, patiently
+from local.upgrade.patient_requests import GoneError, asked, patiently
 
 QUEUE = "make-upgrade-smoke-run"
 _SMOKE_SECONDS = 600.0

@@ -15,7 +15,7 @@ from typing import TextIO
 
 from local.console import Console
 from local.errors import CommandError
-from local.knobs import CHECKOUT
+from local.settings.platform import CHECKOUT
 from local.upgrade.journal import FOLDER
 
 _END_SECONDS = 120.0

@@ -11,15 +11,15 @@ from typing import Any
 from urllib.parse import quote
 
 from local.api import PrefectApi
-from local.bundle import has_bundle
+from local.bundle.bundle import has_bundle
 from local.console import Console
-from local.knobs import ROOT, Knobs
-from local.upgrade import bundles, kept_code, preflight
+from local.settings.platform import ROOT, Knobs
+from local.upgrade import bundles, preflight, rollback_code
 from local.upgrade import journal as journals
-from local.upgrade.asking import GoneError, asked, patiently
 from local.upgrade.forms import Form
 from local.upgrade.git import Git
 from local.upgrade.journal import RELEASE, Journal, Phase
+from local.upgrade.patient_requests import GoneError, asked, patiently
 from local.upgrade.releases import Release
 from local.upgrade.smoke import QUEUE, forget_queue, make_queue, smoke
 from local.upgrade.stages import run_stage
@@ -34,7 +34,7 @@ def switch(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Consol
     api = PrefectApi.of(knobs)
     form.keep_programs()
     form.copy.discard()
-    kept_code.keep()
+    rollback_code.keep()
     profiles = form.profiles()
     queues = [queue["id"] for queue in _queues(api) if not queue["is_paused"] and queue["name"] != QUEUE]
     _check_is_unchanged(git, journal, console)

@@ -13,21 +13,21 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from local.backup import of_processes
-from local.child_environment import child_environment
-from local.compose_mode import ComposeMode
+from local.backup.backups import of_processes
+from local.backup.restore import opened
 from local.console import Console
-from local.direct import is_answering
-from local.engine import Project, last_lines
+from local.containers.compose_mode import ComposeMode
+from local.containers.engine import Project, last_lines
+from local.containers.images import config_of
 from local.errors import CommandError
-from local.family import TOKEN_VARIABLE, await_end, family, send
-from local.images import config_of
-from local.install import PROGRAMS, install
-from local.knobs import ROOT, Knobs
-from local.preparation import check_machine, prepare_flows, prepare_secrets
-from local.restore import opened
-from local.scale import compose_files, file_variables
-from local.services import STATE, Order, deployer, own_flows_url, own_warehouse_url, server
+from local.install.virtual_environment import PROGRAMS, install
+from local.loopback import is_answering
+from local.processes.child_environment import child_environment
+from local.processes.preparation import check_machine, prepare_flows, prepare_secrets
+from local.processes.process_tree import TOKEN_VARIABLE, await_end, family, send
+from local.processes.services import STATE, Order, deployer, own_flows_url, own_warehouse_url, server
+from local.settings.platform import ROOT, Knobs
+from local.settings.scale import compose_files, file_variables
 from local.upgrade.overlays import check_apart, check_images
 
 # Prefect's own word for a server without services; and that there are none beside it either.

@@ -24,7 +24,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from local import warehouse
+from local.processes import warehouse
 from tests.platforms import free_port, wait_for
 
 DRIVER: Any = asyncpg  # it has no types

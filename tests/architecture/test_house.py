@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from attach.locks import further_locks
-from local.changelog import newest
-from local.stamp import stated
-from local.version import platform_version
+from local.release.changelog import newest
+from local.release.version import platform_version
+from local.release.version_files import stated
 
 ROOT = Path(__file__).parents[2]
 FILES = [

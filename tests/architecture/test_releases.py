@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from local.bundle import FOLDER, INSTALLER
+from local.bundle.bundle import FOLDER, INSTALLER
 from tests.pages import text
 
 ROOT = Path(__file__).parents[2]

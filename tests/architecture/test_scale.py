@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from local.scale import MOST_SERVERS
 from local.script import load_script
+from local.settings.scale import MOST_SERVERS
 
 ROOT = Path(__file__).parents[2]
 RESERVE = 20  # connections that are left for migrations, backups and people

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from local.processes import Supervisor
+from local.processes.supervisor import Supervisor
 from tests.platforms import JSON, OUTPUT, Platform, free_port, image, wait_for
 
 # Beside the other tests of the platform, so that all of them share one running platform.

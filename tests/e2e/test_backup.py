@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from local.archive import read_archive
+from local.backup.archive import read_archive
 from tests.platforms import JSON, Api, ComposePlatform, LocalPlatform, Platform, copy_checkout, free_port
 
 pytestmark = [pytest.mark.long_in_containers, pytest.mark.xdist_group("platform")]

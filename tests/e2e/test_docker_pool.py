@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from local.version import platform_version
+from local.release.version import platform_version
 from tests.environments import Published, environment_or_skip
 from tests.platforms import ROOT, ComposePlatform, commit, image, wait_for
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from local.processes import Supervisor
-from local.record import Record
+from local.processes.record import Record
+from local.processes.supervisor import Supervisor
 from tests.platforms import LocalPlatform, brought_up, copy_checkout, wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(420), pytest.mark.xdist_group("platform")]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from local.release import git
-from local.version import platform_version
+from local.release.make_release import git
+from local.release.version import platform_version
 from tests.machines import machine
 from tests.platforms import OUTPUT, ComposePlatform, copy_checkout
 

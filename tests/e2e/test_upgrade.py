@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from local.version import platform_version
+from local.release.version import platform_version
 from tests.e2e.test_backup import secret_block
 from tests.platforms import (
     JSON,

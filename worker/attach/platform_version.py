@@ -1,6 +1,6 @@
 """The version of the platform that a checkout is of, and how far apart two of them may be.
 
-Of the standard library alone, since the host's commands (`local.version`) read it here too.
+Of the standard library alone, since the host's commands (`local.release.version`) read it here too.
 """
 
 import re

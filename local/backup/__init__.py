@@ -1,0 +1,1 @@
+"""``make backup`` and ``make restore``, by hand or on a schedule."""

@@ -1,0 +1,210 @@
+"""Prefect's database: dumped while in use, and replaced by a dump that was tried out beside it first."""
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from local.console import printable
+from local.containers.engine import Project
+from local.errors import CommandError
+
+# Ticks that were due between the backup and now may have run meanwhile: they are not run a second time. Those
+# that had begun when the backup was made stay: what they began is theirs to end.
+_FORGET_OVERDUE = """
+DELETE FROM flow_run
+WHERE auto_scheduled AND state_type = 'SCHEDULED' AND state_name IN ('Scheduled', 'Late') AND run_count = 0
+AND expected_start_time < CURRENT_TIMESTAMP
+"""
+_IS_PREFECT = "SELECT (SELECT count(*) FROM alembic_version) + (SELECT count(*) FROM flow_run)"
+# Prefect's database has none of these; others' would run as Postgres' superuser once the server uses them.
+_OWN_CODE = """
+WITH own AS (SELECT oid FROM pg_namespace WHERE nspname NOT IN ('pg_catalog', 'information_schema'))
+SELECT proname FROM pg_proc WHERE pronamespace IN (SELECT oid FROM own) AND NOT EXISTS
+(SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e')
+UNION ALL SELECT tgname FROM pg_trigger WHERE NOT tgisinternal
+UNION ALL SELECT rulename FROM pg_rewrite JOIN pg_class ON pg_class.oid = ev_class
+WHERE relnamespace IN (SELECT oid FROM own)
+"""
+_SCRATCH = "prefect_restored"
+_REPLACED = "prefect_replaced"
+PARTS = ("", "-wal", "-shm")  # of a database of SQLite's
+_LOADER = "prefect_loader"  # no superuser, and only there while a dump is loaded
+
+
+class PostgresDatabase:
+    """The database of the containers; the service ``postgres`` has to run."""
+
+    kind = "postgres"
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+
+    def dump(self, target: Path) -> None:
+        """Write a consistent dump of the database as it is now.
+
+        Raises:
+            CommandError: Postgres cannot be reached, or the dump failed.
+        """
+        with target.open("wb") as stream:
+            self._project.stream(
+                *("postgres", "pg_dump", "--username=prefect", "--dbname=prefect", "--format=custom"),
+                output=stream,
+            )
+
+    def load(self, dump: Path) -> None:
+        """Load a dump into a database beside the one in use, which stays as it is.
+
+        Nothing in the dump is run as Postgres' superuser, which may start programs and read files.
+
+        Raises:
+            CommandError: The dump is not one of Prefect's database.
+        """
+        self.discard()
+        try:
+            self._sql(f"CREATE ROLE {_LOADER} LOGIN", f"CREATE DATABASE {_SCRATCH} OWNER {_LOADER}")
+            with dump.open("rb") as stream:
+                self._project.stream(
+                    *("postgres", "pg_restore", f"--username={_LOADER}", f"--dbname={_SCRATCH}"),
+                    *("--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction"),
+                    content=stream,
+                )
+            self._refuse_own_code()
+            self._psql(_SCRATCH, _LOADER, f"--command={_IS_PREFECT}", f"--command={_FORGET_OVERDUE}")
+            self._psql(_SCRATCH, "prefect", f"--command=REASSIGN OWNED BY {_LOADER} TO prefect")
+            self._psql(_SCRATCH, "prefect", f"--command=DROP OWNED BY {_LOADER}")
+            self._sql(f"DROP ROLE {_LOADER}")
+        except CommandError as error:
+            self.discard()
+            raise CommandError(
+                f"the dump in it is not one of Prefect's database ({printable(str(error))})"
+            ) from None
+
+    def _refuse_own_code(self) -> None:
+        """Look for functions, triggers, rules and views in what was loaded.
+
+        Raises:
+            CommandError: There are some.
+        """
+        if own := self._psql(_SCRATCH, _LOADER, f"--command={_OWN_CODE}").split():
+            raise CommandError(f"it has functions, triggers or rules of its own: {' '.join(own[:3])}")
+
+    def discard(self) -> None:
+        """Delete what was loaded, if anything was."""
+        self._sql(f"DROP DATABASE IF EXISTS {_SCRATCH} WITH (FORCE)", f"DROP ROLE IF EXISTS {_LOADER}")
+
+    def switch(self) -> None:
+        """Put the loaded database in the place of the one in use, and send away who uses that one."""
+        self._sql(f"DROP DATABASE IF EXISTS {_REPLACED} WITH (FORCE)")
+        self._rename(("prefect", _REPLACED), (_SCRATCH, "prefect"))
+
+    def switch_back(self) -> None:
+        """Undo `switch`: what was loaded is beside the one in use again."""
+        self._rename(("prefect", _SCRATCH), (_REPLACED, "prefect"))
+
+    def finish(self) -> None:
+        """Delete the database whose place another one took."""
+        self._sql(f"DROP DATABASE IF EXISTS {_REPLACED} WITH (FORCE)")
+
+    def _rename(self, *names: tuple[str, str]) -> None:
+        """Rename databases, all or none of them."""
+        listed = ", ".join(f"'{name}'" for name, _ in names)
+        statements = (f"ALTER DATABASE {name} RENAME TO {new}" for name, new in names)
+        left = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ({listed})"  # noqa: S608
+        self._sql(left, "BEGIN", *statements, "COMMIT")
+
+    def _sql(self, *statements: str) -> None:
+        self._psql("postgres", "prefect", *(f"--command={statement}" for statement in statements))
+
+    def _psql(self, database: str, role: str, *commands: str) -> str:
+        how = ("--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--no-align", "--tuples-only")
+        printed = self._project.stream(
+            "postgres", "psql", f"--username={role}", f"--dbname={database}", *how, *commands
+        )
+        return printed.decode(errors="replace")
+
+
+def read_only(file: Path, seconds: float, how: str = "mode=ro") -> sqlite3.Connection:
+    """Open a database of SQLite to look at it.
+
+    Args:
+        file: The database; it has to be there.
+        seconds: How long to wait for who has locked it.
+        how: What SQLite's address asks for.
+    """
+    return sqlite3.connect(f"{file.absolute().as_uri()}?{how}", uri=True, timeout=seconds)
+
+
+class SqliteDatabase:
+    """The database of the local processes: one file."""
+
+    kind = "sqlite"
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._scratch = file.with_name(f"{_SCRATCH}.db")
+        self._replaced = file.with_name(f"{_REPLACED}.db")
+
+    def dump(self, target: Path) -> None:
+        """Write a consistent copy of the database as it is now.
+
+        Raises:
+            CommandError: There is no database, or it cannot be read.
+        """
+        try:
+            with (
+                closing(read_only(self._file, 60)) as source,
+                closing(sqlite3.connect(target)) as copy,
+            ):
+                source.backup(copy)
+        except sqlite3.Error as error:
+            raise CommandError(f"{self._file} cannot be copied: {error}") from None
+
+    def load(self, dump: Path) -> None:
+        """Copy a dump beside the database in use, which stays as it is.
+
+        Raises:
+            CommandError: The dump is not one of Prefect's database, or there is no room for it.
+        """
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(dump, self._scratch)
+            with closing(sqlite3.connect(self._scratch)) as connection:
+                connection.execute("PRAGMA foreign_keys = ON")
+                if connection.execute("PRAGMA integrity_check").fetchone() != ("ok",):
+                    raise sqlite3.DatabaseError("it is damaged")
+                connection.execute(_IS_PREFECT).fetchone()
+                connection.execute(_FORGET_OVERDUE)
+                connection.commit()
+        except sqlite3.Error as error:
+            self.discard()
+            raise CommandError(
+                f"the dump in it is not one of Prefect's database ({printable(str(error))})"
+            ) from None
+        except OSError as error:
+            self.discard()
+            raise CommandError(f"it cannot be copied to {self._file.parent}: {error.strerror}") from None
+
+    def discard(self) -> None:
+        """Delete what was loaded, if anything was."""
+        self._scratch.unlink(missing_ok=True)
+
+    def switch(self) -> None:
+        """Put the loaded database in the place of the one in use, which no process may have open any more."""
+        self.finish()
+        for suffix in PARTS:
+            if (part := self._file.with_name(self._file.name + suffix)).exists():
+                part.replace(self._replaced.with_name(self._replaced.name + suffix))
+        self._scratch.replace(self._file)
+
+    def switch_back(self) -> None:
+        """Undo `switch`: what was loaded is beside the one in use again."""
+        self._file.replace(self._scratch)
+        for suffix in PARTS:
+            if (part := self._replaced.with_name(self._replaced.name + suffix)).exists():
+                part.replace(self._file.with_name(self._file.name + suffix))
+
+    def finish(self) -> None:
+        """Delete the database whose place another one took."""
+        for suffix in PARTS:
+            self._replaced.with_name(self._replaced.name + suffix).unlink(missing_ok=True)

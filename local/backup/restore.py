@@ -1,0 +1,172 @@
+"""``make restore``: what a backup's file says is read, and judged, before anything is started or stopped."""
+
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from tempfile import TemporaryDirectory
+
+from local.backup.archive import DATABASE, KEY, SETTINGS, Manifest, read_archive
+from local.backup.backups import prefect_version
+from local.console import Console
+from local.errors import CommandError
+from local.install.packages import own_certificate
+from local.script import load_script
+from local.settings.dotenv import read_dotenv
+from local.settings.platform import ROOT, Knobs, environment_of_commands
+
+_FORMS = {"postgres": "containers", "sqlite": "local processes"}
+_ENCRYPTION_KEY = "PREFECT_SERVER_ENCRYPTION_KEY"
+# What Docker's commands obey themselves: with these a file decides what else is run on this machine, as root.
+_OF_DOCKER = re.compile(r"(?!COMPOSE_(PROJECT_NAME|PROFILES)$)(BUILDKIT|BUILDX|COMPOSE|DOCKER)_\w*", re.ASCII)
+
+
+@dataclass(frozen=True, repr=False)
+class Backup:
+    """A backup whose file is whole. Has no useful ``repr``, since passwords are among what it holds.
+
+    Attributes:
+        source: The file.
+        manifest: What it holds.
+        database: The dump of the database, unpacked.
+        key: What the blocks in it are encrypted with.
+        settings: Its ``.env``, unpacked; ``None`` when it has none, or the checkout has one.
+        knobs: The platform's, with those settings.
+        root: The checkout.
+    """
+
+    source: Path
+    manifest: Manifest
+    database: Path
+    key: str
+    settings: Path | None
+    knobs: Knobs
+    root: Path
+
+    def check(self, kind: str) -> None:
+        """Refuse what this platform cannot take over.
+
+        Args:
+            kind: Of the database that the platform has here.
+
+        Raises:
+            CommandError: It is of another form or a newer Prefect, or its settings do not fit.
+        """
+        made = self.manifest
+        if made.database != kind:
+            raise CommandError(
+                f"{self.source} is a backup of {_FORMS[made.database]}; this platform runs as {_FORMS[kind]}"
+            )
+        if numbers_of(made.prefect) > numbers_of(prefect_version(self.root)):
+            raise CommandError(
+                f"{self.source} is of Prefect {made.prefect}, newer than this checkout's "
+                f"{prefect_version(self.root)}; check out the version that it was made with"
+            )
+        if self.knobs.other_server:
+            raise CommandError(
+                f"runs, deployments and blocks are on {self.knobs.other_server}; "
+                "restore the backup where that server is"
+            )
+        if self.knobs.secret(_ENCRYPTION_KEY) not in {"", self.key}:
+            raise CommandError(
+                f"{self.source}: its blocks are encrypted with another key than {_ENCRYPTION_KEY} is; "
+                "remove that from .env, and the backup's key is used"
+            )
+        self._check_files()
+
+    def _check_files(self) -> None:
+        """Refuse settings that name files of another machine.
+
+        Raises:
+            CommandError: A file or folder is not there.
+        """
+        self.knobs.config_dir()
+        own_certificate(self.knobs)
+        script = load_script(ROOT / "server" / "generate_secrets.py")
+        for name in (f"{secret.knob}_FILE" for secret in script.SECRETS):
+            file = self.knobs.path(name)
+            if file and not file.exists():
+                raise CommandError(f"{name}={file}: there is no such file; a backup holds none: put it there")
+
+    @contextmanager
+    def settings_in_place(self, console: Console) -> Generator[None]:
+        """Bring ``.env`` back where there is none, and take it away again should the block fail.
+
+        Settings of today are never overwritten.
+        """
+        target = self.root / ".env"
+        if self.settings is None:
+            yield
+            return
+        scratch = target.with_name(".env.restored")
+        try:
+            scratch.touch(mode=0o600)
+            scratch.write_bytes(self.settings.read_bytes())
+            scratch.replace(target)
+        except OSError as error:
+            scratch.unlink(missing_ok=True)
+            raise CommandError(f"{target} cannot be written: {error.strerror}") from None
+        console.step("settings     .env is back")
+        try:
+            yield
+        except BaseException:
+            target.unlink()
+            console.step("settings     .env is taken away again")
+            raise
+
+
+@contextmanager
+def opened(source: Path, console: Console, root: Path = ROOT) -> Generator[Backup]:
+    """Unpack a backup for as long as the block lasts, and judge what is in it.
+
+    Args:
+        source: A file that ``make backup`` wrote.
+        console: Where progress is shown.
+        root: The checkout, whose ``.env`` goes before the backup's.
+
+    Raises:
+        CommandError: It is no whole backup, its key is none, or its settings are not to be used unseen.
+    """
+    with TemporaryDirectory() as folder:
+        parts = Path(folder)
+        manifest = read_archive(source, parts)
+        key = (parts / KEY).read_bytes().decode("ascii", errors="replace").strip()
+        script = load_script(ROOT / "server" / "generate_secrets.py")
+        try:
+            script.check_fernet_key(key)
+        except script.SecretError:
+            raise CommandError(f"{source}: the key in it is no Fernet key; use another backup") from None
+        today, settings = root / ".env", parts / SETTINGS
+        if not settings.exists() or today.exists():
+            if settings.exists() and today.read_bytes() != settings.read_bytes():
+                console.step("settings     .env differs from the backup's, and is left as it is")
+            yield Backup(source, manifest, parts / DATABASE, key, None, Knobs.read(root), root)
+            return
+        yield Backup(source, manifest, parts / DATABASE, key, settings, _knobs(source, settings), root)
+
+
+def _knobs(source: Path, settings: Path) -> Knobs:
+    """Return the knobs with a backup's settings.
+
+    Raises:
+        CommandError: They cannot be read, or would decide what else runs on this machine.
+    """
+    environment = environment_of_commands()
+    try:
+        values = read_dotenv(settings, environment)
+    except CommandError as error:
+        raise CommandError(f"{source}: {str(error).replace(str(settings), SETTINGS)}") from None
+    if names := sorted(filter(_OF_DOCKER.fullmatch, values)):
+        raise CommandError(
+            f"{source}: its {SETTINGS} sets {', '.join(names)}, which decides what runs on this machine; "
+            f"look at `tar -xOf {quote(str(source))} {SETTINGS}`, write what you trust of it into .env, "
+            "and restore again"
+        )
+    return Knobs({**values, **environment})
+
+
+def numbers_of(version: str) -> tuple[int, ...]:
+    """Return the numbers of a version, by which versions are compared."""
+    return tuple(int(number) for number in re.findall(r"\d+", version))

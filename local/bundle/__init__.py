@@ -1,0 +1,1 @@
+"""Bundles: everything that an installation without a network takes, in one file."""

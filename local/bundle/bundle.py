@@ -1,0 +1,200 @@
+"""A bundle: what an installation without a network takes, in one folder, checked before it is used.
+
+``make bundle`` writes it (`local.bundle.build`); ``install.sh`` in it makes a checkout that has it.
+"""
+
+import json
+import platform
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from local.backup.archive import digest
+from local.errors import CommandError
+from local.release.version import numbers, platform_version
+from local.settings.platform import ROOT
+
+FOLDER = ".bundle"  # of a checkout
+HEAD = "bundle.json"
+SUMS = "SHA256SUMS"
+WHEELS = "wheels"
+CHECKOUT = "checkout.bundle"
+INSTALLER = "install.sh"
+FORMAT = 1
+_LINE = re.compile(r"([0-9a-f]{64})  ((?:[\w.+-]+/)?[\w.+-]+)", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a bundle holds.
+
+    Attributes:
+        version: The platform's.
+        commit: What it was made from.
+        created: The time of that commit, in ISO form.
+        machine: The kind that images and wheels are for, as ``x86_64``.
+        pythons: The versions of Python that wheels are for, as ``3.13``.
+        packages: The digest of what flows need besides, as `local.install.packages.further_digest` tells it.
+        images: The file of all images.
+        services: The name of each service's image in that file.
+        format: Of the bundle itself.
+    """
+
+    version: str
+    commit: str
+    created: str
+    machine: str
+    pythons: list[str]
+    packages: str
+    images: str
+    services: Mapping[str, str]
+    format: int = FORMAT
+
+    def text(self) -> str:
+        """Return it as `HEAD` has it."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle in a folder, of which nothing but its contents' list was checked yet."""
+
+    folder: Path
+    contents: Contents
+    sums: Mapping[str, str]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Bundle":
+        """Read what a bundle says of itself.
+
+        Raises:
+            CommandError: The folder has none, or that of another version of this program, or it is damaged.
+        """
+        sums = _sums(folder)
+        _check(folder, sums, [HEAD])
+        try:
+            fields: dict[str, Any] = json.loads((folder / HEAD).read_text(encoding="utf-8"))
+            if fields.get("format") != FORMAT:
+                raise CommandError(
+                    f"{folder}: bundles of format {fields.get('format')} are not read here; install it by "
+                    f"its own {INSTALLER}"
+                )
+            contents = Contents(**fields)
+            numbers(contents.version)
+        except (ValueError, TypeError, AttributeError):
+            raise CommandError(f"{folder} is no bundle of this platform: `make bundle` makes one") from None
+        return cls(folder, contents, sums)
+
+    def check(self, names: Iterable[str] = ()) -> None:
+        """Compare files with their checksums.
+
+        Args:
+            names: Which; all by default.
+
+        Raises:
+            CommandError: A file is missing, is not what was written, or is none of the bundle's.
+        """
+        _check(self.folder, self.sums, list(names) or self.sums)
+
+    def find_links(self, packages: str) -> list[str]:
+        """Return the arguments by which pip and uv install from the bundle's wheels alone, checked first.
+
+        Args:
+            packages: The digest of what flows need besides, here.
+
+        Raises:
+            CommandError: The wheels are for other machines, versions of Python or packages, or damaged.
+        """
+        self.check_packages(packages)
+        self._check_machine(platform.machine() if sys.platform == "linux" else sys.platform)
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        if python not in self.contents.pythons:
+            raise CommandError(
+                f"the bundle has wheels for Python {', '.join(self.contents.pythons)}, and this is {python}; "
+                "name one that it has: make up PYTHON=python3.13"
+            )
+        self.check(name for name in self.sums if name.startswith(f"{WHEELS}/"))
+        return ["--no-index", "--find-links", str(self.folder / WHEELS)]
+
+    def check_packages(self, packages: str) -> None:
+        """Refuse a bundle that lacks what flows need here.
+
+        Raises:
+            CommandError: It was made with other packages.
+        """
+        if packages != self.contents.packages:
+            raise CommandError(
+                "the bundle was made with another WORKER_EXTRAS or another list of packages for flows; make "
+                f"one with these settings, or delete {FOLDER} to install and build from an index"
+            )
+
+    def checked_images(self, machine: str) -> Path:
+        """Return the file of all images, once it is checked.
+
+        Args:
+            machine: The kind that Docker runs on.
+
+        Raises:
+            CommandError: They are for another kind, or damaged.
+        """
+        self._check_machine(machine)
+        self.check([self.contents.images])
+        return self.folder / self.contents.images
+
+    def _check_machine(self, machine: str) -> None:
+        here = kind_of_machine(machine)
+        if here != self.contents.machine:
+            raise CommandError(f"the bundle is for {self.contents.machine}, and this machine is {here}")
+
+
+def bundle_of(root: Path = ROOT) -> Bundle | None:
+    """Return the bundle that a checkout was installed from; ``None`` for one that was cloned from elsewhere.
+
+    Raises:
+        CommandError: It is damaged, or of another version than the checkout.
+    """
+    if not has_bundle(root):
+        return None
+    bundle = Bundle.read(root / FOLDER)
+    if bundle.contents.version != (own := platform_version(root)):
+        raise CommandError(
+            f"{FOLDER} is the bundle of {bundle.contents.version}, and this checkout is {own}; "
+            f"take that version's bundle, or delete {FOLDER} to install and build from an index"
+        )
+    return bundle
+
+
+def has_bundle(root: Path = ROOT) -> bool:
+    """Tell whether a checkout was installed from a bundle."""
+    return (root / FOLDER).is_dir()
+
+
+def kind_of_machine(name: str) -> str:
+    """Return what the kernel and wheels call a kind of machine that Docker may call by another name."""
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """Read the list of checksums, each line of which is as ``sha256sum`` writes and reads it."""
+    try:
+        lines = (folder / SUMS).read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        raise CommandError(f"{folder} is no bundle of this platform: its {SUMS} cannot be read") from None
+    found = [_LINE.fullmatch(line) for line in lines]
+    sums = {one[2]: one[1] for one in found if one}
+    if len(sums) != len(lines) or HEAD not in sums:
+        raise CommandError(f"{folder} is no bundle of this platform: its {SUMS} is none")
+    return sums
+
+
+def _check(folder: Path, sums: Mapping[str, str], names: Iterable[str]) -> None:
+    for name in names:
+        try:
+            is_as_written = digest(folder / name) == sums.get(name)
+        except OSError as error:
+            raise CommandError(f"{folder / name}: {error.strerror}; unpack the bundle again") from None
+        if not is_as_written:
+            raise CommandError(f"{folder / name} is damaged: unpack the bundle again, or fetch it again")

@@ -1,0 +1,1 @@
+"""The platform as containers of a Compose project."""

@@ -1,0 +1,283 @@
+"""Talks to Docker: whether an engine answers, and what each container of the compose project is doing."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from local.bundle.bundle import has_bundle
+from local.containers.docker import ANSWER_SECONDS, PROJECT_LABEL, ask, labels_of, of_project
+from local.errors import CommandError
+from local.settings.platform import ROOT, Knobs, environment_of_commands
+from local.settings.scale import scale_variables
+
+NEEDED_COMPOSE = (2, 24)
+PROJECT = "yeedu-prefect"  # `name:` of docker-compose.yaml
+_SERVICE_LABEL = "com.docker.compose.service"
+_ONE_OFF_LABEL = "com.docker.compose.oneoff"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What answered: the versions of the engine and of Compose, or the reason why there is none to use."""
+
+    description: str
+    is_usable: bool
+
+
+def find_engine(seconds: float = ANSWER_SECONDS) -> Engine:
+    """Ask for a Docker engine and for Compose, for at most so many seconds each."""
+    info = ask("docker", "info", "--format", "{{.ServerVersion}}", seconds=seconds)
+    version = info.stdout.strip()
+    if info.returncode or not version:
+        return Engine(f"no Docker engine answers ({_reason(info.stderr)})", is_usable=False)
+    compose = ask("docker", "compose", "version", "--short", seconds=seconds)
+    numbers = tuple(int(part) for part in re.findall(r"\d+", compose.stdout)[:2])
+    if compose.returncode or numbers < NEEDED_COMPOSE:
+        needed = ".".join(map(str, NEEDED_COMPOSE))
+        found = f"is {compose.stdout.strip()}" if numbers else "does not answer"
+        return Engine(f"Docker Compose {found} ({needed} or newer is needed)", is_usable=False)
+    return Engine(f"Docker {version} with Compose {compose.stdout.strip()}", is_usable=True)
+
+
+def _reason(stderr: str) -> str:
+    """Return the last line that says something, without Docker's decoration."""
+    lines = [line.strip().removeprefix("ERROR: ") for line in stderr.splitlines()]
+    told = [line for line in lines if line and line != "errors pretty printing info"]
+    return told[-1].rstrip(".") if told else "no answer"
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container of the project, as it was when asked."""
+
+    id: str
+    service: str
+    status: str
+    exit_code: int
+    health: str
+    started_at: str
+    is_one_shot: bool
+    ports: frozenset[int]
+    health_output: str = ""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it did its work (a one-shot), or is healthy."""
+        if self.is_one_shot:
+            return self.status == "exited" and self.exit_code == 0
+        return self.status == "running" and self.health in {"healthy", ""}
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ended when it should not have, or is unhealthy."""
+        if self.status in {"exited", "dead"}:
+            return not self.is_one_shot or self.exit_code != 0
+        return self.status == "restarting" or self.health == "unhealthy"
+
+    def __str__(self) -> str:
+        if self.status == "exited":
+            return (
+                "done" if self.is_one_shot and self.exit_code == 0 else f"exited with code {self.exit_code}"
+            )
+        if self.status == "running" and not self.is_one_shot:
+            return self.health or "running"
+        return self.status
+
+
+class Project:
+    """The compose project: its name is ``COMPOSE_PROJECT_NAME``, else the compose file's own.
+
+    Args:
+        knobs: The platform's.
+        more: Knobs that count before those of ``.env``.
+    """
+
+    def __init__(self, knobs: Knobs, more: Mapping[str, str] | None = None) -> None:
+        self.name = knobs.get("COMPOSE_PROJECT_NAME", PROJECT)
+        self._environment = {
+            **(environment_of_commands() | scale_variables(knobs.values, ROOT)),
+            **(more or {}),
+            **({"IMAGE_POLICY": "never"} if has_bundle() else {}),  # nothing is built from elsewhere then
+            "COMPOSE_PROJECT_NAME": self.name,
+            # A record of each build makes every image new, for which Compose before 5.5 replaces containers.
+            "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
+        }
+
+    def compose(self, *arguments: str, output: IO[str] | None = None) -> subprocess.Popen[str]:
+        """Start ``docker compose`` in the checkout, with its output shown, or in a file."""
+        return subprocess.Popen(
+            ["docker", "compose", *arguments],
+            cwd=ROOT,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            text=True,
+        )
+
+    def run(self, *arguments: str) -> int:
+        """Run ``docker compose`` with its output shown, and return its exit code."""
+        return self.compose(*arguments).wait()
+
+    def lines(self, *arguments: str) -> Iterator[str]:
+        """Yield each line that ``docker compose`` prints, as soon as it does.
+
+        Raises:
+            CommandError: It failed.
+        """
+        with subprocess.Popen(
+            ["docker", "compose", *arguments],
+            cwd=ROOT,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            for line in process.stdout or ():
+                yield line.decode(errors="replace").rstrip("\r\n")
+        if process.returncode:
+            raise CommandError(f"`docker compose {arguments[0]}` failed with code {process.returncode}")
+
+    def inside(self, service: str, *command: str) -> str:
+        """Run a command in a service's container and return what it prints; nothing when it cannot."""
+        return self.answer("exec", "--no-TTY", service, *command)
+
+    def answer(self, *arguments: str) -> str:
+        """Return what ``docker compose`` prints, within half a minute; nothing when it cannot."""
+        command = ["docker", "compose", *arguments]
+        options: dict[str, Any] = {"cwd": ROOT, "env": self._environment, "stdin": subprocess.DEVNULL}
+        try:
+            return subprocess.run(command, capture_output=True, timeout=30, text=True, **options).stdout
+        except subprocess.TimeoutExpired:
+            return ""
+
+    def stream(
+        self,
+        service: str,
+        *command: str,
+        content: IO[bytes] | None = None,
+        output: IO[bytes] | None = None,
+        is_new: bool = False,
+    ) -> bytes:
+        """Run a command in a service's container with a file as its input or output.
+
+        Args:
+            service: Whose container.
+            command: The program and its arguments.
+            content: What it reads; nothing by default.
+            output: Where it writes to.
+            is_new: Run it in a container of its own, since the service's has ended.
+
+        Returns:
+            What it prints, unless that goes to a file.
+
+        Raises:
+            CommandError: It failed; with the last line of what it says.
+        """
+        done = subprocess.run(
+            [*self._into(service, is_new=is_new), *command],
+            cwd=ROOT,
+            env=self._environment,
+            stdin=content or subprocess.DEVNULL,
+            stdout=output or subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        if done.returncode:
+            raise CommandError(f"{command[0]} in {service}: {_reason(done.stderr.decode(errors='replace'))}")
+        return done.stdout or b""
+
+    def _into(self, service: str, *, is_new: bool) -> list[str]:
+        """Return what a command is put behind to be run in a service's container."""
+        how = ("run", "--rm", "--no-deps") if is_new else ("exec",)
+        # A build before it would be told where the output goes.
+        return ["docker", "compose", "--progress", "quiet", *how, "--no-TTY", service]
+
+    def stop(self, service: str, signal_name: str, grace_seconds: int) -> None:
+        """Stop a service by a signal, and wait for its end; one step, so that Docker never starts it anew.
+
+        Raises:
+            CommandError: It is not running, or did not stop.
+        """
+        running = [one.id for one in self.containers() if (one.service, one.status) == (service, "running")]
+        if not running:
+            raise CommandError(f"the {service} is not running")
+        how = ("--signal", signal_name, "-t", str(grace_seconds))  # --time, and --timeout of newer ones
+        done = subprocess.run(["docker", "stop", *how, *running], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise CommandError(f"docker stop: {_reason(done.stderr)}")
+
+    def is_from_here(self) -> bool:
+        """Tell whether the project's containers were started from this checkout, and not from another one."""
+        here = ("--filter", f"label={PROJECT_LABEL}.working_dir={ROOT}")
+        return bool(ask("docker", "ps", "--all", "--quiet", *of_project(self.name), *here).stdout.strip())
+
+    def other_checkout(self) -> str:
+        """Return another checkout of this machine that the project's containers were started from, if any."""
+        folders = {Path(line) for line in labels_of(self.name, "working_dir") if line}
+        return next((str(one) for one in sorted(folders) if one.exists() and not one.samefile(ROOT)), "")
+
+    def has_volumes(self) -> bool:
+        """Whether the project has data, be it running or not."""
+        return bool(ask("docker", "volume", "ls", "--quiet", *of_project(self.name)).stdout.strip())
+
+    def containers(self) -> list[Container]:
+        """Return the project's containers, in the order in which they started; raises as `inspected` does."""
+        return sorted(map(container_of, self.inspected()), key=lambda container: container.started_at)
+
+    def inspected(self, seconds: float = ANSWER_SECONDS) -> list[dict[str, Any]]:
+        """Return all that the engine tells of the project's containers, but for those of a single command.
+
+        Raises:
+            CommandError: The engine stopped answering.
+        """
+        listed = ask("docker", "ps", "--all", "--quiet", *of_project(self.name), seconds=seconds)
+        if listed.returncode:
+            raise CommandError(f"docker ps: {_reason(listed.stderr)}")
+        if not listed.stdout.split():
+            return []
+        inspected = ask("docker", "inspect", *listed.stdout.split(), seconds=seconds)
+        items: list[dict[str, Any]] = json.loads(inspected.stdout or "[]")  # without those removed meanwhile
+        return [item for item in items if item["Config"]["Labels"].get(_ONE_OFF_LABEL) != "True"]
+
+
+def last_lines(container: Container, count: int = 15) -> str:
+    """Return the last lines of a container's log."""
+    logs = subprocess.run(
+        ["docker", "logs", f"--tail={count}", container.id],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,  # in the order of writing
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    return logs.stdout.rstrip()
+
+
+def containers_publishing(port: int) -> list[str]:
+    """Return the names of the containers, of any project, that hold a port of this machine."""
+    return ask("docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}").stdout.split()
+
+
+def container_of(item: dict[str, Any]) -> Container:
+    """Return what matters of what the engine tells of a container."""
+    state: dict[str, Any] = item["State"]
+    health: dict[str, Any] = state.get("Health") or {}  # what has one is there to stay
+    bindings: dict[str, list[dict[str, str]] | None] = item["NetworkSettings"]["Ports"] or {}
+    return Container(
+        id=item["Id"],
+        service=item["Config"]["Labels"].get(_SERVICE_LABEL, item["Name"]),
+        status=state["Status"],
+        exit_code=state["ExitCode"],
+        health=health.get("Status", ""),
+        started_at=state["StartedAt"],
+        is_one_shot=item["HostConfig"]["RestartPolicy"]["Name"] in {"", "no"} and not health,
+        ports=frozenset(
+            int(one["HostPort"]) for many in bindings.values() for one in many or [] if one["HostPort"]
+        ),
+        health_output=health["Log"][-1]["Output"] if health.get("Log") else "",
+    )

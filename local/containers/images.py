@@ -1,0 +1,145 @@
+"""Has every image on this machine before containers start: built, pulled, loaded, or those that are there."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from local.bundle.bundle import Bundle, bundle_of
+from local.console import Console
+from local.containers.engine import Project
+from local.errors import CommandError
+from local.install.packages import further_digest
+from local.processes.services import STATE
+from local.settings.platform import Knobs
+
+
+def bring_images(project: Project, knobs: Knobs, console: Console, *, of_all_profiles: bool = False) -> None:
+    """Load a bundle's, build what changed, or pull what a registry has and this machine lacks.
+
+    Raises:
+        CommandError: An image cannot be had.
+    """
+    if bundle := bundle_of():
+        bundle.check_packages(further_digest(knobs))
+        load_images(bundle, images_of(project), console)
+        return
+    # The image of Postgres is the warehouse's even where the database is elsewhere.
+    missing = ("pull", "--quiet", "--policy", "missing")
+    if knobs.registry:
+        console.step(f"images: pulling from {knobs.registry} what is missing; none is built")
+        steps = [missing]
+    elif knobs.builds_images:
+        console.step("images: building what changed; the first time takes a few minutes")
+        build = ("build",) if sys.stdout.isatty() else ("build", "--quiet")  # no bars for a file
+        steps = [(*missing, "warehouse"), build]
+    else:
+        console.step("images: taking those that are there (IMAGE_POLICY=never)")
+        steps = [(*missing, "warehouse")]
+    for arguments in steps:
+        code = project.run(*(("--profile", "*") if of_all_profiles else ()), *arguments)
+        if code:
+            raise CommandError(
+                f"`docker compose {arguments[0]}` failed with code {code}; its last lines say why"
+            )
+
+
+def config_of(project: Project, *options: str) -> dict[str, Any]:
+    """Return what Compose makes of its files.
+
+    Raises:
+        CommandError: It cannot read them.
+    """
+    answer = project.answer(*options, "config", "--format", "json")
+    if not answer:
+        raise CommandError("`docker compose config` fails; run it to see why")
+    return json.loads(answer)
+
+
+def images_of(project: Project) -> dict[str, str]:
+    """Return the image of every service, also of those that are off, as this checkout and `.env` call it.
+
+    Raises:
+        CommandError: Compose cannot read its files.
+    """
+    services: dict[str, dict[str, Any]] = config_of(project, "--profile", "*")["services"]
+    return {name: service["image"] for name, service in services.items() if "image" in service}
+
+
+def load_images(bundle: Bundle, wanted: Mapping[str, str], console: Console) -> None:
+    """Load a bundle's images unless they are there, and give them the names that services want.
+
+    Args:
+        bundle: Where they are.
+        wanted: The name of each service's image here; services that the bundle does not know are passed over.
+        console: Where it says what it does.
+
+    Raises:
+        CommandError: They are damaged or for another machine, or Docker does not take them.
+    """
+    names = {wanted[one]: image for one, image in bundle.contents.services.items() if one in wanted}
+    record = record_of(bundle)
+    if names and _ids(names) == _loaded(record):
+        return
+    machine = _docker("version", "--format", "{{.Server.Arch}}").strip()
+    file = bundle.checked_images(machine)
+    console.step("images: loading the bundle's; none is built or pulled")
+    _docker("load", "--quiet", "--input", str(file))
+    for name, image in names.items():
+        if without_digest(name) != image:
+            _docker("tag", image, without_digest(name))
+    ids = _ids(names)
+    if unknown := [name for name, loaded in ids.items() if not loaded]:
+        raise CommandError(
+            f"{unknown[0]}: an image that was loaded has no digest of a registry; name it "
+            f"{without_digest(unknown[0])} in .env, which is the bundle's"
+        )
+    record.parent.mkdir(mode=0o700, exist_ok=True)
+    record.write_text(json.dumps(ids) + "\n", encoding="utf-8")
+
+
+def record_of(bundle: Bundle, state: Path | None = None) -> Path:
+    """Return the file that has, by the name of an image, what was loaded for it from a bundle.
+
+    Args:
+        bundle: Whose images; nothing is ever written into its own folder.
+        state: Of a checkout; by default of this one.
+    """
+    return (state or STATE) / f"images-{bundle.sums[bundle.contents.images][:16]}.json"
+
+
+def without_digest(name: str) -> str:
+    """Return the name of an image without ``@sha256:...``, by which it cannot be tagged, saved and loaded."""
+    return name.partition("@")[0]
+
+
+def missing_images(names: Iterable[str]) -> list[str]:
+    """Return those of some images that are not on this machine."""
+    return [name for name, found in _ids(dict.fromkeys(names, "")).items() if not found]
+
+
+def _loaded(record: Path) -> Mapping[str, str] | None:
+    try:
+        return json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _ids(names: Mapping[str, str]) -> dict[str, str]:
+    """Return what each name stands for on this machine, which is nothing for what is not here."""
+    shown = ("image", "inspect", "--format", "{{.Id}}")
+    asked = {
+        name: subprocess.run(["docker", *shown, name], capture_output=True, text=True, check=False).stdout
+        for name in sorted(names)
+    }
+    return {name: answer.strip() for name, answer in asked.items()}
+
+
+def _docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        raise CommandError(f"docker {arguments[0]}: {lines[-1] if lines else done.returncode}")
+    return done.stdout

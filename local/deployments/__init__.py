@@ -1,0 +1,1 @@
+"""Commands for deployments: write a new flow, deploy to a remote platform, activate a schedule."""

@@ -1,0 +1,107 @@
+"""Registers deployments on a platform that runs on another machine, from this checkout."""
+
+import os
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+
+from local.console import Console, without_login
+from local.errors import CommandError
+from local.install.virtual_environment import install
+from local.processes.services import Order, own_flows_url, places, with_secrets
+from local.settings.environments import EnvironmentKnobs
+from local.settings.platform import ROOT, Knobs
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_SERVER_SECONDS = 15
+# The other platform made its blocks and alerts, and keeps them: none of this is needed for a deployment.
+_NOT_NEEDED = re.compile(r"(?:YEEDU_(?:PASSWORD|TOKEN)|WAREHOUSE_|ALERT_|FLOWS_GIT_TOKEN|GITHUB_TOKEN)\w*")
+
+
+def address(knobs: Knobs) -> str:
+    """Return the API of a server that need not be this checkout's: the shell's, else that of ``.env``."""
+    return (os.environ.get("PREFECT_API_URL") or knobs.other_server).rstrip("/")
+
+
+def is_elsewhere(knobs: Knobs) -> bool:
+    """Tell whether the shell's PREFECT_API_URL names another server than that of this checkout's platform."""
+    url = os.environ.get("PREFECT_API_URL", "").rstrip("/")
+    parts = urlsplit(url)
+    is_own = parts.hostname in _LOOPBACK and parts.port == knobs.prefect_port
+    return bool(parts.hostname) and not is_own and url != knobs.other_server
+
+
+def register(knobs: EnvironmentKnobs, console: Console, order: Order) -> int:
+    """Register the deployments of this checkout's prefect.yaml, and return the deployer's exit code.
+
+    Blocks, work pools and alerts stay as the server has them, and so does each parameter that names a
+    variable which is not set here. The flows are read from the repository, as a worker reads them.
+
+    Args:
+        knobs: The environment's, or the platform's.
+        console: Told what is done.
+        order: What the deployer is asked to do.
+
+    Raises:
+        CommandError: The environment cannot be installed, it is not known where the flows are, or there are
+            two logins for one server.
+    """
+    url = own_flows_url(knobs) or _origin()
+    if not url:
+        raise CommandError(
+            "this checkout has no git remote `origin`; set FLOWS_GIT_URL to the repository of the flows"
+        )
+    install(console, knobs, for_development=False)
+    revision = knobs.get("FLOWS_GIT_REF")
+    shown = without_login(url)
+    console.step(f"flows: as they are pushed to {shown}{f', {revision}' if revision else ''}")
+    with TemporaryDirectory(prefix="yeedu-prefect-") as private:  # its user's alone
+        variables = {**knobs.own_variables(), **_variables(knobs), **places(knobs), "FLOWS_GIT_URL": url}
+        variables["CA_CERT_FILE"] = str(knobs.ca_file() or os.devnull)
+        if token := knobs.secret("FLOWS_GIT_TOKEN"):
+            file = Path(private) / "git-token"
+            file.touch(mode=0o600)
+            file.write_text(token, encoding="utf-8")
+            variables["FLOWS_GIT_TOKEN_FILE"] = str(file)
+        options = ("--deployments-only", f"--timeout={_SERVER_SECONDS}", *order.options)
+        command = with_secrets("deployer", *replace(order, options=options).arguments)
+        return subprocess.run(command, env=variables, cwd=ROOT, check=False).returncode
+
+
+def _variables(knobs: EnvironmentKnobs) -> dict[str, str]:
+    """Return the deployer's environment: the user's own, and the knobs that are about flows and the server.
+
+    Login and key are told to the server that they are for: with the shell's address, the shell's alone. An
+    empty one is left out: it means that the setting is not known here, not that it is nothing.
+    """
+    known = re.compile(r"FLOWS_GIT_\w+|YEEDU_\w+|PREFECT_API_\w+|PREFECT_UI_URL")
+    of_shell = "PREFECT_" if os.environ.get("PREFECT_API_URL") else " "
+    found = {**os.environ} | {
+        name: value
+        for name, value in knobs.values.items()
+        if known.fullmatch(name) and not name.startswith(of_shell)
+    }
+    logins = ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")
+    if all(found.get(name) or found.get(f"{name}_FILE") for name in logins):
+        raise CommandError(f"{' and '.join(logins)} are both set; a server asks for one of them")
+    api = address(knobs)
+    found["PREFECT_API_URL"] = api if urlsplit(api).path else f"{api}/api"
+    found.setdefault("PREFECT_SERVER_EPHEMERAL_ENABLED", "false")
+    return {
+        name: value
+        for name, value in found.items()
+        if not _NOT_NEEDED.fullmatch(name) and (value or not known.fullmatch(name))
+    }
+
+
+def _origin() -> str:
+    """Return the address that this checkout was cloned from; empty when there is none."""
+    asked = ["git", "-C", str(ROOT), "remote", "get-url", "origin"]
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,188 @@
+"""Makes ``.venv`` from the hashed locks: what the platform needs, or that and what the tests need."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from local.bundle.bundle import FOLDER, bundle_of, has_bundle
+from local.console import Console
+from local.errors import CommandError
+from local.install.packages import further_digest, further_locks, package_index, trusting
+from local.settings.platform import ROOT, Knobs
+
+VENV = ROOT / ".venv"
+PROGRAMS = VENV / "bin"
+PACKAGES = ("yeedu-operator", "yeedu-operator/guide", "yeedu-mock", "deployer", "rescue", "worker")
+PLATFORM_LOCKS = ("server.txt", "deployer.txt", "yeedu-mock.txt", "local.txt")  # deployer: and the worker's
+WAREHOUSE_LOCK = "warehouse.txt"
+DEVELOPMENT_LOCKS = ("dev.txt",)  # has all of the platform's
+_STAMP = VENV / "installed.json"
+
+
+def install(console: Console, knobs: Knobs, *, for_development: bool) -> None:
+    """Bring ``.venv`` up to date with the locks; at once when it already is.
+
+    An environment that has the development tools keeps them.
+
+    Raises:
+        CommandError: The environment cannot be made, or a package cannot be installed.
+    """
+    if for_development and has_bundle():
+        raise CommandError(
+            f"{FOLDER} has what the platform needs, and no tools; delete it where there is a package index"
+        )
+    stamp = _read_stamp() if _has_python() else {}
+    kind, locks = choose(stamp, for_development=for_development)
+    locks = [*locks, *further_locks(knobs)]
+    wanted = {kind: lock_digest([*locks, WAREHOUSE_LOCK])}
+    if stamp == wanted:
+        return
+    _STAMP.unlink(missing_ok=True)
+    _ensure_venv(console)
+    console.step(f"python: installing what requirements/{' and '.join(locks)} list")
+    with trusting(knobs, PROGRAMS / "python") as certificates:
+        environment = {**inherited(), **certificates, **package_index(knobs)}
+        bundle = bundle_of() if kind == "platform" else None  # which has none of the tools
+        source = bundle.find_links(further_digest(knobs)) if bundle else []
+        uv = _uv(environment, source)
+        requirements = [argument for lock in locks for argument in ("--requirements", f"requirements/{lock}")]
+        _must([*uv, "--require-hashes", *requirements], "the locked packages", environment)
+        if kind == "platform":
+            _install_warehouse(uv, console, environment)
+    editable = [argument for package in PACKAGES for argument in ("--editable", f"./{package}")]
+    _must([*uv, "--no-deps", *editable], "the platform's own packages", inherited())
+    _STAMP.write_text(json.dumps(wanted) + "\n", encoding="utf-8")
+
+
+def lock(console: Console, knobs: Knobs, *, upgrade: bool) -> int:
+    """Compile every list of requirements anew, and return the exit code; needs nothing but uv in ``.venv``.
+
+    Args:
+        console: Where it says what it does.
+        knobs: For the certificates that a package index is trusted by.
+        upgrade: Whether to take new versions of what is locked already.
+
+    Raises:
+        CommandError: uv cannot be installed.
+    """
+    _ensure_venv(console)
+    with trusting(knobs, PROGRAMS / "python") as certificates:
+        environment = {**inherited(), **certificates, **package_index(knobs)}
+        _uv(environment)
+        environment |= {"UV": str(PROGRAMS / "uv"), "PYTHON": sys.executable}
+        environment["CONFIG_DIR"] = str(knobs.config_dir())
+        command = ["requirements/lock", *(["--upgrade"] if upgrade else [])]
+        return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+
+
+def _install_warehouse(uv: Sequence[str], console: Console, environment: Mapping[str, str]) -> None:
+    """Install Postgres, which has no wheel for some kinds of machine: there the platform does without."""
+    arguments = (
+        "--require-hashes",
+        "--only-binary=:all:",
+        "--requirements",
+        f"requirements/{WAREHOUSE_LOCK}",
+    )
+    done = subprocess.run([*uv, *arguments], cwd=ROOT, env=environment, capture_output=True, check=False)
+    if done.returncode:
+        console.step("python: no Postgres for the warehouse could be installed")
+
+
+def choose(stamp: Mapping[str, str], *, for_development: bool) -> tuple[str, Sequence[str]]:
+    """Return the kind of environment to install, and its locks; one with the tools is never made smaller.
+
+    Args:
+        stamp: What is installed: the digest of its locks by its kind; empty for nothing.
+        for_development: Whether the tools are asked for.
+    """
+    if for_development or "development" in stamp:
+        return "development", DEVELOPMENT_LOCKS
+    return "platform", PLATFORM_LOCKS
+
+
+def lock_digest(locks: Sequence[str]) -> str:
+    """Return a digest of everything that decides what an installation contains."""
+    files = [ROOT / "requirements" / lock for lock in locks]
+    files += [ROOT / package / "pyproject.toml" for package in PACKAGES]
+    return files_digest(files)
+
+
+def files_digest(files: Sequence[Path]) -> str:
+    """Return a digest of the names and contents of files.
+
+    Raises:
+        CommandError: One of them cannot be read.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise CommandError(f"{file}: {error.strerror}; is this checkout complete?") from None
+        digest.update(f"{file.relative_to(ROOT)} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def _has_python() -> bool:
+    """Tell whether the environment's Python runs: the one that it was made from may be gone."""
+    python = PROGRAMS / "python"
+    return (
+        python.exists()
+        and subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
+    )
+
+
+def _read_stamp() -> dict[str, str]:
+    try:
+        return json.loads(_STAMP.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _ensure_venv(console: Console) -> None:
+    """Make the environment unless its Python runs.
+
+    Raises:
+        CommandError: It cannot be made.
+    """
+    if _has_python():
+        return
+    console.step(f"python: making {VENV.relative_to(ROOT)} with Python {sys.version.split()[0]}")
+    made = subprocess.run(
+        [sys.executable, "-m", "venv", "--clear", str(VENV)], capture_output=True, text=True, check=False
+    )
+    if made.returncode:
+        shutil.rmtree(VENV, ignore_errors=True)
+        lines = (made.stdout + made.stderr).strip().splitlines()
+        raise CommandError(
+            f"`{sys.executable} -m venv` failed ({lines[-1] if lines else made.returncode}); "
+            f"install Python's venv module, for example: apt-get install python3-venv"
+        )
+
+
+def _uv(environment: Mapping[str, str], source: Sequence[str] = ()) -> list[str]:
+    """Install uv into the environment from its lock, and return the beginning of ``uv pip install``.
+
+    Args:
+        environment: Of the commands.
+        source: Where packages are instead of an index, as pip and uv take it.
+    """
+    pip = [str(PROGRAMS / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    _must([*pip, *source, "--require-hashes", "--requirement", "requirements/uv.txt"], "uv", environment)
+    quiet = [] if sys.stderr.isatty() else ["--quiet"]  # its progress bars are for a terminal
+    return [str(PROGRAMS / "uv"), "pip", "install", *quiet, *source, "--python", str(PROGRAMS / "python")]
+
+
+def _must(command: list[str], what: str, environment: Mapping[str, str]) -> None:
+    if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:
+        raise CommandError(f"installing {what} failed; the last lines above say why")
+
+
+def inherited() -> dict[str, str]:
+    """Return the user's environment without the one thing that would send uv to another ``.venv``."""
+    return {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}

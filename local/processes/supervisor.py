@@ -1,0 +1,216 @@
+"""Starts long-running processes that outlive this command, remembers them on disk, and ends them later.
+
+supervisord runs them, and starts one that dies again; what it knows nothing of is here: what they are started
+from, and what they started that left their process group.
+"""
+
+import dataclasses
+import secrets
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from local.processes.process_tree import await_end, family, send
+from local.processes.record import Record, end_of, last_exit, read_record, write_record
+from local.processes.supervisord import (
+    BACKOFF,
+    EXITED,
+    FATAL,
+    RUNNING,
+    STARTING,
+    STOPPING,
+    Supervisord,
+    program,
+)
+
+_ORPHAN_SECONDS = 3.0
+_KILL_SECONDS = 5.0
+_POLL_SECONDS = 0.05
+_BUSY = frozenset({STARTING, RUNNING, BACKOFF, STOPPING})
+
+
+class Supervisor:
+    """The processes of one folder: ``processes/NAME.json`` is the record, ``logs/NAME.log`` the output.
+
+    Args:
+        folder: Where both are kept.
+        grace_seconds: How long a process that was asked to end may take.
+        retries: How often a process that ends soon is started again, each time a second later, before it is
+            given up.
+        start_seconds: How soon that is.
+    """
+
+    def __init__(
+        self, folder: Path, grace_seconds: float = 10.0, *, retries: int = 10, start_seconds: int = 30
+    ) -> None:
+        self._grace_seconds = grace_seconds
+        self._patience = {"retries": retries, "start_seconds": start_seconds}
+        self._records = folder / "processes"
+        self._logs = folder / "logs"
+        self._supervisord = Supervisord(folder)
+        self.started: list[str] = []
+        """The names of the processes that this object started, in that order."""
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path,
+        *,
+        port: int = 0,
+        fingerprint: str = "",
+        restarts: bool = True,
+    ) -> None:
+        """Start a process, with its output in its log.
+
+        Args:
+            name: Its name; the process of that name must not run.
+            command: The program and its arguments.
+            environment: All that it gets to see.
+            folder: Its working directory.
+            port: Recorded, see `Record`.
+            fingerprint: Recorded, see `Record`.
+            restarts: Whether it is to be started again when it ends.
+
+        Raises:
+            CommandError: supervisord cannot be started.
+        """
+        for parent in (self._records, self._logs, folder):
+            parent.mkdir(parents=True, exist_ok=True)
+        record = Record(
+            name,
+            secrets.token_hex(16),
+            fingerprint,
+            port,
+            tuple(command),
+            dict(environment),
+            str(folder),
+            restarts,
+        )
+        write_record(record, self._file(name))
+        programs = [
+            program(known.name, restarts=known.restarts, **self._patience) for known in self.records()
+        ]
+        self.started = [*(one for one in self.started if one != name), name]
+        self._supervisord.configure(name, programs)
+        self._supervisord.ask("startProcess", name, False)
+
+    def log(self, name: str) -> Path:
+        """Return where the output of a process goes."""
+        return self._logs / f"{name}.log"
+
+    def exit_code(self, name: str) -> int | None:
+        """Return the exit code of a process that is not started again; ``None`` while it runs."""
+        info = self._info(name)
+        if info.get("state") in _BUSY:
+            return None
+        return int(info["exitstatus"]) if info.get("state") == EXITED else -1
+
+    def records(self) -> list[Record]:
+        """Return every record, of living and dead processes, in the order in which they were started."""
+        files = self._records.glob("*.json") if self._records.is_dir() else ()
+        return [record for file in sorted(files, key=_age) if (record := read_record(file))]
+
+    def find(self, name: str) -> Record | None:
+        """Return the record of a process that runs, with its number."""
+        record, info = read_record(self._file(name)), self._info(name)
+        return dataclasses.replace(record, pid=info["pid"]) if record and info.get("pid") else None
+
+    def started_at(self, name: str) -> datetime | None:
+        """Return when a process was started last; ``None`` for one that never was."""
+        start = self._info(name).get("start")
+        return datetime.fromtimestamp(start, UTC) if start else None
+
+    def trouble(self, name: str) -> str:
+        """Say why a process that was started does not run, or ran anew; nothing for one that just runs."""
+        if read_record(self._file(name)) is None:
+            return ""
+        state, how = self._info(name).get("state"), last_exit(self._supervisord.log, self._file(name))
+        if state is None:
+            return f"supervisord is gone, see {self._supervisord.log}; `make up` starts both"
+        if state == FATAL:
+            times = self._patience["retries"] + 1
+            return (
+                f"given up: it ended {times} times soon after its start, the last time by {how}; "
+                f"its log says why: {self.log(name)}; `make up` tries again"
+            )
+        if state == BACKOFF:
+            return f"is started again in a moment: {how}"
+        return f"started again: {how}" if how else ""
+
+    def is_running(self) -> bool:
+        """Whether supervisord runs, with or without processes."""
+        return self._supervisord.is_running()
+
+    def end_idle(self) -> None:
+        """End supervisord once nothing is left that it is to run."""
+        if not self.records():
+            self._supervisord.end()
+
+    def end_left(self) -> None:
+        """End what runs without supervisord, should that have been killed; nobody would start it again."""
+        if not self._supervisord.is_running():
+            for record in self.records():
+                self.stop(record.name)
+
+    def stop(self, name: str, grace_seconds: float | None = None, then: signal.Signals | None = None) -> bool:
+        """End a process and everything that it started; return whether anything was left to end.
+
+        Args:
+            name: The process.
+            grace_seconds: How long it may take; ``None`` for as long as any.
+            then: What the process itself is told right after it was asked to end.
+
+        The process itself is asked first, so that it can end its own children in order; what remains then is
+        asked, and what remains after that is killed. supervisord ends with the last one.
+        """
+        file = self._file(name)
+        record = read_record(file)
+        if record is None:
+            return False
+        leader = self._info(name).get("pid", 0)
+        members = family(leader, record.token)
+        deadline = time.monotonic() + (self._grace_seconds if grace_seconds is None else grace_seconds)
+        while (state := self._info(name).get("state")) in _BUSY or (state == EXITED and record.restarts):
+            late_seconds = time.monotonic() - deadline
+            if state != STOPPING:
+                self._supervisord.ask("stopProcess", name, False)
+                if then:
+                    self._supervisord.ask("signalProcess", name, then.name)
+            elif late_seconds > _KILL_SECONDS:
+                break  # the system does not let go of it
+            elif late_seconds > 0:
+                self._supervisord.ask("signalProcess", name, "KILL")
+            time.sleep(_POLL_SECONDS)
+        # A child may have been started, or have lost its parent, in the meantime.
+        rest = list({*members, *family(0, record.token)})
+        send(rest, signal.SIGTERM)
+        left = await_end(rest, min(self._grace_seconds, _ORPHAN_SECONDS))
+        send(left, signal.SIGKILL)
+        await_end(left, _KILL_SECONDS)
+        file.unlink(missing_ok=True)
+        self.end_idle()
+        return bool(members)
+
+    def _file(self, name: str) -> Path:
+        return self._records / f"{name}.json"
+
+    def _info(self, name: str) -> dict[str, Any]:
+        """Return what supervisord knows of a process; nothing when it does not run, or knows none."""
+        return self._supervisord.ask("getProcessInfo", name) or {}
+
+
+def _age(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def last_lines(log: Path, count: int = 15) -> str:
+    """Return the last lines of a log, or nothing when there is none."""
+    return "\n".join(end_of(log, 200 * count).splitlines()[-count:])

@@ -1,0 +1,1 @@
+"""Releases: the version number, the changelog, and ``make release``."""

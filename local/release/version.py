@@ -1,0 +1,53 @@
+"""The version of the platform: one place to read it from, whichever place it is in."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from local.errors import CommandError
+from local.script import load_script
+from local.settings.platform import ROOT
+
+_SCRIPT = Path(__file__).parents[2] / "worker" / "attach" / "platform_version.py"
+
+
+def platform_version(root: Path = ROOT) -> str:
+    """Return the version that a checkout is of, such as ``0.1.0``.
+
+    Raises:
+        CommandError: It is no checkout of this platform.
+    """
+    version: str = load_script(_SCRIPT).platform_version(root)
+    if not version:
+        raise CommandError(f"{root} is no checkout of this platform: it names no version of it")
+    return version
+
+
+def version_of_files(read: Callable[[str], str]) -> str:
+    """Return the version that files say which are no checkout's; empty when none says it.
+
+    Args:
+        read: Returns a file's text by its name; empty for one that is not there.
+    """
+    return load_script(_SCRIPT).version_of_files(read)
+
+
+def numbers(version: str) -> tuple[int, int, int]:
+    """Return the numbers of a release, ``1.2.3`` or ``v1.2.3``, by which releases are compared.
+
+    Raises:
+        CommandError: It is none.
+    """
+    found: tuple[int, int, int] | None = load_script(_SCRIPT).numbers(version)
+    if not found:
+        raise CommandError(f"{version!r} is no version: it has three numbers, as in 1.4.0")
+    return found
+
+
+def is_release(version: str) -> bool:
+    """Tell whether a version is that of a release: three numbers, and nothing else."""
+    return load_script(_SCRIPT).numbers(version) is not None
+
+
+def is_near(own: str, servers: str) -> bool:
+    """Tell whether an attached worker may work for a server: of its release, or one patch release behind."""
+    return load_script(_SCRIPT).is_near(own, servers)

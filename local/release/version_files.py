@@ -1,0 +1,49 @@
+"""The platform's version: it stands in the file ``VERSION``, and `stamp` repeats it where a tool wants it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from local.settings.platform import ROOT
+
+_NUMBER = r"(?:0|[1-9]\d*)"
+_VERSION = rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}"
+# Of each pattern, the second group is the version. Compose takes no default from a file, and nor does uv.
+_PLACES = (
+    ("docker-compose*.yaml", r"(\$\{PLATFORM_VERSION:-)([^}]*)"),
+    (".env.example", r"(?m)^(#PLATFORM_VERSION=)(.*)$"),
+    ("*/pyproject.toml", r'(?m)^(version = ")([^"]*)'),
+    ("*/*/pyproject.toml", r'(?m)^(version = ")([^"]*)'),
+    ("deploy/kubernetes/*/Chart.yaml", r"(?m)^((?:v|appV)ersion: )(\S+)"),
+    (
+        "deploy/kubernetes/prefect-charts/*.yaml",
+        rf"(prefectTag: |PLATFORM_VERSION, value: |yeedu-prefect-server:)({_VERSION})",
+    ),
+    ("docs/*.md", rf"(yeedu-prefect-[a-z-]+:)({_VERSION})"),
+    ("docs/*.md", rf"(yeedu-prefect-)({_VERSION})(?=\.tar|/)"),  # a bundle
+)
+
+
+def stated(root: Path = ROOT) -> Iterator[tuple[Path, str]]:
+    """Yield every file that repeats the version, once for each time, with what it says there."""
+    for file, pattern in _files(root):
+        for found in re.finditer(pattern, file.read_text(encoding="utf-8")):
+            yield file, found[2]
+
+
+def stamp(version: str, root: Path = ROOT) -> list[Path]:
+    """Write a version into ``VERSION`` and everywhere else, and return the files that were changed."""
+    changed = {root / "VERSION": f"{version}\n"}
+    for file, pattern in _files(root):
+        before = file.read_text(encoding="utf-8")
+        after = re.sub(pattern, rf"\g<1>{version}", before)
+        if after != before:
+            changed[file] = after
+    for file, text in changed.items():
+        file.write_text(text, encoding="utf-8", newline="\n")
+    return list(changed)
+
+
+def _files(root: Path) -> Iterator[tuple[Path, str]]:
+    for name, pattern in _PLACES:
+        yield from ((file, pattern) for file in sorted(root.glob(name)))

@@ -1,0 +1,114 @@
+"""The settings of one environment of deployer/environments.yaml: ``.env``, and ``.env.NAME`` over it."""
+
+import os
+import re
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from local.errors import CommandError
+from local.settings.dotenv import read_dotenv
+from local.settings.platform import ROOT, Knobs
+
+SECRETS = ("FLOWS_GIT_TOKEN", "YEEDU_PASSWORD", "YEEDU_TOKEN", "WAREHOUSE_PASSWORD")
+# What an environment may have of its own: what its deployments and their blocks are made from.
+_ITS_OWN = re.compile(
+    r"(?:FLOWS_GIT|YEEDU|WAREHOUSE)_(?!MOCK_|UI_URL|POSTGRES_|REF|SSH_|KNOWN_HOSTS|SSL_CERT_FILE)\w+"
+)
+# With one of these of its own, an environment takes none of the others from `.env`: a login is one thing.
+_LOGINS = (
+    (("YEEDU_PASSWORD", "YEEDU_TOKEN"), ("YEEDU_PASSWORD", "YEEDU_TOKEN")),
+    (("WAREHOUSE_URL", "WAREHOUSE_PASSWORD"), ("WAREHOUSE_PASSWORD",)),
+    (("FLOWS_GIT_TOKEN",), ("FLOWS_GIT_TOKEN",)),
+)
+
+
+@dataclass(frozen=True, repr=False)
+class EnvironmentKnobs(Knobs):
+    """The knobs of one environment.
+
+    Attributes:
+        values: Those of the platform, with the environment's own over them.
+        own: What the environment's file sets.
+        secrets: The knobs of the secrets that the environment does not have from the platform.
+    """
+
+    own: Mapping[str, str]
+    secrets: tuple[str, ...]
+
+    @property
+    def own_addresses(self) -> dict[str, str]:
+        """What the environment's file sets, without secrets and the files that hold them."""
+        hidden = {*SECRETS, *(f"{name}_FILE" for name in SECRETS)}
+        return {name: value for name, value in self.own.items() if name not in hidden}
+
+    def secret(self, name: str) -> str:
+        """Return a secret's value, or an empty string for none.
+
+        Raises:
+            CommandError: Its file cannot be read, or it is given twice, or has several lines.
+        """
+        value, file = self.get(name), self.path(f"{name}_FILE")
+        if value and file:
+            raise CommandError(f"{name} and {name}_FILE are both set; remove one of them")
+        try:
+            value = file.read_text(encoding="utf-8").strip() if file else value.strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise CommandError(f"{name}_FILE: {file} cannot be read: {error}") from None
+        if "\n" in value:
+            raise CommandError(f"{name}_FILE: {file} holds more than one line; a secret is one line of text")
+        return value
+
+
+def knobs_of(environment: str, knobs: Knobs, root: Path = ROOT) -> EnvironmentKnobs:
+    """Read ``.env.NAME`` beside ``.env``; this process's environment wins over both.
+
+    Args:
+        environment: The environment's name; empty for the platform itself, which has no other file.
+        knobs: The platform's.
+        root: Where the file is.
+
+    Raises:
+        CommandError: The file cannot be read, or sets what is the platform's.
+    """
+    file = root / f".env.{environment}"
+    if os.sep in environment:
+        raise CommandError(f"ENVIRONMENT={environment!r} is no name of an environment")
+    found = read_dotenv(file, {**knobs.values, **os.environ}) if environment else {}
+    for name in found:
+        if not _ITS_OWN.fullmatch(name):
+            raise CommandError(
+                f"{file.name} sets {name}, which is the platform's: it belongs into .env; an environment has "
+                "FLOWS_GIT_URL, FLOWS_GIT_TOKEN, YEEDU_... and WAREHOUSE_... of its own"
+            )
+    own = {name: value for name, value in found.items() if name not in os.environ}
+    left_out: set[str] = set()
+    for reasons, dropped in _LOGINS:
+        if any(name in own or f"{name}_FILE" in own for name in reasons):
+            left_out.update(dropped)
+    hidden = left_out | {f"{name}_FILE" for name in left_out}
+    values = {name: value for name, value in knobs.values.items() if name not in hidden or name in os.environ}
+    return EnvironmentKnobs({**values, **own}, own, tuple(name for name in SECRETS if name in left_out))
+
+
+@contextmanager
+def secret_files(knobs: EnvironmentKnobs) -> Generator[Path]:
+    """Have a file for each of the environment's own secrets, by the knob's name, until the end of the block.
+
+    No other user of this machine can reach them; a container that mounts the folder can, whoever it runs as.
+
+    Raises:
+        CommandError: A secret cannot be used.
+    """
+    with TemporaryDirectory(prefix="yeedu-prefect-") as private:
+        folder = Path(private) / "secrets"
+        folder.mkdir()
+        for name in knobs.secrets:
+            file = folder / name
+            file.touch(mode=0o600)
+            file.write_text(knobs.secret(name), encoding="utf-8")
+            file.chmod(0o444)
+        folder.chmod(0o755)
+        yield folder

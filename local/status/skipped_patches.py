@@ -1,0 +1,36 @@
+"""Which of their changes to Prefect the platform's services leave out, for they do not know this Prefect."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from local.api import ApiUnavailableError, PrefectApi
+from local.containers.engine import Container
+from local.script import load_script
+
+_BEGINNING = "Prefect's own way runs in place of "
+_KEPT_REPORT = Path(__file__).parents[2] / "worker" / "src" / "yeedu_worker" / "kept_report.py"
+
+
+def container_lines(api: PrefectApi, containers: Iterable[Container]) -> Iterator[str]:
+    """Yield what the server says, and the workers' own health checks did last."""
+    yield from _server_lines(api)
+    for container in containers:
+        if container.health_output.startswith(_BEGINNING):
+            yield from _line(container.service, container.health_output)
+
+
+def process_lines(api: PrefectApi, home: Path) -> Iterator[str]:
+    """Yield what the server says, and what the worker wrote into its Prefect's home when it started."""
+    yield from _server_lines(api)
+    yield from _line("worker", load_script(_KEPT_REPORT).kept_line(home))
+
+
+def _server_lines(api: PrefectApi) -> Iterator[str]:
+    with suppress(ApiUnavailableError):  # another server than the platform's has no such page
+        yield from _line("server", api.get("/health/services").get("patches_left_out", ""))
+
+
+def _line(service: str, told: str) -> Iterator[str]:
+    if told:
+        yield f"{service:<15} {' '.join(told.split())}"

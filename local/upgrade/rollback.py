@@ -1,0 +1,66 @@
+"""The way back: whatever an upgrade was doing, the old release runs again, on its data as they were."""
+
+from local.api import PrefectApi
+from local.console import Console
+from local.settings.platform import ROOT, Knobs
+from local.upgrade import bundles
+from local.upgrade import journal as journals
+from local.upgrade.forms import Form
+from local.upgrade.git import Git
+from local.upgrade.journal import Journal
+from local.upgrade.smoke import QUEUE, forget_queue, forget_runs
+from local.upgrade.stages import await_last_stage, run_stage
+from local.upgrade.switch import set_paused, stage_variables
+
+_AS_THEY_WERE = "with its data as they were"
+
+
+def go_back(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Console) -> str:
+    """Undo a switch. Each step may be repeated, so that one that was cut off is begun again.
+
+    Returns:
+        What became of the data, in words.
+
+    Raises:
+        CommandError: A step failed; the journal stays, and the next `make upgrade` goes on.
+    """
+    console.step(f"way back     to {journal.old}")
+    await_last_stage(console)
+    form.stop()
+    if journal.has_files:
+        git.put(journal.old_commit, journal.new_commit)
+        bundles.put_back(had_one=journal.had_bundle)
+    console.step(f"way back     the checkout's files are those of {journal.old}")
+    variables = {**form.put_programs_back(), **stage_variables(knobs, journal)}
+    form.start_database()
+    data = bring_data_back(form, journal, console)
+    run_stage(ROOT, ("start", "--form", form.name), variables, console)
+    api = PrefectApi.of(knobs)
+    forget_runs(api, journal.new)
+    forget_queue(api)
+    set_paused(api, journal.queues, is_paused=False)
+    journals.forget()
+    return data
+
+
+def bring_data_back(form: Form, journal: Journal, console: Console) -> str:
+    """Let the copy be the database again, unless that loses the end of a flow run for nothing.
+
+    Returns:
+        What became of the data, in words.
+
+    Raises:
+        CommandError: The copy cannot take the database's place.
+    """
+    data = _AS_THEY_WERE
+    if journal.has_begun and form.copy.exists():
+        ended = form.copy.ended_since(QUEUE)
+        runs = f"{ended} flow run{'s' if ended > 1 else ''} elsewhere ended meanwhile"
+        if ended and not form.copy.differs():
+            data = f"with its data as {journal.new} left them, since {runs}"
+        else:
+            form.copy.put_back()
+            data += f"; {runs}, which is lost" if ended else ""
+            console.step(f"way back     the database is as it was before {journal.new} was started")
+    form.copy.discard()
+    return data
