@@ -21,7 +21,7 @@ def further_locks(knobs: Knobs) -> list[str]:
     Raises:
         CommandError: There is no such extra, or the list has changed since it was locked.
     """
-    script = load_script(ROOT / "worker" / "attach" / "locks.py")
+    script = load_script(ROOT / "worker" / "attach" / "requirement_locks.py")
     try:
         found: list[Path] = script.further_locks(ROOT, knobs.get("WORKER_EXTRAS"), knobs.config_dir())
     except script.LockError as error:
@@ -44,7 +44,7 @@ def further_digest(knobs: Knobs) -> str:
 
 def extra_locks(knobs: Knobs) -> list[str]:
     """Return the locks of ``WORKER_EXTRAS`` and of the flows' list, whether or not they are there."""
-    script = load_script(ROOT / "worker" / "attach" / "locks.py")
+    script = load_script(ROOT / "worker" / "attach" / "requirement_locks.py")
     _, own = script.list_and_lock(ROOT, knobs.config_dir())
     extras = script.names_of(knobs.get("WORKER_EXTRAS"))
     return [os.path.relpath(own, ROOT), *(f"{script.EXTRAS}/{name}.txt" for name in extras)]

@@ -9,7 +9,7 @@ from local.containers.engine import Container
 from local.script import load_script
 
 _BEGINNING = "Prefect's own way runs in place of "
-_KEPT_REPORT = Path(__file__).parents[2] / "worker" / "src" / "yeedu_worker" / "kept_report.py"
+_PATCH_REPORT = Path(__file__).parents[2] / "worker" / "src" / "yeedu_worker" / "patch_report.py"
 
 
 def container_lines(api: PrefectApi, containers: Iterable[Container]) -> Iterator[str]:
@@ -23,7 +23,7 @@ def container_lines(api: PrefectApi, containers: Iterable[Container]) -> Iterato
 def process_lines(api: PrefectApi, home: Path) -> Iterator[str]:
     """Yield what the server says, and what the worker wrote into its Prefect's home when it started."""
     yield from _server_lines(api)
-    yield from _line("worker", load_script(_KEPT_REPORT).kept_line(home))
+    yield from _line("worker", load_script(_PATCH_REPORT).last_report(home))
 
 
 def _server_lines(api: PrefectApi) -> Iterator[str]:

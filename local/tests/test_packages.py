@@ -38,7 +38,7 @@ def test_worker_starts_again_with_other_packages(tmp_path: Path, monkeypatch: py
 def checkout(tmp_path: Path) -> Path:
     """The part of a checkout that `make lock` works on."""
     shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
-    for name in ("flows/requirements.txt", "worker/attach/locks.py"):
+    for name in ("flows/requirements.txt", "worker/attach/requirement_locks.py"):
         (tmp_path / name).parent.mkdir(parents=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
@@ -73,7 +73,12 @@ def test_listed_package_is_locked_and_moves_nothing_else(checkout: Path) -> None
     after = locks_of(checkout)
     assert [name for name in after if after[name] != before.get(name)] == ["flows.txt"]
     assert b"\ncowsay==" in after["flows.txt"]
-    program = [sys.executable, str(checkout / "worker" / "attach" / "locks.py"), str(checkout), ""]
+    program = [
+        sys.executable,
+        str(checkout / "worker" / "attach" / "requirement_locks.py"),
+        str(checkout),
+        "",
+    ]
     named = subprocess.run(program, capture_output=True, text=True, check=True).stdout
     assert named.strip() == f"-r {checkout / 'requirements' / 'flows.txt'}"
 
@@ -96,7 +101,13 @@ def test_a_teams_own_list_is_locked_beside_it_and_nothing_of_the_platform_change
     assert done.returncode == 0, done.stderr
     assert locks_of(checkout) == before
     assert "\ncowsay==" in (team / "requirements.lock").read_text()
-    program = [sys.executable, str(checkout / "worker" / "attach" / "locks.py"), str(checkout), "", str(team)]
+    program = [
+        sys.executable,
+        str(checkout / "worker" / "attach" / "requirement_locks.py"),
+        str(checkout),
+        "",
+        str(team),
+    ]
     named = subprocess.run(program, capture_output=True, text=True, check=True).stdout
     assert named.strip() == f"-r {team / 'requirements.lock'}"
 
@@ -106,7 +117,7 @@ def test_a_teams_own_list_is_locked_beside_it_and_nothing_of_the_platform_change
 
 
 def test_a_teams_lock_is_installed_by_local_processes(tmp_path: Path) -> None:
-    script = load_script(ROOT / "worker" / "attach" / "locks.py")
+    script = load_script(ROOT / "worker" / "attach" / "requirement_locks.py")
     (tmp_path / "requirements.txt").write_text("cowsay\n")
     digest = script.digest(ROOT, tmp_path)
     (tmp_path / "requirements.lock").write_text(f"# (digest {digest})\ncowsay==6.1\n")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from attach.locks import further_locks
+from attach.requirement_locks import further_locks
 from local.release.changelog import newest
 from local.release.version import platform_version
 from local.release.version_files import stated

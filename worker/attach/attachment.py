@@ -1,4 +1,4 @@
-"""One attached worker: its settings, places and login, from the command line and from before."""
+"""One attached worker: its settings, paths and login, from the command line and from before."""
 
 import argparse
 import dataclasses
@@ -12,7 +12,7 @@ from attach.errors import AttachError
 from attach.folder import CHECKOUT, write_private
 from attach.git import origin_of
 from attach.options import default_pool
-from attach.places import Places, default_parent, is_usable_name, name_of_host
+from attach.paths import Paths, default_parent, is_usable_name, name_of_host
 from attach.server import Server, api_url
 from attach.settings import (
     API_KEY,
@@ -40,14 +40,14 @@ class Attachment:
 
     Attributes:
         settings: How it is attached.
-        places: Its files.
+        paths: Its files.
         auth_string: The login of its server's API; empty for none.
         api_key: The key of its server's API; empty for none, as with a login.
         was_attached: Whether the settings were remembered from before.
     """
 
     settings: Settings
-    places: Places
+    paths: Paths
     auth_string: str = dataclasses.field(default="", repr=False)
     api_key: str = dataclasses.field(default="", repr=False)
     was_attached: bool = False
@@ -59,9 +59,9 @@ class Attachment:
 
     def remember(self) -> None:
         """Keep settings, login and key in the worker's folder."""
-        write_private(Path(self.places.auth_string), self.auth_string)
-        write_private(Path(self.places.api_key), self.api_key)
-        save(self.settings, Path(self.places.settings))
+        write_private(Path(self.paths.auth_string), self.auth_string)
+        write_private(Path(self.paths.api_key), self.api_key)
+        save(self.settings, Path(self.paths.settings))
 
 
 def resolve(options: argparse.Namespace) -> Attachment:
@@ -79,14 +79,14 @@ def resolve(options: argparse.Namespace) -> Attachment:
         raise AttachError(
             f"--name {name!r}: use letters, digits, dots, dashes and underscores, and no dot or dash first"
         )
-    places = Places(_folder(options, name))
-    remembered = load(Path(places.settings))
+    paths = Paths(_folder(options, name))
+    remembered = load(Path(paths.settings))
     values = merged(given, from_file, remembered)
     if remembered and not given.get("name"):
         name = remembered.name
     if not values["server"]:
         raise AttachError(
-            f"no worker is attached in {places.home}; give --server the Prefect server's address"
+            f"no worker is attached in {paths.home}; give --server the Prefect server's address"
         )
     known = {*VARIABLES.values(), AUTH_STRING, API_KEY}
     further = {name: value for name, value in from_file.items() if name not in known}
@@ -114,8 +114,8 @@ def resolve(options: argparse.Namespace) -> Attachment:
         scope=remembered.scope if remembered else "",
         work_queues=values["work_queues"],
     )
-    auth_string, api_key = _login(values, from_file, places)
-    return Attachment(settings, places, auth_string, api_key, remembered is not None)
+    auth_string, api_key = _login(values, from_file, paths)
+    return Attachment(settings, paths, auth_string, api_key, remembered is not None)
 
 
 def _folder(options: argparse.Namespace, name: str) -> Path:
@@ -165,7 +165,7 @@ def _has_variables(config_dir: str) -> bool:
     return bool(config_dir) and Path(config_dir, "flows.env").exists()
 
 
-def _login(values: dict[str, str], from_file: dict[str, str], places: Places) -> tuple[str, str]:
+def _login(values: dict[str, str], from_file: dict[str, str], paths: Paths) -> tuple[str, str]:
     """Return login and key, of which one at most is not empty: newly given, or else what is kept.
 
     Raises:
@@ -182,16 +182,16 @@ def _login(values: dict[str, str], from_file: dict[str, str], places: Places) ->
         api_key = checked_api_key(from_file[API_KEY], f"{API_KEY} of the environment file")
     if auth_string and api_key:
         raise AttachError("a login and an API key are given; leave one of them out")
-    return (auth_string, api_key) if auth_string or api_key else kept_login(places)
+    return (auth_string, api_key) if auth_string or api_key else kept_login(paths)
 
 
-def kept_login(places: Places) -> tuple[str, str]:
+def kept_login(paths: Paths) -> tuple[str, str]:
     """Return the login and the key that are kept in the worker's folder; of neither, empty ones.
 
     Raises:
         AttachError: One cannot be read or used.
     """
-    login, key = Path(places.auth_string), Path(places.api_key)
+    login, key = Path(paths.auth_string), Path(paths.api_key)
     return (read_auth_string(login) if _is_kept(login) else "", read_api_key(key) if _is_kept(key) else "")
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from attach.errors import AttachError
 from attach.git import check_repository
-from attach.locks import LockError, further_locks, shown
-from attach.places import python_of
+from attach.paths import python_of
 from attach.platform_version import is_near, platform_version
+from attach.requirement_locks import LockError, further_locks, shown
 from attach.server import NOT_THERE, Answer, Server, UnreachableError, ask
 from attach.settings import Settings
 from yeedu_worker.git.addresses import without_login

@@ -18,11 +18,11 @@ from attach.attachment import Attachment, kept_login, resolve
 from attach.checks import WRONG, check_all
 from attach.environment import make_environment
 from attach.errors import AttachError
-from attach.lock import held, holder, is_held
 from attach.options import parse
-from attach.places import Places
+from attach.paths import Paths
 from attach.platform_version import platform_version
 from attach.process import login_variables, worker_command, worker_environment
+from attach.run_lock import held, holder, is_held
 from attach.settings import checked_api_key, checked_auth_string, load
 from attach.stopping import stop
 from attach.supervisor import Supervisor, stop_on_signals
@@ -49,13 +49,13 @@ def run(options: argparse.Namespace) -> int:
         AttachError: It cannot go on.
     """
     if options.command == "serve":
-        return _serve(Places(Path(options.folder)))
+        return _serve(Paths(Path(options.folder)))
     attachment = resolve(options)
     if options.command == "status":
         return _status(attachment)
     if options.command == "detach":
         return _detach(attachment, forget=options.forget)
-    if is_held(Path(attachment.places.lock)) and options.command == "run":
+    if is_held(Path(attachment.paths.lock)) and options.command == "run":
         raise AttachError(f"worker {attachment.settings.name} already runs here; `attach status` says how")
     attachment = _with_login(attachment)
     is_fine = _check(attachment)
@@ -66,14 +66,14 @@ def run(options: argparse.Namespace) -> int:
     if options.command == "install":
         return _install(attachment, options, is_fine=is_fine)
     _prepare(attachment, options.wheels, is_fine=is_fine)
-    _serve(attachment.places)
+    _serve(attachment.paths)
     return _detach(attachment, forget=True) if options.temporary else 0
 
 
 def _check(attachment: Attachment) -> bool:
     """Print one line per check; return whether nothing hinders the worker."""
     settings = attachment.settings
-    environment = worker_environment(settings, attachment.places, os.environ, 0)
+    environment = worker_environment(settings, attachment.paths, os.environ, 0)
     is_fine = True
     for finding in check_all(settings, attachment.server, LOCK, environment):
         is_fine = is_fine and finding.status != WRONG
@@ -99,38 +99,38 @@ def _with_login(attachment: Attachment) -> Attachment:
 
 def _prepare(attachment: Attachment, wheels: str | None, *, is_fine: bool) -> None:
     """Make folder, environment and queues, and remember how the worker is attached."""
-    places = attachment.places
+    paths = attachment.paths
     if is_fine:  # else the server may not even answer
         settings = attachment.settings
         attachment.server.make_queues(settings.pool, settings.queues)
         attachment.server.tell_platform(settings.pool, settings.name, platform_version(folder.CHECKOUT))
-    folder.make_home(places)
+    folder.make_home(paths)
     attachment.remember()
-    folder.fill_home(places)
+    folder.fill_home(paths)
     if not attachment.settings.environment:
         source = Path(wheels).absolute() if wheels else None
         extras, config_dir = attachment.settings.extras, attachment.settings.config_dir
-        make_environment(folder.CHECKOUT, Path(places.environment), source, extras, _say, config_dir)
+        make_environment(folder.CHECKOUT, Path(paths.environment), source, extras, _say, config_dir)
 
 
-def _serve(places: Places) -> int:
+def _serve(paths: Paths) -> int:
     """Run the worker in the foreground until someone asks to stop."""
-    settings = load(Path(places.settings))
+    settings = load(Path(paths.settings))
     if settings is None:
-        raise AttachError(f"no worker is attached in {places.home}")
-    auth_string, api_key = kept_login(places)
+        raise AttachError(f"no worker is attached in {paths.home}")
+    auth_string, api_key = kept_login(paths)
 
     def environment() -> Mapping[str, str]:
-        variables = worker_environment(settings, places, os.environ, _free_port())
+        variables = worker_environment(settings, paths, os.environ, _free_port())
         return {**login_variables(settings, auth_string, api_key), **variables}
 
-    with held(Path(places.lock), os.getpid()):
+    with held(Path(paths.lock), os.getpid()):
         supervisor = Supervisor(
-            worker_command(settings, places),
+            worker_command(settings, paths),
             environment,
-            Path(places.home),
-            Path(places.log),
-            Path(places.stop_request),
+            Path(paths.home),
+            Path(paths.log),
+            Path(paths.stop_request),
             settings.grace_seconds,
         )
         stop_on_signals(supervisor)
@@ -147,18 +147,18 @@ def _install(attachment: Attachment, options: argparse.Namespace, *, is_fine: bo
     service.check_possible(settings, run_as)
     if before.scope and before.scope != settings.scope:
         raise AttachError(f"it is a {before.scope} service already; `attach detach` first")
-    if is_held(Path(attachment.places.lock)):
+    if is_held(Path(attachment.paths.lock)):
         if before.scope:
             service.unregister(before)
-        stop(attachment.places, before.grace_seconds, _say)
+        stop(attachment.paths, before.grace_seconds, _say)
     _prepare(attachment, options.wheels, is_fine=is_fine)
-    folder.copy_program(attachment.places)
-    service.register(settings, attachment.places, run_as)
+    folder.copy_program(attachment.paths)
+    service.register(settings, attachment.paths, run_as)
     _say(f"service: {service.state(settings)}")
     deadline = time.monotonic() + 60
     while not _is_online(attachment):
         if time.monotonic() > deadline:
-            raise AttachError(f"the server did not see the worker in 60 s; its log: {attachment.places.log}")
+            raise AttachError(f"the server did not see the worker in 60 s; its log: {attachment.paths.log}")
         time.sleep(1)
     _say(f"worker {settings.name} polls {settings.polled}")
     return 0
@@ -171,19 +171,19 @@ def _is_online(attachment: Attachment) -> bool:
 
 def _status(attachment: Attachment) -> int:
     """Print how the worker is; return 0 when it runs and the server sees it."""
-    settings, places = attachment.settings, attachment.places
+    settings, paths = attachment.settings, attachment.paths
     if not attachment.was_attached:
-        raise AttachError(f"no worker is attached in {places.home}")
-    runs = is_held(Path(places.lock))
+        raise AttachError(f"no worker is attached in {paths.home}")
+    runs = is_held(Path(paths.lock))
     print(f"worker   {settings.name} of {settings.polled} on {settings.server}")
-    print(f"folder   {places.home}")
+    print(f"folder   {paths.home}")
     print(f"flows    {without_login(settings.flows_git_url)}")
     print(f"service  {f'{settings.scope}, {service.state(settings)}' if settings.scope else 'none'}")
-    print(f"process  {f'{holder(Path(places.lock))}, running' if runs else 'not running'}")
+    print(f"process  {f'{holder(Path(paths.lock))}, running' if runs else 'not running'}")
     record = attachment.server.worker(settings.pool, settings.name)
     seen = f"{record['status']}, last seen {record['last_heartbeat_time']}" if record else "not seen yet"
     print(f"server   {seen}")
-    print(f"log      {places.log}")
+    print(f"log      {paths.log}")
     return 0 if runs and record and record["status"] == "ONLINE" else 1
 
 
@@ -192,14 +192,14 @@ def _detach(attachment: Attachment, *, forget: bool) -> int:
 
     The folder goes last: with it go the address and the login by which the server can be asked to forget.
     """
-    settings, places = attachment.settings, attachment.places
-    is_attached = Path(places.settings).exists()
-    if is_held(Path(places.lock)) and holder(Path(places.lock)) == 1:
+    settings, paths = attachment.settings, attachment.paths
+    is_attached = Path(paths.settings).exists()
+    if is_held(Path(paths.lock)) and holder(Path(paths.lock)) == 1:
         raise AttachError("the worker is this container's main process: stop the container instead")
     if is_attached:
         if settings.scope:
             service.unregister(settings)
-        stop(places, settings.grace_seconds, _say)
+        stop(paths, settings.grace_seconds, _say)
         if settings.scope:
             service.forget(settings)
             _say("removed the service")
@@ -215,7 +215,7 @@ def _detach(attachment: Attachment, *, forget: bool) -> int:
     else:
         _say(f"server: {'removed the record of' if was_known else 'has no record of'} {settings.name}")
     if is_attached:
-        folder.remove(Path(places.home), _say)
+        folder.remove(Path(paths.home), _say)
     return 0
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
 
 from attach.errors import AttachError
-from attach.locks import LockError, further_locks, shown
-from attach.places import programs_of, python_of
+from attach.paths import programs_of, python_of
+from attach.requirement_locks import LockError, further_locks, shown
 
 PACKAGES = {
     "yeedu-operator": "prefect_yeedu",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from attach import windows_task
 from attach.errors import AttachError
-from attach.places import Places
+from attach.paths import Paths
 
 if sys.platform != "win32":
     import pwd
@@ -29,17 +29,17 @@ def user_name() -> str:
     return getpass.getuser()
 
 
-def make_home(places: Places) -> None:
+def make_home(paths: Paths) -> None:
     """Make the worker's folder, which is its user's alone.
 
     Raises:
         AttachError: It cannot be made, or holds something else, which detaching would delete.
     """
-    home = Path(places.home)
+    home = Path(paths.home)
     try:
         is_new = not home.exists()
         home.mkdir(parents=True, exist_ok=True)
-        if any(home.iterdir()) and not Path(places.settings).exists():
+        if any(home.iterdir()) and not Path(paths.settings).exists():
             raise AttachError(f"{home} holds something else; give --folder a new folder")
         if sys.platform != "win32":
             home.chmod(0o700)
@@ -52,15 +52,15 @@ def make_home(places: Places) -> None:
         ) from None
 
 
-def fill_home(places: Places) -> None:
+def fill_home(paths: Paths) -> None:
     """Make what the worker writes to."""
-    for folder in (places.prefect, places.temporary, places.log.parent):
+    for folder in (paths.prefect, paths.temporary, paths.log.parent):
         Path(folder).mkdir(exist_ok=True)
 
 
-def copy_program(places: Places) -> None:
+def copy_program(paths: Paths) -> None:
     """Copy this program into the worker's folder, for its service."""
-    target = Path(places.program)
+    target = Path(paths.program)
     if target == PROGRAM:
         return
     shutil.rmtree(target, ignore_errors=True)

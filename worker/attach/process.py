@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import PurePath
 
-from attach.places import Places, programs_of, python_of
+from attach.paths import Paths, programs_of, python_of
 from attach.settings import API_KEY, AUTH_STRING, CERTIFICATES, Settings
 
 # Where programs and the user's own git settings are, language and time, certificates, proxies - and nothing
@@ -31,19 +31,19 @@ _INHERITED_ON_WINDOWS = frozenset(
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def environment_of(settings: Settings, places: Places) -> PurePath:
+def environment_of(settings: Settings, paths: Paths) -> PurePath:
     """Return the worker's Python environment: the one that the user named, or the one that is made for it."""
-    return type(places.home)(settings.environment) if settings.environment else places.environment
+    return type(paths.home)(settings.environment) if settings.environment else paths.environment
 
 
-def worker_command(settings: Settings, places: Places) -> list[str]:
+def worker_command(settings: Settings, paths: Paths) -> list[str]:
     """Return the command line of the worker.
 
     Linux starts the platform's own worker. Windows can neither replace a process nor fork one, so there it is
     Prefect's.
     """
-    environment = environment_of(settings, places)
-    if not places.is_windows:
+    environment = environment_of(settings, paths)
+    if not paths.is_windows:
         return [str(programs_of(environment) / "yeedu-worker")]
     return [
         *(str(python_of(environment)), "-m", "prefect", "worker", "start", "--type", "process"),
@@ -54,30 +54,30 @@ def worker_command(settings: Settings, places: Places) -> list[str]:
 
 
 def worker_environment(
-    settings: Settings, places: Places, inherited: Mapping[str, str], health_port: int
+    settings: Settings, paths: Paths, inherited: Mapping[str, str], health_port: int
 ) -> dict[str, str]:
     """Return the environment of the worker, which its flows get too, but for `login_variables`.
 
     Args:
         settings: How the worker is attached.
-        places: Its files.
+        paths: Its files.
         inherited: The environment of the process that starts it.
         health_port: Where its health endpoint listens, on the loopback interface.
     """
-    names = _INHERITED | (_INHERITED_ON_WINDOWS if places.is_windows else frozenset[str]())
+    names = _INHERITED | (_INHERITED_ON_WINDOWS if paths.is_windows else frozenset[str]())
     result = {
         name: value for name, value in inherited.items() if name.upper() in names or name.startswith("LC_")
     }
     path = next((result.pop(name) for name in list(result) if name.upper() == "PATH"), os.defpath)
-    separator = ";" if places.is_windows else ":"
-    result["PATH"] = separator.join([str(programs_of(environment_of(settings, places))), path])
-    if not places.is_windows:
+    separator = ";" if paths.is_windows else ":"
+    result["PATH"] = separator.join([str(programs_of(environment_of(settings, paths))), path])
+    if not paths.is_windows:
         result.setdefault("LANG", "C.UTF-8")
     result |= _proxy_exceptions(result)
     result |= settings.variables
     result |= {
         "PREFECT_API_URL": settings.server,
-        "PREFECT_HOME": str(places.prefect),
+        "PREFECT_HOME": str(paths.prefect),
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
         "PREFECT_WORKER_QUERY_SECONDS": f"{settings.query_seconds:g}",
         "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
@@ -94,8 +94,8 @@ def worker_environment(
         "PYTHONUNBUFFERED": "1",
         "PYTHONUTF8": "1",
     }
-    result |= dict.fromkeys(("TEMP", "TMP") if places.is_windows else ("TMPDIR",), str(places.temporary))
-    if places.is_windows:
+    result |= dict.fromkeys(("TEMP", "TMP") if paths.is_windows else ("TMPDIR",), str(paths.temporary))
+    if paths.is_windows:
         result |= _long_paths(result)
     return result
 

@@ -8,15 +8,15 @@ from pathlib import Path, PurePosixPath
 
 from attach import folder, systemd, windows_task
 from attach.errors import AttachError
-from attach.places import Places, python_of
+from attach.paths import Paths, python_of
 from attach.process import environment_of
 from attach.settings import Settings
 
 
-def serve_command(settings: Settings, places: Places) -> list[str]:
+def serve_command(settings: Settings, paths: Paths) -> list[str]:
     """Return the command by which a service runs the worker in the foreground."""
-    python = python_of(environment_of(settings, places))
-    return [str(python), "-X", "utf8", str(places.program), "serve", "--folder", str(places.home)]
+    python = python_of(environment_of(settings, paths))
+    return [str(python), "-X", "utf8", str(paths.program), "serve", "--folder", str(paths.home)]
 
 
 def check_possible(settings: Settings, run_as: str) -> None:
@@ -38,24 +38,24 @@ def check_possible(settings: Settings, run_as: str) -> None:
             raise AttachError("--scope system: say with --run-as which user the flows run as")
 
 
-def register(settings: Settings, places: Places, run_as: str) -> None:
+def register(settings: Settings, paths: Paths, run_as: str) -> None:
     """Write the service's description, and start it now and with the machine.
 
     Raises:
         AttachError: The system refused.
     """
-    command = serve_command(settings, places)
+    command = serve_command(settings, paths)
     if sys.platform == "win32":
-        text = windows_task.task(settings, places, command, folder.user_name())
-        Path(places.task).write_text(text, encoding="utf-16")
-        for start in windows_task.start_commands(settings.name, places.task):
+        text = windows_task.task(settings, paths, command, folder.user_name())
+        Path(paths.task).write_text(text, encoding="utf-16")
+        for start in windows_task.start_commands(settings.name, paths.task):
             _must(start, "a task for the machine's start needs an administrator's PowerShell")
         return
     if settings.scope == "system":
-        folder.give_to(Path(places.home), run_as)
+        folder.give_to(Path(paths.home), run_as)
     file = _unit_file(settings)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(systemd.unit(settings, places, command, run_as), encoding="utf-8")
+    file.write_text(systemd.unit(settings, paths, command, run_as), encoding="utf-8")
     for start in systemd.start_commands(settings.name, settings.scope):
         _must(start, f"see `{' '.join(systemd.state_command(settings.name, settings.scope))}`")
     if settings.scope == "user":

@@ -9,16 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from attach import windows_task
-from attach.lock import holder, is_held
-from attach.places import Places
+from attach.paths import Paths
+from attach.run_lock import holder, is_held
 
 _LOOK_SECONDS = 0.2
 _SPARE_SECONDS = 20.0  # beyond the worker's own time, for the supervisor's
 
 
-def stop(places: Places, grace_seconds: float, say: Callable[[str], None]) -> None:
+def stop(paths: Paths, grace_seconds: float, say: Callable[[str], None]) -> None:
     """Ask the worker to stop, and wait until it has; end it when it does not."""
-    lock, request = Path(places.lock), Path(places.stop_request)
+    lock, request = Path(paths.lock), Path(paths.stop_request)
     if not is_held(lock):
         return
     number = holder(lock)

@@ -2,7 +2,7 @@
 
 from pathlib import PurePosixPath
 
-from attach.places import Places
+from attach.paths import Paths
 from attach.settings import Settings
 
 SYSTEM_UNITS = PurePosixPath("/etc/systemd/system")
@@ -28,12 +28,12 @@ def unit_file(
     return folder / unit_name(name)
 
 
-def unit(settings: Settings, places: Places, command: list[str], user: str = "") -> str:
+def unit(settings: Settings, paths: Paths, command: list[str], user: str = "") -> str:
     """Return the unit's text. It holds no secret: the worker reads those from its own folder.
 
     Args:
         settings: How the worker is attached.
-        places: Its files.
+        paths: Its files.
         command: What runs the worker in the foreground.
         user: Who the worker runs as, for the machine's own services; empty for a user's.
     """
@@ -47,7 +47,7 @@ def unit(settings: Settings, places: Places, command: list[str], user: str = "")
         "",
         "[Service]",
         f"ExecStart={' '.join(map(_argument, command))}",
-        f"WorkingDirectory={_text(str(places.home))}",
+        f"WorkingDirectory={_text(str(paths.home))}",
         *([f"User={user}"] if is_system else []),
         "Restart=always",
         "RestartSec=5",

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from subprocess import list2cmdline
 from xml.etree import ElementTree as ET
 
-from attach.places import Places
+from attach.paths import Paths
 from attach.settings import Settings
 
 _NAMESPACE = "http://schemas.microsoft.com/windows/2004/02/mit/task"
@@ -19,7 +19,7 @@ def task_name(name: str) -> str:
     return rf"\Yeedu\yeedu-worker-{name}"
 
 
-def task(settings: Settings, places: Places, command: list[str], user: str) -> str:
+def task(settings: Settings, paths: Paths, command: list[str], user: str) -> str:
     r"""Return the task's description.
 
     It starts with the machine (scope ``system``) or when the user logs on (scope ``user``), without a time
@@ -28,7 +28,7 @@ def task(settings: Settings, places: Places, command: list[str], user: str) -> s
 
     Args:
         settings: How the worker is attached.
-        places: Its files.
+        paths: Its files.
         command: What runs the worker in the foreground.
         user: Who it runs as, ``DOMAIN\user``.
     """
@@ -63,7 +63,7 @@ def task(settings: Settings, places: Places, command: list[str], user: str) -> s
     action = {
         "Command": command[0],
         "Arguments": list2cmdline(command[1:]),
-        "WorkingDirectory": str(places.home),
+        "WorkingDirectory": str(paths.home),
     }
     _add(actions, "Exec", action)
     ET.indent(root)

@@ -16,7 +16,7 @@ import pytest
 
 from attach import checks
 from attach.checks import NOTE, OK, WRONG, Finding, check_all
-from attach.locks import digest
+from attach.requirement_locks import digest
 from attach.server import Server
 from attach.settings import Settings
 

@@ -9,13 +9,13 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
 
-from attach.places import Places
+from attach.paths import Paths
 from attach.process import login_variables, worker_command, worker_environment
 from attach.settings import Settings
 from yeedu_worker.entrypoint import worker_command as entrypoint_command
 
-LINUX = Places(PurePosixPath("/w/box"))
-WINDOWS = Places(PureWindowsPath(r"C:\w\box"))
+LINUX = Paths(PurePosixPath("/w/box"))
+WINDOWS = Paths(PureWindowsPath(r"C:\w\box"))
 SETTINGS = Settings(
     server="http://prefect:8080/api",
     pool="my pool",
@@ -28,8 +28,8 @@ SETTINGS = Settings(
 PRIVATE = {"AWS_SECRET_ACCESS_KEY": "hidden", "PREFECT_API_KEY": "hidden", "PREFECT_PROFILE": "other"}
 
 
-def environment(places: Places, inherited: dict[str, str] | None = None) -> dict[str, str]:
-    return worker_environment(SETTINGS, places, inherited or {}, 18081)
+def environment(paths: Paths, inherited: dict[str, str] | None = None) -> dict[str, str]:
+    return worker_environment(SETTINGS, paths, inherited or {}, 18081)
 
 
 def test_linux_starts_the_platforms_own_worker() -> None:
@@ -66,9 +66,9 @@ def test_named_environment_is_used_instead_of_a_made_one() -> None:
     assert worker_command(settings, LINUX) == ["/opt/venv/bin/yeedu-worker"]
 
 
-@pytest.mark.parametrize("places", [LINUX, WINDOWS], ids=["linux", "windows"])
-def test_settings_reach_the_worker_and_its_flows(places: Places) -> None:
-    result = environment(places)
+@pytest.mark.parametrize("paths", [LINUX, WINDOWS], ids=["linux", "windows"])
+def test_settings_reach_the_worker_and_its_flows(paths: Paths) -> None:
+    result = environment(paths)
     assert result["PREFECT_API_URL"] == "http://prefect:8080/api"
     assert result["WORKER_NAME"] == "box"
     assert result["FLOWS_GIT_URL"] == "https://git.example/flows.git"
@@ -107,11 +107,11 @@ def test_login_and_key_are_told_as_by_the_platforms_own_containers(
     assert {"PREFECT_API_URL": server, **attached} == in_container
 
 
-@pytest.mark.parametrize("places", [LINUX, WINDOWS], ids=["linux", "windows"])
-def test_nothing_private_of_the_user_reaches_flows(places: Places) -> None:
-    assert "hidden" not in str(environment(places, PRIVATE))
-    assert "PREFECT_PROFILE" not in environment(places, PRIVATE)
-    assert "PREFECT_API_AUTH_STRING" not in environment(places, PRIVATE)
+@pytest.mark.parametrize("paths", [LINUX, WINDOWS], ids=["linux", "windows"])
+def test_nothing_private_of_the_user_reaches_flows(paths: Paths) -> None:
+    assert "hidden" not in str(environment(paths, PRIVATE))
+    assert "PREFECT_PROFILE" not in environment(paths, PRIVATE)
+    assert "PREFECT_API_AUTH_STRING" not in environment(paths, PRIVATE)
 
 
 def test_programs_of_the_environment_come_first() -> None:

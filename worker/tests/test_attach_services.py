@@ -10,12 +10,12 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from attach import systemd, windows_task
-from attach.places import Places
+from attach.paths import Paths
 from attach.service import serve_command
 from attach.settings import Settings
 
-LINUX = Places(PurePosixPath("/home/me/100% mine $HOME/box"))
-WINDOWS = Places(PureWindowsPath(r"C:\Users\A & B\yeedu\box"))
+LINUX = Paths(PurePosixPath("/home/me/100% mine $HOME/box"))
+WINDOWS = Paths(PureWindowsPath(r"C:\Users\A & B\yeedu\box"))
 SETTINGS = Settings("http://prefect:8080/api", "a pool", "box", variables={"KEY": "hidden"}, scope="user")
 TASK = {"t": "http://schemas.microsoft.com/windows/2004/02/mit/task"}
 USER = "OFFICE\\A & B"
@@ -54,13 +54,13 @@ def test_unit_of_the_machine_runs_as_the_given_user_after_the_network() -> None:
 @pytest.mark.parametrize("scope", ["user", "system"])
 def test_systemd_understands_the_unit(scope: str, tmp_path: Path) -> None:
     settings = replace(SETTINGS, scope=scope, environment=str(tmp_path / "env"))
-    places = Places(tmp_path / "100% mine $HOME" / "box")
+    paths = Paths(tmp_path / "100% mine $HOME" / "box")
     python = tmp_path / "env" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.touch(0o755)
     file = tmp_path / systemd.unit_name("box")
-    command = serve_command(settings, places)
-    file.write_text(systemd.unit(settings, places, command, "root"))
+    command = serve_command(settings, paths)
+    file.write_text(systemd.unit(settings, paths, command, "root"))
     flags = ["--user"] if scope == "user" else []
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *flags, str(file)],

@@ -12,10 +12,10 @@ from attach.attachment import Attachment, kept_login, resolve
 from attach.cli import run
 from attach.errors import AttachError
 from attach.folder import fill_home, make_home, remove, write_private
-from attach.lock import held
 from attach.options import parse
-from attach.places import Places
+from attach.paths import Paths
 from attach.process import worker_environment
+from attach.run_lock import held
 from attach.server import api_url
 from attach.settings import CERTIFICATES, read_environment_file
 from yeedu_worker.git.addresses import without_login
@@ -36,7 +36,7 @@ def options(folder: Path, *arguments: str) -> argparse.Namespace:
 def attached(folder: Path, *arguments: str) -> Attachment:
     """Resolve and remember a worker."""
     attachment = resolve(options(folder, "--server", "http://prefect:8080", "--name", "box", *arguments))
-    make_home(attachment.places)
+    make_home(attachment.paths)
     attachment.remember()
     return attachment
 
@@ -127,15 +127,15 @@ def test_key_is_kept_until_another_or_a_login_takes_its_place(tmp_path: Path) ->
     key.write_text("the-key\n")
     login.write_text("me:secret\n")
     own.write_text("PREFECT_API_KEY=another-key\n")
-    places = attached(tmp_path / "w", "--api-key-file", str(key)).places
-    assert kept_login(places) == ("", "the-key")
+    paths = attached(tmp_path / "w", "--api-key-file", str(key)).paths
+    assert kept_login(paths) == ("", "the-key")
     attached(tmp_path / "w")
-    assert kept_login(places) == ("", "the-key")
+    assert kept_login(paths) == ("", "the-key")
     again = attached(tmp_path / "w", "--env-file", str(own))
-    assert kept_login(places) == ("", "another-key")
-    assert "another-key" not in Path(places.settings).read_text() + repr(again)
+    assert kept_login(paths) == ("", "another-key")
+    assert "another-key" not in Path(paths.settings).read_text() + repr(again)
     attached(tmp_path / "w", "--auth-string-file", str(login))
-    assert kept_login(places) == ("me:secret", "")
+    assert kept_login(paths) == ("me:secret", "")
     with pytest.raises(AttachError, match="a login and an API key are given"):
         attached(tmp_path / "w", "--auth-string-file", str(login), "--api-key-file", str(key))
 
@@ -157,7 +157,7 @@ def test_certificates_of_the_shell_are_kept_for_the_service(
     attached(tmp_path)
     monkeypatch.delenv("SSL_CERT_FILE")
     later = resolve(options(tmp_path))
-    environment = worker_environment(later.settings, later.places, {"PATH": "/bin"}, 0)
+    environment = worker_environment(later.settings, later.paths, {"PATH": "/bin"}, 0)
     assert environment["SSL_CERT_FILE"] == "/ca/first.pem"
     monkeypatch.setenv("SSL_CERT_FILE", "/ca/second.pem")
     assert resolve(options(tmp_path)).settings.variables == {"SSL_CERT_FILE": "/ca/second.pem"}
@@ -171,13 +171,13 @@ def test_login_and_settings_are_the_users_alone(tmp_path: Path) -> None:
     login.write_text("me:secret")
     old = os.umask(0)
     try:
-        places = attached(tmp_path / "w", "--auth-string-file", str(login)).places
+        paths = attached(tmp_path / "w", "--auth-string-file", str(login)).paths
     finally:
         os.umask(old)
-    assert stat.S_IMODE(Path(places.home).stat().st_mode) == 0o700
-    assert stat.S_IMODE(Path(places.auth_string).stat().st_mode) == 0o600
-    assert stat.S_IMODE(Path(places.api_key).stat().st_mode) == 0o600
-    assert "secret" not in Path(places.settings).read_text()
+    assert stat.S_IMODE(Path(paths.home).stat().st_mode) == 0o700
+    assert stat.S_IMODE(Path(paths.auth_string).stat().st_mode) == 0o600
+    assert stat.S_IMODE(Path(paths.api_key).stat().st_mode) == 0o600
+    assert "secret" not in Path(paths.settings).read_text()
 
 
 @pytest.mark.parametrize("value", ["no-colon", "two:lines\nof:it", ""])
@@ -227,24 +227,24 @@ def test_damaged_memory_is_one_sentence(tmp_path: Path) -> None:
 
 def test_main_process_of_a_container_is_not_detached_from_inside(tmp_path: Path) -> None:
     """The container would end in the middle, with the record still there."""
-    places = attached(tmp_path / "w").places
-    with held(Path(places.lock), 1), pytest.raises(AttachError, match="stop the container instead"):
+    paths = attached(tmp_path / "w").paths
+    with held(Path(paths.lock), 1), pytest.raises(AttachError, match="stop the container instead"):
         run(parse(["detach", "--folder", str(tmp_path / "w")]))
-    assert Path(places.settings).exists()
-    assert not Path(places.stop_request).exists()
+    assert Path(paths.settings).exists()
+    assert not Path(paths.stop_request).exists()
 
 
 def test_folder_is_removed_with_read_only_files(tmp_path: Path) -> None:
-    places = attached(tmp_path / "w").places
-    fill_home(places)
-    pack = Path(places.temporary) / "clone" / "pack.idx"
+    paths = attached(tmp_path / "w").paths
+    fill_home(paths)
+    pack = Path(paths.temporary) / "clone" / "pack.idx"
     pack.parent.mkdir()
     pack.write_text("x")
     pack.chmod(0o400)
     said: list[str] = []
-    remove(Path(places.home), said.append)
-    assert not Path(places.home).exists()
-    assert said == [f"removed {places.home}"]
+    remove(Path(paths.home), said.append)
+    assert not Path(paths.home).exists()
+    assert said == [f"removed {paths.home}"]
 
 
 def test_private_file_replaces_an_older_one(tmp_path: Path) -> None:
@@ -265,8 +265,8 @@ def test_folder_of_another_name_is_another_worker(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("LOCALAPPDATA" if sys.platform == "win32" else "XDG_DATA_HOME", str(tmp_path))
     one = resolve(parse(["run", "--server", "http://x", "--name", "one"]))
     two = resolve(parse(["run", "--server", "http://x", "--name", "two"]))
-    assert one.places.home != two.places.home
-    assert isinstance(one.places, Places)
+    assert one.paths.home != two.paths.home
+    assert isinstance(one.paths, Paths)
 
 
 def test_a_teams_folder_gives_variables_and_is_remembered(tmp_path: Path) -> None:

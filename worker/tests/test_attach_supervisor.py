@@ -15,8 +15,8 @@ import pytest
 from attach import stopping, supervisor
 from attach.errors import AttachError
 from attach.folder import CHECKOUT
-from attach.lock import held, holder, is_held
-from attach.places import Places
+from attach.paths import Paths
+from attach.run_lock import held, holder, is_held
 from attach.stopping import stop
 from attach.supervisor import Supervisor
 
@@ -39,7 +39,7 @@ HOLDER = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from attach.lock import held
+from attach.run_lock import held
 from attach.supervisor import Supervisor, stop_on_signals
 home, command = Path(sys.argv[2]), [sys.executable, "-c", sys.argv[3]]
 log = home / "logs" / "worker.log"
@@ -196,7 +196,7 @@ def test_another_process_stops_the_running_one(tmp_path: Path) -> None:
     said: list[str] = []
     with holding(tmp_path, SLEEPER) as process:
         until(lambda: "ready" in log_of(tmp_path))
-        stop(Places(tmp_path), 20, said.append)
+        stop(Paths(tmp_path), 20, said.append)
         assert process.wait(60) == 0
     assert said == [f"stopping process {process.pid}"]
     assert not (tmp_path / "stop").exists()
@@ -208,14 +208,14 @@ def test_one_that_does_not_stop_is_ended(tmp_path: Path, monkeypatch: pytest.Mon
 import os, sys, time
 sys.path.insert(0, {str(CHECKOUT / "worker")!r})
 from pathlib import Path
-from attach.lock import held
+from attach.run_lock import held
 with held(Path({str(tmp_path / "lock")!r}), os.getpid()):
     time.sleep(600)
 """
     with subprocess.Popen([sys.executable, "-c", program]) as process:
         until(lambda: is_held(tmp_path / "lock") and holder(tmp_path / "lock") == process.pid)
         said: list[str] = []
-        stop(Places(tmp_path), 0, said.append)
+        stop(Paths(tmp_path), 0, said.append)
         assert process.wait(60) != 0
     assert "ending it" in said[-1]
 
@@ -228,11 +228,11 @@ def test_nothing_is_ended_before_its_number_is_known(tmp_path: Path, monkeypatch
     monkeypatch.setattr(stopping, "is_held", lambda _: not ended)
     monkeypatch.setattr(stopping, "_end", ended.append)
     monkeypatch.setattr(stopping, "_SPARE_SECONDS", -1.0)
-    stop(Places(tmp_path), 0, [].append)
+    stop(Paths(tmp_path), 0, [].append)
     assert ended == [4711]
 
 
 def test_stopping_what_does_not_run_does_nothing(tmp_path: Path) -> None:
     said: list[str] = []
-    stop(Places(tmp_path), 20, said.append)
+    stop(Paths(tmp_path), 20, said.append)
     assert said == []

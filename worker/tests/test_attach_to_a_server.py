@@ -193,11 +193,11 @@ def test_detach_waits_for_a_server_that_does_not_answer(
     options = ["--server", prefect.address, "--folder", str(folder), "--name", "box", "--pool", "own-pool"]
     options += ["--auth-string-file", str(login), "--flows-git-url", flows, "--environment", sys.prefix]
     attachment = resolve(parse(["install", *options]))
-    make_home(attachment.places)
+    make_home(attachment.paths)
     attachment.remember()
-    fill_home(attachment.places)
-    copy_program(attachment.places)
-    with running(serve_command(attachment.settings, attachment.places)) as process:
+    fill_home(attachment.paths)
+    copy_program(attachment.paths)
+    with running(serve_command(attachment.settings, attachment.paths)) as process:
         wait_for("worker", lambda: prefect.worker("box"), 90)
         prefect.stop()
         refused = attach("detach", "--folder", str(folder))

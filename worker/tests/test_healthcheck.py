@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from yeedu_worker.room import shortages
+from yeedu_worker.free_space import shortages
 
 
 @contextmanager
@@ -140,7 +140,7 @@ def test_machine_without_a_limit_of_memory_is_not_judged(tmp_path: Path) -> None
 
 WAITING = """
 import sys
-from yeedu_worker.waiting import waiting
+from yeedu_worker.wait_status import waiting
 with waiting("the work pool blue"):
     print(flush=True)
     sys.stdin.read()

@@ -77,8 +77,8 @@ def write(megabytes: int):
 SOONER = """
 import sys
 if "yeedu_worker.serve" in sys.orig_argv:
-    from yeedu_worker import sweep
-    sweep._EVERY_SECONDS, sweep._YOUNG_SECONDS = 0.2, 1.0
+    from yeedu_worker.cleanup import temporary_files
+    temporary_files._EVERY_SECONDS, temporary_files._YOUNG_SECONDS = 0.2, 1.0
 """
 ENDS = {"complete": "COMPLETED", "fail": "FAILED", "crash": "CRASHED", "kill": "CRASHED"}
 

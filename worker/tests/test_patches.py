@@ -18,7 +18,7 @@ from prefect.workers.process import ProcessWorker
 from prefect_processes import OURS, PrefectServer, commit, worker
 
 from yeedu_worker import draining
-from yeedu_worker.kept_report import kept_line
+from yeedu_worker.patch_report import last_report
 from yeedu_worker.patches import report
 from yeedu_worker.patches.process_worker import leave_out_requests
 from yeedu_worker.patching import IN_FORCE, KNOWN_RELEASES, LEFT_OUT
@@ -131,7 +131,7 @@ def test_worker_on_a_prefect_that_it_does_not_know_runs_flows_as_that_does(
     )
     assert "running python -m prefect.engine instead" in log
     assert "hand-over" not in told, "what keeps two processes from one flow run is there"
-    assert kept_line(home) in told
+    assert last_report(home) in told
     kept = json.loads((home / "worker-patches.json").read_text())["patches"]
     names = {state.name for state in report()}
     assert {state["name"] for state in kept if state["state"] == LEFT_OUT} == names - {"hand-over"}
@@ -163,5 +163,5 @@ def test_worker_refuses_a_prefect_with_which_two_processes_could_have_one_run(tm
 @pytest.mark.parametrize("text", ["", "{", "{}"])
 def test_report_that_cannot_be_read_tells_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "worker-patches.json").write_text(text)
-    assert kept_line(tmp_path) == ""
-    assert kept_line(tmp_path / "none") == ""
+    assert last_report(tmp_path) == ""
+    assert last_report(tmp_path / "none") == ""

@@ -68,24 +68,24 @@ class Bench:
     deployments: dict[str, str]
     folder: Path
 
-    def observe(self, surroundings: Surroundings, *, is_forked: bool) -> dict[str, Any]:
+    def observe(self, run_environment: Surroundings, *, is_forked: bool) -> dict[str, Any]:
         """Run the observing flow and return its report, with what is this run's own replaced by words."""
         text = secrets.token_hex(8)
         folder = self.folder / text
         folder.mkdir()
-        for name in surroundings.files:
+        for name in run_environment.files:
             (folder / name).touch()
         report = self.folder / f"{text}.json"
         run = self.server.start_run(
-            self.deployments[surroundings.version], {"report": str(report), "text": text}
+            self.deployments[run_environment.version], {"report": str(report), "text": text}
         )
         environment = {
             **self.prefork.environment,
-            **surroundings.variables,
+            **run_environment.variables,
             "TEXT_OF_RUN": text,
             "PREFECT__FLOW_RUN_ID": run,
         }
-        options: dict[str, Any] = {"preexec_fn": surroundings.prepare}
+        options: dict[str, Any] = {"preexec_fn": run_environment.prepare}
         if is_forked:
             process = self.prefork.client(folder, environment, **options)
         else:

@@ -11,7 +11,7 @@ import pytest
 from prefect_processes import OURS, PrefectServer, Worker, commit, worker
 
 from tests.platforms import wait_for
-from yeedu_worker.families import families
+from yeedu_worker.process_tree import children_by_parent
 
 FLOWS = """
 import time
@@ -44,7 +44,7 @@ def running(server: PrefectServer, deployment: str, tmp_path: Path) -> Iterator[
 
 
 def own_process(running: Worker) -> int:
-    children = {child.number for child in families()[running.process.pid]}
+    children = {child.number for child in children_by_parent()[running.process.pid]}
     [number] = children.intersection(running.processes("yeedu_worker.serve"))  # it forks, and starts others
     return number
 
@@ -76,7 +76,9 @@ def test_killed_parent_of_the_prefork_server_is_no_secret(running: Worker) -> No
     """Docker, a service manager or `make up` starts the worker again, with nothing left of it."""
     server = running.prefork_server()
     parent = next(
-        number for number, children in families().items() if server in {child.number for child in children}
+        number
+        for number, children in children_by_parent().items()
+        if server in {child.number for child in children}
     )
     os.kill(parent, signal.SIGKILL)
     assert running.process.wait(60) == -signal.SIGKILL

@@ -19,12 +19,12 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
 
-from yeedu_worker.attempts import Attempt, NotedStart
 from yeedu_worker.left_runs import PAUSE_SECONDS, LeftRuns
 from yeedu_worker.patches.hooks import HookedWorker
 from yeedu_worker.patches.repeated_work import one_claim, read_deployments_once
+from yeedu_worker.run_environment import run_environment
 from yeedu_worker.run_labels import labels_of
-from yeedu_worker.surroundings import surroundings
+from yeedu_worker.run_process import RunProcess, StartRecorder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,7 @@ class DrainingWorker(HookedWorker, abc.ABC):
         super().__init__(work_pool_name=work_pool_name, work_queues=list(work_queues), limit=limit, **options)
         self._pool_name, self._queue_names = work_pool_name, sorted(set(work_queues))
         self.room = anyio.Event()
-        self._attempts: dict[UUID, Attempt] = {}
+        self._processes: dict[UUID, RunProcess] = {}
         # Of two polls at once, one could end the process of a flow run that the other has just claimed.
         self._polling = anyio.Lock()
         self._deadline: float | None = None
@@ -160,7 +160,7 @@ class DrainingWorker(HookedWorker, abc.ABC):
 
     async def _end_what_others_took(self) -> None:
         """End the processes of flow runs that were taken for dead meanwhile, and are started elsewhere."""
-        for flow_run_id, attempt in list(self._attempts.items()):
+        for flow_run_id, process in list(self._processes.items()):
             try:
                 flow_run = await self.client.read_flow_run(flow_run_id)
             except (httpx.HTTPError, ObjectNotFound) as error:
@@ -168,9 +168,9 @@ class DrainingWorker(HookedWorker, abc.ABC):
                     "whether flow run %s is still this worker's is not known: %r", flow_run_id, error
                 )
                 continue
-            if attempt.is_lost(flow_run):
+            if process.is_lost(flow_run):
                 logger.warning("flow run %s is started elsewhere; its process here is ended", flow_run_id)
-                await attempt.end()
+                await process.end()
 
     async def due_flow_runs(self) -> list[WorkerFlowRunResponse]:
         """Return the flow runs that are due, without those whose process this worker still has.
@@ -181,9 +181,9 @@ class DrainingWorker(HookedWorker, abc.ABC):
         due = await super().due_flow_runs()
         held = set(self.limiter.statistics().borrowers)
         for flow_run_id in {entry.flow_run.id for entry in due}:
-            if attempt := self._attempts.get(flow_run_id):  # it may have ended while another one was ended
+            if process := self._processes.get(flow_run_id):  # it may have ended while another one was ended
                 logger.warning("flow run %s comes again; its earlier process is ended", flow_run_id)
-                await attempt.end()
+                await process.end()
         return [entry for entry in due if entry.flow_run.id not in held]
 
     async def sync_with_backend(self) -> None:
@@ -223,25 +223,25 @@ class DrainingWorker(HookedWorker, abc.ABC):
         task_status: TaskStatus[int] | None = None,
     ) -> ProcessWorkerResult:
         """Run a flow run in a process of its own."""
-        attempt = self._attempts[flow_run.id] = Attempt()
+        process = self._processes[flow_run.id] = RunProcess()
         try:
-            async with surroundings(configuration):
+            async with run_environment(configuration):
                 await self.client.update_flow_run_labels(flow_run.id, labels_of(self, configuration.env))
-                with attempt.scope:
-                    result = await super().run(flow_run, configuration, NotedStart(attempt, task_status))
+                with process.scope:
+                    result = await super().run(flow_run, configuration, StartRecorder(process, task_status))
                     if result.status_code:
                         await self._finish_cancellation(flow_run.id)
                     return result
         finally:
-            del self._attempts[flow_run.id]
-            attempt.has_ended.set()
-        return ProcessWorkerResult(status_code=0, identifier=str(attempt.process_id))
+            del self._processes[flow_run.id]
+            process.has_ended.set()
+        return ProcessWorkerResult(status_code=0, identifier=str(process.process_id))
 
     async def claim(self, flow_run: FlowRun) -> None:
         """Claim a flow run, and start its process; without one, it takes no room from others."""
         with one_claim():
             await super().claim(flow_run)
-        if flow_run.id not in self._attempts:
+        if flow_run.id not in self._processes:
             self.make_room(flow_run.id)
 
     def make_room(self, flow_run_id: UUID) -> None:
@@ -272,7 +272,7 @@ class DrainingWorker(HookedWorker, abc.ABC):
     async def _hand_over(self) -> None:
         """End the processes that are left, and put their flow runs back to the queue."""
         with anyio.move_on_after(_START_SECONDS):  # one that is just being started gets its process first
-            while self.active > sum(attempt.process_id > 0 for attempt in self._attempts.values()):
+            while self.active > sum(process.process_id > 0 for process in self._processes.values()):
                 await anyio.sleep(_POLL_SECONDS)
         left = cast("list[UUID]", list(self.limiter.statistics().borrowers))
         async with anyio.create_task_group() as group:
@@ -280,8 +280,8 @@ class DrainingWorker(HookedWorker, abc.ABC):
                 group.start_soon(self._hand_over_one, flow_run_id)
 
     async def _hand_over_one(self, flow_run_id: UUID) -> None:
-        if attempt := self._attempts.get(flow_run_id):
-            await attempt.end()
+        if process := self._processes.get(flow_run_id):
+            await process.end()
         with anyio.move_on_after(_STATE_SECONDS):
             try:
                 await self._put_back(flow_run_id)

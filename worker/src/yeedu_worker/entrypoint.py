@@ -14,7 +14,7 @@ from yeedu_worker.prefork import protocol
 if TYPE_CHECKING:
     from yeedu_worker.prefork.keeper import Keeper
 
-_CLOSED = ["yeedu_worker.closed"] if sys.platform == "linux" else []
+_CLOSED = ["yeedu_worker.run_protected"] if sys.platform == "linux" else []
 _HAND_OVER_SECONDS = 10
 _LEAST_GRACE_SECONDS = 15
 _LONGEST_FOLDER = 95  # the address of a Unix socket has at most 107 bytes

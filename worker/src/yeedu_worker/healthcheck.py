@@ -10,9 +10,9 @@ import sys
 import urllib.error
 import urllib.request
 
-from yeedu_worker.kept_report import kept_line
-from yeedu_worker.room import prefect_home, shortages
-from yeedu_worker.waiting import waited_for
+from yeedu_worker.free_space import prefect_home, shortages
+from yeedu_worker.patch_report import last_report
+from yeedu_worker.wait_status import waited_for
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
         urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=3).close()
     except (urllib.error.URLError, OSError) as error:
         sys.exit(f"{url}: {error}")
-    print(kept_line(prefect_home(os.environ)), end="")
+    print(last_report(prefect_home(os.environ)), end="")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import get_current_settings
 
-from yeedu_worker.waiting import waiting
+from yeedu_worker.wait_status import waiting
 
 T = TypeVar("T")
 RETRY_SECONDS = 0.5

@@ -18,7 +18,10 @@ import anyio
 from prefect.settings import get_current_settings
 
 from yeedu_worker.catch_up import catch_up_before_polling
+from yeedu_worker.cleanup.stored_results import sweep_results_hourly
+from yeedu_worker.cleanup.temporary_files import sweep_left_folders, sweep_now_and_then
 from yeedu_worker.draining import Drained, DrainingWorker
+from yeedu_worker.liveness import begin, show
 from yeedu_worker.patches import keep_report, report
 from yeedu_worker.patches.cancellations import Cancellations
 from yeedu_worker.patches.process_worker import (
@@ -29,10 +32,7 @@ from yeedu_worker.patches.process_worker import (
 from yeedu_worker.patches.repeated_work import remember_settings_variables, share_certificates
 from yeedu_worker.patching import PatchRefusedError, left_out
 from yeedu_worker.pool import LoginRefusedError, make_queues, wait_for_pool
-from yeedu_worker.results import sweep_results_hourly
-from yeedu_worker.signs import begin, show
-from yeedu_worker.surroundings import guarded
-from yeedu_worker.sweep import sweep_left_folders, sweep_now_and_then
+from yeedu_worker.run_environment import guarded
 from yeedu_worker.triggers import poll_when_triggered
 
 if TYPE_CHECKING:

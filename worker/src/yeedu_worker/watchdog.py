@@ -14,9 +14,9 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from yeedu_worker.families import end_children
-from yeedu_worker.kernel import adopt_orphans, close_to_others
-from yeedu_worker.signs import SIGNS_VARIABLE
+from yeedu_worker.liveness import LIVENESS_VARIABLE
+from yeedu_worker.prctl import adopt_orphans, close_to_others
+from yeedu_worker.process_tree import end_children
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,7 +92,7 @@ class Watchdog:
     def _run_worker(self) -> int:
         """Run a worker to its end, and end it when it hangs; return its exit code."""
         signs, file = os.pipe()
-        environment = {**os.environ, SIGNS_VARIABLE: f"{file} {os.getpid()}"}
+        environment = {**os.environ, LIVENESS_VARIABLE: f"{file} {os.getpid()}"}
         try:
             # In a session of its own: a terminal's interrupt comes from here alone, and so only once.
             self._worker = subprocess.Popen(

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.platforms import FINAL, Api, free_port, wait_for
 from tests.prefect_process import PrefectProcess
-from yeedu_worker.families import descendants, families
+from yeedu_worker.process_tree import children_by_parent, descendants
 
 PROGRAMS = Path(sys.executable).parent
 STOCK = "python -m prefect.engine"
@@ -199,7 +199,7 @@ class Worker:
         return wait_for("prefork server", self._prefork_servers, 60, 0.05)[0]
 
     def _prefork_servers(self) -> list[int]:
-        numbers = {child.number for child in families().get(self.process.pid, [])}
+        numbers = {child.number for child in children_by_parent().get(self.process.pid, [])}
         return [number for number in self.processes("yeedu_worker.prefork.server") if number in numbers]
 
 

@@ -12,14 +12,14 @@ from pathlib import Path
 from prefect_processes import PROGRAMS, START_SECONDS
 
 from tests.platforms import wait_for
-from yeedu_worker.families import families
 from yeedu_worker.prefork import protocol
+from yeedu_worker.process_tree import children_by_parent
 
 # Stands in for the worker's watchdog: keeps a server, tells its address, and waits for its own end.
 HOLDER = """
 import sys
 from pathlib import Path
-from yeedu_worker.kernel import adopt_orphans
+from yeedu_worker.prctl import adopt_orphans
 from yeedu_worker.prefork.keeper import Keeper
 adopt_orphans()
 keeper = Keeper(Path(sys.argv[1]))
@@ -71,7 +71,7 @@ class Prefork:
 
 def children(process: int) -> list[int]:
     """Return the process numbers of the children of a process."""
-    return sorted(child.number for child in families().get(process, []))
+    return sorted(child.number for child in children_by_parent().get(process, []))
 
 
 @contextmanager

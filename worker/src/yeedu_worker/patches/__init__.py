@@ -12,9 +12,9 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from yeedu_worker.kept_report import FILE
+from yeedu_worker.free_space import prefect_home
+from yeedu_worker.patch_report import FILE
 from yeedu_worker.patching import Patches, PatchState, left_out
-from yeedu_worker.room import prefect_home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

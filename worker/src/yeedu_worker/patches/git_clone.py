@@ -17,12 +17,12 @@ from prefect.blocks.system import Secret
 from pydantic import SecretStr
 
 from yeedu_worker.checkouts.snapshots import CloneUnavailableError, Snapshots
+from yeedu_worker.free_space import prefect_home
 from yeedu_worker.git.addresses import Address, Login, is_commit, logins_of
 from yeedu_worker.git.reasons import GitError, Reason
 from yeedu_worker.git.remote import Remote, Wanted
 from yeedu_worker.patches import PATCHES
 from yeedu_worker.patching import Place
-from yeedu_worker.room import prefect_home
 
 MEGABYTES_VARIABLE = "WORKER_CHECKOUT_CACHE_MEGABYTES"
 DEFAULT_MEGABYTES = 1024

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
-from yeedu_worker import kernel
+from yeedu_worker import prctl
 from yeedu_worker.missing_package import advise_in_log
 from yeedu_worker.patches.run_settings import Settings
 from yeedu_worker.prefork import guard, protocol
@@ -74,8 +74,8 @@ def run(assignment: Assignment) -> NoReturn:
             connection.send(protocol.STATUS + str(status).encode(), socket.MSG_NOSIGNAL)
         os._exit(0)
     try:
-        kernel.end_with_parent(itself)
-        kernel.open_to_others()
+        prctl.end_with_parent(itself)
+        prctl.open_to_others()
         _take_over_process(assignment, lifeline)
         _take_over_interpreter(assignment)
     except BaseException as error:  # noqa: BLE001 - nothing of the flow run has begun: the client can run it

@@ -16,9 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from yeedu_worker.families import descendants, end_children, kill
-from yeedu_worker.kernel import adopt_orphans, close_to_others, end_with_parent
+from yeedu_worker.prctl import adopt_orphans, close_to_others, end_with_parent
 from yeedu_worker.prefork.limits import limit_files
+from yeedu_worker.process_tree import descendants, end_children, kill
 
 PROCESSES_VARIABLE = "WORKER_RUN_PROCESSES"
 DEFAULT_PROCESSES = 1000

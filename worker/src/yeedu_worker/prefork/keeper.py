@@ -100,7 +100,7 @@ class Keeper:
         command = [
             sys.executable,
             "-m",
-            "yeedu_worker.closed",
+            "yeedu_worker.run_protected",
             "yeedu_worker.prefork.server",
             *map(str, files),
         ]

@@ -14,13 +14,13 @@ import struct
 import sys
 from dataclasses import dataclass, field
 
-from yeedu_worker.families import end_children
-from yeedu_worker.kernel import adopt_orphans
 from yeedu_worker.patches.run_settings import SettingsOfRuns
+from yeedu_worker.prctl import adopt_orphans
 from yeedu_worker.prefork import protocol
 from yeedu_worker.prefork.child import Assignment, run
 from yeedu_worker.prefork.preload import LeftOutError, Preloaded, preload
 from yeedu_worker.prefork.record import Record
+from yeedu_worker.process_tree import end_children
 
 Child = tuple[socket.socket, int]
 

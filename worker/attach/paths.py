@@ -10,7 +10,7 @@ _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*\.")  # no f
 
 
 @dataclass(frozen=True)
-class Places:
+class Paths:
     """The files of one worker; of either system's paths, so that one system can describe the other.
 
     Attributes:
@@ -21,7 +21,7 @@ class Places:
 
     @property
     def is_windows(self) -> bool:
-        """Whether these are places on a Windows machine."""
+        """Whether these are paths on a Windows machine."""
         return isinstance(self.home, PureWindowsPath)
 
     @property

@@ -8,7 +8,7 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from yeedu_worker.room import prefect_home
+from yeedu_worker.free_space import prefect_home
 
 if sys.platform != "win32":
     import fcntl

@@ -3,8 +3,8 @@
 It stands alone, and is a program too, since each way of making a worker's environment asks it: the builds
 of the images, the installation of local processes, and `attach`.
 
-    python locks.py CHECKOUT EXTRAS [CONFIG_DIR]    prints the arguments for `uv pip install`
-    python locks.py CHECKOUT --digest [CONFIG_DIR]  prints what `make lock` writes into the lock of the list
+    python requirement_locks.py CHECKOUT EXTRAS [CONFIG_DIR]    prints the arguments for `uv pip install`
+    python requirement_locks.py CHECKOUT --digest [CONFIG_DIR]  prints what `make lock` writes into the lock
 """
 
 import hashlib

@@ -4,10 +4,10 @@ from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
 
-from attach.places import Places, default_parent, is_usable_name, name_of_host, programs_of, python_of
+from attach.paths import Paths, default_parent, is_usable_name, name_of_host, programs_of, python_of
 
-LINUX = Places(PurePosixPath("/home/me/.local/share/yeedu-worker/box"))
-WINDOWS = Places(PureWindowsPath(r"C:\Users\me\AppData\Local\yeedu\box"))
+LINUX = Paths(PurePosixPath("/home/me/.local/share/yeedu-worker/box"))
+WINDOWS = Paths(PureWindowsPath(r"C:\Users\me\AppData\Local\yeedu\box"))
 FILES = (
     "environment",
     "program",
@@ -22,10 +22,10 @@ FILES = (
 )
 
 
-@pytest.mark.parametrize("places", [LINUX, WINDOWS], ids=["linux", "windows"])
-def test_everything_is_in_the_workers_folder(places: Places) -> None:
-    files = [getattr(places, name) for name in (*FILES, "stop_request")]
-    assert all(file.is_relative_to(places.home) for file in files)
+@pytest.mark.parametrize("paths", [LINUX, WINDOWS], ids=["linux", "windows"])
+def test_everything_is_in_the_workers_folder(paths: Paths) -> None:
+    files = [getattr(paths, name) for name in (*FILES, "stop_request")]
+    assert all(file.is_relative_to(paths.home) for file in files)
     assert len(set(files)) == len(files)
 
 
@@ -44,7 +44,7 @@ def test_clone_paths_on_windows_leave_room_for_long_file_names() -> None:
     parent = default_parent(
         {"LOCALAPPDATA": r"C:\Users\twenty-character-use\AppData\Local"}, windows=True, system=False
     )
-    clone = Places(parent / name).temporary / "tmpabcdefghprefect" / "repository-name-main"
+    clone = Paths(parent / name).temporary / "tmpabcdefghprefect" / "repository-name-main"
     assert len(str(clone)) < 130, clone
 
 

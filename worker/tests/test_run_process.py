@@ -10,24 +10,24 @@ import pytest
 from prefect.states import AwaitingRetry, Running
 from prefect.workers.process import ProcessWorker
 
-from yeedu_worker.attempts import Attempt
 from yeedu_worker.draining import DrainingWorker
+from yeedu_worker.run_process import RunProcess
 
 
 def test_runs_that_come_again_and_end_together_are_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = DrainingWorker(limit=2, work_pool_name="pool")
     due = [SimpleNamespace(flow_run=SimpleNamespace(id=uuid4())) for _ in range(2)]
 
-    class EndingTogether(Attempt):
+    class EndingTogether(RunProcess):
         async def end(self) -> None:
-            worker._attempts.clear()
+            worker._processes.clear()
 
     async def stock(self: ProcessWorker) -> list[SimpleNamespace]:
         return due
 
     async def poll() -> list[Any]:
         worker._limiter = anyio.CapacityLimiter(2)
-        worker._attempts.update((entry.flow_run.id, EndingTogether()) for entry in due)
+        worker._processes.update((entry.flow_run.id, EndingTogether()) for entry in due)
         return await worker._get_scheduled_flow_runs()
 
     monkeypatch.setattr(ProcessWorker, "_get_scheduled_flow_runs", stock)
@@ -39,7 +39,7 @@ def test_two_polls_at_once_claim_each_run_once(monkeypatch: pytest.MonkeyPatch) 
     due = [SimpleNamespace(flow_run=SimpleNamespace(id=uuid4())) for _ in range(2)]
     claimed: list[UUID] = []
 
-    class EndsSlowly(Attempt):
+    class EndsSlowly(RunProcess):
         async def end(self) -> None:
             await anyio.sleep(0.05)
 
@@ -59,7 +59,7 @@ def test_two_polls_at_once_claim_each_run_once(monkeypatch: pytest.MonkeyPatch) 
     async def poll_twice() -> None:
         worker._limiter = anyio.CapacityLimiter(5)
         worker._has_successfully_synced = True
-        worker._attempts[due[0].flow_run.id] = EndsSlowly()
+        worker._processes[due[0].flow_run.id] = EndsSlowly()
         async with anyio.create_task_group() as group:
             group.start_soon(worker.get_and_submit_flow_runs)
             group.start_soon(worker.get_and_submit_flow_runs)
@@ -74,7 +74,7 @@ def test_run_that_another_worker_took_meanwhile_is_ended_after_a_silence(
     worker = DrainingWorker(limit=5, work_pool_name="pool")
     ended: list[int] = []
 
-    class Noted(Attempt):
+    class Noted(RunProcess):
         async def end(self) -> None:
             ended.append(self.process_id)
 
@@ -102,8 +102,8 @@ def test_run_that_another_worker_took_meanwhile_is_ended_after_a_silence(
     monkeypatch.setattr(ProcessWorker, "get_and_submit_flow_runs", stock)
 
     async def poll() -> None:
-        attempts = (Noted(process_id=number) for number in (7, 8, 9, 10, 11))
-        worker._attempts = dict(zip(flow_runs, attempts, strict=True))
+        run_processes = (Noted(process_id=number) for number in (7, 8, 9, 10, 11))
+        worker._processes = dict(zip(flow_runs, run_processes, strict=True))
         await worker.get_and_submit_flow_runs()
 
     worker._client = Client()

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio.abc import TaskStatus
 
-from yeedu_worker.families import kill_family
+from yeedu_worker.process_tree import kill_tree
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 
 @dataclass
-class Attempt:
+class RunProcess:
     """One flow run's process, and the task that watches over it.
 
     Attributes:
@@ -48,25 +48,25 @@ class Attempt:
         crash.
         """
         if self.process_id:
-            kill_family(self.process_id)
+            kill_tree(self.process_id)
         self.scope.cancel()
         await self.has_ended.wait()
 
 
-class NotedStart(TaskStatus[int]):
+class StartRecorder(TaskStatus[int]):
     """Passes on what tells the process that has started from all others, and notes its number.
 
     Args:
-        attempt: Where to note it.
+        run_process: Where to note it.
         task_status: To whom to pass it on.
     """
 
-    def __init__(self, attempt: Attempt, task_status: TaskStatus[Any] | None) -> None:
-        self._attempt = attempt
+    def __init__(self, run_process: RunProcess, task_status: TaskStatus[Any] | None) -> None:
+        self._run_process = run_process
         self._task_status = task_status
 
     def started(self, value: int | None = None) -> None:
         """Take note of the process's number."""
-        self._attempt.process_id = value or 0
+        self._run_process.process_id = value or 0
         if self._task_status is not None:
-            self._task_status.started(self._attempt.identifier if value else 0)
+            self._task_status.started(self._run_process.identifier if value else 0)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from attach import environment, locks
+from attach import environment, requirement_locks
 from attach.errors import AttachError
-from attach.locks import LOCK, LockError, digest, further_locks
+from attach.requirement_locks import LOCK, LockError, digest, further_locks
 
 CHANGED = r"flows/requirements\.txt has changed since `make lock`; run it"
-PROGRAM = locks.__file__
+PROGRAM = requirement_locks.__file__
 
 
 def write_list(checkout: Path, text: str) -> None:
@@ -32,9 +32,9 @@ def checkout(tmp_path: Path) -> Path:
     """A checkout with an empty list, locked, and two extras."""
     write_list(tmp_path, "# nothing yet\n")
     lock_list(tmp_path)
-    (tmp_path / locks.EXTRAS).mkdir()
+    (tmp_path / requirement_locks.EXTRAS).mkdir()
     for name in ("etl", "geo"):
-        (tmp_path / locks.EXTRAS / f"{name}.txt").write_text(f"{name}==1\n")
+        (tmp_path / requirement_locks.EXTRAS / f"{name}.txt").write_text(f"{name}==1\n")
     return tmp_path
 
 
@@ -52,7 +52,7 @@ def test_a_teams_list_takes_the_place_of_the_checkouts(
         further_locks(checkout, "", team)
     (team / "requirements.lock").write_text(f"# digest {digest(checkout, team)}\ncowsay==6.1\n")
     assert further_locks(checkout, "etl", team) == [
-        checkout / locks.EXTRAS / "etl.txt",
+        checkout / requirement_locks.EXTRAS / "etl.txt",
         team / "requirements.lock",
     ]
 
@@ -89,7 +89,7 @@ def test_list_that_was_never_locked_is_refused(checkout: Path) -> None:
 def test_unknown_extra_is_told_what_there_is(checkout: Path) -> None:
     with pytest.raises(LockError, match=r"there is no extra 'elt'; requirements/extras/ has: etl, geo"):
         further_locks(checkout, "etl,elt")
-    (checkout / locks.EXTRAS / "new.in").touch()
+    (checkout / requirement_locks.EXTRAS / "new.in").touch()
     with pytest.raises(LockError, match=r"requirements/extras/new\.in is not locked yet; run `make lock`"):
         further_locks(checkout, "new")
 
@@ -118,7 +118,7 @@ def test_program_prints_arguments_for_uv_or_one_sentence(checkout: Path) -> None
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert said("").stdout == "\n"
-    assert said("etl").stdout == f"-r {checkout / locks.EXTRAS / 'etl.txt'}\n"
+    assert said("etl").stdout == f"-r {checkout / requirement_locks.EXTRAS / 'etl.txt'}\n"
     assert said("--digest").stdout.strip() == digest(checkout)
     write_list(checkout, "cowsay\n")
     refused = said("")

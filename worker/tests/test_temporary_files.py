@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from yeedu_worker import sweep
-from yeedu_worker.surroundings import FOLDER_PREFIX
-from yeedu_worker.sweep import sweep_left_files, sweep_left_folders
+from yeedu_worker.cleanup import temporary_files
+from yeedu_worker.cleanup.temporary_files import sweep_left_files, sweep_left_folders
+from yeedu_worker.run_environment import FOLDER_PREFIX
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells where processes work")
 
@@ -62,7 +62,7 @@ def test_temporary_folder_goes_when_its_worker_is_gone(tmp_path: Path) -> None:
 
 def aged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let two minutes pass: when a file was changed cannot be set back."""
-    monkeypatch.setattr(sweep, "time", SimpleNamespace(time=lambda: time.time() + 120))
+    monkeypatch.setattr(temporary_files, "time", SimpleNamespace(time=lambda: time.time() + 120))
 
 
 def test_what_runs_left_in_the_workers_own_folder_goes_while_none_runs(

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from yeedu_worker.room import is_short, prefect_home
-from yeedu_worker.surroundings import FOLDER_PREFIX, remove
+from yeedu_worker.free_space import is_short, prefect_home
+from yeedu_worker.run_environment import FOLDER_PREFIX, remove
 
 if sys.platform != "win32":
     import fcntl

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has
 # Root may look into everything, so both become nobody first, which closes them until they open.
 LOOK = """
 import json, os, signal, sys
-from yeedu_worker.kernel import close_to_others, open_to_others
+from yeedu_worker.prctl import close_to_others, open_to_others
 
 if os.getuid() == 0:
     os.setgid(65534)
@@ -36,8 +36,8 @@ print(json.dumps(opened))
 """
 ADOPT = """
 import json, os, sys, time
-from yeedu_worker.families import end_children
-from yeedu_worker.kernel import adopt_orphans
+from yeedu_worker.process_tree import end_children
+from yeedu_worker.prctl import adopt_orphans
 
 adopt_orphans()
 if not os.fork():

@@ -27,12 +27,12 @@ class Member(NamedTuple):
     threads: int
 
 
-Families = dict[int, list[Member]]
+ChildrenByParent = dict[int, list[Member]]
 
 
-def families() -> Families:
+def children_by_parent() -> ChildrenByParent:
     """Return the children of every process of this machine; nothing where there is no ``/proc``."""
-    found: Families = {}
+    found: ChildrenByParent = {}
     for name in os.listdir("/proc") if Path("/proc/self/stat").exists() else ():  # noqa: PTH208 - for speed
         if name.isdecimal():
             with suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as status:  # noqa: PTH123
@@ -42,14 +42,14 @@ def families() -> Families:
     return found
 
 
-def descendants(*processes: int, among: Families | None = None) -> list[Member]:
+def descendants(*processes: int, among: ChildrenByParent | None = None) -> list[Member]:
     """Return what processes have started, and what that has.
 
     Args:
         processes: Their numbers.
-        among: What `families` said, where it was asked already.
+        among: What `children_by_parent` said, where it was asked already.
     """
-    known = families() if among is None else among
+    known = children_by_parent() if among is None else among
     waiting, found = list(processes), list[Member]()
     while waiting:
         children = known.get(waiting.pop(), [])
@@ -67,12 +67,12 @@ def kill(processes: Iterable[int]) -> None:
                 os.kill(member, number)
 
 
-def kill_family(process: int) -> None:
+def kill_tree(process: int) -> None:
     """Kill a process and its descendants, also those that it starts meanwhile."""
-    family = [process]
+    tree = [process]
     for number in (signal.SIGSTOP, signal.SIGKILL):
-        family = list(dict.fromkeys([process, *(found.number for found in descendants(process)), *family]))
-        for member in family:
+        tree = list(dict.fromkeys([process, *(found.number for found in descendants(process)), *tree]))
+        for member in tree:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(member, number)
 
@@ -80,7 +80,7 @@ def kill_family(process: int) -> None:
 def end_children(spare: Collection[int] = (), within_seconds: float = 10.0) -> bool:
     """End all children of this process, all that they have started, and all that this process is left with.
 
-    It has to adopt orphans (`kernel.adopt_orphans`), or some get away.
+    It has to adopt orphans (`prctl.adopt_orphans`), or some get away.
 
     Args:
         spare: Children that stay, with all of theirs.
@@ -91,7 +91,7 @@ def end_children(spare: Collection[int] = (), within_seconds: float = 10.0) -> b
     """
     deadline = time.monotonic() + within_seconds
     while True:
-        known = families()
+        known = children_by_parent()
         strangers = [child.number for child in known.get(os.getpid(), []) if child.number not in spare]
         if not strangers:
             return True

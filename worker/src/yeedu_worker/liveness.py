@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from yeedu_worker.draining import DrainingWorker
 
 # Where to write them, and whose child the worker is.
-SIGNS_VARIABLE = "YEEDU_WORKER_SIGNS"
+LIVENESS_VARIABLE = "YEEDU_WORKER_SIGNS"
 EVERY_SECONDS = 2.0
 _FIRST_SECONDS = 0.1  # to the next try, before the first
 # Longer than Prefect's client tries to reach a server that takes a minute for each answer.
@@ -26,10 +26,10 @@ _STUCK_SECONDS = 900.0
 
 def begin(environment: MutableMapping[str, str]) -> int | None:
     """Become the watchdog's: end with it; return the file for signs of life, where there is a watchdog."""
-    file, _, parent = environment.pop(SIGNS_VARIABLE, "").partition(" ")
+    file, _, parent = environment.pop(LIVENESS_VARIABLE, "").partition(" ")
     if not file or sys.platform != "linux":
         return None
-    from yeedu_worker.kernel import end_with_parent
+    from yeedu_worker.prctl import end_with_parent
 
     os.set_inheritable(int(file), False)
     with contextlib.suppress(OSError):

@@ -10,8 +10,8 @@ from prefect.filesystems import LocalFileSystem
 from prefect.results import ResultStore
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, get_current_settings, temporary_settings
 
+from yeedu_worker.cleanup.stored_results import sweep_results, sweep_results_hourly
 from yeedu_worker.entrypoint import WorkerConfigurationError, worker_command
-from yeedu_worker.results import sweep_results, sweep_results_hourly
 
 
 def stored(folder: Path, name: str, age_seconds: float) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 FILE = "worker-patches.json"
 
 
-def kept_line(home: Path) -> str:
+def last_report(home: Path) -> str:
     """Return what the worker with this Prefect's home last said to have left out; nothing if it never did."""
     try:
         return json.loads((home / FILE).read_text(encoding="utf-8"))["left_out"]

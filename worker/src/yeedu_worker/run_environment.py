@@ -33,7 +33,7 @@ _TEMPORARY = ("TMPDIR", "TMP", "TEMP")
 
 
 @asynccontextmanager
-async def surroundings(configuration: ProcessJobConfiguration) -> AsyncGenerator[None]:
+async def run_environment(configuration: ProcessJobConfiguration) -> AsyncGenerator[None]:
     """Complete what a flow run's process is started with; afterwards, delete what it left in its folder.
 
     Its temporary files have a folder of their own, unless the work pool or the deployment names one.

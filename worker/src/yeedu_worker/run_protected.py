@@ -1,4 +1,4 @@
-"""Runs a module closed to other processes: ``python -m yeedu_worker.closed MODULE [ARGUMENT ...]``.
+"""Runs a module closed to other processes: ``python -m yeedu_worker.run_protected MODULE [ARGUMENT ...]``.
 
 A program that imports much would be open to them for as long as its imports take.
 """
@@ -7,7 +7,7 @@ import runpy
 import sys
 from contextlib import suppress
 
-from yeedu_worker.kernel import close_to_others
+from yeedu_worker.prctl import close_to_others
 
 if __name__ == "__main__":
     with suppress(OSError):
