@@ -5,7 +5,7 @@ import os
 import time
 
 from prefect.server.database import provide_database_interface
-from pulse import Pulse
+from services_watchdog import ServicesMonitor
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -40,11 +40,11 @@ async def is_database_there() -> bool:
     return await provide_database_interface().is_db_connectable()
 
 
-def health_page(pulse: Pulse, patches_left_out: str) -> Route:
+def health_page(monitor: ServicesMonitor, patches_left_out: str) -> Route:
     """Return the page, and count from now on what it tells.
 
     Args:
-        pulse: Of the services.
+        monitor: Of the services.
         patches_left_out: The line that says which are; empty for none.
 
     It answers 200, or 503 with what is wrong, and needs no login, for it tells nothing of what is kept here.
@@ -55,7 +55,7 @@ def health_page(pulse: Pulse, patches_left_out: str) -> Route:
 
     async def page(_: Request) -> Response:
         message = "" if await is_database_there() else "Database is not available"
-        message = message or pulse.trouble()
+        message = message or monitor.trouble()
         body = {"message": message or "OK", "events_dropped": dropped.count, "platform": version}
         body |= {"patches_left_out": patches_left_out} if patches_left_out else {}
         return JSONResponse(body, 503 if message else 200)

@@ -28,8 +28,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 FREE_GUESSES = 10.0
 SECONDS_FOR_ONE = 6.0
 PAUSE_SECONDS = 1.0
-MOST_WAITING = 100  # of one address; so many guesses a second are possible
-MOST_ADDRESSES = 4096
+MAX_WAITING = 100  # of one address; so many guesses a second are possible
+MAX_ADDRESSES = 4096
 _WRONG = {"type": "websocket.receive", "text": json.dumps({"type": "no login"})}
 
 
@@ -55,7 +55,7 @@ class Guesses:
         left = max(self.free(client) - 1, 0.0)
         self._free[_network(client)] = left, self._clock()
         self._free.move_to_end(_network(client))
-        if len(self._free) > MOST_ADDRESSES:
+        if len(self._free) > MAX_ADDRESSES:
             self._free.popitem(last=False)
 
     async def turn(self, client: str) -> bool:
@@ -63,7 +63,7 @@ class Guesses:
         if self.free(client) >= 1:
             return True
         address = _network(client)
-        if self._waiting[address] >= MOST_WAITING:
+        if self._waiting[address] >= MAX_WAITING:
             return False
         self._waiting[address] += 1
         try:

@@ -48,7 +48,7 @@ SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = 
 WHERE NOT indisvalid AND relnamespace = 'public'::regnamespace
 """
 # Of all that a user of the database may have; a limit of -1 is none.
-MOST_CONNECTIONS = """
+MAX_CONNECTIONS = """
 SELECT least(
     current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
         - coalesce(current_setting('reserved_connections', true), '0')::int,
@@ -198,7 +198,7 @@ async def check_connections(database: Any) -> None:
         return
     servers = int(os.environ.get("API_SERVERS") or 0)
     processes = servers + 1 if servers else 1  # beside servers there are services
-    most, needed = await database.fetchval(MOST_CONNECTIONS), processes * (pool + overflow + 1)
+    most, needed = await database.fetchval(MAX_CONNECTIONS), processes * (pool + overflow + 1)
     if needed <= most:
         return
     fits = most // processes - overflow - 1

@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+import alert_delivery
 import alert_failures
-import alert_lanes
 import database_ping
 import sqlite_locks
-from background import working_on
+from background_worker import working_on
 
 from yeedu_worker.patching import Patches, PatchState, Place
 
 if TYPE_CHECKING:
-    from pulse import Pulse
+    from services_watchdog import ServicesMonitor
 
 PATCHES = Patches()
 _PING = Place("sqlalchemy.dialects.postgresql.asyncpg:PGDialect_asyncpg.do_ping", "(self, dbapi_connection)")
@@ -88,7 +88,7 @@ def keep_addresses_out_of_failures() -> None:
 )
 def deliver_beside_other_actions() -> None:
     """Change how this process works off actions."""
-    _CONSUMER.replace(alert_lanes.beside(_CONSUMER.find()))
+    _CONSUMER.replace(alert_delivery.beside(_CONSUMER.find()))
 
 
 @PATCHES.declare(
@@ -112,17 +112,17 @@ def work_on_after_failures() -> None:
     ),
     purpose="the server is started anew when its services stand still; without it, when its event loop does",
 )
-def watch_services(pulse: Pulse) -> None:
-    """Have the pulse take note of every round of every service that runs in this process.
+def watch_services(monitor: ServicesMonitor) -> None:
+    """Have the monitor take note of every round of every service that runs in this process.
 
     An API server beside a process of services runs none that is to be watched: one counts users, if it may.
     """
-    pulse.watch([] if os.environ.get("PREFECT__SERVER_WEBSERVER_ONLY") else _SERVICES.find()())
+    monitor.watch([] if os.environ.get("PREFECT__SERVER_WEBSERVER_ONLY") else _SERVICES.find()())
 
 
-def change_every_part(pulse: Pulse) -> None:
-    """Change what API servers and services have in common, and have the pulse see the services."""
-    pulse.sees_services = watch_services(pulse)
+def change_every_part(monitor: ServicesMonitor) -> None:
+    """Change what API servers and services have in common, and have the monitor see the services."""
+    monitor.sees_services = watch_services(monitor)
     ping_in_one_round_trip()
     keep_addresses_out_of_failures()
     deliver_beside_other_actions()

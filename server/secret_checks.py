@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-LEAST, LEAST_DIFFERENT = 12, 5  # characters of the API's password
+MIN, MIN_DIFFERENT = 12, 5  # characters of the API's password
 
 
 class SecretError(Exception):
@@ -95,10 +95,10 @@ def check_own_server(address: str, auth_string: str, ui_url: str) -> None:
         )
     user, _, password = auth_string.partition(":")
     own = password.replace(user, "") if user else password
-    if auth_string and (len(own) < LEAST or len(set(own)) < LEAST_DIFFERENT):
+    if auth_string and (len(own) < MIN or len(set(own)) < MIN_DIFFERENT):
         raise SecretError(
-            f"the password in PREFECT_API_AUTH_STRING is soon guessed; it needs {LEAST} characters beside "
-            f"the user's name, {LEAST_DIFFERENT} of them different; this makes a good one: "
+            f"the password in PREFECT_API_AUTH_STRING is soon guessed; it needs {MIN} characters beside "
+            f"the user's name, {MIN_DIFFERENT} of them different; this makes a good one: "
             "python3 -c 'import secrets; print(secrets.token_urlsafe(16))'"
         )
     try:

@@ -7,7 +7,7 @@ Environment, beside Prefect's own settings:
     PREFECT_ALLOWED_HOSTS: Further host names under which the server is reached, separated by commas.
     PROXY_HOST: The name of the platform's proxy, where there is one: see server/forwarded.py.
     PREFECT_UI_URL: The UI's address as users type it; its host and origin are allowed.
-    SERVER_ON_TRIAL: Set where an upgrade tries it on a copy of the data, by itself: see server/shared.py.
+    SERVER_ON_TRIAL: Set where an upgrade tries it out on a copy of the data: see server/shared_state.py.
     SERVER_AWAITS_MIGRATION: Set where nothing starts it after `migrate.py`: it waits for that itself.
 """
 
@@ -19,21 +19,21 @@ import resource
 import sys
 
 import uvicorn
-from bodies import Bodies
-from connections import (
+from body_limit import BodyLimit
+from connection_limits import (
     FILES_BESIDE,
-    MOST_BYTES_OF_MESSAGE,
-    MOST_CONNECTIONS,
+    MAX_BYTES_OF_MESSAGE,
+    MAX_CONNECTIONS,
+    Connections,
     LimitedHttp,
     LimitedWebSocket,
-    Places,
 )
-from description import description
 from forwarded import Forwarded
 from guard import Guard
 from health import health_page, is_database_there
 from listeners import bound_sockets
 from login import Login
+from openapi_schema import openapi_route
 from outage import answer_while_database_is_away
 from patches import (
     change_every_part,
@@ -44,9 +44,9 @@ from patches import (
 )
 from prefect.server.api.server import create_app
 from prefect.settings import get_current_settings
-from pulse import Pulse, Watched, end
 from pydantic import SecretStr
-from shared import NotSharedError, Shared, check_redis, check_shared, is_api_alone
+from services_watchdog import ServicesMonitor, Watched, end
+from shared_state import RedisGate, SharedStateError, check_redis, check_shared, is_api_alone
 
 from yeedu_worker.patching import left_out
 
@@ -69,23 +69,23 @@ def main() -> None:
         if is_api_alone():
             check_shared(everything)
             asyncio.run(check_redis(everything))
-    except NotSharedError as error:
+    except SharedStateError as error:
         sys.exit(f"server: {error}")
-    Places.most = min(MOST_CONNECTIONS, max(_files() - FILES_BESIDE, FILES_BESIDE))
+    Connections.most = min(MAX_CONNECTIONS, max(_files() - FILES_BESIDE, FILES_BESIDE))
     if line := left_out(report()):
         print(f"server: {line}", flush=True)
-    pulse = Pulse()
-    change_every_part(pulse)
+    monitor = ServicesMonitor()
+    change_every_part(monitor)
     take_locks_in_order()
     close_abandoned_cursors()
     if is_api_alone():
         work_on_after_failures()
     application = create_app(final=True)
     answer_while_database_is_away(application)
-    application.router.routes[:0] = [health_page(pulse, line), description(application)]
-    api = Shared(application, everything) if is_api_alone() else application
+    application.router.routes[:0] = [health_page(monitor, line), openapi_route(application)]
+    api = RedisGate(application, everything) if is_api_alone() else application
     guard = Guard(
-        Forwarded(Login(Bodies(api), _secret(settings.api.auth_string)), os.environ.get("PROXY_HOST", "")),
+        Forwarded(Login(BodyLimit(api), _secret(settings.api.auth_string)), os.environ.get("PROXY_HOST", "")),
         allowed_hosts=os.environ.get("PREFECT_ALLOWED_HOSTS", "").split(","),
         ui_url=os.environ.get("PREFECT_UI_URL", ""),
     )
@@ -97,10 +97,10 @@ def main() -> None:
         reason = os.strerror(error.errno or 0)
         sys.exit(f"server: cannot listen on {arguments.host}, port {arguments.port}: {reason}")
     config = uvicorn.Config(
-        Watched(guard, pulse, is_database_there, end),
+        Watched(guard, monitor, is_database_there, end),
         http=LimitedHttp,
         ws=LimitedWebSocket,
-        ws_max_size=MOST_BYTES_OF_MESSAGE,
+        ws_max_size=MAX_BYTES_OF_MESSAGE,
         timeout_keep_alive=settings.api.keepalive_timeout,
         ws_ping_interval=settings.api.websocket_ping_interval,
         ws_ping_timeout=settings.api.websocket_ping_timeout,
@@ -114,7 +114,7 @@ def main() -> None:
 
 def _files() -> int:
     """Let the process open as many files as it needs, if it may, and return how many it then can."""
-    wanted = MOST_CONNECTIONS + FILES_BESIDE
+    wanted = MAX_CONNECTIONS + FILES_BESIDE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= soft < wanted:  # there can be no limit, which is a negative one
         soft = min(wanted, hard) if hard >= 0 else wanted

@@ -22,6 +22,7 @@ import uvicorn
 from docket import Docket
 from health import health_page, is_database_there
 from listeners import bound_sockets
+from lost_leases import free_lost_slots
 from migrate import wait_until_prepared
 from outage import api_of
 from patches import change_every_part, report, work_on_after_failures
@@ -30,9 +31,8 @@ from prefect.server.api.background_workers import background_worker
 from prefect.server.api.server import create_app
 from prefect.server.services.base import RunInWebservers, Service
 from prefect.settings import Settings, get_current_settings
-from pulse import Pulse, Watched, end
-from shared import SERVICES_DOCKET, NotSharedError, check_redis, check_shared, is_api_alone
-from slots import free_lost
+from services_watchdog import ServicesMonitor, Watched, end
+from shared_state import SERVICES_DOCKET, SharedStateError, check_redis, check_shared, is_api_alone
 from starlette.applications import Starlette
 
 from yeedu_worker.patching import left_out
@@ -55,19 +55,21 @@ def main() -> None:
         check_shared(settings)
         asyncio.run(check_redis(settings))
         sockets = bound_sockets(arguments.host, arguments.port)
-    except NotSharedError as error:
+    except SharedStateError as error:
         sys.exit(f"services: {error}")
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         sys.exit(f"services: cannot listen on {arguments.host}, port {arguments.port}: {reason}")
     if line := left_out(report()):
         print(f"services: {line}", flush=True)
-    pulse = Pulse()
-    change_every_part(pulse)
+    monitor = ServicesMonitor()
+    change_every_part(monitor)
     work_on_after_failures()
-    application = Starlette(routes=[health_page(pulse, line)], lifespan=partial(_running, settings, pulse))
+    application = Starlette(
+        routes=[health_page(monitor, line)], lifespan=partial(_running, settings, monitor)
+    )
     config = uvicorn.Config(
-        Watched(application, pulse, is_database_there, end),
+        Watched(application, monitor, is_database_there, end),
         log_level=settings.server.logging_level.lower(),
         access_log=False,
     )
@@ -78,7 +80,7 @@ def main() -> None:
 
 
 @asynccontextmanager
-async def _running(settings: Settings, pulse: Pulse, _: Starlette) -> AsyncGenerator[None]:
+async def _running(settings: Settings, monitor: ServicesMonitor, _: Starlette) -> AsyncGenerator[None]:
     """Have all services run: those that are rounds, in docket, and those that follow events and logs."""
     docket = partial(Docket, url=settings.server.docket.url, execution_ttl=timedelta(0))
     async with AsyncExitStack() as stack:
@@ -87,14 +89,14 @@ async def _running(settings: Settings, pulse: Pulse, _: Starlette) -> AsyncGener
         api.state.docket = await stack.enter_async_context(docket(name=settings.server.docket.name))
         rounds = await stack.enter_async_context(docket(name=SERVICES_DOCKET))
         await stack.enter_async_context(background_worker(rounds))
-        await stack.enter_async_context(_following(pulse))
-        freeing = asyncio.create_task(free_lost(settings))
+        await stack.enter_async_context(_following(monitor))
+        freeing = asyncio.create_task(free_lost_slots(settings))
         stack.callback(freeing.cancel)
         yield
 
 
 @asynccontextmanager
-async def _following(pulse: Pulse) -> AsyncGenerator[None]:
+async def _following(monitor: ServicesMonitor) -> AsyncGenerator[None]:
     """Have the services run that follow events, but those whom API servers run, for who listens there."""
     services = [kind() for kind in Service.enabled_services() if not issubclass(kind, RunInWebservers)]
     tasks = [asyncio.create_task(service.start(), name=service.name) for service in services]
@@ -104,7 +106,7 @@ async def _following(pulse: Pulse) -> AsyncGenerator[None]:
         failure = None if task.cancelled() else task.exception()
         if not is_over:
             _logger.error("The service %s has ended", task.get_name(), exc_info=failure)
-            pulse.over(task.get_name(), failure)
+            monitor.over(task.get_name(), failure)
 
     for task in tasks:
         task.add_done_callback(has_ended)

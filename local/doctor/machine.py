@@ -21,7 +21,7 @@ from local.processes.supervisor import Supervisor
 # Postgres stops at a full disk, and a build takes some gigabytes.
 FULL_BYTES, LITTLE_BYTES = 1 << 30, 5 << 30
 FEW_INODES = 10_000
-LEAST_MEMORY_BYTES, LITTLE_MEMORY_BYTES = 512 << 20, 1 << 30
+MIN_MEMORY_BYTES, LITTLE_MEMORY_BYTES = 512 << 20, 1 << 30
 NEEDED_MEMORY_BYTES = 4 << 30
 NEEDED_PROCESSORS = 2
 LARGEST_SKEW_SECONDS = 10.0  # as worker/attach/checks.py has it
@@ -79,7 +79,7 @@ def check_memory(site: Site) -> Iterator[Finding]:
         return
     left = f", {available / 1e9:.1f} GB available" if available else ""
     text = f"{total / 1e9:.1f} GB{left}"
-    if available and available < LEAST_MEMORY_BYTES:
+    if available and available < MIN_MEMORY_BYTES:
         yield wrong(text, "end what else takes memory, or lower WORKER_MEMORY and WORKER_LIMIT in .env")
     elif total < NEEDED_MEMORY_BYTES * 0.95 or (available and available < LITTLE_MEMORY_BYTES):
         yield note(

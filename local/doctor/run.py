@@ -21,7 +21,7 @@ from local.settings.dotenv import dotenv_script
 from local.settings.platform import ROOT
 
 FORMAT = 1
-CHECK_SECONDS, ALL_SECONDS, LEAST_SECONDS = 11.0, 18.0, 4.0
+CHECK_SECONDS, ALL_SECONDS, MIN_SECONDS = 11.0, 18.0, 4.0
 _AT_ONCE = 6
 _WIDTH = 18
 _LONGEST = 600
@@ -48,7 +48,7 @@ class Ward:
     def __init__(self, site: Site, seconds: float = CHECK_SECONDS, all_seconds: float = ALL_SECONDS) -> None:
         self._site = site
         self._seconds = seconds
-        self._end = time.monotonic() + max(all_seconds, LEAST_SECONDS)
+        self._end = time.monotonic() + max(all_seconds, MIN_SECONDS)
         self._room = threading.Semaphore(_AT_ONCE)
 
     def go(self, themes: Sequence[Theme] = THEMES) -> Iterator[Told]:

@@ -12,7 +12,7 @@ from local.status.metrics import STATES, age_of, runs_in, scheduler_age
 _LATE = timedelta(minutes=5)
 _NEW = timedelta(minutes=5)
 _AHEAD = timedelta(days=100)  # for which the scheduler makes runs
-_MOST = 200
+_MAX = 200
 ASKING_SECONDS = 4.0
 HEARTBEAT_LABEL = "yeedu-prefect.heartbeat-seconds"  # of yeedu_worker.run_labels
 
@@ -115,10 +115,10 @@ def _has_runs_to_come(schedule: JSON, now: datetime) -> bool:
 def everything(site: Site, path: str, body: JSON) -> list[JSON]:
     """Return up to a thousand of what a filter finds."""
     found: list[JSON] = []
-    for offset in range(0, 1000, _MOST):
-        some: list[JSON] = site.api.post(path, {**body, "limit": _MOST, "offset": offset})
+    for offset in range(0, 1000, _MAX):
+        some: list[JSON] = site.api.post(path, {**body, "limit": _MAX, "offset": offset})
         found += some
-        if len(some) < _MOST:
+        if len(some) < _MAX:
             break
     return found
 

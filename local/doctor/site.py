@@ -27,7 +27,7 @@ from local.settings.platform import ROOT, Knobs
 JSON = dict[str, Any]
 T = TypeVar("T")
 ENGINE_SECONDS, ANSWER_SECONDS, COMMAND_SECONDS = 3.0, 5.0, 6.0
-_MOST_SECRETS_BYTES = 1 << 20
+_MAX_SECRETS_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,7 @@ class Site:
             done = subprocess.run(copy, capture_output=True, timeout=ENGINE_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise CommandError(f"docker cp: {type(error).__name__}") from None
-        if done.returncode or len(done.stdout) > _MOST_SECRETS_BYTES:
+        if done.returncode or len(done.stdout) > _MAX_SECRETS_BYTES:
             raise CommandError(f"docker cp: {done.stderr.decode(errors='replace').strip()}")
         return _texts(done.stdout)
 

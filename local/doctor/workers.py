@@ -14,14 +14,14 @@ from local.install.virtual_environment import PROGRAMS
 from local.processes.supervisor import Supervisor
 from local.status.metrics import age_of
 
-_MOST = 200
+_MAX = 200
 _BEATS_MISSED = 4
 _WAITING = {"state": {"type": {"any_": ["SCHEDULED"]}}}
 
 
 @once
 def _pools(site: Site) -> list[JSON]:
-    return site.api.post("/work_pools/filter", {"limit": _MOST, **ours(site)})
+    return site.api.post("/work_pools/filter", {"limit": _MAX, **ours(site)})
 
 
 @once
@@ -29,7 +29,7 @@ def _workers(site: Site) -> dict[str, list[JSON]]:
     """Return the workers of each pool."""
     path = "/work_pools/{}/workers/filter"
     names = [pool["name"] for pool in _pools(site)]
-    return {name: site.api.post(path.format(quote(name, safe="")), {"limit": _MOST}) for name in names}
+    return {name: site.api.post(path.format(quote(name, safe="")), {"limit": _MAX}) for name in names}
 
 
 def _polls(worker: JSON) -> bool:
@@ -123,7 +123,7 @@ def check_queues(site: Site) -> Iterator[Finding]:
     count = 0
     for pool in _pools(site):
         path = f"/work_pools/{quote(pool['name'], safe='')}/queues/filter"
-        for queue in site.api.post(path, {"limit": _MOST}):
+        for queue in site.api.post(path, {"limit": _MAX}):
             count += 1
             where = f"{queue['name']} of {pool['name']}"
             if not (queue["is_paused"] or queue["concurrency_limit"] == 0 or queue["status"] == "NOT_READY"):

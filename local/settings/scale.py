@@ -13,7 +13,7 @@ OVERLAY = "deploy/scale.yaml"
 OWN_DATABASE = "deploy/own-database.yaml"
 OWN_REDIS = "deploy/own-redis.yaml"
 _TOGETHER = {OWN_DATABASE: "deploy/scale-own-database.yaml"}  # what one lacks of the other, after both
-MOST_SERVERS = 8  # as many as Postgres has connections for: tests/architecture/test_scale.py
+MAX_SERVERS = 8  # as many as Postgres has connections for: tests/architecture/test_scale.py
 _FILES, _SEPARATOR = "COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR"
 # As Compose looks for one, the first that is there, unless COMPOSE_FILE says which files there are.
 _OVERRIDES = tuple(
@@ -99,9 +99,9 @@ def check_scale(values: Mapping[str, str], root: Path, *, in_containers: bool) -
         if place > (_place(files, other) or place):
             raise CommandError(f"COMPOSE_FILE has {OVERLAY} after {other}; name it before that file")
     count = values.get("API_SERVERS") or "3"
-    if not count.isdecimal() or not 1 <= int(count) <= MOST_SERVERS:
+    if not count.isdecimal() or not 1 <= int(count) <= MAX_SERVERS:
         raise CommandError(
-            f"API_SERVERS={count!r}: set it to a number from 1 to {MOST_SERVERS}, "
+            f"API_SERVERS={count!r}: set it to a number from 1 to {MAX_SERVERS}, "
             "for which Postgres has connections"
         )
 

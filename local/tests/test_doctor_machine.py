@@ -55,7 +55,7 @@ def test_full_disk_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_no_memory_left_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = patient(checkout(tmp_path), {})
     assert wrongs(site, "memory") == []
-    monkeypatch.setattr(machine, "LEAST_MEMORY_BYTES", 1 << 60)
+    monkeypatch.setattr(machine, "MIN_MEMORY_BYTES", 1 << 60)
     assert_told(wrongs(site, "memory"), "available", "WORKER_MEMORY")
 
 

@@ -50,7 +50,7 @@ def test_check_that_hangs_is_told_and_holds_up_no_other(tmp_path: Path) -> None:
 
 def test_check_that_never_began_is_worth_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "_AT_ONCE", 1)
-    monkeypatch.setattr(run, "LEAST_SECONDS", 2)
+    monkeypatch.setattr(run, "MIN_SECONDS", 2)
     release = threading.Event()
 
     def hang(_: Site) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ import trustme
 import websocket
 
 from proxy.tests.running import HOST, SECONDS, Api, Proxy, running
-from server.bodies import MOST_BYTES
+from server.body_limit import MAX_BYTES
 from tests.platforms import free_port, wait_for
 
 pytestmark = pytest.mark.caddy
@@ -170,9 +170,9 @@ def test_stream_is_not_held_back(proxy: Proxy, api: Api) -> None:
 
 
 def test_body_may_be_as_long_as_the_server_takes(proxy: Proxy) -> None:
-    fits = requests.post(f"{proxy.url}/api/x", data=b"x" * MOST_BYTES, timeout=SECONDS)
-    assert fits.json()["size"] == MOST_BYTES
-    refused = requests.post(f"{proxy.url}/api/x", data=b"x" * (MOST_BYTES + 1), timeout=SECONDS)
+    fits = requests.post(f"{proxy.url}/api/x", data=b"x" * MAX_BYTES, timeout=SECONDS)
+    assert fits.json()["size"] == MAX_BYTES
+    refused = requests.post(f"{proxy.url}/api/x", data=b"x" * (MAX_BYTES + 1), timeout=SECONDS)
     assert refused.status_code == 413
     assert refused.json() == {"exception_message": "A request may have 16 MiB at most"}
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import login
 import pytest
-from login import FREE_GUESSES, MOST_ADDRESSES, SECONDS_FOR_ONE, Guesses
+from login import FREE_GUESSES, MAX_ADDRESSES, SECONDS_FOR_ONE, Guesses
 
 
 class Clock:
@@ -57,16 +57,16 @@ def test_whoever_has_a_network_of_addresses_has_one(guesses: Guesses) -> None:
 
 
 def test_memory_is_bounded_however_many_guess(guesses: Any) -> None:
-    for number in range(3 * MOST_ADDRESSES):
+    for number in range(3 * MAX_ADDRESSES):
         guesses.note(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
-    assert len(guesses._free) == MOST_ADDRESSES
+    assert len(guesses._free) == MAX_ADDRESSES
 
 
 def test_wait_is_short_for_everybody_and_only_so_many_wait(
     guesses: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(login, "PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(login, "MOST_WAITING", 3)
+    monkeypatch.setattr(login, "MAX_WAITING", 3)
     guess(guesses, "192.0.2.1", 100)
 
     async def ask() -> list[bool]:

@@ -54,7 +54,7 @@ def test_a_database_with_too_few_connections_is_refused(
     for name, value in {**pool, **settings}.items():
         monkeypatch.setenv(name, value)
     database = Database(migrate)
-    database.answers[migrate.MOST_CONNECTIONS] = most
+    database.answers[migrate.MAX_CONNECTIONS] = most
     if not told:
         asyncio.run(migrate.check_connections(database))
         return

@@ -21,11 +21,11 @@ SERVER = Path(__file__).parents[2] / "server"
 USER, PASSWORD = "admin", "canary-of-the-login"
 # As in the platform, but for the seconds that a stranger has to speak, or for those that a guess costs: more
 # than a busy machine needs for an answer. No guess is free again while a test lasts.
-SERVE = f"import sys; sys.path.insert(0, {str(SERVER)!r}); import connections, login, serve; "
+SERVE = f"import sys; sys.path.insert(0, {str(SERVER)!r}); import connection_limits, login, serve; "
 SECONDS_TO_SPEAK = 5
 PAUSE_SECONDS, SECONDS_FOR_ONE = 10, 3600
 MEGABYTE = 1 << 20
-MOST_GROWTH = 100 * MEGABYTE  # of the server's memory, of which it has a gigabyte
+MAX_GROWTH = 100 * MEGABYTE  # of the server's memory, of which it has a gigabyte
 
 UPGRADE = (
     b"GET /api/events/in HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -87,7 +87,7 @@ def running(home: Path, difference: str, **more: str) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    difference = f"connections.SECONDS_TO_SPEAK = {SECONDS_TO_SPEAK}"
+    difference = f"connection_limits.SECONDS_TO_SPEAK = {SECONDS_TO_SPEAK}"
     with running(tmp_path_factory.mktemp("abused"), difference) as server:
         yield server
 
@@ -110,7 +110,7 @@ def unharmed(request: pytest.FixtureRequest) -> Iterator[None]:
     server.count_flows()
     assert server._process
     assert server._process.poll() is None
-    assert server.memory() - before < MOST_GROWTH
+    assert server.memory() - before < MAX_GROWTH
     assert "Traceback" not in server.log()[said:]
 
 

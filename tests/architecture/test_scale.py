@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from local.script import load_script
-from local.settings.scale import MOST_SERVERS
+from local.settings.scale import MAX_SERVERS
 
 ROOT = Path(__file__).parents[2]
 RESERVE = 20  # connections that are left for migrations, backups and people
@@ -50,7 +50,7 @@ def composed(*overlays: str, **knobs: str) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.docker
 def test_connections_of_all_fit_into_the_database() -> None:
-    services = composed("scale", API_SERVERS=str(MOST_SERVERS))
+    services = composed("scale", API_SERVERS=str(MAX_SERVERS))
     [most] = re.findall(r"max_connections=(\d+)", " ".join(services["postgres"]["command"]))
     needed = 0
     for service in services.values():
@@ -60,7 +60,7 @@ def test_connections_of_all_fit_into_the_database() -> None:
             assert environment[f"{pool}MAX_OVERFLOW"] == "0"
             replicas = (service.get("deploy") or {}).get("replicas", 1)
             needed += replicas * (int(environment[f"{pool}POOL_SIZE"]) + 1)  # one for LISTEN
-    assert needed == 11 * (MOST_SERVERS + 1)
+    assert needed == 11 * (MAX_SERVERS + 1)
     assert needed + RESERVE <= int(most)
 
 

@@ -13,7 +13,7 @@ TICKS = round(HOURS * 12)
 RETENTION_HOURS = HOURS / 4
 WARM_UP_HOURS = HOURS / 2
 _LEAD_SECONDS = 90  # Prefect makes the flow runs of a schedule that was changed within a minute
-_LEAST_RETENTION_SECONDS = 3601  # Prefect takes no flow run that ended within the last hour
+_MIN_RETENTION_SECONDS = 3601  # Prefect takes no flow run that ended within the last hour
 
 OVERLAY = f"""
 services:
@@ -36,7 +36,7 @@ class Day(ComposePlatform):
         (self.checkout / "docker-compose.override.yaml").write_text(OVERLAY, encoding="utf-8")
         self.environment |= {
             "EVENT_RETENTION_SECONDS": f"{RETENTION_HOURS * 3600 / SCALE:.0f}",
-            "RETENTION_SECONDS": f"{_LEAST_RETENTION_SECONDS}",
+            "RETENTION_SECONDS": f"{_MIN_RETENTION_SECONDS}",
         }
 
     def begin(self) -> set[str]:
@@ -66,8 +66,7 @@ class Day(ComposePlatform):
     def age(self) -> None:
         """Give the flow runs that are to go the age at which Prefect lets them go."""
         least, kept = (
-            f"interval '{seconds} s'"
-            for seconds in (_LEAST_RETENTION_SECONDS, RETENTION_HOURS * 3600 / SCALE)
+            f"interval '{seconds} s'" for seconds in (_MIN_RETENTION_SECONDS, RETENTION_HOURS * 3600 / SCALE)
         )
         self.sql(
             f"UPDATE flow_run SET end_time = end_time - {least}"

@@ -10,7 +10,7 @@ from tests.faults.stack import Stack, YeeduJob
 from tests.platforms import JSON, wait_for
 
 RUNS = 3  # of each kill
-MOST = 30  # in the air; a frozen git-server, or Yeedu, would fill the worker with them, which takes 40
+MAX = 30  # in the air; a frozen git-server, or Yeedu, would fill the worker with them, which takes 40
 HEARTBEAT_WINDOW = timedelta(seconds=90 + 30)
 _DEPLOYMENT = "in-flight"
 
@@ -36,7 +36,7 @@ class Flights:
         ended = {"flow_runs": {"id": {"any_": list(self.runs)}, "state": {"type": {"any_": ["COMPLETED"]}}}}
 
         def has_room() -> bool:
-            return len(self.runs) - self.stack.api.post("flow_runs/count", ended) <= MOST - RUNS
+            return len(self.runs) - self.stack.api.post("flow_runs/count", ended) <= MAX - RUNS
 
         wait_for("room for more runs", has_room, 600)
 

@@ -31,7 +31,7 @@ from attach.settings import (
     save,
 )
 
-LEAST_GRACE_SECONDS = 15  # the worker's own limit
+MIN_GRACE_SECONDS = 15  # the worker's own limit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,8 +145,8 @@ def _grace(text: str) -> int:
         AttachError: It is not a number of seconds, or too small a one.
     """
     seconds = int(number(text or "30", "--grace-seconds", whole=True))
-    if seconds < LEAST_GRACE_SECONDS:
-        raise AttachError(f"--grace-seconds={text!r} is less than {LEAST_GRACE_SECONDS}")
+    if seconds < MIN_GRACE_SECONDS:
+        raise AttachError(f"--grace-seconds={text!r} is less than {MIN_GRACE_SECONDS}")
     return seconds
 
 

@@ -12,7 +12,7 @@ from attach import windows_task
 from attach.paths import Paths
 from attach.run_lock import holder, is_held
 
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 _SPARE_SECONDS = 20.0  # beyond the worker's own time, for the supervisor's
 
 
@@ -30,7 +30,7 @@ def stop(paths: Paths, grace_seconds: float, say: Callable[[str], None]) -> None
             say(f"process {number} did not stop in time: ending it")
             _end(number)
             deadline = float("inf")
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     request.unlink(missing_ok=True)
 
 

@@ -20,7 +20,7 @@ from attach import windows_job
 LOG_BYTES, LOG_FILES = 5_000_000, 5
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 _STEADY_SECONDS = 300.0  # a process that lived so long is started again without a longer pause
-_LOOK_SECONDS = 0.25
+_POLL_SECONDS = 0.25
 _READ_SECONDS = 10.0  # for the last lines, should something else still hold the pipe
 # A group of its own, so that a terminal's Ctrl-C reaches the supervisor alone.
 _OF_PROCESS: dict[str, Any] = (
@@ -97,7 +97,7 @@ class Supervisor:
         """Return when it is over, when someone asks to stop, or when time is up."""
         deadline = time.monotonic() + seconds
         while not is_over() and not self._is_asked() and time.monotonic() < deadline:
-            self._asked.wait(_LOOK_SECONDS)
+            self._asked.wait(_POLL_SECONDS)
 
     def _run_once(self) -> int | str:
         """Run the command to its end, or until someone asks to stop; return its exit code."""

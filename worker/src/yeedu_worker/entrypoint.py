@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 _CLOSED = ["yeedu_worker.run_protected"] if sys.platform == "linux" else []
 _HAND_OVER_SECONDS = 10
-_LEAST_GRACE_SECONDS = 15
+_MIN_GRACE_SECONDS = 15
 _LONGEST_FOLDER = 95  # the address of a Unix socket has at most 107 bytes
 _HUNG_SECONDS = "120"
-_LEAST_HUNG_SECONDS = 10  # five signs of life
+_MIN_HUNG_SECONDS = 10  # five signs of life
 _SWITCH = {"true": True, "false": False}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
 _NOT_IN_A_QUEUES_NAME = re.compile(r"[/%&<>]")
@@ -60,9 +60,9 @@ def worker_command(environment: Mapping[str, str]) -> list[str]:
         raise WorkerConfigurationError(f"WORKER_LIMIT={limit!r} is not a whole number of at least 1")
     queues = [option for queue in work_queues(environment) for option in ("--work-queue", queue)]
     grace = environment.get("WORKER_GRACE_SECONDS") or "30"
-    if not grace.isdecimal() or int(grace) < _LEAST_GRACE_SECONDS:
+    if not grace.isdecimal() or int(grace) < _MIN_GRACE_SECONDS:
         raise WorkerConfigurationError(
-            f"WORKER_GRACE_SECONDS={grace!r} is not a whole number of at least {_LEAST_GRACE_SECONDS}"
+            f"WORKER_GRACE_SECONDS={grace!r} is not a whole number of at least {_MIN_GRACE_SECONDS}"
         )
     keep = environment.get("RESULT_RETENTION_SECONDS") or "0"
     if not keep.isdecimal():
@@ -126,9 +126,9 @@ def hung_seconds(environment: Mapping[str, str]) -> int:
         WorkerConfigurationError: It is no such number.
     """
     value = environment.get("WORKER_HUNG_SECONDS") or _HUNG_SECONDS
-    if not value.isdecimal() or 0 < int(value) < _LEAST_HUNG_SECONDS:
+    if not value.isdecimal() or 0 < int(value) < _MIN_HUNG_SECONDS:
         raise WorkerConfigurationError(
-            f"WORKER_HUNG_SECONDS={value!r} is neither a whole number of at least {_LEAST_HUNG_SECONDS}, "
+            f"WORKER_HUNG_SECONDS={value!r} is neither a whole number of at least {_MIN_HUNG_SECONDS}, "
             "nor 0 for never"
         )
     return int(value)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 # Less than this is too little for a flow run with its clone; of a place that is small itself, a twentieth.
-_LEAST_BYTES = 128 * 1024 * 1024
+_MIN_BYTES = 128 * 1024 * 1024
 _SHARE = 20
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -57,7 +57,7 @@ def _memory(cgroup: Path) -> tuple[int, int] | None:
 
 
 def _least(total: int) -> int:
-    return min(_LEAST_BYTES, total // _SHARE)
+    return min(_MIN_BYTES, total // _SHARE)
 
 
 def _sentence(what: str, left: int, total: int) -> str:

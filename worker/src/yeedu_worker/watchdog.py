@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from yeedu_worker.prefork.keeper import Keeper
 
 _RELAYED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 _SWEEP_SECONDS = 10.0
 # Of a longer pause this process has seen nothing either: the container, or the machine, was asleep.
-_MOST_SEEN_SECONDS = 2.0
-_LEAST_PAUSE_SECONDS = 1.0
-_MOST_PAUSE_SECONDS = 30.0
+_MAX_SEEN_SECONDS = 2.0
+_MIN_PAUSE_SECONDS = 1.0
+_MAX_PAUSE_SECONDS = 30.0
 
 
 class Watchdog:
@@ -70,8 +70,8 @@ class Watchdog:
             if self._is_told or code >= 0:
                 break
             lasted_seconds = time.monotonic() - began
-            pause_seconds = min(2 * pause_seconds or _LEAST_PAUSE_SECONDS, _MOST_PAUSE_SECONDS)
-            pause_seconds = _LEAST_PAUSE_SECONDS if lasted_seconds > _MOST_PAUSE_SECONDS else pause_seconds
+            pause_seconds = min(2 * pause_seconds or _MIN_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
+            pause_seconds = _MIN_PAUSE_SECONDS if lasted_seconds > _MAX_PAUSE_SECONDS else pause_seconds
             print(f"worker: ended by signal {-code}, and its flow runs with it; started again", flush=True)
             time.sleep(pause_seconds)
             if self._is_told:
@@ -113,9 +113,9 @@ class Watchdog:
         looked_at = swept_at = time.monotonic()
         try:
             while worker.poll() is None:
-                events = dict(waiting.poll(_LOOK_SECONDS * 1000))
+                events = dict(waiting.poll(_POLL_SECONDS * 1000))
                 now = time.monotonic()
-                self._silent_seconds += min(now - looked_at, _MOST_SEEN_SECONDS)
+                self._silent_seconds += min(now - looked_at, _MAX_SEEN_SECONDS)
                 looked_at = now
                 if events.get(signs, 0) & select.POLLIN and os.read(signs, 4096):
                     has_begun, self._silent_seconds = True, 0.0

@@ -26,7 +26,7 @@ EXAMPLES = {
 START = re.compile(r"\ADTSTART:(\d{8}T\d{6})\n")
 STEP = re.compile(r"FREQ=(SECONDLY|MINUTELY)\b(?!.*\bCOUNT=)", re.IGNORECASE)
 DEFAULT_START = datetime(2020, 1, 1)  # noqa: DTZ001 - Prefect's own, in the schedule's time zone
-LEAST_INTERVAL = timedelta(seconds=1)  # one with a thousand runs a second starves all others
+MIN_INTERVAL = timedelta(seconds=1)  # one with a thousand runs a second starves all others
 PrefectSchedule = CronSchedule | IntervalSchedule | RRuleSchedule
 
 
@@ -87,7 +87,7 @@ class Schedule(Declared):
     def _check_rule(self, kind: str) -> None:
         try:
             made = to_prefect_schedule(self.rule)
-            if isinstance(made, IntervalSchedule) and made.interval < LEAST_INTERVAL:
+            if isinstance(made, IntervalSchedule) and made.interval < MIN_INTERVAL:
                 raise ValueError("Input should be a second or more")  # noqa: TRY301 - told as Prefect's own
         except ValidationError as error:
             details = error.errors()[0]

@@ -12,7 +12,7 @@ from yeedu_deployer.declared.yaml_marks import Items, Mapping
 from yeedu_deployer.declared.yaml_reader import load
 from yeedu_deployer.errors import SelectionError
 
-MOST_NAMES_TOLD = 12
+MAX_NAMES_TOLD = 12
 FLOWS = "flows/"
 
 
@@ -145,5 +145,5 @@ def _or(names: Sequence[str]) -> str:
 
 
 def _list(names: Sequence[str]) -> str:
-    told = ", ".join(names[:MOST_NAMES_TOLD]) or "none"
-    return f"{told} and {len(names) - MOST_NAMES_TOLD} more" if len(names) > MOST_NAMES_TOLD else told
+    told = ", ".join(names[:MAX_NAMES_TOLD]) or "none"
+    return f"{told} and {len(names) - MAX_NAMES_TOLD} more" if len(names) > MAX_NAMES_TOLD else told

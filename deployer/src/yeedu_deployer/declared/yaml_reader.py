@@ -13,7 +13,7 @@ from yeedu_deployer.errors import SpecError
 
 MERGE_TAG = "tag:yaml.org,2002:merge"
 COLLECTION_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
-MOST_VALUES, MOST_LEVELS = 200_000, 100
+MAX_VALUES, MAX_LEVELS = 200_000, 100
 # So much of a text counts as a value.
 PART_OF_A_TEXT = 100
 TOO_DEEP = "lists and mappings are nested too deeply to be read; write fewer levels."
@@ -84,14 +84,14 @@ class _Converter:
         self._count += 1
         if isinstance(node, yaml.ScalarNode):
             self._count += len(node.value) // PART_OF_A_TEXT
-        if self._count > MOST_VALUES:
-            many = f"with all anchors put in, the file has more than {MOST_VALUES} values; use fewer."
+        if self._count > MAX_VALUES:
+            many = f"with all anchors put in, the file has more than {MAX_VALUES} values; use fewer."
             raise SpecError([f"{self._problems.path}:1: {many}"])
         if id(node) in self._open:
             self._problems.add(line, "an anchor contains itself; write out what is meant.")
         elif isinstance(node, yaml.ScalarNode):
             return self._scalar(node, line)
-        elif len(self._open) >= MOST_LEVELS:
+        elif len(self._open) >= MAX_LEVELS:
             self._problems.add(line, TOO_DEEP)
         elif node.tag not in COLLECTION_TAGS:
             self._problems.add(line, f"a value of the kind {node.tag!r} is not supported; remove the tag.")

@@ -23,7 +23,7 @@ from yeedu_worker.git.remote import Remote, Revision, Wanted, lfs_warning
 _KEPT_FOR_EACH_REPOSITORY = 5
 # How long to wait for another run's clone. `rescue` takes a run that does not begin for dead after 180 s.
 WAIT_SECONDS = 60.0
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 _TRIES = 5
 _FACTS = "facts.json"
 _CLONE = "clone"
@@ -260,5 +260,5 @@ def _exclusive(file: Path) -> Generator[None]:
                     raise CloneUnavailableError(
                         f"another flow run has been fetching from this repository for {WAIT_SECONDS:g} s"
                     ) from None
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
         yield

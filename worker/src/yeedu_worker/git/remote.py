@@ -20,7 +20,7 @@ from yeedu_worker.git.reasons import (
 )
 
 # Above this size git-lfs makes no pointer.
-_MOST_BYTES_OF_POINTER = 1024
+_MAX_BYTES_OF_POINTER = 1024
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -254,7 +254,7 @@ def lfs_pointers(clone: Path) -> list[str]:
 
 
 def _is_pointer(file: Path) -> bool:
-    if file.is_symlink() or not file.is_file() or file.stat().st_size > _MOST_BYTES_OF_POINTER:
+    if file.is_symlink() or not file.is_file() or file.stat().st_size > _MAX_BYTES_OF_POINTER:
         return False
     with file.open("rb") as opened:
         return opened.read(len(_POINTER)) == _POINTER

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 
-def description(application: FastAPI) -> Route:
+def openapi_route(application: FastAPI) -> Route:
     """Return the page; it is made when it is first asked for, beside what else the server does."""
     made: asyncio.Future[bytes] | None = None
 

@@ -33,14 +33,14 @@ SCHEDULER = "schedule_deployments"
 UNHEALTHY_SECONDS, END_SECONDS = 120.0, 300.0
 UNHEALTHY_SCHEDULER_SECONDS, END_SCHEDULER_SECONDS = 300.0, 900.0
 SECONDS_TO_END = 20.0
-LOOK_SECONDS = 5.0
+POLL_SECONDS = 5.0
 EXIT_CODE = 75  # EX_TEMPFAIL: try again
 # What a restart does not change: the database is slow, full, or not as it should be.
 _LASTING = (TimeoutError, DBAPIError, *AWAY)
 Service = Callable[..., Awaitable[None]]
 
 
-class Pulse:
+class ServicesMonitor:
     """What the services were last seen to do.
 
     Args:
@@ -137,7 +137,7 @@ class Watched:
 
     Args:
         app: The application.
-        pulse: Of its services.
+        monitor: Of its services.
         is_database_there: Asks for it.
         end: Ends the process, once it is told why.
     """
@@ -145,12 +145,12 @@ class Watched:
     def __init__(
         self,
         app: ASGIApp,
-        pulse: Pulse,
+        monitor: ServicesMonitor,
         is_database_there: Callable[[], Awaitable[bool]],
         end: Callable[[str], None],
     ) -> None:
         self._app = app
-        self._pulse = pulse
+        self._monitor = monitor
         self._is_database_there = is_database_there
         self._end = end
         self._is_over = threading.Event()
@@ -164,9 +164,9 @@ class Watched:
 
         async def send_noted(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
-                self._pulse.start_anew()
+                self._monitor.start_anew()
                 beating.append(asyncio.create_task(self._beat()))
-                threading.Thread(target=self._watch, name="pulse", daemon=True).start()
+                threading.Thread(target=self._watch, name="services-watchdog", daemon=True).start()
             await send(message)
 
         async def receive_noted() -> Message:
@@ -186,22 +186,22 @@ class Watched:
 
     async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
             try:
-                has_database = await asyncio.wait_for(self._is_database_there(), 6 * LOOK_SECONDS)
+                has_database = await asyncio.wait_for(self._is_database_there(), 6 * POLL_SECONDS)
             except Exception:  # noqa: BLE001 - whatever the reason, it was not there
                 has_database = False
-            self._pulse.turn(has_database=has_database)
+            self._monitor.turn(has_database=has_database)
 
     def _watch(self) -> None:
         """Look from outside of the event loop, which may be what stands still."""
         then = time.monotonic()
-        while not self._is_over.wait(LOOK_SECONDS):
+        while not self._is_over.wait(POLL_SECONDS):
             now = time.monotonic()
-            if now - then > 3 * LOOK_SECONDS:  # the whole process was held up
-                self._pulse.start_anew()
+            if now - then > 3 * POLL_SECONDS:  # the whole process was held up
+                self._monitor.start_anew()
             then = now
-            if reason := self._pulse.end():
+            if reason := self._monitor.end():
                 self._end(reason)
                 return
 

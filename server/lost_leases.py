@@ -16,15 +16,15 @@ from prefect.logging import get_logger
 from prefect.server.database import provide_database_interface
 from prefect.settings import Settings
 from redis.exceptions import RedisError
-from shared import client_of, close
+from shared_state import client_of, close
 from sqlalchemy.exc import SQLAlchemyError
 
 MARK = "yeedu-prefect:leases"  # Redis has had them since it was set
-LOOK_SECONDS = 5.0
+POLL_SECONDS = 5.0
 _logger: logging.Logger = get_logger("server.slots")
 
 
-async def free_lost(settings: Settings) -> None:
+async def free_lost_slots(settings: Settings) -> None:
     """Look for the mark again and again, until it is cancelled."""
     redis = client_of(settings)
     try:
@@ -34,7 +34,7 @@ async def free_lost(settings: Settings) -> None:
                     if limits := await _free_all():
                         _logger.warning("Redis has lost its leases: the slots of %d limits are free", limits)
                     await redis.set(MARK, "1")
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
     finally:
         await close(redis)
 

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-import bodies
+import body_limit
 import httpx
 import pytest
-from bodies import Bodies
+from body_limit import BodyLimit
 from fastapi import FastAPI, Request
 
 
@@ -26,14 +26,14 @@ def application() -> FastAPI:
 
 
 @pytest.fixture
-def limited(monkeypatch: pytest.MonkeyPatch) -> Bodies:
-    monkeypatch.setattr(bodies, "MOST_BYTES", 1 << 20)
-    monkeypatch.setattr(bodies, "MOST_BYTES_AT_ONCE", 3 << 20)
-    return Bodies(application())
+def limited(monkeypatch: pytest.MonkeyPatch) -> BodyLimit:
+    monkeypatch.setattr(body_limit, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(body_limit, "MAX_BYTES_AT_ONCE", 3 << 20)
+    return BodyLimit(application())
 
 
 @pytest.fixture
-def client(limited: Bodies) -> httpx.AsyncClient:
+def client(limited: BodyLimit) -> httpx.AsyncClient:
     json = {"Content-Type": "application/json"}
     return httpx.AsyncClient(transport=httpx.ASGITransport(limited), base_url="http://server", headers=json)
 
@@ -65,7 +65,7 @@ def test_too_long_a_body_is_refused_in_one_sentence(client: httpx.AsyncClient, s
 
 
 def test_bodies_under_way_have_a_size_together_which_is_free_again_afterwards(
-    limited: Bodies, client: httpx.AsyncClient
+    limited: BodyLimit, client: httpx.AsyncClient
 ) -> None:
     async def send() -> tuple[list[int], int, int]:
         may_end = asyncio.Event()

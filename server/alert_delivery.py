@@ -17,7 +17,7 @@ from prefect.server.utilities.messaging import Message, MessageHandler
 
 KINDS = {"send-notification", "call-webhook"}
 AT_ONCE = 2
-MOST_WAITING = 1000  # for one place
+MAX_WAITING = 1000  # for one place
 _logger: logging.Logger = get_logger("server.alerts")
 
 
@@ -39,8 +39,8 @@ class Lanes:
         if not place:
             await self._handle(message)
             return
-        if sum(place == other for other in self._under_way.values()) >= MOST_WAITING:
-            _logger.error("An alert was dropped: %d wait for the same block already", MOST_WAITING)
+        if sum(place == other for other in self._under_way.values()) >= MAX_WAITING:
+            _logger.error("An alert was dropped: %d wait for the same block already", MAX_WAITING)
             return
         task = asyncio.create_task(self._deliver(place, message))
         self._under_way[task] = place

@@ -20,16 +20,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-MOST_BYTES = 64 * 1024
-MOST_HEADERS = 100
-MOST_IN_LINE = 16
+MAX_BYTES = 64 * 1024
+MAX_HEADERS = 100
+MAX_IN_LINE = 16
 SECONDS_TO_SPEAK = 30.0
 # An event may take 1.5 MB (PREFECT_SERVER_EVENTS_MAXIMUM_SIZE_BYTES), and is one message.
-MOST_BYTES_OF_MESSAGE = 2 * 1024 * 1024
+MAX_BYTES_OF_MESSAGE = 2 * 1024 * 1024
 # A flow run has about four connections, so this is room for more of them than one server can serve.
-MOST_CONNECTIONS = 10_000
-MOST_STRANGERS = 1_000
-MOST_SLOW_STRANGERS = 200
+MAX_CONNECTIONS = 10_000
+MAX_ANONYMOUS = 1_000
+MAX_SLOW_ANONYMOUS = 200
 FILES_BESIDE = 256  # of the database, logs and services, among all that the process may open
 _logger = logging.getLogger("uvicorn.error")
 
@@ -43,7 +43,7 @@ class Visitor:
         self.is_known = False
 
 
-class _Strangers:
+class _Anonymous:
     """The connections of those who are not known yet, the oldest first.
 
     Args:
@@ -75,12 +75,12 @@ class _Strangers:
         return False
 
 
-class Places:
+class Connections:
     """All connections of one server."""
 
-    most = MOST_CONNECTIONS
-    strangers = _Strangers(MOST_STRANGERS)
-    slow_strangers = _Strangers(MOST_SLOW_STRANGERS)
+    most = MAX_CONNECTIONS
+    anonymous = _Anonymous(MAX_ANONYMOUS)
+    slow_anonymous = _Anonymous(MAX_SLOW_ANONYMOUS)
 
 
 class LimitedHttp(HttpToolsProtocol):
@@ -97,9 +97,9 @@ class LimitedHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
-        Places.strangers.add(self)
-        if len(self.connections) > Places.most and not Places.strangers.make_room():
-            _logger.warning("A connection was refused: there are %d already", Places.most)
+        Connections.anonymous.add(self)
+        if len(self.connections) > Connections.most and not Connections.anonymous.make_room():
+            _logger.warning("A connection was refused: there are %d already", Connections.most)
             self.cut_off()
         self._await_request()
 
@@ -130,8 +130,8 @@ class LimitedHttp(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _forget(self) -> None:
-        Places.strangers.discard(self)
-        Places.slow_strangers.discard(self)
+        Connections.anonymous.discard(self)
+        Connections.slow_anonymous.discard(self)
         self._has_request()
 
     def _await_request(self) -> None:
@@ -148,7 +148,7 @@ class LimitedHttp(HttpToolsProtocol):
             self._await_request()
         self._unread_bytes += len(data)
         super().data_received(data)
-        if self._unread_bytes > MOST_BYTES or (self.headers and len(self.headers) > MOST_HEADERS):
+        if self._unread_bytes > MAX_BYTES or (self.headers and len(self.headers) > MAX_HEADERS):
             self._unread_bytes = 0
             self.send_400_response("A request's headers are too many or too long.")
 
@@ -167,7 +167,7 @@ class LimitedHttp(HttpToolsProtocol):
         self._has_request()
         self._unread_bytes = 0
         super().on_headers_complete()
-        if len(self.pipeline) > MOST_IN_LINE:
+        if len(self.pipeline) > MAX_IN_LINE:
             raise ValueError("too many requests in line")
 
     def on_body(self, body: bytes) -> None:
@@ -184,12 +184,12 @@ class LimitedHttp(HttpToolsProtocol):
         """Note who does not read what was answered."""
         super().pause_writing()
         if not self.visitor.is_known:
-            Places.slow_strangers.add(self)
+            Connections.slow_anonymous.add(self)
 
     def resume_writing(self) -> None:
         """Note who reads again."""
         super().resume_writing()
-        Places.slow_strangers.discard(self)
+        Connections.slow_anonymous.discard(self)
 
 
 class LimitedWebSocket(WebSocketsSansIOProtocol):
@@ -210,7 +210,7 @@ class LimitedWebSocket(WebSocketsSansIOProtocol):
         super().connection_made(transport)
         if self.visitor.is_known:
             return
-        Places.strangers.add(self)
+        Connections.anonymous.add(self)
         self._deadline = self.loop.call_later(SECONDS_TO_SPEAK, self._refuse, "no `auth` message in time")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -220,7 +220,7 @@ class LimitedWebSocket(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
 
     def _is_done_waiting(self) -> None:
-        Places.strangers.discard(self)
+        Connections.anonymous.discard(self)
         if self._deadline:
             self._deadline.cancel()
             self._deadline = None
@@ -229,7 +229,7 @@ class LimitedWebSocket(WebSocketsSansIOProtocol):
         """Take bytes, but few before the client is known."""
         if not self.visitor.is_known:
             self._said_bytes += len(data)
-            if self._said_bytes > MOST_BYTES:
+            if self._said_bytes > MAX_BYTES:
                 self._refuse("the `auth` message is too long")
                 return
         super().data_received(data)

@@ -9,11 +9,11 @@ from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
-import pulse
 import pytest
+import services_watchdog
 from patches import watch_services
 from prefect.server.services import perpetual_services
-from pulse import END_SCHEDULER_SECONDS, END_SECONDS, SCHEDULER, Pulse, Watched
+from services_watchdog import END_SCHEDULER_SECONDS, END_SECONDS, SCHEDULER, ServicesMonitor, Watched
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -29,7 +29,7 @@ class Life:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.pulse = Pulse(lambda: self.now)
+        self.monitor = ServicesMonitor(lambda: self.now)
 
     def go_on(
         self,
@@ -41,14 +41,14 @@ class Life:
         """Let time pass, in which these services end their rounds, some with a failure."""
         for _ in range(int(minutes * 6)):
             self.now += 10
-            self.pulse.turn(has_database=has_database)
+            self.monitor.turn(has_database=has_database)
             for name in services:
-                self.pulse.ended(name, failures.get(name))
+                self.monitor.ended(name, failures.get(name))
 
     @property
     def state(self) -> tuple[bool, bool]:
         """Whether it is healthy, and whether it goes on."""
-        return not self.pulse.trouble(), not self.pulse.end()
+        return not self.monitor.trouble(), not self.monitor.end()
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_services_that_stand_still_are_told_and_then_the_server_ends(life: Life)
     assert life.state == HEALTHY
     life.go_on(1)
     assert life.state == UNHEALTHY
-    assert "none of the server's services has ended a round for 150 s" in life.pulse.trouble()
+    assert "none of the server's services has ended a round for 150 s" in life.monitor.trouble()
     life.go_on(END_SECONDS / MINUTE)
     assert life.state == OVER
 
@@ -79,7 +79,7 @@ def test_services_that_stand_still_are_told_and_then_the_server_ends(life: Life)
 def test_event_loop_that_stands_still_ends_the_server(life: Life) -> None:
     life.now += END_SECONDS + 1
     assert life.state == OVER
-    assert life.pulse.end().startswith("the event loop has not turned for 301 s")
+    assert life.monitor.end().startswith("the event loop has not turned for 301 s")
 
 
 def test_scheduler_alone_may_take_its_time_but_not_for_ever(life: Life) -> None:
@@ -90,7 +90,7 @@ def test_scheduler_alone_may_take_its_time_but_not_for_ever(life: Life) -> None:
     assert life.state == UNHEALTHY
     life.go_on(10, OTHER)
     assert life.state == OVER
-    assert life.pulse.end().startswith("the scheduler has made no run for 960 s")
+    assert life.monitor.end().startswith("the scheduler has made no run for 960 s")
 
 
 def test_database_that_is_away_is_no_reason_however_long(life: Life) -> None:
@@ -110,7 +110,7 @@ def test_scheduler_that_fails_by_what_the_database_says_is_left_to_go_on(
     life.go_on(10, OTHER, SCHEDULER)
     life.go_on(600, OTHER, SCHEDULER, failures={SCHEDULER: failure})
     assert life.state == UNHEALTHY
-    assert type(failure).__name__ in life.pulse.trouble()
+    assert type(failure).__name__ in life.monitor.trouble()
     life.go_on(1, OTHER, SCHEDULER)
     assert life.state == HEALTHY
 
@@ -120,7 +120,7 @@ def test_other_failures_end_the_server_once_and_no_start_after_that(life: Life, 
     life.go_on(10, OTHER, SCHEDULER)
     life.go_on(END_SCHEDULER_SECONDS / MINUTE + 1, OTHER, SCHEDULER, failures={SCHEDULER: failure})
     assert life.state == OVER
-    assert "of whatever kind" not in life.pulse.end(), "an exception's text may hold anything"
+    assert "of whatever kind" not in life.monitor.end(), "an exception's text may hold anything"
     again = Life()
     again.go_on(600, OTHER, SCHEDULER, failures={SCHEDULER: failure})
     assert again.state == UNHEALTHY
@@ -138,7 +138,7 @@ def test_every_service_of_prefect_is_watched(monkeypatch: pytest.MonkeyPatch) ->
     registered = [perpetual_services.PerpetualServiceConfig(service, lambda: True) for service in (good, bad)]
     monkeypatch.setattr(perpetual_services, "_PERPETUAL_SERVICES", registered)
     seen: list[tuple[str, str]] = []
-    watched = Pulse()
+    watched = ServicesMonitor()
 
     def ended(name: str, failure: BaseException | None = None) -> None:
         seen.append((name, type(failure).__name__))
@@ -164,7 +164,7 @@ def test_server_whose_scheduler_is_switched_off_waits_for_none(
     made = perpetual_services.PerpetualServiceConfig
     registered = [made(schedule_deployments, lambda: False), made(other, lambda: others)]
     monkeypatch.setattr(perpetual_services, "_PERPETUAL_SERVICES", registered)
-    assert watch_services(life.pulse)
+    assert watch_services(life.monitor)
     life.go_on(600, *(["other"] if others else []))
     assert life.state == HEALTHY
     life.go_on(10)
@@ -184,16 +184,16 @@ def test_server_of_the_api_alone_waits_for_no_service(monkeypatch: pytest.Monkey
     ]
     monkeypatch.setattr(perpetual_services, "_PERPETUAL_SERVICES", registered)
     monkeypatch.setenv("PREFECT__SERVER_WEBSERVER_ONLY", "1")
-    assert watch_services(life.pulse)
+    assert watch_services(life.monitor)
     life.go_on(600)
     assert life.state == HEALTHY
 
 
 def test_process_that_was_held_up_is_judged_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """As by `docker pause`: the clock went on, and nothing else did."""
-    monkeypatch.setattr(pulse, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(services_watchdog, "POLL_SECONDS", 0.01)
     held, ended = Life(), []
-    watched: Any = Watched(None, held.pulse, None, ended.append)  # type: ignore[arg-type]
+    watched: Any = Watched(None, held.monitor, None, ended.append)  # type: ignore[arg-type]
     times = iter([0.0, 0.01, 5000.0, 5000.01])
 
     def monotonic() -> float:
@@ -205,7 +205,7 @@ def test_process_that_was_held_up_is_judged_anew(monkeypatch: pytest.MonkeyPatch
         held.now = now
         return now
 
-    monkeypatch.setattr(pulse, "time", SimpleNamespace(monotonic=monotonic))
+    monkeypatch.setattr(services_watchdog, "time", SimpleNamespace(monotonic=monotonic))
     watched._watch()
     assert ended == []
 
@@ -213,20 +213,20 @@ def test_process_that_was_held_up_is_judged_anew(monkeypatch: pytest.MonkeyPatch
 SERVE = """
 import asyncio, os, sys
 sys.path.insert(0, {folder!r})
-import docket, pulse, serve
-pulse.LOOK_SECONDS = 1  # a process that is late by two of them is taken for one that was held up
-pulse.UNHEALTHY_SECONDS, pulse.SECONDS_TO_END = 4, 200
+import docket, services_watchdog, serve
+services_watchdog.POLL_SECONDS = 1  # a process that is late by two of them is taken for one that was held up
+services_watchdog.UNHEALTHY_SECONDS, services_watchdog.SECONDS_TO_END = 4, 200
 stock = docket.Worker.run_forever
 async def run_forever(worker):
     running = asyncio.create_task(stock(worker))
     while not os.path.exists({end!r}):
         await asyncio.sleep(0.1)
-    pulse.END_SECONDS = 40
+    services_watchdog.END_SECONDS = 40
     running.cancel()  # as after a failure that nobody looks at
 docket.Worker.run_forever = run_forever
 serve.main()
 """
-FOLDER = Path(pulse.__file__).parent
+FOLDER = Path(services_watchdog.__file__).parent
 
 
 @pytest.fixture
@@ -280,10 +280,10 @@ def run(tmp_path: Path, program: str) -> subprocess.CompletedProcess[str]:
 
 def test_process_that_cannot_end_in_order_ends_all_the_same(tmp_path: Path) -> None:
     program = """
-import pulse
-pulse.SECONDS_TO_END = 0.1
+import services_watchdog
+services_watchdog.SECONDS_TO_END = 0.1
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-threading.Thread(target=pulse.end, args=["it hangs"]).start()
+threading.Thread(target=services_watchdog.end, args=["it hangs"]).start()
 time.sleep(1000)
 """
     done = run(tmp_path, program)
@@ -294,6 +294,6 @@ time.sleep(1000)
 def test_service_that_follows_events_and_ends_is_told_and_ends_the_process(life: Life) -> None:
     life.go_on(1, OTHER, SCHEDULER)
     assert life.state == HEALTHY
-    life.pulse.over("TaskRunRecorder", ValueError("canary"))
+    life.monitor.over("TaskRunRecorder", ValueError("canary"))
     assert life.state == OVER
-    assert life.pulse.trouble() == "the service TaskRunRecorder has ended (ValueError)"
+    assert life.monitor.trouble() == "the service TaskRunRecorder has ended (ValueError)"

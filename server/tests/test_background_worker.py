@@ -4,7 +4,7 @@ import asyncio
 import logging
 from datetime import timedelta
 
-import background
+import background_worker
 import pytest
 
 
@@ -17,7 +17,7 @@ class Worker:
 def test_worker_begins_again_after_any_failure_and_ends_when_it_is_told_to(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(background, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(background_worker, "PAUSE_SECONDS", 0)
     logging.getLogger("prefect.server.background").addHandler(caplog.handler)
     failures = [ExceptionGroup("of tasks", [ValueError("the stream is gone")]), TimeoutError()]
     begun: list[object] = []
@@ -27,8 +27,8 @@ def test_worker_begins_again_after_any_failure_and_ends_when_it_is_told_to(
         if failures:
             raise failures.pop(0)
 
-    asyncio.run(background.working_on(run_forever)(Worker()))
-    assert begun == [background.REDELIVERY] * 3
+    asyncio.run(background_worker.working_on(run_forever)(Worker()))
+    assert begun == [background_worker.REDELIVERY] * 3
     assert "Background work failed, and begins again: ValueError: the stream is gone" in caplog.text
 
 
@@ -37,7 +37,7 @@ def test_worker_that_is_cancelled_stays_so() -> None:
         await asyncio.Event().wait()
 
     async def cancel() -> bool:
-        working = asyncio.ensure_future(background.working_on(run_forever)(Worker()))
+        working = asyncio.ensure_future(background_worker.working_on(run_forever)(Worker()))
         await asyncio.sleep(0)
         working.cancel()
         done, _ = await asyncio.wait([working], timeout=5)

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 DOCKET = "prefect-server"  # Prefect's default, which API servers keep
 SERVICES_DOCKET = "prefect-services"  # another one: a worker loses tasks that it does not know
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 ANSWER_SECONDS = 3.0
 _READS = ("/filter", "/count", "/paginate", "/history")  # by POST, for what they ask for is long
 _STORAGES = {
@@ -33,7 +33,7 @@ _STORAGES = {
 }
 
 
-class NotSharedError(Exception):
+class SharedStateError(Exception):
     """A part of a server would not share what it has to; the message says what to set."""
 
 
@@ -49,11 +49,11 @@ def check_shared(settings: Settings) -> None:
     """Refuse settings with which this process would keep to itself what others need.
 
     Raises:
-        NotSharedError: It names the setting.
+        SharedStateError: It names the setting.
     """
     server = settings.server
     if not _plain(server.database.connection_url).startswith("postgresql"):
-        raise NotSharedError(
+        raise SharedStateError(
             "API servers and services need one Postgres for all; set PREFECT_SERVER_DATABASE_HOST, or leave "
             "PREFECT__SERVER_WEBSERVER_ONLY out for one server"
         )
@@ -66,19 +66,19 @@ def check_shared(settings: Settings) -> None:
     }
     for name, needed in _STORAGES.items():
         if found[name] != needed:
-            raise NotSharedError(
+            raise SharedStateError(
                 f"{name} is {found[name]}, which API servers and services do not share; "
                 f"set REDIS_URL, from which all of it follows, or this to {needed}"
             )
     if server.docket.name != DOCKET:
-        raise NotSharedError(
+        raise SharedStateError(
             f"PREFECT_SERVER_DOCKET_NAME is {server.docket.name}; leave it out, since background tasks are "
             "lost where it is not the same for all API servers, or where services have the same"
         )
     hosts = {name: _host(url) for name, url in _addresses(settings).items()}
     if len(set(hosts.values())) > 1:
         told = ", ".join(f"{name}: {host}" for name, host in hosts.items())
-        raise NotSharedError(
+        raise SharedStateError(
             f"API servers and services need one Redis for all of it; set REDIS_URL alone ({told})"
         )
 
@@ -87,19 +87,19 @@ async def check_redis(settings: Settings) -> None:
     """Refuse to start without Redis.
 
     Raises:
-        NotSharedError: It does not answer, or does not take the login.
+        SharedStateError: It does not answer, or does not take the login.
     """
     redis = client_of(settings)
     try:
         await redis.ping()
     except (RedisError, OSError) as error:
         host = _host(settings.server.docket.url)
-        raise NotSharedError(f"Redis at {host} cannot be used: {error or type(error).__name__}") from None
+        raise SharedStateError(f"Redis at {host} cannot be used: {error or type(error).__name__}") from None
     finally:
         await close(redis)
 
 
-class Shared:
+class RedisGate:
     """An ASGI application that asks clients to wait while Redis, which is looked at once a second, is away.
 
     Without it a change would hold a connection to the database until Redis had been tried often enough.
@@ -136,7 +136,7 @@ class Shared:
                     self._is_there = True
                 except (RedisError, OSError):
                     self._is_there = False
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
         finally:
             await close(redis)
 

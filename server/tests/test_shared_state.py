@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-import shared
+import shared_state
 from prefect.settings import Settings
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -34,7 +34,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> Sett
 
 
 def test_what_follows_from_the_address_of_redis_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    shared.check_shared(settings(monkeypatch, SHARED))
+    shared_state.check_shared(settings(monkeypatch, SHARED))
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_what_is_left_out_or_differs_is_named(monkeypatch: pytest.MonkeyPatch, n
     changed = {**SHARED, name: value}
     if not value:
         del changed[name]
-    with pytest.raises(shared.NotSharedError) as refused:
-        shared.check_shared(settings(monkeypatch, changed))
+    with pytest.raises(shared_state.SharedStateError) as refused:
+        shared_state.check_shared(settings(monkeypatch, changed))
     told = str(refused.value)
     assert name.replace("CONNECTION_URL", "HOST") in told
     assert "canary" not in told
@@ -74,8 +74,8 @@ def test_password_of_redis_is_in_its_addresses_and_in_no_sentence(
         assert found[name] == "redis://:canary%2Fof%3Fthe%23Redis@redis.example:6379"
     assert not found.keys() & given.keys()
     other = {**found, "PREFECT_REDIS_MESSAGING_URL": "redis://other.example"}
-    with pytest.raises(shared.NotSharedError) as refused:
-        shared.check_shared(settings(monkeypatch, other))
+    with pytest.raises(shared_state.SharedStateError) as refused:
+        shared_state.check_shared(settings(monkeypatch, other))
     assert "canary" not in str(refused.value)
 
 
@@ -131,7 +131,7 @@ def test_while_redis_is_away_what_changes_anything_is_asked_to_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answers = Answers()
-    application = shared.Shared(answers, settings(monkeypatch, CLOSED))
+    application = shared_state.RedisGate(answers, settings(monkeypatch, CLOSED))
 
     async def ask(method: str, path: str = "/api/flows/") -> httpx.Response:
         transport = httpx.ASGITransport(application)

@@ -6,9 +6,9 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import alert_lanes
+import alert_delivery
 import pytest
-from alert_lanes import AT_ONCE
+from alert_delivery import AT_ONCE
 from patches import deliver_beside_other_actions
 from prefect.server.events import actions
 from prefect.server.events.services.actions import Actions
@@ -115,7 +115,7 @@ def test_every_alert_is_delivered_once_the_place_is_back(at_work: Any) -> None:
 def test_alerts_that_wait_are_bounded_and_failures_end_no_lane(
     at_work: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(alert_lanes, "MOST_WAITING", 3)
+    monkeypatch.setattr(alert_delivery, "MAX_WAITING", 3)
     handled = 0
     may_fail, is_over = asyncio.Event(), asyncio.Event()
 

@@ -4,11 +4,11 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MOST_BYTES = 16 * 1024 * 1024
-MOST_BYTES_AT_ONCE = 64 * 1024 * 1024
+MAX_BYTES = 16 * 1024 * 1024
+MAX_BYTES_AT_ONCE = 64 * 1024 * 1024
 
 
-class Bodies:
+class BodyLimit:
     """An ASGI application that passes on what fits.
 
     Args:
@@ -25,7 +25,7 @@ class Bodies:
             await self._app(scope, receive, send)
             return
         length = Headers(scope=scope).get("content-length", "")
-        if length.isdecimal() and int(length) > MOST_BYTES:
+        if length.isdecimal() and int(length) > MAX_BYTES:
             await _too_long()(scope, receive, send)
             return
         own, is_refused = 0, False
@@ -36,10 +36,10 @@ class Bodies:
             size = len(message.get("body", b""))
             own += size
             self.bytes_under_way += size
-            if is_refused or max(own - MOST_BYTES, self.bytes_under_way - MOST_BYTES_AT_ONCE) <= 0:
+            if is_refused or max(own - MAX_BYTES, self.bytes_under_way - MAX_BYTES_AT_ONCE) <= 0:
                 return message
             is_refused = True
-            await (_too_long() if own > MOST_BYTES else _too_much())(scope, receive, send)
+            await (_too_long() if own > MAX_BYTES else _too_much())(scope, receive, send)
             return {"type": "http.disconnect"}
 
         async def send_unless_refused(message: Message) -> None:
@@ -53,7 +53,7 @@ class Bodies:
 
 
 def _too_long() -> Response:
-    return JSONResponse({"exception_message": f"A request may have {MOST_BYTES >> 20} MiB at most"}, 413)
+    return JSONResponse({"exception_message": f"A request may have {MAX_BYTES >> 20} MiB at most"}, 413)
 
 
 def _too_much() -> Response:
