@@ -19,7 +19,7 @@ from shifted_server import ShiftedServer
 
 from tests.prefect_process import PrefectProcess
 from yeedu_rescue.flow_runs import HEARTBEAT_LABEL, WORKER_LABEL
-from yeedu_rescue.rounds import Rounds
+from yeedu_rescue.reconciler import Reconciler
 from yeedu_rescue.settings import Settings
 
 JSON = dict[str, Any]
@@ -58,11 +58,11 @@ class Scene:
     _come_through: set[str] = field(default_factory=set[str])
 
     def __post_init__(self) -> None:
-        self.rounds = self.rescuer()
+        self.reconciler = self.rescuer()
 
-    def rescuer(self) -> Rounds:
+    def rescuer(self) -> Reconciler:
         """Return one more service, newly started."""
-        return Rounds(self.watched, self.settings, self.clock)
+        return Reconciler(self.watched, self.settings, self.clock)
 
     def clock(self) -> float:
         return time.monotonic() + self.elapsed_seconds
@@ -84,7 +84,7 @@ class Scene:
     ) -> None:
         """Let time pass, with a round at once and every few seconds from then on.
 
-        Rounds take their own time, on a busy machine much of it: so much less is skipped.
+        Reconciler take their own time, on a busy machine much of it: so much less is skipped.
 
         Args:
             seconds: How much.
@@ -93,7 +93,7 @@ class Scene:
             beats_seconds: How often they do.
             has_trouble: Whether something fails meanwhile.
         """
-        self.go()
+        self.run_once()
         began = self.clock()
         until, beat_at = began + seconds, began + beats_seconds
         while (left_seconds := until - self.clock()) > 0:
@@ -102,12 +102,12 @@ class Scene:
                 beat_at += beats_seconds
                 for run_id in alive:
                     self.beat(run_id)
-            self.go()
-            assert has_trouble or self.rounds.troubles == []
+            self.run_once()
+            assert has_trouble or self.reconciler.failures == []
 
-    def go(self) -> None:
+    def run_once(self) -> None:
         """Do a round, and wait until what the service asked by events has come through."""
-        self.rounds.go()
+        self.reconciler.run_once()
         for event in self.watched.received.keys() - self._come_through:
             self.await_event({"id": {"id": [event]}})
             self._come_through.add(event)
@@ -264,5 +264,5 @@ def scene_before(prefect: PrefectProcess, watched_url: str) -> Scene:
         server.delete(f"/flow_runs/{run['id']}")
     for pool in list(server.pages("/work_pools/filter", {})):
         server.delete(f"/work_pools/{pool['name']}")
-    scene.rounds.go()
+    scene.reconciler.run_once()
     return scene

@@ -109,13 +109,13 @@ def test_several_services_do_what_one_does(scene: Any) -> None:
     run_id = scene.run("PENDING", "RUNNING")
     scene.beat(run_id)
     second = scene.rescuer()
-    second.go()
+    second.run_once()
     for _ in range(7):
         scene.pass_time(10)
-        second.go()
+        second.run_once()
     scene.await_probe(run_id)
     for _ in range(5):
         scene.pass_time(10)
-        second.go()
+        second.run_once()
     assert scene.state(run_id)["type"] == "CRASHED"
     assert sum(message.startswith("rescued: ") for message in scene.messages(run_id)) == 1

@@ -14,8 +14,8 @@ from tests.keyed_server import KeyedServer
 from tests.platforms import wait_for
 from tests.prefect_process import PrefectProcess
 from yeedu_rescue.errors import ServerRefused
-from yeedu_rescue.heartbeats import DEFAULT_SECONDS, ELSEWHERE_SECONDS
-from yeedu_rescue.rounds import Rounds
+from yeedu_rescue.reconciler import Reconciler
+from yeedu_rescue.rules.heartbeats import DEFAULT_SECONDS, ELSEWHERE_SECONDS
 from yeedu_rescue.server import Server
 from yeedu_rescue.settings import Settings
 
@@ -36,10 +36,10 @@ def keyed(behind: PrefectProcess, tmp_path: Path, request: pytest.FixtureRequest
 
 
 def test_rounds_succeed_with_the_key_and_say_what_is_wrong_without(keyed: KeyedServer) -> None:
-    rounds = Rounds(Server(keyed.url, api_key=KEY), Settings(keyed.url, api_key=KEY), time.monotonic)
+    reconciler = Reconciler(Server(keyed.url, api_key=KEY), Settings(keyed.url, api_key=KEY), time.monotonic)
     for _ in range(2):
-        rounds.go()
-        assert rounds.troubles == []
+        reconciler.run_once()
+        assert reconciler.failures == []
     assert keyed.refused() == []
     assert [line for line in keyed.asked() if line.startswith("404 GET ready")] == (
         ["404 GET ready"] if keyed.is_cloud else []
@@ -55,7 +55,7 @@ def test_silent_runs_are_judged_only_where_events_come_through(keyed: KeyedServe
     """Which events Prefect Cloud takes over HTTP is not known here: without an answer no run is crashed."""
     received: dict[str, timedelta] = {}
     server, behind = ShiftedServer(keyed.url, received, api_key=KEY), ShiftedServer(keyed.upstream, received)
-    rounds = Rounds(server, Settings(keyed.url, api_key=KEY), lambda: server.shift.total_seconds())
+    reconciler = Reconciler(server, Settings(keyed.url, api_key=KEY), lambda: server.shift.total_seconds())
     flow = server.post("/flows/", {"name": "silent"})
     run = server.post("/flow_runs/", {"flow_id": flow["id"], "state": {"type": "RUNNING"}})["id"]
     resource = {"prefect.resource.id": f"prefect.flow-run.{run}"}
@@ -73,8 +73,8 @@ def test_silent_runs_are_judged_only_where_events_come_through(keyed: KeyedServe
 
     wait_for("heartbeat", lambda: is_there(id={"id": [beat["id"]]}), 90, 0.05)
     while server.shift < timedelta(seconds=ELSEWHERE_SECONDS + 60):
-        rounds.go()
-        assert rounds.troubles == []
+        reconciler.run_once()
+        assert reconciler.failures == []
         if server.shift > timedelta(seconds=ELSEWHERE_SECONDS - DEFAULT_SECONDS + 20):
             wait_for("question to the run", has_been_asked, 90, 0.05)
         server.shift += timedelta(seconds=20)
@@ -84,7 +84,7 @@ def test_silent_runs_are_judged_only_where_events_come_through(keyed: KeyedServe
 
     def is_crashed() -> bool:
         """The answer to the last question may come through after its round."""
-        rounds.go()
+        reconciler.run_once()
         return state() == "CRASHED"
 
     if keyed.is_cloud:
@@ -98,7 +98,7 @@ def test_only_the_named_work_pools_are_looked_after(behind: PrefectProcess) -> N
     server = Server(behind.url)
     elapsed_seconds = 0.0
     settings = Settings(behind.url, work_pools=("ours",), attempts=0)
-    rounds = Rounds(server, settings, lambda: time.monotonic() + elapsed_seconds)
+    reconciler = Reconciler(server, settings, lambda: time.monotonic() + elapsed_seconds)
     runs: dict[str, str] = {}
     for pool in ("ours", "theirs"):
         server.post("/work_pools/", {"name": pool, "type": "process", "base_job_template": {}})
@@ -108,7 +108,7 @@ def test_only_the_named_work_pools_are_looked_after(behind: PrefectProcess) -> N
         path = f"/deployments/{deployment}/create_flow_run"
         runs[pool] = server.post(path, {"state": {"type": "PENDING"}})["id"]
     for _ in range(12):
-        rounds.go()
+        reconciler.run_once()
         elapsed_seconds += 20
     states = {pool: server.get(f"/flow_runs/{run}")["state"]["type"] for pool, run in runs.items()}
     assert states == {"ours": "CRASHED", "theirs": "PENDING"}

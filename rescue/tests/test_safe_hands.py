@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from yeedu_rescue.errors import LoginRefused
-from yeedu_rescue.rounds import Rounds
+from yeedu_rescue.reconciler import Reconciler
 from yeedu_rescue.server import Server
 from yeedu_rescue.settings import Settings
 
@@ -39,16 +39,16 @@ def test_run_that_the_server_refuses_to_change_keeps_nobody_else(
     hindered.pass_time(IN_TIME, step_seconds=5, alive=[alive], has_trouble=True)
     assert hindered.state(killed)["type"] == "CRASHED"
     assert hindered.state(alive)["type"] == "RUNNING"
-    [trouble] = hindered.rounds.troubles
+    [trouble] = hindered.reconciler.failures
     assert poisoned in trouble
     assert trouble.endswith("/set_state: 500")
-    assert hindered.rounds.did_its_work
+    assert hindered.reconciler.is_working
     asked = obstacles.count("set_state") / 4  # the server may be busy, so it is asked four times at once
     assert 3 <= asked <= 6, "tried less often each time"
     obstacles.answers.clear()
     hindered.pass_time(IN_TIME, alive=[alive], has_trouble=True)
     assert hindered.state(poisoned)["name"] == "AwaitingRetry"
-    assert hindered.rounds.troubles == []
+    assert hindered.reconciler.failures == []
 
 
 def test_silent_run_that_the_server_refuses_to_change_keeps_nobody_else(
@@ -60,7 +60,7 @@ def test_silent_run_that_the_server_refuses_to_change_keeps_nobody_else(
     hindered.pass_time(IN_TIME, step_seconds=5, alive=[alive], has_trouble=True)
     assert hindered.state(killed)["type"] == "CRASHED"
     assert hindered.state(alive)["type"] == hindered.state(poisoned)["type"] == "RUNNING"
-    assert len(hindered.rounds.troubles) == 1
+    assert len(hindered.reconciler.failures) == 1
 
 
 @pytest.mark.parametrize("status", [500, 403])
@@ -71,12 +71,12 @@ def test_rule_that_always_fails_keeps_no_other_rule(
     hindered.pass_time(IN_TIME, step_seconds=5, alive=[alive], has_trouble=True)
     assert hindered.state(killed)["type"] == "CRASHED"
     assert hindered.state(alive)["type"] == "RUNNING"
-    [trouble] = hindered.rounds.troubles
+    [trouble] = hindered.reconciler.failures
     assert f"/work_pools/filter: {status}" in trouble
-    assert not hindered.rounds.did_its_work
+    assert not hindered.reconciler.is_working
     obstacles.answers.clear()
     hindered.pass_time(120, alive=[alive], has_trouble=True)
-    assert hindered.rounds.did_its_work
+    assert hindered.reconciler.is_working
 
 
 def test_answer_that_is_no_answer_of_prefects_is_the_trouble_of_its_rule_alone(
@@ -86,13 +86,13 @@ def test_answer_that_is_no_answer_of_prefects_is_the_trouble_of_its_rule_alone(
     hindered.pass_time(IN_TIME, step_seconds=5, alive=[alive], has_trouble=True)
     assert hindered.state(killed)["type"] == "CRASHED"
     assert hindered.state(alive)["type"] == "RUNNING"
-    assert not hindered.rounds.did_its_work
+    assert not hindered.reconciler.is_working
 
 
 def test_one_lost_answer_now_and_then_starts_no_clock_anew(
     hindered: Any, obstacles: Any, killed: str, alive: str, caplog: Any
 ) -> None:
-    hindered.rounds.go()
+    hindered.reconciler.run_once()
     for _ in range(IN_TIME // 10):
         obstacles.answers["POST /api/flow_runs/filter"] = 500
         hindered.pass_time(5, step_seconds=5, alive=[alive], beats_seconds=5, has_trouble=True)
@@ -113,8 +113,8 @@ def test_server_that_falls_down_over_and_over_keeps_no_dead_run(
         hindered.pass_time(10, step_seconds=5, alive=[alive], beats_seconds=10, has_trouble=True)
         obstacles.is_away = True
         hindered.skip_time(5)
-        hindered.rounds.go()
-        assert not hindered.rounds.did_its_work
+        hindered.reconciler.run_once()
+        assert not hindered.reconciler.is_working
         obstacles.is_away = False
     assert hindered.state(killed)["type"] == "CRASHED"
     assert hindered.state(alive)["type"] == "RUNNING"
@@ -123,11 +123,11 @@ def test_server_that_falls_down_over_and_over_keeps_no_dead_run(
 def test_refused_login_ends_the_service_and_the_next_one_does_its_work(
     hindered: Any, obstacles: Any, killed: str, alive: str
 ) -> None:
-    wrong = Rounds(Server(obstacles.url, "admin:wrong"), Settings(obstacles.url), hindered.clock)
+    wrong = Reconciler(Server(obstacles.url, "admin:wrong"), Settings(obstacles.url), hindered.clock)
     with pytest.raises(LoginRefused, match="check PREFECT_API_AUTH_STRING or its file") as refused:
-        wrong.go()
+        wrong.run_once()
     assert "wrong" not in str(refused.value)
-    assert not wrong.did_its_work
+    assert not wrong.is_working
     hindered.pass_time(IN_TIME, step_seconds=5, alive=[alive])
     assert hindered.state(killed)["type"] == "CRASHED"
     assert hindered.state(alive)["type"] == "RUNNING"
@@ -219,7 +219,7 @@ def test_every_answer_late_is_neither_an_outage_nor_a_silence(
     obstacles.speed = speed
     obstacles.delay_seconds = 20 / speed
     hindered.watched.as_shown = obstacles.sped_up
-    rounds = Rounds(hindered.watched, hindered.settings, lambda: time.monotonic() * speed)
+    reconciler = Reconciler(hindered.watched, hindered.settings, lambda: time.monotonic() * speed)
     is_over = Event()
 
     def beat() -> None:
@@ -232,8 +232,8 @@ def test_every_answer_late_is_neither_an_outage_nor_a_silence(
         began = time.monotonic()
         while hindered.state(killed)["type"] == "RUNNING":
             assert (time.monotonic() - began) * speed < IN_TIME + 4 * 20 + busy_seconds
-            rounds.go()
-            assert rounds.troubles == []
+            reconciler.run_once()
+            assert reconciler.failures == []
             is_over.wait(5 / speed)
         assert hindered.state(killed)["type"] == "CRASHED"
         assert hindered.state(alive)["type"] == "RUNNING"

@@ -43,7 +43,7 @@ def test_slot_of_a_run_that_never_started_is_free_again(scene: Any) -> None:
 
 def test_run_without_a_queue_crashes_after_a_longer_time(scene: Any) -> None:
     scene.settings = replace(scene.settings, pending_seconds=20)
-    scene.rounds = scene.rescuer()
+    scene.reconciler = scene.rescuer()
     run_id = scene.run_without_deployment()
     scene.pass_time(180)
     assert scene.state(run_id)["type"] == "PENDING"

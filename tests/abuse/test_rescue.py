@@ -15,9 +15,9 @@ from yeedu_rescue import status_page
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    said = {"ended_at": time.monotonic(), "trouble": "a name", "troubles": ["a name"]}
-    rounds: Any = SimpleNamespace(**said, silent_seconds=0.0, did_its_work=True)
-    with status_page.status_page(rounds, 0) as port:
+    said = {"ended_at": time.monotonic(), "trouble": "a name", "failures": ["a name"]}
+    reconciler: Any = SimpleNamespace(**said, silent_seconds=0.0, is_working=True)
+    with status_page.status_page(reconciler, 0) as port:
         yield port
 
 

@@ -8,29 +8,29 @@ import threading
 import time
 
 from yeedu_rescue.errors import LoginRefused, SettingError
-from yeedu_rescue.rounds import Rounds
+from yeedu_rescue.reconciler import Reconciler
 from yeedu_rescue.server import Server
 from yeedu_rescue.settings import Settings
 from yeedu_rescue.status_page import status_page
 
 
 def watch(settings: Settings, stop: threading.Event) -> None:
-    """Do one round after the other until the event is set.
+    """Reconcile until the event is set.
 
     Raises:
         OSError: The port of the status page is taken.
         LoginRefused: The server refuses the login.
     """
     server = Server(settings.api_url, settings.auth_string, settings.api_key)
-    rounds = Rounds(server, settings, time.monotonic)
-    with status_page(rounds, settings.port):
+    reconciler = Reconciler(server, settings, time.monotonic)
+    with status_page(reconciler, settings.port):
         while not stop.is_set():
-            rounds.go()
+            reconciler.run_once()
             stop.wait(settings.interval_seconds)
 
 
 def main() -> None:
-    """Watch, or leave with one sentence."""
+    """Run the service, or exit with an error message."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     stop = threading.Event()
 
@@ -43,8 +43,8 @@ def main() -> None:
         watch(Settings.from_environment(os.environ), stop)
     except SettingError as error:
         sys.exit(f"rescue: {error}")
-    except LoginRefused as refused:  # whoever starts this service again hands it the login that is there then
-        sys.exit(f"rescue: {refused}, and start this service again if nobody does")
+    except LoginRefused as refused:  # a restart picks up the current login
+        sys.exit(f"rescue: {refused}, then restart this service unless it restarts by itself")
     except OSError as error:
         sys.exit(f"rescue: the status page cannot be opened ({error}); set RESCUE_PORT to a free port")
 

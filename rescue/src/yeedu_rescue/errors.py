@@ -1,11 +1,11 @@
-"""What can go wrong.
+"""The errors of this service.
 
 Tree:
     SettingError            a setting cannot be used; the message says which and what to do
     ServerError
-        ServerUnavailable   the server does not answer, or is ill; time does not count until it is well again
-        ServerRefused       the server answers that it will not: something deleted meanwhile, for example
-            LoginRefused    it refuses the login; the service leaves, so that it starts again with the new one
+        ServerUnavailable   the server is down or failing; time does not count until it recovers
+        ServerRefused       the server rejects the request: something was deleted meanwhile, for example
+            LoginRefused    it rejects the login; the service exits, so that a restart picks up the new one
 """
 
 
@@ -14,15 +14,15 @@ class SettingError(Exception):
 
 
 class ServerError(Exception):
-    """The Prefect server did not do what it was asked for."""
+    """A request to the Prefect server failed."""
 
 
 class ServerUnavailable(ServerError):  # noqa: N818 - reads as what it says
-    """It does not answer, or is ill.
+    """The server is down or failing.
 
     Args:
-        message: What was asked for, and what came instead of an answer.
-        is_busy: Whether it answered that it cannot answer now.
+        message: The request, and what went wrong.
+        is_busy: Whether it answered that it is busy (429 or 5xx).
     """
 
     def __init__(self, message: str, *, is_busy: bool = False) -> None:
@@ -31,10 +31,10 @@ class ServerUnavailable(ServerError):  # noqa: N818 - reads as what it says
 
 
 class ServerRefused(ServerError):  # noqa: N818 - reads as what it says
-    """It answers that it will not.
+    """The server rejects the request.
 
     Args:
-        message: What was asked for, and the answer.
+        message: The request, and the answer.
         status: The HTTP status.
     """
 
@@ -48,4 +48,4 @@ class ServerRefused(ServerError):  # noqa: N818 - reads as what it says
 
 
 class LoginRefused(ServerRefused):
-    """It refuses the login or the key."""
+    """The server rejects the login or the API key."""

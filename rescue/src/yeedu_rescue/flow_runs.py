@@ -1,4 +1,4 @@
-"""Flow runs as the server tells them, and the one way in which this service changes them."""
+"""Flow runs as the server reports them, and the only functions that change their state."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# By which a worker of this platform says that it took a run, and how often the run's process sends a
-# heartbeat. The name has to be the one in Prefect's own label: a run that started again may be another's.
+# The labels by which a worker of this platform claims a run, and gives the heartbeat interval of its process.
+# The name has to equal Prefect's own label: another worker may have taken a run that was restarted.
 WORKER_LABEL, HEARTBEAT_LABEL = "yeedu-prefect.worker.name", "yeedu-prefect.heartbeat-seconds"
-MARK = "rescued: "  # how every message that this service leaves in a run's history begins
+MARK = "rescued: "  # the prefix of every message that this service leaves in a run's history
 _FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED", "CRASHED"})
 _NAMESPACE = uuid.UUID("1b0b8a53-4c8f-4a37-9d5e-7f2f4f5a3c11")
 
 
 @dataclass(frozen=True)
 class FlowRun:
-    """A flow run as it was when asked.
+    """A snapshot of a flow run.
 
     Attributes:
         id: Its id.
@@ -43,8 +43,8 @@ class FlowRun:
         retry_type: ``in_process`` while the process that runs it waits for a retry.
         due: When it was to start next, ISO 8601; empty for none.
         worker: The name of the worker that took it last; empty when none has said so.
-        beats_seconds: Between two heartbeats of its process, where a worker of this platform took it last;
-            0 where another one did, or nobody knows.
+        beats_seconds: The heartbeat interval of its process, if a worker of this platform took it last;
+            0 if another one did, or if that is unknown.
         parent_task_run: The caller's record of it, for a subflow; empty for others.
     """
 
@@ -78,7 +78,7 @@ def find(server: Server, scope: JSON, **conditions: JSON) -> Iterator[FlowRun]:
 
     Args:
         server: The server.
-        scope: What is looked after; see `Settings.scope`.
+        scope: The work pools that this service covers; see `Settings.scope`.
         conditions: Of the flow runs.
 
     Raises:
@@ -124,7 +124,7 @@ def rescues(server: Server, run: FlowRun, kind: str) -> int:
 
 
 def has_ended(server: Server, parent_task_run: str) -> bool:
-    """Return whether a subflow's caller has ended, or is not there any more.
+    """Return whether a subflow's caller has ended, or no longer exists.
 
     Raises:
         ServerError: See `errors`.
@@ -140,17 +140,17 @@ def has_ended(server: Server, parent_task_run: str) -> bool:
 
 
 def crash(server: Server, run: FlowRun, why: str) -> bool:
-    """Make a run CRASHED; return whether it was this call that did."""
+    """Set a run's state to CRASHED; return whether this call changed it."""
     return _set_state(server, run, {"type": "CRASHED", "name": "Crashed", "message": MARK + why})
 
 
 def cancel(server: Server, run: FlowRun, why: str) -> bool:
-    """Make a run CANCELLED that nobody is left to cancel; return whether it was this call that did."""
+    """Set a run that nobody is left to cancel to CANCELLED; return whether this call changed it."""
     return _set_state(server, run, {"type": "CANCELLED", "name": "Cancelled", "message": MARK + why})
 
 
 def start_again(server: Server, run: FlowRun, why: str, due: datetime) -> bool:
-    """Put a run back to its queue, as Prefect does for a retry; return whether it was this call that did.
+    """Put a run back into its queue, as Prefect does for a retry; return whether this call changed it.
 
     Args:
         server: The server.
@@ -162,16 +162,16 @@ def start_again(server: Server, run: FlowRun, why: str, due: datetime) -> bool:
     state: JSON = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": MARK + why}
     was_changed = _set_state(server, run, {**state, "state_details": details})
     if was_changed:
-        # The process that it had is gone; with its id, a cancellation would wait for that process's worker.
+        # Its process is gone; with the old id, a cancellation would wait for that process's worker.
         server.patch(f"/flow_runs/{run.id}", {"infrastructure_pid": None})
     return was_changed
 
 
 def _set_state(server: Server, run: FlowRun, state: JSON) -> bool:
-    """Change a run's state, unless it has another one by now than was judged.
+    """Change a run's state, unless the state has changed since it was read.
 
-    The change's id follows from the state that it leaves, so that of several services that judge alike only
-    one is heeded. Prefect's rules apply: slots that the run held are released.
+    The transition id is derived from the state that the run leaves, so that only one of several instances of
+    this service succeeds. Prefect's rules apply: slots that the run held are released.
     """
     try:
         current: JSON = server.get(f"/flow_runs/{run.id}")

@@ -1,4 +1,4 @@
-"""Succeeds when the service does its work: ``python -m yeedu_rescue.healthcheck``."""
+"""The container's health check: ``python -m yeedu_rescue.healthcheck`` succeeds while the service works."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Talks to the REST API of the Prefect server, with nothing but the standard library."""
+"""A client of the Prefect server's REST API, with nothing but the standard library."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 JSON = dict[str, Any]
 
 _SKEW = timedelta(hours=1)  # a worker's clock may be ahead of the server's
-# Prefect's clients wait for a minute, and this platform's heartbeats for half a minute: a server that needs
-# longer than they do is away for them as well.
+# Prefect's clients time out after a minute, and this platform's heartbeats after half a minute: for them, a
+# server that takes longer is down as well.
 TIMEOUT_SECONDS = 30.0
 _PAUSES_SECONDS = (0.5, 1.0, 2.0)
 _PAGE = 200  # the most that the server gives at once
@@ -39,10 +39,10 @@ class Server:
     Args:
         api_url: For example ``http://server:4200/api``.
         auth_string: ``user:password``, or empty when the server asks for none.
-        api_key: Its API key, for a server that asks for one; a login goes first.
+        api_key: Its API key, for a server that asks for one; a login takes precedence.
 
     Attributes:
-        listeners: Called at each of its answers, whatever it says.
+        listeners: Called on every answer, whatever its status.
     """
 
     def __init__(self, api_url: str, auth_string: str = "", api_key: str = "") -> None:
@@ -68,13 +68,13 @@ class Server:
             ServerUnavailable: It has not answered yet.
         """
         if self._time is None:
-            raise ServerUnavailable(f"{self._api_url} has not told its time")
+            raise ServerUnavailable(f"{self._api_url} has not answered yet, so its time is unknown")
         return self._time
 
     def check(self) -> None:
-        """Return when the server and its database answer.
+        """Return if the server and its database answer.
 
-        Prefect Cloud does not say when it is ready; there, any other question has to do.
+        Prefect Cloud has no readiness endpoint, so any other request has to do there.
 
         Raises:
             ServerError: See `errors`.
@@ -104,7 +104,7 @@ class Server:
         return True
 
     def events(self, conditions: JSON, limit: int) -> list[JSON]:
-        """Return the latest events for which the conditions of the server's filter hold, the latest first.
+        """Return the latest events that match a filter, the latest first.
 
         Raises:
             ServerError: See `errors`.
@@ -149,7 +149,7 @@ class Server:
         self._call("DELETE", path)
 
     def pages(self, path: str, body: JSON) -> Iterator[JSON]:
-        """Yield everything that a filter finds.
+        """Yield everything that matches a filter, page by page.
 
         Raises:
             ServerError: See `errors`.
@@ -165,7 +165,7 @@ class Server:
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         token = self._headers.get(_CSRF_TOKEN)
         try:
-            return self._ask_patiently(method, path, body)
+            return self._ask_with_retries(method, path, body)
         except ServerRefused as refused:
             if refused.status != 403 or "CSRF" not in refused.message:
                 raise
@@ -175,8 +175,8 @@ class Server:
                 self._headers[_CSRF_TOKEN] = answer["token"]
         return self._ask(method, path, body)
 
-    def _ask_patiently(self, method: str, path: str, body: Any) -> Any:
-        """Ask again while the server is busy, which a database under load makes it for moments."""
+    def _ask_with_retries(self, method: str, path: str, body: Any) -> Any:
+        """Retry while the server is busy, as it is for moments when its database is under load."""
         for pause_seconds in _PAUSES_SECONDS:
             try:
                 return self._ask(method, path, body)
@@ -204,7 +204,7 @@ class Server:
             if error.code >= 500 or error.code == 429:
                 raise ServerUnavailable(f"{what}: {error.code}", is_busy=True) from None
             if error.code == _UNAUTHORIZED:
-                told = f"the server refuses the login; check {self._setting} or its file"
+                told = f"the server rejects the login; check {self._setting} or its file"
                 raise LoginRefused(f"{what}: {error.code} {told}", error.code) from None
             raise ServerRefused(f"{what}: {error.code} {text}", error.code) from None
         except (OSError, HTTPException, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The knobs of the service, from its environment."""
+"""The settings of the service, from its environment."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ HEARTBEAT_SECONDS = 30  # PREFECT_FLOWS_HEARTBEAT_FREQUENCY of the platform's wo
 
 @dataclass(frozen=True)
 class Settings:
-    """How patient the service is.
+    """The settings of the service.
 
     Attributes:
         api_url: The server's API, without a slash at the end.
         auth_string: ``user:password``, or empty when the server asks for no login.
-        interval_seconds: Between two looks at the server.
-        heartbeat_seconds: After so long without a heartbeat a RUNNING run is taken for dead.
-        pending_seconds: After so long in PENDING a run's process is taken never to have started.
-        attempts: How often a run that did not start is put back to its queue.
-        worker_seconds: After so long offline a worker's record is deleted; 0 keeps all of them.
+        interval_seconds: The pause between two passes.
+        heartbeat_seconds: A RUNNING run without a heartbeat for this long counts as dead.
+        pending_seconds: The process of a run that is PENDING for this long counts as never started.
+        attempts: How often a run that did not start goes back to its queue.
+        worker_seconds: The record of a worker that is offline for this long is deleted; 0 keeps all of them.
         port: Of the status page on the loopback interface.
         api_key: The server's API key; empty when it asks for none.
-        work_pools: Those whose flow runs and workers are looked after; empty for everything on the server.
+        work_pools: The work pools that this service covers; empty for everything on the server.
     """
 
     api_url: str
@@ -43,7 +43,7 @@ class Settings:
 
     @property
     def scope(self) -> dict[str, Any]:
-        """What the server's filters are told beside other conditions, to find only what is looked after."""
+        """The server-side filter that limits everything to the work pools that this service covers."""
         return {"work_pools": {"name": {"any_": list(self.work_pools)}}} if self.work_pools else {}
 
     @classmethod

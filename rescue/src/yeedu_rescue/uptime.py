@@ -1,4 +1,4 @@
-"""A clock that runs only while the server answers."""
+"""A clock that runs only while the server is up: timeouts must not expire during an outage."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class ServedTime:
-    """Counts the seconds in which the server was there, from one of its answers to the next.
+class ServerUptime:
+    """Counts the seconds during which the server was up, from one answer to the next.
 
-    A slow answer counts in full. An outage does not, and neither does a sleep of this machine, which is a gap
-    between two answers that no timeout explains.
+    A slow answer counts in full. An outage does not, and neither does a suspend of this machine: a gap
+    between two answers that is longer than any timeout.
 
     Args:
-        clock: Seconds on a clock that never goes back.
-        longest_seconds: The longest gap between two answers of a server that is there.
+        clock: A monotonic clock, in seconds.
+        longest_seconds: The longest gap between two answers of a server that is up.
     """
 
     def __init__(self, clock: Callable[[], float], longest_seconds: float) -> None:
@@ -34,7 +34,7 @@ class ServedTime:
         return self._seconds
 
     def note_answer(self) -> None:
-        """The server has just answered, whatever it said."""
+        """Record that the server has just answered, whatever the answer was."""
         with self._lock:
             now = self._clock()
             gap, self.answered_at = now - self.answered_at, now
@@ -44,9 +44,9 @@ class ServedTime:
                 self.lost_seconds += gap
 
     def stop(self) -> None:
-        """The server is away: what passes from its latest answer on does not count."""
+        """Pause: the server is down, so time since its latest answer does not count."""
         self._runs = False
 
     def go_on(self) -> None:
-        """The server is back, and has just answered."""
+        """Resume: the server is back, and has just answered."""
         self._runs = True

@@ -1,4 +1,4 @@
-"""Keeps what fails from what does not: one that fails is told, tried less often, and stops no other."""
+"""Isolates failures: an item that fails is logged and retried with backoff, and delays no other item."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 10.0, 600.0
-# So many at a time: a server whose every answer is late, or one run that gets none, is waited for only once.
+INITIAL_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 10.0, 600.0
+# Items in parallel, so that a slow server, or one run that gets no answer, is waited for only once.
 _AT_ONCE = 8
 
 
@@ -27,42 +27,40 @@ class _Failure:
     again_at: float
 
 
-class Isolation:
-    """Does something to each of many, each by itself.
+class FailureIsolation:
+    """Applies a function to each of many items, isolated from each other.
 
     Args:
-        clock: Seconds on a clock that never goes back.
-        longest_pause_seconds: Between two tries of what always fails.
+        clock: A monotonic clock, in seconds.
+        max_backoff_seconds: The longest pause before an item that keeps failing is retried.
     """
 
-    def __init__(
-        self, clock: Callable[[], float], longest_pause_seconds: float = LONGEST_PAUSE_SECONDS
-    ) -> None:
+    def __init__(self, clock: Callable[[], float], max_backoff_seconds: float = MAX_BACKOFF_SECONDS) -> None:
         self._clock = clock
-        self._longest_pause_seconds = longest_pause_seconds
+        self._max_backoff_seconds = max_backoff_seconds
         self._failures: dict[str, _Failure] = {}
         self.misses_answers = False
 
     @property
-    def troubles(self) -> list[str]:
-        """What fails, a sentence each."""
+    def failures(self) -> list[str]:
+        """What is failing, one sentence each."""
         return [failure.told for _, failure in sorted(dict(self._failures).items())]
 
-    def forgive(self) -> None:
-        """Try everything again at once: what failed may have failed because the server was away."""
+    def reset(self) -> None:
+        """Retry everything at once: it may have failed because the server was down."""
         self._failures.clear()
 
     def keep(self, keys: Collection[str]) -> None:
-        """Forget what is not there any more."""
+        """Forget the failures of items that are gone."""
         self._failures = {key: failure for key, failure in self._failures.items() if key in keys}
 
     def each(self, items: Sequence[T], key: Callable[[T], str], do: Callable[[T], object]) -> None:
-        """Do it to each that did not fail lately, some at a time.
+        """Apply a function to each item that is not backing off, a few at a time.
 
         Args:
-            items: What there is.
-            key: What an item is known by from one time to the next.
-            do: May raise.
+            items: All items.
+            key: Returns what identifies an item from one call to the next.
+            do: The function; it may raise.
         """
         self.misses_answers = False
         due = [item for item in items if self._is_due(key(item))]
@@ -84,7 +82,7 @@ class Isolation:
         except ServerError as error:
             self.misses_answers |= isinstance(error, ServerUnavailable)
             self._note(item, key, str(error))
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with this one, it is not with the others
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with this item must not stop the others
             self._note(item, key, f"{type(error).__name__}: {error}")
         else:
             self._failures.pop(key, None)
@@ -92,8 +90,8 @@ class Isolation:
     def _note(self, item: object, key: str, why: str) -> None:
         last = self._failures.get(key)
         pause_seconds = (
-            min(2 * last.pause_seconds, self._longest_pause_seconds) if last else FIRST_PAUSE_SECONDS
+            min(2 * last.pause_seconds, self._max_backoff_seconds) if last else INITIAL_BACKOFF_SECONDS
         )
         told = f"{item}: {why}"
         self._failures[key] = _Failure(told, pause_seconds, self._clock() + pause_seconds)
-        logger.warning("%s; tried again in %.0f s", told, pause_seconds)
+        logger.warning("%s; retrying in %.0f s", told, pause_seconds)

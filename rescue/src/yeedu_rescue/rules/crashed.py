@@ -1,4 +1,4 @@
-"""CRASHED runs start again where their deployment asks for it, by the tag ``retry-crashed``."""
+"""Restarts CRASHED runs whose deployment has the tag ``retry-crashed``."""
 
 from __future__ import annotations
 
@@ -6,45 +6,45 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from yeedu_rescue.failure_isolation import FailureIsolation
 from yeedu_rescue.flow_runs import MARK, FlowRun, find, rescues, start_again
-from yeedu_rescue.isolation import Isolation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from yeedu_rescue.clock import ServedTime
     from yeedu_rescue.server import Server
     from yeedu_rescue.settings import Settings
+    from yeedu_rescue.uptime import ServerUptime
 
 KIND = "started again"
 _TAG = re.compile(r"retry-crashed(?::(\d{1,3}))?")
 _DEFAULT_TIMES = 3
 _FIRST_DELAY_SECONDS = 5.0
-_RECENT = timedelta(hours=1)  # older ones were crashed before the tag was there, or nobody waits for them
+_RECENT = timedelta(hours=1)  # older runs crashed before they got the tag, or nobody waits for them any more
 
 
 class Crashed:
-    """Starts CRASHED runs again, a bounded number of times, each time after a longer pause.
+    """Restarts CRASHED runs a bounded number of times, with backoff.
 
     Args:
         server: The server.
-        settings: What is looked after.
-        clock: Seconds in which the server was there.
+        settings: The work pools that this service covers.
+        clock: Seconds during which the server was up.
     """
 
-    def __init__(self, server: Server, settings: Settings, clock: ServedTime) -> None:
+    def __init__(self, server: Server, settings: Settings, clock: ServerUptime) -> None:
         self._server = server
         self._clock = clock
         self._scope = settings.scope
         self._given_up: dict[str, float] = {}
-        self.isolation = Isolation(clock)
+        self.isolation = FailureIsolation(clock)
 
-    def forgive(self) -> None:
-        """Nothing is held against anybody here, but what failed is tried again."""
-        self.isolation.forgive()
+    def reset(self) -> None:
+        """Retry what failed; there are no other timeouts here."""
+        self.isolation.reset()
 
-    def look(self) -> None:
-        """Start again what asks for it.
+    def reconcile(self) -> None:
+        """Restart what asks for it.
 
         Raises:
             ServerError: See `errors`.
@@ -70,7 +70,7 @@ class Crashed:
     def _start_again(self, run: FlowRun, times: int, now: float) -> None:
         attempt = rescues(self._server, run, KIND) + 1
         if attempt > times:
-            self._given_up[run.state_id] = now  # so that its history is not read again in every round
+            self._given_up[run.state_id] = now  # so that its history is not read again in every pass
             return
         pause = timedelta(seconds=_FIRST_DELAY_SECONDS * 4 ** (attempt - 1))
         start_again(
@@ -82,6 +82,6 @@ class Crashed:
 
 
 def wanted_times(tags: Sequence[str]) -> int:
-    """Return how often a run with these tags wants to be started again after a crash; 0 for never."""
+    """Return how often a run with these tags is to be restarted after a crash; 0 for never."""
     found = [match for tag in tags if (match := _TAG.fullmatch(tag))]
     return max((int(match[1]) if match[1] else _DEFAULT_TIMES for match in found), default=0)

@@ -1,4 +1,4 @@
-"""Records of workers that have been offline for long are deleted."""
+"""Deletes the records of workers that have been offline for long."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from yeedu_rescue.errors import ServerRefused
-from yeedu_rescue.isolation import Isolation
+from yeedu_rescue.failure_isolation import FailureIsolation
 
 if TYPE_CHECKING:
-    from yeedu_rescue.clock import ServedTime
     from yeedu_rescue.server import JSON, Server
     from yeedu_rescue.settings import Settings
+    from yeedu_rescue.uptime import ServerUptime
 
 logger = logging.getLogger(__name__)
 
@@ -21,28 +21,28 @@ _PAUSE_SECONDS = 60.0
 
 
 class WorkerRecords:
-    """Deletes records that nobody would miss: a worker that comes back makes a new one.
+    """Deletes stale worker records; a worker that comes back creates a new one.
 
     Args:
         server: The server.
         settings: How long a record is kept.
-        clock: Seconds in which the server was there.
+        clock: Seconds during which the server was up.
     """
 
-    def __init__(self, server: Server, settings: Settings, clock: ServedTime) -> None:
+    def __init__(self, server: Server, settings: Settings, clock: ServerUptime) -> None:
         self._server = server
         self._clock = clock
         self._scope = settings.scope
         self._kept = timedelta(seconds=settings.worker_seconds)
         self._next = 0.0
-        self.isolation = Isolation(clock)
+        self.isolation = FailureIsolation(clock)
 
-    def forgive(self) -> None:
+    def reset(self) -> None:
         """Let workers come back first: they could not be heard."""
         self._next = self._clock() + _PAUSE_SECONDS
-        self.isolation.forgive()
+        self.isolation.reset()
 
-    def look(self) -> None:
+    def reconcile(self) -> None:
         """Delete what is old, at most once a minute.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Runs that have stopped to send heartbeats become CRASHED, or CANCELLED where that was asked for."""
+"""Sets runs that have stopped sending heartbeats to CRASHED, or to CANCELLED if they were being cancelled."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from yeedu_rescue.failure_isolation import FailureIsolation
 from yeedu_rescue.flow_runs import FlowRun, cancel, crash, find
-from yeedu_rescue.isolation import Isolation
 from yeedu_rescue.settings import HEARTBEAT_SECONDS, Settings
 from yeedu_rescue.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from yeedu_rescue.clock import ServedTime
     from yeedu_rescue.server import JSON, Server
+    from yeedu_rescue.uptime import ServerUptime
 
 logger = logging.getLogger(__name__)
 
-# A run of a worker that is not this platform's beats as Prefect does by default, until it has shown how.
+# The heartbeat interval of another worker's run counts as Prefect's default until it has been observed.
 DEFAULT_SECONDS = 180.0
 _BEATS_MISSED = 3
 ELSEWHERE_SECONDS = _BEATS_MISSED * DEFAULT_SECONDS + HEARTBEAT_SECONDS
@@ -33,14 +33,14 @@ _PROBE_LOST_SECONDS, _JUDGED_AGAIN_SECONDS = 60.0, 15.0
 
 @dataclass
 class _Watch:
-    """What is known of one start of a run, in seconds that count.
+    """What is known about one start of a run, in seconds during which the server was up.
 
     Attributes:
-        sign: Its last sign of life, or when it was first seen: a start of this service blames nobody.
+        sign: Its last heartbeat, or when it was first seen: silence before this service started does not count.
         ask_at: When its heartbeats are read next.
-        probe: The event that was sent of its silence; empty for none.
-        sent_at: When that was.
-        lost_seconds: How many did not count until then.
+        probe: The id of the probe event that was sent when it fell silent; empty for none.
+        sent_at: When the probe was sent.
+        lost_seconds: The downtime until then.
     """
 
     sign: float
@@ -51,23 +51,21 @@ class _Watch:
 
 
 class Heartbeats:
-    """Judges RUNNING and CANCELLING runs by their last sign of life.
+    """Decides by their last heartbeat whether RUNNING and CANCELLING runs are alive.
 
-    How long a silence may be follows from the heartbeats that were seen of the run, and from whose worker
-    took it. A run of another worker that has never sent one is left alone, and so is one of this platform's
-    while its worker is there.
+    The timeout depends on the heartbeats that were observed, and on whose worker took the run. A run that has
+    never sent one is left alone if it is another worker's, or while its worker is online.
 
-    A run whose silence is long gets an event of this service's own. Only when that event has come through
-    the server's event stream, and a heartbeat would have followed it by now, is the silence the run's own,
-    and not the stream's.
+    Before a silent run is judged, this service sends a probe event. Only if the probe has come through the
+    server's event stream, and no heartbeat followed within the interval, is the run dead and not the stream.
 
     Args:
         server: The server.
-        settings: The window.
-        clock: Seconds in which the server was there.
+        settings: The timeout, and the work pools that this service covers.
+        clock: Seconds during which the server was up.
     """
 
-    def __init__(self, server: Server, settings: Settings, clock: ServedTime) -> None:
+    def __init__(self, server: Server, settings: Settings, clock: ServerUptime) -> None:
         self._server = server
         self._clock = clock
         self._scope = settings.scope
@@ -75,16 +73,16 @@ class Heartbeats:
         self._workers = Workers(server, clock)
         self._watched: dict[str, _Watch] = {}
         self._can_judge = True
-        self.isolation = Isolation(clock)
+        self.isolation = FailureIsolation(clock)
 
-    def forgive(self) -> None:
-        """Count everybody's silence from now on."""
+    def reset(self) -> None:
+        """Restart the timeout of every run."""
         self._watched.clear()
         self._can_judge = True
-        self.isolation.forgive()
+        self.isolation.reset()
 
-    def look(self) -> None:
-        """Crash the runs that are silent for too long.
+    def reconcile(self) -> None:
+        """Crash the runs whose heartbeat has timed out.
 
         Raises:
             ServerError: See `errors`.
@@ -109,15 +107,15 @@ class Heartbeats:
         )
         beats = [event for event in events if event["event"] == _HEARTBEAT]
         if beats:
-            # Both times are the server's own: a worker's clock may go wrong.
+            # Both times are the server's: a worker's clock may be wrong.
             watch.sign = max(watch.sign, now - self._age(beats[0]))
-        if run.state_type == "RUNNING":  # between two starts a run does not beat
+        if run.state_type == "RUNNING":  # a run sends no heartbeats between two starts
             since = datetime.fromisoformat(run.since)
             beats = [beat for beat in beats if datetime.fromisoformat(beat["received"]) >= since]
         if not (beats or run.is_ours):
             watch.ask_at = now + DEFAULT_SECONDS
             return
-        pause_seconds, window_seconds = self._patience(run, beats)
+        pause_seconds, window_seconds = self._interval_and_timeout(run, beats)
         watch.ask_at = max(watch.sign + 1.5 * min(pause_seconds, DEFAULT_SECONDS), now)
         silent_seconds = now - watch.sign
         if silent_seconds < window_seconds - pause_seconds:
@@ -126,18 +124,20 @@ class Heartbeats:
             self._send_probe(run, watch, silent_seconds)
         elif not (probe := next((event for event in events if event["id"] == watch.probe), None)):
             if now - watch.sent_at > _PROBE_LOST_SECONDS:
-                logger.warning("events do not come through the server: %s is not judged until they do", run)
+                logger.warning(
+                    "the server's event stream is stuck: %s is not judged until events arrive", run
+                )
                 self._send_probe(run, watch, silent_seconds)
         elif silent_seconds >= window_seconds and self._is_answered(watch, probe, pause_seconds):
             self._end(run, silent_seconds, has_beaten=bool(beats))
             watch.ask_at = now + _JUDGED_AGAIN_SECONDS
 
-    def _patience(self, run: FlowRun, beats: Sequence[JSON]) -> tuple[float, float]:
-        """Return the pause that a run makes between heartbeats, and the silence that is too long for it."""
+    def _interval_and_timeout(self, run: FlowRun, beats: Sequence[JSON]) -> tuple[float, float]:
+        """Return a run's heartbeat interval, and the silence after which it counts as dead."""
         times = [datetime.fromisoformat(beat["occurred"]) for beat in beats]
         pauses = [abs((later - earlier).total_seconds()) for later, earlier in pairwise(times)]
         longest_seconds = max(pauses, default=0.0)
-        if run.is_ours:  # where a worker is short of time, its runs' heartbeats are late
+        if run.is_ours:  # on a busy machine, heartbeats are late
             longest_seconds = max(run.beats_seconds, min(longest_seconds, DEFAULT_SECONDS))
             return run.beats_seconds, max(self._window_seconds, _BEATS_MISSED * longest_seconds)
         if not pauses:
@@ -145,7 +145,7 @@ class Heartbeats:
         return longest_seconds, max(self._window_seconds, _BEATS_MISSED * longest_seconds)
 
     def _is_answered(self, watch: _Watch, probe: JSON, pause_seconds: float) -> bool:
-        """Whether a run that lives would have sent a heartbeat since the probe came through."""
+        """Whether a live run would have sent a heartbeat since the probe came through."""
         lost_seconds = self._clock.lost_seconds - watch.lost_seconds
         return self._age(probe) - lost_seconds >= pause_seconds
 
@@ -171,7 +171,7 @@ class Heartbeats:
         if self._server.send_event(event):
             watch.probe, watch.sent_at, watch.lost_seconds = probe, self._clock(), lost_seconds
         elif self._can_judge:
-            logger.warning("the server takes no events over HTTP: silent runs are not judged")
+            logger.warning("the server accepts no events over HTTP: silent runs are not judged")
             self._can_judge = False
 
     def _age(self, event: JSON) -> float:

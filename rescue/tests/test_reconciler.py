@@ -13,9 +13,9 @@ def test_outage_of_the_server_is_nobodys_fault(scene: Any, prefect: Any) -> None
     prefect.stop()
     for _ in range(8):
         scene.skip_time(25)
-        scene.rounds.go()
-    assert "Connection refused" in scene.rounds.troubles[0]
-    assert not scene.rounds.did_its_work
+        scene.reconciler.run_once()
+    assert "Connection refused" in scene.reconciler.failures[0]
+    assert not scene.reconciler.is_working
     prefect.start()
     scene.pass_time(80)
     assert scene.state(running)["type"] == "RUNNING"

@@ -1,20 +1,20 @@
-"""Runs that a worker claimed and that never started go back to their queue; after some times they crash."""
+"""Puts runs that a worker claimed but never started back into their queue; crashes them after some attempts."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from yeedu_rescue.failure_isolation import FailureIsolation
 from yeedu_rescue.flow_runs import FlowRun, crash, find, has_ended, rescues, start_again
-from yeedu_rescue.isolation import Isolation
 from yeedu_rescue.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from yeedu_rescue.clock import ServedTime
     from yeedu_rescue.server import Server
     from yeedu_rescue.settings import Settings
+    from yeedu_rescue.uptime import ServerUptime
 
 KIND = "put back to its queue"
 # Nobody puts a run without a work pool, a subflow for example, back to a queue, and its caller may be slow.
@@ -24,18 +24,18 @@ _LEFT_ALONE_SECONDS = 30.0
 
 
 class Unstarted:
-    """Judges runs that are PENDING, or that wait for a retry in a process which is gone.
+    """Rescues runs that are stuck in PENDING, or that wait for a retry in a process that is gone.
 
-    A worker of another kind may need long for a start: an image is pulled, a machine is made. What it claimed
-    is left alone; so is what another process worker claimed, for as long as that worker is there.
+    Other types of workers may take long to start a run: an image is pulled, a machine is provisioned. Their
+    runs are left alone; so are those of other process workers while the worker is online.
 
     Args:
         server: The server.
-        settings: How long a start may take, and how often it is tried.
-        clock: Seconds in which the server was there.
+        settings: How long a start may take, and how often it is retried.
+        clock: Seconds during which the server was up.
     """
 
-    def __init__(self, server: Server, settings: Settings, clock: ServedTime) -> None:
+    def __init__(self, server: Server, settings: Settings, clock: ServerUptime) -> None:
         self._server = server
         self._clock = clock
         self._pending_seconds = settings.pending_seconds
@@ -44,15 +44,15 @@ class Unstarted:
         self._workers = Workers(server, clock)
         self._seen: dict[str, float] = {}
         self._left_alone: dict[str, float] = {}
-        self.isolation = Isolation(clock)
+        self.isolation = FailureIsolation(clock)
 
-    def forgive(self) -> None:
-        """Count everybody's waiting from now on."""
+    def reset(self) -> None:
+        """Restart the timeout of every run."""
         self._seen.clear()
-        self.isolation.forgive()
+        self.isolation.reset()
 
-    def look(self) -> None:
-        """Rescue the runs that wait for too long.
+    def reconcile(self) -> None:
+        """Rescue the runs that have waited too long.
 
         Raises:
             ServerError: See `errors`.
