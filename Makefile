@@ -8,7 +8,7 @@ IS_CUT_OFF = test -f $(LEFT)/code/__main__.py && grep -qs '"phase": "switching"'
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes that import Prefect
 
 .DEFAULT_GOAL := help
-.PHONY: backup restore help up down logs status drain plan deploy new-flow activate-windows destroy clean install lint format test test-unit test-e2e test-faults test-endurance test-abuse test-contract pictures bench weather-table lock audit doctor upgrade
+.PHONY: backup restore help up down logs status drain plan deploy new-flow activate-windows destroy clean install lint format test test-unit test-e2e test-faults test-endurance test-abuse test-contract pictures bench size weather-table lock audit doctor upgrade
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -102,6 +102,9 @@ test-contract: install ## Ask your own Yeedu what of it is as the operator takes
 
 bench: install ## Measure, side by side with the stock way (ARGS="operator" for one part)
 	$(PROGRAMS)/python -m bench $(ARGS)
+
+size: ## Say what a platform for so many flow runs a minute needs (RUNS=100, SECONDS=60, TASKS=10, JOBS=1)
+	@$(PYTHON) bench/sizing.py --runs "$(RUNS)" $(if $(value SECONDS),--seconds "$(SECONDS)") $(if $(value TASKS),--tasks "$(TASKS)") $(if $(filter-out 0,$(value JOBS)),--jobs)
 
 weather-table: install ## Compare what the operator does in bad weather with another commit's (BEFORE=COMMIT)
 	$(PROGRAMS)/python -m bench.weather $(BEFORE)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import operator_overhead, run_start, schedules, startup, throughput
+from bench import operator_overhead, run_start, scale, schedules, startup, throughput
 from bench.plot import draw
 from bench.workers import Workers, running_workers
 
@@ -18,6 +18,7 @@ _ALONE: dict[str, tuple[Callable[[], Any], Callable[[Any], str]]] = {
     "operator": (operator_overhead.measure, operator_overhead.table),
     "up": (startup.measure, startup.table),
     "up-local": (startup.measure_local, startup.table),
+    "scale": (scale.measure, scale.table),
 }
 
 

@@ -12,7 +12,7 @@ _SAMPLE_SECONDS = 0.25
 Figures = dict[str, dict[str, float]]
 
 
-class _MemoryPeak:
+class MemoryPeak:
     """The most memory that a worker and its runs have in use while this is open."""
 
     def __init__(self, meter: Callable[[], Usage]) -> None:
@@ -21,7 +21,7 @@ class _MemoryPeak:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
-    def __enter__(self) -> "_MemoryPeak":
+    def __enter__(self) -> "MemoryPeak":
         self._thread.start()
         return self
 
@@ -43,7 +43,7 @@ def measure(workers: Workers) -> Figures:
         print(f"{worker}: {runs} runs at once, {at_once} at a time", flush=True)
         meter = workers.meter(worker)
         before, server_before = meter(), workers.server_cpu_seconds()
-        with _MemoryPeak(meter) as peak:
+        with MemoryPeak(meter) as peak:
             done = workers.ended([workers.trigger(worker) for _ in range(runs)], pause_seconds=1)
         after, server_after = meter(), workers.server_cpu_seconds()
         began = min(workers.claimed_at(run["id"]) for run in done)

@@ -27,7 +27,33 @@ _SERVICES = {OURS: "worker", STOCK: "stock-worker", STOCK_AT_OUR_PACE: "stock-pa
 _QUERY_SECONDS = {STOCK: "10", STOCK_AT_OUR_PACE: "2"}
 
 
-class Workers(Platform):
+class Runs(Platform):
+    """A platform whose flow runs are counted and timed."""
+
+    def ended(
+        self, runs: list[str], *, timeout_seconds: float = 300, pause_seconds: float = 0.2
+    ) -> list[JSON]:
+        """Wait until all runs have ended, and return them; all must be Completed."""
+        body = {"flow_runs": {"id": {"any_": runs}, "state": {"type": {"any_": sorted(FINAL)}}}}
+
+        def all_ended() -> bool:
+            return self.api.post("flow_runs/count", body) == len(runs)
+
+        wait_for(f"end of {len(runs)} runs", all_ended, timeout_seconds, pause_seconds)
+        found = self.api.everything("flow_runs/filter", body)
+        failed = [run["name"] for run in found if run["state_type"] != "COMPLETED"]
+        if failed:
+            raise AssertionError(f"not Completed: {', '.join(failed)}")
+        return found
+
+    def claimed_at(self, run: str) -> float:
+        """Return when a worker took a run, in seconds since 1970: from then on the run costs something."""
+        states = self.api.get(f"flow_run_states/?flow_run_id={run}")
+        pending = [state["timestamp"] for state in states if state["type"] == "PENDING"]
+        return min(seconds_between(0, moment) for moment in pending)
+
+
+class Workers(Runs):
     """The platform without schedules, and a deployment of the empty flow for each worker.
 
     Attributes:
@@ -85,28 +111,6 @@ class Workers(Platform):
         """Trigger one run of the worker's deployment, and return the run's id."""
         path = f"deployments/{self._deployments[worker]}/create_flow_run"
         return self.api.post(path, {"state": {"type": "SCHEDULED"}})["id"]
-
-    def ended(
-        self, runs: list[str], *, timeout_seconds: float = 300, pause_seconds: float = 0.2
-    ) -> list[JSON]:
-        """Wait until all runs have ended, and return them; all must be Completed."""
-        body = {"flow_runs": {"id": {"any_": runs}, "state": {"type": {"any_": sorted(FINAL)}}}}
-
-        def all_ended() -> bool:
-            return self.api.post("flow_runs/count", body) == len(runs)
-
-        wait_for(f"end of {len(runs)} runs", all_ended, timeout_seconds, pause_seconds)
-        found = self.api.everything("flow_runs/filter", body)
-        failed = [run["name"] for run in found if run["state_type"] != "COMPLETED"]
-        if failed:
-            raise AssertionError(f"not Completed: {', '.join(failed)}")
-        return found
-
-    def claimed_at(self, run: str) -> float:
-        """Return when a worker took a run, in seconds since 1970: from then on the run costs something."""
-        states = self.api.get(f"flow_run_states/?flow_run_id={run}")
-        pending = [state["timestamp"] for state in states if state["type"] == "PENDING"]
-        return min(seconds_between(0, moment) for moment in pending)
 
 
 class ComposeWorkers(Workers, ComposePlatform):

@@ -27,6 +27,8 @@ from yeedu_worker.catch_up import server_time
 
 # Longer than the server's scheduler takes from reading a deployment to writing its runs.
 SCHEDULER_TURN_SECONDS = 1.0
+# The server states its time in whole seconds, and works it out once a second.
+CLOCK_STEP = dt.timedelta(seconds=2)
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,14 @@ def _make_again(
     active = {str(schedule.id) for schedule in deployment.schedules if schedule.active}
     if deployment.paused or not active:
         return
-    schedule_runs(client, deployment_id, begun)
-    # Removing a schedule also deletes the overdue runs of the others, which no scheduler would make again.
-    overdue = {tick for tick in before if tick.due < begun and tick.schedule_id in active}
-    if overdue:
-        lost = overdue - scheduled_ticks(client, deployment_id)
-        for due in sorted({tick.due for tick in lost}):
-            schedule_runs(client, deployment_id, due, due)
+    schedule_runs(client, deployment_id)
+    # What fell due since `before`, and the overdue runs of the schedules that stay: removing a schedule deletes
+    # those too. No scheduler would make them again.
+    passed = server_time(client) + CLOCK_STEP
+    due = {tick for tick in before if tick.due < passed and (tick.due >= begun or tick.schedule_id in active)}
+    if due:
+        for one in sorted({tick.due for tick in due - scheduled_ticks(client, deployment_id)}):
+            schedule_runs(client, deployment_id, one, one)
 
 
 def scheduled_ticks(client: SyncPrefectClient, deployment_id: UUID) -> frozenset[Tick]:
@@ -96,11 +99,16 @@ def scheduled_ticks(client: SyncPrefectClient, deployment_id: UUID) -> frozenset
 
 
 def schedule_runs(
-    client: SyncPrefectClient, deployment_id: UUID, start: dt.datetime, end: dt.datetime | None = None
+    client: SyncPrefectClient,
+    deployment_id: UUID,
+    start: dt.datetime | None = None,
+    end: dt.datetime | None = None,
 ) -> None:
-    """Let the server make the runs of a deployment's active schedules from `start` on, as its scheduler does.
+    """Let the server make the runs of a deployment's active schedules, as its scheduler does.
 
-    Whether the deployment is paused is not looked at. Without `end`, as far ahead as the scheduler goes.
+    From `start`, by default now on the server's clock, to `end`, by default as far ahead as the scheduler goes.
+    Whether the deployment is paused is not looked at.
     """
-    window = {"start_time": start.isoformat()} | ({"end_time": end.isoformat()} if end else {})
-    client.request("POST", "/deployments/{id}/schedule", path_params={"id": deployment_id}, json=window)
+    window = {"start_time": start, "end_time": end}
+    body = {name: limit.isoformat() for name, limit in window.items() if limit}
+    client.request("POST", "/deployments/{id}/schedule", path_params={"id": deployment_id}, json=body)

@@ -1,0 +1,240 @@
+"""What a platform for so many flow runs a minute needs: ``python -m bench.sizing --runs 100 --seconds 60``.
+
+It multiplies what `bench.scale` measured (``bench/costs.json``) by the load, and leaves room for its peaks.
+Uses the standard library alone.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+COSTS = Path(__file__).with_name("costs.json")
+# Services whose cost grows with the runs. Of these, one process of Python uses one core at most.
+SERVICES = (
+    "proxy",
+    "server",
+    "services",
+    "redis",
+    "postgres",
+    "worker",
+    "rescue",
+    "yeedu-watch",
+    "yeedu-mock",
+)
+BUSY = 0.7  # the share of a core that is used in the mean, so that a peak of half as much again still fits
+MOST_SERVERS = 8  # docs/scale.md
+_MINUTE, _DAY_MINUTES = 60, 24 * 60
+ALONE, _SEVERAL = "alone", "1"
+_LIBRARY = "yeedu-mock"  # stands for something that is not ours
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is asked of a platform.
+
+    Attributes:
+        runs: Flow runs a minute, in the mean of a busy hour.
+        seconds: How long each lasts.
+        tasks: Task runs of each.
+        are_jobs: Whether each runs a Yeedu job, and waits for it.
+    """
+
+    runs: float
+    seconds: float = 60.0
+    tasks: int = 1
+    are_jobs: bool = False
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What was measured; CPU-seconds and megabytes, by service.
+
+    Attributes:
+        machine: Where, and with what.
+        run: Of an empty flow run, for a platform with one server (``alone``), or 1, 2, 3 API servers.
+        idle: Cores in use while nothing is due, for the same.
+        job: What a run of a Yeedu job costs beyond an empty one.
+        task: Of a task run that does nothing.
+        megabytes: Memory of each service, and of a flow run (``run``).
+        stored: Bytes in the database of a ``run``, a ``job`` and a ``task``.
+        rates: Runs a minute that were seen on that machine, for the same as `run`.
+        cores: How many cores that machine has.
+    """
+
+    machine: str
+    run: Mapping[str, Mapping[str, float]]
+    idle: Mapping[str, Mapping[str, float]]
+    job: Mapping[str, float]
+    task: Mapping[str, float]
+    megabytes: Mapping[str, float]
+    stored: Mapping[str, float]
+    rates: Mapping[str, float]
+    cores: int
+
+    @classmethod
+    def read(cls, file: Path = COSTS) -> "Costs":
+        """Read them from a file of `bench.scale`."""
+        return cls(**json.loads(file.read_text(encoding="utf-8")))
+
+    def of_run(self, load: Load, form: str) -> dict[str, float]:
+        """Return what one run of a load costs each service of a platform of that form, in CPU-seconds."""
+        extra = {
+            name: load.tasks * self.task.get(name, 0) + (self.job.get(name, 0) if load.are_jobs else 0)
+            for name in SERVICES
+        }
+        return {name: cost + extra[name] for name, cost in self.run[form].items() if name != _LIBRARY}
+
+
+def most_runs(costs: Costs, load: Load, servers: int | None, cores: float) -> float:
+    """Return the runs a minute at which something is full, on one machine with so many cores.
+
+    Args:
+        costs: What was measured.
+        load: Whose kind of run; its number does not count.
+        servers: How many API servers; ``None`` for one server that is all of it.
+        cores: Of the machine that everything shares, workers included.
+    """
+    form = ALONE if servers is None else str(servers) if str(servers) in costs.run else _SEVERAL
+    each, idle = costs.of_run(load, form), costs.idle[form]
+    whole = sum(each.values()) + (costs.run[form].get(_LIBRARY, 0))
+    limits = [(cores - sum(idle.values())) / whole]
+    limits.append(((servers or 1) - idle["server"]) / each["server"])
+    if "services" in each:
+        limits.append((1 - idle["services"]) / each["services"])
+    return _MINUTE * min(limits)
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one part of the platform needs.
+
+    Attributes:
+        part: Its name.
+        cores: In use, in the mean.
+        processes: How many of it.
+        megabytes: Memory of all of them together.
+        full_at: Runs a minute at which so many are full.
+    """
+
+    part: str
+    cores: float
+    processes: int
+    megabytes: float
+    full_at: float
+
+
+@dataclass(frozen=True)
+class Size:
+    """A platform for a load.
+
+    Attributes:
+        servers: API servers; ``None`` for one server that is all of it.
+        needs: What each part needs.
+        at_once: Flow runs that are under way at once.
+        connections: That Postgres has to have.
+        gigabytes_a_day: By which the database grows until retention takes as much away.
+    """
+
+    servers: int | None
+    needs: Sequence[Need]
+    at_once: int
+    connections: int
+    gigabytes_a_day: float
+
+
+def size(load: Load, costs: Costs) -> Size:
+    """Return the smallest platform that a load fits into, with room for its peaks."""
+    a_second = load.runs / _MINUTE
+    alone = costs.of_run(load, ALONE)
+    server = costs.idle[ALONE]["server"] + a_second * alone["server"]
+    form = ALONE if server <= BUSY else _SEVERAL
+    each, idle = costs.of_run(load, form), costs.idle[form]
+    used = {name: idle.get(name, 0) + a_second * cost for name, cost in each.items()}
+    servers = None if form == ALONE else max(2, math.ceil(used["server"] / BUSY))
+    # Postgres and a worker use as many cores as there are; the others are one process of one core.
+    processes = {"server": servers or 1}
+    at_once = math.ceil(a_second * load.seconds)
+    needs = []
+    for name, cores in used.items():
+        many = processes.get(name, 1)
+        memory = costs.megabytes.get(name, 0) * many
+        if name == "worker":
+            memory += at_once * costs.megabytes["run"]
+        limit = (
+            math.inf
+            if name in {"worker", "postgres"} or not each[name]
+            else ((many * BUSY - idle.get(name, 0)) / each[name] * _MINUTE)
+        )
+        needs.append(Need(name, cores, many, memory, limit))
+    stored = costs.stored["run"] + load.tasks * costs.stored["task"]
+    stored += costs.stored["job"] if load.are_jobs else 0
+    pools = 16 if servers is None else (servers + 1) * 11
+    return Size(servers, needs, at_once, pools + 20, load.runs * _DAY_MINUTES * stored / 1e9)
+
+
+def report(load: Load, found: Size, costs: Costs) -> str:
+    """Say what a load needs, as text with a Markdown table."""
+    kind = "a Yeedu job each" if load.are_jobs else f"{load.tasks} tasks each"
+    settings = [f"WORKER_LIMIT={found.at_once}"]
+    if found.servers is not None:
+        settings = ["SCALE=1", f"API_SERVERS={found.servers}", *settings]
+    lines = [
+        f"{load.runs:g} runs a minute of {load.seconds:g} s, {kind}: {found.at_once} at once",
+        "",
+        "| Part | Processes | Cores in use | Memory | Full at, runs a minute |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for need in found.needs:
+        full = "takes more cores" if math.isinf(need.full_at) else f"{need.full_at:.0f}"
+        lines.append(
+            f"| {need.part} | {need.processes} | {need.cores:.2f} | {_memory(need.megabytes)} | {full} |"
+        )
+    cores = sum(need.cores for need in found.needs)
+    memory = _memory(sum(need.megabytes for need in found.needs))
+    lines += [
+        f"| all | | {cores:.2f}, so {math.ceil(cores / BUSY)} cores | {memory} | |",
+        "",
+        f"Settings: {' '.join(settings)}",
+        f"Postgres: {found.connections} connections; grows by {found.gigabytes_a_day:.2f} GB a day",
+        f"Measured on: {costs.machine}",
+    ]
+    if (found.servers or 0) > MOST_SERVERS:
+        lines.append(
+            f"More than {MOST_SERVERS} API servers do not fit into one machine's platform: docs/kubernetes.md"
+        )
+    return "\n".join(lines)
+
+
+def _memory(megabytes: float) -> str:
+    return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print what a load needs."""
+    parser = argparse.ArgumentParser(prog="make size", description=__doc__)
+    parser.add_argument("--runs", type=_positive, required=True, help="flow runs a minute in a busy hour")
+    parser.add_argument("--seconds", type=_positive, default=60, help="how long each lasts (60)")
+    parser.add_argument("--tasks", type=int, default=1, help="task runs of each (1)")
+    parser.add_argument("--jobs", action="store_true", help="each runs a Yeedu job and waits for it")
+    asked = parser.parse_args(arguments)
+    load, costs = Load(asked.runs, asked.seconds, asked.tasks, asked.jobs), Costs.read()
+    print(report(load, size(load, costs), costs))
+    return 0
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())
