@@ -91,7 +91,9 @@ def test_measured_costs_are_those_of_every_service_and_form() -> None:
     costs = Costs.read()
     assert costs.run.keys() == costs.idle.keys() == costs.rates.keys() == {ALONE, "1", "2", "3"}
     for form, row in costs.run.items():
-        named = {"server", "postgres", "worker"} | ({"services", "redis", "proxy"} if form != ALONE else set())
+        named = {"server", "postgres", "worker"} | (
+            {"services", "redis", "proxy"} if form != ALONE else set()
+        )
         assert named <= row.keys()
         assert all(cost >= 0 for cost in row.values())
     assert {"server", "worker"} <= costs.task.keys()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import uuid
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,27 @@ def test_a_server_that_is_away_is_told_once_and_asked_again(tmp_path: Path) -> N
     thread.join()
     assert len(told) == 1
     assert "is asked again and again for suspended flow runs: " in told[0]
+
+
+def test_a_refused_login_ends_it_with_a_sentence_and_without_a_sign_of_a_look(tmp_path: Path) -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_error(401)
+
+        def log_message(self, *_: object) -> None: ...
+
+    file = tmp_path / "round"
+    with HTTPServer(("127.0.0.1", 0), Refusing) as refusing:
+        threading.Thread(target=refusing.serve_forever, daemon=True).start()
+        api = f"http://127.0.0.1:{refusing.server_port}/api"
+        environment = {**os.environ, "PREFECT_API_URL": api, "YEEDU_WATCH_FILE": str(file)}
+        done = subprocess.run(
+            COMMAND, env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+        refusing.shutdown()
+    assert done.returncode == 1
+    assert done.stderr.startswith("yeedu-watch: the Prefect server refuses the login (401); check ")
+    assert not file.exists()
 
 
 @pytest.mark.parametrize("seconds", ["often", "0", "61", "1.2.3", "-5"])

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from deployed_runs import DeployedRun
+from deployed_runs import DeployedRun, await_true
 from prefect import flow, task
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.flow_runs import suspend_flow_run
-from prefect.states import AwaitingRetry
+from prefect.states import AwaitingRetry, Pending, Running
+from prefect.task_runners import ProcessPoolTaskRunner
 from prefect.transactions import transaction
 from prefect_blocks import credentials, operator
 
 from operators.yeedu import YeeduOperator
 from prefect_yeedu import YeeduJob, YeeduRunFailed, arun_yeedu_job, run_yeedu_job
 from prefect_yeedu.flow_run.record_fields import record_of_pause
+from prefect_yeedu.patience import ONCE
 from prefect_yeedu.runs.starting import StartedRun
 
 if TYPE_CHECKING:
@@ -164,6 +169,124 @@ def test_a_suspension_whose_answer_is_lost_is_not_waited_through(
     run = DeployedRun.of(lambda: operator(mock, job, deferrable=True).execute())
     assert run.attempt() == "Suspended"
     assert lost
+
+
+def test_while_a_submitted_task_goes_on_it_waits_and_is_suspended_once_that_is_done(mock: MockYeedu) -> None:
+    job = waiting_job(mock)
+    is_begun, is_seen = threading.Event(), threading.Event()
+
+    @task
+    def beside() -> None:
+        is_begun.set()
+        is_seen.wait(60)
+
+    def both() -> None:
+        future = beside.submit()
+        is_begun.wait(60)
+        operator(mock, job, deferrable=True).execute()
+        future.result()
+
+    run = DeployedRun.of(both)
+
+    def see() -> str:
+        await_true(
+            "waits", lambda: any("This call waits here while tasks go on" in line for line in run.log())
+        )
+        state = run.state
+        is_seen.set()
+        return state
+
+    with ThreadPoolExecutor() as pool:
+        seen = pool.submit(copy_context().run, see)
+        assert run.attempt() == "Suspended"
+    assert seen.result() == "Running"
+
+
+def test_with_a_runner_of_other_processes_it_waits_once_the_flow_has_called_a_task(mock: MockYeedu) -> None:
+    """Nobody can tell then whether the call has submitted something that goes on."""
+    beside = task(lambda: None, name="beside")
+
+    def both() -> None:
+        beside()
+        operator(mock, slow_job(mock), deferrable=True).execute()
+
+    run = DeployedRun.of(both, task_runner=ProcessPoolTaskRunner(max_workers=1))
+    assert run.attempt() == "Completed"
+    assert any("This call waits here while tasks go on" in line for line in run.log())
+
+
+@pytest.mark.parametrize("meanwhile", ["suspended", "resumed", "runs elsewhere", "Yeedu's run has ended"])
+def test_a_suspension_of_which_nothing_is_known_is_asked_about_until_it_is(
+    mock: MockYeedu, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """The server has suspended the flow run, and is away then: the next step is another process's."""
+    job = waiting_job(mock)
+    propose, read = SyncPrefectClient.set_flow_run_state, SyncPrefectClient.read_flow_run
+    lost: list[str] = []
+    steps: list[str] = []
+
+    def lose(self: SyncPrefectClient, flow_run_id: Any, state: Any, *rest: Any, **more: Any) -> Any:
+        answer = propose(self, flow_run_id, state, *rest, **more)
+        if state.name != "Suspended" or lost:
+            return answer
+        lost.append("answer")
+        if meanwhile in {"resumed", "runs elsewhere"}:
+            self.resume_flow_run(flow_run_id)
+        if meanwhile == "runs elsewhere":
+            for next_state in (Pending(), Running()):
+                propose(self, flow_run_id, next_state)
+        if meanwhile == "Yeedu's run has ended":
+            end_runs(mock, job)
+        raise httpx.ReadTimeout("lost")
+
+    def away(self: SyncPrefectClient, flow_run_id: Any) -> Any:
+        if len(lost) in {1, 2}:  # after the suspension, twice
+            lost.append("read")
+            raise httpx.ConnectError("away")
+        return read(self, flow_run_id)
+
+    def calls() -> None:
+        operator(mock, job, deferrable=True).execute()
+        steps.append("next")
+
+    run = DeployedRun.of(calls)
+    monkeypatch.setattr("prefect_yeedu.flow_run.deferral.PATIENCE", ONCE)
+    monkeypatch.setattr(SyncPrefectClient, "set_flow_run_state", lose)
+    monkeypatch.setattr(SyncPrefectClient, "read_flow_run", away)
+    states = {"resumed": "Resuming", "runs elsewhere": "Running"}
+    assert run.attempt() == states.get(meanwhile, "Suspended")
+    assert steps == []
+    assert len(lost) == 3
+
+
+def test_a_suspension_that_never_reached_the_server_is_asked_for_again(
+    mock: MockYeedu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = waiting_job(mock)
+    propose = SyncPrefectClient.set_flow_run_state
+    lost: list[str] = []
+
+    def lose(self: SyncPrefectClient, flow_run_id: Any, state: Any, *rest: Any, **more: Any) -> Any:
+        if state.name == "Suspended" and not lost:
+            lost.append(state.name)
+            raise httpx.ConnectError("away")
+        return propose(self, flow_run_id, state, *rest, **more)
+
+    monkeypatch.setattr("prefect_yeedu.flow_run.deferral.PATIENCE", ONCE)
+    monkeypatch.setattr(SyncPrefectClient, "set_flow_run_state", lose)
+    run = DeployedRun.of(lambda: operator(mock, job, deferrable=True).execute())
+    assert run.attempt() == "Suspended"
+    assert lost
+
+
+def test_resumed_near_the_end_of_its_budget_it_waits_for_that(mock: MockYeedu) -> None:
+    """Who resumed it may be ahead of this clock, and would do so again and again."""
+    job = waiting_job(mock)
+    run = DeployedRun.of(lambda: operator(mock, job, deferrable=True, timeout_seconds=15).execute())
+    assert run.attempt() == "Suspended"
+    run.resume()
+    assert run.attempt() == "Failed"
+    assert [one["run_status"] for one in mock.runs_of(job)] == ["STOPPED"]
 
 
 def test_two_calls_one_after_the_other_have_one_run_each_and_the_first_is_not_run_again(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from deployed_runs import DeployedRun
+from deployed_runs import DeployedRun, await_true
 from fake_clock import FakeClock
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactUpdate
@@ -26,7 +26,7 @@ from prefect_yeedu.flow_run.deferred_runs import find_deferred_runs
 from prefect_yeedu.flow_run.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from mock_yeedu import MockYeedu
 
@@ -73,13 +73,6 @@ def end(mock: MockYeedu, *runs: int) -> None:
 
 def runs_of(mock: MockYeedu, run: DeployedRun) -> list[dict[str, Any]]:
     return mock.runs_of(int(run.records()[0]["definition"]))
-
-
-def await_true(what: str, look: Callable[[], Any], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not look():
-        assert time.monotonic() < deadline, f"not {what} within {seconds} s"
-        time.sleep(0.05)
 
 
 def test_each_is_resumed_when_its_own_run_has_ended_and_not_before(mock: MockYeedu, watch: Watch) -> None:
@@ -150,6 +143,28 @@ def test_while_yeedu_is_away_nothing_is_resumed_and_afterwards_all(
     assert len(told) == 2, told
     assert told[0].startswith(f"{mock.base}/api/v1 is asked again and again for 1 runs: ")
     assert told[1].endswith(" answers again.")
+
+
+def test_a_run_that_cannot_be_read_holds_no_other_up_and_is_given_up_like_a_call_s(
+    mock: MockYeedu, watch: Watch, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (unread, one), (other, two) = suspended(mock), suspended(mock)
+    monkeypatch.setattr("prefect_yeedu.flow_run.run_ends.MAX_LISTED", 0)
+    end(mock, two)
+    mock.control(
+        "POST", "faults", json={"path": rf"run/{one}\b", "status": 500, "page": "html", "times": 100}
+    )
+    third, three = suspended(mock)
+    try:
+        assert watch.look() == [other.id]
+        clock.sleep(7100)
+        assert watch.look() == []
+        clock.sleep(200)
+        assert watch.look() == [unread.id]
+        end(mock, three)
+        assert watch.look() == [third.id]
+    finally:
+        mock.control("DELETE", "faults")
 
 
 def test_a_run_that_yeedu_does_not_know_any_more_is_told_to_its_flow(

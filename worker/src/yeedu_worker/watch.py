@@ -27,7 +27,7 @@ PAUSE = "yeedu-record:"  # what the key of such a pause begins with
 SECONDS_SETTING, FILE_SETTING = "YEEDU_WATCH_SECONDS", "YEEDU_WATCH_FILE"
 _ANSWER_SECONDS = 30.0
 _LATE_SECONDS = 180.0  # rounds are a minute apart at most, and may wait for answers
-_FORBIDDEN = 403
+_UNAUTHORIZED, _FORBIDDEN = 401, 403
 _PAGE = 200  # the most that the server gives at once
 _SUSPENDED = {"state": {"type": {"any_": ["PAUSED"]}, "name": {"any_": ["Suspended"]}}}
 
@@ -62,6 +62,9 @@ def watch(
 ) -> None:
     """Look whether there is anything to watch, and have it watched, until an event is set.
 
+    A login that the server refuses ends the process: whoever starts it again sees that, and a new login is
+    read then.
+
     Args:
         is_ended: Ends it.
         environment: Says where the server is, and how often to look.
@@ -76,7 +79,13 @@ def watch(
             trouble = ""
         except (OSError, HTTPException, ValueError) as error:
             # A server may ask for more than a login, such as CSRF tokens; the program knows what.
-            is_needed = isinstance(error, HTTPError) and error.code == _FORBIDDEN
+            code = error.code if isinstance(error, HTTPError) else None
+            if code == _UNAUTHORIZED:
+                sys.exit(
+                    "yeedu-watch: the Prefect server refuses the login (401); "
+                    "check PREFECT_API_AUTH_STRING or PREFECT_API_KEY."
+                )
+            is_needed = code == _FORBIDDEN
             if type(error).__name__ != trouble:
                 tell(f"The Prefect server is asked again and again for suspended flow runs: {error}")
             trouble = type(error).__name__
@@ -95,6 +104,8 @@ def _run_program(
         ending = threading.Thread(target=_end_with, args=(is_ended, program), daemon=True)
         ending.start()
         code = program.wait()
+    if code > 0 and not is_ended.is_set():
+        sys.exit(code)  # it has said why
     if code and not is_ended.is_set():
         tell(f"yeedu-watch has ended with {code}; it is started again.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -38,9 +39,9 @@ class DeployedRun:
     id: UUID
 
     @classmethod
-    def of(cls, function: Callable[[], Any]) -> DeployedRun:
+    def of(cls, function: Callable[[], Any], **options: Any) -> DeployedRun:
         """Make a deployment of a function as a flow, and a run of it that is due."""
-        made = Flow(function, name=f"deployed-{uuid4().hex[:8]}")
+        made = Flow(function, name=f"deployed-{uuid4().hex[:8]}", **options)
         with get_client(sync_client=True) as client:
             deployment = client.create_deployment(client.create_flow(made), name="default")
             return cls(made, client.create_flow_run_from_deployment(deployment).id)
@@ -91,3 +92,11 @@ class DeployedRun:
         wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[self.id]))
         with get_client(sync_client=True) as client:
             return [entry.message for entry in client.read_logs(wanted, limit=200)]
+
+
+def await_true(what: str, look: Callable[[], Any], seconds: float = 60) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + seconds
+    while not look():
+        assert time.monotonic() < deadline, f"not {what} within {seconds} s"
+        time.sleep(0.05)

@@ -15,9 +15,10 @@ from prefect.exceptions import Pause
 from prefect.states import Suspended
 from prefect.transactions import get_transaction
 
-from prefect_yeedu.errors import YeeduPrefectError
+from prefect_yeedu.errors import YeeduPrefectError, YeeduPrefectUnavailable
 from prefect_yeedu.flow_run.call_stack import is_called_by_the_flow, outward
 from prefect_yeedu.flow_run.prefect_server import ask_prefect, patience_of
+from prefect_yeedu.patience import ONCE
 from prefect_yeedu.urls import TargetKind
 
 if TYPE_CHECKING:
@@ -25,11 +26,15 @@ if TYPE_CHECKING:
 
     from prefect.client.schemas.objects import FlowRun
 
+    from prefect_yeedu.patience import Patience
     from prefect_yeedu.runs.remote_run import RemoteRun
 
 PATIENCE = patience_of(20.0)
+# At the end of a run the call cannot go on before it knows whose the flow run is.
+END_PATIENCE = patience_of(600.0)
 # A flow run in one of these is not this process's any more: it is to be started again, or is being.
 _LEFT = {StateType.PAUSED, StateType.SCHEDULED, StateType.PENDING}
+_OURS = {StateType.RUNNING, StateType.CANCELLING}
 
 
 class Deferral:
@@ -55,6 +60,8 @@ class Deferral:
         self._has_clusters = has_clusters
         self._has_blocks = has_blocks
         self._is_refused = False
+        self._is_put_off = False
+        self._key = ""  # of a suspension of which the server has not said whether it holds
         if kind is TargetKind.NOTEBOOK:
             self._refuse("this process executes a notebook's cells")
 
@@ -70,12 +77,28 @@ class Deferral:
         flow_context = FlowRunContext.get()
         flow_run = flow_context.flow_run if flow_context is not None else None
         reason = self._find_reason(flow_run)
-        if flow_run is None or reason:
+        if flow_context is None or flow_run is None or reason:
             return self._refuse(reason)
+        if self._key:
+            is_known, way_out = self._ask_back(flow_run, ONCE)
+            return way_out if way_out or not is_known else self._suspend(run, flow_run, self._key, ONCE)
+        if _is_beside_submitted_tasks(flow_context):
+            return self._put_off()
         key = run.ledger.note_deferred(time.time() + seconds_left if seconds_left is not None else None)
         if not key:
             return self._refuse("that could not be recorded")
-        return self._suspend(run, flow_run, key)
+        return self._suspend(run, flow_run, key, PATIENCE)
+
+    def leave_at_end(self) -> BaseException | None:
+        """Return the signal to leave with where the flow run is not this process's any more; None to go on.
+
+        Raises:
+            YeeduPrefectUnavailable: The Prefect server, which was asked to suspend it, stayed away since.
+        """
+        flow_context = FlowRunContext.get()
+        if not self._key or flow_context is None or flow_context.flow_run is None:
+            return None
+        return self._ask_back(flow_context.flow_run, END_PATIENCE, is_required=True)[1]
 
     def _find_reason(self, flow_run: FlowRun | None) -> str:
         """Return why the flow run cannot be suspended here; empty where it can."""
@@ -94,17 +117,31 @@ class Deferral:
         }
         return next((reason for reason, holds in reasons.items() if holds), "")
 
-    def _suspend(self, run: RemoteRun, flow_run: FlowRun, key: str) -> BaseException | None:
+    def _suspend(
+        self, run: RemoteRun, flow_run: FlowRun, key: str, patience: Patience
+    ) -> BaseException | None:
         try:
             answer = ask_prefect(
                 lambda client: client.set_flow_run_state(flow_run.id, Suspended(pause_key=key)),
                 "to suspend this flow run",
-                PATIENCE,
+                patience,
             )
+        except YeeduPrefectUnavailable as error:
+            if not self._key:
+                self._logger.warning("%s It may have done so; it is asked at each look at the run.", error)
+            self._key = key
+            return None
         except YeeduPrefectError as error:
             return self._refuse(str(error).removesuffix("."))
         if answer.state is None or answer.state.type not in _LEFT:
-            return self._refuse(getattr(answer.details, "reason", "") or "Prefect does not suspend it")
+            self._key = (
+                key  # where it was suspended before, and goes on elsewhere by now, it is refused as well
+            )
+            is_known, way_out = self._ask_back(flow_run, patience)
+            if is_known and way_out is None:
+                self._key = ""
+                self._refuse(getattr(answer.details, "reason", "") or "Prefect does not suspend it")
+            return way_out
         self._logger.info(
             "Run %d goes on without this process: the flow run is suspended, and goes on when the run has "
             "ended; see %s.",
@@ -113,10 +150,54 @@ class Deferral:
         )
         return Pause(state=answer.state)
 
+    def _ask_back(
+        self, flow_run: FlowRun, patience: Patience, *, is_required: bool = False
+    ) -> tuple[bool, BaseException | None]:
+        """Return whether it is known what became of the suspension, and what to leave with if it holds."""
+        try:
+            found = ask_prefect(
+                lambda client: client.read_flow_run(flow_run.id),
+                "whether this flow run is suspended",
+                patience,
+            )
+        except YeeduPrefectUnavailable:
+            if is_required:
+                raise
+            return False, None
+        except YeeduPrefectError:
+            return True, None
+        is_ours = found.state is not None and found.state.type in _OURS
+        if is_ours and self._key not in (found.empirical_policy.pause_keys or ()):  # the server keeps it
+            return True, None
+        self._logger.info("This flow run was suspended, and goes on without this process.")
+        return True, Pause(state=found.state)
+
+    def _put_off(self) -> None:
+        """Say once that the call waits for now."""
+        if not self._is_put_off:
+            self._logger.info(
+                "This call waits here while tasks go on that the flow has submitted; once they are done, the "
+                "flow run is suspended."
+            )
+        self._is_put_off = True
+
     def _refuse(self, reason: str) -> None:
         """Say that the call waits in the ordinary way."""
         self._is_refused = True
         self._logger.info("deferrable has no effect on this call (%s); it waits here.", reason.rstrip("."))
+
+
+def _is_beside_submitted_tasks(context: FlowRunContext) -> bool:
+    """Tell whether tasks may go on that the flow has submitted: they would outlive this process's flow run.
+
+    Prefect's runner of threads counts them. Of another runner, only that the flow has called no task.
+    """
+    count: int | None = getattr(context.task_runner, "_active_submission_count", None)
+    if count is not None:
+        return count > 0
+    around = sum(1 for _ in outward(TaskRunContext.get()))
+    calls = sum(key + 1 if isinstance(key, int) else 1 for key in context.task_run_dynamic_keys.values())
+    return calls > around
 
 
 def _is_in_a_transaction() -> bool:

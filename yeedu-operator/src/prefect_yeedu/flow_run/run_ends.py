@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 # Of a workspace's list so many runs are read; the ones looked for that are older are read one by one.
 MAX_LISTED = 500
-# These show nothing of one run, but that Yeedu cannot be asked now.
-_OUTAGES = {Failure.TRANSIENT, Failure.EXPIRED, Failure.OURS}
+# After so many reads in a row that Yeedu did not answer, no further one is tried in the round.
+MAX_UNANSWERED = 3
+# These show nothing of one run, but that nobody can ask Yeedu so.
+_OF_THE_SESSION = {Failure.EXPIRED, Failure.OURS}
 
 
 class RunEnds:
@@ -44,7 +46,7 @@ class RunEnds:
         self._fields = fields
         self._clock = clock or SystemClock()
         self._client: YeeduClient | None = None
-        self._gone: dict[int, FailedLooks] = {}
+        self._failed: dict[int, FailedLooks] = {}  # of runs, since the last look that succeeded
 
     def close(self) -> None:
         """Log out; the next question logs in again, as the blocks say then."""
@@ -65,14 +67,22 @@ class RunEnds:
             YeeduError: Yeedu cannot be asked now; the session is closed.
         """
         ids = {run.run_id for run in runs}
-        self._gone = {run_id: looks for run_id, looks in self._gone.items() if run_id in ids}
+        self._failed = {run_id: looks for run_id, looks in self._failed.items() if run_id in ids}
+        ended: list[DeferredRun] = []
+        unanswered: list[tuple[DeferredRun, YeeduError]] = []
+        answers = 0
         try:
-            return [
-                run for api, some in self._by_workspace(runs) for run in self._ended(api, some, on_refusal)
-            ]
+            for api, some in self._by_workspace(runs):
+                answers += self._look(api, some, ended, unanswered, on_refusal)
+            if unanswered and not answers:
+                raise unanswered[0][1]
         except YeeduError:
             self.close()
-            raise
+            if not ended:
+                raise
+        # Yeedu answers, but for these: each is given up as by a call that waits for it alone.
+        ended += [run for run, error in unanswered if answers and self._is_given_up(run, error)]
+        return ended
 
     def _by_workspace(self, runs: Sequence[DeferredRun]) -> list[tuple[RunAPI, list[DeferredRun]]]:
         if self._client is None:
@@ -90,34 +100,44 @@ class RunEnds:
             for (workspace, generation), some in groups.items()
         ]
 
-    def _ended(
+    def _look(
         self,
         api: RunAPI,
         runs: Sequence[DeferredRun],
+        ended: list[DeferredRun],
+        unanswered: list[tuple[DeferredRun, YeeduError]],
         on_refusal: Callable[[DeferredRun, YeeduError], None],
-    ) -> list[DeferredRun]:
+    ) -> int:
+        """Ask for one workspace's runs, and sort them; return how often Yeedu has answered."""
         states = self._listed(api, runs) if len(runs) > 1 else {}
-        ended: list[DeferredRun] = []
-        for run in runs:
+        answers, silent = len(states), 0
+        for run in sorted(runs, key=lambda run: run.run_id in self._failed):
             run_id = run.run_id or 0
-            state = states.get(run_id)
             try:
-                if state is None:
-                    state = api.read(run_id, read_seconds=LOOK_READ_SECONDS).state
-                self._gone.pop(run_id, None)
-                is_over = state.is_terminal
+                state = states.get(run_id) or api.read(run_id, read_seconds=LOOK_READ_SECONDS).state
             except YeeduError as error:
-                if classify(error) in _OUTAGES or error.is_before_call:
+                failure = classify(error)
+                if failure in _OF_THE_SESSION or error.is_before_call:
                     raise
-                is_over = self._is_gone(run_id, error)
-                if classify(error) is Failure.REFUSED:
+                if failure is Failure.TRANSIENT:
+                    unanswered.append((run, error))
+                    silent += 1
+                    if silent == MAX_UNANSWERED:
+                        break
+                    continue
+                if failure is Failure.REFUSED:
                     on_refusal(run, error)
-            if is_over:
-                ended.append(run)
-        return ended
+                elif self._is_given_up(run, error):
+                    ended.append(run)
+            else:
+                self._failed.pop(run_id, None)
+                if state.is_terminal:
+                    ended.append(run)
+            answers, silent = answers + 1, 0
+        return answers
 
     def _listed(self, api: RunAPI, runs: Sequence[DeferredRun]) -> dict[int, RunState]:
-        """Return the states of those runs that are among the workspace's latest."""
+        """Return the states of those runs that are among the workspace's latest, as far as it lists them."""
         wanted = {run.run_id for run in runs}
         since = min(run.since for run in runs) + api.client.seconds_ahead - ZONES_SECONDS
         found: dict[int, RunState] = {}
@@ -128,13 +148,11 @@ class RunEnds:
                 if len(found) == len(wanted):
                     break
         except YeeduError as error:
-            if classify(error) in _OUTAGES or error.is_before_call:
+            if classify(error) in _OF_THE_SESSION or error.is_before_call:
                 raise
         return found
 
-    def _is_gone(self, run_id: int, error: YeeduError) -> bool:
-        """Tell whether Yeedu has said for long enough that it does not know a run."""
-        if classify(error) is not Failure.GONE:
-            return False
-        looks = self._gone.setdefault(run_id, FailedLooks(WaitOptions(), self._clock))
+    def _is_given_up(self, run: DeferredRun, error: YeeduError) -> bool:
+        """Tell whether Yeedu has not told of a run, or not known it, for as long as a call would wait."""
+        looks = self._failed.setdefault(run.run_id or 0, FailedLooks(WaitOptions(), self._clock))
         return not looks.add(error)

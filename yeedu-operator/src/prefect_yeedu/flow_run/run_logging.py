@@ -14,8 +14,8 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run as runtime_flow_run
 
 from prefect_yeedu.models import CellResult, Output, RunKind, RunState
+from prefect_yeedu.runs.listener import RunListener
 from prefect_yeedu.runs.log_follower import MAX_LINE_CHARACTERS, last_state
-from prefect_yeedu.runs.remote_run import RemoteRun, RunListener
 from prefect_yeedu.runs.waiting import WaitOptions
 from prefect_yeedu.wire.redaction import storable
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from prefect_yeedu.flow_run.run_events import RunEvents
     from prefect_yeedu.flow_run.stopping import StopWatch
     from prefect_yeedu.runs.log_follower import Stream
+    from prefect_yeedu.runs.remote_run import RemoteRun
 
     Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
@@ -167,6 +168,10 @@ class RunLogListener(RunListener):
     def leave(self, run: RemoteRun, seconds_left: float | None) -> BaseException | None:
         """Return what to leave the wait with while the run goes on; None to stay."""
         return self._deferral.leave(run, seconds_left) if self._deferral is not None else None
+
+    def leave_at_end(self) -> BaseException | None:
+        """Return what to leave with although the run is over; None to go on."""
+        return self._deferral.leave_at_end() if self._deferral is not None else None
 
     def stop_reason(self) -> str | None:
         """Return why the run is not wanted any more, or None while it is."""

@@ -221,6 +221,9 @@ def watch_until(
         seconds: Between two rounds.
         file: Is touched after each round, for a health check; None for no such file.
         idle_seconds: Ends it as well, once there was nothing to watch for so long; None for never.
+
+    Raises:
+        YeeduPrefectError: The Prefect server refuses to tell, for instance as it knows no such login.
     """
     watch, trouble, busy_at = Watch(), "", time.monotonic()
     try:
@@ -232,10 +235,10 @@ def watch_until(
                     busy_at = time.monotonic()
                 elif time.monotonic() - busy_at > idle_seconds:
                     return
-            except YeeduPrefectError as error:
-                if type(error).__name__ != trouble:
+            except YeeduPrefectUnavailable as error:
+                if not trouble:
                     logger.warning("%s", error)
-                trouble = type(error).__name__
+                trouble = str(error)
             if file is not None:
                 file.touch()
             is_ended.wait(seconds)
@@ -282,7 +285,10 @@ def main() -> None:
     file = os.environ.get(FILE_SETTING)
     logger.info("Watching for suspended flow runs, every %g s.", seconds)
     idle_seconds = _IDLE_SECONDS if given.until_idle else None
-    watch_until(is_ended, seconds, Path(file) if file else None, idle_seconds)
+    try:
+        watch_until(is_ended, seconds, Path(file) if file else None, idle_seconds)
+    except YeeduPrefectError as error:
+        parser.exit(1, f"yeedu-watch: {error}\n")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from prefect_yeedu.runs.remote_run import RemoteRun
 if TYPE_CHECKING:
     from prefect_yeedu.runs.log_follower import Stream
 
+# Who resumes at the end of a budget goes by another clock: so near to it, nobody leaves the wait once more.
+CLOCKS_APART_SECONDS = 60.0
 STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 
 
@@ -58,7 +60,8 @@ class JobRun(RemoteRun):
             )
             for stream in STREAMS
         ]
-        state = self._await_end(followers, deadline)
+        leaves_before = CLOCKS_APART_SECONDS if ends_at is not None else 0.0
+        state = self._await_end(followers, deadline, leaves_before)
         if isinstance(state, BaseException):
             raise state
         self._finish_logs(followers)
@@ -75,13 +78,23 @@ class JobRun(RemoteRun):
             truncated=tuple(follower.stream for follower in followers if not follower.is_whole),
         )
 
-    def _await_end(self, followers: list[LogFollower], deadline: Deadline) -> RunState | BaseException:
-        """Return the state that the run has ended in, or with what to leave while it goes on."""
+    def _await_end(
+        self, followers: list[LogFollower], deadline: Deadline, leaves_before: float
+    ) -> RunState | BaseException:
+        """Return the state that the run has ended in, or with what to leave while it goes on.
+
+        Args:
+            followers: Read the logs.
+            deadline: The budget's end.
+            leaves_before: How many seconds before that the listener is asked for the last time.
+        """
         with self.stopped_on_the_way_out():
             schedule = self.start_polling()
             while (state := self.look()) is None or not state.is_terminal:
-                if state is not None and not deadline.has_passed:
-                    way_out = self.listener.leave(self, deadline.seconds_left)
+                if state is not None:
+                    left = deadline.seconds_left
+                    is_early = left is None or left > leaves_before
+                    way_out = self.listener.leave(self, left) if is_early else self.listener.leave_at_end()
                     if way_out is not None:
                         self.is_left = True
                         return way_out
@@ -89,7 +102,7 @@ class JobRun(RemoteRun):
                     for follower in followers:
                         follower.poll(self.clock)
                 self.sleep(schedule, deadline)
-            return state
+            return self.listener.leave_at_end() or state
 
     def _finish_logs(self, followers: list[LogFollower]) -> None:
         """Read the rest of the logs, which all have one budget of failures."""
