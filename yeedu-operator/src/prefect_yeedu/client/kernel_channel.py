@@ -12,7 +12,7 @@ from prefect_yeedu.errors import YeeduAPIError, YeeduAuthenticationError, YeeduN
 
 if TYPE_CHECKING:
     from prefect_yeedu.client.client import YeeduClient
-    from prefect_yeedu.patience import Clock
+    from prefect_yeedu.retry_policy import Clock
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from prefect_yeedu.wire.kernel_protocol import execute_request
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from prefect_yeedu.patience import Clock
+    from prefect_yeedu.retry_policy import Clock
     from prefect_yeedu.wire.kernel_protocol import KernelMessage
 
 FIRST_SILENCE_SECONDS = 30.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from prefect_yeedu.errors import YeeduConfigurationError
 from prefect_yeedu.runs.cell_options import CellOptions
 from prefect_yeedu.runs.record import Resume
-from prefect_yeedu.runs.waiting import WaitOptions
+from prefect_yeedu.runs.wait_options import WaitOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,8 +10,8 @@ from pydantic.functional_validators import (
 )
 
 from prefect_yeedu.models import RunState
-from prefect_yeedu.wire.answers import JsonObject, number_of
 from prefect_yeedu.wire.redaction import storable
+from prefect_yeedu.wire.responses import JsonObject, number_of
 from prefect_yeedu.wire.routes import Routes  # noqa: TC001 - as above
 
 MAX_WORD_CHARACTERS = 60

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from prefect_yeedu.errors import YeeduError, YeeduRunError, YeeduRunFailed, YeeduStopRequested
 from prefect_yeedu.models import RunKind
-from prefect_yeedu.patience import Deadline, telling
+from prefect_yeedu.retry_policy import Deadline, telling
 from prefect_yeedu.runs.cluster_start import ensure_cluster_runs
 from prefect_yeedu.runs.job_run import JobRun
 from prefect_yeedu.runs.notebook_run import NotebookRun
