@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from yeedu_deployer.configuration import Configuration
 from yeedu_deployer.errors import ConfigurationError
+from yeedu_deployer.settings import Configuration
 
 pytestmark = pytest.mark.timeout(300)  # each start of the program imports Prefect
 YAML = """\

@@ -12,8 +12,8 @@ import requests
 
 from tests.keyed_server import ACCOUNT, WORKSPACE, KeyedServer
 from tests.prefect_process import PrefectProcess
-from yeedu_deployer.configuration import Configuration, ui_url_of
 from yeedu_deployer.server import open_client
+from yeedu_deployer.settings import Configuration, ui_url_of
 
 pytestmark = pytest.mark.timeout(300)  # each start of the program imports Prefect
 KEY = "canary-of-the-key"

@@ -258,7 +258,7 @@ def _reason(error: Exception, quote_answer: bool) -> str:
 def refusal() -> str:
     """Say what to check when the server refuses what Prefect's client has sent, if anything."""
     if PREFECT_API_KEY.value() and not PREFECT_API_AUTH_STRING.value():
-        return "the server refuses the key; check PREFECT_API_KEY or its file"
+        return "the server rejects the API key; check PREFECT_API_KEY or its file"
     return "the server refuses the credentials; check PREFECT_API_AUTH_STRING or its file"
 
 
