@@ -1,4 +1,4 @@
-"""Says why an alert could not be delivered without saying where to: the address of a webhook is a secret.
+"""Reports failed alert deliveries without their address: the URL of a webhook is a secret.
 
 Prefect lets the failure of a webhook pass into the log as an exception of its client, whose text may have the
 address; and no event tells of it. Here it becomes an event that the UI shows, after another two tries.

@@ -1,4 +1,4 @@
-"""Has docket's worker work on after a failure that ended it.
+"""Keeps docket's worker running after a failure that would end it.
 
 It tries again when no connection is made, and ends without a word at any other answer of Redis that it does
 not expect. Where Redis had lost what it held, no service had a round any more until a restart.

@@ -1,4 +1,4 @@
-"""How large what is sent to the server may be: until it is worked off it is in memory, several times over."""
+"""Limits the size of request bodies, which the server holds in memory several times over."""
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response

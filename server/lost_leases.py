@@ -1,4 +1,4 @@
-"""Frees the slots of concurrency limits when what Redis knew of their holders is gone: else nobody ever does.
+"""Frees the slots of concurrency limits when Redis has lost their leases: nothing else would free them.
 
 Prefect counts taken slots in its database, and keeps who has them, and until when, in Redis. A holder whose
 lease has run out loses its slot. Without any lease, as in a Redis that was emptied or is new, all slots that

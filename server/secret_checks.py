@@ -1,4 +1,4 @@
-"""What a configured secret, and the settings that go with it, must be like."""
+"""Validates configured secrets, and the settings that belong to them."""
 
 import base64
 import binascii
@@ -63,7 +63,7 @@ def check_database(settings: Sequence[str], *, is_own: bool) -> None:
     for name in settings:
         if name.endswith("_CONNECTION_URL") or not is_own:
             raise SecretError(
-                f"{name} is not taken; for a Postgres of your own set PREFECT_SERVER_DATABASE_HOST and "
+                f"{name} is not supported; for your own Postgres set PREFECT_SERVER_DATABASE_HOST and "
                 "COMPOSE_FILE=docker-compose.yaml:deploy/own-database.yaml (docs/own-database.md)"
             )
 

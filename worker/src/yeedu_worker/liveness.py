@@ -1,7 +1,7 @@
-"""The worker's signs of life, which its watchdog waits for.
+"""The worker's liveness signal, which its watchdog waits for.
 
-They come from the loop in which the worker polls, and stop when that stands still, or when no poll ends any
-more. A server that is away is no reason: polls end there too.
+It comes from the loop in which the worker polls, and stops when that loop hangs, or when no poll ends any
+more. An outage of the server does not stop it: polls end then too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _STUCK_SECONDS = 900.0
 
 
 def begin(environment: MutableMapping[str, str]) -> int | None:
-    """Become the watchdog's: end with it; return the file for signs of life, where there is a watchdog."""
+    """Become the watchdog's: end with it, and return the file for the liveness signal."""
     file, _, parent = environment.pop(LIVENESS_VARIABLE, "").partition(" ")
     if not file or sys.platform != "linux":
         return None
