@@ -1,4 +1,4 @@
-"""What each local process is made of: changed, it is started anew."""
+"""The source files of each local process: `make up` restarts it when one has changed."""
 
 SOURCES = {
     "server": (

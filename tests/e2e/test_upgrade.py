@@ -325,7 +325,7 @@ def test_local_processes_go_back_by_themselves(local: LocalPlatform) -> None:
     assert code == 1
     assert last_line(said).startswith("make upgrade: the smoke run of run-yeedu-job ended Failed: "), said
     assert last_line(said).endswith(
-        f"; {OLD} runs again, with its data as they were; log: .local/upgrade/upgrade.log"
+        f"; {OLD} runs again, with its data as it was; log: .local/upgrade/upgrade.log"
     )
     state.check_back()
 
@@ -405,7 +405,7 @@ def test_a_migration_that_fails_in_the_middle_is_undone(compose: ComposePlatform
     code, said = upgrade(compose, "--version", FAILS_HALFWAY)
     assert code == 1
     assert "the database is as it was before" in said, said
-    assert f"{OLD} runs again, with its data as they were" in last_line(said)
+    assert f"{OLD} runs again, with its data as it was" in last_line(said)
     assert (
         compose.sql("SELECT count(*) FROM information_schema.columns WHERE column_name = 'half_done'")
         == "0\n"

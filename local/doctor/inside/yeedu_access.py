@@ -21,7 +21,7 @@ from prefect_yeedu.client.login import NO_SUCH_CALL, Credentials  # noqa: E402
 from prefect_yeedu.client.tls import TLSSettings  # noqa: E402
 from prefect_yeedu.client.transport import Timeouts  # noqa: E402
 from prefect_yeedu.errors import YeeduError  # noqa: E402
-from prefect_yeedu.patience import ONCE  # noqa: E402
+from prefect_yeedu.retry_policy import ONCE  # noqa: E402
 from prefect_yeedu.urls import parse_url  # noqa: E402
 
 
