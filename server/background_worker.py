@@ -35,7 +35,7 @@ def working_on(run_forever: Worker) -> Worker:
             try:
                 return await run_forever(self)
             except Exception as error:  # noqa: BLE001 - of Redis, or of the library
-                _logger.error("Background work failed, and begins again: %s", _reason(error))  # noqa: TRY400
+                _logger.error("Background work failed; restarting it: %s", _reason(error))  # noqa: TRY400
             await asyncio.sleep(PAUSE_SECONDS)
 
     return run

@@ -57,5 +57,5 @@ def _too_long() -> Response:
 
 
 def _too_much() -> Response:
-    sentence = "The server has as much to read as it can hold; try again in a moment"
+    sentence = "The server is receiving too much data at once; try again in a moment"
     return JSONResponse({"exception_message": sentence}, 503, {"Retry-After": "2"})

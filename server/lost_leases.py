@@ -32,7 +32,7 @@ async def free_lost_slots(settings: Settings) -> None:
             with suppress(RedisError, OSError, SQLAlchemyError, *AWAY):  # there, next time
                 if not await redis.exists(MARK):
                     if limits := await _free_all():
-                        _logger.warning("Redis has lost its leases: the slots of %d limits are free", limits)
+                        _logger.warning("Redis has lost its leases: freed the slots of %d limits", limits)
                     await redis.set(MARK, "1")
             await asyncio.sleep(POLL_SECONDS)
     finally:

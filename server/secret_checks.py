@@ -79,7 +79,7 @@ def check_one_login(auth_string: str, api_key: str) -> None:
 
 
 def check_own_server(address: str, auth_string: str, ui_url: str) -> None:
-    """Refuse to publish the API without a login, with one that is soon guessed, or where no browser finds it.
+    """Refuse to publish the API without a login, with a weak one, or where no browser finds it.
 
     Raises:
         SecretError: As above; the message says what to set.
@@ -97,7 +97,7 @@ def check_own_server(address: str, auth_string: str, ui_url: str) -> None:
     own = password.replace(user, "") if user else password
     if auth_string and (len(own) < MIN or len(set(own)) < MIN_DIFFERENT):
         raise SecretError(
-            f"the password in PREFECT_API_AUTH_STRING is soon guessed; it needs {MIN} characters beside "
+            f"the password in PREFECT_API_AUTH_STRING is easy to guess; it needs {MIN} characters beside "
             f"the user's name, {MIN_DIFFERENT} of them different; this makes a good one: "
             "python3 -c 'import secrets; print(secrets.token_urlsafe(16))'"
         )

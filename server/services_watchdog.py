@@ -58,9 +58,9 @@ class ServicesMonitor:
         self._has_succeeded = False
         self._failure: BaseException | None = None
         self._over = ""
-        self.restart()
+        self.reset()
 
-    def restart(self) -> None:
+    def reset(self) -> None:
         """Judge from now on, as after a time that says nothing of the services."""
         self._turned = self._moved = self._scheduled = self._clock()
 
@@ -69,7 +69,7 @@ class ServicesMonitor:
         if has_database:
             self._turned = self._clock()
         else:
-            self.restart()
+            self.reset()
 
     def ended(self, name: str, failure: BaseException | None = None) -> None:
         """Take note that a service has done one round."""
@@ -166,7 +166,7 @@ class Watched:
 
         async def send_noted(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
-                self._monitor.restart()
+                self._monitor.reset()
                 beating.append(asyncio.create_task(self._beat()))
                 threading.Thread(target=self._watch, name="services-watchdog", daemon=True).start()
             await send(message)
@@ -201,7 +201,7 @@ class Watched:
         while not self._is_over.wait(POLL_SECONDS):
             now = time.monotonic()
             if now - then > 3 * POLL_SECONDS:  # the whole process was held up
-                self._monitor.restart()
+                self._monitor.reset()
             then = now
             if reason := self._monitor.end():
                 self._end(reason)

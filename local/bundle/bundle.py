@@ -79,8 +79,8 @@ class Bundle:
             fields: dict[str, Any] = json.loads((folder / HEAD).read_text(encoding="utf-8"))
             if fields.get("format") != FORMAT:
                 raise CommandError(
-                    f"{folder}: bundles of format {fields.get('format')} are not read here; install it by "
-                    f"its own {INSTALLER}"
+                    f"{folder}: bundles of format {fields.get('format')} cannot be read by this checkout; "
+                    f"install it with its own {INSTALLER}"
                 )
             contents = Contents(**fields)
             numbers(contents.version)

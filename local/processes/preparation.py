@@ -59,7 +59,7 @@ def prepare_secrets(settings: Settings) -> None:
 
 
 def check_login(settings: Settings) -> None:
-    """Refuse an API that would be open to others without a login, or with one that is soon guessed.
+    """Refuse an API that would be open to others without a login, or with one that is easy to guess.
 
     Raises:
         CommandError: As above; the message says what to set.

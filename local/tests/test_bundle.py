@@ -178,7 +178,7 @@ def test_bundle_that_is_not_whole_and_a_place_that_is_taken_are_told(unpacked: P
         ({}, ""),
         ({"packages": "others"}, "made with another WORKER_EXTRAS or another list of packages"),
         ({"machine": "s390x"}, r"^the bundle is for s390x, and this machine is x86_64$"),
-        ({"pythons": ["3.9", "3.10"]}, rf"has wheels for Python 3\.9, 3\.10, and this is {PYTHON}; name one"),
+        ({"pythons": ["3.9", "3.10"]}, rf"has wheels for Python 3\.9, 3\.10, and this is {PYTHON}; use one"),
     ],
 )
 def test_wheels_for_another_machine_are_not_used(
@@ -198,11 +198,11 @@ def test_wheels_for_another_machine_are_not_used(
     ("name", "text", "said"),
     [
         (SUMS, "", "is not a bundle of this platform: its SHA256SUMS is none"),
-        (SUMS, f"{'0' * 64}  ../../etc/passwd\n", "is no bundle of this platform"),
+        (SUMS, f"{'0' * 64}  ../../etc/passwd\n", "is not a bundle of this platform"),
         (SUMS, f"{'0' * 64}  bundle.json\n", "bundle.json is damaged"),
         ("bundle.json", "[1]", "is not a bundle of this platform: `make bundle` makes one"),
-        ("bundle.json", "{", "is no bundle of this platform"),
-        ("bundle.json", '{"format": 1}', "is no bundle of this platform"),
+        ("bundle.json", "{", "is not a bundle of this platform"),
+        ("bundle.json", '{"format": 1}', "is not a bundle of this platform"),
         (
             "bundle.json",
             '{"format": 2, "new": 1}',
@@ -237,7 +237,7 @@ def test_what_is_not_committed_or_has_no_history_is_not_bundled(
     subprocess.run(["git", "clone", "-q", "--depth=1", repository.as_uri(), shallow], check=True)
     (repository / "VERSION").write_text("1.2.4\n")
     for root, said in (
-        (repository, "what is not committed would not be in"),
+        (repository, "uncommitted changes would not be in"),
         (shallow, "`git fetch --unshallow`"),
     ):
         monkeypatch.setattr(build, "ROOT", root)

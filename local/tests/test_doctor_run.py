@@ -45,7 +45,7 @@ def test_check_that_hangs_is_told_and_holds_up_no_other(tmp_path: Path) -> None:
 
         told = list(Ward(patient(tmp_path, {}), 3).go([of("hanging", hang), of("other", fine)]))
     assert [[one.level for one in each.findings] for each in told] == [["note", "WRONG"], ["ok"]]
-    assert "did not come to its end in time" in told[0].findings[1].text
+    assert "timed out" in told[0].findings[1].text
 
 
 def test_check_that_never_began_is_worth_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,7 @@ def test_check_that_never_began_is_worth_a_note(tmp_path: Path, monkeypatch: pyt
 
 def test_check_that_fails_is_told_and_stops_no_other(tmp_path: Path) -> None:
     def refuse(_: Site) -> Iterator[Finding]:
-        raise CommandError("the server refuses the login")
+        raise CommandError("the server rejects the login")
 
     def break_down(_: Site) -> Iterator[Finding]:
         raise KeyError("a mistake of ours")
@@ -75,7 +75,7 @@ def test_check_that_fails_is_told_and_stops_no_other(tmp_path: Path) -> None:
     themes = [of("refusing", refuse), of("broken", break_down), of("other", fine)]
     told = list(examine(patient(tmp_path, {}), Masker([]), themes))
     assert [each.findings[0].text for each in told] == [
-        "not checked: the server refuses the login",
+        "not checked: the server rejects the login",
         "not checked: KeyError: 'a mistake of ours'",
         "fine, see https://***@example.com/",
     ]

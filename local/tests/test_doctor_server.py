@@ -215,7 +215,7 @@ def test_events_that_nobody_clears_away_are_wrong(served: Served) -> None:
 
 
 def test_rescue_that_does_not_run_is_wrong(served: Served) -> None:
-    assert_told(wrongs(served.site(), "rescue"), "does not say how its rounds go", "`make up`")
+    assert_told(wrongs(served.site(), "rescue"), "does not report its status", "`make up`")
 
 
 def test_database_that_is_damaged_is_wrong(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_good_env_has_nothing_wrong(tmp_path: Path, monkeypatch: pytest.Monkey
         ("env-values", "YEEDU_TOKEN=changeme", ["placeholder"]),
         ("settings", "PREFECT_PORT=eighty", ["PREFECT_PORT='eighty' is not a port"]),
         ("settings", "PREFECT_BIND_ADDRESS=0.0.0.0", ["needs a login", "PREFECT_API_AUTH_STRING"]),
-        ("settings", "PREFECT_API_AUTH_STRING=me:short", ["soon guessed"]),
+        ("settings", "PREFECT_API_AUTH_STRING=me:short", ["easy to guess"]),
         ("settings", "CA_CERT_FILE=/no/such.pem", ["CA_CERT_FILE", "no such file"]),
         ("settings", "CONFIG_DIR=/no/such", ["CONFIG_DIR", "no such folder"]),
         ("settings", "IMAGE_POLICY=sometimes", ["IMAGE_POLICY"]),

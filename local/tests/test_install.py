@@ -27,7 +27,7 @@ def test_tools_are_added_when_asked_for_and_never_taken_away() -> None:
 
 def test_tools_are_in_no_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(virtual_environment, "has_bundle", lambda: True)
-    with pytest.raises(CommandError, match=r"^\.bundle has what the platform needs, and no tools; delete it"):
+    with pytest.raises(CommandError, match=r"^\.bundle has no development tools; delete it"):
         virtual_environment.install(Console(), Settings({}), for_development=True)
 
 

@@ -42,7 +42,7 @@ def test_half_a_set_up_is_one_sentence(values: dict[str, str], in_containers: bo
 def test_nothing_of_another_server_is_backed_up_here(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Settings, "read", lambda: Settings(URL))
     monkeypatch.setattr(program, "find_engine", lambda: Engine("none", is_usable=False))
-    with pytest.raises(CommandError, match=r"are on https://prefect\.example/api; make the backup where"):
+    with pytest.raises(CommandError, match=r"are on https://prefect\.example/api; back them up there"):
         program.run(command, Path("backups/x.tar"), Order())
 
 

@@ -27,8 +27,8 @@ URL = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
         (OVERLAY, True, "has deploy/own-database.yaml, and .env has no PREFECT_SERVER_DATABASE_HOST"),
         (HOST, True, "no COMPOSE_FILE=docker-compose.yaml:deploy/own-database.yaml"),
         ({**HOST, **OVERLAY}, False, "local processes keep Prefect's data in SQLite"),
-        ({URL: "postgresql+asyncpg://me:hidden@db/x"}, True, f"{URL} is not taken"),
-        ({"PREFECT_API_DATABASE_CONNECTION_URL": "sqlite:///x"}, False, "is not taken"),
+        ({URL: "postgresql+asyncpg://me:hidden@db/x"}, True, f"{URL} is not supported"),
+        ({"PREFECT_API_DATABASE_CONNECTION_URL": "sqlite:///x"}, False, "is not supported"),
     ],
 )
 def test_what_would_be_ignored_is_refused(values: dict[str, str], in_containers: bool, sentence: str) -> None:
@@ -41,7 +41,7 @@ def test_what_would_be_ignored_is_refused(values: dict[str, str], in_containers:
 def test_an_own_database_is_not_backed_up_here(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Settings, "read", lambda: Settings(HOST))
     monkeypatch.setattr(program, "find_engine", lambda: Engine("none", is_usable=False))
-    with pytest.raises(CommandError, match=r"are in your Postgres at db\.example; back it up there"):
+    with pytest.raises(CommandError, match=r"is in your Postgres at db\.example; back it up there"):
         program.run(command, Path("backups/x.tar"), Order())
 
 

@@ -109,5 +109,5 @@ def test_registry_is_what_names_of_images_begin_with(registry: str) -> None:
     "registry", ["https://ghcr.io/team", "ghcr.io/Team", "ghcr.io/team/", "ghcr.io team"]
 )
 def test_registry_that_no_name_can_begin_with_is_refused(registry: str) -> None:
-    with pytest.raises(CommandError, match=r"^PLATFORM_REGISTRY='.*': set it to what names of images begin"):
+    with pytest.raises(CommandError, match=r"^PLATFORM_REGISTRY='.*': set it to the prefix of image names"):
         _ = Settings({"PLATFORM_REGISTRY": registry}).registry

@@ -62,7 +62,7 @@ def test_half_a_set_up_is_one_sentence(values: dict[str, str], sentence: str) ->
 
 
 def test_local_processes_say_that_they_speak_http() -> None:
-    with pytest.raises(CommandError, match="local processes speak http alone; start Docker, or leave"):
+    with pytest.raises(CommandError, match="local processes serve http only; start Docker, or leave"):
         check_tls(Settings(TLS), in_containers=False)
 
 

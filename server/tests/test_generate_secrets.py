@@ -321,7 +321,7 @@ def test_login_and_links_of_another_server_are_not_judged(root: Path, tmp_path: 
     command = [sys.executable, str(SERVER / "generate_secrets.py")]
     own = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert own.returncode == 1
-    assert own.stderr.startswith("secrets: the password in PREFECT_API_AUTH_STRING is soon guessed")
+    assert own.stderr.startswith("secrets: the password in PREFECT_API_AUTH_STRING is easy to guess")
     environment["PREFECT_BIND_ADDRESS"] = ""  # as deploy/other-server.yaml sets it
     other = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (other.returncode, other.stderr) == (0, "")

@@ -351,7 +351,7 @@ def test_a_local_upgrade_that_was_killed_is_undone_by_the_next(local: LocalPlatf
     assert code == -signal.SIGKILL, said
     refused = local.command(sys.executable, "-m", "local", "up")
     assert refused.stderr.startswith(
-        f"make up: an upgrade to {NEVER_HEALTHY} was cut off; `make upgrade` undoes"
+        f"make up: an upgrade to {NEVER_HEALTHY} was interrupted; `make upgrade` undoes"
     )
     code, said = upgrade(local, programs=KEPT)
     assert (code, f"{GOOD} runs again" in last_line(said)) == (1, True), said
@@ -466,7 +466,9 @@ def test_an_upgrade_that_is_cut_off_in_its_switch_is_undone(
             json.loads((compose.checkout / ".local/upgrade/journal.json").read_text())["phase"] == "switching"
         )
         code, said = upgrade(compose, programs=KEPT)
-        assert f"an upgrade to {GOOD} was cut off; {OLD} runs again, with its data" in last_line(said), said
+        assert f"an upgrade to {GOOD} was interrupted; {OLD} runs again, with its data" in last_line(said), (
+            said
+        )
     else:
         assert "make upgrade: interrupted; " in last_line(said), said
     assert code == 1

@@ -1,4 +1,4 @@
-"""The Prefect server as the deployer meets it: wait for it, read and write blocks, explain its refusals."""
+"""The Prefect server: waits for it, reads and writes blocks, explains its refusals."""
 
 import re
 import sys

@@ -24,8 +24,8 @@ _FIRST_SECONDS = 0.1  # to the next try, before the first
 _STUCK_SECONDS = 900.0
 
 
-def begin(environment: MutableMapping[str, str]) -> int | None:
-    """Become the watchdog's: end with it, and return the file for the liveness signal."""
+def follow_watchdog(environment: MutableMapping[str, str]) -> int | None:
+    """Die with the watchdog, if there is one, and return the file for the liveness signal."""
     file, _, parent = environment.pop(LIVENESS_VARIABLE, "").partition(" ")
     if not file or sys.platform != "linux":
         return None
@@ -37,8 +37,8 @@ def begin(environment: MutableMapping[str, str]) -> int | None:
     return int(file)
 
 
-async def show(worker: DrainingWorker, file: int) -> None:
-    """Show for ever that the worker lives, for as long as it does, from the end of its first poll.
+async def signal_liveness(worker: DrainingWorker, file: int) -> None:
+    """Signal for ever that the worker is alive, from the end of its first poll on.
 
     Before, it imports what takes its time, and may wait for the server.
     """

@@ -21,7 +21,7 @@ from yeedu_worker.catch_up import catch_up_before_polling
 from yeedu_worker.cleanup.stored_results import delete_old_results_hourly
 from yeedu_worker.cleanup.temporary_files import clean_up_periodically, delete_orphaned_folders
 from yeedu_worker.draining import Drained, DrainingWorker
-from yeedu_worker.liveness import begin, show
+from yeedu_worker.liveness import follow_watchdog, signal_liveness
 from yeedu_worker.patches import keep_report, report
 from yeedu_worker.patches.cancellations import Cancellations
 from yeedu_worker.patches.process_worker import (
@@ -65,7 +65,7 @@ async def serve(
             group.start_soon(delete_old_results_hourly, keep_results_seconds)
             group.start_soon(clean_up_periodically, worker, os.environ)
             if liveness is not None:
-                group.start_soon(show, worker, liveness)
+                group.start_soon(signal_liveness, worker, liveness)
             try:
                 await worker.start(with_healthcheck=True)
             except* Drained:
@@ -99,7 +99,7 @@ def main() -> None:
         "--keep-results-seconds", default=0, type=int, help="how long persisted results are kept; 0: for ever"
     )
     arguments = parser.parse_args()
-    liveness = begin(os.environ)
+    liveness = follow_watchdog(os.environ)
     if count := delete_orphaned_folders():
         print(f"worker: deleted {count} working folders of flow runs that were killed")
     try:

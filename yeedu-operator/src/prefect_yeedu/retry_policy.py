@@ -1,4 +1,4 @@
-"""Time: clocks, deadlines, how with_retries a failing call is repeated, how often a run is looked at."""
+"""Retry policies with backoff, poll intervals, deadlines, and the clock that they all use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Brings the server to the desired state: plans everything, then does exactly what was planned.
+"""Applies the desired state: plans everything, then writes exactly what was planned.
 
 An object that cannot be planned or written does not stop the others.
 """

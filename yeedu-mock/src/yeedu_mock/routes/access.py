@@ -1,4 +1,4 @@
-"""What most routes need first: the mock, the session, the workspace."""
+"""The dependencies of most routes: the mock, the session, the workspace."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar

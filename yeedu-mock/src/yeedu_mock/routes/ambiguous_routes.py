@@ -1,4 +1,4 @@
-"""Routes whose path means one thing in v1 and another in v2; the request's own fields tell them apart."""
+"""Routes whose path has another meaning in v1 than in v2; the request's fields tell which."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Yeedu's calls about runs and definitions, the same for every generation."""
+"""Yeedu's REST calls for runs and definitions, with one interface for every API generation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The REST client: a session with one Yeedu, and the one place where a call is repeated."""
+"""The REST client: a session with one Yeedu, and the only place where a call is retried."""
 
 from __future__ import annotations
 

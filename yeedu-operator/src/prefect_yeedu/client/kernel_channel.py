@@ -1,4 +1,4 @@
-"""The websocket to a notebook's kernel: it moves texts, and knows whether the other side is still there."""
+"""The websocket to a notebook's kernel: sends and receives text, and detects a lost connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who we are to Yeedu: log in, choose the tenant, log out again."""
+"""A login session with Yeedu: log in, select the tenant, log out."""
 
 from __future__ import annotations
 

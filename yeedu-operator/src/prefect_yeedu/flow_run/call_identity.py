@@ -1,4 +1,4 @@
-"""Name a call so that every attempt of its flow run gives it the same name.
+"""Identifies a call, so that every attempt of its flow run finds the same record.
 
 A call is named by the outermost flow run, the task or subflow it is made in, what it runs, and its position:
 a flow's attempts make their calls in the same order. What it passes does not count, so that a call with the

@@ -1,4 +1,4 @@
-"""One call of Yeedu from Prefect: what the facade, the tasks and the blocks have in common."""
+"""One run of a job or notebook from Prefect; used by the operator, the tasks and the blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Remember to which cluster a definition really belongs, for whoever comes after a crash.
+"""Records the cluster that a definition is normally bound to, so that a crash cannot leave it moved.
 
 The record is one of the definition, not of the flow run: where that is not run again, the next one finds it.
 """

@@ -1,4 +1,4 @@
-"""Suspend a deployment's flow run while its job runs on Yeedu, so that waiting takes no process and no slot.
+"""Suspends a deployment's flow run while its job runs on Yeedu, so that waiting takes no process and no slot.
 
 The record says so, and the process leaves with Prefect's own signal. `yeedu-watch` resumes the flow run once
 Yeedu shows the run's end; the flow then runs from its beginning, and each call finds its own run again.

@@ -1,4 +1,4 @@
-"""Find the flow runs that are suspended until a remote run has ended, and resume one."""
+"""Finds the flow runs that are suspended until a remote run has ended, and resumes them."""
 
 from __future__ import annotations
 

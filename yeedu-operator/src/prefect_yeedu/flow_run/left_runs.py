@@ -1,4 +1,4 @@
-"""Stop the remote runs that a flow run left behind: ``yeedu-left-runs FLOW_RUN``.
+"""Stops the orphaned remote runs of a flow run: ``yeedu-left-runs FLOW_RUN``.
 
 A flow run that is cancelled while nothing is left of its process stops nothing. Who finds it calls this: the
 artifacts of the flow run and of its subflows say which remote runs are open, where they are, and which blocks

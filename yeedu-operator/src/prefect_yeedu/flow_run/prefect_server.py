@@ -1,4 +1,4 @@
-"""Call the Prefect server: the one place where such a call is repeated, and where its failures get a name."""
+"""Calls the Prefect server: the only place where such a call is retried, and its failures classified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask one Yeedu, as one user, which of many runs have ended: a workspace's together where that is less."""
+"""Finds out which of many runs have ended, with as few calls to Yeedu as possible."""
 
 from __future__ import annotations
 

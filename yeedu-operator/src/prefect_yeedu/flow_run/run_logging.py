@@ -1,4 +1,4 @@
-"""Say in the run's log what happens on Yeedu."""
+"""Logs what happens on Yeedu in the flow run's log."""
 
 from __future__ import annotations
 

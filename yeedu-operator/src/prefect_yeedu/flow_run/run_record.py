@@ -1,4 +1,4 @@
-"""Keep the record of a call's remote run in an artifact, so that the next attempt finds it, and users see it.
+"""Keeps the record of a remote run in an artifact, so that the next attempt finds it, and users see it.
 
 All runs of a job or notebook have one artifact key; each call of a flow run is one version of it.
 """

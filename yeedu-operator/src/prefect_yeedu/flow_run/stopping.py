@@ -1,4 +1,4 @@
-"""Notice that nobody waits for a remote run any more, also where no signal arrives, and end the wait."""
+"""Detects that nobody waits for a remote run any more, even if no signal arrives, and ends the wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resume each flow run that is suspended until a remote run has ended, once it has: ``yeedu-watch``.
+"""Resumes flow runs that are suspended until a remote run has ended: ``yeedu-watch``.
 
 One process watches all of them: a round asks Prefect for the suspended flow runs and each Yeedu for their
 runs, and resumes those whose runs were seen to end. What it knows, another one or the next one can read.

@@ -1,4 +1,4 @@
-"""How a notebook's cells are to be executed."""
+"""Options for the execution of a notebook's cells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Execute a notebook's cells one after the other, through lost connections, and never wait for ever."""
+"""Executes a notebook's cells one by one: reconnects when the connection is lost, and never waits forever."""
 
 from __future__ import annotations
 

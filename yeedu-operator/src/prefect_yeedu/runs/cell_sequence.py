@@ -1,4 +1,4 @@
-"""A notebook's cells in order, from the first or from where another attempt got to."""
+"""Runs a notebook's cells in order, from the first or from where an earlier attempt stopped."""
 
 from __future__ import annotations
 

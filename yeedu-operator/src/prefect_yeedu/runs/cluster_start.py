@@ -1,4 +1,4 @@
-"""Have the cluster of a job or notebook run before anything is submitted to it."""
+"""Starts the cluster of a job or notebook, if necessary, before the submission."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recognize a run that failed because resources ran out, and move its definition to another cluster.
+"""Recognizes a run that failed for lack of resources, and moves its definition to another cluster.
 
 The words to look for are those of yeedu-protocol section 4.
 """

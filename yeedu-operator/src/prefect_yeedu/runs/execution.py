@@ -1,4 +1,4 @@
-"""From an address to a finished run: choose the generation, submit, wait, return the result."""
+"""Runs a job or notebook from start to finish: choose the API generation, submit, wait, return the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The connection to a notebook's kernel, opened again for as long as the run may go on."""
+"""The connection to a notebook's kernel, reopened for as long as the run may continue."""
 
 from __future__ import annotations
 

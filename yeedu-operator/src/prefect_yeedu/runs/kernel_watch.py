@@ -1,4 +1,4 @@
-"""Look after a notebook's run and its kernel while cells are executed."""
+"""Monitors a notebook's run and its kernel while cells are executed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Follow a run's logs while they grow: each line exactly once, and the text whole at the end."""
+"""Follows a run's logs: passes each line on exactly once, and returns the complete text at the end."""
 
 from __future__ import annotations
 

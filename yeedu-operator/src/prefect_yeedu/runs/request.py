@@ -1,4 +1,4 @@
-"""What a job or notebook is run with."""
+"""The request for a run: arguments, settings and options."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class RunRequest:
 
     @property
     def cell_options(self) -> CellOptions:
-        """How a notebook's cells are to be executed."""
+        """Options for the execution of a notebook's cells."""
         return CellOptions(self.parameters, self.allow_errors, self.cell_timeout_seconds)
 
 

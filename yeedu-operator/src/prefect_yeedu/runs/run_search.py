@@ -1,4 +1,4 @@
-"""Look for the run that a submission started, in Yeedu's list of runs, and tell none from unknown."""
+"""Searches Yeedu's list of runs for the run that a submission started; tells "none" from "unknown"."""
 
 from __future__ import annotations
 

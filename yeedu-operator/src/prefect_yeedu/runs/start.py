@@ -1,4 +1,4 @@
-"""Submit a run or find it again, record it, and see to it that nobody leaves it behind on Yeedu."""
+"""Submits a run or finds it again, records it, and makes sure that it does not become an orphan on Yeedu."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Submit a run at most once, through lost answers and through crashes of this process.
+"""Submits a run at most once, despite lost responses and crashes of this process.
 
 A submission carries a key as a conf entry; who cannot know whether Yeedu accepted looks for the run with that
 key, and never submits again before it is certain that there is none. The first API generation takes no conf

@@ -1,4 +1,4 @@
-"""How long a run is waited for, and through how many failed looks at it."""
+"""Options for waiting for a run, and the limits on failed polls."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class WaitOptions:
 
     @property
     def outage_policy(self) -> RetryPolicy:
-        """How with_retries a call is repeated while Yeedu is out of reach."""
+        """The retry policy of a call while Yeedu is out of reach."""
         return RetryPolicy(
             attempts=None,
             budget_seconds=self.outage_seconds,

@@ -1,4 +1,4 @@
-"""A run as Yeedu's answers show it, read leniently: a field that has an unexpected form says nothing."""
+"""A run as in Yeedu's responses, read leniently: a field of an unexpected form counts as absent."""
 
 from __future__ import annotations
 

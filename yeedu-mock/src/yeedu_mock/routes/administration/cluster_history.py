@@ -1,4 +1,4 @@
-"""What has become of a cluster: its states, its errors and logs, and those of its one node."""
+"""The history of a cluster: its states, its errors and logs, and those of its one node."""
 
 from typing import Any, Literal
 

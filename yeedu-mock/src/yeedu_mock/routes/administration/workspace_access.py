@@ -1,4 +1,4 @@
-"""Who may do what in a workspace."""
+"""Access control of a workspace."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
