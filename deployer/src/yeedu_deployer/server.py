@@ -259,7 +259,7 @@ def refusal() -> str:
     """Say what to check when the server refuses what Prefect's client has sent, if anything."""
     if PREFECT_API_KEY.value() and not PREFECT_API_AUTH_STRING.value():
         return "the server rejects the API key; check PREFECT_API_KEY or its file"
-    return "the server refuses the credentials; check PREFECT_API_AUTH_STRING or its file"
+    return "the server rejects the credentials; check PREFECT_API_AUTH_STRING or its file"
 
 
 def _answer_text(response: httpx.Response) -> str:

@@ -46,7 +46,7 @@ def read(asked: dict[str, str]) -> str:
         asked["username"] or None, asked["password"] or None, asked["token"] or None, "YEEDU_TOKEN"
     )
     connection = Connection.to(url, credentials, TLSSettings.from_options(asked["verify"], None))
-    with YeeduClient(connection, timeouts=Timeouts(3.0, 6.0), patience=ONCE) as client:
+    with YeeduClient(connection, timeouts=Timeouts(3.0, 6.0), retries=ONCE) as client:
         client.log_in()
         client.call("GET", "user/info", "who we are", accepted=frozenset({200, *NO_SUCH_CALL}))
     return f"{connection.origin} takes the login, and answers"

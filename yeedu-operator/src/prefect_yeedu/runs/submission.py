@@ -151,7 +151,7 @@ class Submission:
         schedule = PollSchedule(clock, min_seconds=0.25, max_seconds=5.0, share=0.5)
         while True:
             is_last = deadline.has_passed
-            found, trouble = self._search(search)
+            found, trouble = self._search_once(search)
             if found is not None:
                 return found
             if is_last and (trouble or is_hurried):
@@ -169,7 +169,7 @@ class Submission:
                 deadline = Deadline.after(clock, deadline.limit(HURRIED_SEARCH_SECONDS))
                 is_hurried = True
 
-    def _search(self, search: RunSearch) -> tuple[int | None, str]:
+    def _search_once(self, search: RunSearch) -> tuple[int | None, str]:
         """Look once; return the run, and why it cannot be said whether there is one."""
         try:
             found = search.run()
