@@ -90,7 +90,7 @@ def test_a_server_that_is_away_is_told_once_and_asked_again(tmp_path: Path) -> N
     is_ended.set()
     thread.join()
     assert len(told) == 1
-    assert "is asked again and again for suspended flow runs: " in told[0]
+    assert "Retrying to ask the Prefect server for suspended flow runs: " in told[0]
 
 
 def test_a_refused_login_ends_it_with_a_sentence_and_without_a_sign_of_a_look(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ from prefect_blocks import credentials, operator
 from operators.yeedu import YeeduOperator
 from prefect_yeedu import YeeduJob, YeeduRunFailed, arun_yeedu_job, run_yeedu_job
 from prefect_yeedu.flow_run.record_fields import record_of_pause
-from prefect_yeedu.patience import ONCE
-from prefect_yeedu.runs.starting import StartedRun
+from prefect_yeedu.retry_policy import ONCE
+from prefect_yeedu.runs.start import StartedRun
 
 if TYPE_CHECKING:
     from mock_yeedu import MockYeedu
@@ -250,7 +250,7 @@ def test_a_suspension_of_which_nothing_is_known_is_asked_about_until_it_is(
         steps.append("next")
 
     run = DeployedRun.of(calls)
-    monkeypatch.setattr("prefect_yeedu.flow_run.deferral.PATIENCE", ONCE)
+    monkeypatch.setattr("prefect_yeedu.flow_run.deferral.RETRIES", ONCE)
     monkeypatch.setattr(SyncPrefectClient, "set_flow_run_state", lose)
     monkeypatch.setattr(SyncPrefectClient, "read_flow_run", away)
     states = {"resumed": "Resuming", "runs elsewhere": "Running"}
@@ -272,7 +272,7 @@ def test_a_suspension_that_never_reached_the_server_is_asked_for_again(
             raise httpx.ConnectError("away")
         return propose(self, flow_run_id, state, *rest, **more)
 
-    monkeypatch.setattr("prefect_yeedu.flow_run.deferral.PATIENCE", ONCE)
+    monkeypatch.setattr("prefect_yeedu.flow_run.deferral.RETRIES", ONCE)
     monkeypatch.setattr(SyncPrefectClient, "set_flow_run_state", lose)
     run = DeployedRun.of(lambda: operator(mock, job, deferrable=True).execute())
     assert run.attempt() == "Suspended"

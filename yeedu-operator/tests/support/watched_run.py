@@ -13,7 +13,7 @@ from prefect_yeedu.runs.job_run import JobRun
 from prefect_yeedu.runs.listener import RunListener
 from prefect_yeedu.runs.record import Ledger, Phase, Record, Resume
 from prefect_yeedu.runs.remote_run import RemoteRun
-from prefect_yeedu.runs.waiting import WaitOptions
+from prefect_yeedu.runs.wait_options import WaitOptions
 
 JOB = "workspace/1/spark/job"
 RUN = f"{JOB}/run/9"

@@ -74,8 +74,8 @@ def _make_again(
     if deployment.paused or not active:
         return
     schedule_runs(client, deployment_id)
-    # What fell due since `before`, and the overdue runs of the schedules that stay: removing a schedule deletes
-    # those too. No scheduler would make them again.
+    # What fell due since, and the overdue runs of the schedules that stay, which removing a schedule deletes too:
+    # no scheduler would make them again.
     passed = server_time(client) + CLOCK_STEP
     due = {tick for tick in before if tick.due < passed and (tick.due >= begun or tick.schedule_id in active)}
     if due:
@@ -106,7 +106,7 @@ def schedule_runs(
 ) -> None:
     """Let the server make the runs of a deployment's active schedules, as its scheduler does.
 
-    From `start`, by default now on the server's clock, to `end`, by default as far ahead as the scheduler goes.
+    From `start` (default: now on the server's clock) to `end` (default: as far ahead as the scheduler goes).
     Whether the deployment is paused is not looked at.
     """
     window = {"start_time": start, "end_time": end}

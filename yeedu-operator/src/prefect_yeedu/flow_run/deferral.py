@@ -1,4 +1,4 @@
-"""Suspend a deployment's flow run while its job runs on Yeedu, so that waiting takes no process and no slot.
+"""Suspends a deployment's flow run while its job runs on Yeedu, so that waiting takes no process and no slot.
 
 The record says so, and the process leaves with Prefect's own signal. `yeedu-watch` resumes the flow run once
 Yeedu shows the run's end; the flow then runs from its beginning, and each call finds its own run again.
@@ -17,8 +17,8 @@ from prefect.transactions import get_transaction
 
 from prefect_yeedu.errors import YeeduPrefectError, YeeduPrefectUnavailable
 from prefect_yeedu.flow_run.call_stack import is_called_by_the_flow, outward
-from prefect_yeedu.flow_run.prefect_server import ask_prefect, patience_of
-from prefect_yeedu.patience import ONCE
+from prefect_yeedu.flow_run.prefect_server import ask_prefect, retry_within
+from prefect_yeedu.retry_policy import ONCE
 from prefect_yeedu.urls import TargetKind
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
     from prefect.client.schemas.objects import FlowRun
 
-    from prefect_yeedu.patience import Patience
+    from prefect_yeedu.retry_policy import RetryPolicy
     from prefect_yeedu.runs.remote_run import RemoteRun
 
-PATIENCE = patience_of(20.0)
+RETRIES = retry_within(20.0)
 # At the end of a run the call cannot go on before it knows whose the flow run is.
-END_PATIENCE = patience_of(600.0)
+END_RETRIES = retry_within(600.0)
 # A flow run in one of these is not this process's any more: it is to be started again, or is being.
 _LEFT = {StateType.PAUSED, StateType.SCHEDULED, StateType.PENDING}
 _OURS = {StateType.RUNNING, StateType.CANCELLING}
@@ -87,7 +87,7 @@ class Deferral:
         key = run.ledger.note_deferred(time.time() + seconds_left if seconds_left is not None else None)
         if not key:
             return self._refuse("that could not be recorded")
-        return self._suspend(run, flow_run, key, PATIENCE)
+        return self._suspend(run, flow_run, key, RETRIES)
 
     def leave_at_end(self) -> BaseException | None:
         """Return the signal to leave with where the flow run is not this process's any more; None to go on.
@@ -98,7 +98,7 @@ class Deferral:
         flow_context = FlowRunContext.get()
         if not self._key or flow_context is None or flow_context.flow_run is None:
             return None
-        return self._ask_back(flow_context.flow_run, END_PATIENCE, is_required=True)[1]
+        return self._ask_back(flow_context.flow_run, END_RETRIES, is_required=True)[1]
 
     def _find_reason(self, flow_run: FlowRun | None) -> str:
         """Return why the flow run cannot be suspended here; empty where it can."""
@@ -118,13 +118,13 @@ class Deferral:
         return next((reason for reason, holds in reasons.items() if holds), "")
 
     def _suspend(
-        self, run: RemoteRun, flow_run: FlowRun, key: str, patience: Patience
+        self, run: RemoteRun, flow_run: FlowRun, key: str, retries: RetryPolicy
     ) -> BaseException | None:
         try:
             answer = ask_prefect(
                 lambda client: client.set_flow_run_state(flow_run.id, Suspended(pause_key=key)),
                 "to suspend this flow run",
-                patience,
+                retries,
             )
         except YeeduPrefectUnavailable as error:
             if not self._key:
@@ -137,7 +137,7 @@ class Deferral:
             self._key = (
                 key  # where it was suspended before, and goes on elsewhere by now, it is refused as well
             )
-            is_known, way_out = self._ask_back(flow_run, patience)
+            is_known, way_out = self._ask_back(flow_run, retries)
             if is_known and way_out is None:
                 self._key = ""
                 self._refuse(getattr(answer.details, "reason", "") or "Prefect does not suspend it")
@@ -151,14 +151,14 @@ class Deferral:
         return Pause(state=answer.state)
 
     def _ask_back(
-        self, flow_run: FlowRun, patience: Patience, *, is_required: bool = False
+        self, flow_run: FlowRun, retries: RetryPolicy, *, is_required: bool = False
     ) -> tuple[bool, BaseException | None]:
         """Return whether it is known what became of the suspension, and what to leave with if it holds."""
         try:
             found = ask_prefect(
                 lambda client: client.read_flow_run(flow_run.id),
                 "whether this flow run is suspended",
-                patience,
+                retries,
             )
         except YeeduPrefectUnavailable:
             if is_required:

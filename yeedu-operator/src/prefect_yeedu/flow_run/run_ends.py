@@ -1,4 +1,4 @@
-"""Ask one Yeedu, as one user, which of many runs have ended: a workspace's together where that is less."""
+"""Finds out which of many runs have ended, with as few calls to Yeedu as possible."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from prefect_yeedu.errors import YeeduError
 from prefect_yeedu.failures import Failure, classify
 from prefect_yeedu.flow_run.left_runs import load_access
 from prefect_yeedu.models import RunKind, RunState
-from prefect_yeedu.patience import ONCE, SystemClock
+from prefect_yeedu.retry_policy import ONCE, SystemClock
 from prefect_yeedu.runs.run_search import ZONES_SECONDS, recent_runs
-from prefect_yeedu.runs.waiting import LOOK_READ_SECONDS, FailedLooks, WaitOptions
+from prefect_yeedu.runs.wait_options import POLL_READ_SECONDS, FailedPolls, WaitOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prefect_yeedu.flow_run.deferred_runs import DeferredRun
     from prefect_yeedu.flow_run.record_fields import Definition
     from prefect_yeedu.models import Generation
-    from prefect_yeedu.patience import Clock
+    from prefect_yeedu.retry_policy import Clock
 
 # Of a workspace's list so many runs are read; the ones looked for that are older are read one by one.
 MAX_LISTED = 500
@@ -46,7 +46,7 @@ class RunEnds:
         self._fields = fields
         self._clock = clock or SystemClock()
         self._client: YeeduClient | None = None
-        self._failed: dict[int, FailedLooks] = {}  # of runs, since the last look that succeeded
+        self._failed: dict[int, FailedPolls] = {}  # of runs, since the last look that succeeded
 
     def close(self) -> None:
         """Log out; the next question logs in again, as the blocks say then."""
@@ -89,7 +89,7 @@ class RunEnds:
             access = load_access(self._fields)
             place = self._definition
             self._client = YeeduClient(
-                Connection(place.base_url, place.tenant, access.credentials, access.tls), patience=ONCE
+                Connection(place.base_url, place.tenant, access.credentials, access.tls), retries=ONCE
             )
         groups: dict[tuple[int, Generation], list[DeferredRun]] = {}
         for run in runs:
@@ -114,7 +114,7 @@ class RunEnds:
         for run in sorted(runs, key=lambda run: run.run_id in self._failed):
             run_id = run.run_id or 0
             try:
-                state = states.get(run_id) or api.read(run_id, read_seconds=LOOK_READ_SECONDS).state
+                state = states.get(run_id) or api.read(run_id, read_seconds=POLL_READ_SECONDS).state
             except YeeduError as error:
                 failure = classify(error)
                 if failure in _OF_THE_SESSION or error.is_before_call:
@@ -154,5 +154,5 @@ class RunEnds:
 
     def _is_given_up(self, run: DeferredRun, error: YeeduError) -> bool:
         """Tell whether Yeedu has not told of a run, or not known it, for as long as a call would wait."""
-        looks = self._failed.setdefault(run.run_id or 0, FailedLooks(WaitOptions(), self._clock))
+        looks = self._failed.setdefault(run.run_id or 0, FailedPolls(WaitOptions(), self._clock))
         return not looks.add(error)
