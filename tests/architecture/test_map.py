@@ -85,10 +85,3 @@ def test_the_hosts_commands_and_rescue_need_python_alone() -> None:
                 "attach",
                 "yeedu_rescue",
             }, name
-
-
-@pytest.mark.parametrize("row", rows("What may import what"), ids=lambda row: row[0][:40])
-def test_what_holds_a_rule_is_there(row: list[str]) -> None:
-    held = names(row[1])
-    assert held
-    assert [name for name in held if not (ROOT / name).is_file()] == []
