@@ -8,7 +8,7 @@ IS_CUT_OFF = test -f $(LEFT)/code/__main__.py && grep -qs '"phase": "switching"'
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes that import Prefect
 
 .DEFAULT_GOAL := help
-.PHONY: backup restore help up down logs status drain plan deploy new-flow activate-windows destroy clean install lint format test test-unit test-e2e test-faults test-endurance test-abuse test-contract pictures bench weather-table lock audit doctor upgrade
+.PHONY: backup restore help up down logs status drain plan deploy new-flow activate-windows destroy clean install lint format docs test test-unit test-e2e test-faults test-endurance test-abuse test-contract pictures bench weather-table lock audit doctor upgrade
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,10 @@ lint: install ## Check style, types, shell scripts, Dockerfiles and workflows
 	$(PROGRAMS)/check-jsonschema --quiet --builtin-schema vendor.renovate .github/renovate.json
 	@if [ -x $(PROGRAMS)/hadolint ]; then set -x; $(PROGRAMS)/hadolint */Dockerfile; else echo "hadolint has no wheel for this machine: Dockerfiles were left out"; fi
 	@if command -v shellcheck >/dev/null; then set -x; shellcheck $(SHELL_SCRIPTS); else echo "shellcheck is not installed: shell scripts were left out"; fi
+
+docs: install ## Make the documentation's site, to be read without a network: build/docs/index.html
+	@$(PROGRAMS)/python -m docs.site
+	@echo 'Open $(CURDIR)/build/docs/index.html'
 
 format: install ## Put the code into the house's format
 	$(PROGRAMS)/ruff check --fix
