@@ -459,7 +459,7 @@ BY_HAND: Mapping[str, str] = {
     # CONTRIBUTING.md
     "make install": "every test runs in what it made",
     "make check": "runs what `make lint` and `make test` run",
-    ".venv/bin/pytest --numprocesses=0 deployer/tests/test_templates.py": "`make test` runs it",
+    ".venv/bin/pytest --numprocesses=0 deployer/tests/test_spec.py": "`make test` runs it",
     # docs/github.md; flows/tests/test_report_repository.py has a server with GitHub's schema
     f"{WORKER} deployment run report-repository/report-repository --param owner=PrefectHQ"
     " --param name=prefect --watch": "asks github.com",

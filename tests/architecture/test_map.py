@@ -85,3 +85,14 @@ def test_the_hosts_commands_and_rescue_need_python_alone() -> None:
                 "attach",
                 "yeedu_rescue",
             }, name
+
+
+def test_every_folder_of_tests_is_on_the_map_of_contributing() -> None:
+    [section] = re.findall(r"(?ms)^## The tests$(.*?)^## ", text("CONTRIBUTING.md"))
+    named = {
+        name
+        for row in re.findall(r"(?m)^\| (`[^|]*/tests[^|]*|`tests/[^|]*)\|", section)
+        for name in names(row)
+    }
+    tests = {str(PurePosixPath(name).parent) for name in FILES if PurePosixPath(name).match("test_*.py")}
+    assert {folder for folder in tests if not folder.startswith("flows/")} | {"flows/tests"} == named
