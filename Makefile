@@ -8,7 +8,7 @@ IS_INTERRUPTED = test -f $(LEFT)/code/__main__.py && grep -qs '"phase": "switchi
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes that import Prefect
 
 .DEFAULT_GOAL := help
-.PHONY: backup restore help up down logs status drain plan deploy new-flow activate-windows destroy clean install lint format test test-unit test-e2e test-faults test-endurance test-abuse test-contract pictures bench size weather-table lock audit doctor upgrade
+.PHONY: backup restore help up down logs status drain plan deploy new-flow activate-windows destroy clean install lint format docs check test test-unit test-e2e test-faults test-endurance test-abuse test-contract pictures bench size weather-table lock audit doctor upgrade
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,8 +69,27 @@ lint: install ## Check style, types, shell scripts, Dockerfiles and workflows
 	$(PROGRAMS)/pyright --pythonplatform Windows worker/attach
 	$(PROGRAMS)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(PROGRAMS)/check-jsonschema --quiet --builtin-schema vendor.renovate .github/renovate.json
+	$(PROGRAMS)/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	$(PROGRAMS)/check-jsonschema --quiet --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
 	@if [ -x $(PROGRAMS)/hadolint ]; then set -x; $(PROGRAMS)/hadolint */Dockerfile; else echo "hadolint has no wheel for this machine: Dockerfiles were left out"; fi
 	@if command -v shellcheck >/dev/null; then set -x; shellcheck $(SHELL_SCRIPTS); else echo "shellcheck is not installed: shell scripts were left out"; fi
+
+tests_of = $(patsubst %,$(1)/test_%.py,$(2)) # FOLDER, NAMES
+QUICK = $(call tests_of,tests/architecture,compose first_hour house line_ends map pages private_names published_defects releases) \
+	$(call tests_of,yeedu-operator/tests,cell_outputs exports kernel_protocol layers notebook_parameters options responses retry_policy urls) \
+	$(call tests_of,deployer/tests,block_names diff report rooms schema selection spec steps) \
+	$(call tests_of,worker/tests,attach_paths attach_settings missing_package patching printable run_process) \
+	$(call tests_of,server/tests,generate_secrets guesses shared_state) \
+	$(call tests_of,local/tests,archive child_environment doctor_backups doctor_masking doctor_settings dotenv follow_logs lock new_flow ports settings)
+check: install ## Check style and types, and run the tests that take seconds and start no platform
+	$(PROGRAMS)/ruff check
+	$(PROGRAMS)/ruff format --check
+	$(PROGRAMS)/pyright
+	$(PROGRAMS)/pytest $(QUICK) $(ARGS)
+
+docs: install ## Make the documentation's site, to be read without a network: build/docs/index.html
+	@$(PROGRAMS)/python -m docs.site
+	@echo 'Open $(CURDIR)/build/docs/index.html'
 
 format: install ## Fix and format the code
 	$(PROGRAMS)/ruff check --fix

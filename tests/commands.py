@@ -167,6 +167,10 @@ OWN_IMAGE = (PACKAGES, "test_image_with_flows_is_a_worker_wherever_it_is_pulled"
 OFFLINE = "tests/e2e/test_offline.py"
 FROM_BUNDLE = (OFFLINE, "test_containers_come_up_from_the_bundle", "INSTALL")
 RELEASE = ("local/tests/test_release.py", "test_this_checkout_can_be_released")
+NEW_FLOW = (
+    "tests/e2e/test_projects.py",
+    "test_a_new_flow_runs_at_once_as_a_script_and_as_a_deployment_and_its_test_passes",
+)
 CONTAINER_RUNS = ("tests/e2e/test_docker_pool.py", "docker_worker", "prefect worker start")
 
 DOCTOR = ("tests/e2e/test_doctor.py", "test_a_platform_that_is_well_has_nothing_wrong")
@@ -177,8 +181,9 @@ EXPECTED: Mapping[str, Check] = {
     f"{WORKER} deployment run run-shell-command/run-shell-command"
     " --param 'command=\"df -h /\"' --watch": ran_on_a_worker("run-shell-command", command="df -h /"),
     f"{PREFECT} deployment run run-yeedu-job/run-yeedu-job --watch": says("Completed"),
-    # docs/configuration.md
+    # docs/first-ten-minutes.md and docs/configuration.md
     "make plan": says("deployment: run-yeedu-job: unchanged"),
+    "make deploy": says("deployment: run-yeedu-job: unchanged"),
     "make status": says("scheduler", "run-yeedu-job: in step"),
     # docs/coming-from.md
     "prefect version": says("3.9.1"),
@@ -354,6 +359,14 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
     "PREFECT_API_URL=http://localhost:8080/api FLOWS_GIT_URL=https://github.com/YOUR_TEAM/yeedu-prefect.git"
     " .venv/bin/prefect worker start --pool plain-pool": PLAIN_WORKER,
     f"{PREFECT} work-pool delete plain-pool": PLAIN_WORKER,
+    # docs/own-flow.md
+    "make new-flow NAME=streets/count_potholes": (*NEW_FLOW, '"new-flow", NAME'),
+    **dict.fromkeys(
+        ("git add flows/streets deployer/prefect.yaml", 'git commit --message "Add count-potholes"'),
+        (*NEW_FLOW, 'commit(platform.checkout, "Add count-potholes")'),
+    ),
+    f"{PYTHON} flows/streets/count_potholes.py": (*NEW_FLOW, "[sys.executable, FLOW]"),
+    ".venv/bin/pytest --numprocesses=0 flows/streets/tests/test_count_potholes.py": (*NEW_FLOW, '"pytest"'),
     # docs/yeedu.md
     'make test-contract ARGS="--json report.json"': (
         "yeedu-operator/tests/test_contract_command.py",
@@ -443,7 +456,10 @@ ON_WINDOWS = "needs Windows; the CI job windows-worker attaches a worker there, 
 BY_HAND: Mapping[str, str] = {
     "git clone https://github.com/YOUR_TEAM/yeedu-prefect.git": "the address is the reader's own",
     "cd yeedu-prefect": "what follows is run in the checkout",
+    # CONTRIBUTING.md
     "make install": "every test runs in what it made",
+    "make check": "runs what `make lint` and `make test` run",
+    ".venv/bin/pytest --numprocesses=0 deployer/tests/test_spec.py": "`make test` runs it",
     # docs/github.md; flows/tests/test_report_repository.py has a server with GitHub's schema
     f"{WORKER} deployment run report-repository/report-repository --param owner=PrefectHQ"
     " --param name=prefect --watch": "asks github.com",

@@ -20,7 +20,7 @@ def source_of(file: Path, test: str) -> str:
     found = [
         node
         for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.FunctionDef) and node.name == test
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == test
     ]
     return ast.get_source_segment(source, found[0]) or "" if found else ""
 
@@ -41,8 +41,23 @@ def test_test_of_its_own_does_what_the_command_does(file: str, test: str, said: 
 
 
 @pytest.mark.parametrize("page", PAGES)
+def test_tests_that_a_page_names_exist(page: str) -> None:
+    named = re.findall(r"`([\w./-]+\.py)(?:::(test_\w+))?`", text(page))
+    tests = {(ROOT / file, name) for file, name in named if file.rpartition("/")[2].startswith("test_")}
+    assert {file for file, _ in tests if not file.is_file()} == set()
+    assert {name for file, name in tests if name and not source_of(file, name)} == set()
+
+
+def test_every_guarantee_has_a_test() -> None:
+    rows = re.findall(r"(?m)^\| (?!Promise|---)(.*) \|$", text("docs/guarantees.md"))
+    assert len(rows) > 50
+    for row in rows:
+        assert re.search(r"\| `[\w./-]+\.py::test_\w+`", row), row
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_make_targets_that_a_page_names_exist(page: str) -> None:
-    named = set(re.findall(r"`make ([a-z][a-z-]*)", text(page)))
+    named = set(re.findall(r"`make ([a-z][a-z0-9-]*)", text(page)))
     assert {target for target in named if not re.search(rf"(?m)^{target}:", MAKEFILE)} == set()
 
 

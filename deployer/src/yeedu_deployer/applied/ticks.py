@@ -74,7 +74,7 @@ def _make_again(
     if deployment.paused or not active:
         return
     schedule_runs(client, deployment_id)
-    # What fell due since, and the overdue runs of the schedules that stay, which removing a schedule deletes too:
+    # What fell due since, and overdue runs of the schedules that stay, which removing another one deletes:
     # no scheduler would make them again.
     passed = server_time(client) + CLOCK_STEP
     due = {tick for tick in before if tick.due < passed and (tick.due >= begun or tick.schedule_id in active)}
