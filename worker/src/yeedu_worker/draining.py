@@ -225,7 +225,7 @@ class DrainingWorker(HookedWorker, abc.ABC):
         """Run a flow run in a process of its own."""
         attempt = self._attempts[flow_run.id] = Attempt()
         try:
-            async with surroundings(configuration):
+            async with surroundings(configuration, has_tokens=self.has_tokens):
                 await self.client.update_flow_run_labels(flow_run.id, labels_of(self, configuration.env))
                 with attempt.scope:
                     result = await super().run(flow_run, configuration, NotedStart(attempt, task_status))
