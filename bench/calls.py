@@ -99,6 +99,8 @@ def _cpu_seconds(server: PrefectProcess, worker: "subprocess.Popen[bytes]") -> d
 
 _SERVER = {
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
     "PYTHONTZPATH": "",
 }
 
@@ -187,7 +189,7 @@ def _run(server: PrefectProcess, deployment: str, times: int) -> None:
     path = f"deployments/{deployment}/create_flow_run"
     runs = [api.post(path, {"state": {"type": "SCHEDULED"}})["id"] for _ in range(times)]
     body = {"flow_runs": {"id": {"any_": runs}, "state": {"type": {"any_": sorted(FINAL)}}}}
-    wait_for("end of the runs", lambda: api.post("flow_runs/count", body) == times, 120, 1)
+    wait_for("end of the runs", lambda: api.post("flow_runs/count", body) == times, 300, 1)
     failed = [run["name"] for run in api.post("flow_runs/filter", body) if run["state_type"] != "COMPLETED"]
     if failed:
         raise RuntimeError(f"not Completed: {', '.join(failed)}")
