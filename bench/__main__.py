@@ -10,11 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import operator_overhead, run_start, scale, schedules, startup, throughput
+from bench import calls, operator_overhead, run_start, scale, schedules, startup, throughput
 from bench.plot import draw
 from bench.workers import Workers, running_workers
 
 _ALONE: dict[str, tuple[Callable[[], Any], Callable[[Any], str]]] = {
+    "calls": (calls.measure, calls.table),
     "operator": (operator_overhead.measure, operator_overhead.table),
     "up": (startup.measure, startup.table),
     "up-local": (startup.measure_local, startup.table),

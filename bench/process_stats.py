@@ -25,6 +25,13 @@ def usage(number: int) -> Usage:
     return Usage(cpu_seconds, memory_bytes)
 
 
+def own_cpu_seconds(number: int) -> tuple[float, float]:
+    """Return the processor seconds of a process alone, and those of all that it started."""
+    times = psutil.Process(number).cpu_times()
+    own = times.user + times.system
+    return own, usage(number).cpu_seconds - own
+
+
 def kill_family(number: int) -> None:
     """End a process and everything that it started, without a word."""
     for process in list(_family(number)):

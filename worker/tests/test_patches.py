@@ -77,7 +77,7 @@ def test_every_patch_is_in_force_on_the_prefect_of_the_locks(tmp_path: Path) -> 
     assert version("prefect") == KNOWN_RELEASES[-1]
     states = run_python(REPORT, tmp_path)
     assert {state["name"]: state["why"] for state in states if state["state"] != IN_FORCE} == {}
-    assert len({state["name"] for state in states}) == len(states) == 13
+    assert len({state["name"] for state in states}) == len(states) == 16
     assert all(state["replaces"] and state["why"] for state in states)
 
 

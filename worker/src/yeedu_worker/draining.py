@@ -225,7 +225,7 @@ class DrainingWorker(HookedWorker, abc.ABC):
         """Run a flow run in a process of its own."""
         process = self._processes[flow_run.id] = RunProcess()
         try:
-            async with run_environment(configuration):
+            async with run_environment(configuration, has_tokens=self.has_tokens):
                 await self.client.update_flow_run_labels(flow_run.id, labels_of(self, configuration.env))
                 with process.scope:
                     result = await super().run(flow_run, configuration, StartRecorder(process, task_status))

@@ -26,22 +26,31 @@ if TYPE_CHECKING:
     from prefect.workers.process import ProcessJobConfiguration
 
 FOLDER_PREFIX = "yeedu-run-"
-# How often a flow asks a server that is away before its end is lost. Prefect's five tries are over after a
-# minute. The worker itself goes on for ever, so it keeps those.
-_FLOW_RETRIES = {"PREFECT_CLIENT_MAX_RETRIES": str(RETRIES)}
+_OF_FLOWS = {
+    # How often a flow asks a server that is away before its end is lost. Prefect's five tries are over after
+    # a minute. The worker itself goes on for ever, so it keeps those.
+    "PREFECT_CLIENT_MAX_RETRIES": str(RETRIES),
+    # The worker, of the same installation, has compared the server's version with its own, and has said so.
+    "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
+}
+# Where the worker has been told that the server wants no such tokens, its flows need not ask for them.
+_WITHOUT_TOKENS = {"PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false"}
 _TEMPORARY = ("TMPDIR", "TMP", "TEMP")
 
 
 @asynccontextmanager
-async def run_environment(configuration: ProcessJobConfiguration) -> AsyncGenerator[None]:
+async def run_environment(
+    configuration: ProcessJobConfiguration, *, has_tokens: bool = True
+) -> AsyncGenerator[None]:
     """Complete what a flow run's process is started with; afterwards, delete what it left in its folder.
 
     Its temporary files have a folder of their own, unless the work pool or the deployment names one.
 
     Args:
         configuration: The process's; it is changed.
+        has_tokens: Whether the server may want a CSRF token with each change.
     """
-    configuration.env = {**_FLOW_RETRIES, **configuration.env}
+    configuration.env = {**_OF_FLOWS, **({} if has_tokens else _WITHOUT_TOKENS), **configuration.env}
     if sys.platform == "win32":  # where an open file cannot be deleted, and the system has its own ways
         yield
         return

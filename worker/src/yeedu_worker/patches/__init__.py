@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PATCHES = Patches()
 _MODULES = (
     *("process_worker", "cancellations", "repeated_work"),
-    *("run_settings", "heartbeats", "patience", "git_clone", "early_imports"),
+    *("run_settings", "heartbeats", "suspensions", "events", "patience", "git_clone", "early_imports"),
 )
 
 

@@ -24,6 +24,11 @@ logger = logging.getLogger("prefect.workers.hooks")  # shown where Prefect's own
 class HookedWorker(ProcessWorker, abc.ABC):
     """Prefect's process worker; each method here is what Prefect calls by the name that it overrides."""
 
+    @property
+    def has_tokens(self) -> bool:
+        """Whether the server may want a CSRF token with each change; it is asked once for each client."""
+        return getattr(getattr(self.client, "_client", None), "enable_csrf_support", True)
+
     def start_beside_flow_runs(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         """Do something beside the flow runs, awaited at the end; return whether that can be done now."""
         if self._runs_task_group is None:

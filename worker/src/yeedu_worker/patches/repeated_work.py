@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
+import time
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
 # What was read for the flow run that the current task claims.
 _claim: ContextVar[dict[UUID | str, DeploymentResponse] | None] = ContextVar("claim", default=None)
 _SSL = Place("prefect.client.orchestration:ssl")
+_DEFAULT_STORAGE, _DEFAULT_STORAGE_AWAITED = (
+    Place(f"prefect.results:{name}", "()")
+    for name in (
+        "_read_server_default_result_storage_block_id",
+        "_aread_server_default_result_storage_block_id",
+    )
+)
+_BEGINNING_SECONDS = 10.0
 _VARIABLES = Place(
     "prefect.settings.base:PrefectBaseSettings.to_environment_variables",
     "(self, exclude_unset=, include_secrets=, include_aliases=)",
@@ -68,6 +77,48 @@ def share_certificates(*, at_once: bool = False) -> None:
     if at_once:
         with contextlib.suppress(OSError):  # told by the client that needs it
             create_default_context(cafile=get_current_settings().api.ssl_cert_file or certifi.where())
+
+
+@PATCHES.declare(
+    "default of results",
+    _DEFAULT_STORAGE,
+    _DEFAULT_STORAGE_AWAITED,
+    *(
+        Place(f"prefect.results:{name}", "()", (place.path.rpartition(":")[2],))
+        for name, place in (
+            ("_get_default_result_storage", _DEFAULT_STORAGE),
+            ("_get_default_persist_result", _DEFAULT_STORAGE),
+            ("_aget_default_result_storage", _DEFAULT_STORAGE_AWAITED),
+            ("_aget_default_persist_result", _DEFAULT_STORAGE_AWAITED),
+        )
+    ),
+    purpose="a flow run that begins asks once where the server has results kept, not twice",
+)
+def read_default_storage_once() -> None:
+    """Keep the server's answer to where results are kept, for as long as it takes to begin a run."""
+    read, aread = _DEFAULT_STORAGE.find(), _DEFAULT_STORAGE_AWAITED.find()
+    known: dict[object, tuple[float, UUID | None]] = {}
+
+    def question() -> object:
+        from prefect.settings import get_current_settings
+
+        return get_current_settings().api.url
+
+    def is_known(asked: object) -> bool:
+        return asked in known and time.monotonic() - known[asked][0] < _BEGINNING_SECONDS
+
+    def read_once() -> UUID | None:
+        if not is_known(asked := question()):
+            known[asked] = (time.monotonic(), read())
+        return known[asked][1]
+
+    async def aread_once() -> UUID | None:
+        if not is_known(asked := question()):
+            known[asked] = (time.monotonic(), await aread())
+        return known[asked][1]
+
+    _DEFAULT_STORAGE.replace(read_once)
+    _DEFAULT_STORAGE_AWAITED.replace(aread_once)
 
 
 @PATCHES.declare(

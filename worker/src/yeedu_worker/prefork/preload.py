@@ -15,9 +15,15 @@ from types import ModuleType
 from typing import ClassVar
 
 from yeedu_worker.patches.early_imports import import_engine
+from yeedu_worker.patches.events import send_events_by_request
 from yeedu_worker.patches.heartbeats import replace_heartbeats
 from yeedu_worker.patches.patience import wait_out_outages
-from yeedu_worker.patches.repeated_work import complete_models, share_certificates
+from yeedu_worker.patches.repeated_work import (
+    complete_models,
+    read_default_storage_once,
+    share_certificates,
+)
+from yeedu_worker.patches.suspensions import observe_suspensions_later
 from yeedu_worker.prefork.immortal import make_immortal
 from yeedu_worker.prefork.shelf import Group, Shelf, import_groups
 
@@ -141,6 +147,9 @@ def _import_with_notes() -> tuple[set[str], list[Group]]:
         share_certificates(at_once=True)
         replace_heartbeats()
         wait_out_outages()
+        observe_suspensions_later()
+        send_events_by_request()
+        read_default_storage_once()
     finally:
         os.environ.__class__ = ordinary
     return _NotedEnvironment.asked, groups
