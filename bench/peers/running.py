@@ -15,7 +15,7 @@ from bench import docker_stats
 from tests.platforms import free_port, wait_for
 
 _TOKEN = "BENCH_PEER"  # noqa: S105 - the environment variable by which a peer's processes are known
-_GRACE_SECONDS = 10
+GRACE_SECONDS = 10
 
 
 @dataclass
@@ -130,7 +130,7 @@ class Processes:
         for process in found:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.terminate()
-        psutil.wait_procs(found, timeout=_GRACE_SECONDS)
+        psutil.wait_procs(found, timeout=GRACE_SECONDS)
         while left := [process for process in found | set(self._ours()) if _lives(process)]:
             for process in left:
                 with contextlib.suppress(psutil.NoSuchProcess):

@@ -132,9 +132,12 @@ def test_marks_are_read_as_flows_write_them(tmp_path: Path, monkeypatch: pytest.
     assert [step for step, _ in marks(tmp_path / "long")] == [2, 3]
 
 
-def test_what_was_started_is_ended_with_all_that_it_has_started(tmp_path: Path) -> None:
+def test_what_was_started_is_ended_with_all_that_it_has_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.peers.running.GRACE_SECONDS", 1)
     processes = Processes(tmp_path)
-    sleeper = "import time; print('up', flush=True); time.sleep(600)"
+    sleeper = "import time; print('up', flush=True); time.sleep(613)"
     stubborn = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {sleeper}"
     leaving = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {sleeper!r}])"
     for name, program in {"sleeper": sleeper, "stubborn": stubborn, "leaving": leaving}.items():
@@ -144,7 +147,6 @@ def test_what_was_started_is_ended_with_all_that_it_has_started(tmp_path: Path) 
     processes.restart_killed("sleeper")
     assert processes.cpu_seconds() > 0
     processes.stop()
-    found = [
-        process for process in psutil.process_iter(["cmdline"]) if sleeper in (process.info["cmdline"] or [])
-    ]
+    lines = {process: str(process.info["cmdline"]) for process in psutil.process_iter(["cmdline"])}
+    found = [process for process, line in lines.items() if "time.sleep(613)" in line]
     assert [process for process in found if process.status() != psutil.STATUS_ZOMBIE] == []
