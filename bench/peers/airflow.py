@@ -15,7 +15,7 @@ from typing import Any
 import requests
 from typing_extensions import override
 
-from bench.peers.peer import AT_ONCE, FLOWS, PAUSE_SECONDS, Peer, RunFailedError, until
+from bench.peers.peer import AT_ONCE, FLOWS, PAUSE_SECONDS, Peer, RunFailedError
 from tests.platforms import free_port, wait_for
 
 _PAGE = 100
@@ -43,8 +43,8 @@ class Airflow(Peer):
         self.processes.run([airflow, "db", "migrate"], environment)
         for service in ("api-server", "scheduler", "dag-processor"):
             self.processes.start(service, [airflow, service], environment)
-        until("answer of Airflow", self._has_token, 180)
-        until("DAGs", lambda: self._get("dags", limit=_PAGE)["total_entries"] == 5, 180)
+        self.until("answer of Airflow", self._has_token)
+        self.until("DAGs", lambda: self._get("dags", limit=_PAGE)["total_entries"] == 5)
 
     def _settings(self, database: str) -> dict[str, str]:
         settings = {

@@ -10,7 +10,7 @@ made once, and none is made for a task: a bound of what warm workers cost.
 from typing_extensions import override
 
 from bench.peers.library import Library
-from bench.peers.peer import AT_ONCE, FLOWS, until
+from bench.peers.peer import AT_ONCE, FLOWS
 
 
 class Celery(Library):
@@ -29,7 +29,7 @@ class Celery(Library):
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         self._start("worker", "--concurrency", str(AT_ONCE), "--without-gossip", "--without-mingle")
-        until("worker", lambda: " ready." in (self.folder / "worker.log").read_text(encoding="utf-8"))
+        self.until("worker", lambda: " ready." in (self.folder / "worker.log").read_text(encoding="utf-8"))
         self.connect(self._environment)
 
     def _start(self, service: str, *arguments: str) -> None:

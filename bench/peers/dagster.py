@@ -17,7 +17,7 @@ from typing import Any
 import requests
 from typing_extensions import override
 
-from bench.peers.peer import AT_ONCE, FLOWS, PAUSE_SECONDS, Peer, RunFailedError, until
+from bench.peers.peer import AT_ONCE, FLOWS, PAUSE_SECONDS, Peer, RunFailedError
 from tests.platforms import free_port, wait_for
 
 _LAUNCH = """mutation($job: String!) { launchRun(executionParams: {selector: {
@@ -84,7 +84,7 @@ class Dagster(Peer):
         }
         for name, (program, *arguments) in commands.items():
             self.processes.start(name, [str(programs / program), *arguments], environment)
-        until("code location", lambda: bool(self._ask(_LOADED)["repositoriesOrError"].get("nodes")), 180)
+        self.until("code location", lambda: bool(self._ask(_LOADED)["repositoriesOrError"].get("nodes")))
 
     def _ask(self, query: str, **variables: Any) -> Any:
         answer = requests.post(self._url, json={"query": query, "variables": variables}, timeout=60)

@@ -10,7 +10,7 @@ that is there already: a bound of what warm workers cost.
 from typing_extensions import override
 
 from bench.peers.library import Library
-from bench.peers.peer import FLOWS, until
+from bench.peers.peer import FLOWS
 
 
 class Dbos(Library):
@@ -30,7 +30,7 @@ class Dbos(Library):
         program = [str(self.installed() / "bin" / "python"), str(FLOWS / "dbos_workflows.py")]
         self.processes.start("application", program, environment)
         log = self.folder / "application.log"
-        until("application", lambda: "DBOS launched" in log.read_text(encoding="utf-8"))
+        self.until("application", lambda: "DBOS launched" in log.read_text(encoding="utf-8"))
         self.connect(environment)
 
     @override

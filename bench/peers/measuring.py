@@ -64,7 +64,7 @@ def _measured(kind: type[Peer]) -> workloads.Figures:
             return workloads.measure(peer)
         except Exception as error:  # noqa: BLE001 - the others are measured all the same, and it is told
             print(f"{peer.name}: {error}\n{_logs(folder)}", flush=True)
-            return {"name": peer.name, "failed": f"{type(error).__name__}: {error}"[:300]}
+            return {"name": peer.name, "failed": workloads.reason(error)}
         finally:
             peer.stop()
 

@@ -54,6 +54,12 @@ class Processes:
             )
         self._started[name] = _Started(command, environment, process)
 
+    def all_live(self) -> None:
+        """Raise an error if a process that is to stay up has ended."""
+        ended = [name for name, started in self._started.items() if started.process.poll() is not None]
+        if ended:
+            raise RuntimeError(f"ended by itself: {', '.join(ended)}")
+
     def run(self, command: list[str], environment: dict[str, str]) -> None:
         """Run a process to its end, which has to be a success."""
         done = subprocess.run(

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from typing_extensions import override
 
-from bench.peers.peer import AT_ONCE, FLOWS, PAUSE_SECONDS, Peer, RunFailedError, until
+from bench.peers.peer import AT_ONCE, FLOWS, PAUSE_SECONDS, Peer, RunFailedError
 from tests.platforms import FINAL, JSON, Api, free_port, wait_for
 
 FLOW_NAMES = ("empty", "tick", "light", "heavy", "long")
@@ -98,7 +98,7 @@ class StockPrefect(OnPrefect):
         prefect = str(self.installed() / "bin" / "prefect")
         start_server = [prefect, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
         self.processes.start("server", start_server, self.environment() | server)
-        until("answer of Prefect", lambda: bool(self.api.ask("GET", "ready").ok), 180)
+        self.until("answer of Prefect", lambda: bool(self.api.ask("GET", "ready").ok))
         self.api.post("work_pools/", {"name": _POOL, "type": "process"})
         self.api.post("automations/", _ZOMBIES)
         self.deployments = {flow: self._deploy(flow) for flow in FLOW_NAMES}
@@ -111,7 +111,7 @@ class StockPrefect(OnPrefect):
                 found["status"] == "ONLINE" for found in self.api.post(f"work_pools/{_POOL}/workers/filter")
             )
 
-        until("worker", is_online, 120)
+        self.until("worker", is_online)
 
     def _deploy(self, flow: str) -> str:
         body = {

@@ -1,5 +1,6 @@
 """The work that each peer is given, and what is measured of it."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -14,6 +15,9 @@ SAMPLES, SAMPLING_SECONDS = 20, 75  # whichever is over first
 TICKS = 2
 RECOVERY_SECONDS = 300
 _RUN_SECONDS = 300
+_SECOND = (
+    5  # of a minute: what a schedule catches up on at first, which does not count, is over before the next
+)
 _KILLING_SECONDS = 1.0  # until what was killed writes no more
 
 Figures = dict[str, Any]
@@ -37,9 +41,14 @@ def measure(peer: Peer) -> Figures:
         try:
             figures |= workload(peer)
         except (AssertionError, RunFailedError, OSError, RuntimeError) as error:  # the first are `wait_for`'s
-            figures["reasons"][name] = f"{type(error).__name__}: {error}"[:300]
+            figures["reasons"][name] = reason(error)
         print(f"{peer.name}: {name} took {time.monotonic() - began:.0f} s", flush=True)
     return figures
+
+
+def reason(error: Exception) -> str:
+    """Return an error as the table has it: on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def _empty(peer: Peer) -> Figures:
@@ -86,15 +95,17 @@ def _sequence(flow: str) -> Callable[[Peer], Figures]:
 
 def _ticks(peer: Peer) -> Figures:
     """Have the schedule tick: how long after the full minute the flow's first line runs."""
+    time.sleep((_SECOND - time.time()) % 60)
     _forget(peer, "tick")
-    time.sleep((30 - time.time()) % 60)  # no tick is so near that it is missed
     peer.start_ticks()
-    seen = wait_for(
-        f"{TICKS} ticks",
-        lambda: len(found := marks(peer.marks / "tick")) >= TICKS and found,
-        60 * TICKS + 60,
-    )
-    late = [(moment + 1) % 60 - 1 for _, moment in seen]  # up to a second early counts as that
+    due = math.ceil(time.time() / 60) * 60
+
+    def ticked() -> list[float] | None:
+        found = [moment for _, moment in marks(peer.marks / "tick") if moment > due - 1]
+        return found if len(found) >= TICKS else None
+
+    seen = wait_for(f"{TICKS} ticks", ticked, 60 * (TICKS + 1))
+    late = [(moment + 1) % 60 - 1 for moment in seen]  # up to a second early counts as that
     return {"ticks": len(late), "tick_p50": statistics.median(late)}
 
 
