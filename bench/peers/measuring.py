@@ -19,9 +19,10 @@ from bench.peers.dagster import Dagster
 from bench.peers.dbos import Dbos
 from bench.peers.ours import Ours
 from bench.peers.peer import Peer
+from bench.peers.restate import Restate
 from bench.peers.stock_prefect import StockPrefect
 
-PEERS: tuple[type[Peer], ...] = (Ours, StockPrefect, Airflow, Dagster, Celery, Dbos)
+PEERS: tuple[type[Peer], ...] = (Ours, StockPrefect, Airflow, Dagster, Celery, Dbos, Restate)
 _RESULTS = Path(__file__).parents[1] / "results.json"
 
 
