@@ -100,7 +100,7 @@ test-endurance: install ## Run a compressed day, and look for leaks (ENDURANCE_H
 test-contract: install ## Ask your own Yeedu what of it is as the operator takes it to be (YEEDU_URL=..., docs/yeedu.md)
 	@$(PROGRAMS)/python yeedu-operator/contract $(ARGS)
 
-bench: install ## Measure, side by side with the stock way (ARGS="operator" for one part)
+bench: install ## Measure, side by side with the stock way (ARGS="operator" for one part, ARGS=peers for other platforms)
 	$(PROGRAMS)/python -m bench $(ARGS)
 
 weather-table: install ## Compare what the operator does in bad weather with another commit's (BEFORE=COMMIT)

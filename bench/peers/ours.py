@@ -13,7 +13,7 @@ from typing_extensions import override
 from bench import docker_stats
 from bench.peers.peer import FLOWS
 from bench.peers.stock_prefect import FLOW_NAMES, OnPrefect
-from tests.platforms import ComposePlatform, copy_checkout
+from tests.platforms import ComposePlatform, commit, copy_checkout
 
 _SERVICES = ("server", "postgres", "worker", "rescue", "yeedu-watch", "git-server")
 
@@ -49,6 +49,7 @@ class Ours(OnPrefect):
         )
         with (checkout / "deployer" / "prefect.yaml").open("a", encoding="utf-8") as file:
             file.write(declared)
+        commit(checkout, "Add flows")
         marks = {"volumes": [f"{self.marks}:/marks"], "environment": {"BENCH_MARKS": "/marks"}}
         overlay = json.dumps({"services": {"worker": marks}})
         (checkout / "docker-compose.override.yaml").write_text(overlay, encoding="utf-8")
