@@ -76,7 +76,7 @@ def main() -> None:
                     keep(name, measure_on(workers), table)
     draw(results, file.with_suffix(".png"))
     if "peers" in results:
-        draw_peers(results["peers"], file.with_name("results-peers.png"))
+        draw_peers(results["peers"], file.with_name("results.peers.png"))
 
 
 if __name__ == "__main__":

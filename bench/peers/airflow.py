@@ -26,7 +26,7 @@ class Airflow(Peer):
 
     name = "Airflow"
     key = "airflow"
-    keeps_up = "scheduler with LocalExecutor, DAG processor, API server, Postgres"
+    consists_of = "scheduler with LocalExecutor, DAG processor, API server, Postgres"
     process_per_run = True
     saturation_runs = 30
 

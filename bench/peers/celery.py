@@ -18,7 +18,7 @@ class Celery(Library):
 
     name = "Celery"
     key = "celery"
-    keeps_up = "worker with ten warm processes, Redis"
+    consists_of = "worker with ten warm processes, Redis"
     saturation_runs = 5000
 
     @override

@@ -37,7 +37,7 @@ class Dagster(Peer):
 
     name = "Dagster"
     key = "dagster"
-    keeps_up = "daemon with run queue, code server, webserver, Postgres"
+    consists_of = "daemon with run queue, code server, webserver, Postgres"
     process_per_run = True
     saturation_runs = 24
 

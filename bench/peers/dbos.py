@@ -18,7 +18,7 @@ class Dbos(Library):
 
     name = "DBOS"
     key = "dbos"
-    keeps_up = "one application process, Postgres"
+    consists_of = "one application process, Postgres"
     saturation_runs = 1500
 
     @override

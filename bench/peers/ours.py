@@ -23,7 +23,7 @@ class Ours(OnPrefect):
 
     name = "this platform"
     key = "ours"
-    keeps_up = "all services, in containers, Postgres among them"
+    consists_of = "all services, in containers, Postgres among them"
     process_per_run = True
     saturation_runs = 110
 

@@ -36,7 +36,7 @@ class Peer(abc.ABC):
     Attributes:
         name: As the table calls it.
         key: As `PEERS` names it, and its file in `requirements`.
-        keeps_up: What it is kept up by: the processes of the table.
+        consists_of: Its parts, as the table names them.
         process_per_run: Whether each run has a process of its own.
         saturation_runs: How many runs keep it busy for about a minute.
         not_measured: Reasons by workload, for what cannot be measured here.
@@ -44,7 +44,7 @@ class Peer(abc.ABC):
 
     name: ClassVar[str]
     key: ClassVar[str]
-    keeps_up: ClassVar[str]
+    consists_of: ClassVar[str]
     process_per_run: ClassVar[bool]
     saturation_runs: ClassVar[int]
     not_measured: ClassVar[dict[str, str]] = {}

@@ -27,7 +27,7 @@ class Restate(Peer):
 
     name = "Restate"
     key = "restate"
-    keeps_up = "server, one service process; no database"
+    consists_of = "server, one service process; no database"
     process_per_run = False
     saturation_runs = 2000
     not_measured: ClassVar[dict[str, str]] = {"ticks": "it has no schedules"}

@@ -75,7 +75,7 @@ class StockPrefect(OnPrefect):
 
     name = "stock Prefect"
     key = "prefect"
-    keeps_up = "server, process worker, Postgres"
+    consists_of = "server, process worker, Postgres"
     process_per_run = True
     saturation_runs = 20
 

@@ -78,10 +78,15 @@ def table(results: dict[str, Figures]) -> str:
             lines.append(f"| {row['name']} | " + " | ".join(["-"] * (len(_COLUMNS) + 1)) + " |")
             notes.append(f"{row['name']} was not measured: {row['failed']}")
     sections = ["\n".join(lines)]
-    sections += ["\n".join(f"[{place}] {note}" for place, note in enumerate(notes, 1))] if notes else []
-    sections += ["\n".join(f"- {row['name']}: {row['keeps_up']}." for row in measured)]
+    sections += ["\n".join(f"- [{place}] {note}" for place, note in enumerate(notes, 1))] if notes else []
+    sections += ["\n".join(_said(row) for row in measured)]
     sections += ["\n".join(_losses(measured))]
     return "\n\n".join(section for section in sections if section)
+
+
+def _said(row: Figures) -> str:
+    counts = f"{row.get('samples', 0)} samples, {row.get('saturation_runs', 0)} runs at saturation"
+    return f"- {row['name']}: {row['consists_of']}; {counts}; measured at {row['measured_at']}."
 
 
 def _cell(column: _Column, row: Figures, rows: list[Figures], notes: list[str]) -> str:
@@ -109,7 +114,7 @@ def _losses(rows: list[Figures]) -> list[str]:
     for column in _COLUMNS:
         comparable = [row for row in rows if column.figure in row]
         ours = own.get(column.figure)
-        if ours is None or own not in comparable:
+        if ours is None:
             lines.append(f"- {column.title}: this platform has no figure.")
             continue
         sign = -1 if column.more_is_better else 1

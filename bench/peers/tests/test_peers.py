@@ -23,8 +23,11 @@ ROOT = HERE.parents[1]
 OURS = {
     "name": "this platform",
     "version": "1.0",
-    "keeps_up": "containers",
+    "consists_of": "containers",
     "process_per_run": True,
+    "measured_at": "2026-11-30 21:00+00:00",
+    "samples": 20,
+    "saturation_runs": 110,
     "reasons": {},
     "started_p50": 0.6,
     "started_p99": 0.9,
@@ -60,7 +63,7 @@ def test_peer_does_all_that_is_asked_of_it_and_says_by_whose_advice(kind: type[P
     peer = kind(tmp_path)
     assert re.match(r"\d+\.\d+", peer.version)
     assert peer.name
-    assert peer.keeps_up
+    assert peer.consists_of
     assert peer.saturation_runs >= 10
     assert set(peer.not_measured) <= set(WORKLOADS)
     module = inspect.getdoc(inspect.getmodule(kind))
@@ -102,6 +105,9 @@ def test_table_marks_the_best_and_says_what_is_lost_and_what_was_not_measured() 
     assert "**not" not in deaf
     assert "[1] ticks of Deaf: it has no schedules" in text
     assert "[2] Absent was not measured: RuntimeError: it did not start" in text
+    assert (
+        "- Deaf: containers; 20 samples, 110 runs at saturation; measured at 2026-11-30 21:00+00:00." in text
+    )
     lost = text.partition("Where this platform loses:")[2]
     assert lost.splitlines()[1:] == [
         "- ended p50: 0.70 s here; better: Warm 0.02 s.",
