@@ -15,7 +15,7 @@ from typing import Any
 import requests
 from typing_extensions import override
 
-from bench.peers.peer import AT_ONCE, FLOWS, PAUSE_SECONDS, Peer, RunFailedError
+from bench.peers.peer import AT_ONCE, FLOWS, PAUSE_SECONDS, Peer, all_must_be
 from tests.platforms import free_port, wait_for
 
 _PAGE = 100
@@ -107,8 +107,7 @@ class Airflow(Peer):
             return mine if len(mine) == len(runs) else None
 
         found = wait_for(f"end of {len(runs)} runs", ended, timeout_seconds, PAUSE_SECONDS)
-        if any(run["state"] != "success" for run in found):
-            raise RunFailedError(", ".join(run["state"] for run in found))
+        all_must_be("success", [run["state"] for run in found])
         return [datetime.fromisoformat(run["end_date"]).timestamp() for run in found]
 
     @override

@@ -29,12 +29,12 @@ class Celery(Library):
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         self._start("worker", "--concurrency", str(AT_ONCE), "--without-gossip", "--without-mingle")
-        self.until("worker", lambda: " ready." in (self.folder / "worker.log").read_text(encoding="utf-8"))
         self.connect(self._environment)
+        self.wait([self.trigger("empty")], 120)
 
     def _start(self, service: str, *arguments: str) -> None:
         program = str(self.installed() / "bin" / "celery")
-        command = [program, "--app", "celery_tasks", service, "--loglevel", "INFO", *arguments]
+        command = [program, "--app", "celery_tasks", service, *arguments]
         self.processes.start(service, command, self._environment)
 
     @override

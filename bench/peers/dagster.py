@@ -17,7 +17,7 @@ from typing import Any
 import requests
 from typing_extensions import override
 
-from bench.peers.peer import AT_ONCE, FLOWS, PAUSE_SECONDS, Peer, RunFailedError
+from bench.peers.peer import AT_ONCE, FLOWS, PAUSE_SECONDS, Peer, RunFailedError, all_must_be
 from tests.platforms import free_port, wait_for
 
 _LAUNCH = """mutation($job: String!) { launchRun(executionParams: {selector: {
@@ -105,8 +105,7 @@ class Dagster(Peer):
             return found if all(run["status"] in _FINAL for run in found) else None
 
         found = wait_for(f"end of {len(runs)} runs", ended, timeout_seconds, PAUSE_SECONDS)
-        if any(run["status"] != "SUCCESS" for run in found):
-            raise RunFailedError(", ".join(run["status"] for run in found))
+        all_must_be("SUCCESS", [run["status"] for run in found])
         return [run["endTime"] for run in found]
 
     @override

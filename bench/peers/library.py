@@ -2,7 +2,7 @@
 
 from typing_extensions import override
 
-from bench.peers.peer import FLOWS, Peer, RunFailedError
+from bench.peers.peer import FLOWS, Peer, all_must_be
 from bench.peers.running import Client
 
 
@@ -26,6 +26,5 @@ class Library(Peer):
         answer = self.client.ask(wait=[runs, timeout_seconds])
         if answer["ended"] is None:
             raise AssertionError(f"no end of {len(runs)} runs within {timeout_seconds:.0f} s")
-        if set(answer["states"]) != {"SUCCESS"}:
-            raise RunFailedError(", ".join(answer["states"]))
+        all_must_be("SUCCESS", answer["states"])
         return answer["ended"]

@@ -4,6 +4,7 @@ import abc
 import hashlib
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
@@ -22,6 +23,14 @@ PAUSE_SECONDS = 0.3  # between two looks whether runs have ended, which cost the
 
 class RunFailedError(Exception):
     """A run ended in another way than it should."""
+
+
+def all_must_be(state: str, found: list[str]) -> None:
+    """Raise an error that counts the runs that have ended in another state."""
+    others = Counter(one for one in found if one != state)
+    if others:
+        counted = ", ".join(f"{other} ({count} of {len(found)})" for other, count in others.items())
+        raise RunFailedError(counted if len(found) > 1 else next(iter(others)))
 
 
 class Peer(abc.ABC):

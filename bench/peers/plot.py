@@ -32,7 +32,7 @@ def draw(peers: dict[str, Figures], file: Path) -> None:
 def _bars(axes: Axes, rows: list[Figures], name: str) -> None:
     colours = [_OURS if row["name"] == OURS else _FRESH if row["process_per_run"] else _WARM for row in rows]
     bars = axes.barh([row["name"] for row in rows], [row[name] for row in rows], color=colours)
-    axes.bar_label(bars, fmt="%.3g", padding=3)
+    axes.bar_label(bars, fmt=lambda value: f"{value:,.0f}" if value >= 100 else f"{value:.2g}", padding=3)
     axes.set_xscale("log")
     axes.margins(x=0.2)
     axes.invert_yaxis()

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import requests
 from typing_extensions import override
 
-from bench.peers.peer import AT_ONCE, ENVIRONMENTS, FLOWS, PAUSE_SECONDS, Peer, RunFailedError
+from bench.peers.peer import AT_ONCE, ENVIRONMENTS, FLOWS, PAUSE_SECONDS, Peer, all_must_be
 from tests.platforms import free_port, wait_for
 
 _SERVER = "@restatedev/restate-server-linux-x64"
@@ -97,8 +97,7 @@ class Restate(Peer):
             return rows if len(rows) == len(runs) else None
 
         found = wait_for(f"end of {len(runs)} runs", ended, timeout_seconds, PAUSE_SECONDS)
-        if any(row["completion_result"] != "success" for row in found):
-            raise RunFailedError(", ".join(row["completion_result"] for row in found))
+        all_must_be("success", [row["completion_result"] for row in found])
         return [datetime.fromisoformat(row["completed_at"]).timestamp() for row in found]
 
     @override

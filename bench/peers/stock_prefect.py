@@ -9,7 +9,7 @@ from datetime import datetime
 
 from typing_extensions import override
 
-from bench.peers.peer import AT_ONCE, FLOWS, PAUSE_SECONDS, Peer, RunFailedError
+from bench.peers.peer import AT_ONCE, FLOWS, PAUSE_SECONDS, Peer, all_must_be
 from tests.platforms import FINAL, JSON, Api, free_port, wait_for
 
 FLOW_NAMES = ("empty", "tick", "light", "heavy", "long")
@@ -59,8 +59,7 @@ class OnPrefect(Peer):
 
         wait_for(f"end of {len(runs)} runs", all_ended, timeout_seconds, PAUSE_SECONDS)
         found = self.api.everything("flow_runs/filter", body)
-        if any(run["state_type"] != "COMPLETED" for run in found):
-            raise RunFailedError(", ".join(run["state_name"] for run in found))
+        all_must_be("Completed", [run["state_name"] for run in found])
         return [datetime.fromisoformat(run["end_time"]).timestamp() for run in found]
 
     @override

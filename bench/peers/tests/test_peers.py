@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from bench.peers.measuring import PEERS
-from bench.peers.peer import FLOWS, HERE, Peer
+from bench.peers.peer import FLOWS, HERE, Peer, RunFailedError, all_must_be
 from bench.peers.plot import draw
 from bench.peers.running import Processes
 from bench.peers.stock_prefect import FLOW_NAMES, StockPrefect
@@ -156,3 +156,11 @@ def test_what_was_started_is_ended_with_all_that_it_has_started(
     lines = {process: str(process.info["cmdline"]) for process in psutil.process_iter(["cmdline"])}
     found = [process for process, line in lines.items() if "time.sleep(613)" in line]
     assert [process for process in found if process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_runs_that_did_not_succeed_are_counted() -> None:
+    all_must_be("success", ["success", "success"])
+    with pytest.raises(RunFailedError, match=r"^failed \(2 of 3\)$"):
+        all_must_be("success", ["failed", "success", "failed"])
+    with pytest.raises(RunFailedError, match=r"^Crashed$"):
+        all_must_be("Completed", ["Crashed"])
