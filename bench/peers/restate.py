@@ -1,11 +1,13 @@
 """Restate: its server, which keeps a journal of its own, and a service in Python.
 
-From Restate's own pages "Deploying services" and "Server configuration": a service behind Hypercorn, ten
-invocations at a time (`concurrent-invocations-limit`), and retries as they come: without end, ever later.
-The server's binary is that of its npm package. A step is taken up after the last completed one. Handlers
-run in one process that is there already: a bound of what warm workers cost. Telemetry is off.
+From Restate's own pages "Serving" and "Server configuration": a service behind Hypercorn with the settings
+for production, a process for each core, ten invocations at a time (`concurrent-invocations-limit`), and
+retries as they come: without end, ever later. The server's binary is that of its npm package. A step is
+taken up after the last completed one. Handlers run in processes that are there already: a bound of what
+warm workers cost. Telemetry is off.
 """
 
+import os
 import subprocess
 import uuid
 from datetime import datetime
@@ -20,6 +22,12 @@ from tests.platforms import free_port, wait_for
 
 _SERVER = "@restatedev/restate-server-linux-x64"
 _VERSION = "1.7.12"
+_WITHOUT_LIMIT = 2**31 - 1
+_HYPERCORN = f"""workers = {os.cpu_count()}
+h2_max_concurrent_streams = {_WITHOUT_LIMIT}
+keep_alive_max_requests = {_WITHOUT_LIMIT}
+keep_alive_timeout = {_WITHOUT_LIMIT}
+"""
 
 
 class Restate(Peer):
@@ -27,7 +35,7 @@ class Restate(Peer):
 
     name = "Restate"
     key = "restate"
-    consists_of = "server, one service process; no database"
+    consists_of = "server, a service process for each core; no database"
     process_per_run = False
     saturation_runs = 2000
     not_measured: ClassVar[dict[str, str]] = {"ticks": "it has no schedules"}
@@ -57,7 +65,8 @@ class Restate(Peer):
         self.processes.start("server", [str(server)], self.environment() | settings)
         variables = self.environment() | {"PYTHONPATH": str(FLOWS), "PYTHONDONTWRITEBYTECODE": "1"}
         hypercorn = str(self.installed() / "bin" / "hypercorn")
-        bind = ("--bind", f"127.0.0.1:{service}")
+        bind = ("--config", "hypercorn.toml", "--bind", f"127.0.0.1:{service}")
+        (self.folder / "hypercorn.toml").write_text(_HYPERCORN, encoding="utf-8")
         self.processes.start("service", [hypercorn, *bind, "restate_service:app"], variables)
         self.until("answer of Restate", lambda: requests.get(f"{self._admin}/health", timeout=5).ok)
         self.until("service", lambda: self._register(f"http://127.0.0.1:{service}"))

@@ -1,8 +1,9 @@
 """Stock Prefect, of this platform's version: a server on Postgres, and a process worker.
 
-From Prefect's own pages "Self-hosted", "Workers" and "Detect zombie flow runs": Postgres, a worker with a
-limit that asks for runs every 2 s (10 by default), heartbeats every 30 s, and the automation by which a run
-is *Crashed* after 90 s without one. A retry of a crashed run is no part of that advice. Analytics are off.
+From Prefect's own pages "Self-hosted", "Workers" and "How to detect and respond to zombie flows": Postgres,
+a worker with a limit that asks for runs every 2 s (10 by default), heartbeats every 30 s, and the
+automation by which a run is *Crashed* after 90 s without one. A retry of a crashed run is no part of that
+advice. Analytics are off.
 """
 
 from datetime import datetime
