@@ -119,7 +119,7 @@ test-endurance: install ## Run a compressed day, and look for leaks (ENDURANCE_H
 test-contract: install ## Check the operator's assumptions against your own Yeedu (YEEDU_URL=..., docs/yeedu.md)
 	@$(PROGRAMS)/python yeedu-operator/contract $(ARGS)
 
-bench: install ## Run the benchmarks, side by side with stock Prefect (ARGS="operator" for one part)
+bench: install ## Run the benchmarks, side by side with stock Prefect (ARGS="operator" for one part, ARGS=peers for other platforms)
 	$(PROGRAMS)/python -m bench $(ARGS)
 
 size: ## Say what a platform for so many flow runs a minute needs (RUNS=100, SECONDS=60, TASKS=10, JOBS=1)

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import calls, operator_overhead, run_start, scale, schedules, startup, throughput
+from bench.peers import measuring as peers
+from bench.peers.plot import draw as draw_peers
+from bench.peers.table import table as peers_table
 from bench.plot import draw
 from bench.workers import Workers, running_workers
 
@@ -20,7 +23,9 @@ _ALONE: dict[str, tuple[Callable[[], Any], Callable[[Any], str]]] = {
     "up": (startup.measure, startup.table),
     "up-local": (startup.measure_local, startup.table),
     "scale": (scale.measure, scale.table),
+    "peers": (peers.measure, peers_table),
 }
+_WHEN_NAMED = {"peers"}  # installs other projects' programs, and takes most of an hour
 
 
 def _few_schedules(workers: Workers) -> schedules.Figures:
@@ -47,7 +52,7 @@ _OF_FORM = {
 def main() -> None:
     """Run what is named, print each table, and keep the figures."""
     known = [*_ALONE, *_OF_FORM["compose"], *_OF_FORM["local"]]
-    names = sys.argv[1:] or known
+    names = sys.argv[1:] or [name for name in known if name not in _WHEN_NAMED]
     unknown = [name for name in names if name not in known]
     if unknown:
         sys.exit(f"bench: no benchmark is named {', '.join(unknown)}; there is {', '.join(known)}")
@@ -72,6 +77,8 @@ def main() -> None:
                     measure_on, table = _ON_A_PLATFORM[name.removesuffix("-local")]
                     keep(name, measure_on(workers), table)
     draw(results, file.with_suffix(".png"))
+    if "peers" in results:
+        draw_peers(results["peers"], file.with_name("results.peers.png"))
 
 
 if __name__ == "__main__":
