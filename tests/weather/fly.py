@@ -39,11 +39,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = int(os.environ.get("WEATHER_AT_ONCE", "10"))
 PASSWORD = "demo-password"  # the mock's, where it is given none
-# Of the Prefect server, what looks every few seconds for work that no sequence has.
-IDLE_SERVICES = (
-    *("CANCELLATION_CLEANUP", "CLEANUP_RECONCILER", "DB_VACUUM", "FOREMAN", "LATE_RUNS"),
-    *("PAUSE_EXPIRATIONS", "REPOSSESSOR", "SCHEDULER", "TRIGGERS"),
-)
+# Of the Prefect server, what keeps events and looks for automations that one sets off; no sequence has any.
+OF_EVENTS = ("EVENT_PERSISTER", "TRIGGERS")
 
 
 class Sky:
@@ -76,7 +73,7 @@ class Sky:
 @contextmanager
 def clear_sky(folder: Path) -> Iterator[Sky]:
     """Start a Prefect server, mocks, and a hurry of the operator's time, in this process."""
-    off = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in IDLE_SERVICES}
+    off = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in OF_EVENTS}
     with ExitStack() as stack:
         server = stack.enter_context(PrefectProcess(folder / "prefect", off))
         stack.enter_context(temporary_settings(settings_of_a_client(server.url)))
