@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import faulthandler
 import functools
+import inspect
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from docket import Perpetual
 from outage import AWAY
 from sqlalchemy.exc import DBAPIError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -113,11 +115,15 @@ class ServicesMonitor:
         return f"the scheduler has made no run for {seconds:.0f} s{why}" if seconds > most_seconds else ""
 
     def watch(self, services: Iterable[Any]) -> None:
-        """Take note of every round of Prefect's perpetual services that settings do not switch off."""
+        """Take note of every round of Prefect's perpetual services that settings do not switch off.
+
+        Those that are due less often than a standstill is told are not waited for.
+        """
         names = set[str]()
         for service in services:
             if service.enabled_getter():
-                names.add(service.function.__name__)
+                if _seconds_between_rounds(service.function) < UNHEALTHY_SECONDS:
+                    names.add(service.function.__name__)
                 service.function = self._noted(service.function)
         self._has_services, self._has_scheduler = bool(names), SCHEDULER in names
 
@@ -132,6 +138,12 @@ class ServicesMonitor:
             self.ended(service.__name__)
 
         return noted
+
+
+def _seconds_between_rounds(service: Service) -> float:
+    """Return how often docket is to run a service; 0 where its parameters' defaults do not say so."""
+    defaults = [parameter.default for parameter in inspect.signature(service).parameters.values()]
+    return next((one.every.total_seconds() for one in defaults if isinstance(one, Perpetual)), 0.0)
 
 
 class Watched:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import services_watchdog
 from patches import watch_services
-from prefect.server.services import perpetual_services
+from prefect.server.services import db_vacuum, late_runs, perpetual_services, telemetry
 from services_watchdog import END_SCHEDULER_SECONDS, END_SECONDS, SCHEDULER, ServicesMonitor, Watched
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -169,6 +169,20 @@ def test_server_whose_scheduler_is_switched_off_waits_for_none(
     assert life.state == HEALTHY
     life.go_on(10)
     assert life.state == (OVER if others else HEALTHY)
+
+
+@pytest.mark.parametrize("is_frequent", [False, True])
+def test_services_that_are_seldom_due_are_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, life: Life, is_frequent: bool
+) -> None:
+    """Deleting old events is due every hour, and telemetry every ten minutes, where the others are off."""
+    functions = [db_vacuum.schedule_event_vacuum_tasks, telemetry.send_telemetry_heartbeat]
+    functions += [late_runs.monitor_late_runs] if is_frequent else []
+    registered = [perpetual_services.PerpetualServiceConfig(one, lambda: True) for one in functions]
+    monkeypatch.setattr(perpetual_services, "_PERPETUAL_SERVICES", registered)
+    assert watch_services(life.pulse)
+    life.go_on(10)
+    assert life.state == (OVER if is_frequent else HEALTHY)
 
 
 def test_server_of_the_api_alone_waits_for_no_service(monkeypatch: pytest.MonkeyPatch, life: Life) -> None:

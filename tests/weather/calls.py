@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import Flow, flow, task
 from prefect.exceptions import TerminationSignal
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_CSRF_SUPPORT_ENABLED,
+    PREFECT_LOGGING_TO_API_ENABLED,
+    temporary_settings,
+)
 
 from operators.yeedu import YeeduOperator
 from prefect_yeedu import YeeduError, YeeduResult
@@ -166,6 +172,16 @@ FLOWS: dict[str, Flow[..., Any]] = {
 }
 
 
+def settings_of_a_client(api_url: str) -> dict[Any, Any]:
+    """Return the settings of a process that calls the operator, without requests that show nothing here."""
+    # Each new client would ask for a token that this server does not want.
+    return {
+        PREFECT_API_URL: api_url,
+        PREFECT_LOGGING_TO_API_ENABLED: False,
+        PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False,
+    }
+
+
 def run_attempt(way: str, work: Work, notes: Notes, flow_run_id: UUID, retries: int) -> None:
     """Run a flow run once, with the retries that Prefect makes by itself."""
     from prefect.context import SyncClientContext
@@ -185,11 +201,8 @@ def run_in_process(
     pipe: Connection, api_url: str, work: Work, flow_run_id: UUID, retries: int
 ) -> None:  # pragma: no cover - in a process of its own
     """Do the same in the main thread of this process, and send each outcome through a pipe."""
-    from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
-
     from tests.weather.fast_time import hurry
 
     logging.disable()
-    settings = {PREFECT_API_URL: api_url, PREFECT_LOGGING_TO_API_ENABLED: False}
-    with hurry(), temporary_settings(settings):
+    with hurry(), temporary_settings(settings_of_a_client(api_url)):
         run_attempt("process", work, Notes(pipe.send), flow_run_id, retries)

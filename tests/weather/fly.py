@@ -1,44 +1,46 @@
-"""Fly sequences of faults in a process of their own: `python -m tests.weather.fly FOLDER < PLANS`.
-
-The process has mocks, a Prefect server and a clock that runs ten times faster, and leaves sockets to the
-garbage collector; none of this is for a process that other tests share.
-"""
+"""Fly sequences of faults, some at once, over mocks and a Prefect server that they share."""
 
 from __future__ import annotations
 
+import gc
+import hashlib
 import logging
 import os
 import queue
-import sys
 import traceback
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import requests
 from prefect.blocks.system import Secret
-from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+from prefect.settings import temporary_settings
 
 from tests.prefect_process import PrefectProcess
 from tests.tls_server import self_signed
-from tests.weather.calls import PASSWORD_BLOCK, Outcome
+from tests.weather.calls import PASSWORD_BLOCK, Outcome, settings_of_a_client
 from tests.weather.definitions import Yeedu
 from tests.weather.fast_time import hurry
 from tests.weather.mock_weather import Weather
-from tests.weather.plan import Plan
 from tests.weather.sequence import Sequence, fork_server, prefect_client
+from yeedu_mock.state import passwords
 from yeedu_mock.testing import default_settings, running_mock
 from yeedu_worker.patches.repeated_work import complete_models, share_certificates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.weather.plan import Plan
 
 AT_ONCE = int(os.environ.get("WEATHER_AT_ONCE", "10"))
 PASSWORD = "demo-password"  # the mock's, where it is given none
+# Of the Prefect server, what keeps events and looks for automations that one sets off; no sequence has any.
+OF_EVENTS = ("EVENT_PERSISTER", "TRIGGERS")
 
 
 class Sky:
@@ -71,18 +73,26 @@ class Sky:
 @contextmanager
 def clear_sky(folder: Path) -> Iterator[Sky]:
     """Start a Prefect server, mocks, and a hurry of the operator's time, in this process."""
+    off = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in OF_EVENTS}
     with ExitStack() as stack:
-        server = stack.enter_context(PrefectProcess(folder / "prefect"))
-        here = {PREFECT_API_URL: server.url, PREFECT_LOGGING_TO_API_ENABLED: False}
-        stack.enter_context(temporary_settings(here))
+        server = stack.enter_context(PrefectProcess(folder / "prefect", off))
+        stack.enter_context(temporary_settings(settings_of_a_client(server.url)))
         complete_models()
         share_certificates(at_once=True)
         stack.enter_context(fork_server())
         stack.enter_context(hurry())
         logging.disable()  # thousands of failed flows; what matters of them is in their outcomes
+        stack.enter_context(patch.object(passwords, "_scrypt", quick_hash))
         above = Sky(folder / "weather", stack)
         Secret(value=PASSWORD).save(PASSWORD_BLOCK, overwrite=True)
+        gc.collect()
+        gc.freeze()  # what stays until the end need not be looked through again and again
         yield above
+
+
+def quick_hash(password: str, salt: bytes) -> bytes:
+    """Hash a password in no time: it is that of one sequence, and nobody is to guess it."""
+    return hashlib.sha256(salt + password.encode()).digest()
 
 
 def fly_all(sky: Sky, plans: list[Plan]) -> list[str]:
@@ -113,20 +123,3 @@ def shrunk(sky: Sky, plan: Plan, wrong: list[str]) -> tuple[Plan, list[str]]:
         if {text.split(":")[0] for text in still} & {text.split(":")[0] for text in wrong}:
             return shrunk(sky, smaller, still)
     return plan, wrong
-
-
-def main() -> None:
-    """Fly the plans of the standard input, one a line; end with 1 if any of them went wrong."""
-    folder = Path(sys.argv[1])
-    for name in ("prefect", "weather"):
-        (folder / name).mkdir()
-    plans = [Plan.read(line) for line in sys.stdin if line.strip()]
-    with clear_sky(folder) as sky:
-        wrong = fly_all(sky, plans)
-    print("\n".join(wrong), flush=True)
-    # The mocks' threads and what they left to the garbage collector end with the process.
-    os._exit(int(bool(wrong)))
-
-
-if __name__ == "__main__":
-    main()

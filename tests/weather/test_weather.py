@@ -28,7 +28,7 @@ HALVES = pytest.mark.parametrize(
 def fly(folder: Path, plans: list[Plan]) -> None:
     """Fly plans in a process of their own, which prints what is wrong with which."""
     ended = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.weather.fly", str(folder)],
+        [sys.executable, "-W", "ignore", "-m", "tests.weather", str(folder)],
         input="\n".join(str(plan) for plan in plans),
         capture_output=True,
         text=True,

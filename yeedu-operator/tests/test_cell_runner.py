@@ -5,7 +5,20 @@ from typing import Any
 
 import pytest
 from fake_clock import FakeClock
-from scripted_kernel import BUSY, IDLE, Answer, Channel, done, finding, lost, message, raised, reply, stream
+from scripted_kernel import (
+    BUSY,
+    IDLE,
+    Answer,
+    Channel,
+    done,
+    finding,
+    lost,
+    message,
+    raised,
+    reply,
+    silence,
+    stream,
+)
 from scripted_yeedu import ScriptedYeedu
 
 from prefect_yeedu.errors import (
@@ -66,11 +79,24 @@ def test_a_cell_whose_reply_is_lost_is_not_sent_again(execute: Execute, channel:
     assert channel.codes == ["x = 1"]
 
 
+def test_outputs_that_come_long_after_the_reply_are_kept(execute: Execute, channel: Channel) -> None:
+    late = [BUSY, reply(execution_count=1), silence(8), stream("late"), IDLE]
+    execution = execute(late, done(1))
+    assert [output.text for output in execution.outputs] == ["late"]
+
+
+def test_an_idle_that_is_lost_is_not_waited_for_once_a_later_request_is_done(
+    execute: Execute, channel: Channel
+) -> None:
+    execution = execute([BUSY, stream("all"), reply(execution_count=1)], [BUSY, reply(), IDLE])
+    assert [output.text for output in execution.outputs] == ["all"]
+    assert channel.clock.time < 8
+
+
 @pytest.mark.parametrize(
     "first_answer",
     [
         pytest.param(DONE, id="its output is lost"),
-        pytest.param([BUSY, reply()], id="output and idle are lost"),
         pytest.param([stream("[2, true]"), BUSY, IDLE], id="its reply is lost"),
         pytest.param([reply("aborted"), IDLE], id="it was queued behind a cell that failed"),
         pytest.param(raised("KeyboardInterrupt"), id="somebody interrupted it"),
@@ -83,6 +109,14 @@ def test_a_lost_answer_about_the_past_is_asked_for_again(
     execution = execute([lost()], first_answer, finding(2, True))
     assert (execution.status, execution.execution_count) == ("ok", 1)
     assert len(channel.sent) == 3
+
+
+def test_an_answer_about_the_past_without_outputs_and_idle_is_asked_for_again(
+    execute: Execute, channel: Channel
+) -> None:
+    execution = execute([lost()], [BUSY, reply()], DONE, finding(2, True))
+    assert (execution.status, execution.execution_count) == ("ok", 1)
+    assert len(channel.sent) == 4
 
 
 def test_a_long_cell_outlives_any_number_of_connections(execute: Execute, channel: Channel) -> None:

@@ -49,6 +49,11 @@ def lost(after_seconds: float = 0.0) -> Answer:
     return message("lost", after_seconds=after_seconds)
 
 
+def silence(seconds: float) -> Answer:
+    """Return a time in which nothing comes."""
+    return message("silence", seconds=seconds)
+
+
 class Channel:
     """Answers each request with the next list of messages, and is refused while the test says so."""
 
@@ -83,6 +88,11 @@ class Channel:
 
     def receive(self, timeout_seconds: float) -> str | None:
         if not self.waiting:
+            self.clock.sleep(timeout_seconds)
+            return None
+        if self.waiting[0]["msg_type"] == "silence":
+            left = self.waiting[0]["content"]["seconds"] - timeout_seconds
+            self.waiting[:1] = [silence(left)] if left > 0 else []
             self.clock.sleep(timeout_seconds)
             return None
         answer = self.waiting.pop(0)

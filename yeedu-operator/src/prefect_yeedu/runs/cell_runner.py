@@ -215,10 +215,16 @@ class CellRunner:
                 heard_at = now
                 echo.take(message)
                 self._take(message, index, target, also)
+                if target.status is not None and echo.shows_all_outputs:
+                    target.is_idle = True
             elif text is not None:
                 logger.debug("The kernel's websocket carried something that is not a message.")
             elif now - heard_at > HALF_SECONDS and target.status is not None:
-                target.is_idle = True  # the reply is what counts
+                if target.is_busy and not echo.is_sent:  # outputs may be late, or the idle lost
+                    echo.send()
+                    heard_at = now
+                else:
+                    target.is_idle = True  # the reply is what counts
             elif echo.shows_loss or (now - heard_at > HALF_SECONDS and target.is_idle):
                 raise ReplyMissingError("The kernel is done with a cell whose reply did not come.")
             else:

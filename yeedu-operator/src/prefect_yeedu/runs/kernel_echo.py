@@ -44,6 +44,17 @@ class KernelEcho:
         self._heard_at = clock.now()
         self._sent: set[str] = set()
         self._answered_at: float | None = None
+        self._is_published = False
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether a request that does nothing is on its way or answered."""
+        return bool(self._sent)
+
+    @property
+    def shows_all_outputs(self) -> bool:
+        """Whether what the kernel published for earlier requests has come; it publishes in order."""
+        return self._is_published
 
     @property
     def shows_loss(self) -> bool:
@@ -55,6 +66,8 @@ class KernelEcho:
         self._heard_at = self._clock.now()
         if self._answered_at is None and message.parent_id in self._sent:
             self._answered_at = self._heard_at
+        if message.kind == "status" and message.parent_id in self._sent:
+            self._is_published = True
 
     def send_when_due(self) -> None:
         """Send a request that does nothing, if the kernel has been silent for long.
@@ -65,8 +78,16 @@ class KernelEcho:
         now = self._clock.now()
         if self._answered_at is not None or now - self._heard_at < self._silence_seconds:
             return
+        self.send()
+        self._silence_seconds = min(2 * self._silence_seconds, MAX_SILENCE_SECONDS)
+
+    def send(self) -> None:
+        """Send a request that does nothing.
+
+        Raises:
+            YeeduTransportError: The connection is lost.
+        """
         message_id = str(uuid.uuid4())
         self._send(execute_request("", message_id=message_id, session_id=self._session_id, is_silent=True))
         self._sent.add(message_id)
-        self._heard_at = now
-        self._silence_seconds = min(2 * self._silence_seconds, MAX_SILENCE_SECONDS)
+        self._heard_at = self._clock.now()

@@ -137,6 +137,7 @@ class Execution:
         evalue: The exception's text.
         traceback: The kernel's traceback without colours.
         execution_count: The kernel's number of the execution, where it is known.
+        is_busy: Whether the kernel has ever said that it works on the request.
         is_idle: Whether the kernel has said that it is done with the request.
     """
 
@@ -147,6 +148,7 @@ class Execution:
     evalue: str = ""
     traceback: str = ""
     execution_count: int | None = None
+    is_busy: bool = False
     is_idle: bool = False
     _taken: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None])
 
@@ -170,7 +172,9 @@ class Execution:
         content = message.content
         match message.kind:
             case "status":
-                self.is_idle = self.is_idle or kernel_state(content, "execution_state") == "idle"
+                state = kernel_state(content, "execution_state")
+                self.is_busy = self.is_busy or state == "busy"
+                self.is_idle = self.is_idle or state == "idle"
             case "execute_input":
                 self._note_count(content)
             case "execute_reply":
