@@ -180,7 +180,7 @@ def test_services_that_are_seldom_due_are_not_waited_for(
     functions += [late_runs.monitor_late_runs] if is_frequent else []
     registered = [perpetual_services.PerpetualServiceConfig(one, lambda: True) for one in functions]
     monkeypatch.setattr(perpetual_services, "_PERPETUAL_SERVICES", registered)
-    assert watch_services(life.pulse)
+    assert watch_services(life.monitor)
     life.go_on(10)
     assert life.state == (OVER if is_frequent else HEALTHY)
 
