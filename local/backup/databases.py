@@ -16,6 +16,12 @@ DELETE FROM flow_run
 WHERE auto_scheduled AND state_type = 'SCHEDULED' AND state_name IN ('Scheduled', 'Late') AND run_count = 0
 AND expected_start_time < CURRENT_TIMESTAMP
 """
+# Who holds a slot is known outside of the database, and forgotten meanwhile: nobody would free the slot.
+# The second table has the limits of tags that an older Prefect made.
+FREE_SLOTS = (
+    "UPDATE concurrency_limit_v2 SET active_slots = 0",
+    "UPDATE concurrency_limit SET active_slots = '[]'",
+)
 _IS_PREFECT = "SELECT (SELECT count(*) FROM alembic_version) + (SELECT count(*) FROM flow_run)"
 # Prefect's database has none of these; others' would run as Postgres' superuser once the server uses them.
 _OWN_CODE = """
@@ -70,7 +76,8 @@ class PostgresDatabase:
                     content=stream,
                 )
             self._refuse_own_code()
-            self._psql(_SCRATCH, _LOADER, f"--command={_IS_PREFECT}", f"--command={_FORGET_OVERDUE}")
+            statements = (_IS_PREFECT, _FORGET_OVERDUE, *FREE_SLOTS)
+            self._psql(_SCRATCH, _LOADER, *(f"--command={statement}" for statement in statements))
             self._psql(_SCRATCH, "prefect", f"--command=REASSIGN OWNED BY {_LOADER} TO prefect")
             self._psql(_SCRATCH, "prefect", f"--command=DROP OWNED BY {_LOADER}")
             self._sql(f"DROP ROLE {_LOADER}")
@@ -174,7 +181,8 @@ class SqliteDatabase:
                 if connection.execute("PRAGMA integrity_check").fetchone() != ("ok",):
                     raise sqlite3.DatabaseError("it is damaged")
                 connection.execute(_IS_PREFECT).fetchone()
-                connection.execute(_FORGET_OVERDUE)
+                for statement in (_FORGET_OVERDUE, *FREE_SLOTS):
+                    connection.execute(statement)
                 connection.commit()
         except sqlite3.Error as error:
             self.discard()

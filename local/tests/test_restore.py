@@ -253,6 +253,8 @@ def database(file: Path, flow_run: str) -> None:
         connection.execute("CREATE TABLE alembic_version (version TEXT)")
         columns = "id, auto_scheduled, state_type, state_name, run_count, expected_start_time"
         connection.execute(f"CREATE TABLE flow_run ({columns})")
+        for limits in ("concurrency_limit", "concurrency_limit_v2"):
+            connection.execute(f"CREATE TABLE {limits} (active_slots)")
         connection.execute("INSERT INTO flow_run (id) VALUES (?)", (flow_run,))
         connection.commit()
 

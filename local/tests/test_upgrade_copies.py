@@ -24,6 +24,8 @@ def file(tmp_path: Path) -> Iterator[Path]:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
         connection.execute("CREATE TABLE flow_run (id INTEGER, state_type TEXT, work_queue_name TEXT)")
+        for limits in ("concurrency_limit", "concurrency_limit_v2"):
+            connection.execute(f"CREATE TABLE {limits} (active_slots)")
         connection.execute("INSERT INTO alembic_version VALUES ('one')")
         connection.execute("INSERT INTO flow_run VALUES (1, 'COMPLETED', 'default')")
         connection.commit()

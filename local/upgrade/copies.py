@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
-from local.backup.databases import PARTS, PostgresDatabase, SqliteDatabase, read_only
+from local.backup.databases import FREE_SLOTS, PARTS, PostgresDatabase, SqliteDatabase, read_only
 from local.errors import CommandError
 
 _KEPT, _FAILED = "prefect_before_upgrade", "prefect_after_upgrade"
@@ -92,6 +92,7 @@ class PostgresCopy(PostgresDatabase):
 
     def put_back(self) -> None:
         """Let the copy be the database again, by its name, and delete the other one."""
+        self._psql(_KEPT, "prefect", *(f"--command={statement}" for statement in FREE_SLOTS))
         self._rename(("prefect", _FAILED), (_KEPT, "prefect"))
         self._sql(f"DROP DATABASE IF EXISTS {_FAILED} WITH (FORCE)")
 
@@ -165,6 +166,9 @@ class SqliteCopy(SqliteDatabase):
 
     def put_back(self) -> None:
         """Let the copy be the database again."""
+        with closing(sqlite3.connect(self._kept)) as connection, connection:
+            for statement in FREE_SLOTS:
+                connection.execute(statement)
         if self._file.exists():  # from here on there is no database, so that whoever is cut off begins again
             self._file.replace(self._failed)
         for suffix in PARTS[1:]:  # they are of the other one, and would be taken for the copy's
@@ -175,7 +179,8 @@ class SqliteCopy(SqliteDatabase):
     def discard(self) -> None:
         """Delete the copy, if there is one."""
         for file in (self._kept, self._kept.with_suffix(".new"), self._failed):
-            file.unlink(missing_ok=True)
+            for suffix in PARTS:
+                file.with_name(file.name + suffix).unlink(missing_ok=True)
 
 
 def _shape(file: Path, how: str) -> str:
