@@ -65,6 +65,11 @@ class Container:
     health_output: str = ""
 
     @property
+    def is_on(self) -> bool:
+        """Whether it runs, or is about to again."""
+        return self.status not in {"created", "exited", "dead"}
+
+    @property
     def is_ready(self) -> bool:
         """Whether it did its work (a one-shot), or is healthy."""
         if self.is_one_shot:
@@ -197,16 +202,19 @@ class Project:
         # A build before it would be told where the output goes.
         return ["docker", "compose", "--progress", "quiet", *how, "--no-TTY", service]
 
-    def stop(self, service: str, signal_name: str, grace_seconds: int) -> None:
-        """Stop a service by a signal, and wait for its end; one step, so that Docker never starts it anew.
+    def stop(self, service: str, *how: str) -> None:
+        """Stop a service, and wait for its end: one step, so that Docker never starts it anew.
+
+        Args:
+            service: Also one that the project's files do not have any more.
+            how: Options of ``docker stop``; by default it has its own time of grace.
 
         Raises:
             CommandError: It is not running, or did not stop.
         """
-        running = [one.id for one in self.containers() if (one.service, one.status) == (service, "running")]
+        running = [one.id for one in self.containers() if one.service == service and one.is_on]
         if not running:
             raise CommandError(f"the {service} is not running")
-        how = ("--signal", signal_name, "-t", str(grace_seconds))  # --time, and --timeout of newer ones
         done = subprocess.run(["docker", "stop", *how, *running], capture_output=True, text=True, check=False)
         if done.returncode:
             raise CommandError(f"docker stop: {_reason(done.stderr)}")
