@@ -171,7 +171,7 @@ def _as_it_runs(knobs: Knobs) -> Knobs:
     So `make up SCALE=1` counts until `make down`, for whatever command; `SCALE=0` goes back to one.
     """
     project = knobs.get("COMPOSE_PROJECT_NAME", PROJECT)
-    if knobs.get("SCALE") or knobs.get("COMPOSE_FILE") or not runs_scaled(project):
+    if knobs.get("SCALE") or not runs_scaled(project):
         return knobs
     os.environ["SCALE"] = "1"  # for those that read knobs themselves
     return Knobs({**knobs.values, "SCALE": "1"})

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from local.bundle.bundle import has_bundle
-from local.containers.docker import ANSWER_SECONDS, PROJECT_LABEL, ask, labels_of, of_project
+from local.containers.docker import ANSWER_SECONDS, PROJECT_LABEL, SERVICE_LABEL, ask, labels_of, of_project
 from local.errors import CommandError
 from local.settings.platform import ROOT, Knobs, environment_of_commands
 from local.settings.scale import scale_variables
 
 NEEDED_COMPOSE = (2, 24)
 PROJECT = "yeedu-prefect"  # `name:` of docker-compose.yaml
-_SERVICE_LABEL = "com.docker.compose.service"
 _ONE_OFF_LABEL = "com.docker.compose.oneoff"
 
 
@@ -278,7 +277,7 @@ def container_of(item: dict[str, Any]) -> Container:
     bindings: dict[str, list[dict[str, str]] | None] = item["NetworkSettings"]["Ports"] or {}
     return Container(
         id=item["Id"],
-        service=item["Config"]["Labels"].get(_SERVICE_LABEL, item["Name"]),
+        service=item["Config"]["Labels"].get(SERVICE_LABEL, item["Name"]),
         status=state["Status"],
         exit_code=state["ExitCode"],
         health=health.get("Status", ""),

@@ -1,4 +1,4 @@
-"""Who uses Prefect's database is stopped before another one takes its place, whatever the files say by then."""
+"""Whoever uses the database is stopped before another takes its place, whatever the files say by then."""
 
 import subprocess
 import uuid
