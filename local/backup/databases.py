@@ -34,7 +34,7 @@ WHERE relnamespace IN (SELECT oid FROM own)
 """
 _SCRATCH = "prefect_restored"
 _REPLACED = "prefect_replaced"
-PARTS = ("", "-wal", "-shm")  # of a database of SQLite's
+_PARTS = ("", "-wal", "-shm", "-journal")  # of a database of SQLite's
 _LOADER = "prefect_loader"  # no superuser, and only there while a dump is loaded
 
 
@@ -142,6 +142,17 @@ def read_only(file: Path, seconds: float, how: str = "mode=ro") -> sqlite3.Conne
     return sqlite3.connect(f"{file.absolute().as_uri()}?{how}", uri=True, timeout=seconds)
 
 
+def parts_of(file: Path) -> list[Path]:
+    """Return the files that a database of SQLite may consist of, itself first."""
+    return [file.with_name(file.name + suffix) for suffix in _PARTS]
+
+
+def delete_parts(file: Path) -> None:
+    """Delete a database of SQLite, if there is any of it."""
+    for part in parts_of(file):
+        part.unlink(missing_ok=True)
+
+
 class SqliteDatabase:
     """The database of the local processes: one file."""
 
@@ -175,6 +186,7 @@ class SqliteDatabase:
         """
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
+            self.discard()
             shutil.copyfile(dump, self._scratch)
             with closing(sqlite3.connect(self._scratch)) as connection:
                 connection.execute("PRAGMA foreign_keys = ON")
@@ -195,24 +207,26 @@ class SqliteDatabase:
 
     def discard(self) -> None:
         """Delete what was loaded, if anything was."""
-        self._scratch.unlink(missing_ok=True)
+        delete_parts(self._scratch)
 
     def switch(self) -> None:
         """Put the loaded database in the place of the one in use, which no process may have open any more."""
         self.finish()
-        for suffix in PARTS:
-            if (part := self._file.with_name(self._file.name + suffix)).exists():
-                part.replace(self._replaced.with_name(self._replaced.name + suffix))
+        _move(self._file, self._replaced)
         self._scratch.replace(self._file)
 
     def switch_back(self) -> None:
         """Undo `switch`: what was loaded is beside the one in use again."""
         self._file.replace(self._scratch)
-        for suffix in PARTS:
-            if (part := self._replaced.with_name(self._replaced.name + suffix)).exists():
-                part.replace(self._file.with_name(self._file.name + suffix))
+        _move(self._replaced, self._file)
 
     def finish(self) -> None:
         """Delete the database whose place another one took."""
-        for suffix in PARTS:
-            self._replaced.with_name(self._replaced.name + suffix).unlink(missing_ok=True)
+        delete_parts(self._replaced)
+
+
+def _move(file: Path, target: Path) -> None:
+    """Rename a database of SQLite."""
+    for part, moved in zip(parts_of(file), parts_of(target), strict=True):
+        if part.exists():
+            part.replace(moved)

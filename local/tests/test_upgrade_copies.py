@@ -98,7 +98,8 @@ def test_runs_that_ended_meanwhile_are_counted_without_the_smoke_run(file: Path)
 
 def test_half_of_a_copy_goes_too(file: Path) -> None:
     copy = SqliteCopy(file)
-    left = [file.with_name(name) for name in ("prefect_before_upgrade.new", "prefect_after_upgrade.db")]
+    names = ("before_upgrade.new", "before_upgrade.new-journal", "before_upgrade.db-wal", "after_upgrade.db")
+    left = [file.with_name(f"prefect_{name}") for name in names]
     for one in left:
         one.write_bytes(b"half")
     assert not copy.exists()
