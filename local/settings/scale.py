@@ -85,6 +85,11 @@ def runs_scaled(project: str) -> bool:
     return any(_place(files.split(","), OVERLAY) is not None for files in found)
 
 
+def changes_scale(values: Mapping[str, str], root: Path, project: str) -> bool:
+    """Tell whether a project that runs would go from one server to several, or back."""
+    return runs_scaled(project) != (_place(compose_files(values, root), OVERLAY) is not None)
+
+
 def check_scale(values: Mapping[str, str], root: Path, *, in_containers: bool) -> None:
     """Refuse what does not go together with several servers.
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from local.api import PrefectApi
 from local.backup.databases import SqliteDatabase
+from local.containers.slots import taken
 from local.upgrade.copies import SqliteCopy
 from tests.platforms import Api
 from tests.prefect_process import PrefectProcess
@@ -30,6 +32,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         api.post("v2/concurrency_limits/", LIMIT)
         api.post(TAKING, TAKEN)
         assert api.ask("POST", TAKING, TAKEN).status_code == 423
+        assert [one["name"] for one in taken(PrefectApi(server.url))] == ["loads"]
     file = home / "prefect.db"
     assert slots(file) == [1]
     return file

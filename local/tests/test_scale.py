@@ -127,7 +127,10 @@ def test_several_servers_that_run_count_until_one_is_asked_for(
 
 
 @pytest.mark.docker
-def test_what_stays_as_it_is_on_the_way_to_one_server_does_not_count(scaled: str) -> None:
+def test_what_stays_as_it_is_on_the_way_to_one_server_does_not_count(scaled: str, tmp_path: Path) -> None:
+    values = {"SCALE": "1", "COMPOSE_FILE": f"{BASE}:deploy/tls.yaml"}
     assert scale.runs_scaled(scaled)
+    assert not scale.changes_scale(values, tmp_path, scaled)
     subprocess.run(["docker", "rm", f"{scaled}-services"], check=True, capture_output=True)
     assert not scale.runs_scaled(scaled)
+    assert scale.changes_scale(values, tmp_path, scaled)
