@@ -9,19 +9,15 @@ from local.console import printable
 from local.containers.engine import Project
 from local.errors import CommandError
 
-# Ticks that were due between the backup and now may have run meanwhile: they are not run a second time. Those
-# that had begun when the backup was made stay: what they began is theirs to end.
-_FORGET_OVERDUE = """
-DELETE FROM flow_run
-WHERE auto_scheduled AND state_type = 'SCHEDULED' AND state_name IN ('Scheduled', 'Late') AND run_count = 0
-AND expected_start_time < CURRENT_TIMESTAMP
-"""
-# Who holds a slot is known outside of the database, and forgotten meanwhile: nobody would free the slot.
-# The second table has the limits of tags that an older Prefect made.
-FREE_SLOTS = (
-    "UPDATE concurrency_limit_v2 SET active_slots = 0",
-    "UPDATE concurrency_limit SET active_slots = '[]'",
-)
+
+def _statements(name: str) -> tuple[str, ...]:
+    """Return the statements of a file, which docs/ has its reader run by hand as well."""
+    lines = Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("--"))
+    return tuple(filter(None, map(str.strip, text.split(";"))))
+
+
+_FORGET_OVERDUE, FREE_SLOTS = map(_statements, ("forget-overdue.sql", "free-slots.sql"))
 _IS_PREFECT = "SELECT (SELECT count(*) FROM alembic_version) + (SELECT count(*) FROM flow_run)"
 # Prefect's database has none of these; others' would run as Postgres' superuser once the server uses them.
 _OWN_CODE = """
@@ -76,7 +72,7 @@ class PostgresDatabase:
                     content=stream,
                 )
             self._refuse_own_code()
-            statements = (_IS_PREFECT, _FORGET_OVERDUE, *FREE_SLOTS)
+            statements = (_IS_PREFECT, *_FORGET_OVERDUE, *FREE_SLOTS)
             self._psql(_SCRATCH, _LOADER, *(f"--command={statement}" for statement in statements))
             self._psql(_SCRATCH, "prefect", f"--command=REASSIGN OWNED BY {_LOADER} TO prefect")
             self._psql(_SCRATCH, "prefect", f"--command=DROP OWNED BY {_LOADER}")
@@ -193,7 +189,7 @@ class SqliteDatabase:
                 if connection.execute("PRAGMA integrity_check").fetchone() != ("ok",):
                     raise sqlite3.DatabaseError("it is damaged")
                 connection.execute(_IS_PREFECT).fetchone()
-                for statement in (_FORGET_OVERDUE, *FREE_SLOTS):
+                for statement in (*_FORGET_OVERDUE, *FREE_SLOTS):
                     connection.execute(statement)
                 connection.commit()
         except sqlite3.Error as error:

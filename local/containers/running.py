@@ -1,5 +1,6 @@
 """What of the platform uses Prefect's database, stopped in order; and what runs by its profile alone."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from local.console import Console
@@ -41,7 +42,7 @@ def profiles_that_run(project: Project, knobs: Knobs) -> tuple[str, ...]:
     return tuple(dict.fromkeys(needed))
 
 
-def profile_variables(knobs: Knobs, profiles: tuple[str, ...]) -> dict[str, str]:
+def profile_variables(knobs: Knobs, profiles: Sequence[str]) -> dict[str, str]:
     """Return the variables with which Compose starts some profiles beside those of the settings."""
     named = [one.strip() for one in knobs.get("COMPOSE_PROFILES").split(",")]
     return {"COMPOSE_PROFILES": ",".join(filter(None, [*named, *profiles]))} if profiles else {}

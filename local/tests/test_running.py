@@ -1,5 +1,6 @@
 """Whoever uses the database is stopped before another takes its place, whatever the files say by then."""
 
+import re
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from local.containers.engine import Project
 from local.containers.running import USERS, stop_users
 from local.settings.platform import Knobs
 from tests.compose_files import services
+from tests.pages import text
 
 FILES = ("docker-compose.yaml", "deploy/scale.yaml")
 
@@ -25,6 +27,13 @@ def test_whoever_reaches_the_database_or_its_api_is_among_them() -> None:
     }
     assert {"server", "backup", "worker", "yeedu-watch"} < found
     assert found - {"postgres"} == set(USERS)
+
+
+def test_a_restore_by_hand_on_a_swarm_stops_them_too() -> None:
+    page = text("docs/swarm.md")
+    scaled = set(re.findall(r"yeedu-prefect_([\w-]+)=0", page))
+    named = {name for name in ("services", "image-worker", "dask-worker") if f"{name}`" in page}
+    assert scaled | named == {name for name in USERS if name not in {"deployer", "migrate"}}, "these ended"
 
 
 @pytest.fixture
