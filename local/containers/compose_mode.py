@@ -264,7 +264,8 @@ class ComposeMode:
     def drain(self) -> None:
         """Stop the worker once its flow runs have ended, however long they take."""
         self._console.step("worker       claims no more flow runs; waiting for those that run")
-        self._project.stop("worker", *_DRAINED)
+        if not self._project.stop("worker", *_DRAINED):
+            raise CommandError("the worker is not running")
         self._console.step("worker       stopped; `make up` starts it again")
 
     def status(self) -> int:

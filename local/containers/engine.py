@@ -201,22 +201,23 @@ class Project:
         # A build before it would be told where the output goes.
         return ["docker", "compose", "--progress", "quiet", *how, "--no-TTY", service]
 
-    def stop(self, service: str, *how: str) -> None:
-        """Stop a service, and wait for its end: one step, so that Docker never starts it anew.
+    def stop(self, service: str, *how: str) -> bool:
+        """Stop a service, if it runs: in one step, so that Docker never starts it anew. Tell whether it ran.
 
         Args:
             service: Also one that the project's files do not have any more.
             how: Options of ``docker stop``; by default it has its own time of grace.
 
         Raises:
-            CommandError: It is not running, or did not stop.
+            CommandError: It did not stop.
         """
         running = [one.id for one in self.containers() if one.service == service and one.is_on]
         if not running:
-            raise CommandError(f"the {service} is not running")
+            return False
         done = subprocess.run(["docker", "stop", *how, *running], capture_output=True, text=True, check=False)
         if done.returncode:
             raise CommandError(f"docker stop: {_reason(done.stderr)}")
+        return True
 
     def is_from_here(self) -> bool:
         """Tell whether the project's containers were started from this checkout, and not from another one."""

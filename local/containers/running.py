@@ -23,8 +23,7 @@ def stop_users(project: Project, console: Console) -> None:
     """
     there = {one.service for one in project.containers() if one.is_on}
     for service in USERS:
-        if service in there:
-            project.stop(service)
+        if service in there and project.stop(service):
             console.step(f"{service:<12} stopped")
 
 
