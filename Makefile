@@ -2,9 +2,9 @@
 PYTHON ?= python3
 PROGRAMS := .venv/bin
 ASKED = $(if $(value ENVIRONMENT),--environment "$$ENVIRONMENT") $(if $(value ONLY),--only "$$ONLY") $(if $(value ARGS),-- $(ARGS))
-# Of an upgrade that was cut off in its switch: the programs that lead back, since the checkout's may be half new.
+# After an upgrade was interrupted in its switch: the code that rolls back, since the checkout's may be half new.
 LEFT := .local/upgrade
-IS_CUT_OFF = test -f $(LEFT)/code/__main__.py && grep -qs '"phase": "switching"' $(LEFT)/journal.json
+IS_INTERRUPTED = test -f $(LEFT)/code/__main__.py && grep -qs '"phase": "switching"' $(LEFT)/journal.json
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes that import Prefect
 
 .DEFAULT_GOAL := help
@@ -25,41 +25,41 @@ logs: ## Follow the logs of all services
 status: ## Print the state of services, flow runs and deployments, and what takes space (ENVIRONMENT=, ONLY=)
 	@$(PYTHON) -m local status $(ASKED) || [ $$? -eq 2 ]
 
-doctor: ## Say what ails the platform, and how to mend it (JSON=1; BUNDLE=1 for an archive for support)
+doctor: ## Diagnose the platform, and say how to fix what is wrong (JSON=1; BUNDLE=1 for a support archive)
 	@$(PYTHON) -m local doctor $(if $(value JSON),--json) $(if $(filter-out 1,$(value BUNDLE)),--bundle "$$BUNDLE",$(if $(value BUNDLE),--bundle))
 
 drain: ## Stop the worker once its flow runs have ended, however long they take
 	@$(PYTHON) -m local drain
 
-plan: ## Say what `make deploy` would change (ENVIRONMENT=staging, ONLY="flow-a project/*", ARGS=--json)
+plan: ## Show what `make deploy` would change (ENVIRONMENT=staging, ONLY="flow-a project/*", ARGS=--json)
 	@$(PYTHON) -m local plan $(ASKED) || [ $$? -eq 2 ]
 
-deploy: ## Register what prefect.yaml says, once more (ENVIRONMENT=staging, ONLY="flow-a project/*")
+deploy: ## Apply prefect.yaml to the server (ENVIRONMENT=staging, ONLY="flow-a project/*")
 	@$(PYTHON) -m local deploy $(ASKED)
 
-new-flow: ## Write a flow that runs at once, with its test and its deployment (NAME=project/name)
+new-flow: ## Create a flow that runs, with its test and its deployment (NAME=project/name)
 	@$(PYTHON) -m local new-flow $(if $(value NAME),"$$NAME")
 
-activate-windows: ## Switch the Windows deployment's schedule on, once a Windows worker is attached
+activate-windows: ## Activate the Windows deployment's schedule, once a Windows worker is attached
 	@$(PYTHON) -m local activate-windows
 
-backup: ## Write a backup of the running platform to backups/ (FILE=... for another place)
+backup: ## Write a backup of the running platform to backups/ (FILE=... for another path)
 	@$(PYTHON) -m local backup $(if $(value FILE),"$$FILE")
 
-restore: ## Replace the platform's data by a backup's (FILE=backups/NAME.tar), and start it
+restore: ## Replace the platform's data with a backup's (FILE=backups/NAME.tar), and start it
 	@$(PYTHON) -m local restore $(if $(value FILE),"$$FILE")
 
-upgrade: ## Go to a later release, tried on a copy first, and back by itself (VERSION=1.2.3, FROM=path, DRY_RUN=1)
-	@$(PYTHON) $$($(IS_CUT_OFF) && echo $(LEFT)/code || echo -m local) upgrade $(if $(value VERSION),--version "$$VERSION") $(if $(value FROM),--from "$$FROM") $(if $(filter-out 0,$(value DRY_RUN)),--dry-run)
+upgrade: ## Upgrade to a later release, tried on a copy first, rolled back on failure (VERSION=1.2.3, FROM=path, DRY_RUN=1)
+	@$(PYTHON) $$($(IS_INTERRUPTED) && echo $(LEFT)/code || echo -m local) upgrade $(if $(value VERSION),--version "$$VERSION") $(if $(value FROM),--from "$$FROM") $(if $(filter-out 0,$(value DRY_RUN)),--dry-run)
 
 destroy: ## Stop the platform and delete its data: runs, deployments, secrets; asks first (YES=1: for scripts)
 	@$(PYTHON) -m local destroy
 
-clean: ## Delete what tests and tools left behind; no data of the platform's
+clean: ## Delete the output of tests and tools; the platform's data stays
 	rm -rf build bench/results.* tests/output .pytest_cache .ruff_cache .hypothesis
 	@echo 'The platform is as it was; `make destroy` deletes its data.'
 
-install: ## Make .venv with everything that a contributor needs, from the hashed lock
+install: ## Create .venv with everything that a contributor needs, from the hashed lock
 	@$(PYTHON) -m local install
 
 lint: install ## Check style, types, shell scripts, Dockerfiles and workflows
@@ -72,7 +72,7 @@ lint: install ## Check style, types, shell scripts, Dockerfiles and workflows
 	@if [ -x $(PROGRAMS)/hadolint ]; then set -x; $(PROGRAMS)/hadolint */Dockerfile; else echo "hadolint has no wheel for this machine: Dockerfiles were left out"; fi
 	@if command -v shellcheck >/dev/null; then set -x; shellcheck $(SHELL_SCRIPTS); else echo "shellcheck is not installed: shell scripts were left out"; fi
 
-format: install ## Put the code into the house's format
+format: install ## Fix and format the code
 	$(PROGRAMS)/ruff check --fix
 	$(PROGRAMS)/ruff format
 
@@ -85,25 +85,25 @@ test-unit: install ## Run the tests that start no platform
 test-e2e: install ## Run the tests of the whole platform
 	$(PROGRAMS)/pytest tests/e2e tests/browser $(ARGS)
 
-pictures: install ## Take the pictures of the UI in docs/images anew, from a platform of their own
+pictures: install ## Retake the screenshots in docs/images, on a platform of their own
 	PICTURES=1 LONG_TESTS=1 $(PROGRAMS)/pytest tests/browser/test_tour.py --numprocesses=0 $(ARGS)
 
-test-faults: install ## Kill, stop and cut off what the platform runs, and print what held (FAULT_KILLS=3, FAULT_OUTAGE_MINUTES=1)
+test-faults: install ## Inject faults into the platform, and print what held (FAULT_KILLS=3, FAULT_OUTAGE_MINUTES=1)
 	ALL_FAULTS=1 $(PROGRAMS)/pytest tests/faults --numprocesses=0 $(ARGS)
 
-test-abuse: install ## Try what an attacker might, and print what held and what docs/security.md admits
+test-abuse: install ## Attack the platform, and print what held and which risks docs/security.md accepts
 	$(PROGRAMS)/pytest tests/abuse --numprocesses=0 $(ARGS)
 
 test-endurance: install ## Run a compressed day, and look for leaks (ENDURANCE_HOURS=2 for a short one)
 	$(PROGRAMS)/pytest tests/endurance --numprocesses=0 $(ARGS)
 
-test-contract: install ## Ask your own Yeedu what of it is as the operator takes it to be (YEEDU_URL=..., docs/yeedu.md)
+test-contract: install ## Check the operator's assumptions against your own Yeedu (YEEDU_URL=..., docs/yeedu.md)
 	@$(PROGRAMS)/python yeedu-operator/contract $(ARGS)
 
-bench: install ## Measure, side by side with the stock way (ARGS="operator" for one part)
+bench: install ## Run the benchmarks, side by side with stock Prefect (ARGS="operator" for one part)
 	$(PROGRAMS)/python -m bench $(ARGS)
 
-weather-table: install ## Compare what the operator does in bad weather with another commit's (BEFORE=COMMIT)
+weather-table: install ## Compare the operator's behaviour under faults with another commit's (BEFORE=COMMIT)
 	$(PROGRAMS)/python -m bench.weather $(BEFORE)
 
 lock: ## Compile flows/requirements.txt and requirements/*.in to hashed locks (ARGS=--upgrade for new versions)
@@ -113,14 +113,14 @@ lock: ## Compile flows/requirements.txt and requirements/*.in to hashed locks (A
 release: ## Commit and tag a version, with the changelog's open section as its own; pushes nothing (VERSION=1.4.0)
 	@$(PYTHON) -m local release $(if $(value VERSION),"$$VERSION")
 
-bundle: ## Write one file by which a machine without any network starts the platform (FILE=..., PYTHONS=3.13)
+bundle: ## Write one file from which a machine without a network starts the platform (FILE=..., PYTHONS=3.13)
 	@$(PYTHON) -m local bundle $(if $(value FILE),"$$FILE") $(if $(value PYTHONS),--pythons "$$PYTHONS")
 
 .PHONY: stack stack-up
 stack: ## Write the platform as a stack for a Docker Swarm, and say what it leaves out (FILE=..., docs/swarm.md)
 	@$(PYTHON) -m local stack $(if $(value FILE),"$$FILE")
 
-stack-up: ## Have this machine's Docker Swarm run the platform, and wait until everything works (docs/swarm.md)
+stack-up: ## Run the platform on this machine's Docker Swarm, and wait until everything works (docs/swarm.md)
 	@$(PYTHON) -m local stack-up
 
 audit: install ## Look for secrets in files and known vulnerabilities in locked versions; write bills of materials

@@ -1,4 +1,4 @@
-"""Publish /checkout as flows.git, then become lighttpd, so that signals reach it directly."""
+"""Publishes /checkout as flows.git, then becomes lighttpd, so that signals reach it directly."""
 
 from __future__ import annotations
 

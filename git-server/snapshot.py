@@ -45,7 +45,7 @@ _KEY_WITHIN = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY")
 
 
 class CheckoutError(Exception):
-    """The checkout cannot be served at all; the message is one sentence with its mend."""
+    """The checkout cannot be served at all; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The commands of the host: ``python3 -m local up|down|logs|status|deploy|...`` (``make help``).
+"""The host's command line: ``python3 -m local up|down|logs|status|deploy|...`` (``make help``).
 
 Standard library only, because these commands run before anything is installed. The platform runs as
 containers where a Docker engine answers (`local.containers`), else as local processes (`local.processes`).
@@ -8,7 +8,7 @@ import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036 - this file is read by whatever python3 the host has
     sys.exit(
-        "Python {}.{} is too old: 3.11 or newer is needed; name one with `make PYTHON=python3.11 ...`".format(
+        "Python {}.{} is too old: use 3.11 or newer, as in `make PYTHON=python3.11 ...`".format(
             *sys.version_info
         )
     )

@@ -1,4 +1,4 @@
-"""``python3 -m local COMMAND``: runs one command of the host; see ``make help``."""
+"""``python3 -m local COMMAND``: runs one command, as the Makefile does; see ``make help``."""
 
 import argparse
 import os
@@ -28,11 +28,11 @@ from local.loopback import is_answering
 from local.processes.process_mode import ProcessMode
 from local.processes.services import Order, own_flows_url
 from local.release.make_release import make_release
-from local.settings.environments import EnvironmentKnobs, knobs_of
+from local.settings.environments import EnvironmentSettings, settings_of
 from local.settings.other_server import check_other_server
 from local.settings.own_database import HOST as DATABASE_HOST
 from local.settings.own_database import check_own_database
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 from local.settings.scale import changes_scale, check_scale, runs_scaled
 from local.settings.tls import check_tls
 from local.stack.command import run_stack, write_stack
@@ -77,75 +77,77 @@ def run(
         CommandError: It could not; the message is for the user.
     """
     is_document = "--json" in order.options  # then it is alone on standard output
-    knobs, console = Knobs.read(), Console(sys.stderr if is_document else None)
+    settings, console = Settings.read(), Console(sys.stderr if is_document else None)
     if command == "install":
-        install(console, knobs, for_development=True)
+        install(console, settings, for_development=True)
         return 0
     if command == "lock":
-        return lock(console, knobs, upgrade=upgrade)
+        return lock(console, settings, upgrade=upgrade)
     if command == "new-flow":
-        push = bool(own_flows_url(knobs))
-        make_new_flow(ROOT, str(file or ""), declaring_file(knobs), console, push=push)
+        push = bool(own_flows_url(settings))
+        make_new_flow(ROOT, str(file or ""), declaring_file(settings), console, push=push)
         return 0
     if command == "release":
         make_release(str(file or ""), console)
         return 0
     if command == "bundle":
-        console.say(str(make_bundle(file, pythons, console, knobs)))
+        console.say(str(make_bundle(file, pythons, console, settings)))
         return 0
     if command == "stack":
-        write_stack(file, knobs, console)
+        write_stack(file, settings, console)
         return 0
     if command == "stack-up":
-        run_stack(knobs, console)
+        run_stack(settings, console)
         return 0
     if command == "activate-windows":
-        activate(PrefectApi.of(knobs), WINDOWS_DEPLOYMENT, console)
+        activate(PrefectApi.of(settings), WINDOWS_DEPLOYMENT, console)
         return 0
-    if knobs.other_server and command in {"backup", "restore"}:
+    if settings.other_server and command in {"backup", "restore"}:
+        raise CommandError(f"runs, deployments and blocks are on {settings.other_server}; back them up there")
+    if settings.get(DATABASE_HOST) and command in {"backup", "restore"}:
         raise CommandError(
-            f"runs, deployments and blocks are on {knobs.other_server}; make the backup where that server is"
+            f"Prefect's data is in your Postgres at {settings.get(DATABASE_HOST)}; back it up there"
         )
-    if knobs.get(DATABASE_HOST) and command in {"backup", "restore"}:
-        raise CommandError(
-            f"Prefect's data are in your Postgres at {knobs.get(DATABASE_HOST)}; back it up there"
-        )
-    knobs = _as_it_runs(knobs)
+    settings = _as_it_runs(settings)
     if command == "upgrade":
-        return upgrade_platform(wanted or Wanted(), knobs)
+        return upgrade_platform(wanted or Wanted(), settings)
     if command in {"up", "deploy", "backup", "restore"}:
         check_no_upgrade_is_left(file if command == "restore" else None)
     if command == "restore":
         return _restore(file, console)
     if command in {"up", "plan", "deploy"}:
-        own_certificate(knobs)
+        own_certificate(settings)
     engine = find_engine()
-    containers, processes = ComposeMode(knobs, console), ProcessMode(knobs, console)
+    containers, processes = ComposeMode(settings, console), ProcessMode(settings, console)
     if command == "up":
-        check_own_database(knobs, in_containers=engine.is_usable)
-        check_other_server(knobs, in_containers=engine.is_usable)
-        check_scale(knobs.values, ROOT, in_containers=engine.is_usable)
-        check_tls(knobs, in_containers=engine.is_usable)
+        check_own_database(settings, in_containers=engine.is_usable)
+        check_other_server(settings, in_containers=engine.is_usable)
+        check_scale(settings.values, ROOT, in_containers=engine.is_usable)
+        check_tls(settings, in_containers=engine.is_usable)
         if engine.is_usable and processes.is_up():
-            raise CommandError("the platform already runs as local processes; `make down` ends them first")
-        if engine.is_usable and containers.exists() and changes_scale(knobs.values, ROOT, _project(knobs)):
-            check_slots(PrefectApi.of(knobs), console, insists=os.environ.get("YES") == "1")
+            raise CommandError("the platform already runs as local processes; stop it with `make down` first")
+        if (
+            engine.is_usable
+            and containers.exists()
+            and changes_scale(settings.values, ROOT, _project(settings))
+        ):
+            check_slots(PrefectApi.of(settings), console, insists=os.environ.get("YES") == "1")
         form = "in containers" if engine.is_usable else "as local processes"
         console.step(f"{engine.description}: starting the platform {form}")
         return containers.up() if engine.is_usable else processes.up()
     if command == "down":
         return _down(engine, containers, processes, console)
     if command == "destroy":
-        destroy(_project(knobs), containers if engine.is_usable else None, processes, console)
+        destroy(_project(settings), containers if engine.is_usable else None, processes, console)
         return 0
     asks_server = command in OF_THE_DEPLOYER
-    has_address = asks_server and bool(address(knobs))
+    has_address = asks_server and bool(address(settings))
     if processes.is_up():
         mode = processes
     elif engine.is_usable and (containers.is_from_here() if has_address else containers.exists()):
         mode = containers
     elif has_address:  # no platform of this checkout runs here
-        return register(_knobs_of(order.environment, knobs, console), console, order)
+        return register(_settings_of(order.environment, settings, console), console, order)
     else:
         there = "; for one on another machine, set PREFECT_API_URL to its API" if asks_server else ""
         raise CommandError(f"the platform is not running; `make up` starts it{there}")
@@ -157,29 +159,29 @@ def run(
         return 0
     if command == "logs":
         return mode.logs()
-    if is_elsewhere(knobs):
+    if is_elsewhere(settings):
         console.step("PREFECT_API_URL of your shell is left out: a platform of this checkout runs here")
     code = mode.status() if command == "status" else 0
     if command == "status":
-        if not knobs.other_server and not is_answering(f"{knobs.api_url}/ready"):
+        if not settings.other_server and not is_answering(f"{settings.api_url}/ready"):
             return code
         console.say()
-    return mode.deploy(_knobs_of(order.environment, knobs, console), order) or code
+    return mode.deploy(_settings_of(order.environment, settings, console), order) or code
 
 
-def _project(knobs: Knobs) -> str:
-    return knobs.get("COMPOSE_PROJECT_NAME", PROJECT)
+def _project(settings: Settings) -> str:
+    return settings.get("COMPOSE_PROJECT_NAME", PROJECT)
 
 
-def _as_it_runs(knobs: Knobs) -> Knobs:
-    """Return knobs that ask for several servers where several run and nothing is said of that.
+def _as_it_runs(settings: Settings) -> Settings:
+    """Return settings that ask for several servers where several run and nothing is said of that.
 
     So `make up SCALE=1` counts until `make down`, for whatever command; `SCALE=0` goes back to one.
     """
-    if knobs.get("SCALE") or not runs_scaled(_project(knobs)):
-        return knobs
-    os.environ["SCALE"] = "1"  # for those that read knobs themselves
-    return Knobs({**knobs.values, "SCALE": "1"})
+    if settings.get("SCALE") or not runs_scaled(_project(settings)):
+        return settings
+    os.environ["SCALE"] = "1"  # for those that read settings themselves
+    return Settings({**settings.values, "SCALE": "1"})
 
 
 def _down(engine: Engine, containers: ComposeMode, processes: ProcessMode, console: Console) -> int:
@@ -202,7 +204,7 @@ def _restore(file: Path | None, console: Console) -> int:
         raise CommandError("name the backup: make restore FILE=backups/NAME.tar")
     with opened(file, console) as backup:
         engine = find_engine()
-        containers, processes = ComposeMode(backup.knobs, console), ProcessMode(backup.knobs, console)
+        containers, processes = ComposeMode(backup.settings, console), ProcessMode(backup.settings, console)
         form = form_of_left(file)
         in_containers = form == Containers.name if form else engine.is_usable and not processes.is_up()
         mode = containers if in_containers else processes
@@ -211,15 +213,15 @@ def _restore(file: Path | None, console: Console) -> int:
             f"backup       of {backup.manifest.created}, Prefect {backup.manifest.prefect}: complete"
         )
         mode.restore(backup)
-        forget_restored(file, backup.knobs, console)
+        forget_restored(file, backup.settings, console)
     return mode.up()
 
 
-def _knobs_of(environment: str, knobs: Knobs, console: Console) -> EnvironmentKnobs:
-    """Return an environment's knobs, and say so when it has none of its own."""
-    found = knobs_of(environment, knobs)
+def _settings_of(environment: str, settings: Settings, console: Console) -> EnvironmentSettings:
+    """Return an environment's settings, and say so when it has none of its own."""
+    found = settings_of(environment, settings)
     if environment and not found.own:
-        console.step(f"{environment}: .env.{environment} sets nothing, so its settings are those of .env")
+        console.step(f"{environment}: .env.{environment} sets nothing, so the settings of .env apply")
     return found
 
 
@@ -227,7 +229,7 @@ def _words(text: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:
-        raise CommandError(f"ONLY={text!r}: {error}; quote a name that has a space in it") from None
+        raise CommandError(f"ONLY={text!r}: {error}; quote names that contain spaces") from None
 
 
 def main() -> None:
@@ -243,14 +245,14 @@ def main() -> None:
         help="the backup to write or to restore, a new flow's name, or a version",
     )
     parser.add_argument("--environment", default="", help="one of environments.yaml")
-    parser.add_argument("--only", default="", help="the deployments that are meant, separated by spaces")
+    parser.add_argument("--only", default="", help="the deployments to select, separated by spaces")
     parser.add_argument("--version", default="", help="for upgrade: the release (default: the newest)")
     parser.add_argument(
-        "--from", dest="source", type=Path, help="for upgrade: a checkout that has the release"
+        "--from", dest="source", type=Path, help="for upgrade: a checkout that contains the release"
     )
-    parser.add_argument("--dry-run", action="store_true", help="for upgrade: all but the switch")
-    parser.add_argument("--upgrade", action="store_true", help="for lock: take new versions")
-    parser.add_argument("--pythons", default="", help="for bundle: versions of Python to have wheels for")
+    parser.add_argument("--dry-run", action="store_true", help="for upgrade: everything except the switch")
+    parser.add_argument("--upgrade", action="store_true", help="for lock: upgrade to new versions")
+    parser.add_argument("--pythons", default="", help="for bundle: the Python versions to include wheels for")
     parser.add_argument("--json", action="store_true", help="for doctor: print one JSON object")
     parser.add_argument(
         "--bundle", nargs="?", const="", help="for doctor: write an archive for support (default: in build/)"
@@ -260,7 +262,7 @@ def main() -> None:
     options, others = parser.parse_args(arguments[:end]), arguments[end + 1 :]
     command: str = options.command
     if others and command not in OF_THE_DEPLOYER:
-        parser.error(f"what follows -- is for the deployer, and not for {command}")
+        parser.error(f"what follows -- is for the deployer, not for {command}")
     raise_on_interrupts()
     try:
         if command == "doctor":  # which goes on where settings cannot even be read

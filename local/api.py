@@ -1,4 +1,4 @@
-"""Asks the Prefect REST API what its flow runs do, with nothing but the standard library."""
+"""A client of the Prefect server's REST API, with nothing but the standard library."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from local.errors import CommandError
 from local.loopback import DIRECT
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 
 FINAL_STATES = frozenset({"COMPLETED", "FAILED", "CANCELLED", "CRASHED"})
 FIRST_RUN_DEPLOYMENT = "run-yeedu-job"
@@ -106,28 +106,28 @@ class PrefectApi:
         self._opener = urllib.request.build_opener(*direct, *_trusting(ca_file)) if is_other else DIRECT
         if not is_other:
             self._refusal = (
-                "refuses the login: PREFECT_API_AUTH_STRING is not the one that the server was started with; "
-                "`make down`, then `make up` restarts it with the present one"
+                "rejects the login: PREFECT_API_AUTH_STRING is not the one that the server was started with; "
+                "`make down`, then `make up` restarts it with the current one"
             )
         elif api_key and not auth_string:
-            self._refusal = "refuses the key; check PREFECT_API_KEY or its file"
+            self._refusal = "rejects the API key; check PREFECT_API_KEY or its file"
         else:
             self._refusal = (
-                "refuses the login; check PREFECT_API_AUTH_STRING, or PREFECT_API_KEY for a key, or its file"
+                "rejects the login; check PREFECT_API_AUTH_STRING, or PREFECT_API_KEY for a key, or its file"
             )
 
     @classmethod
-    def of(cls, knobs: Knobs, timeout_seconds: float = 10.0) -> "PrefectApi":
+    def of(cls, settings: Settings, timeout_seconds: float = 10.0) -> "PrefectApi":
         """Return the API of the platform's server, or of the other one that it uses.
 
         Raises:
             CommandError: A file that should hold the login or the key cannot be read.
         """
-        is_other = bool(knobs.other_server)
-        login, key = knobs.auth_string(), knobs.api_key()
-        ca_file = knobs.ca_file() if is_other else None
+        is_other = bool(settings.other_server)
+        login, key = settings.auth_string(), settings.api_key()
+        ca_file = settings.ca_file() if is_other else None
         return cls(
-            knobs.api_url, login, key, is_other=is_other, ca_file=ca_file, timeout_seconds=timeout_seconds
+            settings.api_url, login, key, is_other=is_other, ca_file=ca_file, timeout_seconds=timeout_seconds
         )
 
     def get(self, path: str) -> Any:

@@ -1,4 +1,4 @@
-"""Progress on the terminal: one line per step, with the seconds since the command began."""
+"""Progress on the terminal: one line per step, with the seconds since the command started."""
 
 import re
 import time

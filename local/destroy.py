@@ -1,4 +1,4 @@
-"""``make destroy``: deletes the platform with all its data, once the user has said that this is meant."""
+"""``make destroy``: deletes the platform with all its data, after the user has confirmed."""
 
 import os
 import shutil
@@ -53,7 +53,7 @@ def confirm(name: str, what: Sequence[str], console: Console) -> None:
     Raises:
         CommandError: Something else was typed, or nothing.
     """
-    console.say("This deletes for good, and leaves backups/ and .env alone:")
+    console.say("This permanently deletes the following; backups/ and .env stay:")
     for one in what:
         console.say(f"  {one}")
     if os.environ.get("YES") == "1":
@@ -64,4 +64,4 @@ def confirm(name: str, what: Sequence[str], console: Console) -> None:
         console.say()
         typed = ""
     if typed != name:
-        raise CommandError(f"{name} was not typed, so nothing was deleted; a script says YES=1")
+        raise CommandError(f"{name} was not typed, so nothing was deleted; in a script, set YES=1")

@@ -1,5 +1,5 @@
-"""What a command says when it cannot go on."""
+"""The error that every command raises when it cannot continue."""
 
 
 class CommandError(Exception):
-    """A command cannot go on; the message says what is wrong, where, and what to do next."""
+    """A command cannot continue; the message says what is wrong, where, and what to do next."""

@@ -1,4 +1,4 @@
-"""Makes every polite way of ending a command the same: Ctrl-C, SIGTERM, and a closed terminal."""
+"""Handles Ctrl-C, SIGTERM and a closed terminal alike: all of them interrupt a command."""
 
 import signal
 from types import FrameType

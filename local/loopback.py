@@ -1,7 +1,7 @@
-"""Asks what runs on this machine: past proxies, and with https whoever the certificate is for.
+"""HTTP to what runs on this machine: bypasses proxies, and accepts any certificate.
 
-It is for the name that users type, which need not lead here; and what is asked does not leave this machine,
-as little as it does without TLS.
+The certificate is for the name that users type, which may resolve elsewhere; no request leaves this machine,
+so nothing is lost by that.
 """
 
 import ssl

@@ -1,4 +1,4 @@
-"""Finds out whether a TCP port is free, and which process holds it (Linux)."""
+"""Tells whether a TCP port is free, and which process holds it (Linux)."""
 
 import errno
 import socket
@@ -67,11 +67,11 @@ def holder(port: int, proc: Path = Path("/proc")) -> Holder | None:
     return None
 
 
-def port_taken(knob: str, port: int, by: str) -> CommandError:
+def port_taken(setting: str, port: int, by: str) -> CommandError:
     """Return the error for a port that something else holds."""
     return CommandError(
         f"port {port} is already in use by {by}; nothing was started. "
-        f"End it, or choose another port: make up {knob}={port + 1000 if port < 64000 else port - 1000}"
+        f"End it, or choose another port: make up {setting}={port + 1000 if port < 64000 else port - 1000}"
     )
 
 

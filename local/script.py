@@ -1,4 +1,4 @@
-"""Loads a script of another folder of the checkout, so that containers and local processes share its code."""
+"""Loads a script from another folder of the checkout, so that containers and local processes share code."""
 
 import importlib.util
 import sys

@@ -1,4 +1,4 @@
-"""Delivers alerts beside the other actions of automations, so that no place that alerts go to holds them up.
+"""Delivers alerts in the background, so that a slow webhook does not hold up other actions of automations.
 
 Prefect works off actions two at a time. One that calls a place which does not answer takes half a minute, so
 that a hundred failed runs, whose alerts go nowhere, held up the start of deployments by as long as they took.

@@ -1,4 +1,4 @@
-"""Says why an alert could not be delivered without saying where to: the address of a webhook is a secret.
+"""Reports failed alert deliveries without their address: the URL of a webhook is a secret.
 
 Prefect lets the failure of a webhook pass into the log as an exception of its client, whose text may have the
 address; and no event tells of it. Here it becomes an event that the UI shows, after another two tries.
@@ -46,11 +46,11 @@ async def _deliver(send: Callable[[], Coroutine[Any, Any, None]]) -> None:
             return await send()
         except httpx.HTTPStatusError as error:
             status = error.response.status_code
-            reason, may_pass = f"what it was sent to answered with status {status}", status >= 500
+            reason, may_pass = f"its target answered with status {status}", status >= 500
         except ActionFailed:
             raise
         except Exception as error:  # noqa: BLE001 - of whichever client sends this kind of notification
-            reason, may_pass = f"what it was sent to cannot be reached ({type(error).__name__})", True
+            reason, may_pass = f"its target cannot be reached ({type(error).__name__})", True
         if pause_seconds is None or not may_pass:
             # Outside of the handler: a chained exception would be logged with its text.
             raise ActionFailed(f"The notification was not delivered: {reason}.")

@@ -1,4 +1,4 @@
-"""Has docket's worker work on after a failure that ended it.
+"""Keeps docket's worker running after a failure that would end it.
 
 It tries again when no connection is made, and ends without a word at any other answer of Redis that it does
 not expect. Where Redis had lost what it held, no service had a round any more until a restart.
@@ -35,7 +35,7 @@ def working_on(run_forever: Worker) -> Worker:
             try:
                 return await run_forever(self)
             except Exception as error:  # noqa: BLE001 - of Redis, or of the library
-                _logger.error("Background work failed, and begins again: %s", _reason(error))  # noqa: TRY400
+                _logger.error("Background work failed; restarting it: %s", _reason(error))  # noqa: TRY400
             await asyncio.sleep(PAUSE_SECONDS)
 
     return run

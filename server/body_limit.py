@@ -1,4 +1,4 @@
-"""How large what is sent to the server may be: until it is worked off it is in memory, several times over."""
+"""Limits the size of request bodies, which the server holds in memory several times over."""
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
@@ -57,5 +57,5 @@ def _too_long() -> Response:
 
 
 def _too_much() -> Response:
-    sentence = "The server has as much to read as it can hold; try again in a moment"
+    sentence = "The server is receiving too much data at once; try again in a moment"
     return JSONResponse({"exception_message": sentence}, 503, {"Retry-After": "2"})

@@ -1,4 +1,4 @@
-"""What a connection may cost the server, above all before whoever made it has logged in.
+"""Limits what a connection may cost the server, above all before its client has logged in.
 
 uvicorn limits neither the bytes of a request's head nor the time that it takes, keeps what a client does not
 read, and lets a websocket send megabytes before its first message was judged. A few dozen connections filled
@@ -47,24 +47,24 @@ class _Anonymous:
     """The connections of those who are not known yet, the oldest first.
 
     Args:
-        most: How many there may be.
+        limit: How many there may be.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._all: dict[LimitedHttp | LimitedWebSocket, None] = {}
 
     def add(self, connection: "LimitedHttp | LimitedWebSocket") -> None:
         """Take one more; the oldest makes room."""
         self._all[connection] = None
-        if len(self._all) > self._most:
-            self.make_room()
+        if len(self._all) > self._limit:
+            self.evict()
 
     def discard(self, connection: "LimitedHttp | LimitedWebSocket") -> None:
         """Forget one, if it is there."""
         self._all.pop(connection, None)
 
-    def make_room(self) -> bool:
+    def evict(self) -> bool:
         """Cut the oldest one off; tell whether there was any."""
         while self._all:
             oldest = next(iter(self._all))
@@ -78,7 +78,7 @@ class _Anonymous:
 class Connections:
     """All connections of one server."""
 
-    most = MAX_CONNECTIONS
+    limit = MAX_CONNECTIONS
     anonymous = _Anonymous(MAX_ANONYMOUS)
     slow_anonymous = _Anonymous(MAX_SLOW_ANONYMOUS)
 
@@ -98,8 +98,8 @@ class LimitedHttp(HttpToolsProtocol):
         """Begin to wait for the first request."""
         super().connection_made(transport)
         Connections.anonymous.add(self)
-        if len(self.connections) > Connections.most and not Connections.anonymous.make_room():
-            _logger.warning("A connection was refused: there are %d already", Connections.most)
+        if len(self.connections) > Connections.limit and not Connections.anonymous.evict():
+            _logger.warning("A connection was refused: there are %d already", Connections.limit)
             self.cut_off()
         self._await_request()
 

@@ -1,4 +1,4 @@
-"""Asks Postgres in one round trip whether a connection still lives, where SQLAlchemy needs three.
+"""Checks in one round trip whether a connection to Postgres is alive, where SQLAlchemy needs three.
 
 The server asks each time that it takes a connection from its pool, which is for every call. SQLAlchemy begins
 and ends a transaction around an empty statement, for proxies that give a connection out for one transaction.

@@ -1,4 +1,4 @@
-"""Whose request it is, where the platform's own proxy passes it on: guesses of a login count by address.
+"""The client's address of a request that the platform's proxy forwards: login guesses count by address.
 
 Whoever sends ``X-Forwarded-For`` may write into it what he likes, so it is believed only of the proxy, which
 puts the address there that it was asked from. Its own is looked up, for it changes with its container.

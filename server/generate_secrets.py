@@ -6,7 +6,7 @@ now. What the database was created with cannot be changed from here, so a differ
 optional secret that is no longer configured is emptied. Nothing is ever printed but names.
 
 Usage: generate_secrets.py                    (see above)
-       generate_secrets.py --restore KNOB     (standard input takes the place of that secret)
+       generate_secrets.py --restore SETTING     (standard input takes the place of that secret)
 
 Folders (volumes in docker-compose.yaml), and who mounts them:
     database   postgres, migrate, server, backup
@@ -59,13 +59,13 @@ def _redis_users(password: str) -> str:
 
 @dataclass(frozen=True)
 class Secret:
-    """One secret: the knob that sets it, where it goes, and where it comes from when nobody sets it.
+    """One secret: the setting that sets it, where it goes, and where it comes from when nobody sets it.
 
     Either it is made, or it is another one's value (in its own form, and unless a third one is set), or it is
     left empty.
     """
 
-    knob: str
+    setting: str
     folder: str
     name: str
     generate: Callable[[], str] | None = None
@@ -113,10 +113,10 @@ SECRETS = (
 
 
 def own_values(file: Path) -> dict[str, str]:
-    """Read ``NAME=value`` lines, one for each knob; a value may hold any character but a line's end.
+    """Read ``NAME=value`` lines, one for each setting; a value may hold any character but a line's end.
 
     Compose writes the file, from values that ``.env`` may give several lines: these would be cut, or be taken
-    for another knob's.
+    for another setting's.
 
     Raises:
         SecretError: A value has several lines, or there is no such file: a login would be off, and passwords
@@ -130,10 +130,10 @@ def own_values(file: Path) -> dict[str, str]:
             "as podman-compose does: start the platform with Docker Compose 2.24 or later"
         ) from None
     values: dict[str, str] = {}
-    knobs, last = {secret.knob for secret in SECRETS}, "the first value"
+    settings, last = {secret.setting for secret in SECRETS}, "the first value"
     for line in filter(None, text.split("\n")):
         name, _, value = line.partition("=")
-        if name not in knobs or name in values:
+        if name not in settings or name in values:
             raise SecretError(
                 f"{last} or a value before it has more than one line in .env; a secret is one line of text"
             )
@@ -148,21 +148,21 @@ def _text(file: Path) -> str:
 
 def own_secret(secret: Secret, values: dict[str, str], files: Path) -> str:
     """Return what the user configured: the file's content, else the value, else an empty string."""
-    file = files / secret.knob
+    file = files / secret.setting
     try:
         content = _text(file).strip(_BLANKS)
     except FileNotFoundError:
         content = ""
     except OSError as error:
         raise SecretError(
-            f"{secret.knob}_FILE cannot be read by user {os.getuid()} ({error.strerror}); "
+            f"{secret.setting}_FILE cannot be read by user {os.getuid()} ({error.strerror}); "
             f"make it readable: chmod a+r FILE, and where SELinux is on, chcon -t container_file_t FILE"
         ) from None
-    if content and secret.knob in values:
-        raise SecretError(f"{secret.knob} and {secret.knob}_FILE are both set; remove one of them")
-    value = content or values.get(secret.knob, "")
+    if content and secret.setting in values:
+        raise SecretError(f"{secret.setting} and {secret.setting}_FILE are both set; remove one of them")
+    value = content or values.get(secret.setting, "")
     if "\n" in value and not secret.has_lines:
-        raise SecretError(f"{secret.knob}_FILE holds more than one line; a secret is one line of text")
+        raise SecretError(f"{secret.setting}_FILE holds more than one line; a secret is one line of text")
     if value and secret.check:
         secret.check(value)
     return value
@@ -198,36 +198,36 @@ def write_secrets(
         target = root / secret.folder / secret.name
         present = _text(target) if target.exists() else ""
         own = own_secret(secret, values, files)
-        is_theirs = has_own_database and secret.knob == "POSTGRES_PASSWORD"
+        is_theirs = has_own_database and secret.setting == "POSTGRES_PASSWORD"
         if is_theirs and not own:
             raise SecretError("POSTGRES_PASSWORD is not set; give your database's, or POSTGRES_PASSWORD_FILE")
         if secret.fixed and not is_theirs and present and own and own != present:
             raise SecretError(
-                f"{secret.knob} differs from the one that this platform's database was created with; "
+                f"{secret.setting} differs from the one that this platform's database was created with; "
                 f"unset it, or start afresh with `make destroy` (which deletes all runs)"
             )
-        generate = None if has_own_redis and secret.knob == "REDIS_PASSWORD" else secret.generate
+        generate = None if has_own_redis and secret.setting == "REDIS_PASSWORD" else secret.generate
         value = own or (present or generate() if generate else "")
-        chosen[secret.knob] = value
+        chosen[secret.setting] = value
         if not value and not chosen.get(secret.unless):
             other = chosen.get(secret.else_like, "")
             value = secret.form(other) if other else ""
         if value != present or not target.exists():
-            planned.append((target, value, secret.knob))
+            planned.append((target, value, secret.setting))
     for target, value, _ in planned:
         _write(target, value)
-    return [f"{knob}: {'written' if value else 'not configured'}" for _, value, knob in planned]
+    return [f"{setting}: {'written' if value else 'not configured'}" for _, value, setting in planned]
 
 
-def restore_secret(root: Path, knob: str, value: str) -> None:
+def restore_secret(root: Path, setting: str, value: str) -> None:
     """Write one secret of a backup, whatever is there.
 
     Raises:
         SecretError: There is no such secret, or the value is malformed.
     """
-    secret = next((secret for secret in SECRETS if secret.knob == knob), None)
+    secret = next((secret for secret in SECRETS if secret.setting == setting), None)
     if secret is None or not value:
-        raise SecretError(f"{knob}: no such secret, or nothing on standard input")
+        raise SecretError(f"{setting}: no such secret, or nothing on standard input")
     if secret.check:
         secret.check(value)
     _write(root / secret.folder / secret.name, value)
@@ -246,8 +246,8 @@ def main() -> None:
             return
         values = {name: value for file in given for name, value in own_values(file).items()}
         auth_string, api_key = (
-            own_secret(next(secret for secret in SECRETS if secret.knob == knob), values, files)
-            for knob in ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")
+            own_secret(next(secret for secret in SECRETS if secret.setting == setting), values, files)
+            for setting in ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")
         )
         check_one_login(auth_string, api_key)
         if address := os.environ.get("PREFECT_BIND_ADDRESS", "127.0.0.1"):  # none with another server

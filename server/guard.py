@@ -97,13 +97,13 @@ class Guard:
         if not self._is_known(host):
             return (
                 f"{host!r} is not a name of this server; "
-                f"if it should be one, add it to PREFECT_ALLOWED_HOSTS and start the server again"
+                f"if it should be one, add it to PREFECT_ALLOWED_HOSTS and restart the server"
             )
         origin = _only(headers, "origin")
         if origin and origin != self._ui_origin and _host_of(origin) != host:
             return (
                 f"pages of {origin!r} may not use this server; if it is this server's own address, "
-                "as a proxy before it shows it, set PREFECT_UI_URL to it and start the server again"
+                "as a proxy before it shows it, set PREFECT_UI_URL to it and restart the server"
             )
         if not origin and path.startswith("/api") and headers.get("sec-fetch-site", "") not in _SAME_SITE:
             return "pages of other sites may not use this server"

@@ -1,4 +1,4 @@
-"""The page that a health check asks: whether the database, and the services beside the API, do their work."""
+"""The health page: whether the database, and the services beside the API, work."""
 
 import logging
 import os

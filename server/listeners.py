@@ -1,4 +1,4 @@
-"""The sockets that the server listens on: at ``::`` of both families, as far as the kernel has them."""
+"""The sockets that the server listens on: ``::`` means IPv6 and IPv4, as far as the kernel has them."""
 
 import errno
 import socket

@@ -1,4 +1,4 @@
-"""Stands before Prefect's login: slows guesses down, and keeps from it what it fails on.
+"""Protects Prefect's login: throttles guesses, and rejects what it would crash on.
 
 Prefect judges a password at once, thousands of times a second. Here, an address from which ten guesses came
 has to wait for a second before the next one is judged, even if it is right; after six seconds without a guess

@@ -1,4 +1,4 @@
-"""Frees the slots of concurrency limits when what Redis knew of their holders is gone: else nobody ever does.
+"""Frees the slots of concurrency limits when Redis has lost their leases: nothing else would free them.
 
 Prefect counts taken slots in its database, and keeps who has them, and until when, in Redis. A holder whose
 lease has run out loses its slot. Without any lease, as in a Redis that was emptied or is new, all slots that
@@ -32,7 +32,7 @@ async def free_lost_slots(settings: Settings) -> None:
             with suppress(RedisError, OSError, SQLAlchemyError, *AWAY):  # there, next time
                 if not await redis.exists(MARK):
                     if limits := await _free_all():
-                        _logger.warning("Redis has lost its leases: the slots of %d limits are free", limits)
+                        _logger.warning("Redis has lost its leases: freed the slots of %d limits", limits)
                     await redis.set(MARK, "1")
             await asyncio.sleep(POLL_SECONDS)
     finally:

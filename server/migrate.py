@@ -121,7 +121,7 @@ async def connect() -> Any:
         ) from None
 
 
-async def connect_patiently() -> Any:
+async def connect_with_retries() -> Any:
     """Connect as `connect` does, and as soon as the database answers; why it does not is told once."""
     told = ""
     while True:
@@ -144,7 +144,7 @@ async def wait_until_prepared() -> None:
     """
     told = False
     while True:
-        database = await connect_patiently()
+        database = await connect_with_retries()
         try:
             if await database.fetchval(READ_MARK) == PREPARED_BY:
                 return
@@ -218,7 +218,7 @@ async def prepare(*, has_snapshot: bool, waits: bool = False) -> None:
         CalledProcessError: A step failed; its own output says why.
     """
     check_way()
-    database = await (connect_patiently() if waits else connect())
+    database = await (connect_with_retries() if waits else connect())
     try:
         await check_connections(database)
         await take_turn(database)

@@ -1,4 +1,4 @@
-"""The description of Prefect's API, made once.
+"""The OpenAPI schema of Prefect's API, generated once.
 
 Prefect makes it of all routes whenever somebody asks for it, login or not. That takes seconds, in which the
 server does nothing else.

@@ -1,4 +1,4 @@
-"""Tells clients to wait while the server cannot reach its database, and nothing else but that.
+"""Tells clients to retry while the server cannot reach its database, and only then.
 
 Prefect answers 500 then, which its clients take for final: a flow that ends in that moment is lost. With this
 they ask again every few seconds, for as long as the database is away.

@@ -1,4 +1,4 @@
-"""Everything that the server changes inside of Prefect and what it stands on, each with what it is for.
+"""All patches of Prefect and its libraries in the server, each with its purpose.
 
 What there is a public way for is no patch: what is said while the database is away is a handler of Prefect's
 application (`outage`).

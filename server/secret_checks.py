@@ -1,4 +1,4 @@
-"""What a configured secret, and the settings that go with it, must be like."""
+"""Validates configured secrets, and the settings that belong to them."""
 
 import base64
 import binascii
@@ -63,7 +63,7 @@ def check_database(settings: Sequence[str], *, is_own: bool) -> None:
     for name in settings:
         if name.endswith("_CONNECTION_URL") or not is_own:
             raise SecretError(
-                f"{name} is not taken; for a Postgres of your own set PREFECT_SERVER_DATABASE_HOST and "
+                f"{name} is not supported; for your own Postgres set PREFECT_SERVER_DATABASE_HOST and "
                 "COMPOSE_FILE=docker-compose.yaml:deploy/own-database.yaml (docs/own-database.md)"
             )
 
@@ -79,7 +79,7 @@ def check_one_login(auth_string: str, api_key: str) -> None:
 
 
 def check_own_server(address: str, auth_string: str, ui_url: str) -> None:
-    """Refuse to publish the API without a login, with one that is soon guessed, or where no browser finds it.
+    """Refuse to publish the API without a login, with a weak one, or where no browser finds it.
 
     Raises:
         SecretError: As above; the message says what to set.
@@ -97,7 +97,7 @@ def check_own_server(address: str, auth_string: str, ui_url: str) -> None:
     own = password.replace(user, "") if user else password
     if auth_string and (len(own) < MIN or len(set(own)) < MIN_DIFFERENT):
         raise SecretError(
-            f"the password in PREFECT_API_AUTH_STRING is soon guessed; it needs {MIN} characters beside "
+            f"the password in PREFECT_API_AUTH_STRING is easy to guess; it needs {MIN} characters beside "
             f"the user's name, {MIN_DIFFERENT} of them different; this makes a good one: "
             "python3 -c 'import secrets; print(secrets.token_urlsafe(16))'"
         )

@@ -71,7 +71,7 @@ def main() -> None:
             asyncio.run(check_redis(everything))
     except SharedStateError as error:
         sys.exit(f"server: {error}")
-    Connections.most = min(MAX_CONNECTIONS, max(_files() - FILES_BESIDE, FILES_BESIDE))
+    Connections.limit = min(MAX_CONNECTIONS, max(_files() - FILES_BESIDE, FILES_BESIDE))
     if line := left_out(report()):
         print(f"server: {line}", flush=True)
     monitor = ServicesMonitor()

@@ -1,4 +1,4 @@
-"""Notices that the server's own services stand still, and ends the server so that it is started anew.
+"""The watchdog of the server's background services: ends the server when they hang, so that it restarts.
 
 Prefect's scheduler and its like run beside the API, in one process and by one library (docket). When these
 stop, the API goes on to answer that all is well, and no schedule's run is made any more. Three things are
@@ -58,9 +58,9 @@ class ServicesMonitor:
         self._has_succeeded = False
         self._failure: BaseException | None = None
         self._over = ""
-        self.start_anew()
+        self.reset()
 
-    def start_anew(self) -> None:
+    def reset(self) -> None:
         """Judge from now on, as after a time that says nothing of the services."""
         self._turned = self._moved = self._scheduled = self._clock()
 
@@ -69,7 +69,7 @@ class ServicesMonitor:
         if has_database:
             self._turned = self._clock()
         else:
-            self.start_anew()
+            self.reset()
 
     def ended(self, name: str, failure: BaseException | None = None) -> None:
         """Take note that a service has done one round."""
@@ -92,8 +92,10 @@ class ServicesMonitor:
         """Return why the server has to be started anew; an empty string when it has not."""
         if still := self._over or self._still(END_SECONDS):
             return still
-        is_mended = self._failure is None or (self._has_succeeded and not isinstance(self._failure, _LASTING))
-        return self._unscheduled(END_SCHEDULER_SECONDS) if is_mended else ""
+        is_recovered = self._failure is None or (
+            self._has_succeeded and not isinstance(self._failure, _LASTING)
+        )
+        return self._unscheduled(END_SCHEDULER_SECONDS) if is_recovered else ""
 
     def _still(self, most_seconds: float) -> str:
         now = self._clock()
@@ -164,7 +166,7 @@ class Watched:
 
         async def send_noted(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
-                self._monitor.start_anew()
+                self._monitor.reset()
                 beating.append(asyncio.create_task(self._beat()))
                 threading.Thread(target=self._watch, name="services-watchdog", daemon=True).start()
             await send(message)
@@ -199,7 +201,7 @@ class Watched:
         while not self._is_over.wait(POLL_SECONDS):
             now = time.monotonic()
             if now - then > 3 * POLL_SECONDS:  # the whole process was held up
-                self._monitor.start_anew()
+                self._monitor.reset()
             then = now
             if reason := self._monitor.end():
                 self._end(reason)

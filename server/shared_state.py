@@ -1,4 +1,4 @@
-"""What API servers and the process of services beside them share, and what becomes of them without it.
+"""The state that API servers and the services process share in Redis, and the checks of its settings.
 
 One server keeps events, slots and background work in its own memory. Several share these by Redis. Where a
 setting of that is left out nothing fails: states of task runs are missing, slots stay taken, automations do
@@ -117,7 +117,7 @@ class RedisGate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what changes nothing, and everything while Redis is there; between start and end, look."""
         if scope["type"] == "lifespan":
-            looking = asyncio.create_task(self._look())
+            looking = asyncio.create_task(self._poll())
             try:
                 await self._app(scope, receive, send)
             finally:
@@ -127,7 +127,7 @@ class RedisGate:
         else:
             await ask_again(REDIS_IS_AWAY, MAINTENANCE)(scope, receive, send)
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         redis = client_of(self._settings)
         try:
             while True:

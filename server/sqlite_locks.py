@@ -1,4 +1,4 @@
-"""Keeps many flow runs at once from locking each other, and the server itself, out of SQLite.
+"""Keeps concurrent flow runs from locking each other, and the server, out of SQLite.
 
 Two things of Prefect 3.9.1 do so. A transaction that reads before it writes fails at once if another has
 written meanwhile ("database is locked"), so that its client has to ask again: each takes the lock when it

@@ -143,7 +143,7 @@ def own_certificates(path: Path) -> list[str]:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificate)
         except (ssl.SSLError, ValueError):
             raise ValueError(
-                f"certificate {number} of {len(found)} in CA_CERT_FILE is damaged; export it anew"
+                f"certificate {number} of {len(found)} in CA_CERT_FILE is damaged; export it again"
             ) from None
     return found
 

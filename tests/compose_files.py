@@ -1,4 +1,4 @@
-"""The Compose files as they are written, without a Docker engine: what a service has, by the knobs."""
+"""The Compose files as they are written, without a Docker engine: what a service has, by the settings."""
 
 import re
 from collections.abc import Mapping

@@ -23,7 +23,7 @@ from referencing.jsonschema import DRAFT202012
 
 from local.install.packages import package_index, trusting
 from local.install.virtual_environment import PROGRAMS
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 from tests.built_once import built_once
 
 JSON = dict[str, Any]
@@ -47,12 +47,12 @@ def tools() -> Path:
 
 def _fetch(scratch: Path) -> None:
     packages, target = scratch / "packages", scratch / "tools"
-    knobs = Knobs.read()
-    with trusting(knobs, PROGRAMS / "python") as certificates:
+    settings = Settings.read()
+    with trusting(settings, PROGRAMS / "python") as certificates:
         install = ["pip", "install", "--quiet", "--no-deps", "--require-hashes", "--target", str(packages)]
         subprocess.run(
             [PROGRAMS / "uv", *install, "--requirements", LOCK],
-            env={**os.environ, **certificates, **package_index(knobs)},
+            env={**os.environ, **certificates, **package_index(settings)},
             check=True,
         )
     target.mkdir()

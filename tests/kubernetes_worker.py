@@ -14,7 +14,7 @@ from pathlib import Path
 
 from local.install.packages import package_index, trusting
 from local.install.virtual_environment import PROGRAMS
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 from tests.built_once import built_once
 
 LOCK = ROOT / "requirements" / "extras" / "kubernetes.txt"
@@ -30,12 +30,12 @@ def packages() -> Path:
     further = "".join(entry for entry in entries if entry.split(" ")[0] not in known)
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     digest = hashlib.sha256(f"{version}\n{further}".encode()).hexdigest()[:16]
-    knobs = Knobs.read()
+    settings = Settings.read()
     with built_once(f"kubernetes-worker-{digest}") as place:
         if not place.exists():
             with (
                 tempfile.TemporaryDirectory(dir=place.parent) as scratch,
-                trusting(knobs, PROGRAMS / "python") as certificates,
+                trusting(settings, PROGRAMS / "python") as certificates,
             ):
                 lock = Path(scratch) / "lock.txt"
                 lock.write_text(further, encoding="utf-8")
@@ -50,7 +50,7 @@ def packages() -> Path:
                 ]
                 subprocess.run(
                     [PROGRAMS / "uv", *install, "--target", Path(scratch) / "packages"],
-                    env={**os.environ, **certificates, **package_index(knobs)},
+                    env={**os.environ, **certificates, **package_index(settings)},
                     check=True,
                 )
                 (Path(scratch) / "packages").rename(place)

@@ -214,7 +214,7 @@ class Platform:
     def command(
         self, *arguments: str, environment: dict[str, str] | None = None, timeout_seconds: float = 300
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command in the checkout with this platform's knobs; the caller looks at its exit code."""
+        """Run a command in the checkout with this platform's settings; the caller looks at its exit code."""
         return subprocess.run(
             arguments,
             cwd=self.checkout,
@@ -306,7 +306,7 @@ class ComposePlatform(Platform):
 
 
 def scaled_settings(servers: int = 3) -> dict[str, str]:
-    """Return the knobs of a platform with several API servers, for `make` and for `docker compose`."""
+    """Return the settings of a platform with several API servers, for `make` and for `docker compose`."""
     from tests.machines import machine
 
     return {

@@ -247,7 +247,7 @@ class ScaledServer:
 def redis_users(password: str) -> str:
     """Return what the platform makes of Redis' password."""
     secrets = load_script(SERVER / "generate_secrets.py").SECRETS
-    return next(secret for secret in secrets if secret.knob == "REDIS_USERS").form(password)
+    return next(secret for secret in secrets if secret.setting == "REDIS_USERS").form(password)
 
 
 def environment(home: Path, settings: dict[str, str]) -> dict[str, str]:

@@ -147,7 +147,7 @@ class Swarm(Stack):
 
     @property
     def images(self) -> dict[str, str]:
-        """The knobs by which the images under test are found."""
+        """The settings by which the images under test are found."""
         return {name: self.environment[name] for name in ("IMAGE_PREFIX", "PLATFORM_VERSION")}
 
     def stack_up(self, **settings: str) -> str:

@@ -21,11 +21,11 @@ from prefect.settings import (
 from tests.prefect_process import PrefectProcess
 from tests.tls_server import self_signed
 from yeedu_deployer.applied.apply import Deployer
-from yeedu_deployer.configuration import Configuration
 from yeedu_deployer.declared.desired import Files
 from yeedu_deployer.inspection.inspector import FlowInspector
 from yeedu_deployer.report import Report
 from yeedu_deployer.server import Lookup
+from yeedu_deployer.settings import Configuration
 
 # Tests are imported without packages, so what they share needs a place that Python searches.
 sys.path.append(str(Path(__file__).parent / "support"))

@@ -2,9 +2,9 @@
 
 import pytest
 
-from yeedu_deployer.configuration import Configuration
 from yeedu_deployer.declared.block_names import BlockNames
 from yeedu_deployer.planned.blocks import configured_blocks
+from yeedu_deployer.settings import Configuration
 
 STAGING = BlockNames("staging")
 

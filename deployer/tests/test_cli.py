@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from yeedu_deployer.configuration import Configuration
 from yeedu_deployer.errors import ConfigurationError
+from yeedu_deployer.settings import Configuration
 
 pytestmark = pytest.mark.timeout(300)  # each start of the program imports Prefect
 YAML = """\
@@ -113,7 +113,7 @@ def test_wrong_authentication_gets_one_sentence(server, deployer):
     wrong = deployer(PREFECT_API_URL=server.url, PREFECT_API_AUTH_STRING="admin:canary-wrong")
     assert wrong.returncode == 1
     assert wrong.stderr == (
-        f"error: The Prefect server at {server.url} cannot be used: the server refuses the credentials; "
+        f"error: The Prefect server at {server.url} cannot be used: the server rejects the credentials; "
         "check PREFECT_API_AUTH_STRING or its file.\n"
     )
 

@@ -11,8 +11,8 @@ import pytest
 from declared import HEAD, NAMELESS, ONE, POOLS, TWO
 
 from yeedu_deployer.config_dir import Options, declared_files, own_variables
-from yeedu_deployer.configuration import Configuration
 from yeedu_deployer.errors import ConfigurationError
+from yeedu_deployer.settings import Configuration
 
 pytestmark = pytest.mark.timeout(300)  # each start of the program imports Prefect
 ENVIRONMENTS = """

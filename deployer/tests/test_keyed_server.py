@@ -12,8 +12,8 @@ import requests
 
 from tests.keyed_server import ACCOUNT, WORKSPACE, KeyedServer
 from tests.prefect_process import PrefectProcess
-from yeedu_deployer.configuration import Configuration, ui_url_of
 from yeedu_deployer.server import open_client
+from yeedu_deployer.settings import Configuration, ui_url_of
 
 pytestmark = pytest.mark.timeout(300)  # each start of the program imports Prefect
 KEY = "canary-of-the-key"
@@ -97,9 +97,9 @@ def test_plan_apply_and_status_tell_the_key_with_every_request(
 def test_wrong_key_is_told_at_once_and_not_shown(deployer: Deploy, keyed: KeyedServer) -> None:
     wrong = deployer("plan", PREFECT_API_KEY_FILE="", PREFECT_API_KEY="canary-wrong")
     none = deployer("plan", PREFECT_API_KEY_FILE="")
-    cannot = f"error: The Prefect server at {keyed.url} cannot be used: the server refuses"
+    cannot = f"error: The Prefect server at {keyed.url} cannot be used: the server rejects"
     assert [(run.returncode, run.stdout, run.stderr) for run in (wrong, none)] == [
-        (1, "", f"{cannot} the key; check PREFECT_API_KEY or its file.\n"),
+        (1, "", f"{cannot} the API key; check PREFECT_API_KEY or its file.\n"),
         (1, "", f"{cannot} the credentials; check PREFECT_API_AUTH_STRING or its file.\n"),
     ]
 

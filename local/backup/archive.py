@@ -1,4 +1,4 @@
-"""The file that a backup is: a tar archive whose first member names all others, with their checksums."""
+"""A backup's file format: a tar archive whose first member is a manifest with the checksums of all others."""
 
 import errno
 import hashlib
@@ -88,7 +88,7 @@ def read_archive(source: Path, folder: Path) -> Manifest:
         CommandError: It is missing, no backup of this platform, cut short, or damaged; or there is no room.
     """
     with _opened(
-        source, f"{folder.parent} has no room to unpack it; set TMPDIR to a folder that has"
+        source, f"{folder.parent} has too little space to unpack it; set TMPDIR to a folder with more"
     ) as archive:
         manifest = _manifest(source, archive)
         for entry, written in _members(source, archive, manifest):
@@ -107,7 +107,7 @@ def verify_archive(source: Path, is_late: Callable[[], bool]) -> tuple[Manifest,
     Raises:
         CommandError: It is missing, no backup of this platform, cut short, or damaged.
     """
-    with _opened(source, "no room is left") as archive:
+    with _opened(source, "no space is left") as archive:
         manifest = _manifest(source, archive)
         for entry, written in _members(source, archive, manifest):
             stream, content = _content(archive, entry), hashlib.sha256()
@@ -120,7 +120,7 @@ def verify_archive(source: Path, is_late: Callable[[], bool]) -> tuple[Manifest,
 
 
 @contextmanager
-def _opened(source: Path, no_room: str) -> Generator[tarfile.TarFile]:
+def _opened(source: Path, out_of_space: str) -> Generator[tarfile.TarFile]:
     """Open an archive; what goes wrong while it is read is one sentence.
 
     Raises:
@@ -128,7 +128,7 @@ def _opened(source: Path, no_room: str) -> Generator[tarfile.TarFile]:
     """
     try:
         if source.exists() and not source.is_file():
-            raise CommandError(f"{source} is no file; name a backup: make restore FILE=backups/NAME.tar")
+            raise CommandError(f"{source} is not a file; name a backup: make restore FILE=backups/NAME.tar")
         with (
             _Bounded(source.open("rb", buffering=0)) as stream,
             tarfile.open(fileobj=stream, mode="r:") as archive,
@@ -137,10 +137,10 @@ def _opened(source: Path, no_room: str) -> Generator[tarfile.TarFile]:
     except FileNotFoundError:
         raise CommandError(f"{source}: there is no such file; `ls backups` shows your backups") from None
     except _NO_TAR:
-        raise CommandError(f"{source} is cut short, or no backup of this platform") from None
+        raise CommandError(f"{source} is truncated, or not a backup of this platform") from None
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise CommandError(f"{source}: {no_room}") from None
+            raise CommandError(f"{source}: {out_of_space}") from None
         raise CommandError(f"{source} cannot be read: {error.strerror}") from None
 
 
@@ -161,15 +161,19 @@ def _members(
     while entry := archive.next():
         written = left.pop(entry.name, None)
         if written is None or not _is_plain(entry):
-            raise CommandError(f"{source} is no backup of this platform: it holds what its manifest does not")
+            raise CommandError(
+                f"{source} is not a backup of this platform: it holds what its manifest does not"
+            )
         yield entry, written
     if left:
-        raise CommandError(f"{source} is cut short: {', '.join(sorted(left))} is missing; use another backup")
+        raise CommandError(f"{source} is truncated: {', '.join(sorted(left))} is missing; use another backup")
 
 
 def _check(source: Path, name: str, found: str, written: str) -> None:
     if found != written:
-        raise CommandError(f"{source} is damaged: {name} in it is not what was written; use another backup")
+        raise CommandError(
+            f"{source} is damaged: {name} in it differs from what was written; use another backup"
+        )
 
 
 def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:
@@ -187,7 +191,7 @@ def _is_plain(entry: tarfile.TarInfo) -> bool:
 def _manifest(source: Path, archive: tarfile.TarFile) -> Manifest:
     first = archive.next()
     if first is None or first.name != _MANIFEST or not _is_plain(first) or first.size > _AT_ONCE_BYTES:
-        raise CommandError(f"{source} is no backup of this platform: `make backup` makes one")
+        raise CommandError(f"{source} is not a backup of this platform; `make backup` creates one")
     try:
         fields = json.loads(_content(archive, first).read())
         if fields["format"] != _FORMAT:
@@ -201,7 +205,7 @@ def _manifest(source: Path, archive: tarfile.TarFile) -> Manifest:
         raise CommandError(f"{source} is damaged: its manifest cannot be read; use another backup") from None
     if missing := _NEEDED - manifest.members.keys():
         raise CommandError(
-            f"{source} is no whole backup: it has no {' and no '.join(sorted(missing))}; use another backup"
+            f"{source} is incomplete: it has no {' and no '.join(sorted(missing))}; use another backup"
         )
     return manifest
 

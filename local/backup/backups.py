@@ -1,4 +1,4 @@
-"""``make backup`` and ``make restore``: the database, the key that decrypts its blocks, and the settings."""
+"""Writes and restores backups: the database, the key that decrypts its blocks, and the settings."""
 
 import re
 import shutil
@@ -80,7 +80,7 @@ class Backups:
         try:
             with TemporaryDirectory() as folder:
                 parts = Path(folder)
-                self.console.step("database     copying it as it is at this moment")
+                self.console.step("database     copying a consistent snapshot")
                 self.database.dump(parts / DATABASE)
                 (parts / KEY).write_text(self.read_key(), encoding="ascii")
                 settings = self.root / ".env"
@@ -91,7 +91,7 @@ class Backups:
             where = f"{error.filename}: " if error.filename else ""
             raise CommandError(f"no backup was made: {where}{error.strerror}") from None
         self.console.step(f"backup       {target} ({target.stat().st_size / 1e6:.1f} MB)")
-        self.console.say("It holds passwords and the key to them: keep it where only you can read it.")
+        self.console.say("It contains passwords and their key: keep it where only you can read it.")
 
     def restore(self, dump: Path, key: str, stop: Callable[[], None]) -> None:
         """Replace the database and its key; neither is touched before the dump was tried out beside it.
@@ -105,13 +105,13 @@ class Backups:
             CommandError: The dump is none, or cannot take the place; all data is then as it was.
         """
         self.database.load(dump)
-        self.console.step("database     loaded beside the one in use")
+        self.console.step("database     loaded next to the one in use")
         try:
             stop()
             self._take_over(key)
         except CommandError as error:
             self.database.discard()
-            raise CommandError(f"{error}; all data is as it was, and `make up` starts the platform") from None
+            raise CommandError(f"{error}; no data was changed, `make up` starts the platform") from None
         except BaseException:
             self.database.discard()
             raise
@@ -152,7 +152,7 @@ def of_processes(console: Console) -> Backups:
         try:
             return key_file.read_text(encoding="ascii")
         except OSError as error:
-            raise CommandError(f"{key_file} cannot be read: {error.strerror}; `make up` makes it") from None
+            raise CommandError(f"{key_file} cannot be read: {error.strerror}; `make up` creates it") from None
 
     def write_key(key: str) -> None:
         scratch = key_file.with_suffix(".new")

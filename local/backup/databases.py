@@ -1,4 +1,4 @@
-"""Prefect's database: dumped while in use, and replaced by a dump that was tried out beside it first."""
+"""Prefect's database: dumped while in use, and replaced only by a dump that loads without errors."""
 
 import shutil
 import sqlite3
@@ -80,7 +80,7 @@ class PostgresDatabase:
         except CommandError as error:
             self.discard()
             raise CommandError(
-                f"the dump in it is not one of Prefect's database ({printable(str(error))})"
+                f"its dump is not a dump of Prefect's database ({printable(str(error))})"
             ) from None
 
     def _refuse_own_code(self) -> None:
@@ -195,7 +195,7 @@ class SqliteDatabase:
         except sqlite3.Error as error:
             self.discard()
             raise CommandError(
-                f"the dump in it is not one of Prefect's database ({printable(str(error))})"
+                f"its dump is not a dump of Prefect's database ({printable(str(error))})"
             ) from None
         except OSError as error:
             self.discard()

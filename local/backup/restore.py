@@ -1,4 +1,4 @@
-"""``make restore``: what a backup's file says is read, and judged, before anything is started or stopped."""
+"""``make restore``: reads and validates a backup's file before anything is started or stopped."""
 
 import re
 from collections.abc import Generator
@@ -15,7 +15,7 @@ from local.errors import CommandError
 from local.install.packages import own_certificate
 from local.script import load_script
 from local.settings.dotenv import read_dotenv
-from local.settings.platform import ROOT, Knobs, environment_of_commands
+from local.settings.platform import ROOT, Settings, environment_of_commands
 
 _FORMS = {"postgres": "containers", "sqlite": "local processes"}
 _ENCRYPTION_KEY = "PREFECT_SERVER_ENCRYPTION_KEY"
@@ -32,8 +32,8 @@ class Backup:
         manifest: What it holds.
         database: The dump of the database, unpacked.
         key: What the blocks in it are encrypted with.
-        settings: Its ``.env``, unpacked; ``None`` when it has none, or the checkout has one.
-        knobs: The platform's, with those settings.
+        env_file: Its ``.env``, unpacked; ``None`` when it has none, or the checkout has one.
+        settings: The platform's, with those settings.
         root: The checkout.
     """
 
@@ -41,8 +41,8 @@ class Backup:
     manifest: Manifest
     database: Path
     key: str
-    settings: Path | None
-    knobs: Knobs
+    env_file: Path | None
+    settings: Settings
     root: Path
 
     def check(self, kind: str) -> None:
@@ -64,12 +64,11 @@ class Backup:
                 f"{self.source} is of Prefect {made.prefect}, newer than this checkout's "
                 f"{prefect_version(self.root)}; check out the version that it was made with"
             )
-        if self.knobs.other_server:
+        if self.settings.other_server:
             raise CommandError(
-                f"runs, deployments and blocks are on {self.knobs.other_server}; "
-                "restore the backup where that server is"
+                f"runs, deployments and blocks are on {self.settings.other_server}; restore the backup there"
             )
-        if self.knobs.secret(_ENCRYPTION_KEY) not in {"", self.key}:
+        if self.settings.secret(_ENCRYPTION_KEY) not in {"", self.key}:
             raise CommandError(
                 f"{self.source}: its blocks are encrypted with another key than {_ENCRYPTION_KEY} is; "
                 "remove that from .env, and the backup's key is used"
@@ -82,11 +81,11 @@ class Backup:
         Raises:
             CommandError: A file or folder is not there.
         """
-        self.knobs.config_dir()
-        own_certificate(self.knobs)
+        self.settings.config_dir()
+        own_certificate(self.settings)
         script = load_script(ROOT / "server" / "generate_secrets.py")
-        for name in (f"{secret.knob}_FILE" for secret in script.SECRETS):
-            file = self.knobs.path(name)
+        for name in (f"{secret.setting}_FILE" for secret in script.SECRETS):
+            file = self.settings.path(name)
             if file and not file.exists():
                 raise CommandError(f"{name}={file}: there is no such file; a backup holds none: put it there")
 
@@ -97,23 +96,23 @@ class Backup:
         Settings of today are never overwritten.
         """
         target = self.root / ".env"
-        if self.settings is None:
+        if self.env_file is None:
             yield
             return
         scratch = target.with_name(".env.restored")
         try:
             scratch.touch(mode=0o600)
-            scratch.write_bytes(self.settings.read_bytes())
+            scratch.write_bytes(self.env_file.read_bytes())
             scratch.replace(target)
         except OSError as error:
             scratch.unlink(missing_ok=True)
             raise CommandError(f"{target} cannot be written: {error.strerror}") from None
-        console.step("settings     .env is back")
+        console.step("settings     .env restored")
         try:
             yield
         except BaseException:
             target.unlink()
-            console.step("settings     .env is taken away again")
+            console.step("settings     .env removed again")
             raise
 
 
@@ -137,34 +136,34 @@ def opened(source: Path, console: Console, root: Path = ROOT) -> Generator[Backu
         try:
             script.check_fernet_key(key)
         except script.SecretError:
-            raise CommandError(f"{source}: the key in it is no Fernet key; use another backup") from None
-        today, settings = root / ".env", parts / SETTINGS
-        if not settings.exists() or today.exists():
-            if settings.exists() and today.read_bytes() != settings.read_bytes():
-                console.step("settings     .env differs from the backup's, and is left as it is")
-            yield Backup(source, manifest, parts / DATABASE, key, None, Knobs.read(root), root)
+            raise CommandError(f"{source}: its key is not a Fernet key; use another backup") from None
+        today, env_file = root / ".env", parts / SETTINGS
+        if not env_file.exists() or today.exists():
+            if env_file.exists() and today.read_bytes() != env_file.read_bytes():
+                console.step("settings     .env differs from the backup's, and is kept")
+            yield Backup(source, manifest, parts / DATABASE, key, None, Settings.read(root), root)
             return
-        yield Backup(source, manifest, parts / DATABASE, key, settings, _knobs(source, settings), root)
+        yield Backup(source, manifest, parts / DATABASE, key, env_file, _settings_of(source, env_file), root)
 
 
-def _knobs(source: Path, settings: Path) -> Knobs:
-    """Return the knobs with a backup's settings.
+def _settings_of(source: Path, env_file: Path) -> Settings:
+    """Return the settings as they are with a backup's settings.
 
     Raises:
         CommandError: They cannot be read, or would decide what else runs on this machine.
     """
     environment = environment_of_commands()
     try:
-        values = read_dotenv(settings, environment)
+        values = read_dotenv(env_file, environment)
     except CommandError as error:
-        raise CommandError(f"{source}: {str(error).replace(str(settings), SETTINGS)}") from None
+        raise CommandError(f"{source}: {str(error).replace(str(env_file), SETTINGS)}") from None
     if names := sorted(filter(_OF_DOCKER.fullmatch, values)):
         raise CommandError(
             f"{source}: its {SETTINGS} sets {', '.join(names)}, which decides what runs on this machine; "
             f"look at `tar -xOf {quote(str(source))} {SETTINGS}`, write what you trust of it into .env, "
             "and restore again"
         )
-    return Knobs({**values, **environment})
+    return Settings({**values, **environment})
 
 
 def numbers_of(version: str) -> tuple[int, ...]:

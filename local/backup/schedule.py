@@ -1,4 +1,4 @@
-"""Backups of local processes on a schedule (for containers: server/backup), and how old the newest one is."""
+"""Scheduled backups of local processes (containers have server/backup), and the age of the newest backup."""
 
 import sys
 import time
@@ -11,7 +11,7 @@ from local.console import Console
 from local.errors import CommandError
 from local.install.virtual_environment import PROGRAMS
 from local.processes.service import Service
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 from local.status.metrics import age_of
 
 FOLDER = ROOT / "backups"
@@ -22,16 +22,16 @@ LATE_SECONDS = 600
 _RETRY_SECONDS = 60
 
 
-def backup_lines(knobs: Knobs) -> Iterator[str]:
+def backup_lines(settings: Settings) -> Iterator[str]:
     """Yield how old the newest backup is, and how many there are; nothing of another server's."""
-    if knobs.other_server:
+    if settings.other_server:
         return
     found = backups_in(FOLDER)
     if found:
         age = age_of(datetime.now(UTC) - found[-1][1])
         yield f"backups         the newest is {age} old, of {len(found)} in {FOLDER.name}/"
     else:
-        yield f"backups         none in {FOLDER.name}/; `make backup` makes one"
+        yield f"backups         none in {FOLDER.name}/; `make backup` creates one"
 
 
 def backups_in(folder: Path) -> list[tuple[Path, datetime]]:
@@ -39,42 +39,42 @@ def backups_in(folder: Path) -> list[tuple[Path, datetime]]:
     return _made(folder, _BY_HAND, _SCHEDULED)
 
 
-def are_scheduled(knobs: Knobs) -> bool:
+def are_scheduled(settings: Settings) -> bool:
     """Whether ``COMPOSE_PROFILES`` asks for backups."""
-    return PROFILE in knobs.get("COMPOSE_PROFILES").split(",")
+    return PROFILE in settings.get("COMPOSE_PROFILES").split(",")
 
 
-def seconds_between(knobs: Knobs) -> int:
+def seconds_between(settings: Settings) -> int:
     """Return the seconds from one backup to the next: a day by default."""
-    return knobs.seconds("BACKUP_EVERY_SECONDS", 86400)
+    return settings.seconds("BACKUP_EVERY_SECONDS", 86400)
 
 
-def scheduled_backups(knobs: Knobs) -> list[Service]:
+def scheduled_backups(settings: Settings) -> list[Service]:
     """Return the process that makes backups; none where ``COMPOSE_PROFILES`` does not ask for it."""
-    if not are_scheduled(knobs) or knobs.other_server:
+    if not are_scheduled(settings) or settings.other_server:
         return []
     command = [str(PROGRAMS / "python"), "-P", "-m", "local.backup.schedule"]
-    every_seconds, keep = _plan(knobs)
+    every_seconds, keep = _plan(settings)
     environment = {
         "PYTHONPATH": str(ROOT),
         "BACKUP_EVERY_SECONDS": str(every_seconds),
         "BACKUP_KEEP": str(keep),
     }
-    settings = [f"{name}={value}" for name, value in environment.items()]
+    assignments = [f"{name}={value}" for name, value in environment.items()]
     return [
         Service(
             PROFILE,
             command,
             environment,
             sources=("local",),
-            ready_command=("env", *settings, *command, "--check"),
+            ready_command=("env", *assignments, *command, "--check"),
         )
     ]
 
 
-def _plan(knobs: Knobs) -> tuple[int, int]:
+def _plan(settings: Settings) -> tuple[int, int]:
     """Return the seconds from one backup to the next, and how many are kept (seven)."""
-    return seconds_between(knobs), knobs.count("BACKUP_KEEP", 7)
+    return seconds_between(settings), settings.count("BACKUP_KEEP", 7)
 
 
 def _made(folder: Path, *forms: str) -> list[tuple[Path, datetime]]:
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str]) -> None:
     """Make backups until stopped, or (``--check``) succeed when the newest one is not overdue."""
     console = Console()
     try:
-        every_seconds, keep = _plan(Knobs.read())
+        every_seconds, keep = _plan(Settings.read())
     except CommandError as error:
         sys.exit(f"backup: {error}")
     if arguments == ["--check"]:
@@ -121,7 +121,7 @@ def main(arguments: Sequence[str]) -> None:
             time.sleep(max(_left_seconds(every_seconds), 0))
             _back_up(keep, console)
         except (CommandError, OSError) as error:
-            console.step(f"backup       failed, and is tried again in {_RETRY_SECONDS} s: {error}")
+            console.step(f"backup       failed, retrying in {_RETRY_SECONDS} s: {error}")
             time.sleep(_RETRY_SECONDS)
 
 

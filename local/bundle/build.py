@@ -1,4 +1,4 @@
-"""``make bundle``: one file from which a machine without any network starts the platform."""
+"""``make bundle``: builds one file from which a machine without a network starts the platform."""
 
 import gzip
 import shutil
@@ -15,27 +15,27 @@ from typing import IO, cast
 from local.bundle.bundle import CHECKOUT, HEAD, INSTALLER, SUMS, WHEELS, Contents, digest, kind_of_machine
 from local.console import Console
 from local.containers.engine import Project, find_engine
-from local.containers.images import bring_images, images_of, without_digest
+from local.containers.images import images_of, provide_images, without_digest
 from local.errors import CommandError
 from local.install.packages import further_digest, further_locks, package_index, trusting
 from local.install.virtual_environment import PLATFORM_LOCKS, PROGRAMS, WAREHOUSE_LOCK, inherited, install
 from local.release.make_release import git
 from local.release.version import platform_version
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")  # of the machines that local processes may run on
 # What wheels may ask of a machine's C library, the least first; the most is what Debian 10 and RHEL 8 have.
 _LIBRARIES = ("manylinux2014", "manylinux_2_17", "manylinux_2_26", "manylinux_2_27", "manylinux_2_28")
 
 
-def make_bundle(target: Path | None, pythons: Sequence[str], console: Console, knobs: Knobs) -> Path:
+def make_bundle(target: Path | None, pythons: Sequence[str], console: Console, settings: Settings) -> Path:
     """Write a bundle of what is committed here, and return its file.
 
     Args:
         target: The file; by default ``build/yeedu-prefect-VERSION.tar``.
         pythons: The versions of Python to have wheels for; by default `PYTHONS`.
         console: Where it says what it does.
-        knobs: Which images and packages there are.
+        settings: Which images and packages there are.
 
     Raises:
         CommandError: Something is not committed, Docker is missing, or an image or a wheel cannot be had.
@@ -46,26 +46,26 @@ def make_bundle(target: Path | None, pythons: Sequence[str], console: Console, k
     name = f"yeedu-prefect-{version}"
     target = target or ROOT / "build" / f"{name}.tar"
     if git(ROOT, "status", "--porcelain"):
-        raise CommandError("what is not committed would not be in the bundle; commit or stash it first")
+        raise CommandError("uncommitted changes would not be in the bundle; commit or stash them first")
     if git(ROOT, "rev-parse", "--is-shallow-repository") == "true":
         raise CommandError("this clone has no history; `git fetch --unshallow` gets it")
     engine = find_engine()
     if not engine.is_usable:
-        raise CommandError(f"images are made and saved by Docker, and {engine.description}")
-    packages = further_digest(knobs)
+        raise CommandError(f"images are built and saved by Docker, but {engine.description}")
+    packages = further_digest(settings)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=target.parent, prefix=".making-") as scratch:
             folder = Path(scratch, name)
             (folder / WHEELS).mkdir(parents=True)
             _put_checkout(folder, version)
-            project = Project(knobs)
-            bring_images(project, knobs, console, of_all_profiles=True)
+            project = Project(settings)
+            provide_images(project, settings, console, of_all_profiles=True)
             services = names_to_save(images_of(project))
             machine = _machine(set(services.values()))
             console.step(f"images: saving {len(set(services.values()))}")
             images = save_images(sorted(set(services.values())), folder)
-            put_wheels(folder / WHEELS, machine, pythons, console, knobs)
+            put_wheels(folder / WHEELS, machine, pythons, console, settings)
             created = datetime.fromisoformat(git(ROOT, "log", "-1", "--format=%cI"))
             commit = git(ROOT, "rev-parse", "HEAD")
             contents = Contents(
@@ -161,7 +161,7 @@ def save_images(images: Sequence[str], folder: Path) -> Path:
         except tarfile.TarError:
             is_whole = False
     if save.returncode or not is_whole:
-        raise CommandError("`docker save` failed; what is above says why")
+        raise CommandError("`docker save` failed; see the output above")
     return target
 
 
@@ -174,7 +174,9 @@ def _compressing(out: IO[bytes], zstd: str | None) -> Generator[IO[bytes]]:
     with subprocess.Popen([zstd, "-T0", "--quiet"], stdin=subprocess.PIPE, stdout=out) as process:
         yield process.stdin or BytesIO()
     if process.returncode:
-        raise CommandError(f"{zstd} failed with code {process.returncode}; is there room for the bundle?")
+        raise CommandError(
+            f"{zstd} failed with code {process.returncode}; is there enough space for the bundle?"
+        )
 
 
 def _copy_without_times(saved: IO[bytes], target: IO[bytes]) -> None:
@@ -188,23 +190,25 @@ def _copy_without_times(saved: IO[bytes], target: IO[bytes]) -> None:
             copy.addfile(entry, archive.extractfile(entry) if entry.isreg() else None)
 
 
-def put_wheels(folder: Path, machine: str, pythons: Sequence[str], console: Console, knobs: Knobs) -> None:
+def put_wheels(
+    folder: Path, machine: str, pythons: Sequence[str], console: Console, settings: Settings
+) -> None:
     """Fetch what local processes install, for each version of Python: what the locks say, by its hash.
 
     Raises:
         CommandError: A wheel cannot be had.
     """
-    install(console, knobs, for_development=False)  # uv and pip, which fetch them
-    locks = ["uv.txt", *PLATFORM_LOCKS, *further_locks(knobs)]
-    with trusting(knobs, PROGRAMS / "python") as certificates, TemporaryDirectory() as scratch:
-        environment = {**inherited(), **certificates, **package_index(knobs)}
+    install(console, settings, for_development=False)  # uv and pip, which fetch them
+    locks = ["uv.txt", *PLATFORM_LOCKS, *further_locks(settings)]
+    with trusting(settings, PROGRAMS / "python") as certificates, TemporaryDirectory() as scratch:
+        environment = {**inherited(), **certificates, **package_index(settings)}
         for python in pythons:
             console.step(f"wheels: for Python {python} on Linux, {machine}")
             for names, is_needed in ((locks, True), ([WAREHOUSE_LOCK], False)):
                 lock = Path(scratch, f"{python}.txt")
                 _run(_choosing(names, lock, machine, python), environment)
                 if _run(_fetching(lock, folder, machine, python), environment, is_needed=is_needed):
-                    console.step("wheels: no Postgres for the warehouse; the platform does without")
+                    console.step("wheels: none of Postgres for the warehouse; the platform works without")
 
 
 def _choosing(locks: Sequence[str], chosen: Path, machine: str, python: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""A bundle: what an installation without a network takes, in one folder, checked before it is used.
+"""A bundle on disk: everything that an installation without a network needs, verified before use.
 
 ``make bundle`` writes it (`local.bundle.build`); ``install.sh`` in it makes a checkout that has it.
 """
@@ -79,13 +79,15 @@ class Bundle:
             fields: dict[str, Any] = json.loads((folder / HEAD).read_text(encoding="utf-8"))
             if fields.get("format") != FORMAT:
                 raise CommandError(
-                    f"{folder}: bundles of format {fields.get('format')} are not read here; install it by "
-                    f"its own {INSTALLER}"
+                    f"{folder}: bundles of format {fields.get('format')} cannot be read by this checkout; "
+                    f"install it with its own {INSTALLER}"
                 )
             contents = Contents(**fields)
             numbers(contents.version)
         except (ValueError, TypeError, AttributeError):
-            raise CommandError(f"{folder} is no bundle of this platform: `make bundle` makes one") from None
+            raise CommandError(
+                f"{folder} is not a bundle of this platform: `make bundle` makes one"
+            ) from None
         return cls(folder, contents, sums)
 
     def check(self, names: Iterable[str] = ()) -> None:
@@ -114,7 +116,7 @@ class Bundle:
         if python not in self.contents.pythons:
             raise CommandError(
                 f"the bundle has wheels for Python {', '.join(self.contents.pythons)}, and this is {python}; "
-                "name one that it has: make up PYTHON=python3.13"
+                "use one of them: make up PYTHON=python3.13"
             )
         self.check(name for name in self.sums if name.startswith(f"{WHEELS}/"))
         return ["--no-index", "--find-links", str(self.folder / WHEELS)]
@@ -182,11 +184,11 @@ def _sums(folder: Path) -> dict[str, str]:
     try:
         lines = (folder / SUMS).read_text(encoding="ascii").splitlines()
     except (OSError, ValueError):
-        raise CommandError(f"{folder} is no bundle of this platform: its {SUMS} cannot be read") from None
+        raise CommandError(f"{folder} is not a bundle of this platform: its {SUMS} cannot be read") from None
     found = [_LINE.fullmatch(line) for line in lines]
     sums = {one[2]: one[1] for one in found if one}
     if len(sums) != len(lines) or HEAD not in sums:
-        raise CommandError(f"{folder} is no bundle of this platform: its {SUMS} is none")
+        raise CommandError(f"{folder} is not a bundle of this platform: its {SUMS} is none")
     return sums
 
 

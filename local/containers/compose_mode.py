@@ -1,4 +1,4 @@
-"""The platform in containers: ``docker compose`` with progress, a reason when it fails, and an end."""
+"""The platform in containers: ``docker compose`` with progress, a timeout, and the reason of a failure."""
 
 import subprocess
 import time
@@ -13,15 +13,15 @@ from local.backup.schedule import FOLDER, backup_lines, scheduled_backups
 from local.console import Console
 from local.containers.docker import remove_labelled
 from local.containers.engine import Container, Project, containers_publishing, last_lines
-from local.containers.images import bring_images
+from local.containers.images import provide_images
 from local.containers.running import profile_variables, profiles_that_run, stop_users
 from local.errors import CommandError
 from local.install.packages import further_locks, package_index
 from local.interrupts import ignore_interrupts
 from local.ports import holder, is_free, port_taken
-from local.processes.services import Order, places
-from local.settings.environments import EnvironmentKnobs, secret_files
-from local.settings.platform import ROOT, Knobs
+from local.processes.services import Order, deployer_paths
+from local.settings.environments import EnvironmentSettings, secret_files
+from local.settings.platform import ROOT, Settings
 from local.status.first_run import report_first_run
 from local.status.metrics import run_lines, volume_lines
 from local.status.skipped_patches import container_lines
@@ -40,10 +40,10 @@ class ComposeMode:
 
     database = "postgres"  # of the server, as backups call it
 
-    def __init__(self, knobs: Knobs, console: Console) -> None:
-        self._knobs = knobs
+    def __init__(self, settings: Settings, console: Console) -> None:
+        self._settings = settings
         self._console = console
-        self._project = Project(knobs)
+        self._project = Project(settings)
 
     def exists(self) -> bool:
         """Whether the project has containers, running or not."""
@@ -65,8 +65,8 @@ class ComposeMode:
         try:
             self._prepare_images()
             self._start(before)
-            api = PrefectApi.of(self._knobs)
-            return report_first_run(api, self._knobs, self._console, self._worker_since()) if waits else 0
+            api = PrefectApi.of(self._settings)
+            return report_first_run(api, self._settings, self._console, self._worker_since()) if waits else 0
         except KeyboardInterrupt:
             ignore_interrupts()
             if not was_up:
@@ -83,34 +83,34 @@ class ComposeMode:
         """Refuse to start while something else holds a port that is to be published.
 
         Raises:
-            CommandError: It names the port, its holder, and the knob.
+            CommandError: It names the port, its holder, and the setting.
         """
         held = frozenset[int]().union(*(container.ports for container in containers))
         ports = [
-            ("PREFECT_PORT", self._knobs.bind_address, self._knobs.prefect_port),
-            ("YEEDU_MOCK_PORT", "127.0.0.1", self._knobs.mock_port),
+            ("PREFECT_PORT", self._settings.bind_address, self._settings.prefect_port),
+            ("YEEDU_MOCK_PORT", "127.0.0.1", self._settings.mock_port),
         ]
-        if self._knobs.has_tls:
-            ports.append(("TLS_HTTP_PORT", self._knobs.bind_address, self._knobs.tls_http_port))
-        if self._knobs.other_server:
+        if self._settings.has_tls:
+            ports.append(("TLS_HTTP_PORT", self._settings.bind_address, self._settings.tls_http_port))
+        if self._settings.other_server:
             del ports[0]
-        for knob, address, port in ports:
+        for setting, address, port in ports:
             if port not in held and not is_free(address, port, for_engine=True):
                 names = containers_publishing(port)
                 by = f"the container {names[0]}" if names else holder(port) or "another process"
-                raise port_taken(knob, port, str(by))
+                raise port_taken(setting, port, str(by))
 
     def _prepare_images(self) -> None:
-        further_locks(self._knobs)  # of a wrong one, a build says less
-        package_index(self._knobs)
+        further_locks(self._settings)  # of a wrong one, a build says less
+        package_index(self._settings)
         if file := self._other_file():
             raise CommandError(
                 f"PREFECT_FILE={file}: containers have CONFIG_DIR, and deployer/ and flows/ of this "
                 "checkout; set CONFIG_DIR to the file's folder, or name it from the checkout on"
             )
-        if scheduled_backups(self._knobs):
+        if scheduled_backups(self._settings):
             FOLDER.mkdir(exist_ok=True)  # this user's, and not root's
-        bring_images(self._project, self._knobs, self._console)
+        provide_images(self._project, self._settings, self._console)
 
     def _start(self, before: list[Container]) -> None:
         """Run ``up -d``, and wait until all is healthy.
@@ -141,7 +141,7 @@ class ComposeMode:
             CommandError: A service failed, or not all is healthy in time.
         """
         deadline = time.monotonic() + _START_SECONDS
-        patience = deadline
+        failure_deadline = deadline
         shown: dict[str, str] = {}
         while True:
             code = process.poll()  # asked first: what is read below is then the end state
@@ -153,8 +153,8 @@ class ComposeMode:
                     self._console.step(f"{container.service:<12} {container}")
             failed = next((container for container in current if container.has_failed), None)
             if failed:
-                patience = min(patience, time.monotonic() + _OTHERS_SECONDS)
-            if failed and (code is not None or _all_begun(containers) or time.monotonic() > patience):
+                failure_deadline = min(failure_deadline, time.monotonic() + _OTHERS_SECONDS)
+            if failed and (code is not None or _all_begun(containers) or time.monotonic() > failure_deadline):
                 self._console.say(last_lines(failed))
                 raise CommandError(f"{failed.service}: {failed}; the last lines of its log are above")
             if code or (code == 0 and all(container.is_ready for container in containers)):
@@ -197,21 +197,21 @@ class ComposeMode:
             self._console.say(line)
         return 0
 
-    def deploy(self, knobs: EnvironmentKnobs, order: Order) -> int:
+    def deploy(self, settings: EnvironmentSettings, order: Order) -> int:
         """Run the deployer with its output shown, and return its exit code.
 
         Secrets of an environment's own reach it as files; the volume with the platform's stays as it is.
 
         Args:
-            knobs: The environment's, or the platform's.
+            settings: The environment's, or the platform's.
             order: What the deployer is asked to do.
         """
         # To look needs no build, with which Compose begins otherwise.
         policy = {"IMAGE_POLICY": "never"} if order.command == "status" else {}
-        project = Project(self._knobs, {**knobs.own_addresses, **policy})
-        with secret_files(knobs) as folder:
-            options = ["--volume", f"{folder}:{_SECRETS}:ro"] if knobs.secrets else []
-            for name in knobs.secrets:
+        project = Project(self._settings, {**settings.own_addresses, **policy})
+        with secret_files(settings) as folder:
+            options = ["--volume", f"{folder}:{_SECRETS}:ro"] if settings.secrets else []
+            for name in settings.secrets:
                 options += ["--env", f"{name}_FILE={_SECRETS}/{name}"]
             if file := self._other_file():
                 options += ["--volume", f"{file}:{_OTHER_FILE}/{file.name}:ro"]
@@ -220,7 +220,7 @@ class ComposeMode:
 
     def _other_file(self) -> Path | None:
         """Return the PREFECT_FILE of this machine that the deployer's container does not have anyway."""
-        name = places(self._knobs)["PREFECT_FILE"]
+        name = deployer_paths(self._settings)["PREFECT_FILE"]
         file = ROOT / name
         has = any(not Path(name).is_absolute() and file.is_relative_to(ROOT / one) for one in _SHARED)
         return file if name and file.is_file() and not has else None
@@ -242,7 +242,7 @@ class ComposeMode:
             self._prepare_images()
             try:
                 self._start_postgres()
-                profiles = profiles_that_run(self._project, self._knobs)
+                profiles = profiles_that_run(self._project, self._settings)
                 database = of_containers(self._project, self._console)
                 database.restore(
                     backup.database, backup.key, lambda: stop_users(self._project, self._console)
@@ -251,7 +251,7 @@ class ComposeMode:
                 if not before:
                     self._project.run("down")
                 raise
-        self._project = Project(self._knobs, profile_variables(self._knobs, profiles))  # for `up`
+        self._project = Project(self._settings, profile_variables(self._settings, profiles))  # for `up`
 
     def _start_postgres(self) -> None:
         if not self._project.run("up", "--detach", "--no-build", "--wait", "postgres"):
@@ -259,11 +259,11 @@ class ComposeMode:
         for container in self._project.containers():
             if container.service in {"secrets", "postgres"} and container.has_failed:
                 self._console.say(last_lines(container))
-        raise CommandError("postgres cannot be started, and nothing was replaced; what is above says why")
+        raise CommandError("postgres cannot be started, and nothing was replaced; see the output above")
 
     def drain(self) -> None:
         """Stop the worker once its flow runs have ended, however long they take."""
-        self._console.step("worker       claims no more flow runs; waiting for those that run")
+        self._console.step("worker       takes no more flow runs; waiting for those in flight")
         if not self._project.stop("worker", *_DRAINED):
             raise CommandError("the worker is not running")
         self._console.step("worker       stopped; `make up` starts it again")
@@ -274,9 +274,9 @@ class ComposeMode:
         for container in containers:
             self._console.say(f"{container.service:<12} {container}")
         self._console.say()
-        api = PrefectApi.of(self._knobs)
+        api = PrefectApi.of(self._settings)
         left_out = container_lines(api, containers)
-        for line in [*run_lines(api), *left_out, *volume_lines(self._project), *backup_lines(self._knobs)]:
+        for line in [*run_lines(api), *left_out, *volume_lines(self._project), *backup_lines(self._settings)]:
             self._console.say(line)
         return 0 if containers and all(container.is_ready for container in containers) else 1
 

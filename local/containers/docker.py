@@ -1,4 +1,4 @@
-"""Asks Docker's own program, and finds and removes what carries a Compose project's label."""
+"""Runs the ``docker`` command line, and finds and removes what has a Compose project's label."""
 
 import subprocess
 

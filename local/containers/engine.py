@@ -1,4 +1,4 @@
-"""Talks to Docker: whether an engine answers, and what each container of the compose project is doing."""
+"""The Docker engine, and the containers of the Compose project with their states."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from typing import IO, Any
 from local.bundle.bundle import has_bundle
 from local.containers.docker import ANSWER_SECONDS, PROJECT_LABEL, SERVICE_LABEL, ask, labels_of, of_project
 from local.errors import CommandError
-from local.settings.platform import ROOT, Knobs, environment_of_commands
+from local.settings.platform import ROOT, Settings, environment_of_commands
 from local.settings.scale import scale_variables
 
 NEEDED_COMPOSE = (2, 24)
@@ -96,14 +96,14 @@ class Project:
     """The compose project: its name is ``COMPOSE_PROJECT_NAME``, else the compose file's own.
 
     Args:
-        knobs: The platform's.
-        more: Knobs that count before those of ``.env``.
+        settings: The platform's.
+        more: Settings that count before those of ``.env``.
     """
 
-    def __init__(self, knobs: Knobs, more: Mapping[str, str] | None = None) -> None:
-        self.name = knobs.get("COMPOSE_PROJECT_NAME", PROJECT)
+    def __init__(self, settings: Settings, more: Mapping[str, str] | None = None) -> None:
+        self.name = settings.get("COMPOSE_PROJECT_NAME", PROJECT)
         self._environment = {
-            **(environment_of_commands() | scale_variables(knobs.values, ROOT)),
+            **(environment_of_commands() | scale_variables(settings.values, ROOT)),
             **(more or {}),
             **({"IMAGE_POLICY": "never"} if has_bundle() else {}),  # nothing is built from elsewhere then
             "COMPOSE_PROJECT_NAME": self.name,

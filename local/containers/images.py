@@ -1,4 +1,4 @@
-"""Has every image on this machine before containers start: built, pulled, loaded, or those that are there."""
+"""Provides every image before containers start: builds, pulls or loads it, or takes the existing one."""
 
 import json
 import subprocess
@@ -13,30 +13,32 @@ from local.containers.engine import Project
 from local.errors import CommandError
 from local.install.packages import further_digest
 from local.processes.services import STATE
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 
 
-def bring_images(project: Project, knobs: Knobs, console: Console, *, of_all_profiles: bool = False) -> None:
+def provide_images(
+    project: Project, settings: Settings, console: Console, *, of_all_profiles: bool = False
+) -> None:
     """Load a bundle's, build what changed, or pull what a registry has and this machine lacks.
 
     Raises:
         CommandError: An image cannot be had.
     """
     if bundle := bundle_of():
-        bundle.check_packages(further_digest(knobs))
+        bundle.check_packages(further_digest(settings))
         load_images(bundle, images_of(project), console)
         return
     # The image of Postgres is the warehouse's even where the database is elsewhere.
     missing = ("pull", "--quiet", "--policy", "missing")
-    if knobs.registry:
-        console.step(f"images: pulling from {knobs.registry} what is missing; none is built")
+    if settings.registry:
+        console.step(f"images: pulling from {settings.registry} what is missing; building none")
         steps = [missing]
-    elif knobs.builds_images:
+    elif settings.builds_images:
         console.step("images: building what changed; the first time takes a few minutes")
         build = ("build",) if sys.stdout.isatty() else ("build", "--quiet")  # no bars for a file
         steps = [(*missing, "warehouse"), build]
     else:
-        console.step("images: taking those that are there (IMAGE_POLICY=never)")
+        console.step("images: using the existing ones (IMAGE_POLICY=never)")
         steps = [(*missing, "warehouse")]
     for arguments in steps:
         code = project.run(*(("--profile", "*") if of_all_profiles else ()), *arguments)
@@ -85,7 +87,7 @@ def load_images(bundle: Bundle, wanted: Mapping[str, str], console: Console) -> 
         return
     machine = _docker("version", "--format", "{{.Server.Arch}}").strip()
     file = bundle.checked_images(machine)
-    console.step("images: loading the bundle's; none is built or pulled")
+    console.step("images: loading the bundle's; building and pulling none")
     _docker("load", "--quiet", "--input", str(file))
     for name, image in names.items():
         if without_digest(name) != image:

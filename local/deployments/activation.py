@@ -1,4 +1,4 @@
-"""Switches a deployment's schedules on, once a worker is there that can run it."""
+"""``make activate-windows``: activates a deployment's schedules, once a worker polls its pool."""
 
 from typing import Any
 from urllib.parse import quote
@@ -24,7 +24,7 @@ def activate(api: PrefectApi, name: str, console: Console) -> None:
     try:
         _activate(api, name, console)
     except ApiUnavailableError as error:
-        raise CommandError(f"{error}; is the platform running? `make status` says how it is") from None
+        raise CommandError(f"{error}; is the platform running? check `make status`") from None
 
 
 def _activate(api: PrefectApi, name: str, console: Console) -> None:

@@ -13,7 +13,7 @@ from shlex import quote
 from local.console import Console
 from local.errors import CommandError
 from local.processes.services import own_flows_url
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 
 TEMPLATE = "template"
 LONGEST_NAME = 40
@@ -71,19 +71,19 @@ class NewFlow:
         return self.project.replace("_", "-") or self.label
 
 
-def declaring_file(knobs: Knobs) -> Path:
+def declaring_file(settings: Settings) -> Path:
     """Return the prefect.yaml that a new flow is declared in.
 
     Raises:
         CommandError: It is in another repository than this checkout.
     """
-    name = knobs.get("PREFECT_FILE")
+    name = settings.get("PREFECT_FILE")
     if not name:
-        return knobs.config_dir() / "prefect.yaml"
+        return settings.config_dir() / "prefect.yaml"
     if not name.startswith("repo:"):
-        file = knobs.path("PREFECT_FILE") or ROOT
-        return file if file.is_file() else knobs.config_dir() / name
-    if own_flows_url(knobs):
+        file = settings.path("PREFECT_FILE") or ROOT
+        return file if file.is_file() else settings.config_dir() / name
+    if own_flows_url(settings):
         raise CommandError(
             f"PREFECT_FILE={name} is in the repository FLOWS_GIT_URL; write the flow in a clone of it"
         )
@@ -160,16 +160,16 @@ def _parse(root: Path, text: str) -> NewFlow:
     for part in parts:
         if not NAME.fullmatch(part) or len(part) > LONGEST_NAME:
             raise CommandError(
-                f"NAME={text}: {part!r} is no name in snake_case of at most {LONGEST_NAME} characters, "
+                f"NAME={text}: {part!r} is not a snake_case name of at most {LONGEST_NAME} characters, "
                 "such as count_visitors"
             )
         if keyword.iskeyword(part) or keyword.issoftkeyword(part):
-            raise CommandError(f"NAME={text}: {part!r} is a word of Python itself; take another name")
+            raise CommandError(f"NAME={text}: {part!r} is a Python keyword; choose another name")
         if part in RESERVED:
-            raise CommandError(f"NAME={text}: {part!r} is reserved by the platform; take another name")
+            raise CommandError(f"NAME={text}: {part!r} is reserved by the platform; choose another name")
     if name in _names_in_use(root):
         raise CommandError(
-            f"NAME={text}: a flow {name!r} would hide what flows import or use by that name; take another one"
+            f"NAME={text}: a flow {name!r} would shadow what flows import or use by that name; choose another"
         )
     return NewFlow(name, project)
 
@@ -197,14 +197,12 @@ def _names_in_use(root: Path) -> set[str]:
 def _check_is_new(root: Path, flow: NewFlow, declared: str, prefect_file: Path) -> None:
     for target in flow.files.values():
         if (root / target).exists():
-            raise CommandError(f"{target} exists; take another name")
+            raise CommandError(f"{target} already exists; choose another name")
     twin = next(iter(sorted((root / "flows").rglob(f"{flow.name}.py"))), None)
     if twin:
-        raise CommandError(
-            f"{twin.relative_to(root)} exists; a flow's name is there once, in whatever project"
-        )
+        raise CommandError(f"{twin.relative_to(root)} already exists; flow names are unique across projects")
     if re.search(rf"""(?m)^\s*-?\s*name:\s*["']?{flow.label}["']?\s*(#|$)""", declared):
-        raise CommandError(f"{prefect_file} has a deployment {flow.label} already; take another name")
+        raise CommandError(f"{prefect_file} has a deployment {flow.label} already; choose another name")
 
 
 def _say_what_is_next(root: Path, flow: NewFlow, prefect_file: Path, console: Console, *, push: bool) -> None:

@@ -1,4 +1,4 @@
-"""Registers deployments on a platform that runs on another machine, from this checkout."""
+"""``make deploy`` and ``make plan`` against a platform that runs on another machine."""
 
 import os
 import re
@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from local.console import Console, without_login
 from local.errors import CommandError
 from local.install.virtual_environment import install
-from local.processes.services import Order, own_flows_url, places, with_secrets
-from local.settings.environments import EnvironmentKnobs
-from local.settings.platform import ROOT, Knobs
+from local.processes.services import Order, deployer_paths, own_flows_url, with_secrets
+from local.settings.environments import EnvironmentSettings
+from local.settings.platform import ROOT, Settings
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SERVER_SECONDS = 15
@@ -21,27 +21,27 @@ _SERVER_SECONDS = 15
 _NOT_NEEDED = re.compile(r"(?:YEEDU_(?:PASSWORD|TOKEN)|WAREHOUSE_|ALERT_|FLOWS_GIT_TOKEN|GITHUB_TOKEN)\w*")
 
 
-def address(knobs: Knobs) -> str:
+def address(settings: Settings) -> str:
     """Return the API of a server that need not be this checkout's: the shell's, else that of ``.env``."""
-    return (os.environ.get("PREFECT_API_URL") or knobs.other_server).rstrip("/")
+    return (os.environ.get("PREFECT_API_URL") or settings.other_server).rstrip("/")
 
 
-def is_elsewhere(knobs: Knobs) -> bool:
+def is_elsewhere(settings: Settings) -> bool:
     """Tell whether the shell's PREFECT_API_URL names another server than that of this checkout's platform."""
     url = os.environ.get("PREFECT_API_URL", "").rstrip("/")
     parts = urlsplit(url)
-    is_own = parts.hostname in _LOOPBACK and parts.port == knobs.prefect_port
-    return bool(parts.hostname) and not is_own and url != knobs.other_server
+    is_own = parts.hostname in _LOOPBACK and parts.port == settings.prefect_port
+    return bool(parts.hostname) and not is_own and url != settings.other_server
 
 
-def register(knobs: EnvironmentKnobs, console: Console, order: Order) -> int:
+def register(settings: EnvironmentSettings, console: Console, order: Order) -> int:
     """Register the deployments of this checkout's prefect.yaml, and return the deployer's exit code.
 
     Blocks, work pools and alerts stay as the server has them, and so does each parameter that names a
     variable which is not set here. The flows are read from the repository, as a worker reads them.
 
     Args:
-        knobs: The environment's, or the platform's.
+        settings: The environment's, or the platform's.
         console: Told what is done.
         order: What the deployer is asked to do.
 
@@ -49,19 +49,24 @@ def register(knobs: EnvironmentKnobs, console: Console, order: Order) -> int:
         CommandError: The environment cannot be installed, it is not known where the flows are, or there are
             two logins for one server.
     """
-    url = own_flows_url(knobs) or _origin()
+    url = own_flows_url(settings) or _origin()
     if not url:
         raise CommandError(
             "this checkout has no git remote `origin`; set FLOWS_GIT_URL to the repository of the flows"
         )
-    install(console, knobs, for_development=False)
-    revision = knobs.get("FLOWS_GIT_REF")
+    install(console, settings, for_development=False)
+    revision = settings.get("FLOWS_GIT_REF")
     shown = without_login(url)
-    console.step(f"flows: as they are pushed to {shown}{f', {revision}' if revision else ''}")
+    console.step(f"flows: as pushed to {shown}{f', {revision}' if revision else ''}")
     with TemporaryDirectory(prefix="yeedu-prefect-") as private:  # its user's alone
-        variables = {**knobs.own_variables(), **_variables(knobs), **places(knobs), "FLOWS_GIT_URL": url}
-        variables["CA_CERT_FILE"] = str(knobs.ca_file() or os.devnull)
-        if token := knobs.secret("FLOWS_GIT_TOKEN"):
+        variables = {
+            **settings.own_variables(),
+            **_variables(settings),
+            **deployer_paths(settings),
+            "FLOWS_GIT_URL": url,
+        }
+        variables["CA_CERT_FILE"] = str(settings.ca_file() or os.devnull)
+        if token := settings.secret("FLOWS_GIT_TOKEN"):
             file = Path(private) / "git-token"
             file.touch(mode=0o600)
             file.write_text(token, encoding="utf-8")
@@ -71,23 +76,23 @@ def register(knobs: EnvironmentKnobs, console: Console, order: Order) -> int:
         return subprocess.run(command, env=variables, cwd=ROOT, check=False).returncode
 
 
-def _variables(knobs: EnvironmentKnobs) -> dict[str, str]:
-    """Return the deployer's environment: the user's own, and the knobs that are about flows and the server.
+def _variables(settings: EnvironmentSettings) -> dict[str, str]:
+    """Return the deployer's environment: the shell's, and the settings for flows and for the server.
 
-    Login and key are told to the server that they are for: with the shell's address, the shell's alone. An
-    empty one is left out: it means that the setting is not known here, not that it is nothing.
+    A login or key is only sent to the server that it belongs to: with the shell's address, only the shell's.
+    An empty variable is left out: it means that the setting is unknown here, not that it is empty.
     """
     known = re.compile(r"FLOWS_GIT_\w+|YEEDU_\w+|PREFECT_API_\w+|PREFECT_UI_URL")
     of_shell = "PREFECT_" if os.environ.get("PREFECT_API_URL") else " "
     found = {**os.environ} | {
         name: value
-        for name, value in knobs.values.items()
+        for name, value in settings.values.items()
         if known.fullmatch(name) and not name.startswith(of_shell)
     }
     logins = ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")
     if all(found.get(name) or found.get(f"{name}_FILE") for name in logins):
-        raise CommandError(f"{' and '.join(logins)} are both set; a server asks for one of them")
-    api = address(knobs)
+        raise CommandError(f"{' and '.join(logins)} are both set; a server accepts only one of them")
+    api = address(settings)
     found["PREFECT_API_URL"] = api if urlsplit(api).path else f"{api}/api"
     found.setdefault("PREFECT_SERVER_EPHEMERAL_ENABLED", "false")
     return {

@@ -1,4 +1,4 @@
-"""What the flows need of others: the git repository, Yeedu, and tokens that are not expired."""
+"""Checks what flows need from outside: the git repository, Yeedu, and tokens that have not expired."""
 
 import base64
 import binascii
@@ -27,19 +27,19 @@ _TOKENS = {
 }
 
 
-def secret(site: Site, knob: str, name: str) -> str:
+def secret(site: Site, setting: str, name: str) -> str:
     """Return a secret as the platform has it, else as the settings say; empty when it has none.
 
     Raises:
         CommandError: It cannot be read.
     """
     kept = site.secrets().get(name, "") if site.form != "none" else ""
-    return kept or site.knobs.secret(knob)
+    return kept or site.settings.secret(setting)
 
 
 def check_git(site: Site) -> Iterator[Finding]:
     """Ask git for the flows' repository, with the platform's token or key, from where flows run."""
-    url, revision = own_flows_url(site.knobs), site.knobs.get("FLOWS_GIT_REF")
+    url, revision = own_flows_url(site.settings), site.settings.get("FLOWS_GIT_REF")
     if not url:
         yield from _checkout_served(site, revision)
         return
@@ -72,7 +72,7 @@ def _told(site: Site, program: str, asked: Mapping[str, str], settings: str) -> 
     """Return what a program of `inside` found out."""
     done = site.where_flows_run(_INSIDE / program, json.dumps(asked), _PROBE_SECONDS)
     if done is None:
-        return note("not looked at: it takes a running worker, or .venv", "`make up`, or `make install`")
+        return note("not checked: it takes a running worker, or .venv", "`make up`, or `make install`")
     where = "" if site.runs("worker") else ", asked from this machine"
     try:
         answer: dict[str, str] = json.loads(done.output.splitlines()[-1])
@@ -89,22 +89,22 @@ def _told(site: Site, program: str, asked: Mapping[str, str], settings: str) -> 
 def check_yeedu(site: Site) -> Iterator[Finding]:
     """Log in to Yeedu and read who that is, as the user of the flows, from where flows run."""
     try:
-        settings = deployer(site.knobs, "", "").environment
+        variables = deployer(site.settings, "", "").environment
     except CommandError:
         return  # which the settings' check tells
-    of_notebook = site.knobs.get("YEEDU_NOTEBOOK_URL") and not site.knobs.get("YEEDU_JOB_URL")
+    of_notebook = site.settings.get("YEEDU_NOTEBOOK_URL") and not site.settings.get("YEEDU_JOB_URL")
     name = "YEEDU_NOTEBOOK_URL" if of_notebook else "YEEDU_JOB_URL"
-    own = f"http://localhost:{site.knobs.mock_port}/"
-    url = settings[name].replace(own, "http://yeedu-mock:8080/") if site.items else settings[name]
+    own = f"http://localhost:{site.settings.mock_port}/"
+    url = variables[name].replace(own, "http://yeedu-mock:8080/") if site.items else variables[name]
     if site.form == "none" and url.startswith(own):
         yield ok("the platform's own mock is used, which does not run")
         return
     asked = {
         "url": url,
-        "username": settings["YEEDU_USERNAME"],
+        "username": variables["YEEDU_USERNAME"],
         "password": secret(site, "YEEDU_PASSWORD", "deployer/yeedu-password"),
         "token": secret(site, "YEEDU_TOKEN", _TOKENS["YEEDU_TOKEN"]),
-        "verify": settings["YEEDU_VERIFY_SSL"],
+        "verify": variables["YEEDU_VERIFY_SSL"],
     }
     if not asked["password"] and not asked["token"]:
         yield wrong(
@@ -119,27 +119,27 @@ def check_yeedu(site: Site) -> Iterator[Finding]:
 
 def check_tokens(site: Site) -> Iterator[Finding]:
     """Look which tokens there are, and when those end that say so."""
-    for knob, name in _TOKENS.items():
-        value = secret(site, knob, name)
+    for setting, name in _TOKENS.items():
+        value = secret(site, setting, name)
         if not value:
             continue
         if any(character.isspace() for character in value):
-            yield wrong(f"{knob} has blanks in it", f"copy the token anew into {knob}_FILE")
+            yield wrong(f"{setting} contains whitespace", f"copy the token again into {setting}_FILE")
             continue
         end = end_of(value)
         if end is None:
-            yield ok(f"{knob} is there; it does not say when it ends")
+            yield ok(f"{setting} is there; it does not say when it ends")
             continue
         left = end - datetime.now(UTC)
         if left < timedelta(0):
             yield wrong(
-                f"{knob} ended {age_of(-left)} ago",
-                f"get a new one and put it into {knob}_FILE; then `docker compose up -d --force-recreate`",
+                f"{setting} ended {age_of(-left)} ago",
+                f"get a new one and put it into {setting}_FILE; then `docker compose up -d --force-recreate`",
             )
         elif left < _SOON:
-            yield note(f"{knob} ends in {age_of(left)}", f"get a new one in time for {knob}_FILE")
+            yield note(f"{setting} ends in {age_of(left)}", f"get a new one in time for {setting}_FILE")
         else:
-            yield ok(f"{knob} is there, and is good for {age_of(left)}")
+            yield ok(f"{setting} is there, and is good for {age_of(left)}")
 
 
 def end_of(token: str) -> datetime | None:
@@ -175,7 +175,7 @@ THEME = Theme(
         Check(
             "tokens",
             "which tokens there are, and when those end that say so (JWT)",
-            "one has ended, or has blanks in it",
+            "one has ended, or contains whitespace",
             "a new token; `docker compose up -d --force-recreate`",
             check_tokens,
         ),

@@ -1,4 +1,4 @@
-"""Backups: how old the newest is, whether it can be read, and who else may read it."""
+"""Checks backups: the age of the newest one, whether it is intact, and who may read it."""
 
 import os
 import stat
@@ -29,12 +29,12 @@ def _newest(site: Site) -> tuple[Path, datetime] | None:
 
 def check_backup_age(site: Site) -> Iterator[Finding]:
     """Look how old the newest backup is, against what the settings promise."""
-    if site.knobs.other_server or site.knobs.get(HOST):
-        yield note("Prefect's data are elsewhere; they are backed up there")
+    if site.settings.other_server or site.settings.get(HOST):
+        yield note("Prefect's data is elsewhere; back it up there")
         return
     newest = _newest(site)
-    is_scheduled = are_scheduled(site.knobs)
-    every = timedelta(seconds=seconds_between(site.knobs))
+    is_scheduled = are_scheduled(site.settings)
+    every = timedelta(seconds=seconds_between(site.settings))
     how = "COMPOSE_PROFILES=backup in .env makes one a day"
     if not newest:
         text = "there is no backup in backups/"
@@ -65,7 +65,7 @@ def check_backup_file(site: Site) -> Iterator[Finding]:
     try:
         manifest, is_whole = verify_archive(file, lambda: time.monotonic() > deadline)
     except CommandError as error:
-        yield wrong(str(error), "`make backup` makes another one; delete the damaged one")
+        yield wrong(str(error), "create another one with `make backup`; delete the damaged one")
         return
     size = f"{file.stat().st_size / 1e6:,.0f} MB"
     text = f"{file.name} ({size}, {manifest.database}, Prefect {manifest.prefect})"
@@ -119,7 +119,7 @@ THEME = Theme(
         Check(
             "backup-file",
             "whether the newest backup can be read, and is what was written",
-            "it is cut short or damaged, or of a newer Prefect",
+            "it is truncated or damaged, or of a newer Prefect",
             "`make backup`",
             check_backup_file,
         ),

@@ -1,4 +1,4 @@
-"""Certificates: those that others show, the own CA's, and the one that the platform itself shows."""
+"""Checks certificates: those of other servers, of the own CA, and the one that the platform presents."""
 
 import socket
 import ssl
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from local.doctor.external_addresses import DATABASE_TLS, PORTS, outside, proxy_to
+from local.doctor.external_addresses import DATABASE_TLS, PORTS, external_addresses, proxy_to
 from local.doctor.model import Finding, Level, note, ok, wrong
 from local.doctor.site import ANSWER_SECONDS, Site
 from local.settings.own_database import HOST as DATABASE_HOST
@@ -29,30 +29,30 @@ def check_certificates(site: Site) -> Iterator[Finding]:
     """Look whether the certificates of others are trusted, and when they end; and when the own CA's do."""
     context = ssl.create_default_context()
     try:
-        own = site.knobs.ca_file()
+        own = site.settings.ca_file()
         if own and own.is_file() and own.stat().st_size:
             context.load_verify_locations(own)
             yield from _own_authority(own)
     except (OSError, ssl.SSLError) as error:
         yield wrong(f"CA_CERT_FILE cannot be used: {error}", "name a file of certificates in PEM form")
-    if site.knobs.has_tls and site.runs("proxy"):
+    if site.settings.has_tls and site.runs("proxy"):
         yield _own_certificate(site, context)
     unchecked = " " if _is_on(site, "YEEDU_VERIFY_SSL") else "YEEDU_"
     seen: set[tuple[str, int]] = set()
-    for knob, (scheme, host, port) in outside(site).items():
-        if scheme not in PORTS or (host, port) in seen or knob == "WAREHOUSE_URL":
+    for setting, (scheme, host, port) in external_addresses(site).items():
+        if scheme not in PORTS or (host, port) in seen or setting == "WAREHOUSE_URL":
             continue
-        if knob == DATABASE_HOST and not _is_on(site, DATABASE_TLS):
+        if setting == DATABASE_HOST and not _is_on(site, DATABASE_TLS):
             continue
         seen.add((host, port))
-        if knob.startswith(unchecked):
+        if setting.startswith(unchecked):
             yield note(
                 f"the certificate of {host} is not checked", "YEEDU_VERIFY_SSL=true, with CA_CERT_FILE"
             )
         elif proxy_to(scheme, host):
-            yield note(f"the certificate of {host} ({knob}) was not looked at: a proxy is between")
+            yield note(f"the certificate of {host} ({setting}) was not checked: a proxy is between")
         else:
-            yield certificate_of(knob, scheme, host, port, context)
+            yield certificate_of(setting, scheme, host, port, context)
 
 
 def _own_authority(file: Path) -> Iterator[Finding]:
@@ -73,16 +73,16 @@ def _own_authority(file: Path) -> Iterator[Finding]:
 
 def _own_certificate(site: Site, context: ssl.SSLContext) -> Finding:
     """Judge the certificate that the platform itself shows, as one who comes to PREFECT_UI_URL."""
-    knobs, fix = site.knobs, _RENEWAL[mode_of(site.knobs)]
-    if mode_of(knobs) == "internal":
+    settings, fix = site.settings, _RENEWAL[mode_of(site.settings)]
+    if mode_of(settings) == "internal":
         root = site.inside("proxy", "/etc/proxy/start", "root")
         with suppress(ssl.SSLError):  # what is no certificate is trusted by nobody
             context = ssl.create_default_context(cadata=root.output or None)
-    host = urlsplit(knobs.ui_url).hostname or ""
+    host = urlsplit(settings.ui_url).hostname or ""
     what = f"the certificate of {host}, which the platform shows,"
     try:
         with (
-            socket.create_connection((knobs.near_address, knobs.prefect_port), ANSWER_SECONDS) as plain,
+            socket.create_connection((settings.near_address, settings.prefect_port), ANSWER_SECONDS) as plain,
             context.wrap_socket(plain, server_hostname=host) as encrypted,
         ):
             shown = cast("dict[str, Any]", encrypted.getpeercert() or {})
@@ -92,21 +92,21 @@ def _own_certificate(site: Site, context: ssl.SSLContext) -> Finding:
         return wrong(
             f"the proxy shows no certificate for {host}: {getattr(error, 'reason', '') or error}", fix
         )
-    if mode_of(knobs) == "files":
+    if mode_of(settings) == "files":
         return _judged(what, shown, fix)
     begin, end = (ssl.cert_time_to_seconds(str(shown[one])) for one in ("notBefore", "notAfter"))
     # It is renewed when a third of its time is left.
     return _judged(what, shown, fix, soon=timedelta(seconds=(end - begin) / 4))
 
 
-def _is_on(site: Site, knob: str) -> bool:
+def _is_on(site: Site, setting: str) -> bool:
     """Tell what a setting that is on by default means, as the services read it."""
-    return site.knobs.get(knob, "true").lower() in {"1", "true", "yes", "on"}
+    return site.settings.get(setting, "true").lower() in {"1", "true", "yes", "on"}
 
 
-def certificate_of(knob: str, scheme: str, host: str, port: int, context: ssl.SSLContext) -> Finding:
+def certificate_of(setting: str, scheme: str, host: str, port: int, context: ssl.SSLContext) -> Finding:
     """Judge the certificate that a server shows."""
-    what = f"{host}:{port} ({knob})"
+    what = f"{host}:{port} ({setting})"
     try:
         with socket.create_connection((host, port), timeout=ANSWER_SECONDS) as plain:
             if scheme == "postgresql":
@@ -125,7 +125,7 @@ def certificate_of(knob: str, scheme: str, host: str, port: int, context: ssl.SS
     except (OSError, UnicodeError) as error:
         return wrong(
             f"{what} cannot be reached: {getattr(error, 'strerror', None) or error}",
-            f"correct {knob} in .env",
+            f"correct {setting} in .env",
         )
     return _judged(f"the certificate of {what}", shown, "let its owner renew it")
 

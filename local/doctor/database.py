@@ -1,4 +1,4 @@
-"""Prefect's database: its size, its connections, and whether what is old is cleared away."""
+"""Checks Prefect's database: its size, its connections, and whether old data is deleted."""
 
 import sqlite3
 import time
@@ -69,9 +69,9 @@ def _from_sqlite(site: Site, statement: str) -> list[tuple[object, ...]]:
 
 def check_database(site: Site) -> Iterator[Finding]:
     """Look how large the database is, and whether it is whole."""
-    if host := site.knobs.get(HOST):
+    if host := site.settings.get(HOST):
         yield note(
-            f"Prefect's data are in your Postgres at {host}",
+            f"Prefect's data is in your Postgres at {host}",
             "look at its size, its connections and bloat there",
         )
         return
@@ -103,7 +103,7 @@ def _unreadable(file: Path, reason: str) -> Finding:
     """Tell a database that is damaged from one that is locked, or another user's."""
     if "malformed" in reason or "not a database" in reason:
         return wrong(f"{file} cannot be read as a database: {reason}", "`make restore FILE=backups/NAME.tar`")
-    return note(f"{file} was not looked at: {reason}", "look again, as the user who runs the platform")
+    return note(f"{file} was not checked: {reason}", "check again, as the user who runs the platform")
 
 
 def _number(found: list[tuple[object, ...]]) -> int:
@@ -160,17 +160,17 @@ def check_retention(site: Site) -> Iterator[Finding]:
     """Look whether events and finished runs go when their time is over, and how large events and logs are."""
     up_for = _server_age(site)
     sizes = [f"{table} {size_of(int(size))}" for table, size in rows(site, _SIZES)]
-    for what, (moment, place, knob, default) in _KEPT.items():
+    for what, (moment, place, setting, default) in _KEPT.items():
         try:
             found = rows(site, _AGE.format(moment, place))
             found = found or _from_sqlite(site, _AGE_IN_SQLITE.format(moment, place))
         except sqlite3.Error as error:
-            yield note(f"{what} were not looked at: {error}", "see `database`")
+            yield note(f"{what} were not checked: {error}", "see `database`")
             continue
         age_seconds = int(float(str(found[0][0]))) if found and found[0][0] else 0
-        kept = timedelta(seconds=site.knobs.seconds(knob, default))
+        kept = timedelta(seconds=site.settings.seconds(setting, default))
         age = timedelta(seconds=age_seconds)
-        text = f"{what} of {age_of(age)} ago are still there, and {knob} says {age_of(kept)}"
+        text = f"{what} of {age_of(age)} ago are still there, and {setting} says {age_of(kept)}"
         if age > kept + _GRACE and (up_for is None or up_for < CLEARING):
             yield note(text, "the server clears them away within a day of being up")
         elif age > kept + _GRACE:

@@ -1,4 +1,4 @@
-"""The Docker engine, and what it tells of the containers; or the local processes."""
+"""Checks the Docker engine and the containers, or the local processes."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from local.status.metrics import age_of
 
 NEEDED_ENGINE = 25
 OFTEN = 3
-MEMORY_KNOBS = {
+MEMORY_SETTINGS = {
     "worker": "WORKER_MEMORY",
     "image-worker": "WORKER_MEMORY",
     "server": "SERVER_MEMORY",
@@ -68,18 +68,18 @@ def check_services(site: Site) -> Iterator[Finding]:
         text = f"{container.service} is {container}{f': {last}' if last else ''}"
         if container.is_one_shot and container.status in {"created", "running"}:
             how = "is at work" if container.status == "running" else "waits"
-            yield note(f"{container.service} {how}", "wait, and look again; else `make up`")
+            yield note(f"{container.service} {how}", "wait, then check again; else `make up`")
         elif container.status == "created" and is_starting:
-            yield note(f"{text}, and waits for others", "wait, and look again")
+            yield note(f"{text}, and waits for others", "wait, then check again")
         elif container.has_failed or (container.status == "running" and container.health != "starting"):
             yield wrong(text, f"`docker compose logs {container.service}` says why; then `make up`")
         elif container.health == "starting":
-            yield note(text, "wait, and look again")
+            yield note(text, "wait, then check again")
         else:
             yield wrong(text, "`make up` starts it")
-    missing = {"postgres", "server"} if not site.knobs.other_server else set[str]()
+    missing = {"postgres", "server"} if not site.settings.other_server else set[str]()
     missing -= {container.service for container in site.containers}
-    if missing and not site.knobs.get("COMPOSE_FILE"):
+    if missing and not site.settings.get("COMPOSE_FILE"):
         yield wrong(f"{', '.join(sorted(missing))}: there is no such container", "`make up` makes it")
     ready = sum(container.is_ready for container in site.containers)
     yield ok(f"{ready} of {len(site.containers)} containers are healthy, or have done their work")
@@ -87,11 +87,11 @@ def check_services(site: Site) -> Iterator[Finding]:
 
 def _processes(site: Site) -> Iterator[Finding]:
     well = 0
-    for name, state, told in ProcessMode(site.knobs, Console()).health():
+    for name, state, told in ProcessMode(site.settings, Console()).health():
         text = f"{name} is {state}{f', {told}' if told else ''}"
         if state == "healthy":
             well += 1
-            if "started again" in told:
+            if "restart" in told:  # what `Supervisor.trouble` says
                 yield note(text, f"its log says why: .local/logs/{name}.log")
         else:
             yield wrong(text, f".local/logs/{name}.log says why; then `make up`")
@@ -137,18 +137,18 @@ def check_memory_limits(site: Site) -> Iterator[Finding]:
     killed = 0
     for item in site.items:
         service = container_of(item).service
-        count = _kills(site, service) if service in MEMORY_KNOBS and site.runs(service) else 0
+        count = _kills(site, service) if service in MEMORY_SETTINGS and site.runs(service) else 0
         if not (count or item["State"].get("OOMKilled")):
             continue
         killed += 1
         what = f"{count} processes of {service}" if count else service
-        knob = MEMORY_KNOBS.get(service, "mem_limit of docker-compose.yaml")
-        text = f"{what} ended because the container's memory was full"
-        fix = f"give {knob} in .env more, or let fewer runs go at a time (WORKER_LIMIT); then `make up`"
+        setting = MEMORY_SETTINGS.get(service, "mem_limit of docker-compose.yaml")
+        text = f"{what} ended because the container ran out of memory"
+        fix = f"give {setting} in .env more, or run fewer flows at a time (WORKER_LIMIT); then `make up`"
         of_runs = service in _OF_RUNS and site.runs(service)
         yield note(f"{text}: flow runs took more than there is", fix) if of_runs else wrong(text, fix)
     if site.items and not killed:
-        yield ok("nothing ended for want of memory")
+        yield ok("nothing was killed for lack of memory")
 
 
 def _kills(site: Site, service: str) -> int:
@@ -208,7 +208,7 @@ THEME = Theme(
         ),
         Check(
             "memory-limits",
-            "processes that the kernel ended in a container whose memory was full",
+            "processes that the kernel killed in a container that ran out of memory",
             "one was the server's or the database's, or its container ended with it",
             "`WORKER_MEMORY` and its like, `WORKER_LIMIT`",
             check_memory_limits,

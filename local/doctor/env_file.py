@@ -1,4 +1,4 @@
-"""``.env``: what is misspelt in it, read otherwise than meant, or open to others."""
+"""Checks ``.env``: misspelt names, values that read differently than meant, and file permissions."""
 
 import difflib
 import os
@@ -18,7 +18,7 @@ from local.settings.platform import environment_of_commands
 _OF_DOCKER = re.compile(
     r"(BUILDKIT|BUILDX|COMPOSE|DOCKER)_\w+|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy|TZ|TMPDIR|SCALE"
 )
-_KNOB = re.compile(r"(?m)^#?([A-Z][A-Z0-9_]+)=")
+_SETTING = re.compile(r"(?m)^#?([A-Z][A-Z0-9_]+)=")
 _PLAIN_VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}|\$([A-Za-z_]\w*)")
 _IN_COMPOSE = re.compile(r"\$\{([A-Z][A-Z0-9_]+)")
 # Neither the example, nor what an editor leaves behind, nor another program's, as .envrc.
@@ -36,7 +36,7 @@ def known_names(root: Path) -> set[str]:
         file.read_text(encoding="utf-8")
         for file in (*root.glob("docker-compose*.yaml"), *root.glob("deploy/*.yaml"))
     ]
-    return {*_KNOB.findall(example), *_IN_COMPOSE.findall("".join(composed))}
+    return {*_SETTING.findall(example), *_IN_COMPOSE.findall("".join(composed))}
 
 
 def is_secret(name: str) -> bool:
@@ -79,7 +79,7 @@ def check_env_file(site: Site) -> Iterator[Finding]:
         content = file.read_bytes()
         if b"\r\n" in content:
             yield note(
-                f"{file.name} has Windows' line ends, which other programs take for a part of the values",
+                f"{file.name} has Windows line endings, which other programs take as part of the values",
                 f"sed -i 's/\\r$//' {file.name}",
             )
         yield from _openness(
@@ -89,7 +89,7 @@ def check_env_file(site: Site) -> Iterator[Finding]:
 
 def _openness(site: Site, file: Path, *, has_secret: bool) -> Iterator[Finding]:
     mode = stat.S_IMODE(file.stat().st_mode) if os.name == "posix" else 0o600
-    backs_up = bool(site.items) and are_scheduled(site.knobs)
+    backs_up = bool(site.items) and are_scheduled(site.settings)
     if mode & 0o002:
         yield wrong(
             f"everybody on this machine may write to {file.name} ({mode:o})", f"chmod 600 {file.name}"
@@ -128,14 +128,14 @@ def check_env_names(site: Site) -> Iterator[Finding]:
                 yield wrong(f"{where} is no setting of the platform", f"did you mean {near[0]}?")
             else:
                 yield note(
-                    f"{where} is no setting of the platform", "flows' own variables belong into flows.env"
+                    f"{where} is no setting of the platform", "flows' own variables belong in flows.env"
                 )
     if count:
-        yield ok(f"{count} settings were looked at")
+        yield ok(f"{count} settings were checked")
 
 
 def check_env_values(site: Site) -> Iterator[Finding]:
-    """Look for values that Compose reads otherwise than they look, and for those of the shell that win."""
+    """Look for values that Compose reads differently than they look, and for those of the shell that win."""
     script = dotenv_script()
     count = 0
     for file in env_files(site.root):
@@ -164,18 +164,18 @@ def check_env_values(site: Site) -> Iterator[Finding]:
             used = _PLAIN_VARIABLE.findall(value.replace("$$", "")) if expands else []
             if meant != value and not all(known.get("".join(pair)) for pair in used):
                 yield wrong(
-                    f"{where} has a $, which is taken for a variable's that is not set",
+                    f"{where} has a $, which is read as a variable that is not set",
                     "put the value in single quotes, or write $$ for a dollar sign",
                 )
             if re.fullmatch(r"<.*>|changeme|xxx+|\.\.\.", meant, re.IGNORECASE):
-                yield wrong(f"{where} still is a placeholder", f"set {name}, or remove the line")
+                yield wrong(f"{where} is still a placeholder", f"set {name}, or remove the line")
             known[name] = meant
     own = environment_of_commands()
     for name, value in _of_file(site).items():
         if name in own and own[name] != value:
-            yield note(f"{name} of your shell goes before the one of .env", f"unset {name}")
+            yield note(f"{name} of your shell overrides the one of .env", f"unset {name}")
     if count:
-        yield ok(f"{count} values were looked at")
+        yield ok(f"{count} values were checked")
 
 
 def _of_file(site: Site) -> dict[str, str]:
@@ -188,7 +188,7 @@ def _of_file(site: Site) -> dict[str, str]:
 CHECKS = (
     Check(
         "env-file",
-        "whether `.env`, and `.env.NAME` of environments, can be read; line ends; who may read them",
+        "whether `.env`, and `.env.NAME` of environments, can be read; line endings; who may read them",
         "a line is not `NAME=value`; others may read secrets in it, or everybody may write to it",
         "correct the line; `chmod 600 .env`",
         check_env_file,
@@ -202,8 +202,8 @@ CHECKS = (
     ),
     Check(
         "env-values",
-        "values that Compose reads otherwise than they look",
-        "a `$` is taken for a variable that is not set; a placeholder is left",
+        "values that Compose reads differently than they look",
+        "a `$` is read as a variable that is not set; a placeholder is left",
         "single quotes; `$$`",
         check_env_values,
     ),

@@ -1,4 +1,4 @@
-"""What the platform reaches that is not its own, as its settings name it."""
+"""The external addresses that the settings name."""
 
 import re
 from urllib.parse import urlsplit
@@ -17,13 +17,13 @@ DATABASE_TLS = "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_ENABLED"
 PORTS = {"https": 443, "postgresql": 5432, "rediss": 6379}
 
 
-def outside(site: Site) -> dict[str, tuple[str, str, int]]:
+def external_addresses(site: Site) -> dict[str, tuple[str, str, int]]:
     """Return, by setting, scheme, host and port of what the platform reaches that is not its own."""
     found: dict[str, tuple[str, str, int]] = {}
-    for knob in _ADDRESSES:
-        value = site.knobs.get(knob)
+    for setting in _ADDRESSES:
+        value = site.settings.get(setting)
         if scp := _SCP.match(value):
-            found[knob] = ("ssh", scp[1], 22)
+            found[setting] = ("ssh", scp[1], 22)
             continue
         try:
             parts = urlsplit(value)
@@ -31,9 +31,9 @@ def outside(site: Site) -> dict[str, tuple[str, str, int]]:
         except ValueError:
             continue
         if host and host not in _SERVICES and parts.scheme != "file":
-            found[knob] = (parts.scheme, host, port or PORTS.get(parts.scheme, 80))
-    if host := site.knobs.get(DATABASE_HOST):
-        port = site.knobs.get("PREFECT_SERVER_DATABASE_PORT", "5432")
+            found[setting] = (parts.scheme, host, port or PORTS.get(parts.scheme, 80))
+    if host := site.settings.get(DATABASE_HOST):
+        port = site.settings.get("PREFECT_SERVER_DATABASE_PORT", "5432")
         found[DATABASE_HOST] = ("postgresql", host, int(port) if port.isdecimal() else 5432)
     return found
 

@@ -1,4 +1,4 @@
-"""The settings of a ``.env`` that cannot be read as a whole, which is when a doctor is asked."""
+"""Reads as much as possible of a broken ``.env``, so that the doctor runs even then."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -6,16 +6,16 @@ from pathlib import Path
 
 from local.errors import CommandError
 from local.settings.dotenv import dotenv_script
-from local.settings.platform import Knobs, environment_of_commands
+from local.settings.platform import Settings, environment_of_commands
 
 
-def knobs_of(root: Path) -> tuple[Knobs, str]:
+def settings_of(root: Path) -> tuple[Settings, str]:
     """Return the settings, and why ``.env`` cannot be read; then they are those of its lines that can be."""
     try:
-        return Knobs.read(root), ""
+        return Settings.read(root), ""
     except CommandError as error:
         environment = environment_of_commands()
-        return Knobs({**_of_good_lines(root / ".env", environment), **environment}), str(error)
+        return Settings({**_of_good_lines(root / ".env", environment), **environment}), str(error)
 
 
 def _of_good_lines(file: Path, environment: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The machine: room, memory, processors, clocks, and what stands in the way of a port."""
+"""Checks the machine: disk space, memory, processors, clocks, and who holds the ports."""
 
 import os
 import shutil
@@ -61,12 +61,12 @@ def check_disk(site: Site) -> Iterator[Finding]:
 def _judged(where: str, free: int, *, is_small: bool = False) -> Finding:
     full, little = (FULL_BYTES // 16, FULL_BYTES // 4) if is_small else (FULL_BYTES, LITTLE_BYTES)
     text = f"{where}: {free / 1e9:.1f} GB free"
-    knob = (
+    setting = (
         "; or give WORKER_TMP_SIZE in .env more" if is_small else "; `docker system df` shows what takes room"
     )
     if free < full:
-        return wrong(text, f"make room now{knob}")
-    return note(text, f"make room{knob}") if free < little else ok(text)
+        return wrong(text, f"make room now{setting}")
+    return note(text, f"make room{setting}") if free < little else ok(text)
 
 
 def check_memory(site: Site) -> Iterator[Finding]:
@@ -116,8 +116,8 @@ def check_processors(site: Site) -> Iterator[Finding]:
 def check_clock(site: Site) -> Iterator[Finding]:
     """Compare this machine's clock with that of the server's answers and that of a container."""
     try:
-        opener = build_opener() if site.knobs.other_server else DIRECT
-        with opener.open(f"{site.knobs.api_url}/health", timeout=ANSWER_SECONDS) as answer:
+        opener = build_opener() if site.settings.other_server else DIRECT
+        with opener.open(f"{site.settings.api_url}/health", timeout=ANSWER_SECONDS) as answer:
             date = answer.headers.get("Date")
     except HTTPError as error:
         date = error.headers.get("Date")
@@ -141,42 +141,46 @@ def skew_of(whose: str, seconds: float) -> Finding:
     if abs(seconds) <= LARGEST_SKEW_SECONDS:
         return ok(f"the clock of {whose} agrees with this machine's")
     way = "ahead of" if seconds > 0 else "behind"
-    fix = "let both follow a time server (NTP); with Docker Desktop, restart it: its machine slept"
+    fix = "synchronize both by NTP; with Docker Desktop, restart it: its machine was suspended"
     return wrong(f"the clock of {whose} is {abs(seconds):.0f} s {way} this machine's", fix)
 
 
 def check_ports(site: Site) -> Iterator[Finding]:
     """Look who holds the ports that the platform publishes."""
     try:
-        ports = [("YEEDU_MOCK_PORT", "yeedu-mock", "127.0.0.1", site.knobs.mock_port)]
-        if not site.knobs.other_server:
-            is_behind = site.knobs.has_tls or any(one.service == "proxy" for one in site.containers)
+        ports = [("YEEDU_MOCK_PORT", "yeedu-mock", "127.0.0.1", site.settings.mock_port)]
+        if not site.settings.other_server:
+            is_behind = site.settings.has_tls or any(one.service == "proxy" for one in site.containers)
             first = "proxy" if is_behind else "server"
-            ports.insert(0, ("PREFECT_PORT", first, site.knobs.bind_address, site.knobs.prefect_port))
-        if site.knobs.has_tls:
-            ports.insert(1, ("TLS_HTTP_PORT", "proxy", site.knobs.bind_address, site.knobs.tls_http_port))
+            ports.insert(0, ("PREFECT_PORT", first, site.settings.bind_address, site.settings.prefect_port))
+        if site.settings.has_tls:
+            ports.insert(
+                1, ("TLS_HTTP_PORT", "proxy", site.settings.bind_address, site.settings.tls_http_port)
+            )
     except CommandError:
         return  # which the settings' own check tells
     held = {port: one.service for one in site.containers if one.status == "running" for port in one.ports}
     if site.is_process_form:
         supervisor = Supervisor(site.state)
         held = {one.port: one.name for one in supervisor.records() if supervisor.find(one.name)}
-    for knob, service, address, port in ports:
+    for setting, service, address, port in ports:
         try:
             if held.get(port) == service:
                 yield ok(f"{address}:{port} is the {service}'s")
             elif is_free(address, port, for_engine=not site.is_process_form):
                 yield ok(f"{address}:{port} is free")
             else:
-                yield _taken(site, knob, port)
+                yield _taken(site, setting, port)
         except CommandError as error:
-            yield wrong(str(error), f"set {knob}, or PREFECT_BIND_ADDRESS, in .env to what this machine has")
+            yield wrong(
+                str(error), f"set {setting}, or PREFECT_BIND_ADDRESS, in .env to what this machine has"
+            )
 
 
-def _taken(site: Site, knob: str, port: int) -> Finding:
+def _taken(site: Site, setting: str, port: int) -> Finding:
     names = containers_publishing(port) if site.engine.is_usable else []
     by = f"the container {names[0]}" if names else str(holder(port) or "another process, of another user")
-    return wrong(f"port {port} is held by {by}", f"end that, or set {knob} in .env to a free port")
+    return wrong(f"port {port} is held by {by}", f"end that, or set {setting} in .env to a free port")
 
 
 THEME = Theme(

@@ -28,7 +28,7 @@ _NAMED = (
     r"|(?:api|access|account|signing|fernet)[_-]?key|connection[_-]?string)"
     r"[\w-]{0,64}(?<!_file)\\{0,16}[\"']?\s{0,8}[=:]\s{0,8}\\{0,16})"
 )
-_LOOKS = (
+_PATTERNS = (
     (
         re.compile(
             r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----.*?(-----END [A-Z ]{0,32}PRIVATE KEY-----|\Z)", re.S
@@ -67,8 +67,8 @@ class Masker:
         for value in self._values:
             text = text.replace(value, MASK)
         text = _URL_LOGIN.sub(f"{MASK}@", text)
-        for looks, replacement in _LOOKS:
-            text = looks.sub(replacement, text)
+        for pattern, replacement in _PATTERNS:
+            text = pattern.sub(replacement, text)
         return text
 
     def masked_document(self, found: Any) -> Any:
@@ -125,17 +125,17 @@ def secrets_of(site: Site) -> set[str]:
 
 def users_of(site: Site) -> set[str]:
     """Return the names that log in with the platform's secrets: to Yeedu, git hosts and databases."""
-    own = (site.knobs.get("YEEDU_USERNAME", "demo"), "prefect", "warehouse", "admin", "")
+    own = (site.settings.get("YEEDU_USERNAME", "demo"), "prefect", "warehouse", "admin", "")
     return {*_GIT_USERS, *own}
 
 
 def _secrets_of_settings(site: Site) -> Iterator[str]:
     """Yield the secrets of the shell, of each ``.env``, all of flows.env, and of the files that they name."""
-    values = list(site.knobs.values.items())
+    values = list(site.settings.values.items())
     for file in site.root.glob(".env*"):  # an editor's leftovers too
         values += _lines_of(site, file)
     with suppress(CommandError):  # which the settings' check tells
-        for file in site.knobs.config_dir().glob("flows.env"):
+        for file in site.settings.config_dir().glob("flows.env"):
             own = _lines_of(site, file)
             yield from (value for _, value in own if not _NO_SECRET.fullmatch(value))
             values += own
@@ -155,7 +155,7 @@ def _lines_of(site: Site, file: Path) -> list[tuple[str, str]]:
     script = dotenv_script()
     try:
         written = [(one.name, one.value or "") for one in script.lines_of(_text(file), file.name)]
-        return [*written, *script.read_dotenv(file, site.knobs.values).items()]
+        return [*written, *script.read_dotenv(file, site.settings.values).items()]
     except ValueError:  # a line is none: what looks like one is looked at all the same
         found = re.findall(r"(?m)^[ \t]*(?:export[ \t]+)?(\w+)[ \t]*=[ \t]*(.*)$", _text(file))
         return [(name, value.strip().strip("'\"")) for name, value in found]

@@ -1,4 +1,4 @@
-"""What a check is, and what it finds."""
+"""The types of the doctor: themes of checks, and their findings."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def wrong(text: str, fix: str) -> Finding:
     return Finding(Level.WRONG, text, fix)
 
 
-Look = Callable[[Site], Iterable[Finding]]
+CheckFunction = Callable[[Site], Iterable[Finding]]
 
 
 @dataclass(frozen=True)
@@ -54,17 +54,17 @@ class Check:
 
     Attributes:
         name: Stable, and the only one of that name.
-        looks_at: What it looks at.
+        looks_at: What it checks.
         wrong_when: What makes a finding WRONG.
         fix: What then is to be done, in short.
-        look: Looks; finds nothing where there is nothing of that kind to look at.
+        run: Yields the findings; none where there is nothing of that kind to check.
     """
 
     name: str
     looks_at: str
     wrong_when: str
     fix: str
-    look: Look
+    run: CheckFunction
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The way to others: names, proxies, certificates."""
+"""Checks the network: name resolution, proxies, certificates."""
 
 import ipaddress
 import json
@@ -12,7 +12,7 @@ from typing import Any, cast
 from urllib.request import getproxies, proxy_bypass
 
 from local.doctor.certificates import check_certificates
-from local.doctor.external_addresses import outside, proxy_to
+from local.doctor.external_addresses import external_addresses, proxy_to
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
 from local.doctor.site import Site
 from local.settings.own_database import HOST as DATABASE_HOST
@@ -21,17 +21,17 @@ from local.settings.own_database import HOST as DATABASE_HOST
 def check_names(site: Site) -> Iterator[Finding]:
     """Look up the hosts that the settings name, on this machine and where flows run."""
     looked = 0
-    for knob, (scheme, host, _) in outside(site).items():
+    for setting, (scheme, host, _) in external_addresses(site).items():
         if _is_address(host) or host == "localhost" or proxy_to(scheme, host):
             continue
-        fix = f"correct {knob} in .env, or this machine's name service (/etc/resolv.conf)"
+        fix = f"correct {setting} in .env, or this machine's name service (/etc/resolv.conf)"
         if trouble := _unresolved(host):
-            yield wrong(f"{host} ({knob}) does not resolve on this machine: {trouble}", fix)
-        elif site.runs("worker") and knob not in {"PACKAGE_INDEX_URL", DATABASE_HOST}:
+            yield wrong(f"{host} ({setting}) does not resolve on this machine: {trouble}", fix)
+        elif site.runs("worker") and setting not in {"PACKAGE_INDEX_URL", DATABASE_HOST}:
             done = site.inside("worker", "getent", "hosts", host)
             if done.code:
                 yield wrong(
-                    f"{host} ({knob}) resolves on this machine, and not in the container worker",
+                    f"{host} ({setting}) resolves on this machine, and not in the container worker",
                     'give Docker a name server: "dns" in /etc/docker/daemon.json',
                 )
             else:
@@ -80,8 +80,8 @@ def check_proxies(site: Site) -> Iterator[Finding]:
     uses_containers = site.engine.is_usable and not site.is_process_form
     missing = sorted(set(shell) - given - {"all"})
     far = [
-        knob
-        for knob, (scheme, host, _) in outside(site).items()
+        setting
+        for setting, (scheme, host, _) in external_addresses(site).items()
         if scheme in missing and not _is_near(host) and not _goes_direct(host)
     ]
     if uses_containers and missing:

@@ -1,4 +1,4 @@
-"""Every check, in the order in which it is printed."""
+"""The list of all checks, in the order in which they are printed."""
 
 from local.doctor import access, backups, database, engine, machine, network, runs, server, settings, workers
 

@@ -1,4 +1,4 @@
-"""Goes through all checks at once, none of which may hold up the rest, and says what they found."""
+"""Runs all checks in parallel with a timeout for each, and prints the findings."""
 
 import json
 import sys
@@ -49,37 +49,39 @@ class Ward:
         self._site = site
         self._seconds = seconds
         self._end = time.monotonic() + max(all_seconds, MIN_SECONDS)
-        self._room = threading.Semaphore(_AT_ONCE)
+        self._slots = threading.Semaphore(_AT_ONCE)
 
     def go(self, themes: Sequence[Theme] = THEMES) -> Iterator[Told]:
         """Yield what each check found, in the order of the table."""
         under_way = [
-            (theme, check, _Look(self._site, check, self._room)) for theme in themes for check in theme.checks
+            (theme, check, _RunningCheck(self._site, check, self._slots))
+            for theme in themes
+            for check in theme.checks
         ]
-        for theme, check, look in under_way:
-            yield Told(theme.name, check.name, tuple(look.findings(self._seconds, self._end)))
+        for theme, check, running in under_way:
+            yield Told(theme.name, check.name, tuple(running.findings(self._seconds, self._end)))
 
 
-class _Look:
+class _RunningCheck:
     """One check in a thread of its own, which is left behind when it takes too long."""
 
-    def __init__(self, site: Site, check: Check, room: threading.Semaphore) -> None:
+    def __init__(self, site: Site, check: Check, slots: threading.Semaphore) -> None:
         self._found: list[Finding] = []
         self._check = check
         self._began = 0.0
-        self._thread = threading.Thread(target=self._run, args=[site, room], name=check.name, daemon=True)
+        self._thread = threading.Thread(target=self._run, args=[site, slots], name=check.name, daemon=True)
         self._thread.start()
 
-    def _run(self, site: Site, room: threading.Semaphore) -> None:
-        with room:
+    def _run(self, site: Site, slots: threading.Semaphore) -> None:
+        with slots:
             self._began = time.monotonic()
             try:
-                for finding in self._check.look(site):
+                for finding in self._check.run(site):
                     self._found.append(finding)
             except (ApiUnavailableError, CommandError) as error:
-                self._found.append(note(f"not looked at: {error}"))
+                self._found.append(note(f"not checked: {error}"))
             except Exception as error:  # noqa: BLE001 - the other checks are to be made all the same
-                self._found.append(note(f"not looked at: {type(error).__name__}: {error}"))
+                self._found.append(note(f"not checked: {type(error).__name__}: {error}"))
 
     def findings(self, seconds: float, end: float) -> list[Finding]:
         """Wait for the end, for so long at most, and return what was found."""
@@ -89,13 +91,9 @@ class _Look:
             self._thread.join(0.1)
         found = list(self._found)
         if self._thread.is_alive() and not self._began:
-            found.append(
-                note("not looked at: no time was left", "look again; the ones before it took it all")
-            )
+            found.append(note("not checked: out of time", "run it again; the checks before it took too long"))
         elif self._thread.is_alive():
-            found.append(
-                wrong("this check did not come to its end in time", "what it asks hangs; see the others")
-            )
+            found.append(wrong("this check timed out", "what it queries hangs; see the other checks"))
         return found
 
 
@@ -186,7 +184,5 @@ def doctor(*, as_json: bool, bundle: Path | None, root: Path = ROOT) -> int:
             console.say(line)
     if bundle:
         write_bundle(bundle, site, masker, seen, unknown=unknown)
-        Console(sys.stderr if as_json else None).say(
-            f"{bundle} is for support; look into it before you send it"
-        )
+        Console(sys.stderr if as_json else None).say(f"{bundle} is for support; review it before you send it")
     return 1 if any(finding.level is Level.WRONG for told in seen for finding in told.findings) else 0

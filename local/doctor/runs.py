@@ -1,4 +1,4 @@
-"""Schedules and flow runs: what is not made, not started, or has lost its process."""
+"""Checks schedules and flow runs: those that are missing, late, or have lost their process."""
 
 import re
 import time
@@ -19,9 +19,9 @@ HEARTBEAT_LABEL = "yeedu-prefect.heartbeat-seconds"  # of yeedu_worker.run_label
 
 def ours(site: Site) -> JSON:
     """Return the filter of what is this platform's: another server has what is others' too."""
-    if not site.knobs.other_server:
+    if not site.settings.other_server:
         return {}
-    names = site.knobs.get("RESCUE_WORK_POOLS", "yeedu-pool,image-pool,windows-pool").split(",")
+    names = site.settings.get("RESCUE_WORK_POOLS", "yeedu-pool,image-pool,windows-pool").split(",")
     return {"work_pools": {"name": {"any_": names}}}
 
 
@@ -53,9 +53,7 @@ def check_schedules(site: Site) -> Iterator[Finding]:
             "`docker compose restart server`; its log says what the scheduler fails at",
         )
     elif open_ones:
-        yield note(
-            f"{len(open_ones)} of {len(waiting)} schedules were not looked at: no time was left; {told}"
-        )
+        yield note(f"{len(open_ones)} of {len(waiting)} schedules were not checked: out of time; {told}")
     elif waiting:
         yield ok(f"all {len(waiting)} deployments with an active schedule have a run to come; {told}")
     else:
@@ -141,8 +139,8 @@ def check_stuck_runs(site: Site) -> Iterator[Finding]:
     """Look for runs that neither start nor end, or send no heartbeat, well past the rescue's time."""
     if site.server():
         return
-    beats = timedelta(seconds=3 * site.knobs.seconds("RESCUE_HEARTBEAT_SECONDS", 90) + 60)
-    starts = timedelta(seconds=3 * site.knobs.seconds("RESCUE_PENDING_SECONDS", 180))
+    beats = timedelta(seconds=3 * site.settings.seconds("RESCUE_HEARTBEAT_SECONDS", 90) + 60)
+    starts = timedelta(seconds=3 * site.settings.seconds("RESCUE_PENDING_SECONDS", 180))
     body = {
         "flow_runs": {"state": {"type": {"any_": ["PENDING", "CANCELLING", "RUNNING"]}}},
         "sort": "EXPECTED_START_TIME_ASC",
@@ -155,7 +153,7 @@ def check_stuck_runs(site: Site) -> Iterator[Finding]:
     for run in looked:
         state: JSON = run["state"] or {}
         age = now - datetime.fromisoformat(state.get("timestamp") or run["updated"])
-        kind, where = run["state_type"], f"{site.knobs.ui_url}/runs/flow-run/{run['id']}"
+        kind, where = run["state_type"], f"{site.settings.ui_url}/runs/flow-run/{run['id']}"
         labels: JSON = run.get("labels") or {}
         silence = age
         if kind == "RUNNING":

@@ -1,4 +1,4 @@
-"""The Prefect server: whether it answers, schedules, and loses no run out of sight."""
+"""Checks the Prefect server: whether it answers and schedules, and whether the reaper works."""
 
 import hashlib
 import json
@@ -63,7 +63,7 @@ def health_page(site: Site) -> JSON | None:
     """
     if site.runs("services"):
         return _page_inside(site, "services", "http://127.0.0.1:4200/api/health/services")
-    return None if site.knobs.other_server else page(f"{site.knobs.api_url}/health/services")
+    return None if site.settings.other_server else page(f"{site.settings.api_url}/health/services")
 
 
 @once
@@ -85,14 +85,14 @@ def _page_inside(site: Site, service: str, url: str) -> JSON | None:
 def check_server(site: Site) -> Iterator[Finding]:
     """Ask the API something that takes its database and a login."""
     if trouble := site.server():
-        if site.form == "none" and not site.knobs.other_server:
+        if site.form == "none" and not site.settings.other_server:
             yield note("the server does not run", "`make up` starts the platform")
         else:
             yield wrong(
                 trouble, "`docker compose logs server`, or .local/logs/server.log, says why; then `make up`"
             )
         return
-    yield ok(f"{site.knobs.api_url} answers, and takes the login")
+    yield ok(f"{site.settings.api_url} answers, and takes the login")
 
 
 def check_server_services(site: Site) -> Iterator[Finding]:
@@ -142,7 +142,7 @@ def check_versions(site: Site) -> Iterator[Finding]:
     for service in _PACKAGES:
         if site.runs(service):
             yield from _image(site, service)
-    if site.is_process_form and (changed := ProcessMode(site.knobs, Console()).changed()):
+    if site.is_process_form and (changed := ProcessMode(site.settings, Console()).changed()):
         yield wrong(f"{', '.join(changed)} run from other files or settings than those of now", "`make up`")
 
 
@@ -164,7 +164,7 @@ def _image(site: Site, service: str) -> Iterator[Finding]:
     text = f"the image of {service} is another than this checkout's ({', '.join(sorted(other)[:3])})"
     if not other:
         yield ok(f"the image of {service} is this checkout's")
-    elif site.knobs.get("IMAGE_POLICY") == "never":
+    elif site.settings.get("IMAGE_POLICY") == "never":
         yield note(text, "load the images of this release; or IMAGE_POLICY=build, and `make up`")
     else:
         yield wrong(text, "`make up` builds what changed")
@@ -187,13 +187,13 @@ def _differs(file: Path, digest: str) -> bool:
 
 
 def check_rescue(site: Site) -> Iterator[Finding]:
-    """Look at the rounds of the service that ends runs whose process is gone."""
+    """Look at the service that ends runs whose process is gone."""
     if site.form == "none":
         return
     told = rescue_page(site)
     if told is None:
         yield wrong(
-            "rescue does not say how its rounds go, so runs whose process is gone stay Running",
+            "rescue does not report its status, so runs whose process is gone stay Running",
             "`docker compose logs rescue`, or .local/logs/rescue.log, says why; then `make up`",
         )
         return
@@ -202,9 +202,9 @@ def check_rescue(site: Site) -> Iterator[Finding]:
     if troubles:
         yield wrong(f"rescue: {'; '.join(troubles[:3])}", "`docker compose logs rescue` says more")
     elif silent > 120:
-        yield wrong(f"rescue has had no answer of the server for {silent:.0f} s", "see `server`")
+        yield wrong(f"rescue has had no answer from the server for {silent:.0f} s", "see `server`")
     else:
-        yield ok(f"its last round was {silent:.0f} s ago")
+        yield ok(f"its last pass was {silent:.0f} s ago")
 
 
 THEME = Theme(
@@ -240,8 +240,8 @@ THEME = Theme(
         ),
         Check(
             "rescue",
-            "the rounds of the service that ends runs whose process is gone",
-            "it does not answer, reports a trouble, or has not reached the server for 2 min",
+            "the service that ends runs whose process is gone",
+            "it does not answer, reports a failure, or has not reached the server for 2 min",
             "`docker compose logs rescue`",
             check_rescue,
         ),

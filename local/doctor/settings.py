@@ -1,4 +1,4 @@
-"""What the settings say together, and the files of secrets that they name."""
+"""Checks the settings as a whole, and the secret files that they name."""
 
 import os
 import stat
@@ -25,26 +25,26 @@ USER_OF_IMAGES = 10001
 def check_settings(site: Site) -> Iterator[Finding]:
     """Ask everything that `make up` asks about the settings before it starts."""
     in_containers = site.engine.is_usable and not site.is_process_form
-    knobs = site.knobs
+    settings = site.settings
     questions = (
         lambda: (
-            knobs.prefect_port,
-            knobs.mock_port,
-            knobs.bind_address,
-            knobs.builds_images,
-            knobs.other_server,
+            settings.prefect_port,
+            settings.mock_port,
+            settings.bind_address,
+            settings.builds_images,
+            settings.other_server,
         ),
-        lambda: check_own_database(knobs, in_containers=in_containers),
-        lambda: check_other_server(knobs, in_containers=in_containers),
-        lambda: check_scale(knobs.values, site.root, in_containers=in_containers),
-        lambda: check_tls(knobs, in_containers=in_containers),
-        lambda: knobs.tls_http_port,
-        lambda: own_certificate(knobs),
-        lambda: package_index(knobs),
-        knobs.own_variables,
-        lambda: further_locks(knobs),
-        lambda: scheduled_backups(knobs),
-        lambda: check_login(knobs),
+        lambda: check_own_database(settings, in_containers=in_containers),
+        lambda: check_other_server(settings, in_containers=in_containers),
+        lambda: check_scale(settings.values, site.root, in_containers=in_containers),
+        lambda: check_tls(settings, in_containers=in_containers),
+        lambda: settings.tls_http_port,
+        lambda: own_certificate(settings),
+        lambda: package_index(settings),
+        settings.own_variables,
+        lambda: further_locks(settings),
+        lambda: scheduled_backups(settings),
+        lambda: check_login(settings),
     )
     troubles = [site.trouble] if site.trouble else []
     for ask in questions:
@@ -55,7 +55,7 @@ def check_settings(site: Site) -> Iterator[Finding]:
     for trouble in dict.fromkeys(troubles):
         yield wrong(trouble, "set it as that says, then `make up`")
     if not troubles:
-        if where := other_port(knobs):
+        if where := other_port(settings):
             yield note(
                 where, "nothing, where something on the way leads there; else PREFECT_UI_URL, PREFECT_PORT"
             )
@@ -65,9 +65,11 @@ def check_settings(site: Site) -> Iterator[Finding]:
 def check_secret_files(site: Site) -> Iterator[Finding]:
     """Look whether the files that hold secrets are there, and may be read by those alone who need them."""
     looked = 0
-    names = sorted(name for name in known_names(site.root) if name.endswith("_FILE") and site.knobs.get(name))
+    names = sorted(
+        name for name in known_names(site.root) if name.endswith("_FILE") and site.settings.get(name)
+    )
     for name in names:
-        file = site.knobs.path(name)
+        file = site.settings.path(name)
         if name in {"PREFECT_FILE", "COMPOSE_FILE"} or file is None or str(file) == os.devnull:
             continue
         looked += 1
@@ -81,7 +83,7 @@ def check_secret_files(site: Site) -> Iterator[Finding]:
                 f"{name}={file} is empty, so that it counts as unset",
                 f"write the value into it, or remove {name}",
             )
-        if is_secret(secret) and site.knobs.get(secret):
+        if is_secret(secret) and site.settings.get(secret):
             yield wrong(f"{secret} and {name} are both set", "remove one of them")
     folder = site.state / "secrets"
     if os.name == "posix" and folder.is_dir():
@@ -89,7 +91,7 @@ def check_secret_files(site: Site) -> Iterator[Finding]:
         if stat.S_IMODE(folder.stat().st_mode) & 0o077:
             yield wrong(f"others on this machine may look into {folder}", f"chmod 700 {folder}")
     if looked:
-        yield ok(f"{looked} files of secrets were looked at")
+        yield ok(f"{looked} files of secrets were checked")
 
 
 def _containers_may_read(file: Path) -> bool:

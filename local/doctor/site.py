@@ -1,4 +1,4 @@
-"""The platform as it is found: its settings, its containers or processes, its server. Each is asked once."""
+"""The platform as the checks see it: its settings, containers or processes, and server; each is read once."""
 
 import io
 import json
@@ -16,13 +16,13 @@ from typing import Any, TypeVar
 from local.api import PrefectApi
 from local.console import Console
 from local.containers.engine import Container, Engine, Project, container_of, find_engine
-from local.doctor.lenient_settings import knobs_of
+from local.doctor.lenient_settings import settings_of
 from local.errors import CommandError
 from local.install.virtual_environment import PROGRAMS
 from local.processes.child_environment import child_environment
 from local.processes.process_mode import ProcessMode
 from local.processes.services import STATE
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 
 JSON = dict[str, Any]
 T = TypeVar("T")
@@ -75,15 +75,15 @@ def ended(
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
-def once(look: "Callable[[Site], T]") -> "Callable[[Site], T]":
+def once(query: "Callable[[Site], T]") -> "Callable[[Site], T]":
     """Have a question asked of a site once, however many threads ask it; one that raised is asked again."""
-    name = f"{look.__module__}.{look.__qualname__}"
+    name = f"{query.__module__}.{query.__qualname__}"
 
-    @wraps(look)
+    @wraps(query)
     def asked(site: "Site") -> T:
         with site.locks.setdefault(name, threading.Lock()):
             if name not in site.answers:
-                site.answers[name] = look(site)
+                site.answers[name] = query(site)
             return site.answers[name]
 
     return asked
@@ -93,7 +93,7 @@ class Site:
     """What the checks look at.
 
     Args:
-        knobs: The platform's settings.
+        settings: The platform's settings.
         engine: The Docker engine.
         items: What it tells of each of the project's containers (``docker inspect``).
         is_process_form: Whether the platform runs as local processes.
@@ -104,7 +104,7 @@ class Site:
 
     def __init__(
         self,
-        knobs: Knobs,
+        settings: Settings,
         engine: Engine,
         items: Sequence[JSON] = (),
         *,
@@ -113,7 +113,7 @@ class Site:
         state: Path = STATE,
         trouble: str = "",
     ) -> None:
-        self.knobs = knobs
+        self.settings = settings
         self.engine = engine
         self.items = list(items)
         self.is_process_form = is_process_form
@@ -126,19 +126,19 @@ class Site:
     @classmethod
     def read(cls, root: Path = ROOT) -> "Site":
         """Look which form of the platform is here, for twelve seconds at the most."""
-        knobs, trouble = knobs_of(root)
+        settings, trouble = settings_of(root)
         engine = find_engine(ENGINE_SECONDS)
         items: list[JSON] = []
         is_process_form = False
         try:
-            processes = ProcessMode(knobs, Console())
+            processes = ProcessMode(settings, Console())
             is_process_form = processes.is_up()
             if engine.is_usable and not is_process_form:
-                items = Project(knobs).inspected(ENGINE_SECONDS)
+                items = Project(settings).inspected(ENGINE_SECONDS)
             is_process_form = is_process_form or (not items and processes.exists())
         except CommandError as error:
             trouble = trouble or str(error)
-        return cls(knobs, engine, items, is_process_form=is_process_form, root=root, trouble=trouble)
+        return cls(settings, engine, items, is_process_form=is_process_form, root=root, trouble=trouble)
 
     @property
     def form(self) -> str:
@@ -153,7 +153,7 @@ class Site:
     @cached_property
     def project(self) -> Project:
         """The Compose project."""
-        return Project(self.knobs)
+        return Project(self.settings)
 
     @once
     def info(self) -> JSON:
@@ -206,11 +206,11 @@ class Site:
         launcher = ROOT / "server" / "with_secrets.py"
         names = {"FLOWS_GIT_SSH_KEY_FILE": "ssh-key", "FLOWS_GIT_KNOWN_HOSTS_FILE": "known-hosts"}
         files = {
-            knob: self.knobs.path(knob) or self.state / "secrets" / "git" / name
-            for knob, name in names.items()
+            setting: self.settings.path(setting) or self.state / "secrets" / "git" / name
+            for setting, name in names.items()
         }
-        own = {knob: str(file) for knob, file in files.items() if file.exists()}
-        own["CA_CERT_FILE"] = str(self.knobs.ca_file() or os.devnull)
+        own = {setting: str(file) for setting, file in files.items() if file.exists()}
+        own["CA_CERT_FILE"] = str(self.settings.ca_file() or os.devnull)
         command = [str(python), str(launcher), str(python), "-c", source]
         with TemporaryDirectory() as home:  # for copies of the key and the certificates
             environment = {**child_environment(os.environ, PROGRAMS), **own, "PREFECT_HOME": home}
@@ -223,7 +223,7 @@ class Site:
         Raises:
             CommandError: The file that should hold the login cannot be read.
         """
-        return PrefectApi.of(self.knobs, timeout_seconds=ANSWER_SECONDS)
+        return PrefectApi.of(self.settings, timeout_seconds=ANSWER_SECONDS)
 
     @once
     def server(self) -> str:

@@ -1,4 +1,4 @@
-"""Workers, pools and queues: who polls, with which version, and who waits for nobody."""
+"""Checks workers, pools and queues: which are polled, by which version, and which runs wait for nobody."""
 
 import os
 from collections.abc import Iterator
@@ -67,7 +67,7 @@ def check_workers(site: Site) -> Iterator[Finding]:
 
 
 def _is_ours(site: Site, name: str) -> bool:
-    return site.form != "none" and name == site.knobs.get("WORKER_NAME", "linux-worker")
+    return site.form != "none" and name == site.settings.get("WORKER_NAME", "linux-worker")
 
 
 def check_pools(site: Site) -> Iterator[Finding]:
@@ -147,7 +147,7 @@ def check_queues(site: Site) -> Iterator[Finding]:
                     f"nobody polls the queue {where}, and {due} runs wait there",
                     "let a worker poll it: WORKER_QUEUES in .env, or --work-queue of attach.sh",
                 )
-    yield ok(f"{count} queues were looked at")
+    yield ok(f"{count} queues were checked")
 
 
 def check_worker_versions(site: Site) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""What an installation is made from besides the platform's own locks, and what it trusts to get it."""
+"""What is installed besides the platform's own locks, from which package index, with which certificates."""
 
 import hashlib
 import os
@@ -12,10 +12,10 @@ from tempfile import TemporaryDirectory
 
 from local.errors import CommandError
 from local.script import load_script
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 
 
-def further_locks(knobs: Knobs) -> list[str]:
+def further_locks(settings: Settings) -> list[str]:
     """Return the locks of ``WORKER_EXTRAS`` and of the flows' list, as paths from ``requirements/`` on.
 
     Raises:
@@ -23,40 +23,40 @@ def further_locks(knobs: Knobs) -> list[str]:
     """
     script = load_script(ROOT / "worker" / "attach" / "requirement_locks.py")
     try:
-        found: list[Path] = script.further_locks(ROOT, knobs.get("WORKER_EXTRAS"), knobs.config_dir())
+        found: list[Path] = script.further_locks(ROOT, settings.get("WORKER_EXTRAS"), settings.config_dir())
     except script.LockError as error:
         raise CommandError(str(error)) from None
     return [os.path.relpath(lock, ROOT / "requirements") for lock in found]
 
 
-def further_digest(knobs: Knobs) -> str:
+def further_digest(settings: Settings) -> str:
     """Return a digest of what `further_locks` have, whatever folder they are in.
 
     Raises:
         CommandError: As there.
     """
     digest = hashlib.sha256()
-    for lock in further_locks(knobs):
+    for lock in further_locks(settings):
         lines = (ROOT / "requirements" / lock).read_text(encoding="utf-8").splitlines()
         digest.update("\n".join(line for line in lines if not line.startswith("#")).encode())
     return digest.hexdigest()
 
 
-def extra_locks(knobs: Knobs) -> list[str]:
+def extra_locks(settings: Settings) -> list[str]:
     """Return the locks of ``WORKER_EXTRAS`` and of the flows' list, whether or not they are there."""
     script = load_script(ROOT / "worker" / "attach" / "requirement_locks.py")
-    _, own = script.list_and_lock(ROOT, knobs.config_dir())
-    extras = script.names_of(knobs.get("WORKER_EXTRAS"))
+    _, own = script.list_and_lock(ROOT, settings.config_dir())
+    extras = script.names_of(settings.get("WORKER_EXTRAS"))
     return [os.path.relpath(own, ROOT), *(f"{script.EXTRAS}/{name}.txt" for name in extras)]
 
 
-def own_certificate(knobs: Knobs) -> Path | None:
+def own_certificate(settings: Settings) -> Path | None:
     """Return the file of the user's own CA; ``None`` when there is none.
 
     Raises:
         CommandError: There is no such file, or it cannot be used.
     """
-    file = knobs.ca_file()
+    file = settings.ca_file()
     if not file or str(file) == os.devnull:
         return None
     if not file.exists():
@@ -68,13 +68,13 @@ def own_certificate(knobs: Knobs) -> Path | None:
     return file
 
 
-def package_index(knobs: Knobs) -> dict[str, str]:
+def package_index(settings: Settings) -> dict[str, str]:
     """Return the variables by which pip and uv ask ``PACKAGE_INDEX_URL``; none without it.
 
     Raises:
         CommandError: It is not an address. The message does not show it, for a login may be in it.
     """
-    url = knobs.get("PACKAGE_INDEX_URL").strip()
+    url = settings.get("PACKAGE_INDEX_URL").strip()
     if url and not re.fullmatch(r"https?://[^/\s]+\S*", url):
         raise CommandError(
             "PACKAGE_INDEX_URL is not an address; it looks like https://USER:TOKEN@packages.example.com/simple"
@@ -83,17 +83,17 @@ def package_index(knobs: Knobs) -> dict[str, str]:
 
 
 @contextmanager
-def trusting(knobs: Knobs, python: Path) -> Generator[dict[str, str]]:
+def trusting(settings: Settings, python: Path) -> Generator[dict[str, str]]:
     """Yield the variables by which pip and uv trust ``CA_CERT_FILE`` besides the usual roots.
 
     Args:
-        knobs: Where ``CA_CERT_FILE`` is read from.
+        settings: Where ``CA_CERT_FILE`` is read from.
         python: One that has pip, which brings roots for a system that has none.
 
     Raises:
         CommandError: There is no such file, or no certificate in it.
     """
-    own = own_certificate(knobs)
+    own = own_certificate(settings)
     if not own:
         yield {}
         return

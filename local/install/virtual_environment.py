@@ -1,4 +1,4 @@
-"""Makes ``.venv`` from the hashed locks: what the platform needs, or that and what the tests need."""
+"""Creates ``.venv`` from the hashed locks: with what the platform needs, or with development tools too."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from local.bundle.bundle import FOLDER, bundle_of, has_bundle
 from local.console import Console
 from local.errors import CommandError
 from local.install.packages import further_digest, further_locks, package_index, trusting
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 
 VENV = ROOT / ".venv"
 PROGRAMS = VENV / "bin"
@@ -24,7 +24,7 @@ DEVELOPMENT_LOCKS = ("dev.txt",)  # has all of the platform's
 _STAMP = VENV / "installed.json"
 
 
-def install(console: Console, knobs: Knobs, *, for_development: bool) -> None:
+def install(console: Console, settings: Settings, *, for_development: bool) -> None:
     """Bring ``.venv`` up to date with the locks; at once when it already is.
 
     An environment that has the development tools keeps them.
@@ -33,22 +33,20 @@ def install(console: Console, knobs: Knobs, *, for_development: bool) -> None:
         CommandError: The environment cannot be made, or a package cannot be installed.
     """
     if for_development and has_bundle():
-        raise CommandError(
-            f"{FOLDER} has what the platform needs, and no tools; delete it where there is a package index"
-        )
+        raise CommandError(f"{FOLDER} has no development tools; delete it on a machine with a package index")
     stamp = _read_stamp() if _has_python() else {}
     kind, locks = choose(stamp, for_development=for_development)
-    locks = [*locks, *further_locks(knobs)]
+    locks = [*locks, *further_locks(settings)]
     wanted = {kind: lock_digest([*locks, WAREHOUSE_LOCK])}
     if stamp == wanted:
         return
     _STAMP.unlink(missing_ok=True)
     _ensure_venv(console)
     console.step(f"python: installing what requirements/{' and '.join(locks)} list")
-    with trusting(knobs, PROGRAMS / "python") as certificates:
-        environment = {**inherited(), **certificates, **package_index(knobs)}
+    with trusting(settings, PROGRAMS / "python") as certificates:
+        environment = {**inherited(), **certificates, **package_index(settings)}
         bundle = bundle_of() if kind == "platform" else None  # which has none of the tools
-        source = bundle.find_links(further_digest(knobs)) if bundle else []
+        source = bundle.find_links(further_digest(settings)) if bundle else []
         uv = _uv(environment, source)
         requirements = [argument for lock in locks for argument in ("--requirements", f"requirements/{lock}")]
         _must([*uv, "--require-hashes", *requirements], "the locked packages", environment)
@@ -59,23 +57,23 @@ def install(console: Console, knobs: Knobs, *, for_development: bool) -> None:
     _STAMP.write_text(json.dumps(wanted) + "\n", encoding="utf-8")
 
 
-def lock(console: Console, knobs: Knobs, *, upgrade: bool) -> int:
+def lock(console: Console, settings: Settings, *, upgrade: bool) -> int:
     """Compile every list of requirements anew, and return the exit code; needs nothing but uv in ``.venv``.
 
     Args:
         console: Where it says what it does.
-        knobs: For the certificates that a package index is trusted by.
+        settings: For the certificates that a package index is trusted by.
         upgrade: Whether to take new versions of what is locked already.
 
     Raises:
         CommandError: uv cannot be installed.
     """
     _ensure_venv(console)
-    with trusting(knobs, PROGRAMS / "python") as certificates:
-        environment = {**inherited(), **certificates, **package_index(knobs)}
+    with trusting(settings, PROGRAMS / "python") as certificates:
+        environment = {**inherited(), **certificates, **package_index(settings)}
         _uv(environment)
         environment |= {"UV": str(PROGRAMS / "uv"), "PYTHON": sys.executable}
-        environment["CONFIG_DIR"] = str(knobs.config_dir())
+        environment["CONFIG_DIR"] = str(settings.config_dir())
         command = ["requirements/lock", *(["--upgrade"] if upgrade else [])]
         return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
@@ -90,7 +88,7 @@ def _install_warehouse(uv: Sequence[str], console: Console, environment: Mapping
     )
     done = subprocess.run([*uv, *arguments], cwd=ROOT, env=environment, capture_output=True, check=False)
     if done.returncode:
-        console.step("python: no Postgres for the warehouse could be installed")
+        console.step("python: Postgres for the warehouse could not be installed")
 
 
 def choose(stamp: Mapping[str, str], *, for_development: bool) -> tuple[str, Sequence[str]]:
@@ -180,7 +178,7 @@ def _uv(environment: Mapping[str, str], source: Sequence[str] = ()) -> list[str]
 
 def _must(command: list[str], what: str, environment: Mapping[str, str]) -> None:
     if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:
-        raise CommandError(f"installing {what} failed; the last lines above say why")
+        raise CommandError(f"installing {what} failed; see the last lines above")
 
 
 def inherited() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What the platform's processes inherit of the user's environment: enough to run, and nothing private."""
+"""The environment of local processes: what they inherit from the user's, which is nothing private."""
 
 import os
 from collections.abc import Mapping

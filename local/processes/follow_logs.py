@@ -1,4 +1,4 @@
-"""Shows the logs of several processes as they grow, each line with its process's name."""
+"""``make logs`` of local processes: follows their log files, each line with its process's name."""
 
 import os
 import time

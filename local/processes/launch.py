@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from local.processes.process_tree import TOKEN_VARIABLE, await_end, family, send
+from local.processes.process_tree import TOKEN_VARIABLE, await_end, send, tree_of
 from local.processes.record import last_exit, read_record
 
 _END_SECONDS = 5.0
@@ -21,8 +21,8 @@ def main() -> None:
     file = Path(sys.argv[1])
     record = read_record(file)
     if record is None:
-        sys.exit(f"{file} is damaged; `make down`, then `make up` writes it anew")
-    if left := family(0, record.token):
+        sys.exit(f"{file} is damaged; `make down`, then `make up` rewrites it")
+    if left := tree_of(0, record.token):
         print(f"ending what the last {record.name} left behind: {len(left)} processes", flush=True)
         send(left, signal.SIGKILL)
         await_end(left, _END_SECONDS)

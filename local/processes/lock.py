@@ -1,4 +1,4 @@
-"""Lets one command at a time change the local processes."""
+"""A lock: only one command at a time changes the local processes."""
 
 import os
 from collections.abc import Generator
@@ -25,7 +25,7 @@ def exclusive(file: Path) -> Generator[None]:
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
             raise CommandError(
-                f"another command is at work on this checkout's platform (process {holder}); "
+                f"another command is running on this checkout's platform (process {holder}); "
                 f"wait for it, or end it"
             ) from None
         lock.truncate(0)

@@ -1,4 +1,4 @@
-"""What has to be in place before local processes start: secrets, the flows' repository, the UI's files."""
+"""Prepares what local processes need before they start: secrets, the flows' repository, the UI's files."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from local.errors import CommandError
 from local.install.virtual_environment import PROGRAMS, files_digest
 from local.processes.services import SECRETS, STATE, UI
 from local.script import load_script
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 
 _GENERATED_MODE = 0o600
 
@@ -33,24 +33,24 @@ def check_machine() -> None:
         )
 
 
-def prepare_secrets(knobs: Knobs) -> None:
+def prepare_secrets(settings: Settings) -> None:
     """Make every secret once, or take the user's own, as the ``secrets`` service does; readable by none else.
 
     Raises:
         CommandError: A configured secret cannot be used, or `check_login` refuses.
     """
     script = load_script(ROOT / "server" / "generate_secrets.py")
-    names = [secret.knob for secret in script.SECRETS]
+    names = [secret.setting for secret in script.SECRETS]
     SECRETS.mkdir(parents=True, exist_ok=True)
     SECRETS.chmod(0o700)
     for secret in script.SECRETS:
         (SECRETS / secret.folder).mkdir(exist_ok=True)
     with TemporaryDirectory(dir=SECRETS) as files:
         for name in names:
-            offer_file(knobs, name, Path(files))
-        check_login(knobs)
+            offer_file(settings, name, Path(files))
+        check_login(settings)
         try:
-            values = {name: value for name in names if (value := knobs.get(name).strip())}
+            values = {name: value for name in names if (value := settings.get(name).strip())}
             script.write_secrets(SECRETS, values, Path(files))
         except script.SecretError as error:
             raise CommandError(str(error)) from None
@@ -58,24 +58,24 @@ def prepare_secrets(knobs: Knobs) -> None:
         file.chmod(_GENERATED_MODE)
 
 
-def check_login(knobs: Knobs) -> None:
-    """Refuse an API that would be open to others without a login, or with one that is soon guessed.
+def check_login(settings: Settings) -> None:
+    """Refuse an API that would be open to others without a login, or with one that is easy to guess.
 
     Raises:
         CommandError: As above; the message says what to set.
     """
     script = load_script(ROOT / "server" / "generate_secrets.py")
     try:
-        script.check_one_login(knobs.auth_string(), knobs.api_key())
-        if not knobs.other_server:
-            script.check_own_server(knobs.bind_address, knobs.auth_string(), knobs.ui_url)
+        script.check_one_login(settings.auth_string(), settings.api_key())
+        if not settings.other_server:
+            script.check_own_server(settings.bind_address, settings.auth_string(), settings.ui_url)
     except script.SecretError as error:
         raise CommandError(str(error)) from None
 
 
-def offer_file(knobs: Knobs, name: str, folder: Path) -> None:
-    """Link the file that a ``NAME_FILE`` knob names to where the script looks for it."""
-    file = knobs.path(f"{name}_FILE")
+def offer_file(settings: Settings, name: str, folder: Path) -> None:
+    """Link the file that a ``NAME_FILE`` setting names to where the script looks for it."""
+    file = settings.path(f"{name}_FILE")
     if not file:
         return
     if not file.is_file() and str(file) != os.devnull:

@@ -36,8 +36,8 @@ from local.processes.services import (
 )
 from local.processes.startup import Startup
 from local.processes.supervisor import Supervisor
-from local.settings.environments import EnvironmentKnobs, secret_files
-from local.settings.platform import Knobs
+from local.settings.environments import EnvironmentSettings, secret_files
+from local.settings.platform import Settings
 from local.status.first_run import report_first_run
 from local.status.metrics import run_lines, sqlite_lines
 from local.status.skipped_patches import process_lines
@@ -50,12 +50,12 @@ class ProcessMode:
 
     database = "sqlite"  # of the server, as backups call it
 
-    def __init__(self, knobs: Knobs, console: Console) -> None:
-        self._knobs = knobs
+    def __init__(self, settings: Settings, console: Console) -> None:
+        self._settings = settings
         self._console = console
         self._supervisor = Supervisor(STATE)
         self._environment = child_environment(os.environ, PROGRAMS)
-        self._startup = Startup(self._supervisor, self._environment, knobs, console)
+        self._startup = Startup(self._supervisor, self._environment, settings, console)
 
     def is_up(self) -> bool:
         """Whether any process of the platform is running."""
@@ -82,40 +82,40 @@ class ProcessMode:
             for service in first:
                 self._check_port(service)
             try:
-                install(self._console, self._knobs, for_development=False)
+                install(self._console, self._settings, for_development=False)
                 flows_url = self._prepare()
-                if self._knobs.other_server:
+                if self._settings.other_server:
                     self._supervisor.stop("server")  # of a time when the platform had its own
                 self._startup.start_all(first, flows_url)
-                api = PrefectApi.of(self._knobs)
+                api = PrefectApi.of(self._settings)
                 since = self._supervisor.started_at("worker")
-                return report_first_run(api, self._knobs, self._console, since) if waits else 0
+                return report_first_run(api, self._settings, self._console, since) if waits else 0
             except KeyboardInterrupt:
                 ignore_interrupts()
-                self._console.step("interrupted: stopping what was started")
+                self._console.step("interrupted: stopping the started processes")
                 self._stop(self._supervisor.started)
                 raise
 
     def _first_services(self) -> list[Service]:
         """Return what the others need: the mock and, unless another one is used, the server."""
-        own = [] if self._knobs.other_server else [server(self._knobs)]
-        return [yeedu_mock(self._knobs), *own]
+        own = [] if self._settings.other_server else [server(self._settings)]
+        return [yeedu_mock(self._settings), *own]
 
     def _check_port(self, service: Service) -> None:
         is_server = service.name == "server"
-        knob, address = (
-            ("PREFECT_PORT", self._knobs.bind_address) if is_server else ("YEEDU_MOCK_PORT", "127.0.0.1")
+        setting, address = (
+            ("PREFECT_PORT", self._settings.bind_address) if is_server else ("YEEDU_MOCK_PORT", "127.0.0.1")
         )
         running = self._supervisor.find(service.name)
         if not (running and running.port == service.port) and not is_free(address, service.port):
-            raise port_taken(knob, service.port, str(holder(service.port) or "another process"))
+            raise port_taken(setting, service.port, str(holder(service.port) or "another process"))
 
     def _prepare(self) -> str:
         """Make secrets, the UI's files and the flows' repository; return the address that runs clone."""
-        prepare_secrets(self._knobs)
-        if not self._knobs.other_server:
+        prepare_secrets(self._settings)
+        if not self._settings.other_server:
             prepare_ui(self._environment, self._console)
-        url = own_flows_url(self._knobs)
+        url = own_flows_url(self._settings)
         if url:
             self._console.step(f"flows: cloned from {without_login(url)}")
             return url
@@ -153,7 +153,7 @@ class ProcessMode:
             for service in self._first_services():
                 self._check_port(service)
             with backup.settings_in_place(self._console):
-                prepare_secrets(self._knobs)
+                prepare_secrets(self._settings)
                 of_processes(self._console).restore(backup.database, backup.key, self._stop_all)
 
     def _stop_all(self) -> None:
@@ -164,7 +164,7 @@ class ProcessMode:
         with exclusive(STATE / "lock"):
             if self._supervisor.find("worker") is None:
                 raise CommandError("the worker is not running")
-            self._console.step("worker       claims no more flow runs; waiting for those that run")
+            self._console.step("worker       takes no more flow runs; waiting for those in flight")
             # Asked to end first: whatever comes of the second, nobody starts it anew.
             self._supervisor.stop("worker", _DRAIN_SECONDS, then=signal.SIGUSR1)
             self._console.step("worker       stopped; `make up` starts it again")
@@ -175,14 +175,14 @@ class ProcessMode:
             self._console.say(line)
         return 0
 
-    def deploy(self, knobs: EnvironmentKnobs, order: Order) -> int:
+    def deploy(self, settings: EnvironmentSettings, order: Order) -> int:
         """Run the deployer, and return its exit code; see `ComposeMode.deploy`."""
-        with exclusive(STATE / "lock"), secret_files(knobs) as folder:
+        with exclusive(STATE / "lock"), secret_files(settings) as folder:
             flows_url = self._prepare()
             running = self._supervisor.find("warehouse")
-            own = own_warehouse_url(knobs)
+            own = own_warehouse_url(settings)
             warehouse_url = own or (postgres.address(running.port) if running else "")
-            service = deployer(knobs, own_flows_url(knobs) or flows_url, warehouse_url, order)
+            service = deployer(settings, own_flows_url(settings) or flows_url, warehouse_url, order)
             secrets = {f"{file.name}_FILE": str(file) for file in folder.iterdir()}
             environment = {**self._environment, **service.environment, **secrets}
             (STATE / service.name).mkdir(exist_ok=True)
@@ -192,14 +192,14 @@ class ProcessMode:
 
     def services(self) -> list[Service]:
         """Return what runs all the time."""
-        services = [*reversed(self._first_services()), rescue(self._knobs, self._startup.port("rescue"))]
-        if not own_warehouse_url(self._knobs) and not postgres.why_not():
+        services = [*reversed(self._first_services()), rescue(self._settings, self._startup.port("rescue"))]
+        if not own_warehouse_url(self._settings) and not postgres.why_not():
             services.append(warehouse(self._startup.port("warehouse")))
         return [
             *services,
-            yeedu_watch(self._knobs),
-            worker(self._knobs, "", self._startup.port("worker")),
-            *scheduled_backups(self._knobs),
+            yeedu_watch(self._settings),
+            worker(self._settings, "", self._startup.port("worker")),
+            *scheduled_backups(self._settings),
         ]
 
     def health(self) -> Iterator[tuple[str, str, str]]:
@@ -213,7 +213,7 @@ class ProcessMode:
 
     def changed(self) -> list[str]:
         """Return the processes that run from other files or settings than those of now."""
-        services = [*self._first_services(), rescue(self._knobs, self._startup.port("rescue"))]
+        services = [*self._first_services(), rescue(self._settings, self._startup.port("rescue"))]
         found = ((service, self._supervisor.find(service.name)) for service in services)
         return [one.name for one, record in found if record and record.fingerprint != one.fingerprint()]
 
@@ -223,8 +223,8 @@ class ProcessMode:
         for name, state, told in found:
             self._console.say(f"{name:<12} {state:<12} {told}".rstrip())
         self._console.say()
-        api = PrefectApi.of(self._knobs)
+        api = PrefectApi.of(self._settings)
         left_out = process_lines(api, STATE / "worker")
-        for line in [*run_lines(api), *left_out, *sqlite_lines(STATE), *backup_lines(self._knobs)]:
+        for line in [*run_lines(api), *left_out, *sqlite_lines(STATE), *backup_lines(self._settings)]:
             self._console.say(line)
         return 0 if all(state == "healthy" for _, state, _ in found) else 1

@@ -1,8 +1,8 @@
-"""Finds a process and everything that it started, also what left its session or lost its parent.
+"""Finds a process tree: a process and everything that it started, including orphans and other sessions.
 
 Flow runs, jobs and Jupyter kernels begin sessions of their own, and become children of process 1 when their
-parent dies. So a process belongs to a family when it descends from the leader, is in the leader's group, or
-(Linux) carries the family's token in its environment.
+parent dies. So a process belongs to a tree when it descends from the leader, is in the leader's group, or
+(Linux) carries the tree's token in its environment.
 """
 
 import os
@@ -70,8 +70,8 @@ def from_ps() -> dict[int, Process]:
     return found
 
 
-def family(leader: int, token: str) -> list[Process]:
-    """Return every living process that belongs to a family.
+def tree_of(leader: int, token: str) -> list[Process]:
+    """Return every living process that belongs to a process tree.
 
     Args:
         leader: The number of the process that began it, while that is known to live; 0 when it is not.

@@ -1,4 +1,4 @@
-"""What is remembered of a process that supervisord runs: what it is started from, how the last one ended."""
+"""The record of a process that supervisord runs: how it is started, and how its last instance ended."""
 
 import json
 import os

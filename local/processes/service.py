@@ -1,4 +1,4 @@
-"""One process of the platform: how it is started, and when it does its work or has to be started anew."""
+"""One local process: how it is started, when it is ready, and when it has to be restarted."""
 
 import hashlib
 import json

@@ -1,23 +1,23 @@
-"""What each local process is made of: changed, it is started anew."""
+"""The source files of each local process: `make up` restarts it when one has changed."""
 
 SOURCES = {
     "server": (
         "requirements/server.txt",
-        "server/alert_failures.py",
         "server/alert_delivery.py",
+        "server/alert_failures.py",
         "server/background_worker.py",
         "server/body_limit.py",
         "server/connection_limits.py",
         "server/database_ping.py",
-        "server/openapi_schema.py",
         "server/guard.py",
         "server/health.py",
         "server/listeners.py",
         "server/login.py",
+        "server/openapi_schema.py",
         "server/outage.py",
         "server/patches.py",
-        "server/services_watchdog.py",
         "server/serve.py",
+        "server/services_watchdog.py",
         "server/shared_state.py",
         "server/sqlite_locks.py",
         "server/with_secrets.py",

@@ -1,4 +1,4 @@
-"""Starts the local processes in their order, so that what fails keeps nothing else from running."""
+"""Starts the local processes in order; a process that fails does not keep the others from running."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from local.processes.services import (
     yeedu_watch,
 )
 from local.processes.supervisor import Supervisor, last_lines
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 
 _START_SECONDS = 300.0
 _UNDEPLOYED_SECONDS = 30.0
@@ -35,16 +35,16 @@ class Startup:
     Args:
         supervisor: Runs the processes.
         environment: What every process gets to see.
-        knobs: The platform's.
+        settings: The platform's.
         console: Where progress is shown.
     """
 
     def __init__(
-        self, supervisor: Supervisor, environment: Mapping[str, str], knobs: Knobs, console: Console
+        self, supervisor: Supervisor, environment: Mapping[str, str], settings: Settings, console: Console
     ) -> None:
         self._supervisor = supervisor
         self._environment = environment
-        self._knobs = knobs
+        self._settings = settings
         self._console = console
 
     def start_all(self, first: Sequence[Service], flows_url: str) -> None:
@@ -70,17 +70,17 @@ class Startup:
         for service in first:
             if service not in others:
                 self.await_ready(service)
-        if not (backups := scheduled_backups(self._knobs)):
+        if not (backups := scheduled_backups(self._settings)):
             self._supervisor.stop("backup")
         for service in (
-            rescue(self._knobs, self.port("rescue")),
-            yeedu_watch(self._knobs),
-            worker(self._knobs, flows_url, self.port("worker")),
+            rescue(self._settings, self.port("rescue")),
+            yeedu_watch(self._settings),
+            worker(self._settings, flows_url, self.port("worker")),
             *backups,
         ):
             self.ensure(service)
             others.append(service)
-        undeployed = self._run_deployer(deployer(self._knobs, flows_url, warehouse_url))
+        undeployed = self._run_deployer(deployer(self._settings, flows_url, warehouse_url))
         for service in others:
             try:
                 # Without a work pool, which the deployer makes, a worker waits for it and does not answer.
@@ -105,7 +105,7 @@ class Startup:
         Raises:
             CommandError: Its database cannot be made.
         """
-        own = own_warehouse_url(self._knobs)
+        own = own_warehouse_url(self._settings)
         reason = "" if own else postgres.why_not()
         if own or reason:
             self._console.step(f"warehouse    {f'left out: {reason}' if reason else 'your own'}")
@@ -131,7 +131,7 @@ class Startup:
         """Stop a process; a worker gets the time that its flow runs are promised."""
         is_worker = name == "worker"
         return self._supervisor.stop(
-            name, self._knobs.seconds("WORKER_GRACE_SECONDS", 30) if is_worker else None
+            name, self._settings.seconds("WORKER_GRACE_SECONDS", 30) if is_worker else None
         )
 
     def _start(self, service: Service, fingerprint: str = "", *, restarts: bool = True) -> None:

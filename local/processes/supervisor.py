@@ -1,6 +1,6 @@
-"""Starts long-running processes that outlive this command, remembers them on disk, and ends them later.
+"""Starts processes that outlive this command, records them on disk, and stops them later.
 
-supervisord runs them, and starts one that dies again; what it knows nothing of is here: what they are started
+supervisord runs them, and restarts one that dies; what it does not know is kept here: what they are started
 from, and what they started that left their process group.
 """
 
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from local.processes.process_tree import await_end, family, send
+from local.processes.process_tree import await_end, send, tree_of
 from local.processes.record import Record, end_of, last_exit, read_record, write_record
 from local.processes.supervisord import (
     BACKOFF,
@@ -47,7 +47,7 @@ class Supervisor:
         self, folder: Path, grace_seconds: float = 10.0, *, retries: int = 10, start_seconds: int = 30
     ) -> None:
         self._grace_seconds = grace_seconds
-        self._patience = {"retries": retries, "start_seconds": start_seconds}
+        self._restart_policy = {"retries": retries, "start_seconds": start_seconds}
         self._records = folder / "processes"
         self._logs = folder / "logs"
         self._supervisord = Supervisord(folder)
@@ -93,7 +93,7 @@ class Supervisor:
         )
         write_record(record, self._file(name))
         programs = [
-            program(known.name, restarts=known.restarts, **self._patience) for known in self.records()
+            program(known.name, restarts=known.restarts, **self._restart_policy) for known in self.records()
         ]
         self.started = [*(one for one in self.started if one != name), name]
         self._supervisord.configure(name, programs)
@@ -133,14 +133,14 @@ class Supervisor:
         if state is None:
             return f"supervisord is gone, see {self._supervisord.log}; `make up` starts both"
         if state == FATAL:
-            times = self._patience["retries"] + 1
+            times = self._restart_policy["retries"] + 1
             return (
                 f"given up: it ended {times} times soon after its start, the last time by {how}; "
                 f"its log says why: {self.log(name)}; `make up` tries again"
             )
         if state == BACKOFF:
-            return f"is started again in a moment: {how}"
-        return f"started again: {how}" if how else ""
+            return f"restarting: {how}"
+        return f"restarted: {how}" if how else ""
 
     def is_running(self) -> bool:
         """Whether supervisord runs, with or without processes."""
@@ -173,7 +173,7 @@ class Supervisor:
         if record is None:
             return False
         leader = self._info(name).get("pid", 0)
-        members = family(leader, record.token)
+        members = tree_of(leader, record.token)
         deadline = time.monotonic() + (self._grace_seconds if grace_seconds is None else grace_seconds)
         while (state := self._info(name).get("state")) in _BUSY or (state == EXITED and record.restarts):
             late_seconds = time.monotonic() - deadline
@@ -187,7 +187,7 @@ class Supervisor:
                 self._supervisord.ask("signalProcess", name, "KILL")
             time.sleep(_POLL_SECONDS)
         # A child may have been started, or have lost its parent, in the meantime.
-        rest = list({*members, *family(0, record.token)})
+        rest = list({*members, *tree_of(0, record.token)})
         send(rest, signal.SIGTERM)
         left = await_end(rest, min(self._grace_seconds, _ORPHAN_SECONDS))
         send(left, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Talks to one supervisord, which starts processes again and bounds their logs; starts and ends it too.
+"""Starts, configures and stops supervisord, which restarts processes and rotates their logs.
 
 Of the kept supervisors it is the one that pip installs, that is told what to do over a unix socket alone, and
 that neither asks for a compiler (circus: zeromq, and TCP by default) nor leaves a process that died where it

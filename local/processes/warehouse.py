@@ -1,4 +1,4 @@
-"""The warehouse as a local process: a Postgres from the environment's wheel, else the machine's own."""
+"""The warehouse as a local process: Postgres from a wheel in ``.venv``, else the machine's own."""
 
 import functools
 import os

@@ -1,4 +1,4 @@
-"""``CHANGELOG.md``: closes the section of what is not released, and prints that of a release.
+"""``CHANGELOG.md``: turns the unreleased section into a release's, and prints a release's section.
 
 ``python3 -m local.release.changelog 1.4.0`` prints what 1.4.0 changed, for the page of that release.
 """

@@ -1,4 +1,4 @@
-"""``make release``: one commit with the new version everywhere, and its tag. Nothing leaves the machine."""
+"""``make release``: makes one commit with the new version everywhere, and its tag; pushes nothing."""
 
 import subprocess
 from datetime import UTC, datetime

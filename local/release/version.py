@@ -1,4 +1,4 @@
-"""The version of the platform: one place to read it from, whichever place it is in."""
+"""Reads and compares versions of the platform."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The platform's version: it stands in the file ``VERSION``, and `stamp` repeats it where a tool wants it."""
+"""The files that repeat the platform's version: `stamp` writes it there and into ``VERSION``."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Reads ``.env`` and files like it, so that a variable means the same with and without Docker."""
+"""Reads ``.env`` files as Docker Compose does, so that a line means the same with and without Docker."""
 
 from collections.abc import Mapping
 from pathlib import Path

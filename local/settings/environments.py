@@ -1,4 +1,4 @@
-"""The settings of one environment of deployer/environments.yaml: ``.env``, and ``.env.NAME`` over it."""
+"""The settings of one environment of deployer/environments.yaml: ``.env.NAME`` over ``.env``."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from local.errors import CommandError
 from local.settings.dotenv import read_dotenv
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 
 SECRETS = ("FLOWS_GIT_TOKEN", "YEEDU_PASSWORD", "YEEDU_TOKEN", "WAREHOUSE_PASSWORD")
 # What an environment may have of its own: what its deployments and their blocks are made from.
@@ -26,13 +26,13 @@ _LOGINS = (
 
 
 @dataclass(frozen=True, repr=False)
-class EnvironmentKnobs(Knobs):
-    """The knobs of one environment.
+class EnvironmentSettings(Settings):
+    """The settings of one environment.
 
     Attributes:
         values: Those of the platform, with the environment's own over them.
         own: What the environment's file sets.
-        secrets: The knobs of the secrets that the environment does not have from the platform.
+        secrets: The settings of the secrets that the environment does not have from the platform.
     """
 
     own: Mapping[str, str]
@@ -62,12 +62,12 @@ class EnvironmentKnobs(Knobs):
         return value
 
 
-def knobs_of(environment: str, knobs: Knobs, root: Path = ROOT) -> EnvironmentKnobs:
+def settings_of(environment: str, settings: Settings, root: Path = ROOT) -> EnvironmentSettings:
     """Read ``.env.NAME`` beside ``.env``; this process's environment wins over both.
 
     Args:
         environment: The environment's name; empty for the platform itself, which has no other file.
-        knobs: The platform's.
+        settings: The platform's.
         root: Where the file is.
 
     Raises:
@@ -75,8 +75,8 @@ def knobs_of(environment: str, knobs: Knobs, root: Path = ROOT) -> EnvironmentKn
     """
     file = root / f".env.{environment}"
     if os.sep in environment:
-        raise CommandError(f"ENVIRONMENT={environment!r} is no name of an environment")
-    found = read_dotenv(file, {**knobs.values, **os.environ}) if environment else {}
+        raise CommandError(f"ENVIRONMENT={environment!r} is not an environment's name")
+    found = read_dotenv(file, {**settings.values, **os.environ}) if environment else {}
     for name in found:
         if not _ITS_OWN.fullmatch(name):
             raise CommandError(
@@ -89,15 +89,17 @@ def knobs_of(environment: str, knobs: Knobs, root: Path = ROOT) -> EnvironmentKn
         if any(name in own or f"{name}_FILE" in own for name in reasons):
             left_out.update(dropped)
     hidden = left_out | {f"{name}_FILE" for name in left_out}
-    values = {name: value for name, value in knobs.values.items() if name not in hidden or name in os.environ}
-    return EnvironmentKnobs({**values, **own}, own, tuple(name for name in SECRETS if name in left_out))
+    values = {
+        name: value for name, value in settings.values.items() if name not in hidden or name in os.environ
+    }
+    return EnvironmentSettings({**values, **own}, own, tuple(name for name in SECRETS if name in left_out))
 
 
 @contextmanager
-def secret_files(knobs: EnvironmentKnobs) -> Generator[Path]:
-    """Have a file for each of the environment's own secrets, by the knob's name, until the end of the block.
+def secret_files(settings: EnvironmentSettings) -> Generator[Path]:
+    """Write each of the environment's own secrets to a file named after its setting, until the block ends.
 
-    No other user of this machine can reach them; a container that mounts the folder can, whoever it runs as.
+    Other users of this machine cannot read them; a container that mounts the folder can, as any user.
 
     Raises:
         CommandError: A secret cannot be used.
@@ -105,10 +107,10 @@ def secret_files(knobs: EnvironmentKnobs) -> Generator[Path]:
     with TemporaryDirectory(prefix="yeedu-prefect-") as private:
         folder = Path(private) / "secrets"
         folder.mkdir()
-        for name in knobs.secrets:
+        for name in settings.secrets:
             file = folder / name
             file.touch(mode=0o600)
-            file.write_text(knobs.secret(name), encoding="utf-8")
+            file.write_text(settings.secret(name), encoding="utf-8")
             file.chmod(0o444)
         folder.chmod(0o755)
         yield folder

@@ -1,24 +1,24 @@
-"""Another Prefect server in place of the platform's own: what has to be set together."""
+"""Checks the settings of another Prefect server in place of the platform's own."""
 
 from local.errors import CommandError
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 
 OVERLAY = "deploy/other-server.yaml"
 
 
-def check_other_server(knobs: Knobs, *, in_containers: bool) -> None:
+def check_other_server(settings: Settings, *, in_containers: bool) -> None:
     """Refuse half a set-up, with which the platform would talk to the wrong server.
 
     Raises:
         CommandError: An address is there without the overlay for containers, or the other way round.
     """
-    is_there = knobs.has_overlay(OVERLAY)
-    if is_there and not knobs.other_server:
+    is_there = settings.has_overlay(OVERLAY)
+    if is_there and not settings.other_server:
         raise CommandError(
             f"COMPOSE_FILE has {OVERLAY}, and .env has no PREFECT_API_URL; set it there to the other "
             f"server's API, or leave the file out for the platform's own server"
         )
-    if knobs.other_server and in_containers and not is_there:
+    if settings.other_server and in_containers and not is_there:
         raise CommandError(
             f".env has PREFECT_API_URL, and no COMPOSE_FILE=docker-compose.yaml:{OVERLAY}; set it there too, "
             f"or remove PREFECT_API_URL for the platform's own server"

@@ -1,31 +1,31 @@
-"""A Postgres of the user's own for Prefect's data: what has to be set together, and what is not taken."""
+"""Checks the settings of the user's own Postgres for Prefect's data."""
 
 from local.errors import CommandError
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 
 OVERLAY = "deploy/own-database.yaml"
 HOST = "PREFECT_SERVER_DATABASE_HOST"
 _URLS = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
 
 
-def check_own_database(knobs: Knobs, *, in_containers: bool) -> None:
+def check_own_database(settings: Settings, *, in_containers: bool) -> None:
     """Refuse settings of another database that the platform would not follow.
 
     Raises:
         CommandError: The connection URL is set, or half of what a database of one's own takes.
     """
     for name in _URLS:
-        if knobs.get(name):
+        if settings.get(name):
             raise CommandError(
-                f"{name} is not taken; for a Postgres of your own set {HOST} and what else "
+                f"{name} is not supported; for your own Postgres set {HOST} and what else "
                 "docs/own-database.md says"
             )
-    host = knobs.get(HOST)
-    if knobs.has_overlay(OVERLAY) and not host:
+    host = settings.get(HOST)
+    if settings.has_overlay(OVERLAY) and not host:
         raise CommandError(f"COMPOSE_FILE has {OVERLAY}, and .env has no {HOST}; set it there")
     if host and not in_containers:
         raise CommandError(
             f"{HOST} is set, and local processes keep Prefect's data in SQLite; start Docker, or remove it"
         )
-    if host and not knobs.has_overlay(OVERLAY):
+    if host and not settings.has_overlay(OVERLAY):
         raise CommandError(f".env has {HOST}, and no COMPOSE_FILE=docker-compose.yaml:{OVERLAY}; set it too")

@@ -1,4 +1,4 @@
-"""The knobs of the platform (``.env.example``), from the environment and ``.env``; the environment wins."""
+"""The platform's settings (``.env.example``), from the environment and ``.env``; the environment wins."""
 
 import ipaddress
 import os
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from local.errors import CommandError
 from local.settings.dotenv import read_dotenv
 
-CHECKOUT = "UPGRADE_CHECKOUT"  # set where these programs are kept elsewhere for the way back of an upgrade
+CHECKOUT = "UPGRADE_CHECKOUT"  # set where these programs are kept elsewhere for the rollback of an upgrade
 ROOT = Path(os.environ.get(CHECKOUT) or Path(__file__).parents[2])
 # Another server or database is what ``.env`` alone says: people export these for a command line of their own.
 OF_THE_FILE = frozenset({"PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_KEY_FILE"})
@@ -21,13 +21,13 @@ LOGIN = frozenset({"PREFECT_API_AUTH_STRING", "PREFECT_API_AUTH_STRING_FILE"})
 
 
 @dataclass(frozen=True, repr=False)
-class Knobs:
+class Settings:
     """Every value that the user set, by name. Has no useful ``repr``, since passwords are among them."""
 
     values: Mapping[str, str]
 
     @classmethod
-    def read(cls, root: Path = ROOT) -> "Knobs":
+    def read(cls, root: Path = ROOT) -> "Settings":
         """Read ``.env`` beside the compose file, and this process's environment over it."""
         environment = environment_of_commands()
         return cls({**read_dotenv(root / ".env", environment), **environment})
@@ -41,7 +41,7 @@ class Knobs:
         return self.values.get(name, default)
 
     def port(self, name: str, default: int) -> int:
-        """Return a knob that is a TCP port.
+        """Return a setting that is a TCP port.
 
         Raises:
             CommandError: It is not a whole number from 1 to 65535.
@@ -52,7 +52,7 @@ class Knobs:
         return int(text)
 
     def seconds(self, name: str, default: int) -> int:
-        """Return a knob that is a time in whole seconds.
+        """Return a setting that is a time in whole seconds.
 
         Raises:
             CommandError: It is not a whole number above 0.
@@ -60,7 +60,7 @@ class Knobs:
         return self._whole(name, default, "a time: set it to a whole number of seconds")
 
     def count(self, name: str, default: int) -> int:
-        """Return a knob that says how many.
+        """Return a setting that says how many.
 
         Raises:
             CommandError: It is not a whole number above 0.
@@ -130,7 +130,7 @@ class Knobs:
         registry = self.get("PLATFORM_REGISTRY")
         if registry and not re.fullmatch(r"[\w.-]+(:\d+)?(/[a-z0-9._-]+)*", registry, re.ASCII):
             raise CommandError(
-                f"PLATFORM_REGISTRY={registry!r}: set it to what names of images begin with, as ghcr.io/team"
+                f"PLATFORM_REGISTRY={registry!r}: set it to the prefix of image names, as ghcr.io/team"
             )
         return registry
 
@@ -176,7 +176,7 @@ class Knobs:
         return any(name.strip().replace("\\", "/").endswith(overlay) for name in names)
 
     def path(self, name: str, default: str = "") -> Path | None:
-        """Return a knob that names a file or folder, relative to the checkout; ``None`` when it is unset."""
+        """Return a setting that is a path, relative to the checkout; ``None`` when it is unset."""
         text = self.get(name, default)
         return ROOT / Path(text).expanduser() if text else None
 
@@ -220,7 +220,7 @@ class Knobs:
         return self.secret("PREFECT_API_KEY") if self.other_server else ""
 
     def secret(self, name: str) -> str:
-        """Return a secret, from the file that a knob names or else from its value; empty when it has neither.
+        """Return a secret from the file that ``NAME_FILE`` names, else from ``NAME``; empty without either.
 
         Raises:
             CommandError: The file cannot be read.

@@ -1,4 +1,4 @@
-"""Several API servers in place of one (``SCALE=1``): which compose file that adds, and what it goes with."""
+"""Several API servers (``SCALE=1``): which compose files that adds, and the checks of its settings."""
 
 import os
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def compose_files(values: Mapping[str, str], root: Path) -> list[str]:
     """Return the compose files that a checkout's project consists of.
 
     Args:
-        values: The knobs.
+        values: The settings.
         root: The checkout.
     """
     if named := values.get(_FILES):

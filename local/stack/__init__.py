@@ -1,1 +1,1 @@
-"""The platform on a Docker Swarm: what the compose files say, as `docker stack deploy` takes it."""
+"""The platform on a Docker Swarm: the compose files rendered for `docker stack deploy`."""

@@ -7,16 +7,16 @@ from typing import Any
 
 from local.console import Console
 from local.containers.engine import Project
-from local.containers.images import bring_images, config_of
+from local.containers.images import config_of, provide_images
 from local.errors import CommandError
 from local.install.packages import further_locks, own_certificate
 from local.processes.preparation import check_login
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 from local.settings.scale import OVERLAY as SCALED
 from local.settings.scale import check_scale, compose_files, file_variables
 from local.stack.progress import await_services
-from local.stack.render import Surroundings, labels_of, stack_of
-from local.stack.secrets import bring_secrets, first_names, forget_superseded
+from local.stack.render import StackContext, labels_of, stack_of
+from local.stack.secrets import create_secrets, first_names, forget_superseded
 from local.stack.settings import LEFT_OUT
 from local.stack.swarm import docker, label_nodes, this_node
 
@@ -25,24 +25,24 @@ FILE = ROOT / "build" / "stack.yaml"
 JSON = dict[str, Any]
 
 
-def write_stack(file: Path | None, knobs: Knobs, console: Console) -> None:
+def write_stack(file: Path | None, settings: Settings, console: Console) -> None:
     """Write the stack, as for a Swarm that has none of its secrets yet, and say what is left out of it.
 
     Raises:
         CommandError: The compose files, or a setting in them, cannot be rendered.
     """
     _check_docker()
-    project = project_of(knobs)
+    project = project_of(settings)
     model = config_of(project)
-    around = Surroundings(first_names(model, project.name), {})
+    context = StackContext(first_names(model, project.name), {})
     target = file or FILE
-    _write(target, stack_of(model, around))
+    _write(target, stack_of(model, context))
     for line in left_out(model):
         console.say(line)
     console.say(str(target))
 
 
-def run_stack(knobs: Knobs, console: Console) -> None:
+def run_stack(settings: Settings, console: Console) -> None:
     """Have the Swarm run the stack as the checkout and ``.env`` are now, and wait until everything works.
 
     Raises:
@@ -51,20 +51,20 @@ def run_stack(knobs: Knobs, console: Console) -> None:
     """
     _check_docker()
     node = this_node()
-    further_locks(knobs)
-    own_certificate(knobs)
-    check_login(knobs)
-    check_scale(knobs.values, ROOT, in_containers=True)
-    project = project_of(knobs)
-    bring_images(project, knobs, console)
+    further_locks(settings)
+    own_certificate(settings)
+    check_login(settings)
+    check_scale(settings.values, ROOT, in_containers=True)
+    project = project_of(settings)
+    provide_images(project, settings, console)
     model = config_of(project)
-    names = bring_secrets(model, project.name, knobs)
-    images = {} if knobs.registry else _ids(model)
-    stack = stack_of(model, Surroundings(names, images))
+    names = create_secrets(model, project.name, settings)
+    images = {} if settings.registry else _ids(model)
+    stack = stack_of(model, StackContext(names, images))
     _write(FILE, stack)
     for label in label_nodes(labels_of(stack), node):
         console.step(f"label        {label} on this node")
-    resolve = "always" if knobs.registry else "never"
+    resolve = "always" if settings.registry else "never"
     console.step(f"stack        {project.name}, from {FILE.relative_to(ROOT)}")
     options = ("--prune", "--with-registry-auth", f"--resolve-image={resolve}", f"--compose-file={FILE}")
     docker("stack", "deploy", *options, project.name)
@@ -72,7 +72,7 @@ def run_stack(knobs: Knobs, console: Console) -> None:
     forget_superseded(project.name, names)
     published = any(stack["services"].get(name, {}).get("ports") for name in ("server", "proxy"))
     where = (
-        f"{knobs.ui_url}/deployments"
+        f"{settings.ui_url}/deployments"
         if published
         else "not published: PREFECT_BIND_ADDRESS is a loopback one"
     )
@@ -89,12 +89,12 @@ def left_out(model: JSON) -> list[str]:
     return lines
 
 
-def project_of(knobs: Knobs) -> Project:
+def project_of(settings: Settings) -> Project:
     """Return the compose project with what a Swarm adds, of which other overlays take away what they do."""
-    files = [name for name in compose_files(knobs.values, ROOT) if name not in {OVERLAY, SCALE_OVERLAY}]
+    files = [name for name in compose_files(settings.values, ROOT) if name not in {OVERLAY, SCALE_OVERLAY}]
     if SCALED in files:
         files.insert(files.index(SCALED) + 1, SCALE_OVERLAY)
-    return Project(knobs, file_variables([files[0], OVERLAY, *files[1:]]))
+    return Project(settings, file_variables([files[0], OVERLAY, *files[1:]]))
 
 
 def _check_docker() -> None:

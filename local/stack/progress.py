@@ -1,4 +1,4 @@
-"""Waits until every service of a stack works, and says which does not, and why."""
+"""Waits until every service of a stack is healthy; else says which is not, and why."""
 
 import json
 import time
@@ -10,12 +10,10 @@ from local.stack.swarm import docker, inspected
 
 JSON = dict[str, Any]
 _SECONDS = 600.0
-_PATIENT_SECONDS = 60.0  # after which it tells what it waits for
+_QUIET_SECONDS = 60.0  # after which it tells what it waits for
 _PAUSE_SECONDS = 1.0
 _PAUSED = "paused"
-_RESUMED_AT_MOST = (
-    3  # a new login, for example, comes to the server last, which its first clients do not outlive
-)
+_MAX_RESUMES = 3  # a new login, for example, comes to the server last, which its first clients do not outlive
 _GIVEN_UP = {_PAUSED, "rollback_started", "rollback_paused", "rollback_completed"}
 _UNDER_WAY = "updating"
 
@@ -42,7 +40,7 @@ def await_services(stack: str, names: set[str], console: Console) -> None:
             if service is None:
                 continue
             state = _update_of(service)
-            if state == _PAUSED and resumed.count(name) < _RESUMED_AT_MOST:
+            if state == _PAUSED and resumed.count(name) < _MAX_RESUMES:
                 resumed.append(name)
                 docker("service", "update", "--detach", f"{stack}_{name}")
                 continue
@@ -53,7 +51,7 @@ def await_services(stack: str, names: set[str], console: Console) -> None:
             waiting.discard(name)
             console.step(f"{name:<12} {counts[f'{stack}_{name}']}")
         passed = time.monotonic() - began
-        if waiting and passed > _PATIENT_SECONDS and not is_told:
+        if waiting and passed > _QUIET_SECONDS and not is_told:
             is_told = True
             for name in sorted(waiting):
                 console.step(f"{name:<12} not yet: {_reason(stack, name)}")

@@ -31,7 +31,7 @@ _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class StackContext:
     """What the Swarm has that the compose files do not name.
 
     Attributes:
@@ -45,12 +45,12 @@ class Surroundings:
     images: Mapping[str, str]
 
 
-def stack_of(model: JSON, around: Surroundings) -> JSON:
+def stack_of(model: JSON, context: StackContext) -> JSON:
     """Return the stack.
 
     Args:
         model: What `docker compose config --format json` prints, with the profiles chosen.
-        around: What the Swarm has.
+        context: What the Swarm has.
 
     Raises:
         CommandError: A service has a setting that would be lost.
@@ -58,7 +58,7 @@ def stack_of(model: JSON, around: Surroundings) -> JSON:
     stack: JSON = {"version": "3.12", "services": {}, "networks": {}, "volumes": {}, "secrets": {}}
     for name, service in sorted(model["services"].items()):
         if name not in SERVICES_LEFT_OUT:
-            stack["services"][name] = _Rendered(name, service, model, around, stack).service()
+            stack["services"][name] = _Rendered(name, service, model, context, stack).service()
     for name, network in sorted(model.get("networks", {}).items()):
         given: JSON = network or {}
         kept = {key: value for key, value in given.items() if value and key != "name"}
@@ -80,8 +80,8 @@ def labels_of(stack: JSON) -> list[str]:
 class _Rendered:
     """One service on its way."""
 
-    def __init__(self, name: str, service: JSON, model: JSON, around: Surroundings, stack: JSON) -> None:
-        self._name, self._old, self._model, self._around = name, service, model, around
+    def __init__(self, name: str, service: JSON, model: JSON, context: StackContext, stack: JSON) -> None:
+        self._name, self._old, self._model, self._context = name, service, model, context
         self._stack = stack
         self._project: str = model["name"]
         self._new: JSON = {}
@@ -131,7 +131,7 @@ class _Rendered:
         labels = {
             key: text for key, text in self._old.get("labels", {}).items() if not key.startswith(_LABELS)
         }
-        image = self._around.images.get(self._new["image"])
+        image = self._context.images.get(self._new["image"])
         if image:  # its name is the same when it was built anew
             labels[f"{_LABELS}image"] = image
         if labels:
@@ -144,9 +144,9 @@ class _Rendered:
             self._secret(secret["source"], target)
 
     def _secret(self, key: str, target: str) -> None:
-        if key not in self._around.secrets:
+        if key not in self._context.secrets:
             raise CommandError(f"{self._name} asks for the secret {key}, of which the Swarm has none")
-        name = self._around.secrets[key]
+        name = self._context.secrets[key]
         self._stack["secrets"][name] = {"external": True, "name": name}
         self._new["secrets"].append({"source": name, "target": target})
 
@@ -158,7 +158,7 @@ class _Rendered:
                 self._mounts.append({key: mount[key] for key in _OF_A_MOUNT if mount.get(key)})
             elif _SECRETS_VOLUME.fullmatch(source) and target.startswith(_SECRETS_ROOT):
                 folder = target.removeprefix(_SECRETS_ROOT)
-                for key in sorted(self._around.secrets):
+                for key in sorted(self._context.secrets):
                     if key.startswith(f"{folder}/"):
                         self._secret(key, _SECRETS_ROOT + key)
             else:

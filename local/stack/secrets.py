@@ -1,4 +1,4 @@
-"""Makes the platform's secrets on a Swarm, where services read them from the same files as with Compose.
+"""Creates the platform's secrets on a Swarm, where services read them from the same files as with Compose.
 
 A Swarm tells nobody a secret's value, and changes none. So each has a number in its name, a value that is new
 gets the next one, and a label has what the value can be compared by, as passwords are kept: salted and slow.
@@ -16,11 +16,11 @@ from typing import Any
 from local.errors import CommandError
 from local.processes.preparation import offer_file
 from local.script import load_script
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 from local.stack.swarm import docker, inspected
 
 _STACK, _KEY, _NUMBER, _PRINT = (f"yeedu-prefect.{name}" for name in ("stack", "secret", "number", "print"))
-_ROUNDS = 200_000
+_PASSES = 200_000
 # What is not configured is an empty file, and a Swarm has no empty ones. Each has its own: of a secret that
 # a service has twice, `docker stack deploy` exchanges the files at random, and replaces its tasks for that.
 _NOTHING = "\n"
@@ -53,42 +53,44 @@ def first_names(model: Mapping[str, Any], stack: str) -> dict[str, str]:
     return {key: _name(stack, key, 1) for key in keys}
 
 
-def bring_secrets(model: Mapping[str, Any], stack: str, knobs: Knobs) -> dict[str, str]:
+def create_secrets(model: Mapping[str, Any], stack: str, settings: Settings) -> dict[str, str]:
     """Make those that are missing or new, and return the name of each, by its key.
 
     Args:
         model: The compose project's.
         stack: The stack's name.
-        knobs: Where the user's own are.
+        settings: Where the user's own are.
 
     Raises:
         CommandError: One of the user's cannot be used, or differs from one that cannot change.
     """
     script, held, names = _script(), _held(stack), dict[str, str]()
-    settings: Mapping[str, str] = model["services"].get("secrets", {}).get("environment", {})
-    has_own_database, has_own_redis = (bool(settings.get(name)) for name in ("OWN_DATABASE", "OWN_REDIS"))
-    values = {secret.knob: value for secret in script.SECRETS if (value := knobs.get(secret.knob).strip())}
+    variables: Mapping[str, str] = model["services"].get("secrets", {}).get("environment", {})
+    has_own_database, has_own_redis = (bool(variables.get(name)) for name in ("OWN_DATABASE", "OWN_REDIS"))
+    values = {
+        secret.setting: value for secret in script.SECRETS if (value := settings.get(secret.setting).strip())
+    }
     store = _Store(stack, held)
     keys: dict[str, str] = {}
     off: set[str] = set()
     known: dict[str, str] = {}
     with TemporaryDirectory() as files:
         for secret in script.SECRETS:
-            offer_file(knobs, secret.knob, Path(files))
+            offer_file(settings, secret.setting, Path(files))
         try:
             for secret in script.SECRETS:
-                key = keys[secret.knob] = f"{secret.folder}/{secret.name}"
+                key = keys[secret.setting] = f"{secret.folder}/{secret.name}"
                 own = script.own_secret(secret, values, Path(files))
-                is_theirs = has_own_database and secret.knob == "POSTGRES_PASSWORD"
+                is_theirs = has_own_database and secret.setting == "POSTGRES_PASSWORD"
                 if is_theirs and not own:
                     raise CommandError("POSTGRES_PASSWORD is not set; give your database's")
                 if own:
-                    known[secret.knob] = own
+                    known[secret.setting] = own
                     names[key] = store.with_value(key, own, may_change=is_theirs or not secret.fixed)
-                elif secret.generate and not (has_own_redis and secret.knob == "REDIS_PASSWORD"):
+                elif secret.generate and not (has_own_redis and secret.setting == "REDIS_PASSWORD"):
                     if any(store.lacks(one) for one in (key, *_formed_from(secret, script))):
-                        known[secret.knob] = secret.generate()
-                        names[key] = store.with_value(key, known[secret.knob])
+                        known[secret.setting] = secret.generate()
+                        names[key] = store.with_value(key, known[secret.setting])
                     else:
                         names[key] = store.any(key)
                 elif secret.else_like and secret.unless in off | {""}:
@@ -100,7 +102,7 @@ def bring_secrets(model: Mapping[str, Any], stack: str, knobs: Knobs) -> dict[st
                         names[key] = store.with_value(key, secret.form(other)) if other else store.any(key)
                 else:
                     names[key] = store.with_value(key, _NOTHING)
-                    off.add(secret.knob)
+                    off.add(secret.setting)
         except script.SecretError as error:
             raise CommandError(str(error)) from None
     for key, file in keys_of(model).items():
@@ -162,7 +164,7 @@ class _Store:
 
 def _formed_from(secret: Any, script: ModuleType) -> list[str]:
     """Return the keys of what is made of a secret's value in another form: a Swarm does not tell it later."""
-    formed = (one for one in script.SECRETS if one.else_like == secret.knob and one.form is not str)
+    formed = (one for one in script.SECRETS if one.else_like == secret.setting and one.form is not str)
     return [f"{one.folder}/{one.name}" for one in formed]
 
 
@@ -186,7 +188,7 @@ def _name(stack: str, key: str, number: int) -> str:
 
 
 def _print_of(value: str, salt: str) -> str:
-    return f"{salt}:{hashlib.pbkdf2_hmac('sha256', value.encode(), bytes.fromhex(salt), _ROUNDS).hex()}"
+    return f"{salt}:{hashlib.pbkdf2_hmac('sha256', value.encode(), bytes.fromhex(salt), _PASSES).hex()}"
 
 
 def _is_print_of(kept: str, value: str) -> bool:

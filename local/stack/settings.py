@@ -1,4 +1,4 @@
-"""What becomes of each setting of a service's on a Swarm."""
+"""How each setting of a Compose service translates to a Swarm."""
 
 # As Compose has them.
 KEPT = frozenset(

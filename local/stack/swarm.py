@@ -1,4 +1,4 @@
-"""Asks the Swarm, through the Docker engine of this machine."""
+"""Queries the Swarm through this machine's Docker engine."""
 
 import json
 import subprocess

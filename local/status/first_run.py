@@ -1,22 +1,22 @@
-"""The end of ``make up``, the same in both modes: the first Yeedu run, and where to look."""
+"""The end of ``make up``: waits for the first Yeedu run, and prints its result and the UI's address."""
 
 from datetime import datetime
 
 from local.api import FIRST_RUN_DEPLOYMENT, FlowRun, PrefectApi, await_first_run
 from local.console import Console
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 
 _FIRST_RUN_SECONDS = 600.0
 
 
 def report_first_run(
-    api: PrefectApi, knobs: Knobs, console: Console, worker_since: datetime | None = None
+    api: PrefectApi, settings: Settings, console: Console, worker_since: datetime | None = None
 ) -> int:
     """Wait for the first Yeedu run, print it and the UI's address, and return the exit code.
 
     Args:
         api: The server.
-        knobs: Where the UI is.
+        settings: Where the UI is.
         console: What is printed to; it knows when `make up` began.
         worker_since: When the worker was started; ``None`` when there is none here.
 
@@ -31,14 +31,14 @@ def report_first_run(
     console.step(f"waiting for the first run of {FIRST_RUN_DEPLOYMENT}")
     run = await_first_run(api, _FIRST_RUN_SECONDS, report)
     console.say()
-    console.say(f"UI               {knobs.ui_url}/deployments")
+    console.say(f"UI               {settings.ui_url}/deployments")
     if run is None:
         console.say(f"First Yeedu run  none: no active deployment is named {FIRST_RUN_DEPLOYMENT}")
         return 0
     # What ended before was the work of a worker that may have had other settings.
     is_new = run.since >= max(console.began_at, worker_since or console.began_at)
     label = "First Yeedu run" if is_new else "Last Yeedu run "
-    console.say(f"{label}  {run.state_name}  {knobs.ui_url}/runs/flow-run/{run.id}")
+    console.say(f"{label}  {run.state_name}  {settings.ui_url}/runs/flow-run/{run.id}")
     if run.state_type != "COMPLETED" and run.message:
         console.say(f"                 {run.message.strip().splitlines()[0]}")
     # How a run of an earlier life ended says nothing about whether the platform came up.

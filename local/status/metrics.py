@@ -1,4 +1,4 @@
-"""What tells early that something goes wrong: hanging flow runs, a silent scheduler, growing data."""
+"""The figures of ``make status``: flow runs by state, the scheduler's last run, the size of the data."""
 
 import sqlite3
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Which of their changes to Prefect the platform's services leave out, for they do not know this Prefect."""
+"""Which patches of Prefect the services skip because they do not know this version; for ``make status``."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -8,7 +8,7 @@ from local.api import ApiUnavailableError, PrefectApi
 from local.containers.engine import Container
 from local.script import load_script
 
-_BEGINNING = "Prefect's own way runs in place of "
+_BEGINNING = "Prefect's own code runs in place of "
 _PATCH_REPORT = Path(__file__).parents[2] / "worker" / "src" / "yeedu_worker" / "patch_report.py"
 
 

@@ -1,4 +1,4 @@
-"""Platforms that something ails, for the tests of `local.doctor`: real files, real sockets, real servers."""
+"""Platforms with something wrong, for the tests of `local.doctor`: real files, real sockets, real servers."""
 
 import shutil
 import threading
@@ -11,11 +11,11 @@ from ssl import SSLContext
 from typing import Any
 
 from local.containers.engine import Engine
-from local.doctor.lenient_settings import knobs_of
+from local.doctor.lenient_settings import settings_of
 from local.doctor.model import Finding, Level
 from local.doctor.registry import THEMES
 from local.doctor.site import Site
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 
 JSON = dict[str, Any]
 NO_ENGINE = Engine("no Docker engine answers (docker is not installed)", is_usable=False)
@@ -44,9 +44,9 @@ def patient(
     is_process_form: bool = False,
 ) -> Site:
     """Return a platform with these settings, or those of its ``.env``."""
-    knobs, trouble = (Knobs(values), "") if values is not None else knobs_of(root)
+    settings, trouble = (Settings(values), "") if values is not None else settings_of(root)
     return Site(
-        knobs,
+        settings,
         engine,
         items,
         is_process_form=is_process_form,
@@ -57,7 +57,7 @@ def patient(
 
 
 def findings(site: Site, check: str) -> list[Finding]:
-    return list(CHECKS[check].look(site))
+    return list(CHECKS[check].run(site))
 
 
 def wrongs(site: Site, check: str) -> list[str]:

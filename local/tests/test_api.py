@@ -160,7 +160,7 @@ def test_login_is_sent_and_a_wrong_one_is_named_without_it() -> None:
     with serving([JOB], [run("1", "d1", "COMPLETED")]) as server:
         server.login = "me:right"
         assert await_first_run(PrefectApi(server.url, "me:right"), 60, lambda _: None)
-        with pytest.raises(CommandError, match="refuses the login") as caught:
+        with pytest.raises(CommandError, match="rejects the login") as caught:
             await_first_run(PrefectApi(server.url, "me:wrong"), 60, lambda _: None)
     assert "wrong" not in str(caught.value)
 

@@ -22,7 +22,7 @@ from local.containers import images
 from local.containers.images import load_images
 from local.errors import CommandError
 from local.release.make_release import git
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 CONTENTS = Contents(
@@ -178,7 +178,7 @@ def test_bundle_that_is_not_whole_and_a_place_that_is_taken_are_told(unpacked: P
         ({}, ""),
         ({"packages": "others"}, "made with another WORKER_EXTRAS or another list of packages"),
         ({"machine": "s390x"}, r"^the bundle is for s390x, and this machine is x86_64$"),
-        ({"pythons": ["3.9", "3.10"]}, rf"has wheels for Python 3\.9, 3\.10, and this is {PYTHON}; name one"),
+        ({"pythons": ["3.9", "3.10"]}, rf"has wheels for Python 3\.9, 3\.10, and this is {PYTHON}; use one"),
     ],
 )
 def test_wheels_for_another_machine_are_not_used(
@@ -197,16 +197,16 @@ def test_wheels_for_another_machine_are_not_used(
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        (SUMS, "", "is no bundle of this platform: its SHA256SUMS is none"),
-        (SUMS, f"{'0' * 64}  ../../etc/passwd\n", "is no bundle of this platform"),
+        (SUMS, "", "is not a bundle of this platform: its SHA256SUMS is none"),
+        (SUMS, f"{'0' * 64}  ../../etc/passwd\n", "is not a bundle of this platform"),
         (SUMS, f"{'0' * 64}  bundle.json\n", "bundle.json is damaged"),
-        ("bundle.json", "[1]", "is no bundle of this platform: `make bundle` makes one"),
-        ("bundle.json", "{", "is no bundle of this platform"),
-        ("bundle.json", '{"format": 1}', "is no bundle of this platform"),
+        ("bundle.json", "[1]", "is not a bundle of this platform: `make bundle` makes one"),
+        ("bundle.json", "{", "is not a bundle of this platform"),
+        ("bundle.json", '{"format": 1}', "is not a bundle of this platform"),
         (
             "bundle.json",
             '{"format": 2, "new": 1}',
-            "bundles of format 2 are not read here; install it by its own",
+            "bundles of format 2 cannot be read by this checkout; install it with its own",
         ),
     ],
 )
@@ -237,14 +237,14 @@ def test_what_is_not_committed_or_has_no_history_is_not_bundled(
     subprocess.run(["git", "clone", "-q", "--depth=1", repository.as_uri(), shallow], check=True)
     (repository / "VERSION").write_text("1.2.4\n")
     for root, said in (
-        (repository, "what is not committed would not be in"),
+        (repository, "uncommitted changes would not be in"),
         (shallow, "`git fetch --unshallow`"),
     ):
         monkeypatch.setattr(build, "ROOT", root)
         with pytest.raises(CommandError, match=said):
-            make_bundle(None, (), Console(), Knobs({}))
+            make_bundle(None, (), Console(), Settings({}))
     with pytest.raises(CommandError, match=r"^PYTHONS=3\.9: the platform runs on Python 3\.11, "):
-        make_bundle(None, ("3.13", "3.9"), Console(), Knobs({}))
+        make_bundle(None, ("3.13", "3.9"), Console(), Settings({}))
 
 
 def test_an_image_with_a_digest_is_saved_under_its_name(

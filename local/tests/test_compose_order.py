@@ -9,7 +9,7 @@ from local.console import Console
 from local.containers import compose_mode
 from local.containers.compose_mode import ComposeMode
 from local.errors import CommandError
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 
 # `docker compose up` starts the worker after the deployer has failed, and ends at once on SIGTERM.
 DOCKER = """#!/bin/sh
@@ -49,7 +49,7 @@ def mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ComposeMode:
     docker.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr(compose_mode, "_POLL_SECONDS", 0.05)
-    return ComposeMode(Knobs({}), Console())
+    return ComposeMode(Settings({}), Console())
 
 
 def start(mode: ComposeMode) -> None:

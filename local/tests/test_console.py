@@ -8,7 +8,7 @@ import pytest
 from local.console import Console
 from local.containers.compose_mode import ComposeMode
 from local.errors import CommandError
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 
 EVIL = "a\x1b]52;c;aGk=\x07\x1b[2Jb\rmake up: done"
 SHOWN = "a\\x1b]52;c;aGk=\\x07\\x1b[2Jb\\rmake up: done"
@@ -35,7 +35,7 @@ def test_logs_of_containers_are_shown_the_same_way(
     )
     docker.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    mode = ComposeMode(Knobs({}), Console())
+    mode = ComposeMode(Settings({}), Console())
     assert mode.logs() == 0
     assert capsys.readouterr().out == f"worker | {SHOWN}\nworker | \ufffd b\n"
     docker.write_text("#!/bin/sh\nexit 14\n")

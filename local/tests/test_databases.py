@@ -10,7 +10,7 @@ import pytest
 from local.backup.databases import PostgresDatabase
 from local.containers.engine import Project
 from local.errors import CommandError
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 from local.upgrade.copies import PostgresCopy
 from tests.platforms import wait_for
 
@@ -43,7 +43,7 @@ class OneContainer(Project):
     """A compose project of which nothing but Postgres is there."""
 
     def __init__(self, container: str) -> None:
-        super().__init__(Knobs({}))
+        super().__init__(Settings({}))
         self.container = container
 
     def _into(self, service: str, *, is_new: bool) -> list[str]:

@@ -51,11 +51,11 @@ def test_backup_that_is_damaged_or_cut_short_is_wrong(tmp_path: Path) -> None:
     site = patient(tmp_path, {})
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
-    assert_told(wrongs(site, "backup-file"), "cut short", "`make backup`")
+    assert_told(wrongs(site, "backup-file"), "truncated", "`make backup`")
     file.write_bytes(whole.replace(b"x" * 1000, b"y" * 1000, 1))
     assert_told(wrongs(site, "backup-file"), "damaged")
     file.write_bytes(b"no archive")
-    assert_told(wrongs(site, "backup-file"), "no backup of this platform")
+    assert_told(wrongs(site, "backup-file"), "not a backup of this platform")
 
 
 def test_backup_of_a_newer_prefect_is_wrong(tmp_path: Path) -> None:

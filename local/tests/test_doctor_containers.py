@@ -1,4 +1,4 @@
-"""Whether `make doctor` sees what ails containers: on a real engine, with a project of the test's own."""
+"""`make doctor` on containers with something wrong: on a real engine, in a project of the test's own."""
 
 import subprocess
 import tarfile

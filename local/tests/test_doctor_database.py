@@ -31,16 +31,14 @@ def test_database_that_is_locked_is_worth_a_note(tmp_path: Path, monkeypatch: py
     with closing(sqlite3.connect(database_in(tmp_path))) as other:
         other.execute("BEGIN EXCLUSIVE")
         assert wrongs(site, "database") == wrongs(site, "retention") == []
-        assert_told(notes(site, "database"), "locked", "look again")
+        assert_told(notes(site, "database"), "locked", "check again")
 
 
 def test_database_that_cannot_be_opened_is_worth_a_note(tmp_path: Path) -> None:
     file = database_in(tmp_path)
     file.unlink()
     file.mkdir()
-    assert_told(
-        notes(patient(tmp_path, {}, is_process_form=True), "database"), "was not looked at", "the user"
-    )
+    assert_told(notes(patient(tmp_path, {}, is_process_form=True), "database"), "was not checked", "the user")
 
 
 def test_database_whose_pages_are_damaged_is_wrong(tmp_path: Path) -> None:

@@ -296,4 +296,4 @@ def test_addresses_of_the_platform_itself_are_nobody_elses(tmp_path: Path) -> No
         "FLOWS_GIT_URL": "http://git-server:8080/flows.git",
         "WAREHOUSE_URL": "postgresql://w@warehouse/w",
     }
-    assert external_addresses.outside(patient(checkout(tmp_path), values)) == {}
+    assert external_addresses.external_addresses(patient(checkout(tmp_path), values)) == {}

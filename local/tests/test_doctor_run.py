@@ -27,8 +27,8 @@ from tests.platforms import copy_checkout, free_port
 PAGE = ROOT / "docs" / "doctor.md"
 
 
-def of(name: str, look: object) -> Theme:
-    return Theme(f"theme of {name}", (Check(name, "", "", "", look),))  # type: ignore[arg-type]
+def of(name: str, check: object) -> Theme:
+    return Theme(f"theme of {name}", (Check(name, "", "", "", check),))  # type: ignore[arg-type]
 
 
 def fine(_: Site) -> Iterator[Finding]:
@@ -45,7 +45,7 @@ def test_check_that_hangs_is_told_and_holds_up_no_other(tmp_path: Path) -> None:
 
         told = list(Ward(patient(tmp_path, {}), 3).go([of("hanging", hang), of("other", fine)]))
     assert [[one.level for one in each.findings] for each in told] == [["note", "WRONG"], ["ok"]]
-    assert "did not come to its end in time" in told[0].findings[1].text
+    assert "timed out" in told[0].findings[1].text
 
 
 def test_check_that_never_began_is_worth_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,12 +62,12 @@ def test_check_that_never_began_is_worth_a_note(tmp_path: Path, monkeypatch: pyt
     finally:
         release.set()
     assert [each.findings[0].level for each in told] == ["WRONG", "note"]
-    assert told[1].findings[0].text == "not looked at: no time was left"
+    assert told[1].findings[0].text == "not checked: out of time"
 
 
 def test_check_that_fails_is_told_and_stops_no_other(tmp_path: Path) -> None:
     def refuse(_: Site) -> Iterator[Finding]:
-        raise CommandError("the server refuses the login")
+        raise CommandError("the server rejects the login")
 
     def break_down(_: Site) -> Iterator[Finding]:
         raise KeyError("a mistake of ours")
@@ -75,8 +75,8 @@ def test_check_that_fails_is_told_and_stops_no_other(tmp_path: Path) -> None:
     themes = [of("refusing", refuse), of("broken", break_down), of("other", fine)]
     told = list(examine(patient(tmp_path, {}), Masker([]), themes))
     assert [each.findings[0].text for each in told] == [
-        "not looked at: the server refuses the login",
-        "not looked at: KeyError: 'a mistake of ours'",
+        "not checked: the server rejects the login",
+        "not checked: KeyError: 'a mistake of ours'",
         "fine, see https://***@example.com/",
     ]
 
@@ -161,7 +161,7 @@ def test_it_needs_nothing_but_python_and_changes_nothing(tmp_path: Path) -> None
         check=False,
     )
     assert done.stderr == ""
-    assert "not looked at" not in done.stdout.replace("not looked at: it takes a running worker", "")
+    assert "not looked at" not in done.stdout.replace("not checked: it takes a running worker", "")
     assert "docker is not installed" in done.stdout
     assert done.returncode == 0, done.stdout
     assert re.search(r"\d+ ok, \d+ notes, 0 WRONG\n$", done.stdout)

@@ -60,7 +60,7 @@ def test_run_to_come_counts_behind_a_thousand_others(served: Served, monkeypatch
     assert [served.told("schedules", pool) for pool in pools] == [[], []]
     monkeypatch.setattr(runs, "ASKING_SECONDS", 0)
     assert wrongs(served.site(), "schedules") == []
-    assert_told(notes(served.site(), "schedules"), "1 of 2 schedules were not looked at")
+    assert_told(notes(served.site(), "schedules"), "1 of 2 schedules were not checked")
     for deployment in deployments:
         served.api.delete(f"deployments/{deployment}")
 

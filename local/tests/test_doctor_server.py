@@ -1,4 +1,4 @@
-"""Whether `make doctor` sees what ails a server and its runs: on the platform's own server, with SQLite."""
+"""`make doctor` on a server and runs with something wrong: on the platform's own server, with SQLite."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ def test_server_that_is_well_has_nothing_wrong(served: Served) -> None:
 
 def test_login_that_the_server_refuses_is_wrong(served: Served) -> None:
     told = wrongs(served.site(PREFECT_API_AUTH_STRING="admin:another-one"), "server")
-    assert_told(told, "refuses the login", "PREFECT_API_AUTH_STRING")
+    assert_told(told, "rejects the login", "PREFECT_API_AUTH_STRING")
     assert "another-one" not in told[0]
 
 
@@ -215,7 +215,7 @@ def test_events_that_nobody_clears_away_are_wrong(served: Served) -> None:
 
 
 def test_rescue_that_does_not_run_is_wrong(served: Served) -> None:
-    assert_told(wrongs(served.site(), "rescue"), "does not say how its rounds go", "`make up`")
+    assert_told(wrongs(served.site(), "rescue"), "does not report its status", "`make up`")
 
 
 def test_database_that_is_damaged_is_wrong(tmp_path: Path) -> None:

@@ -44,12 +44,12 @@ def test_a_good_env_has_nothing_wrong(tmp_path: Path, monkeypatch: pytest.Monkey
         ("env-names", "yeedu_password_file=/x", ["did you mean YEEDU_PASSWORD_FILE?"]),
         ("env-names", "WORKER_LIMIT=1\nWORKER_LIMIT=2", ["line 2", "set in line 1 too"]),
         ("env-values", "WORKER_LIMIT=10 # more than that is too much", []),
-        ("env-values", "YEEDU_PASSWORD=pa$word", ["has a $", "taken for a variable's", "$$"]),
+        ("env-values", "YEEDU_PASSWORD=pa$word", ["has a $", "read as a variable", "$$"]),
         ("env-values", "YEEDU_PASSWORD=pa${word", ["single quotes"]),
         ("env-values", "YEEDU_TOKEN=changeme", ["placeholder"]),
         ("settings", "PREFECT_PORT=eighty", ["PREFECT_PORT='eighty' is not a port"]),
         ("settings", "PREFECT_BIND_ADDRESS=0.0.0.0", ["needs a login", "PREFECT_API_AUTH_STRING"]),
-        ("settings", "PREFECT_API_AUTH_STRING=me:short", ["soon guessed"]),
+        ("settings", "PREFECT_API_AUTH_STRING=me:short", ["easy to guess"]),
         ("settings", "CA_CERT_FILE=/no/such.pem", ["CA_CERT_FILE", "no such file"]),
         ("settings", "CONFIG_DIR=/no/such", ["CONFIG_DIR", "no such folder"]),
         ("settings", "IMAGE_POLICY=sometimes", ["IMAGE_POLICY"]),
@@ -97,7 +97,7 @@ def test_line_that_cannot_be_read_is_told_by_both_who_need_it(tmp_path: Path) ->
 def test_name_that_is_nobodys_and_windows_line_ends_are_worth_a_note(tmp_path: Path) -> None:
     site = patient(checkout(tmp_path, "MY_TEAMS_OWN=1\r\nPREFECT_PORT=8081\r\n"))
     assert_told(notes(site, "env-names"), "MY_TEAMS_OWN", "flows.env")
-    assert_told(notes(site, "env-file"), "Windows' line ends", "sed")
+    assert_told(notes(site, "env-file"), "Windows line endings", "sed")
     (tmp_path / ".env").write_text("YEEDU_PASSWORD=night #1\n")
     assert_told(notes(site, "env-values"), "ends before ' #'", "single quotes")
     assert wrongs(site, "env-values") == []

@@ -12,7 +12,7 @@ import pytest
 
 from local.containers.engine import Project
 from local.processes.supervisor import Supervisor
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 from tests.platforms import wait_for
 
 DRAINED = ("--signal", "SIGUSR1", "-t", "60")
@@ -43,7 +43,7 @@ def test_local_worker_is_asked_to_end_and_given_time_at_once(tmp_path: Path) -> 
 @pytest.fixture
 def project() -> Iterator[Project]:
     """A project whose worker is idle, and so leaves as soon as it is told to."""
-    project = Project(Knobs({"COMPOSE_PROJECT_NAME": f"yeedu-prefect-local-{uuid.uuid4().hex[:8]}"}))
+    project = Project(Settings({"COMPOSE_PROJECT_NAME": f"yeedu-prefect-local-{uuid.uuid4().hex[:8]}"}))
     labels = {"com.docker.compose.project": project.name, "com.docker.compose.service": "worker"}
     traps = "trap 'echo drained; exit 0' USR1; trap 'echo hurried; exit 1' TERM"
     command = f"{traps}; touch /tmp/ready; sleep infinity & wait"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from local.containers.engine import Project, containers_publishing, find_engine
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_containers_are_told_apart_by_what_is_expected_of_them(docker: Path) -> 
         container("own", "running", "7", restart="no", Health={"Status": "healthy"}),
     ]
     answer(docker, ("ps --all", "a b\n", 0), ("inspect a b", json.dumps(inspected) + "\n", 0))
-    found = Project(Knobs({})).containers()
+    found = Project(Settings({})).containers()
     assert [one.service for one in found] == ["secrets", "postgres", "server", "deployer", "worker", "own"]
     assert [one.service for one in found if one.is_ready] == ["secrets", "server", "own"]
     assert [one.service for one in found if one.has_failed] == ["postgres", "deployer"]
@@ -115,15 +115,15 @@ def test_containers_are_told_apart_by_what_is_expected_of_them(docker: Path) -> 
 
 def test_project_without_containers_has_none(docker: Path) -> None:
     answer(docker, ("ps --all", "", 0))
-    assert Project(Knobs({})).containers() == []
+    assert Project(Settings({})).containers() == []
 
 
 def test_project_is_the_one_that_the_user_named(docker: Path) -> None:
     filtered = "ps --all --quiet --filter label=com.docker.compose.project"
     answer(docker, (f"{filtered}=mine", "", 0), (f"{filtered}=yeedu-prefect", "", 0))
-    assert Project(Knobs({"COMPOSE_PROJECT_NAME": "mine"})).name == "mine"
-    assert Project(Knobs({"COMPOSE_PROJECT_NAME": "mine"})).containers() == []
-    assert Project(Knobs({})).containers() == []
+    assert Project(Settings({"COMPOSE_PROJECT_NAME": "mine"})).name == "mine"
+    assert Project(Settings({"COMPOSE_PROJECT_NAME": "mine"})).containers() == []
+    assert Project(Settings({})).containers() == []
 
 
 def test_container_that_holds_a_port_is_named(docker: Path) -> None:
@@ -135,6 +135,6 @@ def test_a_platform_of_another_checkout_is_told_from_the_own_one(docker: Path) -
     project = "ps --all --quiet --filter label=com.docker.compose.project=yeedu-prefect"
     own = f"{project} --filter label=com.docker.compose.project.working_dir={ROOT}"
     answer(docker, (own, "4f1c\n", 0))
-    assert Project(Knobs({})).is_from_here()
+    assert Project(Settings({})).is_from_here()
     answer(docker, (own, "", 0))
-    assert not Project(Knobs({})).is_from_here()
+    assert not Project(Settings({})).is_from_here()

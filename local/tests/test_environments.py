@@ -14,8 +14,8 @@ from local.errors import CommandError
 from local.processes.services import Order
 from local.script import load_script
 from local.settings import environments
-from local.settings.environments import EnvironmentKnobs, knobs_of, secret_files
-from local.settings.platform import Knobs
+from local.settings.environments import EnvironmentSettings, secret_files, settings_of
+from local.settings.platform import Settings
 
 PLATFORM = {
     "YEEDU_JOB_URL": "https://production.example/job",
@@ -35,28 +35,28 @@ def nothing_from_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-def read(folder: Path, text: str, values: dict[str, str] = PLATFORM) -> EnvironmentKnobs:
+def read(folder: Path, text: str, values: dict[str, str] = PLATFORM) -> EnvironmentSettings:
     (folder / ".env.staging").write_text(text)
-    return knobs_of("staging", Knobs(values), folder)
+    return settings_of("staging", Settings(values), folder)
 
 
-def secrets_of(knobs: EnvironmentKnobs) -> dict[str, str]:
-    with secret_files(knobs) as folder:
+def secrets_of(settings: EnvironmentSettings) -> dict[str, str]:
+    with secret_files(settings) as folder:
         return {file.name: file.read_text() for file in folder.iterdir()}
 
 
 def test_its_own_file_counts_before_the_platforms(tmp_path: Path) -> None:
-    knobs = read(
+    settings = read(
         tmp_path, "YEEDU_JOB_URL=https://staging.example/job\nFLOWS_GIT_URL=https://staging.example/f.git\n"
     )
-    assert knobs.get("YEEDU_JOB_URL") == "https://staging.example/job"
-    assert (knobs.get("YEEDU_USERNAME"), knobs.get("FLOWS_GIT_URL")) == (
+    assert settings.get("YEEDU_JOB_URL") == "https://staging.example/job"
+    assert (settings.get("YEEDU_USERNAME"), settings.get("FLOWS_GIT_URL")) == (
         "production",
         "https://staging.example/f.git",
     )
-    assert knobs.prefect_port == 18080
-    assert secrets_of(knobs) == {}, "without a login of its own it has the platform's"
-    assert knobs.own_addresses == {
+    assert settings.prefect_port == 18080
+    assert secrets_of(settings) == {}, "without a login of its own it has the platform's"
+    assert settings.own_addresses == {
         "YEEDU_JOB_URL": "https://staging.example/job",
         "FLOWS_GIT_URL": "https://staging.example/f.git",
     }
@@ -64,15 +64,15 @@ def test_its_own_file_counts_before_the_platforms(tmp_path: Path) -> None:
 
 def test_the_shell_counts_before_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("YEEDU_JOB_URL", "https://shell.example/job")
-    knobs = read(tmp_path, "YEEDU_JOB_URL=https://staging.example/job\n", {**PLATFORM, **os.environ})
-    assert knobs.get("YEEDU_JOB_URL") == "https://shell.example/job"
-    assert knobs.own_addresses == {}
+    settings = read(tmp_path, "YEEDU_JOB_URL=https://staging.example/job\n", {**PLATFORM, **os.environ})
+    assert settings.get("YEEDU_JOB_URL") == "https://shell.example/job"
+    assert settings.own_addresses == {}
 
 
 def test_an_environment_without_a_file_has_the_platforms_settings(tmp_path: Path) -> None:
     for name in ("", "staging"):
-        knobs = knobs_of(name, Knobs(PLATFORM), tmp_path)
-        assert (dict(knobs.values), knobs.own, knobs.secrets) == (PLATFORM, {}, ())
+        settings = settings_of(name, Settings(PLATFORM), tmp_path)
+        assert (dict(settings.values), settings.own, settings.secrets) == (PLATFORM, {}, ())
 
 
 def test_a_login_of_its_own_is_taken_whole(tmp_path: Path) -> None:
@@ -80,20 +80,20 @@ def test_a_login_of_its_own_is_taken_whole(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("staging-token\n")
     text = f"YEEDU_TOKEN_FILE={token}\nWAREHOUSE_URL=postgresql://staging@db/city\nFLOWS_GIT_TOKEN=\n"
-    knobs = read(tmp_path, text)
-    assert secrets_of(knobs) == {
+    settings = read(tmp_path, text)
+    assert secrets_of(settings) == {
         "YEEDU_TOKEN": "staging-token",
         "YEEDU_PASSWORD": "",
         "WAREHOUSE_PASSWORD": "",
         "FLOWS_GIT_TOKEN": "",
     }
-    assert knobs.own_addresses == {"WAREHOUSE_URL": "postgresql://staging@db/city"}
+    assert settings.own_addresses == {"WAREHOUSE_URL": "postgresql://staging@db/city"}
 
 
 def test_secrets_are_out_of_reach_for_other_users_and_gone_afterwards(tmp_path: Path) -> None:
-    knobs = read(tmp_path, "YEEDU_PASSWORD=hidden\n")
-    assert "hidden" not in repr(knobs)
-    with secret_files(knobs) as folder:
+    settings = read(tmp_path, "YEEDU_PASSWORD=hidden\n")
+    assert "hidden" not in repr(settings)
+    with secret_files(settings) as folder:
         file = folder / "YEEDU_PASSWORD"
         assert stat.S_IMODE(file.stat().st_mode) == 0o444, "a container's user reads it"
         assert stat.S_IMODE(folder.stat().st_mode) == 0o755
@@ -119,13 +119,13 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> 
 
 
 def test_a_name_that_would_leave_the_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match=r"ENVIRONMENT='\.\./x' is no name of an environment"):
-        knobs_of("../x", Knobs({}), tmp_path)
+    with pytest.raises(CommandError, match=r"ENVIRONMENT='\.\./x' is not an environment's name"):
+        settings_of("../x", Settings({}), tmp_path)
 
 
 def test_every_secret_of_the_deployer_but_those_of_alerts_and_github_can_be_an_environments_own() -> None:
     secrets = load_script(environments.ROOT / "server" / "generate_secrets.py").SECRETS
-    names = {secret.knob for secret in secrets if secret.folder == "deployer"}
+    names = {secret.setting for secret in secrets if secret.folder == "deployer"}
     assert {name for name in names if not name.startswith(("ALERT_", "GITHUB_"))} == set(environments.SECRETS)
 
 
@@ -145,10 +145,10 @@ def test_docker_is_told_addresses_and_where_secrets_are_and_no_secret(
     program.write_text(f"#!{sys.executable}\n{record}")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    knobs = read(tmp_path, "YEEDU_JOB_URL=https://staging.example/job\nYEEDU_PASSWORD=hidden\n")
+    settings = read(tmp_path, "YEEDU_JOB_URL=https://staging.example/job\nYEEDU_PASSWORD=hidden\n")
 
     order = Order("apply", "staging", ["print-message"])
-    assert ComposeMode(Knobs(PLATFORM), Console()).deploy(knobs, order) == 0
+    assert ComposeMode(Settings(PLATFORM), Console()).deploy(settings, order) == 0
 
     arguments, environment, files = json.loads(said.read_text())
     assert arguments[arguments.index("deployer") :] == [
@@ -159,6 +159,6 @@ def test_docker_is_told_addresses_and_where_secrets_are_and_no_secret(
     assert "hidden" not in str((arguments, environment))
     assert files == {"YEEDU_PASSWORD": "hidden", "YEEDU_TOKEN": ""}
 
-    ComposeMode(Knobs(PLATFORM), Console()).deploy(knobs_of("", Knobs(PLATFORM), tmp_path), Order())
+    ComposeMode(Settings(PLATFORM), Console()).deploy(settings_of("", Settings(PLATFORM), tmp_path), Order())
     arguments, _, files = json.loads(said.read_text())
     assert (arguments[-2:], files) == (["deployer", "apply"], {})

@@ -6,7 +6,7 @@ import pytest
 
 from local.api import FlowRun, PrefectApi
 from local.console import Console
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 from local.status import first_run
 
 
@@ -25,9 +25,9 @@ def outcome(
         return run
 
     monkeypatch.setattr(first_run, "await_first_run", over)
-    knobs = Knobs({})
+    settings = Settings({})
     worker_since = console.began_at + timedelta(seconds=worker_seconds_after_start)
-    return first_run.report_first_run(PrefectApi("http://unused"), knobs, console, worker_since)
+    return first_run.report_first_run(PrefectApi("http://unused"), settings, console, worker_since)
 
 
 def test_completed_first_run_is_a_success(

@@ -7,7 +7,7 @@ import pytest
 from local.console import Console
 from local.errors import CommandError
 from local.install import virtual_environment
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 
 
 def test_tools_are_added_when_asked_for_and_never_taken_away() -> None:
@@ -27,8 +27,8 @@ def test_tools_are_added_when_asked_for_and_never_taken_away() -> None:
 
 def test_tools_are_in_no_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(virtual_environment, "has_bundle", lambda: True)
-    with pytest.raises(CommandError, match=r"^\.bundle has what the platform needs, and no tools; delete it"):
-        virtual_environment.install(Console(), Knobs({}), for_development=True)
+    with pytest.raises(CommandError, match=r"^\.bundle has no development tools; delete it"):
+        virtual_environment.install(Console(), Settings({}), for_development=True)
 
 
 def test_digest_changes_with_a_lock_and_with_a_package(

@@ -10,7 +10,7 @@ from local.processes.lock import exclusive
 
 
 def test_second_command_is_refused_while_the_first_is_at_work(tmp_path: Path) -> None:
-    message = rf"at work on this checkout's platform \(process {os.getpid()}\)"
+    message = rf"running on this checkout's platform \(process {os.getpid()}\)"
     with exclusive(tmp_path / "lock"), pytest.raises(CommandError, match=message):
         exclusive(tmp_path / "lock").__enter__()
     with exclusive(tmp_path / "lock"):

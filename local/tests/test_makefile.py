@@ -127,7 +127,7 @@ def test_the_kept_programs_work_on_the_checkout_without_its_own(checkout: Path) 
     done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
     head = Git(checkout).commit_of("HEAD")[:12]
     assert done.stderr.startswith(
-        f"make upgrade: the way back to 0.9.0 has failed: {checkout} is at the commit {head}, which is of"
+        f"make upgrade: the rollback to 0.9.0 failed: {checkout} is at the commit {head}, which is of"
     ), done.stderr
     assert journals.read(state) == journal
     assert not (state / "code" / "local" / "tests").exists()

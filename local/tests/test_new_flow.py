@@ -12,7 +12,7 @@ import pytest
 from local.console import Console
 from local.deployments.new_flow import LONGEST_NAME, declaring_file, make_new_flow, with_deployment
 from local.errors import CommandError
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 from yeedu_deployer.declared.prefect_yaml import load_file
 
 URLS = {name: f"http://yeedu/{name}" for name in ("YEEDU_JOB_URL", "YEEDU_NOTEBOOK_URL", "YEEDU_HEALTH_URL")}
@@ -97,7 +97,7 @@ def test_the_deployment_goes_into_the_teams_own_file_and_the_rest_of_it_stays(
     team = tmp_path_factory.mktemp("our team")
     text = "# ours\nname: team\ndeployments:\n- {name: a, entrypoint: 'a.py:a'} # kept\n\n# the end\n"
     (team / "prefect.yaml").write_text(text)
-    file = declaring_file(Knobs({"CONFIG_DIR": str(team)}))
+    file = declaring_file(Settings({"CONFIG_DIR": str(team)}))
     make_new_flow(checkout, "streets/count_potholes", file, Console())
     entry = file.read_text().partition("# kept\n")[2]
     assert file.read_text().replace(entry, "\n# the end\n") == text
@@ -109,7 +109,7 @@ def test_the_deployment_goes_into_the_teams_own_file_and_the_rest_of_it_stays(
 
 
 @pytest.mark.parametrize(
-    ("knobs", "file"),
+    ("settings", "file"),
     [
         ({}, "deployer/prefect.yaml"),
         ({"PREFECT_FILE": "README.md", "CONFIG_DIR": "./flows"}, "README.md"),
@@ -118,14 +118,14 @@ def test_the_deployment_goes_into_the_teams_own_file_and_the_rest_of_it_stays(
         ({"PREFECT_FILE": "repo:deployer/prefect.yaml"}, "deployer/prefect.yaml"),
     ],
 )
-def test_the_file_is_the_one_that_is_deployed(knobs: dict[str, str], file: str) -> None:
-    assert declaring_file(Knobs(knobs)) == ROOT / file
+def test_the_file_is_the_one_that_is_deployed(settings: dict[str, str], file: str) -> None:
+    assert declaring_file(Settings(settings)) == ROOT / file
 
 
 def test_a_file_of_another_repository_is_written_there() -> None:
     other = {"PREFECT_FILE": "repo:prefect.yaml", "FLOWS_GIT_URL": "https://me:hidden@git.example/flows.git"}
     with pytest.raises(CommandError, match="write the flow in a clone of it") as caught:
-        declaring_file(Knobs(other))
+        declaring_file(Settings(other))
     assert "hidden" not in str(caught.value)
 
 
@@ -133,24 +133,24 @@ def test_a_file_of_another_repository_is_written_there() -> None:
     ("name", "reason"),
     [
         ("", "name the flow: make new-flow NAME=project/name"),
-        ("Streets/count", "'Streets' is no name in snake_case"),
-        ("streets/count-potholes", "'count-potholes' is no name in snake_case"),
-        ("streets/count__potholes", "is no name in snake_case"),
+        ("Streets/count", "'Streets' is not a snake_case name"),
+        ("streets/count-potholes", "'count-potholes' is not a snake_case name"),
+        ("streets/count__potholes", "is not a snake_case name"),
         ("streets/../count", "a flow has one project at most"),
-        ("../count_potholes", "'..' is no name in snake_case"),
-        ("/count_potholes", "'' is no name in snake_case"),
+        ("../count_potholes", "'..' is not a snake_case name"),
+        ("/count_potholes", "'' is not a snake_case name"),
         (f"streets/{'a' * (LONGEST_NAME + 1)}", "of at most 40 characters"),
-        ("streets/lambda", "'lambda' is a word of Python itself"),
-        ("streets/match", "'match' is a word of Python itself"),
-        ("streets/json", "'json' would hide what flows import"),
-        ("streets/print", "'print' would hide what flows import"),
-        ("streets/prefect", "'prefect' would hide what flows import"),
-        ("streets/prefect_github", "'prefect_github' would hide what flows import"),
-        ("streets/count", "'count' would hide what flows import"),
+        ("streets/lambda", "'lambda' is a Python keyword"),
+        ("streets/match", "'match' is a Python keyword"),
+        ("streets/json", "'json' would shadow what flows import"),
+        ("streets/print", "'print' would shadow what flows import"),
+        ("streets/prefect", "'prefect' would shadow what flows import"),
+        ("streets/prefect_github", "'prefect_github' would shadow what flows import"),
+        ("streets/count", "'count' would shadow what flows import"),
         ("scripts/count_potholes", "'scripts' is reserved"),
         ("streets/template", "'template' is reserved"),
-        ("print_message", "flows/print_message.py exists"),
-        ("streets/print_message", "flows/print_message.py exists"),
+        ("print_message", "flows/print_message.py already exists"),
+        ("streets/print_message", "flows/print_message.py already exists"),
         ("streets/run_shell_command_from_image", "has a deployment run-shell-command-from-image already"),
     ],
 )  # fmt: skip
@@ -210,4 +210,7 @@ def test_the_command_needs_no_package(checkout: Path) -> None:
         check=False,
     )
     assert refused.returncode == 1
-    assert refused.stderr == "make new-flow: flows/streets/count_potholes.py exists; take another name\n"
+    assert (
+        refused.stderr
+        == "make new-flow: flows/streets/count_potholes.py already exists; choose another name\n"
+    )

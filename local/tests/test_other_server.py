@@ -12,7 +12,7 @@ from local.containers.engine import Engine, Project
 from local.errors import CommandError
 from local.processes.services import Order
 from local.settings.other_server import check_other_server
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 from tests.keyed_server import keyed_server
 
 URL = {"PREFECT_API_URL": "https://prefect.example/api"}
@@ -35,20 +35,20 @@ WITHOUT_OVERLAY = ".env has PREFECT_API_URL, and no COMPOSE_FILE=docker-compose.
 )
 def test_half_a_set_up_is_one_sentence(values: dict[str, str], in_containers: bool, sentence: str) -> None:
     with pytest.raises(CommandError, match=re.escape(sentence)) if sentence else nullcontext():
-        check_other_server(Knobs(values), in_containers=in_containers)
+        check_other_server(Settings(values), in_containers=in_containers)
 
 
 @pytest.mark.parametrize("command", ["backup", "restore"])
 def test_nothing_of_another_server_is_backed_up_here(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Knobs, "read", lambda: Knobs(URL))
+    monkeypatch.setattr(Settings, "read", lambda: Settings(URL))
     monkeypatch.setattr(program, "find_engine", lambda: Engine("none", is_usable=False))
-    with pytest.raises(CommandError, match=r"are on https://prefect\.example/api; make the backup where"):
+    with pytest.raises(CommandError, match=r"are on https://prefect\.example/api; back them up there"):
         program.run(command, Path("backups/x.tar"), Order())
 
 
 def test_compose_does_not_hear_of_a_server_that_is_exported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", "https://elsewhere.example/api")
-    with Project(Knobs({})).compose("version", "--short") as process:
+    with Project(Settings({})).compose("version", "--short") as process:
         environment = Path(f"/proc/{process.pid}/environ")
         told = environment.read_bytes() if environment.exists() else b""
         process.wait()
@@ -59,11 +59,11 @@ def test_compose_does_not_hear_of_a_server_that_is_exported(monkeypatch: pytest.
 def test_key_is_told_and_a_wrong_one_is_one_sentence(tmp_path: Path, is_cloud: bool) -> None:
     with keyed_server(tmp_path, "the-key", is_cloud=is_cloud) as server:
         other = {"PREFECT_API_URL": server.url}
-        assert PrefectApi.of(Knobs({**other, "PREFECT_API_KEY": "the-key"})).deployments() == []
+        assert PrefectApi.of(Settings({**other, "PREFECT_API_KEY": "the-key"})).deployments() == []
         with pytest.raises(
-            CommandError, match="refuses the key; check PREFECT_API_KEY or its file"
+            CommandError, match="rejects the API key; check PREFECT_API_KEY or its file"
         ) as caught:
-            PrefectApi.of(Knobs({**other, "PREFECT_API_KEY": "canary"})).deployments()
+            PrefectApi.of(Settings({**other, "PREFECT_API_KEY": "canary"})).deployments()
         assert "canary" not in str(caught.value)
-        with pytest.raises(CommandError, match="refuses the login; check PREFECT_API_AUTH_STRING"):
-            PrefectApi.of(Knobs(other)).deployments()
+        with pytest.raises(CommandError, match="rejects the login; check PREFECT_API_AUTH_STRING"):
+            PrefectApi.of(Settings(other)).deployments()

@@ -12,7 +12,7 @@ import pytest
 
 from local.errors import CommandError
 from local.install.packages import own_certificate
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 from tests.package_index import add_wheel, serve_index
 from tests.platforms import copy_checkout, free_port
 from tests.tls_server import private_authority
@@ -152,14 +152,14 @@ def test_index_that_is_no_address_is_refused_and_not_shown(company: Company) -> 
 
 
 def test_ca_file_that_is_not_there_or_holds_none_is_named(tmp_path: Path) -> None:
-    assert own_certificate(Knobs({})) is None
-    assert own_certificate(Knobs({"CA_CERT_FILE": os.devnull})) is None
+    assert own_certificate(Settings({})) is None
+    assert own_certificate(Settings({"CA_CERT_FILE": os.devnull})) is None
     with pytest.raises(CommandError, match="CA_CERT_FILE=/nonexistent: there is no such file"):
-        own_certificate(Knobs({"YEEDU_SSL_CERT_FILE": "/nonexistent"}))
+        own_certificate(Settings({"YEEDU_SSL_CERT_FILE": "/nonexistent"}))
     file = tmp_path / "ca.der"
     file.write_bytes(b"\x30\x82")
     with pytest.raises(CommandError, match=rf"no certificate in PEM form .* \(it is {file}\)"):
-        own_certificate(Knobs({"CA_CERT_FILE": str(file)}))
+        own_certificate(Settings({"CA_CERT_FILE": str(file)}))
     done = subprocess.run(
         [sys.executable, "-m", "local", "up"],
         cwd=ROOT,

@@ -12,26 +12,28 @@ from local.install import virtual_environment
 from local.install.packages import further_locks
 from local.processes import services
 from local.script import load_script
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 
-ETL = Knobs({"WORKER_EXTRAS": "etl"})
+ETL = Settings({"WORKER_EXTRAS": "etl"})
 
 
 def test_extra_is_installed_and_makes_another_environment() -> None:
     locks = further_locks(ETL)
     assert locks[0] == "extras/etl.txt"
-    assert virtual_environment.lock_digest(locks) != virtual_environment.lock_digest(further_locks(Knobs({})))
+    assert virtual_environment.lock_digest(locks) != virtual_environment.lock_digest(
+        further_locks(Settings({}))
+    )
 
 
 def test_unknown_extra_is_one_sentence() -> None:
     sentence = "there is no extra 'elt'; requirements/extras/ has: dask, etl, kubernetes, s3"
     with pytest.raises(CommandError, match=sentence):
-        further_locks(Knobs({"WORKER_EXTRAS": "elt"}))
+        further_locks(Settings({"WORKER_EXTRAS": "elt"}))
 
 
 def test_worker_starts_again_with_other_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert services.worker(ETL, "", 1).fingerprint() != services.worker(Knobs({}), "", 1).fingerprint()
-    assert "requirements/flows.txt" in services.worker(Knobs({}), "", 1).sources
+    assert services.worker(ETL, "", 1).fingerprint() != services.worker(Settings({}), "", 1).fingerprint()
+    assert "requirements/flows.txt" in services.worker(Settings({}), "", 1).sources
 
 
 @pytest.fixture
@@ -121,10 +123,10 @@ def test_a_teams_lock_is_installed_by_local_processes(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("cowsay\n")
     digest = script.digest(ROOT, tmp_path)
     (tmp_path / "requirements.lock").write_text(f"# (digest {digest})\ncowsay==6.1\n")
-    knobs = Knobs({"CONFIG_DIR": str(tmp_path)})
-    [lock] = further_locks(knobs)
+    settings = Settings({"CONFIG_DIR": str(tmp_path)})
+    [lock] = further_locks(settings)
     assert (ROOT / "requirements" / lock).resolve() == (tmp_path / "requirements.lock").resolve()
     assert virtual_environment.lock_digest([lock]) != virtual_environment.lock_digest([])
-    before = services.worker(knobs, "", 1).fingerprint()
+    before = services.worker(settings, "", 1).fingerprint()
     (tmp_path / "requirements.lock").write_text(f"# (digest {digest})\ncowsay==6.0\n")
-    assert services.worker(knobs, "", 1).fingerprint() != before
+    assert services.worker(settings, "", 1).fingerprint() != before

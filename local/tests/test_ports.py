@@ -73,7 +73,7 @@ def test_port_without_a_visible_holder_has_none(tmp_path: Path) -> None:
     assert holder(8080, proc=tmp_path) is None  # no /proc at all
 
 
-def test_sentence_names_port_holder_and_knob() -> None:
+def test_sentence_names_port_holder_and_setting() -> None:
     message = str(port_taken("PREFECT_PORT", 8080, "process 7 (python -m http.server)"))
     assert message.startswith("port 8080 is already in use by process 7 (python -m http.server);")
     assert "make up PREFECT_PORT=9080" in message

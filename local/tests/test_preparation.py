@@ -8,7 +8,7 @@ import pytest
 
 from local.errors import CommandError
 from local.processes import preparation
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 
 
 @pytest.fixture
@@ -19,20 +19,20 @@ def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_secrets_are_made_once_and_for_this_user_only(secrets: Path) -> None:
-    preparation.prepare_secrets(Knobs({}))
+    preparation.prepare_secrets(Settings({}))
     first = {file: file.read_text() for file in secrets.glob("*/*")}
     assert first[secrets / "mock" / "yeedu-password"] == first[secrets / "deployer" / "yeedu-password"] != ""
     assert first[secrets / "api" / "auth-string"] == ""
     assert secrets.stat().st_mode & 0o777 == 0o700
     assert {file.stat().st_mode & 0o777 for file in first} == {0o600}
-    preparation.prepare_secrets(Knobs({}))
+    preparation.prepare_secrets(Settings({}))
     assert {file: file.read_text() for file in secrets.glob("*/*")} == first
 
 
 def test_own_values_and_files_are_taken(secrets: Path, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("from a file\n")
-    preparation.prepare_secrets(Knobs({"YEEDU_PASSWORD": "mine", "YEEDU_TOKEN_FILE": str(token)}))
+    preparation.prepare_secrets(Settings({"YEEDU_PASSWORD": "mine", "YEEDU_TOKEN_FILE": str(token)}))
     assert (secrets / "deployer" / "yeedu-password").read_text() == "mine"
     assert (secrets / "deployer" / "yeedu-token").read_text() == "from a file"
     assert sorted(path.name for path in secrets.iterdir()) == [
@@ -50,21 +50,21 @@ def test_own_values_and_files_are_taken(secrets: Path, tmp_path: Path) -> None:
 
 def test_file_that_is_not_there_is_named(secrets: Path) -> None:
     with pytest.raises(CommandError, match="YEEDU_TOKEN_FILE=/nonexistent: there is no such file"):
-        preparation.prepare_secrets(Knobs({"YEEDU_TOKEN_FILE": "/nonexistent"}))
+        preparation.prepare_secrets(Settings({"YEEDU_TOKEN_FILE": "/nonexistent"}))
 
 
 def test_address_that_others_reach_needs_a_login(secrets: Path) -> None:
     with pytest.raises(CommandError, match=r"PREFECT_BIND_ADDRESS=0\.0\.0\.0 opens the API"):
-        preparation.prepare_secrets(Knobs({"PREFECT_BIND_ADDRESS": "0.0.0.0"}))
+        preparation.prepare_secrets(Settings({"PREFECT_BIND_ADDRESS": "0.0.0.0"}))
     preparation.prepare_secrets(
-        Knobs({"PREFECT_BIND_ADDRESS": "0.0.0.0", "PREFECT_API_AUTH_STRING": "me:password-of-the-test"})
+        Settings({"PREFECT_BIND_ADDRESS": "0.0.0.0", "PREFECT_API_AUTH_STRING": "me:password-of-the-test"})
     )
     assert (secrets / "api" / "auth-string").read_text() == "me:password-of-the-test"
 
 
 def test_value_that_cannot_be_used_is_named_without_it(secrets: Path) -> None:
     with pytest.raises(CommandError, match="PREFECT_SERVER_ENCRYPTION_KEY is not a Fernet key") as caught:
-        preparation.prepare_secrets(Knobs({"PREFECT_SERVER_ENCRYPTION_KEY": "hidden"}))
+        preparation.prepare_secrets(Settings({"PREFECT_SERVER_ENCRYPTION_KEY": "hidden"}))
     assert "hidden" not in str(caught.value)
 
 

@@ -13,11 +13,11 @@ from local.processes import process_mode, startup
 from local.processes.process_mode import ProcessMode
 from local.processes.service import Service
 from local.processes.supervisor import Supervisor
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 from local.tests.serving import giving, serving
 from tests.platforms import free_port
 
-KNOBS = {"WAREHOUSE_URL": "postgresql://me@db/mine"}
+SETTINGS = {"WAREHOUSE_URL": "postgresql://me@db/mine"}
 
 
 @pytest.fixture
@@ -32,7 +32,9 @@ def mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessMod
     monkeypatch.setattr(process_mode, "install", giving(None))
     monkeypatch.setattr(process_mode, "report_first_run", giving(0))
     monkeypatch.setattr(process_mode, "ignore_interrupts", giving(None))
-    mode = ProcessMode(Knobs({**KNOBS, "PREFECT_PORT": str(free_port())}), Console())  # nothing answers there
+    mode = ProcessMode(
+        Settings({**SETTINGS, "PREFECT_PORT": str(free_port())}), Console()
+    )  # nothing answers there
     monkeypatch.setattr(mode, "_first_services", giving([serving("yeedu-mock"), serving("server")]))
     monkeypatch.setattr(mode, "_prepare", giving("file:///checkout"))
     yield mode
@@ -68,7 +70,7 @@ def test_interrupted_up_ends_what_it_started_and_leaves_what_ran(
     monkeypatch.setattr(process_mode, "report_first_run", giving(0))
     mode.up()
     monkeypatch.setattr(process_mode, "report_first_run", interrupt)
-    changed = ProcessMode(Knobs(KNOBS), Console())
+    changed = ProcessMode(Settings(SETTINGS), Console())
     for name in ("_first_services", "_prepare"):
         monkeypatch.setattr(changed, name, getattr(mode, name))
     monkeypatch.setattr(startup, "worker", giving(serving("worker")))  # with another port

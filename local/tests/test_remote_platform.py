@@ -12,14 +12,14 @@ from local.deployments import remote_platform
 from local.deployments.remote_platform import is_elsewhere, register
 from local.errors import CommandError
 from local.processes.services import Order
-from local.settings.environments import EnvironmentKnobs, knobs_of
-from local.settings.platform import ROOT, Knobs
+from local.settings.environments import EnvironmentSettings, settings_of
+from local.settings.platform import ROOT, Settings
 
 SERVER = "http://prefect.example.com:8080"
 
 
-def knobs(**values: str) -> EnvironmentKnobs:
-    return EnvironmentKnobs(values, {}, ())
+def settings(**values: str) -> EnvironmentSettings:
+    return EnvironmentSettings(values, {}, ())
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_another_server_is_told_from_the_platforms_own(
 ) -> None:
     """The platform's own is also the one that `.env` names in place of the one that it would start."""
     monkeypatch.setenv("PREFECT_API_URL", shell)
-    assert is_elsewhere(Knobs(values)) is answer
+    assert is_elsewhere(Settings(values)) is answer
 
 
 def test_its_deployer_is_told_of_flows_and_server_and_of_no_secret_that_it_does_not_need(
@@ -74,7 +74,7 @@ def test_its_deployer_is_told_of_flows_and_server_and_of_no_secret_that_it_does_
         "YEEDU_PASSWORD": "hidden",
         "YEEDU_TOKEN_FILE": "/no/file",
     }
-    assert register(knobs(**values), Console(), Order("apply", "staging", ["print-message", "run-*"])) == 0
+    assert register(settings(**values), Console(), Order("apply", "staging", ["print-message", "run-*"])) == 0
 
     options, environment, token = elsewhere_said(said)
     assert options[:2] == ["apply", "--deployments-only"]
@@ -96,7 +96,7 @@ def test_its_deployer_is_told_of_flows_and_server_and_of_no_secret_that_it_does_
     assert "hidden" not in str((options, environment))
 
 
-def installed(_console: Console, _knobs: Knobs, *, for_development: bool) -> None:
+def installed(_console: Console, _settings: Settings, *, for_development: bool) -> None:
     assert not for_development
 
 
@@ -111,7 +111,7 @@ def test_flows_of_a_checkout_without_an_origin_need_an_address(
     monkeypatch.setattr(remote_platform, "ROOT", tmp_path)
     subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
     with pytest.raises(CommandError, match="no git remote `origin`; set FLOWS_GIT_URL"):
-        register(knobs_of("", knobs()), Console(), Order())
+        register(settings_of("", settings()), Console(), Order())
 
 
 def test_the_server_of_the_own_file_is_told_its_login_when_no_platform_is_here(
@@ -134,11 +134,11 @@ def test_the_server_of_the_own_file_is_told_its_login_when_no_platform_is_here(
         "PREFECT_API_KEY_FILE": str(tmp_path / "key"),
         "FLOWS_GIT_URL": "https://git.example/flows.git",
     }
-    assert remote_platform.address(Knobs(own)) == f"{SERVER}/api"
-    assert register(knobs(**own), Console(), Order()) == 0
+    assert remote_platform.address(Settings(own)) == f"{SERVER}/api"
+    assert register(settings(**own), Console(), Order()) == 0
     environment = json.loads(said.read_text())
     assert environment["PREFECT_API_URL"] == f"{SERVER}/api"
     assert environment["PREFECT_API_KEY"] == "the-key"
 
     with pytest.raises(CommandError, match="PREFECT_API_AUTH_STRING and PREFECT_API_KEY are both set"):
-        register(knobs(**own, PREFECT_API_AUTH_STRING="me:hidden"), Console(), Order())
+        register(settings(**own, PREFECT_API_AUTH_STRING="me:hidden"), Console(), Order())

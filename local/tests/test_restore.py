@@ -69,8 +69,8 @@ def test_settings_of_the_backup_are_those_that_count_where_there_are_none(
     with opened(archive(checkout, text), Console(), checkout) as backup:
         backup.check("sqlite")
         assert not (checkout / ".env").exists(), "nothing is touched before it is wanted"
-        assert (backup.knobs.prefect_port, backup.knobs.mock_port) == (9099, 9200)
-        assert backup.knobs.auth_string() == "me:it is $ecret"
+        assert (backup.settings.prefect_port, backup.settings.mock_port) == (9099, 9200)
+        assert backup.settings.auth_string() == "me:it is $ecret"
         with backup.settings_in_place(Console()):
             assert (checkout / ".env").read_text() == text
     assert (checkout / ".env").read_text() == text
@@ -85,9 +85,9 @@ def test_settings_of_today_count_and_stay(checkout: Path, capsys: pytest.Capture
         ) as backup,
         backup.settings_in_place(Console()),
     ):
-        assert backup.knobs.prefect_port == 9300
+        assert backup.settings.prefect_port == 9300
     assert (checkout / ".env").read_text() == "PREFECT_PORT=9300\n"
-    assert ".env differs from the backup's, and is left as it is" in capsys.readouterr().out
+    assert ".env differs from the backup's, and is kept" in capsys.readouterr().out
 
 
 def test_settings_go_again_when_what_they_are_for_fails(checkout: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_name_for_the_platform_and_its_further_services_are_taken(checkout: Pa
     text = "COMPOSE_PROJECT_NAME=production\nCOMPOSE_PROFILES=image-worker\n"
     with opened(archive(checkout, text), Console(), checkout) as backup:
         backup.check("sqlite")
-        assert backup.knobs.get("COMPOSE_PROJECT_NAME") == "production"
+        assert backup.settings.get("COMPOSE_PROJECT_NAME") == "production"
 
 
 @pytest.mark.parametrize("line", ["!hunter2", "YEEDU_PASSWORD='hunter2", "YEEDU_PASSWORD=${hunter2"])
@@ -141,7 +141,7 @@ def test_settings_that_cannot_be_read_are_told_by_their_line(checkout: Path, lin
 @pytest.mark.parametrize("key", [b"", b"not-a-key", b"\xff" * 44, b"A" * 43, b"A" * 86, b"\x1b[2J"], ids=repr)
 def test_a_key_that_is_none_is_refused(checkout: Path, key: bytes) -> None:
     source = archive(checkout, key=key)
-    assert refusal(checkout, source) == f"{source}: the key in it is no Fernet key; use another backup"
+    assert refusal(checkout, source) == f"{source}: its key is not a Fernet key; use another backup"
 
 
 def test_another_form_or_a_newer_prefect_is_refused(checkout: Path) -> None:
@@ -167,7 +167,7 @@ def test_another_form_or_a_newer_prefect_is_refused(checkout: Path) -> None:
         ),
         ("CA_CERT_FILE=/nowhere/ca.pem", "/nowhere/ca.pem"),
         ("CONFIG_DIR=/nowhere/team", "CONFIG_DIR=/nowhere/team: there is no such folder"),
-        ("PREFECT_API_URL=https://prefect.example/api", "restore the backup where that server is"),
+        ("PREFECT_API_URL=https://prefect.example/api", "restore the backup there"),
         ("PREFECT_API_AUTH_STRING_FILE=/nowhere/login", "PREFECT_API_AUTH_STRING_FILE=/nowhere/login"),
     ],
 )
@@ -196,7 +196,7 @@ def test_command_refuses_with_one_sentence_and_no_traceback(checkout: Path) -> N
         check=False,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"make restore: {source}: the key in it is no Fernet key; use another backup\n"
+    assert done.stderr == f"make restore: {source}: its key is not a Fernet key; use another backup\n"
 
 
 @pytest.fixture(scope="module")
@@ -239,9 +239,9 @@ def test_dump_that_is_none_takes_the_settings_away_again(checkout: Path, emptied
     settings = f"PREFECT_PORT={free_port()}\nYEEDU_MOCK_PORT={free_port()}\n"
     done = restore(emptied, archive(checkout, settings))
     assert done.returncode == 1
-    assert "the dump in it is not one of Prefect's database (file is not a database)" in done.stderr
+    assert "its dump is not a dump of Prefect's database (file is not a database)" in done.stderr
     assert "Traceback" not in done.stderr
-    assert ".env is taken away again" in done.stdout
+    assert ".env removed again" in done.stdout
     assert not (emptied / ".env").exists()
     assert [path.name for path in (emptied / ".local" / "server").iterdir()] == []
 

@@ -10,7 +10,7 @@ import pytest
 from local.console import Console
 from local.containers.engine import Project
 from local.containers.running import USERS, stop_users
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 from tests.compose_files import services
 from tests.pages import text
 
@@ -39,7 +39,7 @@ def test_a_restore_by_hand_on_a_swarm_stops_them_too() -> None:
 @pytest.fixture
 def project() -> Iterator[Project]:
     """Containers of a project, of which the checkout's files know one alone without more settings."""
-    project = Project(Knobs({"COMPOSE_PROJECT_NAME": f"yeedu-prefect-local-{uuid.uuid4().hex[:8]}"}))
+    project = Project(Settings({"COMPOSE_PROJECT_NAME": f"yeedu-prefect-local-{uuid.uuid4().hex[:8]}"}))
     names = [f"{project.name}-{service}" for service in ("postgres", "services", "backup")]
     try:
         for name in names:

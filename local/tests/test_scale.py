@@ -10,7 +10,7 @@ import pytest
 from local import __main__ as commands
 from local.errors import CommandError
 from local.settings import scale
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 from local.upgrade.preflight import check_is_upgradable
 
 BASE = "docker-compose.yaml"
@@ -118,12 +118,12 @@ def test_several_servers_that_run_count_until_one_is_asked_for(
     scaled: str, values: dict[str, str], found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SCALE", "")  # which commands set for one another
-    knobs = commands._as_it_runs(  # pyright: ignore[reportPrivateUsage]
-        Knobs({"COMPOSE_PROJECT_NAME": scaled, **values})
+    settings = commands._as_it_runs(  # pyright: ignore[reportPrivateUsage]
+        Settings({"COMPOSE_PROJECT_NAME": scaled, **values})
     )
-    assert knobs.get("SCALE") == found
+    assert settings.get("SCALE") == found
     with pytest.raises(CommandError, match="an upgrade tries the release with one server"):
-        check_is_upgradable(knobs)
+        check_is_upgradable(settings)
 
 
 @pytest.mark.docker

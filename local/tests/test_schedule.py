@@ -14,7 +14,7 @@ import pytest
 from local.backup import schedule
 from local.backup.archive import read_archive
 from local.backup.schedule import backup_lines, scheduled_backups
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 from tests.platforms import wait_for
 
 STAMP = "%Y%m%dT%H%M%SZ.tar"
@@ -41,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("backups", "line"),
     [
-        ([], "backups         none in backups/; `make backup` makes one"),
+        ([], "backups         none in backups/; `make backup` creates one"),
         (
             [("yeedu-prefect", timedelta(hours=3))],
             "backups         the newest is 3 h old, of 1 in backups/",
@@ -67,20 +67,20 @@ def test_status_tells_the_age_of_the_newest_backup(
         (folder / name).touch()
     for form, age in backups:  # named now, not when tests were collected, which may be an hour ago
         (folder / ago(form, age)).touch()
-    assert list(backup_lines(Knobs({}))) == [line]
+    assert list(backup_lines(Settings({}))) == [line]
 
 
 def test_no_backup_is_missed_where_another_server_has_the_data(folder: Path) -> None:
-    knobs = Knobs({"PREFECT_API_URL": "https://prefect.example/api", "COMPOSE_PROFILES": "backup"})
-    assert list(backup_lines(knobs)) == []
-    assert scheduled_backups(knobs) == []
+    settings = Settings({"PREFECT_API_URL": "https://prefect.example/api", "COMPOSE_PROFILES": "backup"})
+    assert list(backup_lines(settings)) == []
+    assert scheduled_backups(settings) == []
 
 
 @pytest.mark.parametrize(
     ("profiles", "count"), [("", 0), ("image-worker", 0), ("backup", 1), ("image-worker,backup", 1)]
 )
 def test_they_are_off_until_they_are_asked_for(profiles: str, count: int) -> None:
-    assert len(scheduled_backups(Knobs({"COMPOSE_PROFILES": profiles}))) == count
+    assert len(scheduled_backups(Settings({"COMPOSE_PROFILES": profiles}))) == count
 
 
 def made(folder: Path) -> list[str]:
@@ -133,7 +133,7 @@ def test_local_processes_are_backed_up_and_the_oldest_goes(checkout: Path, tmp_p
     (checkout / ".local" / "secrets" / "server" / "encryption-key").write_text(KEY)
     create = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('CREATE TABLE flow_run (id)')"
     subprocess.run([sys.executable, "-c", create, str(server / "prefect.db")], check=True)
-    [service] = scheduled_backups(Knobs({"COMPOSE_PROFILES": "backup", **SETTINGS}))
+    [service] = scheduled_backups(Settings({"COMPOSE_PROFILES": "backup", **SETTINGS}))
     assert service.environment["PYTHONPATH"] == str(ROOT)
     environment = {"PATH": os.environ["PATH"], **SETTINGS, "PYTHONPATH": str(checkout)}
     command = [sys.executable, *service.command[1:]]

@@ -11,7 +11,7 @@ from local.backup.schedule import scheduled_backups
 from local.errors import CommandError
 from local.processes import services
 from local.processes.service import Service
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 from tests.compose_files import expanded
 
 
@@ -42,29 +42,29 @@ OF_THE_IMAGE = {
 }
 
 
-def built(name: str, knobs: Knobs) -> Service:
+def built(name: str, settings: Settings) -> Service:
     return {
-        "server": lambda: services.server(knobs),
-        "yeedu-mock": lambda: services.yeedu_mock(knobs),
-        "deployer": lambda: services.deployer(knobs, FLOWS, WAREHOUSE),
-        "worker": lambda: services.worker(knobs, FLOWS, 8081),
-        "rescue": lambda: services.rescue(knobs, 8082),
-        "yeedu-watch": lambda: services.yeedu_watch(knobs),
-        "backup": lambda: scheduled_backups(Knobs({**knobs.values, "COMPOSE_PROFILES": "backup"}))[0],
+        "server": lambda: services.server(settings),
+        "yeedu-mock": lambda: services.yeedu_mock(settings),
+        "deployer": lambda: services.deployer(settings, FLOWS, WAREHOUSE),
+        "worker": lambda: services.worker(settings, FLOWS, 8081),
+        "rescue": lambda: services.rescue(settings, 8082),
+        "yeedu-watch": lambda: services.yeedu_watch(settings),
+        "backup": lambda: scheduled_backups(Settings({**settings.values, "COMPOSE_PROFILES": "backup"}))[0],
     }[name]()
 
 
-def as_on_this_machine(value: str, knobs: Knobs) -> str:
+def as_on_this_machine(value: str, settings: Settings) -> str:
     """Put the addresses and places of local processes where a container's are."""
     for container, local in (
-        ("http://server:4200", f"http://127.0.0.1:{knobs.prefect_port}"),
-        ("http://yeedu-mock:8080", f"http://localhost:{knobs.mock_port}"),
+        ("http://server:4200", f"http://127.0.0.1:{settings.prefect_port}"),
+        ("http://yeedu-mock:8080", f"http://localhost:{settings.mock_port}"),
         ("http://git-server:8080/flows.git", FLOWS),
         ("postgresql://warehouse@warehouse:5432/warehouse", WAREHOUSE),
         ("/run/platform", str(services.SECRETS)),
-        ("/etc/deployer", str(knobs.config_dir())),
+        ("/etc/deployer", str(settings.config_dir())),
         ("/etc/platform", str(ROOT)),
-        ("/run/secrets/ca-cert", str(knobs.ca_file() or "/dev/null")),
+        ("/run/secrets/ca-cert", str(settings.ca_file() or "/dev/null")),
         ("::", "127.0.0.1"),
     ):
         value = value.replace(container, local)
@@ -105,20 +105,20 @@ CHOSEN = {
 }
 
 
-@pytest.mark.parametrize("values", [{}, CHOSEN], ids=["defaults", "knobs"])
+@pytest.mark.parametrize("values", [{}, CHOSEN], ids=["defaults", "settings"])
 @pytest.mark.parametrize(
     "name", ["server", "yeedu-mock", "deployer", "worker", "rescue", "yeedu-watch", "backup"]
 )
 def test_process_has_the_variables_of_its_container(name: str, values: dict[str, str]) -> None:
-    knobs = Knobs(values)
+    settings = Settings(values)
     container = {
-        variable: as_on_this_machine(expanded(str(value), values), knobs)
+        variable: as_on_this_machine(expanded(str(value), values), settings)
         for variable, value in COMPOSE["services"][name]["environment"].items()
         if not ELSEWHERE.fullmatch(variable) and variable not in OF_THE_IMAGE
     }
     process = {
         variable: value
-        for variable, value in built(name, knobs).environment.items()
+        for variable, value in built(name, settings).environment.items()
         if variable not in OF_THE_IMAGE
     }
     assert process == container
@@ -131,14 +131,14 @@ def test_process_has_the_variables_of_its_container_with_another_server(name: st
         "PREFECT_API_URL": "https://prefect.example/api",
         **({"PREFECT_UI_URL": ui_url} if ui_url else {}),
     }
-    knobs = Knobs(values)
+    settings = Settings(values)
     plain, changed = (file["services"][name]["environment"] for file in (COMPOSE, OVERLAY))
     container = {
-        variable: as_on_this_machine(expanded(str(value), values), knobs)
+        variable: as_on_this_machine(expanded(str(value), values), settings)
         for variable, value in {**plain, **changed, "PREFECT_UI_URL": values.get("PREFECT_UI_URL")}.items()
         if value is not None and not ELSEWHERE.fullmatch(variable) and variable not in OF_THE_IMAGE
     }
-    process = built(name, knobs).environment
+    process = built(name, settings).environment
     assert {name: value for name, value in process.items() if name not in OF_THE_IMAGE} == container
     assert changed["PREFECT_UI_URL"] is None
 
@@ -146,9 +146,9 @@ def test_process_has_the_variables_of_its_container_with_another_server(name: st
 def test_own_variables_reach_deployer_and_worker_and_win_over_nothing(tmp_path: Path) -> None:
     """Both forms read one file: an `env_file` of the containers' is below their `environment`."""
     (tmp_path / "flows.env").write_text("TEAM\nBUCKET=s3://${TEAM}-in\nFLOWS_GIT_REF=theirs\n")
-    knobs = Knobs({"CONFIG_DIR": str(tmp_path), "TEAM": "finance", "FLOWS_GIT_REF": "main"})
+    settings = Settings({"CONFIG_DIR": str(tmp_path), "TEAM": "finance", "FLOWS_GIT_REF": "main"})
     for name in ("deployer", "worker"):
-        environment = built(name, knobs).environment
+        environment = built(name, settings).environment
         assert (environment["TEAM"], environment["BUCKET"]) == ("finance", "s3://finance-in")
         assert environment["FLOWS_GIT_REF"] == "main"
     with_file = {
@@ -158,20 +158,20 @@ def test_own_variables_reach_deployer_and_worker_and_win_over_nothing(tmp_path: 
     }
     having = ("deployer", "worker", "image-worker", "dask-worker")
     assert with_file == {name: ["/team/flows.env"] for name in having}
-    before = built("worker", knobs).fingerprint()
+    before = built("worker", settings).fingerprint()
     (tmp_path / "flows.env").write_text("TEAM=sales\n")
-    assert built("worker", knobs).fingerprint() != before, "a worker that runs is started anew"
+    assert built("worker", settings).fingerprint() != before, "a worker that runs is started anew"
 
 
 def test_a_folder_that_is_not_there_is_one_sentence() -> None:
     with pytest.raises(CommandError, match=r"^CONFIG_DIR=./no-such: there is no such folder$"):
-        services.deployer(Knobs({"CONFIG_DIR": "./no-such"}), FLOWS, WAREHOUSE)
+        services.deployer(Settings({"CONFIG_DIR": "./no-such"}), FLOWS, WAREHOUSE)
 
 
-def test_fingerprint_changes_with_a_knob_and_not_without() -> None:
-    first = built("worker", Knobs({})).fingerprint()
-    assert built("worker", Knobs({})).fingerprint() == first
-    assert built("worker", Knobs({"WORKER_LIMIT": "3"})).fingerprint() != first
+def test_fingerprint_changes_with_a_setting_and_not_without() -> None:
+    first = built("worker", Settings({})).fingerprint()
+    assert built("worker", Settings({})).fingerprint() == first
+    assert built("worker", Settings({"WORKER_LIMIT": "3"})).fingerprint() != first
 
 
 def test_fingerprint_changes_with_the_code_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,19 +200,20 @@ def test_names_among_the_containers_mean_their_local_counterparts() -> None:
         "YEEDU_HEALTH_URL": "http://yeedu-mock:8080/healthCheck",
         "FLOWS_GIT_URL": "http://git-server:8080/flows.git",
     }
-    knobs = Knobs(values)
+    settings = Settings(values)
     assert (
-        services.deployer(knobs, FLOWS, WAREHOUSE).environment["YEEDU_HEALTH_URL"]
+        services.deployer(settings, FLOWS, WAREHOUSE).environment["YEEDU_HEALTH_URL"]
         == "http://localhost:8088/healthCheck"
     )
-    assert services.own_flows_url(knobs) == ""
+    assert services.own_flows_url(settings) == ""
     assert (
-        services.own_flows_url(Knobs({"FLOWS_GIT_URL": "https://git.example/x"})) == "https://git.example/x"
+        services.own_flows_url(Settings({"FLOWS_GIT_URL": "https://git.example/x"}))
+        == "https://git.example/x"
     )
     default = COMPOSE["services"]["deployer"]["environment"]["WAREHOUSE_URL"]
-    assert services.own_warehouse_url(Knobs({"WAREHOUSE_URL": expanded(default, {})})) == ""
+    assert services.own_warehouse_url(Settings({"WAREHOUSE_URL": expanded(default, {})})) == ""
     own = "postgresql://me@db.example/analytics"
-    assert services.own_warehouse_url(Knobs({"WAREHOUSE_URL": own})) == own
+    assert services.own_warehouse_url(Settings({"WAREHOUSE_URL": own})) == own
 
 
 def test_an_own_ca_is_a_file_of_the_checkout_or_of_the_machine_under_either_name() -> None:
@@ -224,14 +225,14 @@ def test_an_own_ca_is_a_file_of_the_checkout_or_of_the_machine_under_either_name
         ({"YEEDU_SSL_CERT_FILE": "/other.pem"}, "/other.pem"),
     ):
         for name in ("server", "deployer", "worker"):
-            assert built(name, Knobs(values)).environment["CA_CERT_FILE"] == file
+            assert built(name, Settings(values)).environment["CA_CERT_FILE"] == file
         assert str(ROOT / expanded(files, values)) == file
 
 
 def test_no_secret_is_on_a_command_line_or_in_what_is_printed() -> None:
-    knobs = Knobs({"YEEDU_PASSWORD": "hidden", "PREFECT_API_AUTH_STRING": "me:hidden"})
+    settings = Settings({"YEEDU_PASSWORD": "hidden", "PREFECT_API_AUTH_STRING": "me:hidden"})
     for name in ("server", "yeedu-mock", "deployer", "worker", "rescue"):
-        service = built(name, knobs)
+        service = built(name, settings)
         assert "hidden" not in " ".join(service.command)
         assert "hidden" not in repr(service)
         assert "hidden" not in str(service.environment)
@@ -239,7 +240,7 @@ def test_no_secret_is_on_a_command_line_or_in_what_is_printed() -> None:
 
 @pytest.mark.parametrize("name", ["server", "yeedu-mock", "worker"])
 def test_services_that_speak_http_are_asked_by_it(name: str) -> None:
-    service = built(name, Knobs({}))
+    service = built(name, Settings({}))
     assert service.ready_url.startswith("http://")
     assert not service.ready_command
     assert service.sources

@@ -10,7 +10,7 @@ from local.api import ApiUnavailableError, PrefectApi
 from local.containers.engine import Container
 from local.status.skipped_patches import container_lines, process_lines
 
-TOLD = "Prefect's own way runs in place of heartbeats (Prefect 3.99.0 is not known, 3.9.1 is)"
+TOLD = "Prefect's own code runs in place of heartbeats (Prefect 3.99.0 is not known, 3.9.1 is)"
 
 
 class Health(PrefectApi):

@@ -13,9 +13,9 @@ import yaml
 from local.console import Console
 from local.containers.images import config_of
 from local.errors import CommandError
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 from local.stack import command, swarm
-from local.stack.render import Surroundings, labels_of, stack_of
+from local.stack.render import StackContext, labels_of, stack_of
 from local.stack.secrets import first_names
 from local.stack.settings import KEPT, LEFT_OUT, REPLACED, SERVICES_LEFT_OUT
 
@@ -44,16 +44,16 @@ def _no_dotenv(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-def model_of(monkeypatch: pytest.MonkeyPatch, *profiles: str, **knobs: str) -> JSON:
-    """Return what Compose makes of its files with such knobs."""
-    for name, value in knobs.items():
+def model_of(monkeypatch: pytest.MonkeyPatch, *profiles: str, **settings: str) -> JSON:
+    """Return what Compose makes of its files with such settings."""
+    for name, value in settings.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("COMPOSE_PROFILES", ",".join(profiles))
-    return config_of(command.project_of(Knobs(knobs)))
+    return config_of(command.project_of(Settings(settings)))
 
 
 def rendered(model: JSON, **more: Any) -> JSON:
-    return stack_of(model, Surroundings(first_names(model, STACK), more.get("images", {})))
+    return stack_of(model, StackContext(first_names(model, STACK), more.get("images", {})))
 
 
 def taken(stack: JSON) -> JSON:
@@ -91,7 +91,7 @@ def test_every_service_and_every_setting_is_there_or_said_to_be_left_out(
 def test_it_is_the_same_each_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     written = [tmp_path / "first.yaml", tmp_path / "second.yaml"]
     for file in written:
-        command.write_stack(file, Knobs({}), Console())
+        command.write_stack(file, Settings({}), Console())
     assert written[0].read_bytes() == written[1].read_bytes()
 
 
@@ -105,15 +105,15 @@ def test_nothing_secret_is_in_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 @pytest.mark.parametrize("overlay", ["own-database", "other-server"])
 def test_overlays_are_rendered(monkeypatch: pytest.MonkeyPatch, overlay: str) -> None:
-    knobs = {
+    settings = {
         "COMPOSE_FILE": f"docker-compose.yaml:deploy/{overlay}.yaml",
         "PREFECT_API_URL": "https://prefect.example.com/api",
         "PREFECT_SERVER_DATABASE_HOST": "db.example.com",
     }
     monkeypatch.setattr("local.containers.engine.environment_of_commands", lambda: dict(os.environ))
-    stack = taken(rendered(model_of(monkeypatch, **knobs)))
+    stack = taken(rendered(model_of(monkeypatch, **settings)))
     assert "postgres" not in stack["services"]
-    assert f"{STACK}.postgres-data" not in labels_of(rendered(model_of(monkeypatch, **knobs)))
+    assert f"{STACK}.postgres-data" not in labels_of(rendered(model_of(monkeypatch, **settings)))
 
 
 def test_state_and_checkout_have_their_node_and_workers_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,8 +180,8 @@ def test_a_setting_that_would_be_lost_is_refused(monkeypatch: pytest.MonkeyPatch
 def test_without_docker_there_is_no_stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     for run in (
-        lambda: command.write_stack(None, Knobs({}), Console()),
-        lambda: command.run_stack(Knobs({}), Console()),
+        lambda: command.write_stack(None, Settings({}), Console()),
+        lambda: command.run_stack(Settings({}), Console()),
     ):
         with pytest.raises(CommandError, match="docker is missing"):
             run()

@@ -103,6 +103,6 @@ def test_what_does_not_start_is_told_with_its_reason(monkeypatch: pytest.MonkeyP
 
 
 def test_what_it_waits_for_is_told_before_it_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "_PATIENT_SECONDS", -1.0)
+    monkeypatch.setattr(progress, "_QUIET_SECONDS", -1.0)
     said = awaited(monkeypatch, Swarm((service(NEW), "0/2"), (service(NEW), "2/2")))
     assert "worker       not yet: No such image: worker:2: docker service ps --no-trunc it_worker" in said

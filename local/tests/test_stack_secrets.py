@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from local.errors import CommandError
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 from local.stack import secrets
 
 JSON = dict[str, Any]
@@ -56,12 +56,12 @@ def swarm(monkeypatch: pytest.MonkeyPatch) -> Swarm:
     swarm = Swarm()
     monkeypatch.setattr(secrets, "docker", swarm.docker)
     monkeypatch.setattr(secrets, "inspected", swarm.inspected)
-    monkeypatch.setattr(secrets, "_ROUNDS", 1)
+    monkeypatch.setattr(secrets, "_PASSES", 1)
     return swarm
 
 
-def brought(model: JSON = MODEL, **knobs: str) -> dict[str, str]:
-    return secrets.bring_secrets(model, STACK, Knobs(knobs))
+def brought(model: JSON = MODEL, **settings: str) -> dict[str, str]:
+    return secrets.create_secrets(model, STACK, Settings(settings))
 
 
 def test_what_nobody_gives_is_made_once_or_off(swarm: Swarm) -> None:

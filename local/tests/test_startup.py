@@ -13,7 +13,7 @@ from local.processes import startup
 from local.processes.service import Service
 from local.processes.startup import Startup
 from local.processes.supervisor import Supervisor
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 from local.tests.serving import giving, serving
 
 NO_WAREHOUSE = {"WAREHOUSE_URL": "postgresql://me@db.example/analytics"}
@@ -39,7 +39,7 @@ def own(supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         service = serving(name)
         monkeypatch.setattr(startup, name.replace("-", "_"), giving(service))
     monkeypatch.setattr(startup, "deployer", giving(ending(0, "all registered")))
-    return Startup(supervisor, {"PATH": os.environ["PATH"]}, Knobs(NO_WAREHOUSE), Console())
+    return Startup(supervisor, {"PATH": os.environ["PATH"]}, Settings(NO_WAREHOUSE), Console())
 
 
 def alive(supervisor: Supervisor) -> set[str]:

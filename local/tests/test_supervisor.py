@@ -136,7 +136,7 @@ def test_process_that_was_killed_is_started_again_and_says_why(supervisor: Super
     first = start(supervisor, SLEEPER)
     os.kill(first.pid, signal.SIGKILL)
     until(lambda: pid_of(supervisor) not in {0, first.pid})
-    until(lambda: supervisor.trouble("service").startswith("started again: terminated by SIGKILL at 2"))
+    until(lambda: supervisor.trouble("service").startswith("restarted: terminated by SIGKILL at 2"))
     until(
         lambda: (
             "starting service again: the last one was terminated by SIGKILL"

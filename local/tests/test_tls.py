@@ -21,7 +21,7 @@ from local.doctor.site import Ended, Site
 from local.errors import CommandError
 from local.loopback import is_answering
 from local.ports import is_free
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 from local.settings.tls import check_tls
 from local.tests.patients import AN_ENGINE, assert_told, checkout, container, notes, patient, serving, wrongs
 from tests.tls_server import server_context
@@ -58,12 +58,12 @@ FILES = {**TLS, "TLS_MODE": "files"}
 )
 def test_half_a_set_up_is_one_sentence(values: dict[str, str], sentence: str) -> None:
     with pytest.raises(CommandError, match=re.escape(sentence)) if sentence else nullcontext():
-        check_tls(Knobs(values), in_containers=True)
+        check_tls(Settings(values), in_containers=True)
 
 
 def test_local_processes_say_that_they_speak_http() -> None:
-    with pytest.raises(CommandError, match="local processes speak http alone; start Docker, or leave"):
-        check_tls(Knobs(TLS), in_containers=False)
+    with pytest.raises(CommandError, match="local processes serve http only; start Docker, or leave"):
+        check_tls(Settings(TLS), in_containers=False)
 
 
 class Api(BaseHTTPRequestHandler):
@@ -97,14 +97,14 @@ def https(tmp_path: Path) -> Iterator[tuple[trustme.CA, dict[str, str]]]:
 
 
 def test_commands_ask_the_published_port_whatever_its_name_is(https: tuple[Any, dict[str, str]]) -> None:
-    knobs = Knobs(https[1])
-    assert knobs.api_url.startswith("https://127.0.0.1:")
-    assert is_answering(f"{knobs.api_url}/ready")
-    assert PrefectApi.of(knobs).get("/x") == "well"
+    settings = Settings(https[1])
+    assert settings.api_url.startswith("https://127.0.0.1:")
+    assert is_answering(f"{settings.api_url}/ready")
+    assert PrefectApi.of(settings).get("/x") == "well"
 
 
 def test_another_server_of_that_kind_is_not_trusted(https: tuple[Any, dict[str, str]]) -> None:
-    other = Knobs({"PREFECT_API_URL": f"https://127.0.0.1:{https[1]['PREFECT_PORT']}/api"})
+    other = Settings({"PREFECT_API_URL": f"https://127.0.0.1:{https[1]['PREFECT_PORT']}/api"})
     with pytest.raises(Exception, match="CERTIFICATE_VERIFY_FAILED"):
         PrefectApi.of(other).get("/x")
 

@@ -98,7 +98,7 @@ def test_room_for_its_copy_is_asked_for_where_it_cannot_be_linked(
     bundles.lend(str(unpacked), tmp_path / "release")
     assert [file.name for file in (tmp_path / "release").iterdir()] == [".bundle"]
     monkeypatch.setattr(os, "link", _no_link)
-    with pytest.raises(CommandError, match=r"release has 0 MB free, and the bundle takes 0 MB there; make"):
+    with pytest.raises(CommandError, match=r"release has 0 MB free, and the bundle takes 0 MB there; free"):
         bundles.lend(str(unpacked), tmp_path / "release")
 
 

@@ -1,4 +1,4 @@
-"""The copy of the database for the way back, and what is on disk of an upgrade, however it was cut off."""
+"""The copy of the database for the rollback, and what is on disk of an upgrade, however it was cut off."""
 
 import os
 import sqlite3

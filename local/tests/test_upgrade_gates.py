@@ -13,7 +13,7 @@ import pytest
 from local.api import PrefectApi
 from local.console import Console
 from local.errors import CommandError
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 from local.tests.test_upgrade_releases import checkout, commit, origin
 from local.upgrade import preflight
 from local.upgrade.forms import Need
@@ -96,7 +96,7 @@ def attached(version: str) -> list[dict[str, Any]]:
 )
 def test_a_platform_whose_data_cannot_be_brought_back_is_refused(values: dict[str, str], said: str) -> None:
     with pytest.raises(CommandError, match=said):
-        preflight.check_is_upgradable(Knobs(values))
+        preflight.check_is_upgradable(Settings(values))
 
 
 def test_a_downgrade_is_refused_with_what_to_do_instead() -> None:
@@ -114,24 +114,24 @@ def test_an_unhealthy_platform_is_refused(capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_deployer_here_or_elsewhere_is_waited_for(api: PrefectApi, answers: dict[str, Any]) -> None:
     preflight.check_deployer(FakeForm(), api, Console())  # type: ignore[arg-type]
-    with pytest.raises(CommandError, match="a deployer is at work"):
+    with pytest.raises(CommandError, match="a deployer is running"):
         preflight.check_deployer(FakeForm(busy=True), api, Console())  # type: ignore[arg-type]
 
     def held(asked: str) -> list[dict[str, str]]:
         return [{"name": "yeedu_deployer_lock"}] if "yeedu_deployer_lock%" in asked else []
 
     answers["/variables/filter"] = held
-    with pytest.raises(CommandError, match="a deployer is at work"):
+    with pytest.raises(CommandError, match="a deployer is running"):
         preflight.check_deployer(FakeForm(), api, Console())  # type: ignore[arg-type]
 
 
 def test_a_full_disk_is_told_by_folder_and_size(tmp_path: Path) -> None:
     small, large = (Need(tmp_path / "no such" / "folder", size, "the backup") for size in (1, 10**18))
-    preflight.check_room(FakeForm(needs=[small]), Console())  # type: ignore[arg-type]
+    preflight.check_disk_space(FakeForm(needs=[small]), Console())  # type: ignore[arg-type]
     with pytest.raises(
-        CommandError, match=rf"the disk of {tmp_path} has [\d,]+ MB free.*\(the backup\); make room"
+        CommandError, match=rf"the disk of {tmp_path} has [\d,]+ MB free.*\(the backup\); free some"
     ):
-        preflight.check_room(FakeForm(needs=[small, large]), Console())  # type: ignore[arg-type]
+        preflight.check_disk_space(FakeForm(needs=[small, large]), Console())  # type: ignore[arg-type]
 
 
 def test_local_changes_that_the_release_would_overwrite_are_named(checkout: Path, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_an_attached_worker_may_lag_by_a_patch_release(
     api: PrefectApi, answers: dict[str, Any], version: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answers["/variables/filter"] = attached(version) if version else []
-    assert preflight.check_workers(api, Knobs({}), "0.10.1", Console()) == ["box"]
+    assert preflight.check_workers(api, Settings({}), "0.10.1", Console()) == ["box"]
     assert "gate         workers: box may work for 0.10.1" in capsys.readouterr().out
 
 
@@ -203,13 +203,13 @@ def test_one_that_lags_by_more_is_told_with_its_command(
     with pytest.raises(
         CommandError, match=rf"worker box of yeedu-pool is of {version}.*git checkout v0\.10\.2 && w"
     ):
-        preflight.check_workers(api, Knobs({}), "0.10.2", Console())
+        preflight.check_workers(api, Settings({}), "0.10.2", Console())
 
 
 def test_the_name_of_a_pool_is_one_part_of_an_address(api: PrefectApi, answers: dict[str, Any]) -> None:
     answers["/work_pools/filter"] = [{"name": "a pool/ä?"}]
     answers["/work_pools/a%20pool%2F%C3%A4%3F/workers/filter"] = [BOX]
-    assert preflight.check_workers(api, Knobs({}), "0.10.1", Console()) == ["box"]
+    assert preflight.check_workers(api, Settings({}), "0.10.1", Console()) == ["box"]
 
 
 def test_git_runs_no_hooks_of_the_checkout(checkout: Path, tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ import pytest
 from local.console import Console
 from local.containers import images
 from local.errors import CommandError
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 from local.settings.scale import compose_files
 from local.tests.test_upgrade_releases import git
 from local.upgrade import overlays
 from local.upgrade.forms import Containers
-from local.upgrade.prepare import settings
+from local.upgrade.prepare import overlay_settings
 
 OWN = "name: x\nservices: {server: {image: x}}\n"
 
@@ -47,16 +47,16 @@ def test_a_committed_override_is_one_of_the_trials_files(checkout: Path) -> None
 
 def test_files_that_are_not_committed_are_found_from_the_clone(checkout: Path) -> None:
     (checkout / "docker-compose.override.yaml").write_text(OWN)
-    assert settings(Knobs({}), checkout) == {
+    assert overlay_settings(Settings({}), checkout) == {
         "COMPOSE_FILE": f"docker-compose.yaml:{checkout}/docker-compose.override.yaml",
         "COMPOSE_PATH_SEPARATOR": ":",
     }
-    named = Knobs({"COMPOSE_FILE": "docker-compose.yaml:../ours.yaml:/etc/ours.yaml"})
-    assert settings(named, checkout)["COMPOSE_FILE"] == (
+    named = Settings({"COMPOSE_FILE": "docker-compose.yaml:../ours.yaml:/etc/ours.yaml"})
+    assert overlay_settings(named, checkout)["COMPOSE_FILE"] == (
         f"docker-compose.yaml:{checkout.parent}/ours.yaml:/etc/ours.yaml"
     )
     git(checkout, "add", "--all")
-    assert settings(Knobs({}), checkout) == {}, "the clone has them"
+    assert overlay_settings(Settings({}), checkout) == {}, "the clone has them"
 
 
 def config_of(tmp_path: Path, overlay: str) -> dict[str, Any]:
@@ -104,11 +104,11 @@ def test_images_that_may_not_be_built_have_to_be_there(monkeypatch: pytest.Monke
     config = {"services": {"server": built, "postgres": {"image": "postgres:17"}}}
     monkeypatch.setattr(images, "_ids", lambda names: dict.fromkeys(names, ""))  # type: ignore[misc]
     for values in ({}, {"IMAGE_POLICY": "never", "PLATFORM_REGISTRY": "ghcr.io/team"}):
-        overlays.check_images(config, Knobs(values))
+        overlays.check_images(config, Settings(values))
     with pytest.raises(CommandError, match=r"IMAGE_POLICY=never keeps .*, and x-server:2 is not here; bring"):
-        overlays.check_images(config, Knobs({"IMAGE_POLICY": "never"}))
+        overlays.check_images(config, Settings({"IMAGE_POLICY": "never"}))
     monkeypatch.setattr(images, "_ids", lambda names: dict.fromkeys(names, "sha256:1"))  # type: ignore[misc]
-    overlays.check_images(config, Knobs({"IMAGE_POLICY": "never"}))
+    overlays.check_images(config, Settings({"IMAGE_POLICY": "never"}))
 
 
 @pytest.mark.parametrize(
@@ -121,5 +121,5 @@ def test_images_that_may_not_be_built_have_to_be_there(monkeypatch: pytest.Monke
     ],
 )
 def test_a_trial_pulls_what_the_registry_has(values: dict[str, str], prefix: str) -> None:
-    form = Containers(Knobs({"COMPOSE_PROJECT_NAME": "team-a", **values}), Console())
+    form = Containers(Settings({"COMPOSE_PROJECT_NAME": "team-a", **values}), Console())
     assert form.trial_variables()["IMAGE_PREFIX"] == prefix

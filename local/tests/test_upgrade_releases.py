@@ -1,4 +1,4 @@
-"""Which release an upgrade goes to, what the checkout becomes, and the way back, in real repositories."""
+"""Which release an upgrade goes to, what the checkout becomes, and the rollback, in real repositories."""
 
 import subprocess
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The switch and the way back: what is paused, started and put back, and what is done after a cut."""
+"""The switch and the rollback: what is paused, started and put back, and what is done after a cut."""
 
 import dataclasses
 import json
@@ -12,7 +12,7 @@ from local.api import ApiUnavailableError
 from local.console import Console
 from local.containers import docker
 from local.errors import CommandError
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 from local.tests.test_upgrade_copies import file, run
 from local.tests.test_upgrade_releases import checkout, commit, origin
 from local.tests.test_upgrade_releases import state as state_of
@@ -146,7 +146,7 @@ def test_a_start_has_what_ran_before_and_polls_the_smoke_runs_queue(
     settings: dict[str, str], profiles: tuple[str, ...], tries: bool, wanted: dict[str, str]
 ) -> None:
     journal = dataclasses.replace(JOURNAL, profiles=profiles)
-    assert switch.stage_variables(Knobs(settings), journal, tries=tries) == wanted
+    assert switch.stage_variables(Settings(settings), journal, tries=tries) == wanted
 
 
 @pytest.mark.parametrize(("asked", "found"), [("", ("image-worker",)), ("image-worker", ()), ("*", ())])
@@ -165,7 +165,7 @@ def test_a_service_that_was_started_by_its_profile_is_known(
             return json.dumps({"services": services})
 
     monkeypatch.setattr(forms, "Project", Project)
-    assert Containers(Knobs({"COMPOSE_PROFILES": asked}), Console()).profiles() == found
+    assert Containers(Settings({"COMPOSE_PROFILES": asked}), Console()).profiles() == found
 
 
 def test_anothers_project_of_the_trials_name_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,14 +176,14 @@ def test_anothers_project_of_the_trials_name_is_left_alone(monkeypatch: pytest.M
         return type("Done", (), {"stdout": "/srv/another\n", "returncode": 0})
 
     monkeypatch.setattr(docker, "ask", ask)
-    form = Containers(Knobs({"COMPOSE_PROJECT_NAME": "mine"}), Console())
+    form = Containers(Settings({"COMPOSE_PROJECT_NAME": "mine"}), Console())
     with pytest.raises(CommandError, match=r"mine-upgrade-trial-[0-9a-f]{6} was started from /srv/another"):
         form.trial_variables()
     form.remove_trial()
     assert {one[0] for one in asked} == {"ps"}
 
 
-AS_BEFORE = "with its data as they were"
+AS_BEFORE = "with its data as it was"
 OTHERS = "INSERT INTO flow_run VALUES (2, 'COMPLETED', 'default')"
 NEW_TABLES = "ALTER TABLE flow_run ADD COLUMN name TEXT"
 
@@ -204,7 +204,7 @@ def test_the_data_are_as_they_were_or_it_is_said(
     form.copy.make()
     run(file, *changes)
     journal = dataclasses.replace(JOURNAL, has_begun=has_begun)
-    assert rollback.bring_data_back(form, journal, Console()).startswith(data)
+    assert rollback.restore_data(form, journal, Console()).startswith(data)
     assert run(file) == runs
     assert not form.copy.exists()
 
@@ -213,7 +213,7 @@ def test_half_of_a_copy_is_deleted_on_the_way_back(file: Path) -> None:
     form: Any = FakeForm(file)
     half = file.with_name("prefect_before_upgrade.new")
     half.write_bytes(b"half")
-    rollback.bring_data_back(form, JOURNAL, Console())
+    rollback.restore_data(form, JOURNAL, Console())
     assert not half.exists()
 
 
@@ -254,7 +254,7 @@ def switching(
     ) -> tuple[FakeApi, list[dict[str, str]]]:
         form: Any = FakeForm(file)
         form.stop = meanwhile
-        switch.switch(form, git, left, Knobs(dict(settings)), Console())
+        switch.switch(form, git, left, Settings(dict(settings)), Console())
         return api, starts
 
     return run_it
@@ -291,7 +291,7 @@ def test_what_was_changed_while_the_worker_stops_is_left_alone(
     assert (left.phase, left.has_files) == (Phase.SWITCHING, False)
     monkeypatch.setattr(rollback, "run_stage", no_matter)
     monkeypatch.setattr(rollback, "await_last_stage", no_matter)
-    assert rollback.go_back(form, Git(checkout), left, Knobs({}), Console()) == AS_BEFORE  # type: ignore[arg-type]
+    assert rollback.go_back(form, Git(checkout), left, Settings({}), Console()) == AS_BEFORE  # type: ignore[arg-type]
     assert (state_of(checkout), journals.read()) == (before, None)
 
 
@@ -334,7 +334,7 @@ def test_an_ended_upgrade_starts_the_platform_before_anything_is_asked(
     monkeypatch.setattr(command, "await_last_stage", no_matter)
     left = journals.write(dataclasses.replace(JOURNAL, phase=Phase.SWITCHED))
     form: Any = FakeForm(file)
-    command.settle(left, form, None, Knobs({}), Console())  # type: ignore[arg-type]
+    command.settle(left, form, None, Settings({}), Console())  # type: ignore[arg-type]
     assert done == ["start", "ask", "clean"]
     assert (api.queues, api.paused) == ({"upgrade", "default"}, {"/work_queues/q1": False})
     assert journals.read() is None
@@ -361,9 +361,9 @@ def test_whatever_fails_in_the_switch_leads_back(
     monkeypatch.setattr(command, "await_last_stage", no_matter)
     nothing: Any = None
     with pytest.raises(CommandError, match="broken") as raised:
-        command.switch_or_go_back(nothing, nothing, JOURNAL, Knobs({}), Console())
+        command.switch_or_go_back(nothing, nothing, JOURNAL, Settings({}), Console())
     assert len(back) == (phase is Phase.SWITCHING)
-    assert str(raised.value).endswith("with its data as they were") == (phase is Phase.SWITCHING)
+    assert str(raised.value).endswith("with its data as it was") == (phase is Phase.SWITCHING)
 
 
 def test_a_disk_that_fails_before_the_switch_is_a_sentence(
@@ -376,7 +376,7 @@ def test_a_disk_that_fails_before_the_switch_is_a_sentence(
     monkeypatch.setattr(command, "ROOT", tmp_path)
     monkeypatch.setattr(command, "_upgrade", fails)
     with pytest.raises(CommandError, match=r"plan-today\.txt: No space left on device; log: upgrade\.log"):
-        command.upgrade_platform(command.Wanted(), Knobs({}))
+        command.upgrade_platform(command.Wanted(), Settings({}))
 
 
 def test_a_way_back_that_fails_for_any_reason_names_what_is_left_to_do(
@@ -392,7 +392,7 @@ def test_a_way_back_that_fails_for_any_reason_names_what_is_left_to_do(
         CommandError,
         match=r"0\.1\.0 has failed: /srv/checkout/VERSION: Permission denied.* make restore FILE=ba",
     ):
-        command.settle(JOURNAL, nothing, nothing, Knobs({}), Console())
+        command.settle(JOURNAL, nothing, nothing, Settings({}), Console())
     assert journals.read() == JOURNAL
 
 
@@ -404,7 +404,7 @@ def test_the_upgrades_own_backup_may_be_restored_and_ends_it(
     (tmp_path / "link.tar").symlink_to(backup)
     journals.write(dataclasses.replace(JOURNAL, backup=str(backup)))
     for other in (None, tmp_path / "other.tar"):
-        with pytest.raises(CommandError, match=r"an upgrade to 0\.2\.0 was cut off"):
+        with pytest.raises(CommandError, match=r"an upgrade to 0\.2\.0 was interrupted"):
             command.check_no_upgrade_is_left(other)
     command.check_no_upgrade_is_left(tmp_path / "link.tar")
     assert command.form_of_left(backup) == "local processes"
@@ -416,7 +416,7 @@ def test_the_upgrades_own_backup_may_be_restored_and_ends_it(
 
     monkeypatch.setattr(command, "_form", form_here)
     monkeypatch.setattr(command, "_clean", no_matter)
-    command.forget_restored(backup, Knobs({}), Console())
+    command.forget_restored(backup, Settings({}), Console())
     assert journals.read() is None
     assert not form.copy.exists()
     command.check_no_upgrade_is_left()

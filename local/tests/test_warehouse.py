@@ -14,7 +14,7 @@ from local.processes import services, startup, warehouse
 from local.processes.child_environment import child_environment
 from local.processes.startup import Startup
 from local.processes.supervisor import Supervisor
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 from tests.platforms import free_port
 
 PASSWORD = "planted-password"
@@ -47,7 +47,7 @@ def own(supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     password = tmp_path / "secrets" / "warehouse" / "postgres-password"
     password.parent.mkdir(parents=True)
     password.write_text(PASSWORD)
-    return Startup(supervisor, child_environment(os.environ, PROGRAMS), Knobs({}), Console())
+    return Startup(supervisor, child_environment(os.environ, PROGRAMS), Settings({}), Console())
 
 
 def started(own: Startup) -> str:
@@ -84,7 +84,7 @@ def test_it_listens_on_loopback_alone_and_has_no_socket_file(tmp_path: Path) -> 
 
 def test_a_warehouse_of_ones_own_is_taken_and_none_is_started(supervisor: Supervisor, tmp_path: Path) -> None:
     url = "postgresql://me@db.example/analytics"
-    own = Startup(supervisor, {}, Knobs({"WAREHOUSE_URL": url}), Console())
+    own = Startup(supervisor, {}, Settings({"WAREHOUSE_URL": url}), Console())
     assert own.ensure_warehouse() == (url, [])
     assert not (tmp_path / "processes").exists()
 
@@ -97,7 +97,7 @@ def test_a_machine_without_postgres_comes_up_without_a_warehouse_and_says_so(
 ) -> None:
     monkeypatch.setattr(warehouse, "VENV", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert Startup(supervisor, {}, Knobs({}), Console()).ensure_warehouse() == ("", [])
+    assert Startup(supervisor, {}, Settings({}), Console()).ensure_warehouse() == ("", [])
     assert "left out: no Postgres was found" in capsys.readouterr().out
 
 

@@ -21,7 +21,7 @@ from local.containers.engine import find_engine
 from local.errors import CommandError
 from local.interrupts import raise_on_interrupts
 from local.processes.process_mode import ProcessMode
-from local.settings.platform import Knobs
+from local.settings.platform import Settings
 from local.upgrade.stages import end_with_the_starter
 from local.upgrade.trial import try_in_containers, try_in_processes
 
@@ -45,12 +45,12 @@ def main() -> None:
         in_containers = options.form == "containers"
         if in_containers:
             _check_engine()
-        knobs = Knobs.read()
+        settings = Settings.read()
         if options.stage == "start":
-            mode = ComposeMode(knobs, console) if in_containers else ProcessMode(knobs, console)
+            mode = ComposeMode(settings, console) if in_containers else ProcessMode(settings, console)
             sys.exit(mode.up(waits=False))
         try_one = try_in_containers if in_containers else try_in_processes
-        try_one(knobs, options.backup, options.plan, console)
+        try_one(settings, options.backup, options.plan, console)
     except CommandError as error:
         console.say(f"stage: {error}")
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""The bundle that a checkout without a network is installed from: it goes with the release that it is of."""
+"""The bundle of a checkout without a network during an upgrade: each release comes with its own."""
 
 import os
 import shutil
@@ -70,7 +70,7 @@ def lend(source: str, release: Path) -> None:
     if free < needed and not _can_link(source, release):
         raise CommandError(
             f"the disk of {release} has {free / 1e6:,.0f} MB free, and the bundle takes {needed / 1e6:,.0f} "
-            "MB there; make room"
+            "MB there; free some"
         )
     if not (release / _NAME).exists():
         (release / _NAME).symlink_to(source, target_is_directory=True)

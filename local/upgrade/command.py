@@ -1,4 +1,4 @@
-"""``make upgrade`` from its first line to its last, and what it makes of an earlier one that was cut off."""
+"""``make upgrade`` from its first line to its last, and the recovery of one that was interrupted."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from local.errors import CommandError
 from local.interrupts import ignore_interrupts, raise_on_interrupts
 from local.processes.lock import exclusive
 from local.release.version import numbers, platform_version
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 from local.upgrade import bundles, preflight, releases, rollback_code
 from local.upgrade import journal as journals
 from local.upgrade.forms import Containers, Form, Processes
@@ -42,7 +42,7 @@ class Wanted:
     is_dry: bool = False
 
 
-def upgrade_platform(wanted: Wanted, knobs: Knobs) -> int:
+def upgrade_platform(wanted: Wanted, settings: Settings) -> int:
     """Bring the platform of this checkout to a later release, or leave it as it was.
 
     Raises:
@@ -50,12 +50,12 @@ def upgrade_platform(wanted: Wanted, knobs: Knobs) -> int:
     """
     if os.name != "posix":
         raise CommandError("an upgrade needs Linux or macOS; on Windows, run it in WSL")
-    preflight.check_is_upgradable(knobs)
+    preflight.check_is_upgradable(settings)
     with exclusive(FOLDER / "lock"), closing(Log(FOLDER / "upgrade.log")) as log:
         console = Console(cast("TextIO", log))
         console.say(f"--- {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: make upgrade")
         try:
-            return _upgrade(wanted, knobs, console)
+            return _upgrade(wanted, settings, console)
         except (CommandError, OSError) as error:
             raise CommandError(f"{_reason(error)}; log: {log.file.relative_to(ROOT)}") from None
 
@@ -67,11 +67,13 @@ def check_no_upgrade_is_left(restored: Path | None = None) -> None:
         restored: The backup that is to be restored, if any: the upgrade's own may be, since it has all data.
 
     Raises:
-        CommandError: An upgrade was cut off in its switch.
+        CommandError: An upgrade was interrupted in its switch.
     """
     left = journals.read()
     if left and left.phase is not Phase.PREPARING and not _is_of(left, restored):
-        raise CommandError(f"an upgrade to {left.new} was cut off; `make upgrade` undoes or ends it first")
+        raise CommandError(
+            f"an upgrade to {left.new} was interrupted; `make upgrade` undoes or finishes it first"
+        )
 
 
 def form_of_left(restored: Path) -> str:
@@ -80,12 +82,12 @@ def form_of_left(restored: Path) -> str:
     return left.form if left and _is_of(left, restored) else ""
 
 
-def forget_restored(restored: Path, knobs: Knobs, console: Console) -> None:
+def forget_restored(restored: Path, settings: Settings, console: Console) -> None:
     """End an upgrade that was cut off, once its backup is the platform's data again."""
     left = journals.read()
     if not left or not _is_of(left, restored):
         return
-    form = _form(left, knobs, console)
+    form = _form(left, settings, console)
     form.copy.discard()
     _clean(form, Git(ROOT))
     journals.forget()
@@ -98,15 +100,15 @@ def _is_of(left: Journal, restored: Path | None) -> bool:
     return bool(restored and left.backup and restored.resolve() == Path(left.backup).resolve())
 
 
-def _upgrade(wanted: Wanted, knobs: Knobs, console: Console) -> int:
+def _upgrade(wanted: Wanted, settings: Settings, console: Console) -> int:
     git, left = Git(ROOT), journals.read()
-    form = _form(left, knobs, console)
+    form = _form(left, settings, console)
     if left:
-        data = settle(left, form, git, knobs, console)
+        data = settle(left, form, git, settings, console)
         if left.phase is Phase.SWITCHING:
             raise CommandError(
-                f"an upgrade to {left.new} was cut off; {left.old} runs again, {data}; "
-                "make upgrade again tries anew"
+                f"an upgrade to {left.new} was interrupted; {left.old} runs again, {data}; "
+                "run make upgrade again to retry"
             )
     old = platform_version()
     source = wanted.source.expanduser().absolute() if wanted.source else None
@@ -120,16 +122,16 @@ def _upgrade(wanted: Wanted, knobs: Knobs, console: Console) -> int:
     bundle = str(source) if source and (source / CHECKOUT).is_file() else ""
     journal = journals.write(Journal(form.name, old, new, git.commit_of("HEAD"), bundle=bundle))
     try:
-        journal = prepare(form, git, journal, knobs, console)
+        journal = prepare(form, git, journal, settings, console)
     except BaseException:
         ignore_interrupts()
-        settle(journal, form, git, knobs, console)
+        settle(journal, form, git, settings, console)
         raise
     if wanted.is_dry:
-        settle(journal, form, git, knobs, console)
+        settle(journal, form, git, settings, console)
         console.say(f"{new} can take the place of {old}; make upgrade without DRY_RUN=1 does it")
         return 0
-    switch_or_go_back(form, git, journal, knobs, console)
+    switch_or_go_back(form, git, journal, settings, console)
     _clean(form, git)
     journals.forget()
     console.say()
@@ -137,9 +139,9 @@ def _upgrade(wanted: Wanted, knobs: Knobs, console: Console) -> int:
     return 0
 
 
-def _form(left: Journal | None, knobs: Knobs, console: Console) -> Form:
+def _form(left: Journal | None, settings: Settings, console: Console) -> Form:
     """Return the form that the platform runs in, or ran in when an upgrade was cut off."""
-    containers, processes = Containers(knobs, console), Processes(knobs, console)
+    containers, processes = Containers(settings, console), Processes(settings, console)
     if left:
         return containers if left.form == containers.name else processes
     if processes.mode.is_up():
@@ -150,14 +152,14 @@ def _form(left: Journal | None, knobs: Knobs, console: Console) -> Form:
     raise CommandError("the platform is not running; `make up` starts it")
 
 
-def switch_or_go_back(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Console) -> None:
+def switch_or_go_back(form: Form, git: Git, journal: Journal, settings: Settings, console: Console) -> None:
     """Switch, or go back.
 
     Raises:
-        CommandError: The old release runs again; or, should the way back have failed, what to do.
+        CommandError: The old release runs again; or, should the rollback have failed, what to do.
     """
     try:
-        switch(form, git, journal, knobs, console)
+        switch(form, git, journal, settings, console)
     except KeyboardInterrupt:
         reason = "interrupted"
     except Exception as error:  # noqa: BLE001 - whatever it is, the platform is down
@@ -169,18 +171,18 @@ def switch_or_go_back(form: Form, git: Git, journal: Journal, knobs: Knobs, cons
     left = journals.read()
     if left and left.phase is Phase.SWITCHED:
         raise CommandError(f"{journal.new} runs, and {reason}; make upgrade again ends it")
-    data = settle(left or journal, form, git, knobs, console)
+    data = settle(left or journal, form, git, settings, console)
     raise_on_interrupts()
     if not left or left.phase is Phase.PREPARING:
         raise CommandError(reason)
     raise CommandError(f"{reason}; {journal.old} runs again, {data}")
 
 
-def settle(left: Journal, form: Form, git: Git, knobs: Knobs, console: Console) -> str:
+def settle(left: Journal, form: Form, git: Git, settings: Settings, console: Console) -> str:
     """Undo, or end, what an upgrade left.
 
     Returns:
-        What became of the data on a way back, in words.
+        What became of the data on a rollback, in words.
 
     Raises:
         CommandError: It cannot be undone now.
@@ -188,15 +190,15 @@ def settle(left: Journal, form: Form, git: Git, knobs: Knobs, console: Console) 
     data = ""
     if left.phase is Phase.SWITCHING:
         try:
-            data = go_back(form, git, left, knobs, console)
+            data = go_back(form, git, left, settings, console)
         except Exception as error:  # noqa: BLE001 - whatever it is, this is what to do about it
             raise CommandError(
-                f"the way back to {left.old} has failed: {_reason(error)}; mend that, and make upgrade again "
+                f"the rollback to {left.old} failed: {_reason(error)}; fix that, and make upgrade again "
                 f"goes on with it; should it not, make restore FILE={left.backup} brings the data back"
             ) from None
     await_last_stage(console)
     if left.phase is Phase.SWITCHED:
-        finish(form, left, knobs, console, starts=True)  # the machine may have stopped since
+        finish(form, left, settings, console, starts=True)  # the machine may have stopped since
     _clean(form, git)
     journals.forget()
     return data

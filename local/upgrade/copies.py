@@ -1,4 +1,4 @@
-"""A copy of Prefect's database, made while nothing uses it, that can take its place again as it was.
+"""A copy of Prefect's database, made while nothing uses it, to which an upgrade can roll back.
 
 It is beside the database: in the same Postgres, where it becomes the database again by its name, or in the
 same folder. Unlike a backup's dump it is put back at once, and holds every flow run up to the switch.

@@ -1,4 +1,4 @@
-"""What differs between the two forms of the platform for an upgrade: containers and local processes."""
+"""The two forms of the platform, containers and local processes, as an upgrade handles them."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ from local.ports import free_port
 from local.processes.lock import exclusive
 from local.processes.process_mode import ProcessMode
 from local.processes.services import STATE
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 from local.upgrade.copies import Copy, PostgresCopy, SqliteCopy
 from local.upgrade.journal import FOLDER, RELEASE
 
@@ -98,10 +98,10 @@ class Containers:
 
     name = "containers"
 
-    def __init__(self, knobs: Knobs, console: Console) -> None:
-        self._knobs, self._console = knobs, console
-        self._project = Project(knobs)
-        self.mode = ComposeMode(knobs, console)
+    def __init__(self, settings: Settings, console: Console) -> None:
+        self._settings, self._console = settings, console
+        self._project = Project(settings)
+        self.mode = ComposeMode(settings, console)
         self.copy: Copy = PostgresCopy(self._project)
         checkout = hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]
         self._trial = f"{self._project.name}-upgrade-trial-{checkout}"
@@ -135,7 +135,7 @@ class Containers:
         Raises:
             CommandError: Compose cannot read its files.
         """
-        return profiles_that_run(self._project, self._knobs)
+        return profiles_that_run(self._project, self._settings)
 
     def stop(self) -> None:
         """Stop the containers in order, each with its own time of grace."""
@@ -143,18 +143,18 @@ class Containers:
 
     def start_database(self) -> None:
         """Start Postgres, should whatever went wrong have stopped it."""
-        project = Project(self._knobs, self.put_programs_back())
+        project = Project(self._settings, self.put_programs_back())
         if project.run("--progress", "quiet", "up", "--detach", "--no-build", "--wait", "postgres"):
-            raise CommandError("postgres cannot be started; what is above says why")
+            raise CommandError("postgres cannot be started; see the output above")
 
     def trial_variables(self) -> dict[str, str]:
         """Return a project of its own, with images as the switch looks for; refuse another's."""
         if other := self._other_folder():
             raise CommandError(f"the project {self._trial} was started from {other}; remove it there first")
-        prefix = "" if self._knobs.registry else self._project.name
+        prefix = "" if self._settings.registry else self._project.name
         return {
             "COMPOSE_PROJECT_NAME": self._trial,
-            "IMAGE_PREFIX": self._knobs.get("IMAGE_PREFIX", prefix),
+            "IMAGE_PREFIX": self._settings.get("IMAGE_PREFIX", prefix),
             "PREFECT_PORT": str(free_port()),  # not published, but looked at
             "TLS_HTTP_PORT": str(free_port()),
             "YEEDU_MOCK_PORT": str(free_port()),
@@ -185,8 +185,8 @@ class Processes:
 
     name = "local processes"
 
-    def __init__(self, knobs: Knobs, console: Console) -> None:
-        self.mode = ProcessMode(knobs, console)
+    def __init__(self, settings: Settings, console: Console) -> None:
+        self.mode = ProcessMode(settings, console)
         self.copy: Copy = SqliteCopy(STATE / "server" / "prefect.db")
         self._kept = FOLDER / "venv"
 

@@ -1,4 +1,4 @@
-"""The few things that an upgrade asks of git, in the checkout and in the clone that the trial is made in."""
+"""The git operations of an upgrade, in the checkout and in the clone of its trial."""
 
 import os
 import subprocess

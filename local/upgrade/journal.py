@@ -1,4 +1,4 @@
-"""What an upgrade is doing, on disk before it does it: the next ``make upgrade`` undoes what one left."""
+"""The journal of an upgrade, written before each step: the next ``make upgrade`` undoes what was left."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What compose files of the team's own mean for a trial, which has them and keeps off its data."""
+"""Compose files of the team's own in a trial: they apply there, but must not touch the platform's data."""
 
 import os
 from collections.abc import Mapping
@@ -8,17 +8,17 @@ from typing import Any
 from local.bundle.bundle import has_bundle
 from local.containers.images import missing_images
 from local.errors import CommandError
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 from local.settings.scale import compose_files, file_variables
 from local.upgrade.git import Git
 
 _WRITERS = ("postgres", "server", "secrets")  # of what is started in a trial
 
 
-def own_files(knobs: Knobs, root: Path = ROOT) -> dict[str, str]:
+def own_files(settings: Settings, root: Path = ROOT) -> dict[str, str]:
     """Return the variables by which a clone has the files, too, that git does not know in a checkout."""
     git = Git(root)
-    files = compose_files(knobs.values, root)
+    files = compose_files(settings.values, root)
     theirs = [one if git.ask("ls-files", "--", one) else os.path.normpath(root / one) for one in files]
     return file_variables(theirs) if theirs != files else {}
 
@@ -56,13 +56,13 @@ def check_apart(config: Mapping[str, Any], project: str, root: Path = ROOT) -> N
                 )
 
 
-def check_images(config: Mapping[str, Any], knobs: Knobs) -> None:
+def check_images(config: Mapping[str, Any], settings: Settings) -> None:
     """Refuse a trial whose images may not be built, and are not here.
 
     Raises:
         CommandError: It names one.
     """
-    if knobs.builds_images or knobs.registry or has_bundle():
+    if settings.builds_images or settings.registry or has_bundle():
         return
     services: dict[str, dict[str, Any]] = config["services"]
     built = sorted({str(one["image"]) for one in services.values() if "build" in one and "image" in one})

@@ -1,4 +1,4 @@
-"""The gates before an upgrade: each is passed with a line, or ends it with one sentence, nothing touched."""
+"""The gates of an upgrade: each prints a line, or aborts the upgrade before anything is changed."""
 
 import dataclasses
 import shutil
@@ -12,7 +12,7 @@ from local.containers.engine import PROJECT
 from local.errors import CommandError
 from local.release.version import is_near, numbers
 from local.settings.own_database import HOST
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 from local.settings.scale import OVERLAY, compose_files, runs_scaled
 from local.upgrade.forms import Form, Need
 from local.upgrade.git import Git
@@ -23,29 +23,29 @@ _DEPLOYER_LOCK = "yeedu_deployer_lock"
 _SPARE_BYTES = 200_000_000
 
 
-def check_is_upgradable(knobs: Knobs) -> None:
+def check_is_upgradable(settings: Settings) -> None:
     """Refuse a platform whose data are not here, so that they could not be brought back.
 
     Raises:
         CommandError: The server, the database, or the images' version is somebody else's.
     """
-    if knobs.other_server:
+    if settings.other_server:
         raise CommandError(
-            f"runs, deployments and blocks are on {knobs.other_server}, which is upgraded there; "
+            f"runs, deployments and blocks are on {settings.other_server}, which is upgraded there; "
             "here `git merge` the release, then `make up`"
         )
-    if host := knobs.get(HOST):
+    if host := settings.get(HOST):
         raise CommandError(
-            f"Prefect's data are in your Postgres at {host}; back it up there, `git merge` the release, then "
+            f"Prefect's data is in your Postgres at {host}; back it up there, `git merge` the release, then "
             "`make up`"
         )
-    asks = OVERLAY in " ".join(compose_files(knobs.values, ROOT)).replace("\\", "/")
-    if asks or runs_scaled(knobs.get("COMPOSE_PROJECT_NAME", PROJECT)):
+    asks = OVERLAY in " ".join(compose_files(settings.values, ROOT)).replace("\\", "/")
+    if asks or runs_scaled(settings.get("COMPOSE_PROJECT_NAME", PROJECT)):
         raise CommandError(
             "an upgrade tries the release with one server; `make up SCALE=0` goes back to that, and "
             "`make up SCALE=1` to several again after the upgrade"
         )
-    if version := knobs.get("PLATFORM_VERSION"):
+    if version := settings.get("PLATFORM_VERSION"):
         raise CommandError(
             f"PLATFORM_VERSION={version} is set, so that both releases' images would have one name; remove "
             "it from .env"
@@ -86,8 +86,8 @@ def check_deployer(form: Form, api: PrefectApi, console: Console) -> None:
     """
     body = {"variables": {"name": {"like_": f"{_DEPLOYER_LOCK}%"}}}
     if form.is_deploying() or _asked(api, "/variables/filter", body):
-        raise CommandError("a deployer is at work; try again when it has ended")
-    console.step("gate         deployer: none is at work")
+        raise CommandError("a deployer is running; try again when it has ended")
+    console.step("gate         deployer: none is running")
 
 
 def check_files(git: Git, release: Release, console: Console) -> None:
@@ -136,7 +136,7 @@ def check_stops(release: Release, old: str, console: Console) -> None:
     console.step(f"gate         version: {old} to {release.version}, which skips no needed release")
 
 
-def check_room(form: Form, console: Console) -> None:
+def check_disk_space(form: Form, console: Console) -> None:
     """Refuse to begin what the disk is too small for.
 
     Raises:
@@ -154,12 +154,12 @@ def check_room(form: Form, console: Console) -> None:
             what = ", ".join(dict.fromkeys(need.purpose for need in needs))
             raise CommandError(
                 f"the disk of {place} has {free / 1e6:,.0f} MB free, and may have to take "
-                f"{wanted / 1e6:,.0f} MB ({what}); make room there"
+                f"{wanted / 1e6:,.0f} MB ({what}); free some there"
             )
-    console.step("gate         disk: there is room for backup, trial and switch")
+    console.step("gate         disk: enough space for backup, trial and switch")
 
 
-def check_workers(api: PrefectApi, knobs: Knobs, old: str, console: Console) -> list[str]:
+def check_workers(api: PrefectApi, settings: Settings, old: str, console: Console) -> list[str]:
     """Refuse while an attached worker is too far behind; return the attached workers that are online.
 
     Raises:
@@ -169,7 +169,7 @@ def check_workers(api: PrefectApi, knobs: Knobs, old: str, console: Console) -> 
         (one["value"]["pool"], one["value"]["worker"]): str(one["value"]["platform"])
         for one in _asked(api, "/variables/filter", {"variables": {"tags": {"all_": ["attached-worker"]}}})
     }
-    own = {*_OWN_WORKERS, ("yeedu-pool", knobs.get("WORKER_NAME", "linux-worker"))}
+    own = {*_OWN_WORKERS, ("yeedu-pool", settings.get("WORKER_NAME", "linux-worker"))}
     found: list[str] = []
     for pool in _asked(api, "/work_pools/filter", {}):
         for worker in _asked(api, f"/work_pools/{quote(pool['name'], safe='')}/workers/filter", {}):

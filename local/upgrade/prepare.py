@@ -1,4 +1,4 @@
-"""What an upgrade does before the switch: the gates, a backup, and a trial of the new release."""
+"""The steps before the switch of an upgrade: the gates, a backup, and a trial of the new release."""
 
 import dataclasses
 import os
@@ -14,7 +14,7 @@ from local.backup.restore import opened
 from local.console import Console
 from local.errors import CommandError
 from local.release.version import platform_version
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 from local.upgrade import bundles, preflight
 from local.upgrade import journal as journals
 from local.upgrade.forms import Form
@@ -29,26 +29,26 @@ _OF_THE_CHECKOUT = ("PREFECT_FILE", "COMPOSE_FILE")
 _TROUBLE = re.compile(r"(?m)^(?:error: .*|deployment: (?P<name>.+?): .*?(?P<why>does not import.*))$")
 
 
-def prepare(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Console) -> Journal:
+def prepare(form: Form, git: Git, journal: Journal, settings: Settings, console: Console) -> Journal:
     """Do all that touches nothing of the running platform, and return the journal with what it took.
 
     Raises:
         CommandError: A gate is shut, or the trial has failed.
     """
-    api = PrefectApi.of(knobs)
+    api = PrefectApi.of(settings)
     preflight.check_health(form, console)
     preflight.check_deployer(form, api, console)
     release = clone(git, journal.new, RELEASE)
     preflight.check_stops(release, journal.old, console)
     preflight.check_files(git, release, console)
-    workers = preflight.check_workers(api, knobs, journal.old, console)
-    preflight.check_room(form, console)
+    workers = preflight.check_workers(api, settings, journal.old, console)
+    preflight.check_disk_space(form, console)
     backup = ROOT / "backups" / f"before-{journal.new}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar"
     form.mode.backup(backup)
     _verify(backup, form, console)
     journal = journals.write(dataclasses.replace(journal, backup=str(backup), new_commit=release.commit))
     bundles.lend(journal.bundle, release.folder)
-    _try(release, backup, form, knobs, console)
+    _try(release, backup, form, settings, console)
     preflight.check_deployer(form, api, console)
     if workers:
         console.step(
@@ -62,10 +62,10 @@ def _verify(backup: Path, form: Form, console: Console) -> None:
     """Read a backup back from the disk, and judge it as a restore would."""
     with opened(backup, console) as found:
         found.check(form.mode.database)
-    console.step("backup       read back: whole, with the key of its blocks")
+    console.step("backup       verified: complete, with the key of its blocks")
 
 
-def _try(release: Release, backup: Path, form: Form, knobs: Knobs, console: Console) -> None:
+def _try(release: Release, backup: Path, form: Form, settings: Settings, console: Console) -> None:
     """Try the new release on a copy, and compare what the deployer makes of the flows with today's.
 
     Raises:
@@ -86,7 +86,9 @@ def _try(release: Release, backup: Path, form: Form, knobs: Knobs, console: Cons
     console.step(f"trial        of {release.version} beside {platform_version()}, on a copy of the database")
     arguments = ("trial", "--form", form.name, str(backup), str(tomorrow))
     try:
-        run_stage(release.folder, arguments, {**settings(knobs), **form.trial_variables()}, console)
+        run_stage(
+            release.folder, arguments, {**overlay_settings(settings), **form.trial_variables()}, console
+        )
     except CommandError as error:
         raise CommandError(f"{release.version} cannot be taken: {error}") from None
     finally:
@@ -110,10 +112,10 @@ def _copy_settings(folder: Path) -> None:
             shutil.copyfile(source, target)
 
 
-def settings(knobs: Knobs, root: Path = ROOT) -> dict[str, str]:
+def overlay_settings(settings: Settings, root: Path = ROOT) -> dict[str, str]:
     """Return the paths among the settings, which mean the same from a folder other than the checkout."""
-    return own_files(knobs, root) | {
+    return own_files(settings, root) | {
         name: str(root / Path(value).expanduser())
-        for name, value in knobs.values.items()
+        for name, value in settings.values.items()
         if value and (name in _PATHS or (name.endswith("_FILE") and name not in _OF_THE_CHECKOUT))
     }

@@ -1,4 +1,4 @@
-"""Finds the release to go to, and makes it a commit on top of what this checkout has."""
+"""Finds the release to upgrade to, and merges it with this checkout's own commits."""
 
 import shutil
 import tomllib
@@ -181,7 +181,7 @@ def stops_between(folder: Path, old: str, new: str) -> list[tuple[str, str]]:
     return sorted(between, key=lambda one: numbers(one[0]))
 
 
-def listed(names: set[str], most: int = 5) -> str:
+def listed(names: set[str], limit: int = 5) -> str:
     """Return files in words, the first few by name."""
-    shown = sorted(names)[:most]
-    return ", ".join(shown) + (f" and {len(names) - most} more" if len(names) > most else "")
+    shown = sorted(names)[:limit]
+    return ", ".join(shown) + (f" and {len(names) - limit} more" if len(names) > limit else "")

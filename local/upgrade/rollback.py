@@ -1,8 +1,8 @@
-"""The way back: whatever an upgrade was doing, the old release runs again, on its data as they were."""
+"""The rollback: whatever an upgrade was doing, the old release runs again, on its data as it was."""
 
 from local.api import PrefectApi
 from local.console import Console
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 from local.upgrade import bundles
 from local.upgrade import journal as journals
 from local.upgrade.forms import Form
@@ -12,10 +12,10 @@ from local.upgrade.smoke import QUEUE, forget_queue, forget_runs
 from local.upgrade.stages import await_last_stage, run_stage
 from local.upgrade.switch import set_paused, stage_variables
 
-_AS_THEY_WERE = "with its data as they were"
+_AS_THEY_WERE = "with its data as it was"
 
 
-def go_back(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Console) -> str:
+def go_back(form: Form, git: Git, journal: Journal, settings: Settings, console: Console) -> str:
     """Undo a switch. Each step may be repeated, so that one that was cut off is begun again.
 
     Returns:
@@ -24,18 +24,18 @@ def go_back(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Conso
     Raises:
         CommandError: A step failed; the journal stays, and the next `make upgrade` goes on.
     """
-    console.step(f"way back     to {journal.old}")
+    console.step(f"rollback     to {journal.old}")
     await_last_stage(console)
     form.stop()
     if journal.has_files:
         git.put(journal.old_commit, journal.new_commit)
         bundles.put_back(had_one=journal.had_bundle)
-    console.step(f"way back     the checkout's files are those of {journal.old}")
-    variables = {**form.put_programs_back(), **stage_variables(knobs, journal)}
+    console.step(f"rollback     the checkout's files are those of {journal.old}")
+    variables = {**form.put_programs_back(), **stage_variables(settings, journal)}
     form.start_database()
-    data = bring_data_back(form, journal, console)
+    data = restore_data(form, journal, console)
     run_stage(ROOT, ("start", "--form", form.name), variables, console)
-    api = PrefectApi.of(knobs)
+    api = PrefectApi.of(settings)
     forget_runs(api, journal.new)
     forget_queue(api)
     set_paused(api, journal.queues, is_paused=False)
@@ -43,7 +43,7 @@ def go_back(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Conso
     return data
 
 
-def bring_data_back(form: Form, journal: Journal, console: Console) -> str:
+def restore_data(form: Form, journal: Journal, console: Console) -> str:
     """Let the copy be the database again, unless that loses the end of a flow run for nothing.
 
     Returns:
@@ -61,6 +61,6 @@ def bring_data_back(form: Form, journal: Journal, console: Console) -> str:
         else:
             form.copy.put_back()
             data += f"; {runs}, which is lost" if ended else ""
-            console.step(f"way back     the database is as it was before {journal.new} was started")
+            console.step(f"rollback     the database is as it was before {journal.new} was started")
     form.copy.discard()
     return data

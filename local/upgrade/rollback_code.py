@@ -1,7 +1,7 @@
-"""The programs of the way back, kept where the new release's files do not take their place.
+"""The code of the rollback, kept where the new release's files do not overwrite it.
 
 `make upgrade` runs them as ``python3 .local/upgrade/code upgrade`` for as long as the journal says that a
-switch was cut off: then the checkout's own may be half of each release.
+switch was interrupted: then the checkout's own may be half of each release.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""The one run by which a new release shows that it works, in a queue that is there for nothing else."""
+"""The smoke test of a new release: one flow run in a queue of its own."""
 
 import contextlib
 import time
@@ -8,7 +8,7 @@ from urllib.parse import quote
 from local.api import FINAL_STATES, FIRST_RUN_DEPLOYMENT, ApiUnavailableError, PrefectApi
 from local.console import Console
 from local.errors import CommandError
-from local.upgrade.patient_requests import GoneError, asked, patiently
+from local.upgrade.retries import GoneError, post, with_retries
 
 QUEUE = "make-upgrade-smoke-run"
 _SMOKE_SECONDS = 600.0
@@ -38,12 +38,12 @@ def smoke(api: PrefectApi, version: str, console: Console) -> None:
     """
     deployment = _deployment(api)
     pool = str(deployment.get("work_pool_name") or "")
-    paused = [one for one in asked(api, "/work_pools/filter", {}) if one["name"] == pool and one["is_paused"]]
+    paused = [one for one in post(api, "/work_pools/filter", {}) if one["name"] == pool and one["is_paused"]]
     if not pool or paused:
         why = f"{pool} is paused" if pool else f"no deployment is named {FIRST_RUN_DEPLOYMENT}"
         console.step(f"smoke        left out: {why}")
         return
-    made = asked(
+    made = post(
         api,
         f"/deployments/{deployment['id']}/create_flow_run",
         {
@@ -63,9 +63,9 @@ def forget_runs(api: PrefectApi, version: str) -> None:
         CommandError: The server does not do so.
     """
     body = {"flow_runs": {"work_queue_name": {"any_": [QUEUE]}, "tags": {"all_": [_tag(version)]}}}
-    for run in asked(api, "/flow_runs/filter", body):
+    for run in post(api, "/flow_runs/filter", body):
         with contextlib.suppress(GoneError):
-            patiently(lambda path=f"/flow_runs/{run['id']}": api.delete(path))
+            with_retries(lambda path=f"/flow_runs/{run['id']}": api.delete(path))
 
 
 def forget_queue(api: PrefectApi) -> None:
@@ -74,10 +74,10 @@ def forget_queue(api: PrefectApi) -> None:
     Raises:
         CommandError: The server does not do so.
     """
-    for pool in asked(api, "/work_pools/filter", {}):
+    for pool in post(api, "/work_pools/filter", {}):
         path = f"/work_pools/{quote(pool['name'], safe='')}/queues/{QUEUE}"
         with contextlib.suppress(GoneError):
-            patiently(lambda path=path: api.delete(path))
+            with_retries(lambda path=path: api.delete(path))
 
 
 def _tag(version: str) -> str:
@@ -88,7 +88,7 @@ def _tag(version: str) -> str:
 def _deployment(api: PrefectApi) -> dict[str, Any]:
     """Return the deployment; empty when there is none."""
     body = {"deployments": {"name": {"any_": [FIRST_RUN_DEPLOYMENT]}}}
-    found = asked(api, "/deployments/filter", body)
+    found = post(api, "/deployments/filter", body)
     return found[0] if found else {}
 
 
@@ -96,7 +96,7 @@ def _await_completed(api: PrefectApi, run_id: str, console: Console) -> None:
     """Wait until a flow run has Completed, and print each of its states once."""
     deadline, shown = time.monotonic() + _SMOKE_SECONDS, ""
     while time.monotonic() < deadline:
-        [run] = asked(api, "/flow_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}}) or [None]
+        [run] = post(api, "/flow_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}}) or [None]
         if run is None:
             raise CommandError("the smoke run is gone")
         if run["state_name"] != shown:

@@ -1,4 +1,4 @@
-"""Runs a stage of an upgrade with the code of the release that it is about, and passes on what it says."""
+"""Runs a stage of an upgrade with the code of the release in question, and relays its output."""
 
 import contextlib
 import os

@@ -1,7 +1,7 @@
 """The switch: queues paused, runs handed over, the database copied, the files changed, everything started.
 
 Nothing but one run, which shows that it works, is run by the new release before that run has Completed: what
-is due waits in queues that are paused. So whatever fails, the way back loses and doubles nothing.
+is due waits in queues that are paused. So whatever fails, the rollback loses and doubles nothing.
 """
 
 import contextlib
@@ -14,25 +14,25 @@ from local.api import PrefectApi
 from local.bundle.bundle import has_bundle
 from local.console import Console
 from local.containers.running import profile_variables
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 from local.upgrade import bundles, preflight, rollback_code
 from local.upgrade import journal as journals
 from local.upgrade.forms import Form
 from local.upgrade.git import Git
 from local.upgrade.journal import RELEASE, Journal, Phase
-from local.upgrade.patient_requests import GoneError, asked, patiently
 from local.upgrade.releases import Release
+from local.upgrade.retries import GoneError, post, with_retries
 from local.upgrade.smoke import QUEUE, forget_queue, make_queue, smoke
 from local.upgrade.stages import run_stage
 
 
-def switch(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Console) -> None:
+def switch(form: Form, git: Git, journal: Journal, settings: Settings, console: Console) -> None:
     """Let the checkout be the new release and the platform run it.
 
     Raises:
-        CommandError: It does not; the way back is the caller's.
+        CommandError: It does not; the rollback is up to the caller.
     """
-    api = PrefectApi.of(knobs)
+    api = PrefectApi.of(settings)
     form.keep_programs()
     form.copy.discard()
     rollback_code.keep()
@@ -61,11 +61,11 @@ def switch(form: Form, git: Git, journal: Journal, knobs: Knobs, console: Consol
     bundles.take(journal.bundle)
     console.step(f"switch       the checkout's files are those of {journal.new}")
     journal = journals.write(dataclasses.replace(journal, has_begun=True))
-    run_stage(ROOT, ("start", "--form", form.name), stage_variables(knobs, journal, tries=True), console)
+    run_stage(ROOT, ("start", "--form", form.name), stage_variables(settings, journal, tries=True), console)
     console.step("switch       every service is healthy")
     smoke(api, journal.new, console)
     journal = journals.write(dataclasses.replace(journal, phase=Phase.SWITCHED))
-    finish(form, journal, knobs, console, starts=bool(knobs.get("WORKER_QUEUES")))
+    finish(form, journal, settings, console, starts=bool(settings.get("WORKER_QUEUES")))
 
 
 def _check_is_unchanged(git: Git, journal: Journal, console: Console) -> None:
@@ -74,13 +74,13 @@ def _check_is_unchanged(git: Git, journal: Journal, console: Console) -> None:
     preflight.check_files(git, Release(journal.new, RELEASE, journal.new_commit), console)
 
 
-def finish(form: Form, journal: Journal, knobs: Knobs, console: Console, *, starts: bool) -> None:
+def finish(form: Form, journal: Journal, settings: Settings, console: Console, *, starts: bool) -> None:
     """End an upgrade that has succeeded: what was due runs now, and the copy goes.
 
     Args:
         form: Of the platform.
         journal: Of the upgrade.
-        knobs: The platform's.
+        settings: The platform's.
         console: Where progress is shown.
         starts: Whether the platform may be down, or its worker polls the smoke run's queue too.
 
@@ -88,23 +88,23 @@ def finish(form: Form, journal: Journal, knobs: Knobs, console: Console, *, star
         CommandError: The platform does not start, or the server does not answer.
     """
     if starts:
-        run_stage(ROOT, ("start", "--form", form.name), stage_variables(knobs, journal), console)
-    api = PrefectApi.of(knobs)
+        run_stage(ROOT, ("start", "--form", form.name), stage_variables(settings, journal), console)
+    api = PrefectApi.of(settings)
     forget_queue(api)
     set_paused(api, journal.queues, is_paused=False)
     form.copy.discard()
 
 
-def stage_variables(knobs: Knobs, journal: Journal, *, tries: bool = False) -> dict[str, str]:
+def stage_variables(settings: Settings, journal: Journal, *, tries: bool = False) -> dict[str, str]:
     """Return the settings that a start of the platform takes for this upgrade alone.
 
     Args:
-        knobs: The platform's.
+        settings: The platform's.
         journal: Of the upgrade.
         tries: Whether a worker that polls some queues alone is to poll the smoke run's too.
     """
-    found = profile_variables(knobs, journal.profiles)
-    if tries and (own := knobs.get("WORKER_QUEUES")):
+    found = profile_variables(settings, journal.profiles)
+    if tries and (own := settings.get("WORKER_QUEUES")):
         found["WORKER_QUEUES"] = f"{QUEUE},{own}"
     return found
 
@@ -117,9 +117,9 @@ def set_paused(api: PrefectApi, queues: Sequence[str], *, is_paused: bool) -> No
     """
     for queue in queues:
         with contextlib.suppress(GoneError):
-            patiently(lambda path=f"/work_queues/{queue}": api.patch(path, {"is_paused": is_paused}))
+            with_retries(lambda path=f"/work_queues/{queue}": api.patch(path, {"is_paused": is_paused}))
 
 
 def _queues(api: PrefectApi) -> list[dict[str, Any]]:
-    names = [quote(pool["name"], safe="") for pool in asked(api, "/work_pools/filter", {})]
-    return [queue for name in names for queue in asked(api, f"/work_pools/{name}/queues/filter", {})]
+    names = [quote(pool["name"], safe="") for pool in post(api, "/work_pools/filter", {})]
+    return [queue for name in names for queue in post(api, f"/work_pools/{name}/queues/filter", {})]

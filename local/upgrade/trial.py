@@ -24,9 +24,9 @@ from local.install.virtual_environment import PROGRAMS, install
 from local.loopback import is_answering
 from local.processes.child_environment import child_environment
 from local.processes.preparation import check_machine, prepare_flows, prepare_secrets
-from local.processes.process_tree import TOKEN_VARIABLE, await_end, family, send
+from local.processes.process_tree import TOKEN_VARIABLE, await_end, send, tree_of
 from local.processes.services import STATE, Order, deployer, own_flows_url, own_warehouse_url, server
-from local.settings.platform import ROOT, Knobs
+from local.settings.platform import ROOT, Settings
 from local.settings.scale import compose_files, file_variables
 from local.upgrade.overlays import check_apart, check_images
 
@@ -44,7 +44,7 @@ services:
 _PLAN = Order("plan")
 
 
-def try_in_containers(knobs: Knobs, backup_file: Path, plan: Path, console: Console) -> None:
+def try_in_containers(settings: Settings, backup_file: Path, plan: Path, console: Console) -> None:
     """Try this release as a compose project of its own, which is gone afterwards.
 
     Raises:
@@ -53,12 +53,12 @@ def try_in_containers(knobs: Knobs, backup_file: Path, plan: Path, console: Cons
     overlay = STATE / "trial.yaml"
     overlay.parent.mkdir(exist_ok=True)
     overlay.write_text(OVERLAY, encoding="utf-8")
-    files = file_variables([*compose_files(knobs.values, ROOT), str(overlay)])
+    files = file_variables([*compose_files(settings.values, ROOT), str(overlay)])
     os.environ.update(files)
-    knobs = Knobs({**knobs.values, **files})
-    mode, project = ComposeMode(knobs, console), Project(knobs)
+    settings = Settings({**settings.values, **files})
+    mode, project = ComposeMode(settings, console), Project(settings)
     check_apart(config_of(project, "--profile", "*"), project.name)
-    check_images(config_of(project), knobs)
+    check_images(config_of(project), settings)
     try:
         with opened(backup_file, console) as backup:
             backup.check(mode.database)
@@ -74,13 +74,13 @@ def try_in_containers(knobs: Knobs, backup_file: Path, plan: Path, console: Cons
         console.step("trial        the tables of the copy are up to date, and the server answers")
         with plan.open("w+", encoding="utf-8") as output:
             arguments = ("--progress", "quiet", "run", "--rm", "--no-deps", "--no-TTY", "deployer")
-            planning = Project(knobs, {"IMAGE_POLICY": "never"})  # a build before it would be told there
+            planning = Project(settings, {"IMAGE_POLICY": "never"})  # a build before it would be told there
             _judge(planning.compose(*arguments, *_PLAN.arguments, output=output).wait(), plan, console)
     finally:
         project.run("--progress", "quiet", "--profile", "*", "down", "--volumes", "--remove-orphans")
 
 
-def try_in_processes(knobs: Knobs, backup_file: Path, plan: Path, console: Console) -> None:
+def try_in_processes(settings: Settings, backup_file: Path, plan: Path, console: Console) -> None:
     """Try this release with an environment and a folder of its own; its server is gone afterwards.
 
     Raises:
@@ -88,12 +88,12 @@ def try_in_processes(knobs: Knobs, backup_file: Path, plan: Path, console: Conso
     """
     check_machine()
     STATE.mkdir(exist_ok=True, mode=0o700)
-    install(console, knobs, for_development=False)
-    prepare_secrets(knobs)
+    install(console, settings, for_development=False)
+    prepare_secrets(settings)
     with opened(backup_file, console) as backup:
         backup.check("sqlite")
         of_processes(console).restore(backup.database, backup.key, lambda: None)
-    service = server(knobs)
+    service = server(settings)
     inherited = child_environment(os.environ, PROGRAMS)
     environment = {**inherited, **service.environment, **ALONE, "PREFECT_UI_ENABLED": "false"}
     token = {TOKEN_VARIABLE: os.urandom(16).hex()}
@@ -102,10 +102,10 @@ def try_in_processes(knobs: Knobs, backup_file: Path, plan: Path, console: Conso
             service.command, env={**environment, **token}, cwd=STATE, stdout=log, stderr=log
         )
         try:
-            _await_ready(process, f"{knobs.api_url}/ready", log, console)
+            _await_ready(process, f"{settings.api_url}/ready", log, console)
             console.step("trial        the tables of the copy are up to date, and the server answers")
-            flows_url = own_flows_url(knobs) or prepare_flows(inherited)[0]
-            asked = deployer(knobs, flows_url, own_warehouse_url(knobs), _PLAN)
+            flows_url = own_flows_url(settings) or prepare_flows(inherited)[0]
+            asked = deployer(settings, flows_url, own_warehouse_url(settings), _PLAN)
             with plan.open("w", encoding="utf-8") as output:
                 done = subprocess.run(
                     asked.command,
@@ -118,7 +118,7 @@ def try_in_processes(knobs: Knobs, backup_file: Path, plan: Path, console: Conso
             _judge(done.returncode, plan, console)
         finally:
             process.terminate()
-            left = family(process.pid, token[TOKEN_VARIABLE])
+            left = tree_of(process.pid, token[TOKEN_VARIABLE])
             await_end(left, 10)
             send(left, signal.SIGKILL)
             process.wait()

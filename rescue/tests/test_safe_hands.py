@@ -100,7 +100,7 @@ def test_one_lost_answer_now_and_then_starts_no_clock_anew(
         hindered.pass_time(5, step_seconds=5, alive=[alive], beats_seconds=5, has_trouble=True)
     assert hindered.state(killed)["type"] == "CRASHED"
     assert hindered.state(alive)["type"] == "RUNNING"
-    assert "clocks" not in caplog.text
+    assert "timeouts" not in caplog.text
 
 
 def test_server_that_falls_down_over_and_over_keeps_no_dead_run(

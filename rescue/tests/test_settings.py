@@ -1,4 +1,4 @@
-"""The service's knobs, and its command."""
+"""The service's settings, and its command."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from yeedu_rescue.settings import Settings
 API = {"PREFECT_API_URL": "http://server:4200/api/"}
 
 
-def test_environment_sets_every_knob() -> None:
+def test_environment_sets_every_setting() -> None:
     given = {
         "RESCUE_INTERVAL_SECONDS": "1",
         "RESCUE_HEARTBEAT_SECONDS": "120",
@@ -51,7 +51,7 @@ def test_environment_sets_every_knob() -> None:
         ({**API, "RESCUE_HEARTBEAT_SECONDS": "40"}, "too short"),
     ],
 )
-def test_mistake_names_the_knob(environment: dict[str, str], message: str) -> None:
+def test_mistake_names_the_setting(environment: dict[str, str], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         Settings.from_environment(environment)
 
@@ -113,6 +113,6 @@ def test_refused_login_ends_the_command_with_one_sentence(prefect: Any, tmp_path
     last = log.read_text().splitlines()[-1]
     assert last.startswith("rescue: ")
     assert f" {prefect.url}/" in last
-    assert "401 the server refuses the login; check PREFECT_API_AUTH_STRING or its file" in last
+    assert "401 the server rejects the login; check PREFECT_API_AUTH_STRING or its file" in last
     assert "Traceback" not in log.read_text()
     assert "canary" not in log.read_text()

@@ -91,8 +91,8 @@ def test_alert_is_delivered_in_the_end(
 @pytest.mark.parametrize(
     ("statuses", "reason"),
     [
-        ([404, 200], "what it was sent to answered with status 404"),
-        ([503, 503, 502, 200], "what it was sent to answered with status 502"),
+        ([404, 200], "its target answered with status 404"),
+        ([503, 503, 502, 200], "its target answered with status 502"),
     ],
 )
 def test_failure_says_what_the_place_answered_and_not_where_it_is(
@@ -113,5 +113,5 @@ def test_place_that_nobody_serves_is_said_to_be_out_of_reach(
     webhook.close()
     with pytest.raises(ActionFailed) as failure:
         deliver(monkeypatch, webhook.address)
-    reason = "what it was sent to cannot be reached (ConnectError)"
+    reason = "its target cannot be reached (ConnectError)"
     assert failure.value.reason == f"The notification was not delivered: {reason}."

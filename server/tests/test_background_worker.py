@@ -29,7 +29,7 @@ def test_worker_begins_again_after_any_failure_and_ends_when_it_is_told_to(
 
     asyncio.run(background_worker.working_on(run_forever)(Worker()))
     assert begun == [background_worker.REDELIVERY] * 3
-    assert "Background work failed, and begins again: ValueError: the stream is gone" in caplog.text
+    assert "Background work failed; restarting it: ValueError: the stream is gone" in caplog.text
 
 
 def test_worker_that_is_cancelled_stays_so() -> None:

@@ -76,21 +76,21 @@ def test_optional_secret_that_is_no_longer_configured_is_emptied(root: Path, fil
     assert contents(root)["deployer/git-token"] == ""
 
 
-@pytest.mark.parametrize("knob", ["POSTGRES_PASSWORD", "PREFECT_SERVER_ENCRYPTION_KEY"])
+@pytest.mark.parametrize("setting", ["POSTGRES_PASSWORD", "PREFECT_SERVER_ENCRYPTION_KEY"])
 def test_a_secret_that_the_database_was_created_with_cannot_be_swapped(
-    root: Path, files: Path, knob: str
+    root: Path, files: Path, setting: str
 ) -> None:
     generate.write_secrets(root, {}, files)
     before = contents(root)
     other = base64.urlsafe_b64encode(os.urandom(32)).decode()
-    with pytest.raises(generate.SecretError, match=f"{knob} differs") as caught:
-        generate.write_secrets(root, {knob: other}, files)
+    with pytest.raises(generate.SecretError, match=f"{setting} differs") as caught:
+        generate.write_secrets(root, {setting: other}, files)
     assert other not in str(caught.value)
     assert contents(root) == before
 
 
 @pytest.mark.parametrize(
-    ("knob", "value", "message"),
+    ("setting", "value", "message"),
     [
         ("PREFECT_SERVER_ENCRYPTION_KEY", "short", "not a Fernet key"),
         ("PREFECT_SERVER_ENCRYPTION_KEY", "é", "not a Fernet key"),
@@ -102,10 +102,10 @@ def test_a_secret_that_the_database_was_created_with_cannot_be_swapped(
     ],
 )
 def test_malformed_value_is_refused_without_being_shown(
-    root: Path, files: Path, knob: str, value: str, message: str
+    root: Path, files: Path, setting: str, value: str, message: str
 ) -> None:
     with pytest.raises(generate.SecretError, match=message) as caught:
-        generate.write_secrets(root, {knob: value}, files)
+        generate.write_secrets(root, {setting: value}, files)
     assert f"{value!r}" not in str(caught.value)
     assert contents(root) == {}
 
@@ -321,7 +321,7 @@ def test_login_and_links_of_another_server_are_not_judged(root: Path, tmp_path: 
     command = [sys.executable, str(SERVER / "generate_secrets.py")]
     own = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert own.returncode == 1
-    assert own.stderr.startswith("secrets: the password in PREFECT_API_AUTH_STRING is soon guessed")
+    assert own.stderr.startswith("secrets: the password in PREFECT_API_AUTH_STRING is easy to guess")
     environment["PREFECT_BIND_ADDRESS"] = ""  # as deploy/other-server.yaml sets it
     other = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (other.returncode, other.stderr) == (0, "")

@@ -197,7 +197,7 @@ def test_malformed_origin_is_refused_as_any_other(
 
 def test_own_address_behind_a_proxy_is_named_with_its_remedy(client: Client) -> None:
     refused = client.get("/runs", {"Host": "server:4200", "Origin": "https://prefect.of.the.proxy"})
-    assert "set PREFECT_UI_URL to it and start the server again" in refused.text
+    assert "set PREFECT_UI_URL to it and restart the server" in refused.text
 
 
 def test_what_the_sentence_shows_can_be_set_as_it_is() -> None:
@@ -222,7 +222,7 @@ def test_attached_worker_under_an_unknown_name_is_told_the_guards_own_sentence(
     assert (finding.status, finding.text) == (
         WRONG,
         f"http://{name}/api answered 403: '{name}' is not a name of this server; "
-        "if it should be one, add it to PREFECT_ALLOWED_HOSTS and start the server again",
+        "if it should be one, add it to PREFECT_ALLOWED_HOSTS and restart the server",
     )
 
 

@@ -36,6 +36,6 @@ def test_server_of_a_prefect_that_it_does_not_know_serves_as_that_does_and_says_
         assert requests.post(f"{server.url}/flows/filter", json={}, timeout=60).json() == []
     assert answer.status_code == 200
     told = answer.json()["patches_left_out"]
-    assert told.startswith("Prefect's own way runs in place of one round trip, locks of SQLite, ")
+    assert told.startswith("Prefect's own code runs in place of one round trip, locks of SQLite, ")
     assert told.endswith("(Prefect 3.99.0 is not known, 3.9.1 is)")
     assert server.log().count(f"server: {told}\n") == 1

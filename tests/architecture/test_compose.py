@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from local.doctor.engine import MEMORY_KNOBS
+from local.doctor.engine import MEMORY_SETTINGS
 from tests.platforms import IMAGES
 
 ROOT = Path(__file__).parents[2]
@@ -116,7 +116,7 @@ def test_with_a_registry_its_images_are_pulled_and_none_is_built() -> None:
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.parent.name)
 def test_what_images_are_built_from_is_said_once(file: Path) -> None:
-    """By the knob PYTHON_IMAGE, which takes a mirror's, or a digest."""
+    """By the setting PYTHON_IMAGE, which takes a mirror's, or a digest."""
     text = file.read_text(encoding="utf-8")
     assert re.findall(r"(?m)^ARG PYTHON_IMAGE=(.*)$", text) == ["python:3.13-slim"]
     stages = set(re.findall(r"(?m)^FROM \S+ AS (\S+)$", text))
@@ -211,8 +211,8 @@ def test_naming_a_file_makes_its_users_anew() -> None:
     for name, service in SERVICES.items():
         for mounted in service.get("secrets", []):
             source = mounted["source"] if isinstance(mounted, dict) else mounted
-            for knob in re.findall(r"\$\{(\w+)", COMPOSE["secrets"][source]["file"]):
-                assert f"${{{knob}:-" in str(service["labels"]), f"{name}: {knob}"
+            for setting in re.findall(r"\$\{(\w+)", COMPOSE["secrets"][source]["file"]):
+                assert f"${{{setting}:-" in str(service["labels"]), f"{name}: {setting}"
 
 
 def test_services_are_reached_past_proxies() -> None:
@@ -242,16 +242,16 @@ def test_the_dask_scheduler_is_reached_by_workers_alone_and_knows_no_secret() ->
     assert not SERVICES["dask-worker"].get("ports")
 
 
-def test_memory_of_what_runs_a_teams_code_is_a_knob_and_the_doctor_names_it() -> None:
+def test_memory_of_what_runs_a_teams_code_is_a_setting_and_the_doctor_names_it() -> None:
     """What flows import when they are registered, too, is as large as they are."""
     limits = {
         name: re.fullmatch(r"\$\{(\w+):-\w+\}", str(one["mem_limit"])) for name, one in SERVICES.items()
     }
-    knobs = {name: found[1] for name, found in limits.items() if found}
+    settings = {name: found[1] for name, found in limits.items() if found}
     of_teams = {name for name, service in SERVICES.items() if "env_file" in service}
     assert of_teams == {"deployer", "worker", "image-worker", "dask-worker"}
-    assert of_teams <= knobs.keys()
-    assert knobs == {name: knob for name, knob in MEMORY_KNOBS.items() if name in SERVICES}
+    assert of_teams <= settings.keys()
+    assert settings == {name: setting for name, setting in MEMORY_SETTINGS.items() if name in SERVICES}
 
 
 def test_worker_whose_pool_asks_no_prefork_server_starts_none() -> None:
@@ -273,10 +273,10 @@ def test_worker_clears_the_folder_that_its_runs_fill() -> None:
         assert "size=" in mounts[cleared], name
 
 
-def test_every_knob_has_a_default_and_a_line_in_the_example() -> None:
+def test_every_setting_has_a_default_and_a_line_in_the_example() -> None:
     body = re.sub(r"(?m)^\s*#.*$", "", "\n".join([TEXT, IMAGES_TEXT, PROXY_TEXT, *OVERLAYS.values()]))
     bare = re.findall(r"\$\{(\w+)\}|\$(?!\{)(\w+)", body)
-    assert bare == [], "a knob without a default"
+    assert bare == [], "a setting without a default"
     used = set(re.findall(r"(?:\$\{|\{environment: )(\w+)(?::?[-?]|\})", body))
     described = set(re.findall(r"(?m)^#(\w+)=", EXAMPLE))
     assert used == described

@@ -12,7 +12,7 @@ from tests.helm import CHART, JSON, RELEASE, ROOT, pods, rendered
 from tests.pages import text
 
 VALUES: JSON = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
-KNOBS = dict(re.findall(r"(?m)^#(\w+)=(.*)$", (ROOT / ".env.example").read_text(encoding="utf-8")))
+SETTINGS = dict(re.findall(r"(?m)^#(\w+)=(.*)$", (ROOT / ".env.example").read_text(encoding="utf-8")))
 FOLDER = CHART.parent / "values"
 # Compose's services, and where the chart has them: a component's container.
 CONTAINERS = {
@@ -46,8 +46,8 @@ def settings_of(name: str) -> dict[str, str]:
     return yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8")).get("settings", {})
 
 
-def other(knob: str, value: str) -> str:
-    """Another value of a knob, of the same kind."""
+def other(setting: str, value: str) -> str:
+    """Another value of a setting, of the same kind."""
     match value:
         case "true" | "false":
             return "false" if value == "true" else "true"
@@ -57,17 +57,19 @@ def other(knob: str, value: str) -> str:
             return "AZURE_SSO"
         case _:
             return (
-                f"https://{knob.lower().replace('_', '-')}.example"
-                if "URL" in knob
-                else f"other-{knob.lower()}"
+                f"https://{setting.lower().replace('_', '-')}.example"
+                if "URL" in setting
+                else f"other-{setting.lower()}"
             )
 
 
-EVERY_KNOB = {
-    name: other(name, KNOBS[name]) for name in VALUES["settings"] if name in KNOBS.keys() - OF_OTHER_SERVER
+EVERY_SETTING = {
+    name: other(name, SETTINGS[name])
+    for name in VALUES["settings"]
+    if name in SETTINGS.keys() - OF_OTHER_SERVER
 }
 PASSWORD = ["--set", "secrets.values.POSTGRES_PASSWORD=x"]
-# By what is described: Compose files, knobs, and values beside these.
+# By what is described: Compose files, settings, and values beside these.
 SITUATIONS: dict[str, tuple[list[str], dict[str, str], list[str]]] = {
     "one server": ([], {}, ["--set", "imageWorker.enabled=true"]),
     "several servers": (
@@ -82,7 +84,7 @@ SITUATIONS: dict[str, tuple[list[str], dict[str, str], list[str]]] = {
         {"PREFECT_API_URL": "https://prefect.example.com/api", "PREFECT_UI_URL": "https://ui.example.com"},
         ["--set", "imageWorker.enabled=true"],
     ),
-    "every knob": ([OWN_DATABASE], EVERY_KNOB, [*PASSWORD, "--set", "imageWorker.enabled=true"]),
+    "every setting": ([OWN_DATABASE], EVERY_SETTING, [*PASSWORD, "--set", "imageWorker.enabled=true"]),
 }
 OF_SCALED = {"PREFECT_API_URL", "DIRECT_HOSTS"}  # a Service is asked in place of the proxy
 
@@ -101,9 +103,9 @@ def environments(manifests: list[JSON]) -> dict[tuple[str, str], dict[str, str]]
 
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_container_has_the_variables_of_its_service(situation: str) -> None:
-    files, knobs, values = SITUATIONS[situation]
+    files, settings, values = SITUATIONS[situation]
     composed = services("docker-compose.yaml", *files)
-    chosen = [f"--set-string=settings.{name}={value}" for name, value in knobs.items()]
+    chosen = [f"--set-string=settings.{name}={value}" for name, value in settings.items()]
     here = environments(rendered(*chosen, *values))
     compared = set[str]()
     for name, service in composed.items():
@@ -112,9 +114,9 @@ def test_container_has_the_variables_of_its_service(situation: str) -> None:
         compared.add(name)
         ours = here[CONTAINERS[name]]
         theirs = {
-            variable: knobs[variable] if value is None else expanded(str(value), knobs)
+            variable: settings[variable] if value is None else expanded(str(value), settings)
             for variable, value in service["environment"].items()
-            if value is not None or variable in knobs  # without a value it is as in .env
+            if value is not None or variable in settings  # without a value it is as in .env
         }
         differing = {one for one in ours.keys() | theirs.keys() if ours.get(one) != theirs.get(one)}
         stated = {variable for service_name, variable in DIFFERENCES if service_name == name}
@@ -188,21 +190,23 @@ def test_values_for_prefects_own_chart_have_the_variables_of_the_server() -> Non
             assert ours[secret if is_secret else variable] == (None if is_secret else wanted), variable
 
 
-def test_every_knob_has_its_value_or_a_sentence() -> None:
-    table = text("docs/kubernetes.md").partition("## Knobs that have another place")[2].partition("\n## ")[0]
+def test_every_setting_has_its_value_or_a_sentence() -> None:
+    table = (
+        text("docs/kubernetes.md").partition("## Settings that have another place")[2].partition("\n## ")[0]
+    )
     told = {name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split(" | ")[0])}
     secrets = set(schema()["properties"]["secrets"]["properties"]["values"]["properties"])
     settings = set(VALUES["settings"])
-    assert KNOBS.keys() - settings - secrets - told == set(), "knobs without a value or a sentence"
+    assert SETTINGS.keys() - settings - secrets - told == set(), "settings without a value or a sentence"
     assert told & (settings | secrets) == set()
-    assert settings - KNOBS.keys() <= {"REDIS_URL"}
+    assert settings - SETTINGS.keys() <= {"REDIS_URL"}
 
 
 def schema() -> JSON:
     return yaml.safe_load((CHART / "values.schema.json").read_text(encoding="utf-8"))
 
 
-def test_settings_have_the_defaults_of_the_knobs() -> None:
+def test_settings_have_the_defaults_of_the_settings() -> None:
     assert schema()["properties"]["settings"]["properties"].keys() == VALUES["settings"].keys()
     # Empty: what comes with the chart, whose name is the release's.
     of_the_release = {
@@ -213,18 +217,18 @@ def test_settings_have_the_defaults_of_the_knobs() -> None:
         "YEEDU_HEALTH_URL",
     }
     for name, value in VALUES["settings"].items():
-        assert value == ("" if name in of_the_release else KNOBS.get(name, "")), name
+        assert value == ("" if name in of_the_release else SETTINGS.get(name, "")), name
 
 
 def test_secrets_are_those_of_the_platform_in_the_same_files() -> None:
     script = load_script(ROOT / "server" / "generate_secrets.py")
-    theirs = {(one.folder, one.knob, one.name) for one in script.SECRETS}
+    theirs = {(one.folder, one.setting, one.name) for one in script.SECRETS}
     text = (CHART / "templates" / "_secrets.tpl").read_text(encoding="utf-8")
     table = text.partition('"yp.secretFiles" -}}\n')[2].partition("{{- end }}")[0]
     ours = {
-        (folder, knob, name)
+        (folder, setting, name)
         for folder, files in yaml.safe_load(table).items()
-        for knob, name in files.items()
+        for setting, name in files.items()
     }
     assert ours == theirs
 
@@ -266,7 +270,7 @@ def test_container_may_take_as_much_memory_as_its_service(scaled: bool) -> None:
 @pytest.mark.parametrize("registry", ["", "registry.example.com/platform"])
 def test_images_are_called_as_composes_are(registry: str) -> None:
     built = services("docker-compose.images.yaml")
-    knobs = {"PLATFORM_REGISTRY": registry} if registry else {}
+    settings = {"PLATFORM_REGISTRY": registry} if registry else {}
     composed: dict[str, Any] = services("docker-compose.yaml", SCALED)
     here = pods(rendered("--set", f"images.registry={registry},server.replicas=3,imageWorker.enabled=true"))
     for name in composed.keys() - WITHOUT:
@@ -275,9 +279,9 @@ def test_images_are_called_as_composes_are(registry: str) -> None:
             assert ours["image"] == "/".join(filter(None, (registry, expanded(image, {})))), name
             continue
         taken = "server" if name in {"migrate", "services"} else name
-        assert ours["image"] == expanded(built[f"{taken}-pulled" if registry else taken]["image"], knobs), (
-            name
-        )
+        assert ours["image"] == expanded(
+            built[f"{taken}-pulled" if registry else taken]["image"], settings
+        ), name
     command = {
         name: composed[name].get("command") for name in ("migrate", "yeedu-watch", "services", "redis")
     }

@@ -35,7 +35,7 @@ def test_every_file_has_line_feeds_alone(clone: Path) -> None:
     assert re.findall(r"(?m)^.*w/(?:crlf|mixed).*$", listed) == []
 
 
-def test_an_older_checkout_is_mended_as_its_page_says(tmp_path: Path) -> None:
+def test_an_older_checkout_is_recovered_as_its_page_says(tmp_path: Path) -> None:
     original, older = tmp_path / "original", tmp_path / "older"
     (original / "server").mkdir(parents=True)
     (original / "server" / "script").write_bytes(b"#!/bin/sh\n")

@@ -136,8 +136,8 @@ def test_base_images_are_found_wherever_they_are_named() -> None:
             found[base] = found.get(base, 0) + 1
     assert found.keys() == set(BASES.values())
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
-    for knob, base in BASES.items():
-        assert f"\n#{knob}={base}\n" in example
+    for setting, base in BASES.items():
+        assert f"\n#{setting}={base}\n" in example
 
 
 def test_python_packages_are_no_bots() -> None:

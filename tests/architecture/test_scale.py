@@ -31,7 +31,7 @@ BASE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(e
 OF_THE_SERVER = ("server", "services")
 
 
-def composed(*overlays: str, **knobs: str) -> dict[str, dict[str, Any]]:
+def composed(*overlays: str, **settings: str) -> dict[str, dict[str, Any]]:
     """Return the services that Compose makes of the files."""
     files = ["docker-compose.yaml", *(f"deploy/{name}.yaml" for name in overlays)]
     command = [
@@ -42,7 +42,7 @@ def composed(*overlays: str, **knobs: str) -> dict[str, dict[str, Any]]:
         "--format=json",
     ]
     done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **knobs}, capture_output=True, text=True, check=False
+        command, cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True, check=False
     )
     assert not done.returncode, done.stderr
     return json.loads(done.stdout)["services"]
@@ -66,8 +66,11 @@ def test_connections_of_all_fit_into_the_database() -> None:
 
 @pytest.mark.docker
 def test_all_of_several_servers_have_the_own_database() -> None:
-    knobs = {"PREFECT_SERVER_DATABASE_HOST": "db.example.com", "DATABASE_DIRECT_HOST": "direct.example.com"}
-    services = composed("scale", "own-database", "scale-own-database", **knobs)
+    settings = {
+        "PREFECT_SERVER_DATABASE_HOST": "db.example.com",
+        "DATABASE_DIRECT_HOST": "direct.example.com",
+    }
+    services = composed("scale", "own-database", "scale-own-database", **settings)
     assert not {"postgres", "backup"} & services.keys()
     database = {
         name: value
@@ -149,5 +152,5 @@ def test_everybody_asks_the_proxy() -> None:
 def test_password_of_redis_is_in_no_command_and_no_environment() -> None:
     assert "requirepass" not in TEXT
     users = load_script(ROOT / "server" / "generate_secrets.py").SECRETS
-    form = next(secret for secret in users if secret.knob == "REDIS_USERS").form
+    form = next(secret for secret in users if secret.setting == "REDIS_USERS").form
     assert "canary" not in form("canary")

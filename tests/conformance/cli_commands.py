@@ -32,13 +32,13 @@ class Typist:
 
     def __init__(self, terminal: Terminal, sweep: Sweep) -> None:
         self._terminal = terminal
-        self._sweep = sweep
+        self._clean_up = sweep
 
     def type(self, command: str, *options: object) -> None:
         """Type a command."""
         self._terminal.mock.forget_calls()
-        self._sweep.ended[command] = self._terminal.type(command, *(str(option) for option in options))
-        self._sweep.calls[command] = self._terminal.mock.calls()
+        self._clean_up.ended[command] = self._terminal.type(command, *(str(option) for option in options))
+        self._clean_up.calls[command] = self._terminal.mock.calls()
 
     def make(self, key: str, command: str, *options: object) -> int:
         """Type a command and return the id in its answer."""

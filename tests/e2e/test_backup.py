@@ -53,8 +53,8 @@ def emptied_machine(like: Platform, folder: Path) -> Iterator[Platform]:
     """A checkout without data and settings, and a shell without any; in the end its platform is destroyed."""
     copy_checkout(folder)
     machine = ComposePlatform(folder) if like.kind == "compose" else LocalPlatform(folder)
-    for knob in ("PREFECT_PORT", "YEEDU_MOCK_PORT"):
-        del machine.environment[knob]
+    for setting in ("PREFECT_PORT", "YEEDU_MOCK_PORT"):
+        del machine.environment[setting]
     try:
         yield machine
     except BaseException:
@@ -111,7 +111,7 @@ def test_emptied_machine_is_restored_with_the_settings_of_the_backup(
     refused = platform.command(sys.executable, "-m", "local", "restore", str(cut))
     assert (refused.returncode, refused.stderr) == (
         1,
-        f"make restore: {cut} is cut short, or no backup of this platform\n",
+        f"make restore: {cut} is truncated, or not a backup of this platform\n",
     )
     assert secret_block(platform, "backup-canary") == "decrypted after all"
 

@@ -26,7 +26,7 @@ pytestmark = [
 
 
 def canaries() -> dict[str, str]:
-    """Return a value of its own for every knob that takes a secret.
+    """Return a value of its own for every setting that takes a secret.
 
     Those of Yeedu and of the alerts lead nowhere, so that what says so is looked through too. A token for git
     needs a server with TLS; tests/faults has one that is revoked.
@@ -58,7 +58,7 @@ def configured(
     """The platform with the canaries in .env, from before its images are built."""
     checkout = tmp_path_factory.mktemp("configured") / "yeedu-prefect"
     copy_checkout(checkout)
-    lines = [f"{knob}={value}\n" for knob, value in planted.items()]
+    lines = [f"{setting}={value}\n" for setting, value in planted.items()]
     mail = ["ALERT_EMAIL_FROM=from@localhost\n", "ALERT_EMAIL_TO=to@localhost\n"]
     (checkout / ".env").write_text("".join([*lines, *mail]))
     platform = ComposePlatform(checkout)
@@ -84,9 +84,9 @@ def test_no_configured_secret_shows_up(
     wait_for("alert about the failed runs", alerted, 120)
     known = set(secrets_of(configured).values())
     assert known >= set(planted.values())
-    values = {knob: value.rpartition("/")[2].rpartition(":")[2] for knob, value in planted.items()}
+    values = {setting: value.rpartition("/")[2].rpartition(":")[2] for setting, value in planted.items()}
     assert_hidden(values, places_of(configured))
-    names = {value: knob for knob, value in values.items()}
+    names = {value: setting for setting, value in values.items()}
     files = {service: found_in_files(configured, service, names) for service in SERVICES}
     assert {(service, names[value]) for service, found in files.items() for value in found} == set()
     assert found_in_layers(images_of(configured), names, tmp_path_factory.mktemp("layers")) == set()

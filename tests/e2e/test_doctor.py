@@ -1,4 +1,4 @@
-"""`make doctor` on a platform that is well, and on the same one once something ails it."""
+"""`make doctor` on a healthy platform, and on the same one with something wrong."""
 
 import json
 import sys

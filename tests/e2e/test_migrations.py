@@ -98,7 +98,7 @@ def test_a_first_start_that_is_killed_leaves_nothing_half_done(postgres: Postgre
     assert postgres.ask("killed", REVISION) == postgres.ask("prefect", REVISION)
 
 
-def test_what_an_older_release_left_half_built_is_mended_by_one_of_three(postgres: Postgres) -> None:
+def test_what_an_older_release_left_half_built_is_recovered_by_one_of_three(postgres: Postgres) -> None:
     postgres.ask("postgres", "CREATE DATABASE older TEMPLATE prefect")
     postgres.ask("older", "COMMENT ON TABLE block_type IS 'Prefect 3.0'")
     # An index whose building ended badly, as that of a migration which was killed.

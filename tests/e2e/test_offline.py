@@ -86,7 +86,7 @@ def test_containers_come_up_from_the_bundle(bundle: Path) -> None:
     script = ENGINE + INSTALL + "make up | tee /tmp/again && ! grep -E 'loading|building|pulling' /tmp/again"
     said = run_without_network("engine", bundle, script, "--privileged")
     assert "starting the platform in containers" in said
-    assert "images: loading the bundle's; none is built or pulled" in said
+    assert "images: loading the bundle's; building and pulling none" in said
     assert "First Yeedu run  Completed" in said
     assert "run-yeedu-job: in step" in said
 

@@ -105,7 +105,7 @@ def test_platform_works_with_another_server_and_tells_its_key_nowhere_else(
     assert deployed.returncode == 0, deployed.stdout + deployed.stderr
     assert f"run-yeedu-job: unchanged  {ui}/deployments/deployment/" in deployed.stdout
     backup = running.command(sys.executable, "-m", "local", "backup")
-    where = f"are on {keyed.url}; make the backup where that server is\n"
+    where = f"are on {keyed.url}; back them up there\n"
     assert (backup.returncode, backup.stderr) == (1, f"make backup: runs, deployments and blocks {where}")
     running.must(sys.executable, "-m", "local", "drain")
 

@@ -109,7 +109,7 @@ def test_a_postgres_of_ones_own_is_used_over_tls(own: ComposePlatform) -> None:
 
     backup = own.command(sys.executable, "-m", "local", "backup")
     assert backup.returncode == 1
-    assert f"Prefect's data are in your Postgres at {HOST}; back it up there" in backup.stderr
+    assert f"Prefect's data is in your Postgres at {HOST}; back it up there" in backup.stderr
 
 
 def test_several_servers_share_it_within_its_connections(own: ComposePlatform) -> None:

@@ -1,4 +1,4 @@
-"""A Yeedu of the team's own with single sign-on, and git, both behind a private CA: two knobs are enough.
+"""A Yeedu of the team's own with single sign-on, and git, both behind a private CA: two settings are enough.
 
 In containers this is a company where Docker's client has proxies, which it puts into every container.
 """
@@ -83,14 +83,14 @@ class OwnYeedu:
 
     def configure(self, **further: str) -> None:
         """Write `.env`."""
-        knobs = {
+        settings = {
             "YEEDU_MOCK_AUTH_TYPE": "AZURE_SSO",
             "YEEDU_JOB_URL": f"{self.yeedu}/{SPARK}/job/101",
             "YEEDU_NOTEBOOK_URL": f"{self.yeedu}/{SPARK}/notebook/201",
             "YEEDU_HEALTH_URL": f"{self.yeedu}/healthCheck",
             **further,
         }
-        lines = [f"{name}={value}\n" for name, value in knobs.items()]
+        lines = [f"{name}={value}\n" for name, value in settings.items()]
         (self.platform.checkout / ".env").write_text("".join(lines), encoding="utf-8")
 
     def token(self) -> str:

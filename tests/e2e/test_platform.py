@@ -284,7 +284,7 @@ def test_down_and_up_keep_everything_and_double_nothing(platform: Platform) -> N
     assert {"yeedu-connection-details", "yeedu-password"} <= set(blocks)
 
 
-def test_port_in_use_is_named_with_its_process_and_its_knob(platform: Platform) -> None:
+def test_port_in_use_is_named_with_its_process_and_its_setting(platform: Platform) -> None:
     busy = free_port()
     with socket.create_server(("127.0.0.1", busy)):
         done = platform.command(

@@ -62,7 +62,7 @@ def test_what_is_missing_is_pulled_and_nothing_is_built(
     assert not platform.leftovers() or not platform.command("docker", "compose", "ps", "--quiet").stdout
 
     said = platform.up()
-    assert f"images: pulling from {registry} what is missing; none is built" in said
+    assert f"images: pulling from {registry} what is missing; building none" in said
     assert "run-yeedu-job          Completed" in said
     names = json.loads(platform.must("docker", "compose", "config", "--format", "json"))["services"]
     for service in ("server", "worker", "rescue", "git-server", "yeedu-mock"):

@@ -369,7 +369,7 @@ def test_one_flow_is_registered_from_a_laptop(city: City, tmp_path: Path) -> Non
     assert done.returncode == 0, done.stdout + done.stderr
     assert outcomes(done.stdout.splitlines()) == {"print-message": "unchanged", "run-yeedu-job": "unchanged"}
     assert "job_url kept: YEEDU_JOB_URL is not set here" in done.stdout
-    assert f"flows: as they are pushed to {city.platform.checkout}" in done.stdout
+    assert f"flows: as pushed to {city.platform.checkout}" in done.stdout
     deployments = city.platform.api.deployments()
     assert deployments["print-message"]["description"] == "Another one."
     for field in ("updated", "parameters"):

@@ -325,7 +325,7 @@ def test_local_processes_go_back_by_themselves(local: LocalPlatform) -> None:
     assert code == 1
     assert last_line(said).startswith("make upgrade: the smoke run of run-yeedu-job ended Failed: "), said
     assert last_line(said).endswith(
-        f"; {OLD} runs again, with its data as they were; log: .local/upgrade/upgrade.log"
+        f"; {OLD} runs again, with its data as it was; log: .local/upgrade/upgrade.log"
     )
     state.check_back()
 
@@ -351,7 +351,7 @@ def test_a_local_upgrade_that_was_killed_is_undone_by_the_next(local: LocalPlatf
     assert code == -signal.SIGKILL, said
     refused = local.command(sys.executable, "-m", "local", "up")
     assert refused.stderr.startswith(
-        f"make up: an upgrade to {NEVER_HEALTHY} was cut off; `make upgrade` undoes"
+        f"make up: an upgrade to {NEVER_HEALTHY} was interrupted; `make upgrade` undoes"
     )
     code, said = upgrade(local, programs=KEPT)
     assert (code, f"{GOOD} runs again" in last_line(said)) == (1, True), said
@@ -405,7 +405,7 @@ def test_a_migration_that_fails_in_the_middle_is_undone(compose: ComposePlatform
     code, said = upgrade(compose, "--version", FAILS_HALFWAY)
     assert code == 1
     assert "the database is as it was before" in said, said
-    assert f"{OLD} runs again, with its data as they were" in last_line(said)
+    assert f"{OLD} runs again, with its data as it was" in last_line(said)
     assert (
         compose.sql("SELECT count(*) FROM information_schema.columns WHERE column_name = 'half_done'")
         == "0\n"
@@ -466,7 +466,9 @@ def test_an_upgrade_that_is_cut_off_in_its_switch_is_undone(
             json.loads((compose.checkout / ".local/upgrade/journal.json").read_text())["phase"] == "switching"
         )
         code, said = upgrade(compose, programs=KEPT)
-        assert f"an upgrade to {GOOD} was cut off; {OLD} runs again, with its data" in last_line(said), said
+        assert f"an upgrade to {GOOD} was interrupted; {OLD} runs again, with its data" in last_line(said), (
+            said
+        )
     else:
         assert "make upgrade: interrupted; " in last_line(said), said
     assert code == 1

@@ -32,7 +32,7 @@ class Day(ComposePlatform):
     _containers: dict[str, str] | None = None
 
     def prepare(self) -> None:
-        """Write the overlay and the knobs before the platform starts."""
+        """Write the overlay and the settings before the platform starts."""
         (self.checkout / "docker-compose.override.yaml").write_text(OVERLAY, encoding="utf-8")
         self.environment |= {
             "EVENT_RETENTION_SECONDS": f"{RETENTION_HOURS * 3600 / SCALE:.0f}",

@@ -38,7 +38,7 @@ SECRETS = {
     "POSTGRES_PASSWORD": f"canary-{uuid.uuid4()}",
     "WAREHOUSE_PASSWORD": f"canary-{uuid.uuid4()}",
 }
-KNOBS = {
+SETTINGS = {
     "RESCUE_PENDING_SECONDS": "90",
     "WORKER_GRACE_SECONDS": "15",
     "WORKER_LIMIT": "40",
@@ -61,9 +61,9 @@ class Stack(ComposePlatform):
     """The platform, and what a test does to it."""
 
     def prepare(self) -> None:
-        """Write the overlay and the knobs before the platform starts."""
+        """Write the overlay and the settings before the platform starts."""
         (self.checkout / "docker-compose.override.yaml").write_text(OVERLAY, encoding="utf-8")
-        self.environment |= KNOBS | SECRETS
+        self.environment |= SETTINGS | SECRETS
         self.api = Api(self.api.url, SECRETS["PREFECT_API_AUTH_STRING"])
 
     def compose(self, *arguments: str) -> str:

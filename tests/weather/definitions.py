@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from tests.weather.mock_weather import OWN_CLUSTER, Weather
+from yeedu_mock.state.enums import RunStatus
 from yeedu_mock.state.records import JobDefinition, NotebookDefinition
-from yeedu_mock.state.vocabulary import RunStatus
 
 if TYPE_CHECKING:
     from tests.weather.plan import Plan

@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from tests.weather.mock_weather import RIVALS_CONF
+from yeedu_mock.state.enums import RunStatus
 from yeedu_mock.state.records import Run
-from yeedu_mock.state.vocabulary import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from tests.weather.fast_time import SPEED, scaled
 from yeedu_mock.control.faults import Fault, Faults
 from yeedu_mock.control.switches import Switches
+from yeedu_mock.state.enums import ClusterStatus, RunStatus
 from yeedu_mock.state.records import Cluster, Run
-from yeedu_mock.state.vocabulary import ClusterStatus, RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -1,4 +1,4 @@
-"""One attached worker: its settings, paths and login, from the command line and from before."""
+"""One attached worker: its settings, paths and login, from the command line or as saved."""
 
 import argparse
 import dataclasses
@@ -181,7 +181,7 @@ def _login(values: dict[str, str], from_file: dict[str, str], paths: Paths) -> t
     elif from_file.get(API_KEY):
         api_key = checked_api_key(from_file[API_KEY], f"{API_KEY} of the environment file")
     if auth_string and api_key:
-        raise AttachError("a login and an API key are given; leave one of them out")
+        raise AttachError("a login and an API key are given; remove one of them")
     return (auth_string, api_key) if auth_string or api_key else kept_login(paths)
 
 

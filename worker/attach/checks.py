@@ -1,4 +1,4 @@
-"""What has to be right before a worker can work: one finding per check, each with what to do."""
+"""The checks before a worker is attached: one finding each, with what to do."""
 
 import platform
 import re
@@ -233,7 +233,7 @@ def check_queues(server: Server, settings: Settings) -> Finding:
     missing = [name for name in settings.queues if name not in names]
     if missing:
         new, old = ", ".join(missing), ", ".join(names)
-        text = f"{settings.pool!r} gets the new queue {new}: it has {old}; is that the one that you mean?"
+        text = f"{settings.pool!r} gets the new queue {new}: it has {old}; is that the one you mean?"
         return Finding("queues", NOTE, text)
     return Finding("queues", OK, f"{', '.join(settings.queues)} of {settings.pool!r}, and no other")
 
@@ -249,7 +249,7 @@ def check_clock(servers: datetime | None, own: datetime) -> Finding:
     return Finding(
         "clock",
         WRONG,
-        f"this machine is {abs(skew):.0f} s {way} the server; let both follow a time server (NTP)",
+        f"this machine is {abs(skew):.0f} s {way} the server; synchronize both by NTP",
     )
 
 

@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     if options.command == "check":
         return 0 if is_fine else 1
     if not is_fine and not options.anyway:
-        raise AttachError("put right what is WRONG above, or give --anyway")
+        raise AttachError("fix what is WRONG above, or give --anyway")
     if options.command == "install":
         return _install(attachment, options, is_fine=is_fine)
     _prepare(attachment, options.wheels, is_fine=is_fine)
@@ -211,7 +211,7 @@ def _detach(attachment: Attachment, *, forget: bool) -> int:
                 f"{error}; the worker is stopped, but the server still lists it: run this again later, or "
                 f"with --forget to leave the record behind"
             ) from None
-        _say(f"the server was not told: {error}")
+        _say(f"the server was not informed: {error}")
     else:
         _say(f"server: {'removed the record of' if was_known else 'has no record of'} {settings.name}")
     if is_attached:

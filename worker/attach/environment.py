@@ -1,4 +1,4 @@
-"""Makes the worker's Python environment: the hashed locks, and the operator of this checkout or of wheels."""
+"""The worker's Python environment: the hashed locks, and the operator of this checkout or of wheels."""
 
 import hashlib
 import os
@@ -153,4 +153,4 @@ def _must(command: list[str], what: str) -> None:
         AttachError: It failed; its own output is on the terminal.
     """
     if subprocess.run(command, env=own_environment(os.environ), check=False).returncode:
-        raise AttachError(f"{what} failed; the last lines above say why")
+        raise AttachError(f"{what} failed; see the last lines above")

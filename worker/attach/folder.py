@@ -1,4 +1,4 @@
-"""The worker's folder on this machine: made private, filled, and removed."""
+"""The worker's folder on this machine: creates, fills and removes it."""
 
 import getpass
 import os

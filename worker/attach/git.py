@@ -1,4 +1,4 @@
-"""Asks git whether it can read a repository, and explains why not without showing a login."""
+"""Checks whether git can read a repository, and explains why not without showing a login."""
 
 import subprocess
 from collections.abc import Mapping

@@ -8,7 +8,7 @@ COMMANDS = {
     "check": "check everything that the worker needs, and change nothing",
     "run": "check, make the environment, and run the worker here until Ctrl-C",
     "install": "the same as a service, which outlives this terminal and the machine's next start",
-    "status": "say how the attached worker is",
+    "status": "show the attached worker's status",
     "detach": "stop it and remove its service, its folder, and its record on the server",
     "serve": "",  # what a service runs
 }
@@ -95,7 +95,9 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
         action="append",
         help="a queue of the pool; give it again for another one (default: every queue)",
     )
-    command.add_argument("--limit", metavar="NUMBER", help="the most flow runs at a time (default: 10)")
+    command.add_argument(
+        "--limit", metavar="NUMBER", help="the maximum number of concurrent flow runs (default: 10)"
+    )
     command.add_argument("--query-seconds", metavar="SECONDS", help="between two polls for work (default: 2)")
     command.add_argument(
         "--grace-seconds",

@@ -1,4 +1,4 @@
-"""Where everything of one attached worker is: one folder, so that detaching removes it as a whole."""
+"""The paths of one attached worker: all in one folder, so that detaching removes it as a whole."""
 
 import re
 from collections.abc import Mapping

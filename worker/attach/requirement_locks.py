@@ -1,4 +1,4 @@
-"""Names the locks of what flows take besides what every worker has, and notices a list that is not locked.
+"""Finds the lock files of extra packages for flows, and detects a list that is not locked.
 
 It stands alone, and is a program too, since each way of making a worker's environment asks it: the builds
 of the images, the installation of local processes, and `attach`.

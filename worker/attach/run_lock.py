@@ -1,4 +1,4 @@
-"""A file that the running worker keeps locked, so that others know that it runs."""
+"""The lock file of a running worker, by which other processes know that it runs."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""Asks the Prefect server, with nothing but the standard library."""
+"""A client of the Prefect server's REST API, with nothing but the standard library."""
 
 import base64
 import hashlib

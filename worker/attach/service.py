@@ -1,4 +1,4 @@
-"""Installs the worker as a service of this machine, and takes it out again."""
+"""Installs and uninstalls the worker as a service of this machine."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What a worker is attached with, and what of it is remembered in the worker's folder."""
+"""The settings of an attached worker, and which of them are saved in its folder."""
 
 import dataclasses
 import json

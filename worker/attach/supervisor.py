@@ -1,4 +1,4 @@
-"""Keeps the worker's process running, keeps what it says in rotated files, and ends it in order."""
+"""Supervises the worker's process: restarts it, rotates its log, and stops it in order."""
 
 import contextlib
 import ctypes

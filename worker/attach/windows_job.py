@@ -1,4 +1,4 @@
-"""Ends on Windows what a process started when that process has ended, or this one has, killed even.
+"""Kills a process tree on Windows when its root, or this process, ends: even when killed.
 
 Windows ends no process for the end of another one. What a job object holds it does end when the last handle
 of the job is closed, and a process that is gone has none any more.

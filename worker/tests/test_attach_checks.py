@@ -166,7 +166,7 @@ def test_queues_that_the_pool_does_not_have_yet_are_told(fake: FakeServer, lock:
     new = found(fake, lock, flows, work_queues="stagin,staging")["queues"]
     assert new.status == NOTE
     assert new.text == (
-        "'yeedu-pool' gets the new queue stagin: it has default, staging; is that the one that you mean?"
+        "'yeedu-pool' gets the new queue stagin: it has default, staging; is that the one you mean?"
     )
 
 

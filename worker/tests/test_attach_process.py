@@ -42,7 +42,7 @@ def test_the_platforms_own_worker_reads_what_it_is_given() -> None:
         ("--pool", "my pool"),
         ("--name", "box"),
         ("--limit", "3"),
-        ("--patience-seconds", "20"),
+        ("--grace-seconds", "20"),
     ):
         assert command[command.index(name) + 1] == value
 

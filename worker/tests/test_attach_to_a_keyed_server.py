@@ -136,10 +136,10 @@ def test_worker_joins_runs_a_flow_and_leaves(
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"PREFECT_API_KEY": "canary-wrong"}, "refuses the key; check PREFECT_API_KEY or its file"),
+        ({"PREFECT_API_KEY": "canary-wrong"}, "rejects the API key; check PREFECT_API_KEY or its file"),
         (
             {"PREFECT_API_AUTH_STRING": "me:canary-wrong"},
-            "refuses the login; check PREFECT_API_AUTH_STRING or its file",
+            "rejects the login; check PREFECT_API_AUTH_STRING or its file",
         ),
         ({}, "asks for a login; set PREFECT_API_AUTH_STRING, or PREFECT_API_KEY for a key"),
     ],
@@ -153,7 +153,7 @@ def test_worker_that_is_refused_says_so_in_one_sentence(
         "PREFECT_API_URL": keyed.url,
         **variables,
     }
-    options = ["--pool=any", "--name=box", "--limit=1", "--patience-seconds=1"]
+    options = ["--pool=any", "--name=box", "--limit=1", "--grace-seconds=1"]
     done = subprocess.run(
         [sys.executable, "-m", "yeedu_worker.serve", *options],
         env=environment,

@@ -272,7 +272,7 @@ def test_nothing_starts_while_a_check_is_wrong(prefect: PrefectServer, flows: st
     folder = tmp_path / "worker"
     done = attach("run", "--server", prefect.address, "--folder", str(folder), "--flows-git-url", flows)
     assert done.returncode == 1
-    assert "put right what is WRONG above" in done.stderr
+    assert "fix what is WRONG above" in done.stderr
     assert "Traceback" not in done.stderr
     assert not folder.exists()
 

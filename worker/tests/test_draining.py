@@ -69,7 +69,7 @@ class Works:
             },
         )["id"]
 
-    def start_worker(self, patience_seconds: float = 2, **variables: str) -> subprocess.Popen[bytes]:
+    def start_worker(self, grace_seconds: float = 2, **variables: str) -> subprocess.Popen[bytes]:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
             "PREFECT_API_URL": self.server.url,
@@ -81,7 +81,7 @@ class Works:
         command = [sys.executable, "-m", "yeedu_worker.serve", "--pool", self.pool, "--name", "worker"]
         with (self.folder / "worker.log").open("ab") as log:
             worker = subprocess.Popen(
-                [*command, "--limit", "2", "--patience-seconds", str(patience_seconds)],
+                [*command, "--limit", "2", "--grace-seconds", str(grace_seconds)],
                 env=environment,
                 stdout=log,
                 stderr=log,
@@ -138,7 +138,7 @@ def works(server: PrefectProcess, tmp_path: Path) -> Iterator[Works]:
 
 
 def test_run_that_ends_in_time_completes_and_nothing_more_is_claimed(works: Works) -> None:
-    worker = works.start_worker(patience_seconds=60)
+    worker = works.start_worker(grace_seconds=60)
     first = works.start_run(seconds=3)
     works.running()
     worker.terminate()
@@ -149,7 +149,7 @@ def test_run_that_ends_in_time_completes_and_nothing_more_is_claimed(works: Work
 
 
 def test_run_that_does_not_end_in_time_is_handed_over(works: Works) -> None:
-    worker = works.start_worker(patience_seconds=1)
+    worker = works.start_worker(grace_seconds=1)
     run_id = works.start_run(seconds=300)
     processes = works.running()
     worker.terminate()
@@ -179,7 +179,7 @@ def test_handed_over_run_is_taken_up_by_the_next_worker(works: Works) -> None:
 @pytest.mark.parametrize("first", [signal.SIGUSR1, signal.SIGTERM], ids=["told", "asked"])
 def test_drained_worker_waits_for_as_long_as_its_runs_need(works: Works, first: signal.Signals) -> None:
     """`make drain` tells a container's worker alone; a local one is asked to end right before."""
-    worker = works.start_worker(patience_seconds=0.5)
+    worker = works.start_worker(grace_seconds=0.5)
     run_id = works.start_run(seconds=5)
     works.running()
     for number in sorted({signal.SIGUSR1, signal.SIGTERM}, key=lambda number: number != first):
@@ -190,7 +190,7 @@ def test_drained_worker_waits_for_as_long_as_its_runs_need(works: Works, first: 
 
 
 def test_run_that_is_cancelled_during_a_drain_is_cancelled(works: Works) -> None:
-    worker = works.start_worker(patience_seconds=60)
+    worker = works.start_worker(grace_seconds=60)
     run_id = works.start_run(seconds=300)
     works.running()
     worker.terminate()
@@ -214,7 +214,7 @@ def test_run_that_comes_again_never_has_two_processes(works: Works) -> None:
 
 
 def test_idle_worker_stops_at_once(works: Works) -> None:
-    worker = works.start_worker(patience_seconds=300)
+    worker = works.start_worker(grace_seconds=300)
     wait_for("poll", lambda: works.api.post(f"work_pools/{works.pool}/workers/filter"), 60)
     worker.send_signal(signal.SIGINT)
     assert worker.wait(timeout=20) == 0, works.log()

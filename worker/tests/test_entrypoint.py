@@ -31,7 +31,7 @@ def test_environment_chooses_pool_name_and_limit() -> None:
     assert command[command.index("--pool") + 1] == "gpu"
     assert command[command.index("--name") + 1] == "box 7"
     assert command[command.index("--limit") + 1] == "3"
-    assert command[command.index("--patience-seconds") + 1] == "50"
+    assert command[command.index("--grace-seconds") + 1] == "50"
 
 
 def test_environment_chooses_the_queues() -> None:

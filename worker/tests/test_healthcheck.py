@@ -60,7 +60,7 @@ def test_polling_worker_is_healthy() -> None:
 
 def test_patches_that_the_worker_left_out_are_printed(tmp_path: Path) -> None:
     """`docker inspect` shows it, and `make status` with it."""
-    told = "Prefect's own way runs in place of heartbeats (Prefect 3.99.0 is not known, 3.9.1 is)"
+    told = "Prefect's own code runs in place of heartbeats (Prefect 3.99.0 is not known, 3.9.1 is)"
     (tmp_path / "worker-patches.json").write_text(json.dumps({"left_out": told, "patches": []}))
     with endpoint(200) as port:
         done = check(port, PREFECT_HOME=str(tmp_path))

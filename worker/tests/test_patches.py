@@ -124,11 +124,9 @@ def test_worker_on_a_prefect_that_it_does_not_know_runs_flows_as_that_does(
         started.await_log("in force: prefect.client.base prefect.flow_engine prefect.runner.storage module")
         log = started.log_file.read_text()
         [home] = {file.parent for file in tmp_path.rglob("worker-patches.json")}
-    [told] = [line for line in log.splitlines() if "Prefect's own way runs in place of" in line]
+    [told] = [line for line in log.splitlines() if "Prefect's own code runs in place of" in line]
     assert "Prefect 3.99.0 is not known" in told
-    assert (
-        log.count("yeedu-prefork: left out, flow runs start the slow way: Prefect 3.99.0 is not known") == 1
-    )
+    assert log.count("yeedu-prefork: left out, flow runs start without it: Prefect 3.99.0 is not known") == 1
     assert "running python -m prefect.engine instead" in log
     assert "hand-over" not in told, "what keeps two processes from one flow run is there"
     assert last_report(home) in told
@@ -140,7 +138,7 @@ def test_worker_on_a_prefect_that_it_does_not_know_runs_flows_as_that_does(
 def test_worker_refuses_a_prefect_with_which_two_processes_could_have_one_run(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "yeedu_worker.serve", "--pool", "any", "--name", "any"]
     done = subprocess.run(
-        [*command, "--limit", "1", "--patience-seconds", "1"],
+        [*command, "--limit", "1", "--grace-seconds", "1"],
         env={
             **os.environ,
             "PYTHONPATH": pretend(tmp_path / "pretended", LOST),

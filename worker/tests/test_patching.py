@@ -89,7 +89,7 @@ def test_changed_place_keeps_its_own_way_and_says_why(
     assert not apply("ours")
     assert getattr(library.Outer, "work", None) is before
     assert [(state.state, state.why) for state in patches.report()] == [(LEFT_OUT, why)]
-    assert left_out(patches.report()) == f"Prefect's own way runs in place of worked ({why})"
+    assert left_out(patches.report()) == f"Prefect's own code runs in place of worked ({why})"
 
 
 def test_on_a_release_that_is_not_known_only_what_is_needed_is_applied(
@@ -101,7 +101,7 @@ def test_on_a_release_that_is_not_known_only_what_is_needed_is_applied(
     assert library.Outer().work("it") == "stock it"
     why = f"Prefect 3.99.0 is not known, {' and '.join(KNOWN_RELEASES)} is"
     assert left_out([*patches.report(), *declared()[0].report()]) == (
-        f"Prefect's own way runs in place of worked, worked ({why})"
+        f"Prefect's own code runs in place of worked, worked ({why})"
     )
     assert declared(is_needed=True)[1]("ours")
     assert library.Outer().work("it") == "ours"

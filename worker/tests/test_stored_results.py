@@ -10,7 +10,7 @@ from prefect.filesystems import LocalFileSystem
 from prefect.results import ResultStore
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, get_current_settings, temporary_settings
 
-from yeedu_worker.cleanup.stored_results import sweep_results, sweep_results_hourly
+from yeedu_worker.cleanup.stored_results import delete_old_results, delete_old_results_hourly
 from yeedu_worker.entrypoint import WorkerConfigurationError, worker_command
 
 
@@ -29,20 +29,20 @@ def test_old_results_go_and_nothing_else(tmp_path: Path) -> None:
     link, folder = tmp_path / "link", tmp_path / "link-to-a-folder"
     link.symlink_to(elsewhere)
     folder.symlink_to(elsewhere.parent)
-    assert sweep_results(tmp_path, 50) == 2
+    assert delete_old_results(tmp_path, 50) == 2
     assert [one.exists() for one in (old, deep, young, elsewhere)] == [False, False, True, True]
     assert link.is_symlink()
     assert folder.is_symlink()
 
 
 def test_no_folder_no_results(tmp_path: Path) -> None:
-    assert sweep_results(tmp_path / "none", 50) == 0
+    assert delete_old_results(tmp_path / "none", 50) == 0
 
 
 def test_zero_seconds_keep_all(tmp_path: Path) -> None:
     old = stored(tmp_path, "old", 1e9)
     with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: tmp_path}):
-        anyio.run(sweep_results_hourly, 0)
+        anyio.run(delete_old_results_hourly, 0)
     assert old.exists()
 
 
@@ -66,7 +66,7 @@ def test_a_time_that_is_none_is_refused() -> None:
 def test_worker_sweeps_what_prefect_stores_and_prefect_sees_that_it_is_gone(tmp_path: Path) -> None:
     async def sweep_once(file: Path) -> None:
         async with anyio.create_task_group() as group:
-            group.start_soon(sweep_results_hourly, 50)
+            group.start_soon(delete_old_results_hourly, 50)
             with anyio.fail_after(60):
                 while file.exists():
                     await anyio.sleep(0.02)

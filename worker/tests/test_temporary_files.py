@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from yeedu_worker.cleanup import temporary_files
-from yeedu_worker.cleanup.temporary_files import sweep_left_files, sweep_left_folders
+from yeedu_worker.cleanup.temporary_files import delete_orphaned_files, delete_orphaned_folders
 from yeedu_worker.run_environment import FOLDER_PREFIX
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells where processes work")
@@ -33,16 +33,16 @@ def test_left_folders_are_deleted_and_nothing_else(tmp_path: Path) -> None:
     left = folder_of_a_run(tmp_path, "tmpabcprefect")
     young = folder_of_a_run(tmp_path, "tmpdefprefect", age_seconds=1)
     other = folder_of_a_run(tmp_path, "tmpghi")
-    assert sweep_left_folders(tmp_path) == 1
+    assert delete_orphaned_folders(tmp_path) == 1
     assert [left.exists(), young.exists(), other.exists()] == [False, True, True]
 
 
 def test_folder_in_which_a_process_works_stays(tmp_path: Path) -> None:
     used = folder_of_a_run(tmp_path, "tmpabcprefect")
     with subprocess.Popen(["sleep", "60"], cwd=used / "flows") as process:
-        assert sweep_left_folders(tmp_path) == 0
+        assert delete_orphaned_folders(tmp_path) == 0
         process.kill()
-    assert sweep_left_folders(tmp_path) == 1
+    assert delete_orphaned_folders(tmp_path) == 1
     assert not used.exists()
 
 
@@ -53,10 +53,10 @@ def test_temporary_folder_goes_when_its_worker_is_gone(tmp_path: Path) -> None:
         assert worker.stdout
         assert worker.stdin
         worker.stdout.readline()
-        assert sweep_left_folders(tmp_path) == 0
+        assert delete_orphaned_folders(tmp_path) == 0
         worker.stdin.close()
         worker.wait()
-    assert sweep_left_folders(tmp_path) == 1
+    assert delete_orphaned_folders(tmp_path) == 1
     assert not folder.exists()
 
 
@@ -75,11 +75,11 @@ def test_what_runs_left_in_the_workers_own_folder_goes_while_none_runs(
     (tmp_path / "closed").chmod(0)
     (tmp_path / "fill").write_bytes(bytes(1000))
     (tmp_path / "link").symlink_to(home)
-    assert sweep_left_files(tmp_path, home, is_idle=True) == 0, "it may be needed yet"
+    assert delete_orphaned_files(tmp_path, home, is_idle=True) == 0, "it may be needed yet"
     aged(tmp_path, monkeypatch)
     with (tmp_path / "open").open("w"):
-        assert sweep_left_files(tmp_path, home, is_idle=False) == 0, "a run may need it"
-        assert sweep_left_files(tmp_path, home, is_idle=True) == 3
+        assert delete_orphaned_files(tmp_path, home, is_idle=False) == 0, "a run may need it"
+        assert delete_orphaned_files(tmp_path, home, is_idle=True) == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("home", "open", "tmpaprefect", "yeedu-prefork-a"),
     ]
@@ -96,5 +96,5 @@ def test_what_runs_left_goes_beside_others_only_while_room_is_short(
     megabyte = 1024 * 1024
     usage = SimpleNamespace(total=1000 * megabyte, free=free * megabyte)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: usage if place == tmp_path else None)
-    sweep_left_files(tmp_path, tmp_path / "home", is_idle=False)
+    delete_orphaned_files(tmp_path, tmp_path / "home", is_idle=False)
     assert [path.name for path in tmp_path.iterdir()] == left

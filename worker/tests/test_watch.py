@@ -89,7 +89,7 @@ def test_a_server_that_is_away_is_told_once_and_asked_again(tmp_path: Path) -> N
     is_ended.set()
     thread.join()
     assert len(told) == 1
-    assert "is asked again and again for suspended flow runs: " in told[0]
+    assert "Retrying to ask the Prefect server for suspended flow runs: " in told[0]
 
 
 @pytest.mark.parametrize("seconds", ["often", "0", "61", "1.2.3", "-5"])

@@ -69,7 +69,7 @@ def test_worker_that_is_killed_is_started_again(
     os.kill(own_process(running), signal.SIGKILL)
     run = server.start_run(deployment)
     assert server.await_state(run)["state_type"] == "COMPLETED"
-    assert "ended by signal 9, and its flow runs with it; started again" in running.log
+    assert "killed by signal 9, and its flow runs with it; restarting" in running.log
 
 
 def test_killed_parent_of_the_prefork_server_is_no_secret(running: Worker) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from yeedu_mock.errors import MockError
 from yeedu_mock.mock import open_mock
+from yeedu_mock.state.enums import RunStatus
 from yeedu_mock.state.records import JobDefinition, Run
-from yeedu_mock.state.vocabulary import RunStatus
 from yeedu_mock.testing import default_settings
 
 

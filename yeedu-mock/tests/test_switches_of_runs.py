@@ -9,8 +9,8 @@ import time
 import pytest
 import requests
 
+from yeedu_mock.state.enums import RunStatus
 from yeedu_mock.state.records import Run
-from yeedu_mock.state.vocabulary import RunStatus
 
 
 @pytest.fixture

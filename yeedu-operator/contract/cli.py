@@ -15,14 +15,14 @@ import requests
 import websocket
 
 from contract.findings import Findings
-from contract.look import Look
-from contract.probes.definitions import look_at_definitions, look_at_errors, sum_up_errors
+from contract.probes.definitions import probe_definitions, probe_errors, sum_up_errors
 from contract.probes.job_run import run_a_job
-from contract.probes.lists import look_at_apis, look_at_lists
-from contract.probes.logs import look_at_logs
+from contract.probes.lists import probe_apis, probe_lists
+from contract.probes.logs import probe_logs
 from contract.probes.notebook_run import run_a_notebook
-from contract.probes.sessions import LoginError, close_session, look_at_health, open_session
-from contract.probes.shown import look_at_fields
+from contract.probes.run_fields import probe_fields
+from contract.probes.sessions import LoginError, close_session, open_session, probe_health
+from contract.scan import Scan
 from contract.server import Server, tls_context
 from contract.settings import SettingsError, read_settings
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
     from contract.settings import Settings
 
-READING = (look_at_apis, look_at_errors, look_at_lists, look_at_fields, look_at_definitions, look_at_logs)
+READING = (probe_apis, probe_errors, probe_lists, probe_fields, probe_definitions, probe_logs)
 RUNNING = (run_a_job, run_a_notebook)
 
 
 def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
-    """Look at a server and print the table.
+    """Scan a server and print the table.
 
     Returns:
         0 whatever was found; 2 where the server cannot be looked at, or the report not be written.
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report to a file, as JSON")
     options = parser.parse_args(arguments)
     try:
-        findings = look_at(read_settings(environment))
+        findings = probe_server(read_settings(environment))
     except (SettingsError, LoginError) as error:
         print(f"contract: {error}", file=sys.stderr)
         return 2
@@ -68,34 +68,34 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     return 0
 
 
-def look_at(settings: Settings) -> Findings:
-    """Look at a server, and run something there if that is allowed.
+def probe_server(settings: Settings) -> Findings:
+    """Scan a server, and run something there if that is allowed.
 
     Raises:
         LoginError: There can be no session.
         requests.RequestException: It cannot be reached.
     """
-    look = Look(settings, Server(settings.place, tls_context(settings.ca_file)), Findings())
-    look_at_health(look)
-    open_session(look)
+    scan = Scan(settings, Server(settings.place, tls_context(settings.ca_file)), Findings())
+    probe_health(scan)
+    open_session(scan)
     try:
         for probe in (*READING, *(RUNNING if settings.starts_runs else ())):
-            _guarded(look, probe)
+            _guarded(scan, probe)
     finally:
-        _guarded(look, close_session)
-    sum_up_errors(look)
+        _guarded(scan, close_session)
+    sum_up_errors(scan)
     if not settings.starts_runs:
-        look.findings.notes.append("Nothing was run: CONTRACT_RUNS=1 lets a job and a notebook be run.")
-    return look.findings
+        scan.findings.notes.append("Nothing was run: CONTRACT_RUNS=1 lets a job and a notebook be run.")
+    return scan.findings
 
 
-def _guarded(look: Look, probe: Callable[[Look], None]) -> None:
+def _guarded(scan: Scan, probe: Callable[[Scan], None]) -> None:
     """Let a probe that is cut short leave the others alone."""
     try:
-        probe(look)
+        probe(scan)
     except (requests.RequestException, websocket.WebSocketException, OSError) as error:
         name = probe.__name__.replace("_", " ")
-        look.findings.notes.append(f"`{name}` was cut short: {type(error).__name__}.")
+        scan.findings.notes.append(f"`{name}` was cut short: {type(error).__name__}.")
 
 
 def _why_unreachable(error: Exception) -> str:

@@ -19,10 +19,10 @@ from prefect_yeedu.errors import (
     YeeduTransportError,
 )
 from prefect_yeedu.models import RunKind
-from prefect_yeedu.patience import Deadline
+from prefect_yeedu.retry_policy import Deadline
 from prefect_yeedu.runs.cell_runner import CellRunner
 from prefect_yeedu.runs.request import RunRequest
-from prefect_yeedu.runs.starting import make_run
+from prefect_yeedu.runs.start import make_run
 from prefect_yeedu.wire.kernel_protocol import Execution
 from prefect_yeedu.wire.notebook_document import Cell
 

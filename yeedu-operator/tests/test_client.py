@@ -24,7 +24,7 @@ from prefect_yeedu.errors import (
     YeeduUnhealthy,
 )
 from prefect_yeedu.models import RunState
-from prefect_yeedu.patience import Patience
+from prefect_yeedu.retry_policy import RetryPolicy
 
 RUN = "workspace/1/spark/job/run/9"
 SUBMIT = "workspace/1/spark/job/run"
@@ -215,7 +215,7 @@ def test_a_server_that_hangs_is_given_up_after_the_time_limit(yeedu: ScriptedYee
         yeedu.url(),
         Credentials(token="personal-token"),
         timeouts=Timeouts(1.0, 0.2),
-        patience=Patience(attempts=2, first_wait_seconds=0.01),
+        retries=RetryPolicy(attempts=2, first_wait_seconds=0.01),
     )
     with client, pytest.raises(YeeduTransportError, match=r"did not answer within 0\.2 seconds"):
         job_api(client).read(9)
@@ -227,7 +227,7 @@ def test_an_unreachable_host_is_named(unused_port: int) -> None:
     client = AddressedClient(
         url,
         Credentials("demo", PASSWORD),
-        patience=Patience(attempts=2, first_wait_seconds=0.01),
+        retries=RetryPolicy(attempts=2, first_wait_seconds=0.01),
     )
     with (
         client,
@@ -240,7 +240,7 @@ def test_an_unreachable_host_is_named(unused_port: int) -> None:
 
 def test_a_port_that_was_assumed_is_told() -> None:
     url = f"https://127.0.0.7/tenant/{TENANT}/workspace/1/job/5"  # of this machine; nothing listens there
-    client = AddressedClient(url, Credentials("demo", PASSWORD), patience=Patience(attempts=1))
+    client = AddressedClient(url, Credentials("demo", PASSWORD), retries=RetryPolicy(attempts=1))
     with client, pytest.raises(YeeduTransportError, match=r"the port \(8080 where an address names none\)"):
         client.token()
 

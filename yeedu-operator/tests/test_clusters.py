@@ -19,7 +19,7 @@ from prefect_yeedu.runs import execution
 from prefect_yeedu.runs.clusters import exhaustion_marker, find_marker
 from prefect_yeedu.runs.record import ClusterMove, Ledger
 from prefect_yeedu.runs.request import RunRequest
-from prefect_yeedu.runs.waiting import WaitOptions
+from prefect_yeedu.runs.wait_options import WaitOptions
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ def test_a_kernel_that_died_because_somebody_stopped_its_run_is_not_started_agai
     watched.states(state("RUNNING"), state("STOPPED"))
     yeedu.on("POST", STOP, (409, {}))  # it has ended already
     run = watched.run()
-    run.look()
+    run.poll()
     assert run.stop()
     assert exhaustion_marker(run, YeeduKernelDied("exit code 137, java heap space")) is None
     run.api.client.close()

@@ -10,7 +10,7 @@ from contract_yeedu import Yeedu, settings
 
 from contract.assumptions_of_runs import ASSUMPTIONS
 from contract.findings import Verdict
-from contract.probes import job_run, notebook_run, started
+from contract.probes import job_run, notebook_run, started_run
 from yeedu_mock.control.faults import Fault
 from yeedu_mock.control.switches import Switches
 from yeedu_mock.testing import running_mock
@@ -68,7 +68,7 @@ OF_JOBS: list[Any] = [
     ({"submission_seconds": 0.5}, {"submit-prompt": NO}, (job_run, "PROMPT_SECONDS", 0.4)),
     ({"replica_lag_seconds": 2}, {"submit-read": NO, "submit-listed": NO}, None),
     ({"run_fields_hidden": ["conf"]}, {"run-conf": NO, "submit-conf": NO}, None),
-    ({"stop_delay_seconds": 1.5}, {"stop-prompt": NO}, (started, "STOP_BUDGET_SECONDS", 1.0)),
+    ({"stop_delay_seconds": 1.5}, {"stop-prompt": NO}, (started_run, "STOP_BUDGET_SECONDS", 1.0)),
     (
         {"stopped_job_status": "KILLED", "idempotent_stop": True},
         {"stop-state": NO, "stop-again": NO},
@@ -188,16 +188,16 @@ def test_without_permission_nothing_is_run(yeedu: Yeedu) -> None:
     assert yeedu.runs() == before
 
 
-@pytest.mark.parametrize(("switches", "rows", "patience"), OF_JOBS)
+@pytest.mark.parametrize(("switches", "rows", "retries"), OF_JOBS)
 def test_a_switch_of_jobs_changes_its_row(
     yeedu: Yeedu,
     switches: dict[str, Any],
     rows: dict[str, Verdict],
-    patience: tuple[ModuleType, str, float] | None,
+    retries: tuple[ModuleType, str, float] | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if patience:
-        monkeypatch.setattr(*patience)
+    if retries:
+        monkeypatch.setattr(*retries)
     yeedu.mock.switch(**switches)
     yeedu.wait_until_all_are_listed()
     verdicts = yeedu.verdicts(CONTRACT_RUNS="1", YEEDU_NOTEBOOK_URL="")

@@ -99,7 +99,7 @@ def test_what_a_server_calls_things_is_shown_only_where_it_is_a_plain_word(yeedu
     assert [code(one) for one in ("RFA-000404", "x" * 40, 404, None)] == ["RFA-000404", "", "", ""]
     body = {"error_code": "your password is planted-password", "error_message": "planted-password"}
     yeedu.mock.mock.control.faults.add(Fault(path="/run/2000000007$", times=None, status=418, body=body))
-    findings = cli.look_at(read_settings(yeedu.environment()))
+    findings = cli.probe_server(read_settings(yeedu.environment()))
     assert findings["unknown-run"].verdict is Verdict.NO
     assert findings["unknown-run"].seen == "418"
     assert "planted" not in findings.as_text()
@@ -107,7 +107,7 @@ def test_what_a_server_calls_things_is_shown_only_where_it_is_a_plain_word(yeedu
 
 def test_a_probe_that_is_cut_short_leaves_the_others(yeedu: Yeedu) -> None:
     yeedu.mock.mock.control.faults.add(Fault(path="/spark/job/runs$", drop="before", times=2, skip=2))
-    findings = cli.look_at(read_settings(yeedu.environment()))
+    findings = cli.probe_server(read_settings(yeedu.environment()))
     assert re.search(r"(?m)^`look at \w+` was cut short: ConnectionError\.$", findings.as_text())
     assert findings["workspace"].verdict is Verdict.YES
     assert findings["logout"].verdict is Verdict.YES
@@ -245,6 +245,6 @@ def test_a_companys_own_ca_is_trusted_where_it_is_named(
         assert said(capsys, environment).startswith(
             "The server's certificate is not trusted; set CA_CERT_FILE"
         )
-        findings = cli.look_at(read_settings({**environment, "CA_CERT_FILE": str(certificate)}))
+        findings = cli.probe_server(read_settings({**environment, "CA_CERT_FILE": str(certificate)}))
     assert findings["token-in-path"].verdict is Verdict.YES
     assert findings["kill"].verdict is Verdict.YES

@@ -19,7 +19,7 @@ from prefect_blocks import credentials, operator
 from operators.yeedu import YeeduOperator
 from prefect_yeedu import YeeduJob, YeeduRunFailed, arun_yeedu_job, run_yeedu_job
 from prefect_yeedu.flow_run.record_fields import record_of_pause
-from prefect_yeedu.runs.starting import StartedRun
+from prefect_yeedu.runs.start import StartedRun
 
 if TYPE_CHECKING:
     from mock_yeedu import MockYeedu

@@ -14,7 +14,7 @@ from prefect_blocks import operator
 from scripted_yeedu import TENANT
 
 from prefect_yeedu import YeeduCellFailed, YeeduPrefectUnavailable, YeeduRunFailed, YeeduTransportError
-from prefect_yeedu.flow_run.prefect_server import patience_of
+from prefect_yeedu.flow_run.prefect_server import retry_within
 from prefect_yeedu.flow_run.run_record import ArtifactLedger
 from prefect_yeedu.models import YeeduResult
 from prefect_yeedu.runs.job_run import JobRun
@@ -201,7 +201,7 @@ def test_nothing_is_submitted_when_the_intent_cannot_be_recorded(
         raise httpx.ConnectError("no server")
 
     job = new_job(mock)
-    monkeypatch.setattr("prefect_yeedu.flow_run.run_record.INTENT_PATIENCE", patience_of(0.1))
+    monkeypatch.setattr("prefect_yeedu.flow_run.run_record.INTENT_RETRIES", retry_within(0.1))
     monkeypatch.setattr(ArtifactLedger, "_create", refuse)
 
     @flow

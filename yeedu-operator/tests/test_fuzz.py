@@ -17,7 +17,7 @@ from scripted_yeedu import PASSWORD, TENANT, TOKEN, Handler, ScriptedYeedu
 
 from prefect_yeedu.errors import YeeduError
 from prefect_yeedu.runs.request import RunRequest
-from prefect_yeedu.runs.waiting import WaitOptions
+from prefect_yeedu.runs.wait_options import WaitOptions
 from prefect_yeedu.wire.redaction import storable
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from prefect_yeedu.errors import (
 )
 from prefect_yeedu.models import Generation, YeeduResult
 from prefect_yeedu.runs.request import RunRequest
-from prefect_yeedu.runs.waiting import WaitOptions
+from prefect_yeedu.runs.wait_options import WaitOptions
 from prefect_yeedu.wire.kernel_protocol import execute_request
 from prefect_yeedu.wire.notebook_document import NotebookDocument
 

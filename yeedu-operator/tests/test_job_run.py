@@ -19,7 +19,7 @@ from prefect_yeedu.models import RunState, YeeduResult
 from prefect_yeedu.runs.log_follower import LineSplitter
 from prefect_yeedu.runs.remote_run import RemoteRun, RunListener
 from prefect_yeedu.runs.request import RunRequest, checked_conf
-from prefect_yeedu.runs.waiting import WaitOptions
+from prefect_yeedu.runs.wait_options import WaitOptions
 
 JOB = "workspace/1/spark/job"
 RUN = f"{JOB}/run/9"

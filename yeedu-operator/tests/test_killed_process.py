@@ -20,7 +20,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import AwaitingRetry
 from scripted_yeedu import TENANT
 
-from prefect_yeedu.flow_run.prefect_server import ask_prefect, patience_of
+from prefect_yeedu.flow_run.prefect_server import ask_prefect, retry_within
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -74,7 +74,7 @@ FALLBACK = Kind("fallback", "spark/job", 74, ("spark/job/run$", "spark/job$"), (
 LAST_SECOND = 2.5
 # A busy machine is no failure.
 ANSWER_SECONDS = 300
-PATIENCE = patience_of(ANSWER_SECONDS)
+RETRIES = retry_within(ANSWER_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def check_point(yeedu: Yeedu, number: int) -> str | None:
     if lost is not None:
         yeedu.lose_answer(lost)
     create = partial(SyncPrefectClient.create_flow_run, flow=killed, parameters={})
-    flow_run_id = ask_prefect(create, "for a flow run", PATIENCE).id
+    flow_run_id = ask_prefect(create, "for a flow run", RETRIES).id
     try_again = partial(
         SyncPrefectClient.set_flow_run_state, flow_run_id=flow_run_id, state=AwaitingRetry(), force=True
     )
@@ -149,7 +149,7 @@ def check_point(yeedu: Yeedu, number: int) -> str | None:
     try:
         for _ in range(1 if chance.random() < 0.75 else 2):
             story += [kill_once(chance, kind, yeedu.work, flow_run_id)]
-            ask_prefect(try_again, "to try again", PATIENCE)
+            ask_prefect(try_again, "to try again", RETRIES)
         answer = FlowProcess(yeedu.work, flow_run_id).result(ANSWER_SECONDS)
     except AssertionError as error:
         return f"{'; '.join(story)}; {error}"

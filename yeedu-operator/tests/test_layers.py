@@ -12,7 +12,7 @@ import prefect_yeedu
 PACKAGE = Path(prefect_yeedu.__file__).parent
 # From the bottom up; a module may import those of the lines below it and of its own line before it.
 LAYERS = {
-    "": ["errors", "models", "failures", "patience", "urls"],
+    "": ["errors", "models", "failures", "retries", "urls"],
     "wire.": [
         "redaction",
         "answers",

@@ -22,7 +22,7 @@ from operators.yeedu import YeeduOperator
 from prefect_yeedu import YeeduConfigurationError, run_yeedu_job
 from prefect_yeedu.flow_run.left_runs import left_artifacts, stop_left_runs
 from prefect_yeedu.flow_run.run_record import ArtifactLedger
-from prefect_yeedu.runs.starting import StartedRun
+from prefect_yeedu.runs.start import StartedRun
 
 pytestmark = [
     pytest.mark.usefixtures("prefect_server"),

@@ -14,7 +14,7 @@ from prefect.settings import PREFECT_API_URL
 from scripted_yeedu import PASSWORD, TENANT, TOKEN, ScriptedYeedu
 
 from operators.yeedu import YeeduOperator
-from prefect_yeedu import YeeduCredentials, YeeduJob, patience
+from prefect_yeedu import YeeduCredentials, YeeduJob, retry_policy
 from prefect_yeedu.errors import YeeduError
 from prefect_yeedu.runs import submission
 
@@ -117,7 +117,7 @@ def test_no_secret_shows(
     for name in ("MIN_SEARCH_SECONDS", "ANSWERED_SEARCH_SECONDS"):
         monkeypatch.setattr(submission, name, 0.1)
     monkeypatch.setenv("PREFECT_INTEGRATIONS_YEEDU_SUBMIT_SECONDS", "5")
-    monkeypatch.setattr(patience.Trial, "_wait_seconds", lambda *_: 0.01)
+    monkeypatch.setattr(retry_policy.Trial, "_wait_seconds", lambda *_: 0.01)
     details = {"username": "demo", "YEEDU_VERIFY_SSL": "false", "YEEDU_SSL_CERT_FILE": ""}
     Secret(value=details).save("hidden-details", overwrite=True)
     Secret(value=PASSWORD).save("hidden-password", overwrite=True)

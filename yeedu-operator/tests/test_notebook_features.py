@@ -17,7 +17,7 @@ from prefect_yeedu.runs.notebook_run import NotebookRun
 from prefect_yeedu.runs.record import Ledger
 from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.request import RunRequest
-from prefect_yeedu.runs.starting import make_run
+from prefect_yeedu.runs.start import make_run
 
 CATCHES_INTERRUPTS = """
 import time

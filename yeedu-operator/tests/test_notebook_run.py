@@ -22,8 +22,8 @@ from prefect_yeedu.runs.notebook_run import NotebookRun
 from prefect_yeedu.runs.record import Ledger, Record
 from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.request import RunRequest
-from prefect_yeedu.runs.starting import make_run
-from prefect_yeedu.runs.waiting import WaitOptions
+from prefect_yeedu.runs.start import make_run
+from prefect_yeedu.runs.wait_options import WaitOptions
 
 RUN = "workspace/1/notebook/run/9"
 UPDATE = "workspace/1/notebook/5/update"

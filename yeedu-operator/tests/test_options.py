@@ -15,7 +15,7 @@ from prefect_yeedu.arguments import argument_text, conf_entries
 from prefect_yeedu.models import Generation
 from prefect_yeedu.options import OptionFields, OptionWords, default_of, make_request
 from prefect_yeedu.runs.request import RunRequest
-from prefect_yeedu.runs.waiting import WaitOptions
+from prefect_yeedu.runs.wait_options import WaitOptions
 
 NAMES = set(OptionFields.model_fields)
 

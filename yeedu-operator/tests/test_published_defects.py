@@ -13,7 +13,7 @@ from operators.yeedu import YeeduOperator
 from prefect_yeedu.errors import YeeduCellFailed, YeeduKernelDied, YeeduRunFailed, YeeduRunTimedOut
 from prefect_yeedu.models import YeeduResult
 from prefect_yeedu.runs.request import RunRequest
-from prefect_yeedu.runs.waiting import WaitOptions
+from prefect_yeedu.runs.wait_options import WaitOptions
 
 RUN = "workspace/1/notebook/run/9"
 HELLO_CELLS = ["a_marked_name = 40 + 2", "a_marked_name"]

@@ -27,7 +27,7 @@ from prefect_yeedu.flow_run.prefect_server import ask_prefect
 from prefect_yeedu.flow_run.record_fields import Definition, exit_value_fields, read_exit_value
 from prefect_yeedu.flow_run.run_record import ArtifactLedger
 from prefect_yeedu.models import RunState
-from prefect_yeedu.patience import Patience
+from prefect_yeedu.retry_policy import RetryPolicy
 from prefect_yeedu.runs.record import ClusterMove, Phase, Record, Resume
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ def test_a_call_of_prefect_makes_as_many_requests_as_its_patience_says(
         ask_prefect(
             lambda client: client.read_flow_run(flow_run),
             "about it",
-            Patience(attempts=attempts),
+            RetryPolicy(attempts=attempts),
             clock=FakeClock(),
         )
     assert len(yeedu.called("GET", f"/api/flow_runs/{flow_run}")) == attempts
@@ -280,10 +280,10 @@ def test_a_call_of_prefect_makes_as_many_requests_as_its_patience_says(
 def test_what_prefect_does_not_know_is_an_error_of_this_package(definition: Definition) -> None:
     nobody = UUID(int=1)
     with pytest.raises(YeeduPrefectError, match=r"does not know .* about flow run 1") as caught:
-        ask_prefect(lambda client: client.read_flow_run(nobody), "about flow run 1", Patience())
+        ask_prefect(lambda client: client.read_flow_run(nobody), "about flow run 1", RetryPolicy())
     assert classify(caught.value) is Failure.REFUSED
     wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[nobody]))
-    assert ask_prefect(lambda client: client.read_artifacts(artifact_filter=wanted), "", Patience()) == []
+    assert ask_prefect(lambda client: client.read_artifacts(artifact_filter=wanted), "", RetryPolicy()) == []
 
 
 def test_a_prefect_client_that_cannot_start_is_an_error_of_this_package() -> None:
@@ -291,7 +291,7 @@ def test_a_prefect_client_that_cannot_start_is_an_error_of_this_package() -> Non
         raise RuntimeError("the client cannot start")
 
     with pytest.raises(YeeduPrefectError, match="could not start"):
-        ask_prefect(fail, "about flow run 7", Patience(attempts=1, budget_seconds=1.0))
+        ask_prefect(fail, "about flow run 7", RetryPolicy(attempts=1, budget_seconds=1.0))
 
 
 def test_that_a_run_runs_costs_no_call_of_its_own(

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 from scripted_yeedu import PASSWORD, TENANT, TOKEN, ScriptedYeedu
 
-from prefect_yeedu.client import sharing
+from prefect_yeedu.client import session_cache
 from prefect_yeedu.client.connection import Connection
 from prefect_yeedu.client.login import Credentials
-from prefect_yeedu.client.sharing import close_shared_clients, shared_client
+from prefect_yeedu.client.session_cache import close_shared_clients, shared_client
 from prefect_yeedu.errors import YeeduError, YeeduServerError
 from prefect_yeedu.urls import parse_url
 
 PROGRAM = """
 import sys
-from prefect_yeedu.client import sharing
-from prefect_yeedu.client.sharing import shared_client
+from prefect_yeedu.client import session_cache
+from prefect_yeedu.client.session_cache import shared_client
 from prefect_yeedu.client.connection import Connection
 from prefect_yeedu.client.login import Credentials
 from prefect_yeedu.urls import parse_url
@@ -155,8 +155,8 @@ def test_threads_that_wait_for_a_login_share_its_failure(yeedu: ScriptedYeedu) -
 
 
 def test_a_forked_child_has_a_lock_of_its_own() -> None:
-    with sharing._sharing:
+    with session_cache._sharing:
         child = os.fork()
         if child == 0:
-            os._exit(int(not sharing._sharing.acquire(timeout=5)))
+            os._exit(int(not session_cache._sharing.acquire(timeout=5)))
         assert os.waitpid(child, 0)[1] == 0

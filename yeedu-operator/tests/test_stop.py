@@ -12,10 +12,10 @@ from watched_run import GONE, JOB, RUN, STOP, WatchedRun, state
 
 from prefect_yeedu.errors import YeeduRunTimedOut, YeeduStopRequested
 from prefect_yeedu.models import RunState
-from prefect_yeedu.patience import SystemClock
+from prefect_yeedu.retry_policy import SystemClock
 from prefect_yeedu.runs.record import Phase
 from prefect_yeedu.runs.request import RunRequest
-from prefect_yeedu.runs.waiting import WaitOptions
+from prefect_yeedu.runs.wait_options import WaitOptions
 
 UNKNOWN_END = "nobody has seen it end yet"
 
@@ -95,7 +95,7 @@ def test_a_stop_takes_no_longer_than_its_budget_when_nothing_answers(watched: Wa
 def test_a_run_that_has_ended_is_not_stopped(watched: WatchedRun) -> None:
     watched.states(state("ERROR"))
     run = watched.run()
-    run.look()
+    run.poll()
     assert run.stop() is True
     assert watched.stops == 0
     run.api.client.close()
@@ -105,7 +105,7 @@ def test_a_run_that_another_wait_follows_for_is_left_as_it_is(watched: WatchedRu
     watched.states(state("RUNNING"))
     watched.listener.has_successor = True
     run = watched.run()
-    run.look()
+    run.poll()
     with pytest.raises(KeyboardInterrupt), run.stopped_on_the_way_out():
         raise KeyboardInterrupt
     assert watched.stops == 0

@@ -27,13 +27,13 @@ from prefect_yeedu.errors import (
     YeeduTransportError,
 )
 from prefect_yeedu.models import Generation, RunState
-from prefect_yeedu.patience import Patience
+from prefect_yeedu.retry_policy import RetryPolicy
 from prefect_yeedu.runs import submission
 from prefect_yeedu.runs.record import Ledger, Phase, Record, Resume
 from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.request import RunRequest
 from prefect_yeedu.runs.run_search import KEY_NAME
-from prefect_yeedu.runs.waiting import WaitOptions
+from prefect_yeedu.runs.wait_options import WaitOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +45,7 @@ PROXY = (404, b"default backend - 404")
 
 
 def client_of(yeedu: ScriptedYeedu, path: str = "spark/job/5", **options: Any) -> AddressedClient:
-    options = {"clock": FakeClock(), "patience": Patience(attempts=3), **options}
+    options = {"clock": FakeClock(), "retries": RetryPolicy(attempts=3), **options}
     return AddressedClient(yeedu.url(path), Credentials("demo", PASSWORD), **options)
 
 
@@ -487,8 +487,8 @@ def test_a_login_that_fails_does_not_close_the_intent_of_an_earlier_attempt(yeed
 @pytest.mark.parametrize("attempts", [1, 4])
 def test_a_call_makes_as_many_requests_as_its_patience_says(yeedu: ScriptedYeedu, attempts: int) -> None:
     yeedu.on("GET", "login/auth_type", LOST)
-    patience = Patience(attempts=attempts)
-    with client_of(yeedu, patience=patience) as client, pytest.raises(YeeduTransportError):
+    retries = RetryPolicy(attempts=attempts)
+    with client_of(yeedu, retries=retries) as client, pytest.raises(YeeduTransportError):
         client.get_object("anything", "about anything")
     assert [call.path for call in yeedu.calls] == ["login/auth_type"] * attempts
 
@@ -603,7 +603,7 @@ def v1_run(run_id: int, seconds: float = 0.0, by: object = "demo", **fields: Any
 
 def execute_v1(yeedu: ScriptedYeedu, runs: list[dict[str, Any]], ledger: Ledger | None = None) -> int | None:
     yeedu.on("GET", V1_LIST, (200, {"data": runs}))
-    with client_of(yeedu, "spark/conf/5", patience=Patience(attempts=1)) as client:
+    with client_of(yeedu, "spark/conf/5", retries=RetryPolicy(attempts=1)) as client:
         return execute(client, RunRequest(generation=Generation.V1), None, ledger).run_id
 
 

@@ -22,7 +22,7 @@ from prefect_yeedu.client.transport import Timeouts
 from prefect_yeedu.errors import YeeduConfigurationError, YeeduTransportError
 from prefect_yeedu.failures import Failure, classify
 from prefect_yeedu.models import Generation, RunKind
-from prefect_yeedu.patience import ONCE
+from prefect_yeedu.retry_policy import ONCE
 from prefect_yeedu.runs.job_run import JobRun
 
 
@@ -122,7 +122,7 @@ def test_a_handshake_that_is_dropped_is_weather_and_nothing_was_sent(
     yeedu.on("GET", RUN, state("RUNNING"))
     balancer.drops = [drop]
     with pytest.raises(YeeduTransportError) as caught:
-        api.read(9, patience=ONCE)
+        api.read(9, retries=ONCE)
     assert caught.value.was_sent is False
     assert classify(caught.value) is Failure.TRANSIENT
     assert "YEEDU_VERIFY_SSL" not in str(caught.value)
@@ -136,7 +136,7 @@ def test_a_connection_that_is_lost_later_may_have_carried_the_request(
     yeedu.on("GET", RUN, state("RUNNING"))
     balancer.drops = [drop]
     with pytest.raises(YeeduTransportError) as caught:
-        api.read(9, patience=ONCE)
+        api.read(9, retries=ONCE)
     assert caught.value.was_sent is True
 
 

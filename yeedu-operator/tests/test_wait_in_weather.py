@@ -17,7 +17,7 @@ from prefect_yeedu.errors import YeeduRunTimedOut
 from prefect_yeedu.models import YeeduResult
 from prefect_yeedu.runs.remote_run import RemoteRun
 from prefect_yeedu.runs.request import RunRequest
-from prefect_yeedu.runs.waiting import WaitOptions
+from prefect_yeedu.runs.wait_options import WaitOptions
 
 PROGRAM = """
 import time

@@ -84,14 +84,14 @@ def await_true(what: str, look: Callable[[], Any], seconds: float = 60) -> None:
 
 def test_each_is_resumed_when_its_own_run_has_ended_and_not_before(mock: MockYeedu, watch: Watch) -> None:
     (first, one), (second, two) = suspended(mock), suspended(mock)
-    assert watch.look() == []
+    assert watch.poll() == []
     end(mock, one)
-    assert watch.look() == [first.id]
-    assert watch.look() == []
+    assert watch.poll() == [first.id]
+    assert watch.poll() == []
     assert (first.state, second.state) == ("Resuming", "Suspended")
     assert first.attempt() == "Completed"
     end(mock, two)
-    assert watch.look() == [second.id]
+    assert watch.poll() == [second.id]
     assert second.attempt() == "Completed"
     assert len(runs_of(mock, first)) == len(runs_of(mock, second)) == 1
 
@@ -101,7 +101,7 @@ def test_a_round_asks_for_all_together_with_one_login(
 ) -> None:
     waiting = [suspended(mock) for _ in range(3)]
     mock.control("DELETE", "journal")
-    assert watch.look() == []
+    assert watch.poll() == []
     asked: list[str] = []
     send = SyncPrefectClient.request
 
@@ -111,7 +111,7 @@ def test_a_round_asks_for_all_together_with_one_login(
 
     monkeypatch.setattr(SyncPrefectClient, "request", count)
     for _ in range(3):
-        assert watch.look() == []
+        assert watch.poll() == []
     assert asked == ["/flow_runs/filter", "/artifacts/filter"] * 3
     monkeypatch.undo()
     paths = [one["path"] for one in mock.control("GET", "journal")]
@@ -119,7 +119,7 @@ def test_a_round_asks_for_all_together_with_one_login(
     assert sum(path.endswith("/login") for path in paths) == 1, paths
     assert not any("/job/run/" in path for path in paths), "none is asked for alone"
     end(mock, *(remote for _, remote in waiting))
-    assert set(watch.look()) == {run.id for run, _ in waiting}
+    assert set(watch.poll()) == {run.id for run, _ in waiting}
 
 
 def test_a_run_that_the_list_does_not_show_is_asked_for_alone(
@@ -128,7 +128,7 @@ def test_a_run_that_the_list_does_not_show_is_asked_for_alone(
     (first, one), (second, two) = suspended(mock), suspended(mock)
     monkeypatch.setattr("prefect_yeedu.flow_run.run_ends.MAX_LISTED", 1)
     end(mock, one, two)
-    assert set(watch.look()) == {first.id, second.id}
+    assert set(watch.poll()) == {first.id, second.id}
 
 
 def test_while_yeedu_is_away_nothing_is_resumed_and_afterwards_all(
@@ -140,15 +140,15 @@ def test_while_yeedu_is_away_nothing_is_resumed_and_afterwards_all(
     mock.control("POST", "faults", json={"path": "workspace/", "status": 503, "page": "html", "times": 100})
     try:
         for _ in range(4):
-            assert watch.look() == []
+            assert watch.poll() == []
             clock.sleep(61)
     finally:
         mock.control("DELETE", "faults")
     assert run.is_suspended
-    assert watch.look() == [run.id]
+    assert watch.poll() == [run.id]
     told = [line for line in caplog.messages if line.startswith(mock.base)]
     assert len(told) == 2, told
-    assert told[0].startswith(f"{mock.base}/api/v1 is asked again and again for 1 runs: ")
+    assert told[0].startswith(f"retrying {mock.base}/api/v1 for 1 runs: ")
     assert told[1].endswith(" answers again.")
 
 
@@ -159,9 +159,9 @@ def test_a_run_that_yeedu_does_not_know_any_more_is_told_to_its_flow(
     mock.control("PATCH", "switches", json={"replica_lag_seconds": 600})
     try:
         for _ in range(4):
-            assert watch.look() == []
+            assert watch.poll() == []
             clock.sleep(20)
-        assert watch.look() == [run.id]
+        assert watch.poll() == [run.id]
     finally:
         mock.control("PATCH", "switches", json={"replica_lag_seconds": 0})
 
@@ -171,18 +171,18 @@ def test_a_budget_that_is_over_is_enforced_by_the_flow_run(mock: MockYeedu, watc
     until = float(run.records()[0]["deferred_until"])
     while time.time() < until:
         time.sleep(0.05)
-    assert watch.look() == [run.id]
+    assert watch.poll() == [run.id]
     assert run.attempt() == "Failed"
     assert [one["run_status"] for one in runs_of(mock, run)] == ["STOPPED"]
 
 
 def test_cancelled_while_suspended_its_run_is_stopped(mock: MockYeedu, watch: Watch) -> None:
     run, _ = suspended(mock)
-    assert watch.look() == []
+    assert watch.poll() == []
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(run.id, Cancelling())
     assert run.state == "Cancelled"
-    assert watch.look() == []
+    assert watch.poll() == []
     await_true("stopped", lambda: [one["run_status"] for one in runs_of(mock, run)] == ["STOPPED"])
     await_true("told", lambda: any("was left behind, and is over now" in line for line in run.log()))
 
@@ -199,7 +199,7 @@ def test_a_pause_that_waits_for_a_person_is_left_alone(mock: MockYeedu, watch: W
     end(mock, int(run.records()[0]["run_id"]))
     run.resume()
     assert run.attempt() == "Suspended"
-    assert watch.look() == []
+    assert watch.poll() == []
     assert find_deferred_runs() == []
     assert watching.resume(deferred) is False, "of a pause that was seen before, this one is another"
     assert run.is_suspended
@@ -215,14 +215,14 @@ def test_a_record_or_block_that_is_broken_is_told_once_and_stops_no_other(
     with get_client(sync_client=True) as client:
         client.update_artifact(of_broken.record_id, ArtifactUpdate(metadata_=changed))
     end(mock, remote)
-    assert watch.look() == [healthy.id]
-    assert watch.look() == []
+    assert watch.poll() == [healthy.id]
+    assert watch.poll() == []
     if "connection_block_name" not in fields:
         told = [line for line in broken.log() if "is not resumed by itself" in line]
         assert len(told) == 1, told
         assert "resume it by hand, or cancel it" in told[0]
     else:
-        [told] = [line for line in caplog.messages if "is asked again and again" in line]
+        [told] = [line for line in caplog.messages if "retrying " in line]
         assert "not-there" in told
 
 
@@ -231,7 +231,7 @@ def test_two_watchers_resume_it_once(mock: MockYeedu, watch: Watch) -> None:
     other = Watch()
     try:
         end(mock, remote)
-        assert [*watch.look(), *other.look()] == [run.id]
+        assert [*watch.poll(), *other.poll()] == [run.id]
     finally:
         other.close()
     assert run.attempt() == "Completed"

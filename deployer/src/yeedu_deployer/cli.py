@@ -13,9 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from yeedu_deployer.config_dir import Options, declared_files, own_variables
-from yeedu_deployer.configuration import API_KEY, AUTH_STRING, Configuration, adopt_logins
 from yeedu_deployer.errors import DeployerError, shown
 from yeedu_deployer.inspection.inspector import FlowInspector
+from yeedu_deployer.settings import API_KEY, AUTH_STRING, Configuration, adopt_logins
 from yeedu_worker.printable import printable
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yeedu_deployer.configuration import Configuration
 from yeedu_deployer.errors import ConfigurationError, SourceError, SpecError
+from yeedu_deployer.settings import Configuration
 from yeedu_worker.dotenv import DotenvError, lines_of
 from yeedu_worker.git.reasons import GitError
 

@@ -1,4 +1,4 @@
-"""What can go wrong, each as one clear sentence for the person who runs the deployer.
+"""The deployer's errors, each with a clear sentence for the person who runs it.
 
 DeployerError
   SpecError            prefect.yaml or work-pools.yaml is wrong; one sentence per problem, with file and line

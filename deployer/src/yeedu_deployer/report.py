@@ -1,4 +1,4 @@
-"""Tells what was done or found: a table on a terminal, plain lines otherwise, or JSON."""
+"""Reports what was done or found: as a table on a terminal, as plain lines otherwise, or as JSON."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The Prefect server as the deployer meets it: wait for it, read and write blocks, explain its refusals."""
+"""The Prefect server: waits for it, reads and writes blocks, explains its refusals."""
 
 import re
 import sys
@@ -258,8 +258,8 @@ def _reason(error: Exception, quote_answer: bool) -> str:
 def refusal() -> str:
     """Say what to check when the server refuses what Prefect's client has sent, if anything."""
     if PREFECT_API_KEY.value() and not PREFECT_API_AUTH_STRING.value():
-        return "the server refuses the key; check PREFECT_API_KEY or its file"
-    return "the server refuses the credentials; check PREFECT_API_AUTH_STRING or its file"
+        return "the server rejects the API key; check PREFECT_API_KEY or its file"
+    return "the server rejects the credentials; check PREFECT_API_AUTH_STRING or its file"
 
 
 def _answer_text(response: httpx.Response) -> str:

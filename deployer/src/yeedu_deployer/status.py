@@ -1,4 +1,4 @@
-"""Compares the deployments on a server with the file, and shows of each how it is doing."""
+"""`deployer status`: compares the server's deployments with the file, and shows the state of each."""
 
 import datetime as dt
 from collections.abc import Iterable, Sequence

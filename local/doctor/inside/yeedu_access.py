@@ -21,7 +21,7 @@ from prefect_yeedu.client.login import NO_SUCH_CALL, Credentials  # noqa: E402
 from prefect_yeedu.client.tls import TLSSettings  # noqa: E402
 from prefect_yeedu.client.transport import Timeouts  # noqa: E402
 from prefect_yeedu.errors import YeeduError  # noqa: E402
-from prefect_yeedu.patience import ONCE  # noqa: E402
+from prefect_yeedu.retry_policy import ONCE  # noqa: E402
 from prefect_yeedu.urls import parse_url  # noqa: E402
 
 
@@ -46,7 +46,7 @@ def read(asked: dict[str, str]) -> str:
         asked["username"] or None, asked["password"] or None, asked["token"] or None, "YEEDU_TOKEN"
     )
     connection = Connection.to(url, credentials, TLSSettings.from_options(asked["verify"], None))
-    with YeeduClient(connection, timeouts=Timeouts(3.0, 6.0), patience=ONCE) as client:
+    with YeeduClient(connection, timeouts=Timeouts(3.0, 6.0), retries=ONCE) as client:
         client.log_in()
         client.call("GET", "user/info", "who we are", accepted=frozenset({200, *NO_SUCH_CALL}))
     return f"{connection.origin} takes the login, and answers"

@@ -19,7 +19,7 @@ def watch(settings: Settings, stop: threading.Event) -> None:
 
     Raises:
         OSError: The port of the status page is taken.
-        LoginRefused: The server refuses the login.
+        LoginRefused: The server rejects the login.
     """
     server = Server(settings.api_url, settings.auth_string, settings.api_key)
     reconciler = Reconciler(server, settings, time.monotonic)

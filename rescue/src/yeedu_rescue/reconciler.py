@@ -100,7 +100,7 @@ class Reconciler:
         """Apply every rule once, unless the server is down; the next call checks again.
 
         Raises:
-            LoginRefused: The server refuses the login.
+            LoginRefused: The server rejects the login.
         """
         try:
             if self._away or self.silent_seconds > self._uptime.longest_seconds:

@@ -1,4 +1,4 @@
-"""Deals with the runs that a work pool missed while no worker polled it, before a worker polls it again.
+"""Handles the runs that a work pool missed while no worker polled it, before a worker polls again.
 
 Prefect starts them all at once when a worker comes back, oldest first: a five-minute deployment that nobody
 served for a night would run 144 times. What happens instead is the deployment's choice, made by a tag:

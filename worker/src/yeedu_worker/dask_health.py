@@ -1,4 +1,4 @@
-"""Succeeds when the Dask process of this container answers: ``python -m yeedu_worker.dask_health``."""
+"""The health check of the Dask containers: ``python -m yeedu_worker.dask_health``."""
 
 import sys
 import urllib.error

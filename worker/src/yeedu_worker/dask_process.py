@@ -36,7 +36,7 @@ def main() -> None:
     """Become what the command line names, or leave with one sentence."""
     role = sys.argv[1] if len(sys.argv) == 2 else ""
     if role not in ROLES:
-        sys.exit(f"dask: say which, {' or '.join(ROLES)}")
+        sys.exit(f"dask: give the role, {' or '.join(ROLES)}")
     if importlib.util.find_spec("distributed") is None:
         sys.exit("dask: Dask is not installed here; set WORKER_EXTRAS=dask in .env, then `make up`")
     command = dask_command(role, os.environ)

@@ -1,9 +1,9 @@
-"""Ends tasks on a Dask worker that nobody wants any more; Dask itself lets a thread go on that has begun.
+"""Ends cancelled tasks on a Dask worker; Dask itself lets a thread that has begun run on.
 
 The scheduler takes a task back when its flow run has let go of it: the run was cancelled, has ended, or its
 process is gone. What runs in the thread then gets an exception, as a cancellation raises in a flow run's own
 process, so that it can tidy up. A thread that waits in foreign code does not see it; when it is still there
-after `PATIENCE_SECONDS`, the process leaves, and is started again by whoever keeps it running. Each Dask
+after `GRACE_SECONDS`, the process leaves, and is started again by whoever keeps it running. Each Dask
 worker has one thread for tasks, so that this ends no other.
 """
 
@@ -22,7 +22,7 @@ from prefect.exceptions import TerminationSignal
 if TYPE_CHECKING:
     from distributed import Worker
 
-PATIENCE_SECONDS = 30.0  # as a flow run has from its cancellation to its kill
+GRACE_SECONDS = 30.0  # as a flow run has from its cancellation to its kill
 EXIT_CODE = 75  # try again later
 
 
@@ -38,8 +38,8 @@ class EndTakenBack(WorkerPlugin):
 
     name = "end-taken-back"
 
-    def __init__(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        self._patience_seconds = patience_seconds
+    def __init__(self, grace_seconds: float = GRACE_SECONDS) -> None:
+        self._grace_seconds = grace_seconds
         self._worker: Worker | None = None
 
     def setup(self, worker: Worker) -> None:
@@ -54,7 +54,7 @@ class EndTakenBack(WorkerPlugin):
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
                 ctypes.c_ulong(thread), ctypes.py_object(TaskTakenBack)
             )
-            last = threading.Timer(self._patience_seconds, self._leave_if_still_there, (thread, key))
+            last = threading.Timer(self._grace_seconds, self._leave_if_still_there, (thread, key))
             last.daemon = True
             last.start()
 
@@ -67,7 +67,7 @@ class EndTakenBack(WorkerPlugin):
 
     def _leave_if_still_there(self, thread: int, key: Any) -> None:
         if thread in self._threads_of(key):
-            print(f"dask worker: {key} was taken back and does not end; its process does", file=sys.stderr)
+            print(f"dask worker: {key} was cancelled and does not end; killing its process", file=sys.stderr)
             os._exit(EXIT_CODE)
 
 

@@ -1,4 +1,4 @@
-"""A process worker that leaves no flow run behind: it lets them end, and hands over those that do not.
+"""A process worker that drains: it lets its flow runs end, and hands over those that do not.
 
 Prefect's own worker, told to stop, ends its flows within two seconds and leaves their runs RUNNING for ever;
 and it gives up, with the same effect, when the server is away for some minutes.
@@ -77,17 +77,17 @@ class DrainingWorker(HookedWorker, abc.ABC):
         self._left_runs = LeftRuns(self._pool_name, self._queue_names)
         self._looked_at = time.monotonic()
 
-    def drain(self, patience_seconds: float) -> None:
+    def drain(self, grace_seconds: float) -> None:
         """Claim no more flow runs, and hand over what has not ended in time.
 
         Args:
-            patience_seconds: How long flow runs may go on; told twice, the longer time counts, but 0 always
+            grace_seconds: How long flow runs may go on; told twice, the longer time counts, but 0 always
                 means at once.
         """
-        deadline = time.monotonic() + patience_seconds
-        if self._deadline is None or patience_seconds == 0 or deadline > self._deadline:
+        deadline = time.monotonic() + grace_seconds
+        if self._deadline is None or grace_seconds == 0 or deadline > self._deadline:
             self._deadline = deadline
-            logger.info("told to stop; %d flow runs may go on for %.0f s", self.active, patience_seconds)
+            logger.info("told to stop; %d flow runs may go on for %.0f s", self.active, grace_seconds)
 
     @property
     def is_draining(self) -> bool:
@@ -165,11 +165,11 @@ class DrainingWorker(HookedWorker, abc.ABC):
                 flow_run = await self.client.read_flow_run(flow_run_id)
             except (httpx.HTTPError, ObjectNotFound) as error:
                 logger.warning(
-                    "whether flow run %s is still this worker's is not known: %r", flow_run_id, error
+                    "cannot tell whether flow run %s is still this worker's: %r", flow_run_id, error
                 )
                 continue
             if process.is_lost(flow_run):
-                logger.warning("flow run %s is started elsewhere; its process here is ended", flow_run_id)
+                logger.warning("flow run %s was started elsewhere; killing its process here", flow_run_id)
                 await process.end()
 
     async def due_flow_runs(self) -> list[WorkerFlowRunResponse]:
@@ -182,7 +182,7 @@ class DrainingWorker(HookedWorker, abc.ABC):
         held = set(self.limiter.statistics().borrowers)
         for flow_run_id in {entry.flow_run.id for entry in due}:
             if process := self._processes.get(flow_run_id):  # it may have ended while another one was ended
-                logger.warning("flow run %s comes again; its earlier process is ended", flow_run_id)
+                logger.warning("flow run %s was claimed again; killing its earlier process", flow_run_id)
                 await process.end()
         return [entry for entry in due if entry.flow_run.id not in held]
 
@@ -202,7 +202,7 @@ class DrainingWorker(HookedWorker, abc.ABC):
         try:
             await self._left_runs.stop(self.client)
         except (httpx.HTTPError, OSError) as error:
-            logger.warning("what flow runs left behind cannot be looked for now: %r", error)
+            logger.warning("cannot look for orphans of flow runs now: %r", error)
 
     def _note_outage(self, error: httpx.HTTPError) -> None:
         """Go on asking, while the server is away: flows that run do not need this worker's word.
@@ -213,7 +213,7 @@ class DrainingWorker(HookedWorker, abc.ABC):
         if isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500:
             raise error
         if not self._is_server_away:
-            logger.warning("the server does not answer (%r); asking until it does", error)
+            logger.warning("the server does not answer (%r); retrying until it does", error)
         self._is_server_away = True
 
     async def run(

@@ -1,4 +1,4 @@
-"""Starts the worker of this container, beside it the prefork server for its flow runs, and watches both."""
+"""The container's entrypoint: starts the worker and its prefork server, and supervises both."""
 
 import os
 import re
@@ -19,7 +19,7 @@ _HAND_OVER_SECONDS = 10
 _MIN_GRACE_SECONDS = 15
 _LONGEST_FOLDER = 95  # the address of a Unix socket has at most 107 bytes
 _HUNG_SECONDS = "120"
-_MIN_HUNG_SECONDS = 10  # five signs of life
+_MIN_HUNG_SECONDS = 10  # five liveness signals
 _SWITCH = {"true": True, "false": False}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
 _NOT_IN_A_QUEUES_NAME = re.compile(r"[/%&<>]")
@@ -82,7 +82,7 @@ def worker_command(environment: Mapping[str, str]) -> list[str]:
             "--limit",
             limit,
         ),
-        *("--patience-seconds", str(int(grace) - _HAND_OVER_SECONDS)),
+        *("--grace-seconds", str(int(grace) - _HAND_OVER_SECONDS)),
         *(("--keep-results-seconds", keep) if int(keep) else ()),
         *queues,
     ]
@@ -145,7 +145,7 @@ def open_prefork() -> "Keeper | None":
             folder = Path(tempfile.mkdtemp(prefix="yeedu-prefork-", dir="/tmp"))
         keeper = Keeper(folder)
     except OSError as error:
-        print(f"worker: no prefork server, flow runs start the slow way: {error}", file=sys.stderr)
+        print(f"worker: no prefork server, flow runs start without it: {error}", file=sys.stderr)
         return None
     os.environ[protocol.ADDRESS_VARIABLE] = keeper.address
     return keeper

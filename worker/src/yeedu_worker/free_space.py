@@ -1,4 +1,4 @@
-"""How much memory and disk is left for flow runs."""
+"""How much memory and disk space is left for flow runs; read by the health check."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def _least(total: int) -> int:
 def _sentence(what: str, left: int, total: int) -> str:
     megabyte = 1024 * 1024
     return (
-        f"too little room for flow runs: {left // megabyte} of {total // megabyte} MB are left of {what}; "
-        f"see what takes it, or restart the worker"
+        f"too little space for flow runs: {left // megabyte} of {total // megabyte} MB are left of {what}; "
+        f"free some, or restart the worker"
     )
 
 

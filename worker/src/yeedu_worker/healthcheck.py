@@ -1,4 +1,4 @@
-"""Succeeds when the worker has polled the server lately, and there is room for flow runs.
+"""The health check: succeeds if the worker has polled recently, and has space for flow runs.
 
 Usage: ``python -m yeedu_worker.healthcheck``. Prefect's own health endpoint answers 200 while the last
 successful poll is at most 30 poll intervals old. A worker that has no work pool yet has nothing to poll, and

@@ -1,4 +1,4 @@
-"""Finds flow runs that ended without their process and left a Yeedu run behind, and has that stopped.
+"""Finds orphaned Yeedu runs, whose flow run ended without its process, and has them stopped.
 
 A cancelled flow run stops its remote run itself, and one that crashed and starts again finds it again. When
 nothing is left of a cancelled run's process, or nobody starts a crashed or failed one again, somebody has to

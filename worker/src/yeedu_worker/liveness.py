@@ -1,7 +1,7 @@
-"""The worker's signs of life, which its watchdog waits for.
+"""The worker's liveness signal, which its watchdog waits for.
 
-They come from the loop in which the worker polls, and stop when that stands still, or when no poll ends any
-more. A server that is away is no reason: polls end there too.
+It comes from the loop in which the worker polls, and stops when that loop hangs, or when no poll ends any
+more. An outage of the server does not stop it: polls end then too.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _FIRST_SECONDS = 0.1  # to the next try, before the first
 _STUCK_SECONDS = 900.0
 
 
-def begin(environment: MutableMapping[str, str]) -> int | None:
-    """Become the watchdog's: end with it; return the file for signs of life, where there is a watchdog."""
+def follow_watchdog(environment: MutableMapping[str, str]) -> int | None:
+    """Die with the watchdog, if there is one, and return the file for the liveness signal."""
     file, _, parent = environment.pop(LIVENESS_VARIABLE, "").partition(" ")
     if not file or sys.platform != "linux":
         return None
@@ -37,8 +37,8 @@ def begin(environment: MutableMapping[str, str]) -> int | None:
     return int(file)
 
 
-async def show(worker: DrainingWorker, file: int) -> None:
-    """Show for ever that the worker lives, for as long as it does, from the end of its first poll.
+async def signal_liveness(worker: DrainingWorker, file: int) -> None:
+    """Signal for ever that the worker is alive, from the end of its first poll on.
 
     Before, it imports what takes its time, and may wait for the server.
     """

@@ -1,4 +1,4 @@
-"""What to do about a package that a flow needs and that is not installed: docs/packages.md.
+"""Says how to install a package that a flow needs and that is missing: docs/packages.md.
 
 The deployer says it of a flow that it cannot import, and a worker in the log of a run.
 """

@@ -1,6 +1,6 @@
-"""Which patches a worker last said that it has left out, for those who import nothing of Prefect.
+"""The report of skipped patches that a worker wrote last, readable without importing Prefect.
 
-It needs nothing but Python, since the commands of the host use it as well.
+Standard library only, since the host's commands load it as well.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Changes to what Prefect does inside, made only where that is known to be what they were written for.
+"""Patches of Prefect's internals, applied only if these are known to be what the patch was written for.
 
 A patch names every place that it replaces or relies on. It is applied if this Prefect is of a known release,
 each place is there with its known signature, and what has to use it still names it. Otherwise it is left out,
@@ -180,7 +180,7 @@ def left_out(report: Sequence[PatchState]) -> str:
     if not reasons:
         return ""
     told = "; ".join(f"{', '.join(names)} ({why})" for why, names in reasons.items())
-    return f"Prefect's own way runs in place of {told}"
+    return f"Prefect's own code runs in place of {told}"
 
 
 def _unknown_release() -> str:

@@ -1,4 +1,4 @@
-"""Waits for what a worker needs before it can poll: the Prefect server, and its work pool."""
+"""Waits until a worker can poll: for the Prefect server, and for its work pool."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -89,7 +89,7 @@ def make_queues(pool: str, names: Sequence[str]) -> None:
 def _refusal() -> str:
     api = get_current_settings().api
     if api.auth_string:  # which goes first
-        return f"{api.url} refuses the login; check PREFECT_API_AUTH_STRING or its file"
+        return f"{api.url} rejects the login; check PREFECT_API_AUTH_STRING or its file"
     if api.key:
-        return f"{api.url} refuses the key; check PREFECT_API_KEY or its file"
+        return f"{api.url} rejects the API key; check PREFECT_API_KEY or its file"
     return f"{api.url} asks for a login; set PREFECT_API_AUTH_STRING, or PREFECT_API_KEY for a key"

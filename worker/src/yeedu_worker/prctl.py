@@ -1,4 +1,4 @@
-"""What Linux lets a process ask for itself, and Python has no function for: see prctl(2)."""
+"""The prctl(2) calls of Linux that Python has no functions for."""
 
 import ctypes
 import os

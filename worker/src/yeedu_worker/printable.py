@@ -1,6 +1,6 @@
-"""Shows text of others on a terminal: names and logs that come from flows must not steer it.
+"""Sanitizes untrusted text for a terminal: names and logs of flows must not control it.
 
-It needs nothing but Python, since the commands of the host use it as well.
+Standard library only, since the host's commands load it as well.
 """
 
 import re

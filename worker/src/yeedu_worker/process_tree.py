@@ -1,4 +1,4 @@
-"""Processes and what they have started, and an end to all of them."""
+"""Process trees: finds the descendants of a process, and kills all of them."""
 
 from __future__ import annotations
 
@@ -92,14 +92,14 @@ def end_children(spare: Collection[int] = (), within_seconds: float = 10.0) -> b
     deadline = time.monotonic() + within_seconds
     while True:
         known = children_by_parent()
-        strangers = [child.number for child in known.get(os.getpid(), []) if child.number not in spare]
-        if not strangers:
+        targets = [child.number for child in known.get(os.getpid(), []) if child.number not in spare]
+        if not targets:
             return True
-        kill([*strangers, *(member.number for member in descendants(*strangers, among=known))])
-        left = len(strangers)
-        for stranger in strangers:
+        kill([*targets, *(member.number for member in descendants(*targets, among=known))])
+        left = len(targets)
+        for target in targets:
             with suppress(ChildProcessError):
-                left -= os.waitpid(stranger, os.WNOHANG)[0] == stranger
+                left -= os.waitpid(target, os.WNOHANG)[0] == target
         if time.monotonic() > deadline:
             return False
         if left:

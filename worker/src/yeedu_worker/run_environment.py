@@ -1,4 +1,4 @@
-"""What a flow run's process gets from the worker beside Prefect's: patience, a guard, a place for files."""
+"""The environment of a flow run's process: client retries, a guard process, a folder for temporary files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker writes on the flow runs that it takes: whose they are, and how often they send a heartbeat.
+"""The labels that a worker sets on its flow runs: its name, and their heartbeat interval.
 
 The rescue service (`yeedu_rescue.flow_runs`) judges a run's silence by it. The runs of workers that write no
 such thing, of other teams on the same server for example, may beat as they like.

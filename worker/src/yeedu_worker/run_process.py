@@ -1,4 +1,4 @@
-"""The process of one flow run: its number, and an end from which nobody draws conclusions."""
+"""The process of one flow run on this worker, and how it is killed without a crash being reported."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Runs a module closed to other processes: ``python -m yeedu_worker.run_protected MODULE [ARGUMENT ...]``.
+"""Runs a module protected from others: ``python -m yeedu_worker.run_protected MODULE [ARGUMENT ...]``.
 
-A program that imports much would be open to them for as long as its imports take.
+The protection holds from the start: a program with slow imports would be readable while they run.
 """
 
 import runpy

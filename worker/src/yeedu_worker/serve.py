@@ -18,10 +18,10 @@ import anyio
 from prefect.settings import get_current_settings
 
 from yeedu_worker.catch_up import catch_up_before_polling
-from yeedu_worker.cleanup.stored_results import sweep_results_hourly
-from yeedu_worker.cleanup.temporary_files import sweep_left_folders, sweep_now_and_then
+from yeedu_worker.cleanup.stored_results import delete_old_results_hourly
+from yeedu_worker.cleanup.temporary_files import clean_up_periodically, delete_orphaned_folders
 from yeedu_worker.draining import Drained, DrainingWorker
-from yeedu_worker.liveness import begin, show
+from yeedu_worker.liveness import follow_watchdog, signal_liveness
 from yeedu_worker.patches import keep_report, report
 from yeedu_worker.patches.cancellations import Cancellations
 from yeedu_worker.patches.process_worker import (
@@ -44,28 +44,28 @@ if sys.platform != "win32":
 
 
 async def serve(
-    worker: DrainingWorker, patience_seconds: float, signs: int | None, keep_results_seconds: int = 0
+    worker: DrainingWorker, grace_seconds: float, liveness: int | None, keep_results_seconds: int = 0
 ) -> None:
     """Poll the work pool until a signal says to stop, and no flow run is left.
 
     Args:
         worker: The worker.
-        patience_seconds: How long flow runs may go on after the first signal.
-        signs: The file for signs of life, where a watchdog waits for them.
+        grace_seconds: How long flow runs may go on after the first signal.
+        liveness: The file for the liveness signal, where a watchdog waits for them.
         keep_results_seconds: How long persisted results are kept; 0 for ever.
     """
     cancellations = Cancellations()
     are_followed = cancellations.replace_observers()
     with anyio.open_signal_receiver(*_SIGNALS) as signals:
         async with anyio.create_task_group() as group:
-            group.start_soon(_obey, worker, patience_seconds, signals)
+            group.start_soon(_obey, worker, grace_seconds, signals)
             group.start_soon(poll_when_triggered, worker)
             if are_followed:
                 group.start_soon(cancellations.follow)
-            group.start_soon(sweep_results_hourly, keep_results_seconds)
-            group.start_soon(sweep_now_and_then, worker, os.environ)
-            if signs is not None:
-                group.start_soon(show, worker, signs)
+            group.start_soon(delete_old_results_hourly, keep_results_seconds)
+            group.start_soon(clean_up_periodically, worker, os.environ)
+            if liveness is not None:
+                group.start_soon(signal_liveness, worker, liveness)
             try:
                 await worker.start(with_healthcheck=True)
             except* Drained:
@@ -73,16 +73,14 @@ async def serve(
             group.cancel_scope.cancel()
 
 
-async def _obey(
-    worker: DrainingWorker, patience_seconds: float, signals: AsyncIterator[signal.Signals]
-) -> None:
+async def _obey(worker: DrainingWorker, grace_seconds: float, signals: AsyncIterator[signal.Signals]) -> None:
     told = 0
     async for number in signals:
         if number not in (signal.SIGTERM, signal.SIGINT):
             worker.drain(math.inf)
             continue
         told += 1
-        worker.drain(patience_seconds if told == 1 else 0)
+        worker.drain(grace_seconds if told == 1 else 0)
 
 
 def main() -> None:
@@ -90,9 +88,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m yeedu_worker.serve")
     parser.add_argument("--pool", required=True, help="the work pool to poll")
     parser.add_argument("--name", required=True, help="the worker's name in the UI")
-    parser.add_argument("--limit", required=True, type=int, help="the most flow runs at a time")
+    parser.add_argument("--limit", required=True, type=int, help="the maximum number of concurrent flow runs")
     parser.add_argument(
-        "--patience-seconds", required=True, type=float, help="how long flow runs may go on after SIGTERM"
+        "--grace-seconds", required=True, type=float, help="how long flow runs may go on after SIGTERM"
     )
     parser.add_argument(
         "--work-queue", action="append", default=[], help="a queue of the pool; none means every queue"
@@ -101,9 +99,9 @@ def main() -> None:
         "--keep-results-seconds", default=0, type=int, help="how long persisted results are kept; 0: for ever"
     )
     arguments = parser.parse_args()
-    signs = begin(os.environ)
-    if count := sweep_left_folders():
-        print(f"worker: deleted {count} working folders of flow runs that ended without a word")
+    liveness = follow_watchdog(os.environ)
+    if count := delete_orphaned_folders():
+        print(f"worker: deleted {count} working folders of flow runs that were killed")
     try:
         insist_on_hooks()
     except PatchRefusedError as error:
@@ -130,7 +128,7 @@ def main() -> None:
         create_pool_if_not_found=False,
         heartbeat_interval_seconds=int(get_current_settings().worker.heartbeat_seconds),
     )
-    anyio.run(serve, worker, arguments.patience_seconds, signs, arguments.keep_results_seconds)
+    anyio.run(serve, worker, arguments.grace_seconds, liveness, arguments.keep_results_seconds)
 
 
 if __name__ == "__main__":

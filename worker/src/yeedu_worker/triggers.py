@@ -1,4 +1,4 @@
-"""Polls as soon as a flow run is triggered, or may be claimed again, so that the regular polls may be rare.
+"""Polls as soon as a flow run is triggered or may be claimed again, so that regular polls can be rare.
 
 Runs of a schedule need none of this: a poll claims them up to ten seconds before they are due.
 """
@@ -85,4 +85,4 @@ async def _claim(worker: DrainingWorker) -> None:
     try:
         await worker.get_and_submit_flow_runs()
     except Exception as error:  # noqa: BLE001 - told by the regular polls, which go on
-        logger.info("a poll out of turn failed: %r", error)
+        logger.info("an extra poll failed: %r", error)

@@ -1,4 +1,4 @@
-"""Tells the health check what the worker waits for before it polls."""
+"""Tells the health check what the worker is waiting for before its first poll."""
 
 from __future__ import annotations
 

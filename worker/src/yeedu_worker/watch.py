@@ -1,4 +1,4 @@
-"""Runs `yeedu-watch` while a flow run is suspended for a Yeedu run, and costs next to nothing while none is.
+"""Runs `yeedu-watch` while a flow run is suspended for a Yeedu run, and costs next to nothing otherwise.
 
 That program takes seconds to import Prefect, and 100 MB; most of the time, on many platforms always, there is
 nothing to watch. So this one, of the standard library alone, asks the server whether there is, and starts the
@@ -78,7 +78,7 @@ def watch(
             # A server may ask for more than a login, such as CSRF tokens; the program knows what.
             is_needed = isinstance(error, HTTPError) and error.code == _FORBIDDEN
             if type(error).__name__ != trouble:
-                tell(f"The Prefect server is asked again and again for suspended flow runs: {error}")
+                tell(f"Retrying to ask the Prefect server for suspended flow runs: {error}")
             trouble = type(error).__name__
         if file:
             Path(file).touch()
@@ -96,7 +96,7 @@ def _run_program(
         ending.start()
         code = program.wait()
     if code and not is_ended.is_set():
-        tell(f"yeedu-watch has ended with {code}; it is started again.")
+        tell(f"yeedu-watch has ended with {code}; restarting it.")
 
 
 def _end_with(is_ended: threading.Event, program: "subprocess.Popen[bytes]") -> None:

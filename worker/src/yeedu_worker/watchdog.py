@@ -1,4 +1,4 @@
-"""Watches over the worker's process: starts it again when it hangs or is killed, and ends what it leaves.
+"""The watchdog of the worker's process: restarts it when it hangs or is killed, and kills its orphans.
 
 It is the parent of the worker and of the prefork server, and the one that signals are sent to. A container's
 first process starts it, and Docker starts a new container when it ends.
@@ -38,7 +38,7 @@ class Watchdog:
 
     Args:
         command: The worker's command line.
-        hung_seconds: After how long without a sign of life it is ended and started again; 0 for never.
+        hung_seconds: After how long without a sign of life it is killed and restarted; 0 for never.
         keeper: Of the prefork server, where there is to be one.
     """
 
@@ -66,13 +66,13 @@ class Watchdog:
         while True:
             began = time.monotonic()
             code = self._run_worker()
-            self._end_strangers()
+            self._end_orphans()
             if self._is_told or code >= 0:
                 break
             lasted_seconds = time.monotonic() - began
             pause_seconds = min(2 * pause_seconds or _MIN_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
             pause_seconds = _MIN_PAUSE_SECONDS if lasted_seconds > _MAX_PAUSE_SECONDS else pause_seconds
-            print(f"worker: ended by signal {-code}, and its flow runs with it; started again", flush=True)
+            print(f"worker: killed by signal {-code}, and its flow runs with it; restarting", flush=True)
             time.sleep(pause_seconds)
             if self._is_told:
                 break
@@ -91,7 +91,7 @@ class Watchdog:
 
     def _run_worker(self) -> int:
         """Run a worker to its end, and end it when it hangs; return its exit code."""
-        signs, file = os.pipe()
+        liveness, file = os.pipe()
         environment = {**os.environ, LIVENESS_VARIABLE: f"{file} {os.getpid()}"}
         try:
             # In a session of its own: a terminal's interrupt comes from here alone, and so only once.
@@ -99,14 +99,14 @@ class Watchdog:
                 self._command, env=environment, pass_fds=[file], start_new_session=True
             )
             os.close(file)
-            return self._watch(self._worker, signs)
+            return self._watch(self._worker, liveness)
         finally:
-            os.close(signs)
+            os.close(liveness)
 
-    def _watch(self, worker: subprocess.Popen[bytes], signs: int) -> int:
+    def _watch(self, worker: subprocess.Popen[bytes], liveness: int) -> int:
         waiting = select.poll()
         pidfd = os.pidfd_open(worker.pid)
-        for file in (signs, pidfd):
+        for file in (liveness, pidfd):
             waiting.register(file, select.POLLIN)
         has_begun = False
         self._silent_seconds = 0.0
@@ -117,25 +117,23 @@ class Watchdog:
                 now = time.monotonic()
                 self._silent_seconds += min(now - looked_at, _MAX_SEEN_SECONDS)
                 looked_at = now
-                if events.get(signs, 0) & select.POLLIN and os.read(signs, 4096):
+                if events.get(liveness, 0) & select.POLLIN and os.read(liveness, 4096):
                     has_begun, self._silent_seconds = True, 0.0
-                elif signs in events:  # closed: the worker is ending
-                    waiting.unregister(signs)
+                elif liveness in events:  # closed: the worker is ending
+                    waiting.unregister(liveness)
                 # Before its first sign it may wait for its pool; told to stop, it does not wait any more.
                 if (has_begun or self._is_told) and 0 < self._hung_seconds < self._silent_seconds:
-                    print(
-                        f"worker: no sign of life for {self._silent_seconds:.0f} s; it is ended", flush=True
-                    )
+                    print(f"worker: no sign of life for {self._silent_seconds:.0f} s; killing it", flush=True)
                     worker.kill()
                     worker.wait()
                 if now - swept_at > _SWEEP_SECONDS:
-                    self._end_strangers()
+                    self._end_orphans()
                     swept_at = time.monotonic()
             return worker.returncode
         finally:
             os.close(pidfd)
 
-    def _end_strangers(self) -> None:
+    def _end_orphans(self) -> None:
         """End what flow runs have left that nobody else stands over any more."""
         worker = {self._worker.pid} if self._worker and self._worker.poll() is None else set[int]()
         if not self._keeper:

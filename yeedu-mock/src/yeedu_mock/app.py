@@ -12,15 +12,15 @@ from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
+from yeedu_mock.control.allowed_hosts import Names
 from yeedu_mock.control.middleware import RequestWatch
-from yeedu_mock.control.names import Names
 from yeedu_mock.errors import MockError, UnknownIdError
 from yeedu_mock.routes import (
+    ambiguous_routes,
     clusters,
     control,
     definitions_v1,
     definitions_v2,
-    either,
     kernels,
     login,
     lookups,
@@ -36,7 +36,7 @@ from yeedu_mock.routes.administration import (
     cluster_confs,
     cluster_history,
     directory,
-    transfer,
+    export_import,
     workspace_access,
     workspace_clusters,
     workspace_files,
@@ -74,9 +74,9 @@ def create_app(mock: Mock) -> RequestWatch:
     app = FastAPIOffline(title="Yeedu mock", version=version("yeedu-mock"), lifespan=lifespan)
     app.state.mock = mock
     for module in (
-        *(login, lookups, users, workspaces, workspace_clusters, workspace_files, transfer),
+        *(login, lookups, users, workspaces, workspace_clusters, workspace_files, export_import),
         *(clusters, cluster_confs, cluster_history),
-        *(either, kernels, notebook_files),
+        *(ambiguous_routes, kernels, notebook_files),
     ):
         app.include_router(module.router, prefix=API)
     app.include_router(workspace_access.lookup, prefix=API)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from yeedu_mock.app import create_app
+from yeedu_mock.control.anonymous_limits import IDLE_SECONDS, MAX_CONNECTIONS, MAX_HEAD_BYTES, PunctualHttp
 from yeedu_mock.control.listener import Listener
-from yeedu_mock.control.strangers import IDLE_SECONDS, MAX_CONNECTIONS, MAX_HEAD_BYTES, PunctualHttp
 from yeedu_mock.settings import Settings, SettingsError
 
 if TYPE_CHECKING:

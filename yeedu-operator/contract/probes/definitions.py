@@ -4,68 +4,68 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from contract.look import UNKNOWN_ID
+from contract.scan import UNKNOWN_ID
 from contract.server import BODY_BYTES
 
 if TYPE_CHECKING:
-    from contract.look import Look
+    from contract.scan import Scan
     from contract.server import JsonObject
 
 OK, NOT_FOUND = 200, 404
 
 
-def look_at_definitions(look: Look) -> None:
+def probe_definitions(scan: Scan) -> None:
     """Read the workspace, a job and a notebook: those that were named, or those of the latest runs."""
-    workspace = look.server.ask("GET", "workspace", params={"workspace_id": look.settings.place.workspace})
-    look.expect("workspace", workspace, OK)
-    job = _read(look, "job", look.settings.place.job)
+    workspace = scan.server.ask("GET", "workspace", params={"workspace_id": scan.settings.place.workspace})
+    scan.expect("workspace", workspace, OK)
+    job = _read(scan, "job", scan.settings.place.job)
     if job:
-        look.findings.note("job-cluster", "cluster_id" in job)
-    notebook = _read(look, "notebook", look.settings.place.notebook)
+        scan.findings.note("job-cluster", "cluster_id" in job)
+    notebook = _read(scan, "notebook", scan.settings.place.notebook)
     if notebook:
         kind = notebook.get("spark_job_type")
-        look.findings.note("notebook-language", isinstance(kind, dict) and "language" in kind)
-    _look_at_cells(look)
+        scan.findings.note("notebook-language", isinstance(kind, dict) and "language" in kind)
+    _probe_cells(scan)
 
 
-def look_at_errors(look: Look) -> None:
+def probe_errors(scan: Scan) -> None:
     """Ask for a run and a job that cannot be there."""
-    look.expect("unknown-run", look.refused(look.read_run("job", UNKNOWN_ID)), NOT_FOUND)
-    routes = look.routes["job"]
-    answer = look.server.workspace("GET", routes.definition, params={routes.definition_field: UNKNOWN_ID})
-    look.expect("unknown-definition", look.refused(answer), NOT_FOUND)
+    scan.expect("unknown-run", scan.refused(scan.read_run("job", UNKNOWN_ID)), NOT_FOUND)
+    routes = scan.routes["job"]
+    answer = scan.server.workspace("GET", routes.definition, params={routes.definition_field: UNKNOWN_ID})
+    scan.expect("unknown-definition", scan.refused(answer), NOT_FOUND)
 
 
-def sum_up_errors(look: Look) -> None:
-    """Look back at all that was refused."""
-    with_code = sum(answer.is_from_yeedu for answer in look.errors)
-    all_have = with_code == len(look.errors)
-    look.findings.note("error-code", all_have if look.errors else None, f"{with_code} of {len(look.errors)}")
-    limited = look.server.limited
-    look.findings.note("unlimited", not limited, f"{limited} calls" if limited else "")
+def sum_up_errors(scan: Scan) -> None:
+    """Sum up all refusals."""
+    with_code = sum(answer.is_from_yeedu for answer in scan.errors)
+    all_have = with_code == len(scan.errors)
+    scan.findings.note("error-code", all_have if scan.errors else None, f"{with_code} of {len(scan.errors)}")
+    limited = scan.server.limited
+    scan.findings.note("unlimited", not limited, f"{limited} calls" if limited else "")
 
 
-def _read(look: Look, kind: str, named: int | None) -> JsonObject:
+def _read(scan: Scan, kind: str, named: int | None) -> JsonObject:
     """Read a job or notebook, and note whether that can be done."""
-    ids = [named, *(look.definition_of(kind, run) for run in look.runs.get(kind, []))]
+    ids = [named, *(scan.definition_of(kind, run) for run in scan.runs.get(kind, []))]
     known = next((one for one in ids if one is not None), None)
     if known is None:
-        look.findings.note(kind, None, "none is known; name one in YEEDU_URL")
+        scan.findings.note(kind, None, "none is known; name one in YEEDU_URL")
         return {}
-    routes = look.routes[kind]
-    answer = look.server.workspace("GET", routes.definition, params={routes.definition_field: known})
-    return answer.fields if look.expect(kind, answer, OK) else {}
+    routes = scan.routes[kind]
+    answer = scan.server.workspace("GET", routes.definition, params={routes.definition_field: known})
+    return answer.fields if scan.expect(kind, answer, OK) else {}
 
 
-def _look_at_cells(look: Look) -> None:
+def _probe_cells(scan: Scan) -> None:
     """Download the notebook of the latest run."""
-    if not look.is_newer:
-        look.findings.note("notebook-cells", None, "the older API has no such call")
+    if not scan.is_newer:
+        scan.findings.note("notebook-cells", None, "the older API has no such call")
         return
-    for run in look.runs.get("notebook", [])[:1]:
-        path = f"notebook/{look.definition_of('notebook', run)}/run/{run.get('run_id')}/download"
-        answer = look.server.workspace("GET", path)
+    for run in scan.runs.get("notebook", [])[:1]:
+        path = f"notebook/{scan.definition_of('notebook', run)}/run/{run.get('run_id')}/download"
+        answer = scan.server.workspace("GET", path)
         if len(answer.content) >= BODY_BYTES:
-            look.findings.note("notebook-cells", None, "it is too large to look at")
-        elif look.expect("notebook-cells", answer, OK):
-            look.findings.note("notebook-cells", isinstance(answer.fields.get("cells"), list))
+            scan.findings.note("notebook-cells", None, "it is too large to look at")
+        elif scan.expect("notebook-cells", answer, OK):
+            scan.findings.note("notebook-cells", isinstance(answer.fields.get("cells"), list))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from contract.look import described
+from contract.scan import described
 from contract.server import BODY_BYTES
 
 if TYPE_CHECKING:
-    from contract.look import Look
+    from contract.scan import Scan
     from contract.server import Answer, JsonObject
 
 OK, PARTIAL, NOT_FOUND, NOT_SATISFIABLE = 200, 206, 404, 416
@@ -16,75 +16,75 @@ RUNS = 5
 STREAMS = ("stdout", "stderr")
 
 
-def look_at_logs(look: Look) -> None:
+def probe_logs(scan: Scan) -> None:
     """Read the logs of the latest jobs that have ended."""
-    field = look.routes["job"].state_field
+    field = scan.routes["job"].state_field
     # Those that ended by themselves first: one that was stopped may have had no time to print.
-    ended = sorted(look.ended("job"), key=lambda run: run.get(field) not in {"DONE", "ERROR"})[:RUNS]
+    ended = sorted(scan.ended("job"), key=lambda run: run.get(field) not in {"DONE", "ERROR"})[:RUNS]
     if not ended:
         return
-    answers = {stream: [(run, _log(look, run, stream)) for run in ended] for stream in STREAMS}
+    answers = {stream: [(run, _log(scan, run, stream)) for run in ended] for stream in STREAMS}
     full = [
         (run, stream, answer)
         for stream, read in answers.items()
         for run, answer in read
         if answer.status == OK and 0 < len(answer.content) < BODY_BYTES
     ]
-    look.expect("log", full[0][2] if full else answers["stdout"][0][1], OK)
-    _look_at_streams(look, {stream: [answer for _, answer in read] for stream, read in answers.items()})
+    scan.expect("log", full[0][2] if full else answers["stdout"][0][1], OK)
+    _probe_streams(scan, {stream: [answer for _, answer in read] for stream, read in answers.items()})
     if full:
-        _look_at_parts(look, *max(full, key=lambda one: len(one[2].content)))
+        _probe_parts(scan, *max(full, key=lambda one: len(one[2].content)))
     else:
-        look.findings.notes.append(
+        scan.findings.notes.append(
             "The latest jobs have empty logs; run one that prints something to see more."
         )
     failed = [run for run in ended if run.get(field) == "ERROR"] or ended
-    if look.is_newer:
-        path = f"{look.routes['job'].run.format(run=_id(look, failed[0]))}/workflow/errors"
-        look.expect("workflow-errors", look.server.workspace("GET", path), OK)
+    if scan.is_newer:
+        path = f"{scan.routes['job'].run.format(run=_id(scan, failed[0]))}/workflow/errors"
+        scan.expect("workflow-errors", scan.server.workspace("GET", path), OK)
 
 
-def _look_at_streams(look: Look, answers: dict[str, list[Answer]]) -> None:
+def _probe_streams(scan: Scan, answers: dict[str, list[Answer]]) -> None:
     """Tell a log that is missing from one that is empty: the latter's stream is there for another run."""
     missing = [stream for stream, read in answers.items() if all(one.status != OK for one in read)]
     refused = [one for read in answers.values() for one in read if one.status == NOT_FOUND]
     what = ", ".join(f"{stream}: {described(answers[stream][0])}" for stream in missing)
-    look.findings.note("log-streams", not missing, what)
+    scan.findings.note("log-streams", not missing, what)
     empty = [one for read in answers.values() for one in read if one.status == OK and not one.content]
     hidden = [
         one for stream, read in answers.items() if stream not in missing for one in read if one in refused
     ]
     if empty or hidden:
-        look.expect("log-empty", (hidden or empty)[0], OK)
+        scan.expect("log-empty", (hidden or empty)[0], OK)
     else:
-        look.findings.note("log-empty", None, "no log is known to be empty")
+        scan.findings.note("log-empty", None, "no log is known to be empty")
 
 
-def _look_at_parts(look: Look, run: JsonObject, stream: str, whole: Answer) -> None:
+def _probe_parts(scan: Scan, run: JsonObject, stream: str, whole: Answer) -> None:
     """Ask for all but the first byte of a log, for what is behind its end, and for its last line."""
-    look.findings.note("log-file", "Content-Disposition" in whole.headers)
+    scan.findings.note("log-file", "Content-Disposition" in whole.headers)
     size = len(whole.content)
     if size > 1:
-        part = _log(look, run, stream, headers={"Range": f"bytes={size - 1}-"})
+        part = _log(scan, run, stream, headers={"Range": f"bytes={size - 1}-"})
         is_part = part.status == PARTIAL and part.content == whole.content[-1:]
-        look.findings.note("log-range", is_part, "" if is_part else described(part))
-    behind = _log(look, run, stream, headers={"Range": f"bytes={size}-"})
-    if look.findings["log-range"].verdict == "yes":
-        look.expect("log-end", behind, NOT_SATISFIABLE)
+        scan.findings.note("log-range", is_part, "" if is_part else described(part))
+    behind = _log(scan, run, stream, headers={"Range": f"bytes={size}-"})
+    if scan.findings["log-range"].verdict == "yes":
+        scan.expect("log-end", behind, NOT_SATISFIABLE)
     else:
-        look.findings.note("log-end", None, "it knows no ranges")
+        scan.findings.note("log-end", None, "it knows no ranges")
     if whole.content.rstrip(b"\n").count(b"\n"):
-        tail = _log(look, run, stream, params={"last_n_lines": 1})
-        look.findings.note("log-tail", len(tail.content) < size and whole.content.endswith(tail.content))
+        tail = _log(scan, run, stream, params={"last_n_lines": 1})
+        scan.findings.note("log-tail", len(tail.content) < size and whole.content.endswith(tail.content))
     else:
-        look.findings.note("log-tail", None, "the log has one line")
+        scan.findings.note("log-tail", None, "the log has one line")
 
 
-def _log(look: Look, run: JsonObject, stream: str, **arguments: dict[str, object]) -> Answer:
-    path = f"{look.routes['job'].run.format(run=_id(look, run))}/log/{stream}"
+def _log(scan: Scan, run: JsonObject, stream: str, **arguments: dict[str, object]) -> Answer:
+    path = f"{scan.routes['job'].run.format(run=_id(scan, run))}/log/{stream}"
     headers = {"accept": "*/*", **arguments.get("headers", {})}
-    return look.server.workspace("GET", path, headers=headers, params=arguments.get("params"))
+    return scan.server.workspace("GET", path, headers=headers, params=arguments.get("params"))
 
 
-def _id(look: Look, run: JsonObject) -> object:
-    return run.get(look.routes["job"].run_field)
+def _id(scan: Scan, run: JsonObject) -> object:
+    return run.get(scan.routes["job"].run_field)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
 from contract.kernel import Kernel, connect
-from contract.look import ENDED
-from contract.probes.started import POLL_SECONDS, START_SECONDS, Started, start
+from contract.probes.started_run import POLL_SECONDS, START_SECONDS, Started, start
+from contract.scan import ENDED
 
 if TYPE_CHECKING:
-    from contract.look import Look
+    from contract.scan import Scan
     from contract.server import JsonObject
 
 READY = frozenset({"idle", "busy", "starting"})
@@ -23,21 +23,21 @@ UNESCAPED = "/:@!$&'()*+,;=-._~"
 KILL_KEYS = {"stop": "kill", "prompt": "kill-prompt", "state": "kill-state", "again": "kill-again"}
 
 
-def run_a_notebook(look: Look) -> None:
+def run_a_notebook(scan: Scan) -> None:
     """Start the notebook that was named, send it three cells, and kill it; its own cells are not run."""
-    notebook = look.settings.place.notebook
+    notebook = scan.settings.place.notebook
     if notebook is None:
         return
-    run = start(look, "notebook", notebook, "nb-submit", [])
+    run = start(scan, "notebook", notebook, "nb-submit", [])
     if run is None:
         return
     kernel: Kernel | None = None
     try:
         if run.wait_for(ENDED | {"RUNNING"}, START_SECONDS) == "RUNNING" and _is_ready(run):
-            kernel = _look_at_the_kernel(run)
+            kernel = _probe_the_kernel(run)
         run.stop(KILL_KEYS)
         if kernel is not None:
-            _look_at_the_end(look, kernel)
+            _probe_the_end(scan, kernel)
     finally:
         if kernel is not None:
             kernel.close()
@@ -52,29 +52,29 @@ def _is_ready(run: Started) -> bool:
         asked += 1
         time.sleep(POLL_SECONDS)
     seen = f"at question {asked}" if is_ready else f"not within {READY_SECONDS:.0f} s"
-    run.look.findings.note("kernel-ready", is_ready and asked == 1, seen)
+    run.scan.findings.note("kernel-ready", is_ready and asked == 1, seen)
     return is_ready
 
 
 def _kernel_status(run: Started) -> str:
-    answer = run.look.server.workspace("POST", f"{_kernel_path(run)}/startOrGetStatus")
+    answer = run.scan.server.workspace("POST", f"{_kernel_path(run)}/startOrGetStatus")
     info = answer.fields.get("kernel_info")
     status = cast("JsonObject", info).get("kernel_status") if isinstance(info, dict) else None
     return status.lower() if isinstance(status, str) else ""
 
 
-def _look_at_the_kernel(run: Started) -> Kernel | None:
+def _probe_the_kernel(run: Started) -> Kernel | None:
     """Open its websocket in both ways, and send a cell; return what is open at the end."""
-    look, path, token = run.look, _kernel_path(run), run.look.server.token or ""
-    answer = look.server.workspace("GET", f"{path}/ws", params={"yeedu_session": token})
-    look.findings.note("kernel-answer", answer.status == 200 and bool(answer.fields))
-    place = look.server.place
+    scan, path, token = run.scan, _kernel_path(run), run.scan.server.token or ""
+    answer = scan.server.workspace("GET", f"{path}/ws", params={"yeedu_session": token})
+    scan.findings.note("kernel-answer", answer.status == 200 and bool(answer.fields))
+    place = scan.server.place
     address = f"{place.base_url.replace('http', 'ws', 1)}/api/v1/workspace/{place.workspace}"
     with_token = f"{address}/{path}/ws/yeedu_session/{quote(token, safe=UNESCAPED)}"
-    kernel = connect(with_token, look.server.context)
-    look.findings.note("token-in-path", kernel is not None)
-    in_header = connect(f"{address}/{path}/ws", look.server.context, token)
-    look.findings.note("token-in-header", in_header is not None)
+    kernel = connect(with_token, scan.server.context)
+    scan.findings.note("token-in-path", kernel is not None)
+    in_header = connect(f"{address}/{path}/ws", scan.server.context, token)
+    scan.findings.note("token-in-header", in_header is not None)
     if kernel is None:
         return in_header
     if in_header is not None:
@@ -82,16 +82,16 @@ def _look_at_the_kernel(run: Started) -> Kernel | None:
     cell = kernel.send("print(6 * 7)")
     ended = kernel.finish(cell, CELL_SECONDS)
     ends = kernel.ends_of(cell)
-    look.findings.note("cell-ends", ended, " before ".join(dict.fromkeys(ends)) or "neither")
-    look.findings.note("cell-order", ends.index("reply") < ends.index("idle") if ended else None)
+    scan.findings.note("cell-ends", ended, " before ".join(dict.fromkeys(ends)) or "neither")
+    scan.findings.note("cell-order", ends.index("reply") < ends.index("idle") if ended else None)
     repeated = kernel.repeated()
-    look.findings.note("message-once", not repeated, f"{repeated} came again" if repeated else "")
-    return _look_at_a_gap(run, kernel, with_token, kernel.count_of(cell))
+    scan.findings.note("message-once", not repeated, f"{repeated} came again" if repeated else "")
+    return _probe_a_gap(run, kernel, with_token, kernel.count_of(cell))
 
 
-def _look_at_a_gap(run: Started, kernel: Kernel, address: str, executed: int | None) -> Kernel | None:
+def _probe_a_gap(run: Started, kernel: Kernel, address: str, executed: int | None) -> Kernel | None:
     """Leave while a cell runs, and come back after it; return the new connection."""
-    look = run.look
+    scan = run.scan
     cell = kernel.send(f"import time; time.sleep({PAUSE_SECONDS}); print(6 * 7)")
     time.sleep(PAUSE_SECONDS / 4)
     kernel.close()
@@ -99,30 +99,30 @@ def _look_at_a_gap(run: Started, kernel: Kernel, address: str, executed: int | N
     deadline = time.monotonic() + CELL_SECONDS
     while _kernel_status(run) == "busy" and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
-    again = connect(address, look.server.context)
+    again = connect(address, scan.server.context)
     if again is None:
-        look.findings.note("kernel-stays", False, "it cannot be reached again")
+        scan.findings.note("kernel-stays", False, "it cannot be reached again")
         return None
     is_kept = again.finish(cell, PAUSE_SECONDS)
-    look.findings.note("kernel-keeps", is_kept)
+    scan.findings.note("kernel-keeps", is_kept)
     last = again.send("print(6 * 7)")
     ended = again.finish(last, CELL_SECONDS)
     count = again.count_of(last)
     if ended and executed is not None and count is not None:
-        look.findings.note("kernel-stays", count > executed)
+        scan.findings.note("kernel-stays", count > executed)
     else:
-        look.findings.note("kernel-stays", False, "it does not answer")
+        scan.findings.note("kernel-stays", False, "it does not answer")
     return again
 
 
-def _look_at_the_end(look: Look, kernel: Kernel) -> None:
+def _probe_the_end(scan: Scan, kernel: Kernel) -> None:
     """Read what is left, to the code with which the websocket is closed."""
     deadline = time.monotonic() + CLOSE_SECONDS
     while kernel.receive(deadline - time.monotonic()) and time.monotonic() < deadline:
         pass
     seen = kernel.close_code or "it is not closed, or without a code"
-    look.findings.note("close-code", kernel.close_code == 1000, seen)
+    scan.findings.note("close-code", kernel.close_code == 1000, seen)
 
 
 def _kernel_path(run: Started) -> str:
-    return f"{run.look.routes['notebook'].run.format(run=run.run_id)}/kernel"
+    return f"{run.scan.routes['notebook'].run.format(run=run.run_id)}/kernel"

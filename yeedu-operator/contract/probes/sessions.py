@@ -6,10 +6,10 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any
 
-from contract.look import described
+from contract.scan import described
 
 if TYPE_CHECKING:
-    from contract.look import Look
+    from contract.scan import Scan
     from contract.server import Answer
 
 LIFETIME_SECONDS = 3600
@@ -23,100 +23,100 @@ class LoginError(Exception):
     """There can be no session; the message is one sentence that says why."""
 
 
-def look_at_health(look: Look) -> None:
+def probe_health(scan: Scan) -> None:
     """Ask for the health, without a login."""
-    look.expect("health", look.server.ask("GET", "healthCheck"), OK)
+    scan.expect("health", scan.server.ask("GET", "healthCheck"), OK)
 
 
-def open_session(look: Look) -> None:
+def open_session(scan: Scan) -> None:
     """Log in, unless there is a token, and select the tenant.
 
     Raises:
         LoginError: Yeedu refuses that.
     """
-    auth_type = _auth_type(look)
-    settings = look.settings
+    auth_type = _auth_type(scan)
+    settings = scan.settings
     if settings.token:
-        look.server.token = settings.token
+        scan.server.token = settings.token
         for key in ("login", "login-lifetime", "logout"):
-            look.findings.note(key, None, "a token was given")
+            scan.findings.note(key, None, "a token was given")
     else:
-        _log_in(look, auth_type)
-    refused = look.refused(look.server.ask("GET", "user/info", token=NO_TOKEN))
-    look.expect("refused-401", refused, UNAUTHORIZED)
-    _select_tenant(look)
-    user = look.server.ask("GET", "user/info").fields
+        _log_in(scan, auth_type)
+    refused = scan.refused(scan.server.ask("GET", "user/info", token=NO_TOKEN))
+    scan.expect("refused-401", refused, UNAUTHORIZED)
+    _select_tenant(scan)
+    user = scan.server.ask("GET", "user/info").fields
     names = [name for name in ("username", "tenant_id") if user.get(name)]
-    look.findings.note("user-info", len(names) == 2, " and ".join(names) or "neither")
+    scan.findings.note("user-info", len(names) == 2, " and ".join(names) or "neither")
 
 
-def close_session(look: Look) -> None:
+def close_session(scan: Scan) -> None:
     """Log out, unless the token is somebody's own, and see whether that ends it."""
-    if look.settings.token or not look.server.token:
+    if scan.settings.token or not scan.server.token:
         return
-    if look.server.ask("POST", "logout").status != OK:
-        look.findings.note("logout", False, "the logout was refused")
+    if scan.server.ask("POST", "logout").status != OK:
+        scan.findings.note("logout", False, "the logout was refused")
         return
-    look.findings.note("logout", look.server.ask("GET", "user/info").status >= 400)
+    scan.findings.note("logout", scan.server.ask("GET", "user/info").status >= 400)
 
 
-def _auth_type(look: Look) -> str | None:
-    answer = look.server.ask("GET", "login/auth_type")
+def _auth_type(scan: Scan) -> str | None:
+    answer = scan.server.ask("GET", "login/auth_type")
     value = answer.fields.get("auth_type")
     known = value if isinstance(value, str) and value in AUTH_TYPES else None
-    look.findings.note("auth-type", known is not None, known or described(answer))
+    scan.findings.note("auth-type", known is not None, known or described(answer))
     return known
 
 
-def _log_in(look: Look, auth_type: str | None) -> None:
+def _log_in(scan: Scan, auth_type: str | None) -> None:
     """Log in for an hour.
 
     Raises:
         LoginError: Yeedu refuses that.
     """
-    settings = look.settings
+    settings = scan.settings
     body: dict[str, Any] = {"username": settings.username, "password": settings.password}
     if auth_type is not None:
         body["auth_type"] = auth_type
-    answer = look.server.ask("POST", "login", body={**body, "timeout": f"{LIFETIME_SECONDS}s"})
+    answer = scan.server.ask("POST", "login", body={**body, "timeout": f"{LIFETIME_SECONDS}s"})
     lifetime_is_refused = answer.status == 400
     if lifetime_is_refused:
-        answer = look.server.ask("POST", "login", body=body)
+        answer = scan.server.ask("POST", "login", body=body)
     token = answer.fields.get("token")
     if answer.fields.get("loginURL"):
         raise LoginError("This Yeedu has single sign-on: give a token in YEEDU_TOKEN or YEEDU_TOKEN_FILE.")
     if answer.status != OK or not isinstance(token, str):
         raise LoginError(_why_not("the login", answer))
-    look.server.token = token
-    look.findings.note("login", True)
+    scan.server.token = token
+    scan.findings.note("login", True)
     lifetime = _lifetime_seconds(token)
     if lifetime_is_refused:
-        look.findings.note("login-lifetime", False, "a lifetime of an hour was refused")
+        scan.findings.note("login-lifetime", False, "a lifetime of an hour was refused")
     elif lifetime is not None:
-        look.findings.note("login-lifetime", lifetime == LIFETIME_SECONDS, f"{lifetime} s")
+        scan.findings.note("login-lifetime", lifetime == LIFETIME_SECONDS, f"{lifetime} s")
     else:
-        look.findings.note("login-lifetime", None, "the token does not show it")
+        scan.findings.note("login-lifetime", None, "the token does not show it")
 
 
-def _select_tenant(look: Look) -> None:
+def _select_tenant(scan: Scan) -> None:
     """Select the tenant, and once more; before that, try a workspace.
 
     Raises:
         LoginError: Yeedu refuses that.
     """
-    before = look.list_runs("job", limit=1)
-    path = f"user/select/{look.settings.place.tenant}"
-    first = look.server.ask("POST", path)
+    before = scan.list_runs("job", limit=1)
+    path = f"user/select/{scan.settings.place.tenant}"
+    first = scan.server.ask("POST", path)
     if first.status not in {OK, CREATED, CONFLICT}:
-        what = "the token" if look.settings.token and first.status in REFUSALS else "the tenant in YEEDU_URL"
+        what = "the token" if scan.settings.token and first.status in REFUSALS else "the tenant in YEEDU_URL"
         raise LoginError(_why_not(what, first))
     if first.status == CONFLICT:
-        look.findings.note("tenant-first", None, "the token had a tenant already")
-        look.findings.note("select-answer", None, "the token had a tenant already")
+        scan.findings.note("tenant-first", None, "the token had a tenant already")
+        scan.findings.note("select-answer", None, "the token had a tenant already")
     else:
-        look.findings.note("tenant-first", before.status >= 400, described(before))
-        look.findings.note("select-answer", bool(first.fields))
-    look.expect("select-once", first if first.status == CONFLICT else look.server.ask("POST", path), CONFLICT)
+        scan.findings.note("tenant-first", before.status >= 400, described(before))
+        scan.findings.note("select-answer", bool(first.fields))
+    scan.expect("select-once", first if first.status == CONFLICT else scan.server.ask("POST", path), CONFLICT)
 
 
 def _why_not(what: str, answer: Answer) -> str:

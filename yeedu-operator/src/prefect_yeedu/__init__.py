@@ -29,13 +29,13 @@ from prefect_yeedu.errors import (
     YeeduUnexpectedAnswer,
     YeeduUnhealthy,
 )
-from prefect_yeedu.facade import YeeduOperator
 from prefect_yeedu.job_blocks import YeeduJob, YeeduNotebook
 from prefect_yeedu.job_runs import YeeduJobRun
 from prefect_yeedu.models import CellResult, Generation, Output, RunState, YeeduResult
 from prefect_yeedu.options import YeeduOptions, YeeduSettings
-from prefect_yeedu.retrying import retry_if_transient
+from prefect_yeedu.task_retries import retry_if_transient
 from prefect_yeedu.tasks import arun_yeedu_job, arun_yeedu_notebook, run_yeedu_job, run_yeedu_notebook
+from prefect_yeedu.yeedu_operator import YeeduOperator
 
 YeeduRun = YeeduJobRun
 

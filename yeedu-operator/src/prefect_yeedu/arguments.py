@@ -1,4 +1,4 @@
-"""The forms in which users give arguments and Spark settings, as the text that Yeedu takes."""
+"""Converts arguments and Spark settings from the forms that users may give to the text that Yeedu takes."""
 
 from __future__ import annotations
 

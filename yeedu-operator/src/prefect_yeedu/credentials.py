@@ -1,4 +1,4 @@
-"""The block that holds which Yeedu is called, who calls, and whom they trust."""
+"""The credentials block: Yeedu's address, the login, and the TLS settings."""
 
 from __future__ import annotations
 

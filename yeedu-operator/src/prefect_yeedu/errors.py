@@ -1,4 +1,4 @@
-"""What can go wrong with Yeedu: a branch says what to do, a leaf says what happened.
+"""The errors of this package: a branch says what to do, a leaf says what happened.
 
 Tree::
 

@@ -1,4 +1,4 @@
-"""What a failed exchange means: the one place where failures are sorted."""
+"""Classifies failed calls: transient, gone, refused or expired; every retry decision is made here."""
 
 from __future__ import annotations
 

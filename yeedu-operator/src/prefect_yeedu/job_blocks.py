@@ -9,7 +9,7 @@ from prefect.blocks.abstract import JobBlock
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from prefect_yeedu.credentials import DOCUMENTATION_URL, LOGO_URL, YeeduCredentials
-from prefect_yeedu.definition_calls import find_target, is_address, make_call
+from prefect_yeedu.definition_blocks import find_target, is_address, make_call
 from prefect_yeedu.errors import YeeduConfigurationError
 from prefect_yeedu.flow_run.dispatch import with_async_twin
 from prefect_yeedu.flow_run.stopping import run_in_thread

@@ -1,4 +1,4 @@
-"""A run that a block has triggered: wait for it, look at it, stop it, read its logs, fetch its result."""
+"""A run that a block has triggered: wait for it, poll it, stop it, read its logs, fetch its result."""
 
 from __future__ import annotations
 

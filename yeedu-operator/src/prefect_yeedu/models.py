@@ -1,4 +1,4 @@
-"""The words this package speaks in: kinds, generations, states and results."""
+"""The package's data types: kinds, generations, states and results."""
 
 from __future__ import annotations
 

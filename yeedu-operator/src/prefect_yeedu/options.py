@@ -18,7 +18,7 @@ from prefect_yeedu.errors import YeeduConfigurationError
 from prefect_yeedu.models import Generation
 from prefect_yeedu.runs.record import Resume
 from prefect_yeedu.runs.request import RunRequest, checked_conf
-from prefect_yeedu.runs.waiting import WaitOptions
+from prefect_yeedu.runs.wait_options import WaitOptions
 from prefect_yeedu.wire.notebook_parameters import check_parameters
 
 if TYPE_CHECKING:

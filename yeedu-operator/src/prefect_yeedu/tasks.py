@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from prefect import task
 
-from prefect_yeedu.definition_calls import make_call
+from prefect_yeedu.definition_blocks import make_call
 from prefect_yeedu.flow_run.stopping import run_in_thread
 from prefect_yeedu.models import RunKind, YeeduResult
 

@@ -1,4 +1,4 @@
-"""Understand the addresses users paste, and make the links they can click."""
+"""Parses the addresses that users paste, and builds the links that they click."""
 
 from __future__ import annotations
 

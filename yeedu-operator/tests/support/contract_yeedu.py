@@ -88,7 +88,7 @@ class Yeedu:
         }
 
     def verdicts(self, **changes: str) -> dict[str, Verdict]:
-        findings = cli.look_at(read_settings(self.environment(**changes)))
+        findings = cli.probe_server(read_settings(self.environment(**changes)))
         return {key: findings[key].verdict for key in ASSUMPTIONS}
 
 

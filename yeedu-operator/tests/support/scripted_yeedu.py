@@ -12,7 +12,7 @@ from addressed import AddressedClient
 
 from prefect_yeedu.client.login import Credentials
 from prefect_yeedu.client.transport import Timeouts
-from prefect_yeedu.patience import Clock, Patience
+from prefect_yeedu.retry_policy import Clock, RetryPolicy
 
 TENANT = "0b7c2f6e-5d0a-4c57-9f3e-6a1d2b3c4d5e"
 TOKEN = "tok-" + "s3cr3t-of-the-session"
@@ -67,7 +67,7 @@ class ScriptedYeedu:
             self.url(path),
             credentials or Credentials("demo", PASSWORD),
             timeouts=Timeouts(30.0, 30.0),  # a busy machine is no failure
-            patience=Patience(attempts=3, first_wait_seconds=0.01),
+            retries=RetryPolicy(attempts=3, first_wait_seconds=0.01),
             clock=clock,
         )
 

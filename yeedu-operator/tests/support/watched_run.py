@@ -12,7 +12,7 @@ from prefect_yeedu.models import Generation, RunKind, RunState, YeeduResult
 from prefect_yeedu.runs.job_run import JobRun
 from prefect_yeedu.runs.record import Ledger, Phase, Record, Resume
 from prefect_yeedu.runs.remote_run import RemoteRun, RunListener
-from prefect_yeedu.runs.waiting import WaitOptions
+from prefect_yeedu.runs.wait_options import WaitOptions
 
 JOB = "workspace/1/spark/job"
 RUN = f"{JOB}/run/9"

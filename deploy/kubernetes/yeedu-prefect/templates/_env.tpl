@@ -8,7 +8,7 @@ Each template yields a YAML mapping, which "yp.env" turns into a container's lis
 {{- end }}
 {{- end }}
 
-{{/* A knob's value as text: Helm reads every number as a fraction, and would write 7776000 as 7.776e+06. */}}
+{{/* A setting's value as text: Helm reads every number as a fraction, and would write 7776000 as 7.776e+06. */}}
 {{- define "yp.setting" -}}
 {{- $value := get .root.Values.settings .name -}}
 {{- if kindIs "float64" $value -}}
@@ -18,7 +18,7 @@ Each template yields a YAML mapping, which "yp.env" turns into a container's lis
 {{- end -}}
 {{- end }}
 
-{{/* Some knobs under their own names. Takes the root, and the names in one text or several. */}}
+{{/* Some settings under their own names. Takes the root, and the names in one text or several. */}}
 {{- define "yp.settings" -}}
 {{- $root := first . -}}
 {{- range rest . | join " " | splitList " " }}

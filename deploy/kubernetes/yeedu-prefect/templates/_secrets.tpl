@@ -1,5 +1,5 @@
 {{/*
-Every secret by the folder below /run/platform that has it, its knob, and its file: those of server/generate_secrets.py,
+Every secret by the folder below /run/platform that has it, its setting, and its file: those of server/generate_secrets.py,
 and a test holds the two together.
 */}}
 {{- define "yp.secretFiles" -}}

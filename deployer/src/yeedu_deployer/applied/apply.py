@@ -1,4 +1,4 @@
-"""Brings the server to the desired state: plans everything, then does exactly what was planned.
+"""Applies the desired state: plans everything, then writes exactly what was planned.
 
 An object that cannot be planned or written does not stop the others.
 """
@@ -14,7 +14,6 @@ from prefect.client.orchestration import SyncPrefectClient
 from yeedu_deployer.applied.runs import FirstRuns, drop_missed_runs
 from yeedu_deployer.applied.ticks import replace_stale_runs
 from yeedu_deployer.applied.writers import POOL_FIELDS, write
-from yeedu_deployer.configuration import Configuration
 from yeedu_deployer.declared.block_names import GIT_TOKEN_BLOCK
 from yeedu_deployer.declared.desired import Desired
 from yeedu_deployer.errors import DeployerError, RefusedError
@@ -33,6 +32,7 @@ from yeedu_deployer.planned.pools import plan_pools
 from yeedu_deployer.planned.sources import Sources
 from yeedu_deployer.report import Report
 from yeedu_deployer.server import all_pages, explained
+from yeedu_deployer.settings import Configuration
 from yeedu_deployer.state import Kind, State, locked_state
 from yeedu_deployer.status import DeploymentStatus, read_status
 
@@ -161,7 +161,7 @@ class Deployer:
     def _apply(self, state: State) -> None:
         for plan in self._plans:
             try:
-                self._bring(plan, state)
+                self._write(plan, state)
             except DeployerError as error:
                 key = "name" if plan.kind is Kind.DEPLOYMENT else "triggers"
                 told = plan.place.tell(error, key) if plan.place else error
@@ -188,7 +188,7 @@ class Deployer:
                     outcome = Outcome.TO_SKIP if self._plan_only else Outcome.SKIPPED
                     self.report.add("missed runs", pool, outcome, found)
 
-    def _bring(self, plan: Plan, state: State) -> None:
+    def _write(self, plan: Plan, state: State) -> None:
         """Do what one plan says, record it, and tell of it."""
         if plan.error:
             raise plan.error

@@ -1,4 +1,4 @@
-"""The flow runs that an apply starts, and those that it drops: first runs, and missed ones."""
+"""The flow runs that an apply starts or drops: first runs, and missed runs."""
 
 import time
 from collections.abc import Iterable, Iterator

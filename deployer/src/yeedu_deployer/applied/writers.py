@@ -1,4 +1,4 @@
-"""How objects of each kind are written: exactly what their plan says, one by one through Prefect's client."""
+"""Writes objects of each kind to the server, exactly as their plan says, through Prefect's client."""
 
 from collections.abc import Callable
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Keeps flow code away from files and processes that are none of its business.
+"""Confines flow code: it has no access to the deployer's files and processes.
 
 Linux's Landlock does it: a process lays it on itself without any privilege, cannot take it off, and hands it
 on to what it starts. Such a process opens only what is below the places that it was given. It neither reads

@@ -24,7 +24,7 @@ from prefect.main import flow as flow_decorator
 from prefect.utilities.callables import parameter_schema
 
 from yeedu_deployer.inspection.confinement import SYSTEM, confine
-from yeedu_deployer.inspection.described import describe
+from yeedu_deployer.inspection.flow_description import describe
 from yeedu_worker.prefork.shelf import Shelf, import_groups
 
 IMPORT_TIMEOUT_SECONDS = 60

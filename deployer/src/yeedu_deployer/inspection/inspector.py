@@ -1,4 +1,4 @@
-"""Learns from a clone what each entrypoint is, without running flow code in the deployer's own process."""
+"""Inspects the entrypoints of a clone, without running flow code in the deployer's own process."""
 
 import json
 import os

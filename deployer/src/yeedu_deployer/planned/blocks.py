@@ -8,7 +8,6 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import ObjectNotFound
 
 from prefect_yeedu import YeeduCredentials, YeeduJob, YeeduNotebook
-from yeedu_deployer.configuration import Configuration
 from yeedu_deployer.declared.block_names import (
     CONNECTION_BLOCK,
     GIT_TOKEN_BLOCK,
@@ -21,6 +20,7 @@ from yeedu_deployer.declared.flow_source import OPEN_VARIABLE, VARIABLE
 from yeedu_deployer.errors import SourceError
 from yeedu_deployer.planned.plan import Observed, Outcome, Plan, fingerprint, fingerprints, plan_object
 from yeedu_deployer.server import EMAIL, GITHUB, SECRET, SLACK, WEBHOOK, Lookup, explained, find_block
+from yeedu_deployer.settings import Configuration
 from yeedu_deployer.state import Applied, Kind
 
 # Where a token for git may be set instead, by the type of its block.

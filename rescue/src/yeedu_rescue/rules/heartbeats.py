@@ -36,7 +36,7 @@ class _Watch:
     """What is known about one start of a run, in seconds during which the server was up.
 
     Attributes:
-        sign: Its last heartbeat, or when it was first seen: silence before this service started does not count.
+        sign: Its last heartbeat, or when it was first seen: silence before this service does not count.
         ask_at: When its heartbeats are read next.
         probe: The id of the probe event that was sent when it fell silent; empty for none.
         sent_at: When the probe was sent.

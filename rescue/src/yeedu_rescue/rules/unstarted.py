@@ -1,4 +1,4 @@
-"""Puts runs that a worker claimed but never started back into their queue; crashes them after some attempts."""
+"""Puts runs that a worker claimed but never started back into their queue; finally crashes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds a clone from a pack of git's objects, which need not be trusted.
+"""Builds a clone from a pack of git objects, which need not be trusted.
 
 Git names an object by a hash of its content, and a commit names all that belongs to it. Git works the names
 out anew from the pack, so that what a clone is built from is what its repository calls by the commit's name,

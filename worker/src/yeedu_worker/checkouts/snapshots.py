@@ -1,4 +1,4 @@
-"""Keeps what is of each commit that flow runs asked for, and builds a clone of it for every run.
+"""The cache of checkouts: keeps the objects of each commit, and builds a clone of it for every flow run.
 
 Any flow run may write to what is kept, for all run as one user. It is checked each time, by git's own hashes,
 against the commit that the repository has just named (`building`), and no file of it is shared with a run.
@@ -106,7 +106,7 @@ class Snapshots:
                 return _read(place / _WARNING)
             if not self._fetch(remote, revision, wanted, place, say):
                 revision = remote.revision(revision.branch)
-        raise CloneUnavailableError(f"{shelf} is damaged again and again, or the repository changes too fast")
+        raise CloneUnavailableError(f"{shelf} keeps being damaged, or the repository changes too fast")
 
     def _build(
         self,
@@ -162,10 +162,10 @@ class Snapshots:
             except BaseException:
                 shutil.rmtree(new)
                 raise
-            self._make_room(keep=place)
+            self._evict(keep=place)
         return True
 
-    def _make_room(self, keep: Path) -> None:
+    def _evict(self, keep: Path) -> None:
         """Remove what was not used for the longest time, until the rest is few and small enough."""
         places = sorted(self._folder.glob("*/*/"), key=_age, reverse=True)
         seen: dict[Path, int] = {}

@@ -1,4 +1,4 @@
-"""Deletes what flow runs stored long ago: persisted results, and what tasks keep in caches."""
+"""Deletes persisted results and task caches past their retention."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ logger = logging.getLogger("prefect.workers.results")  # shown where Prefect's o
 _PAUSE_SECONDS = 3600.0
 
 
-async def sweep_results_hourly(retention_seconds: int) -> None:
+async def delete_old_results_hourly(retention_seconds: int) -> None:
     """Delete old results once an hour, for as long as the worker runs; with 0 seconds all are kept."""
     folder: Path = get_current_settings().results.local_storage_path
     while retention_seconds:
-        if count := await to_thread.run_sync(sweep_results, folder, retention_seconds):
+        if count := await to_thread.run_sync(delete_old_results, folder, retention_seconds):
             logger.info("deleted %d results that were older than %d s", count, retention_seconds)
         await anyio.sleep(_PAUSE_SECONDS)
 
 
-def sweep_results(folder: Path, retention_seconds: int) -> int:
+def delete_old_results(folder: Path, retention_seconds: int) -> int:
     """Delete the files of a folder that nobody wrote to for so long; return how many there were.
 
     Links are left alone, and what is behind them; so are folders, and what cannot be deleted.

@@ -1,4 +1,4 @@
-"""Deletes what flow runs left in the folder of temporary files, once nobody can need it."""
+"""Deletes temporary files that flow runs left behind, once no run can need them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _EVERY_SECONDS = 30.0
 _KEPT = ("tmp*prefect", f"{FOLDER_PREFIX}*", "yeedu-prefork-*", "runner_storage")
 
 
-def sweep_left_folders(folder: Path | None = None) -> int:
+def delete_orphaned_folders(folder: Path | None = None) -> int:
     """Delete the working folders of flow runs in which no process works any more; return how many there were.
 
     Prefect's process worker makes one for each flow run, with the flow's clone inside, and this one another
@@ -60,7 +60,7 @@ def sweep_left_folders(folder: Path | None = None) -> int:
     return count
 
 
-async def sweep_now_and_then(worker: DrainingWorker, environment: Mapping[str, str]) -> None:
+async def clean_up_periodically(worker: DrainingWorker, environment: Mapping[str, str]) -> None:
     """Delete for ever what flow runs leave in the folder that is this worker's alone, where it has one.
 
     Environment:
@@ -70,19 +70,19 @@ async def sweep_now_and_then(worker: DrainingWorker, environment: Mapping[str, s
     while folder:
         await anyio.sleep(_EVERY_SECONDS)
         count = await anyio.to_thread.run_sync(
-            _sweep, Path(folder), prefect_home(environment), not worker.active
+            _clean_up, Path(folder), prefect_home(environment), not worker.active
         )
         if count:
             print(f"worker: deleted {count} files and folders that flow runs left in {folder}", flush=True)
 
 
-def _sweep(folder: Path, home: Path, is_idle: bool) -> int:
-    count = sweep_left_files(folder, home, is_idle)
+def _clean_up(folder: Path, home: Path, is_idle: bool) -> int:
+    count = delete_orphaned_files(folder, home, is_idle)
     # Of a worker that was killed; that of a run which is claimed meanwhile is young, and stays.
-    return count + (sweep_left_folders(folder) if is_idle else 0)
+    return count + (delete_orphaned_folders(folder) if is_idle else 0)
 
 
-def sweep_left_files(folder: Path, home: Path, is_idle: bool) -> int:
+def delete_orphaned_files(folder: Path, home: Path, is_idle: bool) -> int:
     """Delete what flow runs left in a folder that is the worker's alone; return how many files and folders.
 
     While none runs, or room is short, a minute after they were last changed, else after an hour. What a

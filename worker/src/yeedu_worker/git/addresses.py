@@ -1,4 +1,4 @@
-"""Addresses of git repositories, and the logins by which their hosts let somebody in."""
+"""Addresses of git repositories, and the credentials for their hosts."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Runs git, and ends it when it falls silent."""
+"""Runs git, and kills it when it makes no progress."""
 
 import os
 import queue

@@ -1,4 +1,4 @@
-"""Says in one sentence why git could not do something, without showing a login."""
+"""Explains a failure of git in one sentence, without showing a login."""
 
 from collections.abc import Mapping
 from enum import Enum

@@ -1,4 +1,4 @@
-"""A git repository on another machine: asked for a revision, and cloned."""
+"""A remote git repository: resolves revisions, and clones it."""
 
 import base64
 import difflib

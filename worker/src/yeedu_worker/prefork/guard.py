@@ -22,7 +22,7 @@ from yeedu_worker.process_tree import descendants, end_children, kill
 
 PROCESSES_VARIABLE = "WORKER_RUN_PROCESSES"
 DEFAULT_PROCESSES = 1000
-_LOOK_SECONDS = 0.25
+_POLL_SECONDS = 0.25
 _COUNTED = Path("/sys/fs/cgroup/pids.current")
 # Of one processor, what counting a run's processes may take, on a machine with very many.
 _SHARE_OF_TIME = 0.005
@@ -62,7 +62,7 @@ def stand_over(run: int, most: int) -> int:
     """
     look_at = 0.0
     while True:
-        signal.sigtimedwait([signal.SIGCHLD], _LOOK_SECONDS)
+        signal.sigtimedwait([signal.SIGCHLD], _POLL_SECONDS)
         status = _reap(run)
         if status is not None:
             break

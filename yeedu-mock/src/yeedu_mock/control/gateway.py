@@ -1,4 +1,4 @@
-"""What stands between a client and Yeedu: a proxy's pages, a limit on requests, one generation's routes."""
+"""What may stand between a client and Yeedu: a proxy's error pages, a rate limit, a single API generation."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from yeedu_mock.control.switches import Switches
 
 RESET = struct.pack("ii", 1, 0)
-PATIENCE_SECONDS = 10.0
+TIMEOUT_SECONDS = 10.0
 
 
 class Listener(socket.socket):
@@ -42,7 +42,7 @@ class Listener(socket.socket):
 def _close_in_order(connection: socket.socket) -> None:
     """End our side, and read what comes: closing with something unread would be a reset."""
     with connection, contextlib.suppress(OSError):
-        connection.settimeout(PATIENCE_SECONDS)
+        connection.settimeout(TIMEOUT_SECONDS)
         connection.shutdown(socket.SHUT_WR)
         while connection.recv(65536):
             pass

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from yeedu_mock.control.anonymous_limits import BoundedBody
 from yeedu_mock.control.gateway import Gateway, page
 from yeedu_mock.control.journal import Entry
-from yeedu_mock.control.strangers import BoundedBody
 from yeedu_mock.errors import MockError, NotLoggedInError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from yeedu_mock.control.allowed_hosts import Names
     from yeedu_mock.control.control import Control
     from yeedu_mock.control.faults import Fault
-    from yeedu_mock.control.names import Names
     from yeedu_mock.state.sessions import Sessions
 
 logger = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from yeedu_mock.errors import ConflictError
+from yeedu_mock.state.enums import ClusterStatus, RunStatus
 from yeedu_mock.state.records import Cluster, ClusterEvent
-from yeedu_mock.state.vocabulary import ClusterStatus, RunStatus
 
 if TYPE_CHECKING:
     from yeedu_mock.control.switches import Switches

@@ -10,7 +10,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from yeedu_mock.execution.limits import minimal_environment
-from yeedu_mock.state.vocabulary import RunStatus
+from yeedu_mock.state.enums import RunStatus
 
 if TYPE_CHECKING:
     from pathlib import Path

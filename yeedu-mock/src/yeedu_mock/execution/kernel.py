@@ -16,9 +16,9 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 
 from yeedu_mock.control.switches import Switches
-from yeedu_mock.execution.disturbance import Disturbance
 from yeedu_mock.execution.kernel_connection import KernelConnection, open_socket, read_message
 from yeedu_mock.execution.limits import minimal_environment
+from yeedu_mock.execution.message_faults import Disturbance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

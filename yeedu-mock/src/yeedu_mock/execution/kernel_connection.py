@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jupyter_client.manager import AsyncKernelManager
     from jupyter_client.session import Session
 
-    from yeedu_mock.execution.disturbance import Disturbance
+    from yeedu_mock.execution.message_faults import Disturbance
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field
 
 from yeedu_mock.errors import MockError
+from yeedu_mock.state.enums import JobType
 from yeedu_mock.state.paths import ROOT, absolute, is_below, parent_of
 from yeedu_mock.state.records import Workspace
-from yeedu_mock.state.vocabulary import JobType
 
 if TYPE_CHECKING:
     from yeedu_mock.state.files import WorkspaceFiles

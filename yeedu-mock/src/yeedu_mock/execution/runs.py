@@ -13,8 +13,8 @@ from yeedu_mock.execution import out_of_memory
 from yeedu_mock.execution.concurrency import has_room, unfinished
 from yeedu_mock.execution.job_process import JobProcess
 from yeedu_mock.execution.kernel_pool import KernelPool
+from yeedu_mock.state.enums import RunStatus
 from yeedu_mock.state.records import Cluster, JobDefinition, NotebookDefinition, Run, RunState, now
-from yeedu_mock.state.vocabulary import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

@@ -1,4 +1,4 @@
-"""What most routes need first: the mock, the session, the workspace."""
+"""The dependencies of most routes: the mock, the session, the workspace."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
@@ -9,9 +9,9 @@ from starlette.requests import HTTPConnection, Request
 
 from yeedu_mock.errors import BadRequestError, NoAccessError, NotFoundError, UnknownIdError
 from yeedu_mock.mock import Mock
+from yeedu_mock.state.enums import WorkspacePermission
 from yeedu_mock.state.permissions import permission_needed, permission_of
 from yeedu_mock.state.records import Definition, JobDefinition, NotebookDefinition, Session, Workspace
-from yeedu_mock.state.vocabulary import WorkspacePermission
 
 DefinitionType = TypeVar("DefinitionType", bound=Definition)
 

@@ -10,12 +10,12 @@ from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import Identifier, TheMock, TheSession, TheTenant
 from yeedu_mock.routes.administration.cluster_confs import find_conf, machine_of
 from yeedu_mock.routes.administration.cluster_confs import shown as conf_shown
-from yeedu_mock.routes.answers import Ids, PageLimit, PageNumber, Texts, found_page
-from yeedu_mock.routes.authors import TheAuthors
+from yeedu_mock.routes.author_filters import TheAuthors
 from yeedu_mock.routes.definitions import by_whom, cluster_info, find_cluster
-from yeedu_mock.routes.run_answers import counts_by_state
+from yeedu_mock.routes.responses import Ids, PageLimit, PageNumber, Texts, found_page
+from yeedu_mock.routes.run_responses import counts_by_state
+from yeedu_mock.state.enums import ClusterStatus
 from yeedu_mock.state.records import Cluster, ClusterConf, ClusterEvent, Run
-from yeedu_mock.state.vocabulary import ClusterStatus
 
 router = APIRouter(tags=["clusters"])
 

@@ -20,6 +20,7 @@ from yeedu_mock.routes.control_requests import (
     NewState,
     NewUser,
 )
+from yeedu_mock.state.enums import JobType, RunStatus
 from yeedu_mock.state.passwords import hash_password
 from yeedu_mock.state.records import (
     Cluster,
@@ -33,7 +34,6 @@ from yeedu_mock.state.records import (
     type_of_run,
 )
 from yeedu_mock.state.seeds import seed
-from yeedu_mock.state.vocabulary import JobType, RunStatus
 
 
 async def _refuse_pages(origin: Annotated[str | None, Header(include_in_schema=False)] = None) -> None:

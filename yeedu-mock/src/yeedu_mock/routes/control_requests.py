@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from yeedu_mock.state.enums import ClusterStatus, RunStatus
 from yeedu_mock.state.seeds import DEMO_TENANT
-from yeedu_mock.state.vocabulary import ClusterStatus, RunStatus
 
 
 class NewJob(BaseModel):

@@ -8,6 +8,7 @@ from yeedu_mock.errors import BadRequestError, ConflictError, UnknownIdError
 from yeedu_mock.execution.programs import FunctionSettings
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import require
+from yeedu_mock.state.enums import LANGUAGE_NAMES, JobType, WorkspacePermission
 from yeedu_mock.state.records import (
     Cluster,
     Definition,
@@ -18,7 +19,6 @@ from yeedu_mock.state.records import (
     User,
     Workspace,
 )
-from yeedu_mock.state.vocabulary import LANGUAGE_NAMES, JobType, WorkspacePermission
 
 Generation = Literal["v1", "v2"]
 

@@ -5,9 +5,9 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from yeedu_mock.routes.access import AnyDefinition, TheMock, TheSession, TheWorkspace, definition_in_query
-from yeedu_mock.routes.answers import PageLimit, PageNumber, found_page, json_file
 from yeedu_mock.routes.definitions import DefinitionRequest, change, create_definition, definition_v1
 from yeedu_mock.routes.notebook_files import cells_v1
+from yeedu_mock.routes.responses import PageLimit, PageNumber, found_page, json_file
 from yeedu_mock.state.records import JobDefinition, NotebookDefinition
 
 

@@ -14,9 +14,8 @@ from yeedu_mock.routes.access import (
     definition_in_query,
     find_definition,
 )
-from yeedu_mock.routes.administration.transfer import exported
-from yeedu_mock.routes.answers import PageLimit, PageNumber, json_file, one_page, split_at_commas
-from yeedu_mock.routes.authors import Authors
+from yeedu_mock.routes.administration.export_import import exported
+from yeedu_mock.routes.author_filters import Authors
 from yeedu_mock.routes.definitions import (
     DefinitionRequest,
     change,
@@ -25,9 +24,10 @@ from yeedu_mock.routes.definitions import (
     refuse_taken,
     type_of,
 )
+from yeedu_mock.routes.responses import PageLimit, PageNumber, json_file, one_page, split_at_commas
+from yeedu_mock.state.enums import JobType
 from yeedu_mock.state.paths import absolute
 from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run, now
-from yeedu_mock.state.vocabulary import JobType
 
 
 def definition_routes(kind: type[JobDefinition] | type[NotebookDefinition]) -> APIRouter:

@@ -17,9 +17,9 @@ from yeedu_mock.errors import MockError, NotLoggedInError
 from yeedu_mock.execution.kernel import Kernel
 from yeedu_mock.execution.kernel_connection import KernelConnection
 from yeedu_mock.routes.access import Identifier, TheMock, TheWorkspace, workspace_of
-from yeedu_mock.routes.run_answers import find_run
+from yeedu_mock.routes.run_responses import find_run
+from yeedu_mock.state.enums import WorkspacePermission
 from yeedu_mock.state.records import Run
-from yeedu_mock.state.vocabulary import WorkspacePermission
 
 router = APIRouter(prefix="/workspace/{workspace_id}/notebook", tags=["kernels"])
 

@@ -5,9 +5,9 @@ from typing import Any
 from fastapi import APIRouter
 
 from yeedu_mock.routes.access import TheSession
-from yeedu_mock.routes.answers import Texts
 from yeedu_mock.routes.definitions import SPARK_VERSION
-from yeedu_mock.state.vocabulary import ClusterStatus, JobType, RunStatus
+from yeedu_mock.routes.responses import Texts
+from yeedu_mock.state.enums import ClusterStatus, JobType, RunStatus
 
 router = APIRouter(tags=["lookups"])
 

@@ -14,8 +14,8 @@ from yeedu_mock.routes.access import (
     TheWorkspace,
     find_definition,
 )
-from yeedu_mock.routes.answers import json_file
-from yeedu_mock.routes.run_answers import find_run
+from yeedu_mock.routes.responses import json_file
+from yeedu_mock.routes.run_responses import find_run
 from yeedu_mock.state.records import NotebookDefinition, Run, Workspace
 
 router = APIRouter(tags=["notebook files"])

@@ -10,9 +10,9 @@ from yeedu_mock.errors import NotFoundError
 from yeedu_mock.execution.runs import LOG_STREAMS
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import Identifier, TheMock, base_url
-from yeedu_mock.routes.answers import read_tail, size_of, whole_file
 from yeedu_mock.routes.login import health_check
 from yeedu_mock.routes.rendering import UI_WORKSPACE, definition_path, page, run_path
+from yeedu_mock.routes.responses import read_tail, size_of, whole_file
 from yeedu_mock.state.records import (
     Definition,
     JobDefinition,

@@ -7,8 +7,8 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from yeedu_mock.routes.notebook_cells import cells_of
+from yeedu_mock.state.enums import RunStatus
 from yeedu_mock.state.records import Definition, JobDefinition, Run, Workspace
-from yeedu_mock.state.vocabulary import RunStatus
 
 UI_WORKSPACE = "/tenant/{tenant}/workspace/{workspace_id}"
 POLICY = (

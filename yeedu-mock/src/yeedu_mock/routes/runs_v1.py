@@ -5,8 +5,8 @@ from typing import Any, Literal
 from fastapi import APIRouter, Response
 
 from yeedu_mock.routes.access import Identifier, TheMock, TheWorkspace
-from yeedu_mock.routes.answers import ByteCount, LineCount, log_file
-from yeedu_mock.routes.run_answers import find_run, run_v1
+from yeedu_mock.routes.responses import ByteCount, LineCount, log_file
+from yeedu_mock.routes.run_responses import find_run, run_v1
 
 
 def run_routes(kind: Literal["job", "notebook"]) -> APIRouter:

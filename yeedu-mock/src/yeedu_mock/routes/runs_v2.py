@@ -7,7 +7,9 @@ from fastapi import APIRouter, Request, Response
 from yeedu_mock.errors import NotFoundError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import Identifier, TheMock, TheWorkspace, find_definition
-from yeedu_mock.routes.answers import (
+from yeedu_mock.routes.author_filters import TheAuthors
+from yeedu_mock.routes.definitions import language_of, type_of
+from yeedu_mock.routes.responses import (
     ByteCount,
     Ids,
     LineCount,
@@ -17,9 +19,7 @@ from yeedu_mock.routes.answers import (
     log_file,
     one_page,
 )
-from yeedu_mock.routes.authors import TheAuthors
-from yeedu_mock.routes.definitions import language_of, type_of
-from yeedu_mock.routes.run_answers import (
+from yeedu_mock.routes.run_responses import (
     definition_of,
     find_run,
     list_runs,
@@ -28,8 +28,8 @@ from yeedu_mock.routes.run_answers import (
     workflow_errors,
 )
 from yeedu_mock.routes.submission import StartOptions, TheSubmission
+from yeedu_mock.state.enums import JobType
 from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run
-from yeedu_mock.state.vocabulary import JobType
 
 
 class StartJob(StartOptions):

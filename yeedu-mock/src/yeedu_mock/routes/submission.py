@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field
 from yeedu_mock.errors import AbandonedError, ConflictError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import TheMock, TheSession, TheWorkspace
+from yeedu_mock.state.enums import ClusterStatus
 from yeedu_mock.state.records import Cluster, JobDefinition, NotebookDefinition, Run, Session, Workspace
-from yeedu_mock.state.vocabulary import ClusterStatus
 
 POLL_SECONDS = 0.02
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from yeedu_mock.errors import NotFoundError
 from yeedu_mock.routes.access import Identifier, TheMock, TheSession
-from yeedu_mock.routes.answers import PageLimit, PageNumber, found_page, one_page
+from yeedu_mock.routes.responses import PageLimit, PageNumber, found_page, one_page
 from yeedu_mock.state.records import Session, Tenant
 from yeedu_mock.state.sessions import timeout_seconds
 

@@ -8,12 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from yeedu_mock.errors import BadRequestError, ConflictError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import TheMock, TheSession, TheTenant, WorkspaceToManage, WorkspaceToView
-from yeedu_mock.routes.answers import PageLimit, PageNumber, found_page
 from yeedu_mock.routes.definitions import by_whom
-from yeedu_mock.routes.run_answers import counts_by_state
+from yeedu_mock.routes.responses import PageLimit, PageNumber, found_page
+from yeedu_mock.routes.run_responses import counts_by_state
+from yeedu_mock.state.enums import WorkspacePermission
 from yeedu_mock.state.permissions import permission_of
 from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run, User, Workspace, WorkspaceAccess
-from yeedu_mock.state.vocabulary import WorkspacePermission
 
 router = APIRouter(tags=["workspaces"])
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from yeedu_mock.state.enums import WorkspacePermission
 from yeedu_mock.state.records import Group, WorkspaceAccess
-from yeedu_mock.state.vocabulary import WorkspacePermission
 
 if TYPE_CHECKING:
     from yeedu_mock.state.records import User, Workspace

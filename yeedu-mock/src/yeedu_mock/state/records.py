@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from yeedu_mock.state.vocabulary import ClusterStatus, JobType, RunStatus, WorkspacePermission
+from yeedu_mock.state.enums import ClusterStatus, JobType, RunStatus, WorkspacePermission
 
 type_of_run = Literal["job", "notebook"]
 

@@ -1,4 +1,4 @@
-"""Yeedu's calls about runs and definitions, the same for every generation."""
+"""Yeedu's REST calls for runs and definitions, with one interface for every API generation."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Unpack
 from prefect_yeedu.client.definitions import Definitions
 from prefect_yeedu.client.transport import RequestOptions
 from prefect_yeedu.errors import YeeduError, YeeduNotFound
-from prefect_yeedu.patience import ONCE, Clock, Patience, SystemClock
+from prefect_yeedu.retry_policy import ONCE, Clock, RetryPolicy, SystemClock
 from prefect_yeedu.urls import run_page
-from prefect_yeedu.wire.answers import number_of, object_of, objects_of, text_of
+from prefect_yeedu.wire.responses import number_of, object_of, objects_of, text_of
 from prefect_yeedu.wire.routes import ROUTES, Routes
 from prefect_yeedu.wire.run_object import RunSnapshot
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from prefect_yeedu.client.client import YeeduClient
     from prefect_yeedu.models import Generation, RunKind
-    from prefect_yeedu.wire.answers import JsonObject
+    from prefect_yeedu.wire.responses import JsonObject
 
 PAGE_RUNS = 100
 USER_FIELDS = ("username", "user_id", "id", "email")
@@ -34,7 +34,7 @@ class CallOptions(RequestOptions, total=False):
 
     accepted: frozenset[int]
     is_repeatable: bool
-    patience: Patience | None
+    retries: RetryPolicy | None
 
 
 @dataclass(frozen=True)
@@ -123,26 +123,26 @@ class RunAPI:
         )
 
     def read(
-        self, run_id: int, *, patience: Patience | None = None, read_seconds: float | None = None
+        self, run_id: int, *, retries: RetryPolicy | None = None, read_seconds: float | None = None
     ) -> RunSnapshot:
         """Return a run as it is now.
 
         Args:
             run_id: The run.
-            patience: How often it is asked about, instead of the client's.
+            retries: How often it is asked about, instead of the client's.
             read_seconds: Time limit of each answer, instead of the client's.
         """
         answer = self._get_object(
             self.routes.run,
             f"about run {run_id}",
             run=run_id,
-            patience=patience,
+            retries=retries,
             read_seconds=read_seconds,
         )
         return RunSnapshot.read(answer, self.routes, run_id)
 
     def stop(
-        self, run_id: int, *, patience: Patience | None = None, read_seconds: float | None = None
+        self, run_id: int, *, retries: RetryPolicy | None = None, read_seconds: float | None = None
     ) -> bool:
         """Ask Yeedu to end a run; return whether it is going to: one that has ended already is not."""
         response = self.call(
@@ -150,7 +150,7 @@ class RunAPI:
             self.path(self.routes.stop, run=run_id),
             f"to stop run {run_id}",
             accepted=STOP_STATUSES,
-            patience=patience,
+            retries=retries,
             read_seconds=read_seconds,
         )
         return response.status_code != HTTPStatus.CONFLICT
@@ -161,7 +161,7 @@ class RunAPI:
         stream: str,
         offset_bytes: int,
         *,
-        patience: Patience = ONCE,
+        retries: RetryPolicy = ONCE,
         read_seconds: float | None = None,
     ) -> requests.Response:
         """Return a log as a stream of bytes, which the caller closes.
@@ -171,7 +171,7 @@ class RunAPI:
             stream: `stdout` or `stderr`.
             offset_bytes: What is known already. A server that understands `Range` leaves it out (206, or 416
                 when there is nothing more); another one sends the whole log (200).
-            patience: How often opening it is tried.
+            retries: How often opening it is tried.
             read_seconds: Time limit of each piece, instead of the client's.
         """
         headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
@@ -184,12 +184,17 @@ class RunAPI:
             headers=headers,
             is_streamed=True,
             accepted=frozenset({200, 206, 416}),
-            patience=patience,
+            retries=retries,
             read_seconds=read_seconds,
         )
 
     def log_text(
-        self, run_id: int, stream: str, *, last_lines: int | None = None, patience: Patience | None = None
+        self,
+        run_id: int,
+        stream: str,
+        *,
+        last_lines: int | None = None,
+        retries: RetryPolicy | None = None,
     ) -> str:
         """Return what a log holds now, or only so many lines from its end.
 
@@ -202,7 +207,7 @@ class RunAPI:
             f"for the {stream} log of run {run_id}",
             headers={"Accept": "*/*"},
             params={"last_n_lines": last_lines} if last_lines is not None else None,
-            patience=patience,
+            retries=retries,
         )
         return response.content.decode("utf-8", "replace")
 
@@ -215,7 +220,7 @@ class RunAPI:
                 self.routes.errors,
                 f"for the errors of run {run_id}",
                 run=run_id,
-                patience=Patience(attempts=2),
+                retries=RetryPolicy(attempts=2),
             )
         except YeeduError:
             return ()  # the failure itself is what matters; this is only its comment
@@ -262,8 +267,8 @@ class RunAPI:
         what: str,
         *,
         run: int = 0,
-        patience: Patience | None = None,
+        retries: RetryPolicy | None = None,
         **options: Unpack[RequestOptions],
     ) -> JsonObject:
         path = self.path(route, run=run)
-        return self.client.get_object(path, what, patience=patience, clock=self.clock, **options)
+        return self.client.get_object(path, what, retries=retries, clock=self.clock, **options)

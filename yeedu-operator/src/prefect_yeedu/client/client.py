@@ -1,4 +1,4 @@
-"""The REST client: a session with one Yeedu, and the one place where a call is repeated."""
+"""The REST client: a session with one Yeedu, and the only place where a call is retried."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from prefect_yeedu.errors import (
 )
 from prefect_yeedu.failures import Failure, classify, may_have_acted
 from prefect_yeedu.models import RunKind
-from prefect_yeedu.patience import Patience, SystemClock
-from prefect_yeedu.wire.answers import JsonObject, read_object
+from prefect_yeedu.retry_policy import RetryPolicy, SystemClock
 from prefect_yeedu.wire.redaction import Redactor
+from prefect_yeedu.wire.responses import JsonObject, read_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from prefect_yeedu.client.connection import Connection
     from prefect_yeedu.client.transport import RequestOptions
-    from prefect_yeedu.patience import Clock
+    from prefect_yeedu.retry_policy import Clock
 
 Answer = TypeVar("Answer")
 
@@ -45,7 +45,7 @@ class YeeduClient:
     Args:
         connection: Which Yeedu, which tenant, who calls.
         timeouts: Time limits of each request.
-        patience: How often and how soon failed calls are repeated, where the caller says nothing else.
+        retries: How often and how soon failed calls are repeated, where the caller says nothing else.
         clock: Where time comes from, where the caller has no clock of its own.
     """
 
@@ -54,13 +54,13 @@ class YeeduClient:
         connection: Connection,
         *,
         timeouts: Timeouts | None = None,
-        patience: Patience | None = None,
+        retries: RetryPolicy | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.connection = connection
         self.clock = clock or SystemClock()
         self.redactor = Redactor()
-        self._patience = patience or Patience()
+        self._retries = retries or RetryPolicy()
         self._transport = Transport(
             connection.base_url, tls=connection.tls, timeouts=timeouts or Timeouts(), redactor=self.redactor
         )
@@ -115,7 +115,7 @@ class YeeduClient:
         Args:
             instead_of: A token that was just refused.
         """
-        trial = self._patience.start(self.clock)
+        trial = self._retries.start(self.clock)
         while True:
             try:
                 return self._token(instead_of)
@@ -127,7 +127,7 @@ class YeeduClient:
         path: str,
         what: str,
         *,
-        patience: Patience | None = None,
+        retries: RetryPolicy | None = None,
         clock: Clock | None = None,
         **options: Unpack[RequestOptions],
     ) -> JsonObject:
@@ -135,7 +135,7 @@ class YeeduClient:
         return self._repeat(
             lambda: read_object(self._once("GET", path, what, **options), path),
             what,
-            patience=patience,
+            retries=retries,
             clock=clock,
         )
 
@@ -147,7 +147,7 @@ class YeeduClient:
         *,
         accepted: frozenset[int] = ANSWERED,
         is_repeatable: bool = True,
-        patience: Patience | None = None,
+        retries: RetryPolicy | None = None,
         clock: Clock | None = None,
         **options: Unpack[RequestOptions],
     ) -> requests.Response:
@@ -160,7 +160,7 @@ class YeeduClient:
             accepted: Statuses that are an answer.
             is_repeatable: Whether making the call twice does no harm; else it is repeated only after failures
                 which show that Yeedu did not act.
-            patience: How often and how soon it is repeated, instead of the client's.
+            retries: How often and how soon it is repeated, instead of the client's.
             clock: Waits between the calls, instead of the client's.
             options: What the request carries.
 
@@ -172,7 +172,7 @@ class YeeduClient:
             lambda: self._once(method, path, what, accepted, **options),
             what,
             is_repeatable=is_repeatable,
-            patience=patience,
+            retries=retries,
             clock=clock,
         )
 
@@ -193,7 +193,7 @@ class YeeduClient:
             return read_object(self._checked(self._transport.send("GET", path), what, ANSWERED), path)
 
         try:
-            return self._repeat(once, what, patience=Patience(attempts=3))
+            return self._repeat(once, what, retries=RetryPolicy(attempts=3))
         except YeeduAPIError as error:
             raise YeeduUnhealthy(
                 f"Yeedu is not healthy: {error}", status=error.status, code=error.code
@@ -254,10 +254,10 @@ class YeeduClient:
         what: str,
         *,
         is_repeatable: bool = True,
-        patience: Patience | None = None,
+        retries: RetryPolicy | None = None,
         clock: Clock | None = None,
     ) -> Answer:
-        trial = (patience or self._patience).start(clock or self.clock)
+        trial = (retries or self._retries).start(clock or self.clock)
         while True:
             try:
                 return once()

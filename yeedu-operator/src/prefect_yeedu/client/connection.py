@@ -1,4 +1,4 @@
-"""Which Yeedu is called, in which tenant, by whom, and whom they trust."""
+"""A connection: Yeedu's address, the tenant, the credentials, and the TLS settings."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, Unpack
 
 from prefect_yeedu.errors import YeeduNotFound, YeeduUnexpectedAnswer
 from prefect_yeedu.models import Generation, RunKind
-from prefect_yeedu.wire.answers import number_of, object_of, objects_of, read_json, read_object
+from prefect_yeedu.wire.responses import number_of, object_of, objects_of, read_json, read_object
 from prefect_yeedu.wire.routes import ROUTES, Routes
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from prefect_yeedu.client.connection import Connection
     from prefect_yeedu.client.transport import RequestOptions
-    from prefect_yeedu.patience import Clock, Patience
-    from prefect_yeedu.wire.answers import JsonObject
+    from prefect_yeedu.retry_policy import Clock, RetryPolicy
+    from prefect_yeedu.wire.responses import JsonObject
 
 PAGE_DEFINITIONS = 100
 MAX_PAGES = 100
@@ -37,7 +37,7 @@ class Session(Protocol):
         *,
         accepted: frozenset[int] = ...,
         is_repeatable: bool = True,
-        patience: Patience | None = None,
+        retries: RetryPolicy | None = None,
         clock: Clock | None = None,
         **options: Unpack[RequestOptions],
     ) -> requests.Response:

@@ -1,4 +1,4 @@
-"""The websocket to a notebook's kernel: it moves texts, and knows whether the other side is still there."""
+"""The websocket to a notebook's kernel: sends and receives text, and detects a lost connection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prefect_yeedu.errors import YeeduAPIError, YeeduAuthenticationError, YeeduN
 
 if TYPE_CHECKING:
     from prefect_yeedu.client.client import YeeduClient
-    from prefect_yeedu.patience import Clock
+    from prefect_yeedu.retry_policy import Clock
 
 logger = logging.getLogger(__name__)
 

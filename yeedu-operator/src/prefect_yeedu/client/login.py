@@ -1,4 +1,4 @@
-"""Who we are to Yeedu: log in, choose the tenant, log out again."""
+"""A login session with Yeedu: log in, select the tenant, log out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from prefect_yeedu.errors import (
     YeeduError,
 )
 from prefect_yeedu.failures import Failure, classify
-from prefect_yeedu.wire.answers import read_object, text_of
+from prefect_yeedu.wire.responses import read_object, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

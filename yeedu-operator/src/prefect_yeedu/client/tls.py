@@ -1,4 +1,4 @@
-"""Whom to trust: the system's certificates, one file of them, or everybody."""
+"""TLS verification: against the system's certificates, against a CA file, or off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One HTTP request and its answer: time limits, TLS, and errors that name what happened."""
+"""One HTTP request and its response: timeouts, TLS, and errors that name what happened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Name a call so that every attempt of its flow run gives it the same name.
+"""Identifies a call, so that every attempt of its flow run finds the same record.
 
 A call is named by the outermost flow run, the task or subflow it is made in, what it runs, and its position:
 a flow's attempts make their calls in the same order. What it passes does not count, so that a call with the
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun, TaskRun
 
-    from prefect_yeedu.patience import Patience
+    from prefect_yeedu.retry_policy import RetryPolicy
 
 
 @dataclass
@@ -97,13 +97,13 @@ class CallIdentity:
         return FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=above))
 
 
-def identify_call(target: str, passed: str, patience: Patience) -> CallIdentity | None:
+def identify_call(target: str, passed: str, retries: RetryPolicy) -> CallIdentity | None:
     """Return where the call that is being made is made; None outside of flow and task runs.
 
     Args:
         target: What it runs.
         passed: What it passes.
-        patience: How long the Prefect server may be away, which knows a subflow's parents.
+        retries: How long the Prefect server may be away, which knows a subflow's parents.
 
     Raises:
         YeeduPrefectError: The Prefect server cannot say.
@@ -119,7 +119,7 @@ def identify_call(target: str, passed: str, patience: Patience) -> CallIdentity 
     position = _position(context, place, task_run, what)
     root_id, calls, attempts = None, (), list[int]()
     if flow_run is not None:
-        root_id, parents, attempts = _read_parents(flow_run, patience)
+        root_id, parents, attempts = _read_parents(flow_run, retries)
         calls = tuple(_name_subflow(parent, whole) for parent in parents)
     task = str(task_run.id) if task_run is not None else ""
     root = "|".join([str(root_id), *reversed(calls)]) if root_id is not None else task
@@ -209,7 +209,7 @@ def _name_subflow(parent: TaskRun, what: str) -> str:
     return f"{call}|in {place}|{_position(context, place, task_run, call, caller=parent.id)}"
 
 
-def _read_parents(flow_run: FlowRun, patience: Patience) -> tuple[UUID, tuple[TaskRun, ...], list[int]]:
+def _read_parents(flow_run: FlowRun, retries: RetryPolicy) -> tuple[UUID, tuple[TaskRun, ...], list[int]]:
     """Return the outermost flow run, the calls that lead from it to a flow run, and the flow runs' attempts.
 
     A call is given as its task run. A retried parent starts its subflows as new flow runs; that they are
@@ -231,4 +231,4 @@ def _read_parents(flow_run: FlowRun, patience: Patience) -> tuple[UUID, tuple[Ta
 
     if flow_run.parent_task_run_id is None:
         return flow_run.id, (), [flow_run.run_count]
-    return ask_prefect(read, "for the parents of this flow run", patience)
+    return ask_prefect(read, "for the parents of this flow run", retries)

@@ -1,4 +1,4 @@
-"""Tell whether a flow's own code makes a call and waits for it, also where a thread then does the work."""
+"""Tells whether a flow's own code makes a call and waits for it, even if a thread does the work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One call of Yeedu from Prefect: what the facade, the tasks and the blocks have in common."""
+"""One run of a job or notebook from Prefect; used by the operator, the tasks and the blocks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from prefect_yeedu.client.definitions import Definitions
-from prefect_yeedu.client.sharing import shared_client
+from prefect_yeedu.client.session_cache import shared_client
 from prefect_yeedu.errors import YeeduConfigurationError
 from prefect_yeedu.flow_run.deferral import Deferral
 from prefect_yeedu.flow_run.record_fields import Definition
@@ -18,7 +18,7 @@ from prefect_yeedu.flow_run.run_record import ArtifactLedger
 from prefect_yeedu.flow_run.stopping import StoppableClock, StopWatch
 from prefect_yeedu.models import Generation, YeeduResult
 from prefect_yeedu.runs.execution import execute, find_api
-from prefect_yeedu.runs.starting import StartedRun, start
+from prefect_yeedu.runs.start import StartedRun, start
 from prefect_yeedu.urls import TargetKind
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from prefect_yeedu.client.client import YeeduClient
     from prefect_yeedu.client.connection import Connection
-    from prefect_yeedu.patience import Clock
+    from prefect_yeedu.retry_policy import Clock
     from prefect_yeedu.runs.record import Ledger
     from prefect_yeedu.runs.request import RunRequest
     from prefect_yeedu.urls import Target

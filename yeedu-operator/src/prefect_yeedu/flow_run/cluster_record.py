@@ -1,4 +1,4 @@
-"""Remember to which cluster a definition really belongs, for whoever comes after a crash.
+"""Records the cluster that a definition is normally bound to, so that a crash cannot leave it moved.
 
 The record is one of the definition, not of the flow run: where that is not run again, the next one finds it.
 """
@@ -12,7 +12,7 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from prefect_yeedu.errors import YeeduPrefectError
-from prefect_yeedu.flow_run.prefect_server import ask_prefect, iterate_artifacts, patience_of
+from prefect_yeedu.flow_run.prefect_server import ask_prefect, iterate_artifacts, retry_within
 from prefect_yeedu.flow_run.record_fields import Definition
 from prefect_yeedu.runs.record import ClusterMove
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = patience_of(20.0)
+RETRIES = retry_within(20.0)
 
 
 class ClusterRecord:
@@ -52,7 +52,7 @@ class ClusterRecord:
     def read(self) -> ClusterMove | None:
         """Return the move that was not undone, by whichever call it was made."""
         try:
-            artifact = ask_prefect(self._read, f"for the cluster of {self._definition.title}", PATIENCE)
+            artifact = ask_prefect(self._read, f"for the cluster of {self._definition.title}", RETRIES)
         except YeeduPrefectError as error:
             logger.warning(
                 "Whether %s was left on another cluster is not known: %s", self._definition.title, error
@@ -87,7 +87,7 @@ class ClusterRecord:
 
         title = self._definition.title
         try:
-            self._artifact_id = ask_prefect(write, f"to record the cluster of {title}", PATIENCE)
+            self._artifact_id = ask_prefect(write, f"to record the cluster of {title}", RETRIES)
         except YeeduPrefectError as error:
             logger.warning("The cluster of %s could not be recorded: %s", title, error)
 

@@ -1,4 +1,4 @@
-"""Find out who connects to Yeedu, and how: the names of blocks become credentials."""
+"""Resolves the names of blocks to credentials and connection settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Suspend a deployment's flow run while its job runs on Yeedu, so that waiting takes no process and no slot.
+"""Suspends a deployment's flow run while its job runs on Yeedu, so that waiting takes no process and no slot.
 
 The record says so, and the process leaves with Prefect's own signal. `yeedu-watch` resumes the flow run once
 Yeedu shows the run's end; the flow then runs from its beginning, and each call finds its own run again.
@@ -17,7 +17,7 @@ from prefect.transactions import get_transaction
 
 from prefect_yeedu.errors import YeeduPrefectError
 from prefect_yeedu.flow_run.call_stack import is_called_by_the_flow, outward
-from prefect_yeedu.flow_run.prefect_server import ask_prefect, patience_of
+from prefect_yeedu.flow_run.prefect_server import ask_prefect, retry_within
 from prefect_yeedu.urls import TargetKind
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from prefect_yeedu.runs.remote_run import RemoteRun
 
-PATIENCE = patience_of(20.0)
+RETRIES = retry_within(20.0)
 # A flow run in one of these is not this process's any more: it is to be started again, or is being.
 _LEFT = {StateType.PAUSED, StateType.SCHEDULED, StateType.PENDING}
 
@@ -99,7 +99,7 @@ class Deferral:
             answer = ask_prefect(
                 lambda client: client.set_flow_run_state(flow_run.id, Suspended(pause_key=key)),
                 "to suspend this flow run",
-                PATIENCE,
+                RETRIES,
             )
         except YeeduPrefectError as error:
             return self._refuse(str(error).removesuffix("."))

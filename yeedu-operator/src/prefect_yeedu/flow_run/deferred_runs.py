@@ -1,4 +1,4 @@
-"""Find the flow runs that are suspended until a remote run has ended, and resume one."""
+"""Finds the flow runs that are suspended until a remote run has ended, and resumes them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from prefect_yeedu.flow_run.prefect_server import (
     ask_prefect,
     iterate_artifacts,
     iterate_flow_runs,
-    patience_of,
+    retry_within,
 )
 from prefect_yeedu.flow_run.record_fields import Definition, read_record, record_of_pause
 from prefect_yeedu.models import Generation
-from prefect_yeedu.patience import ONCE
+from prefect_yeedu.retry_policy import ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 # A server that is short of time for a moment is asked again; one that is away, in the next round.
-RESUME_PATIENCE = patience_of(5.0)
+RESUME_RETRIES = retry_within(5.0)
 _IDS = 200  # how many records are asked for at once
 _SUSPENDED = FlowRunFilter(
     state=FlowRunFilterState(
@@ -117,7 +117,7 @@ def resume(run: DeferredRun) -> bool:
             )
         return answer.status is SetStateStatus.ACCEPT
 
-    return ask_prefect(ask, f"to resume flow run {run.flow_run_id}", RESUME_PATIENCE)
+    return ask_prefect(ask, f"to resume flow run {run.flow_run_id}", RESUME_RETRIES)
 
 
 def _find(client: SyncPrefectClient) -> list[DeferredRun]:

@@ -1,4 +1,4 @@
-"""Joins a method and its async twin, as Prefect does with its own: async code gets the twin's coroutine."""
+"""Dispatches a method to its async twin in async code, as Prefect does with its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stop the remote runs that a flow run left behind: ``yeedu-left-runs FLOW_RUN``.
+"""Stops the orphaned remote runs of a flow run: ``yeedu-left-runs FLOW_RUN``.
 
 A flow run that is cancelled while nothing is left of its process stops nothing. Who finds it calls this: the
 artifacts of the flow run and of its subflows say which remote runs are open, where they are, and which blocks
@@ -35,15 +35,15 @@ from prefect_yeedu.flow_run.prefect_server import (
     ask_prefect,
     iterate_artifacts,
     iterate_subflows,
-    patience_of,
+    retry_within,
 )
 from prefect_yeedu.flow_run.record_fields import BLOCK_FIELDS, Definition, is_left, read_record
 from prefect_yeedu.flow_run.run_record import ArtifactLedger
 from prefect_yeedu.models import Generation, RunKind
 from prefect_yeedu.runs.request import RunRequest
-from prefect_yeedu.runs.starting import make_run
+from prefect_yeedu.runs.start import make_run
 from prefect_yeedu.runs.submission import Submission
-from prefect_yeedu.runs.waiting import WaitOptions
+from prefect_yeedu.runs.wait_options import WaitOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from prefect_yeedu.flow_run.connection import Access
 
-PATIENCE = patience_of(30.0)
+RETRIES = retry_within(30.0)
 SUBMIT_SECONDS = WaitOptions().submit_seconds
 _INFO, _WARNING = 20, 30
 
@@ -69,14 +69,14 @@ def stop_left_runs(flow_run_id: UUID) -> list[str]:
         YeeduConfigurationError: The flow run has not ended.
     """
     state = ask_prefect(
-        lambda client: client.read_flow_run(flow_run_id).state, f"about flow run {flow_run_id}", PATIENCE
+        lambda client: client.read_flow_run(flow_run_id).state, f"about flow run {flow_run_id}", RETRIES
     )
     if state is None or not (state.is_final() or state.is_cancelling()):
         raise YeeduConfigurationError(
             f"The flow run {flow_run_id} has not ended, so nothing of it was left behind; cancel it first."
         )
     artifacts = ask_prefect(
-        lambda client: left_artifacts(client, flow_run_id), f"for the runs of {flow_run_id}", PATIENCE
+        lambda client: left_artifacts(client, flow_run_id), f"for the runs of {flow_run_id}", RETRIES
     )
     done: list[str] = []
     for artifact in artifacts:
@@ -143,7 +143,7 @@ def _end_on(
     run_id = record.run_id
     if run_id is None:
         submission = Submission(api, definition.id, ledger, record, SUBMIT_SECONDS)
-        run_id = submission.look_once()
+        run_id = submission.search_once()
         if run_id is None:
             ledger.note_refused()
             return f"The run of {definition.title} that was intended was never started.", True
@@ -198,7 +198,7 @@ def write_log(flow_run_id: UUID, sentence: str, level: int) -> None:
             "flow_run_id": flow_run_id,
         }
     )
-    ask_prefect(lambda client: client.create_logs([entry]), "to log what was done", PATIENCE)
+    ask_prefect(lambda client: client.create_logs([entry]), "to log what was done", RETRIES)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Call the Prefect server: the one place where such a call is repeated, and where its failures get a name."""
+"""Calls the Prefect server: the only place where such a call is retried, and its failures classified."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prefect.context import SettingsContext, get_settings_context
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
 
 from prefect_yeedu.errors import YeeduPrefectError, YeeduPrefectUnavailable
-from prefect_yeedu.patience import Patience, SystemClock
+from prefect_yeedu.retry_policy import RetryPolicy, SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.filters import ArtifactFilter
     from prefect.client.schemas.objects import Artifact, FlowRun
 
-    from prefect_yeedu.patience import Clock
+    from prefect_yeedu.retry_policy import Clock
 
 Answer = TypeVar("Answer")
 
@@ -43,15 +43,15 @@ PAGE = 200  # as many as the server gives at once
 _TRANSIENT_STATUSES = frozenset({408, 429})
 
 
-def patience_of(seconds: float) -> Patience:
-    """Return the patience with a server that may be away for so many seconds."""
-    return Patience(attempts=None, budget_seconds=seconds, first_wait_seconds=0.5, max_wait_seconds=5.0)
+def retry_within(seconds: float) -> RetryPolicy:
+    """Return the retry policy for a server that may be down for that many seconds."""
+    return RetryPolicy(attempts=None, budget_seconds=seconds, first_wait_seconds=0.5, max_wait_seconds=5.0)
 
 
 def ask_prefect(
     call: Callable[[SyncPrefectClient], Answer],
     what: str,
-    patience: Patience,
+    retries: RetryPolicy,
     *,
     answer_seconds: float | None = None,
     clock: Clock | None = None,
@@ -61,7 +61,7 @@ def ask_prefect(
     Args:
         call: Receives a client, which repeats nothing by itself.
         what: What is asked, such as `about flow run 7`, for messages.
-        patience: How often and how long.
+        retries: How often and how long.
         answer_seconds: Time limit of each answer, instead of the client's own.
         clock: Waits between the calls; the machine's where there is none.
 
@@ -70,7 +70,7 @@ def ask_prefect(
         YeeduPrefectError: It refused the call, or does not know what was asked for.
     """
     clock = clock or SystemClock()
-    trial = patience.start(clock)
+    trial = retries.start(clock)
     settings = {"timeout": answer_seconds} if answer_seconds is not None else None
     while True:
         try:

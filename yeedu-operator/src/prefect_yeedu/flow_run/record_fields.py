@@ -1,4 +1,4 @@
-"""What the artifact of a remote run holds: fields for programs, and a text for people.
+"""The content of a remote run's artifact: fields for programs, and a text for people.
 
 A field is a text of at most 500 characters; Prefect cuts longer ones. Exit values may be longer, and hold
 characters that a database refuses, so such a one is kept in further fields.

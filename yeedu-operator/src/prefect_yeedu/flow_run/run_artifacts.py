@@ -1,4 +1,4 @@
-"""Show in Prefect what a notebook shows: pictures, tables as text, and how far it has got."""
+"""Shows a notebook's output in Prefect: pictures, tables as text, and its progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask one Yeedu, as one user, which of many runs have ended: a workspace's together where that is less."""
+"""Finds out which of many runs have ended, with as few calls to Yeedu as possible."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from prefect_yeedu.errors import YeeduError
 from prefect_yeedu.failures import Failure, classify
 from prefect_yeedu.flow_run.left_runs import load_access
 from prefect_yeedu.models import RunKind, RunState
-from prefect_yeedu.patience import ONCE, SystemClock
+from prefect_yeedu.retry_policy import ONCE, SystemClock
 from prefect_yeedu.runs.run_search import ZONES_SECONDS, recent_runs
-from prefect_yeedu.runs.waiting import LOOK_READ_SECONDS, FailedLooks, WaitOptions
+from prefect_yeedu.runs.wait_options import POLL_READ_SECONDS, FailedPolls, WaitOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prefect_yeedu.flow_run.deferred_runs import DeferredRun
     from prefect_yeedu.flow_run.record_fields import Definition
     from prefect_yeedu.models import Generation
-    from prefect_yeedu.patience import Clock
+    from prefect_yeedu.retry_policy import Clock
 
 # Of a workspace's list so many runs are read; the ones looked for that are older are read one by one.
 MAX_LISTED = 500
@@ -44,7 +44,7 @@ class RunEnds:
         self._fields = fields
         self._clock = clock or SystemClock()
         self._client: YeeduClient | None = None
-        self._gone: dict[int, FailedLooks] = {}
+        self._gone: dict[int, FailedPolls] = {}
 
     def close(self) -> None:
         """Log out; the next question logs in again, as the blocks say then."""
@@ -79,7 +79,7 @@ class RunEnds:
             access = load_access(self._fields)
             place = self._definition
             self._client = YeeduClient(
-                Connection(place.base_url, place.tenant, access.credentials, access.tls), patience=ONCE
+                Connection(place.base_url, place.tenant, access.credentials, access.tls), retries=ONCE
             )
         groups: dict[tuple[int, Generation], list[DeferredRun]] = {}
         for run in runs:
@@ -103,7 +103,7 @@ class RunEnds:
             state = states.get(run_id)
             try:
                 if state is None:
-                    state = api.read(run_id, read_seconds=LOOK_READ_SECONDS).state
+                    state = api.read(run_id, read_seconds=POLL_READ_SECONDS).state
                 self._gone.pop(run_id, None)
                 is_over = state.is_terminal
             except YeeduError as error:
@@ -136,5 +136,5 @@ class RunEnds:
         """Tell whether Yeedu has said for long enough that it does not know a run."""
         if classify(error) is not Failure.GONE:
             return False
-        looks = self._gone.setdefault(run_id, FailedLooks(WaitOptions(), self._clock))
+        looks = self._gone.setdefault(run_id, FailedPolls(WaitOptions(), self._clock))
         return not looks.add(error)

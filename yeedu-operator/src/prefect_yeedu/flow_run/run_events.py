@@ -1,4 +1,4 @@
-"""Tell Prefect's event feed of a remote run, for automations, and of what it made, for lineage.
+"""Emits Prefect events for a remote run, for automations, and for its outputs, for lineage.
 
 Prefect adds the flow run, its deployment and its work pool to each event by itself. It sends events in the
 background: that one is lost never makes a run fail.

@@ -1,4 +1,4 @@
-"""Say in the run's log what happens on Yeedu."""
+"""Logs what happens on Yeedu in the flow run's log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from prefect.runtime import flow_run as runtime_flow_run
 from prefect_yeedu.models import CellResult, Output, RunKind, RunState
 from prefect_yeedu.runs.log_follower import MAX_LINE_CHARACTERS, last_state
 from prefect_yeedu.runs.remote_run import RemoteRun, RunListener
-from prefect_yeedu.runs.waiting import WaitOptions
+from prefect_yeedu.runs.wait_options import WaitOptions
 from prefect_yeedu.wire.redaction import storable
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Keep the record of a call's remote run in an artifact, so that the next attempt finds it, and users see it.
+"""Keeps the record of a remote run in an artifact, so that the next attempt finds it, and users see it.
 
 All runs of a job or notebook have one artifact key; each call of a flow run is one version of it.
 """
@@ -17,7 +17,7 @@ from prefect.utilities.urls import url_for
 from prefect_yeedu.errors import YeeduPrefectError
 from prefect_yeedu.flow_run.call_identity import CallIdentity, identify_call
 from prefect_yeedu.flow_run.cluster_record import ClusterRecord
-from prefect_yeedu.flow_run.prefect_server import ask_prefect, iterate_artifacts, patience_of
+from prefect_yeedu.flow_run.prefect_server import ask_prefect, iterate_artifacts, retry_within
 from prefect_yeedu.flow_run.record_fields import (
     Definition,
     exit_value_fields,
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import Artifact
 
     from prefect_yeedu.models import RunState
-    from prefect_yeedu.patience import Patience
+    from prefect_yeedu.retry_policy import RetryPolicy
 
 logger = logging.getLogger(__name__)
 
 # Before anything is submitted an unreachable Prefect server is worth a wait, and then an error; once a run
 # exists its record is only a help, because the run's own key can be searched for.
-INTENT_PATIENCE = patience_of(60.0)
-NOTE_PATIENCE = patience_of(20.0)
+INTENT_RETRIES = retry_within(60.0)
+NOTE_RETRIES = retry_within(20.0)
 # Prefect kills a cancelled flow run after 30 seconds; stopping the remote run comes before writing it down.
-STOP_PATIENCE = patience_of(2.0)
+STOP_RETRIES = retry_within(2.0)
 STOP_ANSWER_SECONDS = 2.0
 FLOW_RUN_NAME = "spark.yeedu.prefect_flow_run_name"
 MAX_NAME_CHARACTERS = 200
@@ -93,7 +93,7 @@ class ArtifactLedger(Ledger):
             YeeduPrefectError: The Prefect server does not say of which flow run a subflow is a part.
         """
         try:
-            call = identify_call(repr(definition), passed, INTENT_PATIENCE)
+            call = identify_call(repr(definition), passed, INTENT_RETRIES)
         except YeeduPrefectError as error:
             raise _not_recorded(definition, error) from None
         return Ledger() if call is None else cls(definition, call, passed=passed, blocks=blocks)
@@ -122,7 +122,7 @@ class ArtifactLedger(Ledger):
             YeeduPrefectError: The Prefect server cannot be reached, or refuses.
         """
         try:
-            known = ask_prefect(self._find, f"for the record of {self._definition.title}", INTENT_PATIENCE)
+            known = ask_prefect(self._find, f"for the record of {self._definition.title}", INTENT_RETRIES)
             if known is not None:
                 # What this attempt itself wrote before, in this process, is no other call's.
                 is_resumed = self._artifact_id is None and self._is_of_this_attempt(known)
@@ -132,7 +132,7 @@ class ArtifactLedger(Ledger):
                     return record
                 self._others += (record.run_id,) if record.run_id is not None else ()
             self._begin(int(self._fields.get("attempt") or 0) + 1)
-            ask_prefect(self._create, f"to record {self._definition.title}", INTENT_PATIENCE)
+            ask_prefect(self._create, f"to record {self._definition.title}", INTENT_RETRIES)
         except YeeduPrefectError as error:
             raise _not_recorded(self._definition, error) from None
         return self._read(is_new=True)
@@ -145,7 +145,7 @@ class ArtifactLedger(Ledger):
         """
         self._fields |= {"intended_at": str(time.time()), "unanswered": ""}
         try:
-            ask_prefect(self._update, f"to record {self._definition.title}", INTENT_PATIENCE)
+            ask_prefect(self._update, f"to record {self._definition.title}", INTENT_RETRIES)
         except YeeduPrefectError as error:
             raise _not_recorded(self._definition, error) from None
         return self._read(is_new=False)
@@ -176,7 +176,7 @@ class ArtifactLedger(Ledger):
 
     def note_stopping(self) -> None:
         """Record that Yeedu is about to be asked to stop the run; hardly waits for a server that is away."""
-        self._save({"phase": Phase.STOPPING}, STOP_PATIENCE, STOP_ANSWER_SECONDS)
+        self._save({"phase": Phase.STOPPING}, STOP_RETRIES, STOP_ANSWER_SECONDS)
 
     def note_cells_done(self, exit_value: str | None) -> None:
         """Record that all cells of a notebook have succeeded, before its run is stopped."""
@@ -190,7 +190,7 @@ class ArtifactLedger(Ledger):
         """Show what is wrong to who reads the record."""
         is_new, self._error = text != self._error, text
         if is_new and self._artifact_id is not None:
-            self._write(STOP_PATIENCE, STOP_ANSWER_SECONDS)
+            self._write(STOP_RETRIES, STOP_ANSWER_SECONDS)
 
     def read_move(self) -> ClusterMove | None:
         """Return where the definition was moved, by this call or another, and not moved back from."""
@@ -237,19 +237,19 @@ class ArtifactLedger(Ledger):
     def _save(
         self,
         fields: Mapping[str, str],
-        patience: Patience = NOTE_PATIENCE,
+        retries: RetryPolicy = NOTE_RETRIES,
         answer_seconds: float | None = None,
     ) -> bool:
         with self._noting:
             if self._artifact_id is None or self._fields.get("phase") == Phase.ENDED:
                 return False
             self._fields |= fields
-            return self._write(patience, answer_seconds)
+            return self._write(retries, answer_seconds)
 
-    def _write(self, patience: Patience, answer_seconds: float | None = None) -> bool:
+    def _write(self, retries: RetryPolicy, answer_seconds: float | None = None) -> bool:
         what = f"to record {self._definition.title}"
         try:
-            ask_prefect(self._update, what, patience, answer_seconds=answer_seconds)
+            ask_prefect(self._update, what, retries, answer_seconds=answer_seconds)
         except YeeduPrefectError as error:
             logger.warning("%s", error)
             return False

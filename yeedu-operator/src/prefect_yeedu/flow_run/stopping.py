@@ -1,4 +1,4 @@
-"""Notice that nobody waits for a remote run any more, also where no signal arrives, and end the wait."""
+"""Detects that nobody waits for a remote run any more, even if no signal arrives, and ends the wait."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from prefect.exceptions import ObjectNotFound, TerminationSignal
 from prefect_yeedu.errors import YeeduStopRequested
 from prefect_yeedu.flow_run.call_stack import kept_for_a_thread
 from prefect_yeedu.flow_run.prefect_server import ask_prefect
-from prefect_yeedu.patience import ONCE
+from prefect_yeedu.retry_policy import ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

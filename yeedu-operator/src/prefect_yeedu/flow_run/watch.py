@@ -1,4 +1,4 @@
-"""Resume each flow run that is suspended until a remote run has ended, once it has: ``yeedu-watch``.
+"""Resumes flow runs that are suspended until a remote run has ended: ``yeedu-watch``.
 
 One process watches all of them: a round asks Prefect for the suspended flow runs and each Yeedu for their
 runs, and resumes those whose runs were seen to end. What it knows, another one or the next one can read.
@@ -33,14 +33,14 @@ from prefect_yeedu.flow_run.left_runs import stop_left_runs, write_log
 from prefect_yeedu.flow_run.prefect_server import ask_prefect, iterate_flow_runs
 from prefect_yeedu.flow_run.record_fields import BLOCK_FIELDS
 from prefect_yeedu.flow_run.run_ends import RunEnds
-from prefect_yeedu.patience import ONCE, SystemClock
+from prefect_yeedu.retry_policy import ONCE, SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import FrameType
     from uuid import UUID
 
-    from prefect_yeedu.patience import Clock
+    from prefect_yeedu.retry_policy import Clock
 
     Place = tuple[str, ...]
 
@@ -93,7 +93,7 @@ class Watch:
         self._pool = ThreadPoolExecutor(_AT_ONCE)
         self._cleaners = ThreadPoolExecutor(1)  # stopping runs takes long, and holds up no round
 
-    def look(self) -> list[UUID]:
+    def poll(self) -> list[UUID]:
         """Look at all suspended flow runs once, and return those that were resumed.
 
         Raises:
@@ -154,7 +154,7 @@ class Watch:
             ended = yeedu.ends.find(rest, lambda run, error: self._tell(run, str(error)))
         except YeeduError as error:
             if not yeedu.pause_seconds:
-                logger.warning("%s is asked again and again for %d runs: %s", place[0], len(rest), error)
+                logger.warning("retrying %s for %d runs: %s", place[0], len(rest), error)
             yeedu.fail(error, self._clock.now())
             return over
         if yeedu.pause_seconds:
@@ -226,7 +226,7 @@ def watch_until(
     try:
         while not is_ended.is_set():
             try:
-                watch.look()
+                watch.poll()
                 trouble = ""
                 if watch.is_busy or idle_seconds is None:
                     busy_at = time.monotonic()

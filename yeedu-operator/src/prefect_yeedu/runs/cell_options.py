@@ -1,4 +1,4 @@
-"""How a notebook's cells are to be executed."""
+"""Options for the execution of a notebook's cells."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_yeedu.errors import YeeduConfigurationError
 from prefect_yeedu.models import RunKind
-from prefect_yeedu.wire.answers import object_of, text_of
 from prefect_yeedu.wire.notebook_parameters import check_parameters, parameters_code
+from prefect_yeedu.wire.responses import object_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

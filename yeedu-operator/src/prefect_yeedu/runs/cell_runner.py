@@ -1,4 +1,4 @@
-"""Execute a notebook's cells one after the other, through lost connections, and never wait for ever."""
+"""Executes a notebook's cells one by one: reconnects when the connection is lost, and never waits forever."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prefect_yeedu.errors import (
     YeeduTransportError,
 )
 from prefect_yeedu.failures import Failure, classify
-from prefect_yeedu.patience import ONCE, Deadline
+from prefect_yeedu.retry_policy import ONCE, Deadline
 from prefect_yeedu.runs.kernel_connection import KernelConnection
 from prefect_yeedu.runs.kernel_echo import KernelEcho
 from prefect_yeedu.runs.kernel_watch import KernelWatch
@@ -223,7 +223,7 @@ class CellRunner:
                 raise ReplyMissingError("The kernel is done with a cell whose reply did not come.")
             else:
                 echo.send_when_due()
-            self._watch.look_when_due()
+            self._watch.poll_when_due()
             if self._cell_deadline.has_passed and not target.is_finished:
                 self._interrupt()
         self._connection.note_progress()
@@ -231,7 +231,7 @@ class CellRunner:
     def _take(self, message: KernelMessage, index: int, target: Execution, also: Execution | None) -> None:
         state = kernel_state(message.content, "execution_state") if message.kind == "status" else ""
         if state in DEAD_KERNEL_STATES:
-            self._watch.look()  # whoever stops the run ends its kernel as well
+            self._watch.poll()  # whoever stops the run ends its kernel as well
             raise self._watch.died(f"it says that it is {state}")
         if message.parent_id == target.message_id and also is None:
             output = target.receive(message)
@@ -262,7 +262,7 @@ class CellRunner:
                     f"{self._kernel_path}/interrupt",
                     f"to interrupt the kernel of run {run.run_id}",
                     read_seconds=INTERRUPT_SECONDS,
-                    patience=ONCE,
+                    retries=ONCE,
                 )
             except YeeduError as error:
                 logger.debug("The kernel of run %d could not be interrupted: %s", run.run_id, error)

@@ -1,4 +1,4 @@
-"""A notebook's cells in order, from the first or from where another attempt got to."""
+"""Runs a notebook's cells in order, from the first or from where an earlier attempt stopped."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from prefect_yeedu.errors import YeeduCellFailed, YeeduError, YeeduKernelError
 from prefect_yeedu.models import Generation
-from prefect_yeedu.patience import ONCE, Patience
+from prefect_yeedu.retry_policy import ONCE, RetryPolicy
 from prefect_yeedu.runs.saved_outputs import fitting, is_whole, restore_result, result_of, save_result
 from prefect_yeedu.wire.cell_outputs import OutputLimits
 from prefect_yeedu.wire.kernel_protocol import CLEAN_EXIT, Execution
@@ -114,7 +114,7 @@ class CellSequence:
                 params={"run_id": run.run_id} if is_v2 else None,
                 json={"cells": content["cells"]} if self._document.is_first_form else content,
                 read_seconds=LAST_SAVE_SECONDS if is_last_chance else None,
-                patience=ONCE if is_last_chance else Patience(attempts=2),
+                retries=ONCE if is_last_chance else RetryPolicy(attempts=2),
             )
         except YeeduError as error:
             run.listener.on_trouble(f"The outputs could not be saved in Yeedu's notebook: {error}")

@@ -1,19 +1,19 @@
-"""Have the cluster of a job or notebook run before anything is submitted to it."""
+"""Starts the cluster of a job or notebook, if necessary, before the submission."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from prefect_yeedu.errors import YeeduConfigurationError, YeeduRunTimedOut, YeeduStopRequested
-from prefect_yeedu.patience import Deadline, PollSchedule
+from prefect_yeedu.retry_policy import Deadline, PollSchedule
 from prefect_yeedu.runs.clusters import current_cluster
-from prefect_yeedu.wire.answers import text_of
+from prefect_yeedu.wire.responses import text_of
 
 if TYPE_CHECKING:
     from prefect_yeedu.client.api import RunAPI
     from prefect_yeedu.runs.remote_run import RunListener
-    from prefect_yeedu.runs.waiting import WaitOptions
-    from prefect_yeedu.wire.answers import JsonObject
+    from prefect_yeedu.runs.wait_options import WaitOptions
+    from prefect_yeedu.wire.responses import JsonObject
 
 STARTABLE = frozenset({"STOPPED", "ERROR"})
 LOST = frozenset({"DESTROYED", "DESTROYING"})
@@ -71,7 +71,7 @@ def _read(api: RunAPI, cluster: int, options: WaitOptions) -> JsonObject:
         "cluster",
         f"about cluster {cluster}",
         params={"cluster_id": cluster},
-        patience=options.outage_patience,
+        retries=options.outage_policy,
         clock=api.clock,
     )
 
@@ -85,7 +85,7 @@ def _start(api: RunAPI, cluster: int, options: WaitOptions) -> None:
         params={"cluster_id": cluster},
         json={"cluster_id": cluster},
         accepted=START_STATUSES,
-        patience=options.outage_patience,
+        retries=options.outage_policy,
     )
 
 

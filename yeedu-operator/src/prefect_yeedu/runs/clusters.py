@@ -1,4 +1,4 @@
-"""Recognize a run that failed because resources ran out, and move its definition to another cluster.
+"""Recognizes a run that failed for lack of resources, and moves its definition to another cluster.
 
 The words to look for are those of yeedu-protocol section 4.
 """
@@ -11,8 +11,8 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from prefect_yeedu.errors import YeeduCellFailed, YeeduError, YeeduRunCancelled, YeeduRunFailed
-from prefect_yeedu.patience import Patience
-from prefect_yeedu.wire.answers import number_of
+from prefect_yeedu.retry_policy import RetryPolicy
+from prefect_yeedu.wire.responses import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,7 +67,7 @@ def _texts_of(error: YeeduError) -> Iterator[str]:
 def _logs(api: RunAPI, run_id: int) -> Iterator[str]:
     for stream in ("stderr", "stdout"):
         try:
-            yield api.log_text(run_id, stream, last_lines=LOG_LINES, patience=Patience(attempts=2))
+            yield api.log_text(run_id, stream, last_lines=LOG_LINES, retries=RetryPolicy(attempts=2))
         except YeeduError:
             continue  # a log that cannot be read says nothing
 

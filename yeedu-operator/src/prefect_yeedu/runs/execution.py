@@ -1,4 +1,4 @@
-"""From an address to a finished run: choose the generation, submit, wait, return the result."""
+"""Runs a job or notebook from start to finish: choose the API generation, submit, wait, return the result."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from prefect_yeedu.runs.clusters import (
 from prefect_yeedu.runs.job_run import JobRun
 from prefect_yeedu.runs.record import Ledger, Record, Resume
 from prefect_yeedu.runs.remote_run import RunListener
-from prefect_yeedu.runs.starting import StartedRun, make_run, start_and
+from prefect_yeedu.runs.start import StartedRun, make_run, start_and
 from prefect_yeedu.urls import TargetKind
-from prefect_yeedu.wire.answers import number_of
+from prefect_yeedu.wire.responses import number_of
 
 if TYPE_CHECKING:
     from prefect_yeedu.client.client import YeeduClient
-    from prefect_yeedu.patience import Clock
+    from prefect_yeedu.retry_policy import Clock
     from prefect_yeedu.runs.request import RunRequest
     from prefect_yeedu.urls import Target
 

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from prefect_yeedu.models import RunState, YeeduResult
-from prefect_yeedu.patience import Deadline, Patience
+from prefect_yeedu.retry_policy import Deadline, RetryPolicy
 from prefect_yeedu.runs.log_follower import LogFollower
 from prefect_yeedu.runs.remote_run import RemoteRun
 
@@ -79,7 +79,7 @@ class JobRun(RemoteRun):
         """Return the state that the run has ended in, or with what to leave while it goes on."""
         with self.stopped_on_the_way_out():
             schedule = self.start_polling()
-            while (state := self.look()) is None or not state.is_terminal:
+            while (state := self.poll()) is None or not state.is_terminal:
                 if state is not None and not deadline.has_passed:
                     way_out = self.listener.leave(self, deadline.seconds_left)
                     if way_out is not None:
@@ -93,8 +93,8 @@ class JobRun(RemoteRun):
 
     def _finish_logs(self, followers: list[LogFollower]) -> None:
         """Read the rest of the logs, which all have one budget of failures."""
-        patience = Patience(attempts=None, budget_seconds=self.options.log_patience_seconds)
-        trial, ended_at = patience.start(self.clock), self.clock.now()
+        retries = RetryPolicy(attempts=None, budget_seconds=self.options.log_patience_seconds)
+        trial, ended_at = retries.start(self.clock), self.clock.now()
         for follower in followers:
             sentence = follower.finish(trial, ended_at=ended_at)
             if sentence is not None:

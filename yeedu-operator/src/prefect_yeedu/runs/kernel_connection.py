@@ -1,4 +1,4 @@
-"""The connection to a notebook's kernel, opened again for as long as the run may go on."""
+"""The connection to a notebook's kernel, reopened for as long as the run may continue."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from prefect_yeedu.client.kernel_channel import KernelChannel
 from prefect_yeedu.errors import YeeduAPIError, YeeduNotFound, YeeduTransportError
 from prefect_yeedu.failures import Failure, classify
-from prefect_yeedu.patience import Deadline, Patience
+from prefect_yeedu.retry_policy import Deadline, RetryPolicy
 
 if TYPE_CHECKING:
     from prefect_yeedu.errors import YeeduError, YeeduKernelDied
@@ -42,13 +42,13 @@ class KernelConnection:
         self._run = run
         self._watch = watch
         self._channel = KernelChannel(run.api.client, kernel_path)
-        patience = Patience(
+        retries = RetryPolicy(
             attempts=None,
             budget_seconds=run.options.outage_seconds,
             first_wait_seconds=FIRST_WAIT_SECONDS,
             max_wait_seconds=MAX_WAIT_SECONDS,
         )
-        self._trial = patience.start(run.clock)
+        self._trial = retries.start(run.clock)
         self._opened_at: float | None = None
 
     def send(self, text: str) -> None:
@@ -109,7 +109,7 @@ class KernelConnection:
                 self._opened_at = run.clock.now()
                 return
             logger.debug("The kernel of run %d cannot be reached: %s", run.run_id, failure)
-            if not self._watch.look():
+            if not self._watch.poll():
                 kernel_deadline = Deadline.after(run.clock, run.options.kernel_seconds)
             elif self._opened_at is None and kernel_deadline.has_passed:
                 seconds = f"{run.options.kernel_seconds:g} seconds"

@@ -1,4 +1,4 @@
-"""Find out whether the answers to a request got lost on a connection that is still there.
+"""Detects whether the replies to a request were lost although the connection is open.
 
 Used by `cell_runner` while it waits for a cell. A gateway may lose messages of a websocket that stays open,
 and then the end of a cell never comes: a kernel that is done looks like one that works in silence.
@@ -14,7 +14,7 @@ from prefect_yeedu.wire.kernel_protocol import execute_request
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from prefect_yeedu.patience import Clock
+    from prefect_yeedu.retry_policy import Clock
     from prefect_yeedu.wire.kernel_protocol import KernelMessage
 
 FIRST_SILENCE_SECONDS = 30.0

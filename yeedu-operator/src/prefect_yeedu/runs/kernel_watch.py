@@ -1,17 +1,17 @@
-"""Look after a notebook's run and its kernel while cells are executed."""
+"""Monitors a notebook's run and its kernel while cells are executed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from prefect_yeedu.errors import YeeduError, YeeduKernelDied, YeeduRunCancelled
-from prefect_yeedu.patience import ONCE, PollSchedule
-from prefect_yeedu.wire.answers import object_of
+from prefect_yeedu.retry_policy import ONCE, PollSchedule
 from prefect_yeedu.wire.kernel_protocol import DEAD_KERNEL_STATES, kernel_state
+from prefect_yeedu.wire.responses import object_of
 
 if TYPE_CHECKING:
     from prefect_yeedu.models import RunState
-    from prefect_yeedu.patience import Deadline
+    from prefect_yeedu.retry_policy import Deadline
     from prefect_yeedu.runs.remote_run import RemoteRun
 
 # Each look at run and kernel is two calls; the websocket tells most things sooner.
@@ -34,7 +34,7 @@ class KernelWatch:
         self._schedule = PollSchedule(run.clock, min_seconds=1.0, max_seconds=MAX_WATCH_SECONDS)
         self._look_at = run.clock.now() + self._schedule.min_seconds
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """Return whether Yeedu answers.
 
         Raises:
@@ -44,7 +44,7 @@ class KernelWatch:
             YeeduStopRequested: The run is not wanted any more.
         """
         self._run.ensure_wanted(self._deadline)
-        state = self._run.look()
+        state = self._run.poll()
         if state is None:
             return False
         if state.is_terminal or state.is_stopped:
@@ -54,10 +54,10 @@ class KernelWatch:
             raise self.died(f"Yeedu says that it is {status}")
         return True
 
-    def look_when_due(self) -> None:
+    def poll_when_due(self) -> None:
         """Look now and then; whether anybody waits is asked every time."""
         if self._run.clock.now() >= self._look_at:
-            self.look()
+            self.poll()
             self._look_at = self._run.clock.now() + self._schedule.next_wait_seconds()
         else:
             self._run.ensure_wanted(self._deadline)
@@ -73,7 +73,7 @@ class KernelWatch:
         """Return the kernel's state; empty where Yeedu does not say, for not every server has this call."""
         what = f"about the kernel of run {self._run.run_id}"
         try:
-            answer = self._run.api.client.get_object(f"{self._kernel_path}/status", what, patience=ONCE)
+            answer = self._run.api.client.get_object(f"{self._kernel_path}/status", what, retries=ONCE)
         except YeeduError:
             return ""
         return kernel_state(object_of(answer, "kernel_info"), "kernel_status")

@@ -1,4 +1,4 @@
-"""Follow a run's logs while they grow: each line exactly once, and the text whole at the end."""
+"""Follows a run's logs: passes each line on exactly once, and returns the complete text at the end."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import urllib3
 
 from prefect_yeedu.errors import YeeduError, YeeduRunError
 from prefect_yeedu.failures import Failure, classify
-from prefect_yeedu.patience import ONCE
-from prefect_yeedu.runs.waiting import LOOK_READ_SECONDS
+from prefect_yeedu.retry_policy import ONCE
+from prefect_yeedu.runs.wait_options import POLL_READ_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prefect_yeedu.client.api import RunAPI
-    from prefect_yeedu.patience import Clock, Trial
+    from prefect_yeedu.retry_policy import Clock, Trial
 
     Stream = Literal["stdout", "stderr"]
     LineCallback = Callable[[Stream, str], None]
@@ -195,7 +195,7 @@ class LogFollower:
             YeeduError: There was no answer, or it broke off; what has come of it is taken in.
         """
         response = self._api.open_log(
-            self._run_id, self.stream, self._offset_bytes, patience=ONCE, read_seconds=LOOK_READ_SECONDS
+            self._run_id, self.stream, self._offset_bytes, retries=ONCE, read_seconds=POLL_READ_SECONDS
         )
         with response:
             skip = self._bytes_to_skip(response)

@@ -15,15 +15,15 @@ from prefect_yeedu.errors import (
 )
 from prefect_yeedu.failures import Failure, classify
 from prefect_yeedu.models import RunState, YeeduResult
-from prefect_yeedu.patience import ONCE, Deadline, PollSchedule
+from prefect_yeedu.retry_policy import ONCE, Deadline, PollSchedule
 from prefect_yeedu.runs.cell_options import CellOptions
 from prefect_yeedu.runs.cell_runner import CellRunner
 from prefect_yeedu.runs.cell_sequence import CellSequence
 from prefect_yeedu.runs.kernel_connection import REFUSAL_SECONDS
 from prefect_yeedu.runs.remote_run import RemoteRun
-from prefect_yeedu.wire.answers import JsonObject, number_of, object_of, read_object, text_of
 from prefect_yeedu.wire.kernel_protocol import READY_KERNEL_STATES, kernel_state
 from prefect_yeedu.wire.notebook_document import NotebookDocument
+from prefect_yeedu.wire.responses import JsonObject, number_of, object_of, read_object, text_of
 
 if TYPE_CHECKING:
     from prefect_yeedu.models import CellResult
@@ -74,7 +74,7 @@ class NotebookRun(RemoteRun):
         exit_value: str | None = None
         try:
             if record is not None and record.cells_done:
-                self.look()
+                self.poll()
                 deadline = Deadline.after(self.clock, self.options.timeout_seconds)
                 sequence = self._prepare(definition_id, deadline)
                 cells, exit_value = sequence.restore(), record.exit_value
@@ -115,7 +115,7 @@ class NotebookRun(RemoteRun):
 
     def _prepare(self, definition_id: int, deadline: Deadline) -> CellSequence:
         """Load the notebook as it is for this run, through outages."""
-        trial = self.options.outage_patience.start(self.clock)
+        trial = self.options.outage_policy.start(self.clock)
         while True:
             try:
                 document = self._load(definition_id)
@@ -149,7 +149,7 @@ class NotebookRun(RemoteRun):
 
     def _wait_until_running(self, deadline: Deadline) -> None:
         schedule = self.start_polling()
-        while (state := self.look()) is not RunState.RUNNING:
+        while (state := self.poll()) is not RunState.RUNNING:
             if state is not None and (state.is_terminal or state.is_stopped):
                 raise self.end_error(state)
             self.sleep(schedule, deadline)
@@ -170,7 +170,7 @@ class NotebookRun(RemoteRun):
                 refusal_deadline = Deadline.after(self.clock, REFUSAL_SECONDS)
             elif refusal_deadline.has_passed and not isinstance(failure, YeeduConflict):
                 raise failure
-            state = self.look()
+            state = self.poll()
             if state is None:
                 kernel_deadline = Deadline.after(self.clock, self.options.kernel_seconds)
             elif state.is_terminal or state.is_stopped:
@@ -187,7 +187,7 @@ class NotebookRun(RemoteRun):
     def _kernel_status(self, path: str) -> tuple[str, YeeduError | None]:
         """Ask for the kernel; return its state, or why that is not known."""
         try:
-            response = self.api.call("POST", path, f"for the kernel of run {self.run_id}", patience=ONCE)
+            response = self.api.call("POST", path, f"for the kernel of run {self.run_id}", retries=ONCE)
             return kernel_state(object_of(read_object(response, path), "kernel_info"), "kernel_status"), None
         except YeeduError as error:
             logger.debug("The kernel of run %d is not ready: %s", self.run_id, error)

@@ -18,9 +18,9 @@ from prefect_yeedu.errors import (
 )
 from prefect_yeedu.failures import Failure, classify, may_have_acted
 from prefect_yeedu.models import CellResult, Output, RunState
-from prefect_yeedu.patience import ONCE, Clock, Deadline, Patience, PollSchedule
+from prefect_yeedu.retry_policy import ONCE, Clock, Deadline, PollSchedule, RetryPolicy
 from prefect_yeedu.runs.record import Ledger
-from prefect_yeedu.runs.waiting import LOOK_READ_SECONDS, FailedLooks, WaitOptions
+from prefect_yeedu.runs.wait_options import POLL_READ_SECONDS, FailedPolls, WaitOptions
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -109,13 +109,13 @@ class RemoteRun:
         self.has_asked_to_stop = False
         self.is_left = False  # by a caller that comes back when it has ended
         self._word = ""
-        self._failed_looks = FailedLooks(self.options, self.clock)
+        self._failed_looks = FailedPolls(self.options, self.clock)
 
     def start_polling(self) -> PollSchedule:
         """Return the waits between looks, counted from now."""
         return PollSchedule(self.clock, max_seconds=self.options.max_poll_seconds)
 
-    def look(self) -> RunState | None:
+    def poll(self) -> RunState | None:
         """Return the state now, or None while nobody can say.
 
         Raises:
@@ -124,7 +124,7 @@ class RemoteRun:
             YeeduAPIError: Yeedu refuses to say.
         """
         try:
-            snapshot = self.api.read(self.run_id, patience=ONCE, read_seconds=LOOK_READ_SECONDS)
+            snapshot = self.api.read(self.run_id, retries=ONCE, read_seconds=POLL_READ_SECONDS)
         except YeeduError as error:
             self._note_failure(error)
             return None
@@ -228,7 +228,7 @@ class RemoteRun:
         self.ledger.note_stopping()
         clock, api = self.stop_clock, replace(self.api, clock=self.stop_clock)
         deadline = Deadline.after(clock, self.options.stop_seconds)
-        trial = Patience(attempts=None, max_wait_seconds=2.0).start(clock)
+        trial = RetryPolicy(attempts=None, max_wait_seconds=2.0).start(clock)
         schedule = PollSchedule(clock, min_seconds=0.05, max_seconds=2.0)
         ask_at = clock.now()
         failure: YeeduError | None = None
@@ -239,7 +239,7 @@ class RemoteRun:
                 if clock.now() >= ask_at and self.state is not RunState.STOPPING:
                     self._ask_to_stop(api, limit)
                     ask_at = clock.now() + STOP_READ_SECONDS
-                self._note_state(api.read(self.run_id, patience=ONCE, read_seconds=limit))
+                self._note_state(api.read(self.run_id, retries=ONCE, read_seconds=limit))
                 trial.succeed()
                 failure = None
             except YeeduError as error:
@@ -253,7 +253,7 @@ class RemoteRun:
 
     def _ask_to_stop(self, api: RunAPI, read_seconds: float) -> None:
         try:
-            self.has_asked_to_stop |= api.stop(self.run_id, patience=ONCE, read_seconds=read_seconds)
+            self.has_asked_to_stop |= api.stop(self.run_id, retries=ONCE, read_seconds=read_seconds)
         except YeeduError as error:
             self.has_asked_to_stop |= may_have_acted(error)
             raise

@@ -1,4 +1,4 @@
-"""What a job or notebook is run with."""
+"""The request for a run: arguments, settings and options."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from prefect_yeedu.errors import YeeduConfigurationError
 from prefect_yeedu.runs.cell_options import CellOptions
 from prefect_yeedu.runs.record import Resume
-from prefect_yeedu.runs.waiting import WaitOptions
+from prefect_yeedu.runs.wait_options import WaitOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ class RunRequest:
 
     @property
     def cell_options(self) -> CellOptions:
-        """How a notebook's cells are to be executed."""
+        """Options for the execution of a notebook's cells."""
         return CellOptions(self.parameters, self.allow_errors, self.cell_timeout_seconds)
 
 

@@ -1,4 +1,4 @@
-"""Look for the run that a submission started, in Yeedu's list of runs, and tell none from unknown."""
+"""Searches Yeedu's list of runs for the run that a submission started; tells "none" from "unknown"."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class RunSearch:
     _others: set[int] = field(default_factory=set[int])
     _reads: int = 0
 
-    def look(self) -> int | None:
+    def run(self) -> int | None:
         """Return the run, or None where the list does not have it now.
 
         Raises:
@@ -61,7 +61,7 @@ class RunSearch:
             YeeduError: The list cannot be read.
         """
         self.is_clear = True
-        return self._look_for_key() if self.api.routes.takes_conf else self._look_for_proof()
+        return self._search_by_key() if self.api.routes.takes_conf else self._search_for_proof()
 
     def unknown(self, reason: str) -> YeeduSubmissionUnknown:
         """Return the error that says what to look at."""
@@ -76,7 +76,7 @@ class RunSearch:
             f"Yeedu for a run {sign}, and start it again only if there is none."
         )
 
-    def _look_for_key(self) -> int | None:
+    def _search_by_key(self) -> int | None:
         """Look for the conf entry; a list that leaves conf out is completed run by run."""
         found: list[int] = []
         for run in recent_runs(self.api, self.definition, self._intended_at - ZONES_SECONDS):
@@ -109,7 +109,7 @@ class RunSearch:
         key = re.compile(rf"(?<![\w-]){re.escape(self.record.key)}(?![\w-])")
         return any(key.search(entry) for entry in conf)
 
-    def _look_for_proof(self) -> int | None:
+    def _search_for_proof(self) -> int | None:
         """Look for the only run that this user has started since the intent, where no run carries a key."""
         names = self.api.read_names()
         ours: list[int] = []

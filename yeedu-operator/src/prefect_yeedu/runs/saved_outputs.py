@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
 from prefect_yeedu.models import CellResult, Output
-from prefect_yeedu.wire.answers import JsonObject, object_of, objects_of, text_of
 from prefect_yeedu.wire.notebook_document import NAMESPACE, run_of
+from prefect_yeedu.wire.responses import JsonObject, object_of, objects_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

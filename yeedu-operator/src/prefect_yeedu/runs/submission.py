@@ -1,4 +1,4 @@
-"""Submit a run at most once, through lost answers and through crashes of this process.
+"""Submits a run at most once, despite lost responses and crashes of this process.
 
 A submission carries a key as a conf entry; who cannot know whether Yeedu accepted looks for the run with that
 key, and never submits again before it is certain that there is none. The first API generation takes no conf
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from prefect_yeedu.errors import YeeduError, YeeduStopRequested, YeeduSubmissionUnknown
 from prefect_yeedu.failures import Failure, classify, is_unanswered, may_have_acted
-from prefect_yeedu.patience import Deadline, InterruptibleClock, PollSchedule, SystemClock
+from prefect_yeedu.retry_policy import Deadline, InterruptibleClock, PollSchedule, SystemClock
 from prefect_yeedu.runs.run_search import KEY_NAME, RunSearch
-from prefect_yeedu.runs.waiting import WaitOptions
+from prefect_yeedu.runs.wait_options import WaitOptions
 
 if TYPE_CHECKING:
     import threading
@@ -116,7 +116,7 @@ class Submission:
             return self.record.run_id
         return self._search(self._seconds_left(), f"An earlier attempt may have started {self._title}")
 
-    def look_once(self) -> int | None:
+    def search_once(self) -> int | None:
         """Return the run if it is there; None when there certainly is none.
 
         Raises:
@@ -125,7 +125,7 @@ class Submission:
         """
         is_certain = self._seconds_left() <= 0
         search = self._new_search()
-        found = search.look()
+        found = search.run()
         if found is None and not (is_certain and search.is_clear):
             raise search.unknown("it may still come")
         return found
@@ -151,7 +151,7 @@ class Submission:
         schedule = PollSchedule(clock, min_seconds=0.25, max_seconds=5.0, share=0.5)
         while True:
             is_last = deadline.has_passed
-            found, trouble = self._look(search)
+            found, trouble = self._search_once(search)
             if found is not None:
                 return found
             if is_last and (trouble or is_hurried):
@@ -169,10 +169,10 @@ class Submission:
                 deadline = Deadline.after(clock, deadline.limit(HURRIED_SEARCH_SECONDS))
                 is_hurried = True
 
-    def _look(self, search: RunSearch) -> tuple[int | None, str]:
+    def _search_once(self, search: RunSearch) -> tuple[int | None, str]:
         """Look once; return the run, and why it cannot be said whether there is one."""
         try:
-            found = search.look()
+            found = search.run()
         except (YeeduStopRequested, YeeduSubmissionUnknown) as error:
             if isinstance(error, YeeduSubmissionUnknown):
                 raise

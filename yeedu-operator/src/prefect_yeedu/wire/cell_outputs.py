@@ -1,4 +1,4 @@
-"""Collect the outputs of one cell: in order, streams joined, and never more than is allowed."""
+"""Collects the outputs of one cell: in order, with streams joined, up to a maximum size."""
 
 from __future__ import annotations
 

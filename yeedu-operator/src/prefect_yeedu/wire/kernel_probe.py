@@ -1,4 +1,4 @@
-"""Ask an IPython kernel how its last execution ended: the question's code, and the answer."""
+"""Asks an IPython kernel how its last execution ended: the code that it runs, and the reply."""
 
 from __future__ import annotations
 

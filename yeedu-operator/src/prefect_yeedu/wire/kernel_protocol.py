@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from typing import cast
 
 from prefect_yeedu.models import Output
-from prefect_yeedu.wire.answers import JsonObject, object_of, text_of
 from prefect_yeedu.wire.cell_outputs import OutputCollector
 from prefect_yeedu.wire.redaction import storable
+from prefect_yeedu.wire.responses import JsonObject, object_of, text_of
 
 CLEAN_EXIT = "CleanExit"
 READY_KERNEL_STATES = frozenset({"idle", "starting", "busy"})

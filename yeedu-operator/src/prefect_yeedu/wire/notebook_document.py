@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from prefect_yeedu.errors import YeeduConfigurationError
-from prefect_yeedu.wire.answers import JsonObject, object_of, objects_of, text_of
 from prefect_yeedu.wire.notebook_parameters import INJECTED_TAG, PARAMETERS_TAG, parameters_code
+from prefect_yeedu.wire.responses import JsonObject, object_of, objects_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Keep secrets, and characters that cannot be kept, out of every text that leaves this package."""
+"""Removes secrets, and characters that cannot be stored, from every text that leaves this package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where each API generation keeps what: the differences of yeedu-protocol section 3 as data."""
+"""The routes of each API generation, as data (yeedu-protocol section 3)."""
 
 from __future__ import annotations
 

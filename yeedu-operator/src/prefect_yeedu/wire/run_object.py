@@ -1,4 +1,4 @@
-"""A run as Yeedu's answers show it, read leniently: a field that has an unexpected form says nothing."""
+"""A run as in Yeedu's responses, read leniently: a field of an unexpected form counts as absent."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pydantic.functional_validators import (
 )
 
 from prefect_yeedu.models import RunState
-from prefect_yeedu.wire.answers import JsonObject, number_of
 from prefect_yeedu.wire.redaction import storable
+from prefect_yeedu.wire.responses import JsonObject, number_of
 from prefect_yeedu.wire.routes import Routes  # noqa: TC001 - as above
 
 MAX_WORD_CHARACTERS = 60

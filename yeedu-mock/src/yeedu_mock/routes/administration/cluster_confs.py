@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from yeedu_mock.errors import BadRequestError, ConflictError, NotFoundError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import TheMock, TheSession, TheTenant
-from yeedu_mock.routes.answers import PageLimit, PageNumber, found_page
+from yeedu_mock.routes.responses import PageLimit, PageNumber, found_page
 from yeedu_mock.state.records import Cluster, ClusterConf
 
 router = APIRouter(prefix="/cluster", tags=["cluster configurations"])

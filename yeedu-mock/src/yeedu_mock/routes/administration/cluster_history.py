@@ -1,4 +1,4 @@
-"""What has become of a cluster: its states, its errors and logs, and those of its one node."""
+"""The history of a cluster: its states, its errors and logs, and those of its one node."""
 
 from typing import Any, Literal
 
@@ -6,7 +6,9 @@ from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 
 from yeedu_mock.routes.access import Identifier, TheMock, TheTenant
-from yeedu_mock.routes.answers import (
+from yeedu_mock.routes.clusters import ClusterInQuery
+from yeedu_mock.routes.definitions import find_cluster
+from yeedu_mock.routes.responses import (
     ByteCount,
     LineCount,
     PageLimit,
@@ -15,8 +17,6 @@ from yeedu_mock.routes.answers import (
     one_page,
     tail_of,
 )
-from yeedu_mock.routes.clusters import ClusterInQuery
-from yeedu_mock.routes.definitions import find_cluster
 from yeedu_mock.state.records import Cluster, ClusterEvent
 
 router = APIRouter(prefix="/cluster", tags=["clusters"])

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query
 from yeedu_mock.errors import NoAccessError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import TheMock, TheSession, tenant_of
-from yeedu_mock.routes.administration.people import (
+from yeedu_mock.routes.administration.principals import (
     NAME_KEYS,
     Kind,
     Person,
@@ -17,7 +17,7 @@ from yeedu_mock.routes.administration.people import (
     with_id,
     with_name,
 )
-from yeedu_mock.routes.answers import PageLimit, PageNumber, one_page
+from yeedu_mock.routes.responses import PageLimit, PageNumber, one_page
 from yeedu_mock.state.records import Group
 
 

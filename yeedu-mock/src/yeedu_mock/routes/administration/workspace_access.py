@@ -1,4 +1,4 @@
-"""Who may do what in a workspace."""
+"""Access control of a workspace."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from yeedu_mock.errors import BadRequestError, ConflictError, NotFoundError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import Identifier, TheMock, TheSession, workspace_of
-from yeedu_mock.routes.administration.people import (
+from yeedu_mock.routes.administration.principals import (
     NAME_KEYS,
     Kind,
     Person,
@@ -19,10 +19,10 @@ from yeedu_mock.routes.administration.people import (
     with_id,
     with_name,
 )
-from yeedu_mock.routes.answers import PageLimit, PageNumber, one_page
+from yeedu_mock.routes.responses import PageLimit, PageNumber, one_page
+from yeedu_mock.state.enums import WorkspacePermission
 from yeedu_mock.state.permissions import DESCRIPTIONS
 from yeedu_mock.state.records import Workspace, WorkspaceAccess
-from yeedu_mock.state.vocabulary import WorkspacePermission
 
 lookup = APIRouter(tags=["access control"])
 

@@ -8,9 +8,9 @@ from yeedu_mock.errors import ConflictError, NotFoundError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import Identifier, TheMock, TheSession, TheTenant
 from yeedu_mock.routes.administration.workspace_access import ToManage, ToView
-from yeedu_mock.routes.answers import PageLimit, PageNumber, Texts, found_page
 from yeedu_mock.routes.clusters import shown as cluster_shown
 from yeedu_mock.routes.definitions import cluster_info, find_cluster
+from yeedu_mock.routes.responses import PageLimit, PageNumber, Texts, found_page
 from yeedu_mock.routes.workspaces import shown as workspace_shown
 from yeedu_mock.state.permissions import permission_of
 from yeedu_mock.state.records import Cluster, Workspace, WorkspaceCluster

@@ -14,7 +14,7 @@ from starlette.background import BackgroundTask
 from yeedu_mock.errors import BadRequestError, NotFoundError, TooLargeError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import TheMock, TheSession, WorkspaceToEdit, WorkspaceToView
-from yeedu_mock.routes.answers import PageLimit, PageNumber, attachment, json_file, one_page
+from yeedu_mock.routes.responses import PageLimit, PageNumber, attachment, json_file, one_page
 from yeedu_mock.state.files import MAX_FILE_BYTES
 from yeedu_mock.state.paths import ROOT, absolute, is_below, join, parent_of
 from yeedu_mock.state.records import NotebookDefinition, Workspace, WorkspaceFile

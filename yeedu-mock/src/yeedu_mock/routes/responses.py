@@ -1,4 +1,4 @@
-"""Shapes that several routes answer with: pages of a list, log files, runs."""
+"""Responses that several routes share: pages of a list, log files, runs."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""What the environment tells the deployer: addresses, credentials, and files that hold secrets."""
+"""The deployer's settings, from the environment: addresses, credentials, and secret files."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""A job or notebook by address, id or name becomes a call: what the blocks and the tasks have in common."""
+"""Resolves a job or notebook by address, id or name; used by the blocks and the tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client may cost that has not logged in: some kilobytes, and not for long."""
+"""Limits for clients without a login: a few kilobytes, and a short time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retry a Prefect task only where that may help."""
+"""A retry condition for Prefect tasks: retry only if that may help."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read Yeedu's JSON answers, of which nothing is certain but that they may change."""
+"""Reads Yeedu's JSON responses leniently, since their fields may change."""
 
 from __future__ import annotations
 

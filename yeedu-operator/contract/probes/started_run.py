@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from contract.findings import word
-from contract.look import ENDED, described
+from contract.scan import ENDED, described
 from contract.server import SUBMISSION_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from contract.look import Look
+    from contract.scan import Scan
     from contract.server import Answer
 
 OK, CREATED, CONFLICT = 200, 201, 409
@@ -29,13 +29,13 @@ class Started:
     """A run of a job or a notebook that was started here.
 
     Attributes:
-        look: The look that it belongs to.
+        scan: The look that it belongs to.
         kind: `job` or `notebook`.
         run_id: Its id.
         submission: What the call that started it was answered with.
     """
 
-    look: Look
+    scan: Scan
     kind: str
     run_id: int
     submission: Answer
@@ -44,7 +44,7 @@ class Started:
     def state(self) -> str:
         """Its state as it is now; not a word while it cannot be read."""
         return word(
-            self.look.read_run(self.kind, self.run_id).fields.get(self.look.routes[self.kind].state_field)
+            self.scan.read_run(self.kind, self.run_id).fields.get(self.scan.routes[self.kind].state_field)
         )
 
     def wait_for(self, states: Collection[str], seconds: float) -> str:
@@ -60,13 +60,13 @@ class Started:
         Args:
             keys: The assumptions about `stop`, `prompt`, `state` and `again`.
         """
-        findings = self.look.findings
+        findings = self.scan.findings
         begun = time.monotonic()
         if (state := self.state) in ENDED:
             for name in ("stop", "prompt", "state"):
                 findings.note(keys[name], None, f"it was {state} before")
         else:
-            self.look.expect(keys["stop"], self._ask_to_stop(), CREATED)
+            self.scan.expect(keys["stop"], self._ask_to_stop(), CREATED)
             state = self.wait_for(ENDED, END_SECONDS)
             seconds = time.monotonic() - begun
             if state not in ENDED:
@@ -75,7 +75,7 @@ class Started:
                 return
             findings.note(keys["prompt"], seconds <= STOP_BUDGET_SECONDS, f"{seconds:.1f} s")
             findings.note(keys["state"], state == "STOPPED", state)
-        self.look.expect(keys["again"], self._ask_to_stop(), CONFLICT)
+        self.scan.expect(keys["again"], self._ask_to_stop(), CONFLICT)
 
     def make_sure_it_ends(self) -> None:
         """Stop it if it has not ended, and say so where that cannot be done."""
@@ -83,23 +83,23 @@ class Started:
             return
         self._ask_to_stop()
         if (state := self.wait_for(ENDED, END_SECONDS)) not in ENDED:
-            self.look.findings.notes.append(f"The {self.kind} run {self.run_id} is {state}: stop it by hand.")
+            self.scan.findings.notes.append(f"The {self.kind} run {self.run_id} is {state}: stop it by hand.")
 
     def _ask_to_stop(self) -> Answer:
-        path = self.look.routes[self.kind].stop.format(run=self.run_id)
-        return self.look.server.workspace("POST", path)
+        path = self.scan.routes[self.kind].stop.format(run=self.run_id)
+        return self.scan.server.workspace("POST", path)
 
 
-def start(look: Look, kind: str, definition: int, key: str, conf: list[str]) -> Started | None:
+def start(scan: Scan, kind: str, definition: int, key: str, conf: list[str]) -> Started | None:
     """Start a run and note whether that is answered with its id; None where it is not."""
-    routes = look.routes[kind]
+    routes = scan.routes[kind]
     body: dict[str, object] = {routes.definition_field: definition}
     if conf:
         body["conf"] = conf
-    if kind == "notebook" and look.is_newer:
+    if kind == "notebook" and scan.is_newer:
         body["is_background"] = True
-    answer = look.server.workspace("POST", routes.submit, body=body, read_seconds=SUBMISSION_SECONDS)
+    answer = scan.server.workspace("POST", routes.submit, body=body, read_seconds=SUBMISSION_SECONDS)
     run_id = answer.fields.get(routes.run_field)
     is_named = answer.status == OK and isinstance(run_id, int)
-    look.findings.note(key, is_named, f"{described(answer)}, {answer.seconds:.1f} s")
-    return Started(look, kind, run_id, answer) if is_named and isinstance(run_id, int) else None
+    scan.findings.note(key, is_named, f"{described(answer)}, {answer.seconds:.1f} s")
+    return Started(scan, kind, run_id, answer) if is_named and isinstance(run_id, int) else None

@@ -1,4 +1,4 @@
-"""Under which names the mock answers: no web page whose name leads to this machine is to read its pages."""
+"""The host names under which the mock answers: protects it from DNS rebinding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an entrypoint's flow is: by importing it, or from its source where it cannot be imported here."""
+"""Describes an entrypoint's flow: by importing it, or from its source if it cannot be imported here."""
 
 import importlib
 import inspect

@@ -19,8 +19,8 @@ STATES = ENDED | {"SUBMITTED", "RUNNING", "STOPPING"}
 
 
 @dataclass
-class Look:
-    """One look at a server.
+class Scan:
+    """One scan of a server, shared by all probes.
 
     Attributes:
         settings: What to ask.

@@ -1,4 +1,4 @@
-"""How long a run is waited for, and through how many failed looks at it."""
+"""Options for waiting for a run, and the limits on failed polls."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prefect_yeedu.failures import Failure, classify
-from prefect_yeedu.patience import Patience
+from prefect_yeedu.retry_policy import RetryPolicy
 
 if TYPE_CHECKING:
     from prefect_yeedu.errors import YeeduError
-    from prefect_yeedu.patience import Clock
+    from prefect_yeedu.retry_policy import Clock
 
 MAX_OUTAGE_WAIT_SECONDS = 30.0
 # Time limit of an answer while a run is waited for: until it comes nobody notices that the run is not wanted.
-LOOK_READ_SECONDS = 20.0
+POLL_READ_SECONDS = 20.0
 # How often Yeedu has to say that there is no such run: one answer may come from a replica that lags behind.
 GONE_ANSWERS = 5
 
@@ -64,9 +64,9 @@ class WaitOptions:
     cluster_seconds: float = 1800.0
 
     @property
-    def outage_patience(self) -> Patience:
-        """How patiently a call is repeated while Yeedu is out of reach."""
-        return Patience(
+    def outage_policy(self) -> RetryPolicy:
+        """The retry policy of a call while Yeedu is out of reach."""
+        return RetryPolicy(
             attempts=None,
             budget_seconds=self.outage_seconds,
             first_wait_seconds=0.5,
@@ -74,7 +74,7 @@ class WaitOptions:
         )
 
 
-class FailedLooks:
+class FailedPolls:
     """The looks at a run that have failed since the last one that succeeded.
 
     Args:
@@ -91,7 +91,7 @@ class FailedLooks:
     def __init__(self, options: WaitOptions, clock: Clock) -> None:
         self._options = options
         self._clock = clock
-        self._outage = options.outage_patience.start(clock)
+        self._outage = options.outage_policy.start(clock)
         self._gone_since = 0.0
         self.forget()
 

@@ -16,7 +16,7 @@ from prefect_yeedu.errors import (
     YeeduUnexpectedAnswer,
 )
 from prefect_yeedu.failures import Failure, classify, may_have_acted
-from prefect_yeedu.patience import ONCE, Deadline, Patience, PollSchedule
+from prefect_yeedu.retry_policy import ONCE, Deadline, PollSchedule, RetryPolicy
 
 
 def looks_at(clock: FakeClock, until: float) -> list[float]:
@@ -44,7 +44,7 @@ def test_an_hour_is_300_looks_that_come_6_seconds_late_on_average() -> None:
 
 
 def test_waits_double_with_jitter_up_to_the_longest() -> None:
-    trial = Patience(attempts=None, first_wait_seconds=1.0, max_wait_seconds=8.0).start(FakeClock())
+    trial = RetryPolicy(attempts=None, first_wait_seconds=1.0, max_wait_seconds=8.0).start(FakeClock())
     for full in [1.0, 2.0, 4.0, 8.0, 8.0]:
         wait_seconds = trial.fail(YeeduTransportError("x"))
         assert wait_seconds is not None
@@ -54,18 +54,18 @@ def test_waits_double_with_jitter_up_to_the_longest() -> None:
 @pytest.mark.parametrize(("asked", "waited"), [(7, 7), (86_400, 60)])
 def test_retry_after_is_obeyed_up_to_a_minute(asked: float, waited: float) -> None:
     error = YeeduServerError("x", status=503, retry_after_seconds=asked)
-    assert Patience().start(FakeClock()).fail(error) == waited
+    assert RetryPolicy().start(FakeClock()).fail(error) == waited
 
 
 def test_attempts_are_calls_in_total() -> None:
-    trial = Patience(attempts=3).start(FakeClock())
+    trial = RetryPolicy(attempts=3).start(FakeClock())
     assert [trial.fail(YeeduTransportError("x")) is None for _ in range(3)] == [False, False, True]
     assert ONCE.start(FakeClock()).fail(YeeduTransportError("x")) is None
 
 
 def test_a_budget_limits_failures_in_a_row() -> None:
     clock = FakeClock()
-    trial = Patience(attempts=None, budget_seconds=100.0).start(clock)
+    trial = RetryPolicy(attempts=None, budget_seconds=100.0).start(clock)
     assert trial.fail(YeeduTransportError("x")) is not None
     clock.sleep(99.9)
     assert trial.fail(YeeduTransportError("x")) is None
@@ -76,7 +76,7 @@ def test_a_budget_limits_failures_in_a_row() -> None:
 def test_only_transient_failures_are_waited_for() -> None:
     clock = FakeClock()
     with pytest.raises(YeeduNotFound):
-        Patience().start(clock).wait(YeeduNotFound("x", status=404), "about run 9")
+        RetryPolicy().start(clock).wait(YeeduNotFound("x", status=404), "about run 9")
     assert clock.time == 0.0
 
 

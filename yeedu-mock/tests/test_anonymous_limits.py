@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 import requests
 
-from yeedu_mock.control import strangers
+from yeedu_mock.control import anonymous_limits
 from yeedu_mock.testing import default_settings, running_mock
 
-LARGE = "x" * (strangers.MAX_BODY_BYTES + 1)
+LARGE = "x" * (anonymous_limits.MAX_BODY_BYTES + 1)
 
 
 def begin(yeedu_mock, head):
@@ -37,7 +37,7 @@ def test_large_body_needs_a_session(client, yeedu_mock):
 
 
 def test_slow_head_is_cut_off_and_a_kept_connection_is_not(yeedu_mock, monkeypatch):
-    monkeypatch.setattr(strangers, "HEAD_SECONDS", 1.0)
+    monkeypatch.setattr(anonymous_limits, "HEAD_SECONDS", 1.0)
     for head in ("", "GET / HTTP/1.1\nHost: localhost\n"):
         with begin(yeedu_mock, head) as connection:
             assert is_cut_off(connection)
@@ -57,7 +57,7 @@ def test_slow_head_is_cut_off_and_a_kept_connection_is_not(yeedu_mock, monkeypat
 
 
 def test_slow_body_needs_a_session(client, yeedu_mock, monkeypatch):
-    monkeypatch.setattr(strangers, "BODY_SECONDS", 1.0)
+    monkeypatch.setattr(anonymous_limits, "BODY_SECONDS", 1.0)
     head = "POST /api/v1/workspace/1/spark/job/run HTTP/1.1\nHost: localhost\nContent-Length: 2\n"
     known = f"{head}Authorization: Bearer {client.token}\n\n{{"
     with begin(yeedu_mock, known) as earlier, begin(yeedu_mock, f"{head}\n{{") as later:
@@ -67,7 +67,7 @@ def test_slow_body_needs_a_session(client, yeedu_mock, monkeypatch):
 
 
 def test_websocket_stays_open_for_longer_than_a_head_may_take(client, notebook_run, monkeypatch):
-    monkeypatch.setattr(strangers, "HEAD_SECONDS", 1.0)
+    monkeypatch.setattr(anonymous_limits, "HEAD_SECONDS", 1.0)
     kernel = client.open_kernel(notebook_run)
     request = kernel.send("import time; time.sleep(2); print('still here')")
     kernel.finish(request)
@@ -75,13 +75,13 @@ def test_websocket_stays_open_for_longer_than_a_head_may_take(client, notebook_r
 
 
 def test_answer_may_take_longer_than_a_head(client, yeedu_mock, monkeypatch):
-    monkeypatch.setattr(strangers, "HEAD_SECONDS", 1.0)
+    monkeypatch.setattr(anonymous_limits, "HEAD_SECONDS", 1.0)
     yeedu_mock.switch(submission_seconds=2)
     assert client.run_job(101)
 
 
 def test_silent_connections_make_room(yeedu_mock, monkeypatch):
-    monkeypatch.setattr(strangers, "MAX_SILENT", 3)
+    monkeypatch.setattr(anonymous_limits, "MAX_SILENT", 3)
     with contextlib.ExitStack() as open_ones:
         connections = [open_ones.enter_context(begin(yeedu_mock, "")) for _ in range(5)]
         assert is_cut_off(connections[0])

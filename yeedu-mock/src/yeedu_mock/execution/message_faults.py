@@ -1,4 +1,4 @@
-"""Lose, repeat and reorder the messages of one kernel connection, where switches say so."""
+"""Loses, repeats and reorders messages of a kernel connection, as the switches say."""
 
 from __future__ import annotations
 

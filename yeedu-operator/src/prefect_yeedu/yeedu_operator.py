@@ -1,4 +1,4 @@
-"""`YeeduOperator`: one address and the names of blocks become a finished run."""
+"""`YeeduOperator`: runs a job or notebook by its address and the names of credential blocks."""
 
 from __future__ import annotations
 

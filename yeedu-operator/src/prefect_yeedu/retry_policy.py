@@ -1,4 +1,4 @@
-"""Time: clocks, deadlines, how patiently a failing call is repeated, how often a run is looked at."""
+"""Retry policies with backoff, poll intervals, deadlines, and the clock that they all use."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class InterruptibleClock:
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How often, how soon and how long a call that fails is repeated.
 
     Attributes:
@@ -153,7 +153,7 @@ class Patience:
         return Trial(self, clock)
 
 
-ONCE = Patience(attempts=1)
+ONCE = RetryPolicy(attempts=1)
 
 
 @dataclass
@@ -161,14 +161,14 @@ class Trial:
     """Failures in a row of one call, or of calls that ask for the same thing.
 
     Attributes:
-        patience: What is allowed.
+        retries: What is allowed.
         clock: Where time comes from.
         failures: Failures since the last success.
         failing_since: When the first of them came; None while there is none.
         is_told: Whether somebody was told of them.
     """
 
-    patience: Patience
+    retries: RetryPolicy
     clock: Clock
     failures: int = 0
     failing_since: float | None = None
@@ -189,7 +189,7 @@ class Trial:
             self.failing_since = now
         if classify(error) is not Failure.TRANSIENT:
             return None
-        allowed, budget = self.patience.attempts, self.patience.budget_seconds
+        allowed, budget = self.retries.attempts, self.retries.budget_seconds
         if allowed is not None and self.failures >= allowed:
             return None
         wait_seconds = self._wait_seconds(error)
@@ -226,9 +226,9 @@ class Trial:
         asked = error.retry_after_seconds if isinstance(error, YeeduAPIError) else None
         if asked is not None:
             return min(asked, MAX_RETRY_AFTER_SECONDS)
-        patience = self.patience
-        wait = patience.first_wait_seconds * 2.0 ** min(self.failures - 1, 16)
-        return min(wait, patience.max_wait_seconds) * _JITTER.uniform(0.75, 1.0)
+        retries = self.retries
+        wait = retries.first_wait_seconds * 2.0 ** min(self.failures - 1, 16)
+        return min(wait, retries.max_wait_seconds) * _JITTER.uniform(0.75, 1.0)
 
 
 @dataclass

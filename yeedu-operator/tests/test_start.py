@@ -13,13 +13,13 @@ from kept_ledger import KeptLedger
 from scripted_yeedu import PASSWORD, ScriptedYeedu
 
 from prefect_yeedu.client.login import Credentials
-from prefect_yeedu.patience import Patience, SystemClock
+from prefect_yeedu.retry_policy import RetryPolicy, SystemClock
 from prefect_yeedu.runs import record as record_module
 from prefect_yeedu.runs.record import Record
 from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.request import RunRequest
 from prefect_yeedu.runs.run_search import KEY_NAME
-from prefect_yeedu.runs.waiting import WaitOptions
+from prefect_yeedu.runs.wait_options import WaitOptions
 
 SUBMIT = "workspace/1/spark/job/run"
 LIST = "workspace/1/spark/job/runs"
@@ -28,7 +28,7 @@ NOT_SUBMITTED = "Interrupted. Job 5 was not submitted, because nobody waits for 
 
 
 def client_of(yeedu: ScriptedYeedu, **options: Any) -> AddressedClient:
-    options = {"clock": FakeClock(), "patience": Patience(attempts=3), **options}
+    options = {"clock": FakeClock(), "retries": RetryPolicy(attempts=3), **options}
     return AddressedClient(yeedu.url(), Credentials("demo", PASSWORD), **options)
 
 

@@ -1,4 +1,4 @@
-"""Asks the server patiently, and says in one sentence that it does not answer."""
+"""Requests to the server with retries: an upgrade restarts it."""
 
 import time
 from collections.abc import Callable
@@ -15,12 +15,12 @@ class GoneError(CommandError):
     """What was asked for was deleted meanwhile."""
 
 
-def asked(api: PrefectApi, path: str, body: dict[str, Any]) -> Any:
-    """Return what the server answers to a POST; raise as `patiently` does."""
-    return patiently(lambda: api.post(path, body))
+def post(api: PrefectApi, path: str, body: dict[str, Any]) -> Any:
+    """Return what the server answers to a POST; raise as `with_retries` does."""
+    return with_retries(lambda: api.post(path, body))
 
 
-def patiently(ask: Callable[[], Any]) -> Any:
+def with_retries(ask: Callable[[], Any]) -> Any:
     """Ask until there is an answer: a server that has just started, or a busy one, takes its time.
 
     Raises:

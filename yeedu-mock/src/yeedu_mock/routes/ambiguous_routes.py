@@ -1,15 +1,15 @@
-"""Routes whose path means one thing in v1 and another in v2; the request's own fields tell them apart."""
+"""Routes whose path has another meaning in v1 than in v2; the request's fields tell which."""
 
 from typing import Any
 
 from fastapi import APIRouter, Request
 
 from yeedu_mock.routes.access import TheMock, TheSession, TheWorkspace, find_definition
-from yeedu_mock.routes.answers import PageLimit, PageNumber, one_page
-from yeedu_mock.routes.authors import TheAuthors
+from yeedu_mock.routes.author_filters import TheAuthors
 from yeedu_mock.routes.definitions import DefinitionRequest, create_definition, definition_v2
 from yeedu_mock.routes.definitions_v2 import list_definitions
-from yeedu_mock.routes.run_answers import list_runs, run_v1
+from yeedu_mock.routes.responses import PageLimit, PageNumber, one_page
+from yeedu_mock.routes.run_responses import list_runs, run_v1
 from yeedu_mock.routes.submission import StartOptions, TheSubmission
 from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run, type_of_run
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from prefect_yeedu.wire.answers import number_of
+from prefect_yeedu.wire.responses import number_of
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_a_look_that_hangs_is_given_up_and_made_again(
     watched: WatchedRun, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     for module in (remote_run, log_follower):
-        monkeypatch.setattr(module, "LOOK_READ_SECONDS", 0.3)
+        monkeypatch.setattr(module, "POLL_READ_SECONDS", 0.3)
     ends, hangs = threading.Event(), [True]
 
     def answer(_: Any) -> Answer:

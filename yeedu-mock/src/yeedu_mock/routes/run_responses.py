@@ -7,6 +7,7 @@ from typing import Any
 from yeedu_mock.errors import NotFoundError, UnknownIdError
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.definitions import by_whom, cluster_info, type_of
+from yeedu_mock.state.enums import RunStatus
 from yeedu_mock.state.records import (
     Definition,
     JobDefinition,
@@ -16,7 +17,6 @@ from yeedu_mock.state.records import (
     now,
     type_of_run,
 )
-from yeedu_mock.state.vocabulary import RunStatus
 
 
 def run_v1(mock: Mock, run: Run) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Submit a run or find it again, record it, and see to it that nobody leaves it behind on Yeedu."""
+"""Submits a run or finds it again, records it, and makes sure that it does not become an orphan on Yeedu."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from prefect_yeedu.errors import YeeduError, YeeduRunError, YeeduRunFailed, YeeduStopRequested
 from prefect_yeedu.models import RunKind
-from prefect_yeedu.patience import Deadline, telling
+from prefect_yeedu.retry_policy import Deadline, telling
 from prefect_yeedu.runs.cluster_start import ensure_cluster_runs
 from prefect_yeedu.runs.job_run import JobRun
 from prefect_yeedu.runs.notebook_run import NotebookRun

@@ -14,7 +14,6 @@ from yeedu_mock.routes.access import (
     require,
     tenant_of,
 )
-from yeedu_mock.routes.answers import json_file
 from yeedu_mock.routes.definitions import (
     DefinitionRequest,
     change,
@@ -22,9 +21,10 @@ from yeedu_mock.routes.definitions import (
     find_cluster,
     new_definition,
 )
+from yeedu_mock.routes.responses import json_file
 from yeedu_mock.routes.workspaces import add_workspace
+from yeedu_mock.state.enums import WorkspacePermission
 from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Session, Workspace
-from yeedu_mock.state.vocabulary import WorkspacePermission
 
 router = APIRouter(prefix="/workspace", tags=["workspaces"])
 

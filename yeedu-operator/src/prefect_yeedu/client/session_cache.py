@@ -1,4 +1,4 @@
-"""One session per process and connection."""
+"""Shares one login session per process and connection."""
 
 from __future__ import annotations
 

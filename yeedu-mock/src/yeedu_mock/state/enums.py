@@ -1,4 +1,4 @@
-"""The words of the API: states, types, languages, permissions."""
+"""The enumerations of the API: states, types, languages, permissions."""
 
 from __future__ import annotations
 

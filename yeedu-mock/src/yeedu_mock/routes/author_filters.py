@@ -6,7 +6,7 @@ from fastapi import Depends
 
 from yeedu_mock.mock import Mock
 from yeedu_mock.routes.access import TheMock
-from yeedu_mock.routes.answers import Ids
+from yeedu_mock.routes.responses import Ids
 from yeedu_mock.state.records import User
 
 
