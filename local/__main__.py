@@ -13,6 +13,7 @@ from local.bundle.build import make_bundle
 from local.console import Console
 from local.containers.compose_mode import ComposeMode
 from local.containers.engine import PROJECT, Engine, find_engine
+from local.containers.slots import check_slots
 from local.deployments.activation import WINDOWS_DEPLOYMENT, activate
 from local.deployments.new_flow import declaring_file, make_new_flow
 from local.deployments.remote_platform import address, is_elsewhere, register
@@ -32,7 +33,7 @@ from local.settings.other_server import check_other_server
 from local.settings.own_database import HOST as DATABASE_HOST
 from local.settings.own_database import check_own_database
 from local.settings.platform import ROOT, Settings
-from local.settings.scale import check_scale, runs_scaled
+from local.settings.scale import changes_scale, check_scale, runs_scaled
 from local.settings.tls import check_tls
 from local.stack.command import run_stack, write_stack
 from local.upgrade.command import (
@@ -125,14 +126,19 @@ def run(
         check_tls(settings, in_containers=engine.is_usable)
         if engine.is_usable and processes.is_up():
             raise CommandError("the platform already runs as local processes; stop it with `make down` first")
+        if (
+            engine.is_usable
+            and containers.exists()
+            and changes_scale(settings.values, ROOT, _project(settings))
+        ):
+            check_slots(PrefectApi.of(settings), console, insists=os.environ.get("YES") == "1")
         form = "in containers" if engine.is_usable else "as local processes"
         console.step(f"{engine.description}: starting the platform {form}")
         return containers.up() if engine.is_usable else processes.up()
     if command == "down":
         return _down(engine, containers, processes, console)
     if command == "destroy":
-        name = settings.get("COMPOSE_PROJECT_NAME", PROJECT)
-        destroy(name, containers if engine.is_usable else None, processes, console)
+        destroy(_project(settings), containers if engine.is_usable else None, processes, console)
         return 0
     asks_server = command in OF_THE_DEPLOYER
     has_address = asks_server and bool(address(settings))
@@ -163,13 +169,16 @@ def run(
     return mode.deploy(_settings_of(order.environment, settings, console), order) or code
 
 
+def _project(settings: Settings) -> str:
+    return settings.get("COMPOSE_PROJECT_NAME", PROJECT)
+
+
 def _as_it_runs(settings: Settings) -> Settings:
     """Return settings that ask for several servers where several run and nothing is said of that.
 
     So `make up SCALE=1` counts until `make down`, for whatever command; `SCALE=0` goes back to one.
     """
-    project = settings.get("COMPOSE_PROJECT_NAME", PROJECT)
-    if settings.get("SCALE") or settings.get("COMPOSE_FILE") or not runs_scaled(project):
+    if settings.get("SCALE") or not runs_scaled(_project(settings)):
         return settings
     os.environ["SCALE"] = "1"  # for those that read settings themselves
     return Settings({**settings.values, "SCALE": "1"})

@@ -54,6 +54,13 @@ KUBERNETES = (
     "kubectl --namespace prefect exec prefect-postgres-0 --"
     " pg_dump --username=prefect --format=custom prefect >prefect.dump",
     "kubectl --namespace prefect get secret prefect-secrets --output=yaml >prefect-secrets.yaml",
+    "kubectl --namespace prefect scale --replicas=0 statefulset/prefect-worker deployment/prefect-rescue"
+    " deployment/prefect-yeedu-watch",
+    "kubectl --namespace prefect scale --replicas=0 deployment/prefect-server",
+    "kubectl --namespace prefect exec --stdin prefect-postgres-0 -- pg_restore --clean --if-exists --no-owner"
+    " --single-transaction --username=prefect --dbname=prefect <prefect.dump",
+    "cat local/backup/*.sql | kubectl --namespace prefect exec --stdin prefect-postgres-0 --"
+    " psql --username=prefect --dbname=prefect",
 )
 
 
@@ -286,11 +293,16 @@ ELSEWHERE: Mapping[str, tuple[str, str, str]] = {
     "docker service logs --tail 20 yeedu-prefect_deployer": _BY_HAND_ON_A_SWARM,
     "docker exec $(docker ps --quiet --filter name=yeedu-prefect_server)"
     " cat /run/platform/server/encryption-key": _BY_HAND_ON_A_SWARM,
+    "docker service scale yeedu-prefect_worker=0 yeedu-prefect_rescue=0 yeedu-prefect_yeedu-watch=0"
+    " yeedu-prefect_backup=0": _RESTORED_ON_A_SWARM,
     "docker service scale yeedu-prefect_server=0": _RESTORED_ON_A_SWARM,
     "tar -xOf backups/NAME.tar database > database.dump": _RESTORED_ON_A_SWARM,
     f"{_ON_POSTGRES} pg_restore --clean --if-exists --no-owner --single-transaction --username prefect"
     " --dbname prefect < database.dump": _RESTORED_ON_A_SWARM,
+    f"cat local/backup/*.sql | {_ON_POSTGRES} psql --username prefect --dbname prefect": _RESTORED_ON_A_SWARM,
     "docker service scale yeedu-prefect_server=1": _RESTORED_ON_A_SWARM,
+    "docker service scale yeedu-prefect_worker=2 yeedu-prefect_rescue=1 yeedu-prefect_yeedu-watch=1"
+    " yeedu-prefect_backup=1": _RESTORED_ON_A_SWARM,
     "rm database.dump": _RESTORED_ON_A_SWARM,
     "docker compose up -d": (
         *("tests/e2e/test_platform.py", "test_every_service_is_healthy_and_every_one_shot_succeeded"),

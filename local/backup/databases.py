@@ -9,13 +9,15 @@ from local.console import printable
 from local.containers.engine import Project
 from local.errors import CommandError
 
-# Ticks that were due between the backup and now may have run meanwhile: they are not run a second time. Those
-# that had begun when the backup was made stay: what they began is theirs to end.
-_FORGET_OVERDUE = """
-DELETE FROM flow_run
-WHERE auto_scheduled AND state_type = 'SCHEDULED' AND state_name IN ('Scheduled', 'Late') AND run_count = 0
-AND expected_start_time < CURRENT_TIMESTAMP
-"""
+
+def _statements(name: str) -> tuple[str, ...]:
+    """Return the statements of a file, which docs/ has its reader run by hand as well."""
+    lines = Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("--"))
+    return tuple(filter(None, map(str.strip, text.split(";"))))
+
+
+_FORGET_OVERDUE, FREE_SLOTS = map(_statements, ("forget-overdue.sql", "free-slots.sql"))
 _IS_PREFECT = "SELECT (SELECT count(*) FROM alembic_version) + (SELECT count(*) FROM flow_run)"
 # Prefect's database has none of these; others' would run as Postgres' superuser once the server uses them.
 _OWN_CODE = """
@@ -28,7 +30,7 @@ WHERE relnamespace IN (SELECT oid FROM own)
 """
 _SCRATCH = "prefect_restored"
 _REPLACED = "prefect_replaced"
-PARTS = ("", "-wal", "-shm")  # of a database of SQLite's
+_PARTS = ("", "-wal", "-shm", "-journal")  # of a database of SQLite's
 _LOADER = "prefect_loader"  # no superuser, and only there while a dump is loaded
 
 
@@ -70,7 +72,8 @@ class PostgresDatabase:
                     content=stream,
                 )
             self._refuse_own_code()
-            self._psql(_SCRATCH, _LOADER, f"--command={_IS_PREFECT}", f"--command={_FORGET_OVERDUE}")
+            statements = (_IS_PREFECT, *_FORGET_OVERDUE, *FREE_SLOTS)
+            self._psql(_SCRATCH, _LOADER, *(f"--command={statement}" for statement in statements))
             self._psql(_SCRATCH, "prefect", f"--command=REASSIGN OWNED BY {_LOADER} TO prefect")
             self._psql(_SCRATCH, "prefect", f"--command=DROP OWNED BY {_LOADER}")
             self._sql(f"DROP ROLE {_LOADER}")
@@ -135,6 +138,17 @@ def read_only(file: Path, seconds: float, how: str = "mode=ro") -> sqlite3.Conne
     return sqlite3.connect(f"{file.absolute().as_uri()}?{how}", uri=True, timeout=seconds)
 
 
+def parts_of(file: Path) -> list[Path]:
+    """Return the files that a database of SQLite may consist of, itself first."""
+    return [file.with_name(file.name + suffix) for suffix in _PARTS]
+
+
+def delete_parts(file: Path) -> None:
+    """Delete a database of SQLite, if there is any of it."""
+    for part in parts_of(file):
+        part.unlink(missing_ok=True)
+
+
 class SqliteDatabase:
     """The database of the local processes: one file."""
 
@@ -168,13 +182,15 @@ class SqliteDatabase:
         """
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
+            self.discard()
             shutil.copyfile(dump, self._scratch)
             with closing(sqlite3.connect(self._scratch)) as connection:
                 connection.execute("PRAGMA foreign_keys = ON")
                 if connection.execute("PRAGMA integrity_check").fetchone() != ("ok",):
                     raise sqlite3.DatabaseError("it is damaged")
                 connection.execute(_IS_PREFECT).fetchone()
-                connection.execute(_FORGET_OVERDUE)
+                for statement in (*_FORGET_OVERDUE, *FREE_SLOTS):
+                    connection.execute(statement)
                 connection.commit()
         except sqlite3.Error as error:
             self.discard()
@@ -187,24 +203,26 @@ class SqliteDatabase:
 
     def discard(self) -> None:
         """Delete what was loaded, if anything was."""
-        self._scratch.unlink(missing_ok=True)
+        delete_parts(self._scratch)
 
     def switch(self) -> None:
         """Put the loaded database in the place of the one in use, which no process may have open any more."""
         self.finish()
-        for suffix in PARTS:
-            if (part := self._file.with_name(self._file.name + suffix)).exists():
-                part.replace(self._replaced.with_name(self._replaced.name + suffix))
+        _move(self._file, self._replaced)
         self._scratch.replace(self._file)
 
     def switch_back(self) -> None:
         """Undo `switch`: what was loaded is beside the one in use again."""
         self._file.replace(self._scratch)
-        for suffix in PARTS:
-            if (part := self._replaced.with_name(self._replaced.name + suffix)).exists():
-                part.replace(self._file.with_name(self._file.name + suffix))
+        _move(self._replaced, self._file)
 
     def finish(self) -> None:
         """Delete the database whose place another one took."""
-        for suffix in PARTS:
-            self._replaced.with_name(self._replaced.name + suffix).unlink(missing_ok=True)
+        delete_parts(self._replaced)
+
+
+def _move(file: Path, target: Path) -> None:
+    """Rename a database of SQLite."""
+    for part, moved in zip(parts_of(file), parts_of(target), strict=True):
+        if part.exists():
+            part.replace(moved)

@@ -14,6 +14,7 @@ from local.console import Console
 from local.containers.docker import remove_labelled
 from local.containers.engine import Container, Project, containers_publishing, last_lines
 from local.containers.images import provide_images
+from local.containers.running import profile_variables, profiles_that_run, stop_users
 from local.errors import CommandError
 from local.install.packages import further_locks, package_index
 from local.interrupts import ignore_interrupts
@@ -28,8 +29,7 @@ from local.status.skipped_patches import container_lines
 _START_SECONDS = 300.0
 _OTHERS_SECONDS = 60.0  # for the others to start, when one has failed
 _POLL_SECONDS = 0.7
-_DRAIN_SECONDS = 86400
-_USERS = ("worker", "rescue", "deployer", "services", "server")  # of the database, and who waits for them
+_DRAINED = ("--signal", "SIGUSR1", "-t", "86400")  # --time, and --timeout of newer ones
 _SHARED = ("deployer", "flows")  # of the checkout, and CONFIG_DIR: what the deployer's container has
 _OTHER_FILE = "/etc/platform/other"
 _SECRETS = "/run/platform/environment"  # in the container, beside the platform's own
@@ -230,7 +230,7 @@ class ComposeMode:
         of_containers(self._project, self._console).backup(target)
 
     def restore(self, backup: Backup) -> None:
-        """Replace the data by a backup's; but for Postgres, everything is stopped then.
+        """Replace the data by a backup's; what uses the database is stopped then.
 
         Raises:
             CommandError: It cannot be; all data is as it was.
@@ -242,17 +242,16 @@ class ComposeMode:
             self._prepare_images()
             try:
                 self._start_postgres()
+                profiles = profiles_that_run(self._project, self._settings)
                 database = of_containers(self._project, self._console)
-                database.restore(backup.database, backup.key, self._stop_users)
+                database.restore(
+                    backup.database, backup.key, lambda: stop_users(self._project, self._console)
+                )
             except BaseException:
                 if not before:
                     self._project.run("down")
                 raise
-
-    def _stop_users(self) -> None:
-        there = {container.service for container in self._project.containers()}
-        if users := [name for name in _USERS if name in there]:
-            self._must(self._project.run("stop", *users), "stop")
+        self._project = Project(self._settings, profile_variables(self._settings, profiles))  # for `up`
 
     def _start_postgres(self) -> None:
         if not self._project.run("up", "--detach", "--no-build", "--wait", "postgres"):
@@ -265,7 +264,8 @@ class ComposeMode:
     def drain(self) -> None:
         """Stop the worker once its flow runs have ended, however long they take."""
         self._console.step("worker       takes no more flow runs; waiting for those in flight")
-        self._project.stop("worker", "SIGUSR1", _DRAIN_SECONDS)
+        if not self._project.stop("worker", *_DRAINED):
+            raise CommandError("the worker is not running")
         self._console.step("worker       stopped; `make up` starts it again")
 
     def status(self) -> int:

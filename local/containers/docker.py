@@ -4,7 +4,7 @@ import subprocess
 
 from local.errors import CommandError
 
-PROJECT_LABEL = "com.docker.compose.project"
+PROJECT_LABEL, SERVICE_LABEL = "com.docker.compose.project", "com.docker.compose.service"
 ANSWER_SECONDS = 15.0
 _REMOVAL_SECONDS = 120.0
 _KINDS = (
@@ -31,10 +31,20 @@ def of_project(project: str) -> tuple[str, str]:
     return "--filter", f"label={PROJECT_LABEL}={project}"
 
 
-def labels_of(project: str, name: str, seconds: float | None = ANSWER_SECONDS) -> list[str]:
-    """Return what a label, such as ``working_dir``, says of each container of a project, running or not."""
+def labels_of(
+    project: str, name: str, service: str = "", seconds: float | None = ANSWER_SECONDS
+) -> list[str]:
+    """Return what a label, such as ``working_dir``, says of each container of a project, running or not.
+
+    Args:
+        project: Its name.
+        name: The label's, behind Compose's own part.
+        service: Whose containers; by default all.
+        seconds: How long to wait for the answer.
+    """
     shown = ("--format", f'{{{{.Label "{PROJECT_LABEL}.{name}"}}}}')
-    return ask("docker", "ps", "--all", *shown, *of_project(project), seconds=seconds).stdout.splitlines()
+    of = (*of_project(project), *(("--filter", f"label={SERVICE_LABEL}={service}") if service else ()))
+    return ask("docker", "ps", "--all", *shown, *of, seconds=seconds).stdout.splitlines()
 
 
 def remove_labelled(project: str) -> None:

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from local.bundle.bundle import has_bundle
-from local.containers.docker import ANSWER_SECONDS, PROJECT_LABEL, ask, labels_of, of_project
+from local.containers.docker import ANSWER_SECONDS, PROJECT_LABEL, SERVICE_LABEL, ask, labels_of, of_project
 from local.errors import CommandError
 from local.settings.platform import ROOT, Settings, environment_of_commands
 from local.settings.scale import scale_variables
 
 NEEDED_COMPOSE = (2, 24)
 PROJECT = "yeedu-prefect"  # `name:` of docker-compose.yaml
-_SERVICE_LABEL = "com.docker.compose.service"
 _ONE_OFF_LABEL = "com.docker.compose.oneoff"
 
 
@@ -63,6 +62,11 @@ class Container:
     is_one_shot: bool
     ports: frozenset[int]
     health_output: str = ""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it runs, or is about to again."""
+        return self.status not in {"created", "exited", "dead"}
 
     @property
     def is_ready(self) -> bool:
@@ -197,19 +201,23 @@ class Project:
         # A build before it would be told where the output goes.
         return ["docker", "compose", "--progress", "quiet", *how, "--no-TTY", service]
 
-    def stop(self, service: str, signal_name: str, grace_seconds: int) -> None:
-        """Stop a service by a signal, and wait for its end; one step, so that Docker never starts it anew.
+    def stop(self, service: str, *how: str) -> bool:
+        """Stop a service, if it runs: in one step, so that Docker never starts it anew. Tell whether it ran.
+
+        Args:
+            service: Also one that the project's files do not have any more.
+            how: Options of ``docker stop``; by default it has its own time of grace.
 
         Raises:
-            CommandError: It is not running, or did not stop.
+            CommandError: It did not stop.
         """
-        running = [one.id for one in self.containers() if (one.service, one.status) == (service, "running")]
+        running = [one.id for one in self.containers() if one.service == service and one.is_on]
         if not running:
-            raise CommandError(f"the {service} is not running")
-        how = ("--signal", signal_name, "-t", str(grace_seconds))  # --time, and --timeout of newer ones
+            return False
         done = subprocess.run(["docker", "stop", *how, *running], capture_output=True, text=True, check=False)
         if done.returncode:
             raise CommandError(f"docker stop: {_reason(done.stderr)}")
+        return True
 
     def is_from_here(self) -> bool:
         """Tell whether the project's containers were started from this checkout, and not from another one."""
@@ -270,7 +278,7 @@ def container_of(item: dict[str, Any]) -> Container:
     bindings: dict[str, list[dict[str, str]] | None] = item["NetworkSettings"]["Ports"] or {}
     return Container(
         id=item["Id"],
-        service=item["Config"]["Labels"].get(_SERVICE_LABEL, item["Name"]),
+        service=item["Config"]["Labels"].get(SERVICE_LABEL, item["Name"]),
         status=state["Status"],
         exit_code=state["ExitCode"],
         health=health.get("Status", ""),

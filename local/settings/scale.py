@@ -76,8 +76,18 @@ def is_on(values: Mapping[str, str]) -> bool:
 
 
 def runs_scaled(project: str) -> bool:
-    """Tell whether a project's containers are those of several servers, whatever the settings say now."""
-    return any(_place(files.split(","), OVERLAY) is not None for files in labels_of(project, "config_files"))
+    """Tell whether a project's containers are those of several servers, whatever the settings say now.
+
+    One that stays as it is when the project goes back to one server keeps the files that it was started from;
+    that of ``services`` does not stay.
+    """
+    found = labels_of(project, "config_files", service="services")
+    return any(_place(files.split(","), OVERLAY) is not None for files in found)
+
+
+def changes_scale(values: Mapping[str, str], root: Path, project: str) -> bool:
+    """Tell whether a project that runs would go from one server to several, or back."""
+    return runs_scaled(project) != (_place(compose_files(values, root), OVERLAY) is not None)
 
 
 def check_scale(values: Mapping[str, str], root: Path, *, in_containers: bool) -> None:

@@ -66,7 +66,7 @@ def create_secrets(model: Mapping[str, Any], stack: str, settings: Settings) -> 
     """
     script, held, names = _script(), _held(stack), dict[str, str]()
     variables: Mapping[str, str] = model["services"].get("secrets", {}).get("environment", {})
-    has_own_database = bool(variables.get("OWN_DATABASE"))
+    has_own_database, has_own_redis = (bool(variables.get(name)) for name in ("OWN_DATABASE", "OWN_REDIS"))
     values = {
         secret.setting: value for secret in script.SECRETS if (value := settings.get(secret.setting).strip())
     }
@@ -87,13 +87,18 @@ def create_secrets(model: Mapping[str, Any], stack: str, settings: Settings) -> 
                 if own:
                     known[secret.setting] = own
                     names[key] = store.with_value(key, own, may_change=is_theirs or not secret.fixed)
-                elif secret.generate:
-                    known[secret.setting] = "" if store.any(key) else secret.generate()
-                    names[key] = store.any(key) or store.with_value(key, known[secret.setting])
+                elif secret.generate and not (has_own_redis and secret.setting == "REDIS_PASSWORD"):
+                    if any(store.lacks(one) for one in (key, *_formed_from(secret, script))):
+                        known[secret.setting] = secret.generate()
+                        names[key] = store.with_value(key, known[secret.setting])
+                    else:
+                        names[key] = store.any(key)
                 elif secret.else_like and secret.unless in off | {""}:
                     other = known.get(secret.else_like, "")
                     names[key] = names[keys[secret.else_like]]
-                    if secret.form is not str:
+                    if secret.form is not str and secret.else_like in off:
+                        names[key] = store.with_value(key, _NOTHING)
+                    elif secret.form is not str:
                         names[key] = store.with_value(key, secret.form(other)) if other else store.any(key)
                 else:
                     names[key] = store.with_value(key, _NOTHING)
@@ -130,6 +135,10 @@ class _Store:
         """Return the one with that key, if there is one."""
         return self._newest[key].name if key in self._newest else ""
 
+    def lacks(self, key: str) -> bool:
+        """Tell whether there is none with that key, or it was not configured."""
+        return key not in self._newest or _is_print_of(self._newest[key].print, _NOTHING)
+
     def with_value(self, key: str, value: str, *, may_change: bool = True) -> str:
         """Return the newest with that key if it has the value, else a new one.
 
@@ -151,6 +160,12 @@ class _Store:
         docker("secret", "create", *options, name, "-", content=value)
         self._newest[key] = Held(name, number, labels[_PRINT])
         return name
+
+
+def _formed_from(secret: Any, script: ModuleType) -> list[str]:
+    """Return the keys of what is made of a secret's value in another form: a Swarm does not tell it later."""
+    formed = (one for one in script.SECRETS if one.else_like == secret.setting and one.form is not str)
+    return [f"{one.folder}/{one.name}" for one in formed]
 
 
 def _held(stack: str) -> dict[tuple[str, int], Held]:

@@ -22,10 +22,17 @@ CREATE EXTENSION pg_trgm;
 CREATE TABLE alembic_version (version_num text);
 CREATE TABLE flow_run (id int PRIMARY KEY, name text, auto_scheduled bool, state_type text, state_name text,
                        run_count int, expected_start_time timestamptz);
+CREATE TABLE concurrency_limit (active_slots json);
+CREATE TABLE concurrency_limit_v2 (active_slots int);
 CREATE INDEX by_name ON flow_run USING gin (name gin_trgm_ops);
 COMMENT ON TABLE flow_run IS 'runs';
 INSERT INTO flow_run VALUES (1, 'by hand', false, 'COMPLETED', 'Completed', 1, now());
 """
+HOLD = (
+    "TRUNCATE concurrency_limit, concurrency_limit_v2;"
+    """INSERT INTO concurrency_limit VALUES ('["a task run"]'); INSERT INTO concurrency_limit_v2 VALUES (1)"""
+)
+SLOTS = "SELECT a.active_slots, b.active_slots FROM concurrency_limit AS a, concurrency_limit_v2 AS b"
 STATE = "SELECT string_agg(id::text, ',' ORDER BY id) FROM flow_run"
 MARK = "/tmp/a-program-ran"
 INNOCENT = f"CREATE FUNCTION public.innocent() RETURNS int LANGUAGE sql AS $$SELECT 1 -- {'x' * 100}\n$$"
@@ -98,6 +105,23 @@ def test_loaded_dump_takes_the_place_and_belongs_to_the_same_user(
         postgres.sql("SELECT datdba::regrole FROM pg_database WHERE datname = current_database()")
         == "prefect"
     )
+
+
+def test_slots_are_free_in_what_is_restored_or_put_back(
+    database: PostgresDatabase, postgres: OneContainer, tmp_path: Path
+) -> None:
+    postgres.sql(HOLD)
+    assert postgres.sql(SLOTS) == '["a task run"]|1'
+    dump, copy = tmp_path / "dump", PostgresCopy(postgres)
+    database.dump(dump)
+    copy.make()
+    copy.put_back()
+    assert postgres.sql(SLOTS) == "[]|0"
+    postgres.sql(HOLD)
+    database.load(dump)
+    database.switch()
+    database.finish()
+    assert postgres.sql(SLOTS) == "[]|0"
 
 
 def with_a_program(database: PostgresDatabase, postgres: OneContainer, dump: Path) -> None:

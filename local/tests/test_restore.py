@@ -253,6 +253,8 @@ def database(file: Path, flow_run: str) -> None:
         connection.execute("CREATE TABLE alembic_version (version TEXT)")
         columns = "id, auto_scheduled, state_type, state_name, run_count, expected_start_time"
         connection.execute(f"CREATE TABLE flow_run ({columns})")
+        for limits in ("concurrency_limit", "concurrency_limit_v2"):
+            connection.execute(f"CREATE TABLE {limits} (active_slots)")
         connection.execute("INSERT INTO flow_run (id) VALUES (?)", (flow_run,))
         connection.commit()
 
@@ -312,3 +314,16 @@ def test_what_was_not_yet_written_to_the_database_is_not_written_into_the_restor
     backups = Backups(SqliteDatabase(used), lambda: "", lambda key: None, Console(), checkout)
     backups.restore(dump, "", lambda: None)
     assert runs(used) == ["the backup's"]
+
+
+def test_what_a_killed_restore_left_is_not_taken_for_the_next_ones(checkout: Path) -> None:
+    used, dump = checkout / "server" / "prefect.db", checkout / "dump"
+    left = used.with_name("prefect_restored.db")
+    for file in (used, dump, left):
+        database(file, file.name)
+    subprocess.run([sys.executable, "-c", KILLED, str(left)], check=False)
+    assert left.with_name("prefect_restored.db-wal").exists()
+    backups = Backups(SqliteDatabase(used), lambda: "", lambda key: None, Console(), checkout)
+    backups.restore(dump, "", lambda: None)
+    assert runs(used) == ["dump"]
+    assert [path.name for path in used.parent.iterdir()] == ["prefect.db"]

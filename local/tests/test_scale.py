@@ -1,11 +1,17 @@
 """One setting adds the compose file for several servers, and what does not go with it is one sentence."""
 
+import subprocess
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from local import __main__ as commands
 from local.errors import CommandError
 from local.settings import scale
+from local.settings.platform import Settings
+from local.upgrade.preflight import check_is_upgradable
 
 BASE = "docker-compose.yaml"
 
@@ -83,3 +89,48 @@ def test_what_does_not_go_together_is_refused(
     with pytest.raises(CommandError) as refused:
         scale.check_scale(values, tmp_path, in_containers=in_containers)
     assert str(refused.value).startswith(told)
+
+
+@pytest.fixture
+def scaled() -> Iterator[str]:
+    """The name of a project with containers of several servers."""
+    name = f"yeedu-prefect-local-{uuid.uuid4().hex[:8]}"
+    files = "/srv/docker-compose.yaml,/srv/deploy/scale.yaml,/srv/deploy/tls.yaml"
+    services = ("git-server", "services")
+    try:
+        for service in services:
+            labels = {"project": name, "project.config_files": files, "service": service}
+            options = [f"--label=com.docker.compose.{label}={value}" for label, value in labels.items()]
+            create = ("docker", "create", f"--name={name}-{service}", *options, "postgres:17")
+            subprocess.run(create, check=True, capture_output=True)
+        yield name
+    finally:
+        names = [f"{name}-{service}" for service in services]
+        subprocess.run(["docker", "rm", "--force", *names], check=True, capture_output=True)
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [({}, "1"), ({"COMPOSE_FILE": f"{BASE}:deploy/tls.yaml"}, "1"), ({"SCALE": "0"}, "0")],
+)
+def test_several_servers_that_run_count_until_one_is_asked_for(
+    scaled: str, values: dict[str, str], found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCALE", "")  # which commands set for one another
+    settings = commands._as_it_runs(  # pyright: ignore[reportPrivateUsage]
+        Settings({"COMPOSE_PROJECT_NAME": scaled, **values})
+    )
+    assert settings.get("SCALE") == found
+    with pytest.raises(CommandError, match="an upgrade tries the release with one server"):
+        check_is_upgradable(settings)
+
+
+@pytest.mark.docker
+def test_what_stays_as_it_is_on_the_way_to_one_server_does_not_count(scaled: str, tmp_path: Path) -> None:
+    values = {"SCALE": "1", "COMPOSE_FILE": f"{BASE}:deploy/tls.yaml"}
+    assert scale.runs_scaled(scaled)
+    assert not scale.changes_scale(values, tmp_path, scaled)
+    subprocess.run(["docker", "rm", f"{scaled}-services"], check=True, capture_output=True)
+    assert not scale.runs_scaled(scaled)
+    assert scale.changes_scale(values, tmp_path, scaled)

@@ -1,5 +1,6 @@
 """The Swarm's secrets follow `.env`: made once, new with a new value, refused where they cannot change."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -117,12 +118,55 @@ def test_a_token_of_another_yeedu_has_no_password_of_the_mocks_beside_it(swarm: 
 
 
 def test_a_database_of_ones_own_has_its_password_given_and_changed(swarm: Swarm) -> None:
-    services = {**MODEL["services"], "secrets": {"environment": {"OWN_DATABASE": "yes"}}}
-    model: JSON = {**MODEL, "services": services}
+    model = with_setting("OWN_DATABASE")
     with pytest.raises(CommandError, match="POSTGRES_PASSWORD is not set"):
         brought(model)
     names = [brought(model, POSTGRES_PASSWORD=value)["database/postgres-password"] for value in "ab"]
     assert len(set(names)) == 2
+
+
+def with_setting(name: str) -> JSON:
+    return {**MODEL, "services": {**MODEL["services"], "secrets": {"environment": {name: "yes"}}}}
+
+
+def is_list_of(users: str, password: str) -> bool:
+    return hashlib.sha256(password.encode()).hexdigest() in users
+
+
+@pytest.mark.parametrize("made", ["redis/redis-password", "redis/users.acl"])
+def test_what_a_cut_kept_from_being_made_is_made_the_next_time(
+    swarm: Swarm, monkeypatch: pytest.MonkeyPatch, made: str
+) -> None:
+    last = secrets.first_names(MODEL, STACK)[made]
+
+    def cut(*arguments: str, content: str | None = None) -> str:
+        if last in swarm.values:
+            raise KeyboardInterrupt
+        return swarm.docker(*arguments, content=content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(secrets, "docker", cut)
+        with pytest.raises(KeyboardInterrupt):
+            brought()
+    names = brought()
+    assert set(names.values()) <= set(swarm.values)
+    users, password = (swarm.values[names[f"redis/{name}"]] for name in ("users.acl", "redis-password"))
+    assert is_list_of(users, password)
+    assert brought() == names
+
+
+def test_a_redis_of_ones_own_has_its_password_or_none(swarm: Swarm) -> None:
+    own = with_setting("OWN_REDIS")
+    for before in (own, MODEL):  # a Swarm that has none yet, and one that had the platform's
+        brought(before)
+        names = brought(own)
+        assert swarm.values[names["redis/redis-password"]] == "\n"
+        assert swarm.values[names["redis/users.acl"]] == "\n"
+        assert swarm.values[brought(own, REDIS_PASSWORD="theirs")["redis/redis-password"]] == "theirs"
+    brought(own)
+    names = brought()
+    assert len(swarm.values[names["redis/redis-password"]]) > 20, "the platform's own has one again"
+    assert is_list_of(swarm.values[names["redis/users.acl"]], swarm.values[names["redis/redis-password"]])
 
 
 def test_files_are_taken_as_with_compose(swarm: Swarm, tmp_path: Path) -> None:

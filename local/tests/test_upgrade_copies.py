@@ -24,6 +24,8 @@ def file(tmp_path: Path) -> Iterator[Path]:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
         connection.execute("CREATE TABLE flow_run (id INTEGER, state_type TEXT, work_queue_name TEXT)")
+        for limits in ("concurrency_limit", "concurrency_limit_v2"):
+            connection.execute(f"CREATE TABLE {limits} (active_slots)")
         connection.execute("INSERT INTO alembic_version VALUES ('one')")
         connection.execute("INSERT INTO flow_run VALUES (1, 'COMPLETED', 'default')")
         connection.commit()
@@ -96,7 +98,8 @@ def test_runs_that_ended_meanwhile_are_counted_without_the_smoke_run(file: Path)
 
 def test_half_of_a_copy_goes_too(file: Path) -> None:
     copy = SqliteCopy(file)
-    left = [file.with_name(name) for name in ("prefect_before_upgrade.new", "prefect_after_upgrade.db")]
+    names = ("before_upgrade.new", "before_upgrade.new-journal", "before_upgrade.db-wal", "after_upgrade.db")
+    left = [file.with_name(f"prefect_{name}") for name in names]
     for one in left:
         one.write_bytes(b"half")
     assert not copy.exists()

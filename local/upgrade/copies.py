@@ -10,7 +10,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
-from local.backup.databases import PARTS, PostgresDatabase, SqliteDatabase, read_only
+from local.backup.databases import (
+    FREE_SLOTS,
+    PostgresDatabase,
+    SqliteDatabase,
+    delete_parts,
+    parts_of,
+    read_only,
+)
 from local.errors import CommandError
 
 _KEPT, _FAILED = "prefect_before_upgrade", "prefect_after_upgrade"
@@ -92,6 +99,7 @@ class PostgresCopy(PostgresDatabase):
 
     def put_back(self) -> None:
         """Let the copy be the database again, by its name, and delete the other one."""
+        self._psql(_KEPT, "prefect", *(f"--command={statement}" for statement in FREE_SLOTS))
         self._rename(("prefect", _FAILED), (_KEPT, "prefect"))
         self._sql(f"DROP DATABASE IF EXISTS {_FAILED} WITH (FORCE)")
 
@@ -132,8 +140,7 @@ class SqliteCopy(SqliteDatabase):
 
     def size_bytes(self) -> int:
         """Return how much room the database takes."""
-        parts = [self._file.with_name(self._file.name + suffix) for suffix in PARTS]
-        return sum(part.stat().st_size for part in parts if part.exists())
+        return sum(part.stat().st_size for part in parts_of(self._file) if part.exists())
 
     def make(self) -> None:
         """Copy the database."""
@@ -165,17 +172,19 @@ class SqliteCopy(SqliteDatabase):
 
     def put_back(self) -> None:
         """Let the copy be the database again."""
+        with closing(sqlite3.connect(self._kept)) as connection, connection:
+            for statement in FREE_SLOTS:
+                connection.execute(statement)
         if self._file.exists():  # from here on there is no database, so that whoever is cut off begins again
             self._file.replace(self._failed)
-        for suffix in PARTS[1:]:  # they are of the other one, and would be taken for the copy's
-            self._file.with_name(self._file.name + suffix).unlink(missing_ok=True)
+        delete_parts(self._file)  # what is left is of the other one, and would be taken for the copy's
         self._kept.replace(self._file)
         self._failed.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Delete the copy, if there is one."""
         for file in (self._kept, self._kept.with_suffix(".new"), self._failed):
-            file.unlink(missing_ok=True)
+            delete_parts(file)
 
 
 def _shape(file: Path, how: str) -> str:

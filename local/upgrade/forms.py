@@ -8,13 +8,13 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from local.console import Console
 from local.containers.compose_mode import ComposeMode
 from local.containers.docker import labels_of, remove_labelled
 from local.containers.engine import Project
-from local.containers.images import config_of
+from local.containers.running import USERS, profiles_that_run, stop_users
 from local.errors import CommandError
 from local.install.virtual_environment import VENV
 from local.ports import free_port
@@ -24,9 +24,6 @@ from local.processes.services import STATE
 from local.settings.platform import ROOT, Settings
 from local.upgrade.copies import Copy, PostgresCopy, SqliteCopy
 from local.upgrade.journal import FOLDER, RELEASE
-
-# Who uses the database, in the order in which they are stopped.
-_USERS = ("worker", "image-worker", "rescue", "backup", "deployer", "services", "server", "migrate")
 
 
 @dataclass(frozen=True)
@@ -138,22 +135,11 @@ class Containers:
         Raises:
             CommandError: Compose cannot read its files.
         """
-        running = {one.service for one in self._project.containers() if one.status == "running"}
-        own = {one.strip() for one in self._settings.get("COMPOSE_PROFILES").split(",")}
-        services: dict[str, dict[str, Any]] = config_of(self._project, "--profile", "*")["services"]
-        of_each = [services[name].get("profiles", []) for name in sorted(running & services.keys())]
-        needed = (profiles[0] for profiles in of_each if profiles and not own & {"*", *profiles})
-        return tuple(dict.fromkeys(needed))
+        return profiles_that_run(self._project, self._settings)
 
     def stop(self) -> None:
         """Stop the containers in order, each with its own time of grace."""
-        there = {one.service for one in self._project.containers() if one.status == "running"}
-        for service in _USERS:
-            quietly = ("--progress", "quiet", "--profile", "*", "stop")
-            if service in there and self._project.run(*quietly, service):
-                raise CommandError(f"`docker compose stop {service}` failed; its last lines say why")
-            if service in there:
-                self._console.step(f"{service:<12} stopped")
+        stop_users(self._project, self._console)
 
     def start_database(self) -> None:
         """Start Postgres, should whatever went wrong have stopped it."""
@@ -228,7 +214,7 @@ class Processes:
 
     def stop(self) -> None:
         """Stop the processes in order; the worker gets its time of grace."""
-        self.mode.stop(_USERS)
+        self.mode.stop(USERS)
 
     def start_database(self) -> None:
         """Do nothing: SQLite's is a file."""

@@ -8,11 +8,12 @@ from urllib.parse import quote
 
 from local.api import ApiUnavailableError, PrefectApi
 from local.console import Console
+from local.containers.engine import PROJECT
 from local.errors import CommandError
 from local.release.version import is_near, numbers
 from local.settings.own_database import HOST
 from local.settings.platform import ROOT, Settings
-from local.settings.scale import OVERLAY, compose_files
+from local.settings.scale import OVERLAY, compose_files, runs_scaled
 from local.upgrade.forms import Form, Need
 from local.upgrade.git import Git
 from local.upgrade.releases import Release, listed, stops_between
@@ -38,7 +39,8 @@ def check_is_upgradable(settings: Settings) -> None:
             f"Prefect's data is in your Postgres at {host}; back it up there, `git merge` the release, then "
             "`make up`"
         )
-    if OVERLAY in " ".join(compose_files(settings.values, ROOT)).replace("\\", "/"):
+    asks = OVERLAY in " ".join(compose_files(settings.values, ROOT)).replace("\\", "/")
+    if asks or runs_scaled(settings.get("COMPOSE_PROJECT_NAME", PROJECT)):
         raise CommandError(
             "an upgrade tries the release with one server; `make up SCALE=0` goes back to that, and "
             "`make up SCALE=1` to several again after the upgrade"

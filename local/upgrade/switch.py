@@ -13,6 +13,7 @@ from urllib.parse import quote
 from local.api import PrefectApi
 from local.bundle.bundle import has_bundle
 from local.console import Console
+from local.containers.running import profile_variables
 from local.settings.platform import ROOT, Settings
 from local.upgrade import bundles, preflight, rollback_code
 from local.upgrade import journal as journals
@@ -102,10 +103,7 @@ def stage_variables(settings: Settings, journal: Journal, *, tries: bool = False
         journal: Of the upgrade.
         tries: Whether a worker that polls some queues alone is to poll the smoke run's too.
     """
-    found: dict[str, str] = {}
-    if journal.profiles:
-        named = [one.strip() for one in settings.get("COMPOSE_PROFILES").split(",")]
-        found["COMPOSE_PROFILES"] = ",".join(filter(None, [*named, *journal.profiles]))
+    found = profile_variables(settings, journal.profiles)
     if tries and (own := settings.get("WORKER_QUEUES")):
         found["WORKER_QUEUES"] = f"{QUEUE},{own}"
     return found

@@ -30,6 +30,7 @@ SITUATIONS: dict[str, tuple[str, ...]] = {
     **{file.stem: (f"--values={file}",) for file in sorted(FOLDER.glob("*.yaml"))},
     "everything": (f"--values={FOLDER / 'several-servers.yaml'}", *EVERYTHING),
 }
+STOPPED = ("rescue", "yeedu-watch", "server")  # before a restore by hand, beside the workers
 DATABASES = {"postgres", "warehouse", "redis"}
 
 
@@ -315,7 +316,7 @@ def rows(described: JSON, values: Any, path: str = "") -> list[str]:
 @pytest.mark.parametrize("command", KUBERNETES)
 def test_command_of_the_page_has_options_that_there_are(command: str) -> None:
     """Both programs read all of them before they look for a cluster, of which there is none."""
-    words = shlex.split(command.partition(" >")[0])
+    words = shlex.split(command.removeprefix("cat local/backup/*.sql | ").partition(" >")[0])
     done = subprocess.run(
         [tools() / words[0], *words[1:]],
         cwd=ROOT,
@@ -334,6 +335,7 @@ def test_command_of_the_page_has_options_that_there_are(command: str) -> None:
 def test_names_of_the_page_are_the_releases() -> None:
     found = {(one["kind"], one["metadata"]["name"].removeprefix(RELEASE)) for one in manifests("default")}
     assert {("Secret", "-secrets"), ("Service", "-server"), ("StatefulSet", "-postgres")} <= found
+    assert {("StatefulSet", "-worker"), *(("Deployment", f"-{name}") for name in STOPPED)} <= found
 
 
 def test_charts_version_is_the_platforms() -> None:

@@ -117,12 +117,18 @@ def test_backup_is_made_on_a_schedule_and_restored_by_hand(swarm: Swarm) -> None
     before = swarm.api.deployments()
     swarm.api.delete(f"deployments/{before['run-yeedu-job']['id']}")
     postgres = "docker exec -i $(docker ps --quiet --filter name=yeedu-prefect_postgres)"
+    users = [f"yeedu-prefect_{name}" for name in ("worker", "rescue", "yeedu-watch", "backup")]
+    swarm.typed(f"docker service scale {' '.join(f'{name}=0' for name in users)}")
+    states = "docker service ps --format '{{.CurrentState}}' yeedu-prefect_worker"
+    wait_for("workers' end", lambda: "Running" not in swarm.typed(states), 120)
     for command in (
         "docker service scale yeedu-prefect_server=0",
         f"tar -xOf backups/{made[0]} database > database.dump",
         f"{postgres} pg_restore --clean --if-exists --no-owner --single-transaction --username prefect"
         " --dbname prefect < database.dump",
+        f"cat local/backup/*.sql | {postgres} psql --username prefect --dbname prefect",
         "docker service scale yeedu-prefect_server=1",
+        f"docker service scale {users[0]}=3 {' '.join(f'{name}=1' for name in users[1:])}",
         "rm database.dump",
     ):
         swarm.typed(command)

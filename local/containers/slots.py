@@ -1,0 +1,53 @@
+"""Between one server and several nobody takes along who holds a slot of a concurrency limit."""
+
+from itertools import count
+from typing import Any
+
+from local.api import ApiUnavailableError, PrefectApi
+from local.console import Console
+from local.errors import CommandError
+
+_PAGE = 200
+
+
+def taken(api: PrefectApi) -> list[dict[str, Any]]:
+    """Return the limits of which a slot is taken, but for those whose slots come back with time.
+
+    Raises:
+        ApiUnavailableError: The server does not say.
+        CommandError: It refuses the login.
+    """
+    found: list[dict[str, Any]] = []
+    for offset in count(0, _PAGE):
+        page = api.post("/v2/concurrency_limits/filter", {"limit": _PAGE, "offset": offset})
+        found += [one for one in page if one["active_slots"] and not one["slot_decay_per_second"]]
+        if len(page) < _PAGE:
+            break
+    return found
+
+
+def check_slots(api: PrefectApi, console: Console, *, insists: bool) -> None:
+    """Refuse to change from one server to several, or back, while a slot is taken.
+
+    Args:
+        api: The server that runs. Where it does not answer, nobody can be asked, and nothing is refused.
+        console: Where it is shown what becomes of the slots.
+        insists: Whether to free them, whatever becomes of their holders.
+
+    Raises:
+        CommandError: It names the limits; or the server refuses the login.
+    """
+    try:
+        limits = taken(api)
+    except ApiUnavailableError:
+        return
+    names = ", ".join(sorted(one["name"] for one in limits))
+    if limits and not insists:
+        raise CommandError(
+            f"slots are taken of {names}; between one server and several a flow run loses its slot, and may "
+            "crash for it: wait until it has ended, or say YES=1 to free the slots"
+        )
+    for one in limits:
+        api.patch(f"/v2/concurrency_limits/{one['id']}", {"active_slots": 0})
+    if limits:
+        console.step(f"slots        of {names} are free, whoever has them")
