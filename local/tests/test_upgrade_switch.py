@@ -390,7 +390,7 @@ def test_a_way_back_that_fails_for_any_reason_names_what_is_left_to_do(
     journals.write(JOURNAL)
     with pytest.raises(
         CommandError,
-        match=r"0\.1\.0 has failed: /srv/checkout/VERSION: Permission denied.* make restore FILE=ba",
+        match=r"0\.1\.0 failed: /srv/checkout/VERSION: Permission denied.* make restore FILE=ba",
     ):
         command.settle(JOURNAL, nothing, nothing, Settings({}), Console())
     assert journals.read() == JOURNAL
