@@ -148,4 +148,4 @@ stack-up: ## Run the platform on this machine's Docker Swarm, and wait until eve
 audit: install ## Look for secrets in files and known vulnerabilities in locked versions; write bills of materials
 	UV=$(CURDIR)/$(PROGRAMS)/uv requirements/audit
 
-SHELL_SCRIPTS = $(shell git ls-files | xargs grep -lE '^\#!.*\b(ba)?sh\b' --)
+SHELL_SCRIPTS = $(shell git ls-files -z | xargs -0 grep -lE '^\#!.*\b(ba)?sh\b' --)
