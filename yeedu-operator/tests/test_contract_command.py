@@ -108,7 +108,7 @@ def test_what_a_server_calls_things_is_shown_only_where_it_is_a_plain_word(yeedu
 def test_a_probe_that_is_cut_short_leaves_the_others(yeedu: Yeedu) -> None:
     yeedu.mock.mock.control.faults.add(Fault(path="/spark/job/runs$", drop="before", times=2, skip=2))
     findings = cli.probe_server(read_settings(yeedu.environment()))
-    assert re.search(r"(?m)^`look at \w+` was cut short: ConnectionError\.$", findings.as_text())
+    assert re.search(r"(?m)^`probe \w+` was cut short: ConnectionError\.$", findings.as_text())
     assert findings["workspace"].verdict is Verdict.YES
     assert findings["logout"].verdict is Verdict.YES
 

@@ -202,15 +202,12 @@ def test_while_a_submitted_task_goes_on_it_waits_and_is_suspended_once_that_is_d
     assert seen.result() == "Running"
 
 
-def test_with_a_runner_of_other_processes_it_waits_once_the_flow_has_called_a_task(mock: MockYeedu) -> None:
-    """Nobody can tell then whether the call has submitted something that goes on."""
-    beside = task(lambda: None, name="beside")
-
-    def both() -> None:
-        beside()
-        operator(mock, slow_job(mock), deferrable=True).execute()
-
-    run = DeployedRun.of(both, task_runner=ProcessPoolTaskRunner(max_workers=1))
+def test_with_a_runner_of_other_processes_it_waits(mock: MockYeedu) -> None:
+    """Nobody can tell then whether the flow has submitted something that goes on."""
+    run = DeployedRun.of(
+        lambda: operator(mock, slow_job(mock), deferrable=True).execute(),
+        task_runner=ProcessPoolTaskRunner(max_workers=1),
+    )
     assert run.attempt() == "Completed"
     assert any("This call waits here while tasks go on" in line for line in run.log())
 

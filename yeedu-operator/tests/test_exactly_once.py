@@ -18,8 +18,7 @@ from prefect_yeedu.flow_run.prefect_server import retry_within
 from prefect_yeedu.flow_run.run_record import ArtifactLedger
 from prefect_yeedu.models import YeeduResult
 from prefect_yeedu.runs.job_run import JobRun
-from prefect_yeedu.runs.listener import RunListener
-from prefect_yeedu.runs.remote_run import RemoteRun
+from prefect_yeedu.runs.remote_run import RemoteRun, RunListener
 from prefect_yeedu.runs.request import RunRequest
 
 pytestmark = [

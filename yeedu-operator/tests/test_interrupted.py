@@ -28,8 +28,8 @@ from prefect_yeedu.errors import YeeduStopRequested
 from prefect_yeedu.models import RunState
 from prefect_yeedu.runs import submission
 from prefect_yeedu.runs.job_run import JobRun
-from prefect_yeedu.runs.listener import RunListener
 from prefect_yeedu.runs.record import Phase
+from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.request import RunRequest
 
 pytestmark = [

@@ -16,9 +16,8 @@ from prefect_yeedu.errors import (
     YeeduTransportError,
 )
 from prefect_yeedu.models import RunState, YeeduResult
-from prefect_yeedu.runs.listener import RunListener
 from prefect_yeedu.runs.log_follower import LineSplitter
-from prefect_yeedu.runs.remote_run import RemoteRun
+from prefect_yeedu.runs.remote_run import RemoteRun, RunListener
 from prefect_yeedu.runs.request import RunRequest, checked_conf
 from prefect_yeedu.runs.wait_options import WaitOptions
 

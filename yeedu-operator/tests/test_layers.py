@@ -12,20 +12,20 @@ import prefect_yeedu
 PACKAGE = Path(prefect_yeedu.__file__).parent
 # From the bottom up; a module may import those of the lines below it and of its own line before it.
 LAYERS = {
-    "": ["errors", "models", "failures", "retries", "urls"],
+    "": ["errors", "models", "failures", "retry_policy", "urls"],
     "wire.": [
         "redaction",
-        "answers",
+        "responses",
         *("cell_outputs", "kernel_protocol", "kernel_probe", "notebook_parameters", "notebook_document"),
         "routes",
         "run_object",
     ],
     "client.": [
-        *("tls", "transport", "login", "connection", "definitions", "client", "sharing"),
+        *("tls", "transport", "login", "connection", "definitions", "client", "session_cache"),
         *("kernel_channel", "api"),
     ],
     "runs.": [
-        *("record", "waiting", "log_follower", "remote_run", "job_run"),
+        *("record", "wait_options", "log_follower", "remote_run", "job_run"),
         *("cell_options", "kernel_watch", "kernel_connection", "kernel_echo"),
         *("cell_runner", "saved_outputs", "cell_sequence"),
         *(
@@ -35,7 +35,7 @@ LAYERS = {
             "clusters",
             "cluster_start",
             "request",
-            "starting",
+            "start",
             "execution",
         ),
     ],
@@ -51,8 +51,8 @@ WITHOUT_PREFECT = [
 ]
 PUBLIC = [
     *("arguments", "options", "credentials", "flow_run.left_runs", "flow_run.deferred_runs"),
-    *("flow_run.run_ends", "flow_run.watch", "definition_calls", "job_runs"),
-    *("job_blocks", "tasks", "facade", "retrying"),
+    *("flow_run.run_ends", "flow_run.watch", "definition_blocks", "job_runs"),
+    *("job_blocks", "tasks", "yeedu_operator", "task_retries"),
 ]
 ORDER = [*(folder + name for folder, names in LAYERS.items() for name in names), *PUBLIC]
 

@@ -13,9 +13,9 @@ from mock_yeedu import MockYeedu
 from prefect_yeedu.errors import YeeduCellFailed, YeeduKernelDied, YeeduRunTimedOut
 from prefect_yeedu.models import CellResult, Output, RunKind, YeeduResult
 from prefect_yeedu.runs import cell_runner
-from prefect_yeedu.runs.listener import RunListener
 from prefect_yeedu.runs.notebook_run import NotebookRun
 from prefect_yeedu.runs.record import Ledger
+from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.request import RunRequest
 from prefect_yeedu.runs.start import make_run
 

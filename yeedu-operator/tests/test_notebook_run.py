@@ -18,9 +18,9 @@ from prefect_yeedu.errors import (
     YeeduTransportError,
 )
 from prefect_yeedu.models import Output, RunKind, YeeduResult
-from prefect_yeedu.runs.listener import RunListener
 from prefect_yeedu.runs.notebook_run import NotebookRun
 from prefect_yeedu.runs.record import Ledger, Record
+from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.request import RunRequest
 from prefect_yeedu.runs.start import make_run
 from prefect_yeedu.runs.wait_options import WaitOptions

@@ -15,8 +15,8 @@ from scripted_yeedu import PASSWORD, ScriptedYeedu
 from prefect_yeedu.client.login import Credentials
 from prefect_yeedu.retry_policy import RetryPolicy, SystemClock
 from prefect_yeedu.runs import record as record_module
-from prefect_yeedu.runs.listener import RunListener
 from prefect_yeedu.runs.record import Record
+from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.request import RunRequest
 from prefect_yeedu.runs.run_search import KEY_NAME
 from prefect_yeedu.runs.wait_options import WaitOptions

@@ -29,8 +29,8 @@ from prefect_yeedu.errors import (
 from prefect_yeedu.models import Generation, RunState
 from prefect_yeedu.retry_policy import RetryPolicy
 from prefect_yeedu.runs import submission
-from prefect_yeedu.runs.listener import RunListener
 from prefect_yeedu.runs.record import Ledger, Phase, Record, Resume
+from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.request import RunRequest
 from prefect_yeedu.runs.run_search import KEY_NAME
 from prefect_yeedu.runs.wait_options import WaitOptions

@@ -14,8 +14,7 @@ from mock_yeedu import MockYeedu
 from prefect_yeedu.errors import YeeduCellFailed, YeeduKernelDied, YeeduRunCancelled, YeeduRunFailed
 from prefect_yeedu.models import Output, YeeduResult
 from prefect_yeedu.runs import kernel_echo
-from prefect_yeedu.runs.listener import RunListener
-from prefect_yeedu.runs.remote_run import RemoteRun
+from prefect_yeedu.runs.remote_run import RemoteRun, RunListener
 from prefect_yeedu.runs.request import RunRequest
 
 

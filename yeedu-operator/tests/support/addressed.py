@@ -9,8 +9,8 @@ from prefect_yeedu.client.login import Credentials
 from prefect_yeedu.client.tls import TLSSettings
 from prefect_yeedu.models import Generation, RunKind, YeeduResult
 from prefect_yeedu.runs import execution
-from prefect_yeedu.runs.listener import RunListener
 from prefect_yeedu.runs.record import Ledger
+from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.request import RunRequest
 from prefect_yeedu.urls import parse_url
 

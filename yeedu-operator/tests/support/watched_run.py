@@ -10,9 +10,8 @@ from scripted_yeedu import Answer, Call, ScriptedYeedu
 from prefect_yeedu.client.api import RunAPI
 from prefect_yeedu.models import Generation, RunKind, RunState, YeeduResult
 from prefect_yeedu.runs.job_run import JobRun
-from prefect_yeedu.runs.listener import RunListener
 from prefect_yeedu.runs.record import Ledger, Phase, Record, Resume
-from prefect_yeedu.runs.remote_run import RemoteRun
+from prefect_yeedu.runs.remote_run import RemoteRun, RunListener
 from prefect_yeedu.runs.wait_options import WaitOptions
 
 JOB = "workspace/1/spark/job"

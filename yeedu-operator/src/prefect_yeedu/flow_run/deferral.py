@@ -69,11 +69,16 @@ class Deferral:
         """Suspend the flow run and return the signal to leave with; None where the call waits itself.
 
         Args:
-            run: A run that goes on.
-            seconds_left: What is left of its budget; None for no budget.
+            run: The run.
+            seconds_left: What is left of its budget; None for no budget, 0 once that or the run is over.
+
+        Raises:
+            YeeduPrefectUnavailable: At the end, and the server that was asked to suspend it stayed away.
         """
         if self._is_refused:
             return None
+        if seconds_left == 0:
+            return self._leave_at_end()
         flow_context = FlowRunContext.get()
         flow_run = flow_context.flow_run if flow_context is not None else None
         reason = self._find_reason(flow_run)
@@ -89,12 +94,7 @@ class Deferral:
             return self._refuse("that could not be recorded")
         return self._suspend(run, flow_run, key, RETRIES)
 
-    def leave_at_end(self) -> BaseException | None:
-        """Return the signal to leave with where the flow run is not this process's any more; None to go on.
-
-        Raises:
-            YeeduPrefectUnavailable: The Prefect server, which was asked to suspend it, stayed away since.
-        """
+    def _leave_at_end(self) -> BaseException | None:
         flow_context = FlowRunContext.get()
         if not self._key or flow_context is None or flow_context.flow_run is None:
             return None
@@ -190,14 +190,9 @@ class Deferral:
 def _is_beside_submitted_tasks(context: FlowRunContext) -> bool:
     """Tell whether tasks may go on that the flow has submitted: they would outlive this process's flow run.
 
-    Prefect's runner of threads counts them. Of another runner, only that the flow has called no task.
+    Prefect's runner of threads counts them; another one may have some.
     """
-    count: int | None = getattr(context.task_runner, "_active_submission_count", None)
-    if count is not None:
-        return count > 0
-    around = sum(1 for _ in outward(TaskRunContext.get()))
-    calls = sum(key + 1 if isinstance(key, int) else 1 for key in context.task_run_dynamic_keys.values())
-    return calls > around
+    return getattr(context.task_runner, "_active_submission_count", 1) > 0
 
 
 def _is_in_a_transaction() -> bool:

@@ -14,8 +14,8 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run as runtime_flow_run
 
 from prefect_yeedu.models import CellResult, Output, RunKind, RunState
-from prefect_yeedu.runs.listener import RunListener
 from prefect_yeedu.runs.log_follower import MAX_LINE_CHARACTERS, last_state
+from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.wait_options import WaitOptions
 from prefect_yeedu.wire.redaction import storable
 
@@ -166,12 +166,8 @@ class RunLogListener(RunListener):
                 self._print_stream_line(key, line.text)
 
     def leave(self, run: RemoteRun, seconds_left: float | None) -> BaseException | None:
-        """Return what to leave the wait with while the run goes on; None to stay."""
+        """Return what to leave the wait with; None to stay."""
         return self._deferral.leave(run, seconds_left) if self._deferral is not None else None
-
-    def leave_at_end(self) -> BaseException | None:
-        """Return what to leave with although the run is over; None to go on."""
-        return self._deferral.leave_at_end() if self._deferral is not None else None
 
     def stop_reason(self) -> str | None:
         """Return why the run is not wanted any more, or None while it is."""

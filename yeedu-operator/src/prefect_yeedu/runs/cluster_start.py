@@ -11,7 +11,7 @@ from prefect_yeedu.wire.responses import text_of
 
 if TYPE_CHECKING:
     from prefect_yeedu.client.api import RunAPI
-    from prefect_yeedu.runs.listener import RunListener
+    from prefect_yeedu.runs.remote_run import RunListener
     from prefect_yeedu.runs.wait_options import WaitOptions
     from prefect_yeedu.wire.responses import JsonObject
 

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from prefect_yeedu.client.api import RunAPI
-    from prefect_yeedu.runs.listener import RunListener
     from prefect_yeedu.runs.record import Ledger
-    from prefect_yeedu.runs.remote_run import RemoteRun
+    from prefect_yeedu.runs.remote_run import RemoteRun, RunListener
 
 LOG_LINES = 1000
 _MARKERS = re.compile(

@@ -22,8 +22,8 @@ from prefect_yeedu.runs.clusters import (
     take_up_clusters,
 )
 from prefect_yeedu.runs.job_run import JobRun
-from prefect_yeedu.runs.listener import RunListener
 from prefect_yeedu.runs.record import Ledger, Record, Resume
+from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.start import StartedRun, make_run, start_and
 from prefect_yeedu.urls import TargetKind
 from prefect_yeedu.wire.responses import number_of

@@ -94,7 +94,7 @@ class JobRun(RemoteRun):
                 if state is not None:
                     left = deadline.seconds_left
                     is_early = left is None or left > leaves_before
-                    way_out = self.listener.leave(self, left) if is_early else self.listener.leave_at_end()
+                    way_out = self.listener.leave(self, left if is_early else 0.0)
                     if way_out is not None:
                         self.is_left = True
                         return way_out
@@ -102,7 +102,7 @@ class JobRun(RemoteRun):
                     for follower in followers:
                         follower.poll(self.clock)
                 self.sleep(schedule, deadline)
-            return self.listener.leave_at_end() or state
+            return self.listener.leave(self, 0.0) or state
 
     def _finish_logs(self, followers: list[LogFollower]) -> None:
         """Read the rest of the logs, which all have one budget of failures."""

@@ -12,9 +12,9 @@ from prefect_yeedu.models import RunKind
 from prefect_yeedu.retry_policy import Deadline, telling
 from prefect_yeedu.runs.cluster_start import ensure_cluster_runs
 from prefect_yeedu.runs.job_run import JobRun
-from prefect_yeedu.runs.listener import RunListener
 from prefect_yeedu.runs.notebook_run import NotebookRun
 from prefect_yeedu.runs.record import Ledger, Phase, Record
+from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.request import checked_conf
 from prefect_yeedu.runs.submission import Submission
 
