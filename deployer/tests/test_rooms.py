@@ -13,7 +13,7 @@ BELOW = {
     "planned": {"declared", "inspection"},
     "applied": {"declared", "inspection", "planned"},
 }
-BESIDE = {"errors", "configuration", "server", "state", "report", "status"}
+BESIDE = {"errors", "settings", "server", "state", "report", "status"}
 
 
 def test_every_room_has_its_place():
