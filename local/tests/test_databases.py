@@ -142,7 +142,7 @@ def test_dump_cannot_start_a_program(
 ) -> None:
     dump = tmp_path / "dump"
     with_a_program(database, postgres, dump)
-    with pytest.raises(CommandError, match=r"not one of Prefect's database .*program") as refused:
+    with pytest.raises(CommandError, match=r"not a dump of Prefect's database .*program") as refused:
         database.load(dump)
     assert str(refused.value).isprintable()
     mark = ("sh", "-c", f"test ! -e {MARK} || cat {MARK}")
@@ -186,7 +186,7 @@ def test_code_that_the_server_would_run_later_is_refused(
 def test_file_that_is_no_dump_leaves_nothing_behind(database: PostgresDatabase, tmp_path: Path) -> None:
     dump = tmp_path / "dump"
     dump.write_bytes(b"PGDMP, not really")
-    with pytest.raises(CommandError, match="not one of Prefect's database"):
+    with pytest.raises(CommandError, match="not a dump of Prefect's database"):
         database.load(dump)
 
 

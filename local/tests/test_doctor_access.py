@@ -96,4 +96,4 @@ def test_token_that_has_ended_is_wrong_and_one_that_soon_will_is_worth_a_note(tm
     assert_told(notes(site, "tokens"), "FLOWS_GIT_TOKEN ends in 3 d")
     assert old not in str(findings(site, "tokens"))
     assert access.end_of("ghp_of_github") is None
-    assert_told(wrongs(patient(tmp_path, {"GITHUB_TOKEN": "a b"}), "tokens"), "blanks")
+    assert_told(wrongs(patient(tmp_path, {"GITHUB_TOKEN": "a b"}), "tokens"), "whitespace")
