@@ -77,7 +77,15 @@ class Costs:
 
     @classmethod
     def read(cls, file: Path = COSTS) -> "Costs":
-        """Read them from a file of `bench.scale`."""
+        """Read them from a file of `bench.scale`.
+
+        Raises:
+            SystemExit: There is none; it says how to make one.
+        """
+        if not file.exists():
+            sys.exit(
+                f"size: nothing is measured in {file}; `make bench ARGS=scale` does that, in ten minutes"
+            )
         return cls(**json.loads(file.read_text(encoding="utf-8")))
 
     def of_run(self, load: Load, form: str) -> dict[str, float]:
@@ -220,8 +228,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=_positive, default=60, help="how long each lasts (60)")
     parser.add_argument("--tasks", type=int, default=1, help="task runs of each (1)")
     parser.add_argument("--jobs", action="store_true", help="each runs a Yeedu job and waits for it")
+    parser.add_argument("--costs", type=Path, default=COSTS, help="what was measured")
     asked = parser.parse_args(arguments)
-    load, costs = Load(asked.runs, asked.seconds, asked.tasks, asked.jobs), Costs.read()
+    load, costs = Load(asked.runs, asked.seconds, asked.tasks, asked.jobs), Costs.read(asked.costs)
     print(report(load, size(load, costs), costs))
     return 0
 

@@ -135,6 +135,7 @@ def test_runs_go_on_when_an_api_server_is_killed(scaled: ScaledServer, flights: 
     row.held.append(f"the next two flow runs ended within {seconds_since(began)}")
 
 
+@pytest.mark.long
 @pytest.mark.fault(22)
 def test_services_that_are_started_twice_do_nothing_twice(
     scaled: ScaledServer, flights: Flights, row: Row
@@ -204,6 +205,7 @@ def test_redis_that_is_killed_is_waited_for(scaled: ScaledServer, flights: Fligh
     )
 
 
+@pytest.mark.long
 @pytest.mark.fault(20)
 def test_redis_that_is_emptied_is_filled_again(scaled: ScaledServer, flights: Flights, row: Row) -> None:
     row.injected = "everything in Redis is deleted while flow runs are in flight, and somebody holds a slot"

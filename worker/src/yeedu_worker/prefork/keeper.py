@@ -133,7 +133,8 @@ class Keeper:
             connection.connect(self.address)
             connection.send(protocol.PING)
             ready = _wait_for([connection.fileno()], within_seconds, server)
-            return bool(ready) and connection.recv(protocol.MESSAGE_BYTES) == protocol.PONG
+            is_answered = connection.fileno() in ready  # and not the server's end alone
+            return is_answered and connection.recv(protocol.MESSAGE_BYTES) == protocol.PONG
         return False
 
     def _worker_ends_within(self, seconds: float, server: "subprocess.Popen[bytes] | None" = None) -> bool:

@@ -152,7 +152,7 @@ def main() -> None:
     try:
         preloaded = preload()
     except LeftOutError as error:
-        _say(f"left out, flow runs start the slow way: {error}")
+        _say(f"left out, flow runs start without it: {error}")
         sys.exit(protocol.LEFT_OUT_CODE)
     server = Server(socket.socket(fileno=listener), worker, Record(record), preloaded)
     _say("ready")
