@@ -220,9 +220,9 @@ def test_an_own_redis_has_the_password_that_is_given_or_none(root: Path, files: 
         (
             "PREFECT_SERVER_DATABASE_CONNECTION_URL",
             "yes",
-            "PREFECT_SERVER_DATABASE_CONNECTION_URL is not taken",
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL is not supported",
         ),
-        ("PREFECT_API_DATABASE_CONNECTION_URL", "", "PREFECT_API_DATABASE_CONNECTION_URL is not taken"),
+        ("PREFECT_API_DATABASE_CONNECTION_URL", "", "PREFECT_API_DATABASE_CONNECTION_URL is not supported"),
         ("PREFECT_SERVER_DATABASE_HOST", "", "COMPOSE_FILE=docker-compose.yaml:deploy/own-database.yaml"),
         ("PREFECT_SERVER_DATABASE_HOST", "yes", ""),
         ("", "", ""),
