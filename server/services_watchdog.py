@@ -122,7 +122,7 @@ class ServicesMonitor:
         names = set[str]()
         for service in services:
             if service.enabled_getter():
-                if _seconds_between_rounds(service.function) < UNHEALTHY_SECONDS:
+                if _interval_seconds(service.function) < UNHEALTHY_SECONDS:
                     names.add(service.function.__name__)
                 service.function = self._noted(service.function)
         self._has_services, self._has_scheduler = bool(names), SCHEDULER in names
@@ -140,7 +140,7 @@ class ServicesMonitor:
         return noted
 
 
-def _seconds_between_rounds(service: Service) -> float:
+def _interval_seconds(service: Service) -> float:
     """Return how often docket is to run a service; 0 where its parameters' defaults do not say so."""
     defaults = [parameter.default for parameter in inspect.signature(service).parameters.values()]
     return next((one.every.total_seconds() for one in defaults if isinstance(one, Perpetual)), 0.0)

@@ -139,7 +139,7 @@ def test_while_yeedu_is_away_nothing_is_resumed_and_afterwards_all(
         mock.control("DELETE", "faults")
     assert run.is_suspended
     assert watch.poll() == [run.id]
-    told = [line for line in caplog.messages if mock.base in line]
+    told = [line for line in caplog.messages if line.startswith(("retrying ", mock.base))]
     assert len(told) == 2, told
     assert told[0].startswith(f"retrying {mock.base}/api/v1 for 1 runs: ")
     assert told[1].endswith(" answers again.")

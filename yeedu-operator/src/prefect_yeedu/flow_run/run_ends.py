@@ -73,7 +73,7 @@ class RunEnds:
         answers = 0
         try:
             for api, some in self._by_workspace(runs):
-                answers += self._look(api, some, ended, unanswered, on_refusal)
+                answers += self._poll(api, some, ended, unanswered, on_refusal)
             if unanswered and not answers:
                 raise unanswered[0][1]
         except YeeduError:
@@ -100,7 +100,7 @@ class RunEnds:
             for (workspace, generation), some in groups.items()
         ]
 
-    def _look(
+    def _poll(
         self,
         api: RunAPI,
         runs: Sequence[DeferredRun],
