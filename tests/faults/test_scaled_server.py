@@ -135,7 +135,6 @@ def test_runs_go_on_when_an_api_server_is_killed(scaled: ScaledServer, flights: 
     row.held.append(f"the next two flow runs ended within {seconds_since(began)}")
 
 
-@pytest.mark.long
 @pytest.mark.fault(22)
 def test_services_that_are_started_twice_do_nothing_twice(
     scaled: ScaledServer, flights: Flights, row: Row
