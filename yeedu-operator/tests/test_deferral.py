@@ -6,7 +6,9 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -27,6 +29,8 @@ from prefect_yeedu.retry_policy import ONCE
 from prefect_yeedu.runs.start import StartedRun
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mock_yeedu import MockYeedu
 
     from prefect_yeedu import YeeduCredentials
@@ -65,6 +69,27 @@ def end_runs(mock: MockYeedu, *jobs: int, status: str = "DONE") -> None:
 
 def fast_job(mock: MockYeedu) -> int:
     return mock.control("POST", "jobs", json={"program": "print('result')"})["job_id"]
+
+
+def meet_suspension(monkeypatch: pytest.MonkeyPatch, meet: Callable[[Callable[[], Any]], Any]) -> list[str]:
+    """Have the first request to suspend met in some way; return where it is noted that it came.
+
+    Args:
+        monkeypatch: Puts that in place.
+        meet: Gets what sends the request, and returns its answer.
+    """
+    propose = SyncPrefectClient.set_flow_run_state
+    met: list[str] = []
+
+    def set_state(self: SyncPrefectClient, flow_run_id: Any, state: Any, *rest: Any, **more: Any) -> Any:
+        send = partial(propose, self, flow_run_id, state, *rest, **more)
+        if state.name != "Suspended" or met:
+            return send()
+        met.append(state.name)
+        return meet(send)
+
+    monkeypatch.setattr(SyncPrefectClient, "set_flow_run_state", set_state)
+    return met
 
 
 def test_it_is_suspended_while_the_run_goes_on_and_returns_its_result_then(mock: MockYeedu) -> None:
@@ -155,17 +180,12 @@ def test_a_suspension_whose_answer_is_lost_is_not_waited_through(
     mock: MockYeedu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = waiting_job(mock)
-    propose = SyncPrefectClient.set_flow_run_state
-    lost: list[str] = []
 
-    def lose(self: SyncPrefectClient, flow_run_id: Any, state: Any, *rest: Any, **more: Any) -> Any:
-        answer = propose(self, flow_run_id, state, *rest, **more)
-        if state.name == "Suspended" and not lost:
-            lost.append(state.name)
-            raise httpx.ReadTimeout("lost")
-        return answer
+    def lose(send: Callable[[], Any]) -> None:
+        send()
+        raise httpx.ReadTimeout("lost")
 
-    monkeypatch.setattr(SyncPrefectClient, "set_flow_run_state", lose)
+    lost = meet_suspension(monkeypatch, lose)
     run = DeployedRun.of(lambda: operator(mock, job, deferrable=True).execute())
     assert run.attempt() == "Suspended"
     assert lost
@@ -218,23 +238,23 @@ def test_a_suspension_of_which_nothing_is_known_is_asked_about_until_it_is(
 ) -> None:
     """The server has suspended the flow run, and is away then: the next step is another process's."""
     job = waiting_job(mock)
-    propose, read = SyncPrefectClient.set_flow_run_state, SyncPrefectClient.read_flow_run
-    lost: list[str] = []
+    read = SyncPrefectClient.read_flow_run
     steps: list[str] = []
 
-    def lose(self: SyncPrefectClient, flow_run_id: Any, state: Any, *rest: Any, **more: Any) -> Any:
-        answer = propose(self, flow_run_id, state, *rest, **more)
-        if state.name != "Suspended" or lost:
-            return answer
-        lost.append("answer")
+    def lose(send: Callable[[], Any]) -> None:
+        with suppress(httpx.HTTPStatusError):  # a busy server's, and lost as well
+            send()
         if meanwhile in {"resumed", "runs elsewhere"}:
-            self.resume_flow_run(flow_run_id)
+            run.resume()
         if meanwhile == "runs elsewhere":
-            for next_state in (Pending(), Running()):
-                propose(self, flow_run_id, next_state)
+            with get_client(sync_client=True) as client:
+                for state in (Pending(), Running()):
+                    client.set_flow_run_state(run.id, state)
         if meanwhile == "Yeedu's run has ended":
             end_runs(mock, job)
         raise httpx.ReadTimeout("lost")
+
+    lost = meet_suspension(monkeypatch, lose)
 
     def away(self: SyncPrefectClient, flow_run_id: Any) -> Any:
         if len(lost) in {1, 2}:  # after the suspension, twice
@@ -248,7 +268,6 @@ def test_a_suspension_of_which_nothing_is_known_is_asked_about_until_it_is(
 
     run = DeployedRun.of(calls)
     monkeypatch.setattr("prefect_yeedu.flow_run.deferral.RETRIES", ONCE)
-    monkeypatch.setattr(SyncPrefectClient, "set_flow_run_state", lose)
     monkeypatch.setattr(SyncPrefectClient, "read_flow_run", away)
     states = {"resumed": "Resuming", "runs elsewhere": "Running"}
     assert run.attempt() == states.get(meanwhile, "Suspended")
@@ -260,17 +279,12 @@ def test_a_suspension_that_never_reached_the_server_is_asked_for_again(
     mock: MockYeedu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = waiting_job(mock)
-    propose = SyncPrefectClient.set_flow_run_state
-    lost: list[str] = []
 
-    def lose(self: SyncPrefectClient, flow_run_id: Any, state: Any, *rest: Any, **more: Any) -> Any:
-        if state.name == "Suspended" and not lost:
-            lost.append(state.name)
-            raise httpx.ConnectError("away")
-        return propose(self, flow_run_id, state, *rest, **more)
+    def lose(_send: Callable[[], Any]) -> None:
+        raise httpx.ConnectError("away")
 
+    lost = meet_suspension(monkeypatch, lose)
     monkeypatch.setattr("prefect_yeedu.flow_run.deferral.RETRIES", ONCE)
-    monkeypatch.setattr(SyncPrefectClient, "set_flow_run_state", lose)
     run = DeployedRun.of(lambda: operator(mock, job, deferrable=True).execute())
     assert run.attempt() == "Suspended"
     assert lost
@@ -504,15 +518,10 @@ def test_with_further_clusters_it_waits(mock: MockYeedu) -> None:
 
 def test_a_prefect_server_that_refuses_has_it_wait(mock: MockYeedu, monkeypatch: pytest.MonkeyPatch) -> None:
     job = slow_job(mock)
-    propose = SyncPrefectClient.set_flow_run_state
 
-    def refuse(self: SyncPrefectClient, flow_run_id: Any, state: Any, *rest: Any, **more: Any) -> Any:
-        if state.name == "Suspended":
-            raise httpx.HTTPStatusError(
-                "no", request=httpx.Request("POST", "/"), response=httpx.Response(403)
-            )
-        return propose(self, flow_run_id, state, *rest, **more)
+    def refuse(_send: Callable[[], Any]) -> None:
+        raise httpx.HTTPStatusError("no", request=httpx.Request("POST", "/"), response=httpx.Response(403))
 
-    monkeypatch.setattr(SyncPrefectClient, "set_flow_run_state", refuse)
+    meet_suspension(monkeypatch, refuse)
     run = DeployedRun.of(lambda: operator(mock, job, deferrable=True).execute())
     assert waits(run, "The Prefect server answered 403 when asked to suspend this flow run")

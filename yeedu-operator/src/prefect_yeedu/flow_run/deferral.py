@@ -6,6 +6,7 @@ Yeedu shows the run's end; the flow then runs from its beginning, and each call 
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,6 @@ from prefect_yeedu.retry_policy import ONCE
 from prefect_yeedu.urls import TargetKind
 
 if TYPE_CHECKING:
-    import logging
-
     from prefect.client.schemas.objects import FlowRun
 
     from prefect_yeedu.retry_policy import RetryPolicy
@@ -60,8 +59,8 @@ class Deferral:
         self._has_clusters = has_clusters
         self._has_blocks = has_blocks
         self._is_refused = False
-        self._is_put_off = False
-        self._key = ""  # of a suspension of which the server has not said whether it holds
+        self._key = ""  # of the suspension that the server was asked for
+        self._logged: set[int] = set()
         if kind is TargetKind.NOTEBOOK:
             self._refuse("this process executes a notebook's cells")
 
@@ -84,21 +83,28 @@ class Deferral:
         reason = self._find_reason(flow_run)
         if flow_context is None or flow_run is None or reason:
             return self._refuse(reason)
-        if self._key:
-            is_known, way_out = self._ask_back(flow_run, ONCE)
-            return way_out if way_out or not is_known else self._suspend(run, flow_run, self._key, ONCE)
-        if _is_beside_submitted_tasks(flow_context):
-            return self._put_off()
-        key = run.ledger.note_deferred(time.time() + seconds_left if seconds_left is not None else None)
-        if not key:
-            return self._refuse("that could not be recorded")
-        return self._suspend(run, flow_run, key, RETRIES)
+        try:
+            if self._key:
+                return self._way_out(flow_run, ONCE) or self._suspend(run, flow_run, ONCE)
+            if _is_beside_submitted_tasks(flow_context):
+                return self._put_off()
+            self._key = run.ledger.note_deferred(
+                time.time() + seconds_left if seconds_left is not None else None
+            )
+            if not self._key:
+                return self._refuse("that could not be recorded")
+            return self._suspend(run, flow_run, RETRIES)
+        except YeeduPrefectUnavailable as error:
+            self._log_once(
+                logging.WARNING, f"{error} It may have done so; it is asked at each poll of the run."
+            )
+            return None
 
     def _leave_at_end(self) -> BaseException | None:
         flow_context = FlowRunContext.get()
         if not self._key or flow_context is None or flow_context.flow_run is None:
             return None
-        return self._ask_back(flow_context.flow_run, END_RETRIES, is_required=True)[1]
+        return self._way_out(flow_context.flow_run, END_RETRIES)
 
     def _find_reason(self, flow_run: FlowRun | None) -> str:
         """Return why the flow run cannot be suspended here; empty where it can."""
@@ -117,31 +123,21 @@ class Deferral:
         }
         return next((reason for reason, holds in reasons.items() if holds), "")
 
-    def _suspend(
-        self, run: RemoteRun, flow_run: FlowRun, key: str, retries: RetryPolicy
-    ) -> BaseException | None:
+    def _suspend(self, run: RemoteRun, flow_run: FlowRun, retries: RetryPolicy) -> BaseException | None:
         try:
             answer = ask_prefect(
-                lambda client: client.set_flow_run_state(flow_run.id, Suspended(pause_key=key)),
+                lambda client: client.set_flow_run_state(flow_run.id, Suspended(pause_key=self._key)),
                 "to suspend this flow run",
                 retries,
             )
-        except YeeduPrefectUnavailable as error:
-            if not self._key:
-                self._logger.warning("%s It may have done so; it is asked at each look at the run.", error)
-            self._key = key
-            return None
+        except YeeduPrefectUnavailable:
+            raise
         except YeeduPrefectError as error:
             return self._refuse(str(error).removesuffix("."))
         if answer.state is None or answer.state.type not in _LEFT:
-            self._key = (
-                key  # where it was suspended before, and goes on elsewhere by now, it is refused as well
-            )
-            is_known, way_out = self._ask_back(flow_run, retries)
-            if is_known and way_out is None:
-                self._key = ""
-                self._refuse(getattr(answer.details, "reason", "") or "Prefect does not suspend it")
-            return way_out
+            # Where it was suspended before, and goes on elsewhere by now, it is refused as well.
+            reason = getattr(answer.details, "reason", "") or "Prefect does not suspend it"
+            return self._way_out(flow_run, retries) or self._refuse(reason)
         self._logger.info(
             "Run %d goes on without this process: the flow run is suspended, and goes on when the run has "
             "ended; see %s.",
@@ -150,10 +146,12 @@ class Deferral:
         )
         return Pause(state=answer.state)
 
-    def _ask_back(
-        self, flow_run: FlowRun, retries: RetryPolicy, *, is_required: bool = False
-    ) -> tuple[bool, BaseException | None]:
-        """Return whether it is known what became of the suspension, and what to leave with if it holds."""
+    def _way_out(self, flow_run: FlowRun, retries: RetryPolicy) -> BaseException | None:
+        """Return the signal to leave with where the suspension took place; None where it did not.
+
+        Raises:
+            YeeduPrefectUnavailable: The Prefect server does not say.
+        """
         try:
             found = ask_prefect(
                 lambda client: client.read_flow_run(flow_run.id),
@@ -161,25 +159,27 @@ class Deferral:
                 retries,
             )
         except YeeduPrefectUnavailable:
-            if is_required:
-                raise
-            return False, None
+            raise
         except YeeduPrefectError:
-            return True, None
+            return None
         is_ours = found.state is not None and found.state.type in _OURS
         if is_ours and self._key not in (found.empirical_policy.pause_keys or ()):  # the server keeps it
-            return True, None
+            return None
         self._logger.info("This flow run was suspended, and goes on without this process.")
-        return True, Pause(state=found.state)
+        return Pause(state=found.state)
 
     def _put_off(self) -> None:
-        """Say once that the call waits for now."""
-        if not self._is_put_off:
-            self._logger.info(
-                "This call waits here while tasks go on that the flow has submitted; once they are done, the "
-                "flow run is suspended."
-            )
-        self._is_put_off = True
+        """Say that the call waits for now."""
+        self._log_once(
+            logging.INFO,
+            "This call waits here while tasks go on that the flow has submitted; once they are done, the "
+            "flow run is suspended.",
+        )
+
+    def _log_once(self, level: int, text: str) -> None:
+        if level not in self._logged:
+            self._logger.log(level, "%s", text)
+        self._logged.add(level)
 
     def _refuse(self, reason: str) -> None:
         """Say that the call waits in the ordinary way."""

@@ -17,7 +17,8 @@ from prefect_yeedu.runs.run_search import ZONES_SECONDS, recent_runs
 from prefect_yeedu.runs.wait_options import POLL_READ_SECONDS, FailedPolls, WaitOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import TypeGuard
 
     from prefect_yeedu.flow_run.deferred_runs import DeferredRun
     from prefect_yeedu.flow_run.record_fields import Definition
@@ -67,22 +68,41 @@ class RunEnds:
             YeeduError: Yeedu cannot be asked now; the session is closed.
         """
         ids = {run.run_id for run in runs}
-        self._failed = {run_id: looks for run_id, looks in self._failed.items() if run_id in ids}
+        self._failed = {run_id: polls for run_id, polls in self._failed.items() if run_id in ids}
         ended: list[DeferredRun] = []
         unanswered: list[tuple[DeferredRun, YeeduError]] = []
-        answers = 0
+        has_answered = False
         try:
-            for api, some in self._by_workspace(runs):
-                answers += self._poll(api, some, ended, unanswered, on_refusal)
-            if unanswered and not answers:
+            for run, answer in self._answers(runs):
+                if _is_silence(answer):
+                    unanswered.append((run, answer))
+                    continue
+                has_answered = True
+                if self._is_over(run, answer, on_refusal):
+                    ended.append(run)
+            if unanswered and not has_answered:
                 raise unanswered[0][1]
         except YeeduError:
             self.close()
             if not ended:
                 raise
         # Yeedu answers, but for these: each is given up as by a call that waits for it alone.
-        ended += [run for run, error in unanswered if answers and self._is_given_up(run, error)]
+        ended += [run for run, error in unanswered if has_answered and self._is_given_up(run, error)]
         return ended
+
+    def _is_over(
+        self,
+        run: DeferredRun,
+        answer: RunState | YeeduError,
+        on_refusal: Callable[[DeferredRun, YeeduError], None],
+    ) -> bool:
+        if isinstance(answer, RunState):
+            self._failed.pop(run.run_id or 0, None)
+            return answer.is_terminal
+        if classify(answer) is Failure.REFUSED:
+            on_refusal(run, answer)
+            return False
+        return self._is_given_up(run, answer)
 
     def _by_workspace(self, runs: Sequence[DeferredRun]) -> list[tuple[RunAPI, list[DeferredRun]]]:
         if self._client is None:
@@ -100,41 +120,17 @@ class RunEnds:
             for (workspace, generation), some in groups.items()
         ]
 
-    def _poll(
-        self,
-        api: RunAPI,
-        runs: Sequence[DeferredRun],
-        ended: list[DeferredRun],
-        unanswered: list[tuple[DeferredRun, YeeduError]],
-        on_refusal: Callable[[DeferredRun, YeeduError], None],
-    ) -> int:
-        """Ask for one workspace's runs, and sort them; return how often Yeedu has answered."""
-        states = self._listed(api, runs) if len(runs) > 1 else {}
-        answers, silent = len(states), 0
-        for run in sorted(runs, key=lambda run: run.run_id in self._failed):
-            run_id = run.run_id or 0
-            try:
-                state = states.get(run_id) or api.read(run_id, read_seconds=POLL_READ_SECONDS).state
-            except YeeduError as error:
-                failure = classify(error)
-                if failure in _OF_THE_SESSION or error.is_before_call:
-                    raise
-                if failure is Failure.TRANSIENT:
-                    unanswered.append((run, error))
-                    silent += 1
-                    if silent == MAX_UNANSWERED:
-                        break
-                    continue
-                if failure is Failure.REFUSED:
-                    on_refusal(run, error)
-                elif self._is_given_up(run, error):
-                    ended.append(run)
-            else:
-                self._failed.pop(run_id, None)
-                if state.is_terminal:
-                    ended.append(run)
-            answers, silent = answers + 1, 0
-        return answers
+    def _answers(self, runs: Sequence[DeferredRun]) -> Iterator[tuple[DeferredRun, RunState | YeeduError]]:
+        """Yield what Yeedu says of each run, those last of which it said nothing before."""
+        for api, some in self._by_workspace(runs):
+            states = self._listed(api, some) if len(some) > 1 else {}
+            silent = 0
+            for run in sorted(some, key=lambda run: run.run_id in self._failed):
+                answer = states.get(run.run_id or 0) or _read(api, run.run_id or 0)
+                yield run, answer
+                silent = silent + 1 if _is_silence(answer) else 0
+                if silent == MAX_UNANSWERED:
+                    break
 
     def _listed(self, api: RunAPI, runs: Sequence[DeferredRun]) -> dict[int, RunState]:
         """Return the states of those runs that are among the workspace's latest, as far as it lists them."""
@@ -148,11 +144,27 @@ class RunEnds:
                 if len(found) == len(wanted):
                     break
         except YeeduError as error:
-            if classify(error) in _OF_THE_SESSION or error.is_before_call:
-                raise
+            _raise_if_of_the_session(error)
         return found
 
     def _is_given_up(self, run: DeferredRun, error: YeeduError) -> bool:
         """Tell whether Yeedu has not told of a run, or not known it, for as long as a call would wait."""
-        looks = self._failed.setdefault(run.run_id or 0, FailedPolls(WaitOptions(), self._clock))
-        return not looks.add(error)
+        polls = self._failed.setdefault(run.run_id or 0, FailedPolls(WaitOptions(), self._clock))
+        return not polls.add(error)
+
+
+def _read(api: RunAPI, run_id: int) -> RunState | YeeduError:
+    try:
+        return api.read(run_id, read_seconds=POLL_READ_SECONDS).state
+    except YeeduError as error:
+        _raise_if_of_the_session(error)
+        return error
+
+
+def _raise_if_of_the_session(error: YeeduError) -> None:
+    if classify(error) in _OF_THE_SESSION or error.is_before_call:
+        raise error
+
+
+def _is_silence(answer: RunState | YeeduError) -> TypeGuard[YeeduError]:
+    return isinstance(answer, YeeduError) and classify(answer) is Failure.TRANSIENT

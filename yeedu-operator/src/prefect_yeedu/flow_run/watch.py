@@ -225,20 +225,20 @@ def watch_until(
     Raises:
         YeeduPrefectError: The Prefect server refuses to tell, for instance as it knows no such login.
     """
-    watch, trouble, busy_at = Watch(), "", time.monotonic()
+    watch, is_away, busy_at = Watch(), False, time.monotonic()
     try:
         while not is_ended.is_set():
             try:
                 watch.poll()
-                trouble = ""
+                is_away = False
                 if watch.is_busy or idle_seconds is None:
                     busy_at = time.monotonic()
                 elif time.monotonic() - busy_at > idle_seconds:
                     return
             except YeeduPrefectUnavailable as error:
-                if not trouble:
+                if not is_away:
                     logger.warning("%s", error)
-                trouble = str(error)
+                is_away = True
             if file is not None:
                 file.touch()
             is_ended.wait(seconds)
