@@ -104,9 +104,11 @@ def _run_program(
         ending = threading.Thread(target=_end_with, args=(is_ended, program), daemon=True)
         ending.start()
         code = program.wait()
-    if code > 0 and not is_ended.is_set():
+    if is_ended.is_set():
+        return
+    if code > 0:
         sys.exit(code)  # it has said why
-    if code and not is_ended.is_set():
+    if code:
         tell(f"yeedu-watch has ended with {code}; restarting it.")
 
 
