@@ -10,22 +10,20 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.site.knobs import sections
+from docs.site.env_example import sections
 
 ROOT = Path(__file__).parents[2]
 _PAGE = re.compile(r"(?<![\w/])docs/([\w-]+\.md)")
 
 
 def settings() -> str:
-    """Every knob of the platform: its default, what it is for, and the services that have it."""
-    lines = [
-        _head("Settings", "A knob is set in `.env`, or in the environment of `make`. ", "docs/README.md")
-    ]
+    """Every setting of the platform: its default, what it is for, and the services that have it."""
+    lines = [_head("Settings", "Set them in `.env`, or in the environment of `make`.", "docs/README.md")]
     for section in sections(ROOT):
         lines += [f"## {section.title}", ""]
         for group in section.groups:
             lines += [_PAGE.sub(r"[docs/\1](docs/\1)", group.text), ""]
-            rows = [(f"`{one.name}`", _code(one.default), ", ".join(one.services)) for one in group.knobs]
+            rows = [(f"`{one.name}`", _code(one.default), ", ".join(one.services)) for one in group.settings]
             lines += [_table(("Setting", "Default", "Services"), rows)]
     return "\n".join(lines)
 

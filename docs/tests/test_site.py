@@ -53,7 +53,7 @@ def test_every_page_that_the_code_writes_is_in_the_room_for_it() -> None:
     assert {f"../{source}" for source in reference.GENERATED} <= {link for _, link in named.entries}
 
 
-def test_settings_has_every_knob_with_its_default_and_its_services() -> None:
+def test_settings_has_every_setting_with_its_default_and_its_services() -> None:
     text = reference.settings()
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     for name, default in re.findall(r"(?m)^#(\w+)=(.*)$", example):

@@ -16,6 +16,7 @@ AVOIDED = {
 }
 PACKAGES = (
     "deployer",
+    "docs",
     "git-server",
     "local",
     "proxy",

@@ -1,4 +1,4 @@
-"""The knobs of the platform as .env.example describes them, and the services that Compose gives each to."""
+"""The settings as .env.example describes them, and the services that Compose gives each to."""
 
 import re
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ import yaml
 
 _USED = re.compile(r"\$\{(\w+)")
 _TITLE = re.compile(r"# --- (.+?) -+")
-_KNOB = re.compile(r"#([A-Z][A-Z0-9_]*)=(.*)")
+_SETTING = re.compile(r"#([A-Z][A-Z0-9_]*)=(.*)")
 
 
 @dataclass(frozen=True)
-class Knob:
+class Setting:
     """One setting.
 
     Attributes:
@@ -30,10 +30,10 @@ class Knob:
 
 @dataclass
 class Group:
-    """Knobs that one text describes."""
+    """Settings that one text describes."""
 
     text: str
-    knobs: list[Knob] = field(default_factory=list[Knob])
+    settings: list[Setting] = field(default_factory=list[Setting])
 
 
 @dataclass
@@ -59,7 +59,7 @@ _Loader.add_constructor("!override", _plain)
 
 
 def sections(root: Path) -> list[Section]:
-    """Return the sections of .env.example, with the services of every compose file beside each knob."""
+    """Return the sections of .env.example, with the services of every compose file beside each setting."""
     users = _users(root)
     found: list[Section] = []
     words: list[str] = []
@@ -69,19 +69,19 @@ def sections(root: Path) -> list[Section]:
             words = []
         elif not found:
             continue
-        elif knob := _KNOB.fullmatch(line):
+        elif setting := _SETTING.fullmatch(line):
             if words or not found[-1].groups:
                 found[-1].groups.append(Group(" ".join(words)))
                 words = []
-            services = tuple(sorted(users.get(knob[1], ())))
-            found[-1].groups[-1].knobs.append(Knob(knob[1], knob[2], services))
+            services = tuple(sorted(users.get(setting[1], ())))
+            found[-1].groups[-1].settings.append(Setting(setting[1], setting[2], services))
         elif line.startswith("# "):
             words.append(line.removeprefix("# "))
     return found
 
 
 def _users(root: Path) -> Mapping[str, set[str]]:
-    """Return the services that name each knob, or that mount a secret or a config which does."""
+    """Return the services that name each setting, or that mount a secret or a config which does."""
     users: dict[str, set[str]] = {}
     for pattern in ("docker-compose*.yaml", "deploy/*.yaml", "proxy/compose.yaml"):
         for file in root.glob(pattern):
@@ -89,8 +89,8 @@ def _users(root: Path) -> Mapping[str, set[str]]:
             shared: dict[str, Any] = {**(content.get("secrets") or {}), **(content.get("configs") or {})}
             services: dict[str, dict[str, Any] | None] = content.get("services") or {}
             for name, service in services.items():
-                for knob in _USED.findall(str(service) + _mounted(service or {}, shared)):
-                    users.setdefault(knob, set()).add(name.removesuffix("-pulled"))
+                for setting in _USED.findall(str(service) + _mounted(service or {}, shared)):
+                    users.setdefault(setting, set()).add(name.removesuffix("-pulled"))
     return users
 
 
