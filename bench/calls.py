@@ -18,8 +18,9 @@ import requests
 from psutil import Process
 
 from bench.process_stats import own_cpu_seconds, usage
+from bench.workers import completed_runs
 from tests.conformance.mock_process import MockProcess, mock_process
-from tests.platforms import FINAL, JSON, Api, commit, free_port, wait_for
+from tests.platforms import JSON, Api, commit, free_port, wait_for
 from tests.prefect_process import PrefectProcess
 
 if TYPE_CHECKING:
@@ -186,13 +187,7 @@ def _deploy(server: PrefectProcess, mock: MockProcess, folder: Path) -> dict[str
 def _run(server: PrefectProcess, deployment: str, times: int) -> None:
     """Start so many runs at once, and wait until all of them are Completed."""
     api = _api(server)
-    path = f"deployments/{deployment}/create_flow_run"
-    runs = [api.post(path, {"state": {"type": "SCHEDULED"}})["id"] for _ in range(times)]
-    body = {"flow_runs": {"id": {"any_": runs}, "state": {"type": {"any_": sorted(FINAL)}}}}
-    wait_for("end of the runs", lambda: api.post("flow_runs/count", body) == times, 300, 1)
-    failed = [run["name"] for run in api.post("flow_runs/filter", body) if run["state_type"] != "COMPLETED"]
-    if failed:
-        raise RuntimeError(f"not Completed: {', '.join(failed)}")
+    completed_runs(api, [api.trigger(deployment) for _ in range(times)], pause_seconds=1)
 
 
 def _settled(server: PrefectProcess) -> dict[str, dict[str, float]]:

@@ -1,6 +1,6 @@
 """What a process and everything that it started have used so far, as the operating system counts it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,13 +16,21 @@ def usage(number: int) -> Usage:
     Args:
         number: The process.
     """
-    cpu_seconds, memory_bytes = 0.0, 0
-    for process in _family(number):
+    tree, memory_bytes = process_tree(number), 0
+    for process in tree:
         with suppress(psutil.NoSuchProcess):  # it ended meanwhile
-            times = process.cpu_times()
-            cpu_seconds += times.user + times.system + times.children_user + times.children_system
             memory_bytes += process.memory_full_info().pss
-    return Usage(cpu_seconds, memory_bytes)
+    return Usage(cpu_seconds(tree), memory_bytes)
+
+
+def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
+    """Return the processor seconds of processes, and of their children that ended."""
+    seconds = 0.0
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            seconds += times.user + times.system + times.children_user + times.children_system
+    return seconds
 
 
 def own_cpu_seconds(number: int) -> tuple[float, float]:
@@ -32,9 +40,9 @@ def own_cpu_seconds(number: int) -> tuple[float, float]:
     return own, usage(number).cpu_seconds - own
 
 
-def kill_family(number: int) -> None:
+def kill_tree(number: int) -> None:
     """End a process and everything that it started, without a word."""
-    for process in list(_family(number)):
+    for process in process_tree(number):
         with suppress(psutil.NoSuchProcess):
             process.kill()
 
@@ -51,7 +59,11 @@ def services(checkout: Path) -> dict[str, int]:
     return {record.name: record.pid for record in found if record}
 
 
-def _family(number: int) -> Iterator[psutil.Process]:
+def process_tree(number: int) -> list[psutil.Process]:
+    """Return a process and its descendants.
+
+    Raises:
+        psutil.NoSuchProcess: It has ended.
+    """
     leader = psutil.Process(number)
-    yield leader
-    yield from leader.children(recursive=True)
+    return [leader, *leader.children(recursive=True)]

@@ -3,7 +3,7 @@
 import statistics
 import time
 
-from bench.workers import OURS, STOCK, STOCK_AT_OUR_PACE, Workers, seconds_between
+from bench.workers import OURS, STOCK, STOCK_AT_OUR_PACE, Workers, completed_runs, seconds_between
 
 _TIMES = {STOCK: 7, STOCK_AT_OUR_PACE: 9, OURS: 20}
 
@@ -18,7 +18,7 @@ def measure(workers: Workers) -> Figures:
         running, completed = list[float](), list[float]()
         for _ in range(times):
             began = time.time()
-            [run] = workers.ended([workers.trigger(worker)])
+            [run] = completed_runs(workers.api, [workers.trigger(worker)])
             running.append(seconds_between(began, run["start_time"]))
             completed.append(seconds_between(began, run["end_time"]))
         results[worker] = {

@@ -17,7 +17,7 @@ from bench import docker_stats
 from bench.sizing import ALONE, COSTS, SERVICES, Costs, Load, most_runs
 from bench.throughput import MemoryPeak
 from bench.usage import Usage
-from bench.workers import Runs, seconds_between, temporary_checkout
+from bench.workers import completed_runs, seconds_of, temporary_checkout
 from tests.platforms import JSON, ComposePlatform, commit, scaled_settings, wait_for
 
 SERVERS = (1, 2, 3)
@@ -67,7 +67,7 @@ class Cost(NamedTuple):
     megabytes: float
 
 
-class Scaled(ComposePlatform, Runs):
+class Scaled(ComposePlatform):
     """The platform with one server, or several API servers, without schedules."""
 
     def prepare(self) -> None:
@@ -106,22 +106,22 @@ class Scaled(ComposePlatform, Runs):
 
     def cost(self, deployment: str, count: int, idle: Spent, parameters: JSON | None = None) -> Cost:
         """Trigger so many runs at once, and return what each of them costs."""
+        deployment_id = self.api.deployments()[deployment]["id"]
         tasks = self._task_runs() + count * (parameters or {}).get("count", 0)
         worker = partial(docker_stats.usage, self.container("worker"))
         before, bytes_before, began = self.used(), self._stored(), time.monotonic()
         with MemoryPeak(worker) as peak:
-            runs = self.ended([self.api.start(deployment, parameters) for _ in range(count)], pause_seconds=1)
+            triggered = [self.api.trigger(deployment_id, parameters) for _ in range(count)]
+            runs = completed_runs(self.api, triggered, pause_seconds=1)
         wait_for("states of all task runs", lambda: self._task_runs() >= tasks, 120, 0.5)
         seconds, after = time.monotonic() - began, self.used()
-        begun = min(self.claimed_at(run["id"]) for run in runs)
-        span = max(seconds_between(begun, run["end_time"]) for run in runs)
         cpu = {
             name: (after[name].cpu_seconds - before[name].cpu_seconds - idle[name] * seconds) / count
             for name in after
         }
         return Cost(
             {name: max(0.0, value) for name, value in cpu.items()},
-            count / span * 60,
+            count / seconds_of(self.api, runs) * 60,
             (self._stored() - bytes_before) / count,
             (peak.most_bytes - before["worker"].memory_bytes) / AT_ONCE / 1e6,
         )

@@ -29,7 +29,7 @@ BUSY = 0.7  # the share of a core that is used in the mean, so that a peak of ha
 MOST_SERVERS = 8  # docs/scale.md
 _MINUTE, _DAY_MINUTES = 60, 24 * 60
 ALONE, _SEVERAL = "alone", "1"
-_LIBRARY = "yeedu-mock"  # stands for something that is not ours
+_MOCK = "yeedu-mock"  # stands for a Yeedu, which is another system
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Costs:
             name: load.tasks * self.task.get(name, 0) + (self.job.get(name, 0) if load.are_jobs else 0)
             for name in SERVICES
         }
-        return {name: cost + extra[name] for name, cost in self.run[form].items() if name != _LIBRARY}
+        return {name: cost + extra[name] for name, cost in self.run[form].items() if name != _MOCK}
 
 
 def most_runs(costs: Costs, load: Load, servers: int | None, cores: float) -> float:
@@ -108,9 +108,11 @@ def most_runs(costs: Costs, load: Load, servers: int | None, cores: float) -> fl
     """
     form = ALONE if servers is None else str(servers) if str(servers) in costs.run else _SEVERAL
     each, idle = costs.of_run(load, form), costs.idle[form]
-    whole = sum(each.values()) + (costs.run[form].get(_LIBRARY, 0))
-    limits = [(cores - sum(idle.values())) / whole]
-    limits.append(((servers or 1) - idle["server"]) / each["server"])
+    whole = sum(each.values()) + costs.run[form].get(_MOCK, 0)
+    limits = [
+        (cores - sum(idle.values())) / whole,
+        ((servers or 1) - idle["server"]) / each["server"],
+    ]
     if "services" in each:
         limits.append((1 - idle["services"]) / each["services"])
     return _MINUTE * min(limits)
@@ -164,11 +166,10 @@ def size(load: Load, costs: Costs) -> Size:
     used = {name: idle.get(name, 0) + a_second * cost for name, cost in each.items()}
     servers = None if form == ALONE else max(2, math.ceil(used["server"] / BUSY))
     # Postgres and a worker use as many cores as there are; the others are one process of one core.
-    processes = {"server": servers or 1}
     at_once = math.ceil(a_second * load.seconds)
     needs = []
     for name, cores in used.items():
-        many = processes.get(name, 1)
+        many = servers or 1 if name == "server" else 1
         memory = costs.megabytes.get(name, 0) * many
         if name == "worker":
             memory += at_once * costs.megabytes["run"]

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 
 from bench.usage import Usage
-from bench.workers import OURS, STOCK, Workers, seconds_between
+from bench.workers import OURS, STOCK, Workers, completed_runs, seconds_of
 
 _ROUNDS = {STOCK: 2.4, OURS: 7.2}  # runs for each of those at a time
 _SAMPLE_SECONDS = 0.25
@@ -44,10 +44,10 @@ def measure(workers: Workers) -> Figures:
         meter = workers.meter(worker)
         before, server_before = meter(), workers.server_cpu_seconds()
         with MemoryPeak(meter) as peak:
-            done = workers.ended([workers.trigger(worker) for _ in range(runs)], pause_seconds=1)
+            triggered = [workers.trigger(worker) for _ in range(runs)]
+            done = completed_runs(workers.api, triggered, pause_seconds=1)
         after, server_after = meter(), workers.server_cpu_seconds()
-        began = min(workers.claimed_at(run["id"]) for run in done)
-        seconds = max(seconds_between(began, run["end_time"]) for run in done)
+        seconds = seconds_of(workers.api, done)
         results[worker] = {
             "at_once": at_once,
             "runs_per_minute": runs / seconds * 60,

@@ -15,7 +15,7 @@ from typing_extensions import override
 from bench import docker_stats, process_stats
 from bench.usage import Usage
 from local.processes.process_tree import TOKEN_VARIABLE
-from tests.platforms import FINAL, JSON, ComposePlatform, LocalPlatform, Platform, copy_checkout, wait_for
+from tests.platforms import JSON, Api, ComposePlatform, LocalPlatform, Platform, copy_checkout, wait_for
 
 OURS = "this worker"
 STOCK = "stock worker"
@@ -27,33 +27,35 @@ _SERVICES = {OURS: "worker", STOCK: "stock-worker", STOCK_AT_OUR_PACE: "stock-pa
 _QUERY_SECONDS = {STOCK: "10", STOCK_AT_OUR_PACE: "2"}
 
 
-class Runs(Platform):
-    """A platform whose flow runs are counted and timed."""
+def completed_runs(api: Api, runs: list[str], **waiting: float) -> list[JSON]:
+    """Wait until all runs have ended, and return them; all must be Completed.
 
-    def ended(
-        self, runs: list[str], *, timeout_seconds: float = 300, pause_seconds: float = 0.2
-    ) -> list[JSON]:
-        """Wait until all runs have ended, and return them; all must be Completed."""
-        body = {"flow_runs": {"id": {"any_": runs}, "state": {"type": {"any_": sorted(FINAL)}}}}
-
-        def all_ended() -> bool:
-            return self.api.post("flow_runs/count", body) == len(runs)
-
-        wait_for(f"end of {len(runs)} runs", all_ended, timeout_seconds, pause_seconds)
-        found = self.api.everything("flow_runs/filter", body)
-        failed = [run["name"] for run in found if run["state_type"] != "COMPLETED"]
-        if failed:
-            raise AssertionError(f"not Completed: {', '.join(failed)}")
-        return found
-
-    def claimed_at(self, run: str) -> float:
-        """Return when a worker took a run, in seconds since 1970: from then on the run costs something."""
-        states = self.api.get(f"flow_run_states/?flow_run_id={run}")
-        pending = [state["timestamp"] for state in states if state["type"] == "PENDING"]
-        return min(seconds_between(0, moment) for moment in pending)
+    Args:
+        api: The server's.
+        runs: Their ids.
+        waiting: As `Api.ended` takes it.
+    """
+    found = api.ended(runs, **waiting)
+    failed = [run["name"] for run in found if run["state_type"] != "COMPLETED"]
+    if failed:
+        raise AssertionError(f"not Completed: {', '.join(failed)}")
+    return found
 
 
-class Workers(Runs):
+def seconds_of(api: Api, runs: list[JSON]) -> float:
+    """Return the time from the moment that a worker took the first of some runs to the end of the last."""
+    began = min(claimed_at(api, run["id"]) for run in runs)
+    return max(seconds_between(began, run["end_time"]) for run in runs)
+
+
+def claimed_at(api: Api, run: str) -> float:
+    """Return when a worker took a run, in seconds since 1970: from then on the run costs something."""
+    states = api.get(f"flow_run_states/?flow_run_id={run}")
+    pending = [state["timestamp"] for state in states if state["type"] == "PENDING"]
+    return min(seconds_between(0, moment) for moment in pending)
+
+
+class Workers(Platform):
     """The platform without schedules, and a deployment of the empty flow for each worker.
 
     Attributes:
@@ -109,8 +111,7 @@ class Workers(Runs):
 
     def trigger(self, worker: str) -> str:
         """Trigger one run of the worker's deployment, and return the run's id."""
-        path = f"deployments/{self._deployments[worker]}/create_flow_run"
-        return self.api.post(path, {"state": {"type": "SCHEDULED"}})["id"]
+        return self.api.trigger(self._deployments[worker])
 
 
 class ComposeWorkers(Workers, ComposePlatform):
@@ -190,7 +191,7 @@ class LocalWorkers(Workers, LocalPlatform):
     @override
     def remove(self) -> None:
         for process in self._stock.values():
-            process_stats.kill_family(process.pid)  # asked to end, they may wait for ever
+            process_stats.kill_tree(process.pid)  # asked to end, they may wait for ever
             process.wait()
         super().remove()
 

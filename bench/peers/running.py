@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 
 from bench import docker_stats
+from bench.process_stats import cpu_seconds, kill_tree, process_tree
 from tests.platforms import free_port, wait_for
 
 _TOKEN = "BENCH_PEER"  # noqa: S105 - the environment variable by which a peer's processes are known
@@ -91,10 +92,9 @@ class Processes:
     def restart_killed(self, name: str) -> None:
         """Kill a process with all that it has started, and start it again at once."""
         started = self._started[name]
-        self._spent += _family_seconds(started.process.pid)
-        for process in _family(started.process.pid):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        self._spent += cpu_seconds(_tree(started.process.pid))
+        with contextlib.suppress(psutil.NoSuchProcess):
+            kill_tree(started.process.pid)
         started.process.wait()
         self.start(name, started.command, started.environment)
 
@@ -126,7 +126,7 @@ class Processes:
 
     def cpu_seconds(self) -> float:
         """Return what all of them have used so far."""
-        processes = sum(_family_seconds(started.process.pid) for started in self._started.values())
+        processes = sum(cpu_seconds(_tree(started.process.pid)) for started in self._started.values())
         containers = sum(docker_stats.usage(name).cpu_seconds for name in self._containers)
         return self._spent + processes + containers
 
@@ -150,7 +150,7 @@ class Processes:
     def _ours(self) -> Iterator[psutil.Process]:
         """Give all processes: by descent, since a new title may hide the variable, and by the variable."""
         for started in self._started.values():
-            yield from _family(started.process.pid)
+            yield from _tree(started.process.pid)
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 if process.environ().get(_TOKEN) == self._token:
@@ -181,20 +181,10 @@ def _lives(process: psutil.Process) -> bool:
     return False
 
 
-def _family(number: int) -> list[psutil.Process]:
+def _tree(number: int) -> list[psutil.Process]:
     with contextlib.suppress(psutil.NoSuchProcess):
-        leader = psutil.Process(number)
-        return [leader, *leader.children(recursive=True)]
+        return process_tree(number)
     return []
-
-
-def _family_seconds(number: int) -> float:
-    """Return what a process and its descendants have used; what ended is in its parent's account."""
-    seconds = 0.0
-    for process in _family(number):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            seconds += sum(process.cpu_times()[:4])
-    return seconds
 
 
 def _docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing_extensions import override
 
 from bench.peers.peer import AT_ONCE, FLOWS, PAUSE_SECONDS, Peer, all_must_be
-from tests.platforms import FINAL, JSON, Api, free_port, wait_for
+from tests.platforms import JSON, Api, free_port
 
 FLOW_NAMES = ("empty", "tick", "light", "heavy", "long")
 _EVERY_MINUTE = {"active": True, "schedule": {"cron": "* * * * *", "timezone": "UTC"}}
@@ -48,18 +48,11 @@ class OnPrefect(Peer):
 
     @override
     def trigger(self, flow: str) -> str:
-        path = f"deployments/{self.deployments[flow]}/create_flow_run"
-        return self.api.post(path, {"state": {"type": "SCHEDULED"}})["id"]
+        return self.api.trigger(self.deployments[flow])
 
     @override
     def wait(self, runs: list[str], timeout_seconds: float) -> list[float]:
-        body: JSON = {"flow_runs": {"id": {"any_": runs}, "state": {"type": {"any_": sorted(FINAL)}}}}
-
-        def all_ended() -> bool:
-            return self.api.post("flow_runs/count", body) == len(runs)
-
-        wait_for(f"end of {len(runs)} runs", all_ended, timeout_seconds, PAUSE_SECONDS)
-        found = self.api.everything("flow_runs/filter", body)
+        found = self.api.ended(runs, timeout_seconds=timeout_seconds, pause_seconds=PAUSE_SECONDS)
         all_must_be("Completed", [run["state_name"] for run in found])
         return [datetime.fromisoformat(run["end_time"]).timestamp() for run in found]
 
