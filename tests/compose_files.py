@@ -24,24 +24,26 @@ def _plain(loader: Any, node: yaml.Node) -> Any:
     return loader.construct_sequence(node, deep=True)
 
 
+def read(text: str) -> dict[str, Any]:
+    """Return what a Compose file says."""
+    return yaml.load(text, _Loader)
+
+
 def services(*files: str) -> dict[str, dict[str, Any]]:
     """Return the services of some files, whose environments and volumes are put together as Compose does.
 
     One that a later file takes away is left out; of one that `extends` another of these files, both.
     """
-    read = {
-        Path(file).name: yaml.load((ROOT / file).read_text(encoding="utf-8"), _Loader)["services"]
-        for file in files
-    }
+    by_file = {Path(file).name: read((ROOT / file).read_text(encoding="utf-8"))["services"] for file in files}
     found: dict[str, dict[str, Any]] = {}
-    for file, own in read.items():
+    for file, own in by_file.items():
         for name, service in own.items():
             if service is None:
                 found.pop(name, None)
                 continue
             base, extended = found.get(name, {}), service.get("extends", {})
-            if (of := Path(extended.get("file", file)).name) != file and of in read:
-                base = {**read[of][extended["service"]], **base}
+            if (of := Path(extended.get("file", file)).name) != file and of in by_file:
+                base = {**by_file[of][extended["service"]], **base}
             environments = [one.get("environment") or {} for one in (base, service)]
             found[name] = {
                 **base,

@@ -134,12 +134,25 @@ class Api:
         )
 
     def start(self, name: str, parameters: JSON | None = None) -> str:
-        """Create a flow run of a deployment and return its id."""
-        deployment = self.deployments()[name]["id"]
-        return self.post(
-            f"deployments/{deployment}/create_flow_run",
-            {"parameters": parameters or {}, "state": {"type": "SCHEDULED"}},
-        )["id"]
+        """Create a flow run of the deployment of that name and return its id."""
+        return self.trigger(self.deployments()[name]["id"], parameters)
+
+    def trigger(self, deployment: str, parameters: JSON | None = None) -> str:
+        """Create a flow run of a deployment, by its id, and return the run's."""
+        body = {"parameters": parameters or {}, "state": {"type": "SCHEDULED"}}
+        return self.post(f"deployments/{deployment}/create_flow_run", body)["id"]
+
+    def ended(
+        self, runs: list[str], *, timeout_seconds: float = 300, pause_seconds: float = 0.2
+    ) -> list[JSON]:
+        """Wait until all runs are in a final state, and return them."""
+        body = {"flow_runs": {"id": {"any_": runs}, "state": {"type": {"any_": sorted(FINAL)}}}}
+
+        def all_ended() -> bool:
+            return self.post("flow_runs/count", body) == len(runs)
+
+        wait_for(f"end of {len(runs)} runs", all_ended, timeout_seconds, pause_seconds)
+        return self.everything("flow_runs/filter", body)
 
     def finished(self, run_id: str, timeout_seconds: float = 200) -> JSON:
         """Wait for the flow run's final state and return the run."""

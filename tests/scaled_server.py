@@ -8,23 +8,16 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
-
-import yaml
+from typing import Self
 
 from local.script import load_script
+from tests.compose_files import read
 from tests.platforms import ROOT, Api, free_port, image, wait_for
 
 SERVER = ROOT / "server"
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads what Compose adds to YAML."""
-
-
-for _tag in ("!reset", "!override"):
-    _Loader.add_constructor(_tag, lambda loader, node: None)
-OVERLAY: dict[str, Any] = yaml.load((ROOT / "deploy" / "scale.yaml").read_text(encoding="utf-8"), _Loader)
+OVERLAY = read((ROOT / "deploy" / "scale.yaml").read_text(encoding="utf-8"))
 PASSWORD = "canary-of-the-database"
 REDIS_PASSWORD = "canary/of?the#Redis"
 

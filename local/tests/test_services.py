@@ -12,21 +12,11 @@ from local.errors import CommandError
 from local.processes import services
 from local.processes.service import Service
 from local.settings.platform import ROOT, Settings
-from tests.compose_files import expanded
-
-
-class ComposeLoader(yaml.SafeLoader):
-    """Reads what Compose adds to YAML."""
-
-
-for tag in ("!reset", "!override"):
-    ComposeLoader.add_constructor(tag, lambda loader, node: None)
+from tests.compose_files import expanded, read
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))
 # Each variable that the overlay for another server sets; of one without a value, what .env says.
-OVERLAY: dict[str, Any] = yaml.load(
-    (ROOT / "deploy" / "other-server.yaml").read_text(encoding="utf-8"), ComposeLoader
-)
+OVERLAY = read((ROOT / "deploy" / "other-server.yaml").read_text(encoding="utf-8"))
 FLOWS = "file:///checkout"
 WAREHOUSE = "postgresql://warehouse@127.0.0.1:5433/warehouse"
 # Another database, which the server prepares itself; the checkout in place of a git-server with a login; and

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from local.doctor.engine import MEMORY_SETTINGS
+from tests.compose_files import read
 from tests.platforms import IMAGES
 
 ROOT = Path(__file__).parents[2]
@@ -67,7 +68,7 @@ def test_proxy_keeps_them_too() -> None:
     assert {"mem_limit", "pids_limit"} < service.keys()
     assert service["logging"] == COMPOSE["x-service"]["logging"]
     assert service["image"] == "${CADDY_IMAGE:-caddy:2}"
-    overlay = yaml.load(OVERLAYS["tls.yaml"], OverlayLoader)
+    overlay = read(OVERLAYS["tls.yaml"])
     assert overlay["services"]["server"]["ports"] is None
     assert overlay["secrets"]["tls-key"] == {"file": "${TLS_KEY_FILE:-/dev/null}"}
     assert not [name for name in overlay["services"]["proxy"]["environment"] if "KEY" in name]
@@ -135,7 +136,7 @@ def test_platforms_under_test_share_images_with_no_platform_that_somebody_uses()
 
 def test_what_the_user_configured_is_waited_for_wherever_it_is_mounted() -> None:
     """The program that reads it refuses to start without: see server/generate_secrets.py."""
-    overlay = yaml.load(OVERLAYS["other-server.yaml"], OverlayLoader)["services"]["secrets"]
+    overlay = read(OVERLAYS["other-server.yaml"])["services"]["secrets"]
     mounted = [config["target"] for one in (SERVICES["secrets"], overlay) for config in one["configs"]]
     assert mounted == ["/run/own-values", "/run/key-values"]
     assert overlay["environment"]["OWN_VALUES"] == ":".join(mounted)
@@ -291,22 +292,8 @@ def test_example_shows_the_defaults_that_compose_uses() -> None:
         assert defaults in ({shown}, set() if not shown else {shown}), name
 
 
-class OverlayLoader(yaml.SafeLoader):
-    """Reads what Compose adds to YAML: what is taken away is None, what is replaced is a mapping."""
-
-
-OverlayLoader.add_constructor("!reset", lambda loader, node: None)
-OverlayLoader.add_constructor("!override", lambda loader, node: _plain(loader, node))  # type: ignore[arg-type]
-
-
-def _plain(loader: OverlayLoader, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.SequenceNode):
-        return loader.construct_sequence(node, deep=True)
-    return loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
-
-
 def test_with_another_server_nothing_needs_the_platforms_own() -> None:
-    changed: dict[str, Any] = yaml.load(OVERLAYS["other-server.yaml"], OverlayLoader)["services"]
+    changed: dict[str, Any] = read(OVERLAYS["other-server.yaml"])["services"]
     gone = {name for name, service in changed.items() if service is None}
     assert gone == {"server", "postgres", "migrate", "backup"}
     for name in set(SERVICES) - gone:
@@ -319,7 +306,7 @@ def test_with_another_server_nothing_needs_the_platforms_own() -> None:
 
 
 def test_with_an_own_database_nothing_needs_the_platforms_own() -> None:
-    changed: dict[str, Any] = yaml.load(OVERLAYS["own-database.yaml"], OverlayLoader)["services"]
+    changed: dict[str, Any] = read(OVERLAYS["own-database.yaml"])["services"]
     assert {name for name, service in changed.items() if service is None} == {"postgres", "backup"}
     for name in set(SERVICES) - {"postgres", "backup"}:
         service, own = SERVICES[name], changed.get(name) or {}

@@ -12,20 +12,14 @@ import yaml
 
 from local.script import load_script
 from local.settings.scale import MAX_SERVERS
+from tests.compose_files import read
 
 ROOT = Path(__file__).parents[2]
 RESERVE = 20  # connections that are left for migrations, backups and people
 
 
-class Loader(yaml.SafeLoader):
-    """Reads what Compose adds to YAML."""
-
-
-for tag in ("!reset", "!override"):
-    Loader.add_constructor(tag, lambda loader, node: None)
-
 TEXT = (ROOT / "deploy" / "scale.yaml").read_text(encoding="utf-8")
-OVERLAY: dict[str, Any] = yaml.load(TEXT, Loader)
+OVERLAY = read(TEXT)
 SERVICES: dict[str, dict[str, Any]] = OVERLAY["services"]
 BASE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))
 OF_THE_SERVER = ("server", "services")
