@@ -82,7 +82,7 @@ def test_run_makes_fewer_calls_and_leaves_the_same(counting: PrefectServer, tmp_
     commit(repository, {"flows.py": FLOWS})
     counting.make_pool("counted", OURS)
     made: dict[str, tuple[dict[str, float], dict[str, Any]]] = {}
-    with worker(counting, "counted", tmp_path / "worker", PREFECT_WORKER_QUERY_SECONDS="10") as started:
+    with worker(counting, "counted", tmp_path / "worker", PREFECT_WORKER_QUERY_SECONDS="60") as started:
         started.await_log("following triggers")  # over a websocket of the worker's own
         for command in (STOCK, OURS):
             deployment = counting.deploy(

@@ -43,7 +43,7 @@ async def tell(word):
     await run_sync(sys.stdin.readline)
 
 async def poll_once(worker):
-    await worker.get_and_submit_flow_runs()
+    await worker.poll()
     with anyio.fail_after(60):
         while worker.active:
             await anyio.sleep(0.05)

@@ -220,6 +220,16 @@ def test_idle_worker_stops_at_once(works: Works) -> None:
     assert worker.wait(timeout=20) == 0, works.log()
 
 
+def test_worker_that_polls_seldom_hands_over_as_soon_as_it_is_to(works: Works) -> None:
+    """Docker kills it ten seconds after its grace period, whenever its next poll would be."""
+    run_id = works.start_run(seconds=300)
+    worker = works.start_worker(grace_seconds=1, PREFECT_WORKER_QUERY_SECONDS="600")
+    works.running()
+    worker.terminate()
+    assert worker.wait(timeout=30) == 0, works.log()
+    assert works.state(run_id)["name"] == "AwaitingRetry", works.log()
+
+
 def test_outage_of_the_server_ends_neither_the_worker_nor_its_run(tmp_path: Path) -> None:
     home = tmp_path / "server"
     home.mkdir()

@@ -69,7 +69,6 @@ def test_two_workers_share_a_pool_and_each_runs_what_is_in_its_own_queues(
             assert "for-nobody" not in running.log
             folders = running.temporary
             wait_for("removal of the runs' folders", lambda at=folders: not list(at.glob("*prefect")), 60)
-            running.process.kill()  # told to stop, it would do so at its next poll
 
 
 def subflow_of(server: PrefectServer, flow_run: str) -> str:

@@ -61,8 +61,8 @@ def test_two_polls_at_once_claim_each_run_once(monkeypatch: pytest.MonkeyPatch) 
         worker._has_successfully_synced = True
         worker._processes[due[0].flow_run.id] = EndsSlowly()
         async with anyio.create_task_group() as group:
-            group.start_soon(worker.get_and_submit_flow_runs)
-            group.start_soon(worker.get_and_submit_flow_runs)
+            group.start_soon(worker.poll)
+            group.start_soon(worker.poll)
 
     anyio.run(poll_twice)
     assert claimed == [entry.flow_run.id for entry in due]
@@ -104,7 +104,7 @@ def test_run_that_another_worker_took_meanwhile_is_ended_after_a_silence(
     async def poll() -> None:
         run_processes = (Noted(process_id=number) for number in (7, 8, 9, 10, 11))
         worker._processes = dict(zip(flow_runs, run_processes, strict=True))
-        await worker.get_and_submit_flow_runs()
+        await worker.poll()
 
     worker._client = Client()
     anyio.run(poll)

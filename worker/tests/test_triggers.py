@@ -34,4 +34,3 @@ def test_triggered_runs_do_not_wait_for_a_poll_that_is_an_hour_away(
         for run in runs:
             assert server.await_state(run)["state_type"] == "COMPLETED"
         wait_for("removal of the runs' folders", lambda: not list(started.temporary.glob("*prefect")), 60)
-        started.process.kill()  # told to stop, it would do so at its next poll

@@ -16,7 +16,9 @@ import anyio
 import httpx
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import get_current_settings
 from prefect.states import AwaitingRetry, Cancelled
+from prefect.utilities.math import clamped_poisson_interval
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
 
 from yeedu_worker.left_runs import PAUSE_SECONDS, LeftRuns
@@ -68,6 +70,7 @@ class DrainingWorker(HookedWorker, abc.ABC):
         self._pool_name, self._queue_names = work_pool_name, sorted(set(work_queues))
         self.room = anyio.Event()
         self._processes: dict[UUID, RunProcess] = {}
+        self._polls: anyio.CancelScope | None = None
         # Of two polls at once, one could end the process of a flow run that the other has just claimed.
         self._polling = anyio.Lock()
         self._deadline: float | None = None
@@ -88,6 +91,8 @@ class DrainingWorker(HookedWorker, abc.ABC):
         if self._deadline is None or grace_seconds == 0 or deadline > self._deadline:
             self._deadline = deadline
             logger.info("told to stop; %d flow runs may go on for %.0f s", self.active, grace_seconds)
+        if self._polls is not None:
+            self._polls.cancel()
 
     @property
     def is_draining(self) -> bool:
@@ -132,21 +137,30 @@ class DrainingWorker(HookedWorker, abc.ABC):
         read_deployments_once(self.client)
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
-        """Claim the flow runs that are due.
+        """Claim flow runs as they fall due until the worker is told to stop, and let them end then.
+
+        Prefect's loop, which calls this, pauses for a whole poll interval whatever happens; so it calls once.
 
         Raises:
             Drained: The worker was told to stop, and holds no flow run any more.
         """
-        if self._deadline is not None:
-            await self._await_end()
-            await self._hand_over()
-            raise Drained
+        seconds = get_current_settings().worker.query_seconds
+        with anyio.CancelScope() as self._polls:
+            while not self.is_draining:
+                await self.poll()
+                await anyio.sleep(clamped_poisson_interval(seconds))
+        await self._await_end()
+        await self._hand_over()
+        raise Drained
+
+    async def poll(self) -> None:
+        """Claim the flow runs that are due now."""
         try:
             async with self._polling:
-                runs = await super().get_and_submit_flow_runs()
+                await super().get_and_submit_flow_runs()
         except httpx.HTTPError as error:
             self._note_outage(error)
-            return []
+            return
         finally:
             self._polled_at = time.monotonic()
         if self._is_server_away:
@@ -156,7 +170,6 @@ class DrainingWorker(HookedWorker, abc.ABC):
         self._heard_at = time.monotonic()
         if silence_seconds > _SILENCE_SECONDS:
             await self._end_what_others_took()
-        return runs
 
     async def _end_what_others_took(self) -> None:
         """End the processes of flow runs that were taken for dead meanwhile, and are started elsewhere."""
@@ -179,6 +192,8 @@ class DrainingWorker(HookedWorker, abc.ABC):
         claimed once nothing is left of it: never are there two.
         """
         due = await super().due_flow_runs()
+        if self.is_draining:
+            return []
         held = set(self.limiter.statistics().borrowers)
         for flow_run_id in {entry.flow_run.id for entry in due}:
             if process := self._processes.get(flow_run_id):  # it may have ended while another one was ended

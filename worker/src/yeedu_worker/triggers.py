@@ -83,6 +83,6 @@ async def _claim(worker: DrainingWorker) -> None:
     if worker.is_draining or worker.is_full:
         return
     try:
-        await worker.get_and_submit_flow_runs()
+        await worker.poll()
     except Exception as error:  # noqa: BLE001 - told by the regular polls, which go on
         logger.info("an extra poll failed: %r", error)
