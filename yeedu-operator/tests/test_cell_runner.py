@@ -34,6 +34,7 @@ from prefect_yeedu.errors import (
 from prefect_yeedu.models import RunKind
 from prefect_yeedu.retry_policy import Deadline
 from prefect_yeedu.runs.cell_runner import CellRunner
+from prefect_yeedu.runs.remote_run import RunListener
 from prefect_yeedu.runs.request import RunRequest
 from prefect_yeedu.runs.start import make_run
 from prefect_yeedu.wire.kernel_protocol import Execution
@@ -83,6 +84,17 @@ def test_outputs_that_come_long_after_the_reply_are_kept(execute: Execute, chann
     late = [BUSY, reply(execution_count=1), silence(8), stream("late"), IDLE]
     execution = execute(late, done(1))
     assert [output.text for output in execution.outputs] == ["late"]
+
+
+def test_outputs_that_come_too_late_to_be_waited_for_are_said_to_be_missing(
+    execute: Execute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(RunListener, "on_trouble", lambda _, text: told.append(text))
+    execution = execute([BUSY, reply(execution_count=1), silence(20), stream("too late"), IDLE])
+    assert (execution.status, execution.outputs) == ("ok", ())
+    [line] = told
+    assert line.startswith("Outputs of cell 1 may be missing: the kernel of run 9 replied to it")
 
 
 def test_an_idle_that_is_lost_is_not_waited_for_once_a_later_request_is_done(

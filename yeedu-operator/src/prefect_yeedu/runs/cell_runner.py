@@ -224,6 +224,11 @@ class CellRunner:
                     echo.send()
                     heard_at = now
                 else:
+                    if target.is_busy and also is None:
+                        self._run.listener.on_trouble(
+                            f"Outputs of cell {index} may be missing: the kernel of run {self._run.run_id} "
+                            f"replied to it, and said nothing for {2 * HALF_SECONDS:.0f} s then."
+                        )
                     target.is_idle = True  # the reply is what counts
             elif echo.shows_loss or (now - heard_at > HALF_SECONDS and target.is_idle):
                 raise ReplyMissingError("The kernel is done with a cell whose reply did not come.")
