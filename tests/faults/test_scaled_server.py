@@ -222,7 +222,6 @@ def test_redis_that_is_emptied_is_filled_again(scaled: ScaledServer, flights: Fl
     deployed(scaled, "after-the-wipe")
     row.held.append(f"a new deployment's ticks were there after {await_ticks(scaled, 'after-the-wipe')}")
     flights.await_more()
-    assert "Background work failed; restarting it" in scaled.services.log()
     ended = flights.land()
     assert set(ended.values()) == {"COMPLETED"}
     runs = {run["id"]: run for run in scaled.api.everything("flow_runs/filter") if not run["deployment_id"]}
