@@ -1,16 +1,22 @@
-"""Runs the benchmarks, all by default, and keeps their results: ``python -m bench [NAME ...]``.
+"""Runs the benchmarks, all by default: ``python -m bench [--compare FILE] [NAME ...]``.
 
-Writes ``bench/results.json``, and draws it into ``bench/results.png``.
+Keeps the results in ``bench/results.json``, and draws them into ``bench/results.png``. With ``--compare``, it
+says what differs from an earlier ``results.json``; without a name beside it, nothing is measured anew.
 """
 
+import argparse
+import contextlib
 import json
+import os
 import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from bench import calls, operator_overhead, run_start, scale, schedules, startup, throughput
+import psutil
+
+from bench import calls, compare, operator_overhead, run_start, scale, schedules, startup, throughput
 from bench.peers import measuring as peers
 from bench.peers.plot import draw as draw_peers
 from bench.peers.table import table as peers_table
@@ -49,20 +55,35 @@ _OF_FORM = {
 }
 
 
+RESULTS = Path(__file__).with_name("results.json")
+
+
 def main() -> None:
     """Run what is named, print each table, and keep the figures."""
     known = [*_ALONE, *_OF_FORM["compose"], *_OF_FORM["local"]]
-    names = sys.argv[1:] or [name for name in known if name not in _WHEN_NAMED]
+    parser = argparse.ArgumentParser(prog="python -m bench")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="an earlier results.json")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
+    given = parser.parse_args()
+    earlier = _read(given.compare) if given.compare else None
+    by_default = [] if earlier else [name for name in known if name not in _WHEN_NAMED]
+    names = given.names or by_default
     unknown = [name for name in names if name not in known]
     if unknown:
         sys.exit(f"bench: no benchmark is named {', '.join(unknown)}; there is {', '.join(known)}")
-    file = Path(__file__).with_name("results.json")
-    results = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    results["machine"] = platform.platform()
+    if names:
+        _measure(names)
+    if earlier:
+        print(compare.report(earlier, _read(RESULTS)))
+
+
+def _measure(names: list[str]) -> None:
+    results = _read(RESULTS) if RESULTS.exists() else {}
+    results["machine"] = _machine()
 
     def keep(name: str, figures: Any, table: Callable[[Any], str]) -> None:
         results[name] = figures
-        file.write_text(json.dumps(results, indent=2), encoding="utf-8")
+        RESULTS.write_text(json.dumps(results, indent=2), encoding="utf-8")
         print(f"\n{table(figures)}\n", flush=True)
 
     for name in names:
@@ -76,9 +97,37 @@ def main() -> None:
                 for name in wanted:
                     measure_on, table = _ON_A_PLATFORM[name.removesuffix("-local")]
                     keep(name, measure_on(workers), table)
-    draw(results, file.with_suffix(".png"))
+    draw(results, RESULTS.with_suffix(".png"))
     if "peers" in results:
-        draw_peers(results["peers"], file.with_name("results.peers.png"))
+        draw_peers(results["peers"], RESULTS.with_name("results.peers.png"))
+    print(results["machine"])
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        sys.exit(f"bench: {file} cannot be read: {error.strerror}")
+    except ValueError as error:
+        sys.exit(f"bench: {file} is not the JSON of an earlier results.json: {error}")
+    if not isinstance(results, dict):
+        sys.exit(f"bench: {file} is not an earlier results.json: it holds no object")
+    return cast("dict[str, Any]", results)
+
+
+def _machine() -> str:
+    """Return what the figures are of, in one line: cores, processor, memory, system, Python."""
+    processor = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        processor = next(
+            (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), processor
+        )
+    gigabytes = psutil.virtual_memory().total / 1e9
+    return (
+        f"{os.cpu_count()} x {processor}, {gigabytes:.0f} GB, {platform.platform(terse=True)}, "
+        f"Python {platform.python_version()}"
+    )
 
 
 if __name__ == "__main__":
