@@ -5,12 +5,13 @@ import time
 from typing import Any
 
 import pytest
-from scripted_yeedu import Answer, ScriptedYeedu
+from scripted_yeedu import TENANT, Answer, ScriptedYeedu
 from watched_run import GONE, RUN, WatchedRun, state
 
 from prefect_yeedu.errors import (
     YeeduAPIError,
     YeeduAuthenticationError,
+    YeeduNotFound,
     YeeduRunFailed,
     YeeduRunLost,
     YeeduTransportError,
@@ -71,6 +72,15 @@ def test_five_answers_at_least_make_a_run_lost(watched: WatchedRun) -> None:
     watched.states(GONE)
     with pytest.raises(YeeduRunLost, match="said so 5 times in"):
         watched.wait(gone_seconds=0)
+
+
+def test_a_tenant_that_is_gone_is_not_told_as_a_run_that_is(
+    yeedu: ScriptedYeedu, watched: WatchedRun
+) -> None:
+    watched.states(state("RUNNING"), GONE, (401, {}))
+    yeedu.on("POST", f"user/select/{TENANT}", (200, {}), GONE)
+    with pytest.raises(YeeduNotFound):
+        watched.wait()
 
 
 def test_a_slow_clock_alone_does_not_make_a_run_lost(watched: WatchedRun) -> None:

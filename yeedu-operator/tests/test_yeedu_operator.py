@@ -16,7 +16,13 @@ from prefect_blocks import logs_of
 
 from operators.yeedu import YeeduOperator
 from prefect_yeedu import YeeduConfigurationError, YeeduPrefectUnavailable, YeeduResult, YeeduUnhealthy
-from prefect_yeedu.flow_run.connection import _load_variable, load_details, load_password, load_token
+from prefect_yeedu.flow_run.connection import (
+    _load_variable,
+    load_connection,
+    load_details,
+    load_password,
+    load_token,
+)
 
 # Prefect's own clients leave sockets to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -169,7 +175,11 @@ def test_health_needs_no_block_and_fails_when_unhealthy(mock: MockYeedu) -> None
         ({"login_password_block_name": "absent_password"}, "no Secret block 'absent-password'"),
         ({"login_password_block_name": None}, "Neither login_password_block_name nor token_block_name"),
         ({"login_password_block_name": "not_a_password"}, "'not-a-password' holds no text"),
-        ({"login_password_block_name": "wrong_password"}, "refuses the user name 'demo' or its password"),
+        (
+            {"login_password_block_name": "wrong_password"},
+            r"refuses the user name 'demo' or its password \(.*\); correct 'username' in the connection "
+            r"details 'yeedu_connection_details', or the password in the Secret block 'wrong-password'\.$",
+        ),
         ({"connection_block_name": "yeedu_password"}, "not a JSON object"),
     ],
 )
@@ -182,6 +192,14 @@ def test_what_is_missing_is_said_in_one_sentence(
         operator(mock.url("spark/job/101"), **keywords).execute()
     assert mock.password not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_refused_login_names_the_settings_of_the_platform_where_they_are_its(mock: MockYeedu) -> None:
+    credentials = load_connection("yeedu_connection_details", "yeedu_password").credentials
+    assert credentials is not None
+    assert credentials.login_kept_in.endswith(
+        "block 'yeedu-password' (YEEDU_USERNAME and YEEDU_PASSWORD in the platform's .env)"
+    )
 
 
 @pytest.mark.parametrize("text", ["12345678", "0123", "true", "null", "1e5", '"quoted"', "[1]", " blanks "])

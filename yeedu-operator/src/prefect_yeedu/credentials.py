@@ -149,6 +149,7 @@ class YeeduCredentials(CredentialsBlock):
             password=_secret(self.password),
             token=_secret(self.token),
             kept_in="the field 'token' of the YeeduCredentials block",
+            login_kept_in="the fields 'username' and 'password' of the YeeduCredentials block",
         )
         note = "Logging in to Yeedu with the YeeduCredentials block's token, not with its password."
         return Access(

@@ -1,4 +1,7 @@
-"""Classifies failed calls: transient, gone, refused or expired; every retry decision is made here."""
+"""Classifies failed calls: transient, gone, refused or expired.
+
+`retry_policy` and `runs.wait_options` decide by that whether, and for how long, a call is repeated.
+"""
 
 from __future__ import annotations
 

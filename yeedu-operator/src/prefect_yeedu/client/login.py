@@ -46,12 +46,14 @@ class Credentials:
         password: With which password.
         token: A token made elsewhere (single sign-on, personal token); it goes before the password.
         kept_in: Where the user keeps the token, or is to keep one, for messages.
+        login_kept_in: Where the user keeps user name and password, for messages.
     """
 
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     kept_in: str = "the credentials"
+    login_kept_in: str = "the credentials"
 
     def __post_init__(self) -> None:
         if not self.token and not (self.username and self.password):
@@ -159,7 +161,7 @@ class LoginSession:
         except YeeduAuthenticationError as error:
             raise YeeduAuthenticationError(
                 f"Yeedu refuses the user name '{self._credentials.username}' or its password ({error}); "
-                "correct the connection details and the password's block.",
+                f"correct {self._credentials.login_kept_in}.",
                 status=error.status,
                 code=error.code,
             ) from None

@@ -26,7 +26,9 @@ logger = logging.getLogger(__name__)
 
 Details = dict[str, Any]
 TOKEN_KEY = "token_block_name"  # noqa: S105 - a key of the connection details, not a token
-_BLOCK_OF_THE_PLATFORM = "yeedu-token"  # its deployer writes it, and that key
+# The platform's deployer writes these blocks, and the key TOKEN_KEY of the first.
+_BLOCK_OF_THE_PLATFORM = "yeedu-token"
+_PASSWORD_BLOCK_OF_THE_PLATFORM = "yeedu-password"  # noqa: S105 - the block's name, not a password
 # Where a token goes that no block is named for yet: either of the first two, or the platform does both.
 _PLACE_OF_A_TOKEN = (
     f"a Secret block whose name you give as {TOKEN_KEY}, or write under that key into the connection "
@@ -117,7 +119,19 @@ def load_connection(
         ("connection_block_name", connection_block_name or ""),
         ("login_password_block_name", login_password_block_name or ""),
     )
-    credentials = Credentials(username.strip(), password.result(), kept_in=_PLACE_OF_A_TOKEN)
+    password_block = block_name(login_password_block_name or "")
+    credentials = Credentials(
+        username.strip(),
+        password.result(),
+        kept_in=_PLACE_OF_A_TOKEN,
+        login_kept_in=f"'username' in the connection details '{connection_block_name}', or the password in "
+        f"the Secret block '{password_block}'"
+        + (
+            " (YEEDU_USERNAME and YEEDU_PASSWORD in the platform's .env)"
+            if password_block == _PASSWORD_BLOCK_OF_THE_PLATFORM
+            else ""
+        ),
+    )
     return Access(credentials, tls, blocks=blocks)
 
 

@@ -286,7 +286,7 @@ class RemoteRun:
                     f"Waiting for Yeedu to tell about run {self.run_id} again, which may go on. {error}"
                 )
             return
-        if failed.gone_answers and classify(error) is Failure.GONE:
+        if failed.is_lost:
             raise YeeduRunLost(
                 f"Yeedu does not know {self.api.kind} run {self.run_id} any more: it has said so "
                 f"{failed.gone_answers} times in {failed.gone_seconds:.0f} seconds. The last state seen "

@@ -86,6 +86,7 @@ class FailedPolls:
         wait_seconds: How long to wait before the next look.
         gone_answers: How often Yeedu itself said that there is no such run.
         gone_seconds: For how long it has said so.
+        is_lost: Whether it has said so often and long enough to be believed.
     """
 
     def __init__(self, options: WaitOptions, clock: Clock) -> None:
@@ -100,6 +101,7 @@ class FailedPolls:
         self._outage.succeed()
         self.count = self.gone_answers = 0
         self.wait_seconds = self.gone_seconds = 0.0
+        self.is_lost = False
 
     def add(self, error: YeeduError) -> bool:
         """Count a failed look; return whether it is worth looking again."""
@@ -120,4 +122,5 @@ class FailedPolls:
         if self.gone_answers == 1:
             self._gone_since = now
         self.gone_seconds = now - self._gone_since
-        return self.gone_answers < GONE_ANSWERS or self.gone_seconds < self._options.gone_seconds
+        self.is_lost = self.gone_answers >= GONE_ANSWERS and self.gone_seconds >= self._options.gone_seconds
+        return not self.is_lost
