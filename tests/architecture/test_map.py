@@ -57,6 +57,15 @@ def test_every_folder_has_its_row() -> None:
     assert sorted(named) == FOLDERS
 
 
+@pytest.mark.parametrize("row", rows("Where to find it"), ids=lambda row: row[0])
+def test_what_happens_is_found_where_its_row_says(row: list[str]) -> None:
+    [file], [function] = names(row[1]), names(row[2])
+    assert file in FILES
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert function in {node.name for node in functions}
+
+
 def imports(file: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
