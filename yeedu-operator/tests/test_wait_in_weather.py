@@ -2,7 +2,6 @@
 
 import gc
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 from addressed import AddressedClient, execute
+from deployed_runs import await_true
 from mock_yeedu import MockYeedu
 from watched_run import Listener
 
@@ -80,6 +80,7 @@ def runs_of(mock: MockYeedu, job: int) -> list[str]:
         {"run_fields_hidden": ["end_time", "exit_code", "start_time", "created_by"]},
         {"requests_per_second": 8},
     ],
+    ids=lambda switches: next(iter(switches)),
 )
 def test_a_server_of_another_kind_is_waited_for(mock: MockYeedu, switches: dict[str, Any]) -> None:
     job, listener = job_of(mock), Listener()
@@ -157,14 +158,20 @@ def test_handshakes_that_are_dropped_are_waited_out(tls_mock: MockYeedu, end: st
 
 def test_a_stop_outlasts_a_gateway_that_is_away(mock: MockYeedu) -> None:
     job = job_of(mock, "import time; print('up', flush=True); time.sleep(120)")
+    since = mock.control("GET", "journal")[-1]["number"]
 
-    def break_for_a_while() -> None:
-        time.sleep(1)
+    def answers_to_a_stop() -> list[int]:
+        entries = mock.control("GET", "journal", params={"since": since})
+        return [entry["status"] for entry in entries if "/run/stop/" in entry["path"]]
+
+    def break_until_a_stop_meets_it() -> None:
         with weather(mock, gateway_status=503, stop_delay_seconds=1):
-            time.sleep(4)
+            await_true("a stop that the gateway answers", answers_to_a_stop)
 
-    listener = WhenRunning(break_for_a_while)
+    listener = WhenRunning(break_until_a_stop_meets_it)
     with pytest.raises(YeeduRunTimedOut, match="It was stopped"):
         finish(mock.client(f"job/{job}"), listener, timeout_seconds=2)
     listener.thread.join()
+    first, *_, last = answers_to_a_stop()
+    assert (first, last) == (503, 201)
     assert runs_of(mock, job) == ["STOPPED"]

@@ -31,17 +31,17 @@ def watched(yeedu: ScriptedYeedu) -> WatchedRun:
 @pytest.mark.parametrize(
     "answer",
     [
-        (404, HTML),
-        (404, {"message": "no Route matched with those values"}),
-        (403, HTML),
-        (405, HTML),
-        (400, HTML),
-        (302, b"", {"Location": "/login"}),
-        (200, HTML),
-        (200, []),
-        (429, {}, {"Retry-After": "1"}),
-        (503, {"error_code": "RFA-000503", "error_message": "later"}),
-        (0, b""),
+        pytest.param((404, HTML), id="a proxy's 404"),
+        pytest.param((404, {"message": "no Route matched with those values"}), id="a gateway's 404"),
+        pytest.param((403, HTML), id="a proxy's 403"),
+        pytest.param((405, HTML), id="a proxy's 405"),
+        pytest.param((400, HTML), id="a proxy's 400"),
+        pytest.param((302, b"", {"Location": "/login"}), id="a redirect"),
+        pytest.param((200, HTML), id="a page in place of JSON"),
+        pytest.param((200, []), id="a list in place of an object"),
+        pytest.param((429, {}, {"Retry-After": "1"}), id="too many requests"),
+        pytest.param((503, {"error_code": "RFA-000503", "error_message": "later"}), id="Yeedu's own 503"),
+        pytest.param((0, b""), id="a dropped connection"),
     ],
 )
 def test_an_answer_that_is_not_yeedus_own_is_bad_weather(watched: WatchedRun, answer: Answer) -> None:
