@@ -63,5 +63,5 @@ def find_target(kind: RunKind, which: int | str, workspace: int | None) -> Yeedu
 
 
 def is_address(which: int | str) -> bool:
-    """Tell an address from an id or a name."""
+    """Return whether this is an address, and not an id or a name."""
     return isinstance(which, str) and "://" in which

@@ -27,7 +27,7 @@ CUBE_SHARE = 0.014
 INTERRUPT_SECONDS = 0.5
 # Failures of a call that last longer than this are reported.
 UNTOLD_SECONDS = 5.0
-# A separate generator: a flow that seeds the module's own gets the same numbers with and without waits.
+# A separate generator: a flow that seeds `random` gets the same numbers with and without waits.
 _JITTER = random.SystemRandom()
 
 
@@ -149,7 +149,7 @@ class RetryPolicy:
     max_wait_seconds: float = 10.0
 
     def start(self, clock: Clock) -> Trial:
-        """Start to count the failures of one call."""
+        """Start counting the failures of one call."""
         return Trial(self, clock)
 
 

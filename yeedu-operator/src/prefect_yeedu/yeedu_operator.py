@@ -77,7 +77,7 @@ class YeeduOperator:
 
     @with_async_twin(aexecute)
     def execute(self) -> YeeduResult:
-        """Run the target, wait until it has ended, and return the result; in async code, `await` this.
+        """Run the target, wait until it has ended, and return the result; in async code, `await` it.
 
         Raises:
             YeeduError: The call did not succeed; the class says why, and the text what to do.

@@ -36,7 +36,8 @@ Answer = TypeVar("Answer")
 logger = logging.getLogger(__name__)
 
 ANSWERED = frozenset({200, 201})
-LOGIN_READ_SECONDS, LOGOUT_READ_SECONDS = 30.0, 5.0  # a login keeps other threads waiting, a logout the end
+# A login keeps other threads waiting, a logout the end of the process.
+LOGIN_READ_SECONDS, LOGOUT_READ_SECONDS = 30.0, 5.0
 
 
 class YeeduClient:

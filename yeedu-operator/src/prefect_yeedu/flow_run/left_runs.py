@@ -59,7 +59,7 @@ _INFO, _WARNING = 20, 30
 
 
 def stop_left_runs(flow_run_id: UUID) -> list[str]:
-    """Stop every remote run of a flow run that was not seen to end, and say so in the flow run's log.
+    """Stop all remote runs of a flow run whose records are still open, and say so in the flow run's log.
 
     Returns:
         What was done, a sentence for each remote run.
@@ -87,7 +87,7 @@ def stop_left_runs(flow_run_id: UUID) -> list[str]:
 
 
 def left_artifacts(client: SyncPrefectClient, flow_run_id: UUID) -> list[Artifact]:
-    """Return the records of the remote runs of a flow run and its subflows that were not seen to end.
+    """Return the open records of the remote runs of a flow run and its subflows.
 
     A deployment's subflow has its own process, which looks after its remote runs until it has ended.
     """

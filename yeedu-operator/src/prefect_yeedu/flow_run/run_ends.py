@@ -58,11 +58,11 @@ class RunEnds:
     def find(
         self, runs: Sequence[DeferredRun], on_refusal: Callable[[DeferredRun, YeeduError], None]
     ) -> list[DeferredRun]:
-        """Return the runs that have ended, and those that Yeedu has not known or told about for too long.
+        """Return the runs that have ended, and those that Yeedu has not known or reported for too long.
 
         Args:
             runs: The runs to ask about.
-            on_refusal: Called with a run that Yeedu refuses to tell about, and the error.
+            on_refusal: Called with a run that Yeedu refuses to report, and the error.
 
         Raises:
             YeeduError: Yeedu cannot be asked now; the session is closed.
@@ -148,7 +148,7 @@ class RunEnds:
         return found
 
     def _is_given_up(self, run: DeferredRun, error: YeeduError) -> bool:
-        """Return whether Yeedu has not known or told about a run for as long as a call would wait."""
+        """Return whether Yeedu has not known or reported a run for as long as a call would wait."""
         polls = self._failed.setdefault(run.run_id or 0, FailedPolls(WaitOptions(), self._clock))
         return not polls.add(error)
 

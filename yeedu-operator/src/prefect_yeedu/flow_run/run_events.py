@@ -60,11 +60,11 @@ class RunEvents:
         return f"Yeedu {self.target.kind} {self.target.id}"
 
     def submitted(self, run_id: int, url: str, *, is_new: bool) -> None:
-        """Emit that Yeedu has a run, or that an earlier attempt's was found again."""
+        """Emit the event that Yeedu has a run, or that an earlier attempt's was found again."""
         self._emit(SUBMITTED, run_id, url, is_new=is_new)
 
     def ended(self, run_id: int, url: str, state: str, *, is_success: bool) -> None:
-        """Emit that a run has ended; a success materializes the asset."""
+        """Emit the event that a run has ended; a success materializes the asset."""
         self._emit(ENDED, run_id, url, state=state, is_success=is_success)
         if is_success and self.target.kind is not TargetKind.RUN:  # a run's own address does not name its job
             emit_event(
@@ -79,7 +79,7 @@ class RunEvents:
             )
 
     def reported(self, finish: Callable[[], YeeduResult]) -> YeeduResult:
-        """Return or raise what a call does, and emit the end that it saw."""
+        """Return or raise what a call does, and emit the event of the end that it saw."""
         try:
             result = finish()
         except YeeduRunError as error:

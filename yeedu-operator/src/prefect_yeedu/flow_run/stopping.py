@@ -33,7 +33,7 @@ Answer = TypeVar("Answer")
 
 logger = logging.getLogger(__name__)
 
-# A cancelled flow run is killed 30 seconds later; noticing takes this long, and stopping the run up to 20.
+# A cancelled flow run is killed 30 seconds later; noticing it takes so long, and stopping the run up to 20.
 ASK_SECONDS = 5.0
 # In the main thread a cancellation raises, so that only a deletion has to be polled for.
 ASK_IN_MAIN_THREAD_SECONDS = 60.0
@@ -163,7 +163,7 @@ class StoppableClock:
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Wait.
+        """Wait this many seconds.
 
         Raises:
             YeeduStopRequested: The call is not wanted any more.

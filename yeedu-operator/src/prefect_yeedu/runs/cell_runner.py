@@ -101,7 +101,7 @@ class CellRunner:
         Args:
             cell: The cell.
             limits: How much of its outputs is kept.
-            stops_on_error: Whether nothing must be executed after it if it fails.
+            stops_on_error: Whether nothing may be executed after it if it fails.
 
         Raises:
             YeeduKernelDied: The kernel died.

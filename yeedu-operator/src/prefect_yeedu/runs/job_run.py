@@ -28,8 +28,8 @@ class JobRun(RemoteRun):
         within 0.3 of the elapsed time up to 43 s, then within 13 s (6.5 s on average). A growing log is read
         again after half the elapsed time, and at least every two minutes.
 
-        An interrupt, a cancelled flow and a spent budget stop the remote run; losing Yeedu does not, nor does
-        a listener that leaves the wait.
+        An interrupt, a cancelled flow and a spent budget stop the remote run; an outage of Yeedu does not,
+        nor does a listener that leaves the wait.
 
         Args:
             ends_at: End of a budget that began earlier, in seconds since 1970; None for a new budget.

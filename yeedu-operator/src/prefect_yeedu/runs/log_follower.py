@@ -75,7 +75,7 @@ class LineSplitter:
 
 
 class LogFollower:
-    """Reads one log of one run as far as it has grown.
+    """Reads one log of one run as it grows.
 
     Args:
         api: Calls about the run.

@@ -1,4 +1,4 @@
-"""A notebook's run: wait for its kernel, execute the cells, end the run."""
+"""A notebook's run: waits for its kernel, executes the cells, ends the run."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class NotebookRun(RemoteRun):
                 is_resumed = record is not None and not record.is_new
                 cells = self._execute_cells(sequence, deadline, is_resumed=is_resumed)
                 exit_value = sequence.exit_value
-                self.ledger.note_cells_done(exit_value)  # before the stop, as a stopped run does not tell
+                self.ledger.note_cells_done(exit_value)  # before the stop, as a stopped run does not show it
                 sequence.save()
         except BaseException as error:
             if self._goes_on_after(error):

@@ -71,8 +71,8 @@ class Record:
         attempt: Which run of this call it is, counted from 1.
         others: Runs that are known not to be this one.
         is_notebook: Whether it is a notebook's run, whose end says nothing about its cells.
-        deferred_until: When the budget of a run ends whose caller has left, in seconds since 1970 by this
-            side's clock; None if it has no budget, or its caller never left.
+        deferred_until: End of the budget of a run whose caller has left, in seconds since 1970 by this side's
+            clock; None if it has no budget, or its caller never left.
         is_of_this_attempt: Whether the current attempt wrote it: a flow run that was suspended continues its
             attempt in another process, which makes all its calls again.
     """

@@ -80,10 +80,10 @@ class RemoteRun:
         api: Calls about this kind of run.
         run_id: The run.
         ui_url: Base of links into Yeedu's user interface; None to derive it.
-        options: Limits of waits, logs and outputs.
+        options: Limits on waits, logs and outputs.
         listener: Is told what happens.
         ledger: Records what is seen of the run.
-        stop_clock: The clock while the run is being stopped, which nobody cuts short; default: the client's.
+        stop_clock: The clock for stopping the run, whose waits nobody cuts short; default: the client's.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ class RunRequest:
         conf: Spark settings, each `key=value`.
         generation: The server's API generation; None to find it out.
         ui_url: Base of links into Yeedu's user interface; None to derive it.
-        options: Limits of waits, logs and outputs.
+        options: Limits on waits, logs and outputs.
         cluster_ids: Clusters to try in order when resources run out on the definition's own.
         resume: What a later attempt of the same call does with the run of an earlier one.
         deferrable: Whether the caller may leave while a job's run goes on, and come back when it has ended.

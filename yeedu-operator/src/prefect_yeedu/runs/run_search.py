@@ -77,7 +77,7 @@ class RunSearch:
         )
 
     def _search_by_key(self) -> int | None:
-        """Look for the key's conf entry; if the list leaves conf out, read run by run."""
+        """Look for the key's conf entry; if the list leaves conf out, read the runs one by one."""
         found: list[int] = []
         for run in recent_runs(self.api, self.definition, self._intended_at - ZONES_SECONDS):
             if run.run_id in self._others or self._is_too_old(run):

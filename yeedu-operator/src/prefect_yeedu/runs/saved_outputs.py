@@ -46,7 +46,7 @@ def save_result(
         cell: The cell as Yeedu sent it; it is changed.
         result: Its result.
         is_first_form: Whether it has the first generation's form.
-        run_id: The run, so that results of another one are never taken for this one's.
+        run_id: The run, kept so that results of another one are never taken for this one's.
         run_by: Who ran it.
     """
     metadata = object_of(cell, "metadata")

@@ -21,7 +21,7 @@ GONE_ANSWERS = 5
 
 @dataclass(frozen=True)
 class WaitOptions:
-    """Limits of waits, logs and outputs.
+    """Limits on waits, logs and outputs.
 
     Attributes:
         timeout_seconds: Budget of the whole run on the monotonic clock; None for no limit.

@@ -34,7 +34,7 @@ class KernelMessage:
     Attributes:
         kind: Its `msg_type`.
         parent_id: Id of the request that caused it; empty if none did.
-        content: Its content.
+        content: The message's content.
         id: Its own id; empty if it has none.
     """
 
