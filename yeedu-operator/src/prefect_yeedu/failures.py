@@ -1,6 +1,6 @@
 """Classifies failed calls: transient, gone, refused or expired.
 
-`retry_policy` and `runs.wait_options` decide by that whether, and for how long, a call is repeated.
+From that, `retry_policy` and `runs.wait_options` decide whether and how long a call is repeated.
 """
 
 from __future__ import annotations
