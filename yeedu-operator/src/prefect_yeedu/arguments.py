@@ -1,4 +1,4 @@
-"""Converts arguments and Spark settings from the forms that users may give to the text that Yeedu takes."""
+"""Converts arguments and Spark settings from the forms that users may give into the text that Yeedu takes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-# What a program is given: one text, its words, or its options by name.
+# A program's arguments: one text, a list of words, or options by name.
 Arguments = str | list[str] | dict[str, Any]
 Conf = list[str] | dict[str, Any]
 
 
 def argument_text(arguments: Arguments | None) -> str | None:
-    """Return arguments as the one text that Yeedu takes, quoted as a shell would want it.
+    """Return arguments as the single text that Yeedu takes, quoted as for a shell.
 
-    A map's entries become `--name value`; True becomes `--name` alone, False and None become nothing, and a
+    An entry of a map becomes `--name value`: True becomes `--name` alone, False and None are left out, and a
     list repeats the name.
     """
     if arguments is None or isinstance(arguments, str):
@@ -33,7 +33,7 @@ def argument_text(arguments: Arguments | None) -> str | None:
 
 
 def conf_entries(conf: object) -> list[str]:
-    """Return Spark settings as Yeedu takes them, each `key=value`; Spark writes truth in small letters."""
+    """Return Spark settings as a list of `key=value`, with booleans in lower case as Spark writes them."""
     if conf is None:
         return []
     if isinstance(conf, Mapping):

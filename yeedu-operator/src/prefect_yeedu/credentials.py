@@ -29,19 +29,19 @@ NO_LOGIN = (
 
 
 class YeeduCredentials(CredentialsBlock):
-    """Which Yeedu is called, and who calls: a user name with a password, or a token.
+    """The Yeedu to call, and the login: a user name with a password, or a token.
 
     Attributes:
-        host: Base URL of Yeedu's REST API; with it jobs may be named by id or name, without an address.
+        host: Base URL of Yeedu's REST API; lets jobs be given by id or name instead of by address.
         tenant: The tenant's id, as in Yeedu's own addresses.
-        username: Who logs in; not needed with a token.
-        password: With which password; not needed with a token.
-        token: A token from single sign-on or a personal one, used instead of a password.
+        username: The user who logs in; not needed with a token.
+        password: The user's password; not needed with a token.
+        token: A personal token or one from single sign-on, used instead of a password.
         verify_ssl: Whether the server's TLS certificate is checked.
-        ssl_cert_file: Certificates to trust instead of the system's, a PEM file on the worker.
+        ssl_cert_file: PEM file on the worker with certificates to trust instead of the system's.
 
     Raises:
-        YeeduConfigurationError: A field cannot be used, or one that is needed is missing.
+        YeeduConfigurationError: A field cannot be used, or a required one is missing.
 
     Example:
         Load stored credentials and ask whether Yeedu is healthy:
@@ -103,7 +103,7 @@ class YeeduCredentials(CredentialsBlock):
         if not self._can_log_in():
             if "block_type_slug" not in (self.model_extra or {}):
                 raise YeeduConfigurationError(NO_LOGIN)
-            find_logger().warning(NO_LOGIN)  # it was saved before this was looked at
+            find_logger().warning(NO_LOGIN)  # saved before blocks were checked
         return self
 
     def _can_log_in(self) -> bool:
@@ -113,7 +113,7 @@ class YeeduCredentials(CredentialsBlock):
         """Return a client for this Yeedu; closing it logs out.
 
         Args:
-            url: Any address of a Yeedu, such as a job's, instead of the block's host and tenant.
+            url: Any Yeedu address, such as a job's, to use instead of the block's host and tenant.
             options: Passed on to `YeeduClient`.
 
         Raises:
@@ -126,7 +126,7 @@ class YeeduCredentials(CredentialsBlock):
         """Return the connection to the block's host and tenant.
 
         Raises:
-            YeeduConfigurationError: There is none, or a field cannot be used.
+            YeeduConfigurationError: The block has no host and tenant, or a field cannot be used.
         """
         if not self.host or not self.tenant:
             raise YeeduConfigurationError(
@@ -137,7 +137,7 @@ class YeeduCredentials(CredentialsBlock):
         return Connection(parse_host(self.host), self.tenant.strip(), access.credentials, access.tls)
 
     def access(self) -> Access:
-        """Return what the layers below work with.
+        """Return the login and TLS settings as the lower layers take them.
 
         Raises:
             YeeduConfigurationError: A field cannot be used.

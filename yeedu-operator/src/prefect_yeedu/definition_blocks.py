@@ -24,17 +24,17 @@ def make_call(
     credentials: YeeduCredentials,
     options: Mapping[str, object] | OptionFields,
 ) -> YeeduCall:
-    """Return the call of a job or notebook.
+    """Return the call that runs a job or notebook.
 
     Args:
-        kind: Which of the two it is.
+        kind: Job or notebook.
         which: Its address, or its id or name in a workspace.
         workspace: The workspace's id; not needed with an address.
-        credentials: Which Yeedu is called, and who calls.
-        options: What to run it with, by name or as a model.
+        credentials: The Yeedu to call, and the login.
+        options: Options of the run, by name or as a model.
 
     Raises:
-        YeeduConfigurationError: Something is missing, or is not what it should be.
+        YeeduConfigurationError: Something is missing or invalid.
     """
     request = make_request(options)
     found = find_target(kind, which, workspace)
@@ -45,10 +45,10 @@ def make_call(
 
 
 def find_target(kind: RunKind, which: int | str, workspace: int | None) -> YeeduURL | Target:
-    """Return what an address, id or name stands for.
+    """Return the target that an address, id or name refers to.
 
     Raises:
-        YeeduConfigurationError: It stands for no job, or no notebook.
+        YeeduConfigurationError: It does not refer to a target of this kind.
     """
     if not is_address(which):
         return Target.definition(kind, which, workspace)
@@ -63,5 +63,5 @@ def find_target(kind: RunKind, which: int | str, workspace: int | None) -> Yeedu
 
 
 def is_address(which: int | str) -> bool:
-    """Tell an address from an id or a name."""
+    """Return whether this is an address, and not an id or a name."""
     return isinstance(which, str) and "://" in which

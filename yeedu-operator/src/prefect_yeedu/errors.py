@@ -1,4 +1,4 @@
-"""The errors of this package: a branch says what to do, a leaf says what happened.
+"""The errors of this package: each branch says what to do, each leaf what happened.
 
 Tree::
 
@@ -13,15 +13,15 @@ Tree::
         YeeduServerError               5xx                                                (retryable)
         YeeduUnexpectedAnswer          a proxy's page or the like, whatever its status       (retryable)
         YeeduUnhealthy                 the health check did not answer 200                (retryable)
-      YeeduPrefectError                the Prefect server refuses, or does not know, what it was asked
+      YeeduPrefectError                the Prefect server refuses the request, or has no such object
         YeeduPrefectUnavailable        it could not be reached, or is in trouble          (retryable)
       YeeduRunError                    about one remote run
         YeeduRunFailed                 it ended in ERROR or TERMINATED
         YeeduRunCancelled              somebody stopped it
-          YeeduStopRequested           nobody waits for it any more, so we stop it
+          YeeduStopRequested           it is not wanted any more, so we stop it
         YeeduRunTimedOut               it took longer than its budget
-        YeeduRunLost                   Yeedu does not know it any more, and nobody has seen it end
-        YeeduSubmissionUnknown         nobody can say whether Yeedu accepted the submission
+        YeeduRunLost                   Yeedu does not know it any more, and its end was not seen
+        YeeduSubmissionUnknown         it is unknown whether Yeedu accepted the submission
         YeeduKernelError               a notebook's kernel
           YeeduKernelDied              it died, restarted or could not be reached any more
           YeeduCellFailed              one of the notebook's cells raised
@@ -35,11 +35,11 @@ from typing import Any, ClassVar, TypedDict
 
 
 class YeeduError(Exception):
-    """Everything this package raises on purpose; the text is one sentence for the user.
+    """Base of every error that this package raises on purpose; the text is one sentence for the user.
 
     Attributes:
         is_retryable: Whether the same request may succeed later.
-        is_before_call: Whether it came while logging in, so that the call itself was not made.
+        is_before_call: Whether it was raised during the login, so that the call itself was not made.
     """
 
     is_retryable: ClassVar[bool] = False
@@ -58,7 +58,7 @@ def _rebuild(kind: type[YeeduError], args: tuple[Any, ...], state: dict[str, Any
 
 
 class YeeduConfigurationError(YeeduError):
-    """What the user gave cannot be used: a URL, a block, a file, an argument."""
+    """Something that the user gave cannot be used: a URL, a block, a file, an argument."""
 
 
 class YeeduTransportError(YeeduError):
@@ -76,14 +76,14 @@ class YeeduTransportError(YeeduError):
 
 
 class YeeduAPIError(YeeduError):
-    """Yeedu answered with an error, or with something that is not an answer.
+    """Yeedu answered with an error, or with something that is not a valid answer.
 
     Attributes:
         status: The HTTP status.
-        code: Yeedu's own code, such as `RFA-000404`, where it gave one.
-        retry_after_seconds: How long Yeedu asked to wait, where it did.
+        code: Yeedu's own code, such as `RFA-000404`, if it gave one.
+        retry_after_seconds: How long Yeedu asked to wait, if it did.
         is_from_yeedu: Whether the answer has the form of Yeedu's own errors, with an `error_code`. Any other
-            may come from anything on the way, and says nothing about what was asked for.
+            may come from anything in between, and says nothing about the requested object.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class YeeduAPIError(YeeduError):
 
 
 class YeeduAuthenticationError(YeeduAPIError):
-    """The user name, password or token was refused, or it may not do this."""
+    """The user name, password or token was refused, or may not do this."""
 
 
 class YeeduNotFound(YeeduAPIError):
@@ -127,19 +127,19 @@ class YeeduServerError(YeeduAPIError):
 
 
 class YeeduUnexpectedAnswer(YeeduAPIError):
-    """What answered was not Yeedu, or not in a form that Yeedu has: a proxy's page, whatever its status."""
+    """The answer was not Yeedu's own, or had no form that Yeedu uses: a proxy's page, whatever its status."""
 
     is_retryable = True
 
 
 class YeeduUnhealthy(YeeduAPIError):
-    """The health check answered that Yeedu is not well."""
+    """The health check answered that Yeedu is not healthy."""
 
     is_retryable = True
 
 
 class YeeduPrefectError(YeeduError):
-    """The Prefect server refuses what it was asked, or does not know it (any more)."""
+    """The Prefect server refuses the request, or does not have (any more) what was asked for."""
 
 
 class YeeduPrefectUnavailable(YeeduPrefectError):
@@ -149,7 +149,7 @@ class YeeduPrefectUnavailable(YeeduPrefectError):
 
 
 class RunContext(TypedDict):
-    """What every error about a run says besides its text."""
+    """The fields that every error about a run has besides its text."""
 
     run_id: int
     state: str
@@ -157,10 +157,10 @@ class RunContext(TypedDict):
 
 
 class YeeduRunError(YeeduError):
-    """Something about one remote run.
+    """Something went wrong with one remote run.
 
     Attributes:
-        run_id: Yeedu's id of the run, None before there is one.
+        run_id: Yeedu's id of the run; None before it has one.
         state: The last state seen.
         run_url: The run's page in Yeedu's user interface.
     """
@@ -199,7 +199,7 @@ class YeeduRunCancelled(YeeduRunError):
 
 
 class YeeduStopRequested(YeeduRunCancelled):
-    """Nobody waits for the remote run any more; the text says why, and whether it has been stopped."""
+    """The remote run is not wanted any more; the text says why, and whether it has been stopped."""
 
 
 class YeeduRunTimedOut(YeeduRunError):
@@ -207,23 +207,23 @@ class YeeduRunTimedOut(YeeduRunError):
 
 
 class YeeduRunLost(YeeduRunError):
-    """Yeedu says again and again that it does not know the remote run, and nobody has seen it end."""
+    """Yeedu has said repeatedly that it does not know the remote run, whose end was not seen."""
 
 
 class YeeduSubmissionUnknown(YeeduRunError):
-    """The answer to a submission was lost, and whether a run exists cannot be found out."""
+    """The answer to a submission was lost, and it cannot be determined whether a run exists."""
 
 
 class YeeduKernelError(YeeduRunError):
-    """Something about a notebook run's kernel."""
+    """Something went wrong with a notebook run's kernel."""
 
 
 class YeeduKernelDied(YeeduKernelError):
-    """The kernel died, restarted, or stayed out of reach."""
+    """The kernel died, restarted, or stayed unreachable."""
 
 
 class YeeduCellFailed(YeeduKernelError):
-    """A cell of a notebook raised.
+    """A cell of a notebook raised an exception.
 
     Attributes:
         cell_index: Position of the cell in the notebook, counted from 1.

@@ -1,6 +1,6 @@
 """Classifies failed calls: transient, gone, refused or expired.
 
-`retry_policy` and `runs.wait_options` decide by that whether, and for how long, a call is repeated.
+From that, `retry_policy` and `runs.wait_options` decide whether and how long a call is repeated.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from prefect_yeedu.errors import (
 
 EXPIRED_STATUSES = frozenset({401, 440})
 EXPIRED_CODE = "RFA-000001"
-# With these a proxy says that it has waited long enough; what it waited for may still be at work.
+# Statuses of a proxy that gave up waiting; the server behind it may still be working on the request.
 GATEWAY_TIMEOUTS = frozenset({408, 499, 504, 524})
 
 
 class Failure(StrEnum):
-    """What a failed exchange shows.
+    """What a failed call shows.
 
     Attributes:
-        TRANSIENT: Nothing about the object that was asked for: there was no answer, a proxy answered, or
-            Yeedu is in trouble. The same request may succeed later.
+        TRANSIENT: Nothing about the requested object: there was no answer, a proxy answered, or Yeedu is in
+            trouble. The same request may succeed later.
         GONE: Yeedu itself says that there is no such object.
-        REFUSED: Yeedu itself says no.
+        REFUSED: Yeedu itself refuses the request.
         EXPIRED: Yeedu does not know the session (any more).
         OURS: A setting on this side is wrong; repeating the request changes nothing.
     """
@@ -44,7 +44,7 @@ class Failure(StrEnum):
 
 
 def classify(error: YeeduError) -> Failure:
-    """Return what a failed exchange shows."""
+    """Return what a failed call shows."""
     match error:
         case YeeduConfigurationError():
             return Failure.OURS
@@ -59,10 +59,10 @@ def classify(error: YeeduError) -> Failure:
 
 
 def may_have_acted(error: YeeduError) -> bool:
-    """Tell whether Yeedu may have acted on a request that failed so.
+    """Return whether Yeedu may have acted on a request that failed with this error.
 
-    It has not when the request was never sent, such as after a login that failed, and when Yeedu itself
-    turned it away.
+    It has not if the request was never sent, for example after a failed login, or if Yeedu itself turned it
+    away.
     """
     if error.is_before_call:
         return False
@@ -70,7 +70,7 @@ def may_have_acted(error: YeeduError) -> bool:
         case YeeduTransportError():
             return error.was_sent
         case YeeduRateLimited():
-            return False  # whoever counts requests, this one was one too many
+            return False  # whoever sets the limit, this request was turned away
         case YeeduServerError():
             return True
         case YeeduAPIError():
@@ -80,14 +80,14 @@ def may_have_acted(error: YeeduError) -> bool:
 
 
 def is_unanswered(error: YeeduError) -> bool:
-    """Tell whether nobody answered a request that was made, so that Yeedu may still be at work on it."""
+    """Return whether a request was sent but not answered, so that Yeedu may still be working on it."""
     if isinstance(error, YeeduAPIError):
         return not error.is_from_yeedu and error.status in GATEWAY_TIMEOUTS
     return isinstance(error, YeeduTransportError) and error.was_sent
 
 
 def reason(error: YeeduError) -> str:
-    """Return in a few words why a request is made again."""
+    """Return in a few words why a request is repeated."""
     if isinstance(error, YeeduAPIError):
         if error.status == 429:
             return "Yeedu asks to be called less often"

@@ -18,12 +18,12 @@ from prefect_yeedu.models import RunKind, YeeduResult
 from prefect_yeedu.options import OptionFields
 from prefect_yeedu.urls import parse_url
 
-# At run time the subscripted class would be a block type of its own, and the UI would offer it.
+# At run time the subscripted class would be a separate block type, which the UI would offer.
 _Block = JobBlock[YeeduResult] if TYPE_CHECKING else JobBlock
 
 
 class _Definition(BaseModel):
-    """What the blocks for jobs and notebooks have in common; no block, which could be registered."""
+    """Fields common to the job and notebook blocks; not a block itself, so that it cannot be registered."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
@@ -36,10 +36,10 @@ class _Definition(BaseModel):
 def _check(
     block: YeeduJob | YeeduNotebook, kind: RunKind, address: str | None, which: int | str | None
 ) -> None:
-    """Refuse a block that could not be triggered.
+    """Refuse a block that cannot be triggered.
 
     Raises:
-        YeeduConfigurationError: What is wrong, and what to fill in.
+        YeeduConfigurationError: A field is missing or wrong; the text says what to fill in.
     """
     if (address is None) == (which is None):
         raise YeeduConfigurationError(
@@ -76,10 +76,10 @@ class YeeduJob(_Definition, OptionFields, _Block):  # pyright: ignore[reportInco
         job: The job's id or name, instead of its address.
 
     Raises:
-        YeeduConfigurationError: A field cannot be used, or one that is needed is missing.
+        YeeduConfigurationError: A field cannot be used, or a required one is missing.
 
     Example:
-        Run a stored job and print what it printed:
+        Run a stored job and print its output:
         ```python
         from prefect_yeedu import YeeduJob
 
@@ -113,7 +113,7 @@ class YeeduJob(_Definition, OptionFields, _Block):  # pyright: ignore[reportInco
 
     @with_async_twin(atrigger)
     def trigger(self) -> YeeduJobRun:  # pyright: ignore[reportIncompatibleMethodOverride] - has a twin
-        """Submit the job, or find the run again that an earlier attempt of this flow run submitted.
+        """Submit the job, or find the run that an earlier attempt of this flow run submitted.
 
         Raises:
             YeeduError: Yeedu refuses to run it; the text says why.
@@ -132,7 +132,7 @@ class YeeduNotebook(_Definition, OptionFields, _Block):  # pyright: ignore[repor
         notebook: The notebook's id or name, instead of its address.
 
     Raises:
-        YeeduConfigurationError: A field cannot be used, or one that is needed is missing.
+        YeeduConfigurationError: A field cannot be used, or a required one is missing.
 
     Example:
         Run a stored notebook and print the text of its outputs:
@@ -170,9 +170,9 @@ class YeeduNotebook(_Definition, OptionFields, _Block):  # pyright: ignore[repor
 
     @with_async_twin(atrigger)
     def trigger(self) -> YeeduJobRun:  # pyright: ignore[reportIncompatibleMethodOverride] - has a twin
-        """Start a run of the notebook, or find the one again that an earlier attempt started.
+        """Start a run of the notebook, or find the one that an earlier attempt of this flow run started.
 
-        The cells are executed by `wait_for_completion`.
+        `wait_for_completion` executes the cells.
 
         Raises:
             YeeduError: Yeedu refuses to run it; the text says why.

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 class YeeduJobRun(PrefectJobRun[YeeduResult]):  # NOT A BLOCK
     """A run of a job or a notebook on Yeedu that a block has triggered.
 
-    Each method has a twin for async code whose name begins with `a`; the plain one returns the twin's
-    coroutine there, so that `await run.status()` works as well.
+    Each method has an async twin whose name begins with `a`. In async code the plain method returns the
+    twin's coroutine, so `await run.status()` works too.
 
     Args:
         triggered: The run.
-        event: Has the wait end and the remote run stopped when it is set.
+        event: Ends the wait and stops the remote run when set.
     """
 
     def __init__(self, triggered: Triggered, event: threading.Event) -> None:
@@ -50,13 +50,13 @@ class YeeduJobRun(PrefectJobRun[YeeduResult]):  # NOT A BLOCK
 
     @with_async_twin(await_for_completion)
     def wait_for_completion(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - has a twin
-        """Wait until the run has ended; a notebook's cells are executed meanwhile.
+        """Wait until the run has ended, executing the cells of a notebook.
 
-        Only `fetch_result` says whether it succeeded.
+        Only `fetch_result` says whether the run succeeded.
 
         Raises:
-            YeeduTransportError: Yeedu stayed out of reach.
-            YeeduAPIError: Yeedu refuses to say.
+            YeeduTransportError: Yeedu stayed unreachable.
+            YeeduAPIError: Yeedu refuses the request.
         """
         self._wait()
 
@@ -69,21 +69,21 @@ class YeeduJobRun(PrefectJobRun[YeeduResult]):  # NOT A BLOCK
         """Return the result of a run that has ended.
 
         Raises:
-            YeeduRunError: It did not succeed, or has not been waited for.
+            YeeduRunError: The run did not succeed, or has not been waited for.
         """
         return self._result()
 
     async def astatus(self) -> RunState:
-        """Return the run's state now, without blocking the event loop."""
+        """Return the run's current state, without blocking the event loop."""
         return await run_in_thread(lambda _: self._status())
 
     @with_async_twin(astatus)
     def status(self) -> RunState:
-        """Return the run's state now.
+        """Return the run's current state.
 
         Raises:
-            YeeduTransportError: Yeedu is out of reach.
-            YeeduAPIError: Yeedu refuses to say.
+            YeeduTransportError: Yeedu is unreachable.
+            YeeduAPIError: Yeedu refuses the request.
         """
         return self._status()
 
@@ -93,9 +93,9 @@ class YeeduJobRun(PrefectJobRun[YeeduResult]):  # NOT A BLOCK
 
     @with_async_twin(acancel)
     def cancel(self) -> bool:
-        """Stop the run and watch until it has ended; return whether that was seen.
+        """Stop the run and wait until it has ended; return whether it was seen to end.
 
-        Whoever waits for the run gets `YeeduRunCancelled` from `fetch_result`.
+        A caller that waits for the run gets `YeeduRunCancelled` from `fetch_result`.
         """
         return self._cancel()
 
@@ -111,11 +111,11 @@ class YeeduJobRun(PrefectJobRun[YeeduResult]):  # NOT A BLOCK
 
         Args:
             stream: Which of the two logs.
-            last_lines: Only so many lines from the end; None for all.
+            last_lines: How many lines from the end; None for all.
 
         Raises:
-            YeeduTransportError: Yeedu is out of reach.
-            YeeduAPIError: Yeedu refuses to say.
+            YeeduTransportError: Yeedu is unreachable.
+            YeeduAPIError: Yeedu refuses the request.
         """
         return self._logs(stream, last_lines)
 

@@ -33,7 +33,7 @@ class RunState(StrEnum):
 
     Attributes:
         UNKNOWN: Yeedu's word is one that this version does not know; the run may go on.
-        ENDED: The same, of a run that shows that it is over.
+        ENDED: The same, but the run shows that it is over.
     """
 
     SUBMITTED = "SUBMITTED"
@@ -53,17 +53,17 @@ class RunState(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the run will never change again."""
+        """Whether the state is final."""
         return self in _TERMINAL
 
     @property
     def is_success(self) -> bool:
-        """Whether the run did by itself what it was to do."""
+        """Whether the run finished its work by itself."""
         return self is RunState.DONE
 
     @property
     def is_stopped(self) -> bool:
-        """Whether somebody ended the run, or is about to."""
+        """Whether the run was stopped from outside, or is about to be."""
         return self in {RunState.STOPPING, RunState.STOPPED, RunState.KILLED}
 
 
@@ -81,11 +81,11 @@ class Output:
 
     Attributes:
         kind: `stream`, `display_data`, `execute_result` or `error`.
-        name: `stdout` or `stderr` of a stream, the exception's class of an error, else empty.
-        data: The output by MIME type; images are base64 as the kernel sent them, JSON types are JSON texts.
+        name: `stdout` or `stderr` for a stream, the exception's class for an error, else empty.
+        data: The output by MIME type; images are base64 as the kernel sent them, JSON types are JSON text.
         metadata: What the kernel says about the data, such as an image's width.
         evalue: The exception's text, for an error.
-        execution_count: The kernel's number of the execution, for an `execute_result`.
+        execution_count: The kernel's execution count, for an `execute_result`.
     """
 
     kind: str
@@ -97,11 +97,11 @@ class Output:
 
     @property
     def text(self) -> str:
-        """The output as plain text, empty where it has none."""
+        """The output as plain text; empty if it has none."""
         return self.data.get("text/plain", "")
 
     def to_nbformat(self) -> dict[str, Any]:
-        """Return the output as a notebook file of nbformat 4 holds it."""
+        """Return the output in the form of nbformat 4."""
         match self.kind:
             case "stream":
                 return {"output_type": "stream", "name": self.name, "text": self.text}
@@ -117,7 +117,7 @@ class Output:
 
 
 def _as_json(mime: str, text: str) -> object:
-    """Return what stands for a MIME type's text: objects for JSON types, as nbformat wants them."""
+    """Return a MIME type's data in the form of nbformat: objects for JSON types, else the text."""
     if mime != "application/json" and not mime.endswith("+json"):
         return text
     try:
@@ -128,15 +128,15 @@ def _as_json(mime: str, text: str) -> object:
 
 @dataclass(frozen=True)
 class CellResult:
-    """What became of one cell.
+    """The result of one cell.
 
     Attributes:
-        index: Position in the notebook, counted from 1; a cell with parameters counts as well.
+        index: Position in the notebook, counted from 1; an injected cell with parameters counts too.
         status: `ok`, `error`, `skipped` (text cells, cells tagged `skip-execution`, and those after an exit)
             or `exit`. A result has `error` only where errors are allowed.
-        outputs: In the order the kernel sent them.
-        duration_seconds: From sending the cell to its end.
-        execution_count: The kernel's number of the execution.
+        outputs: The outputs, in the order in which the kernel sent them.
+        duration_seconds: Time from sending the cell to its end.
+        execution_count: The kernel's execution count.
         source: The cell's text in the notebook.
         cell_type: `code`, `markdown` or `raw`.
         tags: The cell's tags, such as `injected-parameters`.
@@ -152,7 +152,7 @@ class CellResult:
     tags: tuple[str, ...] = ()
 
     def to_nbformat(self) -> dict[str, Any]:
-        """Return the cell as a notebook file of nbformat 4 holds it."""
+        """Return the cell in the form of nbformat 4."""
         metadata: dict[str, Any] = {"tags": list(self.tags)} if self.tags else {}
         cell: dict[str, Any] = {"cell_type": self.cell_type, "metadata": metadata, "source": self.source}
         if self.cell_type == "code":
@@ -163,20 +163,20 @@ class CellResult:
 
 @dataclass(frozen=True)
 class YeeduResult:
-    """What a finished remote run, or a health check, came to.
+    """The result of a finished remote run, or of a health check.
 
     Attributes:
         kind: `job`, `notebook` or `health`.
         run_id: Yeedu's id of the run; None for a health check.
-        state: The final state; `STOPPED` is a finished notebook's normal one, because its client stops it.
+        state: The final state; for a finished notebook normally `STOPPED`, because its client stops it.
         url: The run's page in Yeedu's user interface, or the health check's address.
         stdout: What the job printed.
         stderr: What the job printed to its error stream.
-        cells: What became of each of the notebook's cells.
+        cells: The results of the notebook's cells.
         exit_value: What the notebook passed to `dbutils.notebook.exit`.
-        language: The notebook's language in Yeedu's word, such as `Python3`; empty where it is not known.
+        language: The notebook's language as Yeedu names it, such as `Python3`; empty if it is not known.
         details: The health check's own answer.
-        truncated: Which of `stdout` and `stderr` are not whole; a sentence in the text says what is missing.
+        truncated: Which of `stdout` and `stderr` are incomplete; a sentence in the text says what is missing.
     """
 
     kind: str
@@ -206,7 +206,7 @@ class YeeduResult:
         return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 4}
 
     def write_ipynb(self, path: str | Path) -> Path:
-        """Write the executed notebook to an `.ipynb` file, for Jupyter and everything that reads its files.
+        """Write the executed notebook to an `.ipynb` file, for Jupyter and other tools that read such files.
 
         Returns:
             The file's path.

@@ -1,7 +1,7 @@
-"""The options of a run: the same ones in the operator, the blocks, the tasks and the settings.
+"""The options of a run, which are the same in the operator, the blocks, the tasks and the settings.
 
 A call's own value comes first, then the setting `PREFECT_INTEGRATIONS_YEEDU_<NAME>` (an environment variable,
-or `[integrations.yeedu]` in prefect.toml), then the default that `WaitOptions` and `RunRequest` have.
+or `[integrations.yeedu]` in prefect.toml), then the default in `WaitOptions` or `RunRequest`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SETTING_PREFIX = "PREFECT_INTEGRATIONS_YEEDU_"
 
 
 class OptionFields(BaseModel):
-    """The options as fields; None leaves each to the setting, and that to the default."""
+    """The options as fields; None stands for the setting or, without one, the default."""
 
     arguments: Arguments | None = Field(
         default=None,
@@ -181,7 +181,7 @@ class OptionFields(BaseModel):
 
 
 class YeeduOptions(OptionFields):
-    """Checked options of one call.
+    """The validated options of one call.
 
     Example:
         ```python
@@ -233,13 +233,13 @@ class OptionWords(TypedDict, total=False):
 
 
 def make_request(words: Mapping[str, object] | OptionFields | None = None) -> RunRequest:
-    """Return a request of a call's options, completed by the settings.
+    """Return the request for a call's options, completed by the settings.
 
     Args:
-        words: The options by name, or as a model; None for those of the settings alone.
+        words: The options by name, or as a model; None for the settings alone.
 
     Raises:
-        YeeduConfigurationError: One of them, or one of the settings, cannot be used.
+        YeeduConfigurationError: An option or a setting cannot be used.
     """
     given = words if isinstance(words, OptionFields) else _checked(YeeduOptions, words or {})
     values = _values(_checked(YeeduSettings, {})) | _values(given)
@@ -252,7 +252,7 @@ def make_request(words: Mapping[str, object] | OptionFields | None = None) -> Ru
 
 
 def default_of(name: str) -> object:
-    """Return the value of an option that neither a call nor a setting gives."""
+    """Return the default of an option, for when neither a call nor a setting gives it."""
     for one in (*fields(WaitOptions), *fields(RunRequest)):
         if one.name == name:
             return one.default if one.default is not MISSING else None
@@ -260,7 +260,7 @@ def default_of(name: str) -> object:
 
 
 def _word(text: object, kind: type[StrEnum], what: str) -> object:
-    """Return a member's word in small letters, or refuse it."""
+    """Return a member's value in lower case, or refuse the text."""
     word = text.strip().lower() if isinstance(text, str) else text
     if word is None or word in list(kind):
         return word
@@ -268,14 +268,14 @@ def _word(text: object, kind: type[StrEnum], what: str) -> object:
 
 
 def _values(options: OptionFields) -> dict[str, Any]:
-    """Return the options that were given; a mapping or list as it is."""
+    """Return the options that were given, with mappings and lists unchanged."""
     return {
         name: value for name in OptionFields.model_fields if (value := getattr(options, name)) is not None
     }
 
 
 def _checked(model: type[OptionFields], words: Mapping[str, object]) -> OptionFields:
-    """Return a model of words, or say in one sentence what is wrong with the first of them."""
+    """Return the options as a model, or raise an error about the first invalid one."""
     try:
         return model(**{name: _plain(value) for name, value in words.items()})  # pyright: ignore[reportArgumentType]
     except ValidationError as error:
@@ -286,11 +286,11 @@ def _checked(model: type[OptionFields], words: Mapping[str, object]) -> OptionFi
         raise YeeduConfigurationError(
             f"There is no option '{named}'; the options are {', '.join(OptionFields.model_fields)}."
         )
-    # Of a union pydantic names the errors of each member, none of which is what was meant.
+    # For a union pydantic reports the errors of each member, none of which is the one to show.
     reason = "it has none of the forms that it takes" if len(first["loc"]) > 1 else first["msg"]
     raise YeeduConfigurationError(f"The option {named} cannot be used: {reason}.")
 
 
 def _plain(value: object) -> object:
-    """Return a tuple as the list that a model asks for."""
+    """Return a tuple as a list, which is what a model takes."""
     return [*cast("tuple[object, ...]", value)] if isinstance(value, tuple) else value

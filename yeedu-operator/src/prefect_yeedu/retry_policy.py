@@ -23,11 +23,11 @@ logger = logging.getLogger(__name__)
 
 MAX_RETRY_AFTER_SECONDS = 60.0
 CUBE_SHARE = 0.014
-# How long an interrupted wait goes on at most.
+# The longest that a wait goes on after it was interrupted.
 INTERRUPT_SECONDS = 0.5
-# Failures of a call that last longer are told of.
+# Failures of a call that last longer than this are reported.
 UNTOLD_SECONDS = 5.0
-# Not the module's own generator: a flow that seeds it gets the same numbers with and without waits.
+# A separate generator: a flow that seeds `random` gets the same numbers with and without waits.
 _JITTER = random.SystemRandom()
 
 
@@ -36,10 +36,10 @@ _TELL: ContextVar[Callable[[str], None] | None] = ContextVar("prefect_yeedu_tell
 
 @contextmanager
 def telling(tell: Callable[[str], None]) -> Generator[None]:
-    """Have somebody told, once for each call, that it fails for longer than a few seconds and is repeated.
+    """Report, once for each call, that it has been failing for more than a few seconds and is repeated.
 
     Args:
-        tell: Takes a sentence. Threads that are given a copy of the context tell it as well.
+        tell: Receives the sentence; also from threads that run in a copy of this context.
     """
     token = _TELL.set(tell)
     try:
@@ -52,11 +52,11 @@ class Clock(Protocol):
     """Time as this package sees it; tests inject their own."""
 
     def now(self) -> float:
-        """Return seconds on a clock that never goes back."""
+        """Return the seconds of a clock that never goes back."""
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Wait; may raise `YeeduStopRequested` when nobody wants the wait's outcome any more."""
+        """Wait; may raise `YeeduStopRequested` if the outcome is not wanted any more."""
         ...
 
 
@@ -64,7 +64,7 @@ class SystemClock:
     """The machine's monotonic clock."""
 
     def now(self) -> float:
-        """Return seconds on a clock that never goes back."""
+        """Return the seconds of a clock that never goes back."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
@@ -81,17 +81,17 @@ class Deadline:
 
     @classmethod
     def after(cls, clock: Clock, seconds: float | None) -> Deadline:
-        """Return the deadline that comes in so many seconds; None never comes."""
+        """Return the deadline that many seconds from now; with None it never comes."""
         return cls(clock, None if seconds is None else clock.now() + seconds)
 
     @property
     def has_passed(self) -> bool:
-        """Whether it is over."""
+        """Whether the deadline has passed."""
         return self.ends_at is not None and self.clock.now() >= self.ends_at
 
     @property
     def seconds_left(self) -> float | None:
-        """How long it is until then; None where it never comes."""
+        """Seconds until the deadline; None if it never comes."""
         return None if self.ends_at is None else max(0.0, self.ends_at - self.clock.now())
 
     def limit(self, seconds: float) -> float:
@@ -103,12 +103,12 @@ class Deadline:
 
 @dataclass(frozen=True)
 class InterruptibleClock:
-    """Another clock, whose waits end soon after an event.
+    """A clock whose waits end soon after an event is set.
 
     Attributes:
-        clock: Where time comes from.
-        interrupted: Set when nobody wants the outcome of what waits.
-        text: What has not been done then, for the error.
+        clock: The clock behind it.
+        interrupted: Set when the outcome of the wait is not wanted any more.
+        text: The error's text, which says what was not done.
     """
 
     clock: Clock
@@ -116,11 +116,11 @@ class InterruptibleClock:
     text: str
 
     def now(self) -> float:
-        """Return what the other clock says."""
+        """Return the time of the clock behind it."""
         return self.clock.now()
 
     def sleep(self, seconds: float) -> None:
-        """Wait on the other clock.
+        """Wait on the clock behind it.
 
         Raises:
             YeeduStopRequested: The event is set.
@@ -138,7 +138,7 @@ class RetryPolicy:
 
     Attributes:
         attempts: Calls in total, the first one included; None for as many as the budget allows.
-        budget_seconds: How long failures in a row may last; None for as many as the attempts allow.
+        budget_seconds: How long consecutive failures may last; None for as long as the attempts allow.
         first_wait_seconds: Wait after the first failure; it doubles each time.
         max_wait_seconds: Longest wait that this side chooses; `Retry-After` may ask for up to 60 seconds.
     """
@@ -149,7 +149,7 @@ class RetryPolicy:
     max_wait_seconds: float = 10.0
 
     def start(self, clock: Clock) -> Trial:
-        """Return the count of one call's failures, which begins now."""
+        """Start counting the failures of one call."""
         return Trial(self, clock)
 
 
@@ -158,14 +158,14 @@ ONCE = RetryPolicy(attempts=1)
 
 @dataclass
 class Trial:
-    """Failures in a row of one call, or of calls that ask for the same thing.
+    """Consecutive failures of one call, or of calls that ask for the same thing.
 
     Attributes:
-        retries: What is allowed.
-        clock: Where time comes from.
+        retries: The retry policy.
+        clock: The source of time.
         failures: Failures since the last success.
-        failing_since: When the first of them came; None while there is none.
-        is_told: Whether somebody was told of them.
+        failing_since: When the first of them happened; None while there is none.
+        is_told: Whether they were reported.
     """
 
     retries: RetryPolicy
@@ -175,7 +175,7 @@ class Trial:
     is_told: bool = False
 
     def succeed(self) -> None:
-        """Forget the failures so far."""
+        """Reset the count of failures."""
         self.failures, self.failing_since, self.is_told = 0, None, False
 
     def fail(self, error: YeeduError) -> float | None:
@@ -205,7 +205,7 @@ class Trial:
             what: What was asked, such as `about run 7`, for the log.
 
         Raises:
-            YeeduError: The given one, when the call is not to be repeated.
+            YeeduError: The given one, if the call must not be repeated.
         """
         wait_seconds = self.fail(error)
         if wait_seconds is None:
@@ -233,17 +233,17 @@ class Trial:
 
 @dataclass
 class PollSchedule:
-    """Growing waits between looks at a run: soon at first, and few in an hour.
+    """Growing waits between polls of a run: short at first, and few in an hour.
 
-    The wait grows with the cube of the elapsed time, then with the time itself, up to the longest one. With
-    the defaults the end of a run of two seconds is noticed within an eighth of a second, that of one up to
-    43 seconds within 0.3 of its time, any other within 13 seconds, 6.5 on average; an hour is 300 looks.
+    The wait grows with the cube of the elapsed time, then in proportion to it, up to the longest wait. With
+    the defaults, the end of a two-second run is noticed within 0.125 s, that of a run of up to 43 s within
+    0.3 of its duration, and any other within 13 s (6.5 s on average); an hour takes 300 polls.
 
     Attributes:
-        clock: Where time comes from.
+        clock: The source of time.
         min_seconds: Shortest wait.
         max_seconds: Longest wait.
-        share: Largest part of the elapsed time that one wait takes.
+        share: Largest share of the elapsed time that one wait takes.
     """
 
     clock: Clock
@@ -256,7 +256,7 @@ class PollSchedule:
         self._started_at = self.clock.now()
 
     def next_wait_seconds(self) -> float:
-        """Return how long to wait now."""
+        """Return how long to wait before the next poll."""
         elapsed = self.clock.now() - self._started_at
         growing = min(CUBE_SHARE * elapsed**3, self.share * elapsed)
         return min(max(self.min_seconds, growing), self.max_seconds)

@@ -1,4 +1,4 @@
-"""A retry condition for Prefect tasks: retry only if that may help."""
+"""A retry condition for Prefect tasks: retry only if it may help."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 async def retry_if_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001
     """Tell Prefect to retry a task that failed because Yeedu could not be reached or was in trouble.
 
-    A job or notebook that failed by itself, a refusal and a wrong setting are not retried: the same call
-    would fail again. After a submission of which nothing is known the next attempt looks for its run first,
-    and submits only when it is certain that there is none.
+    Jobs and notebooks that failed by themselves, refusals and wrong settings are not retried, because the
+    same call would fail again. After a submission whose outcome is unknown, the next attempt first looks for
+    its run, and submits again only if there certainly is none.
 
     Args:
         task: The task.
         run: Its run.
-        state: How it failed.
+        state: The state that the run failed in.
 
     Example:
         ```python

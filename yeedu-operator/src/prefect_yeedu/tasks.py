@@ -27,12 +27,12 @@ def run_yeedu_job(
 
     Args:
         job: The job's address, or its id or name in a workspace of the credentials' host.
-        credentials: Which Yeedu is called, and who calls.
-        workspace: The workspace's id, where the job is given by id or name.
-        options: What to run it with: see `YeeduOptions`.
+        credentials: The Yeedu to call, and the login.
+        workspace: The workspace's id; needed if the job is given by id or name.
+        options: Options of the run; see `YeeduOptions`.
 
     Raises:
-        YeeduError: It did not succeed; the class says why, the text what to do.
+        YeeduError: The run did not succeed; the class says why, and the text what to do.
     """
     return make_call(RunKind.JOB, job, workspace, credentials, options).execute()
 
@@ -61,12 +61,12 @@ def run_yeedu_notebook(
 
     Args:
         notebook: The notebook's address, or its id or name in a workspace of the credentials' host.
-        credentials: Which Yeedu is called, and who calls.
-        workspace: The workspace's id, where the notebook is given by id or name.
-        options: What to run it with: see `YeeduOptions`.
+        credentials: The Yeedu to call, and the login.
+        workspace: The workspace's id; needed if the notebook is given by id or name.
+        options: Options of the run; see `YeeduOptions`.
 
     Raises:
-        YeeduError: It did not succeed; the class says why, the text what to do.
+        YeeduError: The run did not succeed; the class says why, and the text what to do.
     """
     return make_call(RunKind.NOTEBOOK, notebook, workspace, credentials, options).execute()
 

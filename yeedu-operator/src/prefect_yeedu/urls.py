@@ -30,15 +30,15 @@ class TargetKind(StrEnum):
 
 @dataclass(frozen=True)
 class Target:
-    """What is run, or the run itself: an object in a workspace, whatever the server and whoever asks.
+    """What to run, or an existing run: an object in a workspace, independent of the server and the user.
 
     Attributes:
         kind: What the id names.
         workspace_id: Workspace id; 0 for a health check.
-        id: Id of the definition or of the run; 0 for a health check, and where only the name is known.
-        run_kind: What a definition or run is, where the address says so.
-        generation: The API generation, where only one has this form of address.
-        name: Name of the definition, which is looked up where there is no id.
+        id: Id of the definition or of the run; 0 for a health check, and if only the name is known.
+        run_kind: What a definition or run is, if the address says so.
+        generation: The API generation, if only one has this form of address.
+        name: Name of the definition, to be looked up if there is no id.
     """
 
     kind: TargetKind
@@ -50,10 +50,10 @@ class Target:
 
     @classmethod
     def definition(cls, kind: RunKind, which: int | str, workspace_id: int | None) -> Target:
-        """Return the job or notebook of an id or a name in a workspace.
+        """Return the job or notebook with an id or a name in a workspace.
 
         Raises:
-            YeeduConfigurationError: There is no workspace, or neither an id nor a name.
+            YeeduConfigurationError: The workspace is missing, or there is neither an id nor a name.
         """
         text = str(which).strip()
         identifier = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
@@ -80,8 +80,8 @@ class YeeduURL:
         tenant: Tenant id; empty for a health check.
         workspace_id: Workspace id; 0 for a health check.
         id: Id of the definition or of the run; 0 for a health check.
-        run_kind: What a definition or run is, where the address says so.
-        generation: The API generation, where only one has this form of address.
+        run_kind: What a definition or run is, if the address says so.
+        generation: The API generation, if only one has this form of address.
     """
 
     kind: TargetKind
@@ -132,8 +132,8 @@ def run_page(
         workspace_id: The run's workspace.
         run_id: The run.
         kind: What the run executes.
-        generation: V2 has the page at another place than the older ones.
-        ui_url: Base to use instead of the rules of yeedu-protocol section 1.4.
+        generation: V2 has the page at a different path from the older generations.
+        ui_url: Base to use instead of the rules in yeedu-protocol section 1.4.
     """
     place = "run" if generation is Generation.V2 else "spark"
     page = "spark_job" if kind is RunKind.JOB else "notebook"
@@ -155,8 +155,8 @@ def _ui_base(server: SplitResult, generation: Generation) -> str:
 def parse_url(text: str) -> YeeduURL:
     """Return what an address of Yeedu points at.
 
-    Every form of yeedu-protocol section 1.2 is understood, with or without a port (8080 is assumed), with a
-    path in front of `/tenant/`, with an IPv6 host, and the addresses of runs.
+    Every form in yeedu-protocol section 1.2 is understood, with or without a port (default 8080), with a path
+    in front of `/tenant/`, with an IPv6 host, and the addresses of runs.
 
     Raises:
         YeeduConfigurationError: The address is none of these; the text shows the expected form.
@@ -189,10 +189,10 @@ def parse_url(text: str) -> YeeduURL:
 
 
 def parse_host(text: str) -> str:
-    """Return the base of the REST API of a server's address, such as `https://yeedu.example:8080`.
+    """Return the base of the REST API for a server's address, such as `https://yeedu.example:8080`.
 
     Raises:
-        YeeduConfigurationError: It is no such address.
+        YeeduConfigurationError: The text is not such an address.
     """
     parts = _split(text)
     segments = [segment for segment in parts.path.split("/") if segment]
@@ -234,7 +234,7 @@ def _port(parts: SplitResult, text: str) -> int:
 
 
 def _find_tenant(segments: list[str]) -> int | None:
-    """Return where `tenant/X/workspace/N` begins; names decide, not positions."""
+    """Return where `tenant/X/workspace/N` begins, wherever it is in the path."""
     for index in range(len(segments) - 3):
         if segments[index] == "tenant" and segments[index + 2] == "workspace":
             return index
@@ -264,7 +264,7 @@ def _target(
 
 
 def _conf_target(rest: list[str], text: str) -> tuple[TargetKind, int, RunKind | None, Generation | None]:
-    """Return what follows `conf`: V1 has the id there, V1B one segment later."""
+    """Return the target that follows `conf`: V1 has the id there, V1B one segment later."""
     is_v1b = len(rest) > 1 and not rest[0].isdigit()
     identifier = rest[1] if is_v1b else rest[0]
     generation = Generation.V1B if is_v1b else Generation.V1
@@ -272,7 +272,7 @@ def _conf_target(rest: list[str], text: str) -> tuple[TargetKind, int, RunKind |
 
 
 def _run_kind(query: str) -> RunKind | None:
-    """Return what a run's page says it shows; its log page does not say."""
+    """Return the kind that the address of a run's page states; that of its log page states none."""
     if "type=notebook" in query:
         return RunKind.NOTEBOOK
     return RunKind.JOB if "type=spark_job" in query else None
@@ -289,7 +289,7 @@ def _path(segments: list[str]) -> str:
 
 
 def _refusal(text: str, reason: str) -> YeeduConfigurationError:
-    """Return the error for an address, which is shown without the secrets it may hold."""
+    """Return the error for an address, which is shown without any secrets in it."""
     shown = text.strip().partition("?")[0].partition("#")[0]
     scheme, separator, rest = shown.partition("://")
     authority, slash, path = (rest if separator else scheme).partition("/")

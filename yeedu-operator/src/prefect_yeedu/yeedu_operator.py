@@ -33,9 +33,9 @@ class YeeduOperator:
             `YEEDU_VERIFY_SSL` (default true), `YEEDU_SSL_CERT_FILE`, and for single sign-on
             `token_block_name`. Not needed for a health check.
         login_password_block_name: Secret block that holds the password; not needed with a token.
-        token_block_name: Secret block that holds a token, which then is used instead of the password; without
-            it, the one that the connection details name.
-        options: What to run it with: see `YeeduOptions`.
+        token_block_name: Secret block that holds a token, used instead of the password; default: the one that
+            the connection details name.
+        options: Options of the run; see `YeeduOptions`.
 
     Raises:
         YeeduConfigurationError: The address or another argument cannot be used.
@@ -68,7 +68,7 @@ class YeeduOperator:
         self.login_password_block_name = login_password_block_name
         self.token_block_name = token_block_name
         self.request = make_request(options)
-        # The run's context, for an object that a flow makes and a thread of its own executes.
+        # The run's context, for an object that a flow creates and a separate thread executes.
         self._context = contextvars.copy_context()
 
     async def aexecute(self) -> YeeduResult:
@@ -77,16 +77,16 @@ class YeeduOperator:
 
     @with_async_twin(aexecute)
     def execute(self) -> YeeduResult:
-        """Run it, wait for its end, and return what came of it; in async code, `await` it.
+        """Run the target, wait until it has ended, and return the result; in async code, `await` it.
 
         Raises:
-            YeeduError: It did not succeed; the class says why, the text what to do.
+            YeeduError: The call did not succeed; the class says why, and the text what to do.
         """
         return self._execute(None)
 
     def _execute(self, event: threading.Event | None) -> YeeduResult:
         if FlowRunContext.get() is None and TaskRunContext.get() is None:
-            # A copy: a context can be entered only once at a time, and several threads may execute this.
+            # A copy, as only one thread at a time can enter a context, and several may execute this.
             return self._context.copy().run(self._call, event)
         return self._call(event)
 

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 PAGE_RUNS = 100
 USER_FIELDS = ("username", "user_id", "id", "email")
-STOP_STATUSES = frozenset({200, 201, 409})  # 409: it has ended already, which is what was wanted
+STOP_STATUSES = frozenset({200, 201, 409})  # 409: it has ended already, which is the goal
 
 
 class CallOptions(RequestOptions, total=False):
-    """What a call may say besides method, path and purpose: see `YeeduClient.call`."""
+    """Optional arguments of a call; see `YeeduClient.call`."""
 
     accepted: frozenset[int]
     is_repeatable: bool
@@ -42,8 +42,8 @@ class RunPage:
     """A page of a list of runs.
 
     Attributes:
-        runs: In the order of the server.
-        total: How many pages there are; None where Yeedu does not say.
+        runs: The runs, in the server's order.
+        total: How many pages there are; None if Yeedu does not say.
     """
 
     runs: tuple[RunSnapshot, ...] = ()
@@ -59,7 +59,7 @@ class RunAPI:
         workspace_id: The workspace.
         kind: Jobs or notebooks.
         generation: Which API generation the server speaks.
-        clock: Waits between repeated calls.
+        clock: The clock for the waits between repeated calls.
     """
 
     client: YeeduClient
@@ -70,7 +70,7 @@ class RunAPI:
 
     @property
     def routes(self) -> Routes:
-        """Where this generation keeps what."""
+        """The routes of this kind of run in this generation."""
         return ROUTES[self.kind, self.generation]
 
     @property
@@ -107,11 +107,11 @@ class RunAPI:
         conf: Sequence[str] = (),
         read_seconds: float | None = None,
     ) -> int:
-        """Start a run and return its id; never repeated when Yeedu may have acted on the first try.
+        """Start a run and return its id; never repeat a call on which Yeedu may have acted.
 
         Args:
             definition: The job or notebook.
-            arguments: Given to the program.
+            arguments: The program's arguments.
             conf: Spark settings.
             read_seconds: How long the answer may take, instead of the client's limit.
 
@@ -125,11 +125,11 @@ class RunAPI:
     def read(
         self, run_id: int, *, retries: RetryPolicy | None = None, read_seconds: float | None = None
     ) -> RunSnapshot:
-        """Return a run as it is now.
+        """Return the current snapshot of a run.
 
         Args:
             run_id: The run.
-            retries: How often it is asked about, instead of the client's.
+            retries: The retry policy, instead of the client's.
             read_seconds: Time limit of each answer, instead of the client's.
         """
         answer = self._get_object(
@@ -144,7 +144,7 @@ class RunAPI:
     def stop(
         self, run_id: int, *, retries: RetryPolicy | None = None, read_seconds: float | None = None
     ) -> bool:
-        """Ask Yeedu to end a run; return whether it is going to: one that has ended already is not."""
+        """Ask Yeedu to stop a run; return False if the run has ended already."""
         response = self.call(
             "POST",
             self.path(self.routes.stop, run=run_id),
@@ -169,9 +169,9 @@ class RunAPI:
         Args:
             run_id: The run.
             stream: `stdout` or `stderr`.
-            offset_bytes: What is known already. A server that understands `Range` leaves it out (206, or 416
-                when there is nothing more); another one sends the whole log (200).
-            retries: How often opening it is tried.
+            offset_bytes: How much is known already. A server that supports `Range` leaves that out (206, or
+                416 if there is nothing more); any other sends the whole log (200).
+            retries: The retry policy for opening it.
             read_seconds: Time limit of each piece, instead of the client's.
         """
         headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
@@ -196,7 +196,7 @@ class RunAPI:
         last_lines: int | None = None,
         retries: RetryPolicy | None = None,
     ) -> str:
-        """Return what a log holds now, or only so many lines from its end.
+        """Return the current content of a log, or only its last lines.
 
         Raises:
             YeeduNotFound: Yeedu has no such log.
@@ -212,7 +212,7 @@ class RunAPI:
         return response.content.decode("utf-8", "replace")
 
     def workflow_errors(self, run_id: int) -> tuple[str, ...]:
-        """Return what Yeedu reports about a failure; nothing where it cannot say."""
+        """Return what Yeedu reports about a failure; empty if it cannot say."""
         if self.routes.errors is None:
             return ()
         try:
@@ -223,7 +223,7 @@ class RunAPI:
                 retries=RetryPolicy(attempts=2),
             )
         except YeeduError:
-            return ()  # the failure itself is what matters; this is only its comment
+            return ()  # only a comment on the failure itself
         errors = (text_of(item, "error") for item in objects_of(answer, "data"))
         return tuple(self.client.redactor.scrub(error) for error in errors if error)
 
@@ -236,11 +236,11 @@ class RunAPI:
         return self._definitions.read(self.workspace_id, definition)
 
     def list_page(self, definition: int | None, number: int) -> RunPage:
-        """Return a page of a definition's runs, counted from 1; empty, also where Yeedu knows of none.
+        """Return a page of a definition's runs, counted from 1; empty if Yeedu knows of none.
 
         Args:
             definition: The job or notebook; None for all of the workspace.
-            number: Which page.
+            number: The page's number.
         """
         params = {"pageNumber": number, "limit": PAGE_RUNS}
         whose = f"workspace {self.workspace_id}"
@@ -249,7 +249,7 @@ class RunAPI:
             whose = f"{self.kind} {definition}"
         try:
             answer = self._get_object(self.routes.runs, f"for the runs of {whose}", params=params)
-        except YeeduNotFound:  # Yeedu's own: a proxy's is another error
+        except YeeduNotFound:  # Yeedu's own; a proxy's is another error
             return RunPage()
         snapshots = (RunSnapshot.read(item, self.routes) for item in objects_of(answer, "data"))
         runs = tuple(snapshot for snapshot in snapshots if snapshot.run_id)

@@ -36,17 +36,18 @@ Answer = TypeVar("Answer")
 logger = logging.getLogger(__name__)
 
 ANSWERED = frozenset({200, 201})
-LOGIN_READ_SECONDS, LOGOUT_READ_SECONDS = 30.0, 5.0  # others wait for who logs in, the end for who logs out
+# A login keeps other threads waiting, a logout the end of the process.
+LOGIN_READ_SECONDS, LOGOUT_READ_SECONDS = 30.0, 5.0
 
 
 class YeeduClient:
     """Calls one Yeedu as one user in one tenant; for any number of runs, from any thread.
 
     Args:
-        connection: Which Yeedu, which tenant, who calls.
+        connection: The Yeedu, the tenant and the login.
         timeouts: Time limits of each request.
-        retries: How often and how soon failed calls are repeated, where the caller says nothing else.
-        clock: Where time comes from, where the caller has no clock of its own.
+        retries: The retry policy of calls that are given none.
+        clock: The clock of calls that are given none.
     """
 
     def __init__(
@@ -72,13 +73,13 @@ class YeeduClient:
 
     @property
     def username(self) -> str | None:
-        """The user whom the connection names; None with a token."""
+        """The user name that the connection logs in with; None with a token."""
         credentials = self.connection.credentials
         return credentials.username if credentials is not None else None
 
     @property
     def seconds_ahead(self) -> float:
-        """How far the server's clock is ahead of this machine's, to a second, as its last answer showed."""
+        """How far the server's clock is ahead of this machine's, to the second, by its last answer."""
         return self._transport.seconds_ahead
 
     @property
@@ -100,13 +101,13 @@ class YeeduClient:
         self.close()
 
     def close(self) -> None:
-        """Log out, when this client logged in, and close the connections."""
+        """Log out, if this client logged in, and close the connections."""
         if self._session is not None:
             self._session.close()
         self._transport.close()
 
     def log_in(self) -> None:
-        """Make sure that there is a session; calls do this by themselves."""
+        """Log in unless there is a session; calls do this by themselves."""
         self.token()
 
     def token(self, *, instead_of: str | None = None) -> str:
@@ -131,7 +132,7 @@ class YeeduClient:
         clock: Clock | None = None,
         **options: Unpack[RequestOptions],
     ) -> JsonObject:
-        """Read a JSON object; repeated on failures that may pass, such as an answer that is none."""
+        """Read a JSON object; repeat the call after transient failures, such as an answer that is not one."""
         return self._repeat(
             lambda: read_object(self._once("GET", path, what, **options), path),
             what,
@@ -157,16 +158,16 @@ class YeeduClient:
             method: The HTTP method.
             path: Below the base of the API.
             what: What is asked, such as `about run 7`, for messages.
-            accepted: Statuses that are an answer.
-            is_repeatable: Whether making the call twice does no harm; else it is repeated only after failures
-                which show that Yeedu did not act.
-            retries: How often and how soon it is repeated, instead of the client's.
-            clock: Waits between the calls, instead of the client's.
+            accepted: Statuses that count as success.
+            is_repeatable: Whether the call can safely be made twice; if not, it is repeated only after
+                failures that show that Yeedu did not act.
+            retries: The retry policy, instead of the client's.
+            clock: The clock for the waits between calls, instead of the client's.
             options: What the request carries.
 
         Raises:
             YeeduTransportError: There was no answer.
-            YeeduAPIError: The answer has another status.
+            YeeduAPIError: The answer has any other status.
         """
         return self._repeat(
             lambda: self._once(method, path, what, accepted, **options),
@@ -181,10 +182,10 @@ class YeeduClient:
         return self._transport.failure_of(error)
 
     def check_health(self) -> JsonObject:
-        """Return what the health check answers; no login is needed.
+        """Return the answer of the health check, which needs no login.
 
         Raises:
-            YeeduUnhealthy: It answered with another status than 200.
+            YeeduUnhealthy: It answered with a status other than 200.
             YeeduTransportError: It did not answer.
         """
         path, what = "healthCheck", "whether it is healthy"
@@ -212,7 +213,7 @@ class YeeduClient:
         accepted: frozenset[int] = ANSWERED,
         **options: Unpack[RequestOptions],
     ) -> requests.Response:
-        """Make a call, with a new token if Yeedu does not know the present one."""
+        """Make a call, and once more with a new token if Yeedu does not know the current one."""
 
         def send(token: str) -> requests.Response:
             return self._checked(self._transport.send(method, path, token=token, **options), what, accepted)
@@ -226,7 +227,7 @@ class YeeduClient:
         return send(self._login_token(token))
 
     def _login_token(self, instead_of: str | None = None) -> str:
-        """Return the token for a call; a login that fails says that the call was not made."""
+        """Return the token for a call; the error of a failed login says that the call was not made."""
         try:
             return self._token(instead_of)
         except YeeduError as error:

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Connection:
-    """All that a session with Yeedu needs; equal ones share a session.
+    """Everything that a session with Yeedu needs; equal connections share a session.
 
     Attributes:
         base_url: Base of the REST API, such as `https://yeedu.example:8080/api/v1`.
-        tenant: The tenant that the session selects; empty where only the health check is called.
-        credentials: Who calls; None where only the health check is called.
+        tenant: The tenant that the session selects; empty if only the health check is called.
+        credentials: The login; None if only the health check is called.
         tls: How certificates are checked.
     """
 
@@ -32,7 +32,7 @@ class Connection:
     def to(
         cls, url: YeeduURL, credentials: Credentials | None = None, tls: TLSSettings | None = None
     ) -> Connection:
-        """Return the connection to the Yeedu of an address."""
+        """Return the connection to the Yeedu that an address names."""
         return cls(url.base_url, url.tenant, credentials, tls or TLSSettings())
 
     @property

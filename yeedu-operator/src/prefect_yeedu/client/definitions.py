@@ -1,4 +1,4 @@
-"""List and read the jobs or notebooks of a workspace, by id or name."""
+"""Lists, reads and runs the jobs or notebooks of a workspace, by id or name."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Definitions:
         session: A session with Yeedu.
         kind: Jobs or notebooks.
         generation: Which API generation the server speaks.
-        clock: Waits between repeated calls; the session's where there is none.
+        clock: The clock for the waits between repeated calls; None for the session's.
     """
 
     session: Session
@@ -69,7 +69,7 @@ class Definitions:
             page = {"pageNumber": number, "limit": PAGE_DEFINITIONS}
             try:
                 answer = self._get(path, f"for the {self.kind}s of workspace {workspace}", page)
-            except YeeduNotFound:  # how some servers say that there are none
+            except YeeduNotFound:  # some servers answer this if there are none
                 break
             items = _items(answer)
             found += items
@@ -90,10 +90,10 @@ class Definitions:
         except YeeduNotFound as error:
             raise self._missing(workspace, which, error) from None
         items = _items(value)
-        return items[0] if items else object_of({"value": value}, "value")  # some servers list one
+        return items[0] if items else object_of({"value": value}, "value")  # some servers send a list
 
     def find(self, workspace: int, name: str) -> int:
-        """Return the id of the definition of a name.
+        """Return the id of the definition with a name.
 
         Raises:
             YeeduNotFound: The workspace has no such definition, or this user may not see it.
@@ -115,14 +115,14 @@ class Definitions:
         conf: Sequence[str] = (),
         read_seconds: float | None = None,
     ) -> int:
-        """Start a run and return its id; nothing records it, and nobody waits for it.
+        """Start a run and return its id, without recording the run or waiting for it.
 
-        Blocks, tasks and the operator do both. The call is never repeated when Yeedu may have acted on it.
+        Blocks, tasks and the operator do both. The call is never repeated if Yeedu may have acted on it.
 
         Args:
             workspace: The workspace.
             definition: The job or notebook.
-            arguments: Given to the program.
+            arguments: The program's arguments.
             conf: Spark settings.
             read_seconds: How long the answer may take, instead of the session's limit.
 
@@ -153,7 +153,7 @@ class Definitions:
             raise YeeduUnexpectedAnswer(
                 f"Yeedu accepted {self.kind} {definition} without naming a run ({self._routes.run_field}).",
                 status=response.status_code,
-                is_from_yeedu=False,  # and so it may have started one
+                is_from_yeedu=False,  # as it may have started one
             )
         return run_id
 

@@ -20,15 +20,15 @@ CONNECT_TIMEOUT_SECONDS = 15.0
 SEND_TIMEOUT_SECONDS = 30.0
 PING_AFTER_SECONDS = 10.0
 LOST_AFTER_SECONDS = 30.0
-# The token is part of the path and is not escaped; only what would break the address is.
+# The token is part of the path; only characters that would break the address are escaped.
 UNESCAPED = "/:@!$&'()*+,;=-._~"
 
 
 class _Socket(websocket.WebSocket):
-    """A websocket whose reads together end in time, however many frames or pieces of frames they bring.
+    """A websocket whose reads share one time limit, however many frames or pieces of frames arrive.
 
-    The library's own time limit begins anew with each of them. What has been read of a frame is kept for the
-    next read.
+    The library's own limit starts again with each of them. What has been read of a frame is kept for the next
+    read.
     """
 
     clock: Clock
@@ -97,9 +97,9 @@ class KernelChannel:
         raise failure
 
     def receive(self, timeout_seconds: float) -> str | None:
-        """Return the next text, or None when none came in time.
+        """Return the next text, or None if none arrives in time.
 
-        A connection that has been silent is asked for a sign of life, and given up when it stays silent.
+        A silent connection is pinged, and given up if it stays silent.
 
         Raises:
             YeeduTransportError: The connection is lost.
@@ -128,11 +128,11 @@ class KernelChannel:
         if socket is None:
             return
         try:
-            socket.close(timeout=0)  # do not wait for the other side's farewell
+            socket.close(timeout=0)  # do not wait for the other side's close frame
         except (websocket.WebSocketException, OSError) as error:
             logger.debug("Closing the kernel's websocket failed: %s", type(error).__name__)
         finally:
-            socket.shutdown()  # a connection that the other side has closed is left open by close()
+            socket.shutdown()  # close() leaves open a connection that the other side has closed
 
     def _require(self) -> _Socket:
         if self._socket is None:
@@ -182,7 +182,7 @@ class KernelChannel:
             socket = cast("_Socket", socket)
             socket.clock, socket.heard_at = self._client.clock, self._client.clock.now()
             return socket
-        # Raised here: the library's exceptions may hold the address, of which the token is a part.
+        # Raised here, as the library's exceptions may hold the address, which contains the token.
         raise failure
 
 

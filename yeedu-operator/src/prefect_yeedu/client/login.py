@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PASSWORD_AUTH_TYPES = frozenset({"LDAP", "AAD"})
-# What a server answers that has no such call; an old one's framework does so in its own words.
+# Statuses of a server that lacks a call; an old one's framework answers in its own words.
 NO_SUCH_CALL = frozenset({400, 404, 405})
-# A session that nobody logs out of, because the process was killed, ends by itself.
+# A session that is never logged out of, because the process was killed, expires after this time.
 SESSION_LIFETIME = "24h"
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """A user name and password, or a token; secrets are not part of the text form.
+    """A user name and password, or a token; the object's repr shows no secrets.
 
     Attributes:
-        username: Who logs in; not needed with a token.
-        password: With which password.
-        token: A token made elsewhere (single sign-on, personal token); it goes before the password.
-        kept_in: Where the user keeps the token, or is to keep one, for messages.
-        login_kept_in: Where the user keeps user name and password, for messages.
+        username: The user who logs in; not needed with a token.
+        password: The user's password.
+        token: A token made elsewhere (single sign-on, personal token), used instead of the password.
+        kept_in: Where the user stores the token, or should store one, for messages.
+        login_kept_in: Where the user stores the user name and password, for messages.
     """
 
     username: str | None = None
@@ -68,9 +68,9 @@ class LoginSession:
     """One session with Yeedu, bound to a tenant; several threads may share it.
 
     Args:
-        credentials: Who logs in.
-        tenant: The tenant to choose.
-        redactor: Learns every secret of the session.
+        credentials: The user name and password, or the token.
+        tenant: The tenant to select.
+        redactor: Receives every secret of the session.
         send: Sends one request.
     """
 
@@ -81,7 +81,7 @@ class LoginSession:
         self._send = send
         self._lock = threading.Lock()
         self._token: str | None = None
-        self._unbound: str | None = None  # logged in, but the tenant is still to be selected
+        self._unbound: str | None = None  # logged in, but without a tenant yet
         self._auth_type: str | None = None
         self._failure: YeeduError | None = None
         self._logins_ended = 0
@@ -103,7 +103,7 @@ class LoginSession:
             if self._token is not None and self._token != instead_of:
                 return self._token
             if self._failure is not None and self._logins_ended > ended:
-                raise copy.copy(self._failure)  # of the login that this thread has waited for
+                raise copy.copy(self._failure)  # from the login that this thread waited for
             if instead_of is not None and self._credentials.token:
                 raise self._refused_token(401)
             if instead_of is not None:
@@ -119,7 +119,7 @@ class LoginSession:
             return self._token
 
     def close(self) -> None:
-        """Log out of a session that this object opened; a token that was given stays valid."""
+        """Log out of a session that this object opened; a given token stays valid."""
         with self._lock:
             token, self._token, self._unbound = self._token or self._unbound, None, None
         if token is None or self._credentials.token:
@@ -130,7 +130,7 @@ class LoginSession:
             logger.debug("The logout did not work, the session will expire by itself: %s", error)
 
     def _new_token(self) -> str:
-        """Return a token that is bound to the tenant; one that could not be bound before is tried again."""
+        """Return a token that is bound to the tenant; first retry one that could not be bound before."""
         kept = self._unbound
         token = (kept or self._credentials.token or self._log_in()).strip()
         self._unbound = token
@@ -180,7 +180,7 @@ class LoginSession:
         )
 
     def _refused_token(self, status: int) -> YeeduAuthenticationError:
-        """Return the error for a given token that Yeedu does not accept, with the way to another one."""
+        """Return the error for a given token that Yeedu does not accept; it says how to get another one."""
         address = self._single_sign_on_address()
         way = f"open {address} for" if address else "ask Yeedu (POST /api/v1/user/token) for"
         return YeeduAuthenticationError(
@@ -190,7 +190,7 @@ class LoginSession:
         )
 
     def _single_sign_on_address(self) -> str | None:
-        """Return the page that shows a token, or None where there is none or Yeedu does not say."""
+        """Return the page that shows a token, or None if there is none or Yeedu does not say."""
         try:
             auth_type = self._discover_auth_type()
             if auth_type is None or auth_type in PASSWORD_AUTH_TYPES:
@@ -202,7 +202,7 @@ class LoginSession:
             return None
 
     def _discover_auth_type(self) -> str | None:
-        """Return how users log in here, or None where the server is too old to say."""
+        """Return how users log in here, or None if the server is too old to say."""
         try:
             response = self._send("GET", "login/auth_type", None, None, "how users log in")
         except YeeduAPIError as error:
@@ -216,7 +216,7 @@ class LoginSession:
         try:
             self._send("POST", path, token, None, f"to select the tenant {self._tenant}")
         except YeeduAPIError as error:
-            # The session of this token has a tenant already; which one, the check below finds out.
+            # The token's session has a tenant already; the check below finds out which.
             if error.status != HTTPStatus.CONFLICT and not self._is_already_selected(error):
                 raise
         else:
@@ -231,7 +231,7 @@ class LoginSession:
         )
 
     def _check_tenant(self, token: str) -> None:
-        """Refuse a token whose session belongs to another tenant: every id would mean something else."""
+        """Refuse a token whose session belongs to another tenant, where every id means something else."""
         try:
             answer = read_object(self._send("GET", "user/info", token, None, "who we are"), "user/info")
         except YeeduError as error:

@@ -26,7 +26,7 @@ def shared_client(connection: Connection) -> YeeduClient:
 
 
 def _forget_lock() -> None:
-    """Give a forked child a lock of its own: another thread of its parent may have held the one it got."""
+    """Give a forked child its own lock, as another thread of its parent may have held the inherited one."""
     global _sharing
     _sharing = threading.Lock()
 

@@ -26,11 +26,11 @@ class TLSSettings:
         """Return the settings that the connection details ask for.
 
         Args:
-            verify: `true` (also when absent or empty) or `false`, as a word in any case or as a boolean.
-            ca_file: Path of a file of certificates in PEM form; empty for the system's own.
+            verify: `true` (also if absent or empty) or `false`, as a word in any case or as a boolean.
+            ca_file: Path of a PEM file of certificates; empty for the system's own.
 
         Raises:
-            YeeduConfigurationError: A value is none of these, or the file is not there.
+            YeeduConfigurationError: A value is invalid, or the file does not exist.
         """
         word = str("true" if verify in (None, "") else verify).strip().lower()
         if word not in {"true", "false"}:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Yeedu's own codes go before the statuses they come with.
+# Yeedu's own codes take precedence over the statuses they come with.
 ERRORS_BY_CODE: dict[str, type[YeeduAPIError]] = {EXPIRED_CODE: YeeduAuthenticationError}
 ERRORS_BY_STATUS: dict[int, type[YeeduAPIError]] = {
     401: YeeduAuthenticationError,
@@ -51,7 +51,7 @@ ERRORS_BY_STATUS: dict[int, type[YeeduAPIError]] = {
 }
 MIN_COOKIE_CHARACTERS = 12  # shorter ones, such as a language, identify nobody
 MAX_ERROR_CHARACTERS = 500
-# How the versions of OpenSSL call an answer in plain HTTP.
+# What the versions of OpenSSL call an answer in plain HTTP.
 NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
 
 
@@ -60,8 +60,8 @@ class Timeouts:
     """Time limits of one request, in seconds.
 
     Attributes:
-        connect_seconds: Until the connection stands.
-        read_seconds: Until the next piece of the answer comes.
+        connect_seconds: Until the connection is established.
+        read_seconds: Until the next piece of the answer arrives.
     """
 
     connect_seconds: float = 10.0
@@ -69,12 +69,12 @@ class Timeouts:
 
 
 class RequestOptions(TypedDict, total=False):
-    """What a request may say besides method and path; only what is given is changed.
+    """Optional parts of a request; what is left out keeps its default.
 
     Attributes:
         params: The query.
         json: The body.
-        headers: Further headers.
+        headers: Additional headers.
         is_streamed: Whether the caller reads the body piece by piece, and closes the response.
         read_seconds: Time limit of the answer, instead of the client's.
     """
@@ -87,7 +87,7 @@ class RequestOptions(TypedDict, total=False):
 
 
 class _SharedContextAdapter(HTTPAdapter):
-    """Makes all connections with one TLS context, which trusts what the settings say."""
+    """Makes all connections with one TLS context, built from the settings."""
 
     def __init__(self, tls: TLSSettings) -> None:
         self._context = tls.context()
@@ -101,7 +101,7 @@ class _SharedContextAdapter(HTTPAdapter):
 
 
 class _TokenAuth(AuthBase):
-    """Sets the token, or nothing; without it `requests` would take a password from `~/.netrc`."""
+    """Sets the token, if any; without this class `requests` would take a password from `~/.netrc`."""
 
     def __init__(self, token: str | None) -> None:
         self._token = token
@@ -160,7 +160,7 @@ class Transport:
                 auth=_TokenAuth(token),
                 timeout=(self._timeouts.connect_seconds, read_seconds),
                 verify=self._tls.ca_file or self._tls.verify,
-                allow_redirects=False,  # a redirected POST would become a GET, and the token would travel
+                allow_redirects=False,  # a redirected POST would become a GET, and take the token along
                 stream=options.get("is_streamed", False),
             )
         except (requests.RequestException, OSError) as error:
@@ -174,7 +174,7 @@ class Transport:
                 if len(cookie.value or "") >= MIN_COOKIE_CHARACTERS:
                     self._redactor.add(cookie.value)
             return response
-        # Raised here and not above: the library's exception holds the address, and with it perhaps a token.
+        # Raised outside of the handler, as the library's exception holds the address and perhaps a token.
         logger.debug("%s %s failed: %s", method, path, failure)
         raise failure
 
@@ -213,17 +213,17 @@ class Transport:
         )
 
     def error_of(self, response: requests.Response, what: str) -> YeeduAPIError:
-        """Return the error that an answer means.
+        """Return the error that an answer stands for.
 
         Args:
-            response: An answer that is not the one asked for.
+            response: An answer whose status was not accepted.
             what: What was asked, such as `to submit job 5`.
         """
         body = _json_object(response)
         values = body or {}
         code = code if isinstance(code := values.get("error_code"), str) else None
         status = response.status_code
-        # Seen of Yeedu itself without a code: an absent or unknown token (yeedu-protocol section 2.2).
+        # Yeedu itself gives no code for an absent or unknown token (yeedu-protocol section 2.2).
         is_from_yeedu = code is not None or (body is not None and status in EXPIRED_STATUSES)
         text = next(
             (value for key in ("error_message", "message", "error") if (value := values.get(key))), ""
@@ -261,21 +261,21 @@ def _one_line(text: str) -> str:
 
 
 def _is_connection_failure(error: Exception) -> bool:
-    """Tell whether the request never left: no connection stood, or no TLS session."""
+    """Return whether the request was never sent: there was no connection, or no TLS session."""
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return True
     frames = walk_tb(_innermost(error).__traceback__)
     if any(frame.f_code.co_name == "do_handshake" for frame, _ in frames):
         return True  # the library raises the same exception for a handshake and for a connection in use
     if not isinstance(error, requests.exceptions.ConnectionError):
-        # The library refuses to send what it cannot encode: no request left either.
+        # The library refuses to send what it cannot encode, so nothing was sent either.
         return isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader)
     text = repr(error.args)
     return "NewConnectionError" in text or "NameResolutionError" in text or "ConnectTimeoutError" in text
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """Return the reason of an exception's reason, and so on."""
+    """Return the innermost reason of an exception."""
     for _ in range(10):
         reason: object = getattr(error, "reason", None)
         inner = next((a for a in (reason, *error.args) if isinstance(a, BaseException)), None)
@@ -286,7 +286,7 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _text(cause: BaseException) -> str:
-    """Return an exception in a few words, without the address that outer ones repeat."""
+    """Return an exception's text in a few words, without the address that outer ones repeat."""
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror
     return _one_line(str(cause)).rpartition(": ")[2][:200] or type(cause).__name__

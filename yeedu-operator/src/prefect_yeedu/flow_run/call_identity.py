@@ -1,11 +1,11 @@
 """Identifies a call, so that every attempt of its flow run finds the same record.
 
-A call is named by the outermost flow run, the task or subflow it is made in, what it runs, and its position:
-a flow's attempts make their calls in the same order. What it passes does not count, so that a call with the
-time of day among its arguments finds its run again. Only what may run beside the flow's own code comes in any
-order: every submitted task, whether or not it is the only one, and what an event loop runs as a task
-(`asyncio.gather`, `create_task`). Such calls are told apart by what they pass, and must pass the same in each
-attempt to find their runs again. Tasks in processes of their own (ProcessPoolTaskRunner, Dask, Ray) find them
+A call is named by the outermost flow run, the task or subflow that makes it, what it runs, and its position:
+all attempts of a flow make their calls in the same order. What it passes does not count, so a call with the
+time of day among its arguments finds its run again. Only calls that may run beside the flow's own code come
+in any order: those of submitted tasks, even of a single one, and of what an event loop runs as a task
+(`asyncio.gather`, `create_task`). These are told apart by what they pass, and must pass the same in each
+attempt to find their runs. Tasks in separate processes (ProcessPoolTaskRunner, Dask, Ray) find their runs
 only in their own retries.
 """
 
@@ -47,7 +47,7 @@ class _Counts:
     known: dict[str, int] = field(default_factory=dict[str, int])
 
     def next(self, name: str) -> int:
-        """Return how often this was asked before."""
+        """Count a call, and return how many of the same name came before it."""
         number = self.numbers.get(name, 0)
         self.numbers[name] = number + 1
         return number
@@ -62,13 +62,13 @@ class CallIdentity:
     """Where a call is made.
 
     Attributes:
-        name: Names it, the same in every attempt; no other call has it.
+        name: The call's unique name, the same in every attempt.
         flow_run: The flow run; None in a task without a flow.
-        task_run_id: The task run, where the call is made in one.
+        task_run_id: The task run, if the call is made in one.
         calls: The calls that lead from the outermost flow run to this one's, the outermost first.
         root_id: The outermost flow run; None in a task without a flow.
-        attempt: In which attempts of the flow runs and of the task it is made; a flow run that was suspended
-            goes on with the one in which it was. Empty in a task without a flow.
+        attempt: The attempts of the flow runs and of the task that make it; a flow run that was suspended
+            continues its attempt. Empty in a task without a flow.
     """
 
     name: str
@@ -79,7 +79,7 @@ class CallIdentity:
     attempt: str = ""
 
     def artifacts(self, client: SyncPrefectClient, key: str) -> tuple[ArtifactFilter, FlowRunFilter | None]:
-        """Return which artifacts of a key may be this call's: those of all attempts."""
+        """Return filters for the artifacts of a key that may be this call's, from all attempts."""
         keys = ArtifactFilterKey(any_=[key])
         if self.flow_run is not None and self.flow_run.id != self.root_id:
             return ArtifactFilter(key=keys), self._subflows(client)
@@ -90,7 +90,7 @@ class CallIdentity:
         return ArtifactFilter(key=keys, task_run_id=tasks), None
 
     def _subflows(self, client: SyncPrefectClient) -> FlowRunFilter:
-        """Return the subflows as far below the root as this call; its earlier attempts are among them."""
+        """Return a filter for the subflows at this call's depth, among which are its earlier attempts."""
         above = [self.root_id] if self.root_id is not None else []
         for _ in self.calls[1:]:
             above = [run.id for run in iterate_subflows(client, above)]
@@ -98,12 +98,12 @@ class CallIdentity:
 
 
 def identify_call(target: str, passed: str, retries: RetryPolicy) -> CallIdentity | None:
-    """Return where the call that is being made is made; None outside of flow and task runs.
+    """Return the identity of the call being made; None outside of flow and task runs.
 
     Args:
         target: What it runs.
         passed: What it passes.
-        retries: How long the Prefect server may be away, which knows a subflow's parents.
+        retries: The retry policy for asking the Prefect server for a subflow's parents.
 
     Raises:
         YeeduPrefectError: The Prefect server cannot say.
@@ -137,10 +137,10 @@ def identify_call(target: str, passed: str, retries: RetryPolicy) -> CallIdentit
 
 
 def _place(context: FlowRunContext | TaskRunContext, task_run: TaskRun | None) -> str:
-    """Return what names the task that a call is made in; the same in every attempt, where that can be.
+    """Return a name for the task that makes a call; the same in every attempt, if possible.
 
-    A task runner with processes gives each task a context of its own, so that equal tasks cannot be counted;
-    the task run's own id stays for the task's retries, but not for those of the flow.
+    A task runner with processes gives each task its own context, so that equal tasks cannot be counted. There
+    the name is the task run's id, which is the same in the task's retries, but not in the flow's.
     """
     if task_run is None:
         return ""
@@ -155,17 +155,17 @@ def _position(
     what: str,
     caller: UUID | None = None,
 ) -> int:
-    """Return which of the equal calls this one is, the same in every attempt.
+    """Return the position of this call among equal ones, the same in every attempt.
 
-    Each attempt of a flow has a context of its own, with which counting begins. The ids of task runs change
+    Counting begins with each attempt of a flow, which has its own context. The ids of task runs change
     between a flow's attempts, but not between the attempts of one task.
 
     Args:
-        context: The flow run, or the task run without one, that the call is made in.
-        place: Names the task that it is made in.
+        context: The flow run, or the task run without one, that makes the call.
+        place: Names the task that makes it.
         task_run: That task's run.
         what: What is called.
-        caller: Whose calls all have one position; None where each call has its own.
+        caller: The task run whose calls all have one position; None if each call has its own.
     """
     task = str(task_run.id) if task_run is not None else ""
     attempt = f"{task}|{task_run.run_count}" if task_run is not None else ""
@@ -188,13 +188,13 @@ def _position(
 
 
 def _name_subflow(parent: TaskRun, what: str) -> str:
-    """Return what names a subflow's call, the same in every attempt of the flow that calls it.
+    """Return a name for a subflow's call, the same in every attempt of the flow that calls it.
 
-    Prefect numbers the calls that a flow makes itself. Those of its tasks have random keys, and are told
-    apart by the task and by what the subflow runs.
+    Prefect numbers the calls that the flow itself makes. Those that its tasks make have random keys, and are
+    told apart by the task and by what the subflow runs.
 
     Args:
-        parent: The task run that stands for the subflow in the flow that calls it.
+        parent: The task run that represents the subflow in the flow that calls it.
         what: What the subflow runs, and what it passes.
     """
     by_prefect = f"{parent.task_key}|{parent.dynamic_key}"
@@ -212,8 +212,8 @@ def _name_subflow(parent: TaskRun, what: str) -> str:
 def _read_parents(flow_run: FlowRun, retries: RetryPolicy) -> tuple[UUID, tuple[TaskRun, ...], list[int]]:
     """Return the outermost flow run, the calls that lead from it to a flow run, and the flow runs' attempts.
 
-    A call is given as its task run. A retried parent starts its subflows as new flow runs; that they are
-    called from the same place is what stays.
+    Each call is given as its task run. A retried parent starts its subflows as new flow runs; only the place
+    of the call stays the same.
     """
 
     def read(client: SyncPrefectClient) -> tuple[UUID, tuple[TaskRun, ...], list[int]]:

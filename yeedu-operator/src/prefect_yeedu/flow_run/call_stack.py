@@ -22,10 +22,10 @@ _of_the_caller: ContextVar[bool | None] = ContextVar("is_called_by_the_flow", de
 
 
 def is_called_by_the_flow() -> bool:
-    """Tell whether the flow's own code waits for this call: it makes no other one meanwhile.
+    """Return whether the flow's own code waits for this call, and so makes no other one meanwhile.
 
-    What an event loop runs beside the flow (`asyncio.gather`, `create_task`) has a stack of its own, which
-    begins at the loop, even if the flow itself has started that.
+    What an event loop runs beside the flow (`asyncio.gather`, `create_task`) has its own stack, which begins
+    at the loop even if the flow itself started it.
     """
     known = _of_the_caller.get()
     if known is not None:
@@ -40,7 +40,7 @@ def is_called_by_the_flow() -> bool:
 
 @contextmanager
 def kept_for_a_thread() -> Generator[None]:
-    """Have what is started inside, with a copy of this context, know who makes the call."""
+    """Keep the answer of `is_called_by_the_flow` for threads that run in a copy of this context."""
     token = _of_the_caller.set(is_called_by_the_flow())
     try:
         yield
@@ -49,7 +49,7 @@ def kept_for_a_thread() -> Generator[None]:
 
 
 def outward(context: Context | None) -> Iterator[Context]:
-    """Yield a context and those that it was entered in; only the token by which it is left knows them."""
+    """Yield a context and those around it, which only the token that resets each context knows."""
     while isinstance(context, (FlowRunContext, TaskRunContext)):
         yield context
         token = context._token  # pyright: ignore[reportPrivateUsage]

@@ -1,4 +1,4 @@
-"""One run of a job or notebook from Prefect; used by the operator, the tasks and the blocks."""
+"""Makes one call of a job or notebook from Prefect; used by the operator, the tasks and the blocks."""
 
 from __future__ import annotations
 
@@ -34,35 +34,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Triggered:
-    """A run that exists on Yeedu and has still to be waited for.
+    """A run that exists on Yeedu and still has to be waited for.
 
     Attributes:
         started: The run.
-        events: What tells Prefect's event feed of it.
+        events: Emits the run's events to Prefect.
     """
 
     started: StartedRun
     events: RunEvents
 
     def finish(self) -> YeeduResult:
-        """Wait for the end, and return the result.
+        """Wait until the run has ended and return the result.
 
         Raises:
-            YeeduError: It did not succeed; the class says why.
+            YeeduError: The run did not succeed; the class says why.
         """
         return self.events.reported(self.started.finish)
 
 
 @dataclass(frozen=True)
 class YeeduCall:
-    """A call that can be made.
+    """A call that is ready to be made.
 
     Attributes:
-        connection: Which Yeedu, by whom.
-        target: What is called.
-        request: With what.
-        note: What to tell about the way of logging in, where there was a choice; else empty.
-        blocks: The blocks that say who logs in, by what they are given as, such as `token_block_name`.
+        connection: The Yeedu to call, and the login.
+        target: What to call.
+        request: The arguments and options.
+        note: What to log about the way of logging in, if there was a choice; else empty.
+        blocks: The blocks that hold the login, each after its parameter, such as `token_block_name`.
     """
 
     connection: Connection
@@ -72,7 +72,7 @@ class YeeduCall:
     blocks: tuple[tuple[str, str], ...] = ()
 
     def execute(self, event: threading.Event | None = None) -> YeeduResult:
-        """Run it, wait for its end, and return what came of it.
+        """Run the target, wait until it has ended, and return the result.
 
         Args:
             event: Set when the run is not wanted any more.
@@ -89,7 +89,7 @@ class YeeduCall:
         return result
 
     def start(self, event: threading.Event | None = None) -> Triggered:
-        """Submit it, or find the run again that an earlier attempt submitted."""
+        """Submit the run, or find the one that an earlier attempt submitted."""
         if self.target.kind not in {TargetKind.JOB, TargetKind.NOTEBOOK}:
             raise YeeduConfigurationError("Only a job's or a notebook's address can be triggered.")
         client, watch = self.open_client(), StopWatch(event)
@@ -101,14 +101,14 @@ class YeeduCall:
 
     @property
     def events(self) -> RunEvents:
-        """What tells Prefect's event feed of the run."""
+        """What emits the run's events to Prefect."""
         return RunEvents.of(self.connection, self.target)
 
     def resolved(self, client: YeeduClient, clock: Clock | None = None) -> YeeduCall:
-        """Return the call of the definition's id, where only its name is given.
+        """Return this call with the definition's id, if only its name is given.
 
         Raises:
-            YeeduNotFound: There is none of that name.
+            YeeduNotFound: There is no definition with that name.
         """
         target = self.target
         if not target.name or target.run_kind is None:
@@ -119,13 +119,13 @@ class YeeduCall:
         return replace(self, target=replace(target, id=found, name=""))
 
     def open_client(self) -> YeeduClient:
-        """Return this process's client for the connection; say how it logs in, where there was a choice."""
+        """Return this process's client for the connection; log how it logs in, if there was a choice."""
         if self.note and self.target.kind is not TargetKind.HEALTH:
             find_logger().info(self.note)
         return shared_client(self.connection)
 
     def listener(self, watch: StopWatch) -> RunLogListener:
-        """Return what writes to the run's log and makes its artifacts."""
+        """Return the listener that writes to the run's log and creates its artifacts."""
         logger, request = find_logger(), self.request
         artifacts, deferral = RunArtifacts(str(self.target.kind), self.target.id), None
         if request.deferrable:
@@ -138,7 +138,7 @@ class YeeduCall:
         return RunLogListener(logger, watch, artifacts, self.events, deferral)
 
     def ledger(self) -> Ledger:
-        """Return where the run of this call is recorded."""
+        """Return the ledger that records this call's run."""
         target, request, connection = self.target, self.request, self.connection
         words = repr((request.arguments, request.conf, dict(request.parameters)))
         passed = hashlib.sha256(words.encode()).hexdigest()[:12]

@@ -1,6 +1,6 @@
 """Records the cluster that a definition is normally bound to, so that a crash cannot leave it moved.
 
-The record is one of the definition, not of the flow run: where that is not run again, the next one finds it.
+The record belongs to the definition, not to the flow run: if that is not run again, the next one finds it.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ RETRIES = retry_within(20.0)
 
 
 class ClusterRecord:
-    """Says in an artifact that a definition was moved to another cluster and is to be moved back.
+    """Records in an artifact that a definition was moved to another cluster and has to be moved back.
 
-    That the Prefect server cannot be reached is only a warning: the call itself moves the definition back.
+    An unreachable Prefect server causes only a warning, because the call itself moves the definition back.
 
     Args:
         definition: The job or notebook.
-        call: Names the call of the flow run.
-        flow_run_id: The flow run, to whose artifacts the record belongs.
-        task_run_id: The task run, where the call is made in one.
+        call: The name of the flow run's call.
+        flow_run_id: The flow run that the artifact belongs to.
+        task_run_id: The task run, if the call is made in one.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ClusterRecord:
         self._artifact_id: UUID | None = None
 
     def read(self) -> ClusterMove | None:
-        """Return the move that was not undone, by whichever call it was made."""
+        """Return the move that was not undone, whichever call made it."""
         try:
             artifact = ask_prefect(self._read, f"for the cluster of {self._definition.title}", RETRIES)
         except YeeduPrefectError as error:
@@ -103,7 +103,7 @@ class ClusterRecord:
         )
 
     def _read(self, client: SyncPrefectClient) -> Artifact | None:
-        """Return the definition's newest record; one of the same number elsewhere has the same key."""
+        """Return the definition's newest record; one with the same id elsewhere has the same key."""
         wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[self._key]))
         found = iterate_artifacts(client, wanted)
         return next((one for one in found if Definition.read(one.metadata_ or {}) == self._definition), None)

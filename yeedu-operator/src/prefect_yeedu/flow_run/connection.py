@@ -29,7 +29,7 @@ TOKEN_KEY = "token_block_name"  # noqa: S105 - a key of the connection details, 
 # The platform's deployer writes these blocks, and the key TOKEN_KEY of the first.
 _BLOCK_OF_THE_PLATFORM = "yeedu-token"
 _PASSWORD_BLOCK_OF_THE_PLATFORM = "yeedu-password"  # noqa: S105 - the block's name, not a password
-# Where a token goes that no block is named for yet: either of the first two, or the platform does both.
+# Where to store a token for which no block is named yet.
 _PLACE_OF_A_TOKEN = (
     f"a Secret block whose name you give as {TOKEN_KEY}, or write under that key into the connection "
     "details' JSON; on the platform, set YEEDU_TOKEN in .env, which does both"
@@ -38,13 +38,13 @@ _PLACE_OF_A_TOKEN = (
 
 @dataclass(frozen=True)
 class Access:
-    """Who connects, and whom they trust.
+    """The login and the TLS settings of a connection.
 
     Attributes:
-        credentials: Who connects; None where nobody has to.
+        credentials: The login; None if none is needed.
         tls: How certificates are checked.
-        note: What to tell about the way of logging in, where there was a choice; else empty.
-        blocks: The blocks that say this, by what they are given as, such as `token_block_name`.
+        note: What to log about the way of logging in, if there was a choice; else empty.
+        blocks: The blocks that hold the login, each after its parameter, such as `token_block_name`.
     """
 
     credentials: Credentials | None = None
@@ -53,12 +53,12 @@ class Access:
     blocks: tuple[tuple[str, str], ...] = ()
 
     def to(self, url: YeeduURL) -> Connection:
-        """Return the connection to the Yeedu of an address."""
+        """Return the connection to the Yeedu that an address names."""
         return Connection.to(url, self.credentials, self.tls)
 
 
 def block_name(name: str) -> str:
-    """Return the name under which Prefect keeps a block: users' guides write underscores for dashes."""
+    """Return the name under which Prefect stores a block; users' guides write underscores for dashes."""
     return name.strip().lower().replace("_", "-")
 
 
@@ -69,21 +69,21 @@ def load_connection(
     *,
     needs_login: bool = True,
 ) -> Access:
-    """Return the connection that blocks describe.
+    """Return the login and TLS settings that blocks describe.
 
     Args:
         connection_block_name: A Secret block or a Variable that holds JSON with `username`,
             `YEEDU_VERIFY_SSL` (default true), `YEEDU_SSL_CERT_FILE` and, for single sign-on,
             `token_block_name`; with a token it may be left out.
         login_password_block_name: A Secret block that holds the password; not needed with a token.
-        token_block_name: A Secret block that holds a token, which then is used instead of the password; it
-            goes before the one that the connection details name.
-        needs_login: Whether somebody has to log in; a health check needs to know only whom to trust.
+        token_block_name: A Secret block that holds a token, used instead of the password; it takes precedence
+            over the one that the connection details name.
+        needs_login: Whether a login is needed; a health check needs only the TLS settings.
 
     Raises:
-        YeeduConfigurationError: Something is missing or not as it should be; the text names it.
+        YeeduConfigurationError: Something is missing or invalid; the text names it.
     """
-    with ThreadPoolExecutor(1) as pool:  # the secret is read while the details are
+    with ThreadPoolExecutor(1) as pool:  # reads the secret while the details are read
         token = password = None
         if needs_login and token_block_name:
             token = pool.submit(copy_context().run, load_token, token_block_name)
@@ -136,7 +136,7 @@ def load_connection(
 
 
 def _named_token_block(details: Details, connection_block_name: str | None) -> str:
-    """Return the token's block that the connection details name, or an empty text."""
+    """Return the token's block that the connection details name; empty if they name none."""
     name: object = details.get(TOKEN_KEY) or ""
     if not isinstance(name, str):
         raise YeeduConfigurationError(
@@ -150,7 +150,7 @@ def load_details(name: str) -> Details:
     """Return the connection details held by a Secret block or a Variable of that name.
 
     Raises:
-        YeeduConfigurationError: There is neither, or it holds something else than a JSON object.
+        YeeduConfigurationError: There is neither, or it holds something other than a JSON object.
     """
     value = _load_secret(name)
     if value is None:
@@ -164,7 +164,7 @@ def load_details(name: str) -> Details:
         try:
             value = json.loads(value)
         except ValueError:
-            value = None  # said below, without the text: it is a secret
+            value = None  # reported below, without the text, which is a secret
     if not isinstance(value, dict):
         raise YeeduConfigurationError(
             f"The connection details '{block_name(name)}' are not a JSON object such as "
@@ -175,7 +175,7 @@ def load_details(name: str) -> Details:
 
 
 def load_password(name: str) -> str:
-    """Return the password in a Secret block, as it is but for a line break at its end.
+    """Return the password in a Secret block, without a line break at its end.
 
     Raises:
         YeeduConfigurationError: There is no such block, or it holds no text.
@@ -203,7 +203,7 @@ def _load_text(name: str, what: str, otherwise: str = "") -> str:
             f"There is no Secret block '{block_name(name)}' on the Prefect server; "
             f"create it with {what} as value{otherwise}."
         )
-    # A number was stored as one, by Python code.
+    # Python code may have stored a number.
     text = str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
     if not text.strip():
         raise YeeduConfigurationError(
@@ -213,14 +213,14 @@ def _load_text(name: str, what: str, otherwise: str = "") -> str:
 
 
 def _load_secret(name: str) -> object | None:
-    """Return what a Secret block holds, as it is, or None when there is no such block.
+    """Return the unparsed value of a Secret block, or None if there is no such block.
 
-    `Secret.get` reads a text as JSON where it can: a password of digits would come back as a number.
+    `Secret.get` parses JSON where it can, so that a password of digits would come back as a number.
     """
     try:
         block = cast("Secret[Any]", Secret.load(block_name(name), _sync=True))  # pyright: ignore[reportCallIssue, reportUnknownMemberType]
     except ValueError as error:
-        # Prefect reports an absent block so; a block that exists but cannot be read is another matter.
+        # Prefect reports an absent block this way; one that cannot be read is a failure.
         if "Unable to find block document" in str(error):
             return None
         failure = _unreadable(f"The Secret block '{block_name(name)}'", error)
@@ -228,7 +228,7 @@ def _load_secret(name: str) -> object | None:
         failure = _unreadable(f"The Secret block '{block_name(name)}'", error)
     else:
         return cast("object", block.value.get_secret_value())
-    raise failure  # without the cause, whose text may hold what the block does
+    raise failure  # without the cause, whose text may show the block's value
 
 
 def _load_variable(name: str) -> object | None:
@@ -245,7 +245,7 @@ def _load_variable(name: str) -> object | None:
 
 
 def _unreadable(what: str, error: Exception) -> YeeduPrefectError:
-    """Return the error for a block or Variable that Prefect does not give; only an outage passes."""
+    """Return the error for a block or Variable that cannot be read; only an outage is retryable."""
     kind = YeeduPrefectUnavailable if isinstance(error, httpx.TransportError) else YeeduPrefectError
     return kind(
         f"{what} cannot be read from the Prefect server ({type(error).__name__}); "

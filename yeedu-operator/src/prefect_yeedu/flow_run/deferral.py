@@ -1,7 +1,7 @@
 """Suspends a deployment's flow run while its job runs on Yeedu, so that waiting takes no process and no slot.
 
-The record says so, and the process leaves with Prefect's own signal. `yeedu-watch` resumes the flow run once
-Yeedu shows the run's end; the flow then runs from its beginning, and each call finds its own run again.
+The record notes the suspension, and the process leaves with Prefect's own signal. `yeedu-watch` resumes the
+flow run once Yeedu shows that the run has ended; the flow then starts over, and each call finds its own run.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     from prefect_yeedu.runs.remote_run import RemoteRun
 
 RETRIES = retry_within(20.0)
-# At the end of a run the call cannot go on before it knows whose the flow run is.
+# At the end of a run the call cannot go on before it knows whether the flow run is still this process's.
 END_RETRIES = retry_within(600.0)
-# A flow run in one of these is not this process's any more: it is to be started again, or is being.
+# A flow run in one of these states has left this process: it will be, or is being, started again.
 _LEFT = {StateType.PAUSED, StateType.SCHEDULED, StateType.PENDING}
 _OURS = {StateType.RUNNING, StateType.CANCELLING}
 
 
 class Deferral:
-    """Suspends the flow run that waits for a job, where that can be; says once why it cannot.
+    """Suspends the flow run that waits for a job, if possible; otherwise logs once why not.
 
     Args:
-        logger: Where to say it.
+        logger: Where to log it.
         kind: What is called.
-        has_clusters: Whether further clusters are tried, to which only the waiting call can move the job.
-        has_blocks: Whether blocks hold who connects, so that somebody else can look at the run.
+        has_clusters: Whether fallback clusters are tried, to which only the waiting call can move the job.
+        has_blocks: Whether blocks hold the login, so that another process can poll the run.
     """
 
     def __init__(
@@ -59,20 +59,20 @@ class Deferral:
         self._has_clusters = has_clusters
         self._has_blocks = has_blocks
         self._is_refused = False
-        self._key = ""  # of the suspension that the server was asked for
+        self._key = ""  # of the suspension that was requested
         self._logged: set[int] = set()
         if kind is TargetKind.NOTEBOOK:
             self._refuse("this process executes a notebook's cells")
 
     def leave(self, run: RemoteRun, seconds_left: float | None) -> BaseException | None:
-        """Suspend the flow run and return the signal to leave with; None where the call waits itself.
+        """Suspend the flow run and return the signal to leave with; None if the call has to wait itself.
 
         Args:
             run: The run.
             seconds_left: What is left of its budget; None for no budget, 0 once that or the run is over.
 
         Raises:
-            YeeduPrefectUnavailable: At the end, and the server that was asked to suspend it stayed away.
+            YeeduPrefectUnavailable: At the end, if the server that was asked to suspend it stayed away.
         """
         if self._is_refused:
             return None
@@ -107,7 +107,7 @@ class Deferral:
         return self._way_out(flow_context.flow_run, END_RETRIES)
 
     def _find_reason(self, flow_run: FlowRun | None) -> str:
-        """Return why the flow run cannot be suspended here; empty where it can."""
+        """Return why the flow run cannot be suspended here; empty if it can."""
         reasons = {
             "the address is a run's own, of which no record is kept": self._kind is not TargetKind.JOB,
             "it tries cluster_ids, to which it has to move the job itself": self._has_clusters,
@@ -135,7 +135,7 @@ class Deferral:
         except YeeduPrefectError as error:
             return self._refuse(str(error).removesuffix("."))
         if answer.state is None or answer.state.type not in _LEFT:
-            # Where it was suspended before, and goes on elsewhere by now, it is refused as well.
+            # Prefect also refuses if it was suspended before and already goes on elsewhere.
             reason = getattr(answer.details, "reason", "") or "Prefect does not suspend it"
             return self._way_out(flow_run, retries) or self._refuse(reason)
         self._logger.info(
@@ -147,10 +147,10 @@ class Deferral:
         return Pause(state=answer.state)
 
     def _way_out(self, flow_run: FlowRun, retries: RetryPolicy) -> BaseException | None:
-        """Return the signal to leave with where the suspension took place; None where it did not.
+        """Return the signal to leave with if the suspension took place; None if it did not.
 
         Raises:
-            YeeduPrefectUnavailable: The Prefect server does not say.
+            YeeduPrefectUnavailable: The Prefect server cannot be reached.
         """
         try:
             found = ask_prefect(
@@ -163,13 +163,13 @@ class Deferral:
         except YeeduPrefectError:
             return None
         is_ours = found.state is not None and found.state.type in _OURS
-        if is_ours and self._key not in (found.empirical_policy.pause_keys or ()):  # the server keeps it
+        if is_ours and self._key not in (found.empirical_policy.pause_keys or ()):  # kept by the server
             return None
         self._logger.info("This flow run was suspended, and goes on without this process.")
         return Pause(state=found.state)
 
     def _put_off(self) -> None:
-        """Say that the call waits for now."""
+        """Log that the call waits for now."""
         self._log_once(
             logging.INFO,
             "This call waits here while tasks go on that the flow has submitted; once they are done, the "
@@ -182,21 +182,21 @@ class Deferral:
         self._logged.add(level)
 
     def _refuse(self, reason: str) -> None:
-        """Say that the call waits in the ordinary way."""
+        """Give up the suspension, and log that the call waits in the ordinary way."""
         self._is_refused = True
         self._logger.info("deferrable has no effect on this call (%s); it waits here.", reason.rstrip("."))
 
 
 def _is_beside_submitted_tasks(context: FlowRunContext) -> bool:
-    """Tell whether tasks may go on that the flow has submitted: they would outlive this process's flow run.
+    """Return whether submitted tasks may still be running, which would outlive the flow run in this process.
 
-    Prefect's runner of threads counts them; another one may have some.
+    Prefect's thread task runner counts them; any other runner is assumed to have some.
     """
     return getattr(context.task_runner, "_active_submission_count", 1) > 0
 
 
 def _is_in_a_transaction() -> bool:
-    """Tell whether the flow's code has opened a transaction; every task has one of its own."""
+    """Return whether the flow's code has opened a transaction, besides the one that every task has."""
     tasks = {context.task_run.id for context in outward(TaskRunContext.get())}
     transactions, transaction = 0, get_transaction()
     while transaction is not None:

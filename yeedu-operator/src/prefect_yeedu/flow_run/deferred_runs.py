@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
 
-# A server that is short of time for a moment is asked again; one that is away, in the next round.
+# A server that is briefly overloaded is asked again; one that is unreachable, in the next round.
 RESUME_RETRIES = retry_within(5.0)
 _IDS = 200  # how many records are asked for at once
 _SUSPENDED = FlowRunFilter(
@@ -51,9 +51,9 @@ class DeferredRun:
 
     Attributes:
         flow_run_id: The flow run.
-        pause_key: Its pause; another pause of the same flow run waits for something else.
+        pause_key: The key of its pause; another pause of the same flow run waits for something else.
         record_id: The remote run's record.
-        fields: What the record holds; empty where it is gone.
+        fields: What the record holds; empty if it is gone.
     """
 
     flow_run_id: UUID
@@ -68,7 +68,7 @@ class DeferredRun:
 
     @property
     def definition(self) -> Definition | None:
-        """What it is a run of; None where the record does not say."""
+        """The remote run's job or notebook; None if the record does not say."""
         return Definition.read(self.fields)
 
     @property
@@ -78,17 +78,17 @@ class DeferredRun:
 
     @property
     def since(self) -> float:
-        """Before when the remote run was not there, in seconds since 1970."""
+        """The earliest time at which the remote run can have started, in seconds since 1970."""
         return read_record(self.fields).intended_at
 
     def is_over(self, now: float) -> bool:
-        """Tell whether the remote run has used up its budget, by seconds since 1970."""
+        """Return whether the remote run's budget is used up at a time in seconds since 1970."""
         until = read_record(self.fields).deferred_until
         return until is not None and now >= until
 
 
 def find_deferred_runs() -> list[DeferredRun]:
-    """Return the flow runs that are suspended until a remote run has ended: two queries for each 200 of them.
+    """Return the flow runs that are suspended until a remote run has ended, with two queries for each 200.
 
     Raises:
         YeeduPrefectError: The Prefect server does not answer, or refuses.
@@ -97,7 +97,7 @@ def find_deferred_runs() -> list[DeferredRun]:
 
 
 def resume(run: DeferredRun) -> bool:
-    """Have a flow run go on, unless it does already, or is paused for another reason by now.
+    """Resume a flow run, unless it already goes on or is paused for another reason.
 
     Returns:
         Whether it was resumed.
@@ -107,7 +107,7 @@ def resume(run: DeferredRun) -> bool:
     """
 
     def ask(client: SyncPrefectClient) -> bool:
-        # What paused it meanwhile may wait for a person, whom nobody may forestall.
+        # Whatever paused it meanwhile may wait for a person, whose decision must not be preempted.
         if _pause_key(client.read_flow_run(run.flow_run_id)) != run.pause_key:
             return False
         answer = client.resume_flow_run(run.flow_run_id)
@@ -138,6 +138,6 @@ def _find(client: SyncPrefectClient) -> list[DeferredRun]:
 
 
 def _pause_key(flow_run: FlowRun) -> str:
-    """Return the key of the pause that a flow run is in; empty where it is in none."""
+    """Return the key of the pause that a flow run is in; empty if it is in none."""
     state = flow_run.state
     return (state.state_details.pause_key or "") if state is not None and state.is_paused() else ""

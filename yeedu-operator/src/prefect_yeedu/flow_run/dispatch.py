@@ -24,14 +24,14 @@ def with_async_twin(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make a method return its twin's coroutine in async code: an async flow or task, or a coroutine.
 
-    To a type checker it stays the plain method; who wants the coroutine's type calls the twin by its name. A
-    thread without an event loop gets the plain method even if an async flow started it.
+    To a type checker it stays the plain method; call the twin by its name to get the coroutine's type. A
+    thread without an event loop gets the plain method, even if an async flow started it.
     """
 
     def decorate(method: Callable[P, R]) -> Callable[P, R]:
         @wraps(method)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            is_sync = kwargs.pop("_sync", None)  # what Prefect's own methods take as well
+            is_sync = kwargs.pop("_sync", None)  # which Prefect's own methods take too
             if is_sync or (is_sync is None and not _is_async()):
                 return method(*args, **kwargs)
             return cast("R", _Awaited(twin(*args, **kwargs), method.__name__))
@@ -43,9 +43,9 @@ def with_async_twin(
 
 
 class _Awaited(Coroutine[Any, Any, Any]):
-    """A method's coroutine that says so in the run's log when it is dropped before anybody awaits it.
+    """A method's coroutine that logs an error in the run's log if it is dropped without being awaited.
 
-    Dropping an object cannot raise, so that the flow run itself goes on.
+    Dropping an object cannot raise, so the flow run itself goes on.
     """
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
@@ -80,7 +80,7 @@ class _Awaited(Coroutine[Any, Any, Any]):
 
 
 def _is_async() -> bool:
-    """Whether the caller is async: of a flow or task, what that is; elsewhere whether an event loop runs."""
+    """Return whether the caller is async: its flow or task is, or outside of both an event loop runs."""
     if not _has_running_loop():
         return False
     try:

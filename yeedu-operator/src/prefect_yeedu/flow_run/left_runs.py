@@ -1,8 +1,8 @@
 """Stops the orphaned remote runs of a flow run: ``yeedu-left-runs FLOW_RUN``.
 
-A flow run that is cancelled while nothing is left of its process stops nothing. Who finds it calls this: the
+A flow run that is cancelled when its process is already gone cannot stop its remote runs; this does. The
 artifacts of the flow run and of its subflows say which remote runs are open, where they are, and which blocks
-hold who may stop them.
+hold the login to stop them.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ _INFO, _WARNING = 20, 30
 
 
 def stop_left_runs(flow_run_id: UUID) -> list[str]:
-    """Stop every remote run of a flow run whose end nobody has seen, and say so in the flow run's log.
+    """Stop all remote runs of a flow run whose records are still open, and say so in the flow run's log.
 
     Returns:
-        What was done, a sentence for each of them.
+        What was done, a sentence for each remote run.
 
     Raises:
         YeeduPrefectError: The Prefect server does not answer, or does not know the flow run.
@@ -87,9 +87,9 @@ def stop_left_runs(flow_run_id: UUID) -> list[str]:
 
 
 def left_artifacts(client: SyncPrefectClient, flow_run_id: UUID) -> list[Artifact]:
-    """Return the records of the remote runs of a flow run and its subflows whose end nobody has seen.
+    """Return the open records of the remote runs of a flow run and its subflows.
 
-    A subflow that is a deployment's has a process of its own, which looks after its remote runs.
+    A deployment's subflow has its own process, which looks after its remote runs until it has ended.
     """
     wanted = ArtifactFilter(
         key=ArtifactFilterKey(like_="yeedu-%"),
@@ -113,7 +113,7 @@ def _with_subflows(client: SyncPrefectClient, flow_run_id: UUID) -> list[UUID]:
 
 
 def _end(artifact: Artifact) -> tuple[str, bool]:
-    """Stop what a record stands for; return what to say about it, and whether it is over."""
+    """Stop the run that a record describes; return what to say about it, and whether it is over."""
     fields = artifact.metadata_ or {}
     record = read_record(fields)
     definition = Definition.read(fields)
@@ -159,7 +159,7 @@ def _end_on(
 
 
 def load_access(fields: Mapping[str, str]) -> Access:
-    """Return who may look at a run and stop it, from the blocks that its record names.
+    """Return the login to read and stop a run with, from the blocks that its record names.
 
     Raises:
         YeeduConfigurationError: It names none, or one of them cannot be used.
@@ -202,7 +202,7 @@ def write_log(flow_run_id: UUID, sentence: str, level: int) -> None:
 
 
 def main() -> None:
-    """Stop what the flow run of the command line has left behind, and print what was done."""
+    """Stop what the flow run on the command line has left behind, and print what was done."""
     parser = argparse.ArgumentParser(
         prog="yeedu-left-runs", description="Stop the Yeedu runs that a flow run left behind."
     )

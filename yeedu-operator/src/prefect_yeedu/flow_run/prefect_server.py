@@ -28,8 +28,8 @@ Answer = TypeVar("Answer")
 
 logger = logging.getLogger(__name__)
 
-# What a call of the Prefect server can raise: a ValueError where something else than the server answers, a
-# RuntimeError where its client cannot start.
+# What a call of the Prefect server can raise: a ValueError if something other than the server answers, a
+# RuntimeError if its client cannot start.
 FAILURES = (
     httpx.HTTPError,
     httpx.InvalidURL,
@@ -39,7 +39,7 @@ FAILURES = (
     ValueError,
     RuntimeError,
 )
-PAGE = 200  # as many as the server gives at once
+PAGE = 200  # the most that the server returns at once
 _TRANSIENT_STATUSES = frozenset({408, 429})
 
 
@@ -56,17 +56,17 @@ def ask_prefect(
     answer_seconds: float | None = None,
     clock: Clock | None = None,
 ) -> Answer:
-    """Call the Prefect server, again and again while it is away.
+    """Call the Prefect server, retrying while it is unreachable.
 
     Args:
-        call: Receives a client, which repeats nothing by itself.
+        call: Makes the call with a client that does not retry by itself.
         what: What is asked, such as `about flow run 7`, for messages.
-        retries: How often and how long.
+        retries: The retry policy.
         answer_seconds: Time limit of each answer, instead of the client's own.
-        clock: Waits between the calls; the machine's where there is none.
+        clock: The clock for the waits between calls; None for the machine's.
 
     Raises:
-        YeeduPrefectUnavailable: It stayed away.
+        YeeduPrefectUnavailable: It stayed unreachable.
         YeeduPrefectError: It refused the call, or does not know what was asked for.
     """
     clock = clock or SystemClock()
@@ -122,12 +122,12 @@ def name_failure(error: Exception, what: str) -> YeeduPrefectError:
 def iterate_artifacts(
     client: SyncPrefectClient, wanted: ArtifactFilter, flow_runs: FlowRunFilter | None = None
 ) -> Iterator[Artifact]:
-    """Return artifacts, the newest first.
+    """Yield artifacts, the newest first.
 
     Args:
         client: Reads them.
         wanted: Which ones.
-        flow_runs: Of which flow runs; None for those of any and of none.
+        flow_runs: Of which flow runs; None for those of any flow run or none.
     """
     return _each(
         lambda offset: client.read_artifacts(
@@ -141,7 +141,7 @@ def iterate_artifacts(
 
 
 def iterate_subflows(client: SyncPrefectClient, parents: Sequence[UUID]) -> Iterator[FlowRun]:
-    """Return the subflows that flow runs have started themselves."""
+    """Yield the subflows that flow runs have started themselves."""
     if not parents:
         return iter(())
     parent = FlowRunFilterParentFlowRunId(any_=list(parents))
@@ -149,7 +149,7 @@ def iterate_subflows(client: SyncPrefectClient, parents: Sequence[UUID]) -> Iter
 
 
 def iterate_flow_runs(client: SyncPrefectClient, wanted: FlowRunFilter) -> Iterator[FlowRun]:
-    """Return flow runs, each page of them by a query of its own."""
+    """Yield flow runs, with one query for each page of them."""
     return _each(
         lambda offset: client.read_flow_runs(
             flow_run_filter=wanted, sort=FlowRunSort.ID_DESC, limit=PAGE, offset=offset
@@ -158,7 +158,7 @@ def iterate_flow_runs(client: SyncPrefectClient, wanted: FlowRunFilter) -> Itera
 
 
 def _each(read_page: Callable[[int], list[Answer]]) -> Iterator[Answer]:
-    """Yield what is on the pages that begin at an offset, up to the first that is not full."""
+    """Yield the items of the pages that begin at each offset, up to the first page that is not full."""
     offset = 0
     while page := read_page(offset):
         yield from page
@@ -168,7 +168,7 @@ def _each(read_page: Callable[[int], list[Answer]]) -> Iterator[Answer]:
 
 
 def _without_retries() -> SettingsContext:
-    """Return settings with which a client repeats nothing; copied, as checking all of them takes 20 ms."""
+    """Return settings without a client's retries; copied, as validating all of them takes 20 ms."""
     context = get_settings_context()
     client = context.settings.client.model_copy(update={"max_retries": 0})
     return SettingsContext(

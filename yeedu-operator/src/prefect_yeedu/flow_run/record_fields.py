@@ -1,7 +1,7 @@
 """The content of a remote run's artifact: fields for programs, and a text for people.
 
-A field is a text of at most 500 characters; Prefect cuts longer ones. Exit values may be longer, and hold
-characters that a database refuses, so such a one is kept in further fields.
+A field is a text of at most 500 characters; Prefect cuts longer ones. An exit value that is longer, or holds
+characters that a database refuses, is kept in additional fields.
 """
 
 from __future__ import annotations
@@ -58,16 +58,16 @@ class Definition:
 
     @property
     def title(self) -> str:
-        """What people call it."""
+        """Its name for people."""
         return f"Yeedu {self.kind} {self.id}"
 
     @property
     def key(self) -> str:
-        """The key of its runs' artifacts: one for all of them, so that they are its history."""
+        """The artifact key that all of its runs share, so that they form its history."""
         return f"yeedu-{self.kind}-{self.id}"
 
     def fields(self) -> dict[str, str]:
-        """Return what tells it apart from any other."""
+        """Return the fields that identify it."""
         return {
             "base_url": self.base_url,
             "tenant": self.tenant,
@@ -78,7 +78,7 @@ class Definition:
 
     @classmethod
     def read(cls, fields: Fields) -> Definition | None:
-        """Return the one that fields name, or None where they name none."""
+        """Return the definition that fields name, or None if they name none."""
         workspace, identifier = fields.get("workspace", ""), fields.get("definition", "")
         base_url, tenant, kind = (fields.get(name, "") for name in ("base_url", "tenant", "kind"))
         if not (base_url and tenant and kind and workspace.isdigit() and identifier.isdigit()):
@@ -107,12 +107,12 @@ def read_record(fields: Fields, *, is_new: bool = False) -> Record:
 
 
 def pause_key(record: UUID | None) -> str:
-    """Return a new key of a pause that lasts until a record's run has ended; it names the record."""
+    """Return a new key, which names the record, for a pause until the record's run has ended."""
     return f"{_PAUSE}{record}:{uuid4().hex[:8]}" if record is not None else ""
 
 
 def record_of_pause(key: str | None) -> UUID | None:
-    """Return the record that a pause's key names; None where it is another pause."""
+    """Return the record that a pause's key names; None for any other pause."""
     try:
         return UUID(key.removeprefix(_PAUSE).partition(":")[0]) if key and key.startswith(_PAUSE) else None
     except ValueError:
@@ -120,13 +120,13 @@ def record_of_pause(key: str | None) -> UUID | None:
 
 
 def is_left(fields: Fields) -> bool:
-    """Tell whether fields are the record of a run, or of an intent, whose end nobody has seen."""
+    """Return whether fields are the record of a run, or of an intent, that was not seen to end."""
     phase = fields.get("phase", "")
     return phase not in {"", str(Phase.ENDED)} and bool(fields.get("run_id") or fields.get("intended_at"))
 
 
 def exit_value_fields(value: str | None) -> dict[str, str]:
-    """Return the fields of an exit value: its beginning, and all of it in pieces where that is not all."""
+    """Return the fields of an exit value: its beginning, and if that is not all, all of it in pieces."""
     if value is None:
         return {}
     begin = storable(value)[:MAX_FIELD_CHARACTERS]
@@ -139,7 +139,7 @@ def exit_value_fields(value: str | None) -> dict[str, str]:
 
 
 def read_exit_value(fields: Fields) -> str | None:
-    """Return the exit value that fields hold, or None where the notebook had none."""
+    """Return the exit value that fields hold, or None if the notebook had none."""
     pieces: list[str] = []
     while (piece := fields.get(f"exit_value_{len(pieces) + 1}")) is not None:
         pieces.append(piece)
@@ -147,13 +147,13 @@ def read_exit_value(fields: Fields) -> str | None:
 
 
 def write_text(title: str, fields: Fields, *, flow_run_page: str = "", error: str = "") -> str:
-    """Return what people read about a run: how far it has come, for how long, where to look, what went wrong.
+    """Return a run's text for people: how far it has come, for how long, where to look, what went wrong.
 
     Args:
-        title: The job or notebook.
-        fields: What is recorded.
+        title: The job's or notebook's title.
+        fields: The fields of the record.
         flow_run_page: Address of the flow run in Prefect's user interface; empty for none.
-        error: What the flow run says is wrong.
+        error: The flow run's error; empty for none.
     """
     record = read_record(fields)
     name = f"[run {record.run_id}]({record.url})" if record.run_id is not None else "a run"
@@ -180,7 +180,7 @@ def write_text(title: str, fields: Fields, *, flow_run_page: str = "", error: st
 
 
 def _said(fields: Fields) -> str:
-    """Return since when a flow run is suspended that goes on after this run; empty where none is."""
+    """Return since when the flow run has been suspended for this run; empty if it is not."""
     since, until = fields.get("deferred_at"), fields.get("deferred_until")
     if not since:
         return ""

@@ -26,9 +26,9 @@ PROGRESS_SECONDS = 2.0
 
 
 class RunArtifacts:
-    """Makes the artifacts of one notebook run; outside of flow and task runs it makes none.
+    """Creates the artifacts of one notebook run; outside of flow and task runs it creates none.
 
-    That an artifact cannot be made never makes a notebook fail.
+    A notebook never fails because an artifact cannot be created.
 
     Args:
         kind: What is run.
@@ -51,7 +51,7 @@ class RunArtifacts:
         self._progress_at = float("-inf")
 
     def show(self, index: int, output: Output) -> None:
-        """Make an artifact of a picture, or of a table as text with a link; of other outputs none."""
+        """Create an artifact of a picture, or of a table as text with a link; ignore other outputs."""
         image = output.data.get("image/png")
         if image is not None:
             self._make(index, "image", "data:image/png;base64," + "".join(image.split()))
@@ -62,7 +62,7 @@ class RunArtifacts:
             self._make(index, "markdown", f"{fence}text\n{output.text}\n{fence}\n\n{link}\n")
 
     def show_progress(self, done: int, total: int) -> None:
-        """Say how many cells are done; not more often than every two seconds, except for the last."""
+        """Show how many cells are done, at most every two seconds, except for the last."""
         now = time.monotonic()
         is_due = now - self._progress_at >= PROGRESS_SECONDS or done == total
         if not total or not is_due or (self._flow_run_id is None and self._task_run_id is None):

@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from prefect_yeedu.models import Generation
     from prefect_yeedu.retry_policy import Clock
 
-# Of a workspace's list so many runs are read; the ones looked for that are older are read one by one.
+# The most runs that are read of a workspace's list; wanted runs that are older are read one by one.
 MAX_LISTED = 500
-# After so many reads in a row that Yeedu did not answer, no further one is tried in the round.
+# After this many consecutive reads without an answer, a workspace is left alone for the round.
 MAX_UNANSWERED = 3
-# These show nothing of one run, but that nobody can ask Yeedu so.
+# These say nothing about one run, but that Yeedu cannot be asked with this session.
 _OF_THE_SESSION = {Failure.EXPIRED, Failure.OURS}
 
 
 class RunEnds:
-    """A session with one Yeedu, which lasts from round to round, and what it said about runs.
+    """A session with one Yeedu, kept from round to round, and what Yeedu said about runs.
 
     Args:
-        definition: Says which Yeedu and which tenant.
-        fields: A record, which names the blocks that hold who asks.
-        clock: Where time comes from; the machine's where there is none.
+        definition: Names the Yeedu and the tenant.
+        fields: A record's fields, which name the blocks that hold the login.
+        clock: The source of time; None for the machine's clock.
     """
 
     def __init__(self, definition: Definition, fields: Mapping[str, str], clock: Clock | None = None) -> None:
@@ -47,10 +47,10 @@ class RunEnds:
         self._fields = fields
         self._clock = clock or SystemClock()
         self._client: YeeduClient | None = None
-        self._failed: dict[int, FailedPolls] = {}  # of runs, since the last look that succeeded
+        self._failed: dict[int, FailedPolls] = {}  # by run, since its last successful poll
 
     def close(self) -> None:
-        """Log out; the next question logs in again, as the blocks say then."""
+        """Log out; the next call logs in again, with what the blocks hold then."""
         client, self._client = self._client, None
         if client is not None:
             client.close()
@@ -58,11 +58,11 @@ class RunEnds:
     def find(
         self, runs: Sequence[DeferredRun], on_refusal: Callable[[DeferredRun, YeeduError], None]
     ) -> list[DeferredRun]:
-        """Return those that were seen to have ended, and those that Yeedu has not known for too long.
+        """Return the runs that have ended, and those that Yeedu has not known or reported for too long.
 
         Args:
-            runs: What to ask for.
-            on_refusal: Hears of a run about which Yeedu refuses to tell.
+            runs: The runs to ask about.
+            on_refusal: Called with a run that Yeedu refuses to report, and the error.
 
         Raises:
             YeeduError: Yeedu cannot be asked now; the session is closed.
@@ -86,7 +86,7 @@ class RunEnds:
             self.close()
             if not ended:
                 raise
-        # Yeedu answers, but for these: each is given up as by a call that waits for it alone.
+        # Yeedu answers, but not about these: each is given up as a call that waits for it alone would do.
         ended += [run for run, error in unanswered if has_answered and self._is_given_up(run, error)]
         return ended
 
@@ -121,7 +121,7 @@ class RunEnds:
         ]
 
     def _answers(self, runs: Sequence[DeferredRun]) -> Iterator[tuple[DeferredRun, RunState | YeeduError]]:
-        """Yield what Yeedu says of each run, those last of which it said nothing before."""
+        """Yield what Yeedu says about each run, last those about which it said nothing before."""
         for api, some in self._by_workspace(runs):
             states = self._listed(api, some) if len(some) > 1 else {}
             silent = 0
@@ -133,7 +133,7 @@ class RunEnds:
                     break
 
     def _listed(self, api: RunAPI, runs: Sequence[DeferredRun]) -> dict[int, RunState]:
-        """Return the states of those runs that are among the workspace's latest, as far as it lists them."""
+        """Return the states of those runs that the workspace's list shows among its latest."""
         wanted = {run.run_id for run in runs}
         since = min(run.since for run in runs) + api.client.seconds_ahead - ZONES_SECONDS
         found: dict[int, RunState] = {}
@@ -148,7 +148,7 @@ class RunEnds:
         return found
 
     def _is_given_up(self, run: DeferredRun, error: YeeduError) -> bool:
-        """Tell whether Yeedu has not told of a run, or not known it, for as long as a call would wait."""
+        """Return whether Yeedu has not known or reported a run for as long as a call would wait."""
         polls = self._failed.setdefault(run.run_id or 0, FailedPolls(WaitOptions(), self._clock))
         return not polls.add(error)
 

@@ -1,7 +1,7 @@
-"""Emits Prefect events for a remote run, for automations, and for its outputs, for lineage.
+"""Emits Prefect events about a remote run, for automations, and about its outputs, for lineage.
 
 Prefect adds the flow run, its deployment and its work pool to each event by itself. It sends events in the
-background: that one is lost never makes a run fail.
+background, so that a lost one never makes a run fail.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SUBMITTED = "yeedu.run.submitted"
 ENDED = "yeedu.run.ended"
 MATERIALIZED = "prefect.asset.materialization.succeeded"
-MAX_PLACE_CHARACTERS = 450  # a key has 512
+MAX_PLACE_CHARACTERS = 450  # a key may have 512
 _UNUSUAL = re.compile(r"[^A-Za-z0-9._:/-]")
 
 
@@ -44,29 +44,29 @@ class RunEvents:
 
     @classmethod
     def of(cls, connection: Connection, target: Target) -> RunEvents:
-        """Return the events of a target on a server; asset keys take few characters besides letters."""
+        """Return the events of a target on a server; asset keys allow few characters besides letters."""
         server = connection.origin.partition("://")[2]
         place = f"{server}/tenant/{connection.tenant}/workspace/{target.workspace_id}"
         return cls(f"yeedu://{_UNUSUAL.sub('_', place)}"[:MAX_PLACE_CHARACTERS], target)
 
     @property
     def asset_key(self) -> str:
-        """The job or notebook as one of Prefect's assets."""
+        """The key of the job or notebook as one of Prefect's assets."""
         return f"{self.place}/{self.target.kind}/{self.target.id}"
 
     @property
     def name(self) -> str:
-        """What people call it, such as `Yeedu job 5`."""
+        """Its name for people, such as `Yeedu job 5`."""
         return f"Yeedu {self.target.kind} {self.target.id}"
 
     def submitted(self, run_id: int, url: str, *, is_new: bool) -> None:
-        """Tell that Yeedu has a run, or that an earlier attempt's was found again."""
+        """Emit the event that Yeedu has a run, or that an earlier attempt's was found again."""
         self._emit(SUBMITTED, run_id, url, is_new=is_new)
 
     def ended(self, run_id: int, url: str, state: str, *, is_success: bool) -> None:
-        """Tell that a run was seen to end; a success materializes the asset."""
+        """Emit the event that a run has ended; a success materializes the asset."""
         self._emit(ENDED, run_id, url, state=state, is_success=is_success)
-        if is_success and self.target.kind is not TargetKind.RUN:  # whose job is not known here
+        if is_success and self.target.kind is not TargetKind.RUN:  # a run's own address does not name its job
             emit_event(
                 MATERIALIZED,
                 resource={
@@ -79,13 +79,13 @@ class RunEvents:
             )
 
     def reported(self, finish: Callable[[], YeeduResult]) -> YeeduResult:
-        """Return what a call returns or raises, and tell of the end that it saw."""
+        """Return or raise what a call does, and emit the event of the end that it saw."""
         try:
             result = finish()
         except YeeduRunError as error:
             state = RunState(error.state or "")
             if error.run_id is not None and state.is_terminal:
-                # A job may have ended well while its call was stopped; a notebook's run never ends so.
+                # A job may have succeeded while its call was being stopped; a notebook's run cannot.
                 is_success = state.is_success and self.target.kind is not TargetKind.NOTEBOOK
                 self.ended(error.run_id, error.run_url or "", state, is_success=is_success)
             raise

@@ -1,4 +1,4 @@
-"""Logs what happens on Yeedu in the flow run's log."""
+"""Writes what happens on Yeedu to the flow run's log."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 MAX_OUTPUT_CHARACTERS = 100_000
-# How often a line that is written over and over, such as a progress bar, is shown as it is.
+# How often the present state of a line that is overwritten, such as a progress bar, is shown.
 PROGRESS_SECONDS = 10.0
-# A cell that takes longer is said to be running, once.
+# A cell that takes longer is reported, once, as still running.
 LONG_CELL_SECONDS = 60.0
 
 
 def find_logger() -> Logger:
-    """Return the logger of the run we are in, else of the process's flow run, else a plain one."""
+    """Return the logger of the current run, else of the process's flow run, else a plain one."""
     try:
         return get_run_logger()
     except MissingContextError:
@@ -49,11 +49,11 @@ def find_logger() -> Logger:
 
 @dataclass
 class _Unfinished:
-    """The line of a stream that has no end yet.
+    """The last line of a stream, while no line break has ended it.
 
     Attributes:
-        text: What of it a terminal would show now.
-        shown: What of it was shown last.
+        text: What a terminal would show of it.
+        shown: What was last shown of it.
         shown_at: When that was.
     """
 
@@ -66,11 +66,11 @@ class RunLogListener(RunListener):
     """Writes to a log: the run's address first, each state once, each line of output once.
 
     Args:
-        logger: Where to.
-        watch: Knows when the run is not wanted any more; None for always.
-        artifacts: Shows what a notebook shows; None for nothing.
-        events: Tells Prefect's event feed of the run; None for nothing.
-        deferral: Suspends the flow run while the run goes on; None where it waits.
+        logger: Where to write.
+        watch: Knows when the run is not wanted any more; None if it always is wanted.
+        artifacts: Creates artifacts of a notebook's outputs; None for no artifacts.
+        events: Emits the run's events to Prefect; None for no events.
+        deferral: Suspends the flow run while the run goes on; None to wait instead.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class RunLogListener(RunListener):
         self._url = ""
 
     def on_submitted(self, run: RemoteRun, *, is_new: bool) -> None:
-        """Say where the run can be seen."""
+        """Log where the run can be seen."""
         self._lines_left, self._url = run.options.max_log_lines, run.url
         name = f"Yeedu {run.api.kind} run {run.run_id}"
         self._logger.info("%s %s: %s", name, "submitted" if is_new else "found again", run.url)
@@ -104,7 +104,7 @@ class RunLogListener(RunListener):
             self._events.submitted(run.run_id, run.url, is_new=is_new)
 
     def on_state(self, run: RemoteRun, state: RunState) -> None:
-        """Say the new state; anything but the expected ones is a warning."""
+        """Log the new state, as a warning if it is not an expected one."""
         if state is RunState.STOPPING and run.has_asked_to_stop:
             return  # STOPPED will follow
         is_normal = state in {RunState.SUBMITTED, RunState.RUNNING, RunState.DONE} or (
@@ -115,15 +115,15 @@ class RunLogListener(RunListener):
         self._logger.log(level, "Yeedu %s run %d is %s%s.", run.api.kind, run.run_id, run.state_text, strange)
 
     def on_line(self, stream: Stream, line: str) -> None:
-        """Pass on what a job printed; that it stands on stderr makes none of it a warning."""
+        """Log what a job printed; a line on stderr is not a warning."""
         self._print(f"[{stream}] {storable(last_state(line))}")
 
     def on_cell_started(self, index: int, total: int) -> None:
-        """Remember since when which cell is executed; only one that takes long is worth a line."""
+        """Remember which cell runs since when, to log it only if it takes long."""
         self._total_cells, self._cell, self._cell_started_at = total, index, time.monotonic()
 
     def on_output(self, index: int, output: Output) -> None:
-        """Pass on a cell's output, streams line by line."""
+        """Log a cell's output, streams line by line."""
         if output.kind == "stream":
             self._take_stream(index, output)
             return
@@ -137,7 +137,7 @@ class RunLogListener(RunListener):
             self._artifacts.show(index, output)
 
     def on_cell_finished(self, result: CellResult) -> None:
-        """Say how the cell ended."""
+        """Log how the cell ended."""
         self._flush(result.index)
         self._cell = 0
         words = {"ok": "is done", "exit": "has ended the notebook", "error": "has failed"}
@@ -148,11 +148,11 @@ class RunLogListener(RunListener):
             self._artifacts.show_progress(result.index, self._total_cells)
 
     def on_trouble(self, text: str) -> None:
-        """Warn."""
+        """Log a warning."""
         self._logger.warning("%s", text)
 
     def on_wait(self) -> None:
-        """Say that a cell takes long, once, and show how far its progress bars are."""
+        """Log that a cell takes long, once, and the state of its progress bars."""
         now = time.monotonic()
         if self._cell and now - self._cell_started_at > LONG_CELL_SECONDS:
             seconds = now - self._cell_started_at
@@ -166,15 +166,15 @@ class RunLogListener(RunListener):
                 self._print_stream_line(key, line.text)
 
     def leave(self, run: RemoteRun, seconds_left: float | None) -> BaseException | None:
-        """Return what to leave the wait with; None to stay."""
+        """Return the exception to leave the wait with; None to stay."""
         return self._deferral.leave(run, seconds_left) if self._deferral is not None else None
 
     def stop_reason(self) -> str | None:
-        """Return why the run is not wanted any more, or None while it is."""
+        """Return why the run is not wanted any more, or None while it is wanted."""
         return self._watch.stop_reason() if self._watch is not None else None
 
     def is_awaited_again(self, error: BaseException) -> bool:
-        """Whether the flow run is due again, and its next attempt waits for the run."""
+        """Return whether the flow run will be started again, and then waits for the run."""
         return self._watch is not None and self._watch.is_due_again(error)
 
     def _take_stream(self, index: int, output: Output) -> None:
@@ -183,7 +183,7 @@ class RunLogListener(RunListener):
         *whole, rest = (line.text + output.text).split("\n")
         for text in whole:
             self._print_stream_line(key, last_state(text))
-        # What writes over the line is all that a terminal shows of it, and all that is kept.
+        # Only the text that overwrote the line last is kept, as a terminal would show it.
         body = rest.rstrip("\r")
         line.text = last_state(body) + rest[len(body) :]
         if len(line.text) > MAX_LINE_CHARACTERS:
@@ -203,7 +203,7 @@ class RunLogListener(RunListener):
         self._print(f"[cell {index}{mark}] {last_state(line)}")
 
     def _print(self, line: str) -> None:
-        """Pass on a line, up to as many as the log takes."""
+        """Log a line, up to `max_log_lines` of them."""
         if self._lines_left > 0:
             self._logger.info("%s", line)
         elif self._lines_left == 0:

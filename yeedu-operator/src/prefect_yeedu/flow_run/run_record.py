@@ -1,6 +1,6 @@
 """Keeps the record of a remote run in an artifact, so that the next attempt finds it, and users see it.
 
-All runs of a job or notebook have one artifact key; each call of a flow run is one version of it.
+All runs of a job or notebook share one artifact key; each call of a flow run is one version of it.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Before anything is submitted an unreachable Prefect server is worth a wait, and then an error; once a run
-# exists its record is only a help, because the run's own key can be searched for.
+# Before anything is submitted, an unreachable Prefect server is worth a wait, and then an error; once a run
+# exists, its record only helps, because the run can be found by its own key.
 INTENT_RETRIES = retry_within(60.0)
 NOTE_RETRIES = retry_within(20.0)
-# Prefect kills a cancelled flow run after 30 seconds; stopping the remote run comes before writing it down.
+# Prefect kills a cancelled flow run after 30 seconds; stopping the remote run comes before recording it.
 STOP_RETRIES = retry_within(2.0)
 STOP_ANSWER_SECONDS = 2.0
 FLOW_RUN_NAME = "spark.yeedu.prefect_flow_run_name"
@@ -56,9 +56,9 @@ class ArtifactLedger(Ledger):
 
     Args:
         definition: The job or notebook.
-        call: Where the call is made.
-        passed: What it passes to the program, shortened to a number.
-        blocks: Names of the blocks that hold who connects, by the name of their field.
+        call: The identity of the call.
+        passed: A hash of what it passes to the program.
+        blocks: Names of the blocks that hold the login, by the name of their field.
     """
 
     def __init__(
@@ -87,10 +87,10 @@ class ArtifactLedger(Ledger):
     def of_this_call(
         cls, definition: Definition, *, passed: str = "", blocks: Mapping[str, str] | None = None
     ) -> Ledger:
-        """Return the ledger for a call made here and now; outside of runs one that forgets.
+        """Return the ledger for the call being made; outside of runs, one that is only in memory.
 
         Raises:
-            YeeduPrefectError: The Prefect server does not say of which flow run a subflow is a part.
+            YeeduPrefectError: The Prefect server does not say which flow run a subflow belongs to.
         """
         try:
             call = identify_call(repr(definition), passed, INTENT_RETRIES)
@@ -100,7 +100,7 @@ class ArtifactLedger(Ledger):
 
     @classmethod
     def of_artifact(cls, artifact: Artifact, definition: Definition) -> ArtifactLedger:
-        """Return the ledger of a record that exists, to be gone on with from outside of its flow run."""
+        """Return the ledger of an existing record, to continue it from outside of its flow run."""
         fields = dict(artifact.metadata_ or {})
         name = fields.get("key", "").rpartition("-")[0]
         ledger = cls(definition, CallIdentity(name, None, artifact.task_run_id))
@@ -110,7 +110,7 @@ class ArtifactLedger(Ledger):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Conf entries that the remote run is to carry beside the key: the flow run's name."""
+        """Conf entries for the remote run besides the key: the flow run's name."""
         flow_run = self._call.flow_run
         name = "".join(letter for letter in flow_run.name if letter.isprintable()) if flow_run else ""
         return (f"{FLOW_RUN_NAME}={storable(name)[:MAX_NAME_CHARACTERS]}",) if name.strip() else ()
@@ -124,7 +124,7 @@ class ArtifactLedger(Ledger):
         try:
             known = ask_prefect(self._find, f"for the record of {self._definition.title}", INTENT_RETRIES)
             if known is not None:
-                # What this attempt itself wrote before, in this process, is no other call's.
+                # A record that this very ledger wrote before is not a resumed one.
                 is_resumed = self._artifact_id is None and self._is_of_this_attempt(known)
                 self._take(known)
                 record = replace(self._read(is_new=False), is_of_this_attempt=is_resumed)
@@ -138,7 +138,7 @@ class ArtifactLedger(Ledger):
         return self._read(is_new=True)
 
     def note_intended(self) -> Record:
-        """Record that Yeedu is about to be asked for the run once more.
+        """Record that Yeedu is about to be asked for the run again.
 
         Raises:
             YeeduPrefectError: The Prefect server cannot be reached, or refuses.
@@ -155,7 +155,7 @@ class ArtifactLedger(Ledger):
         self._save({"intended_at": ""})
 
     def note_unanswered(self) -> None:
-        """Record that nobody answered the submission, on which Yeedu may still be at work."""
+        """Record that the submission was not answered, so that Yeedu may still be working on it."""
         self._save({"unanswered": "true"})
 
     def note_submitted(self, run_id: int, url: str) -> None:
@@ -163,19 +163,19 @@ class ArtifactLedger(Ledger):
         self._save({"phase": Phase.SUBMITTED, "run_id": str(run_id), "url": url})
 
     def note_running(self) -> None:
-        """Take down that the run was seen to run; the next note writes it, for it decides nothing."""
+        """Note that the run was seen running; the next note writes it, as nothing depends on it."""
         with self._noting:
             if self._fields.get("phase") == Phase.SUBMITTED:
                 self._fields["phase"] = Phase.RUNNING
 
     def note_deferred(self, ends_at: float | None) -> str:
-        """Record that the flow run is about to be suspended; return its pause's key, which names this."""
+        """Record that the flow run is about to be suspended; return the pause's key, empty if that failed."""
         until = f"{ends_at:.3f}" if ends_at is not None else ""
         deferred = {"deferred_at": f"{time.time():.3f}", "deferred_until": until}
         return pause_key(self._artifact_id) if self._blocks and self._save(deferred) else ""
 
     def note_stopping(self) -> None:
-        """Record that Yeedu is about to be asked to stop the run; hardly waits for a server that is away."""
+        """Record that Yeedu is about to be asked to stop the run; wait only briefly for the server."""
         self._save({"phase": Phase.STOPPING}, STOP_RETRIES, STOP_ANSWER_SECONDS)
 
     def note_cells_done(self, exit_value: str | None) -> None:
@@ -183,17 +183,17 @@ class ArtifactLedger(Ledger):
         self._save({"cells_done": "true", **exit_value_fields(exit_value)})
 
     def note_ended(self, state: RunState) -> None:
-        """Record the terminal state that was read; nothing else says that a run is over."""
+        """Record the terminal state that was read; nothing else marks a run as over."""
         self._save({"phase": Phase.ENDED, "state": str(state)})
 
     def note_error(self, text: str) -> None:
-        """Show what is wrong to who reads the record."""
+        """Show what is wrong to readers of the record."""
         is_new, self._error = text != self._error, text
         if is_new and self._artifact_id is not None:
             self._write(STOP_RETRIES, STOP_ANSWER_SECONDS)
 
     def read_move(self) -> ClusterMove | None:
-        """Return where the definition was moved, by this call or another, and not moved back from."""
+        """Return the move of the definition, by this call or another, that was not undone."""
         return self._clusters.read()
 
     def note_move(self, own_cluster: int, cluster: int) -> None:
@@ -201,11 +201,11 @@ class ArtifactLedger(Ledger):
         self._clusters.note(own_cluster, cluster)
 
     def forget_move(self) -> None:
-        """Record that it is where it belongs."""
+        """Record that the definition is where it belongs."""
         self._clusters.forget()
 
     def _begin(self, attempt: int) -> None:
-        """Take the fields of a new record."""
+        """Set the fields of a new record."""
         self._artifact_id, self._error = None, ""
         self._fields = {
             **self._definition.fields(),
@@ -220,7 +220,7 @@ class ArtifactLedger(Ledger):
         }
 
     def _take(self, artifact: Artifact) -> None:
-        """Go on with a record that exists."""
+        """Continue an existing record."""
         self._artifact_id, self._fields = artifact.id, dict(artifact.metadata_ or {})
         if self._passed and self._fields.get("passed") not in {None, self._passed}:
             logger.warning(
@@ -284,7 +284,7 @@ class ArtifactLedger(Ledger):
         self._artifact_id = artifact.id
 
     def _update(self, client: SyncPrefectClient) -> None:
-        assert self._artifact_id is not None  # noqa: S101 - its callers have looked
+        assert self._artifact_id is not None  # noqa: S101 - its callers have checked
         client.update_artifact(self._artifact_id, ArtifactUpdate(data=self._text(), metadata_=self._fields))
 
     def _text(self) -> str:

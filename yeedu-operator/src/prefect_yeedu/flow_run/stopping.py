@@ -35,27 +35,27 @@ logger = logging.getLogger(__name__)
 
 # A cancelled flow run is killed 30 seconds later; noticing it takes so long, and stopping the run up to 20.
 ASK_SECONDS = 5.0
-# In the main thread a cancellation raises, so that only a deletion has to be asked for.
+# In the main thread a cancellation raises, so that only a deletion has to be polled for.
 ASK_IN_MAIN_THREAD_SECONDS = 60.0
 ASK_TIMEOUT_SECONDS = 20.0
-# Prefect's: which flow run a process is for, and what becomes of it when a pod's process gets SIGTERM.
+# Prefect's: which flow run a process is for, and what happens to it when a pod's process gets SIGTERM.
 PROCESS_FLOW_RUN, SIGTERM_BEHAVIOR = "PREFECT__FLOW_RUN_ID", "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"
-# A wait looks up so often, also on systems where a signal does not end it.
+# How often a wait checks for a stop, as on some systems a signal does not end it.
 SLICE_SECONDS = 1.0
 STOP_SECONDS = 30.0
 
 
 class StopWatch:
-    """Knows whether the call that it is made for is still wanted.
+    """Knows whether its call is still wanted.
 
-    Cancelling a flow run raises in its main thread. A task in another thread hears nothing of it, so there
-    the flow run's state is asked for every five seconds, in the background: neither a Prefect server that is
-    away nor its answers hold up the wait. An async caller that is cancelled sets the event.
+    Cancelling a flow run raises in its main thread. A task in another thread does not notice, so there the
+    flow run's state is polled every five seconds, in the background: neither an unreachable Prefect server
+    nor its answers hold up the wait. An async caller that is cancelled sets the event.
 
-    A task in a process of its own outlives the flow run's, whose next attempt runs it anew.
+    A task in a separate process outlives the flow run's process, whose next attempt runs it again.
 
     Args:
-        event: Set when the caller is cancelled, by whoever knows it, and here.
+        event: Set when the call is not wanted any more, by the caller or by this object.
     """
 
     def __init__(self, event: threading.Event | None = None) -> None:
@@ -68,7 +68,7 @@ class StopWatch:
         self._not_found = 0
 
     def stop_reason(self) -> str | None:
-        """Return why the call is not wanted any more, or None while it is."""
+        """Return why the call is not wanted any more, or None while it is wanted."""
         if self._event.is_set():
             return self._reason
         if self._flow_run_id is not None:
@@ -81,11 +81,11 @@ class StopWatch:
         return None
 
     def is_due_again(self, error: BaseException) -> bool:
-        """Tell whether what ends the wait is that the flow run's process makes room for the next one.
+        """Return whether an error ends the wait only for the flow run to go on in another process.
 
-        That is so in a pod that is evicted: Prefect has put the flow run back before it ends the process, or
-        has been told to leave that to Kubernetes. Without an answer it is not. Nor is it in a task in a
-        process of its own, whose run no next attempt finds.
+        It does in a pod that is evicted: Prefect has rescheduled the flow run before it ends the process, or
+        was told to leave that to Kubernetes. It does not if the server gives no answer, nor in a task in a
+        separate process, whose run the next attempt does not find.
         """
         is_signal = isinstance(error, TerminationSignal | YeeduStopRequested)
         if self._flow_run_id is None or self._attempt is not None or not is_signal:
@@ -94,7 +94,7 @@ class StopWatch:
             of_process = UUID(os.environ.get(PROCESS_FLOW_RUN) or str(self._flow_run_id))  # not a subflow
             ask = partial(SyncPrefectClient.read_flow_run, flow_run_id=of_process)
             state = ask_prefect(ask, "for this flow run", ONCE, answer_seconds=ASK_SECONDS).state
-        except Exception as failure:  # noqa: BLE001 - whatever it is, nobody may be left to stop the run
+        except Exception as failure:  # noqa: BLE001 - whatever it is, nobody else may be left to stop the run
             logger.debug("The flow run's state could not be asked for: %r", failure)
             return False
         if state is None or state.is_cancelling():
@@ -103,7 +103,7 @@ class StopWatch:
         return state.is_scheduled() or (is_left and state.is_running())
 
     def wait(self, seconds: float) -> None:
-        """Wait.
+        """Wait this many seconds.
 
         Raises:
             YeeduStopRequested: The call is not wanted any more.
@@ -121,11 +121,11 @@ class StopWatch:
     def _ask(self, flow_run_id: UUID, in_main_thread: bool) -> None:
         """Ask Prefect once whether the flow run goes on; no answer means that it does."""
         try:
-            # With settings of its own, for the run's own client belongs to the run's own thread.
+            # Own settings give a new client; the run's client belongs to the run's own thread.
             with get_client({"timeout": ASK_TIMEOUT_SECONDS}, sync_client=True) as client:
                 flow_run = client.read_flow_run(flow_run_id)
         except ObjectNotFound as error:
-            # A proxy answers 404 as well, though hardly twice and in Prefect's own form.
+            # A proxy may answer 404 as well, though hardly twice and in Prefect's own form.
             self._not_found = self._not_found + 1 if _is_from_prefect(error) else 0
             if self._not_found > 1:
                 self._stop("the flow run was deleted")
@@ -149,21 +149,21 @@ class StopWatch:
 class StoppableClock:
     """The monotonic clock, whose waits end with an error once the call is not wanted any more.
 
-    What is still to be done then, such as stopping the remote run, takes an ordinary clock.
+    What remains to be done then, such as stopping the remote run, uses an ordinary clock.
 
     Args:
-        watch: Knows whether it is.
+        watch: Knows whether the call is wanted.
     """
 
     def __init__(self, watch: StopWatch) -> None:
         self._watch = watch
 
     def now(self) -> float:
-        """Return seconds on a clock that never goes back."""
+        """Return the seconds of a clock that never goes back."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Wait.
+        """Wait this many seconds.
 
         Raises:
             YeeduStopRequested: The call is not wanted any more.
@@ -172,15 +172,15 @@ class StoppableClock:
 
 
 def _is_unwanted(state: State[Any]) -> bool:
-    """Tell whether nobody wants what a flow run in this state has left to do.
+    """Return whether what a flow run in this state has left to do is unwanted.
 
-    One that has completed or failed may have tasks that nobody waited for; Prefect lets them go on.
+    A completed or failed flow run may have tasks that it did not wait for; Prefect lets them go on.
     """
     return state.is_cancelling() or state.is_cancelled() or state.is_crashed()
 
 
 def _flow_run_id() -> UUID | None:
-    """Return the flow run that we are in; a task's thread may know only its task run."""
+    """Return the id of the current flow run; a task's thread may know only its task run."""
     flow_context, task_context = FlowRunContext.get(), TaskRunContext.get()
     if flow_context is not None and flow_context.flow_run is not None:
         return flow_context.flow_run.id
@@ -188,7 +188,7 @@ def _flow_run_id() -> UUID | None:
 
 
 def _detached_attempt() -> int | None:
-    """Return the flow run's attempt that a task in a process of its own is made for; None elsewhere."""
+    """Return the flow run's attempt that a task in a separate process belongs to; None elsewhere."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or not context.detached:
         return None
@@ -208,13 +208,13 @@ def _is_from_prefect(error: ObjectNotFound) -> bool:
 async def run_in_thread(
     call: Callable[[threading.Event], Answer], event: threading.Event | None = None
 ) -> Answer:
-    """Run a blocking call in a thread of its own without blocking the event loop.
+    """Run a blocking call in a thread, without blocking the event loop.
 
-    When the caller is cancelled the call is told so by the event, and is given time to stop its remote run.
+    If the caller is cancelled, the event tells the call, which gets time to stop its remote run.
 
     Args:
         call: Receives the event.
-        event: The event, where there is one already.
+        event: The event, if there is one already.
     """
     event = event or threading.Event()
     with kept_for_a_thread():
@@ -226,5 +226,5 @@ async def run_in_thread(
         with anyio.CancelScope(shield=True):
             await asyncio.wait({running}, timeout=STOP_SECONDS)
         if running.done() and not running.cancelled():
-            running.exception()  # looked at, so that asyncio does not report it as forgotten
+            running.exception()  # retrieved, so that asyncio does not report it as never retrieved
         raise

@@ -1,7 +1,7 @@
 """Resumes flow runs that are suspended until a remote run has ended: ``yeedu-watch``.
 
-One process watches all of them: a round asks Prefect for the suspended flow runs and each Yeedu for their
-runs, and resumes those whose runs were seen to end. What it knows, another one or the next one can read.
+One process watches all of them: each round asks Prefect for the suspended flow runs and each Yeedu for their
+runs, and resumes those whose runs have ended. All that it needs is stored, so any process can take over.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ FILE_SETTING = "YEEDU_WATCH_FILE"
 DEFAULT_SECONDS = 5.0
 _AT_ONCE = 8
 _IDLE_SECONDS = 120.0
-# A Yeedu that does not answer is asked again after this, then after twice as long, at least once a minute;
-# one that refuses the login is left alone for longer, as it may lock the user out.
+# A Yeedu that does not answer is asked again after the first pause, which then doubles up to a minute; one
+# that refuses the login is left alone for longer, as it may lock the user out.
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS, _REFUSED_PAUSE_SECONDS = 5.0, 60.0, 300.0
 
 
@@ -71,7 +71,7 @@ class _Yeedu:
     ask_at: float = 0.0
 
     def fail(self, error: YeeduError, now: float) -> None:
-        """Leave it alone for a while."""
+        """Set the pause before Yeedu is asked again."""
         is_away = classify(error) is Failure.TRANSIENT
         longer = min(2 * self.pause_seconds or _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         self.pause_seconds = longer if is_away else _REFUSED_PAUSE_SECONDS
@@ -82,7 +82,7 @@ class Watch:
     """Watches the suspended flow runs, round by round.
 
     Args:
-        clock: Where time comes from; the machine's where there is none.
+        clock: The source of time; None for the machine's clock.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -91,10 +91,10 @@ class Watch:
         self._watched: set[UUID] = set()
         self._told: dict[UUID, str] = {}
         self._pool = ThreadPoolExecutor(_AT_ONCE)
-        self._cleaners = ThreadPoolExecutor(1)  # stopping runs takes long, and holds up no round
+        self._cleaners = ThreadPoolExecutor(1)  # stopping runs takes long, and must not hold up a round
 
     def poll(self) -> list[UUID]:
-        """Look at all suspended flow runs once, and return those that were resumed.
+        """Check all suspended flow runs once, and return those that were resumed.
 
         Raises:
             YeeduPrefectError: The Prefect server does not answer, or refuses.
@@ -115,7 +115,7 @@ class Watch:
 
     @property
     def is_busy(self) -> bool:
-        """Whether the last look saw anything to watch."""
+        """Whether the last poll found anything to watch."""
         return bool(self._watched)
 
     def close(self) -> None:
@@ -126,7 +126,7 @@ class Watch:
             yeedu.ends.close()
 
     def _places(self, runs: Iterable[DeferredRun]) -> dict[Place, list[DeferredRun]]:
-        """Return the runs by where they are and who asks for them; say which of them nobody can look at."""
+        """Group the runs by Yeedu, tenant and login; report those that cannot be checked."""
         places: dict[Place, list[DeferredRun]] = {}
         for run in runs:
             try:
@@ -141,7 +141,7 @@ class Watch:
         return places
 
     def _ask(self, place: Place, runs: list[DeferredRun]) -> list[DeferredRun]:
-        """Return those of one Yeedu's runs that are not to be waited for any longer."""
+        """Return those of one Yeedu's runs whose wait is over."""
         over = [run for run in runs if run.is_over(time.time())]
         definition = runs[0].definition
         if place not in self._yeedus and definition is not None:
@@ -176,7 +176,7 @@ class Watch:
         return is_resumed
 
     def _tell(self, run: DeferredRun, reason: str) -> None:
-        """Say once, here and in its log, why a flow run stays suspended."""
+        """Log once, here and in the flow run's own log, why it stays suspended."""
         if self._told.get(run.flow_run_id) == reason:
             return
         self._told[run.flow_run_id] = reason
@@ -191,7 +191,7 @@ class Watch:
             logger.warning("%s", error)
 
     def _clear_up(self, flow_runs: set[UUID]) -> None:
-        """Have the remote runs stopped of those flow runs that were cancelled while they were suspended."""
+        """Stop, in the background, the remote runs of flow runs that were cancelled while suspended."""
         if not flow_runs:
             return
         wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(flow_runs)))
@@ -214,16 +214,16 @@ def _stop_runs_of(flow_run_id: UUID) -> None:
 def watch_until(
     is_ended: threading.Event, seconds: float, file: Path | None = None, idle_seconds: float | None = None
 ) -> None:
-    """Watch, a round every so many seconds, until an event is set.
+    """Watch, round by round, until an event is set.
 
     Args:
-        is_ended: Ends it.
-        seconds: Between two rounds.
-        file: Is touched after each round, for a health check; None for no such file.
-        idle_seconds: Ends it as well, once there was nothing to watch for so long; None for never.
+        is_ended: Ends the watch when set.
+        seconds: Time between two rounds.
+        file: File to touch after each round, for a health check; None for no such file.
+        idle_seconds: Also end the watch once there was nothing to watch for this long; None for never.
 
     Raises:
-        YeeduPrefectError: The Prefect server refuses to tell, for instance as it knows no such login.
+        YeeduPrefectError: The Prefect server refuses a call, for example because of a wrong login.
     """
     watch, is_away, busy_at = Watch(), False, time.monotonic()
     try:

@@ -1,1 +1,1 @@
-"""One remote run from submission to result: jobs, notebooks, fallback clusters. Knows no Prefect."""
+"""One remote run from submission to result: jobs, notebooks, fallback clusters; independent of Prefect."""

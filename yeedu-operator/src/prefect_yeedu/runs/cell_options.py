@@ -21,11 +21,11 @@ class CellOptions:
     """How a notebook's cells are to be executed.
 
     Attributes:
-        parameters: Assigned to variables by a cell of their own: text, numbers, booleans, None, and lists and
-            dicts of them, by variable name.
-        allow_errors: Whether the notebook goes on after a cell that failed, as it does after those tagged
+        parameters: Values that an injected cell assigns, by variable name: text, numbers, booleans, None, and
+            lists and dicts of them.
+        allow_errors: Whether the notebook goes on after a failed cell, as it does after those tagged
             `raises-exception`.
-        timeout_seconds: How long a single cell may take before it is interrupted; None for ever.
+        timeout_seconds: How long a single cell may take before it is interrupted; None for no limit.
 
     Raises:
         YeeduConfigurationError: One of them cannot be used.
@@ -44,10 +44,10 @@ class CellOptions:
             )
 
     def check_for(self, api: RunAPI, definition_id: int) -> None:
-        """Raise when a job or notebook cannot be run so; asks Yeedu for a notebook's language if it matters.
+        """Check that a definition can be run like this; ask Yeedu for a notebook's language if it matters.
 
         Raises:
-            YeeduConfigurationError: It is a job, or there are no parameters in the notebook's language.
+            YeeduConfigurationError: It is a job, or the notebook's language does not support parameters.
         """
         if api.kind is RunKind.JOB and self != CellOptions():
             raise YeeduConfigurationError(

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RECEIVE_SECONDS = 1.0
-# How long one half of "reply and idle" is waited for after the other half has come.
+# How long to wait for one half of "reply and idle" after the other half has arrived.
 HALF_SECONDS = 5.0
 MAX_TRIES = 5
 PROBE_AGAIN_SECONDS = 0.2
@@ -45,19 +45,19 @@ INTERRUPT_SECONDS = 10.0
 
 
 class ReplyMissingError(YeeduTransportError):
-    """The kernel is done with a request whose reply did not come."""
+    """The kernel is done with a request whose reply did not arrive."""
 
 
 class CellRunner:
     """Talks to the kernel of one notebook run.
 
-    Cells are sent one at a time: after a lost connection there is only one whose end may have been missed,
-    and the kernel's own counter tells whether it was executed.
+    Cells are sent one at a time, so a lost connection can hide the end of only one, and the kernel's own
+    counter tells whether that was executed.
 
     Args:
         run: The notebook's run.
         deadline: End of the run's budget.
-        cell_timeout_seconds: How long a single cell may take; None for ever.
+        cell_timeout_seconds: How long a single cell may take; None for no limit.
     """
 
     def __init__(
@@ -83,8 +83,8 @@ class CellRunner:
         """Open the connection to the kernel.
 
         Raises:
-            YeeduKernelDied: Yeedu answers, but lets nobody connect.
-            YeeduTransportError: Yeedu has been out of reach for too long.
+            YeeduKernelDied: Yeedu answers, but refuses connections.
+            YeeduTransportError: Yeedu has been unreachable for too long.
             YeeduRunError: The run was ended from outside, or its budget is spent.
         """
         self._connection.open()
@@ -96,18 +96,18 @@ class CellRunner:
     def execute(
         self, cell: Cell, limits: OutputLimits | None = None, *, stops_on_error: bool = True
     ) -> Execution:
-        """Execute a cell and return what came of it, finished.
+        """Execute a cell and return its finished execution.
 
         Args:
             cell: The cell.
             limits: How much of its outputs is kept.
-            stops_on_error: Whether nothing is to be executed after it when it fails.
+            stops_on_error: Whether nothing may be executed after it if it fails.
 
         Raises:
             YeeduKernelDied: The kernel died.
-            YeeduKernelError: Whether the cell succeeded cannot be found out.
+            YeeduKernelError: It cannot be determined whether the cell succeeded.
             YeeduRunError: The run was ended from outside, or its budget, or the cell's, is spent.
-            YeeduTransportError: Yeedu has been out of reach for too long; the run goes on.
+            YeeduTransportError: Yeedu has been unreachable for too long; the run goes on.
         """
         self._start_timing()
         for _ in range(MAX_TRIES):
@@ -124,7 +124,7 @@ class CellRunner:
         )
 
     def ask_kernel(self) -> Finding:
-        """Return what the kernel has executed so far, waiting for what it is executing.
+        """Return what the kernel has executed so far, after waiting until it is idle.
 
         Raises:
             YeeduKernelError: The kernel cannot say; only IPython kernels can.
@@ -135,7 +135,7 @@ class CellRunner:
         return finding
 
     def _send_and_follow(self, execution: Execution, cell: Cell, *, stops_on_error: bool) -> bool:
-        """Execute a cell over the present connection; return False when that was lost on the way."""
+        """Execute a cell over the current connection; return False if that was lost meanwhile."""
         request = execute_request(
             cell.code, message_id=cell.id, session_id=self._session_id, stops_on_error=stops_on_error
         )
@@ -148,7 +148,7 @@ class CellRunner:
         return True
 
     def _resolve(self, execution: Execution, index: int) -> bool:
-        """Find out what became of a cell after a lost connection; return False if the kernel never got it."""
+        """Find out how a cell ended after a lost connection; return False if the kernel never got it."""
         finding = self._probe(execution, index)
         if execution.status is not None:
             execution.is_idle = True
@@ -167,10 +167,10 @@ class CellRunner:
         return False
 
     def _probe(self, execution: Execution | None, index: int) -> Finding:
-        """Ask the kernel for its counter and its last end; it answers when it is done with what it does.
+        """Ask the kernel for its counter and how its last execution ended; it answers once it is idle.
 
-        Asking does not change the answer, so it is asked again when the answer, or a part of it, was lost.
-        Lost connections are not counted: a long cell may outlive many.
+        Asking does not change the answer, so it is asked again if the answer, or a part of it, was lost. Lost
+        connections do not count as tries: a long cell may outlive many.
         """
         clock, tries = self._run.clock, 0
         while tries < MAX_TRIES:
@@ -189,7 +189,7 @@ class CellRunner:
             tries += 1
             finding = Finding.parse("".join(output.text for output in probe.outputs))
             if finding is None and execution is not None and execution.status is not None:
-                finding = Finding(self._executed, is_ok=True)  # the reply came after all and says it itself
+                finding = Finding(self._executed, is_ok=True)  # the reply arrived after all
             if finding is not None:
                 return finding
             if probe.status == "error" and probe.ename != "KeyboardInterrupt":
@@ -203,7 +203,7 @@ class CellRunner:
     def _receive_until_finished(
         self, target: Execution, index: int, *, also: Execution | None = None
     ) -> None:
-        """Receive until a request is finished, looking after run and kernel meanwhile."""
+        """Receive until a request is finished, monitoring run and kernel meanwhile."""
         clock = self._run.clock
         heard_at = clock.now()
         echo = KernelEcho(clock, self._connection.send, self._session_id)
@@ -242,7 +242,7 @@ class CellRunner:
     def _take(self, message: KernelMessage, index: int, target: Execution, also: Execution | None) -> None:
         state = kernel_state(message.content, "execution_state") if message.kind == "status" else ""
         if state in DEAD_KERNEL_STATES:
-            self._watch.poll()  # whoever stops the run ends its kernel as well
+            self._watch.poll()  # a run that is stopped ends its kernel as well
             raise self._watch.died(f"it says that it is {state}")
         if message.parent_id == target.message_id and also is None:
             output = target.receive(message)
@@ -260,7 +260,7 @@ class CellRunner:
         self._interrupted_at = None
 
     def _interrupt(self) -> None:
-        """Interrupt the cell that takes too long; asked again until Yeedu takes it.
+        """Interrupt the cell that takes too long; repeat the request until Yeedu accepts it.
 
         Raises:
             YeeduRunTimedOut: The cell goes on nevertheless.

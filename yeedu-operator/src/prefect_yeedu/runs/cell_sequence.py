@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 # Saving after each cell would cost a quick notebook more than its cells; at the end it is always saved.
 SAVE_SECONDS = 10.0
-# Whoever is being ended has little time; the outputs are worth some of it, but not all.
+# A process that is being ended has little time; the outputs are worth some of it, but not all.
 LAST_SAVE_SECONDS = 5.0
 
 
 class CellSequence:
-    """Executes the cells of one notebook run and keeps their results for Yeedu.
+    """Executes the cells of one notebook run and saves their results in Yeedu.
 
     Args:
         run: The notebook's run.
@@ -50,14 +50,14 @@ class CellSequence:
         self.exit_value: str | None = None
 
     def execute(self, runner: CellRunner, *, is_resumed: bool = False) -> tuple[CellResult, ...]:
-        """Execute what has not been executed yet and return what became of every cell.
+        """Execute the cells that have not been executed yet and return the results of all.
 
         Args:
             runner: Talks to the run's kernel.
             is_resumed: Whether another attempt may have executed some of the cells on this kernel already.
 
         Raises:
-            YeeduCellFailed: A cell raised, now or before; the cells after it were not sent.
+            YeeduCellFailed: A cell raised, in this attempt or an earlier one; those after it were not sent.
             YeeduKernelError: The kernel is lost, or cannot say what it has executed.
         """
         finding = self._ask_for_past(runner) if is_resumed else None
@@ -75,7 +75,7 @@ class CellSequence:
         return tuple(self._results)
 
     def restore(self) -> tuple[CellResult, ...]:
-        """Return the results of cells that an earlier attempt has executed to the end, as it saved them."""
+        """Return the saved results of a notebook whose cells an earlier attempt has executed to the end."""
         run, document = self._run, self._document
         pairs = list(zip(document.cells, document.raw_cells, strict=True))
         saved = [restore_result(cell, raw, run.run_id) for cell, raw in pairs]
@@ -94,10 +94,10 @@ class CellSequence:
         )
 
     def save(self, *, is_last_chance: bool = False) -> None:
-        """Save the notebook with its results in Yeedu; that this fails does not make the cells fail.
+        """Save the notebook with its results in Yeedu; only report a failure to do so.
 
         Args:
-            is_last_chance: Whether somebody waits for the end, so that there is no time to try again.
+            is_last_chance: Whether somebody is waiting for the end, so that there is no time to try again.
         """
         run, api = self._run, self._run.api
         if self._is_saved or not run.options.saves_outputs:
@@ -137,9 +137,9 @@ class CellSequence:
         return finding
 
     def _take_over(self, cell: Cell, runner: CellRunner, finding: Finding | None) -> None:
-        """Enter the result of a cell that an earlier attempt executed, as it was saved.
+        """Add the saved result of a cell that an earlier attempt executed.
 
-        How it ended is known of the last one, from the kernel; those before it have not ended the notebook.
+        The kernel knows how the last of them ended; those before it have not ended the notebook.
         """
         saved = restore_result(cell, self._document.raw_cells[cell.index - 1], self._run.run_id)
         execution = Execution(cell.id, status="ok", is_idle=True)
@@ -171,11 +171,11 @@ class CellSequence:
         elif execution.status == "aborted" or (execution.status != "ok" and not self._may_raise(cell)):
             raise self._error(cell, execution, was_interrupted=runner.was_interrupted)
         is_due = self._run.clock.now() - self._saved_at > SAVE_SECONDS
-        if is_due or INJECTED_TAG in cell.tags:  # with which parameters a run is executed is kept at once
+        if is_due or INJECTED_TAG in cell.tags:  # a run's parameters are saved at once
             self.save()
 
     def _keep(self, cell: Cell, result: CellResult) -> None:
-        """Keep a result, also for the next time that the notebook is saved."""
+        """Keep a result, and put it into the notebook that is saved next."""
         self._results.append(result)
         save_result(
             self._document.raw_cells[cell.index - 1],
@@ -195,7 +195,7 @@ class CellSequence:
         return "exit" if is_exit else str(execution.status)
 
     def _limits(self) -> OutputLimits:
-        """Return how much of the next cell's outputs is kept, of what is left for the notebook."""
+        """Return how much of the next cell's outputs is kept, given what is left for the notebook."""
         options = self._run.options
         left = max(0, options.max_output_characters - self._characters)
         if left < options.max_cell_output_characters:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 STARTABLE = frozenset({"STOPPED", "ERROR"})
 LOST = frozenset({"DESTROYED", "DESTROYING"})
-# 409: somebody else has started it meanwhile, which the next look shows.
+# 409: somebody else has started it meanwhile, as the next poll shows.
 START_STATUSES = frozenset({200, 201, 409})
 MAX_STARTS = 3
 
@@ -25,11 +25,11 @@ MAX_STARTS = 3
 def ensure_cluster_runs(api: RunAPI, definition: int, options: WaitOptions, listener: RunListener) -> None:
     """Start the cluster that a job or notebook is bound to, unless it runs, and wait until it does.
 
-    A definition that is bound to none, or a Yeedu that does not say to which, needs nothing.
+    Do nothing if the definition is bound to none, or Yeedu does not say to which.
 
     Raises:
         YeeduConfigurationError: The cluster is disabled, or destroyed.
-        YeeduRunTimedOut: It did not run within `WaitOptions.cluster_seconds`.
+        YeeduRunTimedOut: It was not running within `WaitOptions.cluster_seconds`.
         YeeduStopRequested: The run is not wanted any more.
     """
     cluster = current_cluster(api, definition)
@@ -46,7 +46,7 @@ def ensure_cluster_runs(api: RunAPI, definition: int, options: WaitOptions, list
             raise _refusal(api, definition, cluster, "disabled; enable it")
         if state in LOST:
             raise _refusal(api, definition, cluster, f"{state}; bind the {api.kind} to another one")
-        if state in {"RUNNING", ""}:  # of a state that Yeedu does not show the submission tells
+        if state in {"RUNNING", ""}:  # if Yeedu shows no state, the submission will tell
             if seen:
                 listener.on_trouble(f"Cluster {cluster} is running.")
             return
@@ -77,7 +77,7 @@ def _read(api: RunAPI, cluster: int, options: WaitOptions) -> JsonObject:
 
 
 def _start(api: RunAPI, cluster: int, options: WaitOptions) -> None:
-    """Ask Yeedu to start a cluster, named in both places where its versions look."""
+    """Ask Yeedu to start a cluster, named in both places where versions of Yeedu look for it."""
     api.call(
         "POST",
         "cluster/start",

@@ -28,28 +28,28 @@ _MARKERS = re.compile(
     r"|sparkexitcode|exceed_max_executor_failures|driver_timeout|killed[^\n]{0,200}exceeding memory limits",
     re.IGNORECASE,
 )
-# What a run leaves behind that was killed: by the lack of memory, or by whoever stopped it.
+# Traces of a run that was killed: for lack of memory, or by whoever stopped it.
 _KILL_MARKERS = re.compile(r"exit code:?\s*(?:137|143)\b|killed process|sigkill|sigterm", re.IGNORECASE)
 
 
 def find_marker(text: str, *, is_stopped: bool = False) -> str | None:
-    """Return the first words in a text that speak of exhausted resources.
+    """Return the first words in a text that indicate exhausted resources.
 
     Args:
         text: An error, a traceback or a log.
-        is_stopped: Whether it is about a run that was stopped, which is what being killed means then.
+        is_stopped: Whether the run was stopped, which then explains that it was killed.
     """
     found = _MARKERS.search(text) or (None if is_stopped else _KILL_MARKERS.search(text))
     return found[0] if found else None
 
 
 def exhaustion_marker(run: RemoteRun, error: YeeduError) -> str | None:
-    """Return what shows that a run failed because resources ran out, or None when nothing does.
+    """Return what shows that a run failed because resources ran out, or None if nothing does.
 
-    Yeedu's own errors are looked at first, then a cell's traceback, then the end of the logs.
+    Yeedu's own errors are searched first, then a cell's traceback, then the end of the logs.
     """
     if isinstance(error, YeeduRunCancelled) or (run.state.is_stopped and not run.has_asked_to_stop):
-        return None  # somebody did not want it to go on
+        return None  # it was stopped on purpose
     texts = ((text, False) for text in _texts_of(error))
     logs = ((text, run.state.is_stopped) for text in _logs(run.api, run.run_id))
     markers = (find_marker(text, is_stopped=is_stopped) for text, is_stopped in chain(texts, logs))
@@ -73,7 +73,7 @@ def _logs(api: RunAPI, run_id: int) -> Iterator[str]:
 
 
 def current_cluster(api: RunAPI, definition: int) -> int | None:
-    """Return the cluster that a job or notebook is bound to, where Yeedu says so."""
+    """Return the cluster that a job or notebook is bound to, or None if Yeedu does not say."""
     return number_of(api.definition(definition), "cluster_id")
 
 
@@ -94,8 +94,8 @@ def take_up_clusters(
     """Return the definition's own cluster, and the clusters that are still to be tried.
 
     An attempt that was killed may have left the definition on another cluster. If it was one of this call,
-    the sequence goes on from there; if it was somebody else's, the definition is moved back first. Where
-    Yeedu does not say which cluster is its own it is not moved at all, for nobody could move it back.
+    the sequence goes on from there; if it was somebody else's, the definition is moved back first. If Yeedu
+    does not say which cluster is its own, it is not moved at all, because it could not be moved back.
     """
     move = ledger.read_move()
     own_cluster = current_cluster(api, definition) if move is None else move.own_cluster
@@ -125,7 +125,7 @@ def restore_cluster(
     """
     if cluster is None:
         return
-    api = replace(api, clock=api.client.clock)  # also when the call is not wanted any more
+    api = replace(api, clock=api.client.clock)  # one that waits even if the call is not wanted any more
     try:
         if current_cluster(api, definition) != cluster:
             bind_cluster(api, definition, cluster)

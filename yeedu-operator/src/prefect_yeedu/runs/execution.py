@@ -48,13 +48,13 @@ def execute(
     Args:
         client: A session with Yeedu.
         target: A job, notebook, run, or the server's health.
-        request: What to run it with.
-        listener: Hears what happens.
-        ledger: Remembers runs, so that a call that is made again finds its run again.
-        clock: Waits; the client's where there is none.
+        request: Arguments, Spark settings and options.
+        listener: Is told what happens.
+        ledger: Records runs, so that a call that is made again finds its run.
+        clock: The clock for waits; None for the client's.
 
     Raises:
-        YeeduError: It did not succeed; the class says why.
+        YeeduError: The call did not succeed; the class says why.
     """
     clock = clock or client.clock
     if target.kind is TargetKind.HEALTH:
@@ -70,7 +70,7 @@ def execute(
 
 
 def find_api(client: YeeduClient, target: Target, request: RunRequest, clock: Clock | None = None) -> RunAPI:
-    """Return the calls about the kind of run that a target names.
+    """Return the API for the kind of run that a target names.
 
     Raises:
         YeeduConfigurationError: The request asks for something that the API generation does not have.
@@ -94,13 +94,13 @@ def find_api(client: YeeduClient, target: Target, request: RunRequest, clock: Cl
 def _execute_on_clusters(
     api: RunAPI, definition: int, request: RunRequest, listener: RunListener | None, ledger: Ledger
 ) -> YeeduResult:
-    """Run on the definition's own cluster, and on further ones as long as resources run out."""
+    """Run on the definition's own cluster, then on fallback clusters as long as resources run out."""
     listener = listener or RunListener()
     own_cluster, waiting = take_up_clusters(api, definition, request.cluster_ids, listener, ledger)
     resume = request.resume
 
     def finish(started: StartedRun) -> YeeduResult | tuple[str, int]:
-        """Return the result; where resources ran out, what shows that, and which cluster is the own one."""
+        """Return the result or, if resources ran out, what shows that and the definition's own cluster."""
         try:
             return started.finish()
         except (YeeduRunFailed, YeeduKernelError) as error:
@@ -117,7 +117,7 @@ def _execute_on_clusters(
                 return found
             marker, own = found
             cluster = waiting.pop(0)
-            resume = Resume.ON_CRASH  # after the first, the runs are this attempt's own
+            resume = Resume.ON_CRASH  # from the second on, runs are this attempt's own
             listener.on_trouble(f"Resources ran out ({marker}); running again on cluster {cluster}.")
             ledger.note_move(own, cluster)
             bind_cluster(api, definition, cluster)
@@ -128,9 +128,9 @@ def _execute_on_clusters(
 def _attach(
     client: YeeduClient, target: Target, request: RunRequest, listener: RunListener | None, clock: Clock
 ) -> YeeduResult:
-    """Wait for a run that exists; a run's address does not always say what it executes.
+    """Wait for an existing run, whose address does not always say what it executes.
 
-    A notebook's run is taken over: its cells are sent by whoever started it, who must be gone by then.
+    A notebook's run is taken over, so the process that started it and sent its cells must be gone.
     """
     generation = request.generation or target.generation or Generation.V2
     kinds = [target.run_kind] if target.run_kind is not None else list(RunKind)
@@ -160,9 +160,9 @@ def _attach(
 
 
 def _generation_of_notebook(client: YeeduClient, target: Target, clock: Clock) -> Generation:
-    """Return which generation knows the notebook; the address of a notebook is the same in all of them.
+    """Return the generation that knows the notebook; the address of a notebook is the same in all of them.
 
-    A server without the call may say so in many ways; that it is of the first one takes its own answer.
+    A server without the call may say so in many ways; only V1's own call shows that the server is of V1.
     """
 
     def knows(generation: Generation) -> None:

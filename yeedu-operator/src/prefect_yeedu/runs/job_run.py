@@ -1,4 +1,4 @@
-"""A job's run: wait for its end while its logs come in."""
+"""A job's run: waits for its end while following its logs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prefect_yeedu.runs.remote_run import RemoteRun
 if TYPE_CHECKING:
     from prefect_yeedu.runs.log_follower import Stream
 
-# Who resumes at the end of a budget goes by another clock: so near to it, nobody leaves the wait once more.
+# Whoever resumes at the end of a budget uses another clock: this close to it, the wait is not left again.
 CLOCKS_APART_SECONDS = 60.0
 STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 
@@ -24,16 +24,15 @@ class JobRun(RemoteRun):
     def wait(self, ends_at: float | None = None) -> YeeduResult:
         """Wait until the run has ended, passing on each line it prints once.
 
-        An hour costs fewer than 400 calls in all. The end is noticed within an eighth of a second in the
-        first two, within 0.3 of the elapsed time in the first 43, then within 13 seconds: 6.5 on average.
-        A log that grows is read again after half the elapsed time, and at least
-        every two minutes.
+        An hour takes fewer than 400 calls in all. The end is noticed within 0.125 s in the first two seconds,
+        within 0.3 of the elapsed time up to 43 s, then within 13 s (6.5 s on average). A growing log is read
+        again after half the elapsed time, and at least every two minutes.
 
-        An interrupt, a cancelled flow and a spent budget stop the remote run; a lost Yeedu does not, nor does
-        a listener that has the wait left.
+        An interrupt, a cancelled flow and a spent budget stop the remote run; an outage of Yeedu does not,
+        nor does a listener that leaves the wait.
 
         Args:
-            ends_at: When a budget is over that began earlier, in seconds since 1970; None for a new one.
+            ends_at: End of a budget that began earlier, in seconds since 1970; None for a new budget.
 
         Returns:
             The result of a run that ended in DONE.
@@ -43,15 +42,15 @@ class JobRun(RemoteRun):
             YeeduRunCancelled: Somebody stopped it.
             YeeduRunTimedOut: It took longer than its budget.
             YeeduRunLost: Yeedu does not know it any more.
-            YeeduTransportError: Yeedu stayed out of reach; the run may go on.
-            YeeduAPIError: Yeedu refuses to say; the run may go on.
+            YeeduTransportError: Yeedu stayed unreachable; the run may go on.
+            YeeduAPIError: Yeedu refuses the request; the run may go on.
         """
         budget_seconds = self.options.timeout_seconds if ends_at is None else ends_at - time.time()
         deadline = Deadline.after(self.clock, budget_seconds)
 
         def pass_on(stream: Stream, line: str) -> None:
             if not self.state.is_terminal:
-                self.ensure_wanted(deadline)  # a long log is a long wait as well
+                self.ensure_wanted(deadline)  # a long log is a long wait too
             self.listener.on_line(stream, line)
 
         followers = [
@@ -81,12 +80,12 @@ class JobRun(RemoteRun):
     def _await_end(
         self, followers: list[LogFollower], deadline: Deadline, leaves_before: float
     ) -> RunState | BaseException:
-        """Return the state that the run has ended in, or with what to leave while it goes on.
+        """Return the state that the run has ended in, or the exception to leave with while it goes on.
 
         Args:
             followers: Read the logs.
             deadline: The budget's end.
-            leaves_before: How many seconds before that the listener is asked for the last time.
+            leaves_before: How many seconds before that the wait can be left for the last time.
         """
         with self.stopped_on_the_way_out():
             schedule = self.start_polling()
@@ -105,7 +104,7 @@ class JobRun(RemoteRun):
             return self.listener.leave(self, 0.0) or state
 
     def _finish_logs(self, followers: list[LogFollower]) -> None:
-        """Read the rest of the logs, which all have one budget of failures."""
+        """Read the rest of the logs, which share one retry budget."""
         retries = RetryPolicy(attempts=None, budget_seconds=self.options.log_patience_seconds)
         trial, ended_at = retries.start(self.clock), self.clock.now()
         for follower in followers:

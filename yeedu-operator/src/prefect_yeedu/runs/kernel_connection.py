@@ -19,9 +19,9 @@ logger = logging.getLogger(__name__)
 
 FIRST_WAIT_SECONDS = 0.1
 MAX_WAIT_SECONDS = 10.0
-# A connection that has lasted so long was a good one; its loss begins the count of failures anew.
+# The loss of a connection that has lasted this long restarts the count of failures.
 LASTING_SECONDS = 20.0
-# How long Yeedu's own refusals are taken for those of a server that is just starting or ending.
+# How long Yeedu's own refusals are retried, as they may be those of a server that is starting or ending.
 REFUSAL_SECONDS = 60.0
 REFUSAL_WAIT_SECONDS = 2.0
 
@@ -29,13 +29,13 @@ REFUSAL_WAIT_SECONDS = 2.0
 class KernelConnection:
     """A connection that outlives outages.
 
-    It is given up when the run is over, its kernel dead, or Yeedu away for longer than
+    It is given up when the run is over, its kernel dead, or Yeedu unreachable for longer than
     `WaitOptions.outage_seconds`.
 
     Args:
         run: The notebook's run.
-        kernel_path: The kernel's routes.
-        watch: Looks after the run while there is no connection.
+        kernel_path: The prefix of the kernel's routes.
+        watch: Monitors the run while there is no connection.
     """
 
     def __init__(self, run: RemoteRun, kernel_path: str, watch: KernelWatch) -> None:
@@ -60,7 +60,7 @@ class KernelConnection:
         self._channel.send(text)
 
     def receive(self, timeout_seconds: float) -> str | None:
-        """Return the next text, or None when none came in time.
+        """Return the next text, or None if none arrives in time.
 
         Raises:
             YeeduTransportError: The connection is lost.
@@ -68,7 +68,7 @@ class KernelConnection:
         return self._channel.receive(timeout_seconds)
 
     def note_progress(self) -> None:
-        """Take the connection for a good one: something was finished over it."""
+        """Reset the count of failures, as something was finished over the connection."""
         self._trial.succeed()
 
     def reopen(self, error: YeeduTransportError) -> None:
@@ -89,12 +89,12 @@ class KernelConnection:
         self.open()
 
     def open(self) -> None:
-        """Open the connection, trying again while Yeedu is out of reach.
+        """Open the connection, retrying while Yeedu is unreachable.
 
         Raises:
-            YeeduKernelDied: Yeedu answers, but does not know the kernel, or lets nobody connect to it.
+            YeeduKernelDied: Yeedu answers, but does not know the kernel, or refuses connections to it.
             YeeduAuthenticationError: Yeedu refuses the token.
-            YeeduTransportError: Yeedu has been out of reach for too long; the run goes on.
+            YeeduTransportError: Yeedu has been unreachable for too long; the run goes on.
             YeeduRunError: The run is over, or not wanted any more.
         """
         run = self._run

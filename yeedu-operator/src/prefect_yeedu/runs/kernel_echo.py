@@ -1,7 +1,7 @@
 """Detects whether the replies to a request were lost although the connection is open.
 
-Used by `cell_runner` while it waits for a cell. A gateway may lose messages of a websocket that stays open,
-and then the end of a cell never comes: a kernel that is done looks like one that works in silence.
+Used by `cell_runner` while it waits for a cell. A gateway may lose messages of a websocket that stays open.
+Then the end of a cell never arrives, and an idle kernel looks like one that works silently.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 FIRST_SILENCE_SECONDS = 30.0
 MAX_SILENCE_SECONDS = 600.0
-# How long the answers to the request itself may come after those to a later one; they have several channels.
+# How long after those to a later request a request's own answers may arrive, over another channel.
 LATE_SECONDS = 5.0
 
 
 class KernelEcho:
-    """Sends requests that do nothing while one is waited for that says nothing.
+    """Sends empty requests while the request that is waited for is silent.
 
     A kernel handles the requests of its shell channel one after the other, so an answer to a later one shows
-    that it is done with all that came before. One that works for long finds few of them at its end: the
-    silence doubles after which the next one is sent.
+    that it is done with all earlier ones. The silence after which the next one is sent doubles, so that few
+    of them queue up behind a long cell.
 
     Args:
-        clock: The time.
+        clock: The source of time.
         send: Sends a text to the kernel.
-        session_id: That of the client's other requests.
+        session_id: The session id of the client's other requests.
     """
 
     def __init__(self, clock: Clock, send: Callable[[str], None], session_id: str) -> None:
@@ -48,21 +48,21 @@ class KernelEcho:
 
     @property
     def is_sent(self) -> bool:
-        """Whether a request that does nothing is on its way or answered."""
+        """Whether an empty request has been sent."""
         return bool(self._sent)
 
     @property
     def shows_all_outputs(self) -> bool:
-        """Whether what the kernel published for earlier requests has come; it publishes in order."""
+        """Whether all outputs of earlier requests have arrived; the kernel publishes in order."""
         return self._is_published
 
     @property
     def shows_loss(self) -> bool:
-        """Whether the kernel has been done for a while with what was sent before."""
+        """Whether the kernel has been done with all earlier requests for a while."""
         return self._answered_at is not None and self._clock.now() - self._answered_at > LATE_SECONDS
 
     def take(self, message: KernelMessage) -> None:
-        """Hear a message from the kernel, whatever it belongs to."""
+        """Take note of a message from the kernel, whichever request it belongs to."""
         self._heard_at = self._clock.now()
         if self._answered_at is None and message.parent_id in self._sent:
             self._answered_at = self._heard_at
@@ -70,7 +70,7 @@ class KernelEcho:
             self._is_published = True
 
     def send_when_due(self) -> None:
-        """Send a request that does nothing, if the kernel has been silent for long.
+        """Send an empty request, if the kernel has been silent for long.
 
         Raises:
             YeeduTransportError: The connection is lost.
@@ -82,7 +82,7 @@ class KernelEcho:
         self._silence_seconds = min(2 * self._silence_seconds, MAX_SILENCE_SECONDS)
 
     def send(self) -> None:
-        """Send a request that does nothing.
+        """Send an empty request.
 
         Raises:
             YeeduTransportError: The connection is lost.

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from prefect_yeedu.retry_policy import Deadline
     from prefect_yeedu.runs.remote_run import RemoteRun
 
-# Each look at run and kernel is two calls; the websocket tells most things sooner.
+# Each poll of run and kernel takes two calls; the websocket tells most things sooner.
 MAX_WATCH_SECONDS = 24.0
 
 
 class KernelWatch:
-    """Knows whether there is still a kernel to wait for.
+    """Checks whether there is still a kernel to wait for.
 
     Args:
         run: The notebook's run.
@@ -35,7 +35,7 @@ class KernelWatch:
         self._look_at = run.clock.now() + self._schedule.min_seconds
 
     def poll(self) -> bool:
-        """Return whether Yeedu answers.
+        """Poll the run and its kernel; return whether Yeedu answers.
 
         Raises:
             YeeduKernelDied: The kernel is dead, or its run has ended by itself.
@@ -55,7 +55,7 @@ class KernelWatch:
         return True
 
     def poll_when_due(self) -> None:
-        """Look now and then; whether anybody waits is asked every time."""
+        """Poll if it is time to; check every time whether the run is still wanted."""
         if self._run.clock.now() >= self._look_at:
             self.poll()
             self._look_at = self._run.clock.now() + self._schedule.next_wait_seconds()
@@ -63,14 +63,14 @@ class KernelWatch:
             self._run.ensure_wanted(self._deadline)
 
     def died(self, reason: str) -> YeeduKernelDied:
-        """Return the error of a kernel that is lost."""
+        """Return the error for a lost kernel."""
         return YeeduKernelDied(
             f"The kernel of run {self._run.run_id} is lost: {reason}; see {self._run.url}.",
             **self._run.context(),
         )
 
     def _kernel_status(self) -> str:
-        """Return the kernel's state; empty where Yeedu does not say, for not every server has this call."""
+        """Return the kernel's state; empty if Yeedu does not say, as not every server has this call."""
         what = f"about the kernel of run {self._run.run_id}"
         try:
             answer = self._run.api.client.get_object(f"{self._kernel_path}/status", what, retries=ONCE)
@@ -79,6 +79,6 @@ class KernelWatch:
         return kernel_state(object_of(answer, "kernel_info"), "kernel_status")
 
     def _end_error(self, state: RunState) -> YeeduError:
-        """Return the error of a run that ended while cells were executed: with it its kernel died."""
+        """Return the error for a run that ended, and its kernel with it, while cells were executed."""
         error = self._run.end_error(state)
         return error if isinstance(error, YeeduRunCancelled) else self.died(str(error).rstrip("."))

@@ -31,19 +31,19 @@ logger = logging.getLogger(__name__)
 CHUNK_BYTES = 64 * 1024
 MAX_LINE_CHARACTERS = 32 * 1024
 MIN_WAIT_SECONDS = 0.5
-# A log that grows is read again after a share of the time, one that does not after twice its last wait.
+# A growing log is read again after a share of the elapsed time, any other after twice its last wait.
 GROWING_SHARE = 0.5
 MAX_GROWING_WAIT_SECONDS = 110.0
 MAX_QUIET_WAIT_SECONDS = 600.0
-# How much of the time may go into fetching logs from a server that sends them whole each time.
+# The share of the time that may be spent on fetching logs from a server that always sends them whole.
 FETCH_SHARE = 0.1
-# A log that Yeedu does not have after the end, and not so much later either, is an empty one.
+# A log that Yeedu does not have this long after the end is an empty one.
 MISSING_SECONDS = 1.0
 _CONTENT_RANGE = re.compile(r"bytes (?:(?P<start>\d+)-\d+|\*)/(?P<size>\d+|\*)")
 
 
 class LineSplitter:
-    """Turns pieces of bytes into lines, whatever the pieces cut through."""
+    """Turns pieces of bytes into lines, wherever the pieces are cut."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -52,11 +52,11 @@ class LineSplitter:
 
     @property
     def unfinished(self) -> str:
-        """What has come since the last line break."""
+        """The text since the last line break."""
         return "".join(self._rest)
 
     def feed(self, piece: bytes, *, is_last: bool = False) -> list[str]:
-        """Return the lines that are complete now; at the end also one without a line break."""
+        """Return the lines that are now complete; at the end also one without a line break."""
         *lines, rest = self._decoder.decode(piece, is_last).split("\n")
         if lines:
             lines[0] = f"{self.unfinished}{lines[0]}"
@@ -75,13 +75,13 @@ class LineSplitter:
 
 
 class LogFollower:
-    """Reads one log of one run as far as it has grown.
+    """Reads one log of one run as it grows.
 
     Args:
         api: Calls about the run.
         run_id: The run.
         stream: `stdout` or `stderr`.
-        on_line: Receives each line once, and now and then the state of a progress bar.
+        on_line: Receives each line once, and occasionally the state of a progress bar.
         max_characters: How much of the log's end `text` keeps.
     """
 
@@ -107,12 +107,12 @@ class LogFollower:
 
     @property
     def is_whole(self) -> bool:
-        """Whether `text` is the whole log, as far as anybody can tell."""
+        """Whether `text` is the whole log, as far as is known."""
         return not (self._missing or self._dropped_lines)
 
     @property
     def text(self) -> str:
-        """What the log holds so far, with a sentence at each place where something is missing."""
+        """The log so far, with a sentence at each place where something is missing."""
         beginning = (
             [f"[The first {self._dropped_lines:,} lines are left out here; Yeedu has them.]"]
             if self._dropped_lines
@@ -122,7 +122,7 @@ class LogFollower:
         return "".join(f"{line}\n" for line in [*beginning, *self._kept, *end])
 
     def poll(self, clock: Clock) -> None:
-        """Read what is new, if it is time to look again; a failure is left for the next time."""
+        """Read what is new, if it is time to; leave a failure to the next time."""
         started_at = clock.now()
         if started_at < self._next_at:
             return
@@ -132,7 +132,7 @@ class LogFollower:
         try:
             self._read()
         except YeeduRunError:
-            raise  # the run is not waited for any more
+            raise  # the wait for the run is over
         except YeeduError as error:
             logger.debug("The %s log of run %d cannot be read now: %s", self.stream, self._run_id, error)
         self._show_progress()
@@ -145,14 +145,14 @@ class LogFollower:
         self._next_at = now + max(self._wait_seconds, (now - started_at) / FETCH_SHARE)
 
     def finish(self, trial: Trial, *, ended_at: float) -> str | None:
-        """Read the rest after the run's end, going on from where a download broke off.
+        """Read the rest after the run's end, resuming where a download broke off.
 
         Args:
             trial: The failures of all logs of this run, and how long they may last.
             ended_at: When the end was noticed, on the trial's clock.
 
         Returns:
-            A sentence about what could not be read; None when the log is whole.
+            A sentence about what could not be read; None if the log is whole.
         """
         while True:
             before = self._offset_bytes
@@ -171,7 +171,7 @@ class LogFollower:
         return self._missing or None
 
     def _wait_before_next(self, trial: Trial, failure: YeeduError, ended_at: float) -> float | None:
-        """Return how long to wait before the log is asked for again; None when it is not."""
+        """Return how long to wait before the log is read again; None if it is not."""
         if classify(failure) is Failure.GONE:
             left_seconds = ended_at + MISSING_SECONDS - trial.clock.now()
             if left_seconds > 0:
@@ -189,10 +189,10 @@ class LogFollower:
         return wait_seconds
 
     def _read(self) -> None:
-        """Read from where we are to the log's present end.
+        """Read from the current offset to the log's present end.
 
         Raises:
-            YeeduError: There was no answer, or it broke off; what has come of it is taken in.
+            YeeduError: There was no answer, or it broke off; what arrived of it is kept.
         """
         response = self._api.open_log(
             self._run_id, self.stream, self._offset_bytes, retries=ONCE, read_seconds=POLL_READ_SECONDS
@@ -224,7 +224,7 @@ class LogFollower:
         raise failure
 
     def _bytes_to_skip(self, response: requests.Response) -> int | None:
-        """Return how much of an answer we have already; None when there is nothing in it."""
+        """Return how much of an answer has been read already; None if there is nothing in it."""
         self._missing = ""
         if response.status_code == 200:
             return self._offset_bytes  # the log from its start, as from a server without ranges
@@ -236,18 +236,18 @@ class LogFollower:
         return max(0, self._offset_bytes - int(found["start"])) if found and found["start"] else 0
 
     def _is_other(self, response: requests.Response, start: bytes) -> bool:
-        """Tell whether an answer from the log's start begins otherwise than what has been read."""
+        """Return whether an answer from the log's start differs from what has been read."""
         return response.status_code == 200 and start != self._read_so_far.digest()
 
     def _note_cut(self) -> None:
-        """Note that the log has lost its start or end: where what it has now belongs, nobody can say."""
+        """Note that the log has lost its start or end, so that it is not known where the rest belongs."""
         self._missing = (
             f"Yeedu has cut the {self.stream} log; what came after its first {self._offset_bytes:,} bytes "
             "is left out here."
         )
 
     def _show_progress(self) -> None:
-        """Show the last state of a line that is written over and over, which may never end."""
+        """Show the last state of a line that is overwritten again and again, and may never end."""
         progress = last_state(self._splitter.unfinished)
         if progress and progress != self._shown_progress and "\r" in self._splitter.unfinished:
             self._shown_progress = progress
@@ -264,5 +264,5 @@ class LogFollower:
 
 
 def last_state(line: str) -> str:
-    """Return what a terminal would show of a line that carriage returns write over."""
+    """Return what a terminal would show of a line that carriage returns overwrite."""
     return line.rstrip("\r").rpartition("\r")[2]

@@ -1,4 +1,4 @@
-"""A notebook's run: wait for its kernel, execute the cells, end the run."""
+"""A notebook's run: waits for its kernel, executes the cells, ends the run."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ class NotebookRun(RemoteRun):
     def execute(self, definition_id: int, *, record: Record | None = None) -> YeeduResult:
         """Execute all cells of a notebook on this run's kernel and end the run.
 
-        Whatever happens, the remote run is asked to end, and only then are the outputs of a notebook saved
-        that did not succeed. When nothing but the way to Yeedu has failed the run goes on, and the next
-        attempt takes it over.
+        The remote run is stopped whatever happens, and only then are the outputs of a failed notebook saved.
+        The one exception: if only the connection to Yeedu has failed, the run goes on, and the next attempt
+        takes it over.
 
         Args:
             definition_id: The notebook.
             record: What an earlier attempt has recorded about this run.
 
         Returns:
-            The result, with what became of each cell.
+            The result, with that of each cell.
 
         Raises:
             YeeduCellFailed: A cell raised, or took longer than `cell_timeout_seconds`; the cells after it
@@ -68,7 +68,7 @@ class NotebookRun(RemoteRun):
             YeeduRunFailed: The run ended by itself before it had a kernel.
             YeeduRunTimedOut: It took longer than its budget.
             YeeduRunLost: Yeedu does not know the run any more.
-            YeeduTransportError: Yeedu has been out of reach for too long.
+            YeeduTransportError: Yeedu has been unreachable for too long.
         """
         sequence: CellSequence | None = None
         exit_value: str | None = None
@@ -86,7 +86,7 @@ class NotebookRun(RemoteRun):
                 is_resumed = record is not None and not record.is_new
                 cells = self._execute_cells(sequence, deadline, is_resumed=is_resumed)
                 exit_value = sequence.exit_value
-                self.ledger.note_cells_done(exit_value)  # before the end, for an ended run does not tell
+                self.ledger.note_cells_done(exit_value)  # before the stop, as a stopped run does not show it
                 sequence.save()
         except BaseException as error:
             if self._goes_on_after(error):
@@ -108,13 +108,13 @@ class NotebookRun(RemoteRun):
 
     @staticmethod
     def _goes_on_after(error: BaseException) -> bool:
-        """Tell whether nobody has seen anything happen to the run; it is left to the next attempt."""
+        """Return whether an error says nothing about the run, which is then left to the next attempt."""
         if not isinstance(error, YeeduError):
             return False
         return isinstance(error, YeeduRunLost) or classify(error) in {Failure.TRANSIENT, Failure.EXPIRED}
 
     def _prepare(self, definition_id: int, deadline: Deadline) -> CellSequence:
-        """Load the notebook as it is for this run, through outages."""
+        """Load the notebook as it is for this run, retrying during outages."""
         trial = self.options.outage_policy.start(self.clock)
         while True:
             try:
@@ -127,7 +127,7 @@ class NotebookRun(RemoteRun):
                 return CellSequence(self, document, definition_id, self.cell_options)
 
     def _load(self, definition_id: int) -> NotebookDocument:
-        """Return the notebook from where its generation keeps it."""
+        """Return the notebook from where its generation stores it."""
         definition = self.api.definition(definition_id)
         language = text_of(object_of(definition, "spark_job_type"), "language")
         parameters = self.cell_options.parameters
@@ -155,7 +155,7 @@ class NotebookRun(RemoteRun):
             self.sleep(schedule, deadline)
 
     def _wait_for_kernel(self, deadline: Deadline) -> None:
-        """Wait until the kernel takes cells, starting it where it is not; outages do not count."""
+        """Wait until the kernel accepts cells, starting it if necessary; outages do not count."""
         path = self.api.path(f"{self.api.routes.kernel}/startOrGetStatus", run=self.run_id)
         kernel_deadline = Deadline.after(self.clock, self.options.kernel_seconds)
         schedule = PollSchedule(self.clock, max_seconds=5.0)
@@ -185,7 +185,7 @@ class NotebookRun(RemoteRun):
             self.sleep(schedule, deadline)
 
     def _kernel_status(self, path: str) -> tuple[str, YeeduError | None]:
-        """Ask for the kernel; return its state, or why that is not known."""
+        """Ask for the kernel, and return its state, or why that is not known."""
         try:
             response = self.api.call("POST", path, f"for the kernel of run {self.run_id}", retries=ONCE)
             return kernel_state(object_of(read_object(response, path), "kernel_info"), "kernel_status"), None

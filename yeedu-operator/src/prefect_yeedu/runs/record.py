@@ -2,7 +2,7 @@
 
 intended -> submitted -> running -> stopping -> ended. The intent is recorded before Yeedu is asked for a run,
 the run's id before it is waited for, and the end once a terminal state was read. Nothing else ends a record:
-what nobody saw end stays open, and the next attempt, or who looks for runs left behind, goes on with it.
+a run that was not seen to end stays open, and the next attempt, or the search for orphans, continues it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class Phase(StrEnum):
-    """How far a run has come, as far as anybody has seen.
+    """How far a run is known to have come.
 
     Attributes:
         INTENDED: Yeedu may or may not have been asked for it.
-        SUBMITTED: Yeedu has named it.
-        RUNNING: It was seen to run.
-        STOPPING: Yeedu was asked to stop it; whether it did was not seen.
+        SUBMITTED: Yeedu has given it an id.
+        RUNNING: It was seen running.
+        STOPPING: Yeedu was asked to stop it; it is not known whether it did.
         ENDED: A terminal state was read.
     """
 
@@ -41,10 +41,10 @@ class Resume(StrEnum):
     """What a later attempt of the same call does with the run of an earlier one.
 
     Attributes:
-        ON_CRASH: Take over a run that goes on, return the result of one that succeeded, and run anew after
-            one that ended otherwise.
+        ON_CRASH: Take over a run that goes on, return the result of one that succeeded, and start a new run
+            after one that ended otherwise.
         ALWAYS: Never start a second run: one that ended otherwise makes every later attempt fail as well.
-        NEVER: Run anew in each attempt; a run that goes on is stopped first.
+        NEVER: Start a new run in each attempt; a run that goes on is stopped first.
     """
 
     ON_CRASH = "on_crash"
@@ -54,27 +54,27 @@ class Resume(StrEnum):
 
 @dataclass(frozen=True)
 class Record:
-    """What is known about the run that a call stands for.
+    """What is known about the run of a call.
 
     Attributes:
-        key: What its submission carries.
+        key: The key that its submission carries.
         phase: How far it has come.
         is_new: Whether this attempt wrote the intent, so that nobody can have submitted it yet.
-        run_id: The remote run, once Yeedu has named it.
+        run_id: The remote run's id, once Yeedu has given it one.
         url: The run's page in Yeedu's user interface, once there is a run.
         state: The terminal state that was read; None before the end.
         cells_done: Whether all cells of a notebook have succeeded; its run is stopped after that.
         exit_value: What the notebook passed to `dbutils.notebook.exit`, if it did.
-        intended_at: When Yeedu was about to be asked, in seconds since 1970 by this side's clock; 0 when it
-            has certainly started nothing.
-        is_unanswered: Whether nobody answered, so that Yeedu may still be at work on the submission.
+        intended_at: When Yeedu was about to be asked, in seconds since 1970 by this side's clock; 0 if it has
+            certainly started nothing.
+        is_unanswered: Whether the submission was not answered, so that Yeedu may still be working on it.
         attempt: Which run of this call it is, counted from 1.
-        others: Runs that are known to stand for something else.
+        others: Runs that are known not to be this one.
         is_notebook: Whether it is a notebook's run, whose end says nothing about its cells.
-        deferred_until: When the budget of a run is over whose caller has left, in seconds since 1970 by this
-            side's clock; None where it has none, or was never left.
-        is_of_this_attempt: Whether the attempt wrote it that is made now: a flow run that was suspended goes
-            on with its attempt in another process, where all its calls are made again.
+        deferred_until: End of the budget of a run whose caller has left, in seconds since 1970 by this side's
+            clock; None if it has no budget, or its caller never left.
+        is_of_this_attempt: Whether the current attempt wrote it: a flow run that was suspended continues its
+            attempt in another process, which makes all its calls again.
     """
 
     key: str
@@ -95,16 +95,16 @@ class Record:
 
     @property
     def has_succeeded(self) -> bool:
-        """Whether the run did what it was to do; a notebook has once its cells did."""
+        """Whether the run succeeded; a notebook has once all its cells have."""
         has_done_its_work = self.state is not None and self.state.is_success and not self.is_notebook
         return self.cells_done or has_done_its_work
 
     def is_unwanted(self, resume: Resume) -> bool:
-        """Tell whether an attempt that finds this record is to stop its run first."""
+        """Return whether an attempt that finds this record must stop its run first."""
         return resume is Resume.NEVER and self.phase is not Phase.ENDED and not self.is_of_this_attempt
 
     def starts_over(self, resume: Resume) -> bool:
-        """Tell whether an attempt that finds this record is to write a new one."""
+        """Return whether an attempt that finds this record must write a new one."""
         if self.phase is Phase.INTENDED and not self.intended_at:
             return True
         if self.phase is not Phase.ENDED or self.is_of_this_attempt or resume is Resume.ALWAYS:
@@ -117,8 +117,8 @@ class ClusterMove:
     """A definition that was moved to another cluster, and has to be moved back.
 
     Attributes:
-        own_cluster: Where it belongs.
-        cluster: Where it was moved.
+        own_cluster: The cluster that it belongs to.
+        cluster: The cluster that it was moved to.
         is_of_this_call: Whether an earlier attempt of the same call moved it.
     """
 
@@ -128,11 +128,11 @@ class ClusterMove:
 
 
 class Ledger:
-    """Remembers the run of one call; this one in memory, as long as the object lasts.
+    """Records the run of one call; this base class only in memory, as long as the object lasts.
 
     Attributes:
-        generation: The API generation that is spoken, set before the record is opened.
-        kind: Whether a job or a notebook is run, set likewise.
+        generation: The API generation in use, set before the record is opened.
+        kind: Job or notebook, set before the record is opened.
     """
 
     generation: str = ""
@@ -141,7 +141,7 @@ class Ledger:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Conf entries that the remote run is to carry beside the key."""
+        """Conf entries for the remote run besides the key."""
         return ()
 
     def open(self, resume: Resume = Resume.ON_CRASH) -> Record:
@@ -149,7 +149,7 @@ class Ledger:
 
         Args:
             resume: Whether the run of an earlier attempt is taken over. One that has not ended is returned in
-                any case: it is to be taken over or stopped, and then this is called again.
+                any case: the caller takes it over, or stops it and calls this again.
         """
         known = self._record
         if known is not None and not known.starts_over(resume):
@@ -164,7 +164,7 @@ class Ledger:
         return self._record
 
     def note_intended(self) -> Record:
-        """Record that Yeedu is about to be asked for the run once more, as it certainly was not started."""
+        """Record that Yeedu is about to be asked for the run again, as it certainly was not started."""
         record = self._record or Record(key=uuid.uuid4().hex)
         self._record = replace(record, intended_at=time.time(), is_unanswered=False)
         return self._record
@@ -174,7 +174,7 @@ class Ledger:
         self._note(intended_at=0.0)
 
     def note_unanswered(self) -> None:
-        """Record that nobody answered the submission, on which Yeedu may still be at work."""
+        """Record that the submission was not answered, so that Yeedu may still be working on it."""
         self._note(is_unanswered=True)
 
     def note_submitted(self, run_id: int, url: str) -> None:
@@ -182,15 +182,15 @@ class Ledger:
         self._note(phase=Phase.SUBMITTED, run_id=run_id, url=url)
 
     def note_running(self) -> None:
-        """Record that the run was seen to run."""
+        """Record that the run was seen running."""
         if self._record is not None and self._record.phase is Phase.SUBMITTED:
             self._note(phase=Phase.RUNNING)
 
     def note_deferred(self, ends_at: float | None) -> str:
-        """Record that the caller is about to leave; return what names that, empty where it cannot leave.
+        """Record that the caller is about to leave; return a key for that, empty if it cannot leave.
 
         Args:
-            ends_at: When the run's budget is over, in seconds since 1970; None for never.
+            ends_at: When the run's budget ends, in seconds since 1970; None for never.
         """
         self._note(deferred_until=ends_at)
         return ""
@@ -204,21 +204,21 @@ class Ledger:
         self._note(cells_done=True, exit_value=exit_value)
 
     def note_ended(self, state: RunState) -> None:
-        """Record the terminal state that was read; nothing else says that a run is over."""
+        """Record the terminal state that was read; nothing else marks a run as over."""
         self._note(phase=Phase.ENDED, state=state)
 
     def note_error(self, text: str) -> None:
-        """Show what is wrong to who reads the record."""
+        """Show what is wrong to readers of the record."""
 
     def read_move(self) -> ClusterMove | None:
-        """Return the cluster to which the definition was moved and from which it was not moved back."""
+        """Return the move of the definition that was not undone."""
         return None
 
     def note_move(self, own_cluster: int, cluster: int) -> None:
         """Record that the definition is about to be moved."""
 
     def forget_move(self) -> None:
-        """Record that it is where it belongs."""
+        """Record that the definition is where it belongs."""
 
     def _note(self, **changes: object) -> None:
         if self._record is not None and self._record.phase is not Phase.ENDED:

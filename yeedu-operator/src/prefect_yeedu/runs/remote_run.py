@@ -1,4 +1,4 @@
-"""A run on Yeedu: look at it, wait for it through outages, stop it."""
+"""A run on Yeedu: poll it, wait for it through outages, stop it."""
 
 from __future__ import annotations
 
@@ -29,47 +29,47 @@ if TYPE_CHECKING:
     from prefect_yeedu.runs.log_follower import Stream
     from prefect_yeedu.wire.run_object import RunSnapshot
 
-# One request of a stop takes no longer, and is made again after so long when the run goes on as before.
+# The time limit of one stop request, which is also made again after this long if the run goes on.
 STOP_READ_SECONDS = 5.0
 _OWN_ENDS = (YeeduRunTimedOut, YeeduStopRequested)
 
 
 class RunListener:
-    """Hears what happens to a run; each method does nothing until a subclass says what."""
+    """Is told what happens to a run; each method does nothing unless a subclass overrides it."""
 
     def on_submitted(self, run: RemoteRun, *, is_new: bool) -> None:
-        """Yeedu has the run; waiting for it begins now."""
+        """Take note that Yeedu has the run, and that the wait for it begins."""
 
     def on_state(self, run: RemoteRun, state: RunState) -> None:
-        """The run has another state than before."""
+        """Take note of the run's new state."""
 
     def on_line(self, stream: Stream, line: str) -> None:
-        """A job has printed a line."""
+        """Take note of a line that a job has printed."""
 
     def on_cell_started(self, index: int, total: int) -> None:
-        """A notebook's cell was sent to the kernel."""
+        """Take note that a notebook's cell was sent to the kernel."""
 
     def on_output(self, index: int, output: Output) -> None:
-        """A notebook's cell has made an output, or a further piece of a stream."""
+        """Take note of an output of a notebook's cell, or of the next piece of a stream."""
 
     def on_cell_finished(self, result: CellResult) -> None:
-        """A notebook's cell is finished."""
+        """Take note that a notebook's cell is finished."""
 
     def on_trouble(self, text: str) -> None:
-        """Something is not as it should be, and is being dealt with."""
+        """Take note of a problem that is being dealt with."""
 
     def on_wait(self) -> None:
-        """The run goes on; called once in each wait, which with a notebook is about every second."""
+        """Take note that the run goes on; called in each wait, for a notebook about every second."""
 
     def leave(self, run: RemoteRun, seconds_left: float | None) -> BaseException | None:
-        """Return what to leave the wait with, or None to stay; asked at each poll, and with 0 at the end."""
+        """Return what to leave the wait with, or None to stay; called at each poll, and with 0 at the end."""
 
     def stop_reason(self) -> str | None:
-        """Return why the remote run is to be stopped, or None while it is wanted; asked often."""
+        """Return why the remote run must be stopped, or None while it is wanted; called often."""
         return None
 
-    def is_awaited_again(self, error: BaseException) -> bool:  # noqa: ARG002 - a subclass looks at it
-        """Whether what ends this wait lets another one follow, as in the place of a pod that is evicted."""
+    def is_awaited_again(self, error: BaseException) -> bool:  # noqa: ARG002 - a subclass uses it
+        """Return whether another process will wait for the run after this error, as when a pod is evicted."""
         return False
 
 
@@ -79,11 +79,11 @@ class RemoteRun:
     Args:
         api: Calls about this kind of run.
         run_id: The run.
-        ui_url: Base of links into Yeedu's user interface; None derives it.
-        options: How long to wait for what.
-        listener: Hears what happens.
-        ledger: Where what is seen of it is recorded.
-        stop_clock: Time while the run is being stopped, which nobody cuts short; default: the client's.
+        ui_url: Base of links into Yeedu's user interface; None to derive it.
+        options: Limits on waits, logs and outputs.
+        listener: Is told what happens.
+        ledger: Records what is seen of the run.
+        stop_clock: The clock for stopping the run, whose waits nobody cuts short; default: the client's.
     """
 
     def __init__(
@@ -107,21 +107,21 @@ class RemoteRun:
         self.stop_clock = stop_clock or api.client.clock
         self.state = RunState.SUBMITTED
         self.has_asked_to_stop = False
-        self.is_left = False  # by a caller that comes back when it has ended
+        self.is_left = False  # by a caller that returns when it has ended
         self._word = ""
         self._failed_looks = FailedPolls(self.options, self.clock)
 
     def start_polling(self) -> PollSchedule:
-        """Return the waits between looks, counted from now."""
+        """Return the waits between polls, counted from now."""
         return PollSchedule(self.clock, max_seconds=self.options.max_poll_seconds)
 
     def poll(self) -> RunState | None:
-        """Return the state now, or None while nobody can say.
+        """Return the current state, or None while it cannot be read.
 
         Raises:
-            YeeduTransportError: Yeedu has been out of reach for too long.
+            YeeduTransportError: Yeedu has been unreachable for too long.
             YeeduRunLost: Yeedu keeps saying that it does not know the run.
-            YeeduAPIError: Yeedu refuses to say.
+            YeeduAPIError: Yeedu refuses the request.
         """
         try:
             snapshot = self.api.read(self.run_id, retries=ONCE, read_seconds=POLL_READ_SECONDS)
@@ -135,7 +135,7 @@ class RemoteRun:
         return self.state
 
     def ensure_wanted(self, deadline: Deadline) -> None:
-        """Raise when there is no reason to wait any longer; whoever gives up stops the run.
+        """Raise if there is no reason to wait any longer; whoever gives up stops the run.
 
         Raises:
             YeeduRunTimedOut: The budget is spent.
@@ -151,16 +151,16 @@ class RemoteRun:
         self.listener.on_wait()
 
     def sleep(self, schedule: PollSchedule, deadline: Deadline) -> None:
-        """Wait until the next look, longer while Yeedu is out of reach; raises as `ensure_wanted` does."""
+        """Wait until the next poll, longer while Yeedu is unreachable; raise as `ensure_wanted` does."""
         self.ensure_wanted(deadline)
         self.clock.sleep(deadline.limit(max(schedule.next_wait_seconds(), self._failed_looks.wait_seconds)))
 
     @contextmanager
     def stopped_on_the_way_out(self) -> Generator[None]:
-        """Stop the run when the block is left without waiting for its end.
+        """Stop the run if the block is left before the run has ended.
 
-        A spent budget, a stop that is asked for, an interrupt and any other exception that is not Yeedu's
-        stop it. What Yeedu itself fails with does not: the run may go on, and stays open on record.
+        A spent budget, a requested stop, an interrupt and any other exception that is not Yeedu's stop it.
+        Failures of Yeedu itself do not: the run may go on, and stays open on record.
         """
         try:
             yield
@@ -170,7 +170,7 @@ class RemoteRun:
             raise
 
     def stop_after(self, error: BaseException) -> bool:
-        """Stop the run, unless it is awaited again; an error of ours then says what is known of its end."""
+        """Stop the run unless it is awaited again, and add to an error of ours what is known of its end."""
         if self.listener.is_awaited_again(error):
             self.is_left = True
             return False
@@ -182,11 +182,11 @@ class RemoteRun:
         return self.state.is_terminal
 
     def stop(self) -> bool:
-        """Ask Yeedu to end the run and look until it has; return whether it was seen to end.
+        """Ask Yeedu to stop the run and poll until it has ended; return whether it was seen to end.
 
-        The request is repeated while Yeedu is in trouble, and while the run goes on as before. It takes no
-        longer than `WaitOptions.stop_seconds`, give or take an answer. No failure is raised: a run that
-        nobody has seen end stays open on record, and the listener is told.
+        The request is repeated while Yeedu is in trouble, and while the run goes on as before. This takes no
+        longer than `WaitOptions.stop_seconds`, give or take an answer. No failure is raised: a run that was
+        not seen to end stays open on record, and the listener is told.
         """
         failure = self._ask_until_ended()
         if not self.state.is_terminal:
@@ -196,7 +196,7 @@ class RemoteRun:
         return self.state.is_terminal
 
     def end_error(self, state: RunState) -> YeeduRunError:
-        """Return the error that a final state without success means."""
+        """Return the error for a final state without success."""
         errors = self.api.workflow_errors(self.run_id)
         detail = f" ({'; '.join(errors)[:1000]})" if errors else ""
         name = f"Yeedu {self.api.kind} run {self.run_id}"
@@ -214,15 +214,15 @@ class RemoteRun:
 
     @property
     def state_text(self) -> str:
-        """The last state seen, in Yeedu's own word where this version does not know that."""
+        """The last state seen, in Yeedu's own word if this version does not know it."""
         return self._word or str(self.state)
 
     def context(self) -> RunContext:
-        """Return what every error about this run says besides its text."""
+        """Return the fields that every error about this run has besides its text."""
         return {"run_id": self.run_id, "state": self.state_text, "run_url": self.url}
 
     def _ask_until_ended(self) -> YeeduError | None:
-        """Ask for a stop and look, until the run has ended; return what was in the way, if anything was."""
+        """Ask for a stop and poll until the run has ended; return what was in the way, if anything was."""
         if self.state.is_terminal:
             return None
         self.ledger.note_stopping()
@@ -266,11 +266,11 @@ class RemoteRun:
         return f"It {asked}, and nobody has seen it end yet{seen}. It stays open on record."
 
     def _note_state(self, snapshot: RunSnapshot) -> None:
-        """Take in what Yeedu shows: the one place that records that a run is over."""
+        """Apply what Yeedu shows; only this records that a run is over."""
         state = snapshot.state
         word = snapshot.word if state in {RunState.UNKNOWN, RunState.ENDED} else ""
         if self.state.is_terminal or (state, word) == (self.state, self._word):
-            return  # a late answer of another server behind the same address changes nothing
+            return  # nothing new, or a late answer of another server behind the same address
         self.state, self._word = state, word
         if state.is_terminal:
             self.ledger.note_ended(state)

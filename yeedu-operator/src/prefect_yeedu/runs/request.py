@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What to run a job or notebook with.
+    """The arguments, Spark settings and options of a run.
 
     Attributes:
-        arguments: Given to the program as one text; None leaves the definition's own.
+        arguments: The program's arguments as one text; None for the definition's own.
         conf: Spark settings, each `key=value`.
-        generation: The server's API generation, where it is not to be found out.
-        ui_url: Base of links into Yeedu's user interface; None derives it.
-        options: How long to wait for what.
+        generation: The server's API generation; None to find it out.
+        ui_url: Base of links into Yeedu's user interface; None to derive it.
+        options: Limits on waits, logs and outputs.
         cluster_ids: Clusters to try in order when resources run out on the definition's own.
         resume: What a later attempt of the same call does with the run of an earlier one.
         deferrable: Whether the caller may leave while a job's run goes on, and come back when it has ended.
         starts_cluster: Whether the definition's cluster is started when it does not run.
-        parameters: Variables that a cell of its own assigns in a notebook.
-        allow_errors: Whether a notebook goes on after a cell that failed.
-        cell_timeout_seconds: How long a single cell of a notebook may take; None for ever.
+        parameters: Variables that an injected cell of a notebook assigns.
+        allow_errors: Whether a notebook goes on after a failed cell.
+        cell_timeout_seconds: How long a single cell of a notebook may take; None for no limit.
 
     Raises:
-        YeeduConfigurationError: The parameters, or the limit, cannot be used.
+        YeeduConfigurationError: The parameters, or the cells' time limit, cannot be used.
     """
 
     arguments: str | None = None

@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KEY_NAME = "spark.yeedu.prefect_key"
-# How exactly Yeedu's clock can be compared with this machine's, and this machine's with another one, on which
-# an earlier attempt has recorded the intent. Runs without a key have to be told apart more exactly.
+# How exactly Yeedu's clock can be compared with this machine's, and this machine's with that of another one,
+# where an earlier attempt recorded the intent. Runs without a key have to be told apart more exactly.
 CLOCK_SECONDS = 5.0
 MACHINES_SECONDS = 600.0
 MACHINES_SECONDS_WITHOUT_KEY = 60.0
-# A time without a zone may be any place's; no zone is as far from another as that.
+# A time without a zone may be that of any place; no zone is this far from UTC.
 ZONES_SECONDS = 86400.0
-# How many runs are read one by one where the list does not show their conf entries.
+# How many runs are read one by one if the list does not show their conf entries.
 MAX_READS = 200
 
 
 @dataclass
 class RunSearch:
-    """Looks for one record's run, as often as asked.
+    """Looks for one record's run; can be repeated.
 
     Attributes:
         api: Calls about this kind of run.
         definition: The job or notebook.
         record: What is known of the run; its intent's time bounds the search.
         window_seconds: How long after the intent Yeedu may have started the run.
-        arguments: What the run was given, where it was given something.
-        is_clear: Whether the last look has seen of each run whether it is the one.
+        arguments: The run's arguments, if it was given any.
+        is_clear: Whether the last search could tell of each run whether it is the one.
     """
 
     api: RunAPI
@@ -54,7 +54,7 @@ class RunSearch:
     _reads: int = 0
 
     def run(self) -> int | None:
-        """Return the run, or None where the list does not have it now.
+        """Return the run, or None if the list does not have it now.
 
         Raises:
             YeeduSubmissionUnknown: The server does not show which run is the one.
@@ -64,7 +64,7 @@ class RunSearch:
         return self._search_by_key() if self.api.routes.takes_conf else self._search_for_proof()
 
     def unknown(self, reason: str) -> YeeduSubmissionUnknown:
-        """Return the error that says what to look at."""
+        """Return the error that tells the user what to check."""
         kind = self.api.kind
         sign = (
             f"with the conf entry {KEY_NAME}={self.record.key}"
@@ -77,7 +77,7 @@ class RunSearch:
         )
 
     def _search_by_key(self) -> int | None:
-        """Look for the conf entry; a list that leaves conf out is completed run by run."""
+        """Look for the key's conf entry; if the list leaves conf out, read the runs one by one."""
         found: list[int] = []
         for run in recent_runs(self.api, self.definition, self._intended_at - ZONES_SECONDS):
             if run.run_id in self._others or self._is_too_old(run):
@@ -92,7 +92,7 @@ class RunSearch:
         return min(found, default=None)
 
     def _has_key(self, run: RunSnapshot) -> bool | None:
-        """Tell whether a run has the record's key; None where it cannot be read now."""
+        """Return whether a run has the record's key, or None if it cannot be read now."""
         conf = run.conf
         if conf is None:
             self._reads += 1
@@ -110,7 +110,7 @@ class RunSearch:
         return any(key.search(entry) for entry in conf)
 
     def _search_for_proof(self) -> int | None:
-        """Look for the only run that this user has started since the intent, where no run carries a key."""
+        """Look for the only run that this user has started since the intent, if runs carry no key."""
         names = self.api.read_names()
         ours: list[int] = []
         strangers: list[int] = []
@@ -146,7 +146,7 @@ class RunSearch:
         return created.seconds < self._intended_at - doubt
 
     def _is_in_window(self, run: RunSnapshot) -> bool:
-        """Tell whether the record's submission can have started a run, by the time it was created."""
+        """Return whether, by its creation time, the record's submission can have started a run."""
         created = created_at(run)
         if created is None:
             raise self.unknown("its runs do not show when they were started")
@@ -168,12 +168,12 @@ class RunSearch:
 def recent_runs(api: RunAPI, definition: int | None, since: float) -> Iterator[RunSnapshot]:
     """Yield each of a definition's runs once, in whatever order the server lists them.
 
-    Runs from before a moment may be left out, where the list turns out to be sorted by time.
+    Runs from before `since` may be left out, if the list turns out to be sorted by time.
 
     Args:
         api: Calls about this kind of run.
         definition: The job or notebook; None for all of the workspace.
-        since: In seconds since 1970, by Yeedu's clock.
+        since: A time in seconds since 1970, by Yeedu's clock.
     """
     first = api.list_page(definition, 1)
     order = _order(first)
@@ -187,7 +187,7 @@ def recent_runs(api: RunAPI, definition: int | None, since: float) -> Iterator[R
         if order and (is_upward or order < 0) and min(created, default=since) < since:
             return
         if not news and not is_upward:
-            return  # the server does not turn pages
+            return  # the server ignores the page number
 
 
 def _from_the_beginning(api: RunAPI, definition: int | None, first: RunPage) -> Iterator[RunPage]:
@@ -210,7 +210,7 @@ def _from_the_end(api: RunAPI, definition: int | None, first: RunPage) -> Iterat
 
 
 def _order(page: RunPage) -> int:
-    """Return 1 where a page has the oldest run first, -1 where it has the newest first, else 0."""
+    """Return 1 if a page has the oldest run first, -1 if it has the newest first, else 0."""
     moments = [created_at(run) for run in page.runs]
     seconds = [moment.seconds for moment in moments if moment is not None]
     if len(seconds) < len(moments) or len(set(seconds)) < 2:
@@ -225,8 +225,8 @@ class Moment:
     """When something happened.
 
     Attributes:
-        seconds: Since 1970, as if in UTC where the zone is not known.
-        has_zone: Whether it is.
+        seconds: Seconds since 1970, as if in UTC if the zone is not known.
+        has_zone: Whether the zone is known.
     """
 
     seconds: float
@@ -234,7 +234,7 @@ class Moment:
 
 
 def created_at(run: RunSnapshot) -> Moment | None:
-    """Return when a run was created, or None where Yeedu does not show that."""
+    """Return when a run was created, or None if Yeedu does not show that."""
     value = run.fields.get("created_at")
     if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
         return Moment(value / 1000 if value > 1e11 else float(value), has_zone=True)

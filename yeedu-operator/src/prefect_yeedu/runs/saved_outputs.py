@@ -1,7 +1,7 @@
-"""Cell results in the forms in which Yeedu keeps them in a notebook (yeedu-protocol section 5.3).
+"""Saves and restores cell results in the forms in which Yeedu stores them (yeedu-protocol section 5.3).
 
-Yeedu's editor shows a cell's `outputs`, which have a form of its own and tell less than the kernel did. So
-the result as it was stands beside them, in the cell's metadata, for a later attempt that fetches it again.
+Yeedu's editor shows a cell's `outputs`, which have its own form and hold less than the kernel sent. So the
+full result is kept beside them, in the cell's metadata, for a later attempt to restore.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PNG = "data:image/png;base64,"
 
 
 def saved_output(output: Output) -> Iterable[tuple[str, str]]:
-    """Return what is kept of an output: pairs of a type and a text, HTML rather than plain text."""
+    """Yield what is saved of an output: pairs of a type and a text, HTML rather than plain text."""
     if output.kind == "error":
         yield "error", output.text
         return
@@ -44,9 +44,9 @@ def save_result(
 
     Args:
         cell: The cell as Yeedu sent it; it is changed.
-        result: What became of it.
+        result: Its result.
         is_first_form: Whether it has the first generation's form.
-        run_id: In which run, so that results of another one are never taken for this one's.
+        run_id: The run, kept so that results of another one are never taken for this one's.
         run_by: Who ran it.
     """
     metadata = object_of(cell, "metadata")
@@ -76,7 +76,7 @@ def save_result(
 
 
 def restore_result(cell: Cell, raw: JsonObject, run_id: int) -> CellResult | None:
-    """Return the result that was saved for a cell in a run, or None where that run saved none for it."""
+    """Return the result that a run saved for a cell, or None if it saved none."""
     kept = object_of(object_of(raw, "metadata"), NAMESPACE)
     status = text_of(kept, "status")
     if run_of(raw) != run_id or status is None:
@@ -98,7 +98,7 @@ def result_of(
     duration_seconds: float = 0.0,
     execution_count: int | None = None,
 ) -> CellResult:
-    """Return the result of a cell, with what the cell itself says."""
+    """Return the result of a cell, completed with the cell's own fields."""
     return CellResult(
         index=cell.index,
         status=status,
@@ -112,16 +112,16 @@ def result_of(
 
 
 def is_whole(raw: JsonObject) -> bool:
-    """Tell whether the outputs of a cell's saved result were not left out for want of room."""
+    """Return False if the outputs of a cell's saved result were left out for lack of room."""
     kept = object_of(object_of(raw, "metadata"), NAMESPACE)
     return not kept or "outputs" in kept
 
 
 def fitting(content: JsonObject) -> JsonObject:
-    """Return a notebook that is not larger than Yeedu takes.
+    """Return a notebook that is no larger than Yeedu accepts.
 
-    Of one that is, the copies of the outputs for later attempts are left out, and where that does not do, the
-    outputs that the editor shows as well.
+    If it is too large, the copies of the outputs for later attempts are left out, and if that is not enough,
+    the outputs that the editor shows as well.
     """
     if _fits(content):
         return content

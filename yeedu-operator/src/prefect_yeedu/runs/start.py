@@ -1,4 +1,4 @@
-"""Submits a run or finds it again, records it, and makes sure that it does not become an orphan on Yeedu."""
+"""Submits or finds a run, records it, and makes sure that it does not become an orphan on Yeedu."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class StartedRun:
-    """A run that exists on Yeedu and has still to be waited for.
+    """A run that exists on Yeedu and still has to be waited for.
 
     Args:
         run: The run, which records what is seen of it.
@@ -45,10 +45,10 @@ class StartedRun:
         self._record = record
 
     def finish(self) -> YeeduResult:
-        """Wait for the end, and return the result.
+        """Wait until the run has ended and return the result.
 
         Raises:
-            YeeduError: It did not succeed; the class says why.
+            YeeduError: The run did not succeed; the class says why.
         """
         run, record = self.run, self._record
         try:
@@ -75,13 +75,13 @@ def start(
 ) -> StartedRun:
     """Submit a job or notebook, or find the run that was submitted before.
 
-    Whoever is interrupted meanwhile leaves no run behind: what Yeedu accepts is stopped again, or stays open
-    on record.
+    An interrupt meanwhile leaves no run behind: a run that Yeedu accepts is stopped again, or stays open on
+    record.
 
     Raises:
         YeeduStopRequested: The listener says that the run is not wanted any more.
-        YeeduSubmissionUnknown: Whether there is a run cannot be found out.
-        YeeduRunError: An earlier attempt's run is in the way, and is not seen to end.
+        YeeduSubmissionUnknown: It cannot be determined whether there is a run.
+        YeeduRunError: An earlier attempt's run is in the way, and was not seen to end.
         YeeduError: Yeedu refuses to run it.
     """
     return start_and(lambda started: started, api, definition, request, listener, ledger)
@@ -95,18 +95,18 @@ def start_and(
     listener: RunListener | None = None,
     ledger: Ledger | None = None,
 ) -> T:
-    """Do as `start` does, and go on with the run, for its end say, without leaving it to its caller.
+    """Start a run as `start` does and pass it on to a function, for example to wait for its end.
 
-    So there is no moment between the two in which an interrupt would leave the run behind on Yeedu.
+    This leaves no moment between the two in which an interrupt would orphan the run on Yeedu.
 
     Raises:
-        YeeduError: As `start`, or as what goes on.
+        YeeduError: As `start` raises, or the function.
     """
     return _Start(api, definition, request, listener or RunListener(), ledger or Ledger()).start(then)
 
 
 class _Start:
-    """One attempt to come by a run, with the arguments of `start`."""
+    """One attempt to submit or find a run, with the arguments of `start`."""
 
     def __init__(
         self, api: RunAPI, definition: int, request: RunRequest, listener: RunListener, ledger: Ledger
@@ -119,7 +119,7 @@ class _Start:
         self._interrupted = threading.Event()
 
     def start(self, then: Callable[[StartedRun], T]) -> T:
-        submission: Submitted = Future()  # there before anything that could be left behind
+        submission: Submitted = Future()  # made before there is a run to leave behind
         try:
             self._begin(submission)
             run, record = self._answer(submission)
@@ -138,13 +138,13 @@ class _Start:
         pool = ThreadPoolExecutor(1)
         try:
             with telling(self._listener.on_trouble):
-                # Who we are is settled while the intent is recorded.
+                # Logs in while the intent is recorded.
                 login = pool.submit(copy_context().run, self._api.client.log_in)
                 record = self._open()
-                # A signal raises in the main thread, where it would take away the answer that names the run.
+                # In a thread: a signal raises in the main one, and would lose the answer with the run's id.
                 pool.submit(copy_context().run, self._submit_for, submission, record, login)
         finally:
-            pool.shutdown(wait=False)  # what was submitted to it is done all the same
+            pool.shutdown(wait=False)  # its pending calls are still made
 
     def _open(self) -> Record:
         self._ledger.generation = str(self._api.generation)
@@ -160,7 +160,7 @@ class _Start:
             submission.set_exception(error)
 
     def _submit(self, record: Record, login: Future[None]) -> tuple[JobRun | NotebookRun, Record]:
-        """Return the run, once who asks for it is logged in and nothing is in its way."""
+        """Return the run, once the login is done and no earlier run is in the way."""
         try:
             login.result()
         except YeeduError:
@@ -178,7 +178,7 @@ class _Start:
         ensure_cluster_runs(api, self._definition, self._request.options, self._listener)
 
     def _clear_the_way(self, record: Record) -> Record:
-        """Return the record to go on with; a run that this attempt is not to take over is stopped first."""
+        """Return the record to go on with; first stop a run that this attempt must not take over."""
         is_being_stopped = record.phase is Phase.STOPPING and not record.cells_done
         if record.is_new or not (is_being_stopped or record.is_unwanted(self._request.resume)):
             return record
@@ -217,7 +217,7 @@ class _Start:
         return make_run(self._api, run_id, self._request, self._listener, self._ledger)
 
     def _answer(self, submission: Submitted) -> tuple[JobRun | NotebookRun, Record]:
-        """Return what Yeedu has started, which may take minutes, while it is wanted."""
+        """Wait for the run that Yeedu starts, which may take minutes, while it is wanted."""
         while not wait([submission], timeout=1.0).done:
             reason = self._listener.stop_reason()
             if reason is not None:
@@ -225,9 +225,9 @@ class _Start:
         return submission.result()
 
     def _stop_submitted(self, submission: Submitted, error: BaseException) -> None:
-        """Stop what Yeedu accepted, or is still accepting, for a caller that is gone.
+        """Stop the run that Yeedu accepted, or is still accepting, for a caller that is gone.
 
-        An answer that takes too long is not waited for: the thread that gets it stops the run.
+        An answer that takes too long is not waited for: the thread that receives it stops the run.
         """
         if submission.cancel():
             return  # nothing was asked of Yeedu, and nothing will be
@@ -256,7 +256,7 @@ def _stop_late(submission: Submitted) -> None:
 def make_run(
     api: RunAPI, run_id: int, request: RunRequest, listener: RunListener | None, ledger: Ledger | None = None
 ) -> JobRun | NotebookRun:
-    """Return the object that stands for a run which exists on Yeedu."""
+    """Return the object for an existing run on Yeedu."""
     kind = NotebookRun if api.kind is RunKind.NOTEBOOK else JobRun
     run = kind(api, run_id, ui_url=request.ui_url, options=request.options, listener=listener, ledger=ledger)
     if isinstance(run, NotebookRun):

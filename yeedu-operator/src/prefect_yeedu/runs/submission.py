@@ -1,8 +1,8 @@
 """Submits a run at most once, despite lost responses and crashes of this process.
 
-A submission carries a key as a conf entry; who cannot know whether Yeedu accepted looks for the run with that
-key, and never submits again before it is certain that there is none. The first API generation takes no conf
-entries, so there user, time and arguments have to prove which run is the one.
+A submission carries a key as a conf entry. If it is unknown whether Yeedu accepted it, the run is looked for
+by that key, and never submitted again before it is certain that there is none. The first API generation takes
+no conf entries, so there the user, time and arguments have to prove which run is the one.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ if TYPE_CHECKING:
     from prefect_yeedu.client.api import RunAPI
     from prefect_yeedu.runs.record import Ledger, Record
 
-# How long a run is looked for at least after silence, and at most after an answer that does not name it.
+# Shortest search for a run after no answer, and longest after an answer that does not name the run.
 MIN_SEARCH_SECONDS = 10.0
 ANSWERED_SEARCH_SECONDS = 30.0
-# How long a run is still looked for when nobody waits for it any more, so that it can be stopped.
+# How long to look for a run that is not wanted any more, so that it can be stopped.
 HURRIED_SEARCH_SECONDS = 20.0
-# A search that may take longer is told of.
+# A search that may take longer than this is reported.
 UNTOLD_SECONDS = 5.0
 
 
 @dataclass
 class Submission:
-    """The submission that a record stands for.
+    """The submission of a record's run.
 
     Attributes:
         api: Calls about this kind of run.
         definition: The job or notebook.
-        ledger: Where it is recorded.
+        ledger: Records the run.
         record: What is known so far.
         submit_seconds: How long Yeedu may take to answer it, and to show the run in its list.
-        arguments: Given to the program.
+        arguments: The program's arguments.
         conf: Spark settings; the key is added.
-        interrupted: Set when nobody wants it any more.
-        prepare: Sees to it that Yeedu can run it, with calls whose waits end when nobody wants it any more;
+        interrupted: Set when the run is not wanted any more.
+        prepare: Makes sure that Yeedu can run it, with calls whose waits end when it is not wanted any more;
             called when there certainly is no run yet.
-        tell: Told what takes long, in a sentence.
-        unanswered_seconds: How long after the intent Yeedu may still start the run where nobody answered an
-            earlier attempt, if that is longer.
+        tell: Receives a sentence about what takes long.
+        unanswered_seconds: How long after the intent Yeedu may still start the run if an earlier attempt was
+            not answered, and if that is longer than `submit_seconds`.
     """
 
     api: RunAPI
@@ -69,7 +69,7 @@ class Submission:
         """Return the id of the one run that the record stands for, starting it if there is none yet.
 
         Raises:
-            YeeduSubmissionUnknown: Whether there is a run cannot be found out; the record stays open.
+            YeeduSubmissionUnknown: It cannot be determined whether there is a run; the record stays open.
             YeeduError: Yeedu refuses to run it, or was not asked.
         """
         found = None if self.record.is_new else self.find()
@@ -78,7 +78,7 @@ class Submission:
         if not self.record.is_new:
             self._tell_of_repetition()
         self._prepare()
-        if self.prepare is not None or not self.record.is_new:  # the intent on record has grown old
+        if self.prepare is not None or not self.record.is_new:  # the recorded intent is out of date
             self.record = replace(self.ledger.note_intended(), is_new=self.record.is_new)
         entries = list(self.conf)
         if self.api.routes.takes_conf:
@@ -106,22 +106,22 @@ class Submission:
         return found
 
     def find(self) -> int | None:
-        """Return the run that an earlier attempt has submitted, or None when there certainly is none.
+        """Return the run that an earlier attempt has submitted, or None if there certainly is none.
 
         Raises:
             YeeduSubmissionUnknown: The server cannot say; the record stays open.
-            YeeduError: Yeedu refuses who asks.
+            YeeduError: Yeedu refuses the login.
         """
         if self.record.run_id is not None:
             return self.record.run_id
         return self._search(self._seconds_left(), f"An earlier attempt may have started {self._title}")
 
     def search_once(self) -> int | None:
-        """Return the run if it is there; None when there certainly is none.
+        """Return the run if it is there, or None if there certainly is none.
 
         Raises:
             YeeduSubmissionUnknown: The server cannot say, or it is too early to be certain.
-            YeeduError: Yeedu cannot be reached, or refuses who asks.
+            YeeduError: Yeedu cannot be reached, or refuses the login.
         """
         is_certain = self._seconds_left() <= 0
         search = self._new_search()
@@ -131,7 +131,7 @@ class Submission:
         return found
 
     def _prepare(self) -> None:
-        """Do what comes before the submission; a failure means that Yeedu was asked for nothing."""
+        """Do what comes before the submission; a failure means that nothing was submitted."""
         try:
             if self.prepare is not None:
                 self.prepare(self._interruptible_api)
@@ -140,7 +140,7 @@ class Submission:
             raise
 
     def _search(self, seconds: float, why: str) -> int | None:
-        """Look for the run until it is there; None when it is not after so many seconds."""
+        """Look for the run until it is there; return None if it is not after this many seconds."""
         search, clock = self._new_search(), self.api.clock
         is_hurried = self._is_interrupted
         if is_hurried:
@@ -160,7 +160,7 @@ class Submission:
                 return None
             try:
                 clock.sleep(deadline.limit(schedule.next_wait_seconds()))
-            except YeeduStopRequested:  # from now on a clock counts that nobody stops
+            except YeeduStopRequested:  # from here on, a clock that nobody stops
                 seconds, clock = deadline.limit(HURRIED_SEARCH_SECONDS), SystemClock()
                 search.api = replace(self.api, clock=clock)
                 deadline, is_hurried = Deadline.after(clock, seconds), True
@@ -170,7 +170,7 @@ class Submission:
                 is_hurried = True
 
     def _search_once(self, search: RunSearch) -> tuple[int | None, str]:
-        """Look once; return the run, and why it cannot be said whether there is one."""
+        """Search once; return the run, and why it is uncertain whether there is one."""
         try:
             found = search.run()
         except (YeeduStopRequested, YeeduSubmissionUnknown) as error:
@@ -218,7 +218,7 @@ class Submission:
 
     @property
     def _interruptible_api(self) -> RunAPI:
-        """The calls before Yeedu has the run: none of them is worth a wait that nobody wants."""
+        """The API for calls before Yeedu has the run, whose waits end once it is not wanted any more."""
         if self.interrupted is None:
             return self.api
         return replace(

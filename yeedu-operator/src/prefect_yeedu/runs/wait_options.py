@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from prefect_yeedu.retry_policy import Clock
 
 MAX_OUTAGE_WAIT_SECONDS = 30.0
-# Time limit of an answer while a run is waited for: until it comes nobody notices that the run is not wanted.
+# Time limit of an answer during a wait, which does not notice a stop request until the answer arrives.
 POLL_READ_SECONDS = 20.0
 # How often Yeedu has to say that there is no such run: one answer may come from a replica that lags behind.
 GONE_ANSWERS = 5
@@ -21,29 +21,28 @@ GONE_ANSWERS = 5
 
 @dataclass(frozen=True)
 class WaitOptions:
-    """How long to wait for what.
+    """Limits on waits, logs and outputs.
 
     Attributes:
-        timeout_seconds: Budget of the whole run on the monotonic clock; None waits for ever.
-        outage_seconds: How long Yeedu may be out of reach while a run goes on.
-        gone_seconds: How long Yeedu has to say that it does not know a run, five times at least.
-        log_patience_seconds: How long a job's logs are asked for again after its end, both together, while
-            they cannot be fetched.
+        timeout_seconds: Budget of the whole run on the monotonic clock; None for no limit.
+        outage_seconds: How long Yeedu may be unreachable while a run goes on.
+        gone_seconds: For how long, and at least five times, Yeedu has to say that it does not know a run.
+        log_patience_seconds: How long to retry fetching a job's logs after its end, for both together.
         max_log_characters: How much of each log's end a job's result keeps.
         max_log_lines: How many lines of a job or notebook are passed on to the run's log.
-        stop_seconds: How long a run is asked to stop, and watched until it has. Prefect kills a cancelled
-            flow run after 30.
+        stop_seconds: How long to ask a run to stop and wait for its end. Prefect kills a cancelled flow run
+            after 30.
         kernel_seconds: How long a notebook's kernel may take to be ready once the run is RUNNING.
-        max_poll_seconds: Longest wait between two looks at the run; with 13 all calls of an hour, with those
-            for logs, stay below 400.
+        max_poll_seconds: Longest wait between two polls of the run; with 13, an hour takes fewer than 400
+            calls, including those for logs.
         follows_logs: Whether a job's logs are read while it runs.
         saves_outputs: Whether the outputs of a notebook's cells are saved in Yeedu.
         max_output_characters: How much of a notebook's outputs is kept in its result, in characters.
-        max_cell_output_characters: How much of one cell's outputs is.
-        max_cell_outputs: How many outputs of one cell are.
-        submit_seconds: How long Yeedu may take to answer a submission, while it starts a cluster for
-            instance, and to show the run in its list.
-        cluster_seconds: How long a cluster that was stopped may take to run.
+        max_cell_output_characters: How much of one cell's outputs is kept, in characters.
+        max_cell_outputs: How many outputs of one cell are kept.
+        submit_seconds: How long Yeedu may take to answer a submission, for example while it starts a cluster,
+            and to show the run in its list.
+        cluster_seconds: How long a stopped cluster may take to run.
     """
 
     timeout_seconds: float | None = None
@@ -65,7 +64,7 @@ class WaitOptions:
 
     @property
     def outage_policy(self) -> RetryPolicy:
-        """The retry policy of a call while Yeedu is out of reach."""
+        """The retry policy of a call while Yeedu is unreachable."""
         return RetryPolicy(
             attempts=None,
             budget_seconds=self.outage_seconds,
@@ -75,15 +74,15 @@ class WaitOptions:
 
 
 class FailedPolls:
-    """The looks at a run that have failed since the last one that succeeded.
+    """The polls of a run that have failed since the last successful one.
 
     Args:
         options: How long they may fail.
-        clock: Where time comes from.
+        clock: The source of time.
 
     Attributes:
-        count: How many they are.
-        wait_seconds: How long to wait before the next look.
+        count: How many there are.
+        wait_seconds: How long to wait before the next poll.
         gone_answers: How often Yeedu itself said that there is no such run.
         gone_seconds: For how long it has said so.
         is_lost: Whether it has said so often and long enough to be believed.
@@ -97,14 +96,14 @@ class FailedPolls:
         self.forget()
 
     def forget(self) -> None:
-        """Start anew after a look that succeeded."""
+        """Start again after a successful poll."""
         self._outage.succeed()
         self.count = self.gone_answers = 0
         self.wait_seconds = self.gone_seconds = 0.0
         self.is_lost = False
 
     def add(self, error: YeeduError) -> bool:
-        """Count a failed look; return whether it is worth looking again."""
+        """Count a failed poll; return whether another one is worthwhile."""
         self.count += 1
         match classify(error):
             case Failure.GONE if not error.is_before_call:

@@ -1,1 +1,1 @@
-"""What travels between this client and Yeedu, and how it is read: nothing here moves a byte."""
+"""What this client and Yeedu exchange, and how to read and write it; nothing here does any I/O."""

@@ -14,9 +14,9 @@ class OutputLimits:
     """How much of a cell's outputs is kept.
 
     Attributes:
-        max_characters: In all outputs together; images count as the base64 text that they are.
+        max_characters: How many characters, in all outputs together; images count as base64 text.
         max_outputs: How many outputs.
-        sentence: What stands where more was left out.
+        sentence: The note that takes the place of what is left out.
     """
 
     max_characters: int = 2_000_000
@@ -25,7 +25,7 @@ class OutputLimits:
 
 
 class _Stream:
-    """Pieces of one stream; they are joined when somebody asks."""
+    """Pieces of one stream, joined when they are read."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -37,7 +37,7 @@ class _Stream:
 
 @dataclass(frozen=True)
 class _Shown:
-    """Another output, and what later updates of it refer to."""
+    """Any other output, and the id to which later updates of it refer."""
 
     shown: Output
     display_id: str | None = None
@@ -47,10 +47,10 @@ class _Shown:
 
 
 class OutputCollector:
-    """The outputs of one cell so far.
+    """Collects the outputs of one cell.
 
     Args:
-        limits: How much is kept; an error is kept in any case, because it says why the cell failed.
+        limits: How much is kept; an error is always kept, because it says why the cell failed.
     """
 
     def __init__(self, limits: OutputLimits | None = None) -> None:
@@ -84,7 +84,7 @@ class OutputCollector:
             self._cut()
 
     def add(self, output: Output, display_id: str | None = None) -> None:
-        """Add an output that is not a stream's."""
+        """Add an output other than a stream's."""
         self._clear_if_due()
         if output.kind != "error" and not self._has_room(output):
             self._cut()
@@ -93,7 +93,7 @@ class OutputCollector:
         self.characters += _size(output)
 
     def update(self, output: Output, display_id: str | None) -> bool:
-        """Replace the outputs that are shown under an id; return whether there were any."""
+        """Replace the outputs with a display id; return whether there were any."""
         found = False
         for position, known in enumerate(self._entries):
             if display_id is None or not isinstance(known, _Shown) or known.display_id != display_id:
@@ -109,7 +109,7 @@ class OutputCollector:
         return found
 
     def clear(self, *, waits: bool = False) -> None:
-        """Forget all outputs, now or when the next one comes."""
+        """Discard all outputs, now or when the next one arrives."""
         self._clears_before_next = waits
         if not waits:
             self._entries.clear()
@@ -124,7 +124,7 @@ class OutputCollector:
         return not (self._is_cut or is_full or self.characters + _size(output) > self._limits.max_characters)
 
     def _cut(self) -> None:
-        """Say once that something is missing from here on."""
+        """Add the note, once, that the rest is missing."""
         if not self._is_cut:
             self._is_cut = True
             note = Output("stream", "stderr", {"text/plain": f"\n{self._limits.sentence}\n"})

@@ -1,4 +1,4 @@
-"""Asks an IPython kernel how its last execution ended: the code that it runs, and the reply."""
+"""Asks an IPython kernel how its last execution ended: the code that the kernel runs, and its reply."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ PROBE = f"{inspect.getsource(_report_last_execution)}\n{_NAME}()\ndel {_NAME}"
 
 @dataclass(frozen=True)
 class Finding:
-    """What the kernel says about its past.
+    """What the kernel reports about its past executions.
 
     Attributes:
         executed: How many cells it has executed since it started.
-        is_ok: Whether the last of them ended well.
-        ename: Else the exception's class.
-        evalue: And its text.
+        is_ok: Whether the last of them succeeded.
+        ename: The exception's class, if it failed.
+        evalue: The exception's text, if it failed.
     """
 
     executed: int
@@ -56,7 +56,7 @@ class Finding:
 
     @classmethod
     def parse(cls, text: str) -> Finding | None:
-        """Return what the probe printed, or None when it is something else."""
+        """Return the finding that the probe printed, or None if the text is something else."""
         try:
             value: object = json.loads(text)
         except (ValueError, RecursionError):
@@ -70,7 +70,7 @@ class Finding:
                 return None
 
     def fill(self, execution: Execution) -> None:
-        """Finish an execution whose reply was missed."""
+        """Complete an execution whose reply was lost."""
         execution.status = "ok" if self.is_ok else "error"
         execution.ename, execution.evalue = self.ename, self.evalue
         execution.is_idle = True

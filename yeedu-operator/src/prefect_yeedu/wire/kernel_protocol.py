@@ -1,7 +1,7 @@
-"""The messages of a notebook's kernel, without any input or output.
+"""The messages of a notebook's kernel, without any I/O.
 
 Yeedu's websocket carries Jupyter messages as JSON text (yeedu-protocol section 5.2). The client sends only
-`execute_request`; what comes back is sorted by the request it belongs to.
+`execute_request`; what comes back is assigned to the request that it belongs to.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from prefect_yeedu.wire.responses import JsonObject, object_of, text_of
 CLEAN_EXIT = "CleanExit"
 READY_KERNEL_STATES = frozenset({"idle", "starting", "busy"})
 DEAD_KERNEL_STATES = frozenset({"dead", "restarting", "autorestarting", "terminating"})
-# A message that comes twice comes soon after the first time; more ids than these are not remembered.
+# A repeated message arrives soon after the first one, so no more ids than these are remembered.
 MAX_REMEMBERED_MESSAGES = 4096
 MAX_TRACEBACK_CHARACTERS = 100_000
 _TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -33,9 +33,9 @@ class KernelMessage:
 
     Attributes:
         kind: Its `msg_type`.
-        parent_id: Id of the request that caused it; empty where none did.
-        content: What it says.
-        id: Its own id; empty where it has none.
+        parent_id: Id of the request that caused it; empty if none did.
+        content: The message's content.
+        id: Its own id; empty if it has none.
     """
 
     kind: str
@@ -45,7 +45,7 @@ class KernelMessage:
 
 
 def parse_message(text: str) -> KernelMessage | None:
-    """Return a message, or None for what is not one."""
+    """Parse a message; return None for anything else."""
     try:
         value: object = json.loads(text)
     except (ValueError, RecursionError):
@@ -64,7 +64,7 @@ def parse_message(text: str) -> KernelMessage | None:
 
 
 def _storable(value: object) -> object:
-    """Return a JSON value whose texts can be stored wherever outputs go: log, artifact, notebook."""
+    """Return a JSON value whose texts can be stored wherever outputs go: logs, artifacts, notebooks."""
     if isinstance(value, str):
         return storable(value)
     if isinstance(value, list):
@@ -76,7 +76,7 @@ def _storable(value: object) -> object:
 
 
 def kernel_state(answer: JsonObject, key: str) -> str:
-    """Return the state of a kernel as a message or an answer names it, in lower case; empty for none."""
+    """Return the kernel's state in a message or an answer, in lower case; empty if it names none."""
     return (text_of(answer, key) or "").strip().lower()
 
 
@@ -87,10 +87,10 @@ def execute_request(
 
     Args:
         code: What to execute.
-        message_id: Comes back as the parent of every answer.
-        session_id: The same for all requests of one client.
-        is_silent: Whether the kernel leaves it out of its history and its counting.
-        stops_on_error: Whether the kernel drops the requests that come right after this one, if it fails.
+        message_id: The request's id, which every answer names as its parent.
+        session_id: The session's id, the same for all requests of one client.
+        is_silent: Whether the kernel leaves the request out of its history and its execution count.
+        stops_on_error: Whether the kernel, if this request fails, drops those that come right after it.
     """
     header = {
         "msg_type": "execute_request",
@@ -121,24 +121,24 @@ def execute_request(
 
 
 def plain(text: str) -> str:
-    """Return a text without the codes that colour it in a terminal."""
+    """Return a text without terminal colour codes."""
     return _TERMINAL_COLOURS.sub("", text)
 
 
 @dataclass
 class Execution:
-    """One request and what has come back for it; finished on its `execute_reply` *and* its `idle`.
+    """A request and what has arrived for it; finished once its `execute_reply` *and* its `idle` have.
 
     Attributes:
-        message_id: The request.
+        message_id: The request's id.
         collected: The outputs so far.
-        status: The reply's status: `ok`, `error`, `aborted`; None before it came.
-        ename: The exception's class, where one was raised.
+        status: The reply's status: `ok`, `error`, `aborted`; None until it arrives.
+        ename: The exception's class, if one was raised.
         evalue: The exception's text.
         traceback: The kernel's traceback without colours.
-        execution_count: The kernel's number of the execution, where it is known.
-        is_busy: Whether the kernel has ever said that it works on the request.
-        is_idle: Whether the kernel has said that it is done with the request.
+        execution_count: The kernel's execution count, if it is known.
+        is_busy: Whether the kernel has ever reported that it is working on the request.
+        is_idle: Whether the kernel has reported that it is done with the request.
     """
 
     message_id: str
@@ -163,9 +163,9 @@ class Execution:
         return self.collected.outputs
 
     def receive(self, message: KernelMessage) -> Output | None:
-        """Apply a message about this request and return the output it brought, if any.
+        """Apply a message about this request and return its output, if any.
 
-        A message that comes again is ignored.
+        Repeated messages are ignored.
         """
         if message.id and not self._is_first(message.id):
             return None
@@ -199,7 +199,7 @@ class Execution:
                 self.collected.add(output)
                 return output
             case _:
-                pass  # comm messages, input requests and what later protocols add mean nothing here
+                pass  # comm messages, input requests and what later protocols add are ignored
         return None
 
     def _is_first(self, message_id: str) -> bool:

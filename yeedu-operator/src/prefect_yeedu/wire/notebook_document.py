@@ -1,4 +1,4 @@
-"""A notebook's cells, in each of the forms in which Yeedu keeps them."""
+"""Reads a notebook's cells in each of the forms in which Yeedu stores them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SKIP_TAG = "skip-execution"
 MAY_RAISE_TAG = "raises-exception"
-# Where a cell's metadata hold what this package keeps for itself.
+# The key in a cell's metadata under which this package stores its own data.
 NAMESPACE = "prefect_yeedu"
 CELL_TYPES = frozenset({"code", "markdown", "raw"})
 
@@ -26,9 +26,9 @@ class Cell:
 
     Attributes:
         index: Position in the notebook, counted from 1.
-        id: Names the cell in messages; unique within the notebook.
-        code: What the kernel is sent.
-        is_executable: Whether it is code to be executed, and not text, blank or tagged `skip-execution`.
+        id: Identifies the cell in messages; unique within the notebook.
+        code: The code that is sent to the kernel.
+        is_executable: Whether it is code to execute, and not text, blank or tagged `skip-execution`.
         source: The cell's text.
         cell_type: `code`, `markdown` or `raw`.
         tags: The cell's tags.
@@ -49,20 +49,20 @@ class Cell:
 
 
 class NotebookDocument:
-    """A notebook as Yeedu gave it.
+    """A notebook as Yeedu sent it.
 
     Args:
         content: The notebook: nbformat 4 (`source`, `outputs`), or the first generation's cells (`code`,
             `output`).
         language: The notebook's language; SQL is sent to the kernel as a `%%sql` cell.
         is_first_form: Whether the cells have the first generation's form.
-        parameters: What a cell of its own assigns: in the place of one tagged `injected-parameters`, else
-            after the one tagged `parameters`, else before all others. One that this run has executed stays as
-            it was.
+        parameters: Variables for an injected cell to assign: in place of one tagged `injected-parameters`,
+            else after the one tagged `parameters`, else before all others. An injected cell that this run has
+            executed stays as it was.
         run_id: The run.
 
     Raises:
-        YeeduConfigurationError: There are no cells in it, or it cannot have these parameters.
+        YeeduConfigurationError: The notebook has no cells, or cannot take these parameters.
     """
 
     def __init__(
@@ -92,18 +92,18 @@ class NotebookDocument:
     def of_definition(
         cls, definition: JsonObject, language: str | None, parameters: Mapping[str, Any] | None = None
     ) -> NotebookDocument | None:
-        """Return the notebook that a first-generation definition holds itself, if it does."""
+        """Return the notebook inside a first-generation definition, or None if there is none."""
         content = object_of(definition, "notebook_cells")
         if "cells" not in content:
             return None
         return cls(content, language, is_first_form=True, parameters=parameters)
 
     def content(self, *, is_copy: bool) -> JsonObject:
-        """Return the notebook with what became of its cells.
+        """Return the notebook with the results of its cells.
 
         Args:
-            is_copy: Whether it is saved as a run's own copy; the cell with parameters is only there, and
-                never in the definition.
+            is_copy: Whether it is saved as a run's own copy; only that has the injected cell with parameters,
+                never the definition.
         """
         return {**self._content, "cells": self.raw_cells if is_copy else self._own_cells}
 
@@ -142,7 +142,7 @@ class NotebookDocument:
 
 
 def run_of(raw: JsonObject) -> object:
-    """Return in which run a cell was executed, according to the result that was saved with it."""
+    """Return the run that executed a cell, according to the result that was saved with it."""
     return object_of(object_of(raw, "metadata"), NAMESPACE).get("run_id")
 
 

@@ -1,4 +1,4 @@
-"""Parameters for a notebook, as the code of one cell; where it goes is papermill's convention."""
+"""Writes a notebook's parameters as the code of one cell, whose place follows papermill's convention."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def parameters_code(parameters: Mapping[str, Any], language: str | None) -> str:
 
     Args:
         parameters: Values by variable name: text, numbers, booleans, None, and lists and dicts of them.
-        language: The notebook's language in Yeedu's word; none means Python.
+        language: The notebook's language as Yeedu names it; None means Python.
 
     Raises:
-        YeeduConfigurationError: A name or value cannot be written in code, or there are no parameters in the
-            notebook's language.
+        YeeduConfigurationError: A name or value cannot be written as code, or the notebook's language does
+            not support parameters.
     """
     check_parameters(parameters)
     word = (language or "python").casefold()
@@ -42,10 +42,10 @@ def parameters_code(parameters: Mapping[str, Any], language: str | None) -> str:
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:
-    """Raise when a notebook cannot be given these parameters.
+    """Check that a notebook can be given these parameters.
 
     Raises:
-        YeeduConfigurationError: A name is not a variable's, or a value has a type that code cannot spell.
+        YeeduConfigurationError: A name cannot be a variable's, or a value cannot be written as code.
     """
     for name, value in parameters.items():
         if not name.isidentifier() or keyword.iskeyword(name):
@@ -67,7 +67,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
 
 
 class _NoLiteralError(Exception):
-    """A value that code cannot spell; the text says what it is."""
+    """A value cannot be written as code; the text says what it is."""
 
 
 def _python(value: object) -> str:

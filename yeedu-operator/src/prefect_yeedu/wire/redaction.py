@@ -16,7 +16,7 @@ MIN_SECRET_CHARACTERS = 4
 def storable(text: str) -> str:
     """Return a text without what a database or UTF-8 refuses: null characters and halves of surrogate pairs.
 
-    Prefect loses a whole batch of log lines, and a run its final state, to one such character.
+    A single such character costs Prefect a whole batch of log lines, or a run its final state.
     """
     return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
@@ -29,13 +29,13 @@ class Redactor:
         self._lock = threading.Lock()
 
     def add(self, secret: str | None) -> None:
-        """Have a secret replaced from now on; very short ones would make texts unreadable and are left."""
+        """Register a secret to replace; skip very short ones, which would make texts unreadable."""
         if secret and len(secret) >= MIN_SECRET_CHARACTERS:
             with self._lock:
                 self._secrets |= {secret, quote(secret, safe="")}
 
     def scrub(self, text: str) -> str:
-        """Return the text without secrets, and fit to be stored."""
+        """Return the text without secrets and without characters that cannot be stored."""
         text = storable(text)
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, MASK)

@@ -17,7 +17,7 @@ def read_json(response: requests.Response, what: str) -> object:
 
     Args:
         response: The answer.
-        what: Which call it answers, for the error's text.
+        what: The call that it answers, for the error's text.
 
     Raises:
         YeeduUnexpectedAnswer: The answer is not JSON.
@@ -25,7 +25,7 @@ def read_json(response: requests.Response, what: str) -> object:
     try:
         return cast("object", response.json())
     except (ValueError, RecursionError):
-        pass  # raised below, without the library's exception: it holds the whole body
+        pass  # raised below, without the library's exception, which holds the whole body
     raise YeeduUnexpectedAnswer(
         f"Yeedu answered the call {what} with something that is not JSON "
         f"(status {response.status_code}, {response.headers.get('Content-Type', 'no content type')}); "
@@ -52,13 +52,13 @@ def read_object(response: requests.Response, what: str) -> JsonObject:
 
 
 def text_of(answer: JsonObject, key: str) -> str | None:
-    """Return a text, or None where it is absent, empty or something else."""
+    """Return a text field, or None if it is absent, empty or of another type."""
     value = answer.get(key)
     return value if isinstance(value, str) and value else None
 
 
 def number_of(answer: JsonObject, key: str) -> int | None:
-    """Return a positive whole number, also where it came as text, else None."""
+    """Return a positive integer field, which may also be given as text, else None."""
     value = answer.get(key)
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value) if len(value) < 19 else 0
@@ -68,13 +68,13 @@ def number_of(answer: JsonObject, key: str) -> int | None:
 
 
 def object_of(answer: JsonObject, key: str) -> JsonObject:
-    """Return an object, empty where it is absent or something else."""
+    """Return an object field; empty if it is absent or of another type."""
     value = answer.get(key)
     return cast("JsonObject", value) if isinstance(value, dict) else {}
 
 
 def objects_of(answer: JsonObject, key: str) -> list[JsonObject]:
-    """Return the objects of a list, empty where it is absent or something else."""
+    """Return the objects of a list field; empty if it is absent or of another type."""
     value = answer.get(key)
     items = cast("list[object]", value) if isinstance(value, list) else []
     return [cast("JsonObject", item) for item in items if isinstance(item, dict)]

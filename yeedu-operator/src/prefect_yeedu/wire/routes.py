@@ -19,8 +19,8 @@ class Routes:
 
     Attributes:
         submit: POST starts a run.
-        definition_field: The definition's id, in the submission and as query of `definition`.
-        name_field: The definition's name, as query of `definition`.
+        definition_field: The definition's id, in a submission and as a query parameter of `definition`.
+        name_field: The definition's name, as a query parameter of `definition`.
         definitions: GET lists definitions.
         run_field: The run's id in the answer to a submission and in lists.
         state_field: The run's state.
@@ -28,13 +28,13 @@ class Routes:
         stop: POST ends a run.
         log: GET reads a log; `{stream}` is `stdout` or `stderr`.
         runs: GET lists runs.
-        definition_filter: The query of `runs` that keeps those of one definition.
+        definition_filter: The query parameter of `runs` that selects those of one definition.
         definition: GET reads the definition, PUT changes it.
-        errors: GET reads what Yeedu reports about a failure; None where there is no such call.
-        submission: Further fields of a submission.
+        errors: GET reads what Yeedu reports about a failure; None if there is no such call.
+        submission: Additional fields of a submission.
         takes_conf: Whether a submission may carry `arguments` and `conf`; the first generation's may not.
         kernel: Prefix of a notebook's kernel routes.
-        document: GET reads a run's copy of the notebook; None where the definition leads to it.
+        document: GET reads a run's copy of the notebook; None if the definition leads to it.
         update: POST saves a notebook.
     """
 

@@ -1,4 +1,4 @@
-"""A run as in Yeedu's responses, read leniently: a field of an unexpected form counts as absent."""
+"""Reads a run from Yeedu's responses leniently: a field of an unexpected form counts as absent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _or_none(value: Any, read: ModelWrapValidatorHandler[Any]) -> Any:
 
 
 def _texts(value: object) -> object:
-    """Return the entries of a list, a map or a text, whatever each of them looks like."""
+    """Return the entries of a list, a map or a text as texts, whatever their type."""
     if isinstance(value, dict):
         return [f"{key}={item}" for key, item in cast("dict[str, object]", value).items()]
     if isinstance(value, str):
@@ -45,13 +45,13 @@ class RunSnapshot(BaseModel):
     """A run as Yeedu showed it at one moment.
 
     Attributes:
-        run_id: The run; 0 where the answer does not name it.
-        word: Its state in Yeedu's own word; empty where the answer has none.
-        conf: The conf entries of its submission; None where Yeedu does not show them.
+        run_id: The run's id; 0 if the answer does not name it.
+        word: Its state in Yeedu's own word; empty if the answer has none.
+        conf: The conf entries of its submission; None if Yeedu does not show them.
         created_by: Who started it.
         created_at: When it was started.
         end_time: When it ended.
-        exit_code: With which code its program ended.
+        exit_code: The exit code of its program.
         fields: The whole answer.
     """
 
@@ -68,12 +68,12 @@ class RunSnapshot(BaseModel):
 
     @classmethod
     def read(cls, answer: JsonObject, routes: Routes, run_id: int = 0) -> RunSnapshot:
-        """Return what an answer shows.
+        """Return the run that an answer shows.
 
         Args:
             answer: A run object.
             routes: Which fields hold the run's id and state in this generation.
-            run_id: The run, where the answer does not name it.
+            run_id: The run's id, if the answer does not name it.
         """
         word = answer.get(routes.state_field)
         return cls.model_validate(
@@ -87,7 +87,7 @@ class RunSnapshot(BaseModel):
 
     @property
     def state(self) -> RunState:
-        """Its state; a word that this version does not know is ENDED when the run shows that it is over."""
+        """Its state; a word that this version does not know means ENDED if the run shows that it is over."""
         state = RunState(self.word or "UNKNOWN")
         if state is RunState.UNKNOWN and (self.end_time is not None or self.exit_code):
             return RunState.ENDED
