@@ -177,7 +177,7 @@ class PrefectApi:
             raise ApiUnavailableError(f"{self.url}{path}: {error}") from None
 
     def deployments(self) -> list[Deployment]:
-        """Return every deployment."""
+        """Return the deployments, at most 200."""
         return [
             Deployment(
                 id=item["id"],
