@@ -32,7 +32,7 @@ _POLL_SECONDS = 0.7
 _DRAINED = ("--signal", "SIGUSR1", "-t", "86400")  # --time, or --timeout in newer versions
 _SHARED = ("deployer", "flows")  # of the checkout; the deployer's container has these and CONFIG_DIR
 _OTHER_FILE = "/etc/platform/other"
-_SECRETS = "/run/platform/environment"  # in the container, beside the platform's own
+_SECRETS = "/run/platform/environment"  # in the container, next to the platform's own
 
 
 class ComposeMode:
