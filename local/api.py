@@ -188,7 +188,7 @@ class PrefectApi:
         ]
 
     def due_runs(self, deployments: list[Deployment]) -> list[FlowRun]:
-        """Return the newest 100 runs whose start time has come, latest first."""
+        """Return the deployments' newest 100 runs whose start time has come, latest first."""
         names = {deployment.id: deployment.name for deployment in deployments}
         now = datetime.now(UTC) + timedelta(seconds=2)
         body = {

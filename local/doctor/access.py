@@ -17,7 +17,7 @@ from local.processes.supervisor import Supervisor
 from local.status.metrics import age_of
 
 _INSIDE = Path(__file__).parent / "inside"
-_PROBE_SECONDS = 9.0  # two of which imports take
+_PROBE_SECONDS = 9.0  # imports take two of them
 _SOON = timedelta(days=7)
 _TOKENS = {
     "FLOWS_GIT_TOKEN": "deployer/git-token",

@@ -72,7 +72,7 @@ class Masker:
         return text
 
     def masked_document(self, found: Any) -> Any:
-        """Return a JSON document without secrets, each string masked by itself, since a secret may end it."""
+        """Return a JSON document without secrets, masked by string: some patterns reach to its end."""
         if isinstance(found, str):
             return self.masked(found)
         if isinstance(found, list):

@@ -2,7 +2,7 @@
 
 Command and settings are in the record, which only this user can read, not in supervisord's configuration.
 What an earlier process of the same record left behind is killed first, as the end of a container ends its
-processes: the new process needs their place, their files and their ports.
+processes: the new process needs its files and ports.
 """
 
 import os

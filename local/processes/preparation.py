@@ -34,7 +34,7 @@ def check_machine() -> None:
 
 
 def prepare_secrets(settings: Settings) -> None:
-    """Generate each secret once, or take the user's, as the ``secrets`` service does; only they may read it.
+    """Generate each secret once, or take the user's, as the service ``secrets`` does; others cannot read it.
 
     Raises:
         CommandError: A configured secret cannot be used, or `check_login` refuses.

@@ -10,7 +10,7 @@ def check_other_server(settings: Settings, *, in_containers: bool) -> None:
     """Refuse an incomplete set-up, with which the platform would talk to the wrong server.
 
     Raises:
-        CommandError: For containers, the address is set without the overlay, or the overlay without it.
+        CommandError: The overlay is set without the address or, in containers, the address without it.
     """
     is_there = settings.has_overlay(OVERLAY)
     if is_there and not settings.other_server:

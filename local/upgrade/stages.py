@@ -19,7 +19,7 @@ from local.settings.platform import CHECKOUT
 from local.upgrade.journal import FOLDER
 
 _END_SECONDS = 120.0
-# Lines of Compose, which a stage replaces by its own.
+# Lines of Compose, which a stage replaces with its own.
 _PROGRESS = re.compile(r" *(Container|Network|Volume) \S+ +[A-Z][a-z]+\s*")
 
 
