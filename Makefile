@@ -1,8 +1,8 @@
-# The commands of the host; `make help` describes each in a line. Needed: git, make, Python 3.11 or newer.
+# The commands of the host; `make help` describes each in one line. They need git, make, and Python 3.11 or newer.
 PYTHON ?= python3
 PROGRAMS := .venv/bin
 ASKED = $(if $(value ENVIRONMENT),--environment "$$ENVIRONMENT") $(if $(value ONLY),--only "$$ONLY") $(if $(value ARGS),-- $(ARGS))
-# After an upgrade was interrupted in its switch: the code that rolls back, since the checkout's may be half new.
+# The code that rolls back an upgrade interrupted in its switch, since the checkout's own may be half new.
 LEFT := .local/upgrade
 IS_INTERRUPTED = test -f $(LEFT)/code/__main__.py && grep -qs '"phase": "switching"' $(LEFT)/journal.json
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes that import Prefect

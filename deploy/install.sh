@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes a checkout of the bundle that this script lies in, from which `make up` starts the platform without any network.
+# Makes a checkout from the bundle that contains this script; `make up` there starts the platform without any network.
 # Usage: yeedu-prefect-VERSION/install.sh [FOLDER]      (by default yeedu-prefect, in the current folder)
 set -eu
 bundle=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
@@ -9,7 +9,7 @@ refuse() {
   echo "install.sh: $1" >&2
   exit 1
 }
-sums() { # compares every file that SHA256SUMS names with its checksum
+sums() { # compares every file in SHA256SUMS with its checksum
   if command -v sha256sum >/dev/null; then sha256sum --check --quiet --strict SHA256SUMS; else shasum --algorithm 256 --check --quiet --strict SHA256SUMS; fi
 }
 
@@ -19,7 +19,7 @@ cd -- "$bundle"
 for needed in bundle.json SHA256SUMS checkout.bundle; do
   [ -f "$needed" ] || refuse "$bundle is no whole bundle, it has no $needed; unpack it again"
 done
-# What is here and what is listed are the same files: nothing else is ever installed.
+# The files present must be exactly those listed, so that nothing else is ever installed.
 listed=$(sed -n 's/^[0-9a-f]\{64\}  //p' SHA256SUMS | LC_ALL=C sort)
 present=$(find . ! -type d ! -path ./SHA256SUMS | sed 's|^\./||' | LC_ALL=C sort)
 [ "$listed" = "$present" ] || refuse "$bundle does not hold the files that its SHA256SUMS lists; unpack it again, into an empty folder"
@@ -27,8 +27,8 @@ wrong=$(sums 2>/dev/null) || refuse "$bundle is damaged: $(printf '%s' "$wrong" 
 cd -- "$OLDPWD"
 
 git clone --quiet --origin origin "$bundle/checkout.bundle" "$target"
-git -C "$target" remote remove origin # the file that it was cloned from
+git -C "$target" remote remove origin # it is the file that was cloned
 git -C "$target" symbolic-ref --quiet HEAD >/dev/null || git -C "$target" checkout --quiet -b main
-# Links, where the file system has them: the bundle is large.
+# Hard links where the file system has them, since the bundle is large.
 cp -Rl "$bundle" "$target/.bundle" 2>/dev/null || { rm -rf "$target/.bundle" && cp -R "$bundle" "$target/.bundle"; }
 echo "$target is $(sed -n 's/^  "version": "\(.*\)",*$/\1/p' "$bundle/bundle.json"). Next: cd $target && make up"

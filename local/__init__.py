@@ -1,7 +1,7 @@
 """The host's command line: ``python3 -m local up|down|logs|status|deploy|...`` (``make help``).
 
-Standard library only, because these commands run before anything is installed. The platform runs as
-containers where a Docker engine answers (`local.containers`), else as local processes (`local.processes`).
+Standard library only, because these commands run before anything is installed. The platform runs in
+containers if a Docker engine answers (`local.containers`), else as local processes (`local.processes`).
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""``python3 -m local COMMAND``: runs one command, as the Makefile does; see ``make help``."""
+"""``python3 -m local COMMAND``: runs one command; the Makefile calls it (see ``make help``)."""
 
 import argparse
 import os
@@ -66,17 +66,17 @@ def run(
 
     Args:
         command: One of `COMMANDS`.
-        file: What ``backup`` writes (default: a new one in ``backups/``) and ``restore`` reads, what
-            ``bundle`` and ``stack`` write; the name of a ``new-flow``, the version of a ``release``.
-        order: What the deployer is asked to do, if it is.
+        file: The file that ``backup`` (default: a new one in ``backups/``), ``bundle`` and ``stack`` write,
+            and ``restore`` reads; the name of a ``new-flow``, the version of a ``release``.
+        order: What to ask of the deployer, for the commands that run it.
         upgrade: For ``lock``: whether to take new versions.
-        pythons: For ``bundle``: the versions of Python to have wheels for.
+        pythons: For ``bundle``: the Python versions to include wheels for.
         wanted: The release that ``upgrade`` goes to.
 
     Raises:
-        CommandError: It could not; the message is for the user.
+        CommandError: The command failed; the message is for the user.
     """
-    is_document = "--json" in order.options  # then it is alone on standard output
+    is_document = "--json" in order.options  # the JSON is then alone on standard output
     settings, console = Settings.read(), Console(sys.stderr if is_document else None)
     if command == "install":
         install(console, settings, for_development=True)
@@ -174,13 +174,13 @@ def _project(settings: Settings) -> str:
 
 
 def _as_it_runs(settings: Settings) -> Settings:
-    """Return settings that ask for several servers where several run and nothing is said of that.
+    """Return the settings, with ``SCALE=1`` if several servers run and ``SCALE`` is not set.
 
-    So `make up SCALE=1` counts until `make down`, for whatever command; `SCALE=0` goes back to one.
+    So `make up SCALE=1` applies to every command until `make down`; `SCALE=0` goes back to one server.
     """
     if settings.get("SCALE") or not runs_scaled(_project(settings)):
         return settings
-    os.environ["SCALE"] = "1"  # for those that read settings themselves
+    os.environ["SCALE"] = "1"  # for code that reads the settings itself
     return Settings({**settings.values, "SCALE": "1"})
 
 
@@ -199,7 +199,7 @@ def _down(engine: Engine, containers: ComposeMode, processes: ProcessMode, conso
 
 
 def _restore(file: Path | None, console: Console) -> int:
-    """Replace the platform's data by a backup's, with its settings where there are none."""
+    """Replace the platform's data with a backup's, and restore its settings if there are none."""
     if file is None:
         raise CommandError("name the backup: make restore FILE=backups/NAME.tar")
     with opened(file, console) as backup:
@@ -233,7 +233,7 @@ def _words(text: str) -> list[str]:
 
 
 def main() -> None:
-    """Run the command of the command line; a mistake is one sentence and exit code 1."""
+    """Run the command that the command line names; report an error in one sentence, with exit code 1."""
     parser = argparse.ArgumentParser(
         prog="python3 -m local", description="The commands of the host (`make help`)."
     )
@@ -265,7 +265,7 @@ def main() -> None:
         parser.error(f"what follows -- is for the deployer, not for {command}")
     raise_on_interrupts()
     try:
-        if command == "doctor":  # which goes on where settings cannot even be read
+        if command == "doctor":  # it works even if the settings cannot be read
             bundle = None if options.bundle is None else Path(options.bundle or place_of(ROOT))
             sys.exit(doctor(as_json=options.json, bundle=bundle))
         order = Order(OF_THE_DEPLOYER.get(command, ""), options.environment, _words(options.only), others)

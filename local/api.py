@@ -1,4 +1,4 @@
-"""A client of the Prefect server's REST API, with nothing but the standard library."""
+"""A client for the Prefect server's REST API that needs only the standard library."""
 
 import base64
 import json
@@ -20,15 +20,15 @@ from local.settings.platform import Settings
 
 FINAL_STATES = frozenset({"COMPLETED", "FAILED", "CANCELLED", "CRASHED"})
 FIRST_RUN_DEPLOYMENT = "run-yeedu-job"
-_BUSY = 503  # a server whose SQLite is locked answers so
+_BUSY = 503  # the answer of a server whose SQLite is locked
 _BUSY_SECONDS, _PAUSE_SECONDS = 20.0, 0.5
 
 
 class ApiUnavailableError(Exception):
-    """The API did not answer, or not with what was asked for; asking again may help.
+    """The API did not answer, or not as expected; a retry may help.
 
     Attributes:
-        status: What it answered; 0 when it did not.
+        status: The HTTP status of the answer; 0 if there was none.
     """
 
     def __init__(self, message: str, status: int = 0) -> None:
@@ -47,7 +47,7 @@ class Deployment:
 
 @dataclass(frozen=True)
 class FlowRun:
-    """One run of a deployment, as it was when asked."""
+    """One run of a deployment, as of the query."""
 
     id: str
     name: str
@@ -60,7 +60,7 @@ class FlowRun:
 
     @property
     def is_final(self) -> bool:
-        """Whether its state will not change any more."""
+        """Whether it is over: its state will not change again."""
         return self.state_type in FINAL_STATES
 
     @property
@@ -75,9 +75,9 @@ class PrefectApi:
     Args:
         url: For example ``http://127.0.0.1:8080/api``.
         auth_string: ``user:password``, or empty when the server asks for none.
-        api_key: The server's API key; empty when it asks for none. A login goes first.
-        is_other: Whether it is another server than the platform's own.
-        ca_file: Certificates of authorities that are trusted beside the system's; an empty file is none.
+        api_key: The server's API key; empty when it asks for none. A login takes precedence.
+        is_other: Whether it is a server other than the platform's own.
+        ca_file: CA certificates to trust in addition to the system's; an empty file adds none.
         timeout_seconds: How long an answer may take.
 
     Raises:
@@ -118,7 +118,7 @@ class PrefectApi:
 
     @classmethod
     def of(cls, settings: Settings, timeout_seconds: float = 10.0) -> "PrefectApi":
-        """Return the API of the platform's server, or of the other one that it uses.
+        """Return the API of the platform's own server, or of the other server that it uses.
 
         Raises:
             CommandError: A file that should hold the login or the key cannot be read.
@@ -131,20 +131,20 @@ class PrefectApi:
         )
 
     def get(self, path: str) -> Any:
-        """Return what the API answers; raise as `post` does."""
+        """Return the API's answer; raise as `post` does."""
         return self._ask("GET", path, None)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        """Return what the API answers.
+        """Return the API's answer.
 
         Raises:
-            ApiUnavailableError: It does not answer, or not with JSON.
-            CommandError: It refuses the login.
+            ApiUnavailableError: The API does not answer, or answers with an error or without JSON.
+            CommandError: The API rejects the login.
         """
         return self._ask("POST", path, body)
 
     def patch(self, path: str, body: dict[str, Any]) -> None:
-        """Change something, again while the server is busy; raise as `post` does."""
+        """Change something, with retries while the server is busy; raise as `post` does."""
         deadline = time.monotonic() + _BUSY_SECONDS
         while True:
             try:
@@ -177,7 +177,7 @@ class PrefectApi:
             raise ApiUnavailableError(f"{self.url}{path}: {error}") from None
 
     def deployments(self) -> list[Deployment]:
-        """Return every deployment."""
+        """Return the deployments, at most 200."""
         return [
             Deployment(
                 id=item["id"],
@@ -188,7 +188,7 @@ class PrefectApi:
         ]
 
     def due_runs(self, deployments: list[Deployment]) -> list[FlowRun]:
-        """Return the newest runs that are under way or over, latest first; future ones are left out."""
+        """Return the deployments' newest 100 runs whose start time has come, latest first."""
         names = {deployment.id: deployment.name for deployment in deployments}
         now = datetime.now(UTC) + timedelta(seconds=2)
         body = {
@@ -234,14 +234,14 @@ def await_first_run(
     Args:
         api: The server.
         timeout_seconds: How long to wait, on the monotonic clock.
-        report: Called once for every state of every run from its start on, but not for what was over before.
+        report: Called once for each state of each run that has begun, except for runs already over.
 
     Returns:
         The run; ``None`` when there is none to wait for, because the deployment is not registered, or has
         neither a run nor an active schedule.
 
     Raises:
-        CommandError: Time is up, or the API refuses the login.
+        CommandError: Time is up, or the API rejects the login.
     """
     last = "no run of it has begun"
     states: dict[str, str] | None = None

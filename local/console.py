@@ -12,7 +12,7 @@ _PRINTABLE = Path(__file__).parents[1] / "worker" / "src" / "yeedu_worker" / "pr
 
 
 def without_login(url: str) -> str:
-    """Return an address as it may be shown."""
+    """Return an address without its login, so that it may be shown."""
     return re.sub(r"(?<=://)[^/?#]*@", "", url)
 
 
@@ -30,10 +30,10 @@ class Console:
         self.say(f"[{time.monotonic() - self._started:6.1f} s] {text}")
 
     def say(self, text: str = "") -> None:
-        """Print a line, or several, of which nothing steers the terminal: logs and names are others' text."""
+        """Print one or several lines, made safe for a terminal: logs and names are untrusted text."""
         print("\n".join(map(printable, text.split("\n"))), file=self._output, flush=True)
 
 
 def printable(line: str) -> str:
-    """Return a line of others' text without what steers a terminal; see that function of the worker's."""
+    """Return an untrusted line, made safe for a terminal by the worker's function of this name."""
     return load_script(_PRINTABLE).printable(line)

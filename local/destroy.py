@@ -15,13 +15,13 @@ def destroy(name: str, containers: ComposeMode | None, processes: ProcessMode, c
     """Stop the platform and delete its data: runs, deployments, secrets, logs.
 
     Args:
-        name: Of the platform, which the user types.
-        containers: One form of it; ``None`` where no engine answers.
-        processes: The other one.
+        name: The platform's name, which the user types to confirm.
+        containers: The platform in containers; ``None`` if no engine answers.
+        processes: The platform as local processes.
         console: Where progress is shown.
 
     Raises:
-        CommandError: It is not meant, or another checkout's, or something cannot be deleted.
+        CommandError: The user did not confirm, the data is another checkout's, or it cannot be deleted.
     """
     of_containers = containers.held() if containers else ""
     of_processes = f"{STATE}: database, secrets, warehouse, logs" if STATE.exists() else ""
@@ -43,12 +43,12 @@ def destroy(name: str, containers: ComposeMode | None, processes: ProcessMode, c
 
 
 def confirm(name: str, what: Sequence[str], console: Console) -> None:
-    """Have the user type the platform's name, unless ``YES=1`` says that nobody is there to do so.
+    """Have the user type the platform's name, unless ``YES=1`` confirms without a user.
 
     Args:
-        name: Of the platform.
-        what: What is to be deleted, in words.
-        console: Where it is shown.
+        name: The platform's name.
+        what: What will be deleted, in words.
+        console: Where that is shown.
 
     Raises:
         CommandError: Something else was typed, or nothing.

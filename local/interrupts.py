@@ -9,13 +9,13 @@ _SIGNALS = tuple(
 
 
 def raise_on_interrupts() -> None:
-    """Raise `KeyboardInterrupt` for each of them, so that a command can stop what it started."""
+    """Raise `KeyboardInterrupt` for each of these signals, so that a command can stop what it started."""
     for number in _SIGNALS:
         signal.signal(number, _interrupt)
 
 
 def ignore_interrupts() -> None:
-    """Let a second Ctrl-C not interrupt the stopping itself."""
+    """Ignore these signals, so that a second Ctrl-C does not interrupt the cleanup."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

@@ -1,7 +1,7 @@
 """HTTP to what runs on this machine: bypasses proxies, and accepts any certificate.
 
 The certificate is for the name that users type, which may resolve elsewhere; no request leaves this machine,
-so nothing is lost by that.
+so accepting any is safe.
 """
 
 import ssl

@@ -26,9 +26,9 @@ def is_free(address: str, port: int, *, for_engine: bool = False) -> bool:
     """Tell whether a server can listen on the port now.
 
     Args:
-        address: Where.
-        port: Its number.
-        for_engine: Whether the Docker engine is to listen, which needs no privileges for the first 1024.
+        address: The address to listen on.
+        port: The port's number.
+        for_engine: Whether the Docker engine will listen, which needs no privileges for ports below 1024.
 
     Raises:
         CommandError: The machine has no such address, or the port needs privileges.
@@ -56,7 +56,7 @@ def free_port() -> int:
 
 
 def holder(port: int, proc: Path = Path("/proc")) -> Holder | None:
-    """Return the process that listens on the port, where this user may see it; else ``None``."""
+    """Return the process that listens on the port if this user may see it, else ``None``."""
     inodes = _listening_inodes(port, proc)
     if not inodes:
         return None
@@ -76,7 +76,7 @@ def port_taken(setting: str, port: int, by: str) -> CommandError:
 
 
 def _listening_inodes(port: int, proc: Path) -> set[str]:
-    """Read the kernel's socket tables, whose lines are: slot, local address, remote, state, ..., inode."""
+    """Read the kernel's socket tables; a line has: slot, local address, remote address, state, ..., inode."""
     inodes: set[str] = set()
     for table in ("tcp", "tcp6"):
         try:

@@ -22,7 +22,7 @@ def load_script(file: Path) -> ModuleType:
         raise CommandError(f"{file} is missing; is this checkout complete?")
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module  # a dataclass looks up its module while it is made
-    sys.path.insert(0, str(file.parent))  # its modules find each other there, as where it is run
+    sys.path.insert(0, str(file.parent))  # where its modules find each other, as when it is run
     try:
         specification.loader.exec_module(module)
     finally:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Sourced by builds: lets pip, uv and apt trust CA_CERT_FILE, the build's secret, besides the usual roots, and has pip
-# and uv ask PACKAGE_INDEX_URL, another one. Without them nothing changes. What is made of them is gone with the step.
+# Sourced by builds: makes pip, uv and apt trust the build secret CA_CERT_FILE in addition to the usual roots, and pip
+# and uv use the build secret PACKAGE_INDEX_URL. Without them, nothing changes. Nothing of them outlasts the build step.
 own=/run/secrets/ca-cert
 if [ -s "$own" ]; then
   bundle=/dev/shm/certificates.pem

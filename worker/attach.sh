@@ -1,5 +1,5 @@
 #!/bin/sh
-# Attaches this machine to the platform as a worker; docs/workers.md. PYTHON names another interpreter than python3.
+# Attaches this machine to the platform as a worker; docs/workers.md. PYTHON names an interpreter other than python3.
 set -eu
 python=${PYTHON:-python3}
 command -v "$python" >/dev/null || {

@@ -36,8 +36,8 @@ class Manifest:
         database: ``postgres`` (containers) or ``sqlite`` (local processes).
         prefect: The version of Prefect whose tables these are.
         created: When it was made, in ISO form, UTC.
-        members: The SHA-256 of each file, by its name.
-        format: Of the archive itself.
+        members: The SHA-256 of each file, by name.
+        format: The version of the archive's format.
     """
 
     database: str
@@ -48,10 +48,10 @@ class Manifest:
 
 
 def write_archive(target: Path, folder: Path, database: str, prefect: str, created: str) -> Manifest:
-    """Put every file of a folder into a new archive that its owner alone may read.
+    """Put every file of a folder into a new archive that only its owner may read.
 
     Raises:
-        CommandError: The archive exists, or cannot be written.
+        CommandError: The archive exists already, or cannot be written.
     """
     files = sorted(path for path in folder.iterdir() if path.is_file())
     manifest = Manifest(database, prefect, created, {file.name: digest(file) for file in files})
@@ -60,7 +60,7 @@ def write_archive(target: Path, folder: Path, database: str, prefect: str, creat
         raise CommandError(f"{target} exists already; give another name: make backup FILE=...")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=target.parent, prefix=".making-") as scratch:  # this user's alone
+        with TemporaryDirectory(dir=target.parent, prefix=".making-") as scratch:  # private to this user
             whole = Path(scratch, target.name)
             with whole.open("xb") as stream:
                 whole.chmod(0o600)
@@ -79,13 +79,13 @@ def write_archive(target: Path, folder: Path, database: str, prefect: str, creat
 
 
 def read_archive(source: Path, folder: Path) -> Manifest:
-    """Unpack an archive into an empty folder, and return its manifest once every file is as it was written.
+    """Unpack an archive into an empty folder, verify every checksum, and return the manifest.
 
-    Nothing in it is taken on trust: no link is followed, no file of another name is written, and of no part
-    more than a megabyte is in memory at a time.
+    Nothing in the archive is trusted: no link is followed, only the expected files are written, and at most
+    a megabyte of any file is in memory at a time.
 
     Raises:
-        CommandError: It is missing, no backup of this platform, cut short, or damaged; or there is no room.
+        CommandError: It is missing, not a backup of this platform, truncated or damaged, or space runs out.
     """
     with _opened(
         source, f"{folder.parent} has too little space to unpack it; set TMPDIR to a folder with more"
@@ -99,13 +99,13 @@ def read_archive(source: Path, folder: Path) -> Manifest:
 
 
 def verify_archive(source: Path, is_late: Callable[[], bool]) -> tuple[Manifest, bool]:
-    """Read an archive through without unpacking it, until it is late.
+    """Verify an archive without unpacking it; stop as soon as `is_late` returns true.
 
     Returns:
-        Its manifest, and whether every file was read and is as it was written.
+        Its manifest, and whether every file was read and verified.
 
     Raises:
-        CommandError: It is missing, no backup of this platform, cut short, or damaged.
+        CommandError: It is missing, not a backup of this platform, truncated or damaged.
     """
     with _opened(source, "no space is left") as archive:
         manifest = _manifest(source, archive)
@@ -121,7 +121,7 @@ def verify_archive(source: Path, is_late: Callable[[], bool]) -> tuple[Manifest,
 
 @contextmanager
 def _opened(source: Path, out_of_space: str) -> Generator[tarfile.TarFile]:
-    """Open an archive; what goes wrong while it is read is one sentence.
+    """Open an archive, and turn any error while it is read into one sentence.
 
     Raises:
         CommandError: See `read_archive`.
@@ -145,7 +145,7 @@ def _opened(source: Path, out_of_space: str) -> Generator[tarfile.TarFile]:
 
 
 class _Bounded(io.BufferedReader):
-    """A file of which no header can have more read into memory than headers of a backup need."""
+    """A file that refuses any read larger than a backup's headers need, so that memory stays bounded."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or not 0 <= size <= _AT_ONCE_BYTES:
@@ -156,7 +156,7 @@ class _Bounded(io.BufferedReader):
 def _members(
     source: Path, archive: tarfile.TarFile, manifest: Manifest
 ) -> Iterator[tuple[tarfile.TarInfo, str]]:
-    """Yield each member with its checksum in the manifest; in the end, all of them have been there."""
+    """Yield each member with its checksum from the manifest; refuse any that is unlisted or missing."""
     left = dict(manifest.members)
     while entry := archive.next():
         written = left.pop(entry.name, None)
@@ -184,7 +184,7 @@ def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:
 
 
 def _is_plain(entry: tarfile.TarInfo) -> bool:
-    """Whether it is a file that takes in the archive what it takes on disk: no link, and none with holes."""
+    """Tell whether it is a regular file, as large on disk as in the archive: no link, and not sparse."""
     return entry.isreg() and not entry.issparse()
 
 
@@ -211,10 +211,10 @@ def _manifest(source: Path, archive: tarfile.TarFile) -> Manifest:
 
 
 def _checked(fields: dict[str, Any]) -> Manifest:
-    """Return the manifest of what JSON told, each field of which may end up on a terminal.
+    """Build the manifest from JSON, and validate every field, since any may end up on a terminal.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The fields are not a manifest's.
     """
     members = cast("dict[str, Any]", fields["members"])
     known = {*_NEEDED, SETTINGS}

@@ -28,7 +28,7 @@ class Database(Protocol):
         ...
 
     def load(self, dump: Path) -> None:
-        """Load a dump beside the database in use, which stays as it is."""
+        """Load a dump next to the database in use, which stays as it is."""
         ...
 
     def discard(self) -> None:
@@ -36,7 +36,7 @@ class Database(Protocol):
         ...
 
     def switch(self) -> None:
-        """Put the loaded database in the place of the one in use."""
+        """Replace the database in use with the loaded one."""
         ...
 
     def switch_back(self) -> None:
@@ -44,7 +44,7 @@ class Database(Protocol):
         ...
 
     def finish(self) -> None:
-        """Delete the database whose place another one took."""
+        """Delete the replaced database."""
         ...
 
 
@@ -55,7 +55,7 @@ class Backups:
     Attributes:
         database: Prefect's database.
         read_key: Returns the key that encrypts the blocks.
-        write_key: Puts another key in its place.
+        write_key: Replaces that key.
         console: Where progress is shown.
         root: The checkout, with the settings in its ``.env``.
     """
@@ -70,10 +70,10 @@ class Backups:
         """Write a backup of the running platform.
 
         Args:
-            target: The file to write; by default one in ``backups/`` that is named after the time.
+            target: The file to write; by default one in ``backups/``, named after the time.
 
         Raises:
-            CommandError: Something could not be read, or the file not be written.
+            CommandError: Something could not be read, or the file could not be written.
         """
         now = datetime.now(UTC)
         target = target or self.root / "backups" / f"yeedu-prefect-{now:%Y%m%dT%H%M%SZ}.tar"
@@ -94,15 +94,15 @@ class Backups:
         self.console.say("It contains passwords and their key: keep it where only you can read it.")
 
     def restore(self, dump: Path, key: str, stop: Callable[[], None]) -> None:
-        """Replace the database and its key; neither is touched before the dump was tried out beside it.
+        """Replace the database and its key, but only after the dump has loaded next to the one in use.
 
         Args:
-            dump: Of a database of this kind.
-            key: The one that its blocks are encrypted with.
-            stop: Ends every process that uses the database.
+            dump: A dump of a database of this kind.
+            key: The key that its blocks are encrypted with.
+            stop: Stops every process that uses the database.
 
         Raises:
-            CommandError: The dump is none, or cannot take the place; all data is then as it was.
+            CommandError: The dump cannot be loaded, or cannot replace the database; no data was changed.
         """
         self.database.load(dump)
         self.console.step("database     loaded next to the one in use")
@@ -119,7 +119,7 @@ class Backups:
         self.database.finish()
 
     def _take_over(self, key: str) -> None:
-        """Put the loaded database and its key in place: both, or none."""
+        """Put the loaded database and its key in place: both or neither."""
         self.database.switch()
         try:
             self.write_key(key)
@@ -129,7 +129,7 @@ class Backups:
 
 
 def of_containers(project: Project, console: Console) -> Backups:
-    """Return the backups of the platform in containers; ``server`` has to run for one to be made."""
+    """Return the backups of the platform in containers; making one takes a running ``server``."""
 
     def read_key() -> str:
         return project.stream("server", "cat", "/run/platform/server/encryption-key").decode("ascii")

@@ -11,7 +11,7 @@ from local.errors import CommandError
 
 
 def _statements(name: str) -> tuple[str, ...]:
-    """Return the statements of a file, which docs/ has its reader run by hand as well."""
+    """Return the statements of a file, which docs/ has readers run by hand too."""
     lines = Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()
     text = "\n".join(line for line in lines if not line.startswith("--"))
     return tuple(filter(None, map(str.strip, text.split(";"))))
@@ -19,7 +19,7 @@ def _statements(name: str) -> tuple[str, ...]:
 
 _FORGET_OVERDUE, FREE_SLOTS = map(_statements, ("forget-overdue.sql", "free-slots.sql"))
 _IS_PREFECT = "SELECT (SELECT count(*) FROM alembic_version) + (SELECT count(*) FROM flow_run)"
-# Prefect's database has none of these; others' would run as Postgres' superuser once the server uses them.
+# Prefect's database has none of these; any in a dump would run as Postgres' superuser once the server is up.
 _OWN_CODE = """
 WITH own AS (SELECT oid FROM pg_namespace WHERE nspname NOT IN ('pg_catalog', 'information_schema'))
 SELECT proname FROM pg_proc WHERE pronamespace IN (SELECT oid FROM own) AND NOT EXISTS
@@ -30,12 +30,12 @@ WHERE relnamespace IN (SELECT oid FROM own)
 """
 _SCRATCH = "prefect_restored"
 _REPLACED = "prefect_replaced"
-_PARTS = ("", "-wal", "-shm", "-journal")  # of a database of SQLite's
-_LOADER = "prefect_loader"  # no superuser, and only there while a dump is loaded
+_PARTS = ("", "-wal", "-shm", "-journal")  # of a SQLite database
+_LOADER = "prefect_loader"  # not a superuser; exists only while a dump is loaded
 
 
 class PostgresDatabase:
-    """The database of the containers; the service ``postgres`` has to run."""
+    """The database of the containers; the service ``postgres`` must be running."""
 
     kind = "postgres"
 
@@ -55,9 +55,9 @@ class PostgresDatabase:
             )
 
     def load(self, dump: Path) -> None:
-        """Load a dump into a database beside the one in use, which stays as it is.
+        """Load a dump into a database next to the one in use, which stays as it is.
 
-        Nothing in the dump is run as Postgres' superuser, which may start programs and read files.
+        Nothing in the dump runs as Postgres' superuser, who may start programs and read files.
 
         Raises:
             CommandError: The dump is not one of Prefect's database.
@@ -84,10 +84,10 @@ class PostgresDatabase:
             ) from None
 
     def _refuse_own_code(self) -> None:
-        """Look for functions, triggers, rules and views in what was loaded.
+        """Refuse a loaded dump that defines functions, triggers, rules or views.
 
         Raises:
-            CommandError: There are some.
+            CommandError: It defines some.
         """
         if own := self._psql(_SCRATCH, _LOADER, f"--command={_OWN_CODE}").split():
             raise CommandError(f"it has functions, triggers or rules of its own: {' '.join(own[:3])}")
@@ -97,20 +97,20 @@ class PostgresDatabase:
         self._sql(f"DROP DATABASE IF EXISTS {_SCRATCH} WITH (FORCE)", f"DROP ROLE IF EXISTS {_LOADER}")
 
     def switch(self) -> None:
-        """Put the loaded database in the place of the one in use, and send away who uses that one."""
+        """Replace the database in use with the loaded one, and end the connections to it."""
         self._sql(f"DROP DATABASE IF EXISTS {_REPLACED} WITH (FORCE)")
         self._rename(("prefect", _REPLACED), (_SCRATCH, "prefect"))
 
     def switch_back(self) -> None:
-        """Undo `switch`: what was loaded is beside the one in use again."""
+        """Undo `switch`: put the loaded database next to the one in use again."""
         self._rename(("prefect", _SCRATCH), (_REPLACED, "prefect"))
 
     def finish(self) -> None:
-        """Delete the database whose place another one took."""
+        """Delete the replaced database."""
         self._sql(f"DROP DATABASE IF EXISTS {_REPLACED} WITH (FORCE)")
 
     def _rename(self, *names: tuple[str, str]) -> None:
-        """Rename databases, all or none of them."""
+        """Rename databases: all of them or none."""
         listed = ", ".join(f"'{name}'" for name, _ in names)
         statements = (f"ALTER DATABASE {name} RENAME TO {new}" for name, new in names)
         left = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ({listed})"  # noqa: S608
@@ -128,23 +128,23 @@ class PostgresDatabase:
 
 
 def read_only(file: Path, seconds: float, how: str = "mode=ro") -> sqlite3.Connection:
-    """Open a database of SQLite to look at it.
+    """Open a SQLite database for reading.
 
     Args:
-        file: The database; it has to be there.
-        seconds: How long to wait for who has locked it.
-        how: What SQLite's address asks for.
+        file: The database; it must exist.
+        seconds: How long to wait for a lock to be released.
+        how: The query of the URI that SQLite opens.
     """
     return sqlite3.connect(f"{file.absolute().as_uri()}?{how}", uri=True, timeout=seconds)
 
 
 def parts_of(file: Path) -> list[Path]:
-    """Return the files that a database of SQLite may consist of, itself first."""
+    """Return the files that a SQLite database may consist of, the database itself first."""
     return [file.with_name(file.name + suffix) for suffix in _PARTS]
 
 
 def delete_parts(file: Path) -> None:
-    """Delete a database of SQLite, if there is any of it."""
+    """Delete the files of a SQLite database, if there are any."""
     for part in parts_of(file):
         part.unlink(missing_ok=True)
 
@@ -175,10 +175,10 @@ class SqliteDatabase:
             raise CommandError(f"{self._file} cannot be copied: {error}") from None
 
     def load(self, dump: Path) -> None:
-        """Copy a dump beside the database in use, which stays as it is.
+        """Copy a dump next to the database in use, which stays as it is.
 
         Raises:
-            CommandError: The dump is not one of Prefect's database, or there is no room for it.
+            CommandError: The dump is not one of Prefect's database, or it cannot be copied.
         """
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -206,23 +206,23 @@ class SqliteDatabase:
         delete_parts(self._scratch)
 
     def switch(self) -> None:
-        """Put the loaded database in the place of the one in use, which no process may have open any more."""
+        """Replace the database in use with the loaded one; no process may have it open."""
         self.finish()
         _move(self._file, self._replaced)
         self._scratch.replace(self._file)
 
     def switch_back(self) -> None:
-        """Undo `switch`: what was loaded is beside the one in use again."""
+        """Undo `switch`: put the loaded database next to the one in use again."""
         self._file.replace(self._scratch)
         _move(self._replaced, self._file)
 
     def finish(self) -> None:
-        """Delete the database whose place another one took."""
+        """Delete the replaced database."""
         delete_parts(self._replaced)
 
 
 def _move(file: Path, target: Path) -> None:
-    """Rename a database of SQLite."""
+    """Rename a SQLite database, with all its files."""
     for part, moved in zip(parts_of(file), parts_of(target), strict=True):
         if part.exists():
             part.replace(moved)

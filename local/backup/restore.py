@@ -19,21 +19,21 @@ from local.settings.platform import ROOT, Settings, environment_of_commands
 
 _FORMS = {"postgres": "containers", "sqlite": "local processes"}
 _ENCRYPTION_KEY = "PREFECT_SERVER_ENCRYPTION_KEY"
-# What Docker's commands obey themselves: with these a file decides what else is run on this machine, as root.
+# Settings that Docker's commands obey: with them a file could run anything on this machine, as root.
 _OF_DOCKER = re.compile(r"(?!COMPOSE_(PROJECT_NAME|PROFILES)$)(BUILDKIT|BUILDX|COMPOSE|DOCKER)_\w*", re.ASCII)
 
 
 @dataclass(frozen=True, repr=False)
 class Backup:
-    """A backup whose file is whole. Has no useful ``repr``, since passwords are among what it holds.
+    """A verified backup. It has no useful ``repr``, since it holds passwords.
 
     Attributes:
         source: The file.
         manifest: What it holds.
         database: The dump of the database, unpacked.
-        key: What the blocks in it are encrypted with.
+        key: The key that the blocks in it are encrypted with.
         env_file: Its ``.env``, unpacked; ``None`` when it has none, or the checkout has one.
-        settings: The platform's, with those settings.
+        settings: The platform's settings, including those of `env_file`.
         root: The checkout.
     """
 
@@ -46,13 +46,13 @@ class Backup:
     root: Path
 
     def check(self, kind: str) -> None:
-        """Refuse what this platform cannot take over.
+        """Refuse a backup that this platform cannot restore.
 
         Args:
-            kind: Of the database that the platform has here.
+            kind: The kind of database that the platform has here.
 
         Raises:
-            CommandError: It is of another form or a newer Prefect, or its settings do not fit.
+            CommandError: It is from the other form or a newer Prefect, or its settings do not fit.
         """
         made = self.manifest
         if made.database != kind:
@@ -79,7 +79,7 @@ class Backup:
         """Refuse settings that name files of another machine.
 
         Raises:
-            CommandError: A file or folder is not there.
+            CommandError: A file or folder is missing.
         """
         self.settings.config_dir()
         own_certificate(self.settings)
@@ -91,9 +91,9 @@ class Backup:
 
     @contextmanager
     def settings_in_place(self, console: Console) -> Generator[None]:
-        """Bring ``.env`` back where there is none, and take it away again should the block fail.
+        """Restore ``.env`` if there is none, and remove it again if the block fails.
 
-        Settings of today are never overwritten.
+        Existing settings are never overwritten.
         """
         target = self.root / ".env"
         if self.env_file is None:
@@ -118,15 +118,15 @@ class Backup:
 
 @contextmanager
 def opened(source: Path, console: Console, root: Path = ROOT) -> Generator[Backup]:
-    """Unpack a backup for as long as the block lasts, and judge what is in it.
+    """Unpack a backup for the duration of the block, and check its contents.
 
     Args:
         source: A file that ``make backup`` wrote.
         console: Where progress is shown.
-        root: The checkout, whose ``.env`` goes before the backup's.
+        root: The checkout, whose ``.env`` takes precedence over the backup's.
 
     Raises:
-        CommandError: It is no whole backup, its key is none, or its settings are not to be used unseen.
+        CommandError: The backup is not intact, its key is not valid, or its settings need a review first.
     """
     with TemporaryDirectory() as folder:
         parts = Path(folder)
@@ -147,7 +147,7 @@ def opened(source: Path, console: Console, root: Path = ROOT) -> Generator[Backu
 
 
 def _settings_of(source: Path, env_file: Path) -> Settings:
-    """Return the settings as they are with a backup's settings.
+    """Return the platform's settings with those of a backup's ``.env``.
 
     Raises:
         CommandError: They cannot be read, or would decide what else runs on this machine.
@@ -167,5 +167,5 @@ def _settings_of(source: Path, env_file: Path) -> Settings:
 
 
 def numbers_of(version: str) -> tuple[int, ...]:
-    """Return the numbers of a version, by which versions are compared."""
+    """Return the numbers of a version, for comparing versions."""
     return tuple(int(number) for number in re.findall(r"\d+", version))

@@ -23,7 +23,7 @@ _RETRY_SECONDS = 60
 
 
 def backup_lines(settings: Settings) -> Iterator[str]:
-    """Yield how old the newest backup is, and how many there are; nothing of another server's."""
+    """Yield the newest backup's age and the number of backups; nothing if another server is used."""
     if settings.other_server:
         return
     found = backups_in(FOLDER)
@@ -35,12 +35,12 @@ def backup_lines(settings: Settings) -> Iterator[str]:
 
 
 def backups_in(folder: Path) -> list[tuple[Path, datetime]]:
-    """Return the backups of a folder with the times when they were made, oldest first."""
+    """Return the backups of a folder with the times at which they were made, oldest first."""
     return _made(folder, _BY_HAND, _SCHEDULED)
 
 
 def are_scheduled(settings: Settings) -> bool:
-    """Whether ``COMPOSE_PROFILES`` asks for backups."""
+    """Tell whether ``COMPOSE_PROFILES`` asks for backups."""
     return PROFILE in settings.get("COMPOSE_PROFILES").split(",")
 
 
@@ -50,7 +50,7 @@ def seconds_between(settings: Settings) -> int:
 
 
 def scheduled_backups(settings: Settings) -> list[Service]:
-    """Return the process that makes backups; none where ``COMPOSE_PROFILES`` does not ask for it."""
+    """Return the process that makes backups; none unless ``COMPOSE_PROFILES`` asks for it."""
     if not are_scheduled(settings) or settings.other_server:
         return []
     command = [str(PROGRAMS / "python"), "-P", "-m", "local.backup.schedule"]
@@ -73,14 +73,14 @@ def scheduled_backups(settings: Settings) -> list[Service]:
 
 
 def _plan(settings: Settings) -> tuple[int, int]:
-    """Return the seconds from one backup to the next, and how many are kept (seven)."""
+    """Return the seconds from one backup to the next, and how many to keep (default: seven)."""
     return seconds_between(settings), settings.count("BACKUP_KEEP", 7)
 
 
 def _made(folder: Path, *forms: str) -> list[tuple[Path, datetime]]:
     """Return the backups of a folder with the times in their names, oldest first.
 
-    The future's are left out: when they were made a clock was wrong.
+    Backups from the future are left out: the clock was wrong when they were made.
     """
     found: list[tuple[Path, datetime]] = []
     for file in folder.glob("*.tar"):
@@ -95,13 +95,13 @@ def _made(folder: Path, *forms: str) -> list[tuple[Path, datetime]]:
 
 
 def _left_seconds(every_seconds: int) -> float:
-    """Return for how long no backup is due yet."""
+    """Return the seconds until the next backup is due; negative when it is overdue."""
     found = _made(FOLDER, _SCHEDULED)
     return every_seconds - (datetime.now(UTC) - found[-1][1]).total_seconds() if found else 0.0
 
 
 def _back_up(keep: int, console: Console) -> None:
-    """Make a backup, and delete the oldest of those made so; what was made by hand stays."""
+    """Make a backup, and delete the oldest scheduled ones; backups made by hand stay."""
     of_processes(console).backup(FOLDER / f"{datetime.now(UTC):{_SCHEDULED}}")
     for file, _ in _made(FOLDER, _SCHEDULED)[:-keep]:
         file.unlink()

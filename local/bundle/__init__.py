@@ -1,1 +1,1 @@
-"""Bundles: everything that an installation without a network takes, in one file."""
+"""Bundles: everything that an installation without a network needs, in one file."""

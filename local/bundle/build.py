@@ -24,21 +24,21 @@ from local.release.version import platform_version
 from local.settings.platform import ROOT, Settings
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")  # of the machines that local processes may run on
-# What wheels may ask of a machine's C library, the least first; the most is what Debian 10 and RHEL 8 have.
+# The C libraries that wheels may require, oldest first; Debian 10 and RHEL 8 have the newest of them.
 _LIBRARIES = ("manylinux2014", "manylinux_2_17", "manylinux_2_26", "manylinux_2_27", "manylinux_2_28")
 
 
 def make_bundle(target: Path | None, pythons: Sequence[str], console: Console, settings: Settings) -> Path:
-    """Write a bundle of what is committed here, and return its file.
+    """Write a bundle of the current commit, and return its file.
 
     Args:
         target: The file; by default ``build/yeedu-prefect-VERSION.tar``.
-        pythons: The versions of Python to have wheels for; by default `PYTHONS`.
-        console: Where it says what it does.
-        settings: Which images and packages there are.
+        pythons: The Python versions to include wheels for; by default `PYTHONS`.
+        console: Where progress is shown.
+        settings: Decide which images and packages are needed.
 
     Raises:
-        CommandError: Something is not committed, Docker is missing, or an image or a wheel cannot be had.
+        CommandError: Something is not committed, Docker is missing, or an image or a wheel is unavailable.
     """
     version, pythons = platform_version(), pythons or PYTHONS
     if wrong := [python for python in pythons if python not in PYTHONS]:
@@ -81,7 +81,7 @@ def make_bundle(target: Path | None, pythons: Sequence[str], console: Console, s
 
 
 def pack(folder: Path, contents: Contents, target: Path) -> None:
-    """Add to a folder what it says of itself, and put it into a file that depends on nothing else."""
+    """Add the installer, the contents and the checksums to a folder, and pack it reproducibly."""
     (folder / HEAD).write_text(contents.text(), encoding="utf-8")
     shutil.copyfile(ROOT / "deploy" / INSTALLER, folder / INSTALLER)
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != SUMS)
@@ -104,19 +104,19 @@ def pack(folder: Path, contents: Contents, target: Path) -> None:
 
 
 def _put_checkout(folder: Path, version: str) -> None:
-    """Write what is committed here with all of its history, and the tag of its release where it has one."""
-    head = git(ROOT, "rev-parse", "--symbolic-full-name", "HEAD")  # HEAD itself where there is no branch
+    """Write the current commit with all of its history, and the tag of its release if it has one."""
+    head = git(ROOT, "rev-parse", "--symbolic-full-name", "HEAD")  # HEAD itself if no branch is checked out
     tagged = git(ROOT, "tag", "--points-at", "HEAD", "--list", f"v{version}").splitlines()
     references = [*dict.fromkeys(["HEAD", head]), *(f"refs/tags/{tag}" for tag in tagged)]
-    # One thread packs the same every time.
+    # With a single thread, the same commits always make the same pack.
     git(ROOT, "-c", "pack.threads=1", "bundle", "create", "--quiet", str(folder / CHECKOUT), *references)
 
 
 def names_to_save(services: Mapping[str, str]) -> dict[str, str]:
-    """Return services' images by names that they can be saved and loaded under, and see that they have them.
+    """Return the names under which services' images can be saved and loaded, and tag the images so.
 
     Raises:
-        CommandError: Docker does not give an image that is known by its digest its name.
+        CommandError: Docker cannot tag an image that is known by its digest.
     """
     for image in sorted(set(services.values())):
         if image != without_digest(image):
@@ -145,7 +145,7 @@ def _machine(images: Collection[str]) -> str:
 
 
 def save_images(images: Sequence[str], folder: Path) -> Path:
-    """Write images into a file in a folder, compressed by zstd where it is installed, else by gzip.
+    """Write images into a file in a folder, compressed with zstd if it is installed, else with gzip.
 
     Raises:
         CommandError: Docker cannot save them, or they cannot be compressed.
@@ -180,7 +180,7 @@ def _compressing(out: IO[bytes], zstd: str | None) -> Generator[IO[bytes]]:
 
 
 def _copy_without_times(saved: IO[bytes], target: IO[bytes]) -> None:
-    """Copy what Docker saves but for the times, some of which are those of the saving."""
+    """Copy what Docker saves without its times, some of which are the time of saving."""
     with (
         tarfile.open(fileobj=saved, mode="r|") as archive,
         tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT) as copy,
@@ -193,10 +193,10 @@ def _copy_without_times(saved: IO[bytes], target: IO[bytes]) -> None:
 def put_wheels(
     folder: Path, machine: str, pythons: Sequence[str], console: Console, settings: Settings
 ) -> None:
-    """Fetch what local processes install, for each version of Python: what the locks say, by its hash.
+    """Fetch the wheels that local processes install, for each Python version, as locked and by hash.
 
     Raises:
-        CommandError: A wheel cannot be had.
+        CommandError: A wheel is unavailable.
     """
     install(console, settings, for_development=False)  # uv and pip, which fetch them
     locks = ["uv.txt", *PLATFORM_LOCKS, *further_locks(settings)]
@@ -212,7 +212,7 @@ def put_wheels(
 
 
 def _choosing(locks: Sequence[str], chosen: Path, machine: str, python: str) -> list[str]:
-    """Return the command that keeps of locks what one kind of machine installs: pip judges by this one."""
+    """Return the command that reduces locks to what one kind of machine installs; pip goes by this one."""
     target = ["--python-version", python, "--python-platform", f"{machine}-{_LIBRARIES[-1]}"]
     how = ["--quiet", "--no-header", "--no-annotate", "--no-deps", "--generate-hashes", *target]
     return [

@@ -1,6 +1,6 @@
 """A bundle on disk: everything that an installation without a network needs, verified before use.
 
-``make bundle`` writes it (`local.bundle.build`); ``install.sh`` in it makes a checkout that has it.
+``make bundle`` writes it (`local.bundle.build`); its ``install.sh`` makes a checkout that contains it.
 """
 
 import json
@@ -32,15 +32,15 @@ class Contents:
     """What a bundle holds.
 
     Attributes:
-        version: The platform's.
-        commit: What it was made from.
+        version: The platform's version.
+        commit: The commit that it was made from.
         created: The time of that commit, in ISO form.
-        machine: The kind that images and wheels are for, as ``x86_64``.
-        pythons: The versions of Python that wheels are for, as ``3.13``.
-        packages: The digest of what flows need besides, as `local.install.packages.further_digest` tells it.
+        machine: The kind of machine that images and wheels are for, such as ``x86_64``.
+        pythons: The Python versions that wheels are for, such as ``3.13``.
+        packages: The digest of flows' further packages (`local.install.packages.further_digest`).
         images: The file of all images.
         services: The name of each service's image in that file.
-        format: Of the bundle itself.
+        format: The version of the bundle's format.
     """
 
     version: str
@@ -54,13 +54,13 @@ class Contents:
     format: int = FORMAT
 
     def text(self) -> str:
-        """Return it as `HEAD` has it."""
+        """Return the text of the file `HEAD`."""
         return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle in a folder, of which nothing but its contents' list was checked yet."""
+    """A bundle in a folder, of which only the list of contents is verified."""
 
     folder: Path
     contents: Contents
@@ -68,10 +68,10 @@ class Bundle:
 
     @classmethod
     def read(cls, folder: Path) -> "Bundle":
-        """Read what a bundle says of itself.
+        """Read a bundle's list of contents.
 
         Raises:
-            CommandError: The folder has none, or that of another version of this program, or it is damaged.
+            CommandError: There is no bundle, it has another format, or it is damaged.
         """
         sums = _sums(folder)
         _check(folder, sums, [HEAD])
@@ -94,18 +94,18 @@ class Bundle:
         """Compare files with their checksums.
 
         Args:
-            names: Which; all by default.
+            names: The files to check; by default all.
 
         Raises:
-            CommandError: A file is missing, is not what was written, or is none of the bundle's.
+            CommandError: A file is missing, differs from what was written, or is not part of the bundle.
         """
         _check(self.folder, self.sums, list(names) or self.sums)
 
     def find_links(self, packages: str) -> list[str]:
-        """Return the arguments by which pip and uv install from the bundle's wheels alone, checked first.
+        """Verify the bundle's wheels, and return the arguments that make pip and uv install only from them.
 
         Args:
-            packages: The digest of what flows need besides, here.
+            packages: The digest of the further packages that flows need here.
 
         Raises:
             CommandError: The wheels are for other machines, versions of Python or packages, or damaged.
@@ -134,10 +134,10 @@ class Bundle:
             )
 
     def checked_images(self, machine: str) -> Path:
-        """Return the file of all images, once it is checked.
+        """Verify the file of all images, and return it.
 
         Args:
-            machine: The kind that Docker runs on.
+            machine: The kind of machine that Docker runs on.
 
         Raises:
             CommandError: They are for another kind, or damaged.
@@ -175,12 +175,12 @@ def has_bundle(root: Path = ROOT) -> bool:
 
 
 def kind_of_machine(name: str) -> str:
-    """Return what the kernel and wheels call a kind of machine that Docker may call by another name."""
+    """Return the name by which the kernel and wheels know a kind of machine, given theirs or Docker's."""
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    """Read the list of checksums, each line of which is as ``sha256sum`` writes and reads it."""
+    """Read the list of checksums, in the format of ``sha256sum``."""
     try:
         lines = (folder / SUMS).read_text(encoding="ascii").splitlines()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The platform in containers: ``docker compose`` with progress, a timeout, and the reason of a failure."""
+"""The platform in containers: ``docker compose`` with progress, a timeout, and the reason for a failure."""
 
 import subprocess
 import time
@@ -27,12 +27,12 @@ from local.status.metrics import run_lines, volume_lines
 from local.status.skipped_patches import container_lines
 
 _START_SECONDS = 300.0
-_OTHERS_SECONDS = 60.0  # for the others to start, when one has failed
+_OTHERS_SECONDS = 60.0  # for the other services to start, after one has failed
 _POLL_SECONDS = 0.7
-_DRAINED = ("--signal", "SIGUSR1", "-t", "86400")  # --time, and --timeout of newer ones
-_SHARED = ("deployer", "flows")  # of the checkout, and CONFIG_DIR: what the deployer's container has
+_DRAINED = ("--signal", "SIGUSR1", "-t", "86400")  # --time, or --timeout in newer versions
+_SHARED = ("deployer", "flows")  # of the checkout; the deployer's container has these and CONFIG_DIR
 _OTHER_FILE = "/etc/platform/other"
-_SECRETS = "/run/platform/environment"  # in the container, beside the platform's own
+_SECRETS = "/run/platform/environment"  # in the container, next to the platform's own
 
 
 class ComposeMode:
@@ -46,15 +46,15 @@ class ComposeMode:
         self._project = Project(settings)
 
     def exists(self) -> bool:
-        """Whether the project has containers, running or not."""
+        """Tell whether the project has containers, running or not."""
         return bool(self._project.containers())
 
     def is_from_here(self) -> bool:
-        """Whether the project was started from this checkout."""
+        """Tell whether the project was started from this checkout."""
         return self._project.is_from_here()
 
     def up(self, *, waits: bool = True) -> int:
-        """Build and start everything, wait (`waits`) for the first Yeedu run, and return the exit code.
+        """Build and start everything, wait for the first Yeedu run if `waits`, and return the exit code.
 
         Raises:
             CommandError: A port is taken, a build failed, or a service did not start.
@@ -80,10 +80,10 @@ class ComposeMode:
         return max(map(datetime.fromisoformat, started), default=None)
 
     def _check_ports(self, containers: list[Container]) -> None:
-        """Refuse to start while something else holds a port that is to be published.
+        """Refuse to start while something else holds a port that the platform publishes.
 
         Raises:
-            CommandError: It names the port, its holder, and the setting.
+            CommandError: A port is taken; the message names it, its holder, and the setting.
         """
         held = frozenset[int]().union(*(container.ports for container in containers))
         ports = [
@@ -101,7 +101,7 @@ class ComposeMode:
                 raise port_taken(setting, port, str(by))
 
     def _prepare_images(self) -> None:
-        further_locks(self._settings)  # of a wrong one, a build says less
+        further_locks(self._settings)  # a build would say less about a wrong one
         package_index(self._settings)
         if file := self._other_file():
             raise CommandError(
@@ -109,14 +109,14 @@ class ComposeMode:
                 "checkout; set CONFIG_DIR to the file's folder, or name it from the checkout on"
             )
         if scheduled_backups(self._settings):
-            FOLDER.mkdir(exist_ok=True)  # this user's, and not root's
+            FOLDER.mkdir(exist_ok=True)  # so that this user owns it, not root
         provide_images(self._project, self._settings, self._console)
 
     def _start(self, before: list[Container]) -> None:
-        """Run ``up -d``, and wait until all is healthy.
+        """Run ``up -d``, and wait until every service is healthy.
 
         Raises:
-            CommandError: A service failed, Compose itself did, or not all is healthy in time.
+            CommandError: A service or Compose failed, or not every service is healthy in time.
         """
         with TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
             arguments = ("up", "--detach", "--no-build", "--remove-orphans")
@@ -135,16 +135,16 @@ class ComposeMode:
                 )
 
     def _watch(self, process: subprocess.Popen[str], before: list[Container]) -> None:
-        """Print every step as it happens, until Compose has failed or all is healthy.
+        """Print every step as it happens, until Compose has failed or every service is healthy.
 
         Raises:
-            CommandError: A service failed, or not all is healthy in time.
+            CommandError: A service failed, or not every service is healthy in time.
         """
         deadline = time.monotonic() + _START_SECONDS
         failure_deadline = deadline
         shown: dict[str, str] = {}
         while True:
-            code = process.poll()  # asked first: what is read below is then the end state
+            code = process.poll()  # asked first, so that the states read below are final
             containers = self._project.containers()
             current = containers if code == 0 else _without_ended(containers, before)
             for container in current:
@@ -175,10 +175,10 @@ class ComposeMode:
         return f"the containers and volumes of the project {self._project.name}: database, secrets, warehouse"
 
     def check_is_here(self) -> None:
-        """Refuse to replace or delete what another checkout of this machine runs under the same name.
+        """Refuse to replace or delete what another checkout on this machine runs under the same name.
 
         Raises:
-            CommandError: The project's containers were started there.
+            CommandError: Another checkout started the project's containers.
         """
         if other := self._project.other_checkout():
             raise CommandError(
@@ -187,7 +187,7 @@ class ComposeMode:
             )
 
     def destroy(self) -> None:
-        """Remove the containers and the volumes with all runs and secrets."""
+        """Remove the containers, and the volumes with all runs and secrets."""
         self._must(self._project.run("--profile", "*", "down", "--remove-orphans", "--volumes"), "down")
         remove_labelled(self._project.name)
 
@@ -200,13 +200,13 @@ class ComposeMode:
     def deploy(self, settings: EnvironmentSettings, order: Order) -> int:
         """Run the deployer with its output shown, and return its exit code.
 
-        Secrets of an environment's own reach it as files; the volume with the platform's stays as it is.
+        An environment's own secrets reach it as files; the volume with the platform's stays as it is.
 
         Args:
-            settings: The environment's, or the platform's.
-            order: What the deployer is asked to do.
+            settings: The environment's settings, or the platform's.
+            order: What to ask of the deployer.
         """
-        # To look needs no build, with which Compose begins otherwise.
+        # Without this, Compose would begin with a build, which `status` does not need.
         policy = {"IMAGE_POLICY": "never"} if order.command == "status" else {}
         project = Project(self._settings, {**settings.own_addresses, **policy})
         with secret_files(settings) as folder:
@@ -219,7 +219,7 @@ class ComposeMode:
             return project.run("run", "--rm", "--no-deps", *options, "deployer", *order.arguments)
 
     def _other_file(self) -> Path | None:
-        """Return the PREFECT_FILE of this machine that the deployer's container does not have anyway."""
+        """Return PREFECT_FILE if it is a file of this machine that the deployer's container lacks."""
         name = deployer_paths(self._settings)["PREFECT_FILE"]
         file = ROOT / name
         has = any(not Path(name).is_absolute() and file.is_relative_to(ROOT / one) for one in _SHARED)
@@ -230,10 +230,10 @@ class ComposeMode:
         of_containers(self._project, self._console).backup(target)
 
     def restore(self, backup: Backup) -> None:
-        """Replace the data by a backup's; what uses the database is stopped then.
+        """Replace the data with a backup's, and stop whatever uses the database.
 
         Raises:
-            CommandError: It cannot be; all data is as it was.
+            CommandError: The data could not be replaced; none was changed.
         """
         self.check_is_here()
         before = self._project.containers()
@@ -262,14 +262,14 @@ class ComposeMode:
         raise CommandError("postgres cannot be started, and nothing was replaced; see the output above")
 
     def drain(self) -> None:
-        """Stop the worker once its flow runs have ended, however long they take."""
+        """Stop the worker once its flow runs have ended, or after a day."""
         self._console.step("worker       takes no more flow runs; waiting for those in flight")
         if not self._project.stop("worker", *_DRAINED):
             raise CommandError("the worker is not running")
         self._console.step("worker       stopped; `make up` starts it again")
 
     def status(self) -> int:
-        """Print one line per service, and what server and volumes say; return 0 when all are well."""
+        """Print a line per service, and what server and volumes report; return 0 if all are ready."""
         containers = self._project.containers()
         for container in containers:
             self._console.say(f"{container.service:<12} {container}")
@@ -286,12 +286,12 @@ class ComposeMode:
 
 
 def _all_begun(containers: list[Container]) -> bool:
-    """Tell whether every service was started; what fails meanwhile keeps none of the others back."""
+    """Tell whether every service was started, so that a failure holds none of the others back."""
     return not any(container.status == "created" for container in containers if not container.is_one_shot)
 
 
 def _without_ended(containers: list[Container], before: list[Container]) -> list[Container]:
-    """Leave out what ended earlier, or is being replaced: it has not been started since."""
+    """Leave out containers that ended earlier or are being replaced: they were not started since."""
     known = {(container.id, container.started_at) for container in before}
     return [
         container

@@ -15,7 +15,7 @@ _KINDS = (
 
 
 def ask(*command: str, seconds: float | None = ANSWER_SECONDS) -> subprocess.CompletedProcess[str]:
-    """Run a command and return what became of it; one that cannot run, or takes longer, has failed."""
+    """Run a command and return its result; one that cannot start or takes too long counts as failed."""
     try:
         return subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
@@ -27,19 +27,19 @@ def ask(*command: str, seconds: float | None = ANSWER_SECONDS) -> subprocess.Com
 
 
 def of_project(project: str) -> tuple[str, str]:
-    """Return the arguments by which a listing has only what is a project's."""
+    """Return the arguments that restrict a listing to one project."""
     return "--filter", f"label={PROJECT_LABEL}={project}"
 
 
 def labels_of(
     project: str, name: str, service: str = "", seconds: float | None = ANSWER_SECONDS
 ) -> list[str]:
-    """Return what a label, such as ``working_dir``, says of each container of a project, running or not.
+    """Return the value of a label, such as ``working_dir``, of each container of a project, running or not.
 
     Args:
-        project: Its name.
-        name: The label's, behind Compose's own part.
-        service: Whose containers; by default all.
+        project: The project's name.
+        name: The label's name, without Compose's prefix.
+        service: The service whose containers to list; by default all.
         seconds: How long to wait for the answer.
     """
     shown = ("--format", f'{{{{.Label "{PROJECT_LABEL}.{name}"}}}}')
@@ -48,10 +48,10 @@ def labels_of(
 
 
 def remove_labelled(project: str) -> None:
-    """Remove a project's containers, volumes and networks: also those of a file that it has no more.
+    """Remove a project's containers, volumes and networks, including those of files since dropped from it.
 
     Raises:
-        CommandError: One of them cannot be removed; the engine says why.
+        CommandError: One of them cannot be removed; the message has the engine's reason.
     """
     for listing, removal in _KINDS:
         if found := _must(*listing, *of_project(project), "--quiet").split():

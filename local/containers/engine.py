@@ -21,14 +21,14 @@ _ONE_OFF_LABEL = "com.docker.compose.oneoff"
 
 @dataclass(frozen=True)
 class Engine:
-    """What answered: the versions of the engine and of Compose, or the reason why there is none to use."""
+    """The versions of the engine and of Compose that answered, or the reason why none can be used."""
 
     description: str
     is_usable: bool
 
 
 def find_engine(seconds: float = ANSWER_SECONDS) -> Engine:
-    """Ask for a Docker engine and for Compose, for at most so many seconds each."""
+    """Look for a Docker engine and Compose; wait at most `seconds` for each."""
     info = ask("docker", "info", "--format", "{{.ServerVersion}}", seconds=seconds)
     version = info.stdout.strip()
     if info.returncode or not version:
@@ -43,7 +43,7 @@ def find_engine(seconds: float = ANSWER_SECONDS) -> Engine:
 
 
 def _reason(stderr: str) -> str:
-    """Return the last line that says something, without Docker's decoration."""
+    """Return the last meaningful line, without Docker's decoration."""
     lines = [line.strip().removeprefix("ERROR: ") for line in stderr.splitlines()]
     told = [line for line in lines if line and line != "errors pretty printing info"]
     return told[-1].rstrip(".") if told else "no answer"
@@ -51,7 +51,7 @@ def _reason(stderr: str) -> str:
 
 @dataclass(frozen=True)
 class Container:
-    """A container of the project, as it was when asked."""
+    """A container of the project, as of the query."""
 
     id: str
     service: str
@@ -65,7 +65,7 @@ class Container:
 
     @property
     def is_on(self) -> bool:
-        """Whether it runs, or is about to again."""
+        """Whether it runs, or is about to run again."""
         return self.status not in {"created", "exited", "dead"}
 
     @property
@@ -96,8 +96,8 @@ class Project:
     """The compose project: its name is ``COMPOSE_PROJECT_NAME``, else the compose file's own.
 
     Args:
-        settings: The platform's.
-        more: Settings that count before those of ``.env``.
+        settings: The platform's settings.
+        more: Settings that take precedence over those of ``.env``.
     """
 
     def __init__(self, settings: Settings, more: Mapping[str, str] | None = None) -> None:
@@ -105,14 +105,14 @@ class Project:
         self._environment = {
             **(environment_of_commands() | scale_variables(settings.values, ROOT)),
             **(more or {}),
-            **({"IMAGE_POLICY": "never"} if has_bundle() else {}),  # nothing is built from elsewhere then
+            **({"IMAGE_POLICY": "never"} if has_bundle() else {}),  # a bundle has every image
             "COMPOSE_PROJECT_NAME": self.name,
-            # A record of each build makes every image new, for which Compose before 5.5 replaces containers.
+            # An attestation makes every build a new image, for which Compose before 5.5 replaces containers.
             "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
         }
 
     def compose(self, *arguments: str, output: IO[str] | None = None) -> subprocess.Popen[str]:
-        """Start ``docker compose`` in the checkout, with its output shown, or in a file."""
+        """Start ``docker compose`` in the checkout, with its output shown or written to a file."""
         return subprocess.Popen(
             ["docker", "compose", *arguments],
             cwd=ROOT,
@@ -128,10 +128,10 @@ class Project:
         return self.compose(*arguments).wait()
 
     def lines(self, *arguments: str) -> Iterator[str]:
-        """Yield each line that ``docker compose`` prints, as soon as it does.
+        """Yield each line that ``docker compose`` prints, as soon as it appears.
 
         Raises:
-            CommandError: It failed.
+            CommandError: Compose failed.
         """
         with subprocess.Popen(
             ["docker", "compose", *arguments],
@@ -147,11 +147,11 @@ class Project:
             raise CommandError(f"`docker compose {arguments[0]}` failed with code {process.returncode}")
 
     def inside(self, service: str, *command: str) -> str:
-        """Run a command in a service's container and return what it prints; nothing when it cannot."""
+        """Run a command in a service's container and return what it prints; empty if it cannot run."""
         return self.answer("exec", "--no-TTY", service, *command)
 
     def answer(self, *arguments: str) -> str:
-        """Return what ``docker compose`` prints, within half a minute; nothing when it cannot."""
+        """Return what ``docker compose`` prints; empty if it takes longer than half a minute."""
         command = ["docker", "compose", *arguments]
         options: dict[str, Any] = {"cwd": ROOT, "env": self._environment, "stdin": subprocess.DEVNULL}
         try:
@@ -170,17 +170,17 @@ class Project:
         """Run a command in a service's container with a file as its input or output.
 
         Args:
-            service: Whose container.
+            service: The service.
             command: The program and its arguments.
             content: What it reads; nothing by default.
             output: Where it writes to.
-            is_new: Run it in a container of its own, since the service's has ended.
+            is_new: Whether to run it in a new container, since the service's has ended.
 
         Returns:
             What it prints, unless that goes to a file.
 
         Raises:
-            CommandError: It failed; with the last line of what it says.
+            CommandError: It failed; the message has its last line of error output.
         """
         done = subprocess.run(
             [*self._into(service, is_new=is_new), *command],
@@ -196,20 +196,20 @@ class Project:
         return done.stdout or b""
 
     def _into(self, service: str, *, is_new: bool) -> list[str]:
-        """Return what a command is put behind to be run in a service's container."""
+        """Return the beginning of a command line that runs in a service's container."""
         how = ("run", "--rm", "--no-deps") if is_new else ("exec",)
-        # A build before it would be told where the output goes.
+        # Otherwise a build before it would report its progress in the command's output.
         return ["docker", "compose", "--progress", "quiet", *how, "--no-TTY", service]
 
     def stop(self, service: str, *how: str) -> bool:
-        """Stop a service, if it runs: in one step, so that Docker never starts it anew. Tell whether it ran.
+        """Stop a service if it runs, in one step so that Docker never restarts it, and tell whether it ran.
 
         Args:
-            service: Also one that the project's files do not have any more.
-            how: Options of ``docker stop``; by default it has its own time of grace.
+            service: The service; it need not be in the project's files.
+            how: Options of ``docker stop``; by default, the service's own grace period applies.
 
         Raises:
-            CommandError: It did not stop.
+            CommandError: The service did not stop.
         """
         running = [one.id for one in self.containers() if one.service == service and one.is_on]
         if not running:
@@ -220,25 +220,25 @@ class Project:
         return True
 
     def is_from_here(self) -> bool:
-        """Tell whether the project's containers were started from this checkout, and not from another one."""
+        """Tell whether the project's containers were started from this checkout."""
         here = ("--filter", f"label={PROJECT_LABEL}.working_dir={ROOT}")
         return bool(ask("docker", "ps", "--all", "--quiet", *of_project(self.name), *here).stdout.strip())
 
     def other_checkout(self) -> str:
-        """Return another checkout of this machine that the project's containers were started from, if any."""
+        """Return another checkout on this machine that the project's containers were started from, if any."""
         folders = {Path(line) for line in labels_of(self.name, "working_dir") if line}
         return next((str(one) for one in sorted(folders) if one.exists() and not one.samefile(ROOT)), "")
 
     def has_volumes(self) -> bool:
-        """Whether the project has data, be it running or not."""
+        """Tell whether the project has data, running or not."""
         return bool(ask("docker", "volume", "ls", "--quiet", *of_project(self.name)).stdout.strip())
 
     def containers(self) -> list[Container]:
-        """Return the project's containers, in the order in which they started; raises as `inspected` does."""
+        """Return the project's containers in the order in which they started; raise as `inspected` does."""
         return sorted(map(container_of, self.inspected()), key=lambda container: container.started_at)
 
     def inspected(self, seconds: float = ANSWER_SECONDS) -> list[dict[str, Any]]:
-        """Return all that the engine tells of the project's containers, but for those of a single command.
+        """Return the engine's whole description of the project's containers, except one-off containers.
 
         Raises:
             CommandError: The engine stopped answering.
@@ -267,14 +267,14 @@ def last_lines(container: Container, count: int = 15) -> str:
 
 
 def containers_publishing(port: int) -> list[str]:
-    """Return the names of the containers, of any project, that hold a port of this machine."""
+    """Return the names of the containers, of any project, that publish a port on this machine."""
     return ask("docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}").stdout.split()
 
 
 def container_of(item: dict[str, Any]) -> Container:
-    """Return what matters of what the engine tells of a container."""
+    """Reduce the engine's description of a container to what matters here."""
     state: dict[str, Any] = item["State"]
-    health: dict[str, Any] = state.get("Health") or {}  # what has one is there to stay
+    health: dict[str, Any] = state.get("Health") or {}  # only long-running services have one
     bindings: dict[str, list[dict[str, str]] | None] = item["NetworkSettings"]["Ports"] or {}
     return Container(
         id=item["Id"],

@@ -1,4 +1,4 @@
-"""Provides every image before containers start: builds, pulls or loads it, or takes the existing one."""
+"""Provides every image before containers start: builds, pulls or loads it, or uses the existing one."""
 
 import json
 import subprocess
@@ -19,23 +19,23 @@ from local.settings.platform import Settings
 def provide_images(
     project: Project, settings: Settings, console: Console, *, of_all_profiles: bool = False
 ) -> None:
-    """Load a bundle's, build what changed, or pull what a registry has and this machine lacks.
+    """Load a bundle's images, build what changed, or pull from a registry what this machine lacks.
 
     Raises:
-        CommandError: An image cannot be had.
+        CommandError: An image is unavailable.
     """
     if bundle := bundle_of():
         bundle.check_packages(further_digest(settings))
         load_images(bundle, images_of(project), console)
         return
-    # The image of Postgres is the warehouse's even where the database is elsewhere.
+    # The warehouse needs the image of Postgres even if the database is elsewhere.
     missing = ("pull", "--quiet", "--policy", "missing")
     if settings.registry:
         console.step(f"images: pulling from {settings.registry} what is missing; building none")
         steps = [missing]
     elif settings.builds_images:
         console.step("images: building what changed; the first time takes a few minutes")
-        build = ("build",) if sys.stdout.isatty() else ("build", "--quiet")  # no bars for a file
+        build = ("build",) if sys.stdout.isatty() else ("build", "--quiet")  # no progress bars in a file
         steps = [(*missing, "warehouse"), build]
     else:
         console.step("images: using the existing ones (IMAGE_POLICY=never)")
@@ -49,10 +49,10 @@ def provide_images(
 
 
 def config_of(project: Project, *options: str) -> dict[str, Any]:
-    """Return what Compose makes of its files.
+    """Return the configuration that Compose derives from its files.
 
     Raises:
-        CommandError: It cannot read them.
+        CommandError: Compose cannot read its files.
     """
     answer = project.answer(*options, "config", "--format", "json")
     if not answer:
@@ -61,7 +61,7 @@ def config_of(project: Project, *options: str) -> dict[str, Any]:
 
 
 def images_of(project: Project) -> dict[str, str]:
-    """Return the image of every service, also of those that are off, as this checkout and `.env` call it.
+    """Return the image of every service, even a disabled one, as this checkout and `.env` name it.
 
     Raises:
         CommandError: Compose cannot read its files.
@@ -71,15 +71,15 @@ def images_of(project: Project) -> dict[str, str]:
 
 
 def load_images(bundle: Bundle, wanted: Mapping[str, str], console: Console) -> None:
-    """Load a bundle's images unless they are there, and give them the names that services want.
+    """Load a bundle's images unless they are loaded, and tag them with the names that services use.
 
     Args:
-        bundle: Where they are.
-        wanted: The name of each service's image here; services that the bundle does not know are passed over.
-        console: Where it says what it does.
+        bundle: The bundle.
+        wanted: The name of each service's image here; services that the bundle does not know are skipped.
+        console: Where progress is shown.
 
     Raises:
-        CommandError: They are damaged or for another machine, or Docker does not take them.
+        CommandError: They are damaged or for another kind of machine, or Docker does not accept them.
     """
     names = {wanted[one]: image for one, image in bundle.contents.services.items() if one in wanted}
     record = record_of(bundle)
@@ -103,22 +103,22 @@ def load_images(bundle: Bundle, wanted: Mapping[str, str], console: Console) -> 
 
 
 def record_of(bundle: Bundle, state: Path | None = None) -> Path:
-    """Return the file that has, by the name of an image, what was loaded for it from a bundle.
+    """Return the file that records, by image name, the ID that was loaded from a bundle.
 
     Args:
-        bundle: Whose images; nothing is ever written into its own folder.
-        state: Of a checkout; by default of this one.
+        bundle: The bundle; nothing is ever written into its own folder.
+        state: The state folder of a checkout; by default of this one.
     """
     return (state or STATE) / f"images-{bundle.sums[bundle.contents.images][:16]}.json"
 
 
 def without_digest(name: str) -> str:
-    """Return the name of an image without ``@sha256:...``, by which it cannot be tagged, saved and loaded."""
+    """Return an image's name without ``@sha256:...``, with which it cannot be tagged, saved or loaded."""
     return name.partition("@")[0]
 
 
 def missing_images(names: Iterable[str]) -> list[str]:
-    """Return those of some images that are not on this machine."""
+    """Return the images that are not on this machine."""
     return [name for name, found in _ids(dict.fromkeys(names, "")).items() if not found]
 
 
@@ -130,7 +130,7 @@ def _loaded(record: Path) -> Mapping[str, str] | None:
 
 
 def _ids(names: Mapping[str, str]) -> dict[str, str]:
-    """Return what each name stands for on this machine, which is nothing for what is not here."""
+    """Return the ID of the image behind each name; empty if it is not on this machine."""
     shown = ("image", "inspect", "--format", "{{.Id}}")
     asked = {
         name: subprocess.run(["docker", *shown, name], capture_output=True, text=True, check=False).stdout

@@ -1,4 +1,4 @@
-"""What of the platform uses Prefect's database, stopped in order; and what runs by its profile alone."""
+"""Stops the services that use Prefect's database, and finds running ones that only a profile starts."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from local.containers.engine import Project
 from local.containers.images import config_of
 from local.settings.platform import Settings
 
-# In the order in which they are stopped: workers first, which hand their flow runs over.
+# In the order of stopping: workers first, since they hand their flow runs over.
 USERS = (
     *("worker", "image-worker", "dask-worker", "rescue", "yeedu-watch", "backup", "deployer"),
     *("services", "server", "migrate"),
@@ -16,10 +16,10 @@ USERS = (
 
 
 def stop_users(project: Project, console: Console) -> None:
-    """Stop what uses the database, each with its own time of grace, whatever files the project consists of.
+    """Stop the services that use the database, with their own grace periods, whatever files define them.
 
     Raises:
-        CommandError: One did not stop.
+        CommandError: A service did not stop.
     """
     there = {one.service for one in project.containers() if one.is_on}
     for service in USERS:
@@ -28,7 +28,7 @@ def stop_users(project: Project, console: Console) -> None:
 
 
 def profiles_that_run(project: Project, settings: Settings) -> tuple[str, ...]:
-    """Return the profiles of services that run, and that Compose would not start by itself.
+    """Return the profiles of running services that Compose would not start by itself.
 
     Raises:
         CommandError: Compose cannot read its files.
@@ -42,6 +42,6 @@ def profiles_that_run(project: Project, settings: Settings) -> tuple[str, ...]:
 
 
 def profile_variables(settings: Settings, profiles: Sequence[str]) -> dict[str, str]:
-    """Return the variables with which Compose starts some profiles beside those of the settings."""
+    """Return the variables that make Compose start `profiles` in addition to those of the settings."""
     named = [one.strip() for one in settings.get("COMPOSE_PROFILES").split(",")]
     return {"COMPOSE_PROFILES": ",".join(filter(None, [*named, *profiles]))} if profiles else {}

@@ -1,4 +1,4 @@
-"""Between one server and several nobody takes along who holds a slot of a concurrency limit."""
+"""Guards a change between one server and several, which forgets who holds a slot of a concurrency limit."""
 
 from itertools import count
 from typing import Any
@@ -11,11 +11,11 @@ _PAGE = 200
 
 
 def taken(api: PrefectApi) -> list[dict[str, Any]]:
-    """Return the limits of which a slot is taken, but for those whose slots come back with time.
+    """Return the limits of which a slot is taken, except those whose slots decay over time.
 
     Raises:
-        ApiUnavailableError: The server does not say.
-        CommandError: It refuses the login.
+        ApiUnavailableError: The server does not answer.
+        CommandError: It rejects the login.
     """
     found: list[dict[str, Any]] = []
     for offset in count(0, _PAGE):
@@ -30,12 +30,12 @@ def check_slots(api: PrefectApi, console: Console, *, insists: bool) -> None:
     """Refuse to change from one server to several, or back, while a slot is taken.
 
     Args:
-        api: The server that runs. Where it does not answer, nobody can be asked, and nothing is refused.
-        console: Where it is shown what becomes of the slots.
-        insists: Whether to free them, whatever becomes of their holders.
+        api: The running server; if it does not answer, nothing is refused.
+        console: Where freed slots are reported.
+        insists: Whether to free taken slots, whatever happens to their holders.
 
     Raises:
-        CommandError: It names the limits; or the server refuses the login.
+        CommandError: Slots are taken, and the message names the limits; or the server rejects the login.
     """
     try:
         limits = taken(api)

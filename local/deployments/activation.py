@@ -1,4 +1,4 @@
-"""``make activate-windows``: activates a deployment's schedules, once a worker polls its pool."""
+"""``make activate-windows``: activates a deployment's schedules, provided that a worker polls its pool."""
 
 from typing import Any
 from urllib.parse import quote
@@ -11,12 +11,12 @@ WINDOWS_DEPLOYMENT = "create-file-on-windows"
 
 
 def activate(api: PrefectApi, name: str, console: Console) -> None:
-    """Switch the schedules of a deployment on; `deployer apply` keeps them so, like a change in the UI.
+    """Activate a deployment's schedules; `deployer apply` keeps them active, like a change in the UI.
 
     Args:
         api: The server.
         name: The deployment's name.
-        console: Told what was done.
+        console: Where the result is shown.
 
     Raises:
         CommandError: There is no such deployment, no worker polls its pool, or the server does not answer.

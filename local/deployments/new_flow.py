@@ -18,7 +18,7 @@ from local.settings.platform import ROOT, Settings
 TEMPLATE = "template"
 LONGEST_NAME = 40
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-# Names that Python, pytest or the platform look for themselves.
+# Names that have a meaning of their own for Python, pytest or the platform.
 RESERVED = {"conftest", "flows", "operators", "prefect_yeedu", "scripts", "tests", "yeedu_worker", TEMPLATE}
 
 
@@ -27,7 +27,7 @@ class NewFlow:
     """Where a new flow goes, and what it is called.
 
     Attributes:
-        name: Of its file and its function, snake_case.
+        name: The name of its file and its function, in snake_case.
         project: The folder below flows/; empty for flows/ itself.
     """
 
@@ -41,12 +41,12 @@ class NewFlow:
 
     @property
     def folder(self) -> str:
-        """The folder, from the checkout's root."""
+        """The folder, relative to the checkout's root."""
         return f"flows/{self.project}" if self.project else "flows"
 
     @property
     def files(self) -> dict[str, str]:
-        """For each file of the template the one to write, from the checkout's root."""
+        """The file to write for each file of the template, relative to the checkout's root."""
         return {
             f"flows/{TEMPLATE}/{TEMPLATE}.py": f"{self.folder}/{self.name}.py",
             f"flows/{TEMPLATE}/scripts/{TEMPLATE}_steps.py": f"{self.folder}/scripts/{self.name}_steps.py",
@@ -67,7 +67,7 @@ class NewFlow:
 
     @property
     def tag(self) -> str:
-        """What its deployment is tagged with."""
+        """The tag of its deployment."""
         return self.project.replace("_", "-") or self.label
 
 
@@ -75,7 +75,7 @@ def declaring_file(settings: Settings) -> Path:
     """Return the prefect.yaml that a new flow is declared in.
 
     Raises:
-        CommandError: It is in another repository than this checkout.
+        CommandError: It is in a repository other than this checkout.
     """
     name = settings.get("PREFECT_FILE")
     if not name:
@@ -91,14 +91,14 @@ def declaring_file(settings: Settings) -> Path:
 
 
 def make_new_flow(root: Path, text: str, prefect_file: Path, console: Console, *, push: bool = False) -> None:
-    """Write a new flow that runs at once, and say how.
+    """Write a new flow that is ready to run, and print the next commands.
 
     Args:
         root: The checkout.
         text: Its name, as PROJECT/NAME or NAME.
-        prefect_file: Which file declares the deployments.
-        console: Told what was written, and the commands that come next.
-        push: Whether runs clone another repository than this checkout.
+        prefect_file: The file that declares the deployments.
+        console: Where the written files and the next commands are shown.
+        push: Whether runs clone a repository other than this checkout.
 
     Raises:
         CommandError: The name cannot be used, something is in the way, or a file cannot be written.
@@ -122,14 +122,14 @@ def make_new_flow(root: Path, text: str, prefect_file: Path, console: Console, *
 
 
 def with_deployment(declared: str, entry: str) -> str | None:
-    """Append an entry to the list of deployments, in a text of which nothing else changes.
+    """Append an entry to the list of deployments, and leave the rest of the text unchanged.
 
     Args:
         declared: A prefect.yaml.
         entry: One item of a YAML list, not indented.
 
     Returns:
-        The new text; None when there is no list of that name, one item a line.
+        The new text; None if there is no such list, with one item a line.
     """
     end_of_line = "\r\n" if "\r\n" in declared else "\n"
     lines = declared.splitlines()
@@ -175,7 +175,7 @@ def _parse(root: Path, text: str) -> NewFlow:
 
 
 def _names_in_use(root: Path) -> set[str]:
-    """Collect the names of Python's modules and functions, of installed packages, and in the template."""
+    """Collect the names of Python's modules and functions, of installed packages, and of the template."""
     packages = [
         package.replace("-", "_").replace(".", "_")
         for lock in sorted((root / "requirements").rglob("*.txt"))
@@ -187,7 +187,7 @@ def _names_in_use(root: Path) -> set[str]:
         for token in tokenize.generate_tokens(io.StringIO(file.read_text(encoding="utf-8")).readline)
         if token.type == tokenize.NAME
     ]
-    # Many packages are imported by another name than their own, as websocket-client is.
+    # Many packages are imported under a name other than their own, such as websocket-client.
     installed = {
         file.name.partition(".")[0] for file in (root / ".venv").glob("lib/*/site-packages/[a-zA-Z]*")
     }

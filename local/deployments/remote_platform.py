@@ -17,17 +17,17 @@ from local.settings.platform import ROOT, Settings
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SERVER_SECONDS = 15
-# The other platform made its blocks and alerts, and keeps them: none of this is needed for a deployment.
+# The other platform has blocks and alerts of its own and keeps them, so a deployment needs none of these.
 _NOT_NEEDED = re.compile(r"(?:YEEDU_(?:PASSWORD|TOKEN)|WAREHOUSE_|ALERT_|FLOWS_GIT_TOKEN|GITHUB_TOKEN)\w*")
 
 
 def address(settings: Settings) -> str:
-    """Return the API of a server that need not be this checkout's: the shell's, else that of ``.env``."""
+    """Return the API's address that the shell sets, else that of ``.env``: perhaps another platform's."""
     return (os.environ.get("PREFECT_API_URL") or settings.other_server).rstrip("/")
 
 
 def is_elsewhere(settings: Settings) -> bool:
-    """Tell whether the shell's PREFECT_API_URL names another server than that of this checkout's platform."""
+    """Tell whether the shell's PREFECT_API_URL names a server other than this checkout's platform uses."""
     url = os.environ.get("PREFECT_API_URL", "").rstrip("/")
     parts = urlsplit(url)
     is_own = parts.hostname in _LOOPBACK and parts.port == settings.prefect_port
@@ -37,17 +37,17 @@ def is_elsewhere(settings: Settings) -> bool:
 def register(settings: EnvironmentSettings, console: Console, order: Order) -> int:
     """Register the deployments of this checkout's prefect.yaml, and return the deployer's exit code.
 
-    Blocks, work pools and alerts stay as the server has them, and so does each parameter that names a
-    variable which is not set here. The flows are read from the repository, as a worker reads them.
+    Blocks, work pools and alerts stay as the server has them, and so does each parameter whose variable is
+    not set here. The flows are read from the repository, as a worker reads them.
 
     Args:
-        settings: The environment's, or the platform's.
-        console: Told what is done.
-        order: What the deployer is asked to do.
+        settings: The environment's settings, or the platform's.
+        console: Where progress is shown.
+        order: What to ask of the deployer.
 
     Raises:
-        CommandError: The environment cannot be installed, it is not known where the flows are, or there are
-            two logins for one server.
+        CommandError: The environment cannot be installed, the flows' repository is unknown, or there are two
+            logins for one server.
     """
     url = own_flows_url(settings) or _origin()
     if not url:
@@ -58,7 +58,7 @@ def register(settings: EnvironmentSettings, console: Console, order: Order) -> i
     revision = settings.get("FLOWS_GIT_REF")
     shown = without_login(url)
     console.step(f"flows: as pushed to {shown}{f', {revision}' if revision else ''}")
-    with TemporaryDirectory(prefix="yeedu-prefect-") as private:  # its user's alone
+    with TemporaryDirectory(prefix="yeedu-prefect-") as private:  # private to this user
         variables = {
             **settings.own_variables(),
             **_variables(settings),
@@ -79,8 +79,8 @@ def register(settings: EnvironmentSettings, console: Console, order: Order) -> i
 def _variables(settings: EnvironmentSettings) -> dict[str, str]:
     """Return the deployer's environment: the shell's, and the settings for flows and for the server.
 
-    A login or key is only sent to the server that it belongs to: with the shell's address, only the shell's.
-    An empty variable is left out: it means that the setting is unknown here, not that it is empty.
+    A login or key is sent only to the server that it belongs to: with an address from the shell, only the
+    shell's. An empty variable is left out: it means that the setting is unknown here, not that it is empty.
     """
     known = re.compile(r"FLOWS_GIT_\w+|YEEDU_\w+|PREFECT_API_\w+|PREFECT_UI_URL")
     of_shell = "PREFECT_" if os.environ.get("PREFECT_API_URL") else " "

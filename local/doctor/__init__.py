@@ -1,5 +1,5 @@
-"""``make doctor``: diagnoses the platform, be it up, down or half up, and says how to fix it.
+"""``make doctor``: diagnoses the platform, whether up, down or half up, and says how to fix it.
 
-Every check is a function from a `local.doctor.site.Site` to findings; `local.doctor.registry` lists them all,
-and docs/doctor.md is held to that list by a test. It looks, and changes nothing.
+Every check is a function from a `local.doctor.site.Site` to findings, and changes nothing.
+`local.doctor.registry` lists them all, and a test holds docs/doctor.md to that list.
 """

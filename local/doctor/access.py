@@ -17,7 +17,7 @@ from local.processes.supervisor import Supervisor
 from local.status.metrics import age_of
 
 _INSIDE = Path(__file__).parent / "inside"
-_PROBE_SECONDS = 9.0  # of which two go into imports
+_PROBE_SECONDS = 9.0  # imports take two of them
 _SOON = timedelta(days=7)
 _TOKENS = {
     "FLOWS_GIT_TOKEN": "deployer/git-token",
@@ -28,17 +28,17 @@ _TOKENS = {
 
 
 def secret(site: Site, setting: str, name: str) -> str:
-    """Return a secret as the platform has it, else as the settings say; empty when it has none.
+    """Return a secret that the platform has, else the one in the settings; empty if there is neither.
 
     Raises:
-        CommandError: It cannot be read.
+        CommandError: The secret cannot be read.
     """
     kept = site.secrets().get(name, "") if site.form != "none" else ""
     return kept or site.settings.secret(setting)
 
 
 def check_git(site: Site) -> Iterator[Finding]:
-    """Ask git for the flows' repository, with the platform's token or key, from where flows run."""
+    """Check that git reads the flows' repository with the platform's token or key, from where flows run."""
     url, revision = own_flows_url(site.settings), site.settings.get("FLOWS_GIT_REF")
     if not url:
         yield from _checkout_served(site, revision)
@@ -52,7 +52,7 @@ def check_git(site: Site) -> Iterator[Finding]:
 
 
 def _checkout_served(site: Site, revision: str) -> Iterator[Finding]:
-    """Ask git for this checkout as it is served."""
+    """Check that git reads this checkout as it is served to flow runs."""
     asked = {"url": "http://git-server:8080/flows.git", "revision": revision, "token": ""}
     worker = Supervisor(site.state).find("worker") if site.is_process_form else None
     if site.runs("worker") and site.runs("git-server"):
@@ -87,11 +87,11 @@ def _told(site: Site, program: str, asked: Mapping[str, str], settings: str) -> 
 
 
 def check_yeedu(site: Site) -> Iterator[Finding]:
-    """Log in to Yeedu and read who that is, as the user of the flows, from where flows run."""
+    """Log in to Yeedu as flows do, and read the user's data, from where flows run."""
     try:
         variables = deployer(site.settings, "", "").environment
     except CommandError:
-        return  # which the settings' check tells
+        return  # the check of the settings reports it
     of_notebook = site.settings.get("YEEDU_NOTEBOOK_URL") and not site.settings.get("YEEDU_JOB_URL")
     name = "YEEDU_NOTEBOOK_URL" if of_notebook else "YEEDU_JOB_URL"
     own = f"http://localhost:{site.settings.mock_port}/"
@@ -118,7 +118,7 @@ def check_yeedu(site: Site) -> Iterator[Finding]:
 
 
 def check_tokens(site: Site) -> Iterator[Finding]:
-    """Look which tokens there are, and when those end that say so."""
+    """Check which tokens there are, and when those expire that say so."""
     for setting, name in _TOKENS.items():
         value = secret(site, setting, name)
         if not value:
@@ -143,7 +143,7 @@ def check_tokens(site: Site) -> Iterator[Finding]:
 
 
 def end_of(token: str) -> datetime | None:
-    """Return when a token ends, where it is a JWT that says so."""
+    """Return when a token expires, if it is a JWT that says so."""
     parts = token.split(".")
     if len(parts) != 3:
         return None

@@ -28,7 +28,7 @@ def _newest(site: Site) -> tuple[Path, datetime] | None:
 
 
 def check_backup_age(site: Site) -> Iterator[Finding]:
-    """Look how old the newest backup is, against what the settings promise."""
+    """Compare the age of the newest backup with what the settings promise."""
     if site.settings.other_server or site.settings.get(HOST):
         yield note("Prefect's data is elsewhere; back it up there")
         return
@@ -56,7 +56,7 @@ def check_backup_age(site: Site) -> Iterator[Finding]:
 
 
 def check_backup_file(site: Site) -> Iterator[Finding]:
-    """Read the newest backup through, as far as time allows."""
+    """Verify the newest backup, as far as time allows."""
     newest = _newest(site)
     if not newest:
         return
@@ -91,7 +91,7 @@ def check_backup_file(site: Site) -> Iterator[Finding]:
 
 
 def check_backup_permissions(site: Site) -> Iterator[Finding]:
-    """Look whether others may read backups, which hold the key to all secrets."""
+    """Check whether others may read backups, which hold the key to all secrets."""
     if os.name != "posix":
         return
     found = backups_in(site.root / "backups")

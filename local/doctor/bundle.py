@@ -30,31 +30,31 @@ _NOT_KNOWN = "left out: secrets could not be read ({}), so that they cannot be m
 
 
 def place_of(root: Path) -> Path:
-    """Return a new archive's name, after the time, in a folder that git does not know."""
+    """Return a path for a new archive, named after the time, in a folder that git ignores."""
     return root / "build" / f"yeedu-prefect-doctor-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"
 
 
 def write_bundle(
     target: Path, site: Site, masker: Masker, told: "Sequence[Told]", *, unknown: str = ""
 ) -> None:
-    """Write the archive, for this user's eyes only; whole, or not at all.
+    """Write the archive, readable only by this user, completely or not at all.
 
     Args:
         target: The file.
-        site: What is packed. What of it cannot be had is left out, with a line that says why.
-        masker: Hides secrets; what still has one is left out.
+        site: What to pack; what cannot be read is left out, with a line that says why.
+        masker: Hides secrets; a file that still has one is left out.
         told: What the checks found.
-        unknown: Why there may be secrets that the masker does not know: then logs are left out, and what
-            health checks said.
+        unknown: Why there may be secrets that the masker does not know; logs and the output of health
+            checks are then left out.
 
     Raises:
-        CommandError: It exists, or cannot be written.
+        CommandError: The file exists, or cannot be written.
     """
     file = _opened(target)
     try:
         with file, tarfile.open(fileobj=file, mode="w:gz") as archive:
             for name, text in _members(site, masker, told, unknown):
-                # A document was masked text by text; its names may be what a secret of somebody's is.
+                # A document was masked value by value, and its keys may equal somebody's secret.
                 is_open = not name.endswith(".json") and masker.has_secret(text)
                 hidden = "left out: a secret in it could not be masked\n" if is_open else text
                 content = hidden.encode("utf-8", errors="replace")
@@ -69,7 +69,7 @@ def write_bundle(
 
 
 def _opened(target: Path) -> IO[bytes]:
-    """Make the file, where nothing is yet: neither a file nor a link is followed or written over."""
+    """Create the file, and refuse if its path exists: no file is overwritten, no link followed."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     if os.path.lexists(target):
         raise CommandError(f"{target} exists already; give another name: make doctor BUNDLE=FILE")
@@ -81,7 +81,7 @@ def _opened(target: Path) -> IO[bytes]:
 
 
 def _members(site: Site, masker: Masker, told: "Sequence[Told]", unknown: str) -> Iterator[tuple[str, str]]:
-    """Yield name and text of each file, with what is known to be secret masked."""
+    """Yield each file's name and text, with known secrets masked."""
     from local.doctor.run import document, lines_of
 
     def written(found: object) -> str:
@@ -106,7 +106,7 @@ def _members(site: Site, masker: Masker, told: "Sequence[Told]", unknown: str) -
     for name, make in making.items():
         try:
             yield name, make()
-        except Exception as error:  # noqa: BLE001 - the other files are of use all the same
+        except Exception as error:  # noqa: BLE001 - the other files are still useful
             yield (
                 name,
                 masker.masked(f"left out: {error if isinstance(error, CommandError) else repr(error)}\n"),
@@ -114,7 +114,7 @@ def _members(site: Site, masker: Masker, told: "Sequence[Told]", unknown: str) -
 
 
 def _end(text: str) -> str:
-    """Return the end of a log that is long; never a part of a line."""
+    """Return the end of a long log, in whole lines."""
     cut = text[-_LOG_BYTES:]
     return cut if len(cut) == len(text) else cut.partition("\n")[2]
 
@@ -137,7 +137,7 @@ def _versions(site: Site) -> str:
 
 
 def _settings(site: Site) -> str:
-    """Return what is set, by file, with the values of secrets masked by their names."""
+    """Return the settings of each file, with values masked where the name is a secret's."""
     script = dotenv_script()
     lines: list[str] = []
     for file in env_files(site.root):
@@ -145,7 +145,7 @@ def _settings(site: Site) -> str:
         try:
             found = list(script.lines_of(file.read_text(encoding="utf-8-sig"), file.name))
         except (OSError, ValueError) as error:
-            # Not the line itself: what cannot be read cannot be masked.
+            # Not the line itself: what cannot be parsed cannot be masked.
             lines.append(f"cannot be read: {type(error).__name__}")
             continue
         lines += [
@@ -164,7 +164,7 @@ def _disk(site: Site) -> str:
 
 
 def _container(item: JSON, masker: Masker, unknown: str) -> JSON:
-    """Return what matters of a container: nothing of its environment, nor of what is mounted."""
+    """Return what matters about a container, without its environment and its mounts."""
     state: JSON = item["State"]
     health: JSON = state.get("Health") or {}
     checks: list[JSON] = health.get("Log") or []
@@ -184,7 +184,7 @@ def _container(item: JSON, masker: Masker, unknown: str) -> JSON:
             {
                 "end": one.get("End"),
                 "code": one.get("ExitCode"),
-                # Masked before it is cut, so that no half of a secret is left.
+                # Masked before it is cut, so that no part of a secret is left.
                 "output": _NOT_KNOWN.format(unknown)
                 if unknown
                 else masker.masked(str(one.get("Output")))[:_OUTPUT_CHARACTERS],
@@ -195,7 +195,7 @@ def _container(item: JSON, masker: Masker, unknown: str) -> JSON:
 
 
 def _logs(site: Site) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Yield of each service's log its name, and what reads its end, in whole lines."""
+    """Yield the name of each service's log, and a function that reads its end in whole lines."""
     for item in site.items:
         command = ["docker", "logs", "--timestamps", f"--tail={LINES}", item["Id"]]
         yield f"{container_of(item).service}.log", lambda command=command: _said(ended(command))

@@ -1,4 +1,4 @@
-"""Checks certificates: those of other servers, of the own CA, and the one that the platform presents."""
+"""Checks certificates: those of other servers, those in CA_CERT_FILE, and the platform's own."""
 
 import socket
 import ssl
@@ -26,7 +26,7 @@ _RENEWAL = {
 
 
 def check_certificates(site: Site) -> Iterator[Finding]:
-    """Look whether the certificates of others are trusted, and when they end; and when the own CA's do."""
+    """Check whether other servers' certificates are trusted, and when they and CA_CERT_FILE's expire."""
     context = ssl.create_default_context()
     try:
         own = site.settings.ca_file()
@@ -67,16 +67,16 @@ def _own_authority(file: Path) -> Iterator[Finding]:
         for one in context.get_ca_certs()
     ]
     all_ended = all(one.level is Level.WRONG for one in found)
-    for one in found:  # a bundle of many authorities has old ones beside those that took their places
+    for one in found:  # a bundle of many authorities has expired ones next to their successors
         yield one if all_ended or one.level is not Level.WRONG else note(one.text, one.fix)
 
 
 def _own_certificate(site: Site, context: ssl.SSLContext) -> Finding:
-    """Judge the certificate that the platform itself shows, as one who comes to PREFECT_UI_URL."""
+    """Judge the certificate that the platform itself presents, as a visitor of PREFECT_UI_URL."""
     settings, fix = site.settings, _RENEWAL[mode_of(site.settings)]
     if mode_of(settings) == "internal":
         root = site.inside("proxy", "/etc/proxy/start", "root")
-        with suppress(ssl.SSLError):  # what is no certificate is trusted by nobody
+        with suppress(ssl.SSLError):  # output that is no certificate adds no trust
             context = ssl.create_default_context(cadata=root.output or None)
     host = urlsplit(settings.ui_url).hostname or ""
     what = f"the certificate of {host}, which the platform shows,"
@@ -95,17 +95,17 @@ def _own_certificate(site: Site, context: ssl.SSLContext) -> Finding:
     if mode_of(settings) == "files":
         return _judged(what, shown, fix)
     begin, end = (ssl.cert_time_to_seconds(str(shown[one])) for one in ("notBefore", "notAfter"))
-    # It is renewed when a third of its time is left.
+    # It is renewed when a third of its lifetime is left.
     return _judged(what, shown, fix, soon=timedelta(seconds=(end - begin) / 4))
 
 
 def _is_on(site: Site, setting: str) -> bool:
-    """Tell what a setting that is on by default means, as the services read it."""
+    """Tell whether a setting is on, as the services read it; the default is on."""
     return site.settings.get(setting, "true").lower() in {"1", "true", "yes", "on"}
 
 
 def certificate_of(setting: str, scheme: str, host: str, port: int, context: ssl.SSLContext) -> Finding:
-    """Judge the certificate that a server shows."""
+    """Judge the certificate that a server presents."""
     what = f"{host}:{port} ({setting})"
     try:
         with socket.create_connection((host, port), timeout=ANSWER_SECONDS) as plain:

@@ -17,8 +17,8 @@ from local.status.metrics import age_of, postgres_rows, size_of
 LARGE_BYTES = 20_000_000_000
 FULL_SHARE, MUCH_SHARE = 0.9, 0.75
 MANY_DEAD = 100_000
-_GRACE = timedelta(days=2)  # the server clears away now and then
-CLEARING = timedelta(days=1)  # it may take after a time in which it was down
+_GRACE = timedelta(days=2)  # the server cleans up only now and then
+CLEARING = timedelta(days=1)  # how long cleaning up may take after downtime
 BUSY_SECONDS = 2.0
 _CONNECTIONS = """
 SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
@@ -35,7 +35,7 @@ FROM pg_stat_user_tables WHERE n_dead_tup > 10000 ORDER BY n_dead_tup DESC LIMIT
 _OVER = (
     "flow_run WHERE end_time IS NOT NULL AND state_type IN ('COMPLETED', 'FAILED', 'CRASHED', 'CANCELLED')"
 )
-# What goes when its time is over: when it began, where it is, and the setting that says how long it is kept.
+# What is deleted when too old: its time, where it is, the setting that says how long it is kept, the default.
 _KEPT = {
     "events": ("occurred", "events", "EVENT_RETENTION_SECONDS", 604800),
     "finished flow runs": ("end_time", _OVER, "RETENTION_SECONDS", 7776000),
@@ -48,17 +48,17 @@ SELECT relname, pg_total_relation_size(oid) FROM pg_class WHERE relkind = 'r' AN
 
 
 def rows(site: Site, statement: str) -> list[list[str]]:
-    """Return what Prefect's database in its container answers; nothing where there is none."""
+    """Return the rows of a query on Prefect's database in its container; none if it does not run."""
     if not site.runs("postgres"):
         return []
     return postgres_rows(lambda *command: site.inside(*command).output, " ".join(statement.split()))
 
 
 def _from_sqlite(site: Site, statement: str) -> list[tuple[object, ...]]:
-    """Return what Prefect's database of local processes answers; nothing where there is none.
+    """Return the rows of a query on Prefect's database of local processes; none if there is none.
 
     Raises:
-        sqlite3.Error: It cannot be read, now or at all.
+        sqlite3.Error: It is locked, or cannot be read.
     """
     file = site.state / "server" / "prefect.db"
     if site.items or not file.exists():
@@ -68,7 +68,7 @@ def _from_sqlite(site: Site, statement: str) -> list[tuple[object, ...]]:
 
 
 def check_database(site: Site) -> Iterator[Finding]:
-    """Look how large the database is, and whether it is whole."""
+    """Check how large the database is, and whether it can be read."""
     if host := site.settings.get(HOST):
         yield note(
             f"Prefect's data is in your Postgres at {host}",
@@ -100,7 +100,7 @@ def check_database(site: Site) -> Iterator[Finding]:
 
 
 def _unreadable(file: Path, reason: str) -> Finding:
-    """Tell a database that is damaged from one that is locked, or another user's."""
+    """Distinguish a damaged database from one that is locked or belongs to another user."""
     if "malformed" in reason or "not a database" in reason:
         return wrong(f"{file} cannot be read as a database: {reason}", "`make restore FILE=backups/NAME.tar`")
     return note(f"{file} was not checked: {reason}", "check again, as the user who runs the platform")
@@ -117,7 +117,7 @@ def _size(count: int) -> Finding:
 
 
 def check_connections(site: Site) -> Iterator[Finding]:
-    """Look how many of Postgres' connections are taken, and whether one blocks the others."""
+    """Check how many of Postgres' connections are taken, and whether one blocks others."""
     for used, most, idle_seconds, blocked in rows(site, _CONNECTIONS):
         share = int(used) / int(most)
         text = f"{used} of {most} connections are taken"
@@ -140,7 +140,7 @@ def check_connections(site: Site) -> Iterator[Finding]:
 
 
 def check_dead_rows(site: Site) -> Iterator[Finding]:
-    """Look for tables that are mostly dead rows, since autovacuum does not get to them."""
+    """Look for tables that are mostly dead rows, which autovacuum did not clean up."""
     if not rows(site, "SELECT 1"):
         return
     bloated = 0
@@ -157,7 +157,7 @@ def check_dead_rows(site: Site) -> Iterator[Finding]:
 
 
 def check_retention(site: Site) -> Iterator[Finding]:
-    """Look whether events and finished runs go when their time is over, and how large events and logs are."""
+    """Check that old events and finished runs are deleted, and how large events and logs are."""
     up_for = _server_age(site)
     sizes = [f"{table} {size_of(int(size))}" for table, size in rows(site, _SIZES)]
     for what, (moment, place, setting, default) in _KEPT.items():
@@ -185,7 +185,7 @@ def check_retention(site: Site) -> Iterator[Finding]:
 
 
 def _server_age(site: Site) -> timedelta | None:
-    """Return for how long the server has been up, a long time where nobody knows; None where it is not."""
+    """Return the server's uptime; `timedelta.max` if it is unknown, None if the server is down."""
     if item := site.item("server"):
         return since(item["State"]["StartedAt"]) if site.runs("server") else None
     if site.server():

@@ -29,12 +29,12 @@ _OF_RUNS = {
     "image-worker",
     "dask-worker",
     "yeedu-mock",
-}  # where it is a run's process, and the service goes on
+}  # where a flow run's process was killed, and the service goes on
 _LATELY = timedelta(hours=1)
 
 
 def check_engine(site: Site) -> Iterator[Finding]:
-    """Look at the engine, and at its and Compose's versions."""
+    """Check that the engine answers, and that it and Compose are new enough."""
     described = site.engine.description
     found = re.match(r"Docker (\d+)", described)
     if site.engine.is_usable and found and int(found[1]) < NEEDED_ENGINE:
@@ -53,7 +53,7 @@ def check_engine(site: Site) -> Iterator[Finding]:
 
 
 def check_services(site: Site) -> Iterator[Finding]:
-    """Look at each service, and at the last words of a health check that fails."""
+    """Check each service's state, and show the last line of a failing health check."""
     if site.form == "none":
         yield note("the platform is not running", "`make up` starts it")
         return
@@ -109,7 +109,7 @@ def last_words(item: JSON) -> str:
 
 
 def check_restarts(site: Site) -> Iterator[Finding]:
-    """Count how often Docker had to start a container anew."""
+    """Count how often Docker had to restart a container."""
     total = 0
     for item in site.items:
         count, service = int(item.get("RestartCount") or 0), container_of(item).service
@@ -125,7 +125,7 @@ def check_restarts(site: Site) -> Iterator[Finding]:
 
 
 def since(time: str) -> timedelta:
-    """Return how long ago an engine's time was, which has nanoseconds."""
+    """Return how long ago a time was that the engine reports with nanoseconds."""
     try:
         return datetime.now(UTC) - datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", time))
     except ValueError:
@@ -133,7 +133,7 @@ def since(time: str) -> timedelta:
 
 
 def check_memory_limits(site: Site) -> Iterator[Finding]:
-    """Look whether the kernel ended a process because its container's memory was full."""
+    """Check whether the kernel killed a process because its container's memory was full."""
     killed = 0
     for item in site.items:
         service = container_of(item).service
@@ -158,7 +158,7 @@ def _kills(site: Site, service: str) -> int:
 
 
 def check_checkout(site: Site) -> Iterator[Finding]:
-    """Look whether the project of that name was started from this checkout."""
+    """Check whether the running project was started from this checkout."""
     if not site.items:
         return
     try:

@@ -1,4 +1,4 @@
-"""Checks ``.env``: misspelt names, values that read differently than meant, and file permissions."""
+"""Checks ``.env``: misspelt names, values that are read differently than meant, and file permissions."""
 
 import difflib
 import os
@@ -14,14 +14,14 @@ from local.errors import CommandError
 from local.settings.dotenv import dotenv_script
 from local.settings.platform import environment_of_commands
 
-# Docker's and Compose's own, which .env may have as well.
+# Docker's and Compose's own settings, which .env may have too.
 _OF_DOCKER = re.compile(
     r"(BUILDKIT|BUILDX|COMPOSE|DOCKER)_\w+|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy|TZ|TMPDIR|SCALE"
 )
 _SETTING = re.compile(r"(?m)^#?([A-Z][A-Z0-9_]+)=")
 _PLAIN_VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}|\$([A-Za-z_]\w*)")
 _IN_COMPOSE = re.compile(r"\$\{([A-Z][A-Z0-9_]+)")
-# Neither the example, nor what an editor leaves behind, nor another program's, as .envrc.
+# Neither the example, nor an editor's leftovers, nor another program's file such as .envrc.
 _ENV_FILE = re.compile(r"\.env(\.(?!example$)(?!(.*\.)?(bak|old|orig|save|sw[a-p]|tmp|rej)$)[\w.-]+)?")
 SECRET_NAME = re.compile(
     r"PASSWORD|PASSPHRASE|PASS(?![A-Z])|TOKEN|SECRET|AUTH_STRING|CONNECTION_STRING|WEBHOOK|CREDENTIAL|PRIVATE"
@@ -30,7 +30,7 @@ SECRET_NAME = re.compile(
 
 
 def known_names(root: Path) -> set[str]:
-    """Return the names of every setting: of .env.example, and of the compose files."""
+    """Return the names of all settings in .env.example and in the compose files."""
     example = (root / ".env.example").read_text(encoding="utf-8")
     composed = [
         file.read_text(encoding="utf-8")
@@ -40,17 +40,17 @@ def known_names(root: Path) -> set[str]:
 
 
 def is_secret(name: str) -> bool:
-    """Tell whether a setting of that name is one that nobody is to see."""
+    """Tell whether a setting of that name holds a secret."""
     return bool(SECRET_NAME.search(name.upper())) and not name.upper().endswith("_FILE")
 
 
 def env_files(root: Path) -> list[Path]:
-    """Return ``.env`` and those of environments, as far as they are there."""
+    """Return ``.env`` and those of environments, as far as they exist."""
     return [file for file in sorted(root.glob(".env*")) if file.is_file() and _ENV_FILE.fullmatch(file.name)]
 
 
 def _lines(file: Path) -> list[tuple[int, str, str | None, bool]]:
-    """Return number, name, value and whether variables count, of each line.
+    """Return each line's number, name and value, and whether variables in it are expanded.
 
     Raises:
         CommandError: The file cannot be read, or a line is not ``NAME=value``.
@@ -66,7 +66,7 @@ def _lines(file: Path) -> list[tuple[int, str, str | None, bool]]:
 
 
 def check_env_file(site: Site) -> Iterator[Finding]:
-    """Look whether ``.env`` can be read, how its lines end, and who else may read it."""
+    """Check whether ``.env`` can be read, how its lines end, and who else may read it."""
     files = env_files(site.root)
     if not files:
         yield ok("there is no .env, so every setting has its default")
@@ -104,7 +104,7 @@ def _openness(site: Site, file: Path, *, has_secret: bool) -> Iterator[Finding]:
 
 
 def check_env_names(site: Site) -> Iterator[Finding]:
-    """Look for names in ``.env`` that are no setting, and for the one that was meant."""
+    """Look for names in ``.env`` that are no setting, and suggest the one that was meant."""
     known = known_names(site.root)
     count = 0
     for file in env_files(site.root):
@@ -112,7 +112,7 @@ def check_env_names(site: Site) -> Iterator[Finding]:
         try:
             lines = _lines(file)
         except CommandError:
-            continue  # which the check before tells
+            continue  # `check_env_file` reports it
         for number, name, _, _ in lines:
             count += 1
             where = f"{file.name}, line {number}: {name}"
@@ -135,7 +135,7 @@ def check_env_names(site: Site) -> Iterator[Finding]:
 
 
 def check_env_values(site: Site) -> Iterator[Finding]:
-    """Look for values that Compose reads differently than they look, and for those of the shell that win."""
+    """Look for values that Compose reads differently than they look, or that the shell overrides."""
     script = dotenv_script()
     count = 0
     for file in env_files(site.root):

@@ -18,7 +18,7 @@ PORTS = {"https": 443, "postgresql": 5432, "rediss": 6379}
 
 
 def external_addresses(site: Site) -> dict[str, tuple[str, str, int]]:
-    """Return, by setting, scheme, host and port of what the platform reaches that is not its own."""
+    """Return the scheme, host and port of each external address that the platform uses, by setting."""
     found: dict[str, tuple[str, str, int]] = {}
     for setting in _ADDRESSES:
         value = site.settings.get(setting)
@@ -39,7 +39,7 @@ def external_addresses(site: Site) -> dict[str, tuple[str, str, int]]:
 
 
 def proxy_to(scheme: str, host: str) -> str:
-    """Return the proxy by which this machine reaches a host; empty for none."""
+    """Return the proxy through which this machine reaches a host; empty for none."""
     proxies = getproxies()
     found = proxies.get(scheme) or proxies.get("all", "")
     return found if found and not proxy_bypass(host) else ""

@@ -10,7 +10,7 @@ from local.settings.platform import Settings, environment_of_commands
 
 
 def settings_of(root: Path) -> tuple[Settings, str]:
-    """Return the settings, and why ``.env`` cannot be read; then they are those of its lines that can be."""
+    """Return the settings, and why ``.env`` cannot be read; its readable lines count even then."""
     try:
         return Settings.read(root), ""
     except CommandError as error:

@@ -24,15 +24,15 @@ FEW_INODES = 10_000
 MIN_MEMORY_BYTES, LITTLE_MEMORY_BYTES = 512 << 20, 1 << 30
 NEEDED_MEMORY_BYTES = 4 << 30
 NEEDED_PROCESSORS = 2
-LARGEST_SKEW_SECONDS = 10.0  # as worker/attach/checks.py has it
+LARGEST_SKEW_SECONDS = 10.0  # as in worker/attach/checks.py
 _FOLDERS_INSIDE = (("postgres", "/var/lib/postgresql/data"), ("worker", "/tmp"))  # noqa: S108 - a container's
 
 
 def check_disk(site: Site) -> Iterator[Finding]:
-    """Look at the room of the checkout, of docker's data, and of volumes, by file system."""
+    """Check the free space of the checkout, Docker's data and volumes, once per file system."""
     folders = {"the checkout": site.root, "the temporary folder": Path(os.environ.get("TMPDIR") or "/tmp")}  # noqa: S108
     root = str(site.info().get("DockerRootDir") or "")
-    if root and Path(root).exists():  # with Docker Desktop it is another machine's
+    if root and Path(root).exists():  # with Docker Desktop it is on another machine
         folders["docker's data"] = Path(root)
     seen: dict[int, str] = {}
     for name, folder in folders.items():
@@ -45,7 +45,7 @@ def check_disk(site: Site) -> Iterator[Finding]:
         if device not in seen:
             seen[device] = name
             yield _judged(f"{name} ({folder})", free)
-            if total and inodes < FEW_INODES:  # btrfs and the like count none
+            if total and inodes < FEW_INODES:  # btrfs and some others report no total
                 yield wrong(
                     f"{name} ({folder}): {inodes} files can be made", "delete files that nobody needs"
                 )
@@ -70,7 +70,7 @@ def _judged(where: str, free: int, *, is_small: bool = False) -> Finding:
 
 
 def check_memory(site: Site) -> Iterator[Finding]:
-    """Look at the memory that this machine, or the engine's, has and has left."""
+    """Check the total and the available memory of this machine, or of the engine's."""
     numbers = _meminfo()
     total, available = numbers.get("MemTotal", 0), numbers.get("MemAvailable", 0)
     total = min(filter(None, (total, int(site.info().get("MemTotal") or 0))), default=0)
@@ -114,7 +114,7 @@ def check_processors(site: Site) -> Iterator[Finding]:
 
 
 def check_clock(site: Site) -> Iterator[Finding]:
-    """Compare this machine's clock with that of the server's answers and that of a container."""
+    """Compare this machine's clock with those of the server's answers and of containers."""
     try:
         opener = build_opener() if site.settings.other_server else DIRECT
         with opener.open(f"{site.settings.api_url}/health", timeout=ANSWER_SECONDS) as answer:
@@ -137,7 +137,7 @@ def check_clock(site: Site) -> Iterator[Finding]:
 
 
 def skew_of(whose: str, seconds: float) -> Finding:
-    """Judge how far a clock is from this machine's, in seconds."""
+    """Judge a clock by how many seconds it is ahead of this machine's."""
     if abs(seconds) <= LARGEST_SKEW_SECONDS:
         return ok(f"the clock of {whose} agrees with this machine's")
     way = "ahead of" if seconds > 0 else "behind"
@@ -146,7 +146,7 @@ def skew_of(whose: str, seconds: float) -> Finding:
 
 
 def check_ports(site: Site) -> Iterator[Finding]:
-    """Look who holds the ports that the platform publishes."""
+    """Check who holds the ports that the platform publishes."""
     try:
         ports = [("YEEDU_MOCK_PORT", "yeedu-mock", "127.0.0.1", site.settings.mock_port)]
         if not site.settings.other_server:
@@ -158,7 +158,7 @@ def check_ports(site: Site) -> Iterator[Finding]:
                 1, ("TLS_HTTP_PORT", "proxy", site.settings.bind_address, site.settings.tls_http_port)
             )
     except CommandError:
-        return  # which the settings' own check tells
+        return  # the check of the settings reports it
     held = {port: one.service for one in site.containers if one.status == "running" for port in one.ports}
     if site.is_process_form:
         supervisor = Supervisor(site.state)

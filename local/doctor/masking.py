@@ -1,4 +1,4 @@
-"""Keeps secrets out of what the doctor prints and packs: by their values, and by how they look."""
+"""Keeps secrets out of what the doctor prints and packs: by their values, and by their look."""
 
 import base64
 import json
@@ -15,14 +15,14 @@ from local.errors import CommandError
 from local.settings.dotenv import dotenv_script
 
 MASK = "***"
-_SHORTEST = 4  # of what is shorter, every text is full
-_SHORTEST_OF_OTHERS = 8  # a shell has TOKENIZERS_PARALLELISM=false and the like
+_SHORTEST = 4  # anything shorter occurs in every text
+_SHORTEST_OF_OTHERS = 8  # a shell has TOKENIZERS_PARALLELISM=false, for example
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 _GIT_USERS = ("x-access-token", "oauth2", "x-token-auth")
 _NO_SECRET = re.compile(r"[+-]?[\d.,_:]+|true|false|yes|no|on|off|none|null", re.IGNORECASE)
 _URL_LOGIN = re.compile(r"(?<=://)[^/?#@\s'\"]+@")
-# Nothing here may look at a text again and again: what repeats is bounded, or is masked where it is met.
-# A name that tells of a secret, and what is between it and its value, also in JSON within JSON.
+# No pattern may scan a text over and over: repetitions are bounded, or masked where they are found.
+# A name that indicates a secret, and what separates it from its value, even in JSON within JSON.
 _NAMED = (
     r"((?:password|passwd|passphrase|(?<![a-z])pass(?![a-z])|pwd|secret|token|auth[_-]?string|credential"
     r"|(?:api|access|account|signing|fernet)[_-]?key|connection[_-]?string)"
@@ -39,12 +39,12 @@ _PATTERNS = (
         re.compile(r"\b((?i:basic|bearer|token))\s{1,8}(?=[^\s0-9A-Z=]{0,512}[0-9A-Z=])[\w.~+/=-]{8,}"),
         rf"\1 {MASK}",
     ),
-    # A JWT, whose first part is short where it does not begin a word.
+    # A JWT; its first part is bounded where it does not begin a word.
     (re.compile(r"(?:(?<![\w-])eyJ[\w-]{5,}|eyJ[\w-]{5,256})\.[\w-]{5,}(\.[\w-]*)?"), MASK),
     (re.compile(r"\b(gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|SG\.|AKIA)[\w.-]{8,}"), MASK),
     (re.compile(r"https://hooks\.slack\.com/\S+"), f"https://hooks.slack.com/{MASK}"),
     (re.compile(rf"(?i){_NAMED}([\"'])(?:(?!\2)[^\n\\])+"), rf"\1\2{MASK}"),
-    # But for a sentence about the name, as in "YEEDU_TOKEN: the value ...".
+    # Except a sentence about the name, as in "YEEDU_TOKEN: the value ...".
     (re.compile(rf"(?i){_NAMED}(?!(?<=: )(?-i:[a-z]{{1,64}}) )(?![\"'*])[^\s,;&\"'}}\\]+"), rf"\1{MASK}"),
 )
 
@@ -53,8 +53,8 @@ class Masker:
     """Replaces secrets in a text.
 
     Args:
-        secrets: Values that nobody is to see. Each is masked in the other ways too in which it is written.
-        users: Names that log in with them, as a header tells both in one.
+        secrets: The values to mask, in every form in which they are written.
+        users: Names that log in with them, since a header encodes both together.
     """
 
     def __init__(self, secrets: Iterable[str], users: Iterable[str] = ()) -> None:
@@ -72,7 +72,7 @@ class Masker:
         return text
 
     def masked_document(self, found: Any) -> Any:
-        """Return what JSON is made of without secrets: text by text, since they may end where one does."""
+        """Return a JSON document without secrets, masked by string: some patterns reach to its end."""
         if isinstance(found, str):
             return self.masked(found)
         if isinstance(found, list):
@@ -86,7 +86,7 @@ class Masker:
         return found
 
     def has_secret(self, text: str) -> bool:
-        """Whether a known value is in a text, in any of its forms."""
+        """Tell whether a text contains a known value, in any of its forms."""
         return any(value in text for value in self._values)
 
 
@@ -112,7 +112,7 @@ def _forms(secret: str, users: tuple[str, ...]) -> Iterator[str]:
 
 
 def secrets_of(site: Site) -> set[str]:
-    """Return every secret that can be read: of the settings, of the files that they name, the platform's own.
+    """Return every secret that can be read: the settings', those of files that they name, the platform's own.
 
     `Site.unknown` says whether there are others.
     """
@@ -130,11 +130,11 @@ def users_of(site: Site) -> set[str]:
 
 
 def _secrets_of_settings(site: Site) -> Iterator[str]:
-    """Yield the secrets of the shell, of each ``.env``, all of flows.env, and of the files that they name."""
+    """Yield the secrets of the shell, of each ``.env``, of flows.env, and of the files that they name."""
     values = list(site.settings.values.items())
     for file in site.root.glob(".env*"):  # an editor's leftovers too
         values += _lines_of(site, file)
-    with suppress(CommandError):  # which the settings' check tells
+    with suppress(CommandError):  # the check of the settings reports it
         for file in site.settings.config_dir().glob("flows.env"):
             own = _lines_of(site, file)
             yield from (value for _, value in own if not _NO_SECRET.fullmatch(value))
@@ -151,12 +151,12 @@ def _secrets_of_settings(site: Site) -> Iterator[str]:
 
 
 def _lines_of(site: Site, file: Path) -> list[tuple[str, str]]:
-    """Return names and values of a file, as they are written and as they are meant."""
+    """Return the names and values of a file, both as written and as read."""
     script = dotenv_script()
     try:
         written = [(one.name, one.value or "") for one in script.lines_of(_text(file), file.name)]
         return [*written, *script.read_dotenv(file, site.settings.values).items()]
-    except ValueError:  # a line is none: what looks like one is looked at all the same
+    except ValueError:  # a line is malformed: take whatever looks like a setting
         found = re.findall(r"(?m)^[ \t]*(?:export[ \t]+)?(\w+)[ \t]*=[ \t]*(.*)$", _text(file))
         return [(name, value.strip().strip("'\"")) for name, value in found]
 

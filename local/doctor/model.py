@@ -8,7 +8,7 @@ from local.doctor.site import Site
 
 
 class Level(StrEnum):
-    """How much a finding matters: the words are a stable part of what is printed."""
+    """How much a finding matters; the words are a stable part of the output."""
 
     OK = "ok"
     NOTE = "note"
@@ -20,9 +20,9 @@ class Finding:
     """What one check found.
 
     Attributes:
-        level: Whether something is to be done.
+        level: Whether something has to be done.
         text: What was found.
-        fix: The command or the setting that mends it; empty where there is nothing to mend.
+        fix: The command or the setting that fixes it; empty if there is nothing to fix.
     """
 
     level: Level
@@ -31,17 +31,17 @@ class Finding:
 
 
 def ok(text: str) -> Finding:
-    """Return a finding of what is as it should be."""
+    """Return a finding that something is as it should be."""
     return Finding(Level.OK, text)
 
 
 def note(text: str, fix: str = "") -> Finding:
-    """Return a finding of what is worth knowing and hinders nothing, or could not be looked at."""
+    """Return a finding that is worth knowing and breaks nothing, or that something was not checked."""
     return Finding(Level.NOTE, text, fix)
 
 
 def wrong(text: str, fix: str) -> Finding:
-    """Return a finding of what has to be mended."""
+    """Return a finding that has to be fixed."""
     return Finding(Level.WRONG, text, fix)
 
 
@@ -50,14 +50,14 @@ CheckFunction = Callable[[Site], Iterable[Finding]]
 
 @dataclass(frozen=True)
 class Check:
-    """One check, as docs/doctor.md tells of it.
+    """One check, as docs/doctor.md describes it.
 
     Attributes:
-        name: Stable, and the only one of that name.
+        name: Stable and unique.
         looks_at: What it checks.
         wrong_when: What makes a finding WRONG.
-        fix: What then is to be done, in short.
-        run: Yields the findings; none where there is nothing of that kind to check.
+        fix: What to do then, in brief.
+        run: Yields the findings; none if there is nothing of that kind to check.
     """
 
     name: str

@@ -73,7 +73,7 @@ def docker_proxies(home: Path | None = None) -> dict[str, str]:
 
 
 def check_proxies(site: Site) -> Iterator[Finding]:
-    """Compare this machine's proxies with those of containers, and what is to be reached without one."""
+    """Compare this machine's proxies with those of containers, and check what must be reached without one."""
     shell = {name: value for name, value in getproxies().items() if name in {"http", "https", "all"}}
     containers = docker_proxies()
     given = {name.removesuffix("Proxy") for name, value in containers.items() if name != "noProxy" and value}
@@ -87,7 +87,7 @@ def check_proxies(site: Site) -> Iterator[Finding]:
     if uses_containers and missing:
         text = f"this shell has {', '.join(f'{one}_proxy' for one in missing)}, and containers get none"
         fix = 'set "proxies": {"default": {"httpsProxy": ...}} in ~/.docker/config.json; then `make up`'
-        # With a worker that runs, its own way to git and to Yeedu says more: see `git`, `yeedu`.
+        # If a worker runs, its own access to git and Yeedu says more: see `git`, `yeedu`.
         is_sure = far and not site.runs("worker")
         yield wrong(f"{text}, while {far[0]} is reached by one", fix) if is_sure else note(text, fix)
     direct = {
@@ -110,7 +110,7 @@ def check_proxies(site: Site) -> Iterator[Finding]:
 
 
 def _inside_worker(site: Site) -> Iterator[Finding]:
-    """Look whether the platform's own services are reached without the proxy that the worker has."""
+    """Check that the worker reaches the platform's own services without its proxy."""
     program = (
         "import os; print(os.environ.get('no_proxy', '')); print(*[n for n in os.environ if n.lower() in "
         "('http_proxy', 'https_proxy', 'all_proxy')])"
@@ -127,7 +127,7 @@ def _inside_worker(site: Site) -> Iterator[Finding]:
 
 
 def _goes_direct(host: str) -> bool:
-    """Whether NO_PROXY has a host, or a network that its address is in."""
+    """Tell whether NO_PROXY names a host, or a network that contains its address."""
     if proxy_bypass(host):
         return True
     for one in (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").split(","):

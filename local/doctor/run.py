@@ -29,7 +29,7 @@ _LONGEST = 600
 
 @dataclass(frozen=True)
 class Told:
-    """What one check found, as far as it came."""
+    """What one check found, as far as it got."""
 
     theme: str
     check: str
@@ -37,12 +37,12 @@ class Told:
 
 
 class Ward:
-    """Runs checks beside each other, and waits for each no longer than it may take.
+    """Runs checks in parallel, and waits for each no longer than it may take.
 
     Args:
-        site: What they look at.
+        site: What they examine.
         seconds: How long one may take.
-        all_seconds: How long all of them may.
+        all_seconds: How long all of them together may take.
     """
 
     def __init__(self, site: Site, seconds: float = CHECK_SECONDS, all_seconds: float = ALL_SECONDS) -> None:
@@ -63,7 +63,7 @@ class Ward:
 
 
 class _RunningCheck:
-    """One check in a thread of its own, which is left behind when it takes too long."""
+    """One check in a thread of its own, which is abandoned when it takes too long."""
 
     def __init__(self, site: Site, check: Check, slots: threading.Semaphore) -> None:
         self._found: list[Finding] = []
@@ -80,11 +80,11 @@ class _RunningCheck:
                     self._found.append(finding)
             except (ApiUnavailableError, CommandError) as error:
                 self._found.append(note(f"not checked: {error}"))
-            except Exception as error:  # noqa: BLE001 - the other checks are to be made all the same
+            except Exception as error:  # noqa: BLE001 - the other checks still have to run
                 self._found.append(note(f"not checked: {type(error).__name__}: {error}"))
 
     def findings(self, seconds: float, end: float) -> list[Finding]:
-        """Wait for the end, for so long at most, and return what was found."""
+        """Wait until the check ends, for at most `seconds` and not beyond `end`, and return its findings."""
         while self._thread.is_alive() and time.monotonic() < end:
             if self._began and time.monotonic() > self._began + seconds:
                 break
@@ -100,10 +100,10 @@ class _RunningCheck:
 def examine(
     site: Site, masker: Masker, themes: Sequence[Theme] = THEMES, seconds: float = ALL_SECONDS
 ) -> Iterator[Told]:
-    """Yield what all checks found, without secrets, in so many seconds."""
+    """Yield what all checks found, without secrets, within `seconds`."""
     for told in Ward(site, all_seconds=seconds).go(themes):
         hidden = (
-            # Masked before it is cut, so that no half of a secret is left.
+            # Masked before it is cut, so that no part of a secret is left.
             Finding(one.level, masker.masked(one.text)[:_LONGEST], masker.masked(one.fix))
             for one in told.findings
         )
@@ -129,7 +129,7 @@ def document(site: Site, all_told: Iterable[Told]) -> dict[str, object]:
 
 
 def lines_of(all_told: Iterable[Told]) -> Iterator[str]:
-    """Yield the lines that are printed, theme by theme, and a last one that counts."""
+    """Yield the lines to print, theme by theme, and a last one with the counts."""
     theme, counts = "", dict.fromkeys(Level, 0)
     for told in all_told:
         if told.findings and told.theme != theme:
@@ -145,16 +145,16 @@ def lines_of(all_told: Iterable[Told]) -> Iterator[str]:
 
 
 def masker_of(site: Site) -> tuple[Masker, str]:
-    """Return what hides the secrets, and why it may not know them all."""
+    """Return the masker of secrets, and why it may not know them all."""
     return Masker(secrets_of(site), users_of(site)), site.unknown()
 
 
 def doctor(*, as_json: bool, bundle: Path | None, root: Path = ROOT) -> int:
-    """Look at everything, say it, and return 1 when something is WRONG.
+    """Run all checks, print their findings, and return 1 if something is WRONG, else 0.
 
     Args:
         as_json: Print one JSON object instead of lines.
-        bundle: Where an archive for support goes; none for None.
+        bundle: Where to write an archive for support; None for no archive.
         root: The checkout.
 
     Raises:
@@ -162,7 +162,7 @@ def doctor(*, as_json: bool, bundle: Path | None, root: Path = ROOT) -> int:
     """
     from local.doctor.bundle import write_bundle
 
-    dotenv_script()  # once, and not in two threads
+    dotenv_script()  # loaded once here, not in two threads
     load_script(ROOT / "server" / "generate_secrets.py")
     end = time.monotonic() + ALL_SECONDS
     site = Site.read(root)

@@ -11,14 +11,14 @@ from local.status.metrics import STATES, age_of, runs_in, scheduler_age
 
 _LATE = timedelta(minutes=5)
 _NEW = timedelta(minutes=5)
-_AHEAD = timedelta(days=100)  # for which the scheduler makes runs
+_AHEAD = timedelta(days=100)  # how far ahead the scheduler makes runs
 _MAX = 200
 ASKING_SECONDS = 4.0
 HEARTBEAT_LABEL = "yeedu-prefect.heartbeat-seconds"  # of yeedu_worker.run_labels
 
 
 def ours(site: Site) -> JSON:
-    """Return the filter of what is this platform's: another server has what is others' too."""
+    """Return the filter of what belongs to this platform, since another server may serve others too."""
     if not site.settings.other_server:
         return {}
     names = site.settings.get("RESCUE_WORK_POOLS", "yeedu-pool,image-pool,windows-pool").split(",")
@@ -26,7 +26,7 @@ def ours(site: Site) -> JSON:
 
 
 def check_schedules(site: Site) -> Iterator[Finding]:
-    """Look whether every active schedule has a run to come, and when the scheduler made its last one."""
+    """Check that every active schedule has an upcoming run, and when the scheduler made its last one."""
     if site.server():
         return
     now = datetime.now(UTC)
@@ -61,7 +61,7 @@ def check_schedules(site: Site) -> Iterator[Finding]:
 
 
 def _ahead(site: Site, deployments: list[str], now: datetime) -> tuple[set[str], set[str]]:
-    """Return the deployments that have a run to come, and those that no time was left to ask for."""
+    """Return the deployments that have an upcoming run, and those that there was no time to check."""
 
     def body(wanted: list[str]) -> JSON:
         due = {"after_": (now - _LATE).isoformat()}
@@ -73,7 +73,7 @@ def _ahead(site: Site, deployments: list[str], now: datetime) -> tuple[set[str],
 
     found = everything(site, "/flow_runs/filter", body(deployments)) if deployments else []
     ahead: set[str] = {run["deployment_id"] for run in found}
-    # With many runs, those of some deployments are behind the first thousand.
+    # With many runs, those of some deployments are beyond the first thousand.
     left = [one for one in deployments if one not in ahead]
     end = time.monotonic() + ASKING_SECONDS
     while left and time.monotonic() < end:
@@ -84,7 +84,7 @@ def _ahead(site: Site, deployments: list[str], now: datetime) -> tuple[set[str],
 
 
 def _is_seldom(rule: JSON) -> bool:
-    """Whether a schedule's next date may be later than the scheduler looks ahead."""
+    """Tell whether a schedule's next date may be further away than the scheduler looks ahead."""
     if "interval" in rule:
         return float(rule["interval"]) >= _AHEAD.total_seconds()
     if "cron" in rule:
@@ -95,9 +95,9 @@ def _is_seldom(rule: JSON) -> bool:
 
 
 def _has_runs_to_come(schedule: JSON, now: datetime) -> bool:
-    """Whether the scheduler is to have made a run: it looks 100 days ahead, once a minute.
+    """Tell whether the scheduler should have made a run: it looks 100 days ahead, once a minute.
 
-    An RRule may have ended.
+    An RRule with an end may be over, so it does not count.
     """
     if now - datetime.fromisoformat(schedule["updated"]) < _NEW:
         return False
@@ -111,7 +111,7 @@ def _has_runs_to_come(schedule: JSON, now: datetime) -> bool:
 
 
 def everything(site: Site, path: str, body: JSON) -> list[JSON]:
-    """Return up to a thousand of what a filter finds."""
+    """Return what a filter finds, up to a thousand items."""
     found: list[JSON] = []
     for offset in range(0, 1000, _MAX):
         some: list[JSON] = site.api.post(path, {**body, "limit": _MAX, "offset": offset})
@@ -122,7 +122,7 @@ def everything(site: Site, path: str, body: JSON) -> list[JSON]:
 
 
 def check_late_runs(site: Site) -> Iterator[Finding]:
-    """Look how long ago the oldest run that nobody has started was due."""
+    """Check how late the oldest run is that nobody has started."""
     if site.server():
         return
     count, age = runs_in(site.api, STATES["late"], ours(site))
@@ -136,7 +136,7 @@ def check_late_runs(site: Site) -> Iterator[Finding]:
 
 
 def check_stuck_runs(site: Site) -> Iterator[Finding]:
-    """Look for runs that neither start nor end, or send no heartbeat, well past the rescue's time."""
+    """Look for runs that neither start nor end, or send no heartbeat, long after rescue should have acted."""
     if site.server():
         return
     beats = timedelta(seconds=3 * site.settings.seconds("RESCUE_HEARTBEAT_SECONDS", 90) + 60)
@@ -158,7 +158,7 @@ def check_stuck_runs(site: Site) -> Iterator[Finding]:
         silence = age
         if kind == "RUNNING":
             if age < beats or not labels.get(HEARTBEAT_LABEL):
-                continue  # a run of another kind of worker may beat as it likes
+                continue  # runs of other kinds of worker need not send heartbeats
             silence = min(age, _silence(site, run, now))
         if silence > (starts if kind == "PENDING" else beats):
             stuck += 1
@@ -172,7 +172,7 @@ def check_stuck_runs(site: Site) -> Iterator[Finding]:
 
 
 def _silence(site: Site, run: JSON, now: datetime) -> timedelta:
-    """Return how long ago a run sent its last heartbeat; for ever where it has sent none."""
+    """Return how long ago a run sent its last heartbeat; `timedelta.max` if it sent none within a day."""
     beat = newest_event(
         site,
         timedelta(days=1),
@@ -183,7 +183,7 @@ def _silence(site: Site, run: JSON, now: datetime) -> timedelta:
 
 
 def newest_event(site: Site, age: timedelta, **wanted: JSON) -> JSON | None:
-    """Return the newest event that is no older than that, and that Prefect's filter finds."""
+    """Return the newest event that Prefect's filter finds and that is no older than `age`."""
     now = datetime.now(UTC)
     occurred = {"since": (now - age).isoformat(), "until": (now + timedelta(hours=1)).isoformat()}
     body = {"filter": {**wanted, "occurred": occurred, "order": "DESC"}, "limit": 1}

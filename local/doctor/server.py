@@ -40,7 +40,7 @@ except urllib.error.HTTPError as error:
 
 
 def page(url: str) -> JSON | None:
-    """Return the JSON object of a page of health, whatever its status; None when there is none."""
+    """Return the JSON object of a health page, whatever its HTTP status; None if there is none."""
     try:
         with DIRECT.open(url, timeout=ANSWER_SECONDS) as answer:
             found: Any = json.loads(answer.read(1 << 16))
@@ -57,9 +57,9 @@ def page(url: str) -> JSON | None:
 
 @once
 def health_page(site: Site) -> JSON | None:
-    """Return what the platform's server says of its own services; None when it says nothing.
+    """Return what the platform's server reports about its own services; None if it reports nothing.
 
-    Beside several API servers, which run none, a container of their own has them.
+    Where several API servers run, a container of its own runs these services.
     """
     if site.runs("services"):
         return _page_inside(site, "services", "http://127.0.0.1:4200/api/health/services")
@@ -68,7 +68,7 @@ def health_page(site: Site) -> JSON | None:
 
 @once
 def rescue_page(site: Site) -> JSON | None:
-    """Return what the service rescue says of its rounds; None when it does not run, or says nothing."""
+    """Return what the service rescue reports about its passes; None if it does not run or reports nothing."""
     if site.runs("rescue"):
         return _page_inside(site, "rescue", "http://127.0.0.1:8082/")
     record = Supervisor(site.state).find("rescue") if site.is_process_form else None
@@ -83,7 +83,7 @@ def _page_inside(site: Site, service: str, url: str) -> JSON | None:
 
 
 def check_server(site: Site) -> Iterator[Finding]:
-    """Ask the API something that takes its database and a login."""
+    """Check that the API answers a query that needs its database and a login."""
     if trouble := site.server():
         if site.form == "none" and not site.settings.other_server:
             yield note("the server does not run", "`make up` starts the platform")
@@ -96,7 +96,7 @@ def check_server(site: Site) -> Iterator[Finding]:
 
 
 def check_server_services(site: Site) -> Iterator[Finding]:
-    """Look at what the server says of its scheduler and its like, and of events that it dropped."""
+    """Check what the server reports about its scheduler and similar services, and about dropped events."""
     told = health_page(site)
     if told is None:
         return
@@ -114,7 +114,7 @@ def check_server_services(site: Site) -> Iterator[Finding]:
 
 
 def check_patches(site: Site) -> Iterator[Finding]:
-    """Show which patches of Prefect the server has left out, since it does not know its version."""
+    """Show which patches of Prefect the server has left out because it does not know this version."""
     told = health_page(site)
     if told is None:
         return
@@ -125,13 +125,13 @@ def check_patches(site: Site) -> Iterator[Finding]:
 
 
 def check_versions(site: Site) -> Iterator[Finding]:
-    """Compare the server's Prefect, and what is in the containers, with this checkout."""
+    """Compare the server's Prefect, and the files in the containers, with this checkout."""
     own = prefect_version(site.root)
     if not site.server():
         try:
             theirs = str(site.api.get("/admin/version"))
         except ApiUnavailableError:
-            theirs = ""  # Prefect Cloud tells none
+            theirs = ""  # Prefect Cloud reports none
         if theirs and theirs != own:
             yield wrong(
                 f"the server has Prefect {theirs}, and this checkout is made for {own}",
@@ -171,7 +171,7 @@ def _image(site: Site, service: str) -> Iterator[Finding]:
 
 
 def _source(root: Path, folder: str, name: str) -> Path:
-    """Return the checkout's file of one in an image; the server's has some of the worker's."""
+    """Return the checkout's counterpart of an image's file; the server's image has some of the worker's."""
     return root / ("worker/src" if name.startswith("yeedu_worker/") else folder) / name
 
 
@@ -187,7 +187,7 @@ def _differs(file: Path, digest: str) -> bool:
 
 
 def check_rescue(site: Site) -> Iterator[Finding]:
-    """Look at the service that ends runs whose process is gone."""
+    """Check the service that ends runs whose process is gone."""
     if site.form == "none":
         return
     told = rescue_page(site)

@@ -23,7 +23,7 @@ USER_OF_IMAGES = 10001
 
 
 def check_settings(site: Site) -> Iterator[Finding]:
-    """Ask everything that `make up` asks about the settings before it starts."""
+    """Check everything that `make up` checks about the settings before it starts."""
     in_containers = site.engine.is_usable and not site.is_process_form
     settings = site.settings
     questions = (
@@ -63,7 +63,7 @@ def check_settings(site: Site) -> Iterator[Finding]:
 
 
 def check_secret_files(site: Site) -> Iterator[Finding]:
-    """Look whether the files that hold secrets are there, and may be read by those alone who need them."""
+    """Check that the files with secrets exist, and that only those who need them may read them."""
     looked = 0
     names = sorted(
         name for name in known_names(site.root) if name.endswith("_FILE") and site.settings.get(name)
@@ -95,7 +95,7 @@ def check_secret_files(site: Site) -> Iterator[Finding]:
 
 
 def _containers_may_read(file: Path) -> bool:
-    """Whether the images' user may read a file; on Windows and macOS the engine's machine lets it."""
+    """Tell whether the images' user may read a file; on Windows and macOS the engine's machine lets it."""
     found = file.stat()
     mine = found.st_uid == USER_OF_IMAGES and found.st_mode & 0o400
     of_group = found.st_gid == USER_OF_IMAGES and found.st_mode & 0o040

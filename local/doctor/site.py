@@ -32,7 +32,7 @@ _MAX_SECRETS_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: its code, what it printed, and what it said on standard error."""
+    """How a command ended: its exit code, its output, and its error output."""
 
     code: int
     output: str = field(default="", repr=False)
@@ -40,7 +40,7 @@ class Ended:
 
     @property
     def reason(self) -> str:
-        """The last line that it said."""
+        """The last line of its error output, else of its output."""
         lines = (self.said.strip() or self.output.strip()).splitlines()
         return lines[-1].strip() if lines else f"code {self.code}"
 
@@ -53,7 +53,7 @@ def ended(
     environment: Mapping[str, str] | None = None,
     folder: Path = ROOT,
 ) -> Ended:
-    """Run a command to its end, or to that of its time, and return how it ended; never raises."""
+    """Run a command until it ends or times out, and return how it ended; never raise."""
     try:
         done = subprocess.run(
             list(command),
@@ -76,7 +76,7 @@ def ended(
 
 
 def once(query: "Callable[[Site], T]") -> "Callable[[Site], T]":
-    """Have a question asked of a site once, however many threads ask it; one that raised is asked again."""
+    """Answer a query of a site once, however many threads ask; repeat a query that raised."""
     name = f"{query.__module__}.{query.__qualname__}"
 
     @wraps(query)
@@ -90,16 +90,16 @@ def once(query: "Callable[[Site], T]") -> "Callable[[Site], T]":
 
 
 class Site:
-    """What the checks look at.
+    """What the checks examine.
 
     Args:
         settings: The platform's settings.
         engine: The Docker engine.
-        items: What it tells of each of the project's containers (``docker inspect``).
+        items: Its description of each of the project's containers (``docker inspect``).
         is_process_form: Whether the platform runs as local processes.
         root: The checkout.
-        state: Where local processes keep what they keep.
-        trouble: Why settings or containers could not be read; empty where they could.
+        state: The folder that holds the state of local processes.
+        trouble: Why settings or containers could not be read; empty if they could.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Site:
 
     @classmethod
     def read(cls, root: Path = ROOT) -> "Site":
-        """Look which form of the platform is here, for twelve seconds at the most."""
+        """Find out which form of the platform is here, within twelve seconds."""
         settings, trouble = settings_of(root)
         engine = find_engine(ENGINE_SECONDS)
         items: list[JSON] = []
@@ -157,7 +157,7 @@ class Site:
 
     @once
     def info(self) -> JSON:
-        """Return what the engine tells of the machine that it is on; nothing when it does not answer."""
+        """Return the engine's description of its machine; empty if it does not answer."""
         if not self.engine.is_usable:
             return {}
         try:
@@ -166,19 +166,19 @@ class Site:
             return {}
 
     def item(self, service: str) -> JSON | None:
-        """Return what the engine tells of a service's container, running or not; the running one first."""
+        """Return the engine's description of a service's container, of a running one if there is any."""
         found = [one for one in self.items if container_of(one).service == service]
         return next(iter(sorted(found, key=lambda one: one["State"]["Status"] != "running")), None)
 
     def runs(self, service: str) -> bool:
-        """Whether a service has a container that runs."""
+        """Tell whether a service has a running container."""
         item = self.item(service)
         return item is not None and item["State"]["Status"] == "running"
 
     def inside(
         self, service: str, *command: str, content: str = "", seconds: float = COMMAND_SECONDS
     ) -> Ended:
-        """Run a command in a service's container, which has to run."""
+        """Run a command in a service's container, which must be running."""
         item = self.item(service)
         if item is None:
             return Ended(126, said=f"there is no container {service}")
@@ -190,11 +190,11 @@ class Site:
 
         Args:
             program: The file.
-            content: What it reads from standard input, secrets included: nobody sees them there.
-            seconds: For how long at most.
+            content: Its standard input, secrets included, since nobody else sees them there.
+            seconds: How long it may take.
 
         Returns:
-            How it ended; None where there is neither a worker's container nor an environment on this machine.
+            How it ended; None if there is neither a worker's container nor an environment on this machine.
         """
         source = program.read_text(encoding="utf-8")
         if self.runs("worker"):
@@ -230,23 +230,23 @@ class Site:
         """Return why the server cannot be asked; an empty string when it answers and takes the login."""
         try:
             self.api.post("/work_pools/filter", {"limit": 1})
-        except Exception as error:  # noqa: BLE001 - whatever it is, the server is not to be asked
+        except Exception as error:  # noqa: BLE001 - whatever it is, the server cannot be asked
             return str(error)
         return ""
 
     @once
     def secrets(self) -> dict[str, str]:
-        """Return the platform's own secrets by folder and name, as ``deployer/git-token``; empty ones too.
+        """Return the platform's own secrets, even empty ones, by folder and name (``deployer/git-token``).
 
         Raises:
-            CommandError: There is a platform, and its secrets cannot be read.
+            CommandError: There is a platform, but its secrets cannot be read.
         """
         if self.form != "containers":
             return self.kept_secrets()
         item = self.item("secrets")
         if item is None:
             raise CommandError("the container `secrets` is gone; `make up` makes it again")
-        copy = ["docker", "cp", f"{item['Id']}:/run/platform", "-"]  # works with one that has ended, too
+        copy = ["docker", "cp", f"{item['Id']}:/run/platform", "-"]  # works with an ended container too
         try:
             done = subprocess.run(copy, capture_output=True, timeout=ENGINE_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -256,7 +256,7 @@ class Site:
         return _texts(done.stdout)
 
     def kept_secrets(self) -> dict[str, str]:
-        """Return the secrets of local processes, whose logs stay behind them; raises as `secrets`."""
+        """Return the secrets of local processes, whose logs outlive them; raise as `secrets` does."""
         files = (self.state / "secrets").glob("*/*")
         try:
             return {f"{one.parent.name}/{one.name}": one.read_text("utf-8").strip() for one in files}
@@ -265,9 +265,9 @@ class Site:
 
     @once
     def unknown(self) -> str:
-        """Return why secrets may be about that nobody knows to mask; an empty string when all are known.
+        """Return why there may be secrets that cannot be masked; an empty string when all are known.
 
-        Then nothing is to be shown or packed that containers and processes said.
+        If there may be, no output of containers and processes may be shown or packed.
         """
         try:
             self.secrets()

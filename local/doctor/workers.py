@@ -1,4 +1,4 @@
-"""Checks workers, pools and queues: which are polled, by which version, and which runs wait for nobody."""
+"""Checks workers, pools and queues: which are polled, by which version, and where runs wait in vain."""
 
 import os
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def _workers(site: Site) -> dict[str, list[JSON]]:
 
 
 def _polls(worker: JSON) -> bool:
-    """Whether a worker was heard of lately: the server itself notices only now and then that one was not."""
+    """Tell whether a worker sent a heartbeat recently; the server itself is slow to notice a silent one."""
     if worker["status"] != "ONLINE" or not worker["last_heartbeat_time"]:
         return False
     silence = datetime.now(UTC) - datetime.fromisoformat(worker["last_heartbeat_time"])
@@ -41,7 +41,7 @@ def _polls(worker: JSON) -> bool:
 
 
 def check_workers(site: Site) -> Iterator[Finding]:
-    """Look when each worker polled for the last time."""
+    """Check when each worker last polled."""
     if site.server():
         return
     now = datetime.now(UTC)
@@ -71,7 +71,7 @@ def _is_ours(site: Site, name: str) -> bool:
 
 
 def check_pools(site: Site) -> Iterator[Finding]:
-    """Look for pools that runs wait in, and that nobody polls, or that are paused."""
+    """Look for pools in which runs wait because nobody polls them, they are paused, or their limit is 0."""
     if site.server():
         return
     deployments = everything(site, "/deployments/filter", ours(site))
@@ -117,7 +117,7 @@ def _due(site: Site, chosen: JSON) -> int:
 
 
 def check_queues(site: Site) -> Iterator[Finding]:
-    """Look for queues that runs wait in, and that are paused, full, or polled by nobody."""
+    """Look for queues in which runs wait because nobody polls them, they are paused, or their limit is 0."""
     if site.server():
         return
     count = 0
@@ -151,13 +151,13 @@ def check_queues(site: Site) -> Iterator[Finding]:
 
 
 def check_worker_versions(site: Site) -> Iterator[Finding]:
-    """Compare the Prefect of every worker that is online, attached ones too, with the server's."""
+    """Compare the Prefect of every online worker, including attached ones, with the server's."""
     if site.server():
         return
     try:
         servers = str(site.api.get("/admin/version"))
     except ApiUnavailableError:
-        servers = prefect_version(site.root)  # Prefect Cloud tells none
+        servers = prefect_version(site.root)  # Prefect Cloud reports none
     known = 0
     for pool, workers in _workers(site).items():
         for worker in filter(_polls, workers):
@@ -172,7 +172,7 @@ def check_worker_versions(site: Site) -> Iterator[Finding]:
 
 
 def _version(site: Site, pool: str, name: str) -> str:
-    """Return the version that a worker told when it started; empty when that is too long ago."""
+    """Return the Prefect version that a worker reported in the last 60 days; empty if it reported none."""
     told = newest_event(
         site,
         timedelta(days=60),
@@ -184,7 +184,7 @@ def _version(site: Site, pool: str, name: str) -> str:
 
 
 def check_worker_health(site: Site) -> Iterator[Finding]:
-    """Show what the worker's own health check says while it succeeds: what it waits for, what it left out."""
+    """Show what the worker's successful health check reports: what it waits for, and what it left out."""
     if site.runs("worker"):
         health: JSON = (site.item("worker") or {}).get("State", {}).get("Health") or {}
         log: list[JSON] = health.get("Log") or [{}]

@@ -16,7 +16,7 @@ from local.settings.platform import ROOT, Settings
 
 
 def further_locks(settings: Settings) -> list[str]:
-    """Return the locks of ``WORKER_EXTRAS`` and of the flows' list, as paths from ``requirements/`` on.
+    """Return the locks of ``WORKER_EXTRAS`` and of the flows' list, as paths relative to ``requirements/``.
 
     Raises:
         CommandError: There is no such extra, or the list has changed since it was locked.
@@ -30,10 +30,10 @@ def further_locks(settings: Settings) -> list[str]:
 
 
 def further_digest(settings: Settings) -> str:
-    """Return a digest of what `further_locks` have, whatever folder they are in.
+    """Return a digest of the contents of `further_locks`, whatever folder they are in.
 
     Raises:
-        CommandError: As there.
+        CommandError: As `further_locks` does.
     """
     digest = hashlib.sha256()
     for lock in further_locks(settings):
@@ -43,7 +43,7 @@ def further_digest(settings: Settings) -> str:
 
 
 def extra_locks(settings: Settings) -> list[str]:
-    """Return the locks of ``WORKER_EXTRAS`` and of the flows' list, whether or not they are there."""
+    """Return the locks of ``WORKER_EXTRAS`` and of the flows' list, whether or not they exist."""
     script = load_script(ROOT / "worker" / "attach" / "requirement_locks.py")
     _, own = script.list_and_lock(ROOT, settings.config_dir())
     extras = script.names_of(settings.get("WORKER_EXTRAS"))
@@ -69,10 +69,10 @@ def own_certificate(settings: Settings) -> Path | None:
 
 
 def package_index(settings: Settings) -> dict[str, str]:
-    """Return the variables by which pip and uv ask ``PACKAGE_INDEX_URL``; none without it.
+    """Return the variables that make pip and uv use ``PACKAGE_INDEX_URL``; none if it is unset.
 
     Raises:
-        CommandError: It is not an address. The message does not show it, for a login may be in it.
+        CommandError: It is not an address. The message does not show it, since it may contain a login.
     """
     url = settings.get("PACKAGE_INDEX_URL").strip()
     if url and not re.fullmatch(r"https?://[^/\s]+\S*", url):
@@ -84,11 +84,11 @@ def package_index(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def trusting(settings: Settings, python: Path) -> Generator[dict[str, str]]:
-    """Yield the variables by which pip and uv trust ``CA_CERT_FILE`` besides the usual roots.
+    """Yield the variables that make pip and uv trust ``CA_CERT_FILE`` in addition to the usual roots.
 
     Args:
         settings: Where ``CA_CERT_FILE`` is read from.
-        python: One that has pip, which brings roots for a system that has none.
+        python: A Python with pip, which brings roots for a system that has none.
 
     Raises:
         CommandError: There is no such file, or no certificate in it.

@@ -25,12 +25,12 @@ _STAMP = VENV / "installed.json"
 
 
 def install(console: Console, settings: Settings, *, for_development: bool) -> None:
-    """Bring ``.venv`` up to date with the locks; at once when it already is.
+    """Bring ``.venv`` up to date with the locks; do nothing if it already is.
 
     An environment that has the development tools keeps them.
 
     Raises:
-        CommandError: The environment cannot be made, or a package cannot be installed.
+        CommandError: The environment cannot be created, or a package cannot be installed.
     """
     if for_development and has_bundle():
         raise CommandError(f"{FOLDER} has no development tools; delete it on a machine with a package index")
@@ -45,7 +45,7 @@ def install(console: Console, settings: Settings, *, for_development: bool) -> N
     console.step(f"python: installing what requirements/{' and '.join(locks)} list")
     with trusting(settings, PROGRAMS / "python") as certificates:
         environment = {**inherited(), **certificates, **package_index(settings)}
-        bundle = bundle_of() if kind == "platform" else None  # which has none of the tools
+        bundle = bundle_of() if kind == "platform" else None  # a bundle has no development tools
         source = bundle.find_links(further_digest(settings)) if bundle else []
         uv = _uv(environment, source)
         requirements = [argument for lock in locks for argument in ("--requirements", f"requirements/{lock}")]
@@ -58,11 +58,11 @@ def install(console: Console, settings: Settings, *, for_development: bool) -> N
 
 
 def lock(console: Console, settings: Settings, *, upgrade: bool) -> int:
-    """Compile every list of requirements anew, and return the exit code; needs nothing but uv in ``.venv``.
+    """Recompile every list of requirements, and return the exit code; only uv is needed in ``.venv``.
 
     Args:
-        console: Where it says what it does.
-        settings: For the certificates that a package index is trusted by.
+        console: Where progress is shown.
+        settings: The package index, the certificates to trust, and the folder of the flows' list.
         upgrade: Whether to take new versions of what is locked already.
 
     Raises:
@@ -79,7 +79,7 @@ def lock(console: Console, settings: Settings, *, upgrade: bool) -> int:
 
 
 def _install_warehouse(uv: Sequence[str], console: Console, environment: Mapping[str, str]) -> None:
-    """Install Postgres, which has no wheel for some kinds of machine: there the platform does without."""
+    """Install Postgres; where there is no wheel for the kind of machine, the platform does without."""
     arguments = (
         "--require-hashes",
         "--only-binary=:all:",
@@ -92,11 +92,11 @@ def _install_warehouse(uv: Sequence[str], console: Console, environment: Mapping
 
 
 def choose(stamp: Mapping[str, str], *, for_development: bool) -> tuple[str, Sequence[str]]:
-    """Return the kind of environment to install, and its locks; one with the tools is never made smaller.
+    """Return the kind of environment to install, and its locks; development tools are never removed.
 
     Args:
-        stamp: What is installed: the digest of its locks by its kind; empty for nothing.
-        for_development: Whether the tools are asked for.
+        stamp: The digest of the installed locks, by kind; empty if nothing is installed.
+        for_development: Whether the development tools are wanted.
     """
     if for_development or "development" in stamp:
         return "development", DEVELOPMENT_LOCKS
@@ -127,7 +127,7 @@ def files_digest(files: Sequence[Path]) -> str:
 
 
 def _has_python() -> bool:
-    """Tell whether the environment's Python runs: the one that it was made from may be gone."""
+    """Tell whether the environment's Python runs; the Python that it was created from may be gone."""
     python = PROGRAMS / "python"
     return (
         python.exists()
@@ -143,10 +143,10 @@ def _read_stamp() -> dict[str, str]:
 
 
 def _ensure_venv(console: Console) -> None:
-    """Make the environment unless its Python runs.
+    """Create the environment unless its Python runs.
 
     Raises:
-        CommandError: It cannot be made.
+        CommandError: It cannot be created.
     """
     if _has_python():
         return
@@ -167,8 +167,8 @@ def _uv(environment: Mapping[str, str], source: Sequence[str] = ()) -> list[str]
     """Install uv into the environment from its lock, and return the beginning of ``uv pip install``.
 
     Args:
-        environment: Of the commands.
-        source: Where packages are instead of an index, as pip and uv take it.
+        environment: The environment variables of the commands.
+        source: The arguments that make pip and uv install from elsewhere than an index.
     """
     pip = [str(PROGRAMS / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     _must([*pip, *source, "--require-hashes", "--requirement", "requirements/uv.txt"], "uv", environment)
@@ -182,5 +182,5 @@ def _must(command: list[str], what: str, environment: Mapping[str, str]) -> None
 
 
 def inherited() -> dict[str, str]:
-    """Return the user's environment without the one thing that would send uv to another ``.venv``."""
+    """Return the user's environment without the variable that would send uv to another ``.venv``."""
     return {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}

@@ -1,4 +1,4 @@
-"""``make logs`` of local processes: follows their log files, each line with its process's name."""
+"""``make logs`` for local processes: follows their log files, and prefixes each line with its process."""
 
 import os
 import time
@@ -10,7 +10,7 @@ _FIRST_BYTES = 8_000
 
 
 def follow(folder: Path) -> Iterator[str]:
-    """Yield the end of every ``*.log``, then every new line, for ever."""
+    """Yield the end of every ``*.log``, then every new line, forever."""
     logs: dict[Path, _Log] = {}
     while True:
         for file in sorted(folder.glob("*.log")):
@@ -20,7 +20,7 @@ def follow(folder: Path) -> Iterator[str]:
 
 
 class _Log:
-    """One file that grows, or is begun anew."""
+    """One file that grows, or is replaced when logs are rotated."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -29,7 +29,7 @@ class _Log:
         self._rest = b""
 
     def new_lines(self) -> list[str]:
-        """Return the whole lines written since the last call; the first time, the last ones of the file."""
+        """Return the complete lines written since the last call; on the first call, the file's last lines."""
         try:
             with self._file.open("rb") as source:
                 status = os.fstat(source.fileno())

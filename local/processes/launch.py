@@ -1,8 +1,8 @@
-"""``python -m local.processes.launch RECORD``: run by supervisord, becomes the process of a record.
+"""``python -m local.processes.launch RECORD``: supervisord runs it; it becomes the process of a record.
 
-Command and settings are in the record, which only this user can read, and not in supervisord's configuration.
-What an earlier process of the same record left behind ends first, as a container's processes do with it: the
-new one would take their place, their files and their ports.
+Command and settings are in the record, which only this user can read, not in supervisord's configuration.
+What an earlier process of the same record left behind is killed first, as the end of a container ends its
+processes: the new process needs its files and ports.
 """
 
 import os
@@ -17,7 +17,7 @@ _END_SECONDS = 5.0
 
 
 def main() -> None:
-    """Replace this process by the record's, or leave with one sentence in its log."""
+    """Replace this process with the record's, or exit with one sentence in its log."""
     file = Path(sys.argv[1])
     record = read_record(file)
     if record is None:
@@ -31,7 +31,7 @@ def main() -> None:
     try:
         os.chdir(record.folder)
         environment = {**record.environment, TOKEN_VARIABLE: record.token}
-        os.execvpe(record.command[0], list(record.command), environment)  # noqa: S606 - it takes this one's place
+        os.execvpe(record.command[0], list(record.command), environment)  # noqa: S606 - it replaces this process
     except OSError as error:
         sys.exit(f"{record.name} cannot be started: {error}")
 

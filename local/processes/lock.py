@@ -10,12 +10,12 @@ from local.errors import CommandError
 
 @contextmanager
 def exclusive(file: Path) -> Generator[None]:
-    """Hold the lock file for the length of a block; the system frees it however this process ends.
+    """Hold the lock file for the duration of a block; the system frees it however this process ends.
 
     Raises:
         CommandError: Another command holds it.
     """
-    import fcntl  # not on Windows, where the containers work all the same
+    import fcntl  # not on Windows, where containers do not need it
 
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a+", encoding="ascii") as lock:

@@ -18,7 +18,7 @@ _GENERATED_MODE = 0o600
 
 
 def check_machine() -> None:
-    """Refuse what local processes cannot run on.
+    """Refuse a machine that local processes cannot run on.
 
     Raises:
         CommandError: The system is Windows, or git is missing.
@@ -34,7 +34,7 @@ def check_machine() -> None:
 
 
 def prepare_secrets(settings: Settings) -> None:
-    """Make every secret once, or take the user's own, as the ``secrets`` service does; readable by none else.
+    """Generate each secret once, or take the user's, as the service ``secrets`` does; others cannot read it.
 
     Raises:
         CommandError: A configured secret cannot be used, or `check_login` refuses.
@@ -62,7 +62,7 @@ def check_login(settings: Settings) -> None:
     """Refuse an API that would be open to others without a login, or with one that is easy to guess.
 
     Raises:
-        CommandError: As above; the message says what to set.
+        CommandError: The API would be open; the message says what to set.
     """
     script = load_script(ROOT / "server" / "generate_secrets.py")
     try:
@@ -74,7 +74,7 @@ def check_login(settings: Settings) -> None:
 
 
 def offer_file(settings: Settings, name: str, folder: Path) -> None:
-    """Link the file that a ``NAME_FILE`` setting names to where the script looks for it."""
+    """Link the file that a ``NAME_FILE`` setting names into the folder where the script looks for it."""
     file = settings.path(f"{name}_FILE")
     if not file:
         return
@@ -86,7 +86,7 @@ def offer_file(settings: Settings, name: str, folder: Path) -> None:
 def prepare_flows(environment: Mapping[str, str]) -> tuple[str, str]:
     """Return the address from which runs clone this checkout, and a sentence about it.
 
-    Live when git can clone the checkout itself, else a snapshot of its files.
+    Runs clone the live checkout if git can clone it, else a snapshot of its files.
 
     Raises:
         CommandError: Neither is possible, or git is missing.
@@ -114,7 +114,7 @@ def _is_clonable(url: str, environment: Mapping[str, str]) -> bool:
 
 
 def prepare_ui(environment: Mapping[str, str], console: Console) -> None:
-    """Unpack Prefect's UI once for each version of it, as the server's image does when it is built.
+    """Unpack Prefect's UI once for each version, as the build of the server's image does.
 
     Raises:
         CommandError: It cannot be unpacked.

@@ -58,11 +58,11 @@ class ProcessMode:
         self._startup = Startup(self._supervisor, self._environment, settings, console)
 
     def is_up(self) -> bool:
-        """Whether any process of the platform is running."""
+        """Tell whether any process of the platform is running."""
         return any(self._supervisor.find(record.name) for record in self._supervisor.records())
 
     def exists(self) -> bool:
-        """Whether any process was started and not stopped since, be it alive or not."""
+        """Tell whether any process was started and not stopped since, alive or not."""
         return bool(self._supervisor.records()) or self._supervisor.is_running()
 
     def up(self, *, waits: bool = True) -> int:
@@ -76,7 +76,7 @@ class ProcessMode:
         """
         check_machine()
         with exclusive(STATE / "lock"):
-            STATE.chmod(0o700)  # logs and the database are this user's
+            STATE.chmod(0o700)  # logs and the database are private to this user
             self._supervisor.end_left()
             first = self._first_services()
             for service in first:
@@ -85,7 +85,7 @@ class ProcessMode:
                 install(self._console, self._settings, for_development=False)
                 flows_url = self._prepare()
                 if self._settings.other_server:
-                    self._supervisor.stop("server")  # of a time when the platform had its own
+                    self._supervisor.stop("server")  # from when the platform had its own
                 self._startup.start_all(first, flows_url)
                 api = PrefectApi.of(self._settings)
                 since = self._supervisor.started_at("worker")
@@ -97,7 +97,7 @@ class ProcessMode:
                 raise
 
     def _first_services(self) -> list[Service]:
-        """Return what the others need: the mock and, unless another one is used, the server."""
+        """Return what the others need: the mock and, unless another server is used, the server."""
         own = [] if self._settings.other_server else [server(self._settings)]
         return [yeedu_mock(self._settings), *own]
 
@@ -111,7 +111,7 @@ class ProcessMode:
             raise port_taken(setting, service.port, str(holder(service.port) or "another process"))
 
     def _prepare(self) -> str:
-        """Make secrets, the UI's files and the flows' repository; return the address that runs clone."""
+        """Prepare secrets, the UI's files and the flows' repository; return the address that runs clone."""
         prepare_secrets(self._settings)
         if not self._settings.other_server:
             prepare_ui(self._environment, self._console)
@@ -124,12 +124,12 @@ class ProcessMode:
         return url
 
     def down(self) -> None:
-        """Stop every process that was started here, and whatever those started."""
+        """Stop every process that was started here, with its process tree."""
         with exclusive(STATE / "lock"):
             self._stop_all()
 
     def stop(self, names: Iterable[str]) -> None:
-        """Stop those of some processes that run, in that order; the worker gets its time of grace."""
+        """Stop the named processes that run, in that order; the worker gets its grace period."""
         with exclusive(STATE / "lock"):
             for name in names:
                 if self._startup.stop(name):
@@ -146,7 +146,7 @@ class ProcessMode:
         of_processes(self._console).backup(target)
 
     def restore(self, backup: Backup) -> None:
-        """Replace the data by a backup's and stop everything; see `ComposeMode.restore`."""
+        """Replace the data with a backup's, and stop everything; see `ComposeMode.restore`."""
         check_machine()
         with exclusive(STATE / "lock"):
             STATE.chmod(0o700)
@@ -160,12 +160,12 @@ class ProcessMode:
         self._stop([record.name for record in self._supervisor.records()])
 
     def drain(self) -> None:
-        """Stop the worker once its flow runs have ended, however long they take."""
+        """Stop the worker once its flow runs have ended, or after a day."""
         with exclusive(STATE / "lock"):
             if self._supervisor.find("worker") is None:
                 raise CommandError("the worker is not running")
             self._console.step("worker       takes no more flow runs; waiting for those in flight")
-            # Asked to end first: whatever comes of the second, nobody starts it anew.
+            # supervisord stops it before the signal is sent, so nothing restarts it whatever the signal does.
             self._supervisor.stop("worker", _DRAIN_SECONDS, then=signal.SIGUSR1)
             self._console.step("worker       stopped; `make up` starts it again")
 
@@ -191,7 +191,7 @@ class ProcessMode:
             ).returncode
 
     def services(self) -> list[Service]:
-        """Return what runs all the time."""
+        """Return the services that run all the time."""
         services = [*reversed(self._first_services()), rescue(self._settings, self._startup.port("rescue"))]
         if not own_warehouse_url(self._settings) and not postgres.why_not():
             services.append(warehouse(self._startup.port("warehouse")))
@@ -203,7 +203,7 @@ class ProcessMode:
         ]
 
     def health(self) -> Iterator[tuple[str, str, str]]:
-        """Yield each process's name, whether it is healthy, unhealthy or not running, and what is known."""
+        """Yield each process's name, whether it is healthy, unhealthy or not running, and further details."""
         for service in self.services():
             record, trouble = self._supervisor.find(service.name), self._supervisor.trouble(service.name)
             state = "not running" if not record else "healthy" if service.is_ready() else "unhealthy"
@@ -212,13 +212,13 @@ class ProcessMode:
             yield service.name, state, ", ".join(filter(None, [*where, trouble]))
 
     def changed(self) -> list[str]:
-        """Return the processes that run from other files or settings than those of now."""
+        """Return the processes whose files or settings have changed since they were started."""
         services = [*self._first_services(), rescue(self._settings, self._startup.port("rescue"))]
         found = ((service, self._supervisor.find(service.name)) for service in services)
         return [one.name for one, record in found if record and record.fingerprint != one.fingerprint()]
 
     def status(self) -> int:
-        """Print one line per process, and what the server and the disk say; return 0 when all are well."""
+        """Print a line per process, and what server and disk report; return 0 if all are healthy."""
         found = list(self.health())
         for name, state, told in found:
             self._console.say(f"{name:<12} {state:<12} {told}".rstrip())

@@ -21,7 +21,7 @@ _POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Process:
-    """A living process, known by its number and its start: the number alone may be given to another one."""
+    """A living process, identified by its number and start time, since the system reuses numbers."""
 
     pid: int
     started: str
@@ -74,8 +74,8 @@ def tree_of(leader: int, token: str) -> list[Process]:
     """Return every living process that belongs to a process tree.
 
     Args:
-        leader: The number of the process that began it, while that is known to live; 0 when it is not.
-        token: What each carries in its environment.
+        leader: The number of the process that began the tree if that is known to live, else 0.
+        token: The token that each process carries in its environment.
     """
     living = living_processes()
     members = {
@@ -112,7 +112,7 @@ def send(processes: Iterable[Process], number: signal.Signals) -> None:
 
 
 def await_end(processes: Iterable[Process], timeout_seconds: float) -> list[Process]:
-    """Wait until the processes have ended, and return those that have not in time."""
+    """Wait until the processes have ended, and return those that have not ended in time."""
     deadline = time.monotonic() + timeout_seconds
     left = list(processes)
     while left:

@@ -19,13 +19,13 @@ class Record:
     Attributes:
         name: The service.
         token: What it and its children carry in their environment.
-        fingerprint: Of what it was started from; another one means that it has to be started anew.
+        fingerprint: A digest of what it was started from; another one means that it has to be restarted.
         port: The port at which it answers; 0 for none.
         command: The program and its arguments.
-        environment: All that it gets to see.
+        environment: Its whole environment.
         folder: Its working directory.
         restarts: Whether it is started again when it ends.
-        pid: Its number while it runs; not kept, since it changes.
+        pid: Its number while it runs; not stored, since it changes.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Record:
 
 
 def write_record(record: Record, file: Path) -> None:
-    """Write the record, whole or not at all, for this user's eyes only."""
+    """Write the record completely or not at all, readable only by this user."""
     scratch = file.with_suffix(".new")
     scratch.unlink(missing_ok=True)
     scratch.touch(mode=0o600)
@@ -49,7 +49,7 @@ def write_record(record: Record, file: Path) -> None:
 
 
 def read_record(file: Path) -> Record | None:
-    """Return the record in the file, an older platform's too; ``None`` when it is none."""
+    """Return the record in the file, even an older platform's; ``None`` if it is not a record."""
     names = {one.name for one in fields(Record)} - {"pid"}
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
@@ -59,14 +59,14 @@ def read_record(file: Path) -> Record | None:
 
 
 def last_exit(log: Path, record_file: Path) -> str:
-    """Return when and how the last process of a record ended by itself; nothing where none did.
+    """Return when and how the last process of a record ended by itself; empty if none did.
 
     Args:
-        log: supervisord's.
-        record_file: The record's, which is written anew whenever someone starts the process.
+        log: supervisord's log.
+        record_file: The record's file, which is rewritten whenever a command starts the process.
     """
     try:
-        since = datetime.fromtimestamp(int(record_file.stat().st_mtime))  # noqa: DTZ006 - as the log has it
+        since = datetime.fromtimestamp(int(record_file.stat().st_mtime))  # noqa: DTZ006 - as in the log
     except FileNotFoundError:
         return ""
     found = _EXITED.findall(end_of(log, _LOG_BYTES))
@@ -75,7 +75,7 @@ def last_exit(log: Path, record_file: Path) -> str:
 
 
 def end_of(log: Path, size: int) -> str:
-    """Return the last bytes of a log as text; nothing when there is none."""
+    """Return the last bytes of a log as text; empty if there is none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - size))

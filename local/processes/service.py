@@ -17,12 +17,12 @@ class Service:
     """One process of the platform.
 
     Attributes:
-        name: As the compose service is called.
+        name: The name of the compose service.
         command: The program and its arguments.
-        environment: What it gets beside that which every process gets.
-        port: At which it answers; 0 for a one-shot.
+        environment: Its variables, in addition to those that every process gets.
+        port: The port at which it answers; 0 for a one-shot.
         ready_url: Answers with success when the service does its work; empty for a one-shot.
-        sources: Files and folders which, when changed, mean that it has to be started again.
+        sources: The files and folders whose change means that it has to be restarted.
         ready_command: Succeeds when a service that does not speak HTTP does its work.
     """
 
@@ -35,13 +35,13 @@ class Service:
     ready_command: Sequence[str] = field(default=(), kw_only=True)
 
     def is_ready(self) -> bool:
-        """Whether the service does its work."""
+        """Tell whether the service does its work."""
         if self.ready_command:
             return subprocess.run(self.ready_command, capture_output=True, check=False).returncode == 0
         return is_answering(self.ready_url)
 
     def fingerprint(self) -> str:
-        """Return a digest of what the process is started from, the contents of its secret files included."""
+        """Return a digest of what the process is started from, including its secret files' contents."""
         files = [file for source in self.sources for file in sorted(_files(ROOT / source))]
         described = json.dumps([*self.command, self.environment], sort_keys=True)
         digest = hashlib.sha256(f"{files_digest(files)} {described}".encode())

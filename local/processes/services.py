@@ -1,7 +1,7 @@
 """The definition of every local process: its command, environment and health check.
 
-The variables are those of ``docker-compose.yaml`` (a test holds them together); only what is a container's
-own - host names, mounts, the database's driver - differs.
+The variables are those of ``docker-compose.yaml``, as a test checks; only what is specific to containers
+(host names, mounts, the database's driver) differs.
 """
 
 import os
@@ -95,8 +95,8 @@ class Order:
     Attributes:
         command: ``apply``, ``plan`` or ``status``.
         environment: An environment of environments.yaml; empty for the platform's own deployments.
-        only: The deployments that are meant; none for all.
-        options: Further options of the deployer's.
+        only: The deployments to handle; none for all.
+        options: Further options of the deployer.
     """
 
     command: str = "apply"
@@ -112,7 +112,7 @@ class Order:
 
 
 def deployer(settings: Settings, flows_url: str, warehouse_url: str, order: Order | None = None) -> Service:
-    """Return the one-shot that registers the deployments; without a warehouse its address is empty."""
+    """Return the one-shot that registers the deployments; `warehouse_url` is empty without a warehouse."""
     mock = f"http://localhost:{settings.mock_port}"
     environment = {
         **settings.own_variables(),
@@ -142,7 +142,7 @@ def deployer(settings: Settings, flows_url: str, warehouse_url: str, order: Orde
 
 
 def deployer_paths(settings: Settings) -> dict[str, str]:
-    """Return where the deployer finds what it is to register."""
+    """Return the variables that say where the deployer finds what to register."""
     file = settings.get("PREFECT_FILE")
     return {
         "PREFECT_FILE": str(Path(file).expanduser()) if file else "",
@@ -196,7 +196,7 @@ def rescue(settings: Settings, port: int) -> Service:
         "RESCUE_WORKER_SECONDS": settings.get("RESCUE_WORKER_SECONDS", "86400"),
         "RESCUE_PORT": str(port),
     }
-    if settings.other_server:  # which others may use too, and a CA of one's own may vouch for
+    if settings.other_server:  # others may use it too, and the user's own CA may vouch for it
         environment |= {
             **_certificates(settings),
             "PREFECT_HOME": str(STATE / "rescue"),
@@ -213,7 +213,7 @@ def rescue(settings: Settings, port: int) -> Service:
 
 
 def yeedu_watch(settings: Settings) -> Service:
-    """Return the service that resumes flow runs which are suspended for a Yeedu run."""
+    """Return the service that resumes flow runs suspended for a Yeedu run."""
     file = str(STATE / "yeedu-watch" / "round")
     environment = {
         **_prefect("yeedu-watch"),
@@ -244,7 +244,7 @@ def own_warehouse_url(settings: Settings) -> str:
 
 
 def _yeedu_url(settings: Settings, name: str, default: str) -> str:
-    """Return an address of Yeedu; the mock's name among the containers means the mock here as well."""
+    """Return an address of Yeedu; the mock's name among containers stands for the mock here too."""
     url = settings.get(name, default)
     return url.replace("http://yeedu-mock:8080/", f"http://localhost:{settings.mock_port}/", 1)
 
@@ -273,7 +273,7 @@ def _api(settings: Settings) -> dict[str, str]:
     }
     if not settings.other_server:
         return variables
-    if not settings.get("PREFECT_UI_URL"):  # the links follow from PREFECT_API_URL, as Prefect makes them
+    if not settings.get("PREFECT_UI_URL"):  # Prefect derives the links from PREFECT_API_URL
         del variables["PREFECT_UI_URL"]
     return {**variables, "PREFECT_API_KEY_FILE": str(SECRETS / "key" / "api-key")}
 

@@ -1,4 +1,4 @@
-"""Starts the local processes in order; a process that fails does not keep the others from running."""
+"""Starts the local processes in order; a process that fails does not stop the others from running."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -30,12 +30,12 @@ _POLL_SECONDS = 0.2
 
 
 class Startup:
-    """Starts what does not run yet, and anew what has changed.
+    """Starts what does not run yet, and restarts what has changed.
 
     Args:
         supervisor: Runs the processes.
-        environment: What every process gets to see.
-        settings: The platform's.
+        environment: The variables that every process gets.
+        settings: The platform's settings.
         console: Where progress is shown.
     """
 
@@ -48,14 +48,14 @@ class Startup:
         self._console = console
 
     def start_all(self, first: Sequence[Service], flows_url: str) -> None:
-        """Start everything. The server alone has to be up for the rest; other failures are told at the end.
+        """Start everything. Only the server has to be up for the rest; other failures are raised at the end.
 
         Args:
             first: The server, unless another one is used, and the mock.
             flows_url: The address that runs clone.
 
         Raises:
-            CommandError: Something did not start, or the deployer failed, which is told last.
+            CommandError: Something did not start, or the deployer failed, which the message says last.
         """
         for service in first:
             self.ensure(service)
@@ -83,7 +83,7 @@ class Startup:
         undeployed = self._run_deployer(deployer(self._settings, flows_url, warehouse_url))
         for service in others:
             try:
-                # Without a work pool, which the deployer makes, a worker waits for it and does not answer.
+                # A worker does not answer before it has its work pool, which the deployer creates.
                 self.await_ready(service, _UNDEPLOYED_SECONDS if undeployed else _START_SECONDS)
             except CommandError as error:
                 failures.append(str(error))
@@ -93,17 +93,17 @@ class Startup:
             raise CommandError("; ".join(failures))
 
     def port(self, name: str) -> int:
-        """Return the port of a service that takes any: the one that it has, or a free one."""
+        """Return the port of a service that may have any: the one that it has, or a free one."""
         running = self._supervisor.find(name)
         return running.port if running else free_port()
 
     def ensure_warehouse(self) -> tuple[str, list[Service]]:
-        """Start the platform's own warehouse, unless the user has one; return its address, and it if it is.
+        """Start the platform's own warehouse unless the user has one; return the address and that service.
 
-        Where no Postgres can run the platform comes up without: only flows that load into it need it.
+        Where no Postgres can run, the platform comes up without it: only flows that load into it need it.
 
         Raises:
-            CommandError: Its database cannot be made.
+            CommandError: Its database cannot be created.
         """
         own = own_warehouse_url(self._settings)
         reason = "" if own else postgres.why_not()
@@ -117,18 +117,18 @@ class Startup:
         return postgres.address(service.port), [service]
 
     def ensure(self, service: Service) -> None:
-        """Start a service unless it runs already, from the same command, settings and sources."""
+        """Start a service unless it already runs from the same command, settings and sources."""
         fingerprint = service.fingerprint()
         running = self._supervisor.find(service.name)
         if running and running.fingerprint == fingerprint:
             return
         if running:
             self._console.step(f"{service.name:<12} changed: stopping it to start it again")
-        self.stop(service.name)  # of a dead one too: its children may live
+        self.stop(service.name)  # even if it is dead: its children may live
         self._start(service, fingerprint)
 
     def stop(self, name: str) -> bool:
-        """Stop a process; a worker gets the time that its flow runs are promised."""
+        """Stop a process; a worker gets the grace period that its flow runs are promised."""
         is_worker = name == "worker"
         return self._supervisor.stop(
             name, self._settings.seconds("WORKER_GRACE_SECONDS", 30) if is_worker else None
@@ -162,7 +162,7 @@ class Startup:
         self._console.step(f"{service.name:<12} {'healthy' if is_new else 'healthy, already running'}")
 
     def _run_deployer(self, service: Service) -> str:
-        """Run the deployer to its end, and return what went wrong; nothing when all went well."""
+        """Run the deployer until it ends, and return what went wrong; empty if nothing did."""
         self._supervisor.stop(service.name)
         self._start(service, restarts=False)
         deadline = time.monotonic() + _DEPLOY_SECONDS

@@ -1,7 +1,7 @@
 """Starts processes that outlive this command, records them on disk, and stops them later.
 
-supervisord runs them, and restarts one that dies; what it does not know is kept here: what they are started
-from, and what they started that left their process group.
+supervisord runs them, and restarts one that dies. This module keeps what supervisord does not know: what they
+are started from, and which of their children left their process group.
 """
 
 import dataclasses
@@ -37,10 +37,10 @@ class Supervisor:
 
     Args:
         folder: Where both are kept.
-        grace_seconds: How long a process that was asked to end may take.
-        retries: How often a process that ends soon is started again, each time a second later, before it is
-            given up.
-        start_seconds: How soon that is.
+        grace_seconds: How long a process may take to end after it was asked to.
+        retries: How often a process that ends within `start_seconds` is restarted, each time a second later,
+            before it is given up.
+        start_seconds: How long a process has to run to count as started.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class Supervisor:
         Args:
             name: Its name; the process of that name must not run.
             command: The program and its arguments.
-            environment: All that it gets to see.
+            environment: Its whole environment.
             folder: Its working directory.
             port: Recorded, see `Record`.
             fingerprint: Recorded, see `Record`.
-            restarts: Whether it is to be started again when it ends.
+            restarts: Whether to restart it when it ends.
 
         Raises:
             CommandError: supervisord cannot be started.
@@ -100,11 +100,11 @@ class Supervisor:
         self._supervisord.ask("startProcess", name, False)
 
     def log(self, name: str) -> Path:
-        """Return where the output of a process goes."""
+        """Return the file that a process's output goes to."""
         return self._logs / f"{name}.log"
 
     def exit_code(self, name: str) -> int | None:
-        """Return the exit code of a process that is not started again; ``None`` while it runs."""
+        """Return the exit code of a process that is not restarted; ``None`` while it runs."""
         info = self._info(name)
         if info.get("state") in _BUSY:
             return None
@@ -121,12 +121,12 @@ class Supervisor:
         return dataclasses.replace(record, pid=info["pid"]) if record and info.get("pid") else None
 
     def started_at(self, name: str) -> datetime | None:
-        """Return when a process was started last; ``None`` for one that never was."""
+        """Return when a process was last started; ``None`` if it never was."""
         start = self._info(name).get("start")
         return datetime.fromtimestamp(start, UTC) if start else None
 
     def trouble(self, name: str) -> str:
-        """Say why a process that was started does not run, or ran anew; nothing for one that just runs."""
+        """Return why a started process does not run, or was restarted; empty if neither is the case."""
         if read_record(self._file(name)) is None:
             return ""
         state, how = self._info(name).get("state"), last_exit(self._supervisord.log, self._file(name))
@@ -143,30 +143,30 @@ class Supervisor:
         return f"restarted: {how}" if how else ""
 
     def is_running(self) -> bool:
-        """Whether supervisord runs, with or without processes."""
+        """Tell whether supervisord runs, with or without processes."""
         return self._supervisord.is_running()
 
     def end_idle(self) -> None:
-        """End supervisord once nothing is left that it is to run."""
+        """End supervisord if nothing is left for it to run."""
         if not self.records():
             self._supervisord.end()
 
     def end_left(self) -> None:
-        """End what runs without supervisord, should that have been killed; nobody would start it again."""
+        """End what is left of a supervisord that was killed, since nothing would restart it."""
         if not self._supervisord.is_running():
             for record in self.records():
                 self.stop(record.name)
 
     def stop(self, name: str, grace_seconds: float | None = None, then: signal.Signals | None = None) -> bool:
-        """End a process and everything that it started; return whether anything was left to end.
+        """End a process and its process tree; return whether there was anything to end.
+
+        The process itself is asked first, so that it can end its own children in order; what remains then is
+        asked, and what remains after that is killed. supervisord ends with the last process.
 
         Args:
             name: The process.
-            grace_seconds: How long it may take; ``None`` for as long as any.
-            then: What the process itself is told right after it was asked to end.
-
-        The process itself is asked first, so that it can end its own children in order; what remains then is
-        asked, and what remains after that is killed. supervisord ends with the last one.
+            grace_seconds: How long it may take; ``None`` for the usual grace period.
+            then: A signal for the process itself, sent right after it was asked to end.
         """
         file = self._file(name)
         record = read_record(file)
@@ -182,7 +182,7 @@ class Supervisor:
                 if then:
                     self._supervisord.ask("signalProcess", name, then.name)
             elif late_seconds > _KILL_SECONDS:
-                break  # the system does not let go of it
+                break  # the system does not release it
             elif late_seconds > 0:
                 self._supervisord.ask("signalProcess", name, "KILL")
             time.sleep(_POLL_SECONDS)
@@ -200,7 +200,7 @@ class Supervisor:
         return self._records / f"{name}.json"
 
     def _info(self, name: str) -> dict[str, Any]:
-        """Return what supervisord knows of a process; nothing when it does not run, or knows none."""
+        """Return what supervisord knows about a process; empty if it does not run or does not know it."""
         return self._supervisord.ask("getProcessInfo", name) or {}
 
 
@@ -212,5 +212,5 @@ def _age(file: Path) -> int:
 
 
 def last_lines(log: Path, count: int = 15) -> str:
-    """Return the last lines of a log, or nothing when there is none."""
+    """Return the last lines of a log; empty if there is none."""
     return "\n".join(end_of(log, 200 * count).splitlines()[-count:])

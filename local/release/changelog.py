@@ -17,16 +17,16 @@ _RELEASED = re.compile(r"(?m)^## \[(\d+\.\d+\.\d+)\] - \d{4}-\d\d-\d\d[ \t]*$")
 
 
 def newest(text: str) -> str:
-    """Return the version that was released last; empty when none was."""
+    """Return the newest released version; empty if there is none."""
     versions = _RELEASED.findall(text)
     return max(versions, key=numbers) if versions else ""
 
 
 def close(text: str, version: str, day: date) -> str:
-    """Return the changelog with what was open as a release's section, below a new open one.
+    """Return the changelog with its open section turned into a release's, below a new open one.
 
     Raises:
-        CommandError: Nothing is open, or nothing is in it.
+        CommandError: There is no open section, or it is empty.
     """
     heading = _OPEN.search(text)
     if not heading:
@@ -38,7 +38,7 @@ def close(text: str, version: str, day: date) -> str:
 
 
 def section(text: str, version: str) -> str:
-    """Return what a release's section says, without its heading.
+    """Return the text of a release's section, without its heading.
 
     Raises:
         CommandError: The release has none.

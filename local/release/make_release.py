@@ -16,12 +16,12 @@ def make_release(version: str, console: Console, root: Path = ROOT) -> None:
     """Write the version everywhere, close the changelog's open section, commit, and tag.
 
     Args:
-        version: Of the release, such as ``1.4.0``.
-        console: Where it says what it did.
+        version: The version of the release, such as ``1.4.0``.
+        console: Where the result is shown.
         root: The checkout.
 
     Raises:
-        CommandError: It is no version, or none that comes next; something is not committed; or git failed.
+        CommandError: The version is not valid or not a later one, something is not committed, or git failed.
             The checkout is as it was.
     """
     if not version:
@@ -67,7 +67,7 @@ def git(root: Path, *arguments: str) -> str:
     """Run git in a checkout, and return what it prints.
 
     Raises:
-        CommandError: It failed; with the last line of what it says.
+        CommandError: It failed; the message has the last line of its error output.
     """
     try:
         done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)

@@ -8,7 +8,7 @@ from local.settings.platform import ROOT
 
 _NUMBER = r"(?:0|[1-9]\d*)"
 _VERSION = rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}"
-# Of each pattern, the second group is the version. Compose takes no default from a file, and nor does uv.
+# The second group of each pattern is the version. Neither Compose nor uv reads a default from a file.
 _PLACES = (
     ("docker-compose*.yaml", r"(\$\{PLATFORM_VERSION:-)([^}]*)"),
     (".env.example", r"(?m)^(#PLATFORM_VERSION=)(.*)$"),
@@ -25,14 +25,14 @@ _PLACES = (
 
 
 def stated(root: Path = ROOT) -> Iterator[tuple[Path, str]]:
-    """Yield every file that repeats the version, once for each time, with what it says there."""
+    """Yield each place that repeats the version: its file, and the version stated there."""
     for file, pattern in _files(root):
         for found in re.finditer(pattern, file.read_text(encoding="utf-8")):
             yield file, found[2]
 
 
 def stamp(version: str, root: Path = ROOT) -> list[Path]:
-    """Write a version into ``VERSION`` and everywhere else, and return the files that were changed."""
+    """Write a version into ``VERSION`` and everywhere else, and return the changed files."""
     changed = {root / "VERSION": f"{version}\n"}
     for file, pattern in _files(root):
         before = file.read_text(encoding="utf-8")

@@ -1,1 +1,1 @@
-"""The platform's settings: where they come from, and which of them have to be set together."""
+"""The platform's settings: where they come from, and which of them must be set together."""

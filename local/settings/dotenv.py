@@ -9,7 +9,7 @@ from local.script import load_script
 
 
 def read_dotenv(file: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of a file; of no file, none.
+    """Return the variables of a file; none if the file is missing.
 
     Args:
         file: The file; it may be missing.
@@ -29,5 +29,5 @@ def read_dotenv(file: Path, environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def dotenv_script() -> ModuleType:
-    """Return the module that reads such files, which workers have too."""
+    """Return the module that reads such files, which workers use too."""
     return load_script(Path(__file__).parents[2] / "worker" / "src" / "yeedu_worker" / "dotenv.py")

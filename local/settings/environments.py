@@ -13,11 +13,11 @@ from local.settings.dotenv import read_dotenv
 from local.settings.platform import ROOT, Settings
 
 SECRETS = ("FLOWS_GIT_TOKEN", "YEEDU_PASSWORD", "YEEDU_TOKEN", "WAREHOUSE_PASSWORD")
-# What an environment may have of its own: what its deployments and their blocks are made from.
+# The settings that an environment may have of its own: those that its deployments and blocks are made from.
 _ITS_OWN = re.compile(
     r"(?:FLOWS_GIT|YEEDU|WAREHOUSE)_(?!MOCK_|UI_URL|POSTGRES_|REF|SSH_|KNOWN_HOSTS|SSL_CERT_FILE)\w+"
 )
-# With one of these of its own, an environment takes none of the others from `.env`: a login is one thing.
+# If an environment sets one of the first, it takes none of the second from `.env`: a login belongs together.
 _LOGINS = (
     (("YEEDU_PASSWORD", "YEEDU_TOKEN"), ("YEEDU_PASSWORD", "YEEDU_TOKEN")),
     (("WAREHOUSE_URL", "WAREHOUSE_PASSWORD"), ("WAREHOUSE_PASSWORD",)),
@@ -30,9 +30,9 @@ class EnvironmentSettings(Settings):
     """The settings of one environment.
 
     Attributes:
-        values: Those of the platform, with the environment's own over them.
+        values: The platform's settings, overridden by the environment's own.
         own: What the environment's file sets.
-        secrets: The settings of the secrets that the environment does not have from the platform.
+        secrets: The settings of the secrets that the environment does not take from the platform.
     """
 
     own: Mapping[str, str]
@@ -63,15 +63,15 @@ class EnvironmentSettings(Settings):
 
 
 def settings_of(environment: str, settings: Settings, root: Path = ROOT) -> EnvironmentSettings:
-    """Read ``.env.NAME`` beside ``.env``; this process's environment wins over both.
+    """Read ``.env.NAME`` over ``.env``; this process's environment takes precedence over both.
 
     Args:
-        environment: The environment's name; empty for the platform itself, which has no other file.
-        settings: The platform's.
-        root: Where the file is.
+        environment: The environment's name; empty for the platform itself, which has no file but ``.env``.
+        settings: The platform's settings.
+        root: The folder of the file.
 
     Raises:
-        CommandError: The file cannot be read, or sets what is the platform's.
+        CommandError: The file cannot be read, or sets what only the platform may set.
     """
     file = root / f".env.{environment}"
     if os.sep in environment:

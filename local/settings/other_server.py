@@ -1,4 +1,4 @@
-"""Checks the settings of another Prefect server in place of the platform's own."""
+"""Checks the settings for another Prefect server in place of the platform's own."""
 
 from local.errors import CommandError
 from local.settings.platform import Settings
@@ -7,10 +7,10 @@ OVERLAY = "deploy/other-server.yaml"
 
 
 def check_other_server(settings: Settings, *, in_containers: bool) -> None:
-    """Refuse half a set-up, with which the platform would talk to the wrong server.
+    """Refuse an incomplete set-up, with which the platform would talk to the wrong server.
 
     Raises:
-        CommandError: An address is there without the overlay for containers, or the other way round.
+        CommandError: The overlay is set without the address or, in containers, the address without it.
     """
     is_there = settings.has_overlay(OVERLAY)
     if is_there and not settings.other_server:

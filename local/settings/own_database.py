@@ -1,4 +1,4 @@
-"""Checks the settings of the user's own Postgres for Prefect's data."""
+"""Checks the settings for keeping Prefect's data in the user's own Postgres."""
 
 from local.errors import CommandError
 from local.settings.platform import Settings
@@ -9,10 +9,10 @@ _URLS = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECT
 
 
 def check_own_database(settings: Settings, *, in_containers: bool) -> None:
-    """Refuse settings of another database that the platform would not follow.
+    """Refuse settings for another database that the platform would ignore.
 
     Raises:
-        CommandError: The connection URL is set, or half of what a database of one's own takes.
+        CommandError: The connection URL is set, or only half of what the user's own database needs.
     """
     for name in _URLS:
         if settings.get(name):

@@ -13,7 +13,7 @@ from local.settings.dotenv import read_dotenv
 
 CHECKOUT = "UPGRADE_CHECKOUT"  # set where these programs are kept elsewhere for the rollback of an upgrade
 ROOT = Path(os.environ.get(CHECKOUT) or Path(__file__).parents[2])
-# Another server or database is what ``.env`` alone says: people export these for a command line of their own.
+# Only ``.env`` chooses another server or database: people export these for their own command line.
 OF_THE_FILE = frozenset({"PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_KEY_FILE"})
 OF_THE_DATABASE = ("PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_")
 TLS_OVERLAY = "deploy/tls.yaml"
@@ -22,22 +22,22 @@ LOGIN = frozenset({"PREFECT_API_AUTH_STRING", "PREFECT_API_AUTH_STRING_FILE"})
 
 @dataclass(frozen=True, repr=False)
 class Settings:
-    """Every value that the user set, by name. Has no useful ``repr``, since passwords are among them."""
+    """Every value that the user set, by name. It has no useful ``repr``, since passwords are among them."""
 
     values: Mapping[str, str]
 
     @classmethod
     def read(cls, root: Path = ROOT) -> "Settings":
-        """Read ``.env`` beside the compose file, and this process's environment over it."""
+        """Read ``.env`` next to the compose file, overridden by this process's environment."""
         environment = environment_of_commands()
         return cls({**read_dotenv(root / ".env", environment), **environment})
 
     def get(self, name: str, default: str = "") -> str:
-        """Return the value, or the default where it is unset or empty (``${NAME:-default}``)."""
+        """Return the value, or the default if it is unset or empty (``${NAME:-default}``)."""
         return self.values.get(name) or default
 
     def given(self, name: str, default: str = "") -> str:
-        """Return the value even when it is empty, or the default where it is unset (``${NAME-default}``)."""
+        """Return the value even if it is empty, or the default if it is unset (``${NAME-default}``)."""
         return self.values.get(name, default)
 
     def port(self, name: str, default: int) -> int:
@@ -60,7 +60,7 @@ class Settings:
         return self._whole(name, default, "a time: set it to a whole number of seconds")
 
     def count(self, name: str, default: int) -> int:
-        """Return a setting that says how many.
+        """Return a setting that is a count.
 
         Raises:
             CommandError: It is not a whole number above 0.
@@ -80,7 +80,7 @@ class Settings:
 
     @property
     def tls_http_port(self) -> int:
-        """The port that leads to https."""
+        """The http port, which redirects to https."""
         return self.port("TLS_HTTP_PORT", 80)
 
     @property
@@ -110,10 +110,10 @@ class Settings:
 
     @property
     def builds_images(self) -> bool:
-        """Whether images follow the files that they are built from, or those that are there are taken.
+        """Whether images are rebuilt when their files change; else the existing ones are used.
 
         Raises:
-            CommandError: ``IMAGE_POLICY`` is neither.
+            CommandError: ``IMAGE_POLICY`` is neither ``build`` nor ``never``.
         """
         policy = self.get("IMAGE_POLICY", "build")
         if policy not in {"build", "never"}:
@@ -122,10 +122,10 @@ class Settings:
 
     @property
     def registry(self) -> str:
-        """Where images are pulled from, such as ``ghcr.io/team``; empty for images of this machine's own.
+        """Where images are pulled from, such as ``ghcr.io/team``; empty for images built on this machine.
 
         Raises:
-            CommandError: No name of an image can begin with it.
+            CommandError: An image's name cannot begin with it.
         """
         registry = self.get("PLATFORM_REGISTRY")
         if registry and not re.fullmatch(r"[\w.-]+(:\d+)?(/[a-z0-9._-]+)*", registry, re.ASCII):
@@ -136,7 +136,7 @@ class Settings:
 
     @property
     def other_server(self) -> str:
-        """The API of another server than the platform's own; empty for that.
+        """The API of a server other than the platform's own; empty for the platform's own.
 
         Raises:
             CommandError: It is not an address.
@@ -150,7 +150,7 @@ class Settings:
 
     @property
     def api_url(self) -> str:
-        """The API as this machine reaches it, without a slash at the end."""
+        """The API as this machine reaches it, without a trailing slash."""
         if self.other_server:
             return self.other_server
         host = self.near_address
@@ -159,7 +159,7 @@ class Settings:
 
     @property
     def near_address(self) -> str:
-        """The address at which this machine itself reaches what is published at `bind_address`."""
+        """The address at which this machine reaches what is published at `bind_address`."""
         address = ipaddress.ip_address(self.bind_address)
         if address.is_unspecified:
             return "127.0.0.1" if address.version == 4 else "::1"
@@ -181,7 +181,7 @@ class Settings:
         return ROOT / Path(text).expanduser() if text else None
 
     def config_dir(self) -> Path:
-        """Return the folder of the team's own files; by default the platform's.
+        """Return the folder of the team's own files; by default the platform's ``deployer/``.
 
         Raises:
             CommandError: There is no such folder.
@@ -192,7 +192,7 @@ class Settings:
         return folder
 
     def own_variables(self) -> dict[str, str]:
-        """Return what ``flows.env`` in that folder sets, for the deployer and for flow runs.
+        """Return what ``flows.env`` in `config_dir` sets, for the deployer and for flow runs.
 
         Raises:
             CommandError: A line of it is not ``NAME=value``.
@@ -200,11 +200,11 @@ class Settings:
         return read_dotenv(self.config_dir() / "flows.env", self.values)
 
     def ca_file(self) -> Path | None:
-        """Return the file of the user's own CA, of which there is none by default."""
+        """Return the file of the user's own CA; by default there is none."""
         return self.path("CA_CERT_FILE") or self.path("YEEDU_SSL_CERT_FILE")  # an older name
 
     def auth_string(self) -> str:
-        """Return the login of the API, ``user:password``, or an empty string when it has none.
+        """Return the API's login, ``user:password``, or an empty string if it has none.
 
         Raises:
             CommandError: The file that should hold it cannot be read.
@@ -212,7 +212,7 @@ class Settings:
         return self.secret("PREFECT_API_AUTH_STRING")
 
     def api_key(self) -> str:
-        """Return the key of another server's API, or an empty string when it has none.
+        """Return the key of another server's API, or an empty string if it has none.
 
         Raises:
             CommandError: The file that should hold it cannot be read.
@@ -235,9 +235,9 @@ class Settings:
 
 
 def environment_of_commands() -> dict[str, str]:
-    """Return this process's environment without what another server is described with in ``.env`` alone.
+    """Return this process's environment without the settings of another server, which only ``.env`` may set.
 
-    A login that comes with an address is that server's, and none to give to the platform's own.
+    A login that comes with an address belongs to that server, and must not reach the platform's own.
     """
     hidden = OF_THE_FILE | LOGIN if os.environ.get("PREFECT_API_URL") else OF_THE_FILE
     return {
@@ -248,7 +248,7 @@ def environment_of_commands() -> dict[str, str]:
 
 
 def _ui_url_of(api_url: str) -> str:
-    """Return where the UI of an API is: a server's own beside it, Prefect Cloud's under another name."""
+    """Return the UI's address for an API: on the same server, or for Prefect Cloud under another name."""
     url = re.sub(r"^https://api\.(prefect\.\w+)/", r"https://app.\1/", api_url)
     url = re.sub(r"/api(?=/|$)", "", url, count=1)
     return url.replace("/accounts/", "/account/").replace("/workspaces/", "/workspace/")

@@ -1,4 +1,4 @@
-"""Several API servers (``SCALE=1``): which compose files that adds, and the checks of its settings."""
+"""Several API servers (``SCALE=1``): the compose files that this adds, and the checks of its settings."""
 
 import os
 from collections.abc import Mapping
@@ -12,17 +12,17 @@ from local.settings.platform import ROOT
 OVERLAY = "deploy/scale.yaml"
 OWN_DATABASE = "deploy/own-database.yaml"
 OWN_REDIS = "deploy/own-redis.yaml"
-_TOGETHER = {OWN_DATABASE: "deploy/scale-own-database.yaml"}  # what one lacks of the other, after both
+_TOGETHER = {OWN_DATABASE: "deploy/scale-own-database.yaml"}  # what the two lack together, named after both
 MAX_SERVERS = 8  # as many as Postgres has connections for: tests/architecture/test_scale.py
 _FILES, _SEPARATOR = "COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR"
-# As Compose looks for one, the first that is there, unless COMPOSE_FILE says which files there are.
+# Compose takes the first of these that exists, unless COMPOSE_FILE names the files.
 _OVERRIDES = tuple(
     f"{stem}.override.{end}" for stem in ("compose", "docker-compose") for end in ("yml", "yaml")
 )
 
 
 def compose_files(values: Mapping[str, str], root: Path) -> list[str]:
-    """Return the compose files that a checkout's project consists of.
+    """Return the compose files of a checkout's project.
 
     Args:
         values: The settings.
@@ -46,18 +46,18 @@ def compose_files(values: Mapping[str, str], root: Path) -> list[str]:
 
 
 def _place(files: list[str], overlay: str) -> int | None:
-    """Return where a file of ``deploy/`` is among others; ``None`` where it is not."""
+    """Return the position of a file of ``deploy/`` among others; ``None`` if it is not among them."""
     places = (place for place, one in enumerate(files) if one.replace("\\", "/").endswith(overlay))
     return next(places, None)
 
 
 def file_variables(files: list[str]) -> dict[str, str]:
-    """Return the variables that tell Compose of files."""
+    """Return the variables that tell Compose which files to use."""
     return {_FILES: os.pathsep.join(files), _SEPARATOR: os.pathsep}
 
 
 def scale_variables(values: Mapping[str, str], root: Path) -> dict[str, str]:
-    """Return the variables that tell Compose of the overlay as well; none where it is not asked for."""
+    """Return the variables that add the overlay to Compose's files; none unless ``SCALE`` asks for it."""
     return file_variables(compose_files(values, root)) if is_on(values) else {}
 
 
@@ -76,25 +76,25 @@ def is_on(values: Mapping[str, str]) -> bool:
 
 
 def runs_scaled(project: str) -> bool:
-    """Tell whether a project's containers are those of several servers, whatever the settings say now.
+    """Tell whether a project's containers are those of several servers, whatever the settings say.
 
-    One that stays as it is when the project goes back to one server keeps the files that it was started from;
-    that of ``services`` does not stay.
+    A container that survives the way back to one server still names the files that it was started from, but
+    that of ``services`` does not survive.
     """
     found = labels_of(project, "config_files", service="services")
     return any(_place(files.split(","), OVERLAY) is not None for files in found)
 
 
 def changes_scale(values: Mapping[str, str], root: Path, project: str) -> bool:
-    """Tell whether a project that runs would go from one server to several, or back."""
+    """Tell whether a running project would go from one server to several, or back."""
     return runs_scaled(project) != (_place(compose_files(values, root), OVERLAY) is not None)
 
 
 def check_scale(values: Mapping[str, str], root: Path, *, in_containers: bool) -> None:
-    """Refuse what does not go together with several servers.
+    """Refuse settings that are incompatible with several servers.
 
     Raises:
-        CommandError: It names what does not.
+        CommandError: Some are; the message names them.
     """
     files = compose_files(values, root)
     place = _place(files, OVERLAY)
@@ -117,10 +117,10 @@ def check_scale(values: Mapping[str, str], root: Path, *, in_containers: bool) -
 
 
 def _check_redis(values: Mapping[str, str], files: list[str]) -> None:
-    """Refuse a Redis of the user's that would not be used, or whose address does not do.
+    """Refuse the user's own Redis if it would not be used, or if its address is not valid.
 
     Raises:
-        CommandError: It says what to set.
+        CommandError: One is the case; the message says what to set.
     """
     url, is_there = values.get("REDIS_URL", ""), _place(files, OWN_REDIS) is not None
     if is_there and not url:

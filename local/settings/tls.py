@@ -1,4 +1,4 @@
-"""Checks the settings of https for the platform's own server (``deploy/tls.yaml``)."""
+"""Checks the settings for https on the platform's own server (``deploy/tls.yaml``)."""
 
 import os
 from urllib.parse import urlsplit
@@ -24,10 +24,10 @@ def mode_of(settings: Settings) -> str:
 
 
 def check_tls(settings: Settings, *, in_containers: bool) -> None:
-    """Refuse settings with which https would not come about.
+    """Refuse settings with which https would not work.
 
     Raises:
-        CommandError: It says what is missing, or what does not go together.
+        CommandError: Something is missing or incompatible; the message says what.
     """
     if not settings.has_tls:
         if settings.get("TLS_MODE"):
@@ -65,7 +65,7 @@ def _check_file(settings: Settings, name: str) -> None:
 
 
 def other_port(settings: Settings) -> str:
-    """Return why links and redirects do not lead to the port that is published; nothing if they do."""
+    """Return why links and redirects do not lead to the published port; empty if they do."""
     there, here = urlsplit(settings.ui_url).port or 443, settings.prefect_port
     if not settings.has_tls or there == here:
         return ""

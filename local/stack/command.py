@@ -1,4 +1,4 @@
-"""``make stack`` writes the platform's stack for a Docker Swarm, ``make stack-up`` has the Swarm run it."""
+"""``make stack`` writes the platform's stack for a Docker Swarm; ``make stack-up`` has the Swarm run it."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ JSON = dict[str, Any]
 
 
 def write_stack(file: Path | None, settings: Settings, console: Console) -> None:
-    """Write the stack, as for a Swarm that has none of its secrets yet, and say what is left out of it.
+    """Write the stack as for a Swarm that has none of its secrets yet, and print what it leaves out.
 
     Raises:
         CommandError: The compose files, or a setting in them, cannot be rendered.
@@ -43,11 +43,11 @@ def write_stack(file: Path | None, settings: Settings, console: Console) -> None
 
 
 def run_stack(settings: Settings, console: Console) -> None:
-    """Have the Swarm run the stack as the checkout and ``.env`` are now, and wait until everything works.
+    """Have the Swarm run the stack of this checkout and ``.env``, and wait until every service is healthy.
 
     Raises:
-        CommandError: This machine is no manager of a Swarm, a setting cannot be used, or a service does not
-            start.
+        CommandError: This machine is not a manager of a Swarm, a setting cannot be used, or a service does
+            not start.
     """
     _check_docker()
     node = this_node()
@@ -80,7 +80,7 @@ def run_stack(settings: Settings, console: Console) -> None:
 
 
 def left_out(model: JSON) -> list[str]:
-    """Return a line for each setting that a Swarm has nothing for: whose it is, and what is there instead."""
+    """Return a line for each setting without a counterpart on a Swarm: its services, and what replaces it."""
     lines: list[str] = []
     for setting, instead in LEFT_OUT.items():
         services = sorted(name for name, service in model["services"].items() if service.get(setting))
@@ -90,7 +90,7 @@ def left_out(model: JSON) -> list[str]:
 
 
 def project_of(settings: Settings) -> Project:
-    """Return the compose project with what a Swarm adds, of which other overlays take away what they do."""
+    """Return the compose project with the Swarm's overlays, placed so that others can override them."""
     files = [name for name in compose_files(settings.values, ROOT) if name not in {OVERLAY, SCALE_OVERLAY}]
     if SCALED in files:
         files.insert(files.index(SCALED) + 1, SCALE_OVERLAY)
@@ -103,7 +103,7 @@ def _check_docker() -> None:
 
 
 def _write(target: Path, stack: JSON) -> None:
-    """Write it as Docker itself does, which refuses what it would not take."""
+    """Write the stack as Docker itself prints it, so that Docker refuses it here if it is not valid."""
     text = docker("stack", "config", "--skip-interpolation", "--compose-file=-", content=json.dumps(stack))
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(f"# Written by `make stack` from the compose files and .env.\n{text}", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Waits until every service of a stack is healthy; else says which is not, and why."""
+"""Waits until every service of a stack is healthy, or says which is not, and why."""
 
 import json
 import time
@@ -10,16 +10,16 @@ from local.stack.swarm import docker, inspected
 
 JSON = dict[str, Any]
 _SECONDS = 600.0
-_QUIET_SECONDS = 60.0  # after which it tells what it waits for
+_QUIET_SECONDS = 60.0  # after which it says what it waits for
 _PAUSE_SECONDS = 1.0
 _PAUSED = "paused"
-_MAX_RESUMES = 3  # a new login, for example, comes to the server last, which its first clients do not outlive
+_MAX_RESUMES = 3  # after a new login, for example, clients fail until the server, updated last, has it
 _GIVEN_UP = {_PAUSED, "rollback_started", "rollback_paused", "rollback_completed"}
 _UNDER_WAY = "updating"
 
 
 def await_services(stack: str, names: set[str], console: Console) -> None:
-    """Wait until each service has all its tasks, as they are described now, and each job has ended well.
+    """Wait until each service runs all its tasks as currently described, and each job has succeeded.
 
     Args:
         stack: The stack's name.
@@ -27,7 +27,7 @@ def await_services(stack: str, names: set[str], console: Console) -> None:
         console: Gets a line for each service.
 
     Raises:
-        CommandError: It has not within ten minutes, an update was given up, or a job has failed for good.
+        CommandError: Ten minutes were not enough, or an update was given up.
     """
     waiting, began = set(names), time.monotonic()
     is_told = False
@@ -65,7 +65,7 @@ def await_services(stack: str, names: set[str], console: Console) -> None:
 
 
 def _update_of(service: JSON) -> str:
-    """Return how far a service's last update is; nothing where there is none."""
+    """Return the state of a service's last update; empty if there was none."""
     status: JSON = service.get("UpdateStatus") or {}
     before: JSON = service.get("PreviousSpec") or {}
     is_job = "ReplicatedJob" in service["Spec"]["Mode"]
@@ -75,12 +75,12 @@ def _update_of(service: JSON) -> str:
         and not is_job
         and _differs(before["TaskTemplate"], service["Spec"]["TaskTemplate"])
     ):
-        return _UNDER_WAY  # and not begun
+        return _UNDER_WAY  # though not begun
     return status.get("State", "")
 
 
 def _differs(before: Any, after: Any) -> bool:
-    """Compare two descriptions; Docker fills the defaults into the second one alone."""
+    """Tell whether two descriptions differ; Docker fills defaults only into the second one."""
     if isinstance(before, dict) and isinstance(after, dict):
         old, new = cast("JSON", before), cast("JSON", after)
         return any(_differs(value, new.get(key)) for key, value in old.items())
@@ -88,7 +88,7 @@ def _differs(before: Any, after: Any) -> bool:
 
 
 def is_whole(replicas: str) -> bool:
-    """Tell whether 2/2 tasks run, or (1/1 completed)."""
+    """Tell whether all tasks run (``2/2``), or have completed (``(1/1 completed)``)."""
     counted = (
         replicas.partition("(")[2].partition(" ")[0]
         if "completed" in replicas
@@ -108,7 +108,7 @@ def _counts(stack: str) -> dict[str, str]:
 
 
 def _reason(stack: str, name: str) -> str:
-    """Return why its last task did not run, or where to look."""
+    """Return why a service's last task did not run, and where to look."""
     lines = docker("service", "ps", "--no-trunc", "--format", "{{json .}}", f"{stack}_{name}").splitlines()
     tasks: list[JSON] = list(map(json.loads, lines))
     told = next((task["Error"].strip('"') for task in tasks if task["Error"]), "")

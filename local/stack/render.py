@@ -1,6 +1,6 @@
-"""Turns the compose project into what `docker stack deploy` takes.
+"""Renders the compose project for `docker stack deploy`.
 
-A function of what `docker compose config` says, and of what the Swarm has.
+The result depends only on the output of `docker compose config` and on what the Swarm has.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from local.stack.settings import KEPT, LEFT_OUT, REPLACED, SERVICES_LEFT_OUT
 JSON = dict[str, Any]
 HERE = "here"  # the value of a node's labels
 CHECKOUT = "checkout"
-_MIGRATION = "migrate"  # what depends on it waits for it by itself, when it is told to
-_LABELS = "yeedu-prefect."  # by which Compose sees what changed
+_MIGRATION = "migrate"  # services that depend on it wait for it themselves, when told to
+_LABELS = "yeedu-prefect."  # these show Compose what changed
 _SECRETS_VOLUME = re.compile(r".+-secrets")
 _SECRETS_ROOT = "/run/platform/"
 _OF_A_TASK = "{{"  # in the name of a volume: each task has its own
@@ -46,10 +46,10 @@ class StackContext:
 
 
 def stack_of(model: JSON, context: StackContext) -> JSON:
-    """Return the stack.
+    """Return the stack that a compose project renders to.
 
     Args:
-        model: What `docker compose config --format json` prints, with the profiles chosen.
+        model: The output of `docker compose config --format json`, with the profiles chosen.
         context: What the Swarm has.
 
     Raises:
@@ -67,7 +67,7 @@ def stack_of(model: JSON, context: StackContext) -> JSON:
 
 
 def labels_of(stack: JSON) -> list[str]:
-    """Return the labels of nodes by which services find their data and the checkout."""
+    """Return the node labels by which services are placed with their data and the checkout."""
     constraints = {
         constraint
         for service in stack["services"].values()
@@ -78,7 +78,7 @@ def labels_of(stack: JSON) -> list[str]:
 
 
 class _Rendered:
-    """One service on its way."""
+    """One service while it is rendered."""
 
     def __init__(self, name: str, service: JSON, model: JSON, context: StackContext, stack: JSON) -> None:
         self._name, self._old, self._model, self._context = name, service, model, context
@@ -89,7 +89,7 @@ class _Rendered:
         self._places: set[str] = set()
 
     def service(self) -> JSON:
-        """Return it."""
+        """Render the service, and add what it needs to the stack."""
         for setting, value in self._old.items():
             if value is None or setting in LEFT_OUT:
                 continue
@@ -113,7 +113,7 @@ class _Rendered:
         return dict(sorted(self._new.items()))
 
     def _environment(self) -> None:
-        """Swarm takes the values for templates; those of deploy/swarm.yaml are meant to be."""
+        """Escape the values, which Swarm takes for templates, except those of deploy/swarm.yaml."""
         if _MIGRATION in self._old.get("depends_on", {}):
             self._new["environment"] = {**self._new["environment"], "SERVER_AWAITS_MIGRATION": "yes"}
         if environment := self._new.get("environment"):
@@ -132,7 +132,7 @@ class _Rendered:
             key: text for key, text in self._old.get("labels", {}).items() if not key.startswith(_LABELS)
         }
         image = self._context.images.get(self._new["image"])
-        if image:  # its name is the same when it was built anew
+        if image:  # a rebuilt image has the same name
             labels[f"{_LABELS}image"] = image
         if labels:
             self._new["labels"] = labels
@@ -171,13 +171,13 @@ class _Rendered:
         volume = dict(self._model["volumes"].get(source) or {})
         name = volume.get("name", "")
         if name in {"", f"{self._project}_{source}"}:
-            name = f"{self._project}-stack_{source}"  # on the other one Compose may start a database as well
+            name = f"{self._project}-stack_{source}"  # Compose may run a database on the other one
         if _OF_A_TASK not in name and volume.get("driver", "local") == "local":
             self._places.add(source)
         self._stack["volumes"][source] = {**volume, "name": name}
 
     def _memory(self) -> None:
-        """What Compose keeps in memory: /dev/shm, and each tmpfs."""
+        """Add mounts for what Compose keeps in memory: /dev/shm and each tmpfs."""
         if size := self._old.get("shm_size"):
             self._mounts.append({"type": "tmpfs", "target": _SHM, "tmpfs": {"size": _bytes(size)}})
         for line in self._old.get("tmpfs", []):
@@ -193,7 +193,7 @@ class _Rendered:
             )
 
     def _memory_volume(self, target: str, options: Mapping[str, str]) -> str:
-        """Return a volume of memory, whose name tells its options: Docker keeps those it was made with."""
+        """Return a volume of memory, named after its options, since a volume's options never change."""
         usual = ["nosuid", "nodev", *([] if "exec" in options else ["noexec"])]
         given = [f"{key}={value}" if value else key for key, value in options.items()]
         if "mode" not in options:
@@ -209,7 +209,7 @@ class _Rendered:
         return source
 
     def _ports(self) -> None:
-        """The routing mesh would hide who asks from the server, which counts guesses at its login."""
+        """Publish ports on the node: the mesh would hide whose guesses at its login the server counts."""
         published: list[JSON] = []
         for port in self._old.get("ports", []):
             address = port.get("host_ip", "").strip("[]")
@@ -250,7 +250,7 @@ class _Rendered:
         deploy.setdefault(
             "restart_policy", {"condition": condition, **({"delay": "1s"} if condition != "none" else {})}
         )
-        # A name leads to the tasks: a virtual address forgets connections that are idle for 15 minutes.
+        # Names resolve to tasks: a virtual address drops connections that are idle for 15 minutes.
         deploy.setdefault("endpoint_mode", "dnsrr")
         placement = deploy.get("placement", {})
         own = [f"node.labels.{self._project}.{place} == {HERE}" for place in sorted(self._places)]
@@ -260,13 +260,13 @@ class _Rendered:
 
 
 def _seconds(text: str) -> float:
-    """Return a duration as Compose prints it, such as 1m30s, in seconds."""
+    """Return in seconds a duration that Compose prints, such as 1m30s."""
     units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 1e-6, "ns": 1e-9}
     return sum(float(number) * units[unit] for number, unit in re.findall(r"([\d.]+)(ms|us|ns|h|m|s)", text))
 
 
 def _bytes(text: str) -> int:
-    """Return a size as Compose takes it, such as 192m, in bytes."""
+    """Return in bytes a size that Compose accepts, such as 192m."""
     match = re.fullmatch(r"(\d+)([bkmg]?)b?", text.strip().lower())
     if not match:
         raise CommandError(f"{text!r} is not a size: write it as 512m or 2g")

@@ -1,7 +1,7 @@
 """Creates the platform's secrets on a Swarm, where services read them from the same files as with Compose.
 
-A Swarm tells nobody a secret's value, and changes none. So each has a number in its name, a value that is new
-gets the next one, and a label has what the value can be compared by, as passwords are kept: salted and slow.
+A Swarm neither reveals nor changes a secret's value. So each has a number in its name, a new value gets the
+next number, and a label holds a salted, slow hash, as for passwords, with which values are compared.
 """
 
 import hashlib
@@ -21,8 +21,8 @@ from local.stack.swarm import docker, inspected
 
 _STACK, _KEY, _NUMBER, _PRINT = (f"yeedu-prefect.{name}" for name in ("stack", "secret", "number", "print"))
 _PASSES = 200_000
-# What is not configured is an empty file, and a Swarm has no empty ones. Each has its own: of a secret that
-# a service has twice, `docker stack deploy` exchanges the files at random, and replaces its tasks for that.
+# An unset secret is an empty file, and a Swarm has no empty ones. Each unset one is a separate secret: if a
+# service had one twice, `docker stack deploy` would swap the files at random, and replace its tasks for that.
 _NOTHING = "\n"
 _LONGEST = 64
 
@@ -37,7 +37,7 @@ class Held:
 
 
 def keys_of(model: Mapping[str, Any]) -> dict[str, str]:
-    """Return the file of each secret that the compose files mount as one, by its name there."""
+    """Return the file of each secret that the compose files mount as such, by its name there."""
     used = {
         secret["source"]
         for name, service in model["services"].items()
@@ -48,18 +48,18 @@ def keys_of(model: Mapping[str, Any]) -> dict[str, str]:
 
 
 def first_names(model: Mapping[str, Any], stack: str) -> dict[str, str]:
-    """Return what each secret is called on a Swarm that has none, and knows no value."""
+    """Return the name that each secret gets on a Swarm that has none, by its key; no value is needed."""
     keys = [*(f"{secret.folder}/{secret.name}" for secret in _script().SECRETS), *keys_of(model)]
     return {key: _name(stack, key, 1) for key in keys}
 
 
 def create_secrets(model: Mapping[str, Any], stack: str, settings: Settings) -> dict[str, str]:
-    """Make those that are missing or new, and return the name of each, by its key.
+    """Create the secrets that are missing or have a new value, and return the name of each, by its key.
 
     Args:
-        model: The compose project's.
+        model: The configuration of the compose project.
         stack: The stack's name.
-        settings: Where the user's own are.
+        settings: Where the user's own secrets are.
 
     Raises:
         CommandError: One of the user's cannot be used, or differs from one that cannot change.
@@ -112,7 +112,7 @@ def create_secrets(model: Mapping[str, Any], stack: str, settings: Settings) -> 
 
 
 def forget_superseded(stack: str, names: Mapping[str, str]) -> None:
-    """Delete what no service has any more; where one still does, the Swarm keeps it."""
+    """Delete superseded secrets; the Swarm keeps any that a service still uses."""
     for held in _held(stack).values():
         if held.name not in names.values():
             try:
@@ -132,18 +132,18 @@ class _Store:
                 self._newest[key] = one
 
     def any(self, key: str) -> str:
-        """Return the one with that key, if there is one."""
+        """Return the name of the newest secret with a key; empty if there is none."""
         return self._newest[key].name if key in self._newest else ""
 
     def lacks(self, key: str) -> bool:
-        """Tell whether there is none with that key, or it was not configured."""
+        """Tell whether there is no secret with a key, or only an unset one."""
         return key not in self._newest or _is_print_of(self._newest[key].print, _NOTHING)
 
     def with_value(self, key: str, value: str, *, may_change: bool = True) -> str:
-        """Return the newest with that key if it has the value, else a new one.
+        """Return the newest secret with a key if it has the value, else a new one.
 
         Raises:
-            CommandError: There is another one, and it may not change.
+            CommandError: It has another value, and may not change.
         """
         newest = self._newest.get(key)
         if newest and _is_print_of(newest.print, value):
@@ -163,7 +163,7 @@ class _Store:
 
 
 def _formed_from(secret: Any, script: ModuleType) -> list[str]:
-    """Return the keys of what is made of a secret's value in another form: a Swarm does not tell it later."""
+    """Return the keys of the secrets derived from a secret's value, which a Swarm does not reveal later."""
     formed = (one for one in script.SECRETS if one.else_like == secret.setting and one.form is not str)
     return [f"{one.folder}/{one.name}" for one in formed]
 

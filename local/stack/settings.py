@@ -1,6 +1,6 @@
 """How each setting of a Compose service translates to a Swarm."""
 
-# As Compose has them.
+# Settings that stay as Compose has them.
 KEPT = frozenset(
     {
         *("cap_add", "cap_drop", "command", "dns", "entrypoint", "environment", "extra_hosts", "hostname"),
@@ -8,7 +8,7 @@ KEPT = frozenset(
         *("sysctls", "ulimits", "user", "working_dir"),
     }
 )
-# Said in another way; see `render`.
+# Settings that are expressed differently; see `render`.
 REPLACED = {
     "deploy": "what it says goes before what the others below become",
     "healthcheck": "with `retries` for an hour: Swarm ends what is unhealthy, and Compose does not",
@@ -22,7 +22,7 @@ REPLACED = {
     "tmpfs": "mounts of that type; with options that these have not (`exec`, `uid`), a volume of memory",
     "volumes": "those of secrets become the Swarm's; others, and the checkout, tie a service to its node",
 }
-# What a Swarm has nothing for, and what stands in its place.
+# Settings without a counterpart on a Swarm, and what takes their place.
 LEFT_OUT = {
     "build": "images are built, loaded or pulled before",
     "cpu_shares": "nothing: who is served first when the processor is short",
@@ -32,7 +32,7 @@ LEFT_OUT = {
     "pull_policy": "images are built, loaded or pulled before",
     "security_opt": '"no-new-privileges": true in /etc/docker/daemon.json of every node',
 }
-# Services that have nothing to do there.
+# Services that a Swarm does not need, and why.
 SERVICES_LEFT_OUT = {
     "ready": "`make stack-up` waits until everything works",
     "secrets": "`make stack-up` makes the Swarm's secrets",

@@ -14,11 +14,11 @@ def docker(*arguments: str, content: str | None = None) -> str:
     """Return what a docker command prints.
 
     Args:
-        arguments: The command's, none of which may be a secret.
+        arguments: The command's arguments, none of which may be a secret.
         content: What it reads; nothing by default.
 
     Raises:
-        CommandError: It failed; with the last line of what it says.
+        CommandError: It failed; the message has the last line of its error output.
     """
     done = subprocess.run(
         ["docker", *arguments],
@@ -35,7 +35,7 @@ def docker(*arguments: str, content: str | None = None) -> str:
 
 
 def inspected(kind: str, names: Sequence[str]) -> list[JSON]:
-    """Return all that the Swarm tells of some nodes, secrets or services; of none, nothing."""
+    """Return the Swarm's descriptions of nodes, secrets or services; none if there are no names."""
     return json.loads(docker(kind, "inspect", *names)) if names else []
 
 
@@ -43,7 +43,7 @@ def this_node() -> str:
     """Return the id of this machine's node.
 
     Raises:
-        CommandError: It is in no Swarm, or no manager of it.
+        CommandError: It is in no Swarm, or not a manager of it.
     """
     swarm = json.loads(docker("info", "--format", "{{json .Swarm}}"))
     if swarm.get("LocalNodeState") != "active":
@@ -54,14 +54,14 @@ def this_node() -> str:
 
 
 def label_nodes(labels: Sequence[str], node: str) -> list[str]:
-    """Have each label on one node, by default on this one; return those that are new.
+    """Make sure that one node has each label, by default this one; return the labels that are new.
 
     Args:
-        labels: By which services find the node of their data.
-        node: This machine's.
+        labels: The labels that lead services to the node of their data.
+        node: This machine's node.
 
     Raises:
-        CommandError: Two nodes have the same: data would be on either.
+        CommandError: Two nodes have the same label, so the data could be on either.
     """
     nodes = inspected("node", docker("node", "ls", "--quiet").split())
     new: list[str] = []

@@ -16,12 +16,12 @@ def report_first_run(
 
     Args:
         api: The server.
-        settings: Where the UI is.
-        console: What is printed to; it knows when `make up` began.
-        worker_since: When the worker was started; ``None`` when there is none here.
+        settings: The address of the UI.
+        console: Where the result is printed; it knows when `make up` began.
+        worker_since: When the worker was started; ``None`` if none runs here.
 
     Raises:
-        CommandError: It did not end in time.
+        CommandError: The run did not end in time.
     """
 
     def report(run: FlowRun) -> None:
@@ -35,11 +35,11 @@ def report_first_run(
     if run is None:
         console.say(f"First Yeedu run  none: no active deployment is named {FIRST_RUN_DEPLOYMENT}")
         return 0
-    # What ended before was the work of a worker that may have had other settings.
+    # An earlier run was the work of a worker that may have had other settings.
     is_new = run.since >= max(console.began_at, worker_since or console.began_at)
     label = "First Yeedu run" if is_new else "Last Yeedu run "
     console.say(f"{label}  {run.state_name}  {settings.ui_url}/runs/flow-run/{run.id}")
     if run.state_type != "COMPLETED" and run.message:
         console.say(f"                 {run.message.strip().splitlines()[0]}")
-    # How a run of an earlier life ended says nothing about whether the platform came up.
+    # How a run before this start ended says nothing about whether the platform came up.
     return 0 if run.state_type == "COMPLETED" or not is_new else 1

@@ -32,7 +32,7 @@ _FOLDERS = (
 
 
 def run_lines(api: PrefectApi) -> Iterator[str]:
-    """Yield what the server says about its flow runs and its scheduler."""
+    """Yield what the server reports about its flow runs and its scheduler."""
     try:
         for name, state in STATES.items():
             count, age = runs_in(api, state)
@@ -45,7 +45,7 @@ def run_lines(api: PrefectApi) -> Iterator[str]:
 
 
 def runs_in(api: PrefectApi, state: JSON, among: JSON | None = None) -> tuple[int, timedelta | None]:
-    """Return how many runs are in a state, and how long ago the first that is not over was to be there.
+    """Return how many runs are in a state, and how long ago the first was due (None for crashed runs).
 
     Args:
         api: The server.
@@ -57,14 +57,14 @@ def runs_in(api: PrefectApi, state: JSON, among: JSON | None = None) -> tuple[in
     if not count or "CRASHED" in str(state):
         return count, None
     [first] = api.post("/flow_runs/filter", {**body, "sort": "EXPECTED_START_TIME_ASC", "limit": 1}) or [None]
-    if first is None:  # it has ended in between
+    if first is None:  # it ended in between
         return count, None
     return count, datetime.now(UTC) - datetime.fromisoformat(first["expected_start_time"])
 
 
 def scheduler_age(api: PrefectApi) -> timedelta | None:
-    """Return how long ago the scheduler made its last run; None where it has made none."""
-    # The scheduler's have this tag, and ids that grow with time; by hand, a copy of one may have its tag.
+    """Return how long ago the scheduler made its last run; None if it has made none."""
+    # The scheduler's runs have this tag, and ids that grow with time; copies made by hand may have it too.
     tagged = {"sort": "ID_DESC", "limit": 200, "flow_runs": {"tags": {"all_": ["auto-scheduled"]}}}
     newest: list[JSON] = api.post("/flow_runs/filter", tagged)
     made = [datetime.fromisoformat(run["created"]) for run in newest if run["auto_scheduled"]]
@@ -72,7 +72,7 @@ def scheduler_age(api: PrefectApi) -> timedelta | None:
 
 
 def volume_lines(project: Project) -> Iterator[str]:
-    """Yield how large the database's tables and the volumes of the containers are."""
+    """Yield the sizes of the database, its largest tables, and the containers' folders."""
     for [total] in postgres_rows(project.inside, "SELECT pg_database_size('prefect')"):
         yield f"database        {size_of(int(total))}"
         for table, size in postgres_rows(project.inside, f"{_TABLES} {_LARGEST}"):
@@ -84,11 +84,11 @@ def volume_lines(project: Project) -> Iterator[str]:
 
 
 def postgres_rows(inside: Callable[..., str], statement: str) -> list[list[str]]:
-    """Return the rows that Prefect's database in its container answers with; none when it does not run.
+    """Return the rows of a query on Prefect's database in its container; none if it does not run.
 
     Args:
         inside: Runs a command in a service's container, and returns what it prints.
-        statement: The query; its columns hold no blanks.
+        statement: The query; no column may contain a space.
     """
     how = ("--no-psqlrc", "--no-align", "--tuples-only", "--field-separator= ", f"--command={statement}")
     printed = inside("postgres", "psql", "--username=prefect", "--dbname=prefect", *how)
@@ -96,10 +96,10 @@ def postgres_rows(inside: Callable[..., str], statement: str) -> list[list[str]]
 
 
 def sqlite_lines(folder: Path) -> Iterator[str]:
-    """Yield how large the database and the folders of local processes are.
+    """Yield the sizes of the database, its largest tables, and the folders of local processes.
 
     Args:
-        folder: Where each service has one of its own.
+        folder: The folder in which each service has its own.
     """
     database = folder / "server" / "prefect.db"
     if database.exists():
@@ -115,7 +115,7 @@ def sqlite_lines(folder: Path) -> Iterator[str]:
 
 
 def sqlite_tables(database: Path) -> list[tuple[str, int]]:
-    """Return the largest tables; none where SQLite was built without their sizes."""
+    """Return the largest tables and their sizes; none if SQLite was built without this information."""
     sql = "SELECT name, SUM(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC LIMIT ?"
     try:
         with closing(read_only(database, 5)) as connection:
@@ -125,7 +125,7 @@ def sqlite_tables(database: Path) -> list[tuple[str, int]]:
 
 
 def age_of(age: timedelta) -> str:
-    """Return how long that is, in the largest unit of which it is two or more."""
+    """Return a duration in words, in the largest unit of which there are two or more."""
     seconds = max(int(age.total_seconds()), 0)
     for name, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:

@@ -13,7 +13,7 @@ _PATCH_REPORT = Path(__file__).parents[2] / "worker" / "src" / "yeedu_worker" / 
 
 
 def container_lines(api: PrefectApi, containers: Iterable[Container]) -> Iterator[str]:
-    """Yield what the server says, and the workers' own health checks did last."""
+    """Yield what the server and the workers' latest health checks report."""
     yield from _server_lines(api)
     for container in containers:
         if container.health_output.startswith(_BEGINNING):
@@ -21,13 +21,13 @@ def container_lines(api: PrefectApi, containers: Iterable[Container]) -> Iterato
 
 
 def process_lines(api: PrefectApi, home: Path) -> Iterator[str]:
-    """Yield what the server says, and what the worker wrote into its Prefect's home when it started."""
+    """Yield what the server reports, and what the worker wrote into its Prefect home when it started."""
     yield from _server_lines(api)
     yield from _line("worker", load_script(_PATCH_REPORT).last_report(home))
 
 
 def _server_lines(api: PrefectApi) -> Iterator[str]:
-    with suppress(ApiUnavailableError):  # another server than the platform's has no such page
+    with suppress(ApiUnavailableError):  # a server other than the platform's has no such page
         yield from _line("server", api.get("/health/services").get("patches_left_out", ""))
 
 

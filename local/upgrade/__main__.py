@@ -1,14 +1,14 @@
-"""``python -m local.upgrade STAGE``: what a release does for an upgrade to it, or back to it.
+"""``python -m local.upgrade STAGE``: what a release does for an upgrade to it, or for a rollback to it.
 
-The release that an upgrade comes from starts these in the folder of the other one, so the two stages, their
-options and their exit codes stay as they are from release to release:
+The old release runs these stages in the folder of either release, so the two stages, their options and
+their exit codes must stay the same from release to release:
 
-- ``start``: bring the platform up from this folder's files, and wait until all of it is healthy.
-- ``trial BACKUP PLAN``: beside a running platform, restore a backup, bring its tables up to date, start a
-  server on them that does nothing by itself, and plan the deployments; what that prints goes to PLAN.
+- ``start``: start the platform from this folder's files, and wait until all of it is healthy.
+- ``trial BACKUP PLAN``: next to a running platform, restore a backup, migrate its tables, start a server on
+  them that does nothing by itself, and plan the deployments; the plan's output goes to PLAN.
 
-Exit code 0: done. Any other: the last line says why. The end of the input means that whoever started this
-was killed; it ends then too.
+Exit code 0: done. Any other: the last line says why. The end of the input means that the process that
+started this one was killed; this one then ends too.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The bundle of a checkout without a network during an upgrade: each release comes with its own."""
+"""Exchanges the bundle of a checkout without a network during an upgrade: each release has its own."""
 
 import os
 import shutil
@@ -14,15 +14,15 @@ from local.upgrade.journal import FOLDER
 
 
 def take(source: str, root: Path = ROOT, state: Path = FOLDER) -> None:
-    """Put the new release's bundle in the place of the old one's, which is kept.
+    """Replace the old release's bundle with the new one's, and keep the old one.
 
     Args:
-        source: The folder of the new one; empty for a release that comes without.
+        source: The folder of the new bundle; empty for a release without one.
         root: The checkout.
-        state: Where the old one is kept.
+        state: The folder in which the old bundle is kept.
 
     Raises:
-        CommandError: There is no room for it.
+        CommandError: The new bundle cannot be copied.
     """
     own, kept, scratch = root / _NAME, state / "bundle", root / f"{_NAME}.new"
     if own.exists() and not kept.exists():
@@ -32,7 +32,7 @@ def take(source: str, root: Path = ROOT, state: Path = FOLDER) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
     try:
         shutil.copytree(source, scratch, copy_function=_link)
-        for folder, _, _ in os.walk(scratch):  # those of a medium that is only read cannot be deleted
+        for folder, _, _ in os.walk(scratch):  # copies from a read-only medium could not be deleted
             Path(folder).chmod(0o755)
         scratch.replace(own)
         _take_record(own, root, state)
@@ -41,12 +41,12 @@ def take(source: str, root: Path = ROOT, state: Path = FOLDER) -> None:
 
 
 def put_back(root: Path = ROOT, state: Path = FOLDER, *, had_one: bool) -> None:
-    """Undo `take`, wherever it was cut off, also before it began.
+    """Undo `take`, wherever it was interrupted, even before it began.
 
     Args:
         root: The checkout.
-        state: Where the old release's is kept.
-        had_one: Whether the old release has one.
+        state: The folder in which the old release's bundle is kept.
+        had_one: Whether the old release has a bundle.
     """
     own, kept = root / _NAME, state / "bundle"
     shutil.rmtree(root / f"{_NAME}.new", ignore_errors=True)
@@ -58,10 +58,10 @@ def put_back(root: Path = ROOT, state: Path = FOLDER, *, had_one: bool) -> None:
 
 
 def lend(source: str, release: Path) -> None:
-    """Let the trial's clone have the new release's bundle, into which nothing is written.
+    """Link the new release's bundle, into which nothing is written, into the trial's clone.
 
     Raises:
-        CommandError: There will be no room for it in the checkout.
+        CommandError: The checkout's disk has too little space for it.
     """
     if not source:
         return
@@ -95,11 +95,11 @@ def _can_link(source: str, folder: Path) -> bool:
 
 
 def _take_record(own: Path, root: Path, state: Path) -> None:
-    """Take over what the trial loaded, so that nothing is loaded while the platform stands still."""
+    """Take over the trial's record of loaded images, so that none is loaded while the platform is down."""
     try:
         bundle = Bundle.read(own)
     except CommandError:
-        return  # whoever starts it says so
+        return  # the start of the platform reports it
     loaded = record_of(bundle, state / "release" / ".local")
     if loaded.is_file():
         record = record_of(bundle, root / ".local")

@@ -1,4 +1,4 @@
-"""``make upgrade`` from its first line to its last, and the recovery of one that was interrupted."""
+"""``make upgrade`` from start to end, and the recovery of an interrupted one."""
 
 import os
 import shutil
@@ -29,12 +29,12 @@ from local.upgrade.switch import finish, switch
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked for.
+    """What the user asks for.
 
     Attributes:
         version: The release; empty for the newest.
         source: A folder that has it, in place of the remote ``origin``.
-        is_dry: Whether to do all but the switch.
+        is_dry: Whether to do everything except the switch.
     """
 
     version: str = ""
@@ -43,10 +43,10 @@ class Wanted:
 
 
 def upgrade_platform(wanted: Wanted, settings: Settings) -> int:
-    """Bring the platform of this checkout to a later release, or leave it as it was.
+    """Upgrade the platform of this checkout to a later release, or leave it as it was.
 
     Raises:
-        CommandError: It was left, or brought back, as it was; the message says why, and where the log is.
+        CommandError: It was left or restored as it was; the message says why, and where the log is.
     """
     if os.name != "posix":
         raise CommandError("an upgrade needs Linux or macOS; on Windows, run it in WSL")
@@ -61,10 +61,10 @@ def upgrade_platform(wanted: Wanted, settings: Settings) -> int:
 
 
 def check_no_upgrade_is_left(restored: Path | None = None) -> None:
-    """Refuse to work on a platform that is half of one release and half of another.
+    """Refuse to work on a platform that is half one release and half another.
 
     Args:
-        restored: The backup that is to be restored, if any: the upgrade's own may be, since it has all data.
+        restored: The backup to restore, if any; the upgrade's own is allowed, since it has all data.
 
     Raises:
         CommandError: An upgrade was interrupted in its switch.
@@ -77,13 +77,13 @@ def check_no_upgrade_is_left(restored: Path | None = None) -> None:
 
 
 def form_of_left(restored: Path) -> str:
-    """Return the form of the platform whose upgrade made this backup and was cut off; else nothing."""
+    """Return the form of the platform whose interrupted upgrade made this backup; empty if there is none."""
     left = journals.read()
     return left.form if left and _is_of(left, restored) else ""
 
 
 def forget_restored(restored: Path, settings: Settings, console: Console) -> None:
-    """End an upgrade that was cut off, once its backup is the platform's data again."""
+    """End an interrupted upgrade whose backup has been restored."""
     left = journals.read()
     if not left or not _is_of(left, restored):
         return
@@ -140,7 +140,7 @@ def _upgrade(wanted: Wanted, settings: Settings, console: Console) -> int:
 
 
 def _form(left: Journal | None, settings: Settings, console: Console) -> Form:
-    """Return the form that the platform runs in, or ran in when an upgrade was cut off."""
+    """Return the form in which the platform runs, or ran when an upgrade was interrupted."""
     containers, processes = Containers(settings, console), Processes(settings, console)
     if left:
         return containers if left.form == containers.name else processes
@@ -153,10 +153,10 @@ def _form(left: Journal | None, settings: Settings, console: Console) -> Form:
 
 
 def switch_or_go_back(form: Form, git: Git, journal: Journal, settings: Settings, console: Console) -> None:
-    """Switch, or go back.
+    """Switch to the new release, or roll back.
 
     Raises:
-        CommandError: The old release runs again; or, should the rollback have failed, what to do.
+        CommandError: The switch failed; the message says what runs, or what to do if the rollback failed too.
     """
     try:
         switch(form, git, journal, settings, console)
@@ -179,10 +179,10 @@ def switch_or_go_back(form: Form, git: Git, journal: Journal, settings: Settings
 
 
 def settle(left: Journal, form: Form, git: Git, settings: Settings, console: Console) -> str:
-    """Undo, or end, what an upgrade left.
+    """Undo or finish what an upgrade left.
 
     Returns:
-        What became of the data on a rollback, in words.
+        What happened to the data in a rollback, in words.
 
     Raises:
         CommandError: It cannot be undone now.
@@ -191,7 +191,7 @@ def settle(left: Journal, form: Form, git: Git, settings: Settings, console: Con
     if left.phase is Phase.SWITCHING:
         try:
             data = go_back(form, git, left, settings, console)
-        except Exception as error:  # noqa: BLE001 - whatever it is, this is what to do about it
+        except Exception as error:  # noqa: BLE001 - whatever it is, the message says what to do
             raise CommandError(
                 f"the rollback to {left.old} failed: {_reason(error)}; fix that, and make upgrade again "
                 f"goes on with it; should it not, make restore FILE={left.backup} brings the data back"
@@ -205,7 +205,7 @@ def settle(left: Journal, form: Form, git: Git, settings: Settings, console: Con
 
 
 def _reason(error: Exception) -> str:
-    """Return in one sentence what went wrong."""
+    """Return what went wrong, in one sentence."""
     if isinstance(error, CommandError):
         return str(error)
     if isinstance(error, OSError):
@@ -214,7 +214,7 @@ def _reason(error: Exception) -> str:
 
 
 def _clean(form: Form, git: Git) -> None:
-    """Remove what an upgrade needs no more: the trial, the clone, the programs of the old release."""
+    """Remove what an upgrade leaves behind: the trial, the clone, the programs of the old release."""
     rollback_code.forget()
     form.remove_trial()
     releases.forget(git, RELEASE)

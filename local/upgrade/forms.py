@@ -28,12 +28,12 @@ from local.upgrade.journal import FOLDER, RELEASE
 
 @dataclass(frozen=True)
 class Need:
-    """Room that an upgrade takes for a while.
+    """Disk space that an upgrade needs temporarily.
 
     Attributes:
-        folder: Where.
-        size_bytes: How much.
-        purpose: For what, in words.
+        folder: Where it is needed.
+        size_bytes: How much is needed.
+        purpose: What it is needed for, in words.
     """
 
     folder: Path
@@ -49,7 +49,7 @@ class Form(Protocol):
 
     @property
     def mode(self) -> ComposeMode | ProcessMode:
-        """What starts and stops it."""
+        """What starts and stops the platform."""
         ...
 
     def unwell(self) -> list[str]:
@@ -57,27 +57,27 @@ class Form(Protocol):
         ...
 
     def is_deploying(self) -> bool:
-        """Whether a deployer of this machine is at work."""
+        """Tell whether a deployer is running on this machine."""
         ...
 
     def needs(self) -> list[Need]:
-        """Return what room a trial and a switch take."""
+        """Return the disk space that a trial and a switch need."""
         ...
 
     def profiles(self) -> tuple[str, ...]:
-        """Return the profiles of what runs without being asked for by the settings."""
+        """Return the profiles of running services that the settings do not ask for."""
         ...
 
     def stop(self) -> None:
-        """Stop what uses the database; the worker first, which hands its flow runs over."""
+        """Stop what uses the database, the worker first, since it hands its flow runs over."""
         ...
 
     def start_database(self) -> None:
-        """See to it that the copy can be put back."""
+        """Make sure that the copy can be put back."""
         ...
 
     def trial_variables(self) -> dict[str, str]:
-        """Return what keeps the trial apart from the running platform."""
+        """Return the variables that keep the trial apart from the running platform."""
         ...
 
     def remove_trial(self) -> None:
@@ -85,11 +85,11 @@ class Form(Protocol):
         ...
 
     def keep_programs(self) -> None:
-        """Keep the programs of today's release for the way back."""
+        """Keep the old release's programs for a rollback."""
         ...
 
     def put_programs_back(self) -> dict[str, str]:
-        """Bring them back; return the variables with which today's release is started from them."""
+        """Restore the kept programs; return the variables with which the old release starts from them."""
         ...
 
 
@@ -107,30 +107,30 @@ class Containers:
         self._trial = f"{self._project.name}-upgrade-trial-{checkout}"
 
     def unwell(self) -> list[str]:
-        """Return the containers that are not as they should be."""
+        """Return the containers that are not ready."""
         return [f"{one.service} ({one})" for one in self._project.containers() if not one.is_ready]
 
     def is_deploying(self) -> bool:
-        """Whether a container of the deployer runs, be it of `up` or of `make deploy`."""
+        """Tell whether a container of the deployer runs, for `up` or for `make deploy`."""
         labels = (f"project={self._project.name}", "service=deployer")
         filters = [part for label in labels for part in ("--filter", f"label=com.docker.compose.{label}")]
         return bool(_docker("ps", "--quiet", *filters).stdout.strip())
 
     def needs(self) -> list[Need]:
-        """Return the room for images as large as today's, and for copies of the database."""
+        """Return the space for images as large as the current ones, and for copies of the database."""
         database = self.copy.size_bytes()
         images = sorted({str(item["Image"]) for item in self._project.inspected()})
         sizes = _docker("image", "inspect", "--format", "{{.Size}}", *images).stdout.split()
         found = [_checkouts(database)]
         root = Path(_docker("info", "--format", "{{.DockerRootDir}}").stdout.strip() or "/nonexistent")
-        if root.is_dir():  # else it is in a virtual machine, which grows by itself
-            # The layers that two images share are counted twice: what is asked for is more than is taken.
+        if root.is_dir():  # else it is in a virtual machine, whose disk grows by itself
+            # Layers that images share are counted several times, so this demands more than is used.
             found.append(Need(root, sum(map(int, sizes)) // 2, "images of the new release"))
             found.append(Need(root, 3 * database, "copies of the database"))
         return [*found, *_temporary(database)]
 
     def profiles(self) -> tuple[str, ...]:
-        """Return the profiles of services that run, and that Compose would not start by itself.
+        """Return the profiles of running services that Compose would not start by itself.
 
         Raises:
             CommandError: Compose cannot read its files.
@@ -138,24 +138,24 @@ class Containers:
         return profiles_that_run(self._project, self._settings)
 
     def stop(self) -> None:
-        """Stop the containers in order, each with its own time of grace."""
+        """Stop the containers in order, each with its own grace period."""
         stop_users(self._project, self._console)
 
     def start_database(self) -> None:
-        """Start Postgres, should whatever went wrong have stopped it."""
+        """Start Postgres, in case the failure stopped it."""
         project = Project(self._settings, self.put_programs_back())
         if project.run("--progress", "quiet", "up", "--detach", "--no-build", "--wait", "postgres"):
             raise CommandError("postgres cannot be started; see the output above")
 
     def trial_variables(self) -> dict[str, str]:
-        """Return a project of its own, with images as the switch looks for; refuse another's."""
+        """Return variables for a project of its own, with the image names of the switch; refuse another's."""
         if other := self._other_folder():
             raise CommandError(f"the project {self._trial} was started from {other}; remove it there first")
         prefix = "" if self._settings.registry else self._project.name
         return {
             "COMPOSE_PROJECT_NAME": self._trial,
             "IMAGE_PREFIX": self._settings.get("IMAGE_PREFIX", prefix),
-            "PREFECT_PORT": str(free_port()),  # not published, but looked at
+            "PREFECT_PORT": str(free_port()),  # not published, but checked
             "TLS_HTTP_PORT": str(free_port()),
             "YEEDU_MOCK_PORT": str(free_port()),
         }
@@ -173,10 +173,10 @@ class Containers:
         return next((one for one in folders if one != str(RELEASE)), "")
 
     def keep_programs(self) -> None:
-        """Do nothing: images have the version in their name, so that both releases' are there."""
+        """Do nothing: image names contain the version, so both releases' images exist."""
 
     def put_programs_back(self) -> dict[str, str]:
-        """Let today's images be taken as they are, since a build might want what is gone meanwhile."""
+        """Return variables that use the old images as they are, since a build may need what is gone."""
         return {"IMAGE_POLICY": "never"}
 
 
@@ -203,7 +203,7 @@ class Processes:
             return True
 
     def needs(self) -> list[Need]:
-        """Return the room for another environment, and for copies of the database."""
+        """Return the space for another environment, and for copies of the database."""
         database = self.copy.size_bytes()
         found = [_checkouts(2 * database), Need(STATE, 2 * database, "copies of the database")]
         return [*found, Need(ROOT, size_of_files(VENV), "packages of the new release"), *_temporary(database)]
@@ -213,21 +213,21 @@ class Processes:
         return ()
 
     def stop(self) -> None:
-        """Stop the processes in order; the worker gets its time of grace."""
+        """Stop the processes in order; the worker gets its grace period."""
         self.mode.stop(USERS)
 
     def start_database(self) -> None:
-        """Do nothing: SQLite's is a file."""
+        """Do nothing: SQLite's database is a file."""
 
     def trial_variables(self) -> dict[str, str]:
-        """Return a port of its own; everything else is in the clone's own folder."""
+        """Return a port for the trial; everything else is in the clone's own folder."""
         return {"PREFECT_PORT": str(free_port()), "PREFECT_BIND_ADDRESS": "127.0.0.1"}
 
     def remove_trial(self) -> None:
-        """Do nothing: its one process ends with it, and its files are in the clone."""
+        """Do nothing: the trial's only process ends with it, and its files are in the clone."""
 
     def keep_programs(self) -> None:
-        """Keep the environment by hard links: whoever installs puts new files in place of old ones."""
+        """Keep the environment as hard links, since installing replaces files and never rewrites them."""
         shutil.rmtree(self._kept, ignore_errors=True)
         scratch = self._kept.with_name("venv.new")
         shutil.rmtree(scratch, ignore_errors=True)
@@ -238,7 +238,7 @@ class Processes:
             raise CommandError(f"{VENV} cannot be kept in {FOLDER}: {error}") from None
 
     def put_programs_back(self) -> dict[str, str]:
-        """Put the environment back in its place, if it was kept: nothing has to be installed for it."""
+        """Put the environment back if it was kept, so that nothing has to be installed."""
         if self._kept.exists():
             shutil.rmtree(VENV, ignore_errors=True)
             self._kept.replace(VENV)
@@ -258,7 +258,7 @@ def _temporary(database: int) -> list[Need]:
 
 
 def size_of_files(folder: Path) -> int:
-    """Return the bytes of a folder's files."""
+    """Return the total size of a folder's files, in bytes."""
     files = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
     return sum(file.lstat().st_size for file in files)
 

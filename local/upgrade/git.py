@@ -18,14 +18,14 @@ class Git:
 
     Args:
         folder: The working tree.
-        variables: More of git's own.
+        variables: Further environment variables for git.
     """
 
     def __init__(self, folder: Path, variables: Mapping[str, str] | None = None) -> None:
         self.folder, self._variables = folder, variables or {}
 
     def ask(self, *arguments: str) -> str:
-        """Return what a command prints; an empty text when it fails."""
+        """Return what a command prints; empty if it fails."""
         done = self._run(*arguments)
         return done.stdout.strip("\n") if done.returncode == 0 else ""
 
@@ -33,11 +33,11 @@ class Git:
         """Return what a command prints.
 
         Args:
-            arguments: Of git.
-            listed: What it reads: paths.
+            arguments: The arguments of git.
+            listed: The paths that it reads from standard input.
 
         Raises:
-            CommandError: It failed; with the last line of what it says.
+            CommandError: It failed; the message has the last line of its error output.
         """
         done = self._run(*arguments, content=None if listed is None else "\0".join(listed))
         if done.returncode:
@@ -46,7 +46,7 @@ class Git:
         return done.stdout.strip("\n")
 
     def commit_of(self, revision: str) -> str:
-        """Return the commit that a revision is; empty when there is no such."""
+        """Return the commit of a revision; empty if there is no such revision."""
         return self.ask("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
 
     def changed(self, one: str, other: str) -> set[str]:
@@ -58,12 +58,12 @@ class Git:
         return _paths(self.must("ls-tree", "-r", "--name-only", "-z", commit))
 
     def local_changes(self) -> set[str]:
-        """Return the files that differ from what was committed, or that git does not know of."""
+        """Return the files that differ from what is committed, or that git does not track."""
         printed = self.must("status", "--porcelain", "--untracked-files=all", "--no-renames", "-z")
         return {line[3:] for line in printed.split("\0") if line}
 
     def merge(self, commit: str) -> set[str]:
-        """Merge a commit, with one of its own where that takes one; return the files that are in conflict."""
+        """Merge a commit, with a merge commit if needed; return the files that are in conflict."""
         done = self._run(*_AUTHOR, "merge", "--quiet", "--no-edit", commit)
         if done.returncode == 0:
             return set()
@@ -73,12 +73,12 @@ class Git:
         return conflicts
 
     def put(self, commit: str, other: str) -> None:
-        """Make the checkout a commit's, however far it is on the way to or from another one.
+        """Put the checkout at a commit, however far it is on the way to or from another one.
 
-        Files in which the two do not differ stay as they are, local changes and all.
+        Files in which the two commits do not differ stay as they are, including local changes.
 
         Raises:
-            CommandError: A file cannot be written, the checkout is at a third commit, or a git is at work.
+            CommandError: A file cannot be written, the checkout is at a third commit, or a git is running.
         """
         head = self.commit_of("HEAD")
         if head not in {commit, other}:
@@ -99,10 +99,10 @@ class Git:
         self.must("update-ref", "-m", "make upgrade", "HEAD", commit, head)
 
     def _unlock(self) -> None:
-        """Remove the index's lock of a git that was killed.
+        """Remove the lock of the index that a killed git has left.
 
         Raises:
-            CommandError: A git that lives may hold it.
+            CommandError: A running git may hold it.
         """
         lock = Path(self.must("rev-parse", "--absolute-git-dir"), "index.lock")
         deadline = time.monotonic() + _LOCK_SECONDS
@@ -116,15 +116,15 @@ class Git:
         lock.unlink(missing_ok=True)
 
     def in_the_way(self, names: Iterable[str]) -> set[str]:
-        """Return which of the files of another commit have something in their place that is in none of HEAD.
+        """Return the files of another commit in whose place there is something that HEAD does not have.
 
-        That is also what git ignores, and so tells nothing of.
+        That includes what git ignores and therefore does not report.
         """
         own = self.files("HEAD")
         return {name for name in names if name not in own and _is_taken(self.folder, name, own)}
 
     def _remove(self, file: Path) -> None:
-        """Delete a file, and the folders that are empty then."""
+        """Delete a file, and the folders that this leaves empty."""
         file.unlink(missing_ok=True)
         for folder in file.parents:
             if folder == self.folder or not folder.is_dir() or any(folder.iterdir()):
@@ -148,7 +148,7 @@ class Git:
 
 
 def gits_in(folder: Path) -> list[int]:
-    """Return the numbers of the gits that live, without those that are known to work elsewhere."""
+    """Return the numbers of running git processes, without those that are known to work elsewhere."""
     if not _PROC.is_dir():
         command = ["ps", "-A", "-o", "pid=,comm="]
         listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
@@ -162,13 +162,13 @@ def gits_in(folder: Path) -> list[int]:
                 found.append(int(process.name))
         except PermissionError:  # another user's git, wherever it works
             found.append(int(process.name))
-        except OSError:  # it has ended meanwhile
+        except OSError:  # it ended meanwhile
             continue
     return found
 
 
 def _is_taken(folder: Path, name: str, own: set[str]) -> bool:
-    """Tell whether a file, or one of the folders that it is in, has something else in its place."""
+    """Tell whether something else is in the place of a file or of one of its parent folders."""
     if os.path.lexists(folder / name):
         return True
     parents = [parent for parent in Path(name).parents if parent.name]

@@ -1,4 +1,4 @@
-"""The journal of an upgrade, written before each step: the next ``make upgrade`` undoes what was left."""
+"""The journal of an upgrade, written before each step: it tells the next ``make upgrade`` what to undo."""
 
 import json
 import os
@@ -12,11 +12,11 @@ from local.errors import CommandError
 from local.processes.services import STATE
 
 FOLDER = STATE / "upgrade"
-RELEASE = FOLDER / "release"  # the clone that the new one is tried in
+RELEASE = FOLDER / "release"  # the clone in which the new release is tried
 
 
 class Phase(StrEnum):
-    """How far an upgrade is; only from `SWITCHING` on is anything of the running platform touched."""
+    """How far an upgrade has got; it does not touch the running platform before `SWITCHING`."""
 
     PREPARING = "preparing"
     SWITCHING = "switching"
@@ -31,16 +31,16 @@ class Journal:
         form: ``containers`` or ``local processes``.
         old: The release that it came from.
         new: The release that it goes to.
-        old_commit: What the checkout had.
-        new_commit: What it gets; empty until the new release is there.
-        backup: The file of the backup; empty until it was made.
+        old_commit: The checkout's commit before the upgrade.
+        new_commit: The checkout's commit after it; empty until the new release is fetched.
+        backup: The file of the backup; empty until it is made.
         queues: The ids of the queues that were paused for the switch.
         bundle: The folder of the bundle that the new release comes from; empty for none.
         had_bundle: Whether the old release has a bundle; known from the switch on.
-        profiles: Of services that ran although `COMPOSE_PROFILES` does not ask for them.
-        has_files: Whether files of the checkout were, or were about to be, changed.
+        profiles: The profiles of services that ran although `COMPOSE_PROFILES` does not ask for them.
+        has_files: Whether files of the checkout were changed, or were about to be.
         has_begun: Whether the new release was started, so that it may have written to the database.
-        phase: How far it is.
+        phase: How far it has got.
     """
 
     form: str
@@ -59,7 +59,7 @@ class Journal:
 
 
 def write(journal: Journal, folder: Path = FOLDER) -> Journal:
-    """Write it down, whole or not at all, and on the disk itself when this returns.
+    """Write the journal completely or not at all; it is on the disk when this returns.
 
     Raises:
         CommandError: It cannot be written.
@@ -80,7 +80,7 @@ def write(journal: Journal, folder: Path = FOLDER) -> Journal:
 
 
 def read(folder: Path = FOLDER) -> Journal | None:
-    """Return what an upgrade that has not ended left; ``None`` when there is none.
+    """Return the journal of an upgrade that has not ended; ``None`` if there is none.
 
     Raises:
         CommandError: It cannot be read.
@@ -99,12 +99,12 @@ def read(folder: Path = FOLDER) -> Journal | None:
 
 
 def forget(folder: Path = FOLDER) -> None:
-    """Forget it: the upgrade has ended, one way or the other."""
+    """Delete the journal: the upgrade has ended, one way or the other."""
     (folder / "journal.json").unlink(missing_ok=True)
 
 
 def _sync(folder: Path) -> None:
-    """Have the disk keep the names of a folder's files, which a rename changes."""
+    """Write a folder's file names to the disk, since a rename changes them."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Compose files of the team's own in a trial: they apply there, but must not touch the platform's data."""
+"""The team's own compose files in a trial: they apply there, but must not touch the platform's data."""
 
 import os
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from local.settings.platform import ROOT, Settings
 from local.settings.scale import compose_files, file_variables
 from local.upgrade.git import Git
 
-_WRITERS = ("postgres", "server", "secrets")  # of what is started in a trial
+_WRITERS = ("postgres", "server", "secrets")  # those of the services that a trial starts
 
 
 def own_files(settings: Settings, root: Path = ROOT) -> dict[str, str]:
-    """Return the variables by which a clone has the files, too, that git does not know in a checkout."""
+    """Return the variables that give a clone the compose files too that git does not track in a checkout."""
     git = Git(root)
     files = compose_files(settings.values, root)
     theirs = [one if git.ask("ls-files", "--", one) else os.path.normpath(root / one) for one in files]
@@ -27,9 +27,9 @@ def check_apart(config: Mapping[str, Any], project: str, root: Path = ROOT) -> N
     """Refuse a trial that would work on the running platform's data.
 
     Args:
-        config: What Compose makes of the files.
-        project: The trial's name.
-        root: Its folder.
+        config: The configuration that Compose derives from the files.
+        project: The name of the trial's project.
+        root: The trial's folder.
 
     Raises:
         CommandError: A volume has one name for every project, or is a folder of this machine.
@@ -57,10 +57,10 @@ def check_apart(config: Mapping[str, Any], project: str, root: Path = ROOT) -> N
 
 
 def check_images(config: Mapping[str, Any], settings: Settings) -> None:
-    """Refuse a trial whose images may not be built, and are not here.
+    """Refuse a trial whose images may not be built and are not on this machine.
 
     Raises:
-        CommandError: It names one.
+        CommandError: One is missing; the message names it.
     """
     if settings.builds_images or settings.registry or has_bundle():
         return

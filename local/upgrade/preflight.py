@@ -1,4 +1,4 @@
-"""The gates of an upgrade: each prints a line, or aborts the upgrade before anything is changed."""
+"""The gates of an upgrade: each prints a line, or aborts the upgrade before it changes anything."""
 
 import dataclasses
 import shutil
@@ -24,10 +24,10 @@ _SPARE_BYTES = 200_000_000
 
 
 def check_is_upgradable(settings: Settings) -> None:
-    """Refuse a platform whose data are not here, so that they could not be brought back.
+    """Refuse a platform that a rollback could not restore.
 
     Raises:
-        CommandError: The server, the database, or the images' version is somebody else's.
+        CommandError: Its server or database is elsewhere, it has several servers, or PLATFORM_VERSION is set.
     """
     if settings.other_server:
         raise CommandError(
@@ -53,10 +53,10 @@ def check_is_upgradable(settings: Settings) -> None:
 
 
 def check_version(old: str, new: str) -> None:
-    """Refuse to go back.
+    """Refuse to go back to an older release.
 
     Raises:
-        CommandError: The release is older than today's.
+        CommandError: The release is older than the current one.
     """
     if numbers(new) < numbers(old):
         raise CommandError(
@@ -66,7 +66,7 @@ def check_version(old: str, new: str) -> None:
 
 
 def check_health(form: Form, console: Console) -> None:
-    """Refuse to change a platform that is not well: nobody could tell what an upgrade broke.
+    """Refuse to change an unhealthy platform: nobody could tell what the upgrade broke.
 
     Raises:
         CommandError: Something is not healthy.
@@ -79,10 +79,10 @@ def check_health(form: Form, console: Console) -> None:
 
 
 def check_deployer(form: Form, api: PrefectApi, console: Console) -> None:
-    """Refuse while somebody registers deployments, on this machine or another one.
+    """Refuse while a deployer registers deployments, on this machine or another one.
 
     Raises:
-        CommandError: A deployer is at work.
+        CommandError: A deployer is running.
     """
     body = {"variables": {"name": {"like_": f"{_DEPLOYER_LOCK}%"}}}
     if form.is_deploying() or _asked(api, "/variables/filter", body):
@@ -91,10 +91,10 @@ def check_deployer(form: Form, api: PrefectApi, console: Console) -> None:
 
 
 def check_files(git: Git, release: Release, console: Console) -> None:
-    """Refuse to overwrite what was changed here and not committed.
+    """Refuse to overwrite changes that are not committed.
 
     Raises:
-        CommandError: It names the files.
+        CommandError: There are some; the message names the files.
     """
     differ = git.changed("HEAD", release.commit)
     if mine := differ & git.local_changes():
@@ -110,7 +110,7 @@ def check_files(git: Git, release: Release, console: Console) -> None:
 
 
 def check_is_at(git: Git, commit: str) -> None:
-    """Refuse a checkout that was changed since the upgrade began.
+    """Refuse a checkout whose commit has changed since the upgrade began.
 
     Raises:
         CommandError: It is at another commit.
@@ -122,10 +122,10 @@ def check_is_at(git: Git, commit: str) -> None:
 
 
 def check_stops(release: Release, old: str, console: Console) -> None:
-    """Refuse to skip a release that does something once to the data of older ones.
+    """Refuse to skip a release that changes the data of older ones once.
 
     Raises:
-        CommandError: It names the release to go to first.
+        CommandError: One would be skipped; the message names the release to go to first.
     """
     if stops := stops_between(release.folder, old, release.version):
         version, reason = stops[0]
@@ -137,10 +137,10 @@ def check_stops(release: Release, old: str, console: Console) -> None:
 
 
 def check_disk_space(form: Form, console: Console) -> None:
-    """Refuse to begin what the disk is too small for.
+    """Refuse an upgrade for which a disk has too little space.
 
     Raises:
-        CommandError: It names the folder, and how much it takes.
+        CommandError: A disk is too full; the message names the folder and the space needed.
     """
     by_disk: defaultdict[int, list[Need]] = defaultdict(list)
     for need in form.needs():
@@ -163,7 +163,7 @@ def check_workers(api: PrefectApi, settings: Settings, old: str, console: Consol
     """Refuse while an attached worker is too far behind; return the attached workers that are online.
 
     Raises:
-        CommandError: It names the worker, and the command.
+        CommandError: One is too far behind; the message names it, and the command that updates it.
     """
     known = {
         (one["value"]["pool"], one["value"]["worker"]): str(one["value"]["platform"])

@@ -1,4 +1,4 @@
-"""The steps before the switch of an upgrade: the gates, a backup, and a trial of the new release."""
+"""The steps of an upgrade before the switch: the gates, a backup, and a trial of the new release."""
 
 import dataclasses
 import os
@@ -24,16 +24,16 @@ from local.upgrade.overlays import own_files
 from local.upgrade.releases import Release, clone
 from local.upgrade.stages import run_stage
 
-_PATHS = ("CONFIG_DIR",)  # and each ..._FILE, but that of prefect.yaml, which is named from the checkout on
+_PATHS = ("CONFIG_DIR",)  # and each ..._FILE, except those that are relative to the checkout
 _OF_THE_CHECKOUT = ("PREFECT_FILE", "COMPOSE_FILE")
 _TROUBLE = re.compile(r"(?m)^(?:error: .*|deployment: (?P<name>.+?): .*?(?P<why>does not import.*))$")
 
 
 def prepare(form: Form, git: Git, journal: Journal, settings: Settings, console: Console) -> Journal:
-    """Do all that touches nothing of the running platform, and return the journal with what it took.
+    """Do everything that leaves the running platform untouched, and return the journal with the results.
 
     Raises:
-        CommandError: A gate is shut, or the trial has failed.
+        CommandError: A gate refuses, or the trial failed.
     """
     api = PrefectApi.of(settings)
     preflight.check_health(form, console)
@@ -59,24 +59,24 @@ def prepare(form: Form, git: Git, journal: Journal, settings: Settings, console:
 
 
 def _verify(backup: Path, form: Form, console: Console) -> None:
-    """Read a backup back from the disk, and judge it as a restore would."""
+    """Read a backup back from the disk, and check it as a restore would."""
     with opened(backup, console) as found:
         found.check(form.mode.database)
     console.step("backup       verified: complete, with the key of its blocks")
 
 
 def _try(release: Release, backup: Path, form: Form, settings: Settings, console: Console) -> None:
-    """Try the new release on a copy, and compare what the deployer makes of the flows with today's.
+    """Try the new release on a copy of the database, and compare its deployer's plan with the old one's.
 
     Raises:
-        CommandError: It does not work, or a flow that imports today would not any more.
+        CommandError: It does not work, or a flow that the old release imports cannot be imported.
     """
     today, tomorrow = FOLDER / "plan-today.txt", FOLDER / "plan-tomorrow.txt"
     with today.open("w", encoding="utf-8") as output:
         subprocess.run(
             [sys.executable, "-m", "local", "plan"],
             cwd=ROOT,
-            env={**os.environ, "IMAGE_POLICY": "never"},  # a build before it would be told there
+            env={**os.environ, "IMAGE_POLICY": "never"},  # else a build's output would be in the plan
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -98,13 +98,13 @@ def _try(release: Release, backup: Path, form: Form, settings: Settings, console
 
 
 def _troubles(plan: Path) -> set[str]:
-    """Return what a plan says of entries and flows that cannot be used, without what differs by place."""
+    """Return a plan's complaints about unusable entries and flows, without what depends on the folder."""
     found = _TROUBLE.finditer(plan.read_text(encoding="utf-8", errors="replace"))
     return {f"{one['name']} {one['why']}" if one["name"] else one[0] for one in found}
 
 
 def _copy_settings(folder: Path) -> None:
-    """Give the trial the settings of today, as private as they are here."""
+    """Copy the current settings to the trial, readable only by this user."""
     for name in (".env", "deployer/flows.env"):
         source, target = ROOT / name, folder / name
         if source.is_file() and not target.exists():
@@ -113,7 +113,7 @@ def _copy_settings(folder: Path) -> None:
 
 
 def overlay_settings(settings: Settings, root: Path = ROOT) -> dict[str, str]:
-    """Return the paths among the settings, which mean the same from a folder other than the checkout."""
+    """Return the settings that are paths, made absolute so that they hold in another folder."""
     return own_files(settings, root) | {
         name: str(root / Path(value).expanduser())
         for name, value in settings.values.items()

@@ -19,9 +19,9 @@ class Release:
     """A release that an upgrade goes to.
 
     Attributes:
-        version: Such as ``0.2.0``.
-        folder: A clone of the checkout that has it, with the checkout's own commits.
-        commit: What the clone has, and the checkout gets.
+        version: Its version, such as ``0.2.0``.
+        folder: A clone of the checkout that has the release and the checkout's own commits.
+        commit: The clone's commit, which the checkout gets.
     """
 
     version: str
@@ -30,13 +30,13 @@ class Release:
 
 
 def find(git: Git, version: str, source: Path | None) -> str:
-    """Fetch a release into the checkout's repository, and return its version; no file is touched.
+    """Fetch a release into the checkout's repository, and return its version; touch no file.
 
     Args:
-        git: Of the checkout.
-        version: The one that is asked for; empty for the newest.
-        source: Where it is, from the root on, in place of the remote ``origin``: a checkout, or an unpacked
-            release.
+        git: Git in the checkout.
+        version: The wanted version; empty for the newest.
+        source: The absolute path of a checkout, a bundle or an unpacked release, in place of the remote
+            ``origin``.
 
     Raises:
         CommandError: There is no such release, or it cannot be fetched.
@@ -61,7 +61,7 @@ def find(git: Git, version: str, source: Path | None) -> str:
             raise CommandError(f"{where} has no release {wanted}; its newest are {', '.join(releases[-3:])}")
         _fetch_tag(git, remote, wanted)
         return wanted
-    for newest in reversed(releases):  # a tag may be of another kind, as v2026.11.30
+    for newest in reversed(releases):  # a tag may be of another kind, such as v2026.11.30
         _fetch_tag(git, remote, newest)
         if _fetched_version(git) == newest:
             return newest
@@ -110,7 +110,7 @@ def _fetch_from(git: Git, version: str, source: Path) -> str:
 
 
 def _commit_of_folder(git: Git, source: Path, base: str, version: str) -> str:
-    """Return a commit of an unpacked release's files that follows the release which it is compared with."""
+    """Return a commit of an unpacked release's files, as a child of the commit `base`."""
     folder = git.must("rev-parse", "--absolute-git-dir")
     index = Path(folder, "upgrade-index")
     files = Git(
@@ -137,7 +137,7 @@ def clone(git: Git, version: str, folder: Path) -> Release:
     """Make a clone of the checkout that has the fetched release and the checkout's own commits.
 
     Raises:
-        CommandError: Both changed the same lines, or it cannot be made.
+        CommandError: Both changed the same lines, or the clone cannot be made.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -157,19 +157,19 @@ def clone(git: Git, version: str, folder: Path) -> Release:
 
 
 def forget(git: Git, folder: Path) -> None:
-    """Remove the clone, and what keeps the release's commits in the checkout's repository."""
+    """Remove the clone, and the references that keep the release's commits in the checkout's repository."""
     shutil.rmtree(folder, ignore_errors=True)
     for name in (_RELEASE, _CANDIDATE):
         git.ask("update-ref", "-d", name)
 
 
 def stops_between(folder: Path, old: str, new: str) -> list[tuple[str, str]]:
-    """Return the releases between two that may not be skipped, with the reasons, the first one first.
+    """Return the releases between two that may not be skipped, with the reasons, oldest first.
 
     Args:
-        folder: The new release's files, which know of them.
-        old: The release of today.
-        new: The one that is asked for.
+        folder: The new release's files, which list them.
+        old: The current release.
+        new: The wanted release.
     """
     try:
         with (folder / STOPS).open("rb") as stream:
@@ -182,6 +182,6 @@ def stops_between(folder: Path, old: str, new: str) -> list[tuple[str, str]]:
 
 
 def listed(names: set[str], limit: int = 5) -> str:
-    """Return files in words, the first few by name."""
+    """Return a list of files in words, the first few by name."""
     shown = sorted(names)[:limit]
     return ", ".join(shown) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -1,4 +1,4 @@
-"""Requests to the server with retries: an upgrade restarts it."""
+"""Requests to the server with retries, since an upgrade restarts it."""
 
 import time
 from collections.abc import Callable
@@ -12,20 +12,20 @@ _GONE = 404
 
 
 class GoneError(CommandError):
-    """What was asked for was deleted meanwhile."""
+    """What was asked for has been deleted."""
 
 
 def post(api: PrefectApi, path: str, body: dict[str, Any]) -> Any:
-    """Return what the server answers to a POST; raise as `with_retries` does."""
+    """Return the server's answer to a POST; raise as `with_retries` does."""
     return with_retries(lambda: api.post(path, body))
 
 
 def with_retries(ask: Callable[[], Any]) -> Any:
-    """Ask until there is an answer: a server that has just started, or a busy one, takes its time.
+    """Retry a request until there is an answer: a server that has just started, or is busy, may be slow.
 
     Raises:
         GoneError: There is no such thing.
-        CommandError: There is no answer in time.
+        CommandError: There is no answer within 90 seconds.
     """
     deadline = time.monotonic() + _API_SECONDS
     while True:

@@ -1,4 +1,4 @@
-"""The rollback: whatever an upgrade was doing, the old release runs again, on its data as it was."""
+"""The rollback: whatever an upgrade was doing, the old release runs again, with its data as it was."""
 
 from local.api import PrefectApi
 from local.console import Console
@@ -16,10 +16,10 @@ _AS_THEY_WERE = "with its data as it was"
 
 
 def go_back(form: Form, git: Git, journal: Journal, settings: Settings, console: Console) -> str:
-    """Undo a switch. Each step may be repeated, so that one that was cut off is begun again.
+    """Undo a switch. Each step may be repeated, so that an interrupted rollback can start over.
 
     Returns:
-        What became of the data, in words.
+        What happened to the data, in words.
 
     Raises:
         CommandError: A step failed; the journal stays, and the next `make upgrade` goes on.
@@ -44,10 +44,10 @@ def go_back(form: Form, git: Git, journal: Journal, settings: Settings, console:
 
 
 def restore_data(form: Form, journal: Journal, console: Console) -> str:
-    """Let the copy be the database again, unless that loses the end of a flow run for nothing.
+    """Make the copy the database again, unless that would needlessly lose the end of a flow run.
 
     Returns:
-        What became of the data, in words.
+        What happened to the data, in words.
 
     Raises:
         CommandError: The copy cannot take the database's place.

@@ -1,7 +1,7 @@
 """The code of the rollback, kept where the new release's files do not overwrite it.
 
-`make upgrade` runs them as ``python3 .local/upgrade/code upgrade`` for as long as the journal says that a
-switch was interrupted: then the checkout's own may be half of each release.
+`make upgrade` runs it as ``python3 .local/upgrade/code upgrade`` while the journal says that a switch was
+interrupted, since the checkout's own code may then be half of each release.
 """
 
 import shutil
@@ -30,14 +30,14 @@ main()
 
 
 def keep(root: Path = ROOT, state: Path = FOLDER) -> None:
-    """Keep them.
+    """Keep a copy of the code.
 
     Args:
         root: The checkout.
-        state: Where to.
+        state: The folder of the copy.
 
     Raises:
-        CommandError: There is no room for them.
+        CommandError: It cannot be copied.
     """
     forget(state)
     scratch = state / "code.new"
@@ -57,6 +57,6 @@ def keep(root: Path = ROOT, state: Path = FOLDER) -> None:
 
 
 def forget(state: Path = FOLDER) -> None:
-    """Delete them."""
+    """Delete the copy."""
     for name in ("code.new", "code"):
         shutil.rmtree(state / name, ignore_errors=True)

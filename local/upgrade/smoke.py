@@ -16,25 +16,25 @@ _CONFLICT = 409
 
 
 def make_queue(api: PrefectApi) -> None:
-    """Make the queue; a worker that polls some queues alone finds it once it is started.
+    """Create the smoke run's queue; a worker that polls only some queues finds it when started again.
 
     Raises:
-        CommandError: The server does not do so.
+        CommandError: The server refuses.
     """
     if not (pool := str(_deployment(api).get("work_pool_name") or "")):
         return
     try:
         api.post(f"/work_pools/{quote(pool, safe='')}/queues", {"name": QUEUE})
     except ApiUnavailableError as error:
-        if error.status != _CONFLICT:  # of an upgrade that was cut off
+        if error.status != _CONFLICT:  # left by an interrupted upgrade
             raise CommandError(f"the queue of the smoke run cannot be made: {error}") from None
 
 
 def smoke(api: PrefectApi, version: str, console: Console) -> None:
-    """Run the deployment whose first run `make up` waits for, alone.
+    """Run only the deployment whose first run `make up` waits for.
 
     Raises:
-        CommandError: It does not Complete.
+        CommandError: The run does not end as Completed.
     """
     deployment = _deployment(api)
     pool = str(deployment.get("work_pool_name") or "")
@@ -57,10 +57,10 @@ def smoke(api: PrefectApi, version: str, console: Console) -> None:
 
 
 def forget_runs(api: PrefectApi, version: str) -> None:
-    """Delete the smoke runs of a release that is not kept; those of earlier ones stay.
+    """Delete the smoke runs of a release that is rolled back; those of earlier releases stay.
 
     Raises:
-        CommandError: The server does not do so.
+        CommandError: The server does not answer.
     """
     body = {"flow_runs": {"work_queue_name": {"any_": [QUEUE]}, "tags": {"all_": [_tag(version)]}}}
     for run in post(api, "/flow_runs/filter", body):
@@ -69,10 +69,10 @@ def forget_runs(api: PrefectApi, version: str) -> None:
 
 
 def forget_queue(api: PrefectApi) -> None:
-    """Delete the queue, and no other one.
+    """Delete the smoke run's queue, and no other.
 
     Raises:
-        CommandError: The server does not do so.
+        CommandError: The server does not answer.
     """
     for pool in post(api, "/work_pools/filter", {}):
         path = f"/work_pools/{quote(pool['name'], safe='')}/queues/{QUEUE}"
@@ -81,19 +81,19 @@ def forget_queue(api: PrefectApi) -> None:
 
 
 def _tag(version: str) -> str:
-    """Name the smoke runs of a release; a run's own name is the flow's to choose."""
+    """Return the tag that marks the smoke runs of a release, since a flow may choose its run's name."""
     return f"smoke-of-{version}"
 
 
 def _deployment(api: PrefectApi) -> dict[str, Any]:
-    """Return the deployment; empty when there is none."""
+    """Return the deployment of the smoke run; empty if there is none."""
     body = {"deployments": {"name": {"any_": [FIRST_RUN_DEPLOYMENT]}}}
     found = post(api, "/deployments/filter", body)
     return found[0] if found else {}
 
 
 def _await_completed(api: PrefectApi, run_id: str, console: Console) -> None:
-    """Wait until a flow run has Completed, and print each of its states once."""
+    """Wait until a flow run is Completed, and print each of its states once."""
     deadline, shown = time.monotonic() + _SMOKE_SECONDS, ""
     while time.monotonic() < deadline:
         [run] = post(api, "/flow_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}}) or [None]

@@ -19,16 +19,16 @@ from local.settings.platform import CHECKOUT
 from local.upgrade.journal import FOLDER
 
 _END_SECONDS = 120.0
-# Of Compose; a stage has lines of its own.
+# Lines of Compose, which a stage replaces with its own.
 _PROGRESS = re.compile(r" *(Container|Network|Volume) \S+ +[A-Z][a-z]+\s*")
 
 
 class Log:
-    """Writes to the terminal and to the log at once; a file as far as a `Console` is concerned.
+    """Writes to both the terminal and the log; to a `Console` it looks like a file.
 
     Args:
         file: The log.
-        terminal: Where else.
+        terminal: The other output.
     """
 
     def __init__(self, file: Path, terminal: TextIO = sys.stdout) -> None:
@@ -38,36 +38,36 @@ class Log:
         self._stream = file.open("a", encoding="utf-8")
 
     def write(self, text: str) -> int:
-        """Write to both; a full disk keeps nothing from the terminal."""
+        """Write to both; on a full disk, the terminal still gets everything."""
         with contextlib.suppress(OSError):
             self._stream.write(text)
             self._stream.flush()
         return self._terminal.write(text)
 
     def flush(self) -> None:
-        """Let the terminal show it."""
+        """Flush the terminal."""
         self._terminal.flush()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the log."""
         self._stream.close()
 
 
 def run_stage(
     folder: Path, arguments: tuple[str, ...], variables: Mapping[str, str], console: Console
 ) -> None:
-    """Run ``python -m local.upgrade`` of a release in its own process group, to its end.
+    """Run ``python -m local.upgrade`` of a release in its own process group, and wait until it ends.
 
-    It is told to end when this process is interrupted, and sees the end of its input when that is killed.
+    It is told to end when this process is interrupted, and sees the end of its input if this one is killed.
 
     Args:
         folder: The release's files.
         arguments: The stage and its options.
-        variables: That it gets besides this process's own.
+        variables: Environment variables in addition to this process's own.
         console: Where its lines go.
 
     Raises:
-        CommandError: It failed; with the sentence that it ends with.
+        CommandError: The stage failed; the message is the sentence that it ends with.
     """
     lines: list[str] = []
     inherited = {name: value for name, value in os.environ.items() if name != CHECKOUT}
@@ -83,7 +83,7 @@ def run_stage(
             text=True,
             errors="replace",
             start_new_session=True,
-            pass_fds=(turn,),  # held for as long as it lives, whatever becomes of this process
+            pass_fds=(turn,),  # held while it lives, whatever happens to this process
         ) as process,
     ):
         try:
@@ -105,14 +105,14 @@ def run_stage(
 
 
 def _end(process: subprocess.Popen[str], how: signal.Signals) -> None:
-    """Tell a stage to end, and all that it has started: a build, say, which it waits for."""
+    """Signal a stage and everything that it has started, such as a build that it waits for."""
     with contextlib.suppress(ProcessLookupError):
         if process.poll() is None:
             os.killpg(process.pid, how)
 
 
 def end_with_the_starter() -> None:
-    """In a stage: be told to end, as by Ctrl-C, once the process that started this one is gone."""
+    """In a stage: end, as on Ctrl-C, once the process that started this one is gone."""
 
     def watch() -> None:
         while os.read(sys.stdin.fileno(), 1):
@@ -126,7 +126,7 @@ def end_with_the_starter() -> None:
 
 
 def await_last_stage(console: Console) -> None:
-    """Wait for the end of a stage whose starter was killed: it ends as soon as it notices.
+    """Wait until a stage whose starter was killed has ended, which it does as soon as it notices.
 
     Raises:
         CommandError: It does not end.
@@ -137,7 +137,7 @@ def await_last_stage(console: Console) -> None:
 
 @contextmanager
 def _turn(console: Console) -> Generator[int]:
-    """Wait until no stage runs, and be the one that does; yield the file that holds the place."""
+    """Wait until no stage runs, and take the lock of stages; yield the descriptor that holds it."""
     import fcntl  # not on Windows, where no upgrade gets this far
 
     FOLDER.mkdir(parents=True, exist_ok=True)

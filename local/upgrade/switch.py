@@ -1,7 +1,7 @@
 """The switch: queues paused, runs handed over, the database copied, the files changed, everything started.
 
-Nothing but one run, which shows that it works, is run by the new release before that run has Completed: what
-is due waits in queues that are paused. So whatever fails, the rollback loses and doubles nothing.
+Until one smoke run is Completed, the new release runs nothing else: what is due waits in paused queues. So
+whatever fails, the rollback neither loses nor repeats a flow run.
 """
 
 import contextlib
@@ -27,10 +27,10 @@ from local.upgrade.stages import run_stage
 
 
 def switch(form: Form, git: Git, journal: Journal, settings: Settings, console: Console) -> None:
-    """Let the checkout be the new release and the platform run it.
+    """Switch the checkout to the new release, and start the platform from it.
 
     Raises:
-        CommandError: It does not; the rollback is up to the caller.
+        CommandError: A step failed; the rollback is up to the caller.
     """
     api = PrefectApi.of(settings)
     form.keep_programs()
@@ -55,7 +55,7 @@ def switch(form: Form, git: Git, journal: Journal, settings: Settings, console: 
     form.stop()
     form.copy.make()
     console.step("switch       runs are handed over, and the database is copied as it is now")
-    _check_is_unchanged(git, journal, console)  # to stop a worker takes its time
+    _check_is_unchanged(git, journal, console)  # stopping a worker may take a while
     journal = journals.write(dataclasses.replace(journal, has_files=True))
     git.put(journal.new_commit, journal.old_commit)
     bundles.take(journal.bundle)
@@ -69,20 +69,20 @@ def switch(form: Form, git: Git, journal: Journal, settings: Settings, console: 
 
 
 def _check_is_unchanged(git: Git, journal: Journal, console: Console) -> None:
-    """Refuse a checkout in which somebody works meanwhile; raises as the gates do."""
+    """Refuse a checkout that somebody changes meanwhile; raise as the gates do."""
     preflight.check_is_at(git, journal.old_commit)
     preflight.check_files(git, Release(journal.new, RELEASE, journal.new_commit), console)
 
 
 def finish(form: Form, journal: Journal, settings: Settings, console: Console, *, starts: bool) -> None:
-    """End an upgrade that has succeeded: what was due runs now, and the copy goes.
+    """Finish an upgrade that has succeeded: let runs that are due start, and delete the copy.
 
     Args:
-        form: Of the platform.
-        journal: Of the upgrade.
-        settings: The platform's.
+        form: The form of the platform.
+        journal: The journal of the upgrade.
+        settings: The platform's settings.
         console: Where progress is shown.
-        starts: Whether the platform may be down, or its worker polls the smoke run's queue too.
+        starts: Whether to start the platform: it may be down, or its worker polls the smoke run's queue.
 
     Raises:
         CommandError: The platform does not start, or the server does not answer.
@@ -96,12 +96,12 @@ def finish(form: Form, journal: Journal, settings: Settings, console: Console, *
 
 
 def stage_variables(settings: Settings, journal: Journal, *, tries: bool = False) -> dict[str, str]:
-    """Return the settings that a start of the platform takes for this upgrade alone.
+    """Return the settings with which the platform starts only for this upgrade.
 
     Args:
-        settings: The platform's.
-        journal: Of the upgrade.
-        tries: Whether a worker that polls some queues alone is to poll the smoke run's too.
+        settings: The platform's settings.
+        journal: The journal of the upgrade.
+        tries: Whether a worker that polls only some queues also polls the smoke run's.
     """
     found = profile_variables(settings, journal.profiles)
     if tries and (own := settings.get("WORKER_QUEUES")):
@@ -110,10 +110,10 @@ def stage_variables(settings: Settings, journal: Journal, *, tries: bool = False
 
 
 def set_paused(api: PrefectApi, queues: Sequence[str], *, is_paused: bool) -> None:
-    """Pause queues, or let them go on.
+    """Pause or resume queues.
 
     Raises:
-        CommandError: The server does not do so.
+        CommandError: The server does not answer.
     """
     for queue in queues:
         with contextlib.suppress(GoneError):

@@ -1,7 +1,7 @@
-"""Tries this release beside a running platform, on a copy of that platform's database.
+"""Tries this release next to a running platform, on a copy of that platform's database.
 
-The server of the trial serves its API and nothing else: no scheduler, no late runs, no automations act on the
-copy. No worker is started, and no port is published.
+The server of the trial serves only its API: no scheduler, no detection of late runs and no automations act on
+the copy. No worker is started, and no port is published.
 """
 
 import json
@@ -30,7 +30,7 @@ from local.settings.platform import ROOT, Settings
 from local.settings.scale import compose_files, file_variables
 from local.upgrade.overlays import check_apart, check_images
 
-# Prefect's own word for a server without services; and that there are none beside it either.
+# Prefect's own setting for a server without services, and the platform's for one without any next to it.
 ALONE = {"PREFECT__SERVER_WEBSERVER_ONLY": "1", "SERVER_ON_TRIAL": "1"}
 _START_SECONDS = 300.0
 OVERLAY = f"""\
@@ -45,10 +45,10 @@ _PLAN = Order("plan")
 
 
 def try_in_containers(settings: Settings, backup_file: Path, plan: Path, console: Console) -> None:
-    """Try this release as a compose project of its own, which is gone afterwards.
+    """Try this release as a compose project of its own, and remove that afterwards.
 
     Raises:
-        CommandError: It cannot take the place of the one that made the backup.
+        CommandError: It cannot replace the release that made the backup.
     """
     overlay = STATE / "trial.yaml"
     overlay.parent.mkdir(exist_ok=True)
@@ -74,17 +74,17 @@ def try_in_containers(settings: Settings, backup_file: Path, plan: Path, console
         console.step("trial        the tables of the copy are up to date, and the server answers")
         with plan.open("w+", encoding="utf-8") as output:
             arguments = ("--progress", "quiet", "run", "--rm", "--no-deps", "--no-TTY", "deployer")
-            planning = Project(settings, {"IMAGE_POLICY": "never"})  # a build before it would be told there
+            planning = Project(settings, {"IMAGE_POLICY": "never"})  # else a build's output is in the plan
             _judge(planning.compose(*arguments, *_PLAN.arguments, output=output).wait(), plan, console)
     finally:
         project.run("--progress", "quiet", "--profile", "*", "down", "--volumes", "--remove-orphans")
 
 
 def try_in_processes(settings: Settings, backup_file: Path, plan: Path, console: Console) -> None:
-    """Try this release with an environment and a folder of its own; its server is gone afterwards.
+    """Try this release with an environment and a folder of its own, and end its server afterwards.
 
     Raises:
-        CommandError: It cannot take the place of the one that made the backup.
+        CommandError: It cannot replace the release that made the backup.
     """
     check_machine()
     STATE.mkdir(exist_ok=True, mode=0o700)
@@ -137,10 +137,10 @@ def _await_ready(process: subprocess.Popen[bytes], url: str, log: IO[str], conso
 
 
 def _judge(code: int, plan: Path, console: Console) -> None:
-    """Tell whether a plan could be made; what is in it is judged by who knows the plan of today's release.
+    """Check that a plan could be made; the old release compares its contents with its own plan.
 
     Raises:
-        CommandError: There is none.
+        CommandError: There is no plan.
     """
     lines = plan.read_text(encoding="utf-8", errors="replace").splitlines()
     count = sum(line.startswith("deployment: ") for line in lines)

@@ -1,7 +1,7 @@
-"""Asks git for a repository as the deployer does; run where flows run, by `local.doctor.access`.
+"""Asks git for a repository as the deployer does; `local.doctor.access` runs it where flows run.
 
-Standard input has a JSON object: ``url``, ``revision``, ``token`` (empty for none). Prints a JSON object:
-``trouble``, one sentence or empty, and ``commit``.
+Reads a JSON object from standard input: ``url``, ``revision``, ``token`` (empty for none). Prints a JSON
+object: ``trouble`` (one sentence, or empty) and ``commit``.
 """
 
 import json
@@ -14,7 +14,7 @@ from yeedu_worker.git.remote import Remote
 
 
 def main() -> None:
-    """Ask, and print what came of it."""
+    """Ask git, and print the result."""
     asked: dict[str, str] = json.load(sys.stdin)
     try:
         address = Address.of(asked["url"])

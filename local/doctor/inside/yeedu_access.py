@@ -1,7 +1,7 @@
-"""Logs in to Yeedu and reads who that is, as flows do; run where flows run, by `local.doctor.access`.
+"""Logs in to Yeedu as flows do, and reads the user's data; `local.doctor.access` runs it where flows run.
 
-Standard input has a JSON object: ``url`` (of a job or notebook), ``username``, ``password``, ``token`` and
-``verify``. Prints a JSON object: ``trouble``, one sentence or empty, and ``text``.
+Reads a JSON object from standard input: ``url`` (of a job or notebook), ``username``, ``password``, ``token``
+and ``verify``. Prints a JSON object: ``trouble`` (one sentence, or empty) and ``text``.
 """
 
 import importlib.util
@@ -26,7 +26,7 @@ from prefect_yeedu.urls import parse_url  # noqa: E402
 
 
 def main() -> None:
-    """Log in and read, and print what came of it."""
+    """Log in, read the user's data, and print the result."""
     asked: dict[str, str] = json.load(sys.stdin)
     try:
         told = {"trouble": "", "text": read(asked)}
@@ -36,10 +36,10 @@ def main() -> None:
 
 
 def read(asked: dict[str, str]) -> str:
-    """Return what was done.
+    """Log in, read the user's data, and return a sentence about it.
 
     Raises:
-        YeeduError: It could not be done.
+        YeeduError: The login or the call failed.
     """
     url = parse_url(asked["url"])
     credentials = Credentials(
