@@ -28,7 +28,7 @@ status: ## Print the state of services, flow runs and deployments, and what take
 doctor: ## Diagnose the platform, and say how to fix what is wrong (JSON=1; BUNDLE=1 for a support archive)
 	@$(PYTHON) -m local doctor $(if $(value JSON),--json) $(if $(filter-out 1,$(value BUNDLE)),--bundle "$$BUNDLE",$(if $(value BUNDLE),--bundle))
 
-drain: ## Stop the worker once its flow runs have ended, however long they take
+drain: ## Stop the worker once its flow runs have ended; waits a day at most
 	@$(PYTHON) -m local drain
 
 plan: ## Show what `make deploy` would change (ENVIRONMENT=staging, ONLY="flow-a project/*", ARGS=--json)

@@ -20,6 +20,7 @@ from local.settings.platform import Settings
 
 FINAL_STATES = frozenset({"COMPLETED", "FAILED", "CANCELLED", "CRASHED"})
 FIRST_RUN_DEPLOYMENT = "run-yeedu-job"
+_PAGE = 200  # the most items that Prefect returns at once
 _BUSY = 503  # the answer of a server whose SQLite is locked
 _BUSY_SECONDS, _PAUSE_SECONDS = 20.0, 0.5
 
@@ -143,6 +144,24 @@ class PrefectApi:
         """
         return self._ask("POST", path, body)
 
+    def everything(
+        self, path: str, body: dict[str, Any] | None = None, *, most: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Return all that a filter finds, page by page; raise as `post` does.
+
+        Args:
+            path: The filter's, such as `/deployments/filter`.
+            body: What to look for.
+            most: How many items to return at most.
+        """
+        found: list[dict[str, Any]] = []
+        while most is None or len(found) < most:
+            page = self.post(path, {**(body or {}), "limit": _PAGE, "offset": len(found)})
+            found += page
+            if len(page) < _PAGE:
+                break
+        return found[:most]
+
     def patch(self, path: str, body: dict[str, Any]) -> None:
         """Change something, with retries while the server is busy; raise as `post` does."""
         deadline = time.monotonic() + _BUSY_SECONDS
@@ -177,14 +196,14 @@ class PrefectApi:
             raise ApiUnavailableError(f"{self.url}{path}: {error}") from None
 
     def deployments(self) -> list[Deployment]:
-        """Return the deployments, at most 200."""
+        """Return every deployment."""
         return [
             Deployment(
                 id=item["id"],
                 name=item["name"],
                 is_active=not item["paused"] and any(schedule["active"] for schedule in item["schedules"]),
             )
-            for item in self.post("/deployments/filter", {"limit": 200})
+            for item in self.everything("/deployments/filter")
         ]
 
     def due_runs(self, deployments: list[Deployment]) -> list[FlowRun]:

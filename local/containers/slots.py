@@ -1,13 +1,10 @@
 """Guards a change between one server and several, which forgets who holds a slot of a concurrency limit."""
 
-from itertools import count
 from typing import Any
 
 from local.api import ApiUnavailableError, PrefectApi
 from local.console import Console
 from local.errors import CommandError
-
-_PAGE = 200
 
 
 def taken(api: PrefectApi) -> list[dict[str, Any]]:
@@ -17,13 +14,8 @@ def taken(api: PrefectApi) -> list[dict[str, Any]]:
         ApiUnavailableError: The server does not answer.
         CommandError: It rejects the login.
     """
-    found: list[dict[str, Any]] = []
-    for offset in count(0, _PAGE):
-        page = api.post("/v2/concurrency_limits/filter", {"limit": _PAGE, "offset": offset})
-        found += [one for one in page if one["active_slots"] and not one["slot_decay_per_second"]]
-        if len(page) < _PAGE:
-            break
-    return found
+    limits = api.everything("/v2/concurrency_limits/filter")
+    return [one for one in limits if one["active_slots"] and not one["slot_decay_per_second"]]
 
 
 def check_slots(api: PrefectApi, console: Console, *, insists: bool) -> None:

@@ -12,7 +12,7 @@ from local.status.metrics import STATES, age_of, runs_in, scheduler_age
 _LATE = timedelta(minutes=5)
 _NEW = timedelta(minutes=5)
 _AHEAD = timedelta(days=100)  # how far ahead the scheduler makes runs
-_MAX = 200
+_MOST_RUNS = 1000
 ASKING_SECONDS = 4.0
 HEARTBEAT_LABEL = "yeedu-prefect.heartbeat-seconds"  # of yeedu_worker.run_labels
 
@@ -32,7 +32,7 @@ def check_schedules(site: Site) -> Iterator[Finding]:
     now = datetime.now(UTC)
     waiting: dict[str, str] = {}
     seldom: set[str] = set()
-    for deployment in everything(site, "/deployments/filter", ours(site)):
+    for deployment in site.api.everything("/deployments/filter", ours(site)):
         active = [one for one in deployment["schedules"] if _has_runs_to_come(one, now)]
         if active and not deployment["paused"]:
             waiting[deployment["id"]] = deployment["name"]
@@ -71,8 +71,10 @@ def _ahead(site: Site, deployments: list[str], now: datetime) -> tuple[set[str],
             "sort": "NEXT_SCHEDULED_START_TIME_ASC",
         }
 
-    found = everything(site, "/flow_runs/filter", body(deployments)) if deployments else []
-    ahead: set[str] = {run["deployment_id"] for run in found}
+    ahead: set[str] = set()
+    if deployments:
+        found = site.api.everything("/flow_runs/filter", body(deployments), most=_MOST_RUNS)
+        ahead = {run["deployment_id"] for run in found}
     # With many runs, those of some deployments are beyond the first thousand.
     left = [one for one in deployments if one not in ahead]
     end = time.monotonic() + ASKING_SECONDS
@@ -110,17 +112,6 @@ def _has_runs_to_come(schedule: JSON, now: datetime) -> bool:
     )
 
 
-def everything(site: Site, path: str, body: JSON) -> list[JSON]:
-    """Return what a filter finds, up to a thousand items."""
-    found: list[JSON] = []
-    for offset in range(0, 1000, _MAX):
-        some: list[JSON] = site.api.post(path, {**body, "limit": _MAX, "offset": offset})
-        found += some
-        if len(some) < _MAX:
-            break
-    return found
-
-
 def check_late_runs(site: Site) -> Iterator[Finding]:
     """Check how late the oldest run is that nobody has started."""
     if site.server():
@@ -144,11 +135,10 @@ def check_stuck_runs(site: Site) -> Iterator[Finding]:
     body = {
         "flow_runs": {"state": {"type": {"any_": ["PENDING", "CANCELLING", "RUNNING"]}}},
         "sort": "EXPECTED_START_TIME_ASC",
-        "limit": 50,
         **ours(site),
     }
     now = datetime.now(UTC)
-    looked: list[JSON] = site.api.post("/flow_runs/filter", body)
+    looked = site.api.everything("/flow_runs/filter", body, most=_MOST_RUNS)
     stuck = 0
     for run in looked:
         state: JSON = run["state"] or {}
@@ -168,7 +158,8 @@ def check_stuck_runs(site: Site) -> Iterator[Finding]:
                 "see `rescue`, which ends such runs; or cancel it there",
             )
     if not stuck:
-        yield ok(f"{len(looked)} runs are under way, and none is stuck")
+        first = "the first " if len(looked) >= _MOST_RUNS else ""
+        yield ok(f"{first}{len(looked)} runs are under way, and none is stuck")
 
 
 def _silence(site: Site, run: JSON, now: datetime) -> timedelta:

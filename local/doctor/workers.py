@@ -8,20 +8,19 @@ from urllib.parse import quote
 from local.api import ApiUnavailableError
 from local.backup.backups import prefect_version
 from local.doctor.model import Check, Finding, Theme, note, ok, wrong
-from local.doctor.runs import everything, newest_event, ours
+from local.doctor.runs import newest_event, ours
 from local.doctor.site import JSON, Site, ended, once
 from local.install.virtual_environment import PROGRAMS
 from local.processes.supervisor import Supervisor
 from local.status.metrics import age_of
 
-_MAX = 200
 _BEATS_MISSED = 4
 _WAITING = {"state": {"type": {"any_": ["SCHEDULED"]}}}
 
 
 @once
 def _pools(site: Site) -> list[JSON]:
-    return site.api.post("/work_pools/filter", {"limit": _MAX, **ours(site)})
+    return site.api.everything("/work_pools/filter", ours(site))
 
 
 @once
@@ -29,7 +28,7 @@ def _workers(site: Site) -> dict[str, list[JSON]]:
     """Return the workers of each pool."""
     path = "/work_pools/{}/workers/filter"
     names = [pool["name"] for pool in _pools(site)]
-    return {name: site.api.post(path.format(quote(name, safe="")), {"limit": _MAX}) for name in names}
+    return {name: site.api.everything(path.format(quote(name, safe=""))) for name in names}
 
 
 def _polls(worker: JSON) -> bool:
@@ -74,7 +73,7 @@ def check_pools(site: Site) -> Iterator[Finding]:
     """Look for pools in which runs wait because nobody polls them, they are paused, or their limit is 0."""
     if site.server():
         return
-    deployments = everything(site, "/deployments/filter", ours(site))
+    deployments = site.api.everything("/deployments/filter", ours(site))
     polled = 0
     for pool in _pools(site):
         name = pool["name"]
@@ -123,7 +122,7 @@ def check_queues(site: Site) -> Iterator[Finding]:
     count = 0
     for pool in _pools(site):
         path = f"/work_pools/{quote(pool['name'], safe='')}/queues/filter"
-        for queue in site.api.post(path, {"limit": _MAX}):
+        for queue in site.api.everything(path):
             count += 1
             where = f"{queue['name']} of {pool['name']}"
             if not (queue["is_paused"] or queue["concurrency_limit"] == 0 or queue["status"] == "NOT_READY"):

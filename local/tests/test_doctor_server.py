@@ -32,6 +32,21 @@ def test_server_that_is_well_has_nothing_wrong(served: Served) -> None:
     assert [check for check, told in found.items() if not told] == []
 
 
+def test_what_lies_beyond_the_first_page_is_seen(served: Served) -> None:
+    pool = served.pool()
+    for number in range(205):
+        served.api.post(f"work_pools/{pool}/queues", {"name": f"queue-{number:03}"})
+        served.api.post(f"work_pools/{pool}/workers/heartbeat", {"name": f"worker-{number:03}"})
+    api = served.site().api
+    queues = api.everything(f"/work_pools/{pool}/queues/filter")
+    workers = api.everything(f"/work_pools/{pool}/workers/filter")
+    assert {queue["name"] for queue in queues} == {
+        "default",
+        *(f"queue-{number:03}" for number in range(205)),
+    }
+    assert {worker["name"] for worker in workers} == {f"worker-{number:03}" for number in range(205)}
+
+
 def test_login_that_the_server_refuses_is_wrong(served: Served) -> None:
     told = wrongs(served.site(PREFECT_API_AUTH_STRING="admin:another-one"), "server")
     assert_told(told, "rejects the login", "PREFECT_API_AUTH_STRING")

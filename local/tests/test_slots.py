@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from local.api import ApiUnavailableError
+from local.api import ApiUnavailableError, PrefectApi
 from local.console import Console
 from local.containers.slots import check_slots
 from local.errors import CommandError
 
 
-class FakeApi:
+class FakeApi(PrefectApi):
     """A server with more limits than it tells at once; as a real one does: test_restored_slots.py."""
 
     def __init__(self, *names: str) -> None:

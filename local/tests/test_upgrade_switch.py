@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from local.api import ApiUnavailableError
+from local.api import ApiUnavailableError, PrefectApi
 from local.console import Console
 from local.containers import docker
 from local.errors import CommandError
@@ -62,7 +62,7 @@ class FakeForm:
         pass
 
 
-class FakeApi:
+class FakeApi(PrefectApi):
     """A server with one pool, and a queue of a user's."""
 
     def __init__(self) -> None:

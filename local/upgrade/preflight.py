@@ -191,6 +191,6 @@ def check_workers(api: PrefectApi, settings: Settings, old: str, console: Consol
 
 def _asked(api: PrefectApi, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
     try:
-        return api.post(path, body)
+        return api.everything(path, body)
     except ApiUnavailableError as error:
         raise CommandError(f"the server does not answer: {error}") from None

@@ -20,6 +20,11 @@ def post(api: PrefectApi, path: str, body: dict[str, Any]) -> Any:
     return with_retries(lambda: api.post(path, body))
 
 
+def everything(api: PrefectApi, path: str) -> list[dict[str, Any]]:
+    """Return all that a filter finds; raise as `with_retries` does."""
+    return with_retries(lambda: api.everything(path))
+
+
 def with_retries(ask: Callable[[], Any]) -> Any:
     """Retry a request until there is an answer: a server that has just started, or is busy, may be slow.
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from local.api import FINAL_STATES, FIRST_RUN_DEPLOYMENT, ApiUnavailableError, PrefectApi
 from local.console import Console
 from local.errors import CommandError
-from local.upgrade.retries import GoneError, post, with_retries
+from local.upgrade.retries import GoneError, everything, post, with_retries
 
 QUEUE = "make-upgrade-smoke-run"
 _SMOKE_SECONDS = 600.0
@@ -38,7 +38,8 @@ def smoke(api: PrefectApi, version: str, console: Console) -> None:
     """
     deployment = _deployment(api)
     pool = str(deployment.get("work_pool_name") or "")
-    paused = [one for one in post(api, "/work_pools/filter", {}) if one["name"] == pool and one["is_paused"]]
+    pools = everything(api, "/work_pools/filter")
+    paused = [one for one in pools if one["name"] == pool and one["is_paused"]]
     if not pool or paused:
         why = f"{pool} is paused" if pool else f"no deployment is named {FIRST_RUN_DEPLOYMENT}"
         console.step(f"smoke        left out: {why}")
@@ -74,7 +75,7 @@ def forget_queue(api: PrefectApi) -> None:
     Raises:
         CommandError: The server does not answer.
     """
-    for pool in post(api, "/work_pools/filter", {}):
+    for pool in everything(api, "/work_pools/filter"):
         path = f"/work_pools/{quote(pool['name'], safe='')}/queues/{QUEUE}"
         with contextlib.suppress(GoneError):
             with_retries(lambda path=path: api.delete(path))

@@ -21,7 +21,7 @@ from local.upgrade.forms import Form
 from local.upgrade.git import Git
 from local.upgrade.journal import RELEASE, Journal, Phase
 from local.upgrade.releases import Release
-from local.upgrade.retries import GoneError, post, with_retries
+from local.upgrade.retries import GoneError, everything, with_retries
 from local.upgrade.smoke import QUEUE, forget_queue, make_queue, smoke
 from local.upgrade.stages import run_stage
 
@@ -121,5 +121,5 @@ def set_paused(api: PrefectApi, queues: Sequence[str], *, is_paused: bool) -> No
 
 
 def _queues(api: PrefectApi) -> list[dict[str, Any]]:
-    names = [quote(pool["name"], safe="") for pool in post(api, "/work_pools/filter", {})]
-    return [queue for name in names for queue in post(api, f"/work_pools/{name}/queues/filter", {})]
+    names = [quote(pool["name"], safe="") for pool in everything(api, "/work_pools/filter")]
+    return [queue for name in names for queue in everything(api, f"/work_pools/{name}/queues/filter")]
