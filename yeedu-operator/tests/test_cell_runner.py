@@ -246,11 +246,17 @@ def test_a_cell_that_takes_too_long_is_interrupted(
     assert len(yeedu.called("POST", f"{RUN}/kernel/interrupt")) == 2
 
 
-@pytest.mark.parametrize("answer", [(200, {}), (404, {"error_code": "RFA-000404"})])
+@pytest.mark.parametrize(
+    ("answer", "what"),
+    [
+        ((200, {}), "went on after it was interrupted"),
+        ((404, {"error_code": "RFA-000404"}), "could not be interrupted: Yeedu at .* answered 404"),
+    ],
+)
 def test_a_cell_that_cannot_be_interrupted_ends_the_wait(
-    execute: Execute, channel: Channel, yeedu: ScriptedYeedu, answer: tuple[int, Any]
+    execute: Execute, channel: Channel, yeedu: ScriptedYeedu, answer: tuple[int, Any], what: str
 ) -> None:
     yeedu.on("POST", f"{RUN}/kernel/interrupt", answer)
-    with pytest.raises(YeeduRunTimedOut, match=r"within 30 seconds \(cell_timeout_seconds\)"):
+    with pytest.raises(YeeduRunTimedOut, match=rf"within 30 seconds \(cell_timeout_seconds\), and {what}"):
         execute([BUSY], cell_timeout_seconds=30)
     assert channel.clock.time < 60

@@ -376,6 +376,22 @@ def test_runs_that_never_show_their_conf_leave_it_unknown(yeedu: ScriptedYeedu) 
     assert len(submissions(yeedu)) == 1
 
 
+def test_a_few_runs_that_cannot_be_read_for_long_are_no_many_runs(yeedu: ScriptedYeedu) -> None:
+    clock = FakeClock()
+    unreadable = [{"run_id": number} for number in range(10, 30)]
+
+    def shows_late(call: Call) -> Any:
+        late = [{"run_id": 9, "conf": conf_of(yeedu)}] if clock.time > 200 else []
+        return 200, {"data": [*unreadable, *late]}
+
+    yeedu.on("POST", SUBMIT, LOST)
+    yeedu.on("GET", LIST, shows_late)
+    runs_well(yeedu, 9)
+    with client_of(yeedu, clock=clock) as client:
+        assert execute(client).run_id == 9
+    assert len(submissions(yeedu)) == 1
+
+
 # What a later attempt makes of an intent.
 
 

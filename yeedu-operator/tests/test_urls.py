@@ -37,6 +37,20 @@ def test_every_form_that_users_paste_is_understood(
 
 
 @pytest.mark.parametrize(
+    ("query", "kind"),
+    [
+        ("type=notebook", RunKind.NOTEBOOK),
+        ("a=b&type=spark_job", RunKind.JOB),
+        ("subtype=notebook", None),
+        ("type=new", None),
+        ("", None),
+    ],
+)
+def test_a_runs_page_says_whether_it_is_a_job_or_a_notebook(query: str, kind: RunKind | None) -> None:
+    assert parse_url(f"https://yeedu.example:8080/{PLACE}/run/5/run-metrics?{query}").run_kind is kind
+
+
+@pytest.mark.parametrize(
     ("text", "base_url"),
     [
         (f"https://YEEDU.example/{PLACE}/job/5", "https://yeedu.example:8080/api/v1"),

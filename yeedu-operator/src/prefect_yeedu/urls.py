@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
 
 from prefect_yeedu.errors import YeeduConfigurationError
 from prefect_yeedu.models import Generation, RunKind
@@ -273,9 +273,8 @@ def _conf_target(rest: list[str], text: str) -> tuple[TargetKind, int, RunKind |
 
 def _run_kind(query: str) -> RunKind | None:
     """Return the kind that the address of a run's page states; that of its log page states none."""
-    if "type=notebook" in query:
-        return RunKind.NOTEBOOK
-    return RunKind.JOB if "type=spark_job" in query else None
+    kinds = {"notebook": RunKind.NOTEBOOK, "spark_job": RunKind.JOB}
+    return next((kinds[value] for value in parse_qs(query).get("type", ()) if value in kinds), None)
 
 
 def _number(segment: str, what: str, text: str) -> int:

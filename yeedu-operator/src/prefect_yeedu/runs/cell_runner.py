@@ -276,9 +276,14 @@ class CellRunner:
                     retries=ONCE,
                 )
             except YeeduError as error:
-                logger.debug("The kernel of run %d could not be interrupted: %s", run.run_id, error)
                 if classify(error) is Failure.TRANSIENT:
+                    logger.debug("The kernel of run %d could not be interrupted: %s", run.run_id, error)
                     return
+                raise YeeduRunTimedOut(
+                    f"A cell of run {run.run_id} did not end within {self._cell_timeout_seconds:g} seconds "
+                    f"(cell_timeout_seconds), and could not be interrupted: {error}",
+                    **run.context(),
+                ) from None
             self._interrupted_at = now
         elif now - self._interrupted_at > INTERRUPT_SECONDS:
             raise YeeduRunTimedOut(

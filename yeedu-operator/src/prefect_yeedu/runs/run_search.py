@@ -51,7 +51,7 @@ class RunSearch:
     arguments: str | None = None
     is_clear: bool = True
     _others: set[int] = field(default_factory=set[int])
-    _reads: int = 0
+    _read: set[int] = field(default_factory=set[int])
 
     def run(self) -> int | None:
         """Return the run, or None if the list does not have it now.
@@ -95,8 +95,8 @@ class RunSearch:
         """Return whether a run has the record's key, or None if it cannot be read now."""
         conf = run.conf
         if conf is None:
-            self._reads += 1
-            if self._reads > MAX_READS:
+            self._read.add(run.run_id)
+            if len(self._read) > MAX_READS:
                 raise self.unknown(f"more than {MAX_READS} runs may be the one")
             try:
                 conf = self.api.read(run.run_id).conf
