@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes what migrate.py would make of an empty database, as SQL, to standard output. Runs once, while the image is
-# built, as the user postgres.
+# Writes what migrate.py makes of an empty database, as SQL, to standard output. Runs once, as the user postgres,
+# while the image is built.
 set -eu
 folder=$(mktemp -d)
 PATH="/usr/lib/postgresql/17/bin:$PATH"
@@ -16,5 +16,5 @@ export PREFECT_HOME="$folder/prefect" PREFECT_SERVER_DATABASE_DRIVER=postgresql+
   pg_dump --host=127.0.0.1 --username=prefect --inserts --no-owner --no-privileges --file="$folder/dump" prefect
   pg_ctl --pgdata="$folder/data" --mode=immediate stop
 } >&2
-grep -v '^[\]' "$folder/dump" # what begins with a backslash is for psql alone
+grep -v '^[\]' "$folder/dump" # lines that begin with a backslash are only for psql
 rm -r "$folder"
