@@ -11,7 +11,7 @@ def bound_sockets(host: str, port: int) -> list[socket.socket]:
     """Return sockets bound to an address, not yet listening; ``::`` is every address, of IPv4 as well.
 
     Raises:
-        OSError: The address is taken, or is none of this machine's.
+        OSError: The address is taken, or is not one of this machine's.
     """
     addresses = ["::", "0.0.0.0"] if host == "::" else [host]  # noqa: S104 - as was asked for
     found: list[socket.socket] = []

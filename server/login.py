@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 FREE_GUESSES = 10.0
 SECONDS_FOR_ONE = 6.0
 PAUSE_SECONDS = 1.0
-MAX_WAITING = 100  # from one address; so many guesses a second are possible
+MAX_WAITING = 100  # from one address, and so the most guesses a second
 MAX_ADDRESSES = 4096
 _WRONG = {"type": "websocket.receive", "text": json.dumps({"type": "no login"})}
 

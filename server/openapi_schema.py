@@ -1,7 +1,7 @@
 """Serves the OpenAPI schema of Prefect's API, generated once.
 
-Prefect generates it from all routes on every request, with or without a login. That takes seconds, in which
-the server does nothing else.
+Prefect generates it from all routes on every request for it, with or without a login. That takes seconds, in
+which the server does nothing else.
 """
 
 import asyncio

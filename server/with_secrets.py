@@ -136,7 +136,7 @@ def own_certificates(path: Path) -> list[str]:
             "CA_CERT_FILE holds no certificate in PEM form (-----BEGIN CERTIFICATE-----); one in DER form "
             "is turned into it by: openssl x509 -inform der -in FILE -out ca.pem"
         )
-    import ssl  # here, as most platforms have no CA of their own and start faster without it
+    import ssl  # here, as platforms without a CA of their own start faster without it
 
     for number, certificate in enumerate(found, 1):
         try:

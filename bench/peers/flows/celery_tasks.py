@@ -20,7 +20,7 @@ app.conf.update(
 
 @app.task(name="mark")
 def mark(flow: str) -> None:
-    """Only leave a mark."""
+    """Leave a mark."""
     work.mark(flow)
 
 

@@ -1,4 +1,4 @@
-"""The work of all peers' flows; needs only the standard library, as each imports it in its own environment."""
+"""The work of all peers' flows, with only the standard library: each imports this in its own environment."""
 
 import os
 import time

@@ -135,7 +135,7 @@ def source_of(steps: Steps, environment: Mapping[str, str]) -> tuple[Source, str
     """Find out where the flow's code is once the engine has run the steps with this machine's environment.
 
     Returns what is cloned, and the directory inside the clone that entrypoints are relative to, if any.
-    Raises `SourceError` if that cannot be told.
+    Raises `SourceError` if that cannot be determined.
     """
     engine = _Engine(steps, environment)
     number, directory = engine.place()
@@ -162,7 +162,7 @@ def _clones(steps: Steps, change: Callable[[PullStep], PullStep]) -> Steps:
 def at_revision(steps: Steps, revision: str, environment: Mapping[str, str]) -> Steps:
     """Pin the flow's own repository to one branch, tag or commit, whatever its steps say.
 
-    If that repository cannot be told, the steps stay as they are; `source_of` says why.
+    If that repository cannot be determined, the steps stay as they are; `source_of` says why.
     """
     try:
         number, _ = _Engine(steps, environment).place()

@@ -108,7 +108,7 @@ def to_prefect_schedule(rule: Mapping[str, JsonValue]) -> PrefectSchedule:
 
 
 def says_the_same(rule: Mapping[str, JsonValue], stored: Mapping[str, Any]) -> bool:
-    """Tell whether the server's schedule, as JSON, is what it makes of a rule of the file.
+    """Tell whether the server's schedule, as JSON, is its form of a rule of the file.
 
     The server adds a DTSTART to an RRULE that has none: 1 January 2020 or, for a rule by the minute or
     second, a recent moment in the same step. So the same rule may be stored as a different text each time.

@@ -14,7 +14,7 @@ from yeedu_deployer.errors import SpecError
 MERGE_TAG = "tag:yaml.org,2002:merge"
 COLLECTION_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 MAX_VALUES, MAX_LEVELS = 200_000, 100
-# So many characters of a text count as one value.
+# This many characters of a text count as one more value.
 PART_OF_A_TEXT = 100
 TOO_DEEP = "lists and mappings are nested too deeply to be read; write fewer levels."
 YAML_HINTS = {

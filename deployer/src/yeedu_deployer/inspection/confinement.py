@@ -47,8 +47,8 @@ def hide_own_memory() -> None:
 def confine(readable: Iterable[str], writable: Iterable[str], hidden: Iterable[str]) -> bool:
     """Confine this process and its children to these places; return whether it took effect.
 
-    Missing places are skipped; what is `hidden` in them stays out of reach. Only Linux has Landlock, and not
-    in a kernel that was built or started without it.
+    Missing places are skipped; what is `hidden` in them stays out of reach. Has no effect on systems other
+    than Linux, or with a kernel that was built or started without Landlock.
     """
     if sys.platform != "linux":
         return False

@@ -224,7 +224,7 @@ class Plan:
         return (fields or {}).get(name)
 
     def with_ids(self, ids: Mapping[tuple[Kind, str], str]) -> "Plan":
-        """Replace stand-ins by the ids of what it needs; raise `DeployerError` if one was not made."""
+        """Replace stand-ins by the ids of what it needs; raise `DeployerError` if one was not created."""
         if not self.needs:
             return self
         texts = {"desired": json.dumps(self.desired), "identity": json.dumps(self.identity)}
