@@ -1,7 +1,7 @@
 """Runs the benchmarks, all by default: ``python -m bench [--compare FILE] [NAME ...]``.
 
-Keeps the results in ``bench/results.json``, and draws them into ``bench/results.png``. With ``--compare``, it
-says what differs from an earlier ``results.json``; without a name beside it, nothing is measured anew.
+Writes the results to ``bench/results.json``, and draws them into ``bench/results.png``. With ``--compare``,
+it prints what differs from an earlier ``results.json``; without a name, it then measures nothing.
 """
 
 import argparse
@@ -48,7 +48,7 @@ _ON_A_PLATFORM: dict[str, tuple[Callable[[Workers], Any], Callable[[Any], str]]]
     "schedules": (_few_schedules, schedules.table),
     "schedules-500": (_many_schedules, schedules.table),
 }
-# Those of one form share a platform, for as many as are named.
+# The named ones of one form share a platform.
 _OF_FORM = {
     "compose": list(_ON_A_PLATFORM),
     "local": [f"{name}-local" for name in ("start", "throughput", "schedules")],
@@ -59,7 +59,7 @@ RESULTS = Path(__file__).with_name("results.json")
 
 
 def main() -> None:
-    """Run what is named, print each table, and keep the figures."""
+    """Run the named benchmarks, print each table, and write the figures."""
     known = [*_ALONE, *_OF_FORM["compose"], *_OF_FORM["local"]]
     parser = argparse.ArgumentParser(prog="python -m bench")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="an earlier results.json")
@@ -116,7 +116,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _machine() -> str:
-    """Return what the figures are of, in one line: cores, processor, memory, system, Python."""
+    """Return the measured machine in one line: cores, processor, memory, system, Python."""
     processor = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

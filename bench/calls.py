@@ -1,7 +1,7 @@
-"""What one flow run asks of the server, and where its processor time goes.
+"""Measures what one flow run asks of the server, and where its processor time goes.
 
-A server (SQLite), a worker and a mock of their own; flow runs come one round after another, as many at a time
-as the worker takes. What all of it takes while nothing runs is measured before, and left out.
+Starts its own server (SQLite), worker and mock. Flow runs come in rounds, as many at a time as the worker
+takes. What everything uses while idle is measured first, and subtracted.
 """
 
 import os
@@ -43,7 +43,7 @@ Figures = dict[str, Any]
 
 
 def measure() -> Figures:
-    """Run every flow some times, and return what a run of it costs."""
+    """Run every flow several times, and return what one run of each costs."""
     with TemporaryDirectory(prefix="yeedu-calls-") as scratch, mock_process(Path(scratch)) as mock:
         folder = Path(scratch)
         server = PrefectProcess(folder, _SERVER, [str(HERE / "counting_server.py")])
@@ -54,7 +54,7 @@ def measure() -> Figures:
             _settled(server)
             print(f"nothing runs for {IDLE_SECONDS} s", flush=True)
             began, before = time.monotonic(), _cpu_seconds(server, worker)
-            time.sleep(IDLE_SECONDS)  # the length is what the figures are about
+            time.sleep(IDLE_SECONDS)  # the length defines the figures
             idle = _each_second(before, _cpu_seconds(server, worker), time.monotonic() - began)
             figures: Figures = {}
             for flow, deployment in deployments.items():
@@ -84,7 +84,7 @@ def _each_second(before: dict[str, float], after: dict[str, float], seconds: flo
 
 
 def _cpu_seconds(server: PrefectProcess, worker: "subprocess.Popen[bytes]") -> dict[str, float]:
-    """Return the processor seconds so far: the server's, the worker's, and those of what runs flows."""
+    """Return the processor seconds used so far by the server, the worker, and the flow runs."""
     [prefork] = [
         child.pid
         for child in Process(worker.pid).children()
@@ -108,7 +108,7 @@ _SERVER = {
 
 @contextmanager
 def _worker(server: PrefectProcess, folder: Path) -> "Iterator[subprocess.Popen[bytes]]":
-    """Run the platform's worker, with the settings that it has there."""
+    """Run the platform's worker with its settings on the platform."""
     _api(server).post("work_pools/", {"name": POOL, "type": "process", "base_job_template": _template()})
     home = folder / "worker"
     home.mkdir()
@@ -152,7 +152,7 @@ def _template() -> JSON:
 
 
 def _deploy(server: PrefectProcess, mock: MockProcess, folder: Path) -> dict[str, str]:
-    """Make a deployment of every flow, and return their ids."""
+    """Create a deployment of every flow, and return their ids."""
     api = _api(server)
     repository = folder / "flows"
     repository.mkdir()
@@ -185,13 +185,13 @@ def _deploy(server: PrefectProcess, mock: MockProcess, folder: Path) -> dict[str
 
 
 def _run(server: PrefectProcess, deployment: str, times: int) -> None:
-    """Start so many runs at once, and wait until all of them are Completed."""
+    """Start this many runs at once, and wait until all of them are Completed."""
     api = _api(server)
     completed_runs(api, [api.trigger(deployment) for _ in range(times)], pause_seconds=1)
 
 
 def _settled(server: PrefectProcess) -> dict[str, dict[str, float]]:
-    """Return the counts once no more come than those of an idle worker: some things are written later."""
+    """Return the counts once only an idle worker's are added: some things are written with a delay."""
     total = _counts(server)
 
     def look() -> bool:
@@ -215,7 +215,7 @@ def _api(server: PrefectProcess) -> Api:
 
 
 def table(figures: Figures) -> str:
-    """Return a Markdown table for each flow, the dearest calls first."""
+    """Return a Markdown table for each flow, the most expensive calls first."""
     parts: list[str] = []
     for flow, row in figures.items():
         cpu = row["cpu_milliseconds"]

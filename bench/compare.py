@@ -1,4 +1,4 @@
-"""Says what got slower since an earlier ``results.json`` by more than the noise.
+"""Reports what got slower than in an earlier ``results.json`` by more than the noise.
 
 ``make bench ARGS="--compare FILE"`` prints it. A figure is a list of measurements, or one number. Lists are
 compared by their medians, and the wider of the two spreads is the noise. A single number has no known spread,
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 _LEAST_SHARE = 0.05
 _SINGLE_SHARE = 1 / 6
 _MORE_IS_BETTER = ("per_minute",)
-# What a benchmark was asked for, and what somebody else's program costs.
+# Inputs of a benchmark, and figures of somebody else's program.
 _GIVEN = ("ticks_per_minute", "work_seconds", "published_seconds")
-# The smallest differences worth a word, whatever share of the figure they are.
+# The smallest differences worth reporting, whatever share of the figure they are.
 _LEAST = {"percent": 1.0, "megabytes": 5.0, "milliseconds": 2.0}
 _LEAST_SECONDS = 0.02
 
@@ -31,9 +31,9 @@ class Change:
     """A figure of two results.
 
     Attributes:
-        name: Where it stands in the results, joined by colons.
-        before: The median, earlier.
-        now: The median, later.
+        name: Its path in the results, joined by colons.
+        before: The earlier median.
+        now: The later median.
         noise: By how much the two may differ without a cause.
     """
 
@@ -55,7 +55,7 @@ class Change:
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
-    """Return the figures that both results have, as they were and as they are."""
+    """Return the figures that both results have, before and now."""
     earlier = dict(_figures(before))
     return [_change(name, earlier[name], figure) for name, figure in _figures(now) if name in earlier]
 
@@ -79,7 +79,7 @@ def report(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def spread(values: list[float]) -> float:
-    """Return the distance between the quartiles of some values; 0 of one."""
+    """Return the distance between the quartiles of some values; 0 for a single value."""
     if len(values) < 2:
         return 0.0
     low, _, high = statistics.quantiles(values, n=4, method="inclusive")

@@ -1,4 +1,4 @@
-"""The flows whose calls `bench.calls` counts; a repository of its own is made of this file."""
+"""The flows whose calls `bench.calls` counts; it makes a repository of this file."""
 
 from prefect import flow, task
 
@@ -26,7 +26,7 @@ def ten_tasks() -> int:
 
 @flow(log_prints=True)
 def yeedu_job(job_url: str) -> str:
-    """Run a Yeedu job, with what it prints."""
+    """Run a Yeedu job, and log what it prints."""
     operator = YeeduOperator(
         job_url=job_url,
         connection_block_name="yeedu_connection_details",

@@ -1,7 +1,7 @@
-"""Starts the platform's server as ``server/serve.py`` does, and counts what it is asked for.
+"""Starts the platform's server as ``server/serve.py`` does, and counts its requests.
 
-``GET /counts`` returns, since the last time, how often each call and websocket came, how long it took, and
-how many statements it made; ``python counting_server.py`` takes the arguments of ``serve.py``.
+``GET /counts`` returns the counts since the previous one: how often each call and websocket came, how long it
+took, and how many statements it made. ``python counting_server.py`` takes the arguments of ``serve.py``.
 """
 
 import re
@@ -21,7 +21,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from starlette.responses import JSONResponse
 
-BESIDE = "beside calls"  # what the server's services ask the database
+BESIDE = "beside calls"  # statements of the server's services
 _NAMES_OF_RECORDS = re.compile(
     r"[0-9a-f]{8}-[0-9a-f-]{27}|(?<=work_pools/)[^/]+|(?<=slug/)[^/]+(?=/)|(?<=name/)[^/]+"
 )
@@ -33,7 +33,7 @@ class Counting:
     """The guarded application, with a count of every call.
 
     Args:
-        options: The guard's.
+        options: The guard's options.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a container has used so far, as the Docker engine counts it."""
+"""Reads what a container has used so far, as counted by the Docker engine."""
 
 import http.client
 import json
@@ -18,7 +18,7 @@ class _EngineConnection(http.client.HTTPConnection):
 
 
 def usage(container: str) -> Usage:
-    """Return what a container's processes use; memory is counted without file caches.
+    """Return what a container's processes use; memory excludes file caches.
 
     From the Docker Engine API's ``/containers/{id}/stats``, for cgroup 1 and 2.
     """

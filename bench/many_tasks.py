@@ -1,7 +1,7 @@
-"""What many mapped tasks cost in threads, on Dask and in batches: ``python -m bench.many_tasks [COUNT]``.
+"""Measures the cost of many mapped tasks in threads, on Dask and in batches.
 
-Each way has a Prefect server (SQLite) of its own, so that rows and processor time are its own. The default is
-10,000 items.
+``python -m bench.many_tasks [COUNT]`` prints the table; the default is 10,000 items. Each way has its own
+Prefect server (SQLite), so that rows and processor time are counted separately.
 """
 
 import os
@@ -30,7 +30,7 @@ Figures = dict[str, float]
 
 @contextmanager
 def dask_processes(environment: dict[str, str]) -> Generator[tuple[str, list[int]]]:
-    """Run a scheduler and Dask workers; yield the address, and the processes."""
+    """Run a scheduler and Dask workers; yield the address and the process ids."""
     address = f"127.0.0.1:{free_port()}"
     host, port = address.split(":")
     scheduler = ["scheduler", "--host", host, "--port", port, "--dashboard-address", ":0"]
@@ -52,10 +52,10 @@ def dask_processes(environment: dict[str, str]) -> Generator[tuple[str, list[int
 
 
 def measure(way: str, count: int, folder: Path) -> Figures:
-    """Run so many tasks in one way, and return what that took.
+    """Run this many tasks in one way, and return what that took.
 
     Raises:
-        RuntimeError: The flow did not end well.
+        RuntimeError: The flow failed.
     """
     folder.mkdir()
     with PrefectProcess(folder) as server, ExitStack() as stack:
@@ -93,7 +93,7 @@ def server_usage(server: PrefectProcess) -> float:
 
 
 def settled_rows(file: Path) -> dict[str, int]:
-    """Return how many rows each table has once no more arrive: task runs are written down later."""
+    """Return each table's number of rows once it is stable: task runs are written with a delay."""
     last: dict[str, int] = {}
 
     def look() -> dict[str, int] | None:
@@ -105,7 +105,7 @@ def settled_rows(file: Path) -> dict[str, int]:
 
 
 def rows_of(file: Path) -> dict[str, int]:
-    """Return how many rows each table has."""
+    """Return each table's number of rows."""
     database = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=60)
     try:
         return {

@@ -12,19 +12,19 @@ THREADS = 10
 
 @task
 def square(number: int) -> int:
-    """Do what one item takes."""
+    """Do the work of one item."""
     return number * number
 
 
 @task
 def squares(batch: list[int]) -> list[int]:
-    """Do what many items take."""
+    """Do the work of many items."""
     return [number * number for number in batch]
 
 
 @flow(name="fan-out")
 def fan_out(way: str, count: int) -> int:
-    """Square so many numbers, and add up."""
+    """Square this many numbers, and add up the squares."""
     numbers = range(count)
     with open_task_runner("dask" if way == "dask" else "threads", THREADS) as runner:
         if way == "batches":

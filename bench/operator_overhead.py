@@ -1,4 +1,4 @@
-"""What the operator adds to the work: the published one and this one, on one mock, in one run."""
+"""Measures the operator's overhead: the published one's and this one's, on one mock, in one run."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from tests.conformance.mock_process import MockProcess, mock_process
 from tests.environments import environment_of
 
 SCRIPT = Path(__file__).with_name("timed_flows.py")
-TIMES_PUBLISHED, TIMES_OURS = 2, 6  # a notebook takes the published one three quarters of a minute
+TIMES_PUBLISHED, TIMES_OURS = 2, 6  # the published one needs three quarters of a minute for a notebook
 
 JOB_SECONDS = 2.0
 CELL_SECONDS = 0.1
@@ -69,7 +69,7 @@ def _run(
 
 
 def measure() -> dict[str, dict[str, Any]]:
-    """Return per kind of work the seconds of the published operator, of this one, and of the work."""
+    """Return, for each kind of work, the seconds of the published operator, of this one, and of the work."""
     print("making the published operator's environment", flush=True)
     published = environment_of(PREFECT_YEEDU_OPERATOR)
     with TemporaryDirectory() as scratch, mock_process(Path(scratch)) as mock:

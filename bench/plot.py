@@ -13,11 +13,11 @@ _COLOURS = {STOCK: "#9aa5b1", OURS: "#2f6fed"}
 
 
 def draw(results: dict[str, Any], file: Path) -> None:
-    """Draw what there are results of into a PNG file.
+    """Draw the results that there are into a PNG file.
 
     Args:
         results: As ``results.json`` holds them; ``throughput`` and ``schedules`` are drawn.
-        file: To be written, or replaced.
+        file: The file to write or replace.
     """
     lateness = {**results.get("schedules", {}), **results.get("schedules-500", {})}
     parts = [(_draw_throughput, results.get("throughput")), (_draw_lateness, lateness)]

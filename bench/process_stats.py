@@ -1,4 +1,4 @@
-"""What a process and everything that it started have used so far, as the operating system counts it."""
+"""Reads what a process tree has used so far, as the operating system counts it."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -11,10 +11,10 @@ from local.processes.supervisor import Supervisor
 
 
 def usage(number: int) -> Usage:
-    """Return what a process and its descendants use; what ended is in its parent's account.
+    """Return what a process and its descendants use; ended ones are in their parents' account.
 
     Args:
-        number: The process.
+        number: The id of the process.
     """
     tree, memory_bytes = process_tree(number), 0
     for process in tree:
@@ -34,14 +34,14 @@ def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
 
 
 def own_cpu_seconds(number: int) -> tuple[float, float]:
-    """Return the processor seconds of a process alone, and those of all that it started."""
+    """Return the processor seconds of a process itself, and those of everything that it started."""
     times = psutil.Process(number).cpu_times()
     own = times.user + times.system
     return own, usage(number).cpu_seconds - own
 
 
 def kill_tree(number: int) -> None:
-    """End a process and everything that it started, without a word."""
+    """Kill a process tree, without a request to end."""
     for process in process_tree(number):
         with suppress(psutil.NoSuchProcess):
             process.kill()
@@ -53,7 +53,7 @@ def environment(number: int) -> dict[str, str]:
 
 
 def services(checkout: Path) -> dict[str, int]:
-    """Return the processes of the platform's local form that stay up, by the name of their service."""
+    """Return the ids of the local platform's long-running processes, by the name of their service."""
     supervisor = Supervisor(checkout / ".local")
     found = (supervisor.find(record.name) for record in supervisor.records())
     return {record.name: record.pid for record in found if record}

@@ -1,4 +1,4 @@
-"""How long a triggered run takes to start and to complete: stock workers and this one, in one run."""
+"""Measures how long a triggered run takes to start and to complete, on stock workers and on this one."""
 
 import statistics
 import time
@@ -11,7 +11,7 @@ Figures = dict[str, dict[str, list[float]]]
 
 
 def measure(workers: Workers) -> Figures:
-    """Trigger runs one after another; return, per worker, the seconds of each to Running and Completed."""
+    """Trigger runs one after another; return, per worker, each one's seconds to Running and Completed."""
     results: Figures = {}
     for worker, times in _TIMES.items():
         print(f"{worker}: {times} runs, one after another", flush=True)
@@ -26,7 +26,7 @@ def measure(workers: Workers) -> Figures:
 
 
 def percentile(values: list[float], percent: int) -> float:
-    """Return the smallest value that so many percent of the values do not exceed."""
+    """Return the smallest value that this percentage of the values does not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, -(-len(ordered) * percent // 100) - 1)]
 

@@ -1,7 +1,6 @@
-"""What flow runs, tasks and Yeedu jobs cost each service, with one server and with several.
+"""Measures what flow runs, tasks and Yeedu jobs cost each service, with one server and with several.
 
-`bench.sizing` reckons with these figures what a platform of another size needs. They are kept in
-``bench/costs.json``.
+From these figures, in ``bench/costs.json``, `bench.sizing` computes what a platform of another size needs.
 """
 
 import json
@@ -55,10 +54,10 @@ class Cost(NamedTuple):
     """What runs cost.
 
     Attributes:
-        cpu: CPU-seconds of a run, by service.
+        cpu: CPU-seconds per run, by service.
         rate: Runs a minute.
-        stored: Bytes in the database, for a run.
-        megabytes: Memory of the worker for a run that is under way.
+        stored: Bytes in the database per run.
+        megabytes: Memory of the worker per run in flight.
     """
 
     cpu: Spent
@@ -68,7 +67,7 @@ class Cost(NamedTuple):
 
 
 class Scaled(ComposePlatform):
-    """The platform with one server, or several API servers, without schedules."""
+    """The platform without schedules, with one server or several API servers."""
 
     def prepare(self) -> None:
         """Start it with one server, and with a deployment of `many_tasks`."""
@@ -80,7 +79,7 @@ class Scaled(ComposePlatform):
         self.serve()
 
     def serve(self, servers: int = 0) -> None:
-        """Go on with so many API servers; 0 for one server that is all of it."""
+        """Continue with this many API servers; 0 for one server that does everything."""
         if servers:
             self.environment |= scaled_settings(servers)
         self.up()
@@ -98,14 +97,14 @@ class Scaled(ComposePlatform):
         return total
 
     def idle(self) -> Spent:
-        """Return how many cores each service uses while nothing is due."""
+        """Return the cores that each service uses while nothing is due."""
         before = self.used()
-        time.sleep(_IDLE_SECONDS)  # the length is what the figures are about
+        time.sleep(_IDLE_SECONDS)  # the length defines the figures
         after = self.used()
         return {name: (after[name].cpu_seconds - before[name].cpu_seconds) / _IDLE_SECONDS for name in after}
 
     def cost(self, deployment: str, count: int, idle: Spent, parameters: JSON | None = None) -> Cost:
-        """Trigger so many runs at once, and return what each of them costs."""
+        """Trigger this many runs at once, and return what each of them costs."""
         deployment_id = self.api.deployments()[deployment]["id"]
         tasks = self._task_runs() + count * (parameters or {}).get("count", 0)
         worker = partial(docker_stats.usage, self.container("worker"))
@@ -135,7 +134,7 @@ class Scaled(ComposePlatform):
 
 
 def measure() -> Figures:
-    """Measure, and keep in `COSTS`, what `bench.sizing` reckons with; its attributes are described there."""
+    """Measure what `bench.sizing` computes with, and write it to `COSTS`; see `bench.sizing.Costs`."""
     with temporary_checkout() as checkout:
         platform = Scaled(checkout)
         try:
@@ -154,7 +153,7 @@ def measure() -> Figures:
 
 
 def _with_one(platform: Scaled) -> Figures:
-    """Return what one server that is all of it costs, and what tasks and jobs cost."""
+    """Return the costs of one server that does everything, and of tasks and jobs."""
     idle, memory = platform.idle(), platform.used()
     run = platform.cost("print-message", _RUNS, idle)
     tasks = platform.cost("many-tasks", _RUNS_OF_TASKS, idle, {"count": _TASKS})
@@ -185,7 +184,7 @@ def _beyond(more: Spent, less: Spent) -> Spent:
 
 
 def table(figures: Figures) -> str:
-    """Return what was measured, beside what the model says of this machine, as two Markdown tables."""
+    """Return the measured costs, and the rates beside the model's for this machine, as Markdown tables."""
     costs = Costs(**figures)
     names = [name for name in SERVICES if any(name in row for row in costs.run.values())]
     lines = [f"| CPU s of | {' | '.join(names)} | all |", "| --- |" + " --- |" * (len(names) + 1)]

@@ -1,4 +1,4 @@
-"""How late scheduled runs start, with ever more deployments on a five-minute schedule."""
+"""Measures how late scheduled runs start, with more and more deployments on a five-minute schedule."""
 
 import time
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from tests.platforms import JSON, wait_for
 
 _INTERVAL_SECONDS = 300
 _LEAD_SECONDS = 40
-_MAKING_SECONDS = 0.3  # a deployment, and its runs by the scheduler
+_MAKING_SECONDS = 0.3  # to create a deployment, and for the scheduler to create its runs
 
 Figures = dict[str, dict[str, float]]
 
@@ -17,8 +17,8 @@ Figures = dict[str, dict[str, float]]
 def measure(workers: Workers, deployments: int, window_seconds: float) -> dict[str, float]:
     """Spread one tick of every deployment over the window, and return how late the runs were.
 
-    500 deployments on a five-minute schedule, spread over all of it, are 100 ticks a minute.
-    Each deployment has a schedule of its own with an anchor of its own, as Prefect's interval schedules have.
+    500 deployments on a five-minute schedule, spread over all of it, are 100 ticks a minute. Each deployment
+    has its own schedule with its own anchor, as usual for Prefect's interval schedules.
     """
     print(f"{deployments} deployments, a tick of each within {window_seconds:.0f} s", flush=True)
     began = time.time() + _LEAD_SECONDS + deployments * _MAKING_SECONDS
@@ -56,7 +56,7 @@ def measure(workers: Workers, deployments: int, window_seconds: float) -> dict[s
         seconds_between(0, run["start_time"]) - seconds_between(0, run["expected_start_time"]) for run in runs
     ]
     ran = {run["deployment_id"] for run in runs}
-    # By tick: with a window of a whole interval, the first deployments tick at its end again.
+    # By tick: if the window is a whole interval, the first deployments tick again at its end.
     ticks = {(run["deployment_id"], run["expected_start_time"]) for run in runs}
     return {
         "ticks_per_minute": deployments / window_seconds * 60,

@@ -1,7 +1,7 @@
-"""What a platform for so many flow runs a minute needs: ``python -m bench.sizing --runs 100 --seconds 60``.
+"""Computes what a platform for a given load needs: ``python -m bench.sizing --runs 100 --seconds 60``.
 
 It multiplies what `bench.scale` measured (``bench/costs.json``) by the load, and leaves room for its peaks.
-Uses the standard library alone.
+Needs only the standard library.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 COSTS = Path(__file__).with_name("costs.json")
-# Services whose cost grows with the runs. Of these, one process of Python uses one core at most.
+# Services whose cost grows with the runs. A Python process among these uses at most one core.
 SERVICES = (
     "proxy",
     "server",
@@ -25,22 +25,22 @@ SERVICES = (
     "yeedu-watch",
     "yeedu-mock",
 )
-BUSY = 0.7  # the share of a core that is used in the mean, so that a peak of half as much again still fits
+BUSY = 0.7  # the mean share of a core in use, so that a peak of 40% more still fits
 MOST_SERVERS = 8  # docs/scale.md
 _MINUTE, _DAY_MINUTES = 60, 24 * 60
 ALONE, _SEVERAL = "alone", "1"
-_MOCK = "yeedu-mock"  # stands for a Yeedu, which is another system
+_MOCK = "yeedu-mock"  # stands in for Yeedu, which is another system
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is asked of a platform.
+    """The load on a platform.
 
     Attributes:
-        runs: Flow runs a minute, in the mean of a busy hour.
-        seconds: How long each lasts.
-        tasks: Task runs of each.
-        are_jobs: Whether each runs a Yeedu job, and waits for it.
+        runs: Flow runs a minute, on average in a busy hour.
+        seconds: The duration of each.
+        tasks: The task runs of each.
+        are_jobs: Whether each runs a Yeedu job and waits for it.
     """
 
     runs: float
@@ -51,18 +51,18 @@ class Load:
 
 @dataclass(frozen=True)
 class Costs:
-    """What was measured; CPU-seconds and megabytes, by service.
+    """The measured costs, in CPU-seconds and megabytes, by service.
 
     Attributes:
-        machine: Where, and with what.
-        run: Of an empty flow run, for a platform with one server (``alone``), or 1, 2, 3 API servers.
-        idle: Cores in use while nothing is due, for the same.
+        machine: The machine and the versions.
+        run: The cost of an empty flow run, with one server (``alone``), or 1, 2, 3 API servers.
+        idle: Cores in use while nothing is due, for the same platforms.
         job: What a run of a Yeedu job costs beyond an empty one.
-        task: Of a task run that does nothing.
+        task: The cost of a task run that does nothing.
         megabytes: Memory of each service, and of a flow run (``run``).
-        stored: Bytes in the database of a ``run``, a ``job`` and a ``task``.
-        rates: Runs a minute that were seen on that machine, for the same as `run`.
-        cores: How many cores that machine has.
+        stored: Bytes in the database for a ``run``, a ``job`` and a ``task``.
+        rates: Runs a minute observed on that machine, for the same platforms as `run`.
+        cores: The number of cores of that machine.
     """
 
     machine: str
@@ -77,10 +77,10 @@ class Costs:
 
     @classmethod
     def read(cls, file: Path = COSTS) -> "Costs":
-        """Read them from a file of `bench.scale`.
+        """Read the costs from a file of `bench.scale`.
 
         Raises:
-            SystemExit: There is none; it says how to make one.
+            SystemExit: There is no such file; the message says how to make one.
         """
         if not file.exists():
             sys.exit(
@@ -89,7 +89,7 @@ class Costs:
         return cls(**json.loads(file.read_text(encoding="utf-8")))
 
     def of_run(self, load: Load, form: str) -> dict[str, float]:
-        """Return what one run of a load costs each service of a platform of that form, in CPU-seconds."""
+        """Return the CPU-seconds that one run of a load costs each service of a platform of this form."""
         extra = {
             name: load.tasks * self.task.get(name, 0) + (self.job.get(name, 0) if load.are_jobs else 0)
             for name in SERVICES
@@ -98,13 +98,13 @@ class Costs:
 
 
 def most_runs(costs: Costs, load: Load, servers: int | None, cores: float) -> float:
-    """Return the runs a minute at which something is full, on one machine with so many cores.
+    """Return the runs a minute at which a resource is full, on one machine.
 
     Args:
         costs: What was measured.
-        load: Whose kind of run; its number does not count.
-        servers: How many API servers; ``None`` for one server that is all of it.
-        cores: Of the machine that everything shares, workers included.
+        load: The kind of run; its `runs` are ignored.
+        servers: How many API servers; ``None`` for one server that does everything.
+        cores: The cores of the machine, which everything shares, workers included.
     """
     form = ALONE if servers is None else str(servers) if str(servers) in costs.run else _SEVERAL
     each, idle = costs.of_run(load, form), costs.idle[form]
@@ -124,10 +124,10 @@ class Need:
 
     Attributes:
         part: Its name.
-        cores: In use, in the mean.
-        processes: How many of it.
-        megabytes: Memory of all of them together.
-        full_at: Runs a minute at which so many are full.
+        cores: The cores in use, on average.
+        processes: The number of its processes.
+        megabytes: The memory of all of them together.
+        full_at: The runs a minute at which that many processes are full.
     """
 
     part: str
@@ -142,11 +142,11 @@ class Size:
     """A platform for a load.
 
     Attributes:
-        servers: API servers; ``None`` for one server that is all of it.
+        servers: API servers; ``None`` for one server that does everything.
         needs: What each part needs.
-        at_once: Flow runs that are under way at once.
-        connections: That Postgres has to have.
-        gigabytes_a_day: By which the database grows until retention takes as much away.
+        at_once: Flow runs in flight at once.
+        connections: The connections that Postgres has to allow.
+        gigabytes_a_day: The growth of the database until retention deletes as much.
     """
 
     servers: int | None
@@ -165,7 +165,7 @@ def size(load: Load, costs: Costs) -> Size:
     each, idle = costs.of_run(load, form), costs.idle[form]
     used = {name: idle.get(name, 0) + a_second * cost for name, cost in each.items()}
     servers = None if form == ALONE else max(2, math.ceil(used["server"] / BUSY))
-    # Postgres and a worker use as many cores as there are; the others are one process of one core.
+    # Postgres and a worker can use all cores; each of the others is one process, on one core.
     at_once = math.ceil(a_second * load.seconds)
     needs = []
     for name, cores in used.items():
@@ -186,7 +186,7 @@ def size(load: Load, costs: Costs) -> Size:
 
 
 def report(load: Load, found: Size, costs: Costs) -> str:
-    """Say what a load needs, as text with a Markdown table."""
+    """Return what a load needs, as text with a Markdown table."""
     kind = "a Yeedu job each" if load.are_jobs else f"{load.tasks} tasks each"
     settings = [f"WORKER_LIMIT={found.at_once}"]
     if found.servers is not None:

@@ -1,4 +1,4 @@
-"""From nothing to the first Completed Yeedu run, and what the platform costs when nothing is due."""
+"""Measures the start from nothing to the first Completed Yeedu run, and what the platform costs when idle."""
 
 import json
 import re
@@ -28,7 +28,7 @@ Figures = dict[str, Any]
 
 
 def measure() -> Figures:
-    """Build the images, start on empty volumes, and return the seconds until each service did its part."""
+    """Build the images, start on empty volumes, and return the seconds until each service is up or done."""
     with temporary_checkout() as checkout:
         platform = ComposePlatform(checkout)
         print("building the images, which does not count", flush=True)
@@ -48,7 +48,7 @@ def measure() -> Figures:
 
 
 def measure_local() -> Figures:
-    """The same with local processes, in an environment that is installed before."""
+    """Measure the same with local processes, in an environment that is installed first."""
     with temporary_checkout() as checkout:
         platform = LocalPlatform(checkout)
         print("installing, which does not count", flush=True)
@@ -85,7 +85,7 @@ def _first_run(platform: Platform) -> JSON | None:
 
 
 def _steps(platform: ComposePlatform, began: float) -> dict[str, float]:
-    """Return when each service became healthy, or ended, by the engine's own record of events."""
+    """Return when each service became healthy or ended, by the engine's own record of events."""
     project = f"label=com.docker.compose.project={platform.environment['COMPOSE_PROJECT_NAME']}"
     window = ["--since", f"{began:.3f}", "--until", f"{time.time():.3f}"]
     lines = platform.must(
@@ -108,7 +108,7 @@ def _idle(platform: Platform, usages: dict[str, Callable[[], Usage]]) -> Idle:
     print(f"nothing is due for {_IDLE_SECONDS:.0f} s", flush=True)
     before = {service: usage() for service, usage in usages.items()}
     began = time.monotonic()
-    time.sleep(_IDLE_SECONDS)  # the length is what the figures are about
+    time.sleep(_IDLE_SECONDS)  # the length defines the figures
     seconds = time.monotonic() - began
     after = {service: usage() for service, usage in usages.items()}
     return {

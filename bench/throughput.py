@@ -1,4 +1,4 @@
-"""How many runs a worker completes while there are always more, and what each of them costs."""
+"""Measures how many runs a worker completes at saturation, and what each of them costs."""
 
 import statistics
 import threading
@@ -8,14 +8,14 @@ from bench.usage import Usage
 from bench.workers import OURS, STOCK, Workers, completed_runs, seconds_of
 
 _RUNS_OF_EACH = 2.4  # for each run at a time
-_ROUNDS = {STOCK: 1, OURS: 5}  # one of the stock worker's takes a minute and a half
+_ROUNDS = {STOCK: 1, OURS: 5}  # a stock worker's round takes a minute and a half
 _SAMPLE_SECONDS = 0.25
 
 Figures = dict[str, dict[str, list[float]]]
 
 
 class MemoryPeak:
-    """The most memory that a worker and its runs have in use while this is open."""
+    """Measures the most memory that a worker and its runs use within a `with` block."""
 
     def __init__(self, meter: Callable[[], Usage]) -> None:
         self.most_bytes = 0
@@ -37,7 +37,7 @@ class MemoryPeak:
 
 
 def measure(workers: Workers) -> Figures:
-    """Trigger many runs at once, several times; return, per worker, the rate and cost of a run each time."""
+    """Trigger many runs at once, several times; return, per worker, each time's rate and cost of a run."""
     results: Figures = {}
     at_once = workers.runs_at_once
     for worker, rounds in _ROUNDS.items():

@@ -1,8 +1,8 @@
 """Times a Yeedu operator inside flows: a script for any environment that has `operators.yeedu`.
 
-Runs on Prefect 2 with the published operator and on Prefect 3 with this one. Arguments: how often, the file
-for the report, and NAME=URL pairs. The report maps each name to the seconds of every `execute()`, without the
-flow run's own start and end, which are Prefect's.
+Runs on Prefect 2 with the published operator and on Prefect 3 with this one. Arguments: the number of times,
+the file for the report, and NAME=URL pairs. The report maps each name to the seconds of every `execute()`,
+without the flow run's own start and end, which are Prefect's.
 """
 
 import json
@@ -19,7 +19,7 @@ from operators.yeedu import YeeduOperator
 
 @flow(name="timed-yeedu")
 def timed(url: str) -> float:
-    """Return the seconds from making the operator to its answer."""
+    """Return the seconds from creating the operator to its result."""
     began = time.monotonic()
     YeeduOperator(
         job_url=url,
@@ -38,7 +38,7 @@ def main() -> None:
     block(value=details).save("yeedu-connection-details")
     system.Secret(value=os.environ["YEEDU_PASSWORD"]).save("yeedu-password")
     seconds: dict[str, list[float]] = {}
-    timed(pairs[0].partition("=")[2])  # the first run pays for imports and caches; it is not counted
+    timed(pairs[0].partition("=")[2])  # the first run pays for imports and caches, and is not counted
     for name, _, url in (pair.partition("=") for pair in pairs):
         for _ in range(int(times)):
             seconds.setdefault(name, []).append(timed(url))

@@ -1,15 +1,15 @@
-"""What a worker or a service has used so far."""
+"""Holds what a worker or a service has used so far."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What processes use, ended ones included.
+    """The usage of processes, including ended ones.
 
     Attributes:
-        cpu_seconds: Since they started.
-        memory_bytes: Now; pages that processes share count once.
+        cpu_seconds: Processor time since they started.
+        memory_bytes: Current memory; pages that processes share count once.
     """
 
     cpu_seconds: float

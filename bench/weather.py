@@ -1,6 +1,6 @@
-"""What the operator does in bad weather, this checkout's and an older one's, side by side.
+"""Compares what this checkout's operator and an older one's do in bad weather.
 
-``python -m bench.weather [COMMIT]`` prints the table; the other sources are a git worktree of that commit.
+``python -m bench.weather [COMMIT]`` prints the table; the older sources are in a git worktree of that commit.
 """
 
 import json
@@ -22,7 +22,7 @@ PARTS = ("requests", "stop", "log")
 
 @contextmanager
 def sources_of(commit: str, folder: Path) -> Iterator[Path]:
-    """Check another commit out for as long as the block lasts."""
+    """Check out another commit for the duration of the `with` block."""
     place = folder / "before"
     subprocess.run(["git", "worktree", "add", "--quiet", "--detach", place, commit], cwd=ROOT, check=True)
     try:
@@ -32,7 +32,7 @@ def sources_of(commit: str, folder: Path) -> Iterator[Path]:
 
 
 def measure(sources: Path, folder: Path) -> dict[str, Any]:
-    """Return the figures of the operator in a folder of sources."""
+    """Return the figures of the operator whose sources are in a folder."""
     folder.mkdir()
     server = PrefectProcess(folder)
     server.start()
@@ -59,7 +59,7 @@ def measure(sources: Path, folder: Path) -> dict[str, Any]:
 
 
 def rows(figures: dict[str, Any]) -> dict[str, str]:
-    """Return the lines of the table."""
+    """Return the rows of the table."""
     told: dict[str, str] = {}
     for name, row in figures["requests"].items():
         least = "" if row["is_over"] else "no error yet: "
@@ -77,7 +77,7 @@ def rows(figures: dict[str, Any]) -> dict[str, str]:
 
 
 def seconds(value: float | None) -> str:
-    """Return seconds as text; None is for a run that goes on."""
+    """Return seconds as text; None means that the run did not end."""
     return "never" if value is None else f"{value:.1f}"
 
 

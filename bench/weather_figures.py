@@ -1,7 +1,7 @@
 """Measures what an operator does in bad weather, and prints it as JSON: ``python weather_figures.py FIGURE``.
 
-The operator is the one that Python finds, so that PYTHONPATH may name another checkout's; the mock and
-Prefect are the environment's. PREFECT_API_URL names a server.
+The operator is the one that Python finds, so PYTHONPATH may name another checkout's; the mock and Prefect are
+the environment's. PREFECT_API_URL names a server.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ Figures = dict[str, Any]
 
 @contextlib.contextmanager
 def yeedu() -> Iterator[RunningMock]:
-    """Serve a mock of its own."""
+    """Run a separate mock."""
     with tempfile.TemporaryDirectory() as folder, running_mock(default_settings(Path(folder))) as mock:
         yield mock
 
@@ -57,7 +57,7 @@ def operator(url: str, **options: Any) -> YeeduOperator:
 
 
 def save_blocks() -> None:
-    """Save what the operator logs in with."""
+    """Save the blocks with which the operator logs in."""
     Secret(value={"username": "demo"}).save("figures-details", overwrite=True)
     Secret(value="demo-password").save("figures-password", overwrite=True)
 
@@ -70,7 +70,7 @@ def run(url: str, options: dict[str, Any] | None = None) -> str:
 
 @flow(name="figures-async", validate_parameters=False)
 async def run_until_told(url: str) -> None:
-    """Run a job, and cancel the call when a line comes on standard input."""
+    """Run a job, and cancel the call when a line arrives on standard input."""
     call = asyncio.ensure_future(operator(url).aexecute())
     loop = asyncio.get_running_loop()
     threading.Thread(
@@ -80,7 +80,7 @@ async def run_until_told(url: str) -> None:
 
 
 def requests_before_the_first_error() -> Figures:
-    """Return how many requests a call makes while Yeedu is away, and after how long it says so."""
+    """Return how many requests a call makes while Yeedu is away, and how long it takes to fail."""
     from tests.weather.fast_time import SPEED, hurry
 
     sent: list[float] = []
@@ -91,7 +91,7 @@ def requests_before_the_first_error() -> Figures:
             sent.append(time.monotonic())
             return send(self, *arguments, **options)
 
-        unused.bind(("127.0.0.1", 0))  # and does not listen
+        unused.bind(("127.0.0.1", 0))  # without listening
         closed = f"http://127.0.0.1:{unused.getsockname()[1]}"
         mock.switch(gateway_status=503)
         requests.adapters.HTTPAdapter.send = count  # type: ignore[method-assign]
@@ -122,7 +122,7 @@ def _ends_within(seconds: float, url: str) -> bool:
 
 
 def seconds_to_stop() -> Figures:
-    """Return for each weather and way to stop the seconds until the run's end, and whether it was seen."""
+    """Return, for each weather and way to stop, the seconds until the run's end, and whether it was seen."""
     weathers: dict[str, Callable[[RunningMock], None]] = {
         "fine": lambda _: None,
         "503 for 1 s": lambda mock: _be_away(mock, 1.0),
@@ -152,7 +152,7 @@ def _be_away(mock: RunningMock, seconds: float) -> None:
 
 
 def _stop(bring: Callable[[RunningMock], None], way: str) -> Figures:
-    """Run a long job in a process of its own and stop it in some weather."""
+    """Run a long job in its own process, and stop it in some weather."""
     with yeedu() as mock:
         url = add_job(mock, "sleep 600")
         child = subprocess.Popen(
@@ -167,7 +167,7 @@ def _stop(bring: Callable[[RunningMock], None], way: str) -> Figures:
                 raise RuntimeError(f"the run to be stopped by {way} did not start")
             time.sleep(0.02)
         [remote] = mock.mock.store.all(Run)
-        # Shortly before the operator's own time is up, and long after it has seen that the run is RUNNING.
+        # Shortly before the operator's own timeout, and long after it has seen that the run is RUNNING.
         time.sleep(STOP_AFTER_SECONDS - 0.3)
         bring(mock)
         begun = time.time()
@@ -196,7 +196,7 @@ def _first_stop(mock: RunningMock) -> float | None:
 
 
 def _seen_at(mock: RunningMock, run_id: int, ended: float) -> float | None:
-    """Return when the first answer came that could show the end of a run."""
+    """Return the time of the first answer that could show the end of a run."""
     for entry in mock.mock.control.journal.since(0):
         answered = entry["at_seconds"] + entry["duration_seconds"]
         is_of_run = entry["method"] == "GET" and entry["path"].endswith(f"/run/{run_id}")
@@ -206,7 +206,7 @@ def _seen_at(mock: RunningMock, run_id: int, ended: float) -> float | None:
 
 
 def log_lines_lost() -> Figures:
-    """Return how many of a job's lines its result lacks, when the download of its log breaks."""
+    """Return how many of a job's lines are missing from its result if the download of its log breaks."""
     figures: Figures = {}
     program = f'sleep 1; seq -f "line %g" 1 {LINES}'
     for name, times, ranges in (
@@ -222,7 +222,7 @@ def log_lines_lost() -> Figures:
             threading.Thread(target=_add_at_the_end, args=(mock, faults), daemon=True).start()
             try:
                 found = run(add_job(mock, program)).splitlines()
-            except Exception as error:  # noqa: BLE001 - a figure too
+            except Exception as error:  # noqa: BLE001 - this is a figure, too
                 figures[name] = type(error).__name__
             else:
                 figures[name] = LINES - len({f"line {number}" for number in range(1, LINES + 1)} & {*found})
@@ -230,7 +230,7 @@ def log_lines_lost() -> Figures:
 
 
 def _add_at_the_end(mock: RunningMock, faults: list[Fault]) -> None:
-    """Break what is downloaded of a log after the run's end: before, there would be another time."""
+    """Break downloads of a log only after the run's end: earlier ones would be repeated."""
     while not any(run.ended_at for run in mock.mock.store.all(Run)):
         time.sleep(0.001)
     for fault in faults:
@@ -245,7 +245,7 @@ FIGURES: dict[str, Callable[[], Figures]] = {
 
 
 def main() -> None:
-    """Measure what is named, or (``call URL WAY``) make one call that is going to be stopped."""
+    """Measure the named figure, or (``call URL WAY``) make one call that will be stopped."""
     if sys.argv[1] == "call":
         _, _, url, way = sys.argv
         if way == "cancel":

@@ -1,4 +1,4 @@
-"""The platform with stock Prefect workers beside its own, all with the same empty flow, in either form."""
+"""Runs the platform, in either form, with stock Prefect workers beside its own, and the same empty flow."""
 
 import abc
 import json
@@ -23,7 +23,7 @@ STOCK_AT_OUR_PACE = "stock worker, polling as often"
 _FLOW = "print-message"
 _POOLS = {STOCK: "stock-pool", STOCK_AT_OUR_PACE: "stock-paced-pool"}
 _SERVICES = {OURS: "worker", STOCK: "stock-worker", STOCK_AT_OUR_PACE: "stock-paced-worker"}
-# Code, server and git repository are the same; what differs is what Prefect does when nobody sets anything.
+# Code, server and git repository are the same; the stock workers have Prefect's defaults.
 _QUERY_SECONDS = {STOCK: "10", STOCK_AT_OUR_PACE: "2"}
 
 
@@ -31,9 +31,9 @@ def completed_runs(api: Api, runs: list[str], **waiting: float) -> list[JSON]:
     """Wait until all runs have ended, and return them; all must be Completed.
 
     Args:
-        api: The server's.
-        runs: Their ids.
-        waiting: As `Api.ended` takes it.
+        api: The server's API.
+        runs: The ids of the runs.
+        waiting: Options of `Api.ended`.
     """
     found = api.ended(runs, **waiting)
     failed = [run["name"] for run in found if run["state_type"] != "COMPLETED"]
@@ -43,13 +43,13 @@ def completed_runs(api: Api, runs: list[str], **waiting: float) -> list[JSON]:
 
 
 def seconds_of(api: Api, runs: list[JSON]) -> float:
-    """Return the time from the moment that a worker took the first of some runs to the end of the last."""
+    """Return the seconds from when a worker took the first of some runs to the end of the last."""
     began = min(claimed_at(api, run["id"]) for run in runs)
     return max(seconds_between(began, run["end_time"]) for run in runs)
 
 
 def claimed_at(api: Api, run: str) -> float:
-    """Return when a worker took a run, in seconds since 1970: from then on the run costs something."""
+    """Return when a worker took a run, in seconds since 1970; from then on, the run has costs."""
     states = api.get(f"flow_run_states/?flow_run_id={run}")
     pending = [state["timestamp"] for state in states if state["type"] == "PENDING"]
     return min(seconds_between(0, moment) for moment in pending)
@@ -59,15 +59,15 @@ class Workers(Platform):
     """The platform without schedules, and a deployment of the empty flow for each worker.
 
     Attributes:
-        runs_at_once: How many flow runs either worker takes at a time.
-        ticks_in_a_minute: How many deployments are scheduled at first, and then.
+        runs_at_once: How many flow runs each worker takes at a time.
+        ticks_in_a_minute: The numbers of deployments to schedule, one after another.
     """
 
     runs_at_once = 10
     ticks_in_a_minute: tuple[int, ...] = (10, 100)
 
     def prepare(self) -> None:
-        """Start everything, and let nothing run but what is measured."""
+        """Start everything, and let only what is measured run."""
         self.environment["WORKER_LIMIT"] = str(self.runs_at_once)
         self.up()
         self.stop_schedules()
@@ -79,23 +79,23 @@ class Workers(Platform):
 
     @abc.abstractmethod
     def start_stock_workers(self) -> None:
-        """Start Prefect's own worker twice: with its own pace, and with ours."""
+        """Start Prefect's own worker twice: polling at its default interval, and at ours."""
 
     def stock_command(self, worker: str) -> list[str]:
-        """Return what starts Prefect's own worker."""
+        """Return the command that starts Prefect's own worker."""
         limit = str(self.runs_at_once)
         return ["prefect", "worker", "start", "--pool", _POOLS[worker], "--type", "process", "--limit", limit]
 
     @abc.abstractmethod
     def meter(self, worker: str) -> Callable[[], Usage]:
-        """Return what tells how much a worker and its flow runs have used so far, at little cost."""
+        """Return a cheap function that tells what a worker and its flow runs have used so far."""
 
     @abc.abstractmethod
     def server_cpu_seconds(self) -> float:
         """Return the processor time that the server and its database have used so far."""
 
     def deploy_flow(self, name: str, pool: str, schedules: list[JSON] | None = None) -> str:
-        """Make a deployment of the empty flow in a work pool, and return its id."""
+        """Create a deployment of the empty flow in a work pool, and return its id."""
         original = self.api.deployments()[_FLOW]
         fields = ("flow_id", "entrypoint", "path", "pull_steps", "parameter_openapi_schema")
         body = {field: original[field] for field in fields}
@@ -115,7 +115,7 @@ class Workers(Platform):
 
 
 class ComposeWorkers(Workers, ComposePlatform):
-    """The same with containers of the same image."""
+    """The workers in containers of the same image."""
 
     @override
     def start_stock_workers(self) -> None:
@@ -152,9 +152,9 @@ class ComposeWorkers(Workers, ComposePlatform):
 
 
 class LocalWorkers(Workers, LocalPlatform):
-    """The same with processes in the same environment, on SQLite."""
+    """The workers as processes in the same environment, on SQLite."""
 
-    # Stock workers complete some ten a minute here, and a benchmark is to take three minutes at most.
+    # Stock workers complete about ten a minute here, and a benchmark should take three minutes at most.
     runs_at_once = 3
     ticks_in_a_minute = (10,)
 
@@ -165,7 +165,7 @@ class LocalWorkers(Workers, LocalPlatform):
     @override
     def start_stock_workers(self) -> None:
         environment = process_stats.environment(self._pid("worker"))
-        del environment[TOKEN_VARIABLE]  # or they would be taken for the platform's own
+        del environment[TOKEN_VARIABLE]  # otherwise they would count as the platform's own
         for worker, pool in _POOLS.items():
             home = self.checkout / ".local" / pool
             changed = {"PREFECT_HOME": str(home), "PREFECT_WORKER_QUERY_SECONDS": _QUERY_SECONDS[worker]}
@@ -191,7 +191,7 @@ class LocalWorkers(Workers, LocalPlatform):
     @override
     def remove(self) -> None:
         for process in self._stock.values():
-            process_stats.kill_tree(process.pid)  # asked to end, they may wait for ever
+            process_stats.kill_tree(process.pid)  # on a request to end, they may wait for ever
             process.wait()
         super().remove()
 
@@ -209,7 +209,7 @@ def seconds_between(began: float, moment: str) -> float:
 
 @contextmanager
 def temporary_checkout() -> Iterator[Path]:
-    """Give a copy of this working tree, for as long as the block lasts."""
+    """Yield a copy of this working tree, which exists for the duration of the `with` block."""
     with TemporaryDirectory(prefix="yeedu-bench-") as folder:
         checkout = Path(folder) / "yeedu-prefect"
         copy_checkout(checkout)
@@ -218,7 +218,7 @@ def temporary_checkout() -> Iterator[Path]:
 
 @contextmanager
 def running_workers(form: str) -> Iterator[Workers]:
-    """Bring the platform and the stock workers up, and remove all of it at the end.
+    """Start the platform and the stock workers, and remove all of it at the end.
 
     Args:
         form: One of `FORMS`.

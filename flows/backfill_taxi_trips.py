@@ -24,14 +24,14 @@ class BackfillError(RuntimeError):
 
 
 class Outcome(TypedDict):
-    """What became of a month: the rows that were loaded, or why there are none."""
+    """The outcome of a month: the number of rows loaded, or why there are none."""
 
     month: str
     rows: int | None
     reason: str
 
 
-# log_prints, as of every flow with subflows at the same time: see run_flows_in_parallel.py.
+# log_prints, as in every flow with concurrent subflows: see run_flows_in_parallel.py.
 @flow(name="backfill-taxi-trips", flow_run_name="{first} to {last}", log_prints=True)
 def backfill_taxi_trips(
     first: YearMonth = "2020-01",
@@ -47,21 +47,21 @@ def backfill_taxi_trips(
     """Load every month from the first to the last, of each colour, with a subflow for each.
 
     Loading a month again replaces it, so a backfill may be repeated, as a whole or from where it failed.
-    Every month is tried, whatever happens to the others, and the table in Artifacts says what became of each.
+    Every month is tried, whatever happens to the others, and the table in Artifacts shows each one's outcome.
 
     Args:
         first: The first month, such as 2020-01.
         last: The last month.
         colours: The taxis' colours.
-        at_once: How many months may be loaded at the same time, 1 to 8; each has its file in memory.
-        source_url: Where the files are, as for load-taxi-trips; made-up samples when empty.
+        at_once: How many months may be loaded at the same time, 1 to 8; each holds its file in memory.
+        source_url: Where the files are, as for load-taxi-trips; made-up samples if empty.
         lake: The block of the file system that raw files are kept in, as type and name.
         warehouse: The block that opens the warehouse, as type and name.
         refresh: Download again what was downloaded less than a day ago.
-        sample_format: The form of made-up files.
+        sample_format: The format of made-up files.
 
     Returns:
-        What became of each month.
+        The outcome of each month.
 
     Raises:
         BackfillError: There is no month from the first to the last, or some were not loaded.
@@ -92,7 +92,7 @@ def backfill_taxi_trips(
 
 
 def months_between(first: str, last: str, colour: Colour) -> Iterator[Month]:
-    """Yield the months from the first to the last, both included; none when the last comes before."""
+    """Yield the months from the first to the last, both included; none if the last comes first."""
     year, month = map(int, first.split("-"))
     while f"{year}-{month:02}" <= last:
         yield Month(colour, year, month)
@@ -102,7 +102,7 @@ def months_between(first: str, last: str, colour: Colour) -> Iterator[Month]:
 def _run_subflows(
     months: list[Month], at_once: int, options: dict[str, Any]
 ) -> Iterator[tuple[Month, State[LoadedMonth]]]:
-    """Load each month in a thread with a copy of this run's context; yield in the months' order."""
+    """Load each month in a thread with a copy of this run's context; yield states in the months' order."""
     build_prefect_models()
     with ThreadPoolExecutor(at_once) as executor:
         calls: list[Callable[[], State[LoadedMonth]]] = [
@@ -113,7 +113,7 @@ def _run_subflows(
         try:
             for month, future in zip(months, futures, strict=True):
                 yield month, future.result()
-        except BaseException:  # a cancellation: those under way end, or are ended with the process
+        except BaseException:  # a cancellation: loads under way end by themselves, or with the process
             executor.shutdown(wait=False, cancel_futures=True)
             raise
 
@@ -122,7 +122,7 @@ def _outcome(month: Month, state: State[LoadedMonth]) -> Outcome:
     if not state.is_completed():
         return Outcome(month=str(month), rows=None, reason=str(state.result(raise_on_failure=False)))
     loaded = state.result()
-    if loaded["month"] != str(month):  # never believe a month that was not asked for
+    if loaded["month"] != str(month):  # never trust a month that was not asked for
         return Outcome(month=str(month), rows=None, reason=f"{loaded['month']} was loaded in its place.")
     return Outcome(month=str(month), rows=loaded["rows"], reason="")
 

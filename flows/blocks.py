@@ -1,4 +1,4 @@
-"""Blocks that a parameter names, and the packages that only some workers have."""
+"""Loads blocks that parameters name, and packages that only some workers have."""
 
 import importlib
 from types import ModuleType
@@ -20,15 +20,15 @@ class BlockError(RuntimeError):
 
 
 class MissingPackageError(RuntimeError):
-    """This worker lacks a package; the message says how to have it."""
+    """This worker lacks a package; the message says how to add it."""
 
 
 def need(module: str, what: str, extra: str = "etl") -> ModuleType:
     """Import a module that only workers with an extra have.
 
     Args:
-        module: Its name.
-        what: What needs it, to begin a sentence with.
+        module: The module's name.
+        what: What needs it; the error's sentence begins with this.
         extra: The extra's name.
 
     Raises:
@@ -48,7 +48,7 @@ def load_block(block: str, example: str) -> Any:
 
     Args:
         block: Its type and name, such as `gcs-bucket/lake`; underscores stand for dashes.
-        example: What an error shows as an example of a type and name.
+        example: A type and name that an error shows as an example.
 
     Raises:
         BlockError: There is no such block, or its own package cannot read it.
@@ -61,5 +61,5 @@ def load_block(block: str, example: str) -> Any:
         need(PACKAGES[kind], f"The block {block!r}")
     try:
         return Block.load(f"{kind}/{name}")
-    except Exception as error:  # noqa: BLE001 - what a block's own package raises when it is read
+    except Exception as error:  # noqa: BLE001 - whatever a block's own package raises on loading
         raise BlockError(f"The block {block!r} cannot be loaded: {' '.join(str(error).split())}") from None

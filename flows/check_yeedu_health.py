@@ -23,7 +23,7 @@ def check_yeedu_health(
     Args:
         health_url: The address of Yeedu's health check: that of its REST API, with the path /healthCheck.
         connection_block_name: The Secret block with the TLS settings, as JSON.
-        login_password_block_name: Not used, and there only because the other Yeedu flows have it.
+        login_password_block_name: Not used; exists only because the other Yeedu flows have it.
         token_block_name: Likewise.
 
     Returns:

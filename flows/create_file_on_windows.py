@@ -22,13 +22,13 @@ def create_file_on_windows(
     path: str = r"%TEMP%\created_by_prefect.txt",
     content: str = "Created by Prefect through cmd.exe",
 ) -> str:
-    r"""Create a text file through cmd.exe, with every character of the content as it is given.
+    r"""Create a text file through cmd.exe, with every character of the content unchanged.
 
-    An existing file is replaced. It needs Windows: its deployment belongs to the work pool windows-pool.
+    An existing file is replaced. It needs Windows, so its deployment belongs to the work pool windows-pool.
 
     Args:
         path: The file to create; variables such as %TEMP% are those of the Windows worker.
-        content: The text to write, in UTF-8; every line, the last too, is ended by a Windows line break.
+        content: The text to write, in UTF-8; every line, even the last, ends with a Windows line break.
 
     Returns:
         The file's path on the worker.
@@ -66,9 +66,9 @@ def create_file_on_windows(
 def build_command(path: str, content: str) -> tuple[str, dict[str, str]]:
     """Return the cmd.exe command line that writes the file, and the variables that it needs.
 
-    Neither path nor content is part of the command line, in which cmd.exe would read characters such as
-    & | < > ^ % " as its own. It takes them from variables by delayed expansion (`/v:on`, `!NAME!`), whose
-    values it does not read again. `/d` leaves AutoRun commands out, `/s` strips only the outermost quotes.
+    Neither path nor content is part of the command line, in which cmd.exe would interpret characters such as
+    & | < > ^ % ". It takes them from variables by delayed expansion (`/v:on`, `!NAME!`), whose values it does
+    not interpret. `/d` skips AutoRun commands, `/s` strips only the outermost quotes.
 
     Raises:
         FileCreationError: The path or the content cannot be passed on unchanged.
@@ -78,7 +78,7 @@ def build_command(path: str, content: str) -> tuple[str, dict[str, str]]:
         lines.pop()  # what follows the last line break is not a line
     _check(path, lines)
     variables = {"FILE_PATH": path} | {f"LINE_{number}": line for number, line in enumerate(lines) if line}
-    # `echo(` writes an empty line where `echo` would tell whether echoing is on.
+    # `echo(` writes an empty line; `echo` alone would print whether echoing is on.
     echoes = [f"echo(!LINE_{number}!" if line else "echo(" for number, line in enumerate(lines)]
     first, *others = echoes or ["type nul"]
     writes = "&&".join([f'>"!FILE_PATH!" {first}', *(f'>>"!FILE_PATH!" {echo}' for echo in others)])

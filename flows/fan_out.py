@@ -1,4 +1,4 @@
-"""Where the tasks of a flow that has many run: in threads of its own process, or on Dask workers."""
+"""Runs the tasks of a flow with many of them: in threads of its own process, or on Dask workers."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ from blocks import need
 RunsOn = Literal["threads", "dask"]
 Item = TypeVar("Item")
 
-ADDRESS = "DASK_SCHEDULER_ADDRESS"  # of Dask's own: a `distributed.Client()` without an address finds it, too
+ADDRESS = "DASK_SCHEDULER_ADDRESS"  # Dask's own: a `distributed.Client()` without an address reads it, too
 ANSWER_SECONDS = 30
 HERE = Path(__file__).parent
 
@@ -29,14 +29,14 @@ class FanOutError(RuntimeError):
 
 @contextmanager
 def open_task_runner(runs_on: RunsOn, threads: int) -> Generator[TaskRunner[Any]]:
-    """Have a task runner for as long as the block lasts; what has not ended by then ends with it.
+    """Open a task runner for the duration of a `with` block; tasks that still run then end with it.
 
-    Dask is one whose scheduler is there already. A cluster of this run's own would be inside of its worker:
-    it would take that one's memory and processes, and start an interpreter for each Dask worker anew.
+    Dask means an existing scheduler. A cluster of this run's own would be inside its worker: it would use
+    that worker's memory and processes, and start a new interpreter for each Dask worker.
 
     Args:
         runs_on: `threads` of this process, or `dask`.
-        threads: How many there are at most. Prefect's own task runner makes one for every task.
+        threads: The maximum number of threads. Prefect's own task runner starts one for every task.
 
     Raises:
         FanOutError: There is no scheduler, it does not answer, or it has no workers.
@@ -70,27 +70,27 @@ def open_task_runner(runs_on: RunsOn, threads: int) -> Generator[TaskRunner[Any]
 
 
 def map_over(runner: TaskRunner[Any], task: Task[..., Any], **inputs: Any) -> list[PrefectFuture[Any]]:
-    """Have a task run for each of many inputs, as `task.map` does, by this task runner."""
+    """Run a task for each of many inputs with this task runner, as `task.map` does."""
     return runner.map(task, inputs)
 
 
 def outcome(future: PrefectFuture[Any]) -> Any:
-    """Wait for a task, and return its result, or the exception it ended with."""
+    """Wait for a task; return its result, or the exception that it ended with."""
     try:
         return future.result(raise_on_failure=False)
-    except Exception as error:  # noqa: BLE001 - Dask's own: three of its workers died of this task
+    except Exception as error:  # noqa: BLE001 - Dask's own, after this task killed three of its workers
         return error
 
 
 def batches(items: Sequence[Item], size: int) -> Iterator[list[Item]]:
-    """Yield the items in their order, so many at a time; the last ones may be fewer."""
+    """Yield the items in order, `size` at a time; the last batch may be smaller."""
     for start in range(0, len(items), size):
         yield list(items[start : start + size])
 
 
 @contextmanager
 def _sent_by_value() -> Generator[None]:
-    """Send the code of this folder with each task: Dask workers have no clone of it."""
+    """Send this folder's code along with each task: Dask workers have no clone of it."""
     pickling: Any = cloudpickle
     modules = [module for module in list(sys.modules.values()) if _is_ours(module)]
     for module in modules:

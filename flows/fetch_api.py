@@ -1,4 +1,4 @@
-"""Fetch JSON from an HTTP API, and ask it again only when the kept answer has become too old."""
+"""Fetch JSON from an HTTP API, and fetch it again only when the cached answer is too old."""
 
 import json
 import os
@@ -25,7 +25,7 @@ class ApiError(RuntimeError):
 
 
 class ApiBusyError(ApiError):
-    """The API has trouble that may pass: it cannot be reached, or answers 408, 429 or 5xx."""
+    """The API has trouble that may be temporary: it cannot be reached, or answers 408, 429 or 5xx."""
 
 
 @flow(name="fetch-api", flow_run_name="GET {url!s:.80}", log_prints=True)
@@ -39,14 +39,14 @@ def fetch_api(
     Args:
         url: What to GET.
         headers_block_name: A Secret block with request headers, as JSON: {"Authorization": "Bearer ..."}.
-        keep_minutes: For how long the answer is kept, so that runs with the same url and block do not ask
-            again; 0 asks every time.
+        keep_minutes: How long the answer is cached for runs with the same url and block; 0 fetches it every
+            time.
 
     Returns:
         The JSON.
 
     Raises:
-        ApiError: The API did not answer with JSON, in spite of four more tries where its trouble may pass.
+        ApiError: The API did not answer with JSON, even after four retries if the trouble may be temporary.
     """
     kept = get_json.with_options(
         cache_expiration=timedelta(minutes=keep_minutes), refresh_cache=keep_minutes == 0
@@ -76,8 +76,8 @@ def get_json(url: str, headers_block_name: str | None) -> Any:
     """GET the address and return its JSON.
 
     Raises:
-        ApiBusyError: Asking again may help; the task does, after 1, 2, 4 and 8 seconds or a little more.
-        ApiError: It will not.
+        ApiBusyError: A retry may help; the task retries after 1, 2, 4 and 8 seconds or a little more.
+        ApiError: A retry will not help.
     """
     headers = _headers(headers_block_name) if headers_block_name else {}
     try:

@@ -1,4 +1,4 @@
-"""The lake: the file system that raw files are kept in, chosen by the name of a block."""
+"""Opens the lake, the file system for raw files, by the name of a block."""
 
 import asyncio
 import inspect
@@ -18,11 +18,11 @@ def open_lake(block: str) -> WritableFileSystem:
     """Return the file system of a block, or the folder `lake` of this worker's Prefect home.
 
     Args:
-        block: The block's type and name, such as `s3-bucket/lake` or `gcs-bucket/lake`; every type that reads
-            and writes paths will do, when its package is installed on the worker. Empty: the folder.
+        block: The block's type and name, such as `s3-bucket/lake` or `gcs-bucket/lake`; any type that reads
+            and writes paths works, if its package is installed on the worker. Empty for the folder.
 
     Raises:
-        LakeError: There is no such block, or it is no file system.
+        LakeError: There is no such block, or it is not a file system.
         MissingPackageError: The block's package is not installed on this worker.
     """
     if not block:
@@ -37,7 +37,7 @@ def open_lake(block: str) -> WritableFileSystem:
 
 
 def write_file(lake: WritableFileSystem, path: str, content: bytes) -> None:
-    """Write a file, over one that is there."""
+    """Write a file, replacing an existing one."""
     _finish(lake.write_path(path, content))
 
 
@@ -47,7 +47,7 @@ def read_file(lake: WritableFileSystem, path: str) -> bytes:
 
 
 def _finish(answer: Any) -> Any:
-    """Wait for an answer where a block's methods are coroutines; most are plain when called from here."""
+    """Return an answer, awaited if the block's method is a coroutine; most are not when called from here."""
 
     async def wait() -> Any:
         return await answer

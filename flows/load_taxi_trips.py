@@ -47,7 +47,7 @@ class TaxiLoadError(RuntimeError):
 
 
 class RawFileGoneError(TaxiLoadError):
-    """The lake no longer has the file that was put there, or has another one in its place."""
+    """The lake has lost the file that was put there, or has a different one in its place."""
 
 
 class RawFile(TypedDict):
@@ -90,17 +90,17 @@ def load_taxi_trips(
         months: The months to load, 1 to 12.
         year: Their year.
         colour: The taxis' colour.
-        source_url: Where the files are, Parquet or CSV: an address with {colour}, {year} and {month:02}; when
+        source_url: Where the files are, Parquet or CSV: an address with {colour}, {year} and {month:02}; if
             empty, made-up sample files are loaded, which needs no network.
         lake: The block of the file system that raw files are kept in, as type and name: s3-bucket/lake or
-            gcs-bucket/lake; when empty, the folder "lake" on the worker.
+            gcs-bucket/lake; if empty, the folder "lake" on the worker.
         warehouse: The block that opens the warehouse, as type and name: secret/warehouse for Postgres,
             gcp-credentials/NAME/DATASET for BigQuery, sqlalchemy-connector/NAME for another database.
         refresh: Download again what was downloaded less than a day ago.
-        sample_format: The form of made-up files; a downloaded one is told by what it holds.
+        sample_format: The format of made-up files; a downloaded file's is detected from its content.
 
     Returns:
-        For each month the file and the number of rows.
+        The file and the number of rows of each month.
 
     Raises:
         TaxiLoadError: Some months could not be loaded; the message says which, and why.
@@ -125,7 +125,7 @@ def load_taxi_trips(
     return loaded
 
 
-# Not kept: a backfill that is retried would take one month's result for another's, whose order is not fixed.
+# Not persisted: with no fixed order, a retried backfill would take one month's result for another's.
 @flow(
     name="load-taxi-trips-of-a-month",
     flow_run_name="{colour} {year}-{month:02}",
@@ -142,12 +142,12 @@ def load_month(
     refresh: bool,
     sample_format: SampleFormat,
 ) -> LoadedMonth:
-    """Load one month: the raw file into the lake, its rows into the warehouse; see `load_taxi_trips`."""
+    """Load one month's raw file into the lake and its rows into the warehouse; see `load_taxi_trips`."""
     of = Month(colour, year, month)
     raw = fetch_to_lake.with_options(refresh_cache=refresh)(of, source_url, lake, sample_format)
     try:
         rows = copy_to_warehouse(of, raw, lake, warehouse)
-    except RawFileGoneError as error:  # since it was fetched, within the last day
+    except RawFileGoneError as error:  # after it was fetched, within the last day
         print(error)
         raw = fetch_to_lake.with_options(refresh_cache=True)(of, source_url, lake, sample_format)
         rows = copy_to_warehouse(of, raw, lake, warehouse)
@@ -155,7 +155,7 @@ def load_month(
 
 
 def _is_worth_another_try(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Tell a passing trouble from one that stays: only what the network or a server did passes."""
+    """Tell whether a failure may be temporary: only those of the network or a server are."""
     trouble = state.result(raise_on_failure=False)
     return isinstance(trouble, requests.RequestException | WarehouseUnreachableError)
 
@@ -172,11 +172,11 @@ def _is_worth_another_try(_task: Task[..., Any], _run: TaskRun, state: State[Any
     persist_result=True,
 )
 def fetch_to_lake(of: Month, source_url: str, lake: str, sample_format: SampleFormat) -> RawFile:
-    """Put the month's raw file into the lake, as it is; within a day, the same inputs fetch nothing again.
+    """Put the month's raw file into the lake, unchanged; cached for a day for the same inputs.
 
     Raises:
-        TaxiDataError: There is no such file, or `source_url` is no address.
-        RequestException: The server could not be reached, or answered with an error; it is asked again, after
+        TaxiDataError: There is no such file, or `source_url` is not an address.
+        RequestException: The server could not be reached, or answered with an error; the task retries after
             1, 2, 4 and 8 seconds or a little more.
     """
     content = fetch_file(of, source_url, sample_format)
@@ -194,12 +194,12 @@ def fetch_to_lake(of: Month, source_url: str, lake: str, sample_format: SampleFo
     retry_condition_fn=_is_worth_another_try,
 )
 def copy_to_warehouse(of: Month, raw: RawFile, lake: str, warehouse: str) -> int:
-    """Replace the month's rows in the warehouse by those of the raw file, all or none, and count them.
+    """Replace the month's rows in the warehouse by those of the raw file, all or none; return their number.
 
     Raises:
         RawFileGoneError: The lake's file is not the one that was fetched.
         TaxiDataError: The file does not hold what it should.
-        WarehouseError: The warehouse cannot be used, or rows got lost on the way.
+        WarehouseError: The warehouse cannot be used, or rows were lost on the way.
         MissingPackageError: The file or the warehouse needs a package that this worker lacks.
     """
     content = _read_raw(raw, lake)
@@ -214,7 +214,7 @@ def _read_raw(raw: RawFile, lake: str) -> bytes:
     files = open_lake(lake)
     try:
         content = read_file(files, raw["path"])
-    except Exception as error:  # noqa: BLE001 - every kind of file system has its own
+    except Exception as error:  # noqa: BLE001 - every kind of file system has its own errors
         raise RawFileGoneError(f"{raw['path']} is not in the lake any more: {error}") from None
     if hashlib.sha256(content).hexdigest() != raw["sha256"]:
         raise RawFileGoneError(f"{raw['path']} in the lake has changed since it was fetched.")

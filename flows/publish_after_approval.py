@@ -41,7 +41,7 @@ class NotApprovedError(RuntimeError):
 
 
 class Approval(RunInput):
-    """What the person who resumes the run is asked."""
+    """The form for the person who resumes the run."""
 
     approve: bool = Field(default=False, description="Publish the report.")
     comment: str = Field(default="", description="Why, or why not.")
@@ -55,12 +55,12 @@ def publish_after_approval(
 ) -> str:
     """Draft a report of the year's taxi trips in the warehouse, and publish it once a person has approved it.
 
-    Approve or refuse on the run's page: Resume asks for it. A deployment's run is suspended meanwhile and
-    takes no place on its worker; a run without a deployment stays, and waits.
+    Approve or refuse on the run's page, with Resume. A deployment's run is suspended meanwhile, and takes no
+    place on its worker; a run without a deployment keeps waiting.
 
     Args:
-        year: The year to report of.
-        minutes_to_decide: After so many minutes without a decision the run fails.
+        year: The year to report on.
+        minutes_to_decide: The minutes without a decision after which the run fails.
         warehouse_block_name: The Secret block that tells where the warehouse is.
 
     Returns:
@@ -81,7 +81,7 @@ def publish_after_approval(
 
 
 def _ask(year: int, report: str, minutes: int) -> Approval:
-    """Wait for a person's decision; a suspended run ends here, and begins again when it is resumed."""
+    """Wait for a person's decision; a suspended run ends here, and starts again when it is resumed."""
     question = Approval.with_initial_data(description=f"Publish this?\n\n{report}")
     timeout = minutes * SECONDS_PER_MINUTE
     if deployment.id:
@@ -96,7 +96,7 @@ def _ask(year: int, report: str, minutes: int) -> Approval:
 
 @task(name="draft-report", persist_result=True)
 def draft_report(year: int, warehouse_block_name: str) -> str:
-    """Write the report; a resumed run takes the one that was approved, whatever was loaded since."""
+    """Return the report; a resumed run gets the approved one, whatever was loaded since."""
     with open_warehouse(warehouse_block_name) as warehouse, warehouse.cursor() as cursor:
         cursor.execute("SELECT to_regclass('taxi_trips')")
         rows: list[tuple[Any, ...]] = []
@@ -115,7 +115,7 @@ def draft_report(year: int, warehouse_block_name: str) -> str:
 
 @task(name="publish-report")
 def publish_report(year: int, report: str, comment: str, warehouse_block_name: str) -> None:
-    """Put the report into the warehouse's table published_reports, in place of an older one."""
+    """Write the report into the warehouse's table published_reports, replacing an older one."""
     with open_warehouse(warehouse_block_name) as warehouse, warehouse.cursor() as cursor:
         lock(cursor, TABLE)
         cursor.execute(CREATE_TABLE)

@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 API_URL = "https://api.github.com/graphql"
 REQUEST_SECONDS = 30
-WAITS_SECONDS = [2.0, 4.0, 8.0]  # before asking again
+WAITS_SECONDS = [2.0, 4.0, 8.0]  # before each retry
 REPOSITORY_FIELDS = ("url", "description", "stargazer_count", "fork_count", "pushed_at", "is_private")
 RELEASE_FIELDS = ("tag_name", "published_at", "url")
 
 
 class GitHubError(RuntimeError):
-    """GitHub did not answer the question; the message says what it did."""
+    """GitHub did not answer the query; the message says what it did."""
 
 
 class GitHubBusyError(GitHubError):
-    """GitHub has trouble that may pass: it cannot be reached, limits the rate, or answers 5xx."""
+    """GitHub has trouble that may be temporary: it cannot be reached, limits the rate, or answers 5xx."""
 
 
 class RepositoryReport(TypedDict):
-    """What is reported of a repository; `latest_release` is None where there is none."""
+    """The report on a repository; `latest_release` is None if there is none."""
 
     url: str
     description: str | None
@@ -55,16 +55,16 @@ async def report_repository(
     Args:
         owner: The user or organization whose repository it is.
         name: The repository's name.
-        credentials_block_name: A GitHub Credentials block; GitHub answers nobody without a token.
-        api_url: The GraphQL API; a GitHub Enterprise Server has it at https://HOST/api/graphql.
+        credentials_block_name: A GitHub Credentials block; GitHub requires a token.
+        api_url: The GraphQL API; that of a GitHub Enterprise Server is https://HOST/api/graphql.
 
     Returns:
         The report.
 
     Raises:
-        GitHubError: GitHub did not answer, in spite of three more tries where its trouble may pass.
+        GitHubError: GitHub did not answer, even after three retries if the trouble may be temporary.
     """
-    # Imported here, since it takes a while, which registering the flow would take as well.
+    # Imported here because it is slow, and would slow down registering the flow as well.
     from prefect_github import repository as github  # pyright: ignore[reportMissingTypeStubs]
 
     _check_address(api_url)
@@ -96,12 +96,12 @@ async def report_repository(
 
 
 class GitHubApi:
-    """Gives the tasks of prefect-github a client for any GitHub; the block's own knows github.com alone.
+    """Gives the tasks of prefect-github a client for any GitHub; the block's own only knows github.com.
 
     Args:
         credentials: The block whose token is sent.
         block_name: Its name, for messages.
-        url: Where the GraphQL API is.
+        url: The address of the GraphQL API.
     """
 
     def __init__(self, credentials: "GitHubCredentials", block_name: str, url: str) -> None:
@@ -110,15 +110,15 @@ class GitHubApi:
         self._client.url, self._client.timeout = url, REQUEST_SECONDS
 
     def get_client(self) -> Callable[..., Any]:
-        """Return what sends a query; the tasks call this, and nothing else."""
+        """Return the function that sends a query; the tasks call only this method."""
         return self._ask
 
     def _ask(self, *arguments: Any) -> Any:
         """Send a query, and return GitHub's answer.
 
         Raises:
-            GitHubBusyError: Asking again may help.
-            GitHubError: It will not.
+            GitHubBusyError: A retry may help.
+            GitHubError: A retry will not help.
         """
         url = self._client.url
         try:

@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.events.schemas import events
 from pydantic import BaseModel
 
-# Prefect puts the flow file's folder on the import path, from a git clone as well as from a local file.
+# Prefect puts the flow file's folder on the import path, both from a git clone and from a local file.
 from print_message import print_message
 from run_shell_command import DEFAULT_COMMAND, end_running_commands, run_shell_command
 from verify_file_names import verify_file_names
@@ -22,8 +22,8 @@ class SubflowError(RuntimeError):
     """At least one of the subflows did not complete."""
 
 
-# Each subflow puts print() back as it found it when it ends. This flow must log prints itself, so that what a
-# subflow finds, and so puts back while others still run, is the print() that logs.
+# When a subflow ends, it restores the print() that it found. This flow must log prints itself, so that the
+# print() restored while other subflows still run is one that logs.
 @flow(name="run-flows-in-parallel", log_prints=True)
 def run_flows_in_parallel(
     message: str = "Hello from a subflow",
@@ -62,10 +62,10 @@ def run_flows_in_parallel(
 
 
 def build_prefect_models() -> None:
-    """Build those models of Prefect's client that would be built when they are first used.
+    """Build the models of Prefect's client that are otherwise built on first use.
 
-    Pydantic does not build safely in several threads at once: one of them may be checked by the model's base
-    class instead, which refuses all fields (``extra_forbidden``).
+    Pydantic cannot build them safely in several threads at once: one thread may validate with the model's
+    base class instead, which refuses all fields (``extra_forbidden``).
     """
     for module in (actions, events, filters, objects):
         for model in vars(module).values():
@@ -74,7 +74,7 @@ def build_prefect_models() -> None:
 
 
 def run_subflows(subflows: dict[str, Callable[[], State[Any]]]) -> dict[str, State[Any]]:
-    """Call each in a thread with a copy of this flow run's context, which makes it a subflow of it."""
+    """Call each in a thread with a copy of this flow run's context, which makes it a subflow of this run."""
     build_prefect_models()
     with ThreadPoolExecutor(max_workers=len(subflows)) as executor:
         futures: dict[str, Future[State[Any]]] = {
@@ -83,8 +83,8 @@ def run_subflows(subflows: dict[str, Callable[[], State[Any]]]) -> dict[str, Sta
         try:
             return {name: future.result() for name, future in futures.items()}
         except BaseException:
-            # A cancellation arrives here, in the main thread, and the other threads end when their commands
-            # do. One of them may be about to start its command, so once is not enough.
+            # A cancellation arrives here, in the main thread; the other threads end when their commands do.
+            # One of them may be about to start its command, so ending them once is not enough.
             while wait(futures.values(), timeout=0.2).not_done:
                 end_running_commands()
             raise

@@ -19,10 +19,10 @@ from pydantic import Field
 DEFAULT_COMMAND = 'for step in 1 2 3; do echo "step $step of 3"; sleep 0.5; done; uname -a'
 LAST_LINES = 10
 LONGEST_LINE_CHARACTERS = 65_536
-TERMINATION_SECONDS = 5.0  # between the request to end and the kill; Prefect itself gives a cancelled run 30
-OUTPUT_SECONDS = 3.0  # for what a command left in the background to write its last output
+TERMINATION_SECONDS = 5.0  # between SIGTERM and SIGKILL; Prefect itself gives a cancelled run 30
+OUTPUT_SECONDS = 3.0  # for what a command leaves in the background to write its last output
 
-# The worker's way into the Prefect API; a command that needs it can be given a key of its own.
+# The worker's credentials for the Prefect API; a command that needs it can be given its own key.
 WITHHELD_VARIABLES = ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY", "PREFECT_CLIENT_CUSTOM_HEADERS")
 
 RunLogger = logging.Logger | logging.LoggerAdapter[logging.Logger]
@@ -31,7 +31,7 @@ _running: set["subprocess.Popen[str]"] = set()
 
 
 class CommandError(RuntimeError):
-    """A command could not be started, took too long, or ended with another exit code than 0."""
+    """A command could not be started, took too long, or ended with an exit code other than 0."""
 
 
 def _run_name() -> str:
@@ -47,19 +47,19 @@ def run_shell_command(
     """Run a shell command, with its output in the run's log line by line as it appears.
 
     Standard output and standard error are logged together, in the order in which they were written. The
-    command gets no input. It is ended, with all that it started, when the run is cancelled or its time is up.
-    What it leaves in the background is ended too.
+    command gets no input. It is ended, with its process tree, when the run is cancelled or its time is up.
+    What it leaves in the background is ended, too.
 
     Args:
-        command: What the worker's shell runs; several lines are a script.
-        working_directory: Where it runs; the flows' repository when empty.
-        timeout_seconds: The longest it may take, in seconds; no limit when empty.
+        command: The command for the worker's shell; several lines are a script.
+        working_directory: Where it runs; in the flows' repository if empty.
+        timeout_seconds: Its timeout, in seconds; no limit if empty.
 
     Returns:
         The last lines of its output, at most ten.
 
     Raises:
-        CommandError: It exited with another code than 0, took too long, or could not be started.
+        CommandError: It exited with a code other than 0, took too long, or could not be started.
     """
     return run_command(command, working_directory, timeout_seconds)
 
@@ -95,14 +95,14 @@ def run_command(command: str, working_directory: str | None, timeout_seconds: fl
 
 
 def end_running_commands() -> None:
-    """End every command of this process: for flows that run some in threads, which no signal reaches."""
+    """End every command of this process, for flows that run commands in threads, which no signal reaches."""
     for process in tuple(_running):
         _end(process)
 
 
 @contextlib.contextmanager
 def _signals_held_back() -> Generator[None, None, None]:
-    """Let a cancellation wait: in the middle of a start, it would leave a command that nobody knows."""
+    """Delay signals: a cancellation in the middle of a start would leave a command that nothing ends."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals reach the main thread only
         return
@@ -131,12 +131,12 @@ def _start(command: str, working_directory: str | None) -> "subprocess.Popen[str
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,  # one pipe: with two, nobody knows what was written first
+        stderr=subprocess.STDOUT,  # one pipe: with two, the order of lines would be unknown
         text=True,
         encoding="utf-8",
         errors="replace",
         bufsize=1,
-        # A group of its own, so that everything the command starts can be ended together.
+        # Its own process group, so that everything that the command starts can be ended together.
         process_group=0 if os.name == "posix" else None,
     )
 
@@ -145,14 +145,14 @@ def _log_output(process: "subprocess.Popen[str]", last_lines: deque[str], logger
     assert process.stdout is not None  # noqa: S101 - tells the type checker what _start made
     with process.stdout:
         while line := process.stdout.readline(LONGEST_LINE_CHARACTERS):
-            # Postgres stores no NUL character, and would refuse the whole batch of log lines.
+            # Postgres cannot store NUL characters, and would refuse the whole batch of log lines.
             text = line.rstrip("\n").replace("\0", "\N{REPLACEMENT CHARACTER}")
             last_lines.append(text)
             logger.info("%s", text)
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
-    """End the command and all that it started: politely first, by force when that does not help."""
+    """End the command's process tree: by request first, and by force if that does not help."""
     try:
         _signal_group(process, is_forced=False)
         process.wait(TERMINATION_SECONDS)

@@ -30,7 +30,7 @@ def run_yeedu_job_flow(
         job_url: The job's address, as in Yeedu's UI, with the port of Yeedu's REST API.
         connection_block_name: The Secret block with the user name and the TLS settings, as JSON; for single
             sign-on (SSO) also with the name of the token's block, under the key token_block_name.
-        login_password_block_name: The Secret block with the password, for LDAP and Azure AD; not used when
+        login_password_block_name: The Secret block with the password, for LDAP and Azure AD; not used if
             there is a token.
         token_block_name: The Secret block with a token, for SSO; empty for the one that the connection
             details name, if any.

@@ -32,13 +32,13 @@ def run_yeedu_notebook_flow(
         notebook_url: The notebook's address, as in Yeedu's UI, with the port of Yeedu's REST API.
         connection_block_name: The Secret block with the user name and the TLS settings, as JSON; for single
             sign-on (SSO) also with the name of the token's block, under the key token_block_name.
-        login_password_block_name: The Secret block with the password, for LDAP and Azure AD; not used when
+        login_password_block_name: The Secret block with the password, for LDAP and Azure AD; not used if
             there is a token.
         token_block_name: The Secret block with a token, for SSO; empty for the one that the connection
             details name, if any.
 
     Returns:
-        The Yeedu run's id, page in Yeedu's UI, number of cells, and what the notebook exited with.
+        The Yeedu run's id, page in Yeedu's UI, number of cells, and the notebook's exit value.
 
     Raises:
         YeeduError: The address or the credentials are wrong, Yeedu cannot be reached, or a cell failed.

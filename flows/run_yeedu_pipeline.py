@@ -1,4 +1,4 @@
-"""Run a Yeedu job, then a notebook with its result, and load what both said into the warehouse."""
+"""Run a Yeedu job, then a notebook with its result, and load the output of both into the warehouse."""
 
 import csv
 import os
@@ -35,12 +35,12 @@ class PipelineError(RuntimeError):
 
 
 class StepResult(TypedDict):
-    """What one Yeedu run said.
+    """The output of one Yeedu run.
 
     Attributes:
         source: `job` or `notebook`.
-        yeedu_run_id: Yeedu's number of the run.
-        lines: A job's lines on its standard output, or the text of each of a notebook's outputs.
+        yeedu_run_id: Yeedu's id of the run.
+        lines: The lines of a job's standard output, or the text of each of a notebook's outputs.
     """
 
     source: str
@@ -57,24 +57,24 @@ def run_yeedu_pipeline(
     token_block_name: str | None = None,
     warehouse_block_name: str = WAREHOUSE_BLOCK,
 ) -> dict[str, Any]:
-    """Run a Yeedu job, then a notebook that is told of it, and load their output into the warehouse.
+    """Run a Yeedu job, then a notebook with the job's result, and load their output into the warehouse.
 
     The notebook's arguments are the job's run and its last line: `--job-run 17 --job-result 'Done.'`. Every
-    line goes into the table yeedu_output, under this flow run's id. A retried run takes up where it stopped.
+    line goes into the table yeedu_output, under this flow run's id. A retried run resumes where it stopped.
 
     Args:
         job_url: The job's address, as in Yeedu's UI, with the port of Yeedu's REST API.
         notebook_url: The notebook's address, likewise.
         connection_block_name: The Secret block with the user name and the TLS settings, as JSON; for single
             sign-on (SSO) also with the name of the token's block, under the key token_block_name.
-        login_password_block_name: The Secret block with the password, for LDAP and Azure AD; not used when
+        login_password_block_name: The Secret block with the password, for LDAP and Azure AD; not used if
             there is a token.
         token_block_name: The Secret block with a token, for SSO; empty for the one that the connection
             details name, if any.
         warehouse_block_name: The Secret block that tells where the warehouse is.
 
     Returns:
-        Yeedu's numbers of both runs, and the number of lines in the warehouse.
+        Yeedu's ids of both runs, and the number of lines in the warehouse.
 
     Raises:
         YeeduError: The job or the notebook failed, or Yeedu cannot be reached; the message says why.
@@ -89,12 +89,12 @@ def run_yeedu_pipeline(
 
 
 def notebook_arguments(job: StepResult) -> str:
-    """Return the notebook's arguments: the job's run, and its last line as one word of a shell."""
+    """Return the notebook's arguments: the job's run, and its last line as one shell word."""
     last = next((line.strip() for line in reversed(job["lines"]) if line.strip()), "")
     return f"--job-run {job['yeedu_run_id']} --job-result {shlex.quote(last)}"
 
 
-# Kept, so that a run that is retried after the warehouse was away does not run the job once more.
+# Persisted, so that a run that is retried after an outage of the warehouse does not run the job again.
 @task(name="run-step", task_run_name="yeedu {source}", persist_result=True)
 def run_step(
     source: str,
@@ -104,7 +104,7 @@ def run_step(
     login_password_block_name: str | None,
     token_block_name: str | None,
 ) -> StepResult:
-    """Run a job or notebook to its end, with its output in the log."""
+    """Run a job or notebook to its end, and log its output."""
     operator = YeeduOperator(
         job_url=url,
         connection_block_name=connection_block_name,
@@ -123,12 +123,12 @@ def run_step(
 
 @task(name="load-output", retries=2, retry_delay_seconds=[1, 5])
 def load_output(flow_run_id: str, steps: list[StepResult], warehouse_block_name: str) -> int:
-    """Replace this flow run's lines in the warehouse, all or none, and count them."""
+    """Replace this flow run's lines in the warehouse, all or none, and return their number."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as rows:
         writer = csv.writer(rows, lineterminator="\n", quoting=csv.QUOTE_ALL)
         for step in steps:
             for position, text in enumerate(step["lines"], 1):
-                clean = text.replace("\0", "\N{REPLACEMENT CHARACTER}")  # Postgres takes no NUL
+                clean = text.replace("\0", "\N{REPLACEMENT CHARACTER}")  # Postgres cannot store NUL
                 writer.writerow([flow_run_id, step["source"], step["yeedu_run_id"], position, clean])
         rows.seek(0)
         with open_warehouse(warehouse_block_name) as warehouse, warehouse.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Summarise many files of taxi trips at the same time, but never more of them at once than a limit allows."""
+"""Summarise many files of taxi trips at the same time, within a concurrency limit."""
 
 from decimal import Decimal
 from typing import Annotated, Any, TypedDict
@@ -24,7 +24,7 @@ class SummaryError(RuntimeError):
 
 
 class Summary(TypedDict):
-    """One file's trips."""
+    """The totals of one file."""
 
     month: str
     trips: int
@@ -46,19 +46,19 @@ def summarise_taxi_trips(
 ) -> list[Summary]:
     """Summarise a year's taxi trips, a task for each colour and month, a limited number of them at a time.
 
-    The limit is the global concurrency limit "taxi-files", which all runs of this flow share: two runs at the
-    same time do not work on more files than one. Every file is tried, whatever happens to the others.
+    The limit is the global concurrency limit "taxi-files", shared by all runs of this flow: two runs at the
+    same time work on no more files than one. Every file is tried, whatever happens to the others.
 
     Args:
         year: The year.
         colours: The taxis' colours.
-        at_once: How many files may be worked on at a time, by all runs together; the newest run's wins.
-        source_url: Where the files are, with {colour}, {year} and {month:02}; made-up samples when empty.
+        at_once: How many files all runs together may work on at a time; the newest run's value applies.
+        source_url: The files' address, with {colour}, {year} and {month:02}; made-up samples if empty.
         runs_on: Where the tasks run: in threads of this run's process, or on the platform's Dask workers.
         files_per_task: How many files a task summarises, one after another.
 
     Returns:
-        For each file its trips and what they cost in all, in dollars.
+        For each file, its number of trips and their total cost, in dollars.
 
     Raises:
         SummaryError: Some files could not be summarised; the message says which, and why.
@@ -91,7 +91,7 @@ def summarise_taxi_trips(
     return summaries
 
 
-# State in quotes: a class that is made when it is asked for, State[Any], cannot be sent to a Dask worker.
+# State in quotes: State[Any] is a class created on use, which cannot be sent to a Dask worker.
 def _is_worth_another_try(_task: Task[..., Any], _run: TaskRun, state: "State[Any]") -> bool:
     return isinstance(state.result(raise_on_failure=False), requests.RequestException)
 
@@ -106,15 +106,15 @@ RETRIES: dict[str, Any] = {
 
 @task(name="summarise-file", task_run_name="{of}", **RETRIES)
 def summarise_file(of: Month, source_url: str) -> Summary:
-    """Summarise a file."""
+    """Summarise one file."""
     return _summarise(of, source_url)
 
 
 @task(name="summarise-files", task_run_name="{batch[0]} and the next", **RETRIES)
 def summarise_files(batch: list[Month], source_url: str) -> list[Summary | TaxiDataError]:
-    """Summarise files one after another; one that is no file of trips does not keep the others from it.
+    """Summarise files one after another; one that is not a file of trips does not stop the others.
 
-    A task is what is tried again: where a server is in trouble, all of its files are.
+    Retries are per task: if a server has trouble, all files of the task are summarised again.
     """
     found: list[Summary | TaxiDataError] = []
     for of in batch:
@@ -126,7 +126,7 @@ def summarise_files(batch: list[Month], source_url: str) -> list[Summary | TaxiD
 
 
 def _summarise(of: Month, source_url: str) -> Summary:
-    """Count a file's trips and add up what they cost, once there is a free place under the limit."""
+    """Count a file's trips and add up their cost, once the limit has a free slot."""
     with concurrency(LIMIT, strict=True):
         totals = [Decimal(row[TOTAL]) for row in clean_rows(fetch_file(of, source_url), of)]
     return Summary(month=str(of), trips=len(totals), revenue=float(sum(totals)))

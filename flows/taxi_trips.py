@@ -1,4 +1,4 @@
-"""New York's taxi trips, a file for each month: made-up samples of them, and how their rows are cleaned."""
+"""Fetches monthly files of New York's taxi trips, or makes samples of them, and cleans their rows."""
 
 import csv
 import gzip
@@ -16,7 +16,7 @@ from blocks import need
 Colour = Literal["green", "yellow"]
 SampleFormat = Literal["csv", "parquet"]
 
-# As the city publishes them: yellow taxis' times are of the TPEP, green ones' of the LPEP.
+# As in the city's columns: yellow taxis' times are the TPEP's, green ones' the LPEP's.
 PREFIXES: dict[str, str] = {"green": "lpep", "yellow": "tpep"}
 COLUMNS = (
     *("pickup_at", "dropoff_at", "passengers", "distance_miles", "pickup_zone", "dropoff_zone"),
@@ -24,15 +24,15 @@ COLUMNS = (
 )
 WHOLE_NUMBERS = tuple(map(COLUMNS.index, ("passengers", "pickup_zone", "dropoff_zone", "payment_type")))
 SAMPLE_ROWS = 1_000
-BATCH_ROWS = 65_536  # of a Parquet file, which are in memory at a time
-PARQUET, GZIP = b"PAR1", b"\x1f\x8b"  # what such files begin with
+BATCH_ROWS = 65_536  # the rows of a Parquet file in memory at a time
+PARQUET, GZIP = b"PAR1", b"\x1f\x8b"  # the first bytes of such files
 DOWNLOAD_SECONDS = (10, 120)  # to connect, and between two pieces of the file
 ZONES = 263
 MINUTES_OF_28_DAYS = 28 * 24 * 60
 
 
 class TaxiDataError(RuntimeError):
-    """A file cannot be had, or does not hold the trips that it should; the message says why."""
+    """A file cannot be fetched, or does not hold the trips that it should; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Month:
     month: int
 
     def file_name(self, content: bytes) -> str:
-        """Return the name of its file, as published; what the file holds decides how it ends."""
+        """Return the name of its file, as published; the content decides the extension."""
         ending = {PARQUET: "parquet", GZIP: "csv.gz"}
         kind = next((name for start, name in ending.items() if content.startswith(start)), "csv")
         return f"{self.colour}_tripdata_{self.year}-{self.month:02}.{kind}"
@@ -64,12 +64,12 @@ class Month:
 
 
 def make_sample(month: Month, sample_format: SampleFormat = "csv") -> bytes:
-    """Return a made-up file in the published form, with the same rows for the same month on every machine.
+    """Return a made-up file in the published form, with the same rows for a month on every machine.
 
-    A few rows have no passenger or lie in another month, as some of the published ones do.
+    As in the published files, a few rows have no passenger or are of another month.
 
     Args:
-        month: Which one.
+        month: The month.
         sample_format: `csv` is compressed with gzip; `parquet` needs pyarrow.
     """
     headings = ["VendorID", *month.headings, "congestion_surcharge"]
@@ -85,7 +85,7 @@ def make_sample(month: Month, sample_format: SampleFormat = "csv") -> bytes:
 
 
 def _sample_rows(month: Month) -> Iterator[tuple[Any, ...]]:
-    chance = random.Random(str(month))  # noqa: S311 - a sample, no secret
+    chance = random.Random(str(month))  # noqa: S311 - a sample, not a secret
     start = datetime(month.year, month.month, 1)  # noqa: DTZ001 - New York's own time, as published
     for _ in range(SAMPLE_ROWS):
         pickup = start + timedelta(minutes=chance.randrange(MINUTES_OF_28_DAYS))
@@ -101,7 +101,7 @@ def _sample_rows(month: Month) -> Iterator[tuple[Any, ...]]:
 
 
 def _write_parquet(headings: list[str], rows: list[tuple[Any, ...]]) -> bytes:
-    """Write rows with the types that the city's files have: numbers that may be missing are floating."""
+    """Write rows with the types of the city's files, in which numbers that may be missing are floats."""
     pyarrow: Any = need("pyarrow", "A sample in Parquet")
     parquet: Any = need("pyarrow.parquet", "A sample in Parquet")
     columns = [list(column) for column in zip(*rows, strict=True)]
@@ -116,14 +116,14 @@ def fetch_file(month: Month, source_url: str, sample_format: SampleFormat = "csv
     """Download the month's file, or make a sample of it.
 
     Args:
-        month: Which one.
-        source_url: An address with {colour}, {year} and {month:02} in it; empty: a sample.
-        sample_format: The sample's form.
+        month: The month.
+        source_url: An address with {colour}, {year} and {month:02} in it; empty for a sample.
+        sample_format: The sample's format.
 
     Raises:
-        TaxiDataError: There is no such file, or `source_url` is no address.
+        TaxiDataError: There is no such file, or `source_url` is not an address.
         MissingPackageError: The sample needs pyarrow, which this worker lacks.
-        RequestException: The server could not be reached, or has trouble; another try may help.
+        RequestException: The server could not be reached, or has trouble; a retry may help.
     """
     if not source_url:
         return make_sample(month, sample_format)
@@ -144,14 +144,14 @@ def fetch_file(month: Month, source_url: str, sample_format: SampleFormat = "csv
 
 
 def clean_rows(content: bytes, month: Month) -> Iterator[list[str]]:
-    """Yield the rows to keep, their fields as text in the order of `COLUMNS`; an empty one is missing.
+    """Yield the rows to keep, with fields as text in the order of `COLUMNS`; missing ones are empty.
 
-    Left out are trips without a passenger, those that begin in another month, and those that end before they
+    Leaves out trips without a passenger, those that begin in another month, and those that end before they
     begin.
 
     Args:
         content: A file in the published form: Parquet, or CSV, compressed with gzip or plain.
-        month: Which month it should be.
+        month: The month that it should be of.
 
     Raises:
         TaxiDataError: It is not such a file.
@@ -186,7 +186,7 @@ def _read_parquet(content: bytes, month: Month) -> Iterator[list[str]]:
     def texts(column: Any) -> list[str]:
         if pyarrow.types.is_timestamp(column.type):
             column = column.cast(pyarrow.timestamp("s"), safe=False)
-        if pyarrow.types.is_floating(column.type):  # 20.919999999999998 are dollars, too
+        if pyarrow.types.is_floating(column.type):  # amounts such as 20.919999999999998
             numbers = ("" if value is None else f"{value:.2f}" for value in column.to_pylist())
             return ["" if number == "nan" else number.removesuffix(".00") for number in numbers]
         return [text or "" for text in column.cast(pyarrow.string()).to_pylist()]
@@ -203,7 +203,7 @@ def _read_parquet(content: bytes, month: Month) -> Iterator[list[str]]:
 
 
 def _require(month: Month, content: bytes, found: Collection[str]) -> None:
-    """See to it that a file has all columns."""
+    """Raise `TaxiDataError` unless a file has all columns."""
     if missing := set(month.headings).difference(found):
         raise TaxiDataError(
             f"{month.file_name(content)} is no file of {month.colour} taxi trips: it has no column "

@@ -11,7 +11,7 @@ SNAKE_CASE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*(\.[a-z0-9]+)*")
 
 
 class FileNameError(RuntimeError):
-    """Files whose names are not snake_case, or a folder that cannot be verified."""
+    """Some file names are not snake_case, or the folder cannot be verified."""
 
 
 @flow(name="verify-file-names", flow_run_name="verify {folder!s:.60}", log_prints=True)
@@ -19,7 +19,7 @@ def verify_file_names(folder: str = "flows/content_files") -> int:
     """Verify that every file in a folder and below has a snake_case name.
 
     Such a name has lowercase words of letters and digits, joined by single underscores, starts with a letter
-    and may end in extensions: `quarterly_report.csv`. Hidden files, which start with a dot, are left out.
+    and may end in extensions: `quarterly_report.csv`. Hidden files, which start with a dot, are ignored.
 
     Args:
         folder: The folder to verify: a path on the worker, or one relative to the flows' repository.

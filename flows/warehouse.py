@@ -1,4 +1,4 @@
-"""The warehouse: a Postgres database that flows load into; its address and password are in a Secret block."""
+"""Opens the warehouse: a Postgres that flows load into, with its address and password in a Secret block."""
 
 import contextlib
 from collections.abc import Generator
@@ -19,19 +19,19 @@ class WarehouseError(RuntimeError):
 
 
 class WarehouseUnreachableError(WarehouseError):
-    """No database answers, it lets nobody in, or another load is in the way; another try may help."""
+    """No database answers, it refuses connections, or another load is in the way; a retry may help."""
 
 
 @contextlib.contextmanager
 def open_warehouse(block_name: str = WAREHOUSE_BLOCK) -> Generator[connection, None, None]:
-    """Open a connection with one transaction: committed at the end, rolled back when an exception leaves.
+    """Open a connection with one transaction: committed at the end, rolled back on an exception.
 
     Args:
         block_name: The Secret block with the JSON `{"url": "postgresql://USER@HOST:5432/DATABASE",
             "password": "..."}`; underscores stand for dashes.
 
     Raises:
-        WarehouseError: There is no such block, it is of no use, or no database answers.
+        WarehouseError: There is no such block, it cannot be used, or no database answers.
     """
     dsn, place = _read_block(block_name)
     try:
@@ -55,7 +55,7 @@ def copy_rows(of: cursor, table: str, columns: tuple[str, ...], rows: TextIO) ->
     Args:
         of: A cursor of the warehouse's transaction.
         table: The table.
-        columns: The columns that each row has, in this order.
+        columns: The columns of each row, in this order.
         rows: Lines of CSV without a header; an empty field is NULL.
 
     Returns:
@@ -69,12 +69,12 @@ def copy_rows(of: cursor, table: str, columns: tuple[str, ...], rows: TextIO) ->
 
 
 def lock(of: cursor, name: str) -> None:
-    """Let one transaction at a time go on from here, until it ends: among those that lock the same name."""
+    """Wait until no other transaction holds the lock of this name; hold it until this one ends."""
     of.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (name,))
 
 
 def _read_block(name: str) -> tuple[str, str]:
-    """Return the connection string with the password, and where the database is, for people."""
+    """Return the connection string with the password, and the database's place for messages."""
     block_name = name.replace("_", "-")
     try:
         value: Any = cast("Secret[Any]", Secret.load(block_name)).get()

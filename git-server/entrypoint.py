@@ -17,13 +17,13 @@ LIGHTTPD = "/usr/sbin/lighttpd"
 
 
 def configuration() -> Path:
-    """Return lighttpd's configuration: the one with a login when the platform has one."""
+    """Return lighttpd's configuration, the one with a login if the platform has a login."""
     has_login = LOGIN.exists() and bool(LOGIN.read_text(encoding="utf-8").strip())
     return Path(__file__).with_name("lighttpd-login.conf" if has_login else "lighttpd.conf")
 
 
 def address() -> str:
-    """Return where to listen: everywhere, by IPv6 too where the kernel has it."""
+    """Return the address to listen on: all of IPv4, and of IPv6 if the kernel has it."""
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::", 0))
@@ -33,14 +33,14 @@ def address() -> str:
 
 
 def main() -> None:
-    """Become lighttpd, or exit with the code of a checkout that cannot be served."""
-    # As process 1 of a container, Python would ignore SIGTERM while it takes a snapshot.
+    """Become lighttpd, or exit with a non-zero code if the checkout cannot be served."""
+    # As process 1 of a container, Python would otherwise ignore SIGTERM while it takes a snapshot.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     exit_code = publish_checkout([str(CHECKOUT), str(REPOSITORY)])
     if exit_code != 0:
         sys.exit(exit_code)
     sys.stdout.flush()
-    os.dup2(1, 3)  # lighttpd puts /dev/null in place of its standard output; its access log goes here
+    os.dup2(1, 3)  # lighttpd replaces its standard output by /dev/null; its access log goes to 3
     environment = {**os.environ, "GIT_SERVER_BIND": address()}
     os.execve(LIGHTTPD, [LIGHTTPD, "-D", "-f", str(configuration())], environment)  # noqa: S606 - no shell wanted
 

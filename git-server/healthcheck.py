@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Exit 0 when this server hands out its newest commit over HTTP, as it does to every flow run.
+"""Exit 0 if this server's newest commit can be cloned over HTTP, as every flow run does.
 
 File contents are left out of the clone, so that the check stays cheap whatever the repository's size.
 """
@@ -13,11 +13,11 @@ import tempfile
 from pathlib import Path
 
 URL = "http://127.0.0.1:8080/flows.git"
-TIMEOUT_SECONDS = 4  # below the container's own time limit, so that the reason is seen
+TIMEOUT_SECONDS = 4  # below the container's own timeout, so that the reason is shown
 
 
 def main() -> int:
-    """Clone once; 1 with git's last words when that fails."""
+    """Clone once; return 0, or 1 after printing git's error."""
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
         "LC_ALL": "C",

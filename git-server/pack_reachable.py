@@ -1,8 +1,8 @@
-"""Runs in place of `git pack-objects` (uploadpack.packObjectsHook): what may not be fetched is not packed.
+"""Runs in place of `git pack-objects` (uploadpack.packObjectsHook), to refuse unpublished objects.
 
-A client may name any object by its id. Git looks at whether it may only in the old protocol, and there not at
-files and folders. What a stash, a dropped commit or the index holds was never given to anybody; so an object
-that neither HEAD nor a branch or tag leads to is refused here.
+A client may request any object by its id. Git checks that it is reachable only in the old protocol, and there
+only for commits. The contents of stashes, dropped commits and the index were never published, so an object
+that cannot be reached from HEAD, a branch or a tag is refused here.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def _git(*arguments: str, stdin: list[bytes] | None = None) -> list[bytes]:
 
 
 def unreachable(wanted: set[bytes]) -> set[bytes]:
-    """Return the objects among these ids that neither HEAD nor a branch or tag leads to."""
+    """Return the objects among these ids that cannot be reached from HEAD, a branch or a tag."""
     ends = {
         *_git("for-each-ref", "--format=%(objectname)", "refs/heads", "refs/tags"),
         *_git("rev-parse", "HEAD"),
     }
     others = wanted - ends
-    if not others:  # nearly always: who clones asks for the end of a branch
+    if not others:  # nearly always, as a clone requests the end of a branch
         return set()
     kinds = _git("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=sorted(others))
     commits = {line.removesuffix(b" commit") for line in kinds if line.endswith(b" commit")}
@@ -38,7 +38,7 @@ def unreachable(wanted: set[bytes]) -> set[bytes]:
         *_git("rev-list", "--stdin", stdin=[*commits, *(b"^" + end for end in ends)])
     }
     others -= commits
-    # A partial clone asks for files of the newest commits. Only for others, all of history is looked through.
+    # A partial clone requests files of the newest commits. All of history is searched only for others.
     for depth in (["--no-walk"], []):
         if others:
             listed = ["rev-list", "--objects", "--no-object-names", *depth, "--stdin"]
@@ -47,7 +47,7 @@ def unreachable(wanted: set[bytes]) -> set[bytes]:
 
 
 def main() -> None:
-    """Become `git pack-objects`, or exit with 1 and a sentence, which the client sees."""
+    """Become `git pack-objects`, or exit with 1 and a sentence that the client sees."""
     asked = sys.stdin.buffer.read()
     wanted = {line for line in asked.partition(b"--not\n")[0].splitlines() if _ID.fullmatch(line)}
     try:

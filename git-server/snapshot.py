@@ -1,10 +1,9 @@
-"""How a checkout of this repository is offered for cloning: live where possible, else as a snapshot.
+"""Offers a checkout of this repository for cloning: live if possible, else as a snapshot.
 
 Live means that the published path is a symbolic link to the checkout, so a clone gets the commit that HEAD
-names at that moment. A snapshot is a new repository with one commit of the checkout's files, for checkouts
-whose history is not at hand or still empty: of the tracked files, or where nothing was committed, of those in
-the folders of flows. Only the standard library and git are needed, so that the container and the local
-processes share it:
+names at that moment. A snapshot is a new repository with one commit, for checkouts whose history is missing
+or empty: of the tracked files, or without a commit, of those in the folders of flows. Needs only the standard
+library and git, so that the container and the local processes can share it:
 
     python git-server/snapshot.py CHECKOUT TARGET
 """
@@ -25,17 +24,17 @@ SNAPSHOT_EMAIL = "snapshot@localhost"
 # A fixed date: the same files give the same commit, whenever and wherever the snapshot is taken.
 SNAPSHOT_DATE = "2000-01-01T00:00:00+00:00"
 
-# What a clone reads of a repository; hooks, logs and the index may stay private.
+# What a clone reads of a repository; hooks, logs and the index may be unreadable.
 _SERVED_NAMES = (
     *("HEAD", "config", "config.worktree", "objects"),
     *("packed-refs", "refs", "reftable", "shallow"),
 )
 
-# Where nothing was ever committed: all that may be needed of a checkout to run its flows.
+# Without a commit: all that may be needed of a checkout to run its flows.
 _KNOWN_PATHS = ("deployer", "flows", "prefect.yaml", "pyproject.toml", "requirements.txt")
-# Settings of a machine, in whatever spelling and with an editor's additions; `.env.example` is none.
+# Settings of a machine, in any spelling and with an editor's additions; `.env.example` is not one.
 _SETTINGS_NAME = re.compile(r"^(?!\.env\.example$)([.#]*\.env|.*\.env($|[^a-z]))")
-# What programs call files that hold keys and passwords; source code may well be named after them.
+# Programs' names for files with keys and passwords; source code may have such words in its name.
 _SECRET_NAME = re.compile(
     r"^id_(rsa|dsa|ecdsa|ed25519)|^\.?(netrc|pgpass|pypirc|npmrc|htpasswd|git-credentials)"
     r"|\.(pem|key|p12|pfx|jks|keystore|kdbx|ppk|gpg|age)$"
@@ -45,12 +44,12 @@ _KEY_WITHIN = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY")
 
 
 class CheckoutError(Exception):
-    """The checkout cannot be served at all; the message says why, and what to do."""
+    """The checkout cannot be served at all; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """What `publish` made.
+    """What `publish` did.
 
     Attributes:
         target: The path to clone from.
@@ -63,7 +62,7 @@ class Published:
     held_back: tuple[str, ...] = ()
 
     def describe(self, checkout: Path) -> str:
-        """One line for the log that says what clones will get."""
+        """Return a line for the log that says what clones will get."""
         if self.snapshot_reason is None:
             return f"serving {checkout} live: a clone gets the commit that HEAD names at that moment"
         said = (
@@ -79,7 +78,7 @@ def publish(checkout: Path, target: Path) -> Published:
 
     Args:
         checkout: The folder that holds the flows, usually with a `.git`.
-        target: Where to publish; replaced when it exists.
+        target: Where to publish; replaced if it exists.
 
     Raises:
         CheckoutError: A file that must be served cannot be read, or there is none.
@@ -100,7 +99,7 @@ def publish(checkout: Path, target: Path) -> Published:
 
 
 def why_not_live(checkout: Path) -> str | None:
-    """Tell why the checkout's own repository cannot be served, or `None` when it can.
+    """Return why the checkout's own repository cannot be served, or `None` if it can.
 
     Raises:
         CheckoutError: The repository is there, but this user may not read it.
@@ -127,11 +126,11 @@ def why_not_live(checkout: Path) -> str | None:
 
 
 def take_snapshot(checkout: Path, target: Path) -> tuple[str, ...]:
-    """Make a bare repository at `target` with one commit of the checkout's files.
+    """Create a bare repository at `target` with one commit of the checkout's files; return those held back.
 
-    It holds the tracked files, or where there is no commit, those of the folders of flows that no .gitignore
-    excludes; never a `.env` or a nested repository, and no untracked file that may hold a key. The files that
-    were held back are returned. Author and date are fixed: the same files always give the same commit.
+    It holds the tracked files, or without a commit, those in the folders of flows that no .gitignore
+    excludes; never a `.env` or a nested repository, and no untracked file that may hold a key. Author and
+    date are fixed: the same files always give the same commit.
 
     Raises:
         CheckoutError: A file cannot be read, or there is none to serve.
@@ -160,7 +159,7 @@ def take_snapshot(checkout: Path, target: Path) -> tuple[str, ...]:
 
 
 def _tracked_files(checkout: Path) -> set[bytes] | None:
-    """Names of what was committed, or where that cannot be read, added; `None` where there is no commit."""
+    """Return the names of committed, or if unreadable, staged files; `None` if there is no commit."""
     if _git(checkout, "rev-parse", "--quiet", "--verify", "HEAD").returncode != 0:
         return None
     listing = _git(checkout, "ls-tree", "-r", "-z", "--full-tree", "HEAD")
@@ -171,7 +170,7 @@ def _tracked_files(checkout: Path) -> set[bytes] | None:
 
 
 def _files_of_flows(checkout: Path, target: Path) -> set[bytes]:
-    """Names of the files that no .gitignore excludes, of the folders where this repository keeps flows."""
+    """Return the names of files in the folders of flows that no .gitignore excludes."""
     asked = ("ls-files", "-z", "--others", "--exclude-standard", "--", *_KNOWN_PATHS)
     listing = _git(checkout, f"--git-dir={target}", f"--work-tree={checkout}", *asked)
     hidden = re.search(rb"could not open directory '(.+)'", listing.stderr)
@@ -181,7 +180,7 @@ def _files_of_flows(checkout: Path, target: Path) -> set[bytes]:
 
 
 def _may_hold_secrets(file: Path, *, is_tracked: bool) -> bool:
-    """Tell by name and first bytes; what is tracked is meant to be seen, but for a `.env`."""
+    """Tell by name and first bytes whether it may; a tracked file is meant to be seen, unless a `.env`."""
     name = file.name.casefold()
     if _SETTINGS_NAME.search(name) or (not is_tracked and _SECRET_NAME.search(name)):
         return True
@@ -202,7 +201,7 @@ def _missing_alternate(objects: Path) -> Path | None:
 
 
 def _require_readable(path: Path, *, is_recursive: bool) -> None:
-    """Raise with the first path at or below `path` that this process may not read."""
+    """Raise `CheckoutError` for the first path at or below `path` that this process may not read."""
     try:
         details = path.lstat()
     except FileNotFoundError:
@@ -239,7 +238,7 @@ def _remove(target: Path) -> None:
 
 
 def _run(folder: Path, *arguments: str, stdin: bytes = b"") -> bytes:
-    """Run git and return its output; a failure is this module's error, with git's last words."""
+    """Run git and return its output; raise `CheckoutError` with git's last line if it fails."""
     result = _git(folder, *arguments, stdin=stdin)
     if result.returncode != 0:
         raise CheckoutError(f"git could not take a snapshot of {folder}: {_last_line(result.stderr)}")
@@ -247,16 +246,16 @@ def _run(folder: Path, *arguments: str, stdin: bytes = b"") -> bytes:
 
 
 def _git(folder: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """Run git in `folder`, apart from every setting of the user or of the process that started this one."""
+    """Run git in `folder`, without any setting of the user or of the parent process."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     environment |= {
         "LC_ALL": "C",
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CEILING_DIRECTORIES": str(folder.parent),  # never a repository further up
+        "GIT_CEILING_DIRECTORIES": str(folder.parent),  # never a repository in a parent folder
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_NO_LAZY_FETCH": "1",
-        # The checkout usually has another owner than this process, and it only gets read.
+        # The checkout usually has another owner than this process, which only reads it.
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": "safe.directory",
         "GIT_CONFIG_VALUE_0": "*",
@@ -279,7 +278,7 @@ def _last_line(text: bytes) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Publish CHECKOUT at TARGET and say how; 1 and a sentence when that is not possible."""
+    """Publish CHECKOUT at TARGET and print how; return 1 after printing a sentence if that is impossible."""
     if len(arguments) != 2:
         print("usage: snapshot.py CHECKOUT TARGET", file=sys.stderr)
         return 2

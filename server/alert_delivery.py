@@ -1,8 +1,8 @@
 """Delivers alerts in the background, so that a slow webhook does not hold up other actions of automations.
 
-Prefect works off actions two at a time. One that calls a place which does not answer takes half a minute, so
-that a hundred failed runs, whose alerts go nowhere, held up the start of deployments by as long as they took.
-Here each place has a lane of its own, of a few deliveries at a time.
+Prefect handles actions two at a time, and one that calls a place which does not answer takes half a minute.
+The undeliverable alerts of a hundred failed runs would hold up the start of deployments for as long as they
+take. So each place has its own lane, of a few deliveries at a time.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ _logger: logging.Logger = get_logger("server.alerts")
 
 
 class Lanes:
-    """What is on its way to each place.
+    """Queues the deliveries to each place.
 
     Args:
-        handle: Prefect's own way with an action.
+        handle: Prefect's own handler of an action.
     """
 
     def __init__(self, handle: MessageHandler) -> None:
@@ -34,7 +34,7 @@ class Lanes:
         self._under_way: dict[asyncio.Task[None], str] = {}
 
     async def take(self, message: Message) -> None:
-        """Work off an action, or put it into its lane and return at once."""
+        """Handle an action, or put it into its lane and return at once."""
         place = _place(message)
         if not place:
             await self._handle(message)
@@ -50,7 +50,7 @@ class Lanes:
         async with self._lanes.setdefault(place, asyncio.Semaphore(AT_ONCE)):
             try:
                 await self._handle(message)
-            except Exception as error:  # noqa: BLE001 - one that can name where it was sent
+            except Exception as error:  # noqa: BLE001 - its text may have the address
                 _logger.error("An alert was lost (%s)", type(error).__name__)  # noqa: TRY400 - likewise
 
     def _is_done(self, task: asyncio.Task[None]) -> None:
@@ -59,7 +59,7 @@ class Lanes:
             self._lanes.pop(place, None)
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Cancel the deliveries under way."""
         for task in list(self._under_way):
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
@@ -69,7 +69,7 @@ Consumer = Callable[[], AbstractAsyncContextManager[MessageHandler]]
 
 
 def beside(consumer: Consumer) -> Consumer:
-    """Return a consumer of actions that has lanes.
+    """Return a consumer of actions that delivers alerts in lanes.
 
     Args:
         consumer: Prefect's own.
@@ -88,6 +88,6 @@ def beside(consumer: Consumer) -> Consumer:
 
 
 def _place(message: Message) -> str:
-    """Return the block that an alert is delivered by; an empty string for any other action."""
+    """Return the block through which an alert is delivered; an empty string for any other action."""
     action: dict[str, Any] = json.loads(message.data)["action"] if message.data else {}
     return str(action["block_document_id"]) if action.get("type") in KINDS else ""

@@ -1,7 +1,7 @@
 """Reports failed alert deliveries without their address: the URL of a webhook is a secret.
 
-Prefect lets the failure of a webhook pass into the log as an exception of its client, whose text may have the
-address; and no event tells of it. Here it becomes an event that the UI shows, after another two tries.
+Prefect logs a webhook's failure as an exception of the HTTP client, whose text may have the address, and
+emits no event. Here a delivery is tried twice more, and its failure becomes an event that the UI shows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PAUSES_SECONDS = (1.0, 4.0)
 
 
 def delivering(send: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
-    """Return a way to send a notification that tells no address.
+    """Return a version of `send` whose failures do not tell the address.
 
     Args:
         send: Prefect's own.
@@ -36,7 +36,7 @@ def delivering(send: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., 
 
 
 async def _deliver(send: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Send a notification; what may pass is tried again.
+    """Send a notification; retry failures that may be temporary.
 
     Raises:
         ActionFailed: It could not be delivered.
@@ -49,10 +49,10 @@ async def _deliver(send: Callable[[], Coroutine[Any, Any, None]]) -> None:
             reason, may_pass = f"its target answered with status {status}", status >= 500
         except ActionFailed:
             raise
-        except Exception as error:  # noqa: BLE001 - of whichever client sends this kind of notification
+        except Exception as error:  # noqa: BLE001 - from whichever client sends this kind of notification
             reason, may_pass = f"its target cannot be reached ({type(error).__name__})", True
         if pause_seconds is None or not may_pass:
-            # Outside of the handler: a chained exception would be logged with its text.
+            # Outside the handler, since a chained exception would be logged with its text.
             raise ActionFailed(f"The notification was not delivered: {reason}.")
         await asyncio.sleep(pause_seconds)
     return None

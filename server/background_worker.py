@@ -1,7 +1,7 @@
 """Keeps docket's worker running after a failure that would end it.
 
-It tries again when no connection is made, and ends without a word at any other answer of Redis that it does
-not expect. Where Redis had lost what it held, no service had a round any more until a restart.
+Docket retries if it cannot connect, but ends silently at any other unexpected answer from Redis. If Redis
+lost its data, no service would run again until a restart.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from prefect.logging import get_logger
 
 Worker = Callable[[Any], Coroutine[Any, Any, None]]
 PAUSE_SECONDS = 1.0
-# A task of a worker that was killed is begun anew after this time, by docket's default after five minutes, in
-# which the scheduler, were it that task, would make no run.
+# After this time, a killed worker's task is restarted. Docket's default is five minutes, in which the
+# scheduler, if it were that task, would create no runs.
 REDELIVERY = timedelta(seconds=30)
 _logger: logging.Logger = get_logger("server.background")
 
 
 def working_on(run_forever: Worker) -> Worker:
-    """Return a way to run a worker that begins again, with the services' next rounds, when it has failed.
+    """Return a version of `run_forever` that restarts after a failure, with the services' next rounds.
 
     Args:
         run_forever: Docket's own.
@@ -34,7 +34,7 @@ def working_on(run_forever: Worker) -> Worker:
         while True:
             try:
                 return await run_forever(self)
-            except Exception as error:  # noqa: BLE001 - of Redis, or of the library
+            except Exception as error:  # noqa: BLE001 - from Redis or the library
                 _logger.error("Background work failed; restarting it: %s", _reason(error))  # noqa: TRY400
             await asyncio.sleep(PAUSE_SECONDS)
 
@@ -42,7 +42,7 @@ def working_on(run_forever: Worker) -> Worker:
 
 
 def _reason(error: Exception) -> str:
-    """Return what happened, of a group what happened first."""
+    """Return what happened; for a group, its first exception."""
     first: Any = error
     while isinstance(first, ExceptionGroup):
         first = first.exceptions[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]

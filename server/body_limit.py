@@ -9,10 +9,10 @@ MAX_BYTES_AT_ONCE = 64 * 1024 * 1024
 
 
 class BodyLimit:
-    """An ASGI application that passes on what fits.
+    """An ASGI application that passes on requests whose bodies are within the limits.
 
     Args:
-        app: What reads the bodies.
+        app: The application that reads the bodies.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -20,7 +20,7 @@ class BodyLimit:
         self.bytes_under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 413 (too long) or 503 (too much at once) in one sentence, or pass on."""
+        """Pass a request on, or answer 413 (too long) or 503 (too much at once) in one sentence."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -1,15 +1,15 @@
 """Limits what a connection may cost the server, above all before its client has logged in.
 
-uvicorn limits neither the bytes of a request's head nor the time that it takes, keeps what a client does not
-read, and lets a websocket send megabytes before its first message was judged. A few dozen connections filled
-the memory so. Here, whoever is not known yet
+uvicorn limits neither the size of a request's head nor the time that it takes, buffers what a client does not
+read, and lets a websocket send megabytes before its first message is checked. A few dozen connections can
+fill the memory that way. Here, a visitor who is not known yet
 
-- sends a request's head, or a websocket's first message, within half a minute and 64 KiB,
-- has at most a few requests in line, and
-- makes room for those who come after, when there are too many of them, or too many who do not read.
+- has to send a request's head, or a websocket's first message, within half a minute and 64 KiB,
+- may have at most a few requests in line, and
+- is cut off, the oldest first, when there are too many such visitors, or too many who do not read.
 
-A visitor is known once the login was right, or once there was a request where there is none. Known ones have
-no other limits than the size of a message, and the number of all connections.
+A visitor is known after a correct login, or after a request if there is no login. Known visitors are limited
+only by the size of a message and the number of all connections.
 """
 
 import asyncio
@@ -24,18 +24,18 @@ MAX_BYTES = 64 * 1024
 MAX_HEADERS = 100
 MAX_IN_LINE = 16
 SECONDS_TO_SPEAK = 30.0
-# An event may take 1.5 MB (PREFECT_SERVER_EVENTS_MAXIMUM_SIZE_BYTES), and is one message.
+# An event is one message, and may have 1.5 MB (PREFECT_SERVER_EVENTS_MAXIMUM_SIZE_BYTES).
 MAX_BYTES_OF_MESSAGE = 2 * 1024 * 1024
-# A flow run has about four connections, so this is room for more of them than one server can serve.
+# A flow run has about four connections, so this allows for more runs than one server can serve.
 MAX_CONNECTIONS = 10_000
 MAX_ANONYMOUS = 1_000
 MAX_SLOW_ANONYMOUS = 200
-FILES_BESIDE = 256  # of the database, logs and services, among all that the process may open
+FILES_BESIDE = 256  # for the database, logs and services, out of all files that the process may open
 _logger = logging.getLogger("uvicorn.error")
 
 
 class Visitor:
-    """Whoever is at the other end of one connection."""
+    """The client of one connection."""
 
     __slots__ = ("is_known",)
 
@@ -44,7 +44,7 @@ class Visitor:
 
 
 class _Anonymous:
-    """The connections of those who are not known yet, the oldest first.
+    """The connections of visitors who are not known yet, oldest first.
 
     Args:
         limit: How many there may be.
@@ -55,17 +55,17 @@ class _Anonymous:
         self._all: dict[LimitedHttp | LimitedWebSocket, None] = {}
 
     def add(self, connection: "LimitedHttp | LimitedWebSocket") -> None:
-        """Take one more; the oldest makes room."""
+        """Add a connection; cut off the oldest if there are too many."""
         self._all[connection] = None
         if len(self._all) > self._limit:
             self.evict()
 
     def discard(self, connection: "LimitedHttp | LimitedWebSocket") -> None:
-        """Forget one, if it is there."""
+        """Remove a connection, if it is there."""
         self._all.pop(connection, None)
 
     def evict(self) -> bool:
-        """Cut the oldest one off; tell whether there was any."""
+        """Cut off the oldest connection; return whether there was one."""
         while self._all:
             oldest = next(iter(self._all))
             del self._all[oldest]
@@ -84,18 +84,18 @@ class Connections:
 
 
 class LimitedHttp(HttpToolsProtocol):
-    """HTTP with the limits above; `scope["state"]["visitor"]` tells the application whose request it is."""
+    """HTTP with the limits above; `scope["state"]["visitor"]` is the `Visitor` whose request it is."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.visitor = Visitor()
         self.app_state = {**self.app_state, "visitor": self.visitor}
         self._answering: RequestResponseCycle | None = None
-        self._unread_bytes = 0  # of what is not yet a part of a request
+        self._unread_bytes = 0  # of data that is not yet part of a request
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request."""
+        """Start waiting for the first request."""
         super().connection_made(transport)
         Connections.anonymous.add(self)
         if len(self.connections) > Connections.limit and not Connections.anonymous.evict():
@@ -104,7 +104,7 @@ class LimitedHttp(HttpToolsProtocol):
         self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Stop tracking the connection."""
         self._forget()
         super().connection_lost(exc)
 
@@ -114,7 +114,7 @@ class LimitedHttp(HttpToolsProtocol):
         self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what came last, and with it what waits in line."""
+        """Refuse the latest data, and all requests that wait in line."""
         super().send_400_response(msg)
         self._give_up_answers()
 
@@ -143,7 +143,7 @@ class LimitedHttp(HttpToolsProtocol):
             self._deadline = None
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes, and refuse what is not going to be a request."""
+        """Take bytes; refuse headers that are too many or too long."""
         if not self._deadline and (not self.cycle or self.cycle.response_complete):
             self._await_request()
         self._unread_bytes += len(data)
@@ -153,7 +153,7 @@ class LimitedHttp(HttpToolsProtocol):
             self.send_400_response("A request's headers are too many or too long.")
 
     def handle_websocket_upgrade(self) -> None:
-        """Leave the connection to the websocket's own limits."""
+        """Hand the connection over to the websocket's own limits."""
         self._forget()
         self._unread_bytes = 0
         super().handle_websocket_upgrade()
@@ -162,7 +162,7 @@ class LimitedHttp(HttpToolsProtocol):
         """Take a request.
 
         Raises:
-            ValueError: Too many are in line; uvicorn answers 400, and closes.
+            ValueError: Too many are in line; uvicorn answers 400 and closes.
         """
         self._has_request()
         self._unread_bytes = 0
@@ -181,22 +181,22 @@ class LimitedHttp(HttpToolsProtocol):
         super().on_message_complete()
 
     def pause_writing(self) -> None:
-        """Note who does not read what was answered."""
+        """Record that a visitor who is not known does not read the answers."""
         super().pause_writing()
         if not self.visitor.is_known:
             Connections.slow_anonymous.add(self)
 
     def resume_writing(self) -> None:
-        """Note who reads again."""
+        """Record that the visitor reads again."""
         super().resume_writing()
         Connections.slow_anonymous.discard(self)
 
 
 class LimitedWebSocket(WebSocketsSansIOProtocol):
-    """A websocket with the limits above: its visitor is known once the application has said something.
+    """A websocket with the limits above: its visitor is known once the application has sent something.
 
-    Prefect says nothing before the first message of a client, ``auth``, has been found right. A client that
-    speaks no subprotocol sends no such message; Prefect takes it only where there is no login.
+    Prefect sends nothing before it has accepted a client's first message, ``auth``. A client without a
+    subprotocol sends no such message; Prefect accepts it only if there is no login.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -206,7 +206,7 @@ class LimitedWebSocket(WebSocketsSansIOProtocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for what the client says."""
+        """Start waiting for the client's first message."""
         super().connection_made(transport)
         if self.visitor.is_known:
             return
@@ -214,7 +214,7 @@ class LimitedWebSocket(WebSocketsSansIOProtocol):
         self._deadline = self.loop.call_later(SECONDS_TO_SPEAK, self._refuse, "no `auth` message in time")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it, and let go who waits to send something."""
+        """Stop tracking the connection, and release the application if it waits to send."""
         self._is_done_waiting()
         self.writable.set()
         super().connection_lost(exc)
@@ -226,7 +226,7 @@ class LimitedWebSocket(WebSocketsSansIOProtocol):
             self._deadline = None
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes, but few before the client is known."""
+        """Take bytes, but only a few before the client is known."""
         if not self.visitor.is_known:
             self._said_bytes += len(data)
             if self._said_bytes > MAX_BYTES:
@@ -235,10 +235,10 @@ class LimitedWebSocket(WebSocketsSansIOProtocol):
         super().data_received(data)
 
     async def send(self, message: Any) -> None:
-        """Send, and know the client once it was let in.
+        """Send a message; from the first one on, or once it is let in without a login, the client is known.
 
         Raises:
-            ClientDisconnected: The connection was ended meanwhile.
+            ClientDisconnected: The connection has ended meanwhile.
         """
         kind = message["type"]
         if self.transport.is_closing():
@@ -252,7 +252,7 @@ class LimitedWebSocket(WebSocketsSansIOProtocol):
             self._is_done_waiting()
 
     def _refuse(self, reason: str) -> None:
-        """Close, whatever the client does about it."""
+        """Close the connection, whatever the client does."""
         if self.handshake_complete and not self.close_sent and not self.transport.is_closing():
             self.conn.fail(1008, reason)
             self.transport.write(b"".join(self.conn.data_to_send()))
@@ -266,22 +266,22 @@ class LimitedWebSocket(WebSocketsSansIOProtocol):
         self.transport.abort()
 
     def pause_writing(self) -> None:
-        """Let the application wait for a client that does not read."""
+        """Make the application wait for a client that does not read."""
         self.writable.clear()
 
     def resume_writing(self) -> None:
-        """Let the application go on."""
+        """Let the application continue."""
         self.writable.set()
 
     def handle_ping(self) -> None:
-        """Answer, but not to a client that reads no answers."""
+        """Answer a ping, or cut off a client that does not read."""
         if self.writable.is_set():
             super().handle_ping()
         else:
             self.transport.abort()
 
     def keepalive_timeout(self) -> None:
-        """Close, and do not wait until the client has read all of it."""
+        """Close the connection without waiting for a client that does not read."""
         super().keepalive_timeout()
         if not self.writable.is_set():
             self.transport.abort()

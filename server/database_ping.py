@@ -1,9 +1,9 @@
-"""Checks in one round trip, and seldom, whether a connection to Postgres is alive; SQLAlchemy needs three.
+"""Checks in one round trip, and rarely, whether a connection to Postgres is alive; SQLAlchemy needs three.
 
-The server asks when it takes a connection from its pool, some forty times for each flow run. SQLAlchemy
-begins and ends a transaction around an empty statement, for proxies that give a connection out for one
-transaction. Over the simple protocol a statement is a transaction of its own. A connection that has just
-answered is not asked again: what a database closes when it ends, asyncpg knows without asking.
+The server checks a connection whenever it takes one from its pool, some forty times for each flow run.
+SQLAlchemy wraps an empty statement in a transaction, for proxies that assign a connection per transaction. In
+the simple protocol, a statement is its own transaction. A connection that has just answered is not checked
+again: asyncpg notices by itself when a database closes it.
 """
 
 import time
@@ -18,11 +18,11 @@ _answered_at: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
 
 
 def ping(dialect: Any, connection: Any) -> bool:
-    """Ask, in the place of `do_ping` of SQLAlchemy's dialect.
+    """Check a connection, in place of `do_ping` of SQLAlchemy's dialect.
 
     Args:
-        dialect: SQLAlchemy's, of asyncpg.
-        connection: What its pool has in place of asyncpg's connection.
+        dialect: SQLAlchemy's dialect for asyncpg.
+        connection: The pool's wrapper of asyncpg's connection.
 
     Raises:
         DatabaseAwayError: There is no answer.
@@ -33,7 +33,7 @@ def ping(dialect: Any, connection: Any) -> bool:
         return True
     try:
         connection.run_async(_ask)
-    except TimeoutError:  # of a statement that takes no time where there is a database
+    except TimeoutError:  # for a statement that takes no time if the database is there
         raise DatabaseAwayError("no answer on a connection that was open") from None
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise dialect.dbapi.Error(f"{type(error)}: {error}") from error

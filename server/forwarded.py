@@ -1,7 +1,7 @@
-"""The client's address of a request that the platform's proxy forwards: login guesses count by address.
+"""Finds the client's address of a request that the platform's proxy forwards: login guesses count by address.
 
-Whoever sends ``X-Forwarded-For`` may write into it what he likes, so it is believed only of the proxy, which
-puts the address there that it was asked from. Its own is looked up, for it changes with its container.
+Any client may write what it likes into ``X-Forwarded-For``, so only the proxy's is believed, which holds the
+address that the request came from. The proxy's own address is looked up, as it changes with its container.
 """
 
 import asyncio
@@ -12,14 +12,14 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-SECONDS = 5.0  # that an address is believed
+SECONDS = 5.0  # for which a looked-up address is used
 
 
 class Forwarded:
-    """An ASGI application that names the client of a request which the proxy passed on.
+    """An ASGI application that sets the client of a request which the proxy forwards.
 
     Args:
-        app: What is told.
+        app: The application that gets the request.
         proxy: The proxy's host name; empty for none.
         clock: Tells the time in seconds.
     """
@@ -32,7 +32,7 @@ class Forwarded:
         self._until = float("-inf")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, with the client's address where the proxy told it."""
+        """Pass a request on, with the client's address if the proxy gives it."""
         if self._proxy and scope["type"] in {"http", "websocket"}:
             address = _last(Headers(scope=scope))
             peer = scope["client"][0] if scope["client"] else ""
@@ -44,7 +44,7 @@ class Forwarded:
         if self._clock() >= self._until:
             try:
                 found = await asyncio.get_running_loop().getaddrinfo(self._proxy, None)
-            except OSError:  # it is being made anew
+            except OSError:  # its container is being recreated
                 found = []
             self._addresses = {str(one[4][0]) for one in found}
             self._until = self._clock() + SECONDS
@@ -52,7 +52,7 @@ class Forwarded:
 
 
 def _last(headers: Headers) -> str:
-    """Return the address that was added last; nothing when it is none."""
+    """Return the address that was added last; an empty string if it is not one."""
     address = ", ".join(headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
     try:
         ipaddress.ip_address(address)

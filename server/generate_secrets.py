@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Writes every secret of the platform once, each into the folder that only its users mount.
 
-A secret comes from the user's own file, else the user's own value, else from the last start, else it is made
-now. What the database was created with cannot be changed from here, so a different value is refused. An
-optional secret that is no longer configured is emptied. Nothing is ever printed but names.
+A secret comes from the user's own file, else the user's own value, else the last start; else it is generated.
+What the database was created with cannot be changed from here, so a different value is refused. An optional
+secret that is not configured is emptied. Only names are ever printed.
 
 Usage: generate_secrets.py                    (see above)
        generate_secrets.py --restore SETTING     (standard input takes the place of that secret)
@@ -40,7 +40,7 @@ from secret_checks import (
     check_ssh_key,
 )
 
-_BLANKS = " \t\r\n"  # around a value; whatever else a value begins or ends with is its own
+_BLANKS = " \t\r\n"  # stripped around a value; anything else belongs to the value
 
 
 def _password() -> str:
@@ -52,17 +52,17 @@ def _fernet_key() -> str:
 
 
 def _redis_users(password: str) -> str:
-    """Return Redis' own list of its users: everybody needs the password, but for a check of its health."""
+    """Return Redis' own list of users: everybody needs the password, except for a health check."""
     known = hashlib.sha256(password.encode()).hexdigest()
     return f"user default on #{known} ~* &* +@all\nuser health on nopass -@all +ping\n"
 
 
 @dataclass(frozen=True)
 class Secret:
-    """One secret: the setting that sets it, where it goes, and where it comes from when nobody sets it.
+    """One secret: its setting, where it is written, and where it comes from if it is not set.
 
-    Either it is made, or it is another one's value (in its own form, and unless a third one is set), or it is
-    left empty.
+    Then it is generated, or takes another secret's value (in its own form, and unless a third one is set), or
+    stays empty.
     """
 
     setting: str
@@ -97,7 +97,7 @@ SECRETS = (
         "deployer",
         "yeedu-password",
         else_like="YEEDU_MOCK_PASSWORD",
-        unless="YEEDU_TOKEN",  # of another Yeedu, whom the mock's password does not concern
+        unless="YEEDU_TOKEN",  # of another Yeedu, which does not have the mock's password
     ),
     Secret("REDIS_PASSWORD", "redis", "redis-password", generate=_password),
     Secret("REDIS_USERS", "redis", "users.acl", else_like="REDIS_PASSWORD", form=_redis_users),
@@ -115,12 +115,12 @@ SECRETS = (
 def own_values(file: Path) -> dict[str, str]:
     """Read ``NAME=value`` lines, one for each setting; a value may hold any character but a line's end.
 
-    Compose writes the file, from values that ``.env`` may give several lines: these would be cut, or be taken
-    for another setting's.
+    Compose writes the file, from values that may have several lines in ``.env``: these would be cut off, or
+    be taken for another setting's.
 
     Raises:
-        SecretError: A value has several lines, or there is no such file: a login would be off, and passwords
-            generated ones.
+        SecretError: A value has several lines, or the file is missing: logins would be off, and passwords
+            generated.
     """
     try:
         text = _text(file)
@@ -142,12 +142,12 @@ def own_values(file: Path) -> dict[str, str]:
 
 
 def _text(file: Path) -> str:
-    """Return a file's text as it is: Python would take a lone carriage return for the end of a line."""
+    """Return a file's text unchanged: in text mode, Python takes a lone carriage return for a newline."""
     return file.read_bytes().decode("utf-8")
 
 
 def own_secret(secret: Secret, values: dict[str, str], files: Path) -> str:
-    """Return what the user configured: the file's content, else the value, else an empty string."""
+    """Return what the user configured: the file's content, else the value, or else an empty string."""
     file = files / secret.setting
     try:
         content = _text(file).strip(_BLANKS)
@@ -169,7 +169,7 @@ def own_secret(secret: Secret, values: dict[str, str], files: Path) -> str:
 
 
 def _write(target: Path, value: str) -> None:
-    """Write atomically. Readable by every user, since the folder is mounted only where it is needed."""
+    """Write a file atomically, readable by every user: the folder is mounted only where it is needed."""
     scratch = target.with_suffix(".new")
     scratch.write_bytes(value.encode())
     scratch.chmod(0o444)
@@ -186,8 +186,8 @@ def write_secrets(
 ) -> list[str]:
     """Bring every secret file up to date and return one line for each one that changed.
 
-    With a database of the user's, its password is given, never made, and may change; so is that of a Redis of
-    the user's, which need not have one.
+    The password of a user's own database has to be given, is never generated, and may change. The same holds
+    for a user's own Redis, which may also have none.
 
     Raises:
         SecretError: A configured value is malformed, unreadable, or differs from one that cannot change.
@@ -220,7 +220,7 @@ def write_secrets(
 
 
 def restore_secret(root: Path, setting: str, value: str) -> None:
-    """Write one secret of a backup, whatever is there.
+    """Write one secret of a backup, replacing any present value.
 
     Raises:
         SecretError: There is no such secret, or the value is malformed.
@@ -234,7 +234,7 @@ def restore_secret(root: Path, setting: str, value: str) -> None:
 
 
 def main() -> None:
-    """Write the secrets, or leave with one sentence and a non-zero code."""
+    """Write the secrets, or exit with one sentence and a non-zero code."""
     root = Path(os.environ.get("SECRETS_ROOT", "/run/platform"))
     files = Path(os.environ.get("OWN_FILES", "/run/secrets"))
     given = [Path(name) for name in os.environ.get("OWN_VALUES", "/run/own-values").split(":")]

@@ -1,19 +1,19 @@
 """Keeps web pages of other sites away from the Prefect API, which trusts whoever reaches it.
 
-A browser lets any page send requests to ``localhost``, and a page under a name of its own that its owner
-points at this machine (DNS rebinding) may read the answers as well. Three rules, for HTTP and websockets:
+A browser lets any page send requests to ``localhost``, and a page whose owner points its name at this machine
+(DNS rebinding) can read the answers as well. Three rules, for HTTP and websockets:
 
-- The ``Host`` that is asked for is an address, a name without a dot (``localhost``, ``server``: nobody
-  outside can own one), a name below ``.localhost``, or one of the allowed hosts.
-- A request that names an ``Origin`` comes from the very host that it asks, or from the UI's own address.
-- A request that a page of another site makes without naming it (``Sec-Fetch-Site``) never reaches the API.
+- The ``Host`` has to be an address, a name without a dot (``localhost``, ``server``: nobody outside can own
+  one), a name below ``.localhost``, or one of the allowed hosts.
+- The ``Origin``, if there is one, has to be the host of the request, or the UI's own address.
+- A request from another site's page without an ``Origin`` (``Sec-Fetch-Site``) never reaches the API.
 
-Programs send neither ``Origin`` nor ``Sec-Fetch-Site`` and are not affected. This is what browsers' vendors
-advise in place of tokens (https://web.dev/articles/fetch-metadata); it costs no request.
+Programs send neither ``Origin`` nor ``Sec-Fetch-Site`` and are not affected. Browser vendors recommend this
+in place of tokens (https://web.dev/articles/fetch-metadata); it costs no request.
 
-And it keeps the server's own pages from asking anybody else: a browser obeys the ``Content-Security-Policy``
-of every answer, whatever a page's code or an artifact's text names. The pages that show the description of
-the API are refused, for their code lies on other servers.
+The guard also keeps the server's own pages from sending requests to other servers: a browser obeys the
+``Content-Security-Policy`` of every answer, whatever a page's code or an artifact's text names. The pages
+that describe the API are refused, because their code is on other servers.
 """
 
 import ipaddress
@@ -27,8 +27,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _HOST = re.compile(r"(?:\[(?P<address>[^][]+)\]|(?P<name>[^][:/?#@,\s]+))(?::\d+)?")
 _SAME_SITE = {"", "none", "same-origin"}
-# What the UI makes itself: code (of the graph of a run, of forms), styles (of charts and editors), pictures
-# and workers. Code that stands in a page, as of an artifact's text, and code of others are run nowhere.
+# The UI generates code (for the graph of a run, for forms), styles (for charts and editors), pictures and
+# workers itself. Inline code, as in an artifact's text, and code of other servers are never run.
 _POLICY = (
     "default-src 'self'",
     "script-src 'self' 'unsafe-eval'",
@@ -58,12 +58,12 @@ _FOREIGN_PAGES = {
 
 
 class Guard:
-    """An ASGI application that passes on what its own pages and programs send, and refuses the rest.
+    """An ASGI application that passes on requests of its own pages and of programs, and refuses the rest.
 
     Args:
-        app: What is guarded.
+        app: The guarded application.
         allowed_hosts: Further host names under which this server is reached; ``*.example.com`` stands for all
-            names below ``example.com``. What surrounds a name in an address (scheme, port, path) is left out.
+            names below ``example.com``. Scheme, port and path around a name are ignored.
         ui_url: The address of the UI, whose host and origin are allowed; empty for none.
     """
 
@@ -75,7 +75,7 @@ class Guard:
         self._ui_origin = f"{ui.scheme}://{ui.netloc}".lower()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 403 in one sentence, or pass the request on and keep its answer out of frames."""
+        """Answer 403 in one sentence, or pass the request on and add security headers to its answer."""
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
@@ -126,13 +126,13 @@ class Guard:
 
 
 def _name_in(address: str) -> str:
-    """Return the host's name in what may be a whole address; the sentence above shows it with its port."""
+    """Return the host name in what may be a whole address; the refusal's sentence shows it with its port."""
     name = address.strip().lower().rpartition("//")[2].partition("/")[0]
     return name if name.count(":") > 1 else name.partition(":")[0]
 
 
 def _host_of(origin: str) -> str:
-    """Return an origin's host and port; an empty string, which is no host, when it is malformed."""
+    """Return an origin's host and port; an empty string, which matches no host, if it is malformed."""
     try:
         return urlsplit(origin).netloc
     except ValueError:
@@ -140,7 +140,7 @@ def _host_of(origin: str) -> str:
 
 
 def _only(headers: Headers, name: str) -> str:
-    """Return a header that is sent once; one that is sent again comes out as no host and no origin."""
+    """Return a header's value; one that is sent twice is joined, and matches no host and no origin."""
     return ", ".join(headers.getlist(name)).lower()
 
 

@@ -1,4 +1,4 @@
-"""The health page: whether the database, and the services beside the API, work."""
+"""The health page: tells whether the database and the services beside the API work."""
 
 import logging
 import os
@@ -16,16 +16,16 @@ _SECONDS_BETWEEN_LINES = 60.0
 
 
 class DroppedEvents(logging.Filter):
-    """Counts the events that Prefect drops in a flood: its services read too slowly, and each has a queue.
+    """Counts the events that Prefect drops in a flood, when its services read their queues too slowly.
 
-    Prefect has answered 204 by then, and writes a line for each, of which one a minute is left.
+    Prefect has answered 204 by then, and logs a line for each; one line a minute is kept.
     """
 
     count = 0
     _told = float("-inf")
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Count a line that tells of a dropped event, and let few of them pass."""
+        """Count a line about a dropped event, and let one a minute pass."""
         if not str(record.msg).startswith("Subscription queue is full, dropping"):
             return True
         self.count += 1
@@ -36,18 +36,18 @@ class DroppedEvents(logging.Filter):
 
 
 async def is_database_there() -> bool:
-    """Ask Prefect, as its own page `/api/ready` does."""
+    """Ask Prefect whether its database is reachable, as its own page `/api/ready` does."""
     return await provide_database_interface().is_db_connectable()
 
 
 def health_page(monitor: ServicesMonitor, patches_left_out: str) -> Route:
-    """Return the page, and count from now on what it tells.
+    """Return the page, and start counting dropped events for it.
 
     Args:
-        monitor: Of the services.
-        patches_left_out: The line that says which are; empty for none.
+        monitor: The monitor of the services.
+        patches_left_out: The line that says which patches are left out; empty for none.
 
-    It answers 200, or 503 with what is wrong, and needs no login, for it tells nothing of what is kept here.
+    It answers 200, or 503 with what is wrong. It needs no login, as it shows none of the server's data.
     """
     version = os.environ.get("PLATFORM_VERSION", "")  # attached workers compare it with theirs
     dropped = DroppedEvents()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Succeeds when the Prefect API answers, reaches its database and has its services run, in three seconds."""
+"""Succeeds if, within three seconds, the Prefect API answers that its database and its services work."""
 
 import os
 import socket
@@ -9,8 +9,8 @@ import urllib.request
 
 
 def main() -> None:
-    """Leave with 0 when all of it is well, else with 1 and the reason, which ``docker inspect`` shows."""
-    # By its own name, which leads to where the other containers reach it.
+    """Exit with 0 if all is well, else with 1 and the reason, which ``docker inspect`` shows."""
+    # By its own name, which resolves to the address where other containers reach it.
     url = os.environ.get("HEALTHCHECK_URL", f"http://{socket.gethostname()}:4200/api/health/services")
     try:
         # Never through a proxy that the environment may name: the server is in this container.

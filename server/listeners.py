@@ -1,4 +1,4 @@
-"""The sockets that the server listens on: ``::`` means IPv6 and IPv4, as far as the kernel has them."""
+"""Opens the sockets that the server listens on; ``::`` means IPv6 and IPv4, as far as the kernel has them."""
 
 import errno
 import socket
@@ -8,10 +8,10 @@ _ABSENT = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
 
 
 def bound_sockets(host: str, port: int) -> list[socket.socket]:
-    """Return sockets at an address that do not listen yet; ``::`` is every address, of IPv4 as well.
+    """Return sockets bound to an address, not yet listening; ``::`` is every address, of IPv4 as well.
 
     Raises:
-        OSError: The address is taken, or is none of this machine's.
+        OSError: The address is taken, or is not one of this machine's.
     """
     addresses = ["::", "0.0.0.0"] if host == "::" else [host]  # noqa: S104 - as was asked for
     found: list[socket.socket] = []
@@ -29,7 +29,7 @@ def bound_sockets(host: str, port: int) -> list[socket.socket]:
 
 def _bound(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    # Without TCP by its number, asyncio would have small answers wait 40 ms for the client's acknowledgement.
+    # Without TCP's number, asyncio would delay small answers by 40 ms, until the client acknowledges.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

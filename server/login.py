@@ -1,13 +1,13 @@
-"""Protects Prefect's login: throttles guesses, and rejects what it would crash on.
+"""Protects Prefect's login: throttles guesses, and rejects what Prefect would crash on.
 
-Prefect judges a password at once, thousands of times a second. Here, an address from which ten guesses came
-has to wait for a second before the next one is judged, even if it is right; after six seconds without a guess
-it has one free again. A connection that has logged in never waits. Those who come through one proxy but the
-platform's (server/forwarded.py), or from one machine, have one address and wait together; a proxy that lets
-many use one connection has to slow guesses down itself.
+Prefect checks passwords without delay, thousands of times a second. Here, after ten wrong guesses an address
+has to wait a second before its next login is checked, even if it is right; every six seconds without a guess
+it gets one back. A connection that has logged in never waits. Clients behind one proxy other than the
+platform's (server/forwarded.py), or on one machine, share an address and wait together; a proxy that shares a
+connection among many clients has to throttle guesses itself.
 
-Prefect compares ASCII alone, and takes a websocket's first message for an object of JSON. What is neither
-becomes a login that is wrong, which it refuses in its own way.
+Prefect can compare only ASCII, and expects a websocket's first message to be a JSON object. Anything else is
+turned into a wrong login, which Prefect refuses in its own way.
 """
 
 import asyncio
@@ -28,13 +28,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 FREE_GUESSES = 10.0
 SECONDS_FOR_ONE = 6.0
 PAUSE_SECONDS = 1.0
-MAX_WAITING = 100  # of one address; so many guesses a second are possible
+MAX_WAITING = 100  # from one address, and so the most guesses a second
 MAX_ADDRESSES = 4096
 _WRONG = {"type": "websocket.receive", "text": json.dumps({"type": "no login"})}
 
 
 class Guesses:
-    """How many wrong logins came from where lately; of so many addresses that memory is bounded.
+    """Counts recent wrong logins by address, for a bounded number of addresses.
 
     Args:
         clock: Tells the time in seconds.
@@ -42,16 +42,16 @@ class Guesses:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._free: OrderedDict[str, tuple[float, float]] = OrderedDict()  # and when that was
+        self._free: OrderedDict[str, tuple[float, float]] = OrderedDict()  # guesses left, and when that was
         self._waiting: Counter[str] = Counter()
 
     def free(self, client: str) -> float:
-        """Return how many guesses of an address are judged at once."""
+        """Return how many more guesses from an address are checked without a pause."""
         left, then = self._free.get(_network(client), (FREE_GUESSES, 0.0))
         return min(FREE_GUESSES, left + (self._clock() - then) / SECONDS_FOR_ONE)
 
     def note(self, client: str) -> None:
-        """Take note of a wrong one."""
+        """Record a wrong guess."""
         left = max(self.free(client) - 1, 0.0)
         self._free[_network(client)] = left, self._clock()
         self._free.move_to_end(_network(client))
@@ -59,7 +59,7 @@ class Guesses:
             self._free.popitem(last=False)
 
     async def turn(self, client: str) -> bool:
-        """Wait until the next login of an address may be judged; False: too many wait already."""
+        """Wait until an address's next login may be checked; return False if too many wait already."""
         if self.free(client) >= 1:
             return True
         address = _network(client)
@@ -76,7 +76,7 @@ class Guesses:
 
 
 def _network(client: str) -> str:
-    """Return what one client has for itself: an IPv4 address, or a network of IPv6 ones."""
+    """Return what identifies one client: an IPv4 address, or a /64 network of IPv6."""
     try:
         address = ipaddress.ip_address(client)
     except ValueError:
@@ -85,11 +85,11 @@ def _network(client: str) -> str:
 
 
 class Login:
-    """An ASGI application that passes on what may be judged now.
+    """An ASGI application that passes on requests whose login may be checked now.
 
     Args:
-        app: Prefect's.
-        auth_string: The login, ``user:password``; empty when there is none.
+        app: Prefect's application.
+        auth_string: The login, ``user:password``; empty if there is none.
     """
 
     def __init__(self, app: ASGIApp, auth_string: str) -> None:
@@ -98,7 +98,7 @@ class Login:
         self._guesses = Guesses()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 429 in one sentence, or pass on."""
+        """Answer 429 in one sentence, or pass the request on."""
         if scope["type"] == "http":
             await self._request(scope, receive, send)
         elif scope["type"] == "websocket" and "prefect" in scope["subprotocols"]:
@@ -165,7 +165,7 @@ def _client(scope: Scope) -> str:
 
 
 def _basic(header: str) -> bytes:
-    """Return the user and the password of a header; nothing when it has none."""
+    """Return ``user:password`` from a header; empty if it has none."""
     parts = header.split()
     try:
         return base64.b64decode(parts[1]) if len(parts) == 2 and parts[0] == "Basic" else b""

@@ -1,8 +1,8 @@
 """Frees the slots of concurrency limits when Redis has lost their leases: nothing else would free them.
 
-Prefect counts taken slots in its database, and keeps who has them, and until when, in Redis. A holder whose
-lease has run out loses its slot. Without any lease, as in a Redis that was emptied or is new, all slots that
-are counted would stay so for ever.
+Prefect counts taken slots in its database, but keeps their holders and expiry times in Redis. A slot is freed
+when its lease expires. If the leases are gone, as in a Redis that was emptied or is new, the counted slots
+would stay taken for ever.
 """
 
 import asyncio
@@ -19,17 +19,17 @@ from redis.exceptions import RedisError
 from shared_state import client_of, close
 from sqlalchemy.exc import SQLAlchemyError
 
-MARK = "yeedu-prefect:leases"  # Redis has had them since it was set
+MARK = "yeedu-prefect:leases"  # while it is set, Redis has not lost its leases
 POLL_SECONDS = 5.0
 _logger: logging.Logger = get_logger("server.slots")
 
 
 async def free_lost_slots(settings: Settings) -> None:
-    """Look for the mark again and again, until it is cancelled."""
+    """Poll for the mark until cancelled; if it is missing, free all slots and set it."""
     redis = client_of(settings)
     try:
         while True:
-            with suppress(RedisError, OSError, SQLAlchemyError, *AWAY):  # there, next time
+            with suppress(RedisError, OSError, SQLAlchemyError, *AWAY):  # the next poll tries again
                 if not await redis.exists(MARK):
                     if limits := await _free_all():
                         _logger.warning("Redis has lost its leases: freed the slots of %d limits", limits)
@@ -40,7 +40,7 @@ async def free_lost_slots(settings: Settings) -> None:
 
 
 async def _free_all() -> int:
-    """Free every slot, and return of how many limits there were any."""
+    """Free every slot; return the number of limits that had any taken."""
     database: Any = provide_database_interface()
     limits = database.ConcurrencyLimitV2
     async with database.session_context(begin_transaction=True) as session:

@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
 """Brings Prefect's database to the state that this image's Prefect expects: its schema and block types.
 
-The only process that changes the schema. An empty database gets the snapshot that the same steps made while
+The only process that changes the schema. An empty database gets a snapshot, which the same steps made when
 the image was built, in a fraction of the time that they take. A database that this version of Prefect has
 prepared is left alone. Any other is migrated by Prefect.
 
 Usage: migrate.py [--without-snapshot] [--wait]
 
-With --wait it asks a database that does not answer yet until it does.
+With --wait it retries until the database answers.
 
 Environment:
     PREFECT_SERVER_DATABASE_HOST, _PORT, _NAME, _USER, _PASSWORD: Where the database is.
-    PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_ENABLED: Whether it is asked over TLS.
+    PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_ENABLED: Whether to connect over TLS.
     PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE, _MAX_OVERFLOW: Connections of each process of the server.
-    API_SERVERS: How many serve the API beside a process of services; unset, one server is all of it.
-    DATABASE_DIRECT_HOST: Set where the server's connections go to a pooler, and this one's past it.
+    API_SERVERS: How many serve the API beside a process of services; unset if one server does everything.
+    DATABASE_DIRECT_HOST: Set if the server connects through a pooler, which this program has to bypass.
 """
 
 import asyncio
@@ -36,18 +36,18 @@ STEPS = (
     [sys.executable, str(FOLDER / "register_block_types.py")],
 )
 TLS_ENABLED = "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS_ENABLED"
-# Which version prepared the database is kept in it, as a comment; the snapshot holds the comment, too.
+# The version that prepared the database is recorded in it, as a comment; so it is in the snapshot.
 PREPARED_BY = f"Prefect {version('prefect')}"
 MARK = f"COMMENT ON TABLE public.block_type IS '{PREPARED_BY}'"
 READ_MARK = "SELECT obj_description(to_regclass('public.block_type'), 'pg_class')"
-# Prefect's migrations have no lock: whoever comes second waits here, and finds them done.
+# Prefect's migrations have no lock: a second process waits here, and finds them done.
 TRY_LOCK = "SELECT pg_try_advisory_lock(hashtext('yeedu-prefect migrate'))"
-# What a killed job left half built: it takes part in every write and in no query, and no migration mends it.
+# Indexes that a killed job left half built: written to but never used, and repaired by no migration.
 INVALID_INDEXES = """
 SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
 WHERE NOT indisvalid AND relnamespace = 'public'::regnamespace
 """
-# Of all that a user of the database may have; a limit of -1 is none.
+# The most connections that the database's user may have; a limit of -1 means none.
 MAX_CONNECTIONS = """
 SELECT least(
     current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
@@ -58,15 +58,15 @@ SELECT least(
 DIRECT = "DATABASE_DIRECT_HOST"
 POOL = "PREFECT_SERVER_DATABASE_SQLALCHEMY_"
 NO_STATEMENTS_KEPT = f"{POOL}CONNECT_ARGS_STATEMENT_CACHE_SIZE"
-SMALLEST_POOL = 5  # Prefect's own
+SMALLEST_POOL = 5  # Prefect's default
 COUNT_TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
 _PAUSE_SECONDS = 0.5
 
 
 async def is_prepared(database: Any, snapshot: str) -> bool:
-    """Load the snapshot into an empty database, all or nothing; tell whether the database is prepared now.
+    """Load the snapshot into an empty database, all or nothing; return whether the database is prepared.
 
-    Without a snapshot, which is an empty text, nothing is loaded.
+    An empty text means that there is no snapshot to load.
 
     Raises:
         ValueError: The snapshot was made by another version.
@@ -89,7 +89,7 @@ async def is_prepared(database: Any, snapshot: str) -> bool:
 
 
 async def connect() -> Any:
-    """Connect to the database, with a certificate that is verified where TLS is on.
+    """Connect to the database; verify its certificate if TLS is on.
 
     Raises:
         ValueError: The certificate is not trusted.
@@ -122,7 +122,7 @@ async def connect() -> Any:
 
 
 async def connect_with_retries() -> Any:
-    """Connect as `connect` does, and as soon as the database answers; why it does not is told once."""
+    """Connect as `connect` does, but wait until the database answers; print each reason for waiting once."""
     told = ""
     while True:
         try:
@@ -137,7 +137,7 @@ async def connect_with_retries() -> Any:
 async def wait_until_prepared() -> None:
     """Wait until this program, in the same version, has prepared the database.
 
-    For a server that nothing starts after that: on a Docker Swarm everything starts at once.
+    For servers that are not started after it: on a Docker Swarm, everything starts at once.
 
     Raises:
         KeyError, ValueError: A setting is missing, or the database cannot be used: see `connect`.
@@ -157,9 +157,9 @@ async def wait_until_prepared() -> None:
 
 
 async def take_turn(database: Any) -> None:
-    """Wait until no other process migrates, and hold that off until the connection ends.
+    """Wait until no other process migrates, and keep others from it until the connection ends.
 
-    It asks again and again: a statement that waits for the lock would itself be waited for by the other's
+    Polls for the lock: a statement that waited for it would itself be waited for by the other process's
     CREATE INDEX CONCURRENTLY.
     """
     told = False
@@ -171,12 +171,12 @@ async def take_turn(database: Any) -> None:
 
 
 def check_way() -> None:
-    """Refuse to prepare a database through a pooler that hands a connection on after each transaction.
+    """Refuse to prepare a database through a pooler in transaction mode, which shares connections.
 
-    The lock would stay with a connection that is anybody's, and the next migration would wait for it.
+    The lock would stay with a shared connection, and the next migration would wait for it.
 
     Raises:
-        ValueError: It says what to set.
+        ValueError: There is such a pooler; the message says what to set.
     """
     if os.environ.get(NO_STATEMENTS_KEPT) == "0" and not os.environ.get(DIRECT):
         raise ValueError(
@@ -186,18 +186,18 @@ def check_way() -> None:
 
 
 async def check_connections(database: Any) -> None:
-    """Refuse a database that has fewer connections than the processes of the server may open.
+    """Refuse a database that allows fewer connections than the processes of the server may open.
 
-    Behind a pooler these are the pooler's to give.
+    Behind a pooler, the pooler limits connections, and nothing is checked.
 
     Raises:
-        ValueError: It says how many there are, and what to set.
+        ValueError: There are too few; the message says how many, and what to set.
     """
     pool, overflow = (int(os.environ.get(f"{POOL}{name}") or 0) for name in ("POOL_SIZE", "MAX_OVERFLOW"))
     if os.environ.get(DIRECT) or not pool:
         return
     servers = int(os.environ.get("API_SERVERS") or 0)
-    processes = servers + 1 if servers else 1  # beside servers there are services
+    processes = servers + 1 if servers else 1  # API servers need a process of services beside them
     most, needed = await database.fetchval(MAX_CONNECTIONS), processes * (pool + overflow + 1)
     if needed <= most:
         return
@@ -212,7 +212,7 @@ async def check_connections(database: Any) -> None:
 
 
 async def prepare(*, has_snapshot: bool, waits: bool = False) -> None:
-    """Do what is left to do.
+    """Prepare the database, unless it already is.
 
     Raises:
         CalledProcessError: A step failed; its own output says why.
@@ -222,7 +222,7 @@ async def prepare(*, has_snapshot: bool, waits: bool = False) -> None:
     try:
         await check_connections(database)
         await take_turn(database)
-        # An older Postgres does not know all that the snapshot says.
+        # An older Postgres does not understand all of the snapshot.
         loads = has_snapshot and database.get_server_version().major >= SNAPSHOT_POSTGRES
         if await is_prepared(database, SNAPSHOT.read_text(encoding="utf-8") if loads else ""):
             return
@@ -237,7 +237,7 @@ async def prepare(*, has_snapshot: bool, waits: bool = False) -> None:
 
 
 def main() -> None:
-    """Leave with 0 when the database is prepared, else with one sentence."""
+    """Exit with 0 once the database is prepared, else with one sentence."""
     try:
         options = sys.argv[1:]
         asyncio.run(prepare(has_snapshot="--without-snapshot" not in options, waits="--wait" in options))

@@ -1,7 +1,7 @@
-"""The OpenAPI schema of Prefect's API, generated once.
+"""Serves the OpenAPI schema of Prefect's API, generated once.
 
-Prefect makes it of all routes whenever somebody asks for it, login or not. That takes seconds, in which the
-server does nothing else.
+Prefect generates it from all routes on every request for it, with or without a login. That takes seconds, in
+which the server does nothing else.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 
 def openapi_route(application: FastAPI) -> Route:
-    """Return the page; it is made when it is first asked for, beside what else the server does."""
+    """Return the page's route; the schema is generated at the first request, in a thread."""
     made: asyncio.Future[bytes] | None = None
 
     def make() -> bytes:

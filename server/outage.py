@@ -1,12 +1,12 @@
 """Tells clients to retry while the server cannot reach its database, and only then.
 
-Prefect answers 500 then, which its clients take for final: a flow that ends in that moment is lost. With this
-they ask again every few seconds, for as long as the database is away.
+Prefect answers 500 then, which its clients take as final: a flow that ends at that moment is lost. Here they
+are told to retry every few seconds for as long as the database is away.
 
-Redis, where several servers share one, is no other matter: changes that it should hear of wait for it.
+The same holds for Redis, if several servers share one: changes that it has to record wait for it.
 
-A database that is there but slow is another matter. Asking again repeats the statement that took too long,
-so clients are told to, but count their tries as always.
+A database that is there but slow is different. A retry repeats the statement that took too long, so clients
+are told to retry, but count their attempts as usual.
 """
 
 import logging
@@ -28,16 +28,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount
 
 RETRY_SECONDS = 2
-MAINTENANCE = {"Prefect-Maintenance": "true"}  # clients do not count what they ask again under it
+MAINTENANCE = {"Prefect-Maintenance": "true"}  # clients do not count retries that follow it
 REDIS_IS_AWAY = "Redis does not answer"
 _logger: logging.Logger = get_logger("server")
 
 
 class DatabaseAwayError(ConnectionError):
-    """The database cannot be reached: no connection can be made to it, or one that was made says nothing."""
+    """The database cannot be reached: it accepts no connection, or does not answer on an open one."""
 
 
-# A connection that broke while it was in use is told by the driver's own errors.
+# The driver's own errors tell of a connection that broke while it was in use.
 AWAY: tuple[type[BaseException], ...] = (
     DatabaseAwayError,
     asyncpg.CannotConnectNowError,
@@ -47,7 +47,7 @@ _REDIS_AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
 
 
 def answer_while_database_is_away(application: FastAPI) -> None:
-    """Make Prefect's application answer 503, and say when to ask again."""
+    """Make Prefect's application answer 503, with the time after which to retry, during an outage."""
     if not event.contains(dialects.PGDialect_asyncpg, "do_connect", _connect):
         event.listen(dialects.PGDialect_asyncpg, "do_connect", _connect)
     api = api_of(application)
@@ -78,22 +78,22 @@ def answer_while_database_is_away(application: FastAPI) -> None:
 
 
 def api_of(application: FastAPI) -> Any:
-    """Return the API of Prefect's application, which is one of its own; ``None`` where that is elsewhere."""
+    """Return the API application that is mounted in Prefect's application; ``None`` if there is none."""
     mounted = (route for route in application.routes if isinstance(route, Mount) and route.name == "api")
     return next((route.app for route in mounted), None)
 
 
 def ask_again(sentence: str, headers: Mapping[str, str] = MappingProxyType({})) -> Response:
-    """Return the answer that has clients ask once more in a moment."""
+    """Return an answer that makes clients retry in a moment."""
     headers = {"Retry-After": str(RETRY_SECONDS), **headers}
     return JSONResponse({"exception_message": sentence}, 503, headers)
 
 
 def _connect(dialect: Any, _: Any, arguments: Any, options: Any) -> Any:
-    """Connect, and tell apart what fails here from what fails later under the same names.
+    """Connect, and give failures here their own type: later ones may have the same names.
 
     Raises:
-        DatabaseAwayError: No answer in time, a refused or broken connection, or a name that is not known
+        DatabaseAwayError: No answer in time, a refused or broken connection, or a host name that is unknown
             while its container is stopped.
     """
     try:

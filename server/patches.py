@@ -1,7 +1,7 @@
-"""All patches of Prefect and its libraries in the server, each with its purpose.
+"""Declares all patches of Prefect and its libraries in the server, each with its purpose.
 
-What there is a public way for is no patch: what is said while the database is away is a handler of Prefect's
-application (`outage`).
+What a public interface allows is not a patch: the answers while the database is away come from a handler of
+Prefect's application (`outage`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SERVICES = Place(
     purpose="Postgres is asked once whether a connection lives, not three times",
 )
 def ping_in_one_round_trip() -> None:
-    """Change how this process asks Postgres."""
+    """Patch the check of connections to Postgres."""
     _PING.replace(database_ping.ping)
 
 
@@ -53,7 +53,7 @@ def ping_in_one_round_trip() -> None:
     purpose="a transaction waits for the lock when it begins, and does not fail",
 )
 def take_locks_in_order() -> None:
-    """Change how transactions on SQLite begin."""
+    """Patch the beginning of transactions on SQLite."""
     _BEGIN.replace(sqlite_locks.locking(_BEGIN.find(), _MODE.find()))
 
 
@@ -65,7 +65,7 @@ def take_locks_in_order() -> None:
     purpose="what nobody closed is closed in its connection's thread, for which nobody waits",
 )
 def close_abandoned_cursors() -> None:
-    """Change what becomes of cursors that nobody closed."""
+    """Patch the handling of cursors that nobody closed."""
     kind: Any = Place("aiosqlite.cursor:Cursor").find()
     kind.close, kind.__del__ = sqlite_locks.noting(kind.close), sqlite_locks.abandon
 
@@ -76,7 +76,7 @@ def close_abandoned_cursors() -> None:
     purpose="what could not be delivered is tried again, and its address, which is a secret, is not logged",
 )
 def keep_addresses_out_of_failures() -> None:
-    """Change how this process sends notifications."""
+    """Patch the sending of notifications."""
     _ACT.replace(alert_failures.delivering(_ACT.find()))
 
 
@@ -87,7 +87,7 @@ def keep_addresses_out_of_failures() -> None:
     purpose="alerts to a place that does not answer hold up no other action of automations",
 )
 def deliver_beside_other_actions() -> None:
-    """Change how this process works off actions."""
+    """Patch the consumer of actions."""
     _CONSUMER.replace(alert_delivery.beside(_CONSUMER.find()))
 
 
@@ -99,7 +99,7 @@ def deliver_beside_other_actions() -> None:
     purpose="background work outlives whatever Redis answers, and soon goes on where its worker was killed",
 )
 def work_on_after_failures() -> None:
-    """Change how this process works off background tasks, those that make up services among them."""
+    """Patch the worker of background tasks, which include the services' rounds."""
     _WORK.replace(working_on(_WORK.find()))
 
 
@@ -113,15 +113,15 @@ def work_on_after_failures() -> None:
     purpose="the server is started anew when its services stand still; without it, when its event loop does",
 )
 def watch_services(monitor: ServicesMonitor) -> None:
-    """Have the monitor take note of every round of every service that runs in this process.
+    """Have the monitor record every round of every service that runs in this process.
 
-    An API server beside a process of services runs none that is to be watched: one counts users, if it may.
+    An API server beside a process of services runs none that needs watching, only an optional user count.
     """
     monitor.watch([] if os.environ.get("PREFECT__SERVER_WEBSERVER_ONLY") else _SERVICES.find()())
 
 
 def change_every_part(monitor: ServicesMonitor) -> None:
-    """Change what API servers and services have in common, and have the monitor see the services."""
+    """Apply the patches that API servers and services share, and have the monitor watch the services."""
     monitor.sees_services = watch_services(monitor)
     ping_in_one_round_trip()
     keep_addresses_out_of_failures()
@@ -129,5 +129,5 @@ def change_every_part(monitor: ServicesMonitor) -> None:
 
 
 def report() -> list[PatchState]:
-    """Return what becomes of every patch in this process; to be asked before any is applied."""
+    """Return the state of every patch in this process; call this before any is applied."""
     return PATCHES.report()

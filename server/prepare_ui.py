@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Unpacks Prefect's UI into a folder, so that the server need not do it at every start.
+"""Unpacks Prefect's UI into a folder, so that the server does not have to at every start.
 
 Usage: prepare_ui.py FOLDER      (then start the server with PREFECT_SERVER_UI_STATIC_DIRECTORY=FOLDER)
 
-Prefect leaves a prepared folder as it is while its version and base path match. The UI asks for icons at its
-root that Prefect ships in ``ico/`` only; they are put where the UI looks for them. Some files of the UI are
-readable for their owner only as Prefect ships them; the server may run as another user, so all may read them.
+Prefect leaves a prepared folder alone while its version and base path match. The UI requests icons at its
+root that Prefect ships only in ``ico/``; they are copied there. Prefect ships some files of the UI readable
+only for their owner; everybody may read them here, since the server may run as another user.
 
-One of the UIs tells a company that counts visits of each page, whatever the settings say, unless it has no
-key for it: the key is taken out.
+One of the UIs reports each page visit to an analytics company, whatever the settings say, unless it has no
+key for it: the key is removed.
 """
 
 import os
@@ -17,15 +17,15 @@ import shutil
 import sys
 from pathlib import Path
 
-# A function that returns nothing but the key, or, once it is gone, nothing; who calls it then does not go on.
+# A function that only returns the key, or, once that is removed, an empty text, at which its caller stops.
 _KEY = re.compile(r"(function \w+\(\)\{return)`(?:[0-9a-f]{32})?`\}")
 
 
 def prepare(folder: Path) -> None:
-    """Write both versions of the UI below the folder, as ``v1`` and ``v2``."""
+    """Write both versions of the UI into the folder, as ``v1`` and ``v2``."""
     os.environ["PREFECT_SERVER_UI_STATIC_DIRECTORY"] = str(folder)
     os.environ["PREFECT_SERVER_UI_SERVE_BASE"] = "/"
-    from prefect.server.api.server import create_ui_app  # reads the settings above when it is imported
+    from prefect.server.api.server import create_ui_app  # reads the settings above on import
 
     create_ui_app(ephemeral=False)
     for version in ("v1", "v2"):
@@ -39,10 +39,10 @@ def prepare(folder: Path) -> None:
 
 
 def _leave_visits_uncounted(folder: Path) -> None:
-    """Take the key out of the UI's code.
+    """Remove the key from the UI's code.
 
     Raises:
-        RuntimeError: The code counts visits, and has its key elsewhere than expected.
+        RuntimeError: The code counts visits, but its key is not where it is expected.
     """
     for file in (folder / "assets").glob("*.js"):
         code = file.read_text(encoding="utf-8")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes Prefect's own block types into its database, as its server would do on a first start."""
+"""Writes Prefect's own block types into its database, as its server would on a first start."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from prefect.server.models.block_registration import run_block_auto_registration
 
 
 async def register() -> None:
-    """Register them all; those that are there already are brought up to date."""
+    """Register all block types; update those that exist."""
     session = await provide_database_interface().session()
     async with session:
         await run_block_auto_registration(session=session)

@@ -1,4 +1,4 @@
-"""Validates configured secrets, and the settings that belong to them."""
+"""Validates configured secrets and the settings that belong to them."""
 
 import base64
 import binascii
@@ -14,10 +14,10 @@ class SecretError(Exception):
 
 
 def check_fernet_key(value: str) -> None:
-    """Refuse what Prefect cannot encrypt blocks with.
+    """Refuse a key with which Prefect cannot encrypt blocks.
 
     Raises:
-        SecretError: It is no Fernet key.
+        SecretError: It is not a Fernet key.
     """
     try:
         length = len(base64.urlsafe_b64decode(value))
@@ -31,22 +31,22 @@ def check_fernet_key(value: str) -> None:
 
 
 def check_auth_string(value: str) -> None:
-    """Refuse what is no login that Prefect can compare; raises `SecretError`."""
+    """Refuse a login that Prefect cannot compare; raise `SecretError`."""
     user, colon, password = value.partition(":")
     if not (user and colon and password):
         raise SecretError("PREFECT_API_AUTH_STRING must have the form user:password")
-    if not value.isascii():  # Prefect cannot compare any other, and answers 500 to everybody
+    if not value.isascii():  # with any other, Prefect answers 500 to everybody
         raise SecretError("PREFECT_API_AUTH_STRING may hold ASCII characters only")
 
 
 def check_api_key(value: str) -> None:
-    """Refuse what is no API key; raises `SecretError`."""
+    """Refuse what is not an API key; raise `SecretError`."""
     if not value.isascii() or any(character.isspace() for character in value):
         raise SecretError("PREFECT_API_KEY is not an API key, which is one word of ASCII characters")
 
 
 def check_ssh_key(value: str) -> None:
-    """Refuse what is no private key; raises `SecretError`."""
+    """Refuse what is not a private key; raise `SecretError`."""
     if "PRIVATE KEY-----" not in value:
         raise SecretError(
             "FLOWS_GIT_SSH_KEY_FILE holds no private key (-----BEGIN OPENSSH PRIVATE KEY-----); "
@@ -55,7 +55,7 @@ def check_ssh_key(value: str) -> None:
 
 
 def check_database(settings: Sequence[str], *, is_own: bool) -> None:
-    """Refuse settings of another database, by their names, that the platform would not follow.
+    """Refuse names of settings for another database that the platform would not follow.
 
     Raises:
         SecretError: One of them is the connection URL, or the platform brings its own database.
@@ -69,20 +69,20 @@ def check_database(settings: Sequence[str], *, is_own: bool) -> None:
 
 
 def check_one_login(auth_string: str, api_key: str) -> None:
-    """Refuse two ways to log in at once: Prefect's client would leave out the key, and not say so.
+    """Refuse two ways to log in at once: Prefect's client would silently ignore the key.
 
     Raises:
-        SecretError: A login and a key are configured.
+        SecretError: Both a login and a key are configured.
     """
     if auth_string and api_key:
         raise SecretError("PREFECT_API_AUTH_STRING and PREFECT_API_KEY are both set; remove one of them")
 
 
 def check_own_server(address: str, auth_string: str, ui_url: str) -> None:
-    """Refuse to publish the API without a login, with a weak one, or where no browser finds it.
+    """Refuse to publish the API without a login, with a weak one, or at an address where the UI fails.
 
     Raises:
-        SecretError: As above; the message says what to set.
+        SecretError: One of these is the case; the message says what to set.
     """
     try:
         is_loopback = ipaddress.ip_address(address.strip("[]")).is_loopback

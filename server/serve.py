@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Starts the Prefect server behind the guard: ``prefect server start`` of one process, with no way around it.
+"""Starts the Prefect server in one process, as ``prefect server start`` does, but only behind the guard.
 
-With ``PREFECT__SERVER_WEBSERVER_ONLY`` it serves the API alone, beside others; `services` runs what is left.
+With ``PREFECT__SERVER_WEBSERVER_ONLY`` it serves only the API, beside others; `services` runs the rest.
 
 Environment, beside Prefect's own settings:
     PREFECT_ALLOWED_HOSTS: Further host names under which the server is reached, separated by commas.
-    PROXY_HOST: The name of the platform's proxy, where there is one: see server/forwarded.py.
+    PROXY_HOST: The name of the platform's proxy, if there is one: see server/forwarded.py.
     PREFECT_UI_URL: The UI's address as users type it; its host and origin are allowed.
-    SERVER_ON_TRIAL: Set where an upgrade tries it out on a copy of the data: see server/shared_state.py.
-    SERVER_AWAITS_MIGRATION: Set where nothing starts it after `migrate.py`: it waits for that itself.
+    SERVER_ON_TRIAL: Set while an upgrade tries it on a copy of the data: see server/shared_state.py.
+    SERVER_AWAITS_MIGRATION: Set if it may be started before `migrate.py` is done: it then waits for that.
 """
 
 import argparse
@@ -52,9 +52,9 @@ from yeedu_worker.patching import left_out
 
 
 def main() -> None:
-    """Serve until a signal ends it."""
+    """Serve until a signal ends the process."""
     if os.environ.get("SERVER_AWAITS_MIGRATION"):
-        from migrate import wait_until_prepared  # the others need not wait for its import either
+        from migrate import wait_until_prepared  # not needed otherwise
 
         asyncio.run(wait_until_prepared())
     parser = argparse.ArgumentParser(description="Starts the Prefect server behind its guard.")
@@ -90,7 +90,7 @@ def main() -> None:
         ui_url=os.environ.get("PREFECT_UI_URL", ""),
     )
     gc.collect()
-    gc.freeze()  # what stays until the end need not be looked through again and again
+    gc.freeze()  # later collections skip what stays until the end
     try:
         sockets = bound_sockets(arguments.host, arguments.port)
     except OSError as error:
@@ -113,10 +113,10 @@ def main() -> None:
 
 
 def _files() -> int:
-    """Let the process open as many files as it needs, if it may, and return how many it then can."""
+    """Raise the limit of open files to what is needed, if allowed; return the limit."""
     wanted = MAX_CONNECTIONS + FILES_BESIDE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if 0 <= soft < wanted:  # there can be no limit, which is a negative one
+    if 0 <= soft < wanted:  # a negative number means no limit
         soft = min(wanted, hard) if hard >= 0 else wanted
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return soft if soft >= 0 else wanted

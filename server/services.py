@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Runs Prefect's background services, beside API servers that run none: scheduler, automations, retention.
 
-One process is enough. A second one, started by mistake, shares the work: every round of a service is one task
-in Redis, and every event goes to one of the two.
+One process is enough. A second one, started by mistake, shares the work: each round of a service is one task
+in Redis, and each event goes to one of the two.
 
-It answers health checks at the path where a server does, and nothing else.
+It answers only health checks, at the same path as a server.
 """
 
 import argparse
@@ -41,7 +41,7 @@ _logger: logging.Logger = get_logger("server.services")
 
 
 def main() -> None:
-    """Run until a signal ends it, or a service does."""
+    """Run until a signal or the end of a service ends the process."""
     if os.environ.get("SERVER_AWAITS_MIGRATION"):  # see server/serve.py
         asyncio.run(wait_until_prepared())
     parser = argparse.ArgumentParser(description="Runs Prefect's background services, beside API servers.")
@@ -81,10 +81,10 @@ def main() -> None:
 
 @asynccontextmanager
 async def _running(settings: Settings, monitor: ServicesMonitor, _: Starlette) -> AsyncGenerator[None]:
-    """Have all services run: those that are rounds, in docket, and those that follow events and logs."""
+    """Run all services: those that work in rounds, in docket, and those that follow events and logs."""
     docket = partial(Docket, url=settings.server.docket.url, execution_ttl=timedelta(0))
     async with AsyncExitStack() as stack:
-        # Automations act through the API, inside of this process; what it leaves to do goes to API servers.
+        # Automations call the API inside this process; the background work it defers goes to API servers.
         api: Any = api_of(create_app(final=True))
         api.state.docket = await stack.enter_async_context(docket(name=settings.server.docket.name))
         rounds = await stack.enter_async_context(docket(name=SERVICES_DOCKET))
@@ -97,7 +97,7 @@ async def _running(settings: Settings, monitor: ServicesMonitor, _: Starlette) -
 
 @asynccontextmanager
 async def _following(monitor: ServicesMonitor) -> AsyncGenerator[None]:
-    """Have the services run that follow events, but those whom API servers run, for who listens there."""
+    """Run the services that follow events, except those that API servers run for their own clients."""
     services = [kind() for kind in Service.enabled_services() if not issubclass(kind, RunInWebservers)]
     tasks = [asyncio.create_task(service.start(), name=service.name) for service in services]
     is_over = False

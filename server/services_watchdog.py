@@ -1,14 +1,14 @@
 """The watchdog of the server's background services: ends the server when they hang, so that it restarts.
 
-Prefect's scheduler and its like run beside the API, in one process and by one library (docket). When these
-stop, the API goes on to answer that all is well, and no schedule's run is made any more. Three things are
-watched: whether the event loop turns, whether any of the services has come to an end lately, and whether the
-scheduler has come to a good one.
+Prefect's scheduler and other services run beside the API, in one process and with one library (docket). If
+they stop, the API still answers that all is well, but no scheduled runs are created. Three things are
+watched: whether the event loop turns, whether any service has ended a round lately, and whether the scheduler
+has ended one successfully.
 
-A database that is away explains all of that and is not mended by a restart, so time without it does not
-count; nor does time in which the process itself was held up. Nor does a restart mend a scheduler that fails
-because of what the database answers, or that has not succeeded once since the start: the server is unhealthy
-then, and goes on to serve.
+All of that can also be due to a database that is away, which a restart does not fix, so time without it does
+not count; nor does time in which the process itself was held up. A restart does not fix a scheduler that
+fails because of the database's answers either, or one that has not succeeded since the start: then the server
+reports itself as unhealthy, and goes on serving.
 """
 
 import asyncio
@@ -30,26 +30,26 @@ from sqlalchemy.exc import DBAPIError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SCHEDULER = "schedule_deployments"
-# Most services are due every few seconds. The scheduler is due once a minute, and takes its time over
-# thousands of deployments.
+# Most services are due every few seconds. The scheduler is due once a minute, and takes long with thousands
+# of deployments.
 UNHEALTHY_SECONDS, END_SECONDS = 120.0, 300.0
 UNHEALTHY_SCHEDULER_SECONDS, END_SCHEDULER_SECONDS = 300.0, 900.0
 SECONDS_TO_END = 20.0
 POLL_SECONDS = 5.0
 EXIT_CODE = 75  # EX_TEMPFAIL: try again
-# What a restart does not change: the database is slow, full, or not as it should be.
+# Failures that a restart does not fix: the database is slow, full, or not as it should be.
 _LASTING = (TimeoutError, DBAPIError, *AWAY)
 Service = Callable[..., Awaitable[None]]
 
 
 class ServicesMonitor:
-    """What the services were last seen to do.
+    """Records what the services were last seen to do, and judges it.
 
     Args:
         clock: Tells the time in seconds.
 
     Attributes:
-        sees_services: Whether they are watched; if not, only the event loop is judged.
+        sees_services: Whether services are watched; if not, only the event loop is judged.
     """
 
     sees_services = True
@@ -63,18 +63,18 @@ class ServicesMonitor:
         self.reset()
 
     def reset(self) -> None:
-        """Judge from now on, as after a time that says nothing of the services."""
+        """Restart all timeouts, as after a time that says nothing about the services."""
         self._turned = self._moved = self._scheduled = self._clock()
 
     def turn(self, *, has_database: bool) -> None:
-        """Take note that the event loop turns, and whether the database was there."""
+        """Record that the event loop turns, and whether the database was there."""
         if has_database:
             self._turned = self._clock()
         else:
             self.reset()
 
     def ended(self, name: str, failure: BaseException | None = None) -> None:
-        """Take note that a service has done one round."""
+        """Record that a service has ended one round."""
         self._moved = self._clock()
         if name == SCHEDULER:
             self._failure = failure
@@ -83,15 +83,15 @@ class ServicesMonitor:
             self._has_succeeded = True
 
     def over(self, name: str, failure: BaseException | None = None) -> None:
-        """Take note that a service which goes on for ever, and has no rounds, has ended."""
+        """Record that a service which should run for ever, without rounds, has ended."""
         self._over = f"the service {name} has ended{f' ({type(failure).__name__})' if failure else ''}"
 
     def trouble(self) -> str:
-        """Return what is wrong with the services; an empty string when all is well."""
+        """Return what is wrong with the services; an empty string if all is well."""
         return self._over or self._still(UNHEALTHY_SECONDS) or self._unscheduled(UNHEALTHY_SCHEDULER_SECONDS)
 
     def end(self) -> str:
-        """Return why the server has to be started anew; an empty string when it has not."""
+        """Return why the server has to be restarted; an empty string if it does not."""
         if still := self._over or self._still(END_SECONDS):
             return still
         is_recovered = self._failure is None or (
@@ -115,9 +115,9 @@ class ServicesMonitor:
         return f"the scheduler has made no run for {seconds:.0f} s{why}" if seconds > most_seconds else ""
 
     def watch(self, services: Iterable[Any]) -> None:
-        """Take note of every round of Prefect's perpetual services that settings do not switch off.
+        """Record every round of those of Prefect's perpetual services that settings do not switch off.
 
-        Those that are due less often than a standstill is told are not waited for.
+        Services that are due less often than `UNHEALTHY_SECONDS` are not expected to show progress.
         """
         names = set[str]()
         for service in services:
@@ -141,7 +141,7 @@ class ServicesMonitor:
 
 
 def _interval_seconds(service: Service) -> float:
-    """Return how often docket is to run a service; 0 where its parameters' defaults do not say so."""
+    """Return docket's interval for a service; 0 if its parameters' defaults do not tell."""
     defaults = [parameter.default for parameter in inspect.signature(service).parameters.values()]
     return next((one.every.total_seconds() for one in defaults if isinstance(one, Perpetual)), 0.0)
 
@@ -151,9 +151,9 @@ class Watched:
 
     Args:
         app: The application.
-        monitor: Of its services.
-        is_database_there: Asks for it.
-        end: Ends the process, once it is told why.
+        monitor: The monitor of its services.
+        is_database_there: Tells whether the database answers.
+        end: Ends the process, given the reason.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class Watched:
         self._is_over = threading.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on; between start and end, watch."""
+        """Pass everything on; watch between startup and shutdown."""
         if scope["type"] != "lifespan":
             await self._app(scope, receive, send)
             return
@@ -203,12 +203,12 @@ class Watched:
             await asyncio.sleep(POLL_SECONDS)
             try:
                 has_database = await asyncio.wait_for(self._is_database_there(), 6 * POLL_SECONDS)
-            except Exception:  # noqa: BLE001 - whatever the reason, it was not there
+            except Exception:  # noqa: BLE001 - whatever the reason, the database was not there
                 has_database = False
             self._monitor.turn(has_database=has_database)
 
     def _watch(self) -> None:
-        """Look from outside of the event loop, which may be what stands still."""
+        """Watch from outside the event loop, which may be what hangs."""
         then = time.monotonic()
         while not self._is_over.wait(POLL_SECONDS):
             now = time.monotonic()
@@ -221,7 +221,7 @@ class Watched:
 
 
 def end(reason: str) -> None:
-    """End this process, in order if it can still do that, so that whoever started it starts it again."""
+    """End this process, in order if it still can, so that its supervisor restarts it."""
     _say(reason)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(SECONDS_TO_END)
@@ -229,7 +229,7 @@ def end(reason: str) -> None:
 
 
 def _say(reason: str) -> None:
-    """Write it, past the logs of which somebody may hold the lock, and where every thread is."""
+    """Write the reason and every thread's stack, bypassing logging, whose lock a hung thread may hold."""
     sys.stderr.write(f"server: {reason}, and the database is there: starting anew. What it was at:\n")
     faulthandler.dump_traceback()
     sys.stderr.flush()

@@ -1,8 +1,8 @@
-"""The state that API servers and the services process share in Redis, and the checks of its settings.
+"""Checks the state that API servers and the services process share in Redis, and its settings.
 
-One server keeps events, slots and background work in its own memory. Several share these by Redis. Where a
-setting of that is left out nothing fails: states of task runs are missing, slots stay taken, automations do
-not act, and nobody sees why. So a part of a server that would not share all of it does not start.
+One server keeps events, slots and background work in its own memory; several share them through Redis. If one
+of the settings for that is missing, nothing fails visibly: states of task runs are missing, slots stay taken,
+automations do not act. So a part of a server that would not share all of it does not start.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from redis.exceptions import RedisError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 DOCKET = "prefect-server"  # Prefect's default, which API servers keep
-SERVICES_DOCKET = "prefect-services"  # another one: a worker loses tasks that it does not know
+SERVICES_DOCKET = "prefect-services"  # a separate one: a worker loses tasks that it does not know
 POLL_SECONDS = 1.0
 ANSWER_SECONDS = 3.0
-_READS = ("/filter", "/count", "/paginate", "/history")  # by POST, for what they ask for is long
+_READS = ("/filter", "/count", "/paginate", "/history")  # by POST, because their filters are long
 _STORAGES = {
     "PREFECT_SERVER_EVENTS_MESSAGING_BROKER": "prefect_redis.messaging",
     "PREFECT_SERVER_EVENTS_MESSAGING_CACHE": "prefect_redis.messaging",
@@ -34,22 +34,22 @@ _STORAGES = {
 
 
 class SharedStateError(Exception):
-    """A part of a server would not share what it has to; the message says what to set."""
+    """A part of a server would not share what it must; the message says what to set."""
 
 
 def is_api_alone() -> bool:
-    """Tell whether this process serves the API, and another one runs the services.
+    """Tell whether this process serves only the API, while another one runs the services.
 
-    None does beside a server that an upgrade tries on a copy of the data: it shares nothing with anybody.
+    Not so for a server that an upgrade tries on a copy of the data: it shares nothing.
     """
     return bool(os.environ.get("PREFECT__SERVER_WEBSERVER_ONLY")) and not os.environ.get("SERVER_ON_TRIAL")
 
 
 def check_shared(settings: Settings) -> None:
-    """Refuse settings with which this process would keep to itself what others need.
+    """Refuse settings with which this process would not share what others need.
 
     Raises:
-        SharedStateError: It names the setting.
+        SharedStateError: There is one; the message names it.
     """
     server = settings.server
     if not _plain(server.database.connection_url).startswith("postgresql"):
@@ -87,7 +87,7 @@ async def check_redis(settings: Settings) -> None:
     """Refuse to start without Redis.
 
     Raises:
-        SharedStateError: It does not answer, or does not take the login.
+        SharedStateError: It does not answer, or rejects the login.
     """
     redis = client_of(settings)
     try:
@@ -100,13 +100,13 @@ async def check_redis(settings: Settings) -> None:
 
 
 class RedisGate:
-    """An ASGI application that asks clients to wait while Redis, which is looked at once a second, is away.
+    """An ASGI application that asks clients to retry while Redis, which is polled once a second, is away.
 
-    Without it a change would hold a connection to the database until Redis had been tried often enough.
+    Otherwise a change would hold a connection to the database during all retries of Redis.
 
     Args:
         app: The application.
-        settings: They say where Redis is.
+        settings: Prefect's settings, with the address of Redis.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -115,7 +115,7 @@ class RedisGate:
         self._is_there = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what changes nothing, and everything while Redis is there; between start and end, look."""
+        """Pass on reads, and everything while Redis is there; poll it between startup and shutdown."""
         if scope["type"] == "lifespan":
             looking = asyncio.create_task(self._poll())
             try:
@@ -146,7 +146,7 @@ def _only_reads(scope: Scope) -> bool:
 
 
 def client_of(settings: Settings) -> Any:
-    """Return a client that tries once, and not for long."""
+    """Return a client that does not retry, and has short timeouts."""
     connection: Any = import_module("prefect_redis.connection")
     return connection.redis_from_url(
         settings.server.docket.url,
@@ -158,13 +158,13 @@ def client_of(settings: Settings) -> Any:
 
 
 async def close(redis: Any) -> None:
-    """Close such a client."""
+    """Close a client of `client_of`."""
     connection: Any = import_module("prefect_redis.connection")
     await connection.aclose_redis_client(redis)
 
 
 def _addresses(settings: Settings) -> dict[str, str]:
-    """Return the three addresses of Redis that Prefect has, by the setting that is to be set."""
+    """Return the three Redis addresses that Prefect has, by the name of their setting."""
     clients: Any = import_module("prefect_redis.client")
     queues: Any = import_module("prefect_redis.cleanup_queue")
     messaging, queue = clients.RedisMessagingSettings(), queues.RedisWorkerCleanupQueueSettings()

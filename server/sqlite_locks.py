@@ -1,11 +1,11 @@
 """Keeps concurrent flow runs from locking each other, and the server, out of SQLite.
 
-Two things of Prefect 3.9.1 do so. A transaction that reads before it writes fails at once if another has
-written meanwhile ("database is locked"), so that its client has to ask again: each takes the lock when it
-begins instead, where it waits for it. And a cursor that nobody closed, such as that of the failure, is
-closed by the garbage collector in the event loop's thread, which then waits for the statement that its
-connection is at; that waits for the lock, up to a minute, and who has the lock waits for the event loop. It
-is closed in the connection's own thread instead, which nobody waits for.
+Two flaws of Prefect 3.9.1 cause that. First, a transaction that reads before it writes fails at once if
+another has written meanwhile ("database is locked"), and its client has to retry. Here, each takes the lock
+when it begins, and waits for it there. Second, a cursor that nobody closed, such as that of the failure, is
+closed by the garbage collector in the event loop's thread, which then waits for its connection's current
+statement. That waits for the lock, up to a minute, while the lock's holder waits for the event loop. Here, it
+is closed in the connection's own thread, for which nobody waits.
 """
 
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -17,7 +17,7 @@ from typing import Any
 def locking(
     begin: Callable[..., Any], mode: ContextVar[str | None]
 ) -> Callable[..., AbstractAsyncContextManager[Any]]:
-    """Return a way to begin a transaction that takes the lock at once.
+    """Return a version of `begin` that takes the lock at once.
 
     Args:
         begin: Prefect's own ``begin_transaction``.
@@ -28,7 +28,7 @@ def locking(
     async def begin_transaction(self: Any, session: Any, **_: bool) -> AsyncGenerator[Any]:
         async with begin(self, session, with_for_update=True) as transaction:
             await session.connection()  # takes the lock
-            # A session within, which reads what an event tells of a paused queue, would wait for this one's.
+            # A nested session, which reads a paused queue for an event, would wait for this one's lock.
             token = mode.set("DEFERRED")
             try:
                 yield transaction
@@ -39,10 +39,10 @@ def locking(
 
 
 def noting(close: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any], Coroutine[Any, Any, None]]:
-    """Return a way to close a cursor that notes in it that somebody has.
+    """Return a version of `close` that marks the cursor as closed.
 
     Args:
-        close: The cursor's own.
+        close: The cursor's own method.
     """
 
     async def close_noted(cursor: Any) -> None:
@@ -53,6 +53,6 @@ def noting(close: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any],
 
 
 def abandon(cursor: Any) -> None:
-    """Have a cursor that nobody has closed closed in its connection's own thread."""
+    """Close a cursor that nobody closed, in its connection's own thread."""
     if not getattr(cursor, "is_closed", False):
         cursor._conn._tx.put_nowait((None, cursor._cursor.close))

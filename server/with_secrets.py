@@ -1,24 +1,24 @@
 #!/usr/bin/env python3
 """Runs a command with the platform's secret files turned into Prefect settings, and with its own CA trusted.
 
-Prefect reads no ``*_FILE`` variables. This launcher does: for each setting below, ``NAME_FILE`` names a file
-whose content becomes ``NAME`` in the environment of the command, which replaces this process, so that signals
-reach it. An empty file means that the setting is off; a missing one is an error.
+Prefect does not read ``*_FILE`` variables; this launcher does. For each setting below, ``NAME_FILE`` names a
+file whose content becomes ``NAME`` in the environment of the command, which replaces this process, so that
+signals reach it. An empty file means that the setting is off; a missing one is an error.
 
-``CA_CERT_FILE`` names a PEM file of further certificates to trust, of a company's own CA. They and the usual
-ones become one file in ``PREFECT_HOME``, which every TLS library of the command is pointed at. An empty or
-missing file changes nothing.
+``CA_CERT_FILE`` names a PEM file of further certificates to trust, such as those of a company's own CA. They
+and the usual ones become one file in ``PREFECT_HOME``, which every TLS library of the command then uses. An
+empty or missing file changes nothing.
 
-``DIRECT_HOSTS`` are names and addresses that are reached without the proxy that the environment may name, as
-those of its ``NO_PROXY`` are. Without a proxy it changes nothing.
+``DIRECT_HOSTS`` are names and addresses to reach without the environment's proxy, added to its ``NO_PROXY``.
+Without a proxy it changes nothing.
 
-An API key gets a setting of the client's beside it, so that the client tells it on websockets too.
+For an API key, a further setting makes the client send it on websockets, too.
 
-``FLOWS_GIT_SSH_KEY_FILE`` and ``FLOWS_GIT_KNOWN_HOSTS_FILE`` name the key by which git reaches ssh addresses,
-and the keys of their hosts: both become ``GIT_SSH_COMMAND``. Two empty files change nothing.
+``FLOWS_GIT_SSH_KEY_FILE`` and ``FLOWS_GIT_KNOWN_HOSTS_FILE`` name git's key for ssh addresses, and the keys
+of their hosts: both become ``GIT_SSH_COMMAND``. Two empty files change nothing.
 
 ``REDIS_URL``, without a password, and ``REDIS_PASSWORD_FILE`` name the Redis that several processes of one
-server share; every setting of Prefect's that has to do with it follows from them. One that is set stays.
+server share; all of Prefect's settings for Redis follow from them, except those that are set already.
 
 Usage: with-secrets COMMAND [ARGUMENT ...]
 """
@@ -39,14 +39,14 @@ SECRET_SETTINGS = (
     "PREFECT_SERVER_DATABASE_PASSWORD",
     "PREFECT_SERVER_ENCRYPTION_KEY",
 )
-# What one server keeps in its memory, and several share: events, slots, the end of cancelled runs.
+# What one server keeps in memory and several share: events, slots, the end of cancelled runs.
 SHARED_SETTINGS = {
     "PREFECT_SERVER_EVENTS_MESSAGING_BROKER": "prefect_redis.messaging",
     "PREFECT_SERVER_EVENTS_MESSAGING_CACHE": "prefect_redis.messaging",
     "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "prefect_redis.ordering",
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect_redis.lease_storage",
     "PREFECT_SERVER_WORKER_CHANNEL_CLEANUP_QUEUE_STORAGE": "prefect_redis.cleanup_queue",
-    # Without these a connection to a Redis that has gone is waited for without end.
+    # Without these, a lost connection to Redis would be waited for without end.
     "PREFECT_REDIS_MESSAGING_SOCKET_TIMEOUT": "10",
     "PREFECT_REDIS_MESSAGING_SOCKET_CONNECT_TIMEOUT": "5",
     "PREFECT_REDIS_WORKER_CLEANUP_QUEUE_SOCKET_TIMEOUT": "10",
@@ -57,10 +57,10 @@ REDIS_ADDRESSES = (
     "PREFECT_REDIS_MESSAGING_URL",
     "PREFECT_REDIS_WORKER_CLEANUP_QUEUE_URL",
 )
-# By these OpenSSL, httpx, uv and Prefect's client, requests and pip, curl, git, and boto3 find certificates.
+# These tell OpenSSL, httpx, uv and Prefect's client, requests and pip, curl, git, and boto3 the certificates.
 BUNDLE_SETTINGS = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "AWS_CA_BUNDLE")
-PROXY_SETTINGS = ("http_proxy", "https_proxy", "all_proxy")  # in capitals too
-# Where Debian, Fedora, SUSE and macOS keep those that the system trusts.
+PROXY_SETTINGS = ("http_proxy", "https_proxy", "all_proxy")  # also in capitals
+# Where Debian, Fedora, SUSE and macOS keep the certificates that the system trusts.
 SYSTEM_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -85,7 +85,7 @@ def environment_with_secrets(environment: dict[str, str]) -> dict[str, str]:
             continue
         if result.get(name):
             raise ValueError(f"{name} and {name}_FILE are both set; remove one of them")
-        value = Path(path).read_bytes().decode("utf-8").strip(" \t\r\n")  # nothing else: it may be a part
+        value = Path(path).read_bytes().decode("utf-8").strip(" \t\r\n")  # the rest is the secret
         if "\n" in value:
             raise ValueError(f"{name}_FILE: {path} holds more than one line; a secret is one line of text")
         if value:
@@ -96,13 +96,13 @@ def environment_with_secrets(environment: dict[str, str]) -> dict[str, str]:
 
 
 def settings_for_key(environment: dict[str, str]) -> dict[str, str]:
-    """Return the settings with which Prefect's client tells an API key wherever the server asks for it.
+    """Return the settings with which Prefect's client sends an API key wherever the server asks for it.
 
-    The client tells it to Prefect Cloud, which it knows by the address, in Cloud's own way. To any other
-    server it tells the key over HTTP alone; a header that it is told to send goes with websockets too.
+    Prefect Cloud, recognised by its address, gets the key in Cloud's own way. To any other server, the client
+    sends it only over HTTP; a custom header is sent on websockets, too.
     """
     key = environment.get("PREFECT_API_KEY")
-    if not key or environment.get("PREFECT_API_AUTH_STRING"):  # which goes first, and needs no help
+    if not key or environment.get("PREFECT_API_AUTH_STRING"):  # which takes precedence, and needs no help
         return {}
     workspace = re.fullmatch(_WORKSPACE_URL, environment.get("PREFECT_API_URL", ""))
     if workspace:
@@ -111,10 +111,10 @@ def settings_for_key(environment: dict[str, str]) -> dict[str, str]:
 
 
 def own_certificates(path: Path) -> list[str]:
-    """Return the certificates of the user's own CA file; an empty or missing one has none.
+    """Return the certificates of the user's own CA file; none if it is empty or missing.
 
     Raises:
-        ValueError: The file cannot be read, or holds something else than certificates in PEM form.
+        ValueError: The file cannot be read, or holds something other than certificates in PEM form.
     """
     try:
         text = path.read_bytes().decode("utf-8", "replace").replace("\r\n", "\n")
@@ -136,7 +136,7 @@ def own_certificates(path: Path) -> list[str]:
             "CA_CERT_FILE holds no certificate in PEM form (-----BEGIN CERTIFICATE-----); one in DER form "
             "is turned into it by: openssl x509 -inform der -in FILE -out ca.pem"
         )
-    import ssl  # most platforms have no CA of their own, and start without it
+    import ssl  # here, as platforms without a CA of their own start faster without it
 
     for number, certificate in enumerate(found, 1):
         try:
@@ -149,7 +149,7 @@ def own_certificates(path: Path) -> list[str]:
 
 
 def environment_with_certificates(environment: dict[str, str]) -> dict[str, str]:
-    """Return a copy of the environment in which ``CA_CERT_FILE`` is replaced by what libraries read.
+    """Return a copy of the environment in which ``CA_CERT_FILE`` is replaced by the libraries' settings.
 
     Raises:
         OSError: The file of all certificates cannot be written.
@@ -166,18 +166,18 @@ def environment_with_certificates(environment: dict[str, str]) -> dict[str, str]
         bundle.parent.mkdir(parents=True, exist_ok=True)
         scratch = bundle.with_suffix(f".{os.getpid()}")
         scratch.write_text(everything, encoding="utf-8")
-        scratch.replace(bundle)  # at once: a command beside this one may be reading it
+        scratch.replace(bundle)  # atomically: another command may be reading it
     return result | dict.fromkeys(BUNDLE_SETTINGS, str(bundle))
 
 
 def environment_with_ssh(environment: dict[str, str]) -> dict[str, str]:
-    """Return a copy of the environment in which git uses the key, and no host but those that are known.
+    """Return a copy of the environment in which git uses the key, and connects only to known hosts.
 
-    OpenSSH refuses a key that others may read as well, so it gets a copy of it in ``PREFECT_HOME``.
+    OpenSSH refuses a key that others may read, so it gets a private copy in ``PREFECT_HOME``.
 
     Raises:
         OSError: A file is missing or unreadable, or the copy cannot be written.
-        ValueError: One of the two is there, and the other one is not.
+        ValueError: Only one of the two is given.
     """
     result = dict(environment)
     names = ("FLOWS_GIT_SSH_KEY_FILE", "FLOWS_GIT_KNOWN_HOSTS_FILE")
@@ -196,7 +196,7 @@ def environment_with_ssh(environment: dict[str, str]) -> dict[str, str]:
         scratch = folder / f"{name}.{os.getpid()}"
         scratch.touch(mode=0o600)
         scratch.write_text(text.replace("\r\n", "\n") + "\n", encoding="utf-8")
-        scratch.replace(folder / name)  # at once: a command beside this one may be using it
+        scratch.replace(folder / name)  # atomically: another command may be using it
     options = [
         *("BatchMode=yes", "IdentitiesOnly=yes", "IdentityAgent=none", "StrictHostKeyChecking=yes"),
         *(
@@ -210,11 +210,11 @@ def environment_with_ssh(environment: dict[str, str]) -> dict[str, str]:
 
 
 def environment_with_redis(environment: dict[str, str]) -> dict[str, str]:
-    """Return a copy of the environment in which every setting that is about Redis follows from its address.
+    """Return a copy of the environment in which all settings for Redis follow from its address.
 
     Raises:
         OSError: The file of its password is missing or unreadable.
-        ValueError: The address is none of Redis, or has a password in it.
+        ValueError: The address is not one of Redis, or has a password in it.
     """
     result = dict(environment)
     url, file = result.pop("REDIS_URL", ""), result.pop("REDIS_PASSWORD_FILE", "")
@@ -246,7 +246,7 @@ def environment_past_proxies(environment: dict[str, str]) -> dict[str, str]:
 
 
 def _usual_certificates(environment: dict[str, str]) -> Iterator[str]:
-    """Yield every certificate that one of the libraries would trust anyway."""
+    """Yield every certificate that any of the libraries would trust anyway."""
     places = [*filter(None, map(environment.get, BUNDLE_SETTINGS)), *SYSTEM_BUNDLES]
     try:
         import certifi
@@ -260,7 +260,7 @@ def _usual_certificates(environment: dict[str, str]) -> Iterator[str]:
 
 
 def main() -> None:
-    """Replace this process by the command, or leave with one sentence."""
+    """Replace this process by the command, or exit with one sentence."""
     command = sys.argv[1:]
     if not command:
         sys.exit("with-secrets: name the command to run")

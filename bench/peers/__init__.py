@@ -1,1 +1,1 @@
-"""This platform beside its peers: the same work for each, one after another on one machine."""
+"""Compares this platform with its peers: the same work for each, one after another on one machine."""

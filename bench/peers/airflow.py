@@ -1,11 +1,11 @@
 """Airflow: scheduler with LocalExecutor, DAG processor and API server, on Postgres.
 
-From Airflow's own pages "Production Deployment", "Local Executor" and "Scheduler": Postgres, the components
-as processes of their own, and a parallelism that is set. The triggerer is left out, for no task here is
-deferred; examples and the collection of usage data are off. Each task has a process of its own, and three
-retries, after a second in place of five minutes. Whether a task's process lives is judged by its
-heartbeats, with the defaults: 300 s (`task_instance_heartbeat_timeout`), and as long between two looks for
-what a dead scheduler has left (`orphaned_tasks_check_interval`).
+From Airflow's own pages "Production Deployment", "Local Executor" and "Scheduler": Postgres, a process for
+each component, and an explicit parallelism. There is no triggerer, as no task here is deferred; examples and
+the collection of usage data are off. Each task has its own process, and three retries, after a second instead
+of five minutes. The liveness of a task's process is judged by its heartbeats, with the default timeout of
+300 s (`task_instance_heartbeat_timeout`); a dead scheduler's orphans are looked for at the same interval
+(`orphaned_tasks_check_interval`).
 """
 
 import secrets

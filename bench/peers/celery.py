@@ -1,10 +1,10 @@
 """Celery: a worker with ten processes, and Redis for both its queue and its results.
 
 From Celery's own pages "Optimizing", "Tasks" and "Using Redis": a task is acknowledged when it has ended,
-and put back when its process is lost (`task_acks_late`, `task_reject_on_worker_lost`), and none is taken
-before a process is free for it. On Redis, what a worker that is killed itself had taken comes back after
-the visibility timeout, one hour by default, which has to be longer than the longest task. Its processes are
-made once, and none is made for a task: a bound of what warm workers cost.
+returns to the queue if its process is lost (`task_acks_late`, `task_reject_on_worker_lost`), and is taken
+only when a process is free for it. On Redis, the tasks of a worker that is itself killed return after the
+visibility timeout, one hour by default, which has to exceed the longest task. Its processes are started once,
+not for each task: a bound on what warm workers cost.
 """
 
 from typing_extensions import override

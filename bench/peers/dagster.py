@@ -1,15 +1,15 @@
 """Dagster: a code server, the daemon with the run queue, and the webserver for its GraphQL, on Postgres.
 
 From Dagster's own pages "Dagster OSS deployment architecture", "Deploying Dagster as a service" (for one
-machine), "Run coordinators" and "Configuring run retries": a code server of its own (`dagster api grpc`)
-that webserver and daemon share, Postgres for all storage, `QueuedRunCoordinator`, which looks every second
-(5 by default) and starts runs by threads, runs retried three times, and run monitoring. The default run
-launcher starts a process for each run; in it the ops run one after another (`in_process_executor`, in place
-of a process for each op). Telemetry is off.
+machine), "Run coordinators" and "Configuring run retries": a separate code server (`dagster api grpc`) that
+webserver and daemon share, Postgres for all storage, `QueuedRunCoordinator`, which polls every second (5 by
+default) and starts runs in threads, three retries of runs, and run monitoring. The default run launcher
+starts a process for each run, in which the ops run one after another (`in_process_executor`, instead of a
+process for each op). Telemetry is off.
 
-Run monitoring asks run launchers whether a run lives, which the default one cannot say (those for Docker,
-ECS and Kubernetes can). So the code server reports the death of a run's process, but nobody does when both
-are killed.
+Run monitoring asks the run launcher whether a run is alive, which the default one cannot tell (those for
+Docker, ECS and Kubernetes can). So the code server reports the death of a run's process, but if both are
+killed, nothing does.
 """
 
 import json

@@ -1,10 +1,10 @@
 """DBOS: an application with its queue, workflows and schedule in Postgres.
 
 From DBOS's own pages "Deploying To Production", "Self-Hosting" (on a single server) and "Queues &
-Concurrency": Postgres, a queue of ten at a time, and a fixed version of the application, so that the
-process that is started again takes up what the killed one had begun, after its last completed step. The
-queue is looked at every 0.1 s: with its default, a second, it starts no more than ten runs in each.
-Workflows run in threads of one process that is there already: a bound of what warm workers cost.
+Concurrency": Postgres, a queue of ten at a time, and a fixed application version, so that a restarted process
+resumes the workflows of the killed one after their last completed step. The queue is polled every 0.1 s: at
+the default of a second, it would start at most ten runs a second. Workflows run in threads of one existing
+process: a bound on what warm workers cost.
 """
 
 from typing_extensions import override

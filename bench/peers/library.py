@@ -1,4 +1,4 @@
-"""Peers that are a library: their own client, in a process of its own, triggers runs and waits for them."""
+"""Drives peers that are a library: their own client, in its own process, triggers runs and waits for them."""
 
 from typing_extensions import override
 
@@ -13,7 +13,7 @@ class Library(Peer):
     client: Client
 
     def connect(self, environment: dict[str, str]) -> None:
-        """Start the process that is asked from here on."""
+        """Start the client process."""
         program = str(FLOWS / f"{self.key}_client.py")
         self.client = self.processes.client([str(self.installed() / "bin" / "python"), program], environment)
 

@@ -1,6 +1,6 @@
-"""Runs one peer after another, each started fresh and removed before the next: ``make bench ARGS=peers``.
+"""Measures one peer after another, each started fresh and removed before the next: ``make bench ARGS=peers``.
 
-``PEERS="airflow dagster"`` in the environment measures these alone, and keeps the others' earlier figures.
+``PEERS="airflow dagster"`` in the environment measures only these, and keeps the others' earlier figures.
 """
 
 import json
@@ -27,7 +27,7 @@ _RESULTS = Path(__file__).parents[1] / "results.json"
 
 
 def measure() -> dict[str, workloads.Figures]:
-    """Return the figures of each peer by its key; those that are not measured now are of an earlier run."""
+    """Return the figures of each peer by its key; those not measured in this run are from an earlier one."""
     known = [peer.key for peer in PEERS]
     wanted = os.environ.get("PEERS", "").split() or known
     unknown = set(wanted) - set(known)
@@ -45,7 +45,7 @@ def _kept() -> dict[str, Any]:
 
 
 def _keep(key: str, figures: workloads.Figures) -> None:
-    """Write a peer's figures at once: the next one may take long, or be the end of the run."""
+    """Write a peer's figures at once: the next peer may take long, or end the benchmark."""
     results = _kept()
     peers = results.get("peers", {}) | {key: figures}
     results["peers"] = {kind.key: peers[kind.key] for kind in PEERS if kind.key in peers}
@@ -63,7 +63,7 @@ def _measured(kind: type[Peer]) -> workloads.Figures:
             peer.start()
             print(f"{peer.name}: started after {time.monotonic() - began:.0f} s", flush=True)
             return workloads.measure(peer)
-        except Exception as error:  # noqa: BLE001 - the others are measured all the same, and it is told
+        except Exception as error:  # noqa: BLE001 - it is reported, and the others are still measured
             print(f"{peer.name}: {error}\n{_logs(folder)}", flush=True)
             return {"name": peer.name, "failed": workloads.reason(error)}
         finally:
@@ -71,7 +71,7 @@ def _measured(kind: type[Peer]) -> workloads.Figures:
 
 
 def _logs(folder: Path) -> str:
-    """Return the last lines of what each process wrote."""
+    """Return the last lines of each process's output."""
     return "\n".join(
         "\n".join([f"--- {log.name}", *log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]])
         for log in sorted(folder.glob("*.log"))

@@ -1,8 +1,8 @@
 """This platform, in containers as `make up` starts it, with its defaults and Postgres.
 
-Its flows are in its repository, and cloned for each run; a run that dies starts again, for their
-deployments have the tag `retry-crashed`. CPU is that of all services but the mock Yeedu and the warehouse,
-which stand in for other systems.
+Its flows are in its repository, and cloned for each run; a run that dies is restarted, as their deployments
+have the tag `retry-crashed`. CPU is that of all services except the mock Yeedu and the warehouse, which stand
+in for other systems.
 """
 
 import json
@@ -53,7 +53,7 @@ class Ours(OnPrefect):
         marks = {"volumes": [f"{self.marks}:/marks"], "environment": {"BENCH_MARKS": "/marks"}}
         overlay = json.dumps({"services": {"worker": marks}})
         (checkout / "docker-compose.override.yaml").write_text(overlay, encoding="utf-8")
-        self.marks.chmod(0o777)  # the worker is nobody that this machine knows
+        self.marks.chmod(0o777)  # the worker's user does not exist on this machine
         self._platform = platform = ComposePlatform(checkout)
         platform.up()
         platform.stop_schedules()

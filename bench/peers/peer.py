@@ -1,4 +1,4 @@
-"""What a peer has to be able to do, and where its programs come from."""
+"""Defines what a peer has to be able to do, and where its programs come from."""
 
 import abc
 import hashlib
@@ -16,17 +16,17 @@ from tests.platforms import wait_for
 HERE = Path(__file__).parent
 FLOWS = HERE / "flows"
 ENVIRONMENTS = HERE.parents[1] / "build" / "peers"
-RESOLVED_AT = "2026-11-29T00:00:00Z"  # what requirements do not say is as of this moment
+RESOLVED_AT = "2026-11-29T00:00:00Z"  # versions not given in requirements are those of this moment
 AT_ONCE = 10
-PAUSE_SECONDS = 0.3  # between two looks whether runs have ended, which cost the peer something
+PAUSE_SECONDS = 0.3  # between two polls for the end of runs, which cost the peer something
 
 
 class RunFailedError(Exception):
-    """A run ended in another way than it should."""
+    """A run ended in another state than it should."""
 
 
 def all_must_be(state: str, found: list[str]) -> None:
-    """Raise an error that counts the runs that have ended in another state."""
+    """Raise `RunFailedError`, with counts, if runs have ended in another state."""
     others = Counter(one for one in found if one != state)
     if others:
         counted = ", ".join(f"{other} ({count} of {len(found)})" for other, count in others.items())
@@ -34,21 +34,21 @@ def all_must_be(state: str, found: list[str]) -> None:
 
 
 class Peer(abc.ABC):
-    """A platform that runs flows, started fresh and for this measurement alone.
+    """A platform that runs flows, started fresh and only for this measurement.
 
-    Its module says in its docstring which settings it has, and whose advice these follow. Two rules hold for
-    all: 10 runs at a time, and nothing that polls does so less often than this platform's worker (every 2 s).
+    Its module's docstring says which settings it has, and whose advice they follow. Two rules hold for all:
+    10 runs at a time, and nothing polls less often than this platform's worker (every 2 s).
 
     Args:
         folder: For everything that it writes. The flows append to files in `folder/marks`.
 
     Attributes:
-        name: As the table calls it.
-        key: As `PEERS` names it, and its file in `requirements`.
+        name: Its name in the table.
+        key: Its name in `PEERS` and of its file in `requirements`.
         consists_of: Its parts, as the table names them.
-        process_per_run: Whether each run has a process of its own.
+        process_per_run: Whether each run has its own process.
         saturation_runs: How many runs keep it busy for about a minute.
-        not_measured: Reasons by workload, for what cannot be measured here.
+        not_measured: Workloads that cannot be measured here, with the reasons.
     """
 
     name: ClassVar[str]
@@ -65,21 +65,21 @@ class Peer(abc.ABC):
 
     @property
     def version(self) -> str:
-        """The version that is measured: the first line of its requirements."""
+        """The measured version, from the first line of its requirements."""
         first = (HERE / "requirements" / f"{self.key}.txt").read_text(encoding="utf-8").splitlines()[0]
         return first.rpartition("==")[2]
 
     @abc.abstractmethod
     def start(self) -> None:
-        """Start everything with an empty database, and return when it takes runs."""
+        """Start everything with an empty database, and return once it takes runs."""
 
     @abc.abstractmethod
     def trigger(self, flow: str) -> str:
-        """Ask for a run of a flow by the peer's own API, and return the run's id."""
+        """Trigger a run of a flow through the peer's own API, and return the run's id."""
 
     @abc.abstractmethod
     def wait(self, runs: list[str], timeout_seconds: float) -> list[float]:
-        """Return when each of the runs had ended, in seconds since 1970, by the peer's own record.
+        """Wait for the runs; return each one's end in seconds since 1970, by the peer's own record.
 
         Raises:
             RunFailedError: One of them did not succeed.
@@ -87,22 +87,22 @@ class Peer(abc.ABC):
 
     @abc.abstractmethod
     def kill_worker(self) -> None:
-        """Kill what runs the work, all of it, and start it again as whatever supervises it would: at once."""
+        """Kill everything that runs the work, and restart it at once, as its supervisor would."""
 
     @abc.abstractmethod
     def start_ticks(self) -> None:
-        """Have the flow `tick` run every minute from now on."""
+        """Schedule the flow `tick` for every minute."""
 
     def cpu_seconds(self) -> float:
         """Return what all processes and the database have used so far."""
         return self.processes.cpu_seconds()
 
     def stop(self) -> None:
-        """End everything that was started, however far that had come."""
+        """End everything that was started, even if starting failed half-way."""
         self.processes.stop()
 
     def environment(self) -> dict[str, str]:
-        """Return the environment variables of every process: the user's, but for settings of a peer."""
+        """Return the environment variables of every process: the user's, without settings of any peer."""
         peers = ("AIRFLOW_", "CELERY_", "DAGSTER_", "DBOS_", "PREFECT_", "RESTATE_", "PYTHON")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(peers)}
         return kept | {
@@ -114,7 +114,7 @@ class Peer(abc.ABC):
         }
 
     def installed(self) -> Path:
-        """Return the virtual environment of the peer, which is made unless it is there."""
+        """Return the peer's virtual environment, creating it if it does not exist."""
         requirements = HERE / "requirements" / f"{self.key}.txt"
         recipe = requirements.read_text(encoding="utf-8") + RESOLVED_AT + sys.version
         folder = ENVIRONMENTS / f"{self.key}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
@@ -127,7 +127,7 @@ class Peer(abc.ABC):
         return folder
 
     def until(self, what: str, look: Callable[[], object], timeout_seconds: float = 180) -> None:
-        """Wait until something is so; it may fail to answer until then, but no process may end."""
+        """Wait until `look` succeeds; until then it may fail to answer, but no process may end."""
 
         def answers() -> bool:
             self.processes.all_live()

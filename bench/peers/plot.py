@@ -1,4 +1,4 @@
-"""Draws the peers: how soon an empty flow has ended, how many of them a minute, and what each costs."""
+"""Draws the peers: how soon an empty flow ends, how many end a minute, and what each costs."""
 
 from pathlib import Path
 
@@ -16,11 +16,11 @@ _OURS, _FRESH, _WARM = "#2f6fed", "#9aa5b1", "#dfe4ea"
 
 
 def draw(peers: dict[str, Figures], file: Path) -> None:
-    """Draw bars into a PNG file, on scales of powers of ten; those without a process for each run are pale.
+    """Draw bars into a PNG file, on log scales; those of peers without a process for each run are pale.
 
     Args:
         peers: As `results.json` holds them.
-        file: To be written, or replaced.
+        file: The file to write or replace.
     """
     figure = Figure(figsize=(4.2 * len(_DRAWN), 3.2), layout="constrained")
     for (name, title), axes in zip(_DRAWN.items(), figure.subplots(1, len(_DRAWN)), strict=True):

@@ -1,10 +1,10 @@
-"""Restate: its server, which keeps a journal of its own, and a service in Python.
+"""Restate: its server, which keeps its own journal, and a service in Python.
 
 From Restate's own pages "Serving" and "Server configuration": a service behind Hypercorn with the settings
-for production, a process for each core, ten invocations at a time (`concurrent-invocations-limit`), and
-retries as they come: without end, ever later. The server's binary is that of its npm package. A step is
-taken up after the last completed one. Handlers run in processes that are there already: a bound of what
-warm workers cost. Telemetry is off.
+for production, a process for each core, ten invocations at a time (`concurrent-invocations-limit`), and the
+default retries: without end, with backoff. The server's binary is that of its npm package. A run resumes
+after its last completed step. Handlers run in existing processes: a bound on what warm workers cost.
+Telemetry is off.
 """
 
 import os
@@ -84,7 +84,7 @@ class Restate(Peer):
 
     @override
     def trigger(self, flow: str) -> str:
-        # By its key, the outcome is kept when it has ended.
+        # With a key, the outcome is kept after the end.
         key = {"Idempotency-Key": uuid.uuid4().hex}
         answer = self._session.post(f"{self._ingress}/flows/{flow}/send", headers=key, timeout=30)
         answer.raise_for_status()

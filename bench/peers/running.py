@@ -1,4 +1,4 @@
-"""The processes and containers of a peer: started, metered, killed, and ended without a trace."""
+"""Starts, meters and kills the processes and containers of a peer, and removes all of them at the end."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ from bench import docker_stats
 from bench.process_stats import cpu_seconds, kill_tree, process_tree
 from tests.platforms import free_port, wait_for
 
-_TOKEN = "BENCH_PEER"  # noqa: S105 - the environment variable by which a peer's processes are known
+_TOKEN = "BENCH_PEER"  # noqa: S105 - the environment variable that marks a peer's processes
 GRACE_SECONDS = 10
 
 
@@ -27,10 +27,10 @@ class _Started:
 
 
 class Processes:
-    """What a peer consists of.
+    """The processes and containers of a peer.
 
     Args:
-        folder: Where processes run, and where their output goes.
+        folder: The processes' working directory, in which their output is written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,7 +41,7 @@ class Processes:
         self._spent = 0.0
 
     def start(self, name: str, command: list[str], environment: dict[str, str]) -> None:
-        """Start a process that stays up, as the leader of a session of its own."""
+        """Start a process that stays up, as the leader of its own session."""
         marked = environment | {_TOKEN: self._token}
         with (self._folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
@@ -56,13 +56,13 @@ class Processes:
         self._started[name] = _Started(command, environment, process)
 
     def all_live(self) -> None:
-        """Raise an error if a process that is to stay up has ended."""
+        """Raise an error if a process that should stay up has ended."""
         ended = [name for name, started in self._started.items() if started.process.poll() is not None]
         if ended:
             raise RuntimeError(f"ended by itself: {', '.join(ended)}")
 
     def run(self, command: list[str], environment: dict[str, str]) -> None:
-        """Run a process to its end, which has to be a success."""
+        """Run a process to its end; raise an error if it fails."""
         done = subprocess.run(
             command,
             cwd=self._folder,
@@ -76,7 +76,7 @@ class Processes:
             raise RuntimeError(f"{command} left with {done.returncode}:\n{done.stdout}\n{done.stderr}")
 
     def client(self, command: list[str], environment: dict[str, str]) -> "Client":
-        """Start a process that answers requests, a line each."""
+        """Start a process that answers requests, one line each."""
         process = subprocess.Popen(
             command,
             cwd=self._folder,
@@ -90,7 +90,7 @@ class Processes:
         return Client(process)
 
     def restart_killed(self, name: str) -> None:
-        """Kill a process with all that it has started, and start it again at once."""
+        """Kill a process tree, and restart its process at once."""
         started = self._started[name]
         self._spent += cpu_seconds(_tree(started.process.pid))
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -115,7 +115,7 @@ class Processes:
         return f"redis://127.0.0.1:{port}/0"
 
     def _container(self, image: str, command: list[str], environment: dict[str, str], option: str) -> int:
-        """Start a container in the host's network: a published port would add a proxy that nobody meters."""
+        """Start a container in the host's network: a published port would add a proxy that is not metered."""
         port = free_port()
         name = f"bench-peer-{self._token}-{len(self._containers)}"
         self._containers.append(name)
@@ -125,13 +125,13 @@ class Processes:
         return port
 
     def cpu_seconds(self) -> float:
-        """Return what all of them have used so far."""
+        """Return the processor seconds that all of them have used so far."""
         processes = sum(cpu_seconds(_tree(started.process.pid)) for started in self._started.values())
         containers = sum(docker_stats.usage(name).cpu_seconds for name in self._containers)
         return self._spent + processes + containers
 
     def stop(self) -> None:
-        """End all of them: asked first, killed then, with whatever they have started."""
+        """End all of them and what they have started, by request first, then by force."""
         found = set(self._ours())
         for process in found:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -148,7 +148,7 @@ class Processes:
             _docker("rm", "--force", "--volumes", name, check=False)
 
     def _ours(self) -> Iterator[psutil.Process]:
-        """Give all processes: by descent, since a new title may hide the variable, and by the variable."""
+        """Yield all processes: by descent, since a new title may hide the variable, and by the variable."""
         for started in self._started.values():
             yield from _tree(started.process.pid)
         for process in psutil.process_iter():
@@ -158,14 +158,14 @@ class Processes:
 
 
 class Client:
-    """A peer's own client library in the peer's own environment, asked over pipes."""
+    """A peer's own client library in the peer's own environment, called over pipes."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     def ask(self, **request: Any) -> Any:
-        """Return the answer to a request; see the module of the flows for what it may be."""
-        assert self._process.stdin  # noqa: S101 - it was started so
+        """Return the answer to a request; see `flows/requests_by_line.py` for its form."""
+        assert self._process.stdin  # noqa: S101 - it was started with a pipe
         assert self._process.stdout  # noqa: S101
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()

@@ -1,9 +1,9 @@
 """Stock Prefect, of this platform's version: a server on Postgres, and a process worker.
 
-From Prefect's own pages "Self-hosted", "Workers" and "How to detect and respond to zombie flows": Postgres,
-a worker with a limit that asks for runs every 2 s (10 by default), heartbeats every 30 s, and the
-automation by which a run is *Crashed* after 90 s without one. A retry of a crashed run is no part of that
-advice. Analytics are off.
+From Prefect's own pages "Self-hosted", "Workers" and "How to detect and respond to zombie flows": Postgres, a
+worker with a limit that polls every 2 s (10 by default), heartbeats every 30 s, and the automation that sets
+a run to *Crashed* after 90 s without one. That advice does not include a retry of crashed runs. Analytics are
+off.
 """
 
 from datetime import datetime
@@ -39,8 +39,8 @@ class OnPrefect(Peer):
     """A peer with Prefect's API.
 
     Attributes:
-        api: The API.
-        deployments: Their ids, by the flow's name.
+        api: The client of its API.
+        deployments: The ids of the deployments, by the flow's name.
     """
 
     api: Api
@@ -64,7 +64,7 @@ class OnPrefect(Peer):
 
 
 class StockPrefect(OnPrefect):
-    """Prefect's server and its process worker, as they come."""
+    """Prefect's server and its process worker, without changes."""
 
     name = "stock Prefect"
     key = "prefect"

@@ -1,4 +1,4 @@
-"""The figures of all peers as one table, with everything that this platform loses said below."""
+"""Formats the figures of all peers as one table, and lists below it everything that this platform loses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ class _Column:
     """A figure of the table.
 
     Attributes:
-        title: What it is called.
-        figure: What `workloads` calls it.
-        workload: What it is measured by.
-        form: How it is written.
+        title: Its heading.
+        figure: Its name in `workloads`.
+        workload: The workload that measures it.
+        form: Formats it.
         more_is_better: Whether the best is the largest.
     """
 
@@ -57,7 +57,7 @@ _COLUMNS = (
 
 
 def table(results: dict[str, Figures]) -> str:
-    """Return the peers' figures as a Markdown table, with what is said about it below.
+    """Return the peers' figures as a Markdown table, with notes below it.
 
     Args:
         results: Figures by the peer's key, as `workloads.measure` returns them, or only `name` and `failed`.
@@ -106,7 +106,7 @@ def _noted(note: str, notes: list[str]) -> str:
 
 
 def _losses(rows: list[Figures]) -> list[str]:
-    """Say for each column who is better than this platform, and by how much."""
+    """List, for each column, the peers that are better than this platform, with their figures."""
     own = next((row for row in rows if row["name"] == OURS), None)
     if not own:
         return []

@@ -1,4 +1,4 @@
-"""The work that each peer is given, and what is measured of it."""
+"""The workloads of each peer, and what is measured of them."""
 
 import math
 import statistics
@@ -12,19 +12,20 @@ from bench.peers.peer import Peer, RunFailedError
 from bench.run_start import percentile
 from tests.platforms import wait_for
 
-SAMPLES, SAMPLING_SECONDS = 20, 75  # whichever is over first
+SAMPLES, SAMPLING_SECONDS = 20, 75  # whichever is reached first
 TICKS = 2
-RECOVERY_SECONDS = 360  # the longest timeout of a peer that notices, 300 s, and some
+RECOVERY_SECONDS = 360  # a little more than the longest timeout by which a peer notices, 300 s
 _RUN_SECONDS = 300
-# Of a minute, when schedules are switched on: what they catch up on then does not count, and ends within it.
+# The second of a minute at which schedules are switched on: runs that they then catch up on end within that
+# minute, and do not count.
 _SECOND = 5
-_KILLING_SECONDS = 1.0  # until what was killed writes no more
+_KILLING_SECONDS = 1.0  # until killed processes have stopped writing
 
 Figures = dict[str, Any]
 
 
 def measure(peer: Peer) -> Figures:
-    """Give a started peer all work, and return its figures; what fails leaves its reason under `reasons`."""
+    """Run all workloads on a started peer, and return its figures; failures are under `reasons`."""
     figures: Figures = {
         "name": peer.name,
         "version": peer.version,
@@ -33,7 +34,7 @@ def measure(peer: Peer) -> Figures:
         "measured_at": datetime.now(UTC).isoformat(" ", "minutes"),
         "reasons": dict(peer.not_measured),
     }
-    peer.wait([peer.trigger("empty")], _RUN_SECONDS)  # pays for what is done once; it is not counted
+    peer.wait([peer.trigger("empty")], _RUN_SECONDS)  # pays for one-time work, and is not counted
     for name, workload in WORKLOADS.items():
         if name in figures["reasons"]:
             continue
@@ -41,19 +42,19 @@ def measure(peer: Peer) -> Figures:
         began = time.monotonic()
         try:
             figures |= workload(peer)
-        except Exception as error:  # noqa: BLE001 - the rest is measured all the same, and the table tells it
+        except Exception as error:  # noqa: BLE001 - the table reports it, and the rest is still measured
             figures["reasons"][name] = reason(error)
         print(f"{peer.name}: {name} took {time.monotonic() - began:.0f} s", flush=True)
     return figures
 
 
 def reason(error: Exception) -> str:
-    """Return an error as the table has it: on one line."""
+    """Return an error on one line, for the table."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def _empty(peer: Peer) -> Figures:
-    """Trigger the empty flow again and again: seconds until its first line runs, and until it has ended."""
+    """Trigger the empty flow repeatedly; return the seconds until its first line runs, and until its end."""
     started, ended = list[float](), list[float]()
     over = time.monotonic() + SAMPLING_SECONDS
     while len(ended) < SAMPLES and time.monotonic() < over:
@@ -72,7 +73,7 @@ def _empty(peer: Peer) -> Figures:
 
 
 def _saturation(peer: Peer) -> Figures:
-    """Trigger many runs at once: how many end in a minute, and the processor time of each."""
+    """Trigger many runs at once; return how many end in a minute, and the processor time of each."""
     runs = peer.saturation_runs
     cpu_seconds, began = peer.cpu_seconds(), time.time()
     ended = peer.wait([peer.trigger("empty") for _ in range(runs)], _RUN_SECONDS)
@@ -84,7 +85,7 @@ def _saturation(peer: Peer) -> Figures:
 
 
 def _sequence(flow: str) -> Callable[[Peer], Figures]:
-    """Return what times a flow of tasks, one after another, from its trigger to its end."""
+    """Return a workload that times a flow of sequential tasks from its trigger to its end."""
 
     def timed(peer: Peer) -> Figures:
         began = time.time()
@@ -95,7 +96,7 @@ def _sequence(flow: str) -> Callable[[Peer], Figures]:
 
 
 def _ticks(peer: Peer) -> Figures:
-    """Have the schedule tick: how long after the full minute the flow's first line runs."""
+    """Start the schedule; return how long after the full minute the flow's first line runs."""
     time.sleep((_SECOND - time.time()) % 60)
     _forget(peer, "tick")
     peer.start_ticks()
@@ -106,12 +107,12 @@ def _ticks(peer: Peer) -> Figures:
         return found if len(found) >= TICKS else None
 
     seen = wait_for(f"{TICKS} ticks", ticked, 60 * (TICKS + 1))
-    late = [(moment + 1) % 60 - 1 for moment in seen]  # up to a second early counts as that
+    late = [(moment + 1) % 60 - 1 for moment in seen]  # up to a second early counts as early
     return {"ticks": len(late), "tick_p50": statistics.median(late)}
 
 
 def _killed(peer: Peer) -> Figures:
-    """Kill the worker in mid-run: seconds until the work goes on, or what becomes of it instead."""
+    """Kill the worker in mid-run; return the seconds until the work goes on, or what happens instead."""
     _forget(peer, "long")
     run = peer.trigger("long")
     file = peer.marks / "long"
@@ -127,7 +128,7 @@ def _killed(peer: Peer) -> Figures:
         except RunFailedError as error:
             return {"recovery": f"not: {error} after {time.time() - killed:.0f} s"}
         except (AssertionError, OSError):
-            continue  # it is under way yet
+            continue  # it is still in flight
     return {"recovery": f"not in {RECOVERY_SECONDS / 60:.0f} minutes"}
 
 
@@ -142,7 +143,7 @@ WORKLOADS: dict[str, Callable[[Peer], Figures]] = {
 
 
 def marks(file: Path) -> list[tuple[int, float]]:
-    """Return which steps of a flow were at work, and when."""
+    """Return the marks of a flow's steps, each with its time."""
     if not file.exists():
         return []
     lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines()]

@@ -1,4 +1,4 @@
-"""Summarise a day's parking payments by zone: a project in a folder of its own, its modules in scripts/."""
+"""Summarise a day's parking payments by zone: a project in its own folder, with its modules in scripts/."""
 
 from datetime import date
 from typing import Annotated, Any, TypedDict
@@ -16,7 +16,7 @@ SAMPLE_DAY = date(2026, 3, 31)
 
 
 class ZoneRow(TypedDict):
-    """A zone's line of the table; the amount is in the currency of the file."""
+    """A zone's row of the table; the amount is in the currency of the file."""
 
     zone: str
     payments: int
@@ -34,14 +34,14 @@ def summarise_payments(
 
     Args:
         day: The day.
-        source_url: Where the files are, CSV, with {day} for the date; made-up samples when empty.
+        source_url: The address of the CSV files, with {day} for the date; made-up samples if empty.
         most_rejected_percent: The share of rows that may be wrong before the day is refused.
 
     Returns:
-        For each zone its payments, the hours that were paid for, and the amount.
+        For each zone, its payments, the hours that were paid for, and the amount.
 
     Raises:
-        PaymentsError: The file cannot be had or used, or too much of it is wrong; the message says which.
+        PaymentsError: The file cannot be fetched or used, or too much of it is wrong; the message says which.
     """
     found = check_and_add_up(download(day, source_url), day)
     wrong = ", ".join(f"{count} {reason}" for reason, count in found.rejected.most_common())
@@ -78,7 +78,7 @@ def _is_worth_another_try(_task: Task[..., Any], _run: TaskRun, state: State[Any
     retry_condition_fn=_is_worth_another_try,
 )
 def download(day: date, source_url: str) -> str:
-    """Fetch the day's file; a server's trouble is waited out: see `scripts.payments.fetch`."""
+    """Fetch the day's file, with retries while the server has trouble; see `scripts.payments.fetch`."""
     return fetch(day, source_url)
 
 

@@ -11,10 +11,10 @@ def template(text: str = "to be or not to be") -> dict[str, int]:
     """Count the words of a text, and show them as a table.
 
     Args:
-        text: What to count the words of.
+        text: The text.
 
     Returns:
-        How often each word is there, the most frequent first.
+        How often each word occurs, the most frequent first.
 
     Raises:
         ValueError: There is no word.
@@ -31,7 +31,7 @@ def template(text: str = "to be or not to be") -> dict[str, int]:
 
 @task(name="count-words")
 def count(text: str) -> dict[str, int]:
-    """Count the words; a task has retries, a cache and a state of its own where they are needed."""
+    """Count the words; as a task, this can have its own retries, cache and state."""
     return count_words(text)
 
 

@@ -1,4 +1,4 @@
-"""Warehouses of several kinds with one ability: replace the rows of a table that belong together."""
+"""Warehouses of several kinds, all of which can replace the rows of one key in a table."""
 
 from warehouses.tables import Column, Kind, Replaced, Table, Warehouse
 from warehouses.which import find_warehouse

@@ -1,8 +1,8 @@
-"""BigQuery, by a GCP Credentials block: a load job into a table of its own, then one MERGE.
+"""Loads into BigQuery, by a GCP Credentials block: a load job into a temporary table, then one MERGE.
 
-A load job cannot take part in a transaction, but MERGE is a single statement, so all of it happens or
-nothing: rows of the key that are there go, those of the loaded table come. BigQuery lets such statements on
-one table wait for each other.
+A load job cannot take part in a transaction, but MERGE is a single statement, so it happens as a whole or not
+at all: the key's existing rows are deleted, and those of the loaded table inserted. BigQuery runs such
+statements on one table one after another.
 """
 
 import io
@@ -21,7 +21,7 @@ from warehouses.tables import Key, Kind, Replaced, Row, Table, require_all, writ
 
 RETRY_SECONDS = 60
 REASON_LETTERS = 500
-LOADED_TABLE_HOURS = 24  # it is deleted at once, unless the process dies
+LOADED_TABLE_HOURS = 24  # it is deleted after use, unless the process dies
 TYPES: dict[Kind, tuple[str, dict[str, int]]] = {
     Kind.TEXT: ("STRING", {}),
     Kind.SMALL_INTEGER: ("INTEGER", {}),
@@ -34,8 +34,8 @@ class BigQueryWarehouse:
     """A data set in BigQuery.
 
     Args:
-        credentials: The GCP Credentials block, whose project it is.
-        dataset: The data set's name; it has to be there.
+        credentials: The GCP Credentials block, whose project the data set belongs to.
+        dataset: The data set's name; it has to exist.
     """
 
     def __init__(self, credentials: Any, dataset: str) -> None:
@@ -71,7 +71,7 @@ class BigQueryWarehouse:
             ) from None
 
     def _make(self, client: Any, table: Table, name: str, **properties: Any) -> Any:
-        """Make a table with these columns unless it is there, and return the reference to it."""
+        """Create a table with these columns unless it exists; return a reference to it."""
         made = self._bigquery.Table(f"{client.project}.{self._dataset}.{name}", schema=self._schema(table))
         for each, value in properties.items():
             setattr(made, each, value)
@@ -108,7 +108,7 @@ class BigQueryWarehouse:
         return given
 
     def _ask(self, client: Any, statement: str, table: Table, key: Key) -> Any:
-        """Run a statement about the rows of a key to its end, and return the job."""
+        """Run a statement on the rows of a key to its end, and return the job."""
         types = {str: "STRING", int: "INT64"}
         parameters = [
             self._bigquery.ScalarQueryParameter(column.name, types[type(value)], value)
@@ -128,7 +128,7 @@ class BigQueryWarehouse:
 
     @contextmanager
     def _errors(self) -> Generator[None, None, None]:
-        """Say in one line what went wrong."""
+        """Turn Google's errors into `WarehouseError`s of one line."""
         api = self._google()
         auth: Any = need("google.auth.exceptions", "A warehouse in BigQuery")
         try:
@@ -145,7 +145,7 @@ class BigQueryWarehouse:
 
 
 def _write(file: IO[bytes], table: Table, rows: Iterable[Row]) -> int:
-    """Write a heading and the rows; return how many rows."""
+    """Write a heading and the rows; return the number of rows."""
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     write_csv(text, [[column.name for column in table.columns]])
     given = write_csv(text, rows)
@@ -159,7 +159,7 @@ def _of_key(table: Table, alias: str = "") -> str:
 
 
 def _merge(table: Table, target: Any, loaded: Any) -> str:
-    """Return the statement: nothing matches, so what the target has goes, and what was loaded comes."""
+    """Return the statement, in which nothing matches: the key's old rows go, and the loaded ones come."""
     columns = ", ".join(column.name for column in table.columns)
     return (
         f"MERGE `{target}` AS kept USING `{loaded}` AS loaded ON FALSE "  # noqa: S608 - constants

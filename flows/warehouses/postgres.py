@@ -1,4 +1,4 @@
-"""Postgres, by a Secret block: COPY in one transaction, one load of a table at a time."""
+"""Loads into Postgres, by a Secret block: COPY in one transaction, one load of a table at a time."""
 
 import tempfile
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ class PostgresWarehouse:
     """A Postgres that a Secret block opens.
 
     Args:
-        block_name: The block's name, see `open_warehouse`.
+        block_name: The block's name; see `open_warehouse`.
     """
 
     def __init__(self, block_name: str) -> None:
@@ -50,7 +50,7 @@ class PostgresWarehouse:
 
 
 def _create(of: cursor, table: Table) -> None:
-    """Make the table and its index, unless they are there."""
+    """Create the table and its index, unless they exist."""
 
     def definition(column: Column) -> sql.Composable:
         null = "NOT NULL" if column.is_required else "NULL"

@@ -1,4 +1,4 @@
-"""Any database that SQLAlchemy speaks to, by a SQLAlchemy Connector block: INSERT in one transaction."""
+"""Loads into any database of SQLAlchemy's, by a SQLAlchemy Connector block: INSERT in one transaction."""
 
 import contextlib
 from collections.abc import Generator, Iterable, Iterator
@@ -27,7 +27,7 @@ class SqlDatabase:
     """A database that a SQLAlchemy Connector opens.
 
     Args:
-        connector: The block.
+        connector: The SQLAlchemy Connector block.
     """
 
     def __init__(self, connector: Any) -> None:
@@ -37,8 +37,8 @@ class SqlDatabase:
     def replace(self, table: Table, key: Key, rows: Iterable[Row]) -> Replaced:
         """Replace the rows of a key by others; see `Warehouse`.
 
-        Two loads of one key at the same time would leave the rows of both, so the transaction is SERIALIZABLE
-        where the database has that: one of the two is then refused, and may try again.
+        Two simultaneous loads of one key would leave the rows of both, so the transaction is SERIALIZABLE if
+        the database has that level: one of the two is then refused, and may retry.
         """
         target = _as_sqlalchemy(table)
         of_key = sqlalchemy.and_(
@@ -60,7 +60,7 @@ class SqlDatabase:
 
     @contextlib.contextmanager
     def _connected(self) -> Generator[sqlalchemy.Connection, None, None]:
-        """Open a connection, and keep none for later."""
+        """Open a connection, and leave none in the pool."""
         try:
             with self._engine.connect() as connection:
                 yield connection
@@ -68,7 +68,7 @@ class SqlDatabase:
             self._engine.dispose()
 
     def _create(self, target: sqlalchemy.Table) -> None:
-        """Make the table in a transaction of its own, unless it is there; another load may be as quick."""
+        """Create the table in its own transaction, unless it exists; another load may create it meanwhile."""
         try:
             target.metadata.create_all(self._engine)
         except exc.DBAPIError:
@@ -76,7 +76,7 @@ class SqlDatabase:
                 raise
 
     def _isolate(self, connection: sqlalchemy.Connection) -> None:
-        with contextlib.suppress(NotImplementedError):  # a dialect that knows no levels
+        with contextlib.suppress(NotImplementedError):  # a dialect without isolation levels
             if "SERIALIZABLE" in connection.dialect.get_isolation_level_values(
                 connection.connection.dbapi_connection  # type: ignore[arg-type]
             ):
@@ -84,7 +84,7 @@ class SqlDatabase:
 
     @contextlib.contextmanager
     def _errors(self) -> Generator[None, None, None]:
-        """Say in one line what went wrong, without the statement and its values."""
+        """Turn SQLAlchemy's errors into `WarehouseError`s of one line, without statement and values."""
         try:
             yield
         except exc.DBAPIError as error:

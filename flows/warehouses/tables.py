@@ -1,4 +1,4 @@
-"""What every warehouse can do, and the tables that it does it with."""
+"""The interface of every warehouse, and its description of tables."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ class Kind(Enum):
 
     TEXT = auto()
     SMALL_INTEGER = auto()
-    AMOUNT = auto()  # nine digits, two of them behind the point
+    AMOUNT = auto()  # nine digits, two of them after the decimal point
     TIME = auto()  # without a time zone
 
 
@@ -56,24 +56,24 @@ class Table:
 
 
 class Replaced(NamedTuple):
-    """What a replacement did: the number of rows that the key has now, and of those it had before."""
+    """What a replacement did: the number of the key's rows after it, and before it."""
 
     rows: int
     before: int
 
 
 class Warehouse(Protocol):
-    """Some database that rows can be loaded into."""
+    """A database that rows can be loaded into."""
 
     def replace(self, table: Table, key: Key, rows: Iterable[Row]) -> Replaced:
         """Replace the rows of a key by others, all or none, and count them.
 
-        The table is made when it is not there yet. Whoever reads meanwhile sees the old rows or the new ones.
+        The table is created if it does not exist. Readers see either the old rows or the new ones.
 
         Args:
             table: The table.
             key: The values of its key.
-            rows: For each row its fields as text, those of the key included; an empty one is NULL.
+            rows: The fields of each row as text, including the key's; an empty one is NULL.
 
         Raises:
             WarehouseError: The warehouse cannot be used, refused a row, or lost some; nothing was changed.
@@ -86,10 +86,10 @@ class RowsLostError(WarehouseError):
 
 
 def require_all(given: int, *arrived: int) -> None:
-    """See to it that as many rows arrived as were given.
+    """Check that as many rows arrived as were given.
 
     Raises:
-        RowsLostError: They are not as many.
+        RowsLostError: The numbers differ.
     """
     if any(count != given for count in arrived):
         counts = " and then ".join(map(str, arrived))
@@ -97,7 +97,7 @@ def require_all(given: int, *arrived: int) -> None:
 
 
 def write_csv(file: TextIO, rows: Iterable[Row]) -> int:
-    """Write rows as lines of CSV, and return how many."""
+    """Write rows as lines of CSV; return their number."""
     writer = csv.writer(file, lineterminator="\n")
     count = 0
     for count, row in enumerate(rows, 1):  # noqa: B007 - the last one counts

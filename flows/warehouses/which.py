@@ -1,4 +1,4 @@
-"""Which warehouse a parameter names: the type of the block decides."""
+"""Finds the warehouse that a parameter names, by the type of its block."""
 
 from blocks import BlockError, load_block
 from warehouse import WarehouseError
@@ -17,11 +17,11 @@ def find_warehouse(block: str) -> Warehouse:
 
     Args:
         block: The block's type and name. `secret/NAME`: a Postgres, see `open_warehouse`.
-            `gcp-credentials/NAME/DATASET`: BigQuery, and in it a data set of the credentials' project.
-            `sqlalchemy-connector/NAME`: every other database.
+            `gcp-credentials/NAME/DATASET`: a data set of the credentials' project in BigQuery.
+            `sqlalchemy-connector/NAME`: any other database.
 
     Raises:
-        WarehouseError: The block is of no such type, there is none of that name, or it cannot be read.
+        WarehouseError: The block has another type, does not exist, or cannot be read.
         MissingPackageError: The block's package is not installed on this worker.
     """
     kind, _, name = block.replace("_", "-").partition("/")
@@ -29,7 +29,7 @@ def find_warehouse(block: str) -> Warehouse:
         return PostgresWarehouse(name)
     try:
         if kind == "gcp-credentials":
-            # The data set as it is given: its name may have underscores, and no dashes.
+            # The data set as given: its name may have underscores, but no dashes.
             name, dataset = [*block.split("/"), "", ""][1:3]
             if name and dataset:
                 return BigQueryWarehouse(load_block(f"{kind}/{name}", KINDS), dataset)

@@ -1,4 +1,4 @@
-"""Triggers Celery's flows, and waits for them, as it is asked to."""
+"""Triggers Celery's flows and waits for them, on request."""
 
 import time
 from datetime import UTC
@@ -17,7 +17,7 @@ def trigger(flow: str) -> str:
 
 
 def wait(runs: list[str], seconds: float) -> dict[str, Any]:
-    """Return the state of each run and when it ended, once all have or the time is over."""
+    """Return each run's state and end time, once all have ended or the time is up."""
     deadline = time.monotonic() + seconds
     results = [AsyncResult(run, app=app) for run in runs]
     while time.monotonic() < deadline and not all(result.ready() for result in results):

@@ -20,7 +20,7 @@ app.conf.update(
 
 @app.task(name="mark")
 def mark(flow: str) -> None:
-    """Do nothing but tell so."""
+    """Leave a mark."""
     work.mark(flow)
 
 
@@ -32,7 +32,7 @@ def fibo(number: int) -> None:
 
 @app.task(name="long-step")
 def long_step(step: int) -> None:
-    """Be at work for a while."""
+    """Work for a while."""
     work.long_step(step)
 
 

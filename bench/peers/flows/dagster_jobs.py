@@ -1,4 +1,4 @@
-"""The flows of Dagster: each step is an op. The run's own process does all of them, one after another."""
+"""The flows of Dagster: each step is an op. The run's own process runs all of them, one after another."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Triggers DBOS's flows, and waits for them, as it is asked to."""
+"""Triggers DBOS's flows and waits for them, on request."""
 
 import os
 import time
@@ -21,7 +21,7 @@ def trigger(flow: str) -> str:
 
 
 def wait(runs: list[str], seconds: float) -> dict[str, Any]:
-    """Return the state of each run and when it ended, once all have or the time is over."""
+    """Return each run's state and end time, once all have ended or the time is up."""
     deadline = time.monotonic() + seconds
     while True:
         found = client.list_workflows(workflow_ids=runs, load_input=False, load_output=False)

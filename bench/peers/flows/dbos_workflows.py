@@ -1,4 +1,4 @@
-"""The flows of DBOS: each is a workflow of steps. Run as a program, it is the application that runs them."""
+"""The flows of DBOS: each is a workflow of steps. As a program, this is the application that runs them."""
 
 import os
 import threading
@@ -19,7 +19,7 @@ def fibo(number: int) -> int:
 
 @DBOS.step()
 def long_step(step: int) -> None:
-    """Be at work for a while."""
+    """Work for a while."""
     work.long_step(step)
 
 
@@ -44,20 +44,20 @@ def light() -> None:
 
 @DBOS.workflow(name="heavy")
 def heavy() -> None:
-    """Run few steps that take a while, one after another."""
+    """Run a few steps that take a while, one after another."""
     for number in work.HEAVY:
         fibo(number)
 
 
 @DBOS.workflow(name="long")
 def long() -> None:
-    """Be at work for long enough to be killed."""
+    """Work for long enough to be killed."""
     for step in range(work.LONG_STEPS):
         long_step(step)
 
 
 def main() -> None:
-    """Run workflows until the end."""
+    """Run workflows until the process is ended."""
     DBOS(
         config={
             "name": NAME,

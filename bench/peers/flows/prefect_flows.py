@@ -1,4 +1,4 @@
-"""The flows of stock Prefect, and of this platform."""
+"""The flows of stock Prefect and of this platform."""
 
 from prefect import flow, task
 from work import HEAVY, LIGHT, LONG_STEPS, fibo, long_step, mark
@@ -28,13 +28,13 @@ def light() -> None:
 
 @flow
 def heavy() -> None:
-    """Run few tasks that take a while, one after another."""
+    """Run a few tasks that take a while, one after another."""
     for number in HEAVY:
         one_fibo(number)
 
 
 @flow
 def long() -> None:
-    """Be at work for long enough to be killed."""
+    """Work for long enough to be killed."""
     for step in range(LONG_STEPS):
         one_long_step(step)

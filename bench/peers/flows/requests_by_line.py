@@ -1,4 +1,4 @@
-"""Requests to trigger flows and to wait for them come in as lines of JSON, and answers leave as such."""
+"""Reads requests to trigger flows and to wait for them as lines of JSON, and writes answers as such."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def answer_all(trigger: Callable[[str], str], wait: Callable[[list[str], float], dict[str, Any]]) -> None:
-    """Answer until there are no more requests."""
+    """Answer requests until the input ends."""
     for line in sys.stdin:
         request = json.loads(line)
         answer = trigger(request["trigger"]) if "trigger" in request else wait(*request["wait"])

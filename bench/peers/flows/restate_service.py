@@ -21,14 +21,14 @@ async def light(context: restate.Context) -> None:
 
 @flows.handler()
 async def heavy(context: restate.Context) -> None:
-    """Run few steps that take a while, one after another."""
+    """Run a few steps that take a while, one after another."""
     for number in work.HEAVY:
         await context.run_typed("fibo", work.fibo, number=number)
 
 
 @flows.handler()
 async def long(context: restate.Context) -> None:
-    """Be at work for long enough to be killed."""
+    """Work for long enough to be killed."""
     for step in range(work.LONG_STEPS):
         await context.run_typed("long-step", work.long_step, step=step)
 

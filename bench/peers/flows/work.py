@@ -1,4 +1,4 @@
-"""What the flows of all peers do, by the standard library alone: each imports this in its own environment."""
+"""The work of all peers' flows, with only the standard library: each imports this in its own environment."""
 
 import os
 import time
@@ -15,13 +15,13 @@ def fibo(number: int) -> int:
 
 
 def mark(flow: str, step: int = 0) -> None:
-    """Tell that a flow is at work now."""
+    """Record in the flow's file that it is at work now."""
     with (Path(os.environ["BENCH_MARKS"]) / flow).open("a", encoding="utf-8") as file:
         file.write(f"{step} {time.time()}\n")
 
 
 def long_step(step: int) -> None:
-    """Be at work for a while, and tell so all the time."""
+    """Work for a while, leaving marks all the time."""
     ends = time.monotonic() + LONG_STEP_SECONDS
     while time.monotonic() < ends:
         mark("long", step)

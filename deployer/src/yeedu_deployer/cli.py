@@ -1,7 +1,7 @@
 """The command line: `deployer apply`, `deployer plan` and `deployer status`.
 
-Exit codes: 0 done, or nothing to do; 1 something failed; 2 `plan` found something to do, or `status` that
-server and file differ.
+Exit codes: 0 done, or nothing to do; 1 something failed; 2 `plan` found something to do, or `status`
+found that server and file differ.
 """
 
 import argparse
@@ -43,12 +43,12 @@ DEFAULT_TIMEOUT_SECONDS = 120.0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the deployer and leave with its exit code."""
+    """Run the deployer and exit with its exit code."""
     sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command; every failure has been told in one sentence on standard error."""
+    """Run one command and return its exit code; print each failure as one sentence on standard error."""
     if not any(argument in (*COMMANDS, "-h", "--help") for argument in arguments):
         arguments = ["apply", *arguments]
     options = _parser().parse_args(arguments, Options())
@@ -69,7 +69,7 @@ def _deploy(options: Options) -> int:
     configuration = Configuration.from_environment(os.environ)
     own = own_variables(os.environ)
     with (
-        FlowInspector(own) as inspector,  # it gets ready while this process does the same
+        FlowInspector(own) as inspector,  # starts up in parallel with this process
         declared_files(options, os.environ, configuration) as files,
     ):
         return _deploy_with(inspector, files, options, configuration)
@@ -78,7 +78,7 @@ def _deploy(options: Options) -> int:
 def _deploy_with(
     inspector: FlowInspector, files: "Files", options: Options, configuration: Configuration
 ) -> int:
-    # Prefect reads its settings when it is imported: what imports it comes after the logins were adopted.
+    # Prefect reads its settings on import, so these imports have to follow `adopt_logins`.
     from yeedu_deployer.applied.apply import Deployer
     from yeedu_deployer.server import Lookup, open_client, wait_until_ready
     from yeedu_deployer.status import is_in_step, print_status
@@ -91,7 +91,7 @@ def _deploy_with(
         only=options.only or (),
         deployments_only=deployments_only,
     )
-    read()  # what is wrong for any server is told before one is waited for
+    read()  # report what is wrong for any server before waiting for one
     wait_until_ready(configuration.api_url, options.timeout)
     with open_client(configuration.api_url) as client:
         lookup = Lookup(client)
@@ -116,7 +116,7 @@ def _deploy_with(
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Leave with one sentence, and with 1 because 2 means that a plan found something to do."""
+        """Exit with one sentence and code 1, since 2 means that a plan found something to do."""
         self.exit(FAILED, f"error: {message}; see '{self.prog} --help'.\n")
 
 

@@ -1,4 +1,4 @@
-"""Where the desired state is declared: CONFIG_DIR, the platform's own files, or the flows' own repository."""
+"""Finds the files that declare the desired state: in CONFIG_DIR, the platform's, or the flows' repository."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 IN_REPOSITORY = "repo:"
 PREFECT_YAML, ENVIRONMENTS_YAML, FLOWS_ENV = "prefect.yaml", "environments.yaml", "flows.env"
-# What the services are made from and told; a variable of one of these names has its place in .env.
+# Variables that build or configure the services; they belong in .env, not in flows.env.
 OF_THE_PLATFORM = re.compile(
     r"(PREFECT|YEEDU|WAREHOUSE|FLOWS_GIT|GIT_CONFIG|WORKER|RESCUE|ALERT|POSTGRES|COMPOSE|DOCKER)_\w+"
     r"|(GITHUB_TOKEN|CA_CERT_FILE)(_FILE)?|CONFIG_DIR|CHECKOUT_\w+|PATH|HOME|LD_\w+|PYTHON\w*"
@@ -30,9 +30,9 @@ SECRET = re.compile(r"(\w+_)?(PASSWORD|PASSWD|TOKEN|SECRET|API_?KEY|ACCESS_KEY|P
 
 @dataclass
 class Options:
-    """What the command line says; empty for what it does not.
+    """The options of the command line; those not given are empty.
 
-    `file` may be `repo:` and a path in the flows' repository.
+    `file` may be `repo:` followed by a path in the flows' repository.
     """
 
     command: str = ""
@@ -51,14 +51,14 @@ class Options:
 def declared_files(
     given: Options, variables: Mapping[str, str], configuration: Configuration
 ) -> Generator["Files"]:
-    """Find the files that declare the desired state; one of the repository is there until the block's end.
+    """Find the files that declare the desired state; a file of the repository exists until the block ends.
 
-    `CONFIG_DIR` is the folder of a team's own files. Where it lacks work pools or alerts, the platform's are
-    taken, from `deployer/` in `CHECKOUT_DIR`; without either, a file is looked for beside prefect.yaml. While
-    prefect.yaml is one of the repository, the working directory is the clone, so that messages name the file
-    as the repository does.
+    `CONFIG_DIR` is the folder of a team's own files. If it lacks work pools or alerts, the platform's are
+    used, from `deployer/` in `CHECKOUT_DIR`; without either, files beside prefect.yaml are. If prefect.yaml
+    comes from the repository, the working directory is the clone meanwhile, so that messages name the file
+    by its path in the repository.
     """
-    # These import Prefect: not before it is needed.
+    # These import Prefect, so not before it is needed.
     from yeedu_deployer.declared.desired import Files
     from yeedu_deployer.declared.flow_source import Source
     from yeedu_deployer.planned.sources import remote_of
@@ -73,7 +73,7 @@ def declared_files(
     others = [
         _other(given.work_pools, "work-pools.yaml", folders),
         _other(given.alerts, "alerts.yaml", folders),
-        _other(given.environments, ENVIRONMENTS_YAML, folders[:1]),  # it names deployments, so is of one file
+        _other(given.environments, ENVIRONMENTS_YAML, folders[:1]),  # it belongs to one prefect.yaml
     ]
     if given.environment and config and not others[2]:
         raise ConfigurationError(
@@ -130,7 +130,7 @@ def _file(name: str, variables: Mapping[str, str], *, is_option: bool) -> Path:
 
 
 def _branch(environment: str, file: Path | None, variables: Mapping[str, str]) -> str:
-    """Return an environment's branch; what is wrong with the file is told when all of it is read."""
+    """Return an environment's branch; mistakes in the file are reported when all of it is read."""
     from yeedu_deployer.declared.templating import resolve_at_run_time
     from yeedu_deployer.declared.yaml_marks import locate
     from yeedu_deployer.declared.yaml_reader import load
@@ -145,7 +145,7 @@ def _branch(environment: str, file: Path | None, variables: Mapping[str, str]) -
 
 
 def _check_is_in(clone: Path, path: str, name: str, shown: str) -> None:
-    """Make sure that the clone has the file, and that it is no link to one outside."""
+    """Check that the clone has the file, and that it is not a link to one outside."""
     if not path or not (clone / path).resolve().is_relative_to(clone):
         raise ConfigurationError(
             f"PREFECT_FILE={name} is no path in a repository; write it like {IN_REPOSITORY}{PREFECT_YAML}."
@@ -157,9 +157,9 @@ def _check_is_in(clone: Path, path: str, name: str, shown: str) -> None:
 
 
 def own_variables(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that flows.env of CONFIG_DIR declares, as whoever started this process read them.
+    """Return the variables that CONFIG_DIR's flows.env declares, with their values from `variables`.
 
-    A line that sets what is the platform's, or looks like a secret, is a `ConfigurationError`.
+    Raises `ConfigurationError` for a line that sets a variable of the platform or looks like a secret.
     """
     file = Path(variables.get("CONFIG_DIR", ""), FLOWS_ENV)
     if not variables.get("CONFIG_DIR") or not file.exists():

@@ -7,7 +7,7 @@ DeployerError
   SourceError          the git repository cannot be read
   FlowError            an entrypoint does not give a flow
   ServerError          the Prefect server is unreachable or refused a request
-    RefusedError       it does not have what was asked for, or does not let this login have it
+    RefusedError       it lacks what was asked for, or denies it to this login
 """
 
 import re
@@ -25,7 +25,7 @@ MINIMUM_HIDDEN_CHARACTERS = 6
 class DeployerError(Exception):
     """The deployer cannot do what it was asked; its text is meant for people.
 
-    `key` is that of prefect.yaml which it is about, where something is wrong with one deployment.
+    `key` is the key of prefect.yaml at fault, if the error is about one deployment.
     """
 
     def __init__(self, text: str, key: str = "") -> None:
@@ -65,7 +65,7 @@ class ServerError(DeployerError):
 
 
 class RefusedError(ServerError):
-    """The Prefect server does not have what was asked for, or does not let this login have it."""
+    """The Prefect server lacks what was asked for, or denies it to this login."""
 
 
 E = TypeVar("E", bound=DeployerError)
@@ -73,7 +73,7 @@ E = TypeVar("E", bound=DeployerError)
 
 @dataclass(frozen=True)
 class Place:
-    """Where a deployment is declared, and its keys, which is what every sentence about it begins with."""
+    """Where a deployment and its keys are declared, with which every sentence about it begins."""
 
     file: str
     line: int
@@ -81,9 +81,9 @@ class Place:
     name: str
 
     def tell(self, error: E, key: str = "", *, is_shared: bool = False) -> E:
-        """Return an error that begins with the place; a shared one is about other deployments as well.
+        """Return the error with the place in front; a shared one is about other deployments as well.
 
-        One that names no key, and is given none, is not about this deployment and stays as it is.
+        An error without a key is not about this deployment, and stays as it is.
         """
         key = error.key or key
         if not key:
@@ -94,7 +94,7 @@ class Place:
 
 
 def redact(text: str, secrets: Sequence[str]) -> str:
-    """Replace every secret in a text; longer ones first, so that none is left in part."""
+    """Replace every secret in a text, longer ones first, so that no part of one is left."""
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= MINIMUM_HIDDEN_CHARACTERS:
             text = text.replace(secret, HIDDEN)
@@ -102,5 +102,5 @@ def redact(text: str, secrets: Sequence[str]) -> str:
 
 
 def shown(line: str, secrets: Sequence[str]) -> str:
-    """Return a line as people get to see it: without secrets and without what a terminal obeys."""
+    """Return a line that is safe to print: without secrets, and with control characters escaped."""
     return printable(redact(line, secrets))

@@ -33,7 +33,7 @@ STYLES = {
 
 @dataclass(frozen=True)
 class Printed:
-    """How one object is shown: on one line, in the cells of a table, and what stands below it."""
+    """How one object is shown: as one line or as cells of a table, and the lines below it."""
 
     line: str
     cells: tuple[str, ...]
@@ -43,7 +43,7 @@ class Printed:
 
 @dataclass(frozen=True)
 class Row:
-    """One object and what became of it."""
+    """One object and its outcome."""
 
     kind: str
     name: str
@@ -66,9 +66,9 @@ class Row:
 
 @dataclass
 class Report:
-    """Everything that one run of the deployer did: its rows, in their order, and a sentence per failure.
+    """Everything that one run of the deployer did: its rows in order, and a sentence per failure.
 
-    What is in `secrets` never appears in what is printed, whatever a message holds.
+    The values in `secrets` are never printed, whatever a message holds.
     """
 
     secrets: tuple[str, ...] = field(default=(), repr=False)
@@ -76,7 +76,7 @@ class Report:
     failures: list[str] = field(default_factory=list[str])
 
     def hide(self, secrets: Iterable[str]) -> None:
-        """Show these values no more, whatever a message holds."""
+        """Add values that must not be printed, whatever a message holds."""
         self.secrets = (*self.secrets, *secrets)
 
     def add(
@@ -88,11 +88,11 @@ class Report:
         link: str = "",
         changes: tuple[FieldChange, ...] = (),
     ) -> None:
-        """Note what became of one object, and of its fields when some were changed."""
+        """Record one object's outcome, with the fields that were changed."""
         self.rows.append(Row(kind, name, outcome, detail, link, changes))
 
     def fail(self, kind: str, name: str, error: Exception) -> None:
-        """Note a failure; one sentence that several objects share is told once."""
+        """Record a failure; a sentence that several objects share is reported once."""
         self.add(kind, name, Outcome.FAILED)
         self.failures += [line for line in str(error).splitlines() if line not in self.failures]
 
@@ -120,7 +120,7 @@ class Report:
     def print_rows(self, rows: Sequence[Printed], headings: Sequence[str], *, below: int) -> None:
         """Print a table, or plain lines, and the failures.
 
-        `below` is the column in which a row's further lines stand; the one before it has the row's style.
+        `below` is the column of a row's further lines; the one before it has the row's style.
         """
         if sys.stdout.isatty():
             _print_table(rows, headings, below, self.secrets)
@@ -148,7 +148,7 @@ def _print_table(
         for line in row.below:
             table.add_row(*[""] * below, Text(shown(line, secrets), "dim"))
     console = Console()
-    # As wide as it needs to be: a link that a terminal wraps can be clicked, one cut by a cell cannot.
+    # As wide as needed: a link that the terminal wraps can be clicked, one cut off by a cell cannot.
     unlimited = console.options.update(max_width=MAXIMUM_COLUMNS)
     console.width = Measurement.get(console, unlimited, table).maximum
     console.print(table)
@@ -164,6 +164,6 @@ def _redacted(value: JsonValue, secrets: tuple[str, ...]) -> JsonValue:
 
 
 def brief(value: object) -> str:
-    """Show a value on one line, cut where it is long."""
+    """Return a value on one line, cut off if it is long."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= MAXIMUM_VALUE_CHARACTERS else f"{text[:MAXIMUM_VALUE_CHARACTERS]}…"

@@ -1,4 +1,4 @@
-"""The Prefect server: waits for it, reads and writes blocks, explains its refusals."""
+"""Talks to the Prefect server: waits for it, reads and writes blocks, explains its refusals."""
 
 import re
 import sys
@@ -32,13 +32,13 @@ INVALID = re.compile(r"Validation failed for field '(.*?)'\. Failure reason: (.*
 POLL_SECONDS = 0.1
 PAGE = 200
 UNAUTHORIZED = 401
-NOT_THERE = (404, 405)  # Prefect Cloud tells neither whether it is ready nor its version
+NOT_THERE = (404, 405)  # Prefect Cloud does not tell whether it is ready, or its version
 REFUSED = (403, *NOT_THERE)
 REQUEST_TIMEOUT_SECONDS = 5.0
 SECRET = "secret"  # noqa: S105 - a block type's slug
 SLACK, WEBHOOK, EMAIL = "slack-webhook", "custom-webhook", "sendgrid-email"
 GITHUB = "github-credentials"
-# Imported when one is written: each module takes half a second or more, and most runs write none.
+# Imported only to write one: each module takes half a second or more, and most runs write none.
 BLOCK_CLASSES = {
     SECRET: ("prefect.blocks.system", "Secret"),
     SLACK: ("prefect.blocks.notifications", "SlackWebhook"),
@@ -55,8 +55,8 @@ class _Reader(Protocol[T]):
 def wait_until_ready(api_url: str, timeout_seconds: float) -> None:
     """Wait until the server answers `/ready`, which also means that its database answers.
 
-    A server without `/ready` is asked for its work pools instead. One that refuses the credentials, or is not
-    ready in time, is a `ServerError` that holds what it last did.
+    A server without `/ready` is asked for its work pools instead. Raises `ServerError` if it rejects the
+    credentials, or with its last answer if it is not ready in time.
     """
     deadline = time.monotonic() + timeout_seconds
     with _impatient_client(api_url) as client:
@@ -83,7 +83,7 @@ def wait_until_ready(api_url: str, timeout_seconds: float) -> None:
 
 
 def _impatient_client(api_url: str) -> httpx.Client:
-    """Return a client that logs in as Prefect's does, and asks once where that one would ask again."""
+    """Return a client that logs in as Prefect's does, but does not retry."""
     settings = get_current_settings()
     verify: bool | str = settings.api.ssl_cert_file or not settings.api.tls_insecure_skip_verify
     headers = dict(settings.client.custom_headers)
@@ -100,9 +100,9 @@ def _impatient_client(api_url: str) -> httpx.Client:
 
 @contextmanager
 def open_client(api_url: str) -> Generator[SyncPrefectClient]:
-    """Open a client, make sure that the server accepts its credentials, and say if it is of another version.
+    """Open a client, check that the server accepts its credentials, and print a note if its version differs.
 
-    Whatever Prefect does itself meanwhile, as when it saves a block, goes through the same client.
+    Prefect's own requests meanwhile, as to save a block, go through the same client.
     """
     with (
         temporary_settings({PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}),  # it is checked below
@@ -119,7 +119,7 @@ def open_client(api_url: str) -> Generator[SyncPrefectClient]:
 
 
 def _version(client: SyncPrefectClient) -> str:
-    """Return the server's version of Prefect; empty where it tells none."""
+    """Return the server's version of Prefect; empty if it does not tell."""
     try:
         return str(client.request("GET", "/admin/version").json())
     except httpx.HTTPStatusError as error:
@@ -139,7 +139,7 @@ def all_pages(read: _Reader[T]) -> list[T]:
 
 
 def find_block(client: SyncPrefectClient, kind: str, name: str) -> BlockDocument | None:
-    """Read a block with its secrets, or None when there is no such block."""
+    """Return a block with its secrets, or None if there is no such block."""
     with explained(f"The {kind} block {name!r} could not be read", quote_answer=False):
         try:
             return client.read_block_document_by_name(name, kind, include_secrets=True)
@@ -148,7 +148,7 @@ def find_block(client: SyncPrefectClient, kind: str, name: str) -> BlockDocument
 
 
 def read_secret(client: SyncPrefectClient, name: str) -> object | None:
-    """Read the raw value of a Secret block, or None when there is no such block.
+    """Return the raw value of a Secret block, or None if there is no such block.
 
     `Secret.get` would turn a password of digits into a number.
     """
@@ -169,9 +169,9 @@ def write_block(kind: str, name: str, value: object) -> str:
 
 
 class Lookup:
-    """What templates of files name on the server: variables, and values of blocks, each read once.
+    """Reads what templates name on the server, variables and values of blocks, each once.
 
-    The texts that blocks gave are in `secrets`; no report may show them.
+    The texts from blocks are in `secrets`; no report may show them.
     """
 
     def __init__(self, client: SyncPrefectClient) -> None:
@@ -181,7 +181,7 @@ class Lookup:
         self._variables: dict[str, JsonValue] = {}
 
     def fields(self, kind: str, name: str) -> dict[str, Any] | None:
-        """Return what a block holds, by field; `None` for no block."""
+        """Return what a block holds, by field; `None` if there is no block."""
         if (kind, name) not in self._blocks:
             found = find_block(self._client, kind, name)
             self._blocks[kind, name] = found and found.data
@@ -198,7 +198,7 @@ class Lookup:
         return self._variables[name]
 
     def block(self, kind: str, name: str, keypath: str = "") -> JsonValue:
-        """Return a block's value, or what its `keypath` leads to, as Prefect's own templates read it."""
+        """Return a block's value, or its part at `keypath`, as Prefect's own templates read it."""
         value: Any = self.fields(kind, name)
         if value is None:
             raise LookupError(
@@ -226,9 +226,9 @@ def _texts(value: Any) -> list[str]:
 
 @contextmanager
 def explained(what: str, *, quote_answer: bool = True) -> Generator[None]:
-    """Turn whatever the client raises into one sentence that begins with the clause `what`.
+    """Turn the client's errors into a `ServerError` of one sentence that begins with the clause `what`.
 
-    The server's own words are not quoted where a request carried a secret.
+    Without `quote_answer`, for a request that carries a secret, the server's own words are left out.
     """
     try:
         yield
@@ -238,7 +238,7 @@ def explained(what: str, *, quote_answer: bool = True) -> Generator[None]:
         status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else 0
         kind = RefusedError if status in REFUSED else ServerError
         reason = _reason(error, quote_answer)
-        # Parameters of a deployment are checked before; so what the server validates are its job variables.
+        # A deployment's parameters have been checked; what the server can still refuse are its job variables.
         raise kind(f"{what}: {reason}.", "job_variables" if "'job_variables." in reason else "") from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
@@ -256,7 +256,7 @@ def _reason(error: Exception, quote_answer: bool) -> str:
 
 
 def refusal() -> str:
-    """Say what to check when the server refuses what Prefect's client has sent, if anything."""
+    """Return what to check when the server rejects the client's credentials."""
     if PREFECT_API_KEY.value() and not PREFECT_API_AUTH_STRING.value():
         return "the server rejects the API key; check PREFECT_API_KEY or its file"
     return "the server rejects the credentials; check PREFECT_API_AUTH_STRING or its file"
@@ -268,7 +268,7 @@ def _answer_text(response: httpx.Response) -> str:
         body = response.json()
     answer = cast("dict[str, Any]", body if isinstance(body, dict) else {})
     said = answer.get("detail") or answer.get("exception_detail") or answer.get("exception_message") or ""
-    if isinstance(said, list):  # pydantic's errors, of which the first one says it
+    if isinstance(said, list):  # pydantic's errors, of which the first is enough
         first = cast("list[dict[str, Any]]", said)[0]
         said = f"{'.'.join(str(part) for part in first['loc'][1:])!r}: {first['msg']}; change it"
     text = " ".join(str(said).split())[:500].rstrip(".")

@@ -55,7 +55,7 @@ def _verify_ssl(value: object) -> bool:
 
 
 def _warehouse_url(url: str) -> str:
-    """Check the warehouse's address, which is kept in the open: its password has a place of its own."""
+    """Check the warehouse's address, which is not secret: its password has its own setting."""
     try:
         parts = urlsplit(url)
         has_password, has_host = parts.password is not None, bool(parts.hostname and parts.path.strip("/"))
@@ -87,8 +87,8 @@ def _secret(name: str) -> Any:
 class Configuration(BaseModel):
     """Everything that comes from the environment, each field from the variable that is its alias.
 
-    The variable of a secret names the file that holds it, but for the server's login and key. `None`, or an
-    empty text, is what is not configured.
+    A secret's variable names the file that holds it, except for the server's login and key. `None` or an
+    empty text means not configured.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, validate_default=True)
@@ -114,7 +114,7 @@ class Configuration(BaseModel):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Read and check every variable; what is missing or wrong is a `ConfigurationError`."""
+        """Read and check every variable; raise `ConfigurationError` if one is missing or wrong."""
         values: dict[str, str] = {}
         for field in cls.model_fields.values():
             name = str(field.alias)
@@ -146,7 +146,7 @@ class Configuration(BaseModel):
 
 
 def ui_url_of(api_url: str) -> str:
-    """Return where the UI of an API is: a server's own beside it, Prefect Cloud's under another name."""
+    """Return the URL of an API's UI: beside the API on a server, under another name in Prefect Cloud."""
     url = re.sub(r"^https://api\.(prefect\.\w+)/", r"https://app.\1/", api_url)
     url = re.sub(r"/api(?=/|$)", "", url, count=1)
     return url.replace("/accounts/", "/account/").replace("/workspaces/", "/workspace/")
@@ -155,8 +155,8 @@ def ui_url_of(api_url: str) -> str:
 def read_secret_file(variable: str, environment: Mapping[str, str]) -> str | None:
     """Read the secret in the file that a variable names, without its trailing newline.
 
-    `None`, which means "off", where the variable is unset or empty, or the file is empty. A file that is
-    missing, unreadable or implausibly long is a `ConfigurationError`.
+    Returns `None`, which means "off", if the variable is unset or empty, or the file is empty. Raises
+    `ConfigurationError` if the file is missing, unreadable or implausibly long.
     """
     name = environment.get(variable)
     if not name:
@@ -177,7 +177,7 @@ def read_secret_file(variable: str, environment: Mapping[str, str]) -> str | Non
 
 
 def adopt_logins(environment: dict[str, str] | None = None) -> None:
-    """Turn the files of the server's login and key into settings; call before importing Prefect."""
+    """Set the server's login and key from their files; call this before importing Prefect."""
     target = os.environ if environment is None else environment
     for name in (AUTH_STRING, API_KEY):
         value = read_secret_file(f"{name}_FILE", target)

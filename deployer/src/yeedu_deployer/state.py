@@ -1,6 +1,6 @@
-"""What was applied last, kept on the server in a Secret block; and its lock, which one deployer holds.
+"""Keeps what was applied last in a Secret block on the server, under a lock that one deployer holds.
 
-A Secret block is encrypted, has no size limit, and travels with the server's backup. Fingerprints of
+A Secret block is encrypted, has no size limit, and is part of the server's backup. Fingerprints of
 definitions are plain hashes; of credentials only a salted slow hash is kept.
 """
 
@@ -30,7 +30,7 @@ RENEW_SECONDS, STALE_SECONDS, WAIT_SECONDS, POLL_SECONDS = 5.0, 20.0, 600.0, 0.2
 
 
 class Kind(StrEnum):
-    """The kinds of objects that the deployer brings to the desired state, as reports name them."""
+    """The kinds of objects that the deployer manages, as reports name them."""
 
     BLOCK = "block"
     POOL = "work pool"
@@ -43,8 +43,8 @@ class Kind(StrEnum):
 class Applied(BaseModel):
     """One object as it was last applied: fingerprints of its fields, and of those of each schedule, by slug.
 
-    Another id under the same name is someone else's; an empty one is not known. `created` is whether the
-    deployer made it, and `scope` whose it is: of deployments the `name` of the file that declared them.
+    An object of the same name with another id is someone else's; an empty id is unknown. `created` tells
+    whether the deployer made it, and `scope` its owner: for deployments, the `name` of their file.
     """
 
     id: str = ""
@@ -55,7 +55,7 @@ class Applied(BaseModel):
 
 
 class State(BaseModel):
-    """Everything that was applied so far, by kind and key; `serial` counts how often it was written."""
+    """Everything that was applied so far, by kind and key; `serial` counts the writes."""
 
     format: int = FORMAT
     serial: int = 0
@@ -88,7 +88,7 @@ class State(BaseModel):
 
     @classmethod
     def load(cls, client: SyncPrefectClient, environment: str = "") -> Self:
-        """Read the state of an environment; a server that has none yet gives an empty one.
+        """Return the state of an environment, or an empty one if the server has none yet.
 
         Each environment has a block of its own, so that two of them may be applied at the same time.
         """
@@ -114,7 +114,7 @@ class State(BaseModel):
         return self.objects.setdefault(kind, {})
 
     def save(self, client: SyncPrefectClient, environment: str = "") -> None:
-        """Write what this run has changed; what another one has written meanwhile stays."""
+        """Write what this run has changed; keep what another one has written meanwhile."""
         changed = [
             (kind, key)
             for kind in Kind
@@ -134,16 +134,16 @@ class State(BaseModel):
 
 
 def block_name(environment: str = "") -> str:
-    """Name the Secret block that holds an environment's state; empty is the platform itself."""
+    """Return the name of the Secret block with an environment's state; empty means the platform itself."""
     return f"{BLOCK_NAME}-{environment}" if environment else BLOCK_NAME
 
 
 @contextmanager
 def locked_state(client: SyncPrefectClient, environment: str = "") -> Generator[State]:
-    """Give the state of an environment to this deployer alone, and save it at the end, also after a failure.
+    """Lock the state of an environment for this deployer, and save it at the end, even after a failure.
 
-    The lock is a variable on the server, which can be made once only. Its holder renews it; one that is not
-    renewed any more was left by a deployer that was killed, and is taken away.
+    The lock is a variable on the server, which can be created only once. Its holder renews it; one that is
+    not renewed was left by a deployer that was killed, and is deleted.
     """
     name = re.sub(r"[^a-z0-9_]", "_", f"{LOCK_NAME}_{environment}".lower()).rstrip("_")
     lock, is_done = _acquire(client, name), threading.Event()
@@ -194,6 +194,6 @@ def _renew(client: SyncPrefectClient, lock: UUID, is_done: threading.Event) -> N
 
 
 def _delete(client: SyncPrefectClient, lock: UUID) -> None:
-    """Give a lock back; where that fails, it is taken for a dead deployer's before long."""
+    """Release a lock; if that fails, it soon counts as a dead deployer's."""
     with suppress(httpx.HTTPError):
         client.request("DELETE", cast("Any", f"/variables/{lock}"))

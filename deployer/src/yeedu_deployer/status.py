@@ -30,7 +30,7 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-# What each state means, where it needs a word, and how it looks.
+# What each state means, if it needs explaining, and how it looks.
 STATES = {
     State.IN_STEP: ("", "green"),
     State.FILE_CHANGED: ("the next apply writes what the file says now", "yellow"),
@@ -56,8 +56,8 @@ class RunBrief:
 class DeploymentStatus:
     """One deployment: how it relates to the file, which workers poll its pool, and its runs.
 
-    It is paused too where its pool is. `next_run` is in the past when it is late. In `drift`, `old` is the
-    server's value, `new` the file's.
+    It also counts as paused if its pool is. `next_run` is in the past when it is late. In `drift`, `old` is
+    the server's value, `new` the file's.
     """
 
     name: str
@@ -71,9 +71,9 @@ class DeploymentStatus:
 
 
 def read_status(client: SyncPrefectClient, plans: Iterable[Plan]) -> list[DeploymentStatus]:
-    """Find out about every deployment of the file and of the server, those of the file first.
+    """Return the status of every deployment of the file and of the server, those of the file first.
 
-    `plans` are what would be done to the deployments of the file, and to those that it dropped.
+    `plans` are those for the deployments of the file, and for those that it dropped.
     """
     rows: list[DeploymentStatus] = []
     dropped: set[str] = set()
@@ -100,13 +100,13 @@ def read_status(client: SyncPrefectClient, plans: Iterable[Plan]) -> list[Deploy
 
 
 def is_in_step(rows: Sequence[DeploymentStatus]) -> bool:
-    """Tell whether the server has exactly what the file says; what the file never named does not count."""
+    """Tell whether the server has exactly what the file says, apart from what the file never named."""
     different = (State.FILE_CHANGED, State.EDITED, State.MISSING, State.DROPPED)
     return not any(row.state in different for row in rows)
 
 
 class _Reader:
-    """Reads how deployments are doing; their work pools are asked about once."""
+    """Reads the status of deployments; asks about each work pool once."""
 
     def __init__(self, client: SyncPrefectClient) -> None:
         self._client = client

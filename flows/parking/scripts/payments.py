@@ -16,17 +16,17 @@ DOWNLOAD_SECONDS = (10, 60)  # to connect, and between two pieces of the answer
 
 
 class PaymentsError(RuntimeError):
-    """The day's payments cannot be had or used; the message says why."""
+    """The day's payments cannot be fetched or used; the message says why."""
 
 
 @dataclass
 class ZoneTotal:
-    """What one zone took in.
+    """The totals of one zone.
 
     Attributes:
-        payments: How many payments.
-        minutes: Parking time that was paid for.
-        amount: Money, in the currency of the file.
+        payments: The number of payments.
+        minutes: The parking time that was paid for.
+        amount: The money, in the currency of the file.
     """
 
     payments: int = 0
@@ -40,7 +40,7 @@ class Day:
 
     Attributes:
         zones: The totals by zone, in alphabetical order.
-        rejected: How many rows do not count, by reason.
+        rejected: The number of rows that do not count, by reason.
     """
 
     zones: dict[str, ZoneTotal] = field(default_factory=dict[str, ZoneTotal])
@@ -48,7 +48,7 @@ class Day:
 
     @property
     def rows(self) -> int:
-        """How many rows the file has."""
+        """The number of rows in the file."""
         return sum(zone.payments for zone in self.zones.values()) + self.rejected.total()
 
 
@@ -56,12 +56,12 @@ def fetch(day: date, source_url: str) -> str:
     """Download a day's file, or make a sample of it.
 
     Args:
-        day: Which day.
-        source_url: An http address with {day} in it, which becomes 2026-03-31; empty: a sample.
+        day: The day.
+        source_url: An http address with {day} in it, which becomes 2026-03-31; empty for a sample.
 
     Raises:
-        PaymentsError: There is no such file, it is no text, or `source_url` is no address.
-        RequestException: The server could not be reached, or has trouble; another try may help.
+        PaymentsError: There is no such file, it is not text, or `source_url` is not an address.
+        RequestException: The server could not be reached, or has trouble; a retry may help.
     """
     if not source_url:
         return make_sample(day)
@@ -81,7 +81,7 @@ def fetch(day: date, source_url: str) -> str:
 
 
 def make_sample(day: date) -> str:
-    """Make up a day's file, the same for a day on every machine; one row in it is there twice."""
+    """Make up a day's file, the same for a day on every machine; one of its rows is there twice."""
     chance = random.Random(day.toordinal())  # noqa: S311 - a sample, not a secret
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -102,10 +102,10 @@ def make_sample(day: date) -> str:
 def add_up(text: str, day: date) -> Day:
     """Check every row of a file, and add up those that count.
 
-    A row counts when it is complete, of this day, not negative, and its payment was not in the file before.
+    A row counts if it is complete, of this day, not negative, and not a repeated payment.
 
     Raises:
-        PaymentsError: It is no file of payments.
+        PaymentsError: It is not a file of payments.
     """
     reader = csv.DictReader(io.StringIO(text))
     missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]

@@ -1,10 +1,10 @@
-"""The work itself, as plain functions: they can be tried and tested without Prefect."""
+"""The work itself, as plain functions that can be run and tested without Prefect."""
 
 from collections import Counter
 
 
 def count_words(text: str) -> dict[str, int]:
-    """Count the words of a text, the most frequent first; capitals do not matter.
+    """Count the words of a text, the most frequent first, ignoring case.
 
     Raises:
         ValueError: There is no word.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# The labels by which a worker of this platform claims a run, and gives the heartbeat interval of its process.
+# The labels by which a worker of this platform claims a run, and tells the heartbeat interval of its process.
 # The name has to equal Prefect's own label: another worker may have taken a run that was restarted.
 WORKER_LABEL, HEARTBEAT_LABEL = "yeedu-prefect.worker.name", "yeedu-prefect.heartbeat-seconds"
 MARK = "rescued: "  # the prefix of every message that this service leaves in a run's history
@@ -32,20 +32,20 @@ class FlowRun:
     Attributes:
         id: Its id.
         name: Its name; any text.
-        state_id: Of the state that it was in.
+        state_id: The id of its state.
         state_type: Such as ``RUNNING``.
         state_name: Such as ``AwaitingRetry``.
         state_message: Why it is in that state.
-        since: When it came into that state, ISO 8601, by the server's clock.
-        deployment_id: Empty for a run that was started without one.
-        work_pool: From which a worker took it; empty for others.
+        since: When it entered that state, ISO 8601, by the server's clock.
+        deployment_id: Empty for a run that was started without a deployment.
+        work_pool: The pool from which a worker took it; empty if none did.
         tags: Its deployment's and its own.
         retry_type: ``in_process`` while the process that runs it waits for a retry.
         due: When it was to start next, ISO 8601; empty for none.
-        worker: The name of the worker that took it last; empty when none has said so.
+        worker: The name of the worker that took it last; empty if none has reported it.
         beats_seconds: The heartbeat interval of its process, if a worker of this platform took it last;
             0 if another one did, or if that is unknown.
-        parent_task_run: The caller's record of it, for a subflow; empty for others.
+        parent_task_run: For a subflow, its task run in the caller; empty for others.
     """
 
     id: str
@@ -79,7 +79,7 @@ def find(server: Server, scope: JSON, **conditions: JSON) -> Iterator[FlowRun]:
     Args:
         server: The server.
         scope: The work pools that this service covers; see `Settings.scope`.
-        conditions: Of the flow runs.
+        conditions: The filter of the flow runs.
 
     Raises:
         ServerError: See `errors`.
@@ -114,7 +114,7 @@ def _flow_run(item: JSON) -> FlowRun:
 
 
 def rescues(server: Server, run: FlowRun, kind: str) -> int:
-    """Count how often a run was rescued in one way, from its own history.
+    """Count from a run's history how often it was rescued in one way.
 
     Raises:
         ServerError: See `errors`.
@@ -145,7 +145,7 @@ def crash(server: Server, run: FlowRun, why: str) -> bool:
 
 
 def cancel(server: Server, run: FlowRun, why: str) -> bool:
-    """Set a run that nobody is left to cancel to CANCELLED; return whether this call changed it."""
+    """Set a run whose process cannot cancel it to CANCELLED; return whether this call changed it."""
     return _set_state(server, run, {"type": "CANCELLED", "name": "Cancelled", "message": MARK + why})
 
 

@@ -7,7 +7,7 @@ import urllib.request
 
 
 def main() -> None:
-    """Leave with 0 when its status page says so, else with 1 and the reason."""
+    """Exit with 0 if its status page says so, else with 1 and the reason."""
     url = f"http://127.0.0.1:{os.environ.get('RESCUE_PORT') or '8082'}/"
     try:
         # Never through a proxy that the environment may name: the page is this container's own.

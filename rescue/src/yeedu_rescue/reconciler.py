@@ -1,4 +1,4 @@
-"""The reconcile loop: applies every rule to the server, over and over; one failure stops nothing else."""
+"""The reconcile loop: applies every rule to the server, over and over; a failure stops nothing else."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 
 # A gap between two answers that exceeds every timeout by this much means that this machine was suspended.
 SLEPT_SECONDS = 30.0
-# An outage that follows the last one sooner only pauses the clocks: otherwise a server that keeps crashing
-# would keep dead runs alive for ever.
+# An outage sooner after the last reset only pauses the clocks: otherwise a server that keeps crashing would
+# keep dead runs alive for ever.
 MIN_RESET_INTERVAL_SECONDS = 600.0
 _MAX_RULE_BACKOFF_SECONDS = 60.0
 # Longer than a pass takes while the server is up: it answers within half a minute, or counts as down.
@@ -93,7 +93,7 @@ class Reconciler:
 
     @property
     def silent_seconds(self) -> float:
-        """How long ago the server answered for the last time."""
+        """The time since the server's latest answer."""
         return self._clock() - self._uptime.answered_at
 
     def run_once(self) -> None:

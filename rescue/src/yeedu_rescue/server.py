@@ -1,4 +1,4 @@
-"""A client of the Prefect server's REST API, with nothing but the standard library."""
+"""A client of the Prefect server's REST API that needs only the standard library."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 JSON = dict[str, Any]
 
 _SKEW = timedelta(hours=1)  # a worker's clock may be ahead of the server's
-# Prefect's clients time out after a minute, and this platform's heartbeats after half a minute: for them, a
-# server that takes longer is down as well.
+# Prefect's clients time out after a minute, and this platform's heartbeats after half a minute: to them, too,
+# a server that takes longer is down.
 TIMEOUT_SECONDS = 30.0
 _PAUSES_SECONDS = (0.5, 1.0, 2.0)
 _PAGE = 200  # the most that the server gives at once
@@ -38,8 +38,8 @@ class Server:
 
     Args:
         api_url: For example ``http://server:4200/api``.
-        auth_string: ``user:password``, or empty when the server asks for none.
-        api_key: Its API key, for a server that asks for one; a login takes precedence.
+        auth_string: ``user:password``, or empty if the server requires none.
+        api_key: Its API key, if the server requires one; a login takes precedence.
 
     Attributes:
         listeners: Called on every answer, whatever its status.
@@ -72,12 +72,12 @@ class Server:
         return self._time
 
     def check(self) -> None:
-        """Return if the server and its database answer.
+        """Raise unless the server and its database answer.
 
-        Prefect Cloud has no readiness endpoint, so any other request has to do there.
+        Prefect Cloud has no readiness endpoint, so another request is sent there.
 
         Raises:
-            ServerError: See `errors`.
+            ServerError: They do not; see `errors`.
         """
         if self._says_when_ready:
             try:
@@ -176,7 +176,7 @@ class Server:
         return self._ask(method, path, body)
 
     def _ask_with_retries(self, method: str, path: str, body: Any) -> Any:
-        """Retry while the server is busy, as it is for moments when its database is under load."""
+        """Send a request; retry while the server is busy, as it may be when its database is under load."""
         for pause_seconds in _PAUSES_SECONDS:
             try:
                 return self._ask(method, path, body)

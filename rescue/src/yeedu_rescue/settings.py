@@ -1,4 +1,4 @@
-"""The settings of the service, from its environment."""
+"""Reads the settings of the service from its environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from yeedu_rescue.errors import SettingError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-HEARTBEAT_SECONDS = 30  # PREFECT_FLOWS_HEARTBEAT_FREQUENCY of the platform's workers, and Prefect's least
+HEARTBEAT_SECONDS = 30  # PREFECT_FLOWS_HEARTBEAT_FREQUENCY of the platform's workers, and Prefect's minimum
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,14 @@ class Settings:
 
     Attributes:
         api_url: The server's API, without a slash at the end.
-        auth_string: ``user:password``, or empty when the server asks for no login.
+        auth_string: ``user:password``, or empty if the server requires no login.
         interval_seconds: The pause between two passes.
         heartbeat_seconds: A RUNNING run without a heartbeat for this long counts as dead.
         pending_seconds: The process of a run that is PENDING for this long counts as never started.
         attempts: How often a run that did not start goes back to its queue.
         worker_seconds: The record of a worker that is offline for this long is deleted; 0 keeps all of them.
-        port: Of the status page on the loopback interface.
-        api_key: The server's API key; empty when it asks for none.
+        port: The port of the status page on the loopback interface.
+        api_key: The server's API key; empty if it requires none.
         work_pools: The work pools that this service covers; empty for everything on the server.
     """
 

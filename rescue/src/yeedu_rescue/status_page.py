@@ -1,4 +1,4 @@
-"""A status page on the loopback interface, for the health check."""
+"""Serves a status page on the loopback interface, for the health check."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REQUEST_TIMEOUT_SECONDS = 3.0
 
 
 class _SmallServer(ThreadingHTTPServer):
-    """A server with few threads, which drops further requests silently."""
+    """A server with a few threads, which silently drops further requests."""
 
     request_queue_size = 64
     _free_threads = threading.BoundedSemaphore(MAX_THREADS)
@@ -51,8 +51,8 @@ def status_page(reconciler: Reconciler, port: int) -> Generator[int]:
     """Serve the page while the context is open, and yield its port.
 
     Args:
-        reconciler: What the page is about.
-        port: On 127.0.0.1; 0 takes any free one.
+        reconciler: The reconciler whose status the page shows.
+        port: The port on 127.0.0.1; 0 takes any free one.
 
     Raises:
         OSError: The port is taken.

@@ -30,7 +30,7 @@ class ServerUptime:
         self.lost_seconds = 0.0
 
     def __call__(self) -> float:
-        """Return the seconds that count, as of the latest answer."""
+        """Return the counted seconds, as of the latest answer."""
         return self._seconds
 
     def note_answer(self) -> None:

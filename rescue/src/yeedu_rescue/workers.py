@@ -1,4 +1,4 @@
-"""What the server knows about the workers that took flow runs; read by the rules."""
+"""Tells the rules what the server knows about the workers that took flow runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from yeedu_rescue.flow_runs import FlowRun
     from yeedu_rescue.server import JSON, Server
 
-# A worker sends a heartbeat every 30 s, give or take a third. After an outage of the server its record says
+# A worker sends a heartbeat every 30 s, give or take a third. After an outage of the server, its record says
 # OFFLINE until the next one.
 _SILENCE_SECONDS = 45.0
 _CACHE_SECONDS = 10.0
@@ -33,7 +33,7 @@ class Workers:
         self._last_heartbeats: dict[tuple[str, str], tuple[str | None, float]] = {}
 
     def are_processes(self, pool: str) -> bool:
-        """Whether a pool's runs are processes of its workers, which start without pulling an image.
+        """Return whether a pool's runs are processes of its workers, which start without pulling an image.
 
         Raises:
             ServerError: See `errors`.
@@ -42,7 +42,7 @@ class Workers:
         return any(one["name"] == pool and one["type"] == "process" for one in found)
 
     def is_gone(self, run: FlowRun) -> bool:
-        """Whether the worker that took a run is offline or deleted, or was restarted since.
+        """Return whether the worker that took a run is offline, deleted, or was restarted since.
 
         Raises:
             ServerError: See `errors`.

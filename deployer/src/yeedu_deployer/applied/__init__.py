@@ -1,1 +1,1 @@
-"""What is written to the server, part by part."""
+"""Writes plans to the server, with first runs, missed runs and scheduled ticks."""

@@ -36,9 +36,9 @@ from yeedu_deployer.settings import Configuration
 from yeedu_deployer.state import Kind, State, locked_state
 from yeedu_deployer.status import DeploymentStatus, read_status
 
-# What the scheduler copies into the runs that it makes, or obeys.
+# Fields of a deployment that the scheduler copies into its runs or acts on.
 RUN_FIELDS = ("parameters", "tags", "version", "paused", *POOL_FIELDS)
-# Of these, what someone edited on the server is told.
+# Kinds for which the report mentions edits made on the server.
 TOLD_AS_KEPT = (Kind.BLOCK, Kind.AUTOMATION)
 NAMELESS = (
     "not in this file, which has no 'name' to know it as its own by: delete it in the UI, or name the file"
@@ -61,8 +61,8 @@ class Deployer:
     ) -> None:
         """Prepare for one run.
 
-        `environment` has the variables for templates in pull steps. With `plan_only` nothing is written, and
-        with `deployments_only`, as with `Desired.only`, blocks, pools and alerts are left alone.
+        `environment` holds the variables for templates in pull steps. `plan_only` writes nothing;
+        `deployments_only`, like `Desired.only`, leaves blocks, pools and alerts alone.
         """
         self.report = Report(configuration.secrets)
         self._client = client
@@ -83,7 +83,7 @@ class Deployer:
         self._changed_at = 0.0
 
     def status(self) -> list[DeploymentStatus]:
-        """Compare the server's deployments with the file; only for a deployer that plans."""
+        """Compare the server's deployments with the file; requires `plan_only`."""
         self.run()
         plans = [plan for plan in self._plans if plan.kind is Kind.DEPLOYMENT]
         rows = read_status(self._client, plans)
@@ -91,9 +91,9 @@ class Deployer:
         return rows if self._desired.only is None else [row for row in rows if row.name in known]
 
     def run(self) -> Report:
-        """Plan everything, and do it unless it is only planned; failures are in the report.
+        """Plan everything and, unless `plan_only` is set, apply it; failures are in the report.
 
-        A server that cannot be used at all is a `ServerError`.
+        Raises `ServerError` if the server cannot be used at all.
         """
         with self._state() as state:
             self._plans += self._plan(state)
@@ -102,7 +102,7 @@ class Deployer:
 
     @contextmanager
     def _state(self) -> Generator[State]:
-        """Have the state, for this deployer alone where it is going to be changed."""
+        """Yield the state, locked for this deployer unless it only plans."""
         if self._plan_only:
             yield State.load(self._client, self._desired.environment)
         else:
@@ -110,12 +110,12 @@ class Deployer:
                 yield state
 
     def _plan(self, state: State) -> Iterator[Plan]:
-        """Find out what has to be done, in the order in which it will be done; nothing is written."""
+        """Yield one plan per object, in the order in which they are applied; write nothing."""
         client, names = self._client, self._desired.block_names
         configured = configured_blocks(self._configuration, names) if self._has_blocks else {}
         blocks = plan_blocks(client, configured, state.of(Kind.BLOCK))
         self._credentials = credentials = Credentials(client, blocks, names)
-        # Where blocks are left as they are, so is the token, which whoever registers a flow need not know.
+        # If blocks are left alone, so is the git token: whoever registers a flow need not know it.
         token = credentials.git_token(only_planned=self._has_blocks)
         sources = Sources(self._environment, token, credentials.of_step, self._inspector, names)
         definitions = sources.define(self._desired.deployments)
@@ -128,7 +128,7 @@ class Deployer:
             self.report.add("source", url, Outcome.UNCHANGED, note)
         notes = credentials.login_notes()
         for plan in blocks.values():
-            # A token that does not work must not replace one that may.
+            # A token that does not work must not replace one that might.
             named = (plan.identity["type"], plan.name)
             broken = (error for source, error in sources.unreadable.items() if source.names_block(*named))
             yield replace(plan, detail=notes.get(plan.name, ""), error=next(broken, None))
@@ -150,10 +150,10 @@ class Deployer:
             automations = AutomationPlanner(client, state.of(Kind.AUTOMATION))
             yield from automations.alerts(desired.automations, blocks)
         if not self._deployments_only and not desired.environment:
-            yield from plan_block_types(client, state.of(Kind.BLOCK_TYPE))  # last: no flow waits for them
+            yield from plan_block_types(client, state.of(Kind.BLOCK_TYPE))  # last, as no flow needs them
 
     def _used_blocks(self, definitions: Iterable[Plan]) -> set[str]:
-        """Return the blocks that this run does not make, and that what it registers needs."""
+        """Return the blocks that the definitions need, for a run that does not write blocks itself."""
         names = self._desired.block_names
         found = {name for one in definitions for name in names.used(list(one.value("parameters").values()))}
         return found | ({names.of(GIT_TOKEN_BLOCK)} if self._configuration.git_token else set())
@@ -166,7 +166,7 @@ class Deployer:
                 key = "name" if plan.kind is Kind.DEPLOYMENT else "triggers"
                 told = plan.place.tell(error, key) if plan.place else error
                 if isinstance(told, RefusedError) and plan.kind is Kind.BLOCK_TYPE:
-                    # What the server does not let this login do: of the UI's forms, flows have no need.
+                    # The server does not let this login register types; flows do not need the UI's forms.
                     state.of(plan.kind)[plan.key] = refused(plan.desired or {})
                     self.report.add(plan.kind, plan.name, Outcome.KEPT, str(told))
                 else:
@@ -189,7 +189,7 @@ class Deployer:
                     self.report.add("missed runs", pool, outcome, found)
 
     def _write(self, plan: Plan, state: State) -> None:
-        """Do what one plan says, record it, and tell of it."""
+        """Apply one plan, record it in the state, and report it."""
         if plan.error:
             raise plan.error
         plan = plan.with_ids(self._ids)
@@ -207,7 +207,7 @@ class Deployer:
             else:
                 state.of(plan.kind)[plan.key] = record(plan, object_id, before)
         self._ids[plan.kind, plan.key] = object_id
-        # A type that the server knows, and the state does not, is registered anew to be sure.
+        # A type that the server has and the state lacks is registered again to be safe, but not reported.
         if plan.kind is Kind.BLOCK_TYPE and plan.observed and (before is None or not plan.changes):
             return
         self._tell(plan, object_id)
@@ -236,7 +236,7 @@ class Deployer:
         self.report.add(plan.kind, plan.name, outcome, detail, self._link(page), changes)
 
     def note_missing_password(self) -> None:
-        """Say that Yeedu flows find no password when neither the environment nor the server has one."""
+        """Report the password block as absent if neither the environment nor the server has a Yeedu login."""
         if self._has_blocks and (block := self._credentials.lacks_login()):
             how = "set YEEDU_PASSWORD_FILE, or YEEDU_TOKEN_FILE for single sign-on, or create it in the UI"
             self.report.add(Kind.BLOCK, block, Outcome.KEPT, f"absent: {how}")

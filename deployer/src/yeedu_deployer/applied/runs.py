@@ -14,19 +14,19 @@ from yeedu_deployer.planned.plan import Plan
 from yeedu_deployer.server import explained
 from yeedu_worker.catch_up import catch_up
 
-# One after another, first runs are soon done; all at once, each would wait for the others on a small machine.
+# Staggered, first runs finish soon; all at once, they would slow each other down on a small machine.
 FIRST_RUNS_APART_SECONDS = 1.5
 
 
 @dataclass
 class FirstRuns:
-    """Starts a run of each new deployment whose schedule would start runs too, so that the UI shows life."""
+    """Starts a run of each new deployment with an active schedule, so that the UI has runs to show."""
 
     client: SyncPrefectClient
     _next: float = 0.0
 
     def start(self, plan: Plan, deployment_id: str) -> UUID | None:
-        """Start the run of one deployment, which gets at most one; return its id, if one is due."""
+        """Start a deployment's first run, at most once; return its id, or None if no schedule is active."""
         if plan.value("paused") or not any(part.value("active") for part in plan.parts):
             return None
         now = time.monotonic()
@@ -46,8 +46,8 @@ def drop_missed_runs(
 ) -> Iterator[tuple[str, str | DeployerError]]:
     """Apply every deployment's catch-up policy in the pools that no worker polls.
 
-    A worker of this platform does the same when it starts; this is for workers that were started otherwise.
-    For each pool that missed some: how many of each deployment were or would be dropped, or an error.
+    This platform's workers do the same when they start; this covers workers that were started differently.
+    Yields, for each pool with missed runs, how many of each deployment were or would be dropped, or an error.
     """
     for pool in pools:
         try:

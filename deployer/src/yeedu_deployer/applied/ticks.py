@@ -1,12 +1,12 @@
-"""Keeps the ticks of a deployment's schedules while the deployment is changed.
+"""Keeps a deployment's scheduled runs (ticks) while the deployment is changed.
 
-Prefect deletes the scheduled runs of a deployment whenever one of its fields or schedules is changed, and
-makes them again at the scheduler's next turn: after 5 seconds, or after 60 when only a schedule changed. A
-tick in between would be lost. So they are made again at once, by the server itself and under the
-scheduler's own idempotency keys: a tick whose run a worker has taken already does not get a second one.
+Prefect deletes a deployment's scheduled runs whenever one of its fields or schedules changes, and recreates
+them when its scheduler next runs: after 5 seconds, or after 60 if only a schedule changed. A tick in between
+would be lost. So the server is told to recreate them at once, under the scheduler's own idempotency keys: a
+tick whose run a worker has already taken does not get a second one.
 
-A scheduler that read the deployment just before the change may write its runs just after it. They carry the
-old parameters, or are due at the old times, and so they are made again once more a moment later.
+A scheduler that read the deployment just before the change may write its runs just after it, with the old
+parameters or times, so they are recreated once more a moment later.
 """
 
 import datetime as dt
@@ -27,7 +27,7 @@ from yeedu_worker.catch_up import server_time
 
 # Longer than the server's scheduler takes from reading a deployment to writing its runs.
 SCHEDULER_TURN_SECONDS = 1.0
-# The server states its time in whole seconds, and works it out once a second.
+# The server reports its time in whole seconds, updated once a second.
 CLOCK_STEP = dt.timedelta(seconds=2)
 
 
@@ -41,9 +41,9 @@ class Tick:
 
 @contextmanager
 def kept_ticks(client: SyncPrefectClient, deployment_id: UUID) -> Generator[None]:
-    """Make sure that what the block does to a deployment loses no tick, not even when it fails half-way.
+    """Recreate the ticks that the `with` block's changes delete, even if the block fails half-way.
 
-    The ticks of a schedule that the block removes or switches off go with it; a paused deployment gets none.
+    Ticks of a schedule that the block removes or deactivates go with it; a paused deployment gets none.
     """
     before = scheduled_ticks(client, deployment_id)
     begun = server_time(client)
@@ -54,14 +54,14 @@ def kept_ticks(client: SyncPrefectClient, deployment_id: UUID) -> Generator[None
 
 
 def replace_stale_runs(client: SyncPrefectClient, deployment_ids: Sequence[UUID], changed_at: float) -> None:
-    """Make the scheduled runs of changed deployments again, once no scheduler still writes old ones.
+    """Recreate the scheduled runs of changed deployments once no scheduler can still write old ones.
 
-    `changed_at` is when the last of them was changed, on the monotonic clock.
+    `changed_at` is the time of the last change, on the monotonic clock.
     """
     time.sleep(max(0.0, changed_at + SCHEDULER_TURN_SECONDS - time.monotonic()))
     for deployment_id in deployment_ids:
         with kept_ticks(client, deployment_id):
-            # Writing what is there already deletes, in one transaction, the runs that no worker has taken.
+            # Any update, even one to the same value, deletes the runs that no worker has taken, atomically.
             description = client.read_deployment(deployment_id).description
             client.update_deployment(deployment_id, DeploymentUpdate(description=description))
 
@@ -74,8 +74,8 @@ def _make_again(
     if deployment.paused or not active:
         return
     schedule_runs(client, deployment_id)
-    # What fell due since, and overdue runs of the schedules that stay, which removing another one deletes:
-    # no scheduler would make them again.
+    # Ticks that fell due meanwhile, and overdue runs of the remaining schedules, which removing another
+    # schedule deletes: no scheduler would recreate either.
     passed = server_time(client) + CLOCK_STEP
     due = {tick for tick in before if tick.due < passed and (tick.due >= begun or tick.schedule_id in active)}
     if due:
@@ -84,7 +84,7 @@ def _make_again(
 
 
 def scheduled_ticks(client: SyncPrefectClient, deployment_id: UUID) -> frozenset[Tick]:
-    """Read the runs that the scheduler made for a deployment and that no worker has taken yet."""
+    """Read a deployment's runs that the scheduler created and no worker has taken yet."""
     read = partial(
         client.read_flow_runs,
         deployment_filter=DeploymentFilter.model_validate({"id": {"any_": [deployment_id]}}),
@@ -104,10 +104,10 @@ def schedule_runs(
     start: dt.datetime | None = None,
     end: dt.datetime | None = None,
 ) -> None:
-    """Let the server make the runs of a deployment's active schedules, as its scheduler does.
+    """Have the server create the runs of a deployment's active schedules, as its scheduler does.
 
-    From `start` (default: now on the server's clock) to `end` (default: as far ahead as the scheduler goes).
-    Whether the deployment is paused is not looked at.
+    Covers `start` (default: now by the server's clock) to `end` (default: as far ahead as the scheduler
+    goes), whether or not the deployment is paused.
     """
     window = {"start_time": start, "end_time": end}
     body = {name: limit.isoformat() for name, limit in window.items() if limit}

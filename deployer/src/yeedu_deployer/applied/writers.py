@@ -22,15 +22,15 @@ from yeedu_deployer.planned.pools import VARIABLE_PREFIX
 from yeedu_deployer.server import explained, write_block
 from yeedu_deployer.state import Kind
 
-# Prefect takes these two together: a pool without a queue means the pool's default queue.
+# Always sent together, since for Prefect a pool without a queue means the pool's default queue.
 POOL_FIELDS = ("work_pool_name", "work_queue_name")
 DONE = {Outcome.TO_CREATE: "created", Outcome.TO_CHANGE: "changed", Outcome.TO_PRUNE: "deleted"}
 
 
 def write(client: SyncPrefectClient, plan: Plan) -> str:
-    """Do what a plan says, and nothing for an unchanged object; return the object's id.
+    """Apply a plan, leaving an unchanged object alone; return the object's id.
 
-    Where the server refuses a part, earlier parts stay applied.
+    If the server refuses a part, earlier parts stay applied.
     """
     observed = plan.observed.id if plan.observed else ""
     if plan.action not in DONE:
@@ -40,7 +40,7 @@ def write(client: SyncPrefectClient, plan: Plan) -> str:
     with explained(what, quote_answer=plan.kind is not Kind.BLOCK):
         if plan.desired is not None:
             return WRITERS[plan.kind](client, plan) or observed
-        with suppress(ObjectNotFound):  # it went with something that was removed before
+        with suppress(ObjectNotFound):  # deleted along with something removed earlier
             remove = client.delete_deployment if plan.kind is Kind.DEPLOYMENT else client.delete_automation
             remove(UUID(observed))
     return observed
@@ -55,7 +55,7 @@ def _write_block_type(_: SyncPrefectClient, plan: Plan) -> None:
 
 
 def _write_pool(client: SyncPrefectClient, plan: Plan) -> str | None:
-    """Make the pool with the template of its type; what a template holds besides our defaults stays."""
+    """Create a pool from its type's template, or update it; what a template has beside our defaults stays."""
     if plan.observed is None:
         own = {name: plan.value(name) for name in ("description", "concurrency_limit")}
         return str(client.create_work_pool(WorkPoolCreate(name=plan.name, **plan.identity, **own)).id)
@@ -76,7 +76,7 @@ def _write_automation(client: SyncPrefectClient, plan: Plan) -> str | None:
 
 
 def _write_deployment(client: SyncPrefectClient, plan: Plan) -> str | None:
-    """Write a deployment and its schedules; no tick is lost or doubled meanwhile."""
+    """Write a deployment and its schedules without losing or doubling a tick."""
     if plan.observed is None:
         values = {name: value for name, value in (plan.desired or {}).items() if value is not None}
         return str(
@@ -105,13 +105,13 @@ def _write_schedule(client: SyncPrefectClient, deployment_id: UUID, plan: Plan) 
     elif plan.desired is None:
         client.delete_deployment_schedule(deployment_id, UUID(plan.observed.id))
     elif plan.changes:
-        # Prefect empties the parameters of a schedule whose change does not name them.
+        # Prefect clears a schedule's parameters if an update does not name them.
         values: dict[str, Any] = {"parameters": plan.value("parameters", old=True)}
         values |= {change.field: change.new for change in plan.changes}
         if rule := values.pop("rule", None):
             there = plan.value("rule", old=True)
             if "interval" in rule and "anchor_date" in there:
-                rule = {"anchor_date": there["anchor_date"], **rule}  # ticks stay in their rhythm
+                rule = {"anchor_date": there["anchor_date"], **rule}  # keeps the phase of its ticks
             values["schedule"] = to_prefect_schedule(rule)
         client.update_deployment_schedule(deployment_id, UUID(plan.observed.id), **values)
 

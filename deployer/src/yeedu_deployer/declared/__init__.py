@@ -1,1 +1,1 @@
-"""What the files say: models, where they are wrong, and what is chosen of them."""
+"""Reads and checks the files that declare the desired state, and selects from them."""

@@ -17,14 +17,14 @@ OWNED = (CONNECTION_BLOCK, PASSWORD_BLOCK, TOKEN_BLOCK, GIT_TOKEN_BLOCK, WAREHOU
 
 @dataclass(frozen=True)
 class BlockNames:
-    """How one environment calls its blocks; without an environment they are called as above."""
+    """The block names of one environment; without an environment, the names above."""
 
     environment: str = ""
 
     def of(self, name: str) -> str:
-        """Return the name of one of the platform's blocks in this environment; any other stays as it is.
+        """Return this environment's name for one of the platform's blocks, and any other name unchanged.
 
-        It may have its type before it, secret/warehouse, and underscores for dashes, as flows write it.
+        As in flows, a name may have its type before it (secret/warehouse) and underscores for dashes.
         """
         kind, slash, last = name.strip().rpartition("/")
         known = last.lower().replace("_", "-")
@@ -32,10 +32,10 @@ class BlockNames:
         return f"{kind}{slash}{known}-{self.environment}" if is_own else name
 
     def within(self, value: JsonValue, key: str = "") -> JsonValue:
-        """Return a value, of any depth, in which this environment's blocks are named for the platform's.
+        """Return a value, however nested, with this environment's block names in place of the platform's.
 
-        A single word such as `warehouse` may mean many things, so that it counts as a block's name only where
-        its key says so: `warehouse_block_name`.
+        A single word such as `warehouse` may mean many things, so it counts as a block's name only if its
+        key says so, like `warehouse_block_name`.
         """
         if isinstance(value, str):
             return self.of(value) if re.search(r"[-_/]", value.strip()) or "block" in key.lower() else value
@@ -48,7 +48,7 @@ class BlockNames:
     def parameters(
         self, declared: Mapping[str, JsonValue], schema: Mapping[str, JsonValue]
     ) -> dict[str, JsonValue]:
-        """Return a deployment's parameters, with those set whose default names one of the blocks."""
+        """Return a deployment's parameters, adding those whose default names one of the platform's blocks."""
         found: dict[str, JsonValue] = {}
         properties = cast("dict[str, dict[str, JsonValue]]", schema.get("properties") or {})
         for name, described in properties.items():
@@ -58,7 +58,7 @@ class BlockNames:
         return found | {name: self.within(value, name) for name, value in declared.items()}
 
     def used(self, value: JsonValue) -> set[str]:
-        """Return the names of this environment's blocks among the texts of a value."""
+        """Return the names of this environment's blocks that a value holds."""
         if isinstance(value, str):
             name = value.removeprefix("secret/")
             return {name} & {self.of(name) for name in OWNED} if self.environment else set()

@@ -1,4 +1,4 @@
-"""The desired state: what prefect.yaml and the files beside it declare, and what of it is asked for."""
+"""Reads the desired state: what prefect.yaml and the files beside it declare, or the part asked for."""
 
 from collections.abc import Mapping as EnvironmentMapping
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from yeedu_deployer.declared.templating import Lookup
 
 @dataclass(frozen=True)
 class Desired(PrefectFile):
-    """The desired state: a whole prefect.yaml, as it is in an environment, and what else is declared.
+    """The desired state: a prefect.yaml as one environment has it, with work pools and automations.
 
     Attributes:
-        pools: The work pools that belong to what is applied: the platform's, or an environment's own.
-        shared_pools: The names of those that are another's to change.
+        pools: The work pools to apply: the platform's, or an environment's own.
+        shared_pools: The names of those that an environment shares with the platform, and does not change.
         automations: The platform's own automations; `None` leaves those on the server as they are.
-        only: What `--only` asks for, where it does; then nothing but the deployments is dealt with.
-        environment: The environment that the deployments are of; empty for the platform itself.
+        only: What `--only` asks for, if given; then nothing but deployments is applied.
+        environment: The environment of the deployments; empty for the platform itself.
         suffix: What the environment adds to their names.
     """
 
@@ -36,20 +36,20 @@ class Desired(PrefectFile):
 
     @property
     def broken_names(self) -> frozenset[str]:
-        """The names of the deployments that the file declares in an entry that cannot be used."""
+        """The names of the deployments whose entry in the file cannot be used."""
         return frozenset(f"{name.partition(' (line ')[0]}{self.suffix}" for name in self.errors)
 
     @property
     def prunes(self) -> bool:
-        """Whether what the file dropped is deleted: not where a part is chosen, or an entry has no name."""
+        """Whether to delete what the file dropped: not with `--only`, or if a broken entry has no name."""
         is_nameless = any(not name or name.removeprefix("line ").isdecimal() for name in self.errors)
         return self.only is None and not is_nameless
 
     def without_other_flows(self, flows: EnvironmentMapping[str, str]) -> "Desired":
-        """Leave out what has a name that was asked for, and is of another flow than was asked for.
+        """Leave out deployments whose name was asked for, but with another flow.
 
-        `flows` has the name of the flow of each deployment whose code could be read, by its id. Where
-        nothing is left of what was asked for, that is a `SelectionError`.
+        `flows` maps the ids of the deployments whose code could be read to the names of their flows. Raises
+        `SelectionError` if something that was asked for has no deployment left.
         """
         if self.only is None:
             return self
@@ -61,7 +61,7 @@ class Desired(PrefectFile):
 
 @dataclass(frozen=True)
 class Files:
-    """Where the desired state is declared; by default beside prefect.yaml, which alone has to be there."""
+    """The files of the desired state; only prefect.yaml is required, and the others default to beside it."""
 
     file: Path
     pools: Path | None = None
@@ -77,14 +77,14 @@ class Files:
         deployments_only: bool = False,
         lookup: Lookup | None = None,
     ) -> Desired:
-        """Read the desired state; what is wrong is a `SpecError`, or a `SelectionError` for what `only` asks.
+        """Read the desired state; raise `SpecError` for mistakes, or `SelectionError` for one in `only`.
 
         Args:
             environment: Values for `{{ $NAME }}`.
-            of_environment: An environment whose deployments are wanted; empty for the platform's own.
-            only: What `--only` asks for; nothing means every deployment.
-            deployments_only: Whether nothing else is to be dealt with; then a parameter that names a variable
-                which is not set stays as the server has it, and so it does with `only`.
+            of_environment: The environment whose deployments are wanted; empty for the platform's own.
+            only: What `--only` asks for; empty for every deployment.
+            deployments_only: Whether only deployments are applied. If so, or with `only`, a parameter that
+                names an unset variable keeps the server's value.
             lookup: The server's variables and blocks, for templates; without it, everything else is checked.
         """
         keeps_unset = deployments_only or bool(only)

@@ -1,4 +1,4 @@
-"""environments.yaml: the same deployments a second time, from another branch and under other names."""
+"""Reads environments.yaml: the same deployments again, from another branch and under other names."""
 
 import re
 from collections.abc import Mapping as EnvironmentMapping
@@ -23,7 +23,7 @@ BLOCK_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 class EnvironmentModel(Declared):
-    """What the file says of an environment; its `parameters` are read apart."""
+    """One environment as the file declares it; its `parameters` are read separately."""
 
     branch: Text = Field(min_length=1)
     suffix: Name
@@ -37,12 +37,12 @@ class EnvironmentModel(Declared):
 
 @dataclass(frozen=True)
 class Environment:
-    """One environment: what the file says, and how its blocks are called.
+    """One environment: its declaration, and the names of its blocks.
 
     Attributes:
         place: File and line of `work_pools`, for messages.
         parameters: Overrides of parameters, by the deployment's name without the suffix.
-        kept: Overrides that stay as the server has them, likewise, with the variables that they would need.
+        kept: Overrides for which the server's value stays, likewise, with the unset variables they name.
     """
 
     says: EnvironmentModel
@@ -54,7 +54,7 @@ class Environment:
     def in_environment(
         self, specs: Sequence[DeploymentSpec], variables: EnvironmentMapping[str, str]
     ) -> tuple[DeploymentSpec, ...]:
-        """Form its deployments from those of the file; `variables` are what pull steps may name."""
+        """Return the environment's version of the file's deployments; pull steps may name `variables`."""
         return tuple(self._of(spec, variables) for spec in specs)
 
     def _of(self, spec: DeploymentSpec, variables: EnvironmentMapping[str, str]) -> DeploymentSpec:
@@ -92,10 +92,10 @@ class Environment:
         )
 
     def pools_in_place(self, pools: Sequence[Pool]) -> tuple[tuple[Pool, ...], frozenset[str]]:
-        """Form the pools that it has in place of others, and name those that the file declares.
+        """Return the pools that replace others in this environment, and the names of those in the file.
 
-        One that work-pools.yaml declares is shared with the platform; any other is like the one whose place
-        it takes. Where the file knows neither, it is somebody's own, and has to exist.
+        A replacement that work-pools.yaml declares is shared with the platform; any other is a copy of the
+        pool it replaces. If the file declares neither, the replacement is managed elsewhere and has to exist.
         """
         declared = {pool.name: pool for pool in pools}
         found = (
@@ -106,7 +106,7 @@ class Environment:
         return tuple(found), frozenset(declared)
 
     def check_pools(self, specs: Sequence[DeploymentSpec]) -> None:
-        """Make sure that every pool that it replaces is used by a deployment of the file."""
+        """Check that every pool that it replaces is used by a deployment of the file."""
         used = {spec.says.work_pool.name for spec in specs}
         for pool in self.says.work_pools:
             if pool not in used:
@@ -122,10 +122,10 @@ def load_environment(
     *,
     keeps_unset: bool = False,
 ) -> Environment:
-    """Read one environment of an environments.yaml; what is wrong with it is a `SpecError`.
+    """Read one environment of an environments.yaml; raise `SpecError` for mistakes.
 
-    `selection` has the deployments that overrides may be for, and those that are meant. With `keeps_unset`, a
-    parameter that names a variable which is not set stays as the server has it.
+    `selection` has the deployments that overrides may name, and those that are selected. With `keeps_unset`,
+    a parameter that names an unset variable keeps the server's value.
     """
     top, problems, templates = load(path), Problems(str(path)), Templates(environment)
     for key, line in top.lines.items():

@@ -1,4 +1,4 @@
-"""Where a flow's code is once a worker has taken the pull steps, as Prefect's engine goes about it."""
+"""Works out where a flow's code is once a worker has run the pull steps, as Prefect's engine runs them."""
 
 import posixpath
 from collections.abc import Callable, Mapping
@@ -17,8 +17,8 @@ from yeedu_worker.git.remote import Wanted
 
 REVISION_KEYS = ("branch", "commit_sha")
 CREDENTIAL_KEYS = ("access_token", "credentials")
-# Gives what a block holds, by its type, its name and the path of a key in it: a text, or fields by name.
-# A Prefect variable is of the type `VARIABLE`, or `OPEN_VARIABLE` where its value is no secret. May raise a
+# Returns what a block holds, given its type, its name and a key path in it: a text, or fields by name. For a
+# Prefect variable the type is `VARIABLE`, or `OPEN_VARIABLE` if its value is not a secret. May raise a
 # `DeployerError`.
 FindValue = Callable[[str, str, str], object]
 VARIABLE, OPEN_VARIABLE = "variables", "open variables"
@@ -28,12 +28,12 @@ Steps = tuple[PullStep, ...]
 
 @dataclass(frozen=True)
 class Source:
-    """What the git_clone step that brings a flow's code would clone, seen from this machine.
+    """What the git_clone step for a flow's code would clone, with this machine's environment.
 
     Attributes:
         revision: A branch, a tag or a commit; empty for the repository's default branch.
-        credential: The parts of its credential by name, in which blocks and Prefect variables are named yet.
-        wanted: Which folders of it, and whether with submodules.
+        credential: The parts of its credential by name, with blocks and Prefect variables not yet filled in.
+        wanted: Which of its folders to clone, and whether with submodules.
     """
 
     url: str
@@ -42,17 +42,17 @@ class Source:
     wanted: Wanted = field(default_factory=Wanted)
 
     def placeholders(self, kind: PlaceholderType) -> list[Placeholder]:
-        """List the templates of a kind that its credential has."""
+        """List the placeholders of one type in its credential."""
         return [one for _, text in self.credential for one in find_placeholders(text) if one.type is kind]
 
     def names_block(self, kind: str, name: str) -> bool:
-        """Whether a block, by its type and name, holds the credential."""
+        """Tell whether the credential names a block of this type and name."""
         found = self.placeholders(PlaceholderType.BLOCK_DOCUMENT)
         return any(block_of(one)[:2] == (kind, name) for one in found)
 
 
 class _Engine:
-    """Takes steps as the engine does, but for what they do: of each folder it notes which step makes it."""
+    """Follows steps as the engine does, without running them, and notes which step creates which folder."""
 
     def __init__(self, steps: Steps, environment: Mapping[str, str]) -> None:
         self.environment = environment
@@ -79,7 +79,7 @@ class _Engine:
             self.outputs[f"{step.inputs['id']}.directory"] = name
 
     def place(self) -> tuple[int, str]:
-        """Return which step makes the clone that the flow is in, and in which of its folders."""
+        """Return the number of the step that clones the flow's repository, and the flow's folder in it."""
         place = self._path(self.outputs.get("directory", ""))
         within = [path for path in self.clones if f"{place}/".startswith(f"{path}/")]
         if not within:
@@ -94,7 +94,7 @@ class _Engine:
         return self.clones[clone], place[len(clone) :].strip("/")
 
     def text(self, step: PullStep, key: str) -> str:
-        """Return what an input is when the step is taken, unless it is what a step gives that is not."""
+        """Return an input as the step would get it; raise `SourceError` if another step would have to run."""
 
         def output(one: Placeholder) -> str:
             if one.type is not PlaceholderType.STANDARD:
@@ -123,7 +123,7 @@ def _input(step: PullStep, key: str, environment: Mapping[str, str]) -> str:
 
 
 def _default_name(repository: str, branch: str) -> str:
-    """Return what Prefect calls a clone's folder."""
+    """Return Prefect's default name for a clone's folder."""
     try:
         name = urlsplit(Address.of(repository).url).path.rpartition("/")[2].replace(".git", "")
     except GitError as error:
@@ -132,10 +132,10 @@ def _default_name(repository: str, branch: str) -> str:
 
 
 def source_of(steps: Steps, environment: Mapping[str, str]) -> tuple[Source, str]:
-    """Find out where the flow's code is when the engine has taken the steps with this machine's environment.
+    """Find out where the flow's code is once the engine has run the steps with this machine's environment.
 
-    Returns what is cloned, and the directory inside of the clone that entrypoints are relative to, if any.
-    What cannot be told is a `SourceError`.
+    Returns what is cloned, and the directory inside the clone that entrypoints are relative to, if any.
+    Raises `SourceError` if that cannot be determined.
     """
     engine = _Engine(steps, environment)
     number, directory = engine.place()
@@ -155,14 +155,14 @@ def source_of(steps: Steps, environment: Mapping[str, str]) -> tuple[Source, str
 
 
 def _clones(steps: Steps, change: Callable[[PullStep], PullStep]) -> Steps:
-    """Change the git_clone steps."""
+    """Apply `change` to the git_clone steps."""
     return tuple(change(step) if step.function == GIT_CLONE else step for step in steps)
 
 
 def at_revision(steps: Steps, revision: str, environment: Mapping[str, str]) -> Steps:
-    """Let the flow's own repository be cloned at one branch, tag or commit, whatever its steps say.
+    """Pin the flow's own repository to one branch, tag or commit, whatever its steps say.
 
-    Where that cannot be told, the steps stay as they are; `source_of` says why.
+    If that repository cannot be determined, the steps stay as they are; `source_of` says why.
     """
     try:
         number, _ = _Engine(steps, environment).place()
@@ -180,7 +180,7 @@ def _pinned(step: PullStep, revision: str) -> PullStep:
 
 
 def with_commits(steps: Steps, environment: Mapping[str, str]) -> Steps:
-    """Let a step whose branch is a commit, with this machine's environment, clone that commit."""
+    """Pin a step whose branch, with this machine's environment, is a commit to that commit."""
 
     def pinned(step: PullStep) -> PullStep:
         branch = _input(step, "branch", environment)
@@ -192,9 +192,9 @@ def with_commits(steps: Steps, environment: Mapping[str, str]) -> Steps:
 def with_token(
     steps: Steps, block_name: str, host: str, environment: Mapping[str, str], username: str = ""
 ) -> Steps:
-    """Give the git_clone steps from one host the token of a Secret block, unless they name a credential.
+    """Give the git_clone steps for one host the token of a Secret block, unless they name a credential.
 
-    `username` is the user that the host wants with it; by default Prefect goes by the host's name.
+    `username` is the user that the host expects with it; by default Prefect goes by the host's name.
     """
     token: Inputs = {"access_token": f"{{{{ prefect.blocks.secret.{block_name} }}}}"}
     given: Inputs = {"credentials": {"username": username, **token}} if username else token
@@ -209,7 +209,7 @@ def with_token(
 
 
 def _token_host(url: str) -> str | None:
-    """Return the host that a token would go to; `None` for an address that takes none, such as one of ssh."""
+    """Return the host that would get a token; `None` for an address that takes none, such as an ssh one."""
     try:
         address = Address.of(url)
     except GitError:

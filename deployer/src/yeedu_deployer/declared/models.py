@@ -1,4 +1,4 @@
-"""What prefect.yaml may say: these models are the checks, the JSON schema and the documentation at once."""
+"""Models of prefect.yaml, which serve as its checks, its JSON schema and its documentation."""
 
 import re
 from typing import Annotated, Any, Literal, Self
@@ -73,7 +73,7 @@ def _entrypoint(entrypoint: str) -> str:
 
 
 def _tags(tags: tuple[str, ...]) -> tuple[str, ...]:
-    """Check that the tag which chooses the catch-up policy names one that there is."""
+    """Check that there is at most one catch-up tag, and that it names an existing policy."""
     given = [tag for tag in tags if tag.startswith(TAG_PREFIX)]
     known = [f"{TAG_PREFIX}{policy}" for policy in Policy]
     for tag in given:
@@ -140,7 +140,7 @@ class Concurrency(Declared):
 
     @property
     def options(self) -> dict[str, JsonValue] | None:
-        """What Prefect keeps beside the limit, where there is something."""
+        """What Prefect stores beside the limit; `None` if nothing."""
         given: dict[str, JsonValue] = self.model_dump(exclude={"limit"}, exclude_none=True)
         return {"collision_strategy": "ENQUEUE", **given} if given else None
 
@@ -198,7 +198,7 @@ class Deployment(Declared):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        """Check what belongs together; give each schedule its slug, and each trigger its name."""
+        """Check keys against each other; give each schedule a slug, and each trigger a name."""
         if self.schedule and self.schedules:
             raise problem("and 'schedules' are both given; leave 'schedules' alone.", "schedule")
         if self.is_schedule_active is False:
@@ -224,13 +224,13 @@ class Deployment(Declared):
 
     @property
     def limit(self) -> Concurrency | None:
-        """How many runs may be active, in its long form."""
+        """The concurrency limit in its long form."""
         limit = self.concurrency_limit
         return Concurrency.model_validate({"limit": limit}) if isinstance(limit, int) else limit
 
     @property
     def parameter_sets(self) -> dict[str, dict[str, JsonValue]]:
-        """The sets of parameters that it gives, each under what messages about it begin with."""
+        """The parameters of the deployment and of each schedule, by the prefix of messages about them."""
         sets = {"": self.parameters}
         return sets | {f"schedule {schedule.slug!r}: ": schedule.parameters for schedule in self.schedules}
 

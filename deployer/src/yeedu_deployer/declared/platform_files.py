@@ -1,4 +1,4 @@
-"""work-pools.yaml and alerts.yaml: the work pools and automations that prefect.yaml has no place for."""
+"""Reads work-pools.yaml and alerts.yaml: work pools and automations, for which prefect.yaml has no place."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,7 +33,7 @@ def _pool_type(kind: str) -> str:
 
 
 class Pool(Declared):
-    """A work pool; its `job_variables` are defaults of the pool's base job template."""
+    """A work pool; its `job_variables` are defaults in its base job template."""
 
     name: Name
     type: Annotated[Text, AfterValidator(_pool_type)] = PROCESS
@@ -49,14 +49,14 @@ Action = Annotated[Any, BeforeValidator(lambda value: prefects_own(_ACTION, valu
 
 
 class Notify(Declared):
-    """What goes to every notification target; Prefect renders it when the automation fires."""
+    """The message to every notification target; Prefect renders it when the automation fires."""
 
     subject: Text | None = None
     body: Text | None = None
 
 
 class Alert(Declared):
-    """An automation of the platform itself, in Prefect's own form but for `notify`."""
+    """An automation of the platform itself, in Prefect's own form except for `notify`."""
 
     name: Text
     description: Text = ""

@@ -1,4 +1,4 @@
-"""Reads a prefect.yaml: each deployment for itself, so that one which is wrong does not stop the others."""
+"""Reads a prefect.yaml, each deployment separately, so that a mistake in one does not stop the others."""
 
 from collections.abc import Collection
 from collections.abc import Mapping as EnvironmentMapping
@@ -35,13 +35,13 @@ class DeploymentSpec:
     """One deployment of a file.
 
     Attributes:
-        id: What tells it from the others: its name, and the line where another of the file has the same.
-        says: What the file says of it; `None` means that it does not say.
-        source_pull: The steps whose git_clone tells where the flow can be read: `pull`, which a worker takes,
-            or for a deployment whose code is in its workers' image, which is built from the same repository,
-            those of the file or else the platform's own.
-        kept: Parameters whose value the server keeps, since it names variables that are not set here: these.
-        notes: What could not be checked, a sentence each.
+        id: Its identity in the file: its name, with its line if another deployment has the same name.
+        says: Its declaration; `None` for what the file does not say.
+        source_pull: The steps whose git_clone tells where to read the flow: `pull`, which a worker runs, or
+            for a deployment whose code is in its workers' image, which is built from the same repository,
+            the file's own or else the platform's.
+        kept: Parameters for which the server's value stays, each with the unset variables that it names.
+        notes: What could not be checked, one sentence each.
     """
 
     id: str
@@ -63,9 +63,9 @@ class PrefectFile:
     """A whole prefect.yaml.
 
     Attributes:
-        name: The file's own name; deployments are remembered with the name of the file that declared them.
-        deployments: What it declares, apart from what is wrong, and what needs a `lookup` that there is not.
-        errors: What is wrong, by the deployment's `id`, or `line N` where it has no name.
+        name: The file's own name, under which its deployments are recorded.
+        deployments: Its deployments, without those that have mistakes or need a `lookup` not given.
+        errors: The mistakes, by the deployment's `id`, or by `line N` if it has no name.
     """
 
     name: str
@@ -82,13 +82,13 @@ def load_file(
     keeps_unset: bool = False,
     lookup: Lookup | None = None,
 ) -> PrefectFile:
-    """Read a prefect.yaml; what is wrong outside of its deployments is a `SpecError`.
+    """Read a prefect.yaml; raise `SpecError` for mistakes outside its deployments.
 
     Args:
         path: The file; messages show it as given.
-        environment: Values for `{{ $NAME }}` outside of pull steps, which keep theirs for run time.
-        only: The ids of the deployments to read; the others need not be right. `None` means all.
-        keeps_unset: Whether a parameter that names a variable which is not set stays as the server has it.
+        environment: Values for `{{ $NAME }}` outside pull steps, whose templates wait for the run.
+        only: The ids of the deployments to read; the others may have mistakes. `None` means all.
+        keeps_unset: Whether a parameter that names an unset variable keeps the server's value.
         lookup: The server's variables and blocks. Without it everything else is checked.
     """
     top = load(path, apart="deployments")
@@ -125,7 +125,7 @@ class _Reader:
         self._notes = tuple(steps.notes)
 
     def read_top(self, problems: Problems) -> str:
-        """Read what is not about one deployment, and return the file's name."""
+        """Check everything outside the deployments, and return the file's name."""
         deployments = self._top.get("deployments")
         line = self._top.lines.get("deployments", self._top.line)
         others = [key for key in self._top if key != "deployments" and not key.startswith("x-")]
@@ -141,7 +141,7 @@ class _Reader:
         return (model and model.name) or ""
 
     def read(self, number: int, entry: Entry, problems: Problems) -> DeploymentSpec | None:
-        """Read one deployment; without a problem, `None` is one that needs the server."""
+        """Read one deployment; `None` without a problem means that it needs the server."""
         section = self._top["deployments"][number]
         if not isinstance(section, Mapping):
             must = f"deployment {number + 1} must be a mapping, but it is {describe(section)}."
@@ -170,12 +170,12 @@ class _Reader:
     def _filled(
         self, section: Mapping, where: str, problems: Problems, also_kept: tuple[str, ...] = ()
     ) -> Mapping:
-        """Put values into the templates of everything but actions and what has no effect."""
+        """Fill in templates, except in `build`, `push` and `also_kept`; drop what is not checked as data."""
 
         def put_in(key: str, value: Any, line: int, *, keeps: bool = False) -> Any:
             return self._templates.put_in(value, where, problems, line, keeps=keeps, is_value=key in VALUES)
 
-        def in_trigger(trigger: Any, _: int) -> Any:  # whose parameters have templates for its event as well
+        def in_trigger(trigger: Any, _: int) -> Any:  # its parameters may have templates for its event
             def inner(key: str, value: Any, line: int) -> Any:
                 return put_in(key, value, line, keeps=key == "parameters")
 
@@ -190,7 +190,7 @@ class _Reader:
         return section.without(["pull", "definitions", *extras]).mapped(filled)
 
     def _without_unset(self, section: Mapping) -> tuple[Mapping, dict[str, tuple[str, ...]]]:
-        """Leave out the parameters that name a variable which is not set, and tell which ones."""
+        """Leave out parameters that name unset variables; return the rest, and those with their variables."""
         parameters = section.get("parameters")
         if not isinstance(parameters, Mapping):
             return section, {}
@@ -202,12 +202,12 @@ class _Reader:
     def _read_pull(
         self, section: Mapping, where: str, problems: Problems
     ) -> tuple[tuple[PullStep, ...], tuple[PullStep, ...], tuple[str, ...]]:
-        """Read how a run gets the code, and where it can be read from here."""
+        """Return the pull steps, those that tell where to read the flow from here, and notes."""
         own, line = section.get("pull"), section.lines.get("pull", section.line)
         steps, before = StepReader(where, problems), len(problems.found)
         is_own = own is not None and own != {}
         pull = steps.read(own, line) if is_own else self._pull
-        if not is_own and "pull" in section:  # which `pull: []` of the file is not meant for
+        if not is_own and "pull" in section:  # given but empty: `pull: []` of the file is not meant for it
             pull = pull or self._own_repository
         source_pull = pull
         if is_in_image := all(step.function == SET_WORKING_DIRECTORY for step in pull):

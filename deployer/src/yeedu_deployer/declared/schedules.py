@@ -1,4 +1,4 @@
-"""The schedules of one deployment as prefect.yaml declares them."""
+"""Reads a deployment's schedules in prefect.yaml, and compares them with the server's."""
 
 import json
 import re
@@ -54,12 +54,12 @@ class Schedule(Declared):
 
     @property
     def kind(self) -> str:
-        """Which of the three it is."""
+        """Which of the three kinds it is."""
         return next(key for key in RULES if getattr(self, key) is not None)
 
     @property
     def rule(self) -> dict[str, JsonValue]:
-        """What it says about time: cron, interval (seconds) or rrule with timezone and the like."""
+        """Its timing: cron, interval (seconds) or rrule, with time zone and other options."""
         rule: dict[str, JsonValue] = {self.kind: getattr(self, self.kind), "timezone": self.timezone or "UTC"}
         rule |= {key: getattr(self, key) for key in ONLY_FOR if getattr(self, key) is not None}
         if self.rrule and self.rrule.lstrip().startswith("{"):
@@ -103,18 +103,18 @@ class Schedule(Declared):
 
 
 def to_prefect_schedule(rule: Mapping[str, JsonValue]) -> PrefectSchedule:
-    """Build Prefect's schedule from a rule; an interval without an anchor date starts at this moment."""
+    """Build Prefect's schedule from a rule; an interval without an anchor date starts now."""
     return next(model for key, model in RULES.items() if key in rule).model_validate(rule)
 
 
 def says_the_same(rule: Mapping[str, JsonValue], stored: Mapping[str, Any]) -> bool:
-    """Tell whether the server's schedule, as JSON, is what a rule of the file became there.
+    """Tell whether the server's schedule, as JSON, is its form of a rule of the file.
 
-    The server gives an RRULE without a DTSTART one: 1 January 2020, or, for a rule by the minute or second, a
-    recent moment in the same step; so that one which says the same has another text each time it is made.
+    The server adds a DTSTART to an RRULE that has none: 1 January 2020 or, for a rule by the minute or
+    second, a recent moment in the same step. So the same rule may be stored as a different text each time.
     """
     made = DeploymentScheduleCreate(schedule=to_prefect_schedule(rule)).schedule.model_dump(mode="json")
-    # An interval that nobody anchored is counted from the moment at which it was made.
+    # An interval without an anchor date is counted from its creation.
     said = {key: value for key, value in made.items() if key != "anchor_date" or key in rule}
     differ = [key for key, value in said.items() if stored.get(key) != value]
     if differ != ["rrule"]:

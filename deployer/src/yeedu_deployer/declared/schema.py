@@ -15,7 +15,7 @@ from yeedu_deployer.declared.schedules import Schedule
 
 TEMPLATE: JsonValue = {"type": "string", "pattern": r"\{\{.*\}\}"}
 TITLE = "prefect.yaml, as the deployer of this platform reads it"
-# Each with the heading of its table.
+# The models by the heading of their table.
 MODELS: dict[str, type[BaseModel]] = {
     "The file": PrefectYaml,
     "A deployment, under `deployments`": Deployment,
@@ -26,7 +26,7 @@ MODELS: dict[str, type[BaseModel]] = {
 
 
 def json_schema() -> dict[str, JsonValue]:
-    """Form the schema from the models that read the file."""
+    """Build the schema from the models that read the file."""
     schema: dict[str, Any] = PrefectYaml.model_json_schema()
     definitions: dict[str, Any] = {name: _mapping(one) for name, one in schema.pop("$defs").items()}
     dialect = "https://json-schema.org/draft/2020-12/schema"
@@ -56,12 +56,12 @@ def _value(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def text() -> str:
-    """The schema as the file in the repository holds it."""
+    """Return the schema as the file in the repository holds it."""
     return json.dumps(json_schema(), indent=2) + "\n"
 
 
 def tables() -> str:
-    """Every key and what it means, as tables in Markdown."""
+    """Return every key and its meaning as Markdown tables."""
     found: list[str] = []
     for heading, model in MODELS.items():
         found += [f"### {heading}", "", "| key | meaning |", "| --- | --- |"]

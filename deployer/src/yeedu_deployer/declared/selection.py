@@ -1,4 +1,4 @@
-"""`--only`: which deployments of the file are meant, by name, flow and name, pattern, or folder."""
+"""Resolves `--only`: selects deployments of the file by name, flow and name, pattern, or folder."""
 
 import difflib
 from collections.abc import Mapping as EnvironmentMapping
@@ -18,7 +18,7 @@ FLOWS = "flows/"
 
 @dataclass(frozen=True)
 class Entry:
-    """What tells one deployment of the file from the others; a twin has the same name as another."""
+    """What identifies one deployment of the file; a twin has the same name as another."""
 
     name: str
     entrypoint: str
@@ -27,18 +27,18 @@ class Entry:
 
     @property
     def id(self) -> str:
-        """What tells it from the others, as `DeploymentSpec.id`."""
+        """Its identity in the file, as in `DeploymentSpec.id`."""
         line = f"line {self.line}"
         return line if not self.name else f"{self.name} ({line})" if self.is_twin else self.name
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What `--only` asks for, of the deployments of one file.
+    """What `--only` asks for among the deployments of one file.
 
-    Each of `wanted` is a `NAME`, a `FLOW/NAME`, a pattern of one (`*`, `?`, `[...]`), a folder of
-    entrypoints with a slash at its end, or a pattern of their paths (`project/*`), in both with or without
-    `flows/`. Nothing means every deployment.
+    Each of `wanted` is a `NAME`, a `FLOW/NAME`, a pattern of either (`*`, `?`, `[...]`), a folder of
+    entrypoints with a trailing slash, or a pattern of their paths (`project/*`); folders and paths may omit
+    `flows/`. Empty means every deployment.
     """
 
     wanted: tuple[str, ...]
@@ -46,10 +46,10 @@ class Selection:
     file: str
 
     def names(self, suffix: str = "") -> frozenset[str]:
-        """Return the ids, in the file, of the deployments that may be meant.
+        """Return the ids of the deployments that may be meant.
 
-        A flow's name is known once its code was read; `refused` does the rest. Names may be given with and
-        without the suffix that an environment adds. One that is in no way there is a `SelectionError`.
+        Flow names are known only once the code is read; `refused` does the rest. Names may be given with or
+        without the suffix that an environment adds. Raises `SelectionError` for one that matches nothing.
         """
         if not self.wanted:
             return frozenset(entry.id for entry in self.entries)
@@ -65,9 +65,9 @@ class Selection:
         return frozenset(found)
 
     def refused(self, flows: EnvironmentMapping[str, str], suffix: str = "") -> frozenset[str]:
-        """Return which of `names` are not meant after all, now that the flows' names are known, by the ids.
+        """Return which of `names` are not meant after all, given the names of the flows by id.
 
-        Where no deployment of a name is of the flow that was asked for, that is an error.
+        Raises `SelectionError` if no deployment of a name belongs to the flow that was asked for.
         """
         chosen: set[str] = set()
         for one in self.wanted:
@@ -80,7 +80,7 @@ class Selection:
         return self.names(suffix) - chosen
 
     def _matches(self, one: str, suffix: str) -> tuple[dict[str, str], str]:
-        """Return the names that may be meant, by id, and what their flows must be called; empty for any."""
+        """Return the matching names by id, and what their flow's name must match; empty for any."""
         in_folder = {entry.id: entry.name for entry in self.entries if _is_in_folder(one, entry)}
         if in_folder:
             return in_folder, ""
@@ -103,13 +103,13 @@ class Selection:
 
 
 def read_selection(file: Path, environment: EnvironmentMapping[str, str], wanted: Sequence[str]) -> Selection:
-    """Read the names of a prefect.yaml, and nothing else, since what is not meant need not be right."""
+    """Read the names in a prefect.yaml and nothing else, since what is not selected may have mistakes."""
     entries = entries_of(load(file, apart="deployments"), environment)
     return Selection(tuple(one.removeprefix("./") for one in wanted), entries, str(file))
 
 
 def entries_of(top: Mapping, environment: EnvironmentMapping[str, str]) -> tuple[Entry, ...]:
-    """List what tells the deployments apart: what is wrong with it is told when the whole file is read."""
+    """List what identifies each deployment; mistakes are reported when the whole file is read."""
     sections = top.get("deployments")
     found: list[tuple[str, str, int]] = []
     for section, line in zip(sections, sections.lines, strict=True) if isinstance(sections, Items) else ():

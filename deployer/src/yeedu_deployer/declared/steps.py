@@ -1,4 +1,4 @@
-"""Checks pull steps, since a mistake in one would show only when a run starts: it fails there, each time."""
+"""Checks pull steps, in which a mistake would otherwise show only when runs start, and fail every one."""
 
 import inspect
 import re
@@ -28,7 +28,7 @@ OUTPUTS = {
     "pull_with_block": ("directory",),
     "run_shell_script": ("stdout", "stderr"),
 }
-# Blocks of these types are a text where they stand in a text's place; any other is a mapping.
+# Blocks of these types become a text where a text is expected; any other is a mapping.
 TEXT_BLOCKS = ("secret", "string")
 ONE_OF = (("branch", "commit_sha"), ("access_token", "credentials"))
 Inputs = dict[str, JsonValue]
@@ -43,19 +43,19 @@ class PullStep:
     line: int = field(default=0, compare=False)
 
     def as_prefect(self) -> dict[str, Inputs]:
-        """The form in which Prefect stores a step."""
+        """Return the step in the form in which Prefect stores it."""
         return {self.function: dict(self.inputs)}
 
 
-# Where the file does not say where the code is, it is in the repository of the platform's flows.
+# If the file does not say where the code is, it is in the repository of the platform's flows.
 OWN_REPOSITORY = PullStep(GIT_CLONE, {"repository": "{{ $FLOWS_GIT_URL }}", "branch": "{{ $FLOWS_GIT_REF }}"})
 
 
 class StepReader:
-    """Reads one list of steps; `notes` gets what could not be checked, and `problems` what is wrong."""
+    """Reads one list of steps; `notes` collects what could not be checked, and `problems` the mistakes."""
 
     def __init__(self, where: str, problems: Problems) -> None:
-        """Begin with no step; `where` is how messages name the place of the list."""
+        """Begin with no step; `where` is how messages name the list."""
         self.notes: list[str] = []
         self._where, self._problems = where, problems
         self._outputs: dict[str, tuple[str, ...] | None] = {}  # by the step's id; None: not known
@@ -112,7 +112,7 @@ class StepReader:
         return None
 
     def _inputs(self, name: str, body: Mapping, signature: inspect.Signature) -> dict[str, Any]:
-        """Check the names of the inputs; a text keeps its spelling where the function takes a text."""
+        """Check and return a step's inputs; where the function takes a text, a scalar keeps its spelling."""
         where, known, meant = name.rpartition(".")[2], signature.parameters, set[str | None]()
         if not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in known.values()):
             for key, line in body.lines.items():
@@ -155,7 +155,7 @@ class StepReader:
             )
 
     def _check_templates(self, body: Mapping) -> None:
-        """Check that what is taken from an earlier step is something that it gives."""
+        """Check that every output that the step uses is given by an earlier step."""
         for name, line in _step_outputs(body, body.line):
             root, _, rest = name.partition(".")
             given = [one for outputs in self._outputs.values() for one in outputs or ()]
@@ -177,7 +177,7 @@ def _takes_text(annotation: Any) -> bool:
 
 
 def _block_of(value: Any) -> tuple[str, str] | None:
-    """Type and name of the block that a value is as a whole."""
+    """Return the type and name of the block that the whole value names, if it does."""
     found = find_placeholders(value) if isinstance(value, str) else ()
     if len(found) != 1 or next(iter(found)).type is not PlaceholderType.BLOCK_DOCUMENT:
         return None
@@ -186,7 +186,7 @@ def _block_of(value: Any) -> tuple[str, str] | None:
 
 
 def _step_outputs(node: Any, line: int) -> Iterator[tuple[str, int]]:
-    """Yield what a step takes from other steps, each with its line."""
+    """Yield the outputs of other steps that a step uses, each with its line."""
     if isinstance(node, Mapping):
         for _, value, at in node.entries():
             yield from _step_outputs(value, at)

@@ -1,6 +1,6 @@
 """Templates in prefect.yaml: `{{ $NAME }}`, `{{ prefect.variables.x }}` and `{{ prefect.blocks.type.name }}`.
 
-They are put in when a deployment is applied, as `prefect deploy` does; in pull steps they wait for the run.
+They are filled in when a deployment is applied, as by `prefect deploy`; in pull steps, they wait for the run.
 """
 
 import re
@@ -29,23 +29,23 @@ RUN_TIME_PREFIX = "ctx."  # rendered by the worker
 
 
 class Lookup(Protocol):
-    """What templates need of a Prefect server; it remembers what blocks gave, which no report may show."""
+    """What templates need from a Prefect server; it remembers block values, which no report may show."""
 
     def variable(self, name: str) -> JsonValue:
         """Return a variable's value, or raise a `LookupError`."""
         ...
 
     def block(self, kind: str, name: str, keypath: str) -> JsonValue:
-        """Return what a block holds, as Prefect's own templates give it, or raise a `LookupError`.
+        """Return what a block holds, as Prefect's own templates do, or raise a `LookupError`.
 
-        `kind` is the slug of the block's type; `keypath` is a part of it, for example `value.key[0]`, and
-        empty for all, or for its one `value`.
+        `kind` is the slug of the block's type; `keypath` selects a part, for example `value.key[0]`, and is
+        empty for all of it, or for its only `value`.
         """
         ...
 
 
 def fill(text: str, value_of: Callable[[Placeholder], Any]) -> Any:
-    """Return the value of the one placeholder that a text is, or the text with the values of all in it."""
+    """Fill in the placeholders of a text; one that is the whole text gives its value, of any type."""
 
     def value(match: re.Match[str]) -> Any:
         return value_of(Placeholder(match[1], match[2], determine_placeholder_type(match[2])))
@@ -56,19 +56,19 @@ def fill(text: str, value_of: Callable[[Placeholder], Any]) -> Any:
 
 
 def block_of(placeholder: Placeholder) -> tuple[str, str, str]:
-    """Return type, name and path of a placeholder's block; what it does not say is empty."""
+    """Return the type, name and key path of a placeholder's block; missing parts are empty."""
     kind, _, rest = placeholder.name.removeprefix(BLOCK_DOCUMENT_PLACEHOLDER_PREFIX).partition(".")
     name, _, keypath = rest.partition(".")
     return kind, name, keypath
 
 
 def variable_of(placeholder: Placeholder) -> str:
-    """Return the name of a placeholder's variable, of the environment or of Prefect."""
+    """Return the name of a placeholder's environment variable or Prefect variable."""
     return placeholder.name.removeprefix(VARIABLE_PLACEHOLDER_PREFIX).lstrip("$")
 
 
 class Templates:
-    """Puts values into templates; without a server, its templates stay as they are."""
+    """Fills in templates; without a `lookup`, those that need the server stay as they are."""
 
     def __init__(self, environment: EnvironmentMapping[str, str], lookup: Lookup | None = None) -> None:
         self.environment = environment
@@ -85,15 +85,15 @@ class Templates:
         skips: Collection[str] = (),
         is_value: bool = False,
     ) -> Any:
-        """Return marked data with all values put in; what cannot be is told.
+        """Return marked data with its templates filled in; report those that cannot be.
 
         Args:
             node: The marked data.
             where: How messages name it.
-            problems: Gets what is wrong.
-            line: The line to name for a text that is no part of anything.
-            keeps: Whether other templates stay for somebody else; otherwise they are a mistake.
-            skips: Keys below which everything stays.
+            problems: Collects what is wrong.
+            line: The line to report for a text outside any mapping or list.
+            keeps: Whether other templates are left for a later stage; otherwise they are mistakes.
+            skips: Keys below which nothing is filled in.
             is_value: Whether all keys count; elsewhere those that begin with `x-` are left out.
         """
 
@@ -151,14 +151,14 @@ class Templates:
         )
 
     def unset(self, node: Any) -> tuple[str, ...]:
-        """Return the environment variables that a part names and that are not set."""
+        """Return the unset environment variables that a part names."""
         found = find_placeholders(node)
         named = {variable_of(one) for one in found if one.type is PlaceholderType.ENV_VAR}
         return tuple(sorted(named - self.environment.keys()))
 
 
 def has_template(node: Any, types: Collection[PlaceholderType] = tuple(PlaceholderType)) -> bool:
-    """Tell whether a part has a template, or one of some types."""
+    """Tell whether a part has a template of one of these types."""
     return any(one.type in types for one in find_placeholders(to_jsonable_python(node)))
 
 

@@ -1,4 +1,4 @@
-"""What all models of the files share: their types, and pydantic's errors as sentences with file and line."""
+"""What all models of files share: their types, and pydantic's errors as sentences with file and line."""
 
 import difflib
 import re
@@ -48,7 +48,7 @@ KINDS = {
 
 
 class Declared(BaseModel):
-    """A mapping of a file. An empty value is as good as an absent key, and keys beginning with `x-` pass."""
+    """A mapping in a file. An empty value counts as an absent key; keys beginning with `x-` are ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
 
@@ -62,11 +62,11 @@ class Declared(BaseModel):
 
 
 def problem(message: str, *at: int | str) -> PydanticCustomError:
-    """Form the error of a validator: what is wrong with its value, or with a part of it.
+    """Return a validator's error about its value or a part of it.
 
     Args:
-        message: What follows the value's name in the sentence; from a colon on, what stands behind it.
-        at: The way from the value to the part that is wrong.
+        message: What follows the value's name in the sentence, without a space if it begins with a colon.
+        at: The path from the value to the part that is wrong.
     """
     return PydanticCustomError("problem", "{message}", {"message": message, "at": at})
 
@@ -105,12 +105,12 @@ Value = Annotated[Any, BeforeValidator(value_of)]
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str | None:
-    """Return what was probably meant."""
+    """Return the known word that was probably meant, if any."""
     return next(iter(difflib.get_close_matches(wrong, list(known), n=1)), None)
 
 
 def hint(wrong: str, known: Iterable[str]) -> str:
-    """Name the nearest of what is known, or all of it."""
+    """Suggest the nearest known word, or list all of them."""
     near = nearest(wrong, known)
     return f"did you mean {near!r}?" if near else f"there are {', '.join(sorted(known)) or 'none'}."
 
@@ -124,10 +124,10 @@ def validated(
     *,
     is_final: bool = True,
 ) -> Model | None:
-    """Validate marked data; tell everything that pydantic finds wrong, one sentence each.
+    """Validate marked data; report everything that pydantic finds wrong, one sentence each.
 
-    `where` is how they name the data, for example `deployment 'print-message'`; `hints` say what to write
-    instead of some keys. Of values that still have a template is told only where nothing else is wrong, and
+    `where` names the data in them, for example `deployment 'print-message'`; `hints` say what to write
+    instead of some keys. Values that still have a template are reported only if nothing else is wrong and
     they are final: the server will not fill them in.
     """
     try:
@@ -222,7 +222,7 @@ def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[Bas
 
 
 def _place_of(key: str, model: type[BaseModel]) -> str:
-    """Say which key was meant, or where one belongs that is known elsewhere."""
+    """Say which key was meant, or under which other key it belongs."""
     known = _fields(model)
     for name, annotation in known.items():
         if any(key in _fields(inner) for inner in _models(annotation)):
@@ -233,9 +233,9 @@ def _place_of(key: str, model: type[BaseModel]) -> str:
 
 
 def read_model(path: Path, environment: Mapping[str, str], model: type[Model], *runs: str) -> Model:
-    """Read a whole file whose mistakes concern all of it, and so are told together in a `SpecError`.
+    """Read a file as one model; raise one `SpecError` with all of its mistakes.
 
-    `runs` are keys of which the templates are rendered later, by somebody else.
+    `runs` are keys whose templates are rendered later, not here.
     """
     problems = Problems(str(path))
     data = Templates(environment).put_in(load(path), THE_FILE, problems, 1, skips=runs)
@@ -255,7 +255,7 @@ def names_differ(items: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def prefects_own(adapter: TypeAdapter[Any], value: Any) -> Any:
-    """Let Prefect read what is in its own form; of what it finds wrong, the first thing is told."""
+    """Let Prefect read what is in its own form; report the first of its errors."""
     try:
         return adapter.validate_python(value_of(value))
     except ValidationError as error:

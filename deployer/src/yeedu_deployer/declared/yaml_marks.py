@@ -1,4 +1,4 @@
-"""Plain data with marks: it knows the line of everything, and how each scalar of the YAML was spelled."""
+"""Marked data: values of a YAML file with the line of each part and the spelling of each scalar."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,9 +10,9 @@ from yeedu_deployer.errors import SpecError
 
 
 class Plain(str):
-    """A scalar that YAML takes for no text: the text that was written, where a text is wanted.
+    """A scalar that YAML does not read as a text: the text as written, for where a text is wanted.
 
-    `value` is what YAML takes it for, as JSON: 1.10 is a number, 12:30 too, `yes` is true.
+    `value` is what YAML reads it as, in JSON: 1.10 and 12:30 are numbers, `yes` is true.
     """
 
     __slots__ = ("value",)
@@ -39,19 +39,19 @@ class Mapping(dict[str, Any]):
         return ((key, value, self.lines[key]) for key, value in self.items())
 
     def mapped(self, change: Callable[[str, Any, int], Any]) -> "Mapping":
-        """The mapping with other values in the same places; `change` gets key, value and line."""
+        """Return a copy with changed values; `change` gets key, value and line."""
         return Mapping(
             ((key, change(key, value, line), line) for key, value, line in self.entries()), self.line
         )
 
     def without(self, keys: Iterable[str]) -> "Mapping":
-        """The mapping apart from some keys."""
+        """Return a copy without some keys."""
         left_out = set(keys)
         return Mapping((entry for entry in self.entries() if entry[0] not in left_out), self.line)
 
 
 class Items(list[Any]):
-    """A list with its own line and that of each item, and what is wrong with each where `load` says so."""
+    """A list with its own line and that of each item; `load` may keep the problems of each item in it."""
 
     def __init__(self, items: Iterable[Any], lines: Iterable[int], line: int) -> None:
         super().__init__(items)
@@ -59,34 +59,34 @@ class Items(list[Any]):
         self.problems: list[Problems] = []
 
     def mapped(self, change: Callable[[Any, int], Any]) -> "Items":
-        """The list with other items in the same places; `change` gets an item and its line."""
+        """Return a copy with changed items; `change` gets an item and its line."""
         return Items(map(change, self, self.lines), self.lines, self.line)
 
 
 @dataclass
 class Problems:
-    """Collects what is wrong with one file, so that all of it is told at once."""
+    """Collects what is wrong with one file, to report all of it at once."""
 
     path: str
     found: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
 
     def add(self, line: int, message: str) -> None:
-        """Remember one problem; the same one is told once however often an anchor is used."""
+        """Record one problem, once however often its anchor is used."""
         if (line, message) not in self.found:
             self.found.append((line, message))
 
     def error(self) -> SpecError:
-        """Every problem in the order of the file's lines."""
+        """Return an error with every problem, in the order of the file's lines."""
         return SpecError([f"{self.path}:{line}: {message}" for line, message in sorted(self.found)])
 
     def raise_if_any(self) -> None:
-        """Raise `SpecError` where there is one."""
+        """Raise `SpecError` if there is any problem."""
         if self.found:
             raise self.error()
 
 
 def value_of(node: Any) -> Any:
-    """Turn marked data into the plain values that YAML takes them for."""
+    """Turn marked data into the plain values that YAML reads."""
     if isinstance(node, dict):
         return {key: value_of(value) for key, value in cast("dict[str, Any]", node).items()}
     if isinstance(node, list):
@@ -95,7 +95,7 @@ def value_of(node: Any) -> Any:
 
 
 def marked(value: JsonValue, line: int) -> Any:
-    """Turn a plain value into marked data, all of it in one line of the file."""
+    """Turn a plain value into marked data, all of it on one line of the file."""
     if isinstance(value, dict):
         return Mapping(((key, marked(one, line), line) for key, one in value.items()), line)
     if isinstance(value, list):
@@ -118,7 +118,7 @@ def describe(node: Any) -> str:
 
 
 def child(node: Any, part: int | str) -> tuple[Any, int] | None:
-    """Return a part of marked data and its line, or None where there is no such part."""
+    """Return a part of marked data and its line, or None if there is no such part."""
     if isinstance(node, Mapping) and part in node:
         return node[str(part)], node.lines[str(part)]
     if isinstance(node, Items) and isinstance(part, int) and part < len(node):
@@ -127,7 +127,7 @@ def child(node: Any, part: int | str) -> tuple[Any, int] | None:
 
 
 def locate(root: Any, path: Sequence[int | str]) -> tuple[int, list[int | str], Any]:
-    """Follow a path as far as it goes; return the line to name, the parts there are, and what is there."""
+    """Follow a path as far as it exists; return the line to report, the parts found, and the value there."""
     node, line, there = root, root.line if isinstance(root, Mapping | Items) else 1, list[int | str]()
     for part in path:
         if found := child(node, part):  # else: a name that pydantic gives to a member of a union

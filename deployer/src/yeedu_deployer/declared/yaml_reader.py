@@ -1,4 +1,4 @@
-"""Reads a YAML file into data with marks, as PyYAML does (YAML 1.1), since `prefect deploy` does."""
+"""Reads a YAML file into marked data, with PyYAML's rules (YAML 1.1), which `prefect deploy` follows."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from yeedu_deployer.errors import SpecError
 MERGE_TAG = "tag:yaml.org,2002:merge"
 COLLECTION_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 MAX_VALUES, MAX_LEVELS = 200_000, 100
-# So much of a text counts as a value.
+# This many characters of a text count as one more value.
 PART_OF_A_TEXT = 100
 TOO_DEEP = "lists and mappings are nested too deeply to be read; write fewer levels."
 YAML_HINTS = {
@@ -28,9 +28,9 @@ HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 def load(path: Path, apart: str = "") -> Mapping:
-    """Read a YAML file whose top level is a mapping; whatever else it is, is a `SpecError`.
+    """Read a YAML file; raise `SpecError` unless it is valid and its top level is a mapping.
 
-    `apart` is a key of it with a list: what is wrong with an item stops only that one, and is kept in the
+    `apart` is a key that holds a list: a mistake in one item affects only that item, and is kept in the
     list's `problems`.
     """
     problems = Problems(str(path))
@@ -129,7 +129,7 @@ class _Converter:
         if HALF_A_CHARACTER.search(spelling):
             self._problems.add(line, f"{shown} holds half a character; write the whole one.")
             return None
-        # A text with a tag of its own, and a date, have the spelling that they were written with.
+        # A text with its own tag, and a date, keep the spelling that they were written with.
         is_text = value is None or (isinstance(value, str) and value == spelling)
         return value if is_text else Plain(spelling, value)
 

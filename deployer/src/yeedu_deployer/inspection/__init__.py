@@ -1,1 +1,1 @@
-"""What a flow is, learned from a clone of its repository."""
+"""Inspects flows in a clone of their repository."""

@@ -1,8 +1,8 @@
-"""Confines flow code: it has no access to the deployer's files and processes.
+"""Confines flow code, which then has no access to the deployer's files and processes.
 
-Linux's Landlock does it: a process lays it on itself without any privilege, cannot take it off, and hands it
-on to what it starts. Such a process opens only what is below the places that it was given. It neither reads
-the environment or the memory of a process that is not confined likewise, nor sends it a signal.
+Uses Linux's Landlock: a process confines itself without any privilege, cannot undo it, and passes it on to
+its children. It can then open only what is below the places that it was given, and can neither read the
+environment or memory of a process that is not confined likewise nor send it a signal.
 """
 
 import ctypes
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-# Programs, what they read of the system, and devices: what has no part of anybody's own.
+# Programs, the system files that they read, and devices: nothing that holds anybody's data.
 SYSTEM = (
     "/usr",
     "/bin",
@@ -33,22 +33,22 @@ _READ, _OF_FILES, _OF_ALL = (
     0b1101,
     1 << 14 | 0b111,
     13,
-)  # rights; each of the versions 2 and 3 brought one more
+)  # rights; versions 2 and 3 each added one
 _CAPABILITY_VERSION = 0x20080522
 _SCOPED = 0b11  # abstract sockets and signals, since version 6
 
 
 def hide_own_memory() -> None:
-    """Let no other process of the same user read this one's environment and memory, Landlock or not."""
+    """Stop other processes of the same user from reading this one's memory, with or without Landlock."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def confine(readable: Iterable[str], writable: Iterable[str], hidden: Iterable[str]) -> bool:
-    """Leave this process and its children nothing but these places; return whether it took effect.
+    """Confine this process and its children to these places; return whether it took effect.
 
-    Missing ones are passed over; what is `hidden` in them stays out of reach. There is no Landlock on another
-    system than Linux, nor in a kernel that was built or started without it.
+    Missing places are skipped; what is `hidden` in them stays out of reach. Has no effect on systems other
+    than Linux, or with a kernel that was built or started without Landlock.
     """
     if sys.platform != "linux":
         return False
@@ -69,18 +69,18 @@ def confine(readable: Iterable[str], writable: Iterable[str], hidden: Iterable[s
     system.prctl(_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     took_effect = system.syscall(_RESTRICT_SELF, ruleset, 0) == 0
     os.close(ruleset)
-    # Root may look into every process, Landlock or not, unless it gives its capabilities away.
+    # Root may inspect every process, with or without Landlock, unless it drops its capabilities.
     system.capset(struct.pack("=Ii", _CAPABILITY_VERSION, 0), bytes(24))
     return took_effect
 
 
 def _without(place: Path, hidden: list[Path]) -> Iterator[Path]:
-    """Yield a place, or all of its parts but the hidden ones."""
+    """Yield a place, or if parts of it are hidden, all the others."""
     if place in hidden or not place.exists():
         return
     if any(one.is_relative_to(place) for one in hidden):
         for part in place.iterdir():
-            if not part.is_symlink():  # which leads to a place with rights of its own
+            if not part.is_symlink():  # its target has rights of its own
                 yield from _without(part, hidden)
     else:
         yield place

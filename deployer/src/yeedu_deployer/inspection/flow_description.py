@@ -38,11 +38,11 @@ AnyFlow = Flow[..., Any]
 
 
 def describe(entrypoint: str, parameter_sets: list[dict[str, Any]], clone: Path) -> dict[str, Any]:
-    """Import an entrypoint in this process, whose working directory is the run's, and describe its flow.
+    """Import an entrypoint in this process, in its runs' working directory, and describe its flow.
 
-    Where the import fails for something that a worker may have, a package, a variable or a connection, the
-    flow is read from the syntax tree, as `prefect deploy` does it. What no worker can import stays an error:
-    a syntax error in the repository, or a module or a name that the repository itself would have to hold.
+    If the import fails for lack of something that a worker may have (a package, a variable, a connection),
+    the flow is read from the syntax tree, as `prefect deploy` does. What no worker can import stays an error:
+    a syntax error in the repository, or a module or name that the repository itself should contain.
 
     `parameter_sets` are the deployment's parameters, then those of its schedules. Returns `{"flow":
     FlowFacts}`, or `{"error": sentence without its full stop}`.
@@ -56,7 +56,7 @@ def describe(entrypoint: str, parameter_sets: list[dict[str, Any]], clone: Path)
     notes: list[str] = []
     try:
         if not place.endswith(".py"):
-            importtools.load_module(place)  # apart: an AttributeError of its own is no missing function
+            importtools.load_module(place)  # apart, as its own AttributeError is not a missing function
         flow: AnyFlow = load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
     except MissingFlowError as error:
         if isinstance(error.__cause__, AttributeError):
@@ -95,7 +95,7 @@ def describe(entrypoint: str, parameter_sets: list[dict[str, Any]], clone: Path)
 
 
 def _source_of(place: str) -> Path | None:
-    """Find the file of an entrypoint's script, or of its module, where an import in this folder would."""
+    """Find the file of an entrypoint's script or module, as an import in this folder would."""
     if place.endswith(".py"):
         return Path(place).absolute() if Path(place).is_file() else None
     inner = Path(*place.split("."))
@@ -108,9 +108,9 @@ def _source_of(place: str) -> Path | None:
 
 
 def _chosen_version(flow: AnyFlow) -> str | None:
-    """Return the version that the author chose.
+    """Return the version that the author chose, if any.
 
-    Prefect's default is a hash of the file. It would be wrong at the next commit, since runs pull their code.
+    Prefect's default, a hash of the file, would be wrong after the next commit, since runs pull their code.
     """
     with suppress(TypeError, OSError):
         file = inspect.getsourcefile(flow.fn)
@@ -119,7 +119,7 @@ def _chosen_version(flow: AnyFlow) -> str | None:
 
 
 def _is_of_the_repository(cause: BaseException, file: Path, clone: Path) -> bool:
-    """Whether an import fails for what the repository itself holds, or would have to hold."""
+    """Tell whether an import fails for something that the repository itself contains or should contain."""
     if isinstance(cause, SyntaxError):
         return (clone / (cause.filename or file)).resolve().is_relative_to(clone)
     if isinstance(cause, ModuleNotFoundError):
@@ -133,10 +133,10 @@ def _is_of_the_repository(cause: BaseException, file: Path, clone: Path) -> bool
 
 
 def _read_flow(file: Path, function: str) -> object:
-    """Read a flow from the syntax tree of its file, as `prefect deploy` does; None where nothing can be read.
+    """Read a flow from the syntax tree of its file, as `prefect deploy` does; None if nothing can be read.
 
-    Besides, an imported module that raises anything counts as a missing one, and a name may be assigned, as
-    by `run = other.with_options(…)`.
+    Unlike there, an imported module that raises anything counts as missing, and the name may be assigned, as
+    in `run = other.with_options(…)`.
     """
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as the engine's own import does
     import_module = importlib.import_module
@@ -147,19 +147,19 @@ def _read_flow(file: Path, function: str) -> object:
         except BaseException as error:
             raise ImportError(name) from error
 
-    importlib.import_module = import_or_do_without  # of this process, which ends with its answer
+    importlib.import_module = import_or_do_without  # only in this process, which ends with its answer
     found: Any = None
     try:
         found = safe_load_flow_from_entrypoint(f"{file}:{function}")
-    except ValueError:  # there is no definition of that name
+    except ValueError:  # no definition has that name
         found = importtools.safe_load_namespace(file.read_text(), str(file)).get(function)
-    except Exception:  # noqa: BLE001 - the reason that is told is the import's
+    except Exception:  # noqa: BLE001 - the import's own reason is reported
         return None
-    return getattr(found, "__func__", found)  # of a static method that was read alone
+    return getattr(found, "__func__", found)  # a static method that was read alone
 
 
 def _explain(cause: BaseException, file: Path | None, clone: Path) -> tuple[str, str]:
-    """Say why an import failed, cause and line, and what to do about a package or a variable."""
+    """Return why an import failed, with its line, and what to do about a package or a variable."""
     name, text = type(cause).__name__, " ".join(str(cause).replace(f"{clone}/", "").split())[:300]
     if isinstance(cause, SyntaxError):
         filename, line, text = cause.filename or str(file), cause.lineno, cause.msg
@@ -193,12 +193,12 @@ def _relative(filename: str, clone: Path) -> str:
 def _parameter_error(
     values: dict[str, Any], schema: dict[str, Any], flow: AnyFlow, *, of_schedule: bool
 ) -> str | None:
-    """Say why the server would refuse these parameters, or each run with them; None where it would not.
+    """Return why the server would refuse these parameters, or every run with them; None if it would not.
 
-    The server checks those of a deployment against the schema: as they are when it is made, and with the
-    values of `__prefect_kind` filled in when somebody asks for a run. Those of a schedule it hands to the
-    flow as they are, and the flow refuses what it cannot convert. Of a text's format, such as that of a date
-    and time, the server says nothing: the flow takes one without a time zone, which the schema's does not.
+    The server checks a deployment's parameters against the schema: as they are when it is created, and with
+    `__prefect_kind` values filled in when a run is requested. It passes a schedule's parameters to the flow
+    as they are, and the flow refuses what it cannot convert. The server does not check a text's format, such
+    as date-time: the flow takes one without a time zone, which the schema's format does not allow.
     """
     known = sorted(schema.get("properties", {}))
     for name in values:
@@ -220,7 +220,7 @@ def _parameter_error(
     except (ValidationError, CircularSchemaRefError) as error:
         said = " ".join(str(error).split()).rstrip(".") or "their schema refers to itself without end"
         return f"the flow's parameters cannot be checked: {said}; change their annotations"
-    error: Any = cast("Any", exceptions).best_match(errors)  # as the server chooses what to say
+    error: Any = cast("Any", exceptions).best_match(errors)  # chosen as the server does
     if error is None:
         return None
     field, reason = error.json_path.replace("$.", ""), " ".join(error.message.split()).rstrip(".")
@@ -246,7 +246,7 @@ def _without_formats(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_open(value: Any) -> bool:
-    """Whether the server fills in a value, or a part of it, for each run."""
+    """Tell whether the server fills in a value, or a part of it, for each run."""
     if isinstance(value, dict | list):
         parts = (
             cast("dict[str, Any]", value).values() if isinstance(value, dict) else cast("list[Any]", value)
@@ -256,11 +256,11 @@ def _is_open(value: Any) -> bool:
 
 
 def _converts(flow: AnyFlow, values: dict[str, Any]) -> bool:
-    """Whether the flow takes the values for what its parameters are."""
+    """Tell whether the values convert to the types of the flow's parameters."""
     try:
         hints = get_type_hints(flow.fn, include_extras=True)
         for name, value in values.items():
             TypeAdapter(hints.get(name, Any)).validate_python(value)
-    except Exception:  # noqa: BLE001 - a validator of the flow's own may raise anything
+    except Exception:  # noqa: BLE001 - the flow's own validators may raise anything
         return False
     return True

@@ -1,10 +1,10 @@
-"""Child program: imports entrypoints, each in a forked process of its own, and says what they are.
+"""Child program of `FlowInspector`: imports each entrypoint in its own forked process and describes it.
 
-It runs without any secret in its environment, because flow code is code that the deployer has not seen yet.
-It imports Prefect and what many flows import once, and then answers line by line, so it can be started early
-and get ready meanwhile. Two entrypoints are imported at a time where there are two processors.
-A request is `{"root": clone, "hidden": [path], "wanted": [Wanted]}`. For each wanted one a line
-answers, in any order: its place in the list, and what is found.
+It has no secret in its environment, because the deployer has not seen the flow code yet. It imports Prefect
+and common packages once, before the first request, so it can be started early; with two processors, it
+imports two entrypoints at a time.
+A request is a line `{"root": clone, "hidden": [path], "wanted": [Wanted]}`. One line answers each wanted
+entrypoint, in any order: its position in the list, and what was found.
 """
 
 import gc
@@ -28,24 +28,24 @@ from yeedu_deployer.inspection.flow_description import describe
 from yeedu_worker.prefork.shelf import Shelf, import_groups
 
 IMPORT_TIMEOUT_SECONDS = 60
-IMPORTS_AT_A_TIME = min(os.cpu_count() or 1, 2)  # no more: a flow's packages may take 100 MB and more
+IMPORTS_AT_A_TIME = min(os.cpu_count() or 1, 2)  # no more: a flow's packages may take 100 MB or more
 ELSEWHERE = (
     "PYTHONPATH has {}, which a run takes from the folder where its process starts, not from the repository; "
     "put what is imported beside the flow, or import it from the repository's root"
 )
-# What many flows import: a fork gets each when it imports it, unless the clone has a module of that name.
+# What many flows import: a fork gets each on import, unless the clone has a module of that name.
 LATER = ("requests", "websocket", "prefect_yeedu", "operators.yeedu")
 
 
 def main() -> None:
-    """Answer each line of standard input, until the input ends."""
+    """Answer each line of standard input until the input ends."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no fork is left behind
-    # What every flow needs is imported here once, rather than in each fork.
+    # Imports what every flow needs here, once, rather than in each fork.
     parameter_schema(flow_decorator(name="warm-up")(_warm_up))
     shelf = Shelf(import_groups(LATER))
     shelf.take_away()
     gc.collect()
-    gc.freeze()  # a collection in a fork would copy what it looks through
+    gc.freeze()  # a collection in a fork would copy the memory that it scans
     for line in sys.stdin:
         request = json.loads(line)
         os.chdir(request["root"])
@@ -59,7 +59,7 @@ def _warm_up(parameter: str = "") -> None:
 
 @dataclass
 class _Fork:
-    """A process that imports an entrypoint, the leader of its own group, and its end of a pipe."""
+    """A process that imports an entrypoint, the leader of its own group, and the pipe from it."""
 
     position: int
     entrypoint: str
@@ -69,7 +69,7 @@ class _Fork:
     answer: bytearray = field(default_factory=bytearray)
 
     def read(self) -> dict[str, Any] | None:
-        """Read what has arrived; return the answer once it is whole, or cannot become so any more."""
+        """Read what has arrived; return the answer once it is complete, or an error if it never will be."""
         part = os.read(self.reading, 65536)
         self.answer += part
         if part and not part.endswith(b"\n"):
@@ -80,9 +80,9 @@ class _Fork:
             return {"error": f"{self.entrypoint} ended the Python process while it was imported"}
 
     def end(self) -> None:
-        """Clear away the process and what it started, whether they have ended or not."""
+        """Kill the process and what it started, if they still run, and reap it."""
         os.close(self.reading)
-        os.killpg(self.pid, signal.SIGKILL)  # the number is in use until it is waited for
+        os.killpg(self.pid, signal.SIGKILL)  # its id stays in use until waitpid
         os.waitpid(self.pid, 0)
 
 
@@ -117,12 +117,12 @@ def _fork(
 ) -> _Fork:
     reading, writing = os.pipe()
     child = os.fork()
-    with suppress(PermissionError):  # it has led its group and become another program already
-        os.setpgid(child, child)  # by both, since neither knows which of them comes first
+    with suppress(PermissionError):  # it already leads its group and has become another program
+        os.setpgid(child, child)  # in parent and child, since either may run first
     if child == 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for pipe in (reading, *others):
-            os.close(pipe)  # what another flow answers is none of this one's business
+            os.close(pipe)  # flow code must not read another flow's answer
         sys.meta_path.insert(0, shelf)  # pyright: ignore[reportArgumentType] - a finder by its shape
         _answer_and_exit(wanted, Path(request["root"]).resolve(), request["hidden"], writing)
     os.close(writing)
@@ -130,7 +130,7 @@ def _fork(
 
 
 def _answer_and_exit(wanted: dict[str, Any], clone: Path, hidden: list[str], writing: int) -> NoReturn:
-    # What flow code prints while it is imported must not mix with the answer.
+    # What flow code prints on import must not mix with the answer.
     silence = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(silence, descriptor)
@@ -150,11 +150,11 @@ def _answer_and_exit(wanted: dict[str, Any], clone: Path, hidden: list[str], wri
         with os.fdopen(writing, "wb") as pipe:
             pipe.write(json.dumps(answer).encode() + b"\n")
     finally:
-        os._exit(0)  # nothing of this fork may run on, whatever the flow code did to it
+        os._exit(0)  # end this fork, whatever the flow code did to it
 
 
 def _take_over(environment: dict[str, str]) -> list[str]:
-    """Set the variables of a run; those that the interpreter reads when it starts have their effect.
+    """Set a run's variables, and apply those that the interpreter reads only when it starts.
 
     Returns:
         The entries of PYTHONPATH that a run finds elsewhere, since its process starts before it has a clone.

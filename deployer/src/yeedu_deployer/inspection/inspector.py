@@ -17,14 +17,14 @@ from pydantic import BaseModel, Field, JsonValue
 from yeedu_deployer.errors import FlowError
 from yeedu_deployer.inspection.confinement import hide_own_memory
 
-ANSWER_TIMEOUT_SECONDS = 150  # twice what an import may take, and Prefect's own
+ANSWER_TIMEOUT_SECONDS = 150  # two imports at their limit, and Prefect's own
 STOP_TIMEOUT_SECONDS = 5
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "SYSTEMROOT")
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """An entrypoint to look at, and what its runs are given; their directory is inside of the clone.
+    """An entrypoint to inspect, and what its runs get; `directory` is relative to the clone.
 
     `parameter_sets` are the deployment's parameters, then those of each schedule.
     """
@@ -36,10 +36,10 @@ class Wanted:
 
 
 class FlowFacts(BaseModel):
-    """What an entrypoint's flow is.
+    """What was found out about an entrypoint's flow.
 
-    Its version is one that the author chose. `parameter_errors` say for each set of parameters why it does
-    not fit, and `notes` what is worth telling though the flow can be registered; each without a full stop.
+    `version` is one that the author chose. `parameter_errors` says for each set of parameters why it does not
+    fit, and `notes` holds remarks on a flow that can still be registered; none ends in a full stop.
     """
 
     name: str
@@ -57,10 +57,10 @@ class _Answer(BaseModel):
 
 
 class FlowInspector:
-    """A child process that imports flows; its environment holds `variables`, and no secret.
+    """A child process that imports flows; its environment holds `variables` and no secret.
 
-    Entering starts it, so that it imports Prefect while the deployer does other things; leaving ends it. One
-    that has failed is replaced at the next question.
+    Entering starts it, so that it imports Prefect while the deployer does other work; leaving ends it. After
+    a failure, the next request starts a new one.
     """
 
     _process: subprocess.Popen[bytes] | None = None
@@ -84,9 +84,9 @@ class FlowInspector:
         self._home.cleanup()
 
     def inspect(self, clone: Path, wanted: Sequence[Wanted]) -> list[FlowFacts | FlowError]:
-        """Look at entrypoints as a worker's run would find them; for each what was found, or its error.
+        """Inspect entrypoints as a worker's run would find them; return the facts or the error of each.
 
-        Where the child itself fails, nothing is known about any of them: that is a `FlowError` of its own.
+        Raises `FlowError` if the child itself fails, since nothing is then known about any of them.
         """
         request = {
             "root": str(clone),
@@ -118,7 +118,7 @@ class FlowInspector:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the child has ended
         with theirs:
             self._process = subprocess.Popen(
-                # -P: no folder of a clone stands in for an installed package.
+                # -P: no folder of a clone may shadow an installed package.
                 [sys.executable, "-P", "-m", "yeedu_deployer.inspection.flow_loader"],
                 cwd=self._home.name,
                 env=environment,
@@ -128,7 +128,7 @@ class FlowInspector:
             )
 
     def _stop(self) -> str:
-        """End the child, whose late answers go with its connection; return the last line of its errors."""
+        """End the child and drop its late answers; return the last line of its errors."""
         if self._process is None:
             return ""
         self._process.terminate()
@@ -154,19 +154,19 @@ class FlowInspector:
         except TimeoutError:
             self._stop()
             raise FlowError(f"No flow was imported within {ANSWER_TIMEOUT_SECONDS} seconds.") from None
-        except (ConnectionError, ValueError):  # it has ended, perhaps within a line
+        except (ConnectionError, ValueError):  # the child has ended, perhaps within a line
             reason = self._stop().rstrip(".")
             raise FlowError(f"The process that imports the flows failed: {reason}.") from None
         except BaseException:
-            self._stop()  # nobody is to read what it still answers
+            self._stop()  # its remaining answers must not be read
             raise
 
 
 def _shown(answers: Iterator[_Answer], count: int) -> Iterator[_Answer]:
-    """Pass answers on; on a terminal one line counts them, and is gone in the end."""
+    """Pass answers on; on a terminal, count them on a line that disappears at the end."""
     if not sys.stderr.isatty():
         return answers
-    from rich.console import Console  # only here: the child starts the sooner
+    from rich.console import Console  # only here, so that the child starts sooner
     from rich.progress import track
 
     return iter(track(answers, "Importing flows", count, console=Console(stderr=True), transient=True))

@@ -1,1 +1,1 @@
-"""What has to be done: the desired state against the server, before anything is written."""
+"""Plans what has to be done: compares the desired state with the server, and writes nothing."""

@@ -1,4 +1,4 @@
-"""What has to be done to the automations: alerts of the platform, and the triggers of deployments."""
+"""Plans the automations: the platform's alerts and the deployments' triggers."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,14 +24,14 @@ TRIGGERS = "triggers of"
 
 @dataclass(frozen=True)
 class AutomationPlanner:
-    """Plans automations; what was dropped is deleted where it `prunes`."""
+    """Plans automations; deletes what was dropped if it `prunes`."""
 
     client: SyncPrefectClient
     applied: Mapping[str, Applied]
     prunes: bool = True
 
     def alerts(self, declared: Sequence[Alert], blocks: Mapping[str, Plan]) -> Iterator[Plan]:
-        """Plan the platform's own automations, sent through `blocks`; one without any action is left out."""
+        """Plan the platform's own automations, sent through `blocks`; leave out those without any action."""
         targets: list[str] = []
         needs: list[tuple[Kind, str]] = []
         for kind, name in NOTIFICATION_BLOCKS.items():
@@ -53,10 +53,10 @@ class AutomationPlanner:
     def triggers(
         self, deployments: Iterator[tuple[DeploymentSpec, Plan]], project: str, broken: Collection[str]
     ) -> Iterator[Plan]:
-        """Plan the automations of the deployments' triggers, each owned by its deployment, as Prefect does.
+        """Plan the automations of the deployments' triggers, each owned by its deployment, as in Prefect.
 
-        `project` is the file's `name`; the automations of `broken` deployments, which cannot be applied,
-        stay, and so do those of other deployments where the file has no name.
+        `project` is the file's `name`. Automations of `broken` deployments, which cannot be applied, stay; if
+        the file has no name, so do those of deployments that are not in it.
         """
         scope = f"{TRIGGERS} {project}"
         plans: list[Plan] = []
@@ -78,7 +78,7 @@ class AutomationPlanner:
         broken: Collection[str],
         owners: Collection[str] | None = None,
     ) -> Iterator[Plan]:
-        """Compare with what was applied in this scope, by these owners if they are named."""
+        """Compare with what was applied in this scope, for these owners if they are given."""
         known = {
             key: one
             for key, one in self.applied.items()
@@ -93,7 +93,7 @@ class AutomationPlanner:
         taken = {plan.observed.id for plan in whole if plan.observed}
         for key, applied in known.items():
             owner, _, name = key.partition("|")
-            # Format 1 of the state did not know whose a trigger was.
+            # Format 1 of the state did not record a trigger's owner.
             is_broken = bool(broken) if owner == scope else owner.partition("/")[2] in broken
             if not is_broken and all(plan.key != key for plan in plans):
                 is_ours = applied.created and applied.id in present and applied.id not in taken
@@ -105,7 +105,7 @@ class AutomationPlanner:
         there = present.get(applied.id) if applied else self._of_that_name(plan, present)
         if there is None:
             return plan
-        if applied is None:  # as format 1 of the state calls it
+        if applied is None:  # by its key in format 1 of the state
             former = self.applied.get(f"{plan.scope}|{plan.name}")
             applied = former if former and former.id == str(there.id) else None
         fields = {
@@ -114,7 +114,7 @@ class AutomationPlanner:
         return plan_object(replace(plan, observed=Observed(str(there.id), fields)), applied)
 
     def _of_that_name(self, plan: Plan, present: Mapping[str, Automation]) -> Automation | None:
-        """Find what an earlier run made, in case that its state is lost."""
+        """Find an automation made by an earlier run whose state is lost, by its name."""
         candidates: list[Automation] = list(present.values())
         if owner := plan.identity["owner_resource"]:
             with explained(f"The automations of {owner} could not be read"):
@@ -136,7 +136,7 @@ def _desired(core: AutomationCore, owner: str, scope: str, needs: Sequence[tuple
 
 
 def as_json(model: BaseModel) -> dict[str, JsonValue]:
-    """Form a model's JSON, in which what Prefect keeps as a set has a stable order; a list keeps its own."""
+    """Return a model as JSON, with Prefect's sets in a stable order and lists in their own."""
     values: dict[str, Any] = model.model_dump(mode="json")
     for name, value in model:
         if isinstance(value, set | frozenset):

@@ -1,4 +1,4 @@
-"""The blocks of credentials and notification targets, and what deployments will find in them."""
+"""Plans the blocks of credentials and notification targets; tells what deployments will find in them."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,39 +23,39 @@ from yeedu_deployer.server import EMAIL, GITHUB, SECRET, SLACK, WEBHOOK, Lookup,
 from yeedu_deployer.settings import Configuration
 from yeedu_deployer.state import Applied, Kind
 
-# Where a token for git may be set instead, by the type of its block.
+# The setting that may name a git token's file instead, by the type of its block.
 TOKEN_SETTINGS = {SECRET: "FLOWS_GIT_TOKEN_FILE", GITHUB: "GITHUB_TOKEN_FILE"}
 TOKEN_KEY = "token_block_name"  # noqa: S105 - a key of the connection details
 GITHUB_BLOCK = "github"
 SLACK_BLOCK, WEBHOOK_BLOCK, EMAIL_BLOCK = "alerts-slack", "alerts-webhook", "alerts-email"
 # The blocks that alerts are sent through, by the slug of their type.
 NOTIFICATION_BLOCKS = {SLACK: SLACK_BLOCK, WEBHOOK: WEBHOOK_BLOCK, EMAIL: EMAIL_BLOCK}
-# Known to the server, so that the UI offers forms for them.
+# Registered on the server, so that the UI offers forms for them.
 BLOCK_TYPES = (YeeduCredentials, YeeduJob, YeeduNotebook)
 
 
 def configured_blocks(
     configuration: Configuration, names: BlockNames | None = None
 ) -> dict[str, tuple[str, object]]:
-    """List the blocks that the environment gives values for, each with the slug of its type.
+    """Return the blocks that environment variables give values for, each with its type's slug and its value.
 
-    An environment of environments.yaml has its own names, and none of the blocks of alerts.
+    An environment of environments.yaml has its own block names, and no blocks for alerts.
     """
     names = names or BlockNames()
     warehouse = {"url": configuration.warehouse_url, "password": configuration.warehouse_password or ""}
     secrets: dict[str, Any] = {
         CONNECTION_BLOCK: {
             "username": configuration.username,
-            # Yeedu's own guides write the words, and its operators compare with them.
+            # As words: Yeedu's own guides write them so, and its operators compare with them.
             "YEEDU_VERIFY_SSL": "true" if configuration.verify_ssl else "false",
             "YEEDU_SSL_CERT_FILE": configuration.ssl_cert_file,
-            # By this the operator logs in with the token, in flows too that name a password's block alone.
+            # Makes the operator log in with the token, even in flows that name only a password block.
             **({TOKEN_KEY: TOKEN_BLOCK} if configuration.token else {}),
         },
         PASSWORD_BLOCK: configuration.password,
         TOKEN_BLOCK: configuration.token,
         GIT_TOKEN_BLOCK: configuration.git_token,
-        # As a text: the API hides that, but shows what a Secret's dictionary holds.
+        # As a text: the API hides a text, but shows what a Secret's dictionary holds.
         WAREHOUSE_BLOCK: json.dumps(warehouse) if configuration.warehouse_url else None,
     }
     found: dict[str, tuple[str, object]] = {
@@ -68,7 +68,7 @@ def configured_blocks(
     if configuration.slack_webhook_url:
         found[SLACK_BLOCK] = (SLACK, {"url": configuration.slack_webhook_url})
     if configuration.webhook_url:
-        # Its address may hold a token, and this type keeps only what is under `secrets` out of sight.
+        # Its address may hold a token, and this type hides only what is under `secrets`.
         details = {
             "name": "yeedu-prefect",
             "url": "{{ address }}",
@@ -85,7 +85,7 @@ def configured_blocks(
 def plan_blocks(
     client: SyncPrefectClient, configured: Mapping[str, tuple[str, object]], applied: Mapping[str, Applied]
 ) -> dict[str, Plan]:
-    """Compare every configured block with the server; one that someone edited in the UI is left alone."""
+    """Compare every configured block with the server; leave alone one that someone edited in the UI."""
     plans: dict[str, Plan] = {}
     for name, (kind, value) in configured.items():
         found, stored = find_block(client, kind, name), None
@@ -100,12 +100,12 @@ def plan_blocks(
 
 
 def refused(fields: Mapping[str, object]) -> Applied:
-    """Form the record of a block type that the server did not let this login register."""
+    """Return the record of a block type that the server did not let this login register."""
     return Applied(id="refused", fields=fingerprints(fields))
 
 
 def plan_block_types(client: SyncPrefectClient, applied: Mapping[str, Applied]) -> Iterator[Plan]:
-    """Plan each block type that the server lacks, or that has other fields since it was last registered."""
+    """Plan each block type that the server lacks, or whose fields changed since it was last registered."""
     for block_type in BLOCK_TYPES:
         slug = block_type.get_block_type_slug()
         with explained(f"The block type {slug!r} could not be read"):
@@ -130,7 +130,7 @@ class Credentials(Lookup):
         self._names = names
 
     def fields(self, kind: str, name: str) -> dict[str, Any] | None:
-        """Return what a block will hold, by field; `None` for no block."""
+        """Return what a block will hold, by field; `None` if there will be no block."""
         plan = self._plans.get(name)
         if plan is None or plan.identity["type"] != kind:
             return super().fields(kind, name)
@@ -138,9 +138,9 @@ class Credentials(Lookup):
         return {"value": value} if kind == SECRET else value
 
     def of_step(self, kind: str, name: str, key: str) -> object:
-        """Find what a worker's git_clone step would get for a block or a variable; see `FindValue`.
+        """Return what a worker's git_clone step would get for a block or a variable; see `FindValue`.
 
-        `key` is where in a block's value, for example `token`; empty for all of it.
+        `key` is a path in the block's value, for example `token`; empty for all of it.
         """
         try:
             if kind not in (VARIABLE, OPEN_VARIABLE):
@@ -158,7 +158,7 @@ class Credentials(Lookup):
         return (self.fields(SECRET, name) or {}).get("value")
 
     def git_token(self, *, only_planned: bool) -> str | None:
-        """Return the Secret block whose token git_clone steps get; None for an open repository.
+        """Return the name of the Secret block whose token git_clone steps get; None if there is none.
 
         With `only_planned` a block counts only if it is configured here.
         """
@@ -167,11 +167,11 @@ class Credentials(Lookup):
         return name if is_there else None
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        """Return which Secret blocks there will not be."""
+        """Return which of these Secret blocks will not exist."""
         return [name for name in sorted(set(names)) if self._secret(name) is None]
 
     def login_notes(self) -> dict[str, str]:
-        """Say of the password's and the token's block which one flows log in to Yeedu with, given a token."""
+        """Return notes on which of the password and token blocks flows use for Yeedu, if there is a token."""
         connection, password, token = map(self._names.of, (CONNECTION_BLOCK, PASSWORD_BLOCK, TOKEN_BLOCK))
         if token not in self._plans:
             return {}
@@ -181,14 +181,14 @@ class Credentials(Lookup):
         return {token: f"not used: {how}"}
 
     def lacks_login(self) -> str:
-        """Return the password's block if neither it nor a token is there, so that no flow can log in."""
+        """Return the password block's name if neither it nor a token exists, so that no flow can log in."""
         connection, password = map(self._names.of, (CONNECTION_BLOCK, PASSWORD_BLOCK))
         has_token = named_token_block(self._secret(connection))
         return "" if has_token or self._secret(password) is not None else password
 
 
 def named_token_block(details: object) -> str:
-    """Return the token's block that connection details name, as the operator reads them; empty for none."""
+    """Return the token block that connection details name, as the operator reads them; empty for none."""
     if isinstance(details, str):
         try:
             details = json.loads(details)

@@ -1,4 +1,4 @@
-"""The deployments: as the file and their flows say they should be, compared with what the server has."""
+"""Plans the deployments: compares what the file and the flows declare with what the server has."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -27,7 +27,7 @@ from yeedu_deployer.server import all_pages, explained
 from yeedu_deployer.state import Applied, Kind, State
 
 Step = dict[str, dict[str, JsonValue]]
-# The fields that are compared as the server gives them.
+# The fields that are compared as the server returns them.
 AS_THEY_ARE = (
     *("entrypoint", "description", "version", "tags", "parameters", "enforce_parameter_schema"),
     *(
@@ -42,7 +42,7 @@ AS_THEY_ARE = (
 
 
 def wanted(spec: DeploymentSpec, directory: str) -> Wanted:
-    """Say what there is to find out about a flow, in the directory where its pull steps leave a worker."""
+    """Return what to inspect for a deployment, in the directory where its pull steps leave a worker."""
     env = spec.says.work_pool.job_variables.get("env")
     environment = {name: str(value) for name, value in env.items()} if isinstance(env, dict) else {}
     sets = tuple(spec.says.parameter_sets.values())
@@ -54,8 +54,8 @@ def define(
 ) -> Plan:
     """Complete a deployment's declaration with its flow's name, description, version and parameters.
 
-    `pull` is stored, with the access token's placeholder where there is one. Where file and flow contradict
-    each other, that is a `FlowError`.
+    `pull` is stored, with the access token's placeholder if there is one. Raises `FlowError` if file and flow
+    contradict each other.
     """
     says, names = spec.says, names or BlockNames()
     if says.flow_name and says.flow_name != facts.name:
@@ -106,14 +106,14 @@ def define(
 
 
 def failed(spec: DeploymentSpec, error: DeployerError, key: str = "") -> Plan:
-    """Form the plan of a deployment that cannot be applied; see `Place.tell` for `key`."""
+    """Return the plan of a deployment that cannot be applied; see `Place.tell` for `key`."""
     return Plan(Kind.DEPLOYMENT, spec.id, spec.name, error=spec.place.tell(error, key))
 
 
 def read_deployments(
     client: SyncPrefectClient, names: Collection[str] | None = None
 ) -> dict[str, DeploymentResponse]:
-    """Read the deployments of some names, or all, by their keys `flow/name`."""
+    """Return the deployments of these names, or all, by their keys `flow/name`."""
     if names is not None and not names:
         return {}
     wanted = DeploymentFilter(name=DeploymentFilterName(any_=sorted(names))) if names else None
@@ -128,9 +128,9 @@ def read_deployments(
 class DeploymentPlanner:
     """Plans all deployments of one file, and the automations of their triggers.
 
-    `pools` are the work pools that there are, and `declared_pools` the names of those that are planned. With
-    `keeps_token` the token of pull steps stays as the server has it. What a file without a name drops is not
-    deleted, since such files cannot be told apart, but `left`.
+    `pools` are the work pools that exist, and `declared_pools` the names of those that are planned. With
+    `keeps_token`, the token of pull steps stays as the server has it. What a file without a name drops is not
+    deleted, since such files cannot be told apart, but listed in `left`.
     """
 
     client: SyncPrefectClient
@@ -142,7 +142,7 @@ class DeploymentPlanner:
     left: list[str] = field(default_factory=list[str])
 
     def plan(self, definitions: Mapping[str, Plan]) -> Iterator[Plan]:
-        """Compare the definitions, by their ids in the file, with the server; plan what else follows."""
+        """Compare the definitions, by their ids in the file, with the server; plan prunes and triggers."""
         desired, applied = self.desired, self.state.of(Kind.DEPLOYMENT)
         declared = {one.key for one in definitions.values() if not one.error}
         names = {key.partition("/")[2] for key in (*declared, *(applied if desired.prunes else ()))}
@@ -154,7 +154,7 @@ class DeploymentPlanner:
         broken = {plan.name for plan in plans if plan.error} | desired.broken_names
         for key, before in applied.items() if desired.prunes else ():
             name = key.partition("/")[2]
-            # Only what came from a file of this name is ever pruned; of a broken one the key is not known.
+            # Only what came from a file of this name is ever pruned; a broken deployment's key is unknown.
             if key in declared or name in broken or before.scope != desired.name:
                 continue
             is_ours = before.created and key in found and str(found[key].id) == before.id
@@ -218,12 +218,12 @@ class DeploymentPlanner:
 
 
 def _types(trigger: Mapping[str, Any]) -> set[str]:
-    """Return the types of a trigger and of those that it is made of."""
+    """Return the types of a trigger and of those that it consists of."""
     return {trigger["type"]}.union(*map(_types, trigger.get("triggers", ())))
 
 
 def _parameters(spec: DeploymentSpec, plan: Plan, found: DeploymentResponse | None) -> dict[str, Any]:
-    """Complete the parameters by those that stay as the server has them, which has to have a value."""
+    """Add the kept parameters with the server's values; raise `ConfigurationError` if it has none."""
     there = found.parameters if found else {}
     missing = {name: variables for name, variables in spec.kept.items() if name not in there}
     if missing:
@@ -238,7 +238,7 @@ def _parameters(spec: DeploymentSpec, plan: Plan, found: DeploymentResponse | No
 
 
 def _with_observed_token(steps: list[Step], there: list[Step]) -> list[Step]:
-    """Leave pull steps as the server has them where the token, not known here, is all that differs."""
+    """Return the server's pull steps if they differ only in the token, which is not known here."""
 
     def without_token(step: Step) -> Step:
         return {
@@ -259,13 +259,13 @@ def _plan_schedules(
         observed = None
         if there := present.get(plan.key):
             rule = there.schedule.model_dump(mode="json")
-            if says_the_same(plan.value("rule"), rule):  # defaults are no difference
+            if says_the_same(plan.value("rule"), rule):  # the server's defaults are no difference
                 rule = plan.value("rule")
             fields = {"rule": rule, "active": there.active, "parameters": there.parameters}
             observed = Observed(str(there.id), fields)
         yield plan_object(replace(plan, observed=observed), Applied(fields=dict(applied.get(plan.key, {}))))
     for slug, there in present.items():
-        # Only what was applied from the file goes with it; a schedule that someone added in the UI stays.
+        # Only schedules that came from the file are removed; one that someone added in the UI stays.
         if slug in applied and all(plan.key != slug for plan in desired):
             rule = there.schedule.model_dump(mode="json")
             yield Plan(Kind.SCHEDULE, slug, slug, None, Observed(str(there.id), {"rule": rule}))

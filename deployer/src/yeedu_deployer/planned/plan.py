@@ -1,8 +1,8 @@
-"""What has to be done to one object of any kind; what is planned is exactly what is then applied.
+"""Plans what to do with one object of any kind; exactly what is planned is then applied.
 
-Three are compared: the file, the server, and what was applied last. A value is written only when the file's
-value changed since it was last applied. So a file that has not changed writes nothing, and what an operator
-changed by hand stays until the file says something new about it.
+A plan compares the file, the server, and what was applied last. A value is written only if the file's value
+has changed since it was last applied. So an unchanged file writes nothing, and what an operator changed by
+hand stays until the file says something new about it.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ from yeedu_deployer.errors import DeployerError, Place
 from yeedu_deployer.state import Applied, Kind
 
 STAND_INS = UUID("9f4b8f6e-5d8c-4f0a-8a51-6f0f3d2c7b1e")
-# Left alone while it is not known what was applied last: switched by hand in the UI, or a credential.
+# Left alone if what was applied last is unknown: switches that people set in the UI, and credentials.
 UNTOUCHED_UNLESS_APPLIED = frozenset({"paused", "active", "enabled", "value"})
-# Where a file stops to mention these, it has no opinion any more; the server knows no empty value of them.
+# A file that stops mentioning these leaves them as they are: the server has no empty value for them.
 NEVER_EMPTY = frozenset({"paused"})
 SLOW = "scrypt"
 # About 50 ms and 16 MB for each guess at a credential.
@@ -29,7 +29,7 @@ SCRYPT_COST, SCRYPT_BLOCK_SIZE, SALT_BYTES = 2**14, 8, 16
 
 
 class Outcome(StrEnum):
-    """What is to be done with an object, and what became of it."""
+    """What to do with an object, and what was done."""
 
     TO_CREATE = "create"
     TO_CHANGE = "change"
@@ -63,13 +63,13 @@ class FieldChange:
 
 
 def fingerprint(value: object) -> str:
-    """Identify a JSON value; equal values have equal fingerprints whatever the order of their keys."""
+    """Return a JSON value's fingerprint, which does not depend on the order of its keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def slow_fingerprint(value: object, salt: str = "") -> str:
-    """Identify a credential by a salted slow hash; without a salt, by a new one each time."""
+    """Return a credential's slow hash, with a new salt unless one is given."""
     salt = salt or secrets.token_hex(SALT_BYTES)
     text = json.dumps(value, sort_keys=True, ensure_ascii=False).encode()
     digest = hashlib.scrypt(text, salt=bytes.fromhex(salt), n=SCRYPT_COST, r=SCRYPT_BLOCK_SIZE, p=1)
@@ -77,7 +77,7 @@ def slow_fingerprint(value: object, salt: str = "") -> str:
 
 
 def is_of(recorded: str, value: object) -> bool:
-    """Tell whether a recorded fingerprint of either kind is that of a value."""
+    """Tell whether a recorded fingerprint, of either kind, matches a value."""
     method, _, rest = recorded.partition("$")
     again = slow_fingerprint(value, rest.partition("$")[0]) if method == SLOW else fingerprint(value)
     return hmac.compare_digest(recorded, again)
@@ -86,7 +86,7 @@ def is_of(recorded: str, value: object) -> bool:
 def fingerprints(
     fields: Mapping[str, object], before: Mapping[str, str] | None = None, *, are_secret: bool = False
 ) -> dict[str, str]:
-    """Identify every field, to be recorded once it is applied; what still holds of `before` is kept."""
+    """Return every field's fingerprint, to record once it is applied; keep those of `before` that match."""
     make, before = slow_fingerprint if are_secret else fingerprint, before or {}
     return {
         name: before[name] if name in before and is_of(before[name], value) else make(value)
@@ -100,10 +100,10 @@ def changed_fields(
     applied: Mapping[str, str],
     defaults: Mapping[str, object] | None = None,
 ) -> tuple[FieldChange, ...]:
-    """Find the fields to write, by the fingerprints of what was applied last.
+    """Find the fields to write, given the fingerprints of what was applied last.
 
-    `None` is a field that the file does not mention, and one that is absent on the server. `defaults` are the
-    values that fields get back once the file drops them, of those that `desired` may lack.
+    `None` stands for a field that the file does not mention or the server does not have. `defaults` are the
+    values to restore once the file drops a field and `desired` lacks it.
     """
     dropped = {name: value for name, value in (defaults or {}).items() if name in applied}
     changes: list[FieldChange] = []
@@ -113,7 +113,7 @@ def changed_fields(
             continue
         if name in applied:
             if is_of(applied[name], value):
-                continue  # the file says the same as last time: someone changed it on the server on purpose
+                continue  # the file has not changed: someone changed the server on purpose
         elif value is None or name in UNTOUCHED_UNLESS_APPLIED:
             continue
         changes.append(FieldChange(name, current, value))
@@ -125,7 +125,7 @@ def drift(desired: Mapping[str, object], observed: Mapping[str, object]) -> tupl
     return tuple(
         FieldChange(name, observed.get(name), value)
         for name, value in desired.items()
-        # A field that the file does not mention is the server's own affair.
+        # A field that the file does not mention is left to the server.
         if value is not None and fingerprint(value) != fingerprint(observed.get(name))
     )
 
@@ -140,25 +140,25 @@ class Observed:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done with one object.
+    """What to do with one object.
 
     Attributes:
-        kind: What it is.
-        key: By what it is recorded.
+        kind: The object's kind.
+        key: Its key in the state.
         name: What reports call it.
-        desired: The values that it should have, `None` for a field that nobody mentioned; `None` as a whole
-            for an object that is to be removed, or forgotten where the server does not have it.
+        desired: The values that it should have, `None` for a field that the file does not mention; `None` as
+            a whole for an object to remove, or to forget if the server does not have it.
         observed: The object on the server, if there is one.
         changes: The fields to write.
-        parts: What is to be done with its parts, which a deployment's schedules are.
-        identity: What creating it takes besides: what can never be changed afterwards.
-        scope: Whose it is; only what was applied in the same scope is ever removed.
-        needs: Objects that have to be there before: their ids are put in where their stand-ins are.
+        parts: The plans of its parts: a deployment's schedules.
+        identity: What else creating it takes; of this, only a pool's template is ever changed.
+        scope: Its owner; only what was applied in the same scope is ever removed.
+        needs: Objects that have to exist first; their ids replace their stand-ins.
         stays: Fields whose record stays unless they are written, since their value is the server's own.
-        is_ours: Whether the deployer makes or made it, rather than finding it.
-        detail: What a report says besides.
+        is_ours: Whether the deployer creates or created it, rather than found it.
+        detail: What a report adds.
         error: Why it cannot be applied at all.
-        place: Of a deployment and its automations, where it is declared.
+        place: Where a deployment, or the one that an automation belongs to, is declared.
     """
 
     kind: Kind
@@ -179,7 +179,7 @@ class Plan:
 
     @property
     def action(self) -> Outcome:
-        """The whole in one word."""
+        """What to do, in one word."""
         if self.desired is None:
             return Outcome.TO_PRUNE if self.observed else Outcome.TO_FORGET
         if self.observed is None:
@@ -219,12 +219,12 @@ class Plan:
         return ", ".join(said)
 
     def value(self, name: str, *, old: bool = False) -> Any:
-        """Return a value as it should be, or as the server has it; `None` where there is none."""
+        """Return a field's desired value, or the server's if `old`; `None` if there is none."""
         fields = (self.observed and self.observed.fields) if old else self.desired
         return (fields or {}).get(name)
 
     def with_ids(self, ids: Mapping[tuple[Kind, str], str]) -> "Plan":
-        """Put the ids of what it needs in the place of their stand-ins; all have to be made by now."""
+        """Replace stand-ins by the ids of what it needs; raise `DeployerError` if one was not created."""
         if not self.needs:
             return self
         texts = {"desired": json.dumps(self.desired), "identity": json.dumps(self.identity)}
@@ -239,14 +239,14 @@ class Plan:
 
 
 def stand_in(kind: Kind, key: str) -> str:
-    """Return what stands for the id of an object that is planned, but not there yet."""
+    """Return the stand-in for the id of a planned object that does not exist yet."""
     return str(uuid5(STAND_INS, f"{kind}/{key}"))
 
 
 def plan_object(plan: Plan, applied: Applied | None, defaults: Mapping[str, object] | None = None) -> Plan:
-    """Complete a plan by the fields that are to be written, knowing what was applied last to that key.
+    """Complete a plan with the fields to write, given what was applied last under its key.
 
-    `defaults` are the values that fields get back which the file has dropped.
+    `defaults` are the values to restore in fields that the file has dropped.
     """
     if plan.observed is None or plan.desired is None:
         return plan
@@ -256,10 +256,10 @@ def plan_object(plan: Plan, applied: Applied | None, defaults: Mapping[str, obje
 
 
 def record(plan: Plan, object_id: str, before: Applied | None) -> Applied:
-    """Form what is to be recorded once a plan is applied.
+    """Return what to record once a plan is applied.
 
-    Where a value stays as the server has it, and was not written, what was applied before still counts:
-    else one that was edited in the UI would pass for one of the file.
+    A field that stays as the server has it keeps its earlier record; otherwise a value that was edited in the
+    UI would pass for one from the file.
     """
     is_same = before is not None and before.id in ("", object_id)
     old = before.fields if before and is_same else {}

@@ -1,4 +1,4 @@
-"""The work pools: made from Prefect's own template for their type, with our defaults for job variables."""
+"""Plans the work pools, made from Prefect's template for their type with our defaults for job variables."""
 
 import copy
 import json
@@ -24,9 +24,9 @@ def plan_pools(
     found: Mapping[str, WorkPool],
     applied: Mapping[str, Applied],
 ) -> Iterator[Plan]:
-    """Compare every declared pool with the server's; what an operator edited stays, as for deployments.
+    """Compare every declared pool with the server's; an operator's edits stay, as for deployments.
 
-    Those that are `shared` are another's to change: they are made where they are missing, else left alone.
+    `shared` pools have another owner: they are created if missing, and otherwise left alone.
     """
     for spec in specs:
         pool = found.get(spec.name)
@@ -71,10 +71,10 @@ def _plan_pool(spec: Pool, pool: WorkPool | None, applied: Applied | None) -> Pl
 
 
 def default_template(kind: str) -> dict[str, Any]:
-    """Read the base job template that Prefect gives to the pools of a type, as stock Prefect does.
+    """Return the base job template that stock Prefect gives to pools of a type.
 
-    It is that of the worker, where its package is installed here, as by `WORKER_EXTRAS`; else what comes with
-    Prefect's server for the UI.
+    It is the worker's if its package is installed here, as by `WORKER_EXTRAS`; otherwise the one that comes
+    with Prefect's server for the UI.
     """
     # Importing workers takes a while, and most runs create no pool.
     if kind == PROCESS:
@@ -91,7 +91,7 @@ def default_template(kind: str) -> dict[str, Any]:
 
 
 def with_defaults(template: Mapping[str, Any], pool: str, defaults: Mapping[str, object]) -> dict[str, Any]:
-    """Copy a base job template with new default values for some of its variables; `None` takes one away."""
+    """Copy a base job template with new default values for some of its variables; `None` removes one."""
     result = copy.deepcopy(dict(template))
     properties = _properties(result)
     for name, value in defaults.items():

@@ -1,4 +1,4 @@
-"""Turns declared deployments into definitions: checks each git source once, and imports its flows."""
+"""Turns declared deployments into definitions: clones each git source once, and imports its flows."""
 
 import os
 import shutil
@@ -42,15 +42,14 @@ PASSED_ON = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO"),
 )
 _CLONE, _LEFT_SECONDS = "deployer-clone-", 86400
-# A deployment, and where in the clone its entrypoint begins.
+# A deployment, and the folder in the clone that its entrypoint is relative to.
 _Member = tuple[DeploymentSpec, str]
 
 
 class Sources:
     """The git sources of a file's deployments.
 
-    What is to be known of a repository is in `notes`, by its URL; those that could not be read are
-    `unreadable`.
+    `notes` holds remarks on repositories by URL, and `unreadable` the errors of sources that cannot be read.
     """
 
     def __init__(
@@ -64,12 +63,12 @@ class Sources:
         """Prepare for reading them.
 
         Args:
-            environment: Values for `{{ $NAME }}` in pull steps, as a worker would see them. The token is for
-                the host of its `FLOWS_GIT_URL` alone.
+            environment: Values for `{{ $NAME }}` in pull steps, as a worker would see them. The token is only
+                for the host of its `FLOWS_GIT_URL`.
             token_block: The Secret block whose token git_clone steps get, or None for open repositories.
             find: Reads blocks and variables.
             inspector: Imports the flows.
-            names: How the blocks that flows are told of are called.
+            names: The names of the blocks that flows get as parameters.
         """
         self.unreadable: dict[Source, SourceError] = {}
         self.notes: dict[str, str] = {}
@@ -78,9 +77,9 @@ class Sources:
         self._host = _host(environment.get("FLOWS_GIT_URL", ""))
 
     def define(self, specs: Collection[DeploymentSpec]) -> dict[str, Plan]:
-        """Read every source, import every entrypoint, and complete the declarations, by their ids.
+        """Read every source, import every entrypoint, and return the completed declarations by id.
 
-        All those that share a broken source have its error.
+        All deployments that share a broken source get its error.
         """
         definitions: dict[str, Plan] = {}
         by_source: dict[Source, list[_Member]] = {}
@@ -118,13 +117,13 @@ class Sources:
         return with_token(steps, self._token, self._host, self._environment, user) if self._token else steps
 
     def _read(self, source: Source, members: list[_Member]) -> tuple[list[FlowFacts | FlowError], str]:
-        """Clone a source; say what each flow is, and which user its host wants with the platform's token."""
+        """Clone a source; return each flow's facts, and the user its host wants with the platform's token."""
         token = self._token if _host(source.url) == self._host else None
         try:
             remote = remote_of(source, self._find, token)
             first = remote.login
             remote, revision = remote.accepted(source.revision)
-            for left in Path(tempfile.gettempdir()).glob(f"{_CLONE}*"):  # of a deployer that was killed
+            for left in Path(tempfile.gettempdir()).glob(f"{_CLONE}*"):  # by a deployer that was killed
                 if left.stat().st_mtime < time.time() - _LEFT_SECONDS:
                     shutil.rmtree(left, ignore_errors=True)
             with tempfile.TemporaryDirectory(prefix=_CLONE, ignore_cleanup_errors=True) as folder:
@@ -167,7 +166,7 @@ def _say(progress: str) -> None:
 
 
 def _with_variables(steps: tuple[PullStep, ...], find: FindValue) -> tuple[PullStep, ...]:
-    """Put the values of Prefect variables into where steps clone from and to, as a run would."""
+    """Fill in Prefect variables in what steps clone and where to, as a run would."""
 
     def value(one: Placeholder) -> object:
         is_variable = one.type is PlaceholderType.VARIABLE
@@ -191,8 +190,8 @@ def remote_of(source: Source, find: FindValue | None = None, platform_token: str
     Args:
         source: What a step would clone.
         find: Reads blocks and variables; needed where the credential names any.
-        platform_token: The block with the platform's token for its host, or None; it is used too where the
-            credential is what another step gives.
+        platform_token: The block with the platform's token for its host, or None; it is also used if the
+            credential is another step's output.
     """
     address, hints, credential = Address.of(source.url), PLATFORM_HINTS, source.credential
     if outputs := source.placeholders(PlaceholderType.STANDARD):
@@ -221,7 +220,7 @@ def remote_of(source: Source, find: FindValue | None = None, platform_token: str
 
 
 def _value(text: str, find: FindValue | None) -> object:
-    """Return what a text is once its blocks and variables are read."""
+    """Return a text with its blocks and variables filled in."""
 
     def value(one: Placeholder) -> object:
         if find and one.type is PlaceholderType.BLOCK_DOCUMENT:

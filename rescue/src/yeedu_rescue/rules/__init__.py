@@ -1,1 +1,1 @@
-"""The rules that the reconciler applies: each puts one kind of flow run, or record, back in order."""
+"""The rules that the reconciler applies, each to one kind of flow run or record."""

@@ -20,7 +20,7 @@ KIND = "started again"
 _TAG = re.compile(r"retry-crashed(?::(\d{1,3}))?")
 _DEFAULT_TIMES = 3
 _FIRST_DELAY_SECONDS = 5.0
-_RECENT = timedelta(hours=1)  # older runs crashed before they got the tag, or nobody waits for them any more
+_RECENT = timedelta(hours=1)  # older runs crashed before they got the tag, or are not waited for
 
 
 class Crashed:
@@ -44,7 +44,7 @@ class Crashed:
         self.isolation.reset()
 
     def reconcile(self) -> None:
-        """Restart what asks for it.
+        """Restart crashed runs that have the tag.
 
         Raises:
             ServerError: See `errors`.
@@ -70,7 +70,7 @@ class Crashed:
     def _start_again(self, run: FlowRun, times: int, now: float) -> None:
         attempt = rescues(self._server, run, KIND) + 1
         if attempt > times:
-            self._given_up[run.state_id] = now  # so that its history is not read again in every pass
+            self._given_up[run.state_id] = now  # so that its history is not read again in each pass
             return
         pause = timedelta(seconds=_FIRST_DELAY_SECONDS * 4 ** (attempt - 1))
         start_again(

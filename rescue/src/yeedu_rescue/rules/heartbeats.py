@@ -36,11 +36,11 @@ class _Watch:
     """What is known about one start of a run, in seconds during which the server was up.
 
     Attributes:
-        sign: Its last heartbeat, or when it was first seen: silence before this service does not count.
+        sign: Its last heartbeat, or when it was first seen: silence before that does not count.
         ask_at: When its heartbeats are read next.
         probe: The id of the probe event that was sent when it fell silent; empty for none.
         sent_at: When the probe was sent.
-        lost_seconds: The downtime until then.
+        lost_seconds: The server's downtime until then.
     """
 
     sign: float
@@ -53,11 +53,11 @@ class _Watch:
 class Heartbeats:
     """Decides by their last heartbeat whether RUNNING and CANCELLING runs are alive.
 
-    The timeout depends on the heartbeats that were observed, and on whose worker took the run. A run that has
-    never sent one is left alone if it is another worker's, or while its worker is online.
+    The timeout depends on the observed heartbeats, and on whose worker took the run. A run that has never
+    sent a heartbeat is left alone if no worker of this platform took it, or while its worker is online.
 
-    Before a silent run is judged, this service sends a probe event. Only if the probe has come through the
-    server's event stream, and no heartbeat followed within the interval, is the run dead and not the stream.
+    Before a silent run is judged, this service sends a probe event. Only if the probe comes through the
+    server's event stream, and no heartbeat follows within the interval, does the run count as dead.
 
     Args:
         server: The server.
@@ -137,7 +137,7 @@ class Heartbeats:
         times = [datetime.fromisoformat(beat["occurred"]) for beat in beats]
         pauses = [abs((later - earlier).total_seconds()) for later, earlier in pairwise(times)]
         longest_seconds = max(pauses, default=0.0)
-        if run.is_ours:  # on a busy machine, heartbeats are late
+        if run.is_ours:  # heartbeats are late on a busy machine
             longest_seconds = max(run.beats_seconds, min(longest_seconds, DEFAULT_SECONDS))
             return run.beats_seconds, max(self._window_seconds, _BEATS_MISSED * longest_seconds)
         if not pauses:
@@ -145,7 +145,7 @@ class Heartbeats:
         return longest_seconds, max(self._window_seconds, _BEATS_MISSED * longest_seconds)
 
     def _is_answered(self, watch: _Watch, probe: JSON, pause_seconds: float) -> bool:
-        """Whether a live run would have sent a heartbeat since the probe came through."""
+        """Return whether a live run would have sent a heartbeat since the probe came through."""
         lost_seconds = self._clock.lost_seconds - watch.lost_seconds
         return self._age(probe) - lost_seconds >= pause_seconds
 

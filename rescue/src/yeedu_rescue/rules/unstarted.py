@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from yeedu_rescue.uptime import ServerUptime
 
 KIND = "put back to its queue"
-# Nobody puts a run without a work pool, a subflow for example, back to a queue, and its caller may be slow.
-# So may the process be that is to make a retry, where no worker of this platform has it.
+# A run without a work pool, such as a subflow, has no queue to return to, and its caller may be slow. So may
+# a process that has to retry, if no worker of this platform has it.
 _ELSEWHERE = 10.0
 _LEFT_ALONE_SECONDS = 30.0
 
@@ -26,8 +26,8 @@ _LEFT_ALONE_SECONDS = 30.0
 class Unstarted:
     """Rescues runs that are stuck in PENDING, or that wait for a retry in a process that is gone.
 
-    Other types of workers may take long to start a run: an image is pulled, a machine is provisioned. Their
-    runs are left alone; so are those of other process workers while the worker is online.
+    Other types of workers may take long to start a run, to pull an image or provision a machine. Their runs
+    are left alone; so are those of other process workers while the worker is online.
 
     Args:
         server: The server.
@@ -78,7 +78,7 @@ class Unstarted:
 
     def _pending(self) -> Iterator[FlowRun]:
         for run in find(self._server, self._scope, state={"type": {"any_": ["PENDING"]}}):
-            if run.state_name != "NotReady":  # what it depends on failed: it has ended, in Prefect's way
+            if run.state_name != "NotReady":  # a dependency failed: to Prefect, the run has ended
                 yield run
 
     def _overdue(self) -> Iterator[FlowRun]:
@@ -107,12 +107,12 @@ class Unstarted:
         start_again(self._server, run, why, self._server.time())
 
     def _may_start_yet(self, run: FlowRun) -> bool:
-        """Whether somebody else than this platform's workers may be about to start a run."""
-        if run.parent_task_run:  # a subflow waits for what it was handed; its caller's process begins it
+        """Return whether something other than this platform's workers may still start a run."""
+        if run.parent_task_run:  # a subflow waits for its inputs, and its caller's process starts it
             return not has_ended(self._server, run.parent_task_run)
         if run.is_ours or not run.work_pool:
             return False
         if not self._workers.are_processes(run.work_pool):
             return True
-        # A worker tells its name right after the claim; where none is told, it died between the two.
+        # A worker reports its name right after the claim; if there is none, it died in between.
         return bool(run.worker) and not self._workers.is_gone(run)

@@ -38,12 +38,12 @@ class WorkerRecords:
         self.isolation = FailureIsolation(clock)
 
     def reset(self) -> None:
-        """Let workers come back first: they could not be heard."""
+        """Give workers time to come back: the server could not hear them."""
         self._next = self._clock() + _PAUSE_SECONDS
         self.isolation.reset()
 
     def reconcile(self) -> None:
-        """Delete what is old, at most once a minute.
+        """Delete old records, at most once a minute.
 
         Raises:
             ServerError: See `errors`.
@@ -68,7 +68,7 @@ class WorkerRecords:
         try:
             self._server.delete(path)
         except ServerRefused as refused:
-            if refused.status != 404:  # another one was faster
+            if refused.status != 404:  # another instance was faster
                 raise
         else:
             logger.info("worker record %s: deleted, offline for more than %s", path, self._kept)
