@@ -31,7 +31,8 @@ def open_warehouse(block_name: str = WAREHOUSE_BLOCK) -> Generator[connection, N
             "password": "..."}`; underscores stand for dashes.
 
     Raises:
-        WarehouseError: There is no such block, it cannot be used, or no database answers.
+        WarehouseError: There is no such block, it cannot be used, or the database refuses.
+        WarehouseUnreachableError: The database does not answer, or the connection to it is lost.
     """
     dsn, place = _read_block(block_name)
     try:
@@ -44,6 +45,9 @@ def open_warehouse(block_name: str = WAREHOUSE_BLOCK) -> Generator[connection, N
         with opened:
             yield opened
     except psycopg2.Error as error:
+        if opened.closed:
+            message = f"The connection to the warehouse at {place} was lost: {_first_line(error)}."
+            raise WarehouseUnreachableError(message) from None
         raise WarehouseError(f"The warehouse at {place} refused: {_first_line(error)}.") from error
     finally:
         opened.close()

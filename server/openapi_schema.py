@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 
 def openapi_route(application: FastAPI) -> Route:
-    """Return the page's route; the schema is generated at the first request, in a thread."""
+    """Return the route of the page, which a thread generates at the first request, or after a failure."""
     made: asyncio.Future[bytes] | None = None
 
     def make() -> bytes:
@@ -22,7 +22,7 @@ def openapi_route(application: FastAPI) -> Route:
 
     async def page(_: Request) -> Response:
         nonlocal made
-        if not made:
+        if not made or (made.done() and made.exception()):
             made = asyncio.ensure_future(asyncio.to_thread(make))
         return Response(await asyncio.shield(made), media_type="application/json")
 

@@ -1,5 +1,6 @@
 """A part that cannot be applied: what it takes with it, what it leaves alone, and what is said."""
 
+import httpx
 import pytest
 from declared import HEAD, ONE, POOLS, TWO
 from prefect.blocks.system import Secret
@@ -45,6 +46,21 @@ def test_a_creation_that_the_server_refuses_makes_no_automation(platform, monkey
     deployment = platform.client.read_deployment_by_name("one/one").id
     (made,) = platform.client.read_resource_related_automations(f"prefect.deployment.{deployment}")
     assert (made.name, made.actions[0].deployment_id) == ("done", deployment)
+
+
+def test_what_was_written_is_reported_when_its_runs_cannot_be_made_again(platform, monkeypatch):
+    platform.apply(HEAD + ONE)
+
+    def fail(*_):
+        raise httpx.ConnectError("gone")
+
+    monkeypatch.setattr("yeedu_deployer.applied.apply.replace_stale_runs", fail)
+    report = platform.apply(HEAD + ONE.replace("tags: [first]", "tags: [second]"))
+
+    assert platform.outcomes(report) == {"one": "changed"}
+    assert platform.outcomes(report, "scheduled runs") == {"of changed deployments": "failed"}
+    [failure] = report.failures
+    assert failure.startswith("The scheduled runs of the changed deployments could not be made again")
 
 
 def test_a_trigger_of_no_deployment_is_replaced_by_one_of_its_deployment(platform):

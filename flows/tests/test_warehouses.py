@@ -19,7 +19,7 @@ from load_taxi_trips import TABLE
 from taxi_trips import Month, clean_rows, make_sample
 from tests.blocks import save_block
 from tests.google_account import service_account
-from warehouse import WarehouseError, WarehouseUnreachableError
+from warehouse import WarehouseError, WarehouseUnreachableError, open_warehouse
 from warehouses import find_warehouse
 from warehouses.tables import RowsLostError, require_all
 
@@ -255,6 +255,18 @@ def test_a_package_that_the_worker_lacks_is_one_sentence(
     package = module.replace("_", "-")
     with pytest.raises(MissingPackageError, match=rf"needs {package}: set WORKER_EXTRAS=etl, see docs/pack"):
         find_warehouse(block)
+
+
+def test_a_connection_that_is_lost_in_a_transaction_is_worth_another_try(
+    request: pytest.FixtureRequest,
+) -> None:
+    _postgres(request)
+    with (
+        pytest.raises(WarehouseUnreachableError, match="was lost"),
+        open_warehouse() as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
 
 def test_secret_blocks_keep_their_names_with_underscores(prefect_server: str) -> None:

@@ -49,6 +49,7 @@ def test_environment_sets_every_setting() -> None:
         ({**API, "RESCUE_INTERVAL_SECONDS": "0"}, "RESCUE_INTERVAL_SECONDS='0'"),
         ({**API, "RESCUE_ATTEMPTS": "1.5"}, "RESCUE_ATTEMPTS='1.5' is not a whole number"),
         ({**API, "RESCUE_HEARTBEAT_SECONDS": "40"}, "too short"),
+        ({**API, "RESCUE_PORT": "70000"}, "RESCUE_PORT='70000' is no port: the highest is 65535"),
     ],
 )
 def test_mistake_names_the_setting(environment: dict[str, str], message: str) -> None:

@@ -10,6 +10,7 @@ from yeedu_rescue.errors import SettingError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_MAX_PORT = 65535
 HEARTBEAT_SECONDS = 30  # PREFECT_FLOWS_HEARTBEAT_FREQUENCY of the platform's workers, and Prefect's minimum
 
 
@@ -96,4 +97,6 @@ def _number(environment: Mapping[str, str], name: str) -> float | None:
     if not (0 < number < 1e9 or (number == 0 and zero_is_meant)):
         what = "a whole number" if is_whole else "a number of seconds"
         raise SettingError(f"{name}={text!r} is not {what} {'from' if zero_is_meant else 'above'} 0")
+    if name == "RESCUE_PORT" and number > _MAX_PORT:
+        raise SettingError(f"{name}={text!r} is no port: the highest is {_MAX_PORT}")
     return number

@@ -172,8 +172,11 @@ class Deployer:
                 else:
                     self.report.fail(plan.kind, plan.name, told)
         if self._stale:
-            with explained("The scheduled runs of the changed deployments could not be made again"):
-                replace_stale_runs(self._client, self._stale, self._changed_at)
+            try:
+                with explained("The scheduled runs of the changed deployments could not be made again"):
+                    replace_stale_runs(self._client, self._stale, self._changed_at)
+            except DeployerError as error:
+                self.report.fail("scheduled runs", "of changed deployments", error)
         for name in self._missing_blocks:
             environment = self._desired.environment if self._desired.block_names.environment else ""
             command = f"make deploy ENVIRONMENT={environment}" if environment else "make deploy"
