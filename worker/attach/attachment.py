@@ -42,7 +42,7 @@ class Attachment:
         settings: How it is attached.
         paths: Its files.
         auth_string: The login of its server's API; empty for none.
-        api_key: The key of its server's API; empty for none, and where there is a login.
+        api_key: The key of its server's API; empty for none, or if a login is used.
         was_attached: Whether saved settings were found.
     """
 

@@ -204,7 +204,7 @@ class Server:
         return sorted(str(queue["name"]) for queue in queues) if isinstance(queues, list) else []  # pyright: ignore
 
     def make_queues(self, pool: str, names: list[str]) -> None:
-        """Create the queues that a pool does not have yet: a poll for a missing one brings nothing.
+        """Create the queues that a pool does not have yet: a poll for a missing one fails.
 
         Raises:
             AttachError: The server did not answer, or refused.

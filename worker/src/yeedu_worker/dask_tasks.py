@@ -27,7 +27,7 @@ EXIT_CODE = 75  # try again later
 
 
 class TaskTakenBack(TerminationSignal):
-    """Nobody waits for this task any more."""
+    """The flow run has given this task up."""
 
     def __init__(self) -> None:
         super().__init__(signal.SIGTERM)

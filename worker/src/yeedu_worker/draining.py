@@ -221,7 +221,7 @@ class DrainingWorker(HookedWorker, abc.ABC):
             logger.warning("cannot look for orphans of flow runs now: %r", error)
 
     def _note_outage(self, error: httpx.HTTPError) -> None:
-        """Log, once, that the server is unreachable, so that polling goes on: running flows do not need it.
+        """Log an outage once, and let polling go on: running flows do not depend on it.
 
         Raises:
             httpx.HTTPStatusError: The server answers, and refuses.
@@ -267,7 +267,7 @@ class DrainingWorker(HookedWorker, abc.ABC):
         super().make_room(flow_run_id)
 
     async def _finish_cancellation(self, flow_run_id: UUID) -> None:
-        """Mark a flow run cancelled whose process ended by itself after its cancellation was requested.
+        """Mark as cancelled a flow run whose process ended by itself after its cancellation was requested.
 
         An engine that finds its run *Cancelling* before it begins just exits, and the server would notice
         only after five minutes.

@@ -20,7 +20,7 @@ class Member(NamedTuple):
 
     Attributes:
         number: Its process number.
-        threads: How many threads it has; each counts toward a limit on processes.
+        threads: How many threads it has; each counts where processes are limited.
     """
 
     number: int

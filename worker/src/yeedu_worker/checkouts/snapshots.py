@@ -1,8 +1,7 @@
 """The cache of checkouts: keeps the objects of each commit, and builds a clone of it for every flow run.
 
-Any flow run could write to the cache, since all run as one user. So its content is checked each time, by
-git's own hashes, against the commit that the repository has just named (`building`), and no run shares its
-files.
+Any flow run could write to the cache, since all run as one user. So each use checks it, by git's own hashes,
+against the commit that the repository has just named (`building`), and no run shares its files.
 """
 
 import fcntl

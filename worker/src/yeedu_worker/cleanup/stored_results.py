@@ -22,7 +22,7 @@ _PAUSE_SECONDS = 3600.0
 
 
 async def delete_old_results_hourly(retention_seconds: int) -> None:
-    """Delete old results once an hour, as long as the worker runs; 0 seconds keep all."""
+    """Delete old results once an hour, as long as the worker runs; with 0 seconds, keep all."""
     folder: Path = get_current_settings().results.local_storage_path
     while retention_seconds:
         if count := await to_thread.run_sync(delete_old_results, folder, retention_seconds):

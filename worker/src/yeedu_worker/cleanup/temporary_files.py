@@ -85,7 +85,7 @@ def _clean_up(folder: Path, home: Path, is_idle: bool) -> int:
 def delete_orphaned_files(folder: Path, home: Path, is_idle: bool) -> int:
     """Delete what flow runs left in the worker's own folder; return how many files and folders.
 
-    An entry goes a minute after its last change if no run is under way or space is short, else after an hour.
+    An entry is deleted a minute after its last change if no run is in flight or space is short, else an hour.
     What a process works in or has open stays, and so do the worker's own files.
 
     Args:

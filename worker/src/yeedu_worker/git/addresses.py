@@ -109,7 +109,7 @@ def logins_of(address: Address, fields: Mapping[str, object]) -> tuple[Login, ..
     """
     if not fields:
         return (address.login,) if address.login else ()
-    if address.scheme != "https":  # as in Prefect: no secret goes over an open connection
+    if address.scheme != "https":  # as in Prefect: no secret goes unencrypted
         return ()
     given = (str(fields.get(name) or "") for name in ("access_token", "token", "password"))
     token, username = next(filter(None, given), ""), str(fields.get("username") or "")

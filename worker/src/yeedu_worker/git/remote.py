@@ -242,7 +242,7 @@ class Remote:
 
 def lfs_pointers(clone: Path) -> list[str]:
     """Return the files of a clone that hold a git LFS pointer instead of their content."""
-    # Every pointer's file is matched by a .gitattributes; most repositories have no such line.
+    # Every pointer's file is matched by a .gitattributes; most repositories match none.
     attributes = (file for file in clone.rglob(".gitattributes") if ".git" not in file.parts[:-1])
     if not any(b"filter=lfs" in file.read_bytes() for file in attributes if file.is_file()):
         return []

@@ -78,7 +78,7 @@ def send_heartbeats(engine: Any, *, join_on_exit: bool = True) -> Generator[None
 
         with (
             temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),  # in this thread: its pauses only grow
-            # With settings of its own, Prefect does not hand out the flow's client, which may be busy.
+            # A setting of its own keeps Prefect from handing out the flow's client, which may be busy.
             get_client(httpx_settings={"timeout": interval_seconds}, sync_client=True) as client,
         ):
             takes_requests = True

@@ -97,7 +97,7 @@ def _suspended_since(flow_run_id: UUID) -> list[State]:
     began_as = _began_as.get()
     if began_as is None:
         return []
-    # With settings of its own, Prefect does not hand out the flow's client, which may be busy.
+    # A setting of its own keeps Prefect from handing out the flow's client, which may be busy.
     with get_client(httpx_settings={"timeout": 60}, sync_client=True) as client:
         states = client.read_flow_run_states(flow_run_id)
     is_suspended = _IS_SUSPENDED.find()

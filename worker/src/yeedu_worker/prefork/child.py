@@ -214,7 +214,7 @@ def _run_engine() -> int:
         _run_as_main("prefect.engine")
     except SystemExit as error:
         return _exit_code(error.code)
-    except BaseException as error:  # noqa: BLE001 - told as the interpreter tells it
+    except BaseException as error:  # noqa: BLE001 - reported as the interpreter does
         traceback = error.__traceback__
         while traceback and traceback.tb_frame.f_globals.get("__name__") != "__main__":
             traceback = traceback.tb_next

@@ -1,7 +1,7 @@
 """Ends a fork of the server as the interpreter ends, but leaves alone what the server had imported.
 
 At its end the interpreter takes all modules apart. A fork that does so writes to nearly every page that it
-shares with the server, and so copies it: 40 ms and 26 MB, for modules that are no use at that point.
+shares with the server, and so copies it: 40 ms and 26 MB, for modules that are of no use by then.
 """
 
 import atexit

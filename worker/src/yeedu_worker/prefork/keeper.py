@@ -1,4 +1,4 @@
-"""Keeps a prefork server running for as long as the worker runs, in a thread of the watchdog of both.
+"""Keeps a prefork server running for as long as the worker runs, in a thread of their watchdog.
 
 The socket stays open while the server restarts: clients wait in its queue instead of finding nobody.
 """
